@@ -1,0 +1,108 @@
+"""File writes that are whole or absent: write aside, fsync, rename, fsync the folder.
+
+Every durable file of the package goes through here, so that what a power cut may leave can be
+reasoned about (and tested) in one place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+__all__ = [
+    "atomic_folder",
+    "atomic_write_bytes",
+    "atomic_write_json",
+    "fsync_folder",
+    "make_private_folder",
+    "sha256_file",
+]
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names inside `folder` durable (a no-op where folders cannot be opened)."""
+    if os.name == "nt":
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_private_folder(folder: Path) -> Path:
+    """Create `folder` and its parents, readable by the owner only (0700); keep it if it is there."""
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _aside(path: Path, mode: int) -> Iterator[BinaryIO]:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+    try:
+        with os.fdopen(fd, "wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    fsync_folder(path.parent)
+
+
+def atomic_write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Put `data` at `path`: after a crash there is the old file or the new one, never half."""
+    with _aside(path, mode) as handle:
+        handle.write(data)
+
+
+def atomic_write_json(path: Path, value: Any, *, mode: int = 0o600) -> None:
+    """Write `value` as readable JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False, allow_nan=False)
+    atomic_write_bytes(path, text.encode() + b"\n", mode=mode)
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`; on success fsync every file and rename it there.
+
+    `target` must not exist. A crash leaves only a folder whose name starts with a dot and ends in
+    `.tmp`, which nothing reads.
+    """
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    temporary.mkdir(parents=True, mode=0o700)
+    try:
+        yield temporary
+        for path in sorted(temporary.rglob("*")):
+            if path.is_dir():
+                fsync_folder(path)
+            else:
+                fd = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+        fsync_folder(temporary)
+        os.rename(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    fsync_folder(target.parent)
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, as lower-case hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

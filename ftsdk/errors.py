@@ -2,7 +2,7 @@
 
 ```
 FtsdkError
-├─ UsageError      ConfigError · UnknownBackend · UnknownModel · Unsupported · SpecError · MissingExtra
+├─ UsageError      ConfigError · UnknownBackend · UnknownModel · UnknownJob · Unsupported · SpecError · MissingExtra
 ├─ DatasetError    carries the whole report
 ├─ BackendError    AuthError · RateLimited · NotFound · Rejected · Unavailable · UnexpectedResponse · ProviderClosed
 ├─ JobError        JobFailed · JobCancelled · NotReady · NeedsDecision · WaitTimeout
@@ -49,6 +49,7 @@ __all__ = [
     "Unavailable",
     "UnexpectedResponse",
     "UnknownBackend",
+    "UnknownJob",
     "UnknownModel",
     "Unsupported",
     "UsageError",
@@ -163,6 +164,12 @@ class UnknownModel(UsageError):
     code = "unknown_model"
 
 
+class UnknownJob(UsageError, LookupError):
+    """No job, or more than one, has this id in the journal."""
+
+    code = "unknown_job"
+
+
 class Unsupported(UsageError):
     """This backend cannot take what was asked; refused by name before anything is sent."""
 
@@ -219,7 +226,7 @@ class RateLimited(BackendError):
 
 
 class NotFound(BackendError, LookupError):
-    """The provider (or the journal) does not know this id."""
+    """The provider does not know this id."""
 
     code = "not_found"
 

@@ -1,1 +1,18 @@
+"""Providers behind one abstract class. Importing this loads no provider's SDK and no torch."""
 
+from __future__ import annotations
+
+from ftsdk.backends.base import Backend, Capabilities, Context, FindBy, Range, SubmitRequest
+from ftsdk.backends.registry import GROUP, backend_names, load_backend
+
+__all__ = [
+    "GROUP",
+    "Backend",
+    "Capabilities",
+    "Context",
+    "FindBy",
+    "Range",
+    "SubmitRequest",
+    "backend_names",
+    "load_backend",
+]

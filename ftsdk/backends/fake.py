@@ -1,0 +1,384 @@
+"""A provider that needs no key, no network and no GPU: a scripted timeline, with failures on demand.
+
+Its "server" is a folder of small JSON files, so its jobs outlive the process like real ones. Where
+a job stands is computed from the clock it was given, so tests move time instead of sleeping.
+
+`provider_options` steer it:
+
+- `timeline`: list of `[status, seconds after submit]`, for instance `[["queued", 0], ["running", 1],
+  ["failed", 3]]`; statuses are `JobStatus` words, any other word is told as an unknown raw status;
+- `submit`: `"ok"`, `"refused"` (a definite no), `"not_sent"` (failed before sending), `"lost"` (the
+  job exists, the answer is lost), `"lost_request"` (never arrived, nobody knows);
+- `visible_after_s`: how long a new job stays invisible to `find` and `list`;
+- `message`: what a failed job says.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from ftsdk.backends.base import Backend, Capabilities, FindBy, Range, SubmitRequest
+from ftsdk.clock import parse_time
+from ftsdk.errors import NotFound, Rejected, Unavailable, Unsupported
+from ftsdk.fsops import atomic_write_json, make_private_folder
+from ftsdk.records import (
+    ChatAnswer,
+    Checkpoint,
+    Cost,
+    Event,
+    JobStatus,
+    MetricPoint,
+    ModelHandle,
+    ModelKind,
+    Progress,
+    RemoteJob,
+)
+
+__all__ = ["FakeBackend"]
+
+DEFAULT_TIMELINE = (("queued", 0.0), ("running", 0.2), ("finalizing", 0.9), ("succeeded", 1.0))
+_OPTIONS = frozenset({"timeline", "submit", "visible_after_s", "message"})
+_ID = re.compile(r"^fake-[0-9a-f]{16}$")
+_STEPS = 20
+
+
+class FakeBackend(Backend):
+    """See the module's docstring."""
+
+    name = "fake"
+    capabilities = Capabilities(
+        methods=frozenset({"sft", "dpo"}),
+        adapters=frozenset({"lora", "nf4", "full"}),
+        formats=frozenset({"chat", "preference"}),
+        hyperparameters={
+            "epochs": Range(low=0, high=1000, default=3.0),
+            "max_steps": Range(low=1),
+            "learning_rate": Range(low=0, default=2e-4),
+            "learning_rate_multiplier": Range(low=0, high=10_000),
+            "batch_size": Range(low=1, high=4096, default=8),
+            "gradient_accumulation_steps": Range(low=1, default=1),
+            "max_length": Range(low=1, default=1024),
+            "warmup_ratio": Range(low=0, high=1, default=0.0),
+            "schedule": Range(choices=("constant", "linear", "cosine"), default="linear"),
+            "weight_decay": Range(low=0, default=0.0),
+            "max_grad_norm": Range(low=0, default=1.0),
+            "beta": Range(low=0, high=10),
+        },
+        find_by=FindBy.METADATA,
+        can_cancel=True,
+        can_pause=True,
+        can_resume=True,
+        can_delete=True,
+        can_download=True,
+        can_chat=True,
+        has_events=True,
+        has_metrics=True,
+        has_checkpoints=True,
+        has_logs=True,
+        price="free",
+        poll_s=0.2,
+        note="a rehearsal: nothing is trained, answers come from the training rows",
+    )
+
+    # --- the folder that plays the server ---
+
+    @property
+    def _folder(self) -> Path:
+        return self.context.home / "fake"
+
+    def _read(self, provider_job_id: str) -> dict[str, Any]:
+        path = self._folder / f"{provider_job_id}.json"
+        if not _ID.match(provider_job_id) or not path.is_file():
+            raise NotFound(
+                f"fake has no job {provider_job_id!r}",
+                where=str(self._folder),
+                mend="`ftsdk list` shows the jobs of this machine",
+            )
+        data: dict[str, Any] = json.loads(path.read_bytes())
+        return data
+
+    def _write(self, data: Mapping[str, Any]) -> None:
+        make_private_folder(self._folder)
+        atomic_write_json(self._folder / f"{data['id']}.json", data)
+
+    # --- the job ---
+
+    def submit(self, request: SubmitRequest) -> RemoteJob:
+        options = dict(request.spec.provider_options)
+        unknown = sorted(set(options) - _OPTIONS)
+        if unknown:
+            raise Unsupported(
+                f"fake does not know provider_options {', '.join(unknown)}",
+                where="backend fake",
+                mend=f"it takes {', '.join(sorted(_OPTIONS))}",
+                submitted="no",
+            )
+        how = options.get("submit", "ok")
+        if how == "refused":
+            raise Rejected("fake refuses the job, as asked", where="backend fake", submitted="no")
+        if how == "not_sent":
+            raise Unavailable(
+                "fake was not reached, as asked", where="backend fake", submitted="no"
+            )
+        if how != "lost_request":
+            data = self._new(request, options)
+            if how == "ok":
+                return self._tell(data)
+        raise Unavailable(
+            "fake gave no answer, as asked", where="backend fake", submitted="maybe"
+        )
+
+    def _new(self, request: SubmitRequest, options: Mapping[str, Any]) -> dict[str, Any]:
+        identity = "fake-" + hashlib.sha256(request.client_token.encode()).hexdigest()[:16]
+        make_private_folder(self._folder)
+        request.train.write_jsonl(self._folder / f"{identity}.rows.jsonl")
+        data = {
+            "id": identity,
+            "job_id": request.job_id,
+            "tag": request.tag,
+            "model": request.spec.model,
+            "seed": request.spec.seed,
+            "epochs": request.spec.hyperparameters.epochs or 3.0,
+            "has_validation": request.validation is not None,
+            "submitted_at": self.clock.now().isoformat(),
+            "timeline": [list(x) for x in options.get("timeline", DEFAULT_TIMELINE)],
+            "visible_after_s": options.get("visible_after_s", 0),
+            "message": options.get("message", "it was scripted to fail"),
+            "stopped": None,
+        }
+        self._write(data)
+        return data
+
+    def _age(self, data: Mapping[str, Any]) -> float:
+        return (self.clock.now() - parse_time(data["submitted_at"])).total_seconds()
+
+    def _raw_status(self, data: Mapping[str, Any]) -> tuple[str, float]:
+        """The word of the timeline now, and the age at which it began."""
+        if data["stopped"]:
+            return data["stopped"]["status"], data["stopped"]["age"]
+        age, word, since = self._age(data), "queued", 0.0
+        for name, start in data["timeline"]:
+            if age >= start:
+                word, since = name, start
+        return word, since
+
+    def _fraction(self, data: Mapping[str, Any]) -> float:
+        starts = {name: start for name, start in reversed(data["timeline"])}
+        begin = starts.get("running", 0.0)
+        end = starts.get("finalizing", starts.get("succeeded", starts.get("failed", begin + 1)))
+        age = data["stopped"]["age"] if data["stopped"] else self._age(data)
+        return min(1.0, max(0.0, (age - begin) / max(end - begin, 1e-9)))
+
+    def _tell(self, data: Mapping[str, Any]) -> RemoteJob:
+        word, since = self._raw_status(data)
+        known = word in set(JobStatus)
+        status = JobStatus(word) if known else JobStatus.UNKNOWN
+        started = parse_time(data["submitted_at"])
+        fraction = self._fraction(data)
+        error = {"message": data["message"]} if status is JobStatus.FAILED else None
+        return RemoteJob(
+            provider_job_id=data["id"],
+            status=status,
+            raw_status=word,
+            model=data["model"],
+            tag=data["tag"],
+            message=data["message"] if error else "",
+            error=error,
+            progress=Progress(
+                fraction=fraction, step=int(fraction * _STEPS), total_steps=_STEPS
+            ),
+            created_at=started,
+            finished_at=started + dt.timedelta(seconds=since) if status.is_final else None,
+            result_model=f"fake:{data['id']}" if status is JobStatus.SUCCEEDED else None,
+            cost=Cost(
+                basis="billed", low=Decimal(0), high=Decimal(0), source="fake charges nothing"
+            ),
+            raw=dict(data),
+        )
+
+    def find(self, request: SubmitRequest) -> list[RemoteJob]:
+        return [job for job in self.list() if job.tag == request.tag]
+
+    def get(self, provider_job_id: str) -> RemoteJob:
+        return self._tell(self._read(provider_job_id))
+
+    def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
+        everything = []
+        for path in self._folder.glob("fake-*.json"):
+            data = json.loads(path.read_bytes())
+            if self._age(data) >= data["visible_after_s"]:
+                everything.append(data)
+        everything.sort(key=lambda data: data["submitted_at"], reverse=True)
+        yield from map(self._tell, everything[:limit])
+
+    def _stop(self, provider_job_id: str, status: str) -> None:
+        data = self._read(provider_job_id)
+        word, _ = self._raw_status(data)
+        if word in ("succeeded", "failed", "cancelled"):
+            return
+        self._write({**data, "stopped": {"status": status, "age": self._age(data)}})
+
+    def cancel(self, provider_job_id: str) -> None:
+        self._stop(provider_job_id, "cancelled")
+
+    def pause(self, provider_job_id: str) -> None:
+        self._stop(provider_job_id, "paused")
+
+    def resume(self, provider_job_id: str) -> RemoteJob:
+        data = self._read(provider_job_id)
+        data = {
+            **data,
+            "stopped": None,
+            "submitted_at": self.clock.now().isoformat(),
+            "timeline": [list(x) for x in DEFAULT_TIMELINE],
+        }
+        self._write(data)
+        return self._tell(data)
+
+    def delete(self, provider_job_id: str) -> None:
+        self._read(provider_job_id)
+        for suffix in (".json", ".rows.jsonl"):
+            (self._folder / f"{provider_job_id}{suffix}").unlink(missing_ok=True)
+
+    # --- what it tells of a run ---
+
+    def metrics(self, provider_job_id: str) -> list[MetricPoint]:
+        data = self._read(provider_job_id)
+        started, points = parse_time(data["submitted_at"]), []
+        for step in range(1, int(self._fraction(data) * _STEPS) + 1):
+            share = step / _STEPS
+            wave = math.sin(step * 2.4 + data["seed"]) * 0.05
+            loss = 0.6 + 1.9 * math.exp(-3.2 * share)
+            points.append(
+                MetricPoint(
+                    step=step,
+                    epoch=share * data["epochs"],
+                    train_loss=round(loss + wave, 4),
+                    validation_loss=round(loss + 0.12, 4)
+                    if data["has_validation"] and step % 5 == 0
+                    else None,
+                    learning_rate=2e-4 * (1 - share),
+                    time=started,
+                )
+            )
+        return points
+
+    def events(self, provider_job_id: str, *, after: int = 0) -> list[Event]:
+        data = self._read(provider_job_id)
+        started = parse_time(data["submitted_at"])
+        age = data["stopped"]["age"] if data["stopped"] else self._age(data)
+        told: list[tuple[float, str, str, dict[str, Any]]] = [
+            (start, "status", name, {"status": name})
+            for name, start in data["timeline"]
+            if start <= age
+        ]
+        starts = dict((name, start) for name, start in reversed(data["timeline"]))
+        begin = starts.get("running", 0.0)
+        end = starts.get("finalizing", starts.get("succeeded", begin + 1))
+        for point in self.metrics(provider_job_id):
+            at = begin + (end - begin) * point.step / _STEPS
+            text = f"step {point.step}/{_STEPS}  loss {point.train_loss:.3f}"
+            told.append((at, "metric", text, point.model_dump(exclude_none=True, exclude={"time"})))
+        if data["stopped"]:
+            told.append((age, "status", data["stopped"]["status"], {}))
+        told.sort(key=lambda item: item[0])
+        events = [
+            Event(
+                id=f"{data['id']}:{seq}",
+                seq=seq,
+                time=started + dt.timedelta(seconds=at),
+                kind=kind,
+                message=text,
+                data=facts,
+            )
+            for seq, (at, kind, text, facts) in enumerate(told, 1)
+        ]
+        return [event for event in events if event.seq > after]
+
+    def checkpoints(self, provider_job_id: str) -> list[Checkpoint]:
+        data = self._read(provider_job_id)
+        reached = int(self._fraction(data) * _STEPS)
+        return [
+            Checkpoint(id=f"{data['id']}-step-{step}", step=step) for step in range(10, reached + 1, 10)
+        ]
+
+    def logs(self, provider_job_id: str, *, tail: int | None = None) -> list[str]:
+        lines = [str(event) for event in self.events(provider_job_id)]
+        return lines if tail is None else lines[max(0, len(lines) - tail) :]
+
+    # --- the result ---
+
+    def model(self, provider_job_id: str) -> ModelHandle:
+        data = self._read(provider_job_id)
+        word, _ = self._raw_status(data)
+        if word != "succeeded":
+            raise self.not_ready(word, data["job_id"])
+        return ModelHandle(
+            kind=ModelKind.HOSTED,
+            provider=self.name,
+            id=f"fake:{data['id']}",
+            base_model=data["model"],
+            callable_now=True,
+            job_id=data["job_id"],
+            running_cost=Cost(
+                basis="billed", low=Decimal(0), high=Decimal(0), source="fake charges nothing"
+            ),
+        ).bound_to(self)
+
+    def chat(
+        self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> ChatAnswer:
+        """The answer of the training row whose question shares most words with this one."""
+        asked = _words(_last_user(messages))
+        path = self._folder / f"{handle.id.removeprefix('fake:')}.rows.jsonl"
+        best, score = "", -1.0
+        with path.open("rb") as lines:
+            for line in lines:
+                row = json.loads(line).get("messages") or []
+                words = _words(_last_user(row))
+                shared = len(asked & words) / (len(asked | words) or 1)
+                if row and shared > score:
+                    best, score = str(row[-1].get("content") or ""), shared
+        return _answer(best, asked)
+
+    def chat_base(
+        self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> ChatAnswer:
+        asked = _last_user(messages)
+        return _answer(f"(an untuned model's answer to: {asked})", _words(asked))
+
+    def download(self, handle: ModelHandle, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        source = self._folder / f"{handle.id.removeprefix('fake:')}.rows.jsonl"
+        shutil.copyfile(source, folder / "rows.jsonl")
+        atomic_write_json(folder / "ftsdk.json", handle.model_dump(mode="json"), mode=0o644)
+        return folder
+
+
+def _last_user(messages: Sequence[Mapping[str, Any]]) -> str:
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            return str(message.get("content") or "")
+    return ""
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
+
+
+def _answer(text: str, asked: set[str]) -> ChatAnswer:
+    return ChatAnswer(
+        text=text,
+        message={"role": "assistant", "content": text},
+        usage={"prompt_tokens": len(asked), "completion_tokens": len(_words(text))},
+        finish_reason="stop",
+    )

@@ -1,0 +1,65 @@
+"""Backends by name, through the entry-point group `ftsdk.backends`; listing imports nothing."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+
+from ftsdk.backends.base import Backend
+from ftsdk.config import nearest
+from ftsdk.errors import MissingExtra, UnknownBackend
+
+__all__ = ["GROUP", "backend_names", "load_backend"]
+
+GROUP = "ftsdk.backends"
+
+
+def _by_name() -> dict[str, list[EntryPoint]]:
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        same = found.setdefault(point.name, [])
+        if point.value not in {other.value for other in same}:
+            same.append(point)
+    return found
+
+
+def backend_names() -> list[str]:
+    """The names of all installed backends, sorted."""
+    return sorted(_by_name())
+
+
+def load_backend(name: str) -> type[Backend]:
+    """The backend class called `name`.
+
+    Raises `UnknownBackend` for a name that is not there or that two packages claim, and
+    `MissingExtra` with the exact command when its dependency is not installed.
+    """
+    points = _by_name().get(name, [])
+    if not points:
+        known = backend_names()
+        raise UnknownBackend(
+            f"No provider is called {name!r}{nearest(name, known)}",
+            where=f"entry points {GROUP}: {', '.join(known) or 'none; is ftsdk installed?'}",
+            mend="`ftsdk backends` lists them; a third-party one must be installed first",
+        )
+    if len(points) > 1:
+        owners = ", ".join(f"{p.value} ({p.dist.name if p.dist else 'unknown package'})" for p in points)
+        raise UnknownBackend(
+            f"Two packages call their backend {name!r}",
+            where=owners,
+            mend="uninstall one of them",
+        )
+    try:
+        loaded = points[0].load()
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"The backend {name!r} needs {error.name}, which is not installed",
+            where=points[0].value,
+            mend=f"pip install 'ftsdk[{name}]'",
+        ) from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
+        raise UnknownBackend(
+            f"{points[0].value} is not a backend class",
+            where=f"entry point {name} of {GROUP}",
+            mend="derive it from ftsdk.backends.Backend",
+        )
+    return loaded

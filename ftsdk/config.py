@@ -1,0 +1,294 @@
+"""Which provider, model and settings a call uses: argument, environment, profile, file default.
+
+`ftsdk.toml` (or `[tool.ftsdk]` in `pyproject.toml`) is looked for in the working folder and its
+parents. Keys never stand in the file: they are read from the provider's usual variable, or from
+the keyring, at the moment of the call.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ftsdk.errors import ConfigError
+
+__all__ = ["Config", "Setting", "api_key", "default_home", "load_config", "nearest"]
+
+_FILE_LIMIT_BYTES = 1_000_000
+_TOP_KEYS = frozenset({"profile", "profiles", "provider", "model", "max_cost", "method"})
+_PROFILE_KEYS = frozenset(
+    {
+        "provider",
+        "model",
+        "method",
+        "max_cost",
+        "base_url",
+        "adapter",
+        "hyperparameters",
+        "provider_options",
+        "options",
+        "tags",
+        "budget",
+    }
+)
+_TOP_EXTRA = frozenset({"budget", "options"})
+_SECRET_WORDS = ("api_key", "apikey", "token", "secret", "password")
+
+
+def nearest(word: str, known: object) -> str:
+    """`; did you mean X?` when something known is close to `word`, else an empty string."""
+    names = sorted(str(name) for name in known)  # type: ignore[attr-defined]  # any iterable
+    found = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def default_home(env: Mapping[str, str] | None = None) -> Path:
+    """`FTSDK_HOME`, else the platform's data folder for this user."""
+    env = os.environ if env is None else env
+    if env.get("FTSDK_HOME"):
+        return Path(env["FTSDK_HOME"]).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("ftsdk", appauthor=False))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A resolved setting and the place it came from."""
+
+    name: str
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """Configuration as found; `setting` resolves one name and remembers where it looked."""
+
+    path: Path | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    profile: str | None = None
+    profile_source: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    searched: tuple[Path, ...] = ()
+
+    @property
+    def profiles(self) -> Mapping[str, Mapping[str, Any]]:
+        """The profiles of the file, by name."""
+        return self.data.get("profiles", {})
+
+    def _profile(self) -> Mapping[str, Any]:
+        return self.profiles.get(self.profile or "", {})
+
+    def places(self, name: str) -> list[str]:
+        """Every place that `setting(name)` looks at, in order."""
+        variable = f"FTSDK_{name.upper()}"
+        file = str(self.path) if self.path else "ftsdk.toml (none found)"
+        places = [f"the argument {name}=", f"the variable {variable}"]
+        places.append(
+            f"[profiles.{self.profile}] in {file}" if self.profile else "a profile (none is chosen)"
+        )
+        places.append(f"{name} at the top of {file}")
+        return places
+
+    def setting(self, name: str, argument: Any = None) -> Setting | None:
+        """Resolve `name`: argument, then environment, then profile, then the file's default."""
+        if argument is not None:
+            return Setting(name, argument, "argument")
+        variable = f"FTSDK_{name.upper()}"
+        if self.env.get(variable):
+            return Setting(name, self.env[variable], f"variable {variable}")
+        if name in self._profile():
+            return Setting(name, self._profile()[name], f"profile {self.profile} in {self.path}")
+        if name in self.data:
+            return Setting(name, self.data[name], str(self.path))
+        return None
+
+    def require(self, name: str, argument: Any = None) -> Setting:
+        """Like `setting`, but raises `ConfigError` with every place that was looked at."""
+        found = self.setting(name, argument)
+        if found is not None:
+            return found
+        raise ConfigError(
+            f"No {name} is set",
+            where="; ".join(f"{i}. {p}" for i, p in enumerate(self.places(name), 1)),
+            mend=f"pass {name}=, set FTSDK_{name.upper()}, or run `ftsdk init` for a profile",
+        )
+
+    def table(self, name: str) -> dict[str, Any]:
+        """A table of settings (`hyperparameters`, `options`, …): the file's, then the profile's."""
+        merged: dict[str, Any] = {}
+        for level in (self.data, self._profile()):
+            value = level.get(name, {})
+            if isinstance(value, Mapping):
+                merged.update(value)
+        return merged
+
+
+def load_config(
+    *,
+    profile: str | None = None,
+    folder: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Config:
+    """Find and check the configuration, and choose the profile.
+
+    Raises `ConfigError` for a file that is not TOML, unknown names in it (all at once), a key
+    written into it, or a profile that is not there.
+    """
+    env = dict(os.environ if env is None else env)
+    start = Path.cwd() if folder is None else folder
+    path, data, searched = _find(start, env)
+    if path is not None:
+        _check(path, data)
+    name, source = profile, "argument"
+    if name is None and env.get("FTSDK_PROFILE"):
+        name, source = env["FTSDK_PROFILE"], "variable FTSDK_PROFILE"
+    if name is None and "profile" in data:
+        name, source = data["profile"], str(path)
+    if name is not None and name not in data.get("profiles", {}):
+        raise _no_such_profile(name, source, path, data, searched)
+    return Config(path, data, name, source if name else "", env, tuple(searched))
+
+
+def _no_such_profile(
+    name: str, source: str, path: Path | None, data: Mapping[str, Any], searched: list[Path]
+) -> ConfigError:
+    known = sorted(data.get("profiles", {}))
+    if path is None:
+        looked = ", ".join(str(p) for p in searched[:3]) or "nowhere"
+        where = f"profile from {source}; no ftsdk.toml was found, looked at {looked}"
+    else:
+        where = f"profile from {source}; {path} has {', '.join(known) or 'no profiles'}"
+    return ConfigError(
+        f"No profile is called {name!r}{nearest(name, known)}",
+        where=where,
+        mend=f"add [profiles.{name}] with provider = …, or run `ftsdk init`",
+    )
+
+
+def _find(start: Path, env: Mapping[str, str]) -> tuple[Path | None, dict[str, Any], list[Path]]:
+    searched: list[Path] = []
+    if env.get("FTSDK_CONFIG"):
+        path = Path(env["FTSDK_CONFIG"]).expanduser()
+        if not path.is_file():
+            raise ConfigError(
+                "The configuration file is not there",
+                where=f"{path}, from the variable FTSDK_CONFIG",
+                mend="correct or unset FTSDK_CONFIG",
+            )
+        return path, _read(path), [path]
+    for folder in (start, *start.parents):
+        own, project = folder / "ftsdk.toml", folder / "pyproject.toml"
+        searched.append(own)
+        if own.is_file():
+            return own, _read(own), searched
+        if project.is_file():
+            table = _read(project).get("tool", {}).get("ftsdk")
+            if isinstance(table, dict):
+                return project, table, searched
+    return None, {}, searched
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        info = path.stat()
+        if not stat.S_ISREG(info.st_mode) or info.st_size > _FILE_LIMIT_BYTES:
+            raise ConfigError(
+                "The configuration is not a plain file under 1 MB",
+                where=str(path),
+                mend="point FTSDK_CONFIG at a TOML file",
+            )
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The configuration is not valid TOML: {error}",
+            where=str(path),
+            mend="correct the line named; `ftsdk init --print` shows a right one",
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration cannot be read: {error.strerror}",
+            where=str(path),
+            mend="check the file's permissions",
+        ) from error
+
+
+def _check(path: Path, data: Mapping[str, Any]) -> None:
+    faults = _unknown(data, _TOP_KEYS | _PROFILE_KEYS | _TOP_EXTRA, "")
+    profiles = data.get("profiles", {})
+    if not isinstance(profiles, Mapping):
+        faults.append("profiles is not a table")
+        profiles = {}
+    for name, table in profiles.items():
+        if isinstance(table, Mapping):
+            faults += _unknown(table, _PROFILE_KEYS, f"profiles.{name}.")
+        else:
+            faults.append(f"profiles.{name} is not a table")
+    if faults:
+        raise ConfigError(
+            "The configuration has " + ("a fault: " if len(faults) == 1 else "faults: ")
+            + "; ".join(faults),
+            where=str(path),
+            mend="correct the named entries",
+        )
+
+
+def _unknown(table: Mapping[str, Any], known: frozenset[str], prefix: str) -> list[str]:
+    faults = []
+    for key in table:
+        if key in known:
+            continue
+        if any(word in key.lower() for word in _SECRET_WORDS):
+            faults.append(
+                f"{prefix}{key} looks like a key; keys are read from the environment or the "
+                "keyring, never from the file: remove it here and replace it at the provider"
+            )
+        else:
+            faults.append(f"{prefix}{key} is not a setting{nearest(key, known)}")
+    return faults
+
+
+def api_key(provider: str, variables: tuple[str, ...], env: Mapping[str, str]) -> str:
+    """The key for `provider`, read now: from its usual variables, then from the keyring.
+
+    Raises `ConfigError` naming the places, never a value. White space around it is an error, since
+    HTTP libraries repeat such a key in their messages.
+    """
+    for variable in variables:
+        value = env.get(variable)
+        if value:
+            if value != value.strip() or not value.isascii() or not value.isprintable():
+                raise ConfigError(
+                    f"{variable} holds white space or characters that no key has",
+                    where=f"variable {variable}",
+                    mend="set it again, without quotes and line ends",
+                )
+            return value
+    stored = _from_keyring(provider)
+    if stored:
+        return stored
+    places = ", ".join([*(f"the variable {v}" for v in variables), f"the keyring entry ftsdk/{provider}"])
+    raise ConfigError(
+        f"No key for {provider} was found",
+        where=places,
+        mend=f"export {variables[0]}=… or `keyring set ftsdk {provider}`",
+    )
+
+
+def _from_keyring(provider: str) -> str | None:
+    try:
+        import keyring
+        import keyring.errors
+    except ImportError:
+        return None
+    try:
+        return keyring.get_password("ftsdk", provider)
+    except keyring.errors.KeyringError:
+        return None  # no keyring service on this machine; the error above names it as a place

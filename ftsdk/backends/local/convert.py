@@ -72,7 +72,7 @@ def _plain(model: Any) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     told = model.config.to_dict()
-    for word in ("quantization_config", "_name_or_path", "transformers_version"):
+    for word in ("quantization_config", "_model_name_or_path", "transformers_version"):
         told.pop(word, None)
     config = AutoConfig.for_model(**told)
     auto: Any = AutoModelForCausalLM
@@ -95,7 +95,7 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
 
 def _add(path: Path, **fields: Any) -> None:
     told = json.loads(path.read_bytes()) | fields
-    for word in ("is_local", "local_files_only", "_name_or_path"):
+    for word in ("is_local", "local_files_only", "_model_name_or_path"):
         told.pop(word, None)
     path.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -1,7 +1,195 @@
-"""Fine-tune language models anywhere through one job object."""
+"""Fine-tune language models anywhere through one job object.
+
+    job = ftsdk.create_job(dataset="train.jsonl", model="smollm2-135m")
+    job.wait()
+    print(job.result().chat("hello").text)
+
+Names are loaded at first use, so that `import ftsdk` costs little. The module's functions use one
+default `Client`, made from the configuration in force at the first call.
+"""
 
 from __future__ import annotations
 
+import importlib
+import threading
+from typing import TYPE_CHECKING, Any
+
 from ftsdk._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ftsdk.aio import AsyncClient, AsyncFineTuneJob
+    from ftsdk.client import Client
+    from ftsdk.dataset import Dataset, DatasetReport
+    from ftsdk.errors import (
+        AuthError,
+        BackendError,
+        BudgetError,
+        ConfigError,
+        DatasetError,
+        FtsdkError,
+        JobCancelled,
+        JobError,
+        JobFailed,
+        JournalDamaged,
+        JournalLocked,
+        JournalTooNew,
+        MissingExtra,
+        NeedsDecision,
+        NotFound,
+        NotReady,
+        ProviderClosed,
+        RateLimited,
+        Rejected,
+        SpecError,
+        StoreError,
+        Unavailable,
+        UnexpectedResponse,
+        UnknownBackend,
+        UnknownJob,
+        UnknownModel,
+        Unsupported,
+        UsageError,
+        WaitTimeout,
+    )
+    from ftsdk.job import FineTuneJob
+    from ftsdk.records import (
+        ChatAnswer,
+        Checkpoint,
+        Cost,
+        Event,
+        JobSnapshot,
+        JobStatus,
+        MetricPoint,
+        ModelHandle,
+        Plan,
+        Progress,
+    )
+    from ftsdk.spec import Hyperparameters, JobSpec, LoRA
+
+    _bound = Client()
+    adopt_job = _bound.adopt_job
+    create_job = _bound.create_job
+    get_job = _bound.get_job
+    list_jobs = _bound.list_jobs
+    plan = _bound.plan
+    reconcile = _bound.reconcile
+    resolve = _bound.resolve
+    validate = _bound.validate
+
+_HOMES = {
+    "ftsdk.aio": ("AsyncClient", "AsyncFineTuneJob"),
+    "ftsdk.client": ("Client",),
+    "ftsdk.dataset": ("Dataset", "DatasetReport"),
+    "ftsdk.errors": (
+        "AuthError",
+        "BackendError",
+        "BudgetError",
+        "ConfigError",
+        "DatasetError",
+        "FtsdkError",
+        "JobCancelled",
+        "JobError",
+        "JobFailed",
+        "JournalDamaged",
+        "JournalLocked",
+        "JournalTooNew",
+        "MissingExtra",
+        "NeedsDecision",
+        "NotFound",
+        "NotReady",
+        "ProviderClosed",
+        "RateLimited",
+        "Rejected",
+        "SpecError",
+        "StoreError",
+        "Unavailable",
+        "UnexpectedResponse",
+        "UnknownBackend",
+        "UnknownJob",
+        "UnknownModel",
+        "Unsupported",
+        "UsageError",
+        "WaitTimeout",
+    ),
+    "ftsdk.job": ("FineTuneJob",),
+    "ftsdk.records": (
+        "ChatAnswer",
+        "Checkpoint",
+        "Cost",
+        "Event",
+        "JobSnapshot",
+        "JobStatus",
+        "MetricPoint",
+        "ModelHandle",
+        "Plan",
+        "Progress",
+    ),
+    "ftsdk.spec": ("Hyperparameters", "JobSpec", "LoRA"),
+}
+_WHERE = {name: module for module, names in _HOMES.items() for name in names}
+_VERBS = frozenset(
+    {
+        "adopt_job",
+        "create_job",
+        "get_job",
+        "list_jobs",
+        "plan",
+        "reconcile",
+        "resolve",
+        "validate",
+    }
+)
+
+__all__ = [  # noqa: PLE0604, PLE0605  # the names above, and one test that they are all there
+    "__version__",
+    "default_client",
+    *sorted(_WHERE),
+    *sorted(_VERBS),
+]
+
+_default: Client | None = None
+_default_lock = threading.Lock()
+
+
+def default_client() -> Client:
+    """The client behind the module's functions, made at the first call."""
+    global _default  # noqa: PLW0603  # one per process, on purpose
+    with _default_lock:
+        if _default is None:
+            from ftsdk.client import Client
+
+            _default = Client()
+        return _default
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        value = getattr(importlib.import_module(_WHERE[name]), name)
+        globals()[name] = value
+        return value
+    if name in _VERBS:
+        value = _verb(name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'ftsdk' has no attribute {name!r}")
+
+
+def _verb(name: str) -> Callable[..., Any]:
+    import functools
+
+    from ftsdk.client import Client
+
+    method = getattr(Client, name)
+
+    @functools.wraps(method, assigned=("__doc__", "__name__", "__annotations__"))
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return getattr(default_client(), name)(*args, **kwargs)
+
+    call.__qualname__ = name
+    return call
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

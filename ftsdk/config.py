@@ -121,6 +121,10 @@ class Config:
             mend=f"pass {name}=, set FTSDK_{name.upper()}, or run `ftsdk init` for a profile",
         )
 
+    def table_value(self, name: str) -> Any:
+        """A plain setting of the file, the profile's before the top's; None when absent."""
+        return self._profile().get(name, self.data.get(name))
+
     def table(self, name: str) -> dict[str, Any]:
         """A table of settings (`hyperparameters`, `options`, …): the file's, then the profile's."""
         merged: dict[str, Any] = {}

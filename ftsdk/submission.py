@@ -32,6 +32,7 @@ from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.clock import Clock
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
+    BackendError,
     FtsdkError,
     NeedsDecision,
     StoreError,
@@ -48,6 +49,7 @@ __all__ = ["Horizon", "Submitter", "applied", "keep_dataset"]
 
 _LOCK_WAIT_S = 120.0
 _MAX_ID_LENGTH = 256
+_SEND_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ class Submitter:
                 return self._reconcile(snapshot, patient=creating)
             return self._send(snapshot) if creating else snapshot
 
-    def _send(self, snapshot: JobSnapshot) -> JobSnapshot:
+    def _send(self, snapshot: JobSnapshot, attempt: int = 1) -> JobSnapshot:
         request = self.request(snapshot)
         backend = self.backend_for(snapshot)
         snapshot = self.journal.change(
@@ -190,19 +192,20 @@ class Submitter:
         try:
             remote = backend.submit(request)
         except FtsdkError as error:
-            return self._not_accepted(snapshot, error)
+            return self._not_accepted(snapshot, error, attempt)
         except BaseException:
             self._doubt(snapshot, "the call was interrupted")
             raise
         return self._accept(snapshot, remote, "accepted")
 
-    def _not_accepted(self, snapshot: JobSnapshot, error: FtsdkError) -> JobSnapshot:
+    def _not_accepted(
+        self, snapshot: JobSnapshot, error: FtsdkError, attempt: int
+    ) -> JobSnapshot:
         error.job_id = snapshot.id
         if error.submitted != "no":
             error.submitted = "maybe"
             snapshot = self._doubt(snapshot, error.what)
-            settled = self._reconcile(snapshot, patient=True, cause=error)
-            return settled
+            return self._reconcile(snapshot, patient=True, cause=error, attempt=attempt)
         back = error.retryable
         self.journal.change(
             snapshot.id,
@@ -243,16 +246,28 @@ class Submitter:
     # --- reconciliation ---
 
     def _reconcile(
-        self, snapshot: JobSnapshot, *, patient: bool, cause: FtsdkError | None = None
+        self,
+        snapshot: JobSnapshot,
+        *,
+        patient: bool,
+        cause: FtsdkError | None = None,
+        attempt: int = 1,
     ) -> JobSnapshot:
         backend, request = self.backend_for(snapshot), self.request(snapshot)
         pause, waited = self.horizon.first_pause_s, 0.0
         while True:
-            found = backend.find(request)
-            if found:
-                return self._adopt(snapshot, found)
-            if backend.capabilities.resend_is_safe:
-                return self._send_again(snapshot)
+            try:
+                found = backend.find(request)
+            except BackendError as error:
+                if not error.retryable:
+                    error.job_id, error.submitted = snapshot.id, "maybe"
+                    raise
+                cause = cause or error  # could not ask: neither found nor absent
+            else:
+                if found:
+                    return self._adopt(snapshot, found)
+                if backend.capabilities.resend_is_safe and attempt < _SEND_ATTEMPTS:
+                    return self._send_again(snapshot, attempt + 1)
             if not patient or waited >= self.horizon.while_creating_s:
                 break
             self.clock.sleep(pause)
@@ -275,14 +290,14 @@ class Submitter:
             )
         return adopted
 
-    def _send_again(self, snapshot: JobSnapshot) -> JobSnapshot:
+    def _send_again(self, snapshot: JobSnapshot, attempt: int) -> JobSnapshot:
         snapshot = self.journal.change(
             snapshot.id,
             now=self.clock.now(),
             why="not found, and sending again with the same token is safe",
             status=JobStatus.CREATED,
         )
-        return self._send(snapshot)
+        return self._send(snapshot, attempt)
 
     def is_past_horizon(self, snapshot: JobSnapshot) -> bool:
         """True when looking any longer is not expected to find the job."""

@@ -1,0 +1,81 @@
+# Two commands do all the set-up on a machine that has only Python and make:
+#   make demo    own virtual environment, install, and a real fine-tune from start to answer
+#   make test    install with all extras, then every check and every test
+# A second run finds the environment as it was left and starts at once.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: help demo test check lint format types unit docs docs-check clean
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The release that the project is tested with. It goes in first, so that the rest finds it there.
+# For the CPU alone, where the index offers both kinds: make demo TORCH=torch==2.13.0+cpu
+TORCH ?= torch==2.13.0
+PYTEST_ARGS ?=
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+
+# Ubuntu's and Debian's Python may lack venv; say so in one sentence instead of a traceback.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "ftsdk needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	  { echo "this Python has no venv: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: $(BIN)/python
+	@echo "installing $(TORCH)"
+	$(PIP) install '$(TORCH)'
+	@touch $@
+
+# The stamps follow pyproject.toml: a changed dependency is installed at the next run.
+$(VENV)/.local: pyproject.toml $(VENV)/.torch
+	@echo "installing ftsdk with the training stack"
+	$(PIP) install -e '.[local]' '$(TORCH)'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.torch
+	@echo "installing ftsdk with everything the checks need"
+	$(PIP) install -e '.[dev]' '$(TORCH)'
+	@touch $@ $(VENV)/.local
+
+help:
+	@echo "make demo     fine-tune a small model on this machine, from install to answer"
+	@echo "make test     every check and every test, as CI runs them"
+	@echo "make lint     ruff and mypy"
+	@echo "make format   let ruff put the source in order"
+	@echo "make docs     build the documentation into site/"
+	@echo "make clean    remove the environment and everything built"
+
+demo: $(VENV)/.local
+	$(BIN)/python examples/demo.py
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict
+
+docs-check: $(VENV)/.dev
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/mkdocs build --strict --quiet
+
+# The tests come last, so that their closing line is the last word.
+test: lint docs-check unit
+
+clean:
+	rm -rf $(VENV) site dist build .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 __all__ = [
+    "atomic_file",
     "atomic_folder",
     "atomic_write_bytes",
     "atomic_write_json",
@@ -46,7 +47,8 @@ def make_private_folder(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _aside(path: Path, mode: int) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """Yield a binary file that takes the place of `path` when the block ends without an error."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
     try:
@@ -64,7 +66,7 @@ def _aside(path: Path, mode: int) -> Iterator[BinaryIO]:
 
 def atomic_write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Put `data` at `path`: after a crash there is the old file or the new one, never half."""
-    with _aside(path, mode) as handle:
+    with atomic_file(path, mode=mode) as handle:
         handle.write(data)
 
 

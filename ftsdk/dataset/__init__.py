@@ -1,1 +1,13 @@
+"""Dataset truth: what is in the file, what a provider will accept, what the model will learn."""
 
+from __future__ import annotations
+
+from ftsdk.dataset import rules_bytes, rules_chat, rules_preference
+from ftsdk.dataset.check import validate
+from ftsdk.dataset.dataset import Dataset
+from ftsdk.dataset.report import DatasetReport, Fault
+from ftsdk.dataset.rules import RULES, Rule
+
+__all__ = ["RULES", "Dataset", "DatasetReport", "Fault", "Rule", "validate"]
+
+_REGISTERED = (rules_bytes, rules_chat, rules_preference)

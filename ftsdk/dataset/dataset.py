@@ -1,0 +1,230 @@
+"""A dataset: rows from anywhere, read lazily into one canonical form, hashed, split, written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ftsdk import fsops
+from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
+from ftsdk.dataset.report import DatasetReport, Fault
+from ftsdk.dataset.rows import Read, RowReader, canonical_bytes
+from ftsdk.dataset.source import Source, open_source
+from ftsdk.errors import UsageError
+
+__all__ = ["Dataset"]
+
+Row = dict[str, Any]
+Key = str | Callable[[Row], object]
+
+
+class Dataset:
+    """Rows of one format, iterated as canonical rows (see `ftsdk.dataset.formats`).
+
+    Iterating reads the source each time and holds one row at a time; the first row that cannot be
+    read raises `DatasetError`. `ftsdk.validate` shows all of them instead.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        format: str | None = None,  # noqa: A002 - the public word for it
+        max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
+        keep: Callable[[Row], bool] | None = None,
+    ) -> None:
+        self._source = source
+        self._forced = format
+        self._keep = keep
+        self.max_row_bytes = max_row_bytes
+        self.name = source.name
+        self.path = source.path
+
+    @classmethod
+    def load(
+        cls,
+        source: Any,
+        *,
+        format: str | None = None,  # noqa: A002 - the public word for it
+        name: str | None = None,
+        max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
+    ) -> Dataset:
+        """A dataset from a path, another `Dataset`, rows, an iterable, or a data frame.
+
+        Files: `.jsonl`, `.jsonl.gz`, `.jsonl.zst`, `.json` (an array), `.csv`, `.parquet`. Rows in
+        memory are copied. Raises `DatasetError` when there is nothing to read; rows are judged
+        when they are read.
+        """
+        if isinstance(source, Dataset):
+            if format is None and name is None:
+                return source
+            return cls(
+                source._source,
+                format=format or source._forced,
+                max_row_bytes=source.max_row_bytes,
+                keep=source._keep,
+            )
+        try:
+            opened = open_source(source, name=name)
+        except Stop as stop:
+            shown = name or (str(source) if isinstance(source, (str, Path)) else "rows")
+            raise_stop(shown, stop.fault)
+        return cls(opened, format=format, max_row_bytes=max_row_bytes)
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def _reader(self) -> RowReader:
+        return RowReader(self._source, format=self._forced, max_row_bytes=self.max_row_bytes)
+
+    def _reads(self) -> Iterator[Read]:
+        for item in self._reader():
+            if isinstance(item, Fault):
+                if item.severity == "fault":
+                    raise_stop(self.name, item)
+                continue
+            if self._keep is None or self._keep(item.row):
+                yield item
+
+    def __iter__(self) -> Iterator[Row]:
+        for item in self._reads():
+            yield item.row
+
+    @cached_property
+    def _facts(self) -> tuple[int, str]:
+        digest = hashlib.sha256()
+        rows = 0
+        for row in self:
+            digest.update(canonical_bytes(row))
+            digest.update(b"\n")
+            rows += 1
+        return rows, digest.hexdigest()
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are (reads the source once)."""
+        return self._facts[0]
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the canonical bytes, as `write_jsonl` writes them (reads the source once)."""
+        return self._facts[1]
+
+    @cached_property
+    def format(self) -> str | None:
+        """The name of the row format, from the first row that has one."""
+        reader = self._reader()
+        for _ in reader:
+            if reader.format is not None:
+                break
+        return reader.format
+
+    def write_jsonl(self, path: str | Path) -> Path:
+        """Write the canonical rows, one JSON object a line, whole or not at all."""
+        target = Path(path)
+        with fsops.atomic_file(target) as handle:
+            for row in self:
+                handle.write(canonical_bytes(row))
+                handle.write(b"\n")
+        return target
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}, container={self._source.container!r})"
+
+    # --- splitting ----------------------------------------------------------------------------
+
+    def split(
+        self, fraction: float, seed: int = 0, group_by: Key | None = None
+    ) -> tuple[Dataset, Dataset]:
+        """`(train, validation)`, where about `fraction` of the rows go to validation.
+
+        A row's side depends on its content (or on its group's key) and the seed alone: it stays
+        when rows are added, removed or moved, and equal rows are never on both sides. `group_by`
+        is a dotted path (`"metadata.customer"`) or a function of the canonical row; rows of one
+        group stay together. When chance would leave a side empty, the row whose hash is nearest
+        goes there.
+        """
+        if not 0 < fraction < 1:
+            raise UsageError(
+                f"the fraction {fraction} is not between 0 and 1",
+                where="split",
+                mend="use 0.1 for a tenth",
+            )
+        place = _placer(seed, group_by)
+        border = _border(fraction, (place(row) for row in self))
+        sides = []
+        for side, inside in (("train", False), ("validation", True)):
+            part = Dataset(
+                self._source,
+                format=self._forced,
+                max_row_bytes=self.max_row_bytes,
+                keep=_side(self._keep, place, border, inside),
+            )
+            part.name = f"{self.name} ({side})"
+            sides.append(part)
+        return sides[0], sides[1]
+
+
+def _side(
+    keep: Callable[[Row], bool] | None,
+    place: Callable[[Row], float],
+    border: float,
+    inside: bool,
+) -> Callable[[Row], bool]:
+    def belongs(row: Row) -> bool:
+        return (keep is None or keep(row)) and (place(row) < border) is inside
+
+    return belongs
+
+
+def _placer(seed: int, group_by: Key | None) -> Callable[[Row], float]:
+    """A function from row to a number in [0, 1), the same on every machine."""
+    salt = hashlib.blake2b(f"ftsdk split {seed}".encode(), digest_size=16).digest()
+
+    def place(row: Row) -> float:
+        content = canonical_bytes(row) if group_by is None else _group(row, group_by)
+        digest = hashlib.blake2b(content, key=salt, digest_size=8).digest()
+        return int.from_bytes(digest, "big") / 2**64
+
+    return place
+
+
+def _group(row: Row, group_by: Key) -> bytes:
+    value: Any = row
+    if callable(group_by):
+        value = group_by(row)
+    else:
+        for step in group_by.split("."):
+            value = value.get(step) if isinstance(value, dict) else None
+    if value is None:
+        raise UsageError(
+            f"a row has no value for the group {group_by!r}",
+            where="split",
+            mend="give every row that key, or group by another",
+        )
+    return repr(value).encode("utf-8", "backslashreplace")
+
+
+def _border(fraction: float, places: Iterable[float]) -> float:
+    """The hash below which rows are validation: the fraction, moved only if a side were empty."""
+    low, high, rows = 1.0, 0.0, 0
+    for where in places:
+        low, high, rows = min(low, where), max(high, where), rows + 1
+    if rows < 2 or low == high:
+        return fraction
+    if low >= fraction:
+        return low + 2**-53
+    return min(fraction, high)
+
+
+def raise_stop(name: str, fault: Fault) -> NoReturn:
+    """Raise the `DatasetError` of one fault that ends reading."""
+    report = DatasetReport(
+        name=name, rows=0, faults=(fault,), counts={fault.code: 1}, row_counts={fault.code: 1}
+    )
+    raise report.error()

@@ -1,0 +1,106 @@
+"""Rules over one preference row, and over one row of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ftsdk.dataset.rules import Hit, row_rule
+from ftsdk.dataset.rules_chat import ROLES, has_text, kind_of
+
+__all__ = ["OUTPUTS"]
+
+Row = dict[str, Any]
+OUTPUTS = ("preferred_output", "non_preferred_output")
+
+
+@row_rule(
+    "FT126",
+    "fault",
+    'write {"input": {"messages": […]}, "preferred_output": [one '
+    'assistant message], "non_preferred_output": [one]}',
+    shape="preference",
+)
+def preference_is_whole(row: Row) -> Iterator[Hit]:
+    """A preference row without its prompt, or without exactly one answer on each side.
+
+    The keys are `preferred_output` and `non_preferred_output`: an older schema of OpenAI's named
+    them `preferred_completion` and `non_preferred_completion`, which no provider takes.
+    """
+    prompt = row.get("input")
+    messages = prompt.get("messages") if isinstance(prompt, dict) else None
+    if not isinstance(prompt, dict):
+        yield Hit(
+            "input",
+            "the input is missing"
+            if prompt is None
+            else f"the input is {kind_of(prompt)}, not an object",
+        )
+    elif not isinstance(messages, list) or not messages:
+        yield Hit("input.messages", "the prompt has no messages")
+    for name in OUTPUTS:
+        output = row.get(name)
+        old = name.replace("output", "completion")
+        if output is None:
+            hint = f" (the row has the old name {old!r})" if old in row else ""
+            yield Hit(name, f"{name} is missing{hint}")
+        elif not isinstance(output, list):
+            yield Hit(name, f"{name} is {kind_of(output)}, not a list of messages", output)
+        elif len(output) != 1:
+            yield Hit(name, f"{name} has {len(output)} messages, not one")
+
+
+@row_rule(
+    "FT127",
+    "fault",
+    'write each message as {"role": …, "content": …}',
+    shape="preference",
+)
+def preference_messages_are_sound(row: Row) -> Iterator[Hit]:
+    """A message in a preference row that is malformed: no object, a wrong role, no content."""
+    prompt = row.get("input")
+    groups = [("input.messages", prompt.get("messages") if isinstance(prompt, dict) else None)]
+    groups += [(name, row.get(name)) for name in OUTPUTS]
+    for place, messages in groups:
+        for i, message in enumerate(messages if isinstance(messages, list) else []):
+            here = f"{place}[{i}]"
+            if not isinstance(message, dict):
+                yield Hit(here, f"a message is {kind_of(message)}, not an object", message)
+                continue
+            role = message.get("role")
+            if role not in ROLES:
+                yield Hit(
+                    f"{here}.role",
+                    "the role is missing" if role is None else f"unknown role {role!r}",
+                    role,
+                )
+            elif place in OUTPUTS and role not in ("assistant", "tool"):
+                yield Hit(
+                    f"{here}.role",
+                    f"an answer comes from the {role}, not the assistant",
+                    role,
+                )
+            if not has_text(message.get("content")) and not message.get("tool_calls"):
+                yield Hit(f"{here}.content", "the content is empty")
+
+
+@row_rule(
+    "FT128",
+    "fault",
+    "write two different answers, or remove the row",
+    shape="preference",
+)
+def answers_differ(row: Row) -> Iterator[Hit]:
+    """Both answers are the same: there is nothing to prefer."""
+    if row.get(OUTPUTS[0]) is not None and row.get(OUTPUTS[0]) == row.get(OUTPUTS[1]):
+        yield Hit(OUTPUTS[1], "the preferred and the other answer are the same")
+
+
+@row_rule("FT129", "fault", "write the text, or remove the row", shape="text")
+def text_is_there(row: Row) -> Iterator[Hit]:
+    """A row of plain text whose text is empty or no string."""
+    text = row.get("text")
+    if not isinstance(text, str):
+        yield Hit("text", f"the text is {kind_of(text)}, not a string", text)
+    elif not has_text(text):
+        yield Hit("text", "the text is empty")

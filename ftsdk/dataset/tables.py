@@ -1,0 +1,149 @@
+"""CSV and Parquet as JSON records: a column is a key; cells that hold JSON lists are unpacked."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+import orjson
+
+from ftsdk.dataset.lines import Record, Stop
+from ftsdk.dataset.report import Fault
+from ftsdk.dataset.spool import encode
+from ftsdk.errors import MissingExtra
+
+__all__ = ["JSON_COLUMNS", "read_csv", "read_parquet"]
+
+JSON_COLUMNS = frozenset(
+    (
+        "messages", "conversations", "contents", "tools", "input", "preferred_output",
+        "non_preferred_output", "chosen", "rejected", "prompt", "system", "systemInstruction",
+        "parallel_tool_calls", "metadata",
+    )
+)  # fmt: skip
+"""Columns whose cells may hold JSON; elsewhere a cell is text, whatever it looks like."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def read_csv(handle: BinaryIO, *, max_row_bytes: int) -> Iterator[Record | Fault]:
+    """Rows of a CSV (or TSV) file with a header; `line` is the row's number, header not counted."""
+    text = io.TextIOWrapper(
+        io.BufferedReader(cast("io.RawIOBase", handle)), encoding="utf-8-sig", newline=""
+    )
+    # The limit is the csv module's own and global; it is only ever raised.
+    csv.field_size_limit(max(csv.field_size_limit(), max_row_bytes))
+    try:
+        first = text.readline()
+        text.seek(0)
+        dialect = "excel-tab" if first.count("\t") > first.count(",") else "excel"
+        reader = csv.reader(text, dialect, strict=True)
+        header = next(reader, None)
+        if (
+            not header
+            or any(not name.strip() for name in header)
+            or len(set(header)) != len(header)
+        ):
+            raise _stop(
+                1,
+                "the header has empty or repeated names" if header else "there is no header",
+            )
+        for number, cells in enumerate(reader, start=1):
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                yield _fault(number, f"{len(cells)} cells where the header has {len(header)}")
+                continue
+            risky = next(
+                (n for n, c in zip(header, cells, strict=True) if c.startswith(_FORMULA)),
+                None,
+            )
+            if risky is not None:
+                yield _formula(number, risky, cells[header.index(risky)])
+            yield _record(number, dict(zip(header, cells, strict=True)), max_row_bytes)
+    except csv.Error as error:
+        yield _fault(0, f"not a table: {error}")
+    except UnicodeDecodeError as error:
+        yield Fault(
+            "FT011",
+            "fault",
+            0,
+            f"not UTF-8: byte 0x{error.object[error.start]:02x}",
+            "save the file as UTF-8",
+        )
+    finally:
+        text.detach().detach()  # the caller closes the raw file
+
+
+def _record(number: int, cells: dict[str, str], limit: int) -> Record | Fault:
+    row: dict[str, Any] = {}
+    for name, cell in cells.items():
+        if name in JSON_COLUMNS and cell.lstrip()[:1] in ("[", "{"):
+            try:
+                row[name] = orjson.loads(cell)
+            except orjson.JSONDecodeError as error:
+                return _fault(number, f"the cell {name} is not JSON: {error.msg}")
+        elif cell or name not in JSON_COLUMNS:
+            row[name] = cell
+    raw = orjson.dumps(row)
+    if len(raw) > limit:
+        return Fault(
+            "FT009",
+            "fault",
+            number,
+            f"the row is longer than {limit >> 20} MiB",
+            "split it, or pass max_row_bytes=",
+        )
+    return Record(number, None, raw)
+
+
+def _formula(number: int, column: str, cell: str) -> Fault:
+    return Fault(
+        "FT312",
+        "notice",
+        number,
+        "a cell starts like a spreadsheet formula",
+        "spreadsheets run it when they open the file; it is plain text here",
+        field=column,
+        value=cell[:40].encode("unicode_escape").decode(),
+    )
+
+
+def read_parquet(handle: BinaryIO) -> Iterator[Record | Fault]:
+    """Rows of a Parquet file, batch by batch; null columns are left out."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra(
+            "Reading .parquet files needs the package pyarrow.",
+            mend="pip install 'ftsdk[data]', or convert the file to JSON lines",
+        ) from error
+    try:
+        number = 0
+        for batch in pq.ParquetFile(handle).iter_batches(batch_size=512):
+            for row in batch.to_pylist():
+                number += 1
+                raw = encode(_without_nulls(row), number)
+                yield raw if isinstance(raw, Fault) else Record(number, None, raw)
+    except (pa.ArrowException, OSError) as error:
+        yield _fault(0, f"not a sound Parquet file: {str(error)[:80]}")
+
+
+def _without_nulls(value: Any) -> Any:
+    """Parquet gives every struct all keys of its column; a null key means that it is not there."""
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_without_nulls(v) for v in value]
+    return value
+
+
+def _fault(number: int, message: str) -> Fault:
+    return Fault("FT025", "fault", number, message, "check quotes, commas and columns")
+
+
+def _stop(number: int, message: str) -> Stop:
+    return Stop(_fault(number, message))

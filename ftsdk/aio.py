@@ -6,56 +6,95 @@ answer, so that a cancelled task never leaves a paid job unknown.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Self
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from ftsdk.client import Client
+from ftsdk.clock import Clock
+from ftsdk.config import Config
 from ftsdk.job import FineTuneJob
 from ftsdk.records import (
-    ChatAnswer,
-    Checkpoint,
     Cost,
     Event,
     JobSnapshot,
     JobStatus,
-    MetricPoint,
     ModelHandle,
     Progress,
 )
+from ftsdk.submission import Horizon
 
 __all__ = ["AsyncClient", "AsyncFineTuneJob", "AsyncModelHandle"]
 
 
-async def _in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+_P = ParamSpec("_P")
+_Self = TypeVar("_Self")
+_R = TypeVar("_R")
+_T = TypeVar("_T")
+
+
+async def _in_thread(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
     call = functools.partial(function, *args, **kwargs)
     return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
 
 
 async def _shielded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    with anyio.CancelScope(shield=True):
-        return await anyio.to_thread.run_sync(functools.partial(function, *args, **kwargs))
+    """Run to the end whatever happens to the awaiting task; a cancellation is raised afterwards."""
+    call = functools.partial(function, *args, **kwargs)
+    if not _on_asyncio():
+        with anyio.CancelScope(shield=True):
+            return await anyio.to_thread.run_sync(call)
+    # anyio's shield does not hold against `Task.cancel()`, so the thread gets a task of its own.
+    work = asyncio.ensure_future(anyio.to_thread.run_sync(call))
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except BaseException:  # noqa: BLE001  # the work's own error, raised by result() below
+            break
+    if cancelled is not None:
+        if not work.cancelled() and work.exception() is not None:
+            raise cancelled from work.exception()
+        raise cancelled
+    return work.result()
+
+
+def _on_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _twin(
-    source: Callable[..., Any],
+    source: Callable[Concatenate[_Self, _P], _R],
+    result: Callable[[_R], _T],
     *,
-    result: Callable[[Any], Any] = lambda value: value,
     shield: bool = False,
-) -> Any:
+) -> Callable[Concatenate[Any, _P], Coroutine[Any, Any, _T]]:
     """The awaited form of a synchronous method, with its name, signature and documentation."""
     run = _shielded if shield else _in_thread
 
     @functools.wraps(source)
-    async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return result(await run(getattr(self._sync, source.__name__), *args, **kwargs))
+    async def method(self: Any, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        bound: Callable[_P, _R] = getattr(self._sync, source.__name__)
+        return result(await run(bound, *args, **kwargs))
 
     method.__signature__ = inspect.signature(source)  # type: ignore[attr-defined]  # for help()
     return method
+
+
+def _next(iterator: Iterator[_T]) -> _T | None:
+    return next(iterator, None)
 
 
 class AsyncModelHandle:
@@ -70,8 +109,8 @@ class AsyncModelHandle:
     def __repr__(self) -> str:
         return f"Async{self._sync!r}"
 
-    chat: Callable[..., Awaitable[ChatAnswer]] = _twin(ModelHandle.chat)
-    download: Callable[..., Awaitable[Any]] = _twin(ModelHandle.download)
+    chat = _twin(ModelHandle.chat, _as_it_is)
+    download = _twin(ModelHandle.download, _as_it_is)
 
 
 class AsyncFineTuneJob:
@@ -172,11 +211,7 @@ class AsyncFineTuneJob:
     ) -> AsyncIterator[Event]:
         """The job's events as they come, until it ends. Raises like `FineTuneJob.wait`."""
         iterator = self._sync.stream(timeout=timeout, events=events)
-        end = object()
-        while True:
-            event = await _in_thread(next, iterator, end)
-            if event is end:
-                return
+        while (event := await _in_thread(_next, iterator)) is not None:
             yield event
 
     async def cancel(self) -> AsyncFineTuneJob:
@@ -189,13 +224,11 @@ class AsyncFineTuneJob:
         await _shielded(self._sync.resume)
         return self
 
-    events: Callable[..., Awaitable[list[Event]]] = _twin(FineTuneJob.events)
-    metrics: Callable[..., Awaitable[list[MetricPoint]]] = _twin(FineTuneJob.metrics)
-    checkpoints: Callable[..., Awaitable[list[Checkpoint]]] = _twin(FineTuneJob.checkpoints)
-    logs: Callable[..., Awaitable[list[str]]] = _twin(FineTuneJob.logs)
-    result: Callable[..., Awaitable[AsyncModelHandle]] = _twin(
-        FineTuneJob.result, result=AsyncModelHandle
-    )
+    events = _twin(FineTuneJob.events, _as_it_is)
+    metrics = _twin(FineTuneJob.metrics, _as_it_is)
+    checkpoints = _twin(FineTuneJob.checkpoints, _as_it_is)
+    logs = _twin(FineTuneJob.logs, _as_it_is)
+    result = _twin(FineTuneJob.result, AsyncModelHandle)
 
 
 def _jobs(found: list[FineTuneJob]) -> list[AsyncFineTuneJob]:
@@ -205,30 +238,28 @@ def _jobs(found: list[FineTuneJob]) -> list[AsyncFineTuneJob]:
 class AsyncClient:
     """`Client`, awaited; takes the same arguments."""
 
-    @functools.wraps(Client.__init__)
-    def __init__(self, profile: str | None = None, **options: Any) -> None:
-        self._sync = Client(profile, **options)
+    def __init__(
+        self,
+        profile: str | None = None,
+        *,
+        home: str | Path | None = None,
+        config: Config | None = None,
+        clock: Clock | None = None,
+        env: Mapping[str, str] | None = None,
+        horizon: Horizon | None = None,
+    ) -> None:
+        self._sync = Client(
+            profile, home=home, config=config, clock=clock, env=env, horizon=horizon
+        )
 
-    create_job: Callable[..., Awaitable[AsyncFineTuneJob]] = _twin(
-        Client.create_job, result=AsyncFineTuneJob, shield=True
-    )
-    plan: Callable[..., Awaitable[Any]] = _twin(Client.plan)
-    get_job: Callable[..., Awaitable[AsyncFineTuneJob]] = _twin(
-        Client.get_job, result=AsyncFineTuneJob
-    )
-    list_jobs: Callable[..., Awaitable[list[AsyncFineTuneJob]]] = _twin(
-        Client.list_jobs, result=_jobs
-    )
-    adopt_job: Callable[..., Awaitable[AsyncFineTuneJob]] = _twin(
-        Client.adopt_job, result=AsyncFineTuneJob, shield=True
-    )
-    reconcile: Callable[..., Awaitable[list[AsyncFineTuneJob]]] = _twin(
-        Client.reconcile, result=_jobs, shield=True
-    )
-    resolve: Callable[..., Awaitable[AsyncFineTuneJob]] = _twin(
-        Client.resolve, result=AsyncFineTuneJob, shield=True
-    )
-    validate: Callable[..., Awaitable[Any]] = _twin(Client.validate)
+    create_job = _twin(Client.create_job, AsyncFineTuneJob, shield=True)
+    plan = _twin(Client.plan, _as_it_is)
+    get_job = _twin(Client.get_job, AsyncFineTuneJob)
+    list_jobs = _twin(Client.list_jobs, _jobs)
+    adopt_job = _twin(Client.adopt_job, AsyncFineTuneJob, shield=True)
+    reconcile = _twin(Client.reconcile, _jobs, shield=True)
+    resolve = _twin(Client.resolve, AsyncFineTuneJob, shield=True)
+    validate = _twin(Client.validate, _as_it_is)
 
     async def close(self) -> None:
         """Close the journal; jobs go on."""

@@ -84,7 +84,7 @@ ALLOWED_MOVES: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.CREATED: frozenset({JobStatus.SUBMITTING, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.SUBMITTING: _REMOTE | {JobStatus.CREATED, JobStatus.IN_DOUBT},
     JobStatus.IN_DOUBT: _REMOTE | {JobStatus.CREATED},
-    **{status: _REMOTE for status in _REMOTE - _FINAL},
+    **dict.fromkeys(_REMOTE - _FINAL, _REMOTE),
     JobStatus.SUCCEEDED: frozenset(),
     # A local job that failed or was cancelled may be taken up again, by `resume` alone.
     JobStatus.FAILED: frozenset({JobStatus.QUEUED}),
@@ -257,6 +257,14 @@ class ModelHandle(_Record):
         copy._door = door
         return copy
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ModelHandle):
+            return NotImplemented
+        return self.model_dump() == other.model_dump()  # the facts; not whether it is bound
+
+    def __hash__(self) -> int:
+        return hash((self.provider, self.id))
+
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
         state["__pydantic_private__"] = {"_door": None}
@@ -274,6 +282,7 @@ class ModelHandle(_Record):
 
     def chat(
         self,
+        /,
         messages: str | Sequence[Mapping[str, Any]],
         *,
         max_tokens: int = 256,

@@ -1,0 +1,74 @@
+"""What every test stands on: a home of its own, and an environment without keys or settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftsdk.client import Client
+from ftsdk.clock import ManualClock
+from ftsdk.config import Config
+from ftsdk.submission import Horizon
+
+_CLEARED = ("FTSDK_", "OPENAI_", "AZURE_OPENAI_", "TOGETHER_", "REPLICATE_", "HF_")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No test sees the user's keys, profile or journal, and none leaves a default client behind."""
+    import ftsdk
+
+    for name in list(os.environ):
+        if name.startswith(_CLEARED):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("FTSDK_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(ftsdk, "_default", None)
+    yield
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The folder that `FTSDK_HOME` names in this test."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that moves only when told."""
+    return ManualClock()
+
+
+@pytest.fixture
+def client(home: Path, clock: ManualClock) -> Iterator[Client]:
+    """A client of `fake` on a manual clock, without a configuration file."""
+    made = Client(
+        home=home,
+        clock=clock,
+        config=Config(env={"FTSDK_PROVIDER": "fake", "FTSDK_MODEL": "smollm2-135m"}),
+        env={},
+        horizon=Horizon(),
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def rows() -> Callable[[int], list[dict[str, Any]]]:
+    """Makes n valid chat rows, all different."""
+
+    def make(count: int) -> list[dict[str, Any]]:
+        return [
+            {
+                "messages": [
+                    {"role": "user", "content": f"question number {i}"},
+                    {"role": "assistant", "content": f"the answer is {i * 7}"},
+                ]
+            }
+            for i in range(count)
+        ]
+
+    return make

@@ -1,0 +1,106 @@
+"""Where settings come from, in which order, and what a faulty file is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftsdk.config import api_key, load_config
+from ftsdk.errors import ConfigError
+
+FILE = """
+provider = "fake"
+[profiles.dev]
+provider = "local"
+model = "smollm2-135m"
+[profiles.dev.hyperparameters]
+epochs = 1
+[profiles.prod]
+provider = "together"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "ftsdk.toml").write_text(FILE)
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    return inner
+
+
+def test_argument_beats_environment_beats_profile_beats_file(folder: Path) -> None:
+    config = load_config(folder=folder, env={"FTSDK_PROFILE": "dev", "FTSDK_PROVIDER": "x"})
+    assert config.require("provider", "y").value == "y"
+    assert config.require("provider").value == "x"
+    config = load_config(folder=folder, env={"FTSDK_PROFILE": "dev"})
+    found = config.require("provider")
+    assert (found.value, "profile dev" in found.source) == ("local", True)
+    assert config.table("hyperparameters") == {"epochs": 1}
+    assert load_config(folder=folder, env={}).require("provider").value == "fake"
+
+
+def test_profile_argument_beats_the_variable(folder: Path) -> None:
+    config = load_config(profile="prod", folder=folder, env={"FTSDK_PROFILE": "dev"})
+    assert config.require("provider").value == "together"
+
+
+def test_a_missing_setting_names_every_place(folder: Path) -> None:
+    config = load_config(profile="prod", folder=folder, env={})
+    with pytest.raises(ConfigError) as caught:
+        config.require("model")
+    text = str(caught.value)
+    places = ["argument model=", "FTSDK_MODEL", "[profiles.prod]", "at the top of"]
+    assert [p for p in places if p in text] == places
+    assert text.index(places[0]) < text.index(places[1]) < text.index(places[2])
+
+
+def test_the_nearest_profile_is_offered(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'prod'"):
+        load_config(profile="prd", folder=folder, env={})
+
+
+def test_pyproject_is_read_when_it_has_the_table(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.ftsdk]\nprovider = "fake"\n')
+    assert load_config(folder=tmp_path, env={}).require("provider").value == "fake"
+
+
+def test_a_pyproject_without_the_table_is_passed_over(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    assert load_config(folder=folder, env={}).require("provider").value == "fake"
+
+
+def test_a_key_in_the_file_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "ftsdk.toml").write_text('[profiles.p]\nprovider="x"\napi_key = "sk-verysecret"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder=tmp_path, env={})
+    assert "profiles.p.api_key looks like a key" in str(caught.value)
+    assert "verysecret" not in str(caught.value)
+
+
+def test_all_unknown_settings_come_at_once(tmp_path: Path) -> None:
+    (tmp_path / "ftsdk.toml").write_text('providr = "x"\n[profiles.p]\nmodell = "y"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder=tmp_path, env={})
+    assert "did you mean 'provider'" in str(caught.value)
+    assert "did you mean 'model'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"provider = ", b"\xff\xfe", b'a = "' + b"x" * 1_100_000 + b'"']
+)
+def test_a_broken_file_is_said_with_its_path(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "ftsdk.toml").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder=tmp_path, env={})
+    assert "ftsdk.toml" in str(caught.value)
+
+
+def test_keys_are_read_late_and_strictly() -> None:
+    assert api_key("x", ("A_KEY", "B_KEY"), {"B_KEY": "abc"}) == "abc"
+    with pytest.raises(ConfigError, match="A_KEY.*keyring entry"):
+        api_key("x", ("A_KEY",), {})
+    for bad in ("abc\n", " abc", "ab\u0430"):
+        with pytest.raises(ConfigError) as caught:
+            api_key("x", ("A_KEY",), {"A_KEY": bad})
+        assert bad.strip() not in str(caught.value)

@@ -1,0 +1,226 @@
+"""The journal: settings, modes, moves, keys, ids, and what it says of a file it cannot use."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftsdk.errors import JournalDamaged, JournalTooNew, StoreError, UnknownJob
+from ftsdk.ids import client_token, new_job_id, submission_tag
+from ftsdk.records import ALLOWED_MOVES, JobSnapshot, JobStatus
+from ftsdk.store import Journal, KeyTaken
+from ftsdk.store.migrations import MIGRATIONS
+
+NOW = dt.datetime(2026, 11, 25, tzinfo=dt.UTC)
+
+
+def snapshot(**fields: Any) -> JobSnapshot:
+    job_id = fields.pop("id", new_job_id(NOW))
+    return JobSnapshot(
+        **{
+            "id": job_id,
+            "provider": "fake",
+            "status": JobStatus.CREATED,
+            "model": "m",
+            "tag": submission_tag(job_id),
+            "client_token": client_token(),
+            "fingerprint": "f",
+            "created_at": NOW,
+            "updated_at": NOW,
+            **fields,
+        }
+    )
+
+
+def test_settings_that_survive_a_power_cut(home: Path) -> None:
+    connection = Journal(home)._connection()
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "truncate"
+    assert connection.execute("PRAGMA synchronous").fetchone()[0] == 3  # EXTRA
+    assert connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+
+
+def test_only_the_owner_can_read_it(home: Path) -> None:
+    old = os.umask(0)
+    try:
+        Journal(home).add(snapshot())
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    for path in home.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_a_wide_mode_is_mended_at_opening(home: Path) -> None:
+    Journal(home).close()
+    (home / "journal.db").chmod(0o666)
+    Journal(home)
+    assert stat.S_IMODE((home / "journal.db").stat().st_mode) == 0o600
+
+
+def test_a_job_comes_back_as_it_went_in(home: Path) -> None:
+    job = snapshot(key="k", name="n", tags={"a": "b"}, spec={"x": [1, None]})
+    Journal(home).add(job)
+    assert Journal(home).get(job.id) == job
+
+
+def test_a_key_stands_for_one_job(home: Path) -> None:
+    journal, first = Journal(home), snapshot(key="k")
+    journal.add(first)
+    with pytest.raises(KeyTaken) as caught:
+        journal.add(snapshot(key="k"))
+    assert caught.value.existing == first
+    journal.add(snapshot())
+    journal.add(snapshot())  # without a key, as many as one likes
+
+
+@pytest.mark.parametrize("old", list(JobStatus))
+@pytest.mark.parametrize("new", list(JobStatus))
+def test_only_allowed_moves_are_written(home: Path, old: JobStatus, new: JobStatus) -> None:
+    journal, job = Journal(home), snapshot(status=old)
+    journal.add(job)
+    told = journal.change(job.id, now=NOW, why="test", status=new, message="moved")
+    allowed = new is old or new in ALLOWED_MOVES[old]
+    assert told.status is (new if allowed else old)
+    assert journal.get(job.id) == told
+    assert (told.message == "moved") is allowed
+
+
+def test_final_statuses_are_left_by_resume_alone() -> None:
+    assert ALLOWED_MOVES[JobStatus.SUCCEEDED] == frozenset()
+    assert ALLOWED_MOVES[JobStatus.FAILED] == {JobStatus.QUEUED}
+    assert not JobStatus.UNKNOWN.is_final
+    assert {s for s in JobStatus if s.is_final} == {"succeeded", "failed", "cancelled"}
+
+
+def test_moves_are_remembered_in_order(home: Path) -> None:
+    journal, job = Journal(home), snapshot()
+    journal.add(job)
+    journal.change(job.id, now=NOW, why="sending", status=JobStatus.SUBMITTING)
+    journal.change(job.id, now=NOW, why="accepted", status=JobStatus.QUEUED, raw_status="Q")
+    assert [(m[1], m[2], m[3], m[4]) for m in journal.moves(job.id)] == [
+        (None, "created", "", "journaled"),
+        ("created", "submitting", "", "sending"),
+        ("submitting", "queued", "Q", "accepted"),
+    ]
+
+
+def test_only_from_leaves_others_alone(home: Path) -> None:
+    journal, job = Journal(home), snapshot(status=JobStatus.RUNNING)
+    journal.add(job)
+    told = journal.change(
+        job.id,
+        now=NOW,
+        why="late",
+        only_from=frozenset({JobStatus.CREATED}),
+        status=JobStatus.CANCELLED,
+    )
+    assert told.status is JobStatus.RUNNING
+
+
+def test_short_ids_work_when_they_are_alone(home: Path) -> None:
+    journal = Journal(home)
+    one, two = snapshot(id="ftj_01AAAAAAAAAAAAAAAAAAAAAAAA"), snapshot(
+        id="ftj_01AAAAAAAAAAAAAAAAAAAAAAAB"
+    )
+    journal.add(one)
+    assert journal.get("ftj_01AAAA").id == one.id
+    assert journal.get("ftj_01aaaa").id == one.id
+    journal.add(two)
+    with pytest.raises(UnknownJob, match="Several"):
+        journal.get("ftj_01AAAA")
+    for bad in ("ftj_", "ftj_01%", "x' OR '1'='1", "../../etc", "ftj_01BBBB"):
+        with pytest.raises(UnknownJob):
+            journal.get(bad)
+
+
+def test_newer_schema_is_refused_by_name(home: Path) -> None:
+    Journal(home).close()
+    raw = sqlite3.connect(home / "journal.db")
+    raw.execute(f"PRAGMA user_version={len(MIGRATIONS) + 1}")
+    raw.commit()
+    raw.close()
+    with pytest.raises(JournalTooNew, match=f"schema {len(MIGRATIONS) + 1}"):
+        Journal(home)
+
+
+def test_each_old_schema_is_brought_up(home: Path) -> None:
+    for version in range(len(MIGRATIONS)):
+        path = home / str(version)
+        path.mkdir(parents=True)
+        raw = sqlite3.connect(path / "journal.db", isolation_level=None)
+        for statements in MIGRATIONS[:version]:
+            for statement in statements:
+                raw.execute(statement)
+        raw.execute(f"PRAGMA user_version={version}")
+        raw.close()
+        journal = Journal(path)
+        journal.add(snapshot())
+        assert journal.integrity() == "ok"
+
+
+def test_a_file_that_is_no_database_is_said_and_kept(home: Path) -> None:
+    home.mkdir()
+    (home / "journal.db").write_bytes(b"hello, I am a text file" * 100)
+    with pytest.raises(JournalDamaged):
+        Journal(home)
+    assert (home / "journal.db").read_bytes().startswith(b"hello")
+
+
+def test_another_programs_database_is_refused(home: Path) -> None:
+    home.mkdir()
+    raw = sqlite3.connect(home / "journal.db")
+    raw.execute("PRAGMA application_id=77")
+    raw.execute("CREATE TABLE t (x)")
+    raw.commit()
+    raw.close()
+    with pytest.raises(StoreError, match="other program"):
+        Journal(home)
+
+
+def test_a_link_is_refused(home: Path, tmp_path: Path) -> None:
+    home.mkdir()
+    (home / "journal.db").symlink_to(tmp_path / "elsewhere.db")
+    with pytest.raises(StoreError, match="symbolic link"):
+        Journal(home)
+    assert not (tmp_path / "elsewhere.db").exists()
+
+
+def test_a_home_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError) as caught:
+        Journal(tmp_path / "file" / "home")
+    assert "FTSDK_HOME" in caught.value.mend
+
+
+def test_threads_share_one_journal(home: Path) -> None:
+    journal, faults = Journal(home), []
+
+    def work() -> None:
+        try:
+            for _ in range(25):
+                job = snapshot()
+                journal.add(job)
+                journal.change(job.id, now=NOW, why="x", status=JobStatus.SUBMITTING)
+        except StoreError as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+    assert len(journal.list(status=frozenset({JobStatus.SUBMITTING}))) == 100
+
+
+def test_a_reader_does_not_create(home: Path) -> None:
+    with pytest.raises(StoreError):
+        Journal(home, read_only=True)
+    assert not home.exists()

@@ -1,0 +1,124 @@
+"""What stands in for training: rows are read, counted and checked; a "tuned model" repeats them.
+
+It answers with the answer of the training row whose question is most like the one asked.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+__all__ = ["count_tokens", "curve", "first_fault", "nearest_answer", "rows_of"]
+
+_SPECIAL = re.compile(r"<\|[a-z_]+\|>")
+
+
+def rows_of(content: bytes) -> Iterator[tuple[int, Any]]:
+    """Line number and row of each record; a line that is no JSON gives None."""
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except ValueError:
+            yield number, None
+
+
+def first_fault(content: bytes, *, method: str = "sft", least: int = 1) -> tuple[int, str] | None:
+    """The first thing a provider would refuse, as line and words; None when the file is fine."""
+    count = 0
+    for number, row in rows_of(content):
+        count += 1
+        fault = _row_fault(row, method)
+        if fault is not None:
+            return number, fault
+    if count < least:
+        return 0, f"it has {count} example(s), but must have at least {least}"
+    return None
+
+
+def _row_fault(row: Any, method: str) -> str | None:
+    if not isinstance(row, dict):
+        return "not a JSON object"
+    if _SPECIAL.search(json.dumps(row, ensure_ascii=False)):
+        return "a message contains a reserved special token"
+    if method == "dpo":
+        missing = [k for k in ("input", "preferred_output", "non_preferred_output") if k not in row]
+        return f"missing {', '.join(missing)}" if missing else None
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return "missing messages"
+    roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
+    if "assistant" not in roles:
+        return "no assistant message"
+    odd = [
+        role
+        for role in roles
+        if role not in ("system", "user", "assistant", "tool", "function", "developer")
+    ]
+    return f"unknown role {odd[0]!r}" if odd else None
+
+
+def count_tokens(content: bytes) -> int:
+    """About how many tokens the rows have: four bytes of text a token."""
+    return sum(_text_bytes(row) for _, row in rows_of(content)) // 4 + 1
+
+
+def _text_bytes(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, Mapping):
+        return sum(_text_bytes(one) for one in value.values())
+    if isinstance(value, list):
+        return sum(map(_text_bytes, value))
+    return 0
+
+
+def curve(seed: int, steps: int, upto: float) -> list[dict[str, float]]:
+    """A falling loss: one point per step that is done, `upto` being the share of training done."""
+    points = []
+    for step in range(1, int(steps * upto + 1e-9) + 1):
+        share = step / steps
+        loss = 0.6 + 1.9 * math.exp(-3.2 * share) + 0.05 * math.sin(step * 2.4 + seed)
+        points.append(
+            {
+                "step": step,
+                "loss": round(loss, 5),
+                "accuracy": round(1 - loss / 4, 5),
+                "share": share,
+            }
+        )
+    return points
+
+
+def nearest_answer(content: bytes, messages: Sequence[Mapping[str, Any]]) -> str:
+    """The answer of the row whose last question shares most words with the one asked."""
+    asked = _words(_last(messages, "user"))
+    best, score = "", -1.0
+    for _, row in rows_of(content):
+        if not isinstance(row, dict):
+            continue
+        turns = row.get("messages") or [
+            *(row.get("input") or {}).get("messages", []),
+            *row.get("preferred_output", []),
+        ]
+        words = _words(_last(turns, "user"))
+        shared = len(asked & words) / (len(asked | words) or 1)
+        if shared > score:
+            best, score = _last(turns, "assistant"), shared
+    return best
+
+
+def _last(messages: Sequence[Mapping[str, Any]], role: str) -> str:
+    for message in reversed(messages):
+        if message.get("role") == role:
+            content = message.get("content")
+            return content if isinstance(content, str) else json.dumps(content or "")
+    return ""
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))

@@ -1,0 +1,74 @@
+"""The lab: several doubles together, and the environment that points SDKs and ftsdk at them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+from ftsdk.clock import Clock, SystemClock
+from ftsdk.testing.lab.double import Double
+
+__all__ = ["DOUBLES", "Lab"]
+
+DOUBLES: Mapping[str, str] = {
+    "openai": "ftsdk.testing.lab.openai:OpenAIDouble",
+    "together": "ftsdk.testing.lab.together:TogetherDouble",
+    "replicate": "ftsdk.testing.lab.replicate:ReplicateDouble",
+}
+
+
+class Lab:
+    """Doubles by name, all on one clock.
+
+    ```python
+    with Lab("openai") as lab:
+        client = ftsdk.Client(env=lab.env())
+    ```
+    """
+
+    def __init__(
+        self,
+        *names: str,
+        clock: Clock | None = None,
+        ports: Mapping[str, int] | None = None,
+        **options: Any,
+    ) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self._doubles: dict[str, Double] = {}
+        for name in names or DOUBLES:
+            module, _, attribute = DOUBLES[name].partition(":")
+            cls: type[Double] = getattr(importlib.import_module(module), attribute)
+            port = (ports or {}).get(name, 0)
+            self._doubles[name] = cls(clock=self.clock, port=port, **options)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._doubles[name]
+
+    def __iter__(self) -> Iterator[Double]:
+        return iter(self._doubles.values())
+
+    def start(self) -> Self:
+        """Start every double."""
+        for double in self:
+            double.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop every double."""
+        for double in self:
+            double.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def env(self, names: Iterable[str] | None = None) -> dict[str, str]:
+        """The variables of these doubles (all by default)."""
+        chosen = list(names) if names is not None else list(self._doubles)
+        merged: dict[str, str] = {}
+        for name in chosen:
+            merged.update(self._doubles[name].variables())
+        return merged

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from ftsdk.dataset import rules_bytes, rules_chat, rules_preference
+from ftsdk.dataset import (
+    rules_bytes,
+    rules_chat,
+    rules_content,
+    rules_preference,
+    rules_tools,
+)
 from ftsdk.dataset.check import validate
 from ftsdk.dataset.dataset import Dataset
 from ftsdk.dataset.report import DatasetReport, Fault
@@ -10,4 +16,4 @@ from ftsdk.dataset.rules import RULES, Rule
 
 __all__ = ["RULES", "Dataset", "DatasetReport", "Fault", "Rule", "validate"]
 
-_REGISTERED = (rules_bytes, rules_chat, rules_preference)
+_REGISTERED = (rules_bytes, rules_chat, rules_content, rules_preference, rules_tools)

@@ -99,7 +99,9 @@ class _Run:
             return
         if self.rules_for != fmt.name:
             self.rules_for = fmt.name
-            self.rules = tuple(r for r in RULES.values() if r.check and r.shape == fmt.shape)
+            self.rules = tuple(
+                r for r in RULES.values() if r.check and r.shape in (fmt.shape, "any")
+            )
         for rule in self.rules:
             if rule.check is None:
                 continue

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from ftsdk.dataset.rules_content import UNSEEN
+
 __all__ = ["is_plain"]
 
 _ROLES = frozenset(("system", "developer", "user", "assistant"))
+
+
+_IN_TAGS = ("<|", "s>", "SYS>>", "_of_turn>", "\uff5c")
+
+
+def _is_odd(content: str) -> bool:
+    """Whether a text may hold a special token, a NUL or an unseen character: look closer."""
+    return (
+        ("<" in content and any(mark in content for mark in _IN_TAGS))
+        or ("]" in content and ("INST]" in content or "OS]" in content))
+        or "\x00" in content
+        or (not content.isascii() and UNSEEN.search(content) is not None)
+    )
 
 
 def is_plain(raw: bytes, value: Any) -> bool:
@@ -32,7 +47,7 @@ def is_plain(raw: bytes, value: Any) -> bool:
             return False
         if role == previous or (role in ("system", "developer") and previous):
             return False
-        if not content or content.isspace():
+        if not content or content.isspace() or _is_odd(content):
             return False
         quotes += 8 + content.count('"')
         previous = role
@@ -41,5 +56,4 @@ def is_plain(raw: bytes, value: Any) -> bool:
         and len(messages) > 1
         and raw.count(b'"') == quotes
         and b"\\u0022" not in raw
-        and b"\\u0000" not in raw
     )

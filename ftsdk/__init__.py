@@ -78,41 +78,71 @@ if TYPE_CHECKING:
     resolve = _bound.resolve
     validate = _bound.validate
 
+__all__ = [
+    "AsyncClient",
+    "AsyncFineTuneJob",
+    "AuthError",
+    "BackendError",
+    "BudgetError",
+    "ChatAnswer",
+    "Checkpoint",
+    "Client",
+    "ConfigError",
+    "Cost",
+    "Dataset",
+    "DatasetError",
+    "DatasetReport",
+    "Event",
+    "FineTuneJob",
+    "FtsdkError",
+    "Hyperparameters",
+    "JobCancelled",
+    "JobError",
+    "JobFailed",
+    "JobSnapshot",
+    "JobSpec",
+    "JobStatus",
+    "JournalDamaged",
+    "JournalLocked",
+    "JournalTooNew",
+    "LoRA",
+    "MetricPoint",
+    "MissingExtra",
+    "ModelHandle",
+    "NeedsDecision",
+    "NotFound",
+    "NotReady",
+    "Plan",
+    "Progress",
+    "ProviderClosed",
+    "RateLimited",
+    "Rejected",
+    "SpecError",
+    "StoreError",
+    "Unavailable",
+    "UnexpectedResponse",
+    "UnknownBackend",
+    "UnknownJob",
+    "UnknownModel",
+    "Unsupported",
+    "UsageError",
+    "WaitTimeout",
+    "__version__",
+    "adopt_job",
+    "create_job",
+    "default_client",
+    "get_job",
+    "list_jobs",
+    "plan",
+    "reconcile",
+    "resolve",
+    "validate",
+]
+
 _HOMES = {
     "ftsdk.aio": ("AsyncClient", "AsyncFineTuneJob"),
     "ftsdk.client": ("Client",),
     "ftsdk.dataset": ("Dataset", "DatasetReport"),
-    "ftsdk.errors": (
-        "AuthError",
-        "BackendError",
-        "BudgetError",
-        "ConfigError",
-        "DatasetError",
-        "FtsdkError",
-        "JobCancelled",
-        "JobError",
-        "JobFailed",
-        "JournalDamaged",
-        "JournalLocked",
-        "JournalTooNew",
-        "MissingExtra",
-        "NeedsDecision",
-        "NotFound",
-        "NotReady",
-        "ProviderClosed",
-        "RateLimited",
-        "Rejected",
-        "SpecError",
-        "StoreError",
-        "Unavailable",
-        "UnexpectedResponse",
-        "UnknownBackend",
-        "UnknownJob",
-        "UnknownModel",
-        "Unsupported",
-        "UsageError",
-        "WaitTimeout",
-    ),
     "ftsdk.job": ("FineTuneJob",),
     "ftsdk.records": (
         "ChatAnswer",
@@ -128,26 +158,10 @@ _HOMES = {
     ),
     "ftsdk.spec": ("Hyperparameters", "JobSpec", "LoRA"),
 }
+_VERBS = frozenset(name for name in __all__ if name.islower()) - {"default_client", "__version__"}
 _WHERE = {name: module for module, names in _HOMES.items() for name in names}
-_VERBS = frozenset(
-    {
-        "adopt_job",
-        "create_job",
-        "get_job",
-        "list_jobs",
-        "plan",
-        "reconcile",
-        "resolve",
-        "validate",
-    }
-)
-
-__all__ = [  # noqa: PLE0604, PLE0605  # the names above, and one test that they are all there
-    "__version__",
-    "default_client",
-    *sorted(_WHERE),
-    *sorted(_VERBS),
-]
+# Every other name with a capital is an error.
+_WHERE |= {n: "ftsdk.errors" for n in __all__ if n[0].isupper() and n not in _WHERE}
 
 _default: Client | None = None
 _default_lock = threading.Lock()

@@ -46,8 +46,10 @@ def curve_svg(points: Sequence[MetricPoint], *, width: int = 360, height: int = 
     losses = [v for _, v in train + check]
     box = (min(steps), max(steps), min(losses), max(losses), width, height)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}"><title>loss by step</title>'
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" height="{height}" '
+            f'viewBox="0 0 {width} {height}"><title>loss by step</title>'
+        )
     ]
     if train:
         line = _points([s for s, _ in train], [v for _, v in train], box)

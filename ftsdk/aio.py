@@ -44,12 +44,13 @@ async def _in_thread(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kw
     return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
 
 
-async def _shielded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+async def _shielded(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
     """Run to the end whatever happens to the awaiting task; a cancellation is raised afterwards."""
     call = functools.partial(function, *args, **kwargs)
     if not _on_asyncio():
         with anyio.CancelScope(shield=True):
             return await anyio.to_thread.run_sync(call)
+        raise AssertionError("a shield swallows nothing")
     # anyio's shield does not hold against `Task.cancel()`, so the thread gets a task of its own.
     work = asyncio.ensure_future(anyio.to_thread.run_sync(call))
     cancelled: asyncio.CancelledError | None = None
@@ -73,6 +74,10 @@ def _on_asyncio() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _as_it_is(value: _R) -> _R:
+    return value
 
 
 def _twin(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from ftsdk.backends.base import Backend, Context
 from ftsdk.backends.registry import load_backend
@@ -285,7 +285,7 @@ class Client:
             self._journal.close()
             self._journal = None
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -375,7 +375,10 @@ class Client:
         remote = backend.resume(current.provider_job_id)
         fields = {**applied(current, remote), "finished_at": None}
         self.journal.change(
-            current.id, now=self.clock.now(), why="resumed", **{**fields, "status": JobStatus.QUEUED}
+            current.id,
+            now=self.clock.now(),
+            why="resumed",
+            **{**fields, "status": JobStatus.QUEUED},
         )
         return self.journal.change(current.id, now=self.clock.now(), why="resumed", **fields)
 
@@ -510,4 +513,3 @@ def _statuses(value: JobStatus | str | Iterable[JobStatus | str]) -> frozenset[J
 def _has_tag(snapshot: JobSnapshot, tag: str | tuple[str, str]) -> bool:
     name, _, value = tag.partition("=") if isinstance(tag, str) else (tag[0], "=", tag[1])
     return name in snapshot.tags and (not value or snapshot.tags[name] == value)
-

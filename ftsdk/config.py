@@ -81,7 +81,8 @@ class Config:
     @property
     def profiles(self) -> Mapping[str, Mapping[str, Any]]:
         """The profiles of the file, by name."""
-        return self.data.get("profiles", {})
+        profiles: Mapping[str, Mapping[str, Any]] = self.data.get("profiles", {})
+        return profiles
 
     def _profile(self) -> Mapping[str, Any]:
         return self.profiles.get(self.profile or "", {})
@@ -237,7 +238,8 @@ def _check(path: Path, data: Mapping[str, Any]) -> None:
             faults.append(f"profiles.{name} is not a table")
     if faults:
         raise ConfigError(
-            "The configuration has " + ("a fault: " if len(faults) == 1 else "faults: ")
+            "The configuration has "
+            + ("a fault: " if len(faults) == 1 else "faults: ")
             + "; ".join(faults),
             where=str(path),
             mend="correct the named entries",
@@ -278,7 +280,9 @@ def api_key(provider: str, variables: tuple[str, ...], env: Mapping[str, str]) -
     stored = _from_keyring(provider)
     if stored:
         return stored
-    places = ", ".join([*(f"the variable {v}" for v in variables), f"the keyring entry ftsdk/{provider}"])
+    places = ", ".join(
+        [*(f"the variable {v}" for v in variables), f"the keyring entry ftsdk/{provider}"]
+    )
     raise ConfigError(
         f"No key for {provider} was found",
         where=places,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftsdk._card import job_card
 from ftsdk.errors import JobCancelled, JobFailed, NeedsDecision, NotReady
@@ -20,6 +20,7 @@ from ftsdk.records import (
 from ftsdk.watch import follow
 
 if TYPE_CHECKING:
+    from ftsdk.backends.base import Backend
     from ftsdk.client import Client
 
 __all__ = ["FineTuneJob"]
@@ -154,28 +155,29 @@ class FineTuneJob:
 
     def events(self, *, after: int = 0) -> list[Event]:
         """Everything that happened so far, oldest first. Raises `Unsupported` where none are told."""
-        return self._ask("events", after=after)
+        backend, identity = self._at_provider()
+        return [] if identity is None else backend.events(identity, after=after)
 
     def metrics(self) -> list[MetricPoint]:
         """The curve so far. Raises `Unsupported` where none is told."""
-        return self._ask("metrics")
+        backend, identity = self._at_provider()
+        return [] if identity is None else backend.metrics(identity)
 
     def checkpoints(self) -> list[Checkpoint]:
         """The kept states, oldest first. Raises `Unsupported` where none are told."""
-        return self._ask("checkpoints")
+        backend, identity = self._at_provider()
+        return [] if identity is None else backend.checkpoints(identity)
 
     def logs(self, *, tail: int | None = None) -> list[str]:
         """The log's lines; the last `tail` if given. Raises `Unsupported` where there is none."""
-        return self._ask("logs", tail=tail)
+        backend, identity = self._at_provider()
+        return [] if identity is None else backend.logs(identity, tail=tail)
 
-    def _ask(self, verb: str, **options: Any) -> Any:
+    def _at_provider(self) -> tuple[Backend, str | None]:
+        """The backend and the job's id there; asked for once more while it has none."""
         if self.provider_job_id is None:
             self.refresh()
-        if self.provider_job_id is None:
-            return []
-        return getattr(self._client._backend_for(self._snapshot), verb)(
-            self.provider_job_id, **options
-        )
+        return self._client._backend_for(self._snapshot), self.provider_job_id
 
     # --- acting ---
 

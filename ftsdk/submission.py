@@ -198,9 +198,7 @@ class Submitter:
             raise
         return self._accept(snapshot, remote, "accepted")
 
-    def _not_accepted(
-        self, snapshot: JobSnapshot, error: FtsdkError, attempt: int
-    ) -> JobSnapshot:
+    def _not_accepted(self, snapshot: JobSnapshot, error: FtsdkError, attempt: int) -> JobSnapshot:
         error.job_id = snapshot.id
         if error.submitted != "no":
             error.submitted = "maybe"
@@ -341,11 +339,17 @@ class Submitter:
         """
         if sum((adopt is not None, send_again, give_up)) != 1:
             raise UsageError(
-                "Give exactly one decision", where=f"job {job_id}", mend="adopt, send_again or give_up"
+                "Give exactly one decision",
+                where=f"job {job_id}",
+                mend="adopt, send_again or give_up",
             )
         with self._alone(job_id, _LOCK_WAIT_S) as mine:
             snapshot = self.journal.get(job_id)
-            if not mine or snapshot.status not in (JobStatus.IN_DOUBT, JobStatus.SUBMITTING, JobStatus.CREATED):
+            if not mine or snapshot.status not in (
+                JobStatus.IN_DOUBT,
+                JobStatus.SUBMITTING,
+                JobStatus.CREATED,
+            ):
                 raise UsageError(
                     f"The job is {snapshot.status}; there is nothing to decide",
                     where=f"job {job_id}",

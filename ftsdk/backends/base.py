@@ -8,6 +8,7 @@ fill in `capabilities`, and register the class under the entry-point group `ftsd
 from __future__ import annotations
 
 import abc
+import builtins  # inside a class with a verb called `list`, the type needs its full name
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from ftsdk.records import (
     ChatAnswer,
     Checkpoint,
     Cost,
+    CostBasis,
     Event,
     MetricPoint,
     ModelHandle,
@@ -176,7 +178,10 @@ class Backend(abc.ABC):
         """What training would cost, as far as is known without asking the provider."""
         if self.capabilities.price == "free":
             return Cost(
-                basis="billed", low=Decimal(0), high=Decimal(0), source=f"{self.name} charges nothing"
+                basis=CostBasis.BILLED,
+                low=Decimal(0),
+                high=Decimal(0),
+                source=f"{self.name} charges nothing",
             )
         return Cost()
 
@@ -214,19 +219,19 @@ class Backend(abc.ABC):
     def model(self, provider_job_id: str) -> ModelHandle:
         """The result. Raises `NotReady` before the provider has it."""
 
-    def events(self, provider_job_id: str, *, after: int = 0) -> list[Event]:
+    def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
         """Events with `seq` above `after`, oldest first."""
         raise self.cannot("tell events")
 
-    def metrics(self, provider_job_id: str) -> list[MetricPoint]:
+    def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         """The curve so far, by step."""
         raise self.cannot("tell metrics")
 
-    def checkpoints(self, provider_job_id: str) -> list[Checkpoint]:
+    def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
         """The kept states, oldest first."""
         raise self.cannot("tell checkpoints")
 
-    def logs(self, provider_job_id: str, *, tail: int | None = None) -> list[str]:
+    def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         """Log lines, oldest first; the last `tail` of them if given."""
         raise self.cannot("tell logs")
 

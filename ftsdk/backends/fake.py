@@ -15,6 +15,7 @@ a job stands is computed from the clock it was given, so tests move time instead
 
 from __future__ import annotations
 
+import builtins
 import datetime as dt
 import hashlib
 import json
@@ -34,6 +35,7 @@ from ftsdk.records import (
     ChatAnswer,
     Checkpoint,
     Cost,
+    CostBasis,
     Event,
     JobStatus,
     MetricPoint,
@@ -133,9 +135,7 @@ class FakeBackend(Backend):
             data = self._new(request, options)
             if how == "ok":
                 return self._tell(data)
-        raise Unavailable(
-            "fake gave no answer, as asked", where="backend fake", submitted="maybe"
-        )
+        raise Unavailable("fake gave no answer, as asked", where="backend fake", submitted="maybe")
 
     def _new(self, request: SubmitRequest, options: Mapping[str, Any]) -> dict[str, Any]:
         identity = "fake-" + hashlib.sha256(request.client_token.encode()).hexdigest()[:16]
@@ -172,11 +172,12 @@ class FakeBackend(Backend):
         return word, since
 
     def _fraction(self, data: Mapping[str, Any]) -> float:
-        starts = {name: start for name, start in reversed(data["timeline"])}
+        starts = dict(reversed(data["timeline"]))
         begin = starts.get("running", 0.0)
         end = starts.get("finalizing", starts.get("succeeded", starts.get("failed", begin + 1)))
-        age = data["stopped"]["age"] if data["stopped"] else self._age(data)
-        return min(1.0, max(0.0, (age - begin) / max(end - begin, 1e-9)))
+        age: float = data["stopped"]["age"] if data["stopped"] else self._age(data)
+        share: float = (age - begin) / max(end - begin, 1e-9)
+        return min(1.0, max(0.0, share))
 
     def _tell(self, data: Mapping[str, Any]) -> RemoteJob:
         word, since = self._raw_status(data)
@@ -193,14 +194,15 @@ class FakeBackend(Backend):
             tag=data["tag"],
             message=data["message"] if error else "",
             error=error,
-            progress=Progress(
-                fraction=fraction, step=int(fraction * _STEPS), total_steps=_STEPS
-            ),
+            progress=Progress(fraction=fraction, step=int(fraction * _STEPS), total_steps=_STEPS),
             created_at=started,
             finished_at=started + dt.timedelta(seconds=since) if status.is_final else None,
             result_model=f"fake:{data['id']}" if status is JobStatus.SUCCEEDED else None,
             cost=Cost(
-                basis="billed", low=Decimal(0), high=Decimal(0), source="fake charges nothing"
+                basis=CostBasis.BILLED,
+                low=Decimal(0),
+                high=Decimal(0),
+                source="fake charges nothing",
             ),
             raw=dict(data),
         )
@@ -251,7 +253,7 @@ class FakeBackend(Backend):
 
     # --- what it tells of a run ---
 
-    def metrics(self, provider_job_id: str) -> list[MetricPoint]:
+    def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         data = self._read(provider_job_id)
         started, points = parse_time(data["submitted_at"]), []
         for step in range(1, int(self._fraction(data) * _STEPS) + 1):
@@ -272,7 +274,7 @@ class FakeBackend(Backend):
             )
         return points
 
-    def events(self, provider_job_id: str, *, after: int = 0) -> list[Event]:
+    def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
         data = self._read(provider_job_id)
         started = parse_time(data["submitted_at"])
         age = data["stopped"]["age"] if data["stopped"] else self._age(data)
@@ -281,7 +283,7 @@ class FakeBackend(Backend):
             for name, start in data["timeline"]
             if start <= age
         ]
-        starts = dict((name, start) for name, start in reversed(data["timeline"]))
+        starts = dict(reversed(data["timeline"]))
         begin = starts.get("running", 0.0)
         end = starts.get("finalizing", starts.get("succeeded", begin + 1))
         for point in self.metrics(provider_job_id):
@@ -304,14 +306,15 @@ class FakeBackend(Backend):
         ]
         return [event for event in events if event.seq > after]
 
-    def checkpoints(self, provider_job_id: str) -> list[Checkpoint]:
+    def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
         data = self._read(provider_job_id)
         reached = int(self._fraction(data) * _STEPS)
         return [
-            Checkpoint(id=f"{data['id']}-step-{step}", step=step) for step in range(10, reached + 1, 10)
+            Checkpoint(id=f"{data['id']}-step-{step}", step=step)
+            for step in range(10, reached + 1, 10)
         ]
 
-    def logs(self, provider_job_id: str, *, tail: int | None = None) -> list[str]:
+    def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         lines = [str(event) for event in self.events(provider_job_id)]
         return lines if tail is None else lines[max(0, len(lines) - tail) :]
 
@@ -330,7 +333,10 @@ class FakeBackend(Backend):
             callable_now=True,
             job_id=data["job_id"],
             running_cost=Cost(
-                basis="billed", low=Decimal(0), high=Decimal(0), source="fake charges nothing"
+                basis=CostBasis.BILLED,
+                low=Decimal(0),
+                high=Decimal(0),
+                source="fake charges nothing",
             ),
         ).bound_to(self)
 

@@ -42,7 +42,9 @@ def load_backend(name: str) -> type[Backend]:
             mend="`ftsdk backends` lists them; a third-party one must be installed first",
         )
     if len(points) > 1:
-        owners = ", ".join(f"{p.value} ({p.dist.name if p.dist else 'unknown package'})" for p in points)
+        owners = ", ".join(
+            f"{p.value} ({p.dist.name if p.dist else 'unknown package'})" for p in points
+        )
         raise UnknownBackend(
             f"Two packages call their backend {name!r}",
             where=owners,

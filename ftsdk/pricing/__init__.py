@@ -1,1 +1,1 @@
-
+"""Prices, limits and end dates, from one dated catalogue."""

@@ -11,6 +11,7 @@ Settings and why (measured figures are in the explanation of the journal):
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import datetime as dt
 import os
@@ -78,7 +79,7 @@ class Journal:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError:
             if os.name != "nt" and stat.S_IMODE(self.path.stat().st_mode) & 0o077:
-                os.chmod(self.path, 0o600)
+                self.path.chmod(0o600)
 
     def _check_file(self) -> None:
         connection = self._connection()
@@ -295,14 +296,20 @@ class Journal:
         Raises `UnknownJob`.
         """
         with self._errors():
-            rows = self._connection().execute(
-                "SELECT snapshot FROM jobs WHERE id = ?", (job_id,)
-            ).fetchall()
+            rows = (
+                self._connection()
+                .execute("SELECT snapshot FROM jobs WHERE id = ?", (job_id,))
+                .fetchall()
+            )
             if not rows and len(job_id) >= 8 and job_id.startswith("ftj_"):
-                rows = self._connection().execute(
-                    "SELECT snapshot FROM jobs WHERE substr(id, 1, ?) = ? LIMIT 3",
-                    (len(job_id), job_id.upper().replace("FTJ_", "ftj_", 1)),
-                ).fetchall()
+                rows = (
+                    self._connection()
+                    .execute(
+                        "SELECT snapshot FROM jobs WHERE substr(id, 1, ?) = ? LIMIT 3",
+                        (len(job_id), job_id.upper().replace("FTJ_", "ftj_", 1)),
+                    )
+                    .fetchall()
+                )
         if len(rows) == 1:
             return JobSnapshot.model_validate_json(rows[0]["snapshot"])
         if len(rows) > 1:
@@ -316,10 +323,14 @@ class Journal:
     def find_provider_job(self, provider: str, provider_job_id: str) -> JobSnapshot | None:
         """The job that stands for this one of the provider, if any."""
         with self._errors():
-            row = self._connection().execute(
-                "SELECT snapshot FROM jobs WHERE provider = ? AND provider_job_id = ?",
-                (provider, provider_job_id),
-            ).fetchone()
+            row = (
+                self._connection()
+                .execute(
+                    "SELECT snapshot FROM jobs WHERE provider = ? AND provider_job_id = ?",
+                    (provider, provider_job_id),
+                )
+                .fetchone()
+            )
         return JobSnapshot.model_validate_json(row["snapshot"]) if row else None
 
     def list(
@@ -345,13 +356,17 @@ class Journal:
             rows = self._connection().execute(query, [*values, -1 if limit is None else limit])
             return [JobSnapshot.model_validate_json(row["snapshot"]) for row in rows]
 
-    def moves(self, job_id: str) -> list[Move]:
+    def moves(self, job_id: str) -> builtins.list[Move]:
         """Every status the job has had, oldest first."""
         with self._errors():
-            rows = self._connection().execute(
-                "SELECT time, old, new, raw_status, why FROM moves WHERE job_id = ? ORDER BY seq",
-                (job_id,),
-            ).fetchall()
+            rows = (
+                self._connection()
+                .execute(
+                    "SELECT time, old, new, raw_status, why FROM moves WHERE job_id = ? ORDER BY seq",
+                    (job_id,),
+                )
+                .fetchall()
+            )
         return [
             (
                 dt.datetime.fromisoformat(r["time"]),

@@ -21,8 +21,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             snapshot        TEXT NOT NULL
         ) STRICT
         """,
-        "CREATE UNIQUE INDEX jobs_by_provider_id ON jobs (provider, provider_job_id) "
-        "WHERE provider_job_id IS NOT NULL",
+        """
+        CREATE UNIQUE INDEX jobs_by_provider_id ON jobs (provider, provider_job_id)
+            WHERE provider_job_id IS NOT NULL
+        """,
         "CREATE INDEX jobs_by_status ON jobs (status)",
         """
         CREATE TABLE moves (

@@ -1,0 +1,161 @@
+"""AdamW over one long float32 vector, of which the model's trainable weights are a rounded copy.
+
+Hundreds of small adapter matrices become one tensor, so a step is a handful of operations, the
+gradient norm is one of them, and a checkpoint is three vectors cut by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["FlatAdamW", "learning_rate_at"]
+
+
+def learning_rate_at(step: int, total: int, hyperparameters: Mapping[str, Any]) -> float:
+    """The learning rate of step number `step` (from 1): linear warm-up, then the schedule.
+
+    A pure function, so a resumed run needs no scheduler state but its step.
+    """
+    peak = float(hyperparameters["learning_rate"])
+    warmup = math.ceil(total * float(hyperparameters["warmup_ratio"]))
+    done = step - 1
+    if done < warmup:
+        return peak * step / (warmup + 1)
+    part: float = (done - warmup) / max(1, total - warmup)
+    schedule = hyperparameters["schedule"]
+    if schedule == "cosine":
+        return peak * 0.5 * (1.0 + math.cos(math.pi * part))
+    if schedule == "linear":
+        return peak * (1.0 - part)
+    return peak
+
+
+class FlatAdamW:
+    """The trainable weights, their gradient, and AdamW's state, as vectors in one order.
+
+    The weights that decay (matrices) come first, then those that do not (norms and biases).
+    """
+
+    def __init__(
+        self, named: Iterable[tuple[str, torch.nn.Parameter]], hyperparameters: Mapping[str, Any]
+    ) -> None:
+        import torch
+
+        wanted = [(name, p) for name, p in named if p.requires_grad]
+        wanted.sort(key=lambda pair: pair[1].ndim < 2)  # stable: matrices first
+        self.names = [name for name, _ in wanted]
+        self.shapes = [p.shape for _, p in wanted]
+        self._parameters = [p for _, p in wanted]
+        self._sizes = [p.numel() for p in self._parameters]
+        decaying = sum(p.numel() for p in self._parameters if p.ndim >= 2)
+        first = self._parameters[0]
+        self._copy = torch.cat([p.detach().reshape(-1) for p in self._parameters])
+        self._low_precision = first.dtype != torch.float32
+        self.master = self._copy.float() if self._low_precision else self._copy
+        self._gradient_copy = torch.zeros_like(self._copy)
+        self.gradient = (
+            torch.zeros_like(self.master) if self._low_precision else self._gradient_copy
+        )
+        for parameter, weights, gradient in zip(
+            self._parameters, self._views(self._copy), self._views(self._gradient_copy), strict=True
+        ):
+            parameter.data = weights
+            parameter.grad = gradient
+        groups = []
+        decay = float(hyperparameters["weight_decay"])
+        for part, weight_decay in ((slice(0, decaying), decay), (slice(decaying, None), 0.0)):
+            view = self.master[part]
+            if view.numel():
+                view.grad = self.gradient[part]
+                groups.append({"params": [view], "weight_decay": weight_decay})
+        self._adam = torch.optim.AdamW(groups, lr=0.0, fused=True)
+        for group in self._adam.param_groups:
+            for parameter in group["params"]:
+                self._adam.state[parameter] = {
+                    "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+
+    def _views(self, vector: torch.Tensor) -> list[torch.Tensor]:
+        import torch
+
+        parts = torch.split(vector, self._sizes)
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def zero_gradient(self) -> None:
+        """Forget the gradient of the step before."""
+        self.gradient.zero_()
+        self._gradient_copy.zero_()
+
+    def collect(self) -> None:
+        """Add what a backward pass left to the step's gradient, in float32."""
+        if self._low_precision:
+            self.gradient.add_(self._gradient_copy)
+            self._gradient_copy.zero_()
+
+    def clip(self, max_norm: float | None) -> float:
+        """Scale the gradient down to `max_norm` if it is longer; gives its length before."""
+        norm = float(self.gradient.norm())
+        if max_norm and norm > max_norm:
+            self.gradient.mul_(max_norm / (norm + 1e-6))
+        return norm
+
+    def step(self, learning_rate: float) -> None:
+        """One AdamW step on the master, then round the model's copy from it."""
+        for group in self._adam.param_groups:
+            group["lr"] = learning_rate
+        self._adam.step()
+        self._round()
+
+    def _round(self) -> None:
+        if self._low_precision:
+            self._copy.copy_(self.master)
+
+    # --- state, by name -----------------------------------------------------------------------
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The float32 master of each trainable weight, by its name in the model."""
+        return dict(zip(self.names, self._views(self.master), strict=True))
+
+    def moments(self) -> dict[str, torch.Tensor]:
+        """AdamW's two moving averages, as `<name>` with `exp_avg:` or `exp_avg_sq:` before it."""
+        found: dict[str, torch.Tensor] = {}
+        for kind in ("exp_avg", "exp_avg_sq"):
+            for name, view in zip(self.names, self._views(self._joined(kind)), strict=True):
+                found[f"{kind}:{name}"] = view
+        return found
+
+    def _joined(self, kind: str) -> torch.Tensor:
+        import torch
+
+        return torch.cat([self._adam.state[p][kind] for p in self._masters()])
+
+    def _masters(self) -> list[torch.Tensor]:
+        return [p for group in self._adam.param_groups for p in group["params"]]
+
+    def load(
+        self,
+        weights: Mapping[str, torch.Tensor],
+        moments: Mapping[str, torch.Tensor],
+        step: int,
+    ) -> None:
+        """Take up the state of a checkpoint after `step` steps; every name must be there."""
+        import torch
+
+        for name, view in zip(self.names, self._views(self.master), strict=True):
+            view.copy_(weights[name])
+        self._round()
+        for kind in ("exp_avg", "exp_avg_sq"):
+            whole = torch.cat([moments[f"{kind}:{name}"].reshape(-1) for name in self.names])
+            start = 0
+            for parameter in self._masters():
+                state = self._adam.state[parameter]
+                state[kind].copy_(whole[start : start + parameter.numel()])
+                state["step"].fill_(step)
+                start += parameter.numel()

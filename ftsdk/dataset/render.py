@@ -1,0 +1,240 @@
+"""The one path from a chat row to token ids and the mask of those the loss counts.
+
+The trainer, the token counts and the X-ray of a row all come through here, so what is counted is
+what is trained. Only assistant turns are trained, by the model's own chat template: either where
+the template says `{% generation %}`, or by the difference between the text before the turn (with
+the generation prompt, as at inference) and the text after it. A template whose prefixes do not
+nest is refused by name, because a mask guessed there would train on the wrong tokens.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftsdk.dataset.template import ChatTokenizer, Span, TemplateFailed
+
+__all__ = ["Rendered", "RowFault", "render_prompt", "render_row", "render_rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One row as the model sees it.
+
+    `ids[k]` is a token, and `trained[k]` is 1 when the loss counts the prediction of it.
+    """
+
+    ids: array[int]
+    trained: bytes
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def trained_count(self) -> int:
+        """How many tokens the loss counts; the first token of a row is never predicted."""
+        return self.trained.count(1, 1)
+
+
+@dataclass(eq=False)
+class RowFault(Exception):
+    """Why one row cannot be trained on; `row` counts from 1, `tokens` is its length if known."""
+
+    row: int
+    code: str
+    message: str
+    tokens: int | None = None
+
+    def __str__(self) -> str:
+        return f"row {self.row}: {self.message}"
+
+
+def render_rows(
+    rows: Iterable[Mapping[str, Any]],
+    tokenizer: ChatTokenizer,
+    *,
+    max_length: int | None = None,
+    truncate: bool = False,
+) -> tuple[list[Rendered], list[RowFault]]:
+    """Render all rows, and give every fault found, not only the first.
+
+    A row longer than `max_length` tokens is a fault (`too_long`) unless `truncate` cuts its end.
+    """
+    done: list[Rendered] = []
+    faults: list[RowFault] = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            rendered = render_row(row, tokenizer, number=number)
+            done.append(_fit(rendered, number, max_length, truncate))
+        except RowFault as fault:
+            faults.append(fault)
+    return done, faults
+
+
+def render_prompt(
+    messages: Sequence[Mapping[str, Any]],
+    tokenizer: ChatTokenizer,
+    *,
+    tools: Sequence[Any] | None = None,
+) -> list[int]:
+    """The ids of a conversation up to where the model is to answer."""
+    text, _ = tokenizer.render(_clean(messages), tools=tools, add_generation_prompt=True)
+    return tokenizer.encode(text)
+
+
+def render_row(row: Mapping[str, Any], tokenizer: ChatTokenizer, *, number: int = 1) -> Rendered:
+    """One canonical chat row (`messages`, perhaps `tools`) as ids and mask; raises `RowFault`.
+
+    A message with `weight` 0 is shown to the model and not trained.
+    """
+    messages = row["messages"]
+    trained = [
+        index
+        for index, message in enumerate(messages)
+        if message.get("role") == "assistant" and message.get("weight", 1) != 0
+    ]
+    if not trained:
+        raise RowFault(number, "no_assistant", "there is no assistant turn to learn from")
+    try:
+        text, spans = _find_spans(messages, row.get("tools"), trained, tokenizer, number)
+    except TemplateFailed as error:
+        name = tokenizer.name
+        message = f"the chat template of {name} cannot render it: {error}"
+        raise RowFault(number, "template_failed", message) from error
+    ids, cuts = _encode(text, spans, tokenizer, number)
+    mask = bytearray(len(ids))
+    for first, last in cuts:
+        end = _end_of_turn(ids, first, last, tokenizer)
+        mask[first:end] = b"\x01" * (end - first)
+    if 1 not in mask[1:]:
+        raise RowFault(number, "nothing_trained", "its assistant turns are empty", len(ids))
+    return Rendered(array("i", ids), bytes(mask))
+
+
+def _fit(rendered: Rendered, number: int, max_length: int | None, truncate: bool) -> Rendered:
+    if max_length is None or len(rendered) <= max_length:
+        return rendered
+    length = len(rendered)
+    if not truncate:
+        message = f"{length} tokens, and max_length is {max_length}"
+        raise RowFault(number, "too_long", message, length)
+    cut = Rendered(rendered.ids[:max_length], rendered.trained[:max_length])
+    if not cut.trained_count:
+        message = f"cut at max_length {max_length}, no assistant token is left of {length} tokens"
+        raise RowFault(number, "nothing_trained", message, length)
+    return cut
+
+
+def _clean(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Messages without what only training knows."""
+    return [{k: v for k, v in message.items() if k != "weight"} for message in messages]
+
+
+def _find_spans(
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Any] | None,
+    trained: Sequence[int],
+    tokenizer: ChatTokenizer,
+    number: int,
+) -> tuple[str, list[Span]]:
+    """The whole text, and the character span of each trained turn, in order."""
+    clean = _clean(messages)
+    whole, marked = tokenizer.render(clean, tools=tools)
+    if marked:
+        turns = [i for i, message in enumerate(messages) if message.get("role") == "assistant"]
+        if len(turns) == len(marked):
+            wanted = set(trained)
+            return whole, [span for turn, span in zip(turns, marked, strict=True) if turn in wanted]
+        why = f"marks {len(marked)} generated parts for {len(turns)} assistant turns"
+        raise _does_not_nest(tokenizer, number, why)
+    spans: list[Span] = []
+    for index in trained:
+        if index == 0:
+            raise RowFault(number, "assistant_first", "it starts with an assistant turn to train")
+        before, _ = tokenizer.render(clean[:index], tools=tools, add_generation_prompt=True)
+        after, _ = tokenizer.render(clean[: index + 1], tools=tools)
+        if not whole.startswith(before):
+            why = f"changes the text before message {index} once the answer is known"
+            raise _does_not_nest(tokenizer, number, why)
+        if not (whole.startswith(after) and after.startswith(before)):
+            why = f"changes the answer in message {index} once more messages follow"
+            raise _does_not_nest(tokenizer, number, why)
+        spans.append((len(before), len(after)))
+    return whole, spans
+
+
+def _does_not_nest(tokenizer: ChatTokenizer, number: int, why: str) -> RowFault:
+    message = (
+        f"the chat template of {tokenizer.name} {why}, so the tokens to learn cannot be told; "
+        "give one row per assistant turn, or weight 0 to all turns but the last"
+    )
+    return RowFault(number, "template_not_nested", message)
+
+
+def _encode(
+    text: str, spans: Sequence[Span], tokenizer: ChatTokenizer, number: int
+) -> tuple[list[int], list[Span]]:
+    """Ids of the text, and each span in tokens.
+
+    The text is encoded as a whole when every boundary falls between two tokens. Where a token
+    would straddle the start of an answer, the text is cut there, because at inference the prompt
+    is encoded alone and the model goes on from it.
+    """
+    ids = tokenizer.encode(text)
+    cuts: list[Span] = []
+    for start, end in spans:
+        first = _token_boundary(text, start, ids, tokenizer)
+        last = _token_boundary(text, end, ids, tokenizer)
+        if first is None or last is None:
+            return _encode_pieces(text, spans, tokenizer, number)
+        cuts.append((first, last))
+    return ids, cuts
+
+
+def _token_boundary(
+    text: str, position: int, ids: Sequence[int], tokenizer: ChatTokenizer
+) -> int | None:
+    if position == len(text):
+        return len(ids)
+    prefix = tokenizer.encode(text[:position])
+    return len(prefix) if ids[: len(prefix)] == prefix else None
+
+
+def _encode_pieces(
+    text: str, spans: Sequence[Span], tokenizer: ChatTokenizer, number: int
+) -> tuple[list[int], list[Span]]:
+    probe = tokenizer.encode("hi")
+    if tokenizer.decode([*probe, *probe]) != "hihi":
+        why = "puts a token across the start of an answer, and its tokenizer adds spaces to pieces"
+        raise _does_not_nest(tokenizer, number, why)
+    ids: list[int] = []
+    cuts: list[Span] = []
+    done = 0
+    for start, end in spans:
+        ids += tokenizer.encode(text[done:start])
+        first = len(ids)
+        ids += tokenizer.encode(text[start:end])
+        cuts.append((first, len(ids)))
+        done = end
+    ids += tokenizer.encode(text[done:])
+    return ids, cuts
+
+
+def _end_of_turn(ids: Sequence[int], first: int, last: int, tokenizer: ChatTokenizer) -> int:
+    """Where the trained part ends: right after the token that closes the turn.
+
+    Blanks that the template writes after that token are not the model's to say; and an
+    end-of-sequence token that stands just behind a `{% generation %}` block is.
+    """
+    end = last
+    while end > first and ids[end - 1] not in tokenizer.special_ids:
+        if tokenizer.decode([ids[end - 1]]).strip():
+            break
+        end -= 1
+    if end > first and ids[end - 1] in tokenizer.special_ids:
+        return end
+    if last < len(ids) and ids[last] == tokenizer.eos_id:
+        return last + 1
+    return last

@@ -1,0 +1,247 @@
+"""What a catalogue of models and prices may say: every figure with its source and its day.
+
+The file is TOML; these models check it strictly. An unknown name, a negative price, a range that
+runs backwards or a figure whose source is not in the table of sources is an error.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+__all__ = [
+    "Catalogue",
+    "Dated",
+    "Hardware",
+    "Hosting",
+    "Inference",
+    "Limits",
+    "Minimum",
+    "Model",
+    "Provider",
+    "Rate",
+    "Rule",
+    "Source",
+    "Span",
+]
+
+YOURS = "yours"
+"""The source of a figure that a user's own file gives without naming one."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Span(_Entry):
+    """A price in US dollars that lies between `low` and `high`, both included."""
+
+    low: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+    high: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_toml(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("a price, not true or false")
+        if isinstance(value, list | tuple):
+            if len(value) != 2 or any(isinstance(one, bool) for one in value):
+                raise ValueError("a range is two prices: [low, high]")
+            return {"low": value[0], "high": value[1]}
+        return value if isinstance(value, Mapping | Span) else {"low": value, "high": value}
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.low > self.high:
+            raise ValueError("a range runs from low to high")
+        return self
+
+    def times(self, factor: int) -> Span:
+        """Both ends multiplied, for instance from seconds to hours."""
+        return Span(low=self.low * factor, high=self.high * factor)
+
+
+class Source(_Entry):
+    """Where a figure was read: the page and the day of the material."""
+
+    title: str
+    url: str | None = None
+    day: dt.date
+
+
+class _Figure(_Entry):
+    source: str = YOURS
+    confirmed: bool = True
+    note: str = ""
+
+
+class Dated(_Figure):
+    """A day on which something ends or closes."""
+
+    day: dt.date
+
+
+class Rule(_Figure):
+    """A yes or no of a provider's billing."""
+
+    holds: bool
+
+
+class Minimum(_Figure):
+    """The least that one job costs."""
+
+    usd: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+
+
+class Rate(_Figure):
+    """US dollars for a million trained tokens. None for `methods` or `adapters` means all."""
+
+    usd_per_mtok: Span
+    methods: tuple[str, ...] | None = None
+    adapters: tuple[str, ...] | None = None
+
+    def covers(self, method: str, adapter: str | None) -> bool:
+        """True when this rate is for the method and kind of training."""
+        if self.methods is not None and method not in self.methods:
+            return False
+        return self.adapters is None or adapter is None or adapter in self.adapters
+
+
+class Inference(_Figure):
+    """US dollars for a million tokens of a tuned model in use."""
+
+    input: Decimal
+    output: Decimal
+    cached_input: Decimal | None = None
+
+
+class Hosting(_Figure):
+    """What a tuned model costs for each hour that it stands ready."""
+
+    usd_per_hour: Span
+
+
+class Hardware(_Figure):
+    """What a machine costs; one of the two units is given, `per_hour` tells it in hours."""
+
+    usd_per_second: Span | None = None
+    usd_per_hour: Span | None = None
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Self:
+        if (self.usd_per_second is None) == (self.usd_per_hour is None):
+            raise ValueError("give usd_per_second or usd_per_hour, one of them")
+        return self
+
+    @property
+    def per_hour(self) -> Span:
+        """US dollars for an hour."""
+        if self.usd_per_hour is not None:
+            return self.usd_per_hour
+        assert self.usd_per_second is not None  # noqa: S101  # checked when it was made
+        return self.usd_per_second.times(3600)
+
+
+class Limits(_Figure):
+    """What a provider takes of data."""
+
+    min_rows: int | None = None
+    max_rows: int | None = None
+    max_file_bytes: int | None = None
+
+
+class Model(_Entry):
+    """A base model that can be tuned at a provider, or could."""
+
+    aliases: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    methods: tuple[str, ...] | None = None
+    adapters: tuple[str, ...] | None = None
+    training: tuple[Rate, ...] = ()
+    rates: str | None = None
+    inference: Inference | None = None
+    hardware: str | None = None
+    closed_to_new_accounts_on: Dated | None = None
+    no_new_jobs_after: Dated | None = None
+    ends_on: Dated | None = None
+    replacement: str = ""
+    note: str = ""
+
+
+class Provider(_Entry):
+    """A place where models are tuned: its rules of billing, its dates, its models."""
+
+    title: str
+    free: bool = False
+    note: str = ""
+    serving: str = ""
+    default_epochs: (
+        Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None
+    ) = None
+    bills_validation: Rule | None = None
+    pair_factor: tuple[int, int] = (1, 1)
+    minimum: Minimum | None = None
+    hosting: Hosting | None = None
+    failed_jobs_are_free: Rule | None = None
+    limits: Limits | None = None
+    closed_to_new_accounts_on: Dated | None = None
+    no_new_jobs_after: Dated | None = None
+    ends_on: Dated | None = None
+    rates: Mapping[str, tuple[Rate, ...]] = Field(default_factory=dict)
+    hardware: Mapping[str, Hardware] = Field(default_factory=dict)
+    models: Mapping[str, Model] = Field(default_factory=dict)
+
+
+def _day(value: Any) -> Any:
+    if isinstance(value, dt.datetime):
+        raise ValueError("a day, without a time")  # pydantic takes ValueError
+    return value
+
+
+class Catalogue(_Entry):
+    """All that is known of prices, limits and dates on the day `as_of`."""
+
+    as_of: Annotated[dt.date, BeforeValidator(_day)]
+    sources: Mapping[str, Source] = Field(default_factory=dict)
+    providers: Mapping[str, Provider] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_are_there(self) -> Self:
+        faults = [
+            f"source {figure.source!r} is not in the table of sources"
+            for figure in _figures(self)
+            if figure.source not in self.sources
+        ]
+        for name, provider in self.providers.items():
+            for model_id, model in provider.models.items():
+                where = f"providers.{name}.models.{model_id}"
+                if model.rates is not None and model.rates not in provider.rates:
+                    faults.append(f"{where}.rates: no card is called {model.rates!r}")
+                if model.hardware is not None and model.hardware not in provider.hardware:
+                    faults.append(f"{where}.hardware: none is called {model.hardware!r}")
+        if faults:
+            raise ValueError("; ".join(sorted(set(faults))))
+        return self
+
+    def source(self, figure: _Figure) -> Source:
+        """The page and day behind a figure."""
+        return self.sources[figure.source]
+
+
+def _figures(entry: Any) -> Iterator[_Figure]:
+    """Every figure below `entry`, however deep."""
+    if isinstance(entry, _Figure):
+        yield entry
+    elif isinstance(entry, BaseModel):
+        for name in type(entry).model_fields:
+            yield from _figures(getattr(entry, name))
+    elif isinstance(entry, Mapping):
+        for value in entry.values():
+            yield from _figures(value)
+    elif isinstance(entry, tuple):
+        for value in entry:
+            yield from _figures(value)

@@ -1,0 +1,133 @@
+"""Secrets are taken out of every text that leaves: messages, causes, log lines."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ftsdk.errors import Unsupported
+
+__all__ = ["MASK", "guard_logs", "refuse_secrets", "remember", "scrub"]
+
+MASK = "[secret]"
+_SHORTEST = 6
+_SHAPES = re.compile(
+    r"""(?ix)
+    \b(?: sk-[\w-]{6,} | r8_\w{6,} | hf_\w{6,} | tgp_v\d_[\w-]{6,} | whsec_[\w+/=]{6,}
+        | gh[pousr]_\w{16,} | AKIA[0-9A-Z]{12,} | rpa_\w{16,} )
+    | (?<=bearer\s)[\w.~+/=-]{6,}
+    | (?<=basic\s)[\w+/=]{12,}
+    | (?<=[?&])(?: x-amz-(?:signature|security-token|credential) | sig | signature | token
+        | api[-_]?key | access[-_]?token | key )=[^&\s"'<>]+
+    | (?<=://)[^/\s:@"']*:[^/\s@"']+(?=@)
+    """
+)
+_SECRET_WORDS = re.compile(
+    r"(?i)(api[-_]?key|secret|password|passwd|token$|credential|^key$|_key$)"
+)
+_LOGGERS = (
+    "httpx",
+    "httpx2",
+    "openai",
+    "openai._base_client",
+    "together",
+    "together._base_client",
+    "replicate",
+    *(
+        f"{core}.{part}"
+        for core in ("httpcore", "httpcore2")
+        for part in ("connection", "http11", "http2", "proxy", "socks")
+    ),
+)
+
+
+class _Known:
+    """The secrets in use in this process; never shown."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+        self._lock = threading.Lock()
+
+    def add(self, value: str) -> None:
+        with self._lock:
+            self._values.add(value)
+
+    def mask(self, text: str) -> str:
+        with self._lock:
+            values = sorted(self._values, key=len, reverse=True)
+        for value in values:
+            text = text.replace(value, MASK)
+        return text
+
+    def __repr__(self) -> str:
+        return "<known secrets>"
+
+    def __reduce__(self) -> str:
+        return "_KNOWN"  # a pickle names this object, it never carries it
+
+
+_KNOWN = _Known()
+
+
+def remember(secret: str) -> None:
+    """Take this value out of every text from now on. Values under 6 characters are not secrets."""
+    if len(secret) >= _SHORTEST:
+        _KNOWN.add(secret)
+
+
+def scrub(text: object, limit: int = 300) -> str:
+    """`text` on one line of at most `limit` characters, without secrets known or shaped like one."""
+    shown = _SHAPES.sub(MASK, _KNOWN.mask(str(text)))
+    shown = " ".join(shown.split())
+    shown = "".join(ch if ch.isprintable() else "�" for ch in shown)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+class _Scrubber(logging.Filter):
+    """Takes secrets out of the records of HTTP libraries, which log whole URLs and headers."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        whole = record.getMessage()
+        clean = _SHAPES.sub(MASK, _KNOWN.mask(whole))
+        if clean != whole:
+            record.msg, record.args = clean, ()
+        return True
+
+
+_SCRUBBER = _Scrubber()
+
+
+def guard_logs() -> None:
+    """Let the HTTP libraries and SDKs log without secrets, at any level. May be called often."""
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_SCRUBBER)  # adding the same filter twice adds it once
+
+
+def refuse_secrets(options: Mapping[str, Any], *, where: str, mend: str) -> None:
+    """Raise `Unsupported` when `provider_options` carry a secret: they are kept in the journal."""
+    names = sorted(set(_secret_names(options, "")))
+    if names:
+        raise Unsupported(
+            f"provider_options.{names[0]} looks like a secret, and options are kept in the journal",
+            where=where,
+            mend=mend,
+            submitted="no",
+        )
+
+
+def _secret_names(value: Any, path: str) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            full = f"{path}{name}"
+            if isinstance(inner, str) and inner and _SECRET_WORDS.search(str(name)):
+                yield full
+            else:
+                yield from _secret_names(inner, f"{full}.")
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from _secret_names(inner, f"{path.removesuffix('.')}[{number}].")
+    elif isinstance(value, str) and _SHAPES.search(value):
+        yield path.removesuffix(".")

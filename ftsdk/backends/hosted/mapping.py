@@ -75,6 +75,7 @@ RULES: Mapping[str, _Rule] = {
     "gaierror": "before",
     # Never a request: the call itself is wrong.
     "CookieConflict": "unsendable",
+    "_AmbiguousModuleClientUsageError": "unsendable",  # of openai's module-level client
     "FileTypeError": "unsendable",
     "InvalidURL": "unsendable",
     "LocalProtocolError": "unsendable",

@@ -71,7 +71,8 @@ def test_waits_are_spread():
         Reads(clock, budget=RetryBudget(), chance=chance)(ask)
         first.add(round(clock.slept[0], 3))
     assert len(first) > 30
-    assert min(first) < 0.3 < 0.45 < max(first)
+    assert min(first) < 0.3
+    assert max(first) > 0.45
 
 
 def test_an_outage_of_10_000_calls_stays_within_a_fifth():

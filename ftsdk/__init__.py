@@ -192,6 +192,7 @@ def __getattr__(name: str) -> Any:
 
 def _verb(name: str) -> Callable[..., Any]:
     import functools
+    import inspect
 
     from ftsdk.client import Client
 
@@ -202,6 +203,9 @@ def _verb(name: str) -> Callable[..., Any]:
         return getattr(default_client(), name)(*args, **kwargs)
 
     call.__qualname__ = name
+    whole = inspect.signature(method)
+    shown = [one for one in whole.parameters.values() if one.name != "self"]
+    call.__signature__ = whole.replace(parameters=shown)  # type: ignore[attr-defined]  # for help()
     return call
 
 

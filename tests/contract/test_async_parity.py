@@ -1,0 +1,72 @@
+"""The awaited twins have the same names and signatures, and nothing of their own."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from ftsdk import AsyncClient, AsyncFineTuneJob, Client, FineTuneJob, ModelHandle
+from ftsdk.aio import AsyncModelHandle
+
+TWINS = [(Client, AsyncClient), (FineTuneJob, AsyncFineTuneJob)]
+# Parts of a client for those who write backends and tools; they do no work that could be awaited.
+SYNC_ONLY = {Client: {"journal", "backend"}}
+# How each side is a context manager.
+GATES = {"__enter__": "__aenter__", "__exit__": "__aexit__"}
+
+
+def public(cls: type) -> set[str]:
+    return {name for name in vars(cls) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(("plain", "awaited"), TWINS)
+def test_the_names_are_the_same(plain: type, awaited: type) -> None:
+    assert public(plain) - SYNC_ONLY.get(plain, set()) == public(awaited)
+    for gate, twin in GATES.items():
+        assert hasattr(plain, gate) == hasattr(awaited, twin)
+
+
+@pytest.mark.parametrize(("plain", "awaited"), TWINS)
+def test_the_signatures_are_the_same(plain: type, awaited: type) -> None:
+    for name in sorted(public(awaited) | {"__init__"}):
+        if isinstance(vars(awaited)[name], property):
+            assert isinstance(vars(plain)[name], property), name
+            continue
+        if name == "__init__" and plain is FineTuneJob:
+            continue  # handles are made by clients
+        one = inspect.signature(getattr(plain, name)).parameters
+        two = inspect.signature(getattr(awaited, name)).parameters
+        assert [(p.name, p.kind, p.default) for p in one.values() if p.name != "self"] == [
+            (p.name, p.kind, p.default) for p in two.values() if p.name != "self"
+        ], name
+
+
+@pytest.mark.parametrize(("plain", "awaited"), TWINS)
+def test_verbs_are_awaited_and_facts_are_not(plain: type, awaited: type) -> None:
+    for name in public(awaited):
+        value = vars(awaited)[name]
+        if isinstance(value, property):
+            continue
+        assert inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value), name
+        assert (inspect.getdoc(value) or "").strip(), name
+
+
+def test_the_handle_awaits_what_acts() -> None:
+    acting = {
+        name
+        for name, value in vars(ModelHandle).items()
+        if inspect.isfunction(value) and not name.startswith("_") and name != "bound_to"
+        and not name.startswith("model_")
+    }  # fmt: skip
+    assert acting == {name for name in vars(AsyncModelHandle) if not name.startswith("_")}
+
+
+def test_a_missing_twin_would_be_noticed() -> None:
+    class Poorer(AsyncClient):
+        pass
+
+    class Richer(Client):
+        def extra(self) -> None: ...
+
+    assert public(Richer) - public(Poorer) == {"extra"}

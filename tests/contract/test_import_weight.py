@@ -1,0 +1,89 @@
+"""`import ftsdk` costs little and brings nothing that a user did not ask for."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+resource = pytest.importorskip("resource", reason="tells the time of child processes; POSIX only")
+
+HEAVY = (
+    # the training stack, HTTP libraries, provider SDKs, data libraries, the command line's own
+    "torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors", "numpy",
+    "httpx", "httpx2", "requests", "aiohttp", "urllib3", "http.client", "ssl",
+    "openai", "together", "replicate", "boto3", "huggingface_hub",
+    "pandas", "pyarrow", "typer", "rich", "keyring", "tenacity", "multiprocessing",
+)  # fmt: skip
+
+
+def loaded_by(code: str) -> set[str]:
+    told = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys, json\nprint(json.dumps(sorted(sys.modules)))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return set(json.loads(told.split("\n")[-2]))
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    loaded = loaded_by("import ftsdk")
+    assert sorted(loaded & set(HEAVY)) == []
+    # Names come at first use, so even our own modules wait.
+    assert {name for name in loaded if name.startswith("ftsdk")} == {"ftsdk", "ftsdk._version"}
+
+
+def test_a_job_from_end_to_end_loads_no_heavy_library(tmp_path: Path) -> None:
+    rows = [
+        {"messages": [{"role": "user", "content": f"{i}?"}, {"role": "assistant", "content": "ok"}]}
+        for i in range(10)
+    ]
+    code = (
+        f"import ftsdk\nclient = ftsdk.Client(home={str(tmp_path)!r}, env={{}})\n"
+        f"client.create_job({rows!r}, model='any', provider='fake').refresh().metrics()\n"
+        "client.list_jobs()"
+    )
+    heavy = {"torch", "transformers", "httpx", "requests", "openai", "together", "replicate"}
+    assert sorted(loaded_by(code) & heavy) == []
+
+
+def test_the_command_line_loads_no_heavy_library_to_show_its_help() -> None:
+    pytest.importorskip("ftsdk.cli.app", reason="the command line is not there yet")
+    heavy = {"torch", "transformers", "httpx", "requests", "openai", "together", "replicate"}
+    assert sorted(loaded_by("import ftsdk.cli.app") & heavy) == []
+
+
+def seconds(code: str) -> float:
+    """User and system time of a fresh interpreter: what others do on the machine stays out."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", code], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
+
+
+def medians(*codes: str, rounds: int = 9) -> list[float]:
+    """Medians over alternating fresh interpreters, so that a slow phase hits all alike."""
+    for code in codes:
+        seconds(code)  # once for the file cache
+    times: list[list[float]] = [[seconds(code) for code in codes] for _ in range(rounds)]
+    return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+def test_importing_takes_less_than_2_5_times_pydantic() -> None:
+    pydantic, ours = medians("import pydantic", "import ftsdk")
+    print(f"import pydantic {pydantic * 1000:.0f} ms, import ftsdk {ours * 1000:.0f} ms")
+    assert ours / pydantic < 2.5
+
+
+def test_a_client_takes_little_more_than_a_pydantic_model() -> None:
+    """The names are lazy, so the honest figure is that of a program that uses them."""
+    model = "from pydantic import BaseModel\nclass A(BaseModel):\n    a: int"
+    client = "import ftsdk\nftsdk.Client(env={})\nftsdk.create_job"
+    pydantic, ours = medians(model, client)
+    print(f"a pydantic model {pydantic * 1000:.0f} ms, a client {ours * 1000:.0f} ms")
+    assert ours / pydantic < 2.5

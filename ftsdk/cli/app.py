@@ -1,0 +1,97 @@
+"""The command line's picture: every command and the panel it stands in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ftsdk.cli import (
+    act,
+    backends,
+    chat,
+    create,
+    doctor,
+    init,
+    listing,
+    models,
+    show,
+    tell,
+    validate,
+    watch,
+)
+from ftsdk.cli.boundary import Root
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="ftsdk",
+    cls=Root,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Fine-tune language models anywhere through one job object.",
+    epilog="Exit codes: 0 done · 2 usage · 3 data · 4 provider · 5 job failed or cancelled · "
+    "6 budget · 7 needs a decision.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ftsdk._version import __version__
+
+        typer.echo(f"ftsdk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", is_eager=True, callback=_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Fine-tune language models anywhere through one job object."""
+
+
+_PANELS = {
+    "Set up": (
+        ("init", init.init),
+        ("doctor", doctor.doctor),
+        ("path", doctor.path),
+        ("backends", backends.backends),
+    ),
+    "Before": (
+        ("validate", validate.validate),
+        ("plan", create.plan),
+        ("estimate", create.estimate),
+    ),
+    "Jobs": (
+        ("create", create.create),
+        ("list", listing.list_),
+        ("show", show.show),
+        ("watch", watch.watch),
+        ("wait", watch.wait),
+        ("logs", tell.logs),
+        ("metrics", tell.metrics),
+        ("events", tell.events),
+        ("checkpoints", tell.checkpoints),
+        ("cancel", act.cancel),
+        ("resume", act.resume),
+    ),
+    "When in doubt": (
+        ("reconcile", act.reconcile),
+        ("resolve", act.resolve),
+        ("adopt", act.adopt),
+    ),
+    "Result": (
+        ("chat", chat.chat),
+        ("download", act.download),
+    ),
+}
+for _panel, _commands in _PANELS.items():
+    for _name, _function in _commands:
+        app.command(_name, rich_help_panel=_panel)(_function)
+app.add_typer(models.app, name="models", rich_help_panel="Set up")

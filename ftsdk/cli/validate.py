@@ -1,0 +1,81 @@
+"""`validate`: every fault of the data on one screen, before anything is sent anywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ftsdk.cli.options import Json, Model, Profile, Provider, Rows
+from ftsdk.cli.output import emit, say
+from ftsdk.cli.words import clean
+from ftsdk.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftsdk.dataset import DatasetReport
+
+__all__ = ["show_findings", "validate"]
+
+_FAULTY = 3
+
+
+def validate(
+    dataset: Rows,
+    profile: Profile = None,
+    provider: Provider = None,
+    model: Model = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="sft|dpo", help="What the rows are for.")
+    ] = None,
+    validation: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Held-out rows, checked as well.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check every row and list all faults with their lines. Exit code 3 when there is one."""
+    from ftsdk.backends.registry import load_backend
+    from ftsdk.cli.session import open_client
+
+    if method not in (None, "sft", "dpo"):
+        raise UsageError(
+            f"No method is called {method!r}", where="--method", mend="sft or dpo"
+        )
+    client = open_client(profile)
+    if provider is not None:
+        load_backend(provider)  # a wrong name is told here, not silently taken for another target
+    report = client.validate(
+        dataset,
+        provider=provider,
+        model=model,
+        method=method,  # type: ignore[arg-type]  # checked above
+        validation=validation,
+    )
+    if as_json:
+        emit(report.to_dict())
+    else:
+        show_findings(report)
+        if not report.ok or report.notices:
+            say((f"details: ftsdk validate {clean(dataset)} --json", "dim"))
+    if not report.ok:
+        raise typer.Exit(_FAULTY)
+
+
+def show_findings(report: DatasetReport, *, stderr: bool = False) -> None:
+    """The report's own lines, each kind of finding in its colour."""
+    head, *rest = str(report).split("\n")
+    say((clean(head), "bold"), stderr=stderr)
+    for line in rest:
+        body = line.rstrip()
+        mark = body.lstrip()[:1]
+        style = {"✗": "red", "!": "yellow", "·": "dim"}.get(mark)
+        if style is None:
+            say(clean(body), stderr=stderr)
+            continue
+        before, _, after = body.partition(mark)
+        say(before, (mark, style), _kept_spaces(after), stderr=stderr)
+
+
+def _kept_spaces(line: str) -> str:
+    from ftsdk.cli.words import clean_block
+
+    return clean_block(line).replace("\n", " ")

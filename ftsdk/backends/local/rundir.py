@@ -21,7 +21,7 @@ run.spec -> dict      run.result_path -> Path   run.path -> Path
 |---|---|---|
 | `spec.json` | `create` | what to train, never changed; `train.jsonl`, `validation.jsonl` beside it |
 | `lock` | `start` | held (flock) for as long as supervisor or trainer lives |
-| `pid.json` | supervisor | its process, boot and attempt |
+| `pid.json` | `start`, supervisor | its process, boot and attempt |
 | `events.jsonl` | trainer | status, progress, metric, checkpoint, log, warning |
 | `cancel` | `request_cancel` | asks the trainer to stop |
 | `checkpoints/step-00000010/` | trainer | whole or absent, with a manifest |
@@ -45,7 +45,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ftsdk import fsops
-from ftsdk.backends.local.events import read_lines, utc_now
+from ftsdk.backends.local.events import EventWriter, read_lines, utc_now
 from ftsdk.errors import NotFound, Unsupported, UsageError
 
 __all__ = ["CheckpointInfo", "Phase", "RunDir", "RunState"]
@@ -282,6 +282,7 @@ class RunDir:
         return True
 
     def _spawn(self, lock_fd: int, command: Sequence[str] | None) -> None:
+        self._begin_attempt()
         argv = list(command) if command else [sys.executable, "-P", "-m", _SUPERVISOR]
         environment = {**os.environ, "FTSDK_LOCK_FD": str(lock_fd)}
         _keep_package_importable(environment)
@@ -295,6 +296,16 @@ class RunDir:
                 env=environment,
                 check=True,
             )
+
+    def _begin_attempt(self) -> None:
+        """Count this attempt before anything of it lives, so that nobody reads of the last one."""
+        before = _read_json(self.path / "pid.json") or {}
+        attempt = int(before.get("attempt", 0)) + 1
+        writer = EventWriter(self.path / "events.jsonl")
+        writer.write("log", attempt=attempt, message=f"Attempt {attempt} starts.")
+        writer.close()
+        facts = {"supervisor_pid": None, "boot_id": "", "started_at": utc_now(), "attempt": attempt}
+        fsops.atomic_write_json(self.path / "pid.json", facts)
 
     # --- the lock -----------------------------------------------------------------------------
 

@@ -114,21 +114,12 @@ def supervise(
 
 
 def _introduce(run: RunDir) -> int:
-    """Say who supervises, and that a new attempt begins; gives its number."""
+    """Say who supervises; gives the number of the attempt that `RunDir.start` began."""
     path = run.path / "pid.json"
-    before = json.loads(path.read_bytes()) if path.exists() else {}
-    attempt = int(before.get("attempt", 0)) + 1
-    facts = {
-        "supervisor_pid": os.getpid(),
-        "boot_id": _boot_id(),
-        "started_at": utc_now(),
-        "attempt": attempt,
-    }
+    facts = json.loads(path.read_bytes())
+    facts |= {"supervisor_pid": os.getpid(), "boot_id": _boot_id(), "started_at": utc_now()}
     fsops.atomic_write_json(path, facts)
-    writer = EventWriter(run.path / "events.jsonl")
-    writer.write("log", attempt=attempt, message=f"Attempt {attempt} starts.")
-    writer.close()
-    return attempt
+    return int(facts["attempt"])
 
 
 def _boot_id() -> str:

@@ -1,0 +1,154 @@
+"""Bad runs each end in their own named way, with the last good checkpoint whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ftsdk.backends.local.checkpoint import verify
+from ftsdk.backends.local.rundir import RunDir
+from ftsdk.backends.local.supervise import EXIT_INTERRUPTED
+from tests.train import tiny
+
+Train = Callable[..., int]
+
+
+def make(path: Path, model: Path, rows: Any = None, **changes: Any) -> RunDir:
+    rows = tiny.rows(44) if rows is None else rows
+    return RunDir.create(path, tiny.spec(model, **changes), train=rows)
+
+
+def outcome(run: RunDir) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((run.path / "outcome.json").read_bytes())
+    return told
+
+
+def sound_steps(run: RunDir) -> list[int]:
+    return [verify(info.path, {})["step"] for info in run.checkpoints()]
+
+
+def test_a_gradient_that_is_no_number_stops_the_run(
+    tiny_model: Path, train: Train, tmp_path: Path
+) -> None:
+    run = make(tmp_path / "run", tiny_model)
+    assert train(run.path, "nan_in_step", 5) == 1
+    told = outcome(run)
+    assert told["outcome"] == "failed"
+    assert told["error"]["kind"] == "non_finite_loss"
+    assert "learning_rate" in told["error"]["mend"]
+    assert told["steps"] == 4
+    assert sound_steps(run) == [2, 4]
+    assert not run.result_path.exists()
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(
+    tiny_model: Path, train: Train, tmp_path: Path
+) -> None:
+    run = make(tmp_path / "run", tiny_model)
+    assert train(run.path, "disk_full_at_checkpoint", 2) == 1
+    assert outcome(run)["error"]["kind"] == "disk_full"
+    assert sound_steps(run) == [2]
+    assert [p.name for p in (run.path / "checkpoints").iterdir()] == ["step-00000002"]
+    (run.path / "outcome.json").rename(run.path / "outcome-1.json")
+    assert train(run.path) == 0
+    assert outcome(run)["outcome"] == "succeeded"
+
+
+def test_no_room_is_told_before_the_first_step(
+    tiny_model: Path, train: Train, tmp_path: Path
+) -> None:
+    run = make(tmp_path / "run", tiny_model)
+    assert train(run.path, "small_disk") == 1
+    told = outcome(run)
+    assert told["error"]["kind"] == "disk_full"
+    assert told["steps"] == 0
+    assert "GB" in told["message"]
+
+
+def test_no_memory_is_said_as_such(tiny_model: Path, train: Train, tmp_path: Path) -> None:
+    run = make(tmp_path / "run", tiny_model)
+    assert train(run.path, "out_of_memory_in_step", 3) == 1
+    told = outcome(run)
+    assert told["error"]["kind"] == "out_of_memory"
+    assert "batch_size" in told["error"]["mend"]
+    assert sound_steps(run) == [2]
+
+
+def test_long_rows_are_all_named_and_none_is_cut(
+    tiny_model: Path, train: Train, tmp_path: Path
+) -> None:
+    rows = tiny.rows(30)
+    for number in (3, 17, 29):
+        rows[number - 1]["messages"][0]["content"] = "red " * 200
+    run = make(tmp_path / "run", tiny_model, rows=rows)
+    assert train(run.path) == 1
+    error = outcome(run)["error"]
+    assert error["kind"] == "too_long"
+    assert [fault["row"] for fault in error["faults"]] == [3, 17, 29]
+    assert "max_length" in error["mend"]
+    cut = make(tmp_path / "cut", tiny_model, rows=tiny.rows(8), options={"truncate": True})
+    assert train(cut.path) == 0
+
+
+def test_nothing_to_learn(tiny_model: Path, train: Train, tmp_path: Path) -> None:
+    rows = [{"messages": [{"role": "user", "content": "q"}]}]
+    run = make(tmp_path / "run", tiny_model, rows=rows)
+    assert train(run.path) == 1
+    assert outcome(run)["error"]["kind"] == "nothing_to_learn"
+    none = make(tmp_path / "none", tiny_model, rows=[])
+    assert train(none.path) == 1
+    assert outcome(none)["error"]["kind"] == "nothing_to_learn"
+
+
+def test_a_cancel_ends_after_the_step_under_way(
+    tiny_model: Path, train: Train, tmp_path: Path
+) -> None:
+    run = make(tmp_path / "run", tiny_model)
+    assert train(run.path, "cancel_in_step", 5, str(run.path)) == 0
+    told = outcome(run)
+    assert told["outcome"] == "cancelled"
+    assert told["steps"] == 5
+    assert sound_steps(run)[-1] == 5
+
+
+def test_a_cancel_before_the_first_step(tiny_model: Path, train: Train, tmp_path: Path) -> None:
+    run = make(tmp_path / "run", tiny_model)
+    (run.path / "cancel").write_text("{}")
+    assert train(run.path) == 0
+    assert outcome(run)["outcome"] == "cancelled"
+    assert run.checkpoints() == []
+
+
+def test_sigterm_writes_a_checkpoint_and_can_go_on(
+    tiny_model: Path, train: Train, tmp_path: Path
+) -> None:
+    run = make(tmp_path / "run", tiny_model)
+    assert train(run.path, "term_in_step", 5) == EXIT_INTERRUPTED
+    assert not (run.path / "outcome.json").exists()
+    assert sound_steps(run)[-1] == 5
+    assert train(run.path) == 0
+    assert outcome(run)["outcome"] == "succeeded"
+    assert "Resumed from step 5." in [e.get("message") for e in run.read_events()]
+
+
+def test_a_base_model_that_is_not_there(train: Train, tmp_path: Path) -> None:
+    run = make(tmp_path / "run", tmp_path / "nowhere")
+    assert train(run.path) == 1
+    told = outcome(run)
+    assert told["outcome"] == "failed"
+    assert "nowhere" in told["message"]
+
+
+def test_weights_in_a_pickle_are_refused(tiny_model: Path, train: Train, tmp_path: Path) -> None:
+    import shutil
+
+    bad = tmp_path / "bad"
+    shutil.copytree(tiny_model, bad)
+    (bad / "model.safetensors").unlink()
+    (bad / "pytorch_model.bin").write_bytes(b"\x80\x04not a model")
+    run = make(tmp_path / "run", bad)
+    assert train(run.path) == 1
+    assert outcome(run)["outcome"] == "failed"
+    assert "safetensors" in outcome(run)["message"]

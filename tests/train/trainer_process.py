@@ -1,0 +1,182 @@
+"""What a trainer process of the tests does: plant a fault if asked, then train.
+
+Imported once by the server that the processes are forked from; nothing is computed here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+with contextlib.suppress(ImportError):  # the tests are skipped then
+    import peft  # noqa: F401
+    import safetensors.torch  # noqa: F401
+    import torch
+    import transformers.models.llama.modeling_llama  # noqa: F401
+
+    torch.set_num_threads(1)
+
+from ftsdk import fsops
+from ftsdk.backends.local import checkpoint, supervise
+from ftsdk.backends.local import train as trainer
+
+
+def run(path: str, plant: str | None, arguments: tuple[Any, ...]) -> None:
+    """Train the run directory; what is printed goes to its trainer.log."""
+    log = os.open(Path(path) / "trainer.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    for name, value in supervise.trainer_environment(os.environ, 1).items():
+        os.environ[name] = value
+    if plant:
+        globals()[plant](*arguments)
+    os._exit(trainer.main([path]))
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_in_step(number: int) -> None:
+    """SIGKILL in the middle of a step: after the backward pass, before the weights change."""
+    original = trainer.FlatAdamW.clip
+    seen = 0
+
+    def clip(self: Any, max_norm: float | None) -> float:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            _die()
+        return original(self, max_norm)
+
+    trainer.FlatAdamW.clip = clip  # type: ignore[method-assign]
+
+
+def kill_before_rename(number: int) -> None:
+    """SIGKILL when a checkpoint is written but does not have its name yet."""
+    original = os.rename
+    seen = 0
+
+    def rename(*args: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            _die()
+        original(*args)
+
+    fsops.os.rename = rename  # type: ignore[assignment]
+
+
+def kill_in_optimizer_file(number: int) -> None:
+    """SIGKILL between the files of a checkpoint."""
+    original = checkpoint._save_tensors
+    seen = 0
+
+    def save(tensors: Any, path: Path) -> None:
+        nonlocal seen
+        seen += path.name == "optimizer.safetensors"
+        if seen == number:
+            _die()
+        original(tensors, path)
+
+    checkpoint._save_tensors = save
+
+
+def disk_full_at_checkpoint(number: int) -> None:
+    """ENOSPC while a checkpoint is written."""
+    original = checkpoint._save_tensors
+    seen = 0
+
+    def save(tensors: Any, path: Path) -> None:
+        nonlocal seen
+        seen += path.name == "optimizer.safetensors"
+        if seen == number:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        original(tensors, path)
+
+    checkpoint._save_tensors = save
+
+
+def nan_in_step(number: int) -> None:
+    """One weight's gradient becomes NaN."""
+    original = trainer.FlatAdamW.clip
+    seen = 0
+
+    def clip(self: Any, max_norm: float | None) -> float:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            self.gradient[3] = float("nan")
+        return original(self, max_norm)
+
+    trainer.FlatAdamW.clip = clip  # type: ignore[method-assign]
+
+
+def out_of_memory_in_step(number: int) -> None:
+    """Ask for more memory than any machine has, in torch's own way."""
+    original = trainer.FlatAdamW.clip
+    seen = 0
+
+    def clip(self: Any, max_norm: float | None) -> float:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            torch.empty(1 << 58)
+        return original(self, max_norm)
+
+    trainer.FlatAdamW.clip = clip  # type: ignore[method-assign]
+
+
+def cancel_in_step(number: int, path: str) -> None:
+    """The cancel file appears while a step is under way."""
+    original = trainer.FlatAdamW.clip
+    seen = 0
+
+    def clip(self: Any, max_norm: float | None) -> float:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            (Path(path) / "cancel").write_text("{}")
+        return original(self, max_norm)
+
+    trainer.FlatAdamW.clip = clip  # type: ignore[method-assign]
+
+
+def term_in_step(number: int) -> None:
+    """SIGTERM while a step is under way."""
+    original = trainer.FlatAdamW.clip
+    seen = 0
+
+    def clip(self: Any, max_norm: float | None) -> float:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, max_norm)
+
+    trainer.FlatAdamW.clip = clip  # type: ignore[method-assign]
+
+
+def carried_random_state() -> None:
+    """A planted bug: dropout draws from one stream, whose place a resume does not know."""
+    trainer.seed_of = lambda seed, step: torch.initial_seed() if step > 1 else seed  # type: ignore[assignment]
+    original = torch.manual_seed
+    trainer_torch = torch
+
+    def manual_seed(value: int) -> Any:
+        return None if value == trainer_torch.initial_seed() else original(value)
+
+    torch.manual_seed = manual_seed  # type: ignore[assignment]
+
+
+def small_disk() -> None:
+    """A disk with a megabyte left."""
+    import shutil
+
+    usage = shutil.disk_usage("/")
+    trainer.shutil.disk_usage = lambda _: usage._replace(free=1 << 20)  # type: ignore[assignment]

@@ -168,6 +168,7 @@ def _not_here(name: str, home: Path) -> FtsdkError:
         where=where,
         mend=f"run `ftsdk models pull {name}`",
         retryable=False,
+        missing_model=name,
     )
 
 

@@ -24,12 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["adopt", "cancel", "download", "reconcile", "resolve", "resume"]
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
-NoInput = Annotated[bool, typer.Option("--no-input", help="Refuse (exit code 7) instead of asking.")]
+NoInput = Annotated[
+    bool, typer.Option("--no-input", help="Refuse (exit code 7) instead of asking.")
+]
 
 
 def _tell(client: Client, job: FineTuneJob, told: str, *next_words: str) -> None:
     short = short_id(client, job.id) if sys.stdout.isatty() else job.id
-    parts = [(short, "bold"), "  ", (status_words(job.status), status_style(job.status)), f"  {told}"]
+    parts = [
+        (short, "bold"),
+        "  ",
+        (status_words(job.status), status_style(job.status)),
+        f"  {told}",
+    ]
     for index, word in enumerate(next_words):
         parts += [("   next: " if index == 0 else " · ", "dim"), command(f"ftsdk {word} {short}")]
     say(*parts)
@@ -90,7 +97,9 @@ def reconcile(
             errors.append(error)  # one provider out of reach must not keep the others waiting
             found.append(client.get_job(one.id))
     if as_json:
-        emit({"jobs": [job_document(one) for one in found], "errors": [e.to_dict() for e in errors]})
+        emit(
+            {"jobs": [job_document(one) for one in found], "errors": [e.to_dict() for e in errors]}
+        )
     else:
         for one in found:
             _tell_reconciled(client, one)
@@ -138,13 +147,17 @@ def resolve(
             where=f"job {one.id}, {status_words(one.status)}",
             mend=f"ftsdk resolve {one.id} --adopt ID, or --send-again, or --give-up",
         )
-    if send_again and one.status is not JobStatus.CREATED and not decide(
-        "It may then exist, and cost, twice. Send it again?",
-        yes=yes,
-        no_input=no_input or as_json,
-        default=False,
-        unasked="sending a job again may make, and cost, it twice",
-        mend="say --yes to accept that",
+    if (
+        send_again
+        and one.status is not JobStatus.CREATED
+        and not decide(
+            "It may then exist, and cost, twice. Send it again?",
+            yes=yes,
+            no_input=no_input or as_json,
+            default=False,
+            unasked="sending a job again may make, and cost, it twice",
+            mend="say --yes to accept that",
+        )
     ):
         raise stop("Nothing was sent.")
     done = client.resolve(one.id, adopt=adopt_, send_again=send_again, give_up=give_up)
@@ -158,7 +171,10 @@ def resolve(
 
 def adopt(
     provider: Annotated[
-        str, typer.Argument(metavar="PROVIDER", help="Where it runs.", autocompletion=complete.providers)
+        str,
+        typer.Argument(
+            metavar="PROVIDER", help="Where it runs.", autocompletion=complete.providers
+        ),
     ],
     provider_job_id: Annotated[str, typer.Argument(metavar="ID", help="Its id there.")],
     profile: Profile = None,

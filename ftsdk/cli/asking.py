@@ -25,7 +25,9 @@ def decide(
     if no_input:
         raise _undecided(unasked, mend)
     screen = console(stderr=True)
-    screen.print(text(question, (" [Y/n] " if default else " [y/N] ", "dim")), end="", soft_wrap=True)
+    screen.print(
+        text(question, (" [Y/n] " if default else " [y/N] ", "dim")), end="", soft_wrap=True
+    )
     sys.stderr.flush()
     while True:
         answer = sys.stdin.readline()

@@ -35,7 +35,9 @@ _ABLE = (
 def backends(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="One of them, in full.", autocompletion=complete.providers),
+        typer.Argument(
+            metavar="[NAME]", help="One of them, in full.", autocompletion=complete.providers
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -91,7 +93,9 @@ def _print_all(found: list[tuple[str, Capabilities | FtsdkError]]) -> None:
 
 def _print_one(name: str, able: Capabilities) -> None:
     say((name, "bold"), f"   {clean(able.note)}")
-    rows = f"at least {able.min_rows}" + (f", at most {count(able.max_rows)}" if able.max_rows else "")
+    rows = f"at least {able.min_rows}" + (
+        f", at most {count(able.max_rows)}" if able.max_rows else ""
+    )
     if able.max_file_bytes:
         rows += f", {size(able.max_file_bytes)}"
     able_words = [word for field, word in _ABLE if getattr(able, field)]
@@ -115,7 +119,9 @@ def _print_one(name: str, able: Capabilities) -> None:
     ]  # fmt: skip
     labelled([(label, value) for label, value in facts if value])
     say()
-    table: list[list[Any]] = [[(w, "dim") for w in ("hyperparameter", "default", "range", "sent as")]]
+    table: list[list[Any]] = [
+        [(w, "dim") for w in ("hyperparameter", "default", "range", "sent as")]
+    ]
     for field, allowed in able.hyperparameters.items():
         default = "–" if allowed.default is None else number(allowed.default)
         table.append([field, default, _range(allowed), allowed.sent_as or ""])

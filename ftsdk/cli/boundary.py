@@ -19,7 +19,9 @@ __all__ = ["INTERRUPTED", "Root"]
 
 INTERRUPTED = 130
 _PIPE_CLOSED = 141  # 128 + SIGPIPE, as for any program in a pipe
-_WrongUse: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, wherever it lives
+_WrongUse: type[Exception] = typer.BadParameter.__bases__[
+    0
+]  # click's UsageError, wherever it lives
 
 
 class Root(TyperGroup):
@@ -98,7 +100,7 @@ def _run(go: Callable[[], None], as_json: bool) -> int:
 
 def show_error(error: FtsdkError, *, as_json: bool) -> None:
     """Print the error: JSON on standard output, or its three lines on standard error."""
-    from ftsdk.cli.output import emit, note
+    from ftsdk.cli.output import emit, labelled, note
     from ftsdk.cli.words import clean, clean_block, redact
 
     if as_json:
@@ -117,8 +119,8 @@ def show_error(error: FtsdkError, *, as_json: bool) -> None:
         note(("  │ ", "red"), (clean(redact(line), 400), "dim"))
     first, *rest = clean_block(redact(str(error))).split("\n")
     note(("✗ ", "red"), (first or type(error).__name__, "bold"))
-    for line in rest:
-        note(line)
+    lines = (line.strip().partition(" ") for line in rest)
+    labelled([(word, value.strip()) for word, _, value in lines], label=6, stderr=True)
 
 
 def _wrong_use(error: Exception) -> UsageError:
@@ -151,7 +153,9 @@ def _write_down(error: Exception) -> Path | None:
 
     now = dt.datetime.now(dt.UTC)
     lines = "".join(traceback.format_exception(error))
-    head = f"ftsdk {__version__}, Python {platform.python_version()}, {platform.platform()}, {now}\n"
+    head = (
+        f"ftsdk {__version__}, Python {platform.python_version()}, {platform.platform()}, {now}\n"
+    )
     body = redact(head + lines, os.environ)
     try:
         folder = make_private_folder(make_private_folder(default_home()) / "faults")

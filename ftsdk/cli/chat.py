@@ -32,7 +32,9 @@ def chat(
     job: MaybeJob = None,
     message: Annotated[
         str | None,
-        typer.Option("--message", "-m", metavar="TEXT", help="Ask this once; - reads standard input."),
+        typer.Option(
+            "--message", "-m", metavar="TEXT", help="Ask this once; - reads standard input."
+        ),
     ] = None,
     beside_base: Annotated[
         bool, typer.Option("--beside-base", help="Ask the base model, too.")

@@ -39,7 +39,9 @@ LearningRate = Annotated[float | None, typer.Option(metavar="LR", help="Absolute
 BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Rows per step.")]
 MaxLength = Annotated[int | None, typer.Option(metavar="N", help="Longest row, in tokens.")]
 Rank = Annotated[int | None, typer.Option(metavar="N", help="LoRA's rank.")]
-Alpha = Annotated[float | None, typer.Option(metavar="X", help="LoRA's alpha; twice the rank if left out.")]
+Alpha = Annotated[
+    float | None, typer.Option(metavar="X", help="LoRA's alpha; twice the rank if left out.")
+]
 Quantize = Annotated[str | None, typer.Option(metavar="nf4", help="A 4-bit base: QLoRA.")]
 Full = Annotated[bool, typer.Option("--full", help="Train all weights, no adapter.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="The same seed, the same run.")]
@@ -61,7 +63,9 @@ Key = Annotated[
     typer.Option(metavar="KEY", help="Your own mark: the same key twice is one job, never two."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Start without asking.")]
-NoInput = Annotated[bool, typer.Option("--no-input", help="Refuse (exit code 7) instead of asking.")]
+NoInput = Annotated[
+    bool, typer.Option("--no-input", help="Refuse (exit code 7) instead of asking.")
+]
 Detach = Annotated[
     bool, typer.Option("--detach", "--no-wait", "-d", help="Return once it is accepted.")
 ]
@@ -130,7 +134,9 @@ def _adapter(client: Client, asked: dict[str, Any], full: bool) -> LoRA | None:
     try:
         return LoRA.model_validate({**client.config.table("adapter"), **asked})
     except ValidationError as error:
-        raise spec_error(error, where="the adapter, from the command line and ftsdk.toml") from error
+        raise spec_error(
+            error, where="the adapter, from the command line and ftsdk.toml"
+        ) from error
 
 
 def _validation(word: str | None) -> str | float | None:
@@ -330,14 +336,14 @@ def _send(client: Client, asked: Asked, key: str | None, *, quiet: bool) -> Fine
         fresh = [job for job in client.list_jobs(limit=5) if job.id not in before]
         if not fresh:
             raise
-        note(f"Interrupted while {fresh[0].id} was being sent; it may exist. Do not create it again:")
+        note(
+            f"Interrupted while {fresh[0].id} was being sent; it may exist. Do not create it again:"
+        )
         note("  ", command(f"ftsdk reconcile {fresh[0].id}"), ("  finds out", "dim"))
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _follow(
-    client: Client, job: FineTuneJob, *, there: bool, detach: bool, as_json: bool
-) -> None:
+def _follow(client: Client, job: FineTuneJob, *, there: bool, detach: bool, as_json: bool) -> None:
     from ftsdk.cli.watch import follow_jobs
 
     short = short_id(client, job.id) if sys.stdout.isatty() else job.id

@@ -56,9 +56,7 @@ def _line(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]
     ]
 
 
-def _rows(
-    cells: list[list[int]], marks: set[tuple[int, int]], ys: Point, xs: Point
-) -> list[Text]:
+def _rows(cells: list[list[int]], marks: set[tuple[int, int]], ys: Point, xs: Point) -> list[Text]:
     height, width = len(cells), len(cells[0])
     lines = []
     for row, cell_row in enumerate(cells):

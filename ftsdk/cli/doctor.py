@@ -170,7 +170,9 @@ def _configuration(profile: str | None) -> tuple[Config | None, Check]:
         where = f" ({error.where})" if error.where else ""
         return None, Check("config", "fault", error.what + where, error.mend)
     if config.path is None:
-        return config, Check("config", "note", "no ftsdk.toml here or above", "ftsdk init writes one")
+        return config, Check(
+            "config", "note", "no ftsdk.toml here or above", "ftsdk init writes one"
+        )
     known = ", ".join(config.profiles) or "no profiles"
     return config, Check("config", "ok", f"{config.path} ({known})")
 
@@ -269,7 +271,9 @@ def _gpu() -> Check:
     except (OSError, subprocess.TimeoutExpired) as error:
         return Check("gpu", "note", f"nvidia-smi does not answer: {error}")
     if done.returncode != 0:
-        return Check("gpu", "note", f"nvidia-smi: {done.stdout.strip() or done.stderr.strip()}"[:200])
+        return Check(
+            "gpu", "note", f"nvidia-smi: {done.stdout.strip() or done.stderr.strip()}"[:200]
+        )
     return Check("gpu", "ok", "; ".join(line.strip() for line in done.stdout.strip().split("\n")))
 
 
@@ -288,6 +292,6 @@ def _models(home: Path) -> Iterator[Check]:
         if is_pulled(model.name, home=home):
             yield Check("model", "ok", f"{model.name} is here")
         else:
-            yield Check("model", "note", f"{model.name} is not here", f"ftsdk models pull {model.name}")
-
-
+            yield Check(
+                "model", "note", f"{model.name} is not here", f"ftsdk models pull {model.name}"
+            )

@@ -31,7 +31,9 @@ Statuses = Annotated[
 ]  # fmt: skip
 OfProvider = Annotated[
     str | None,
-    typer.Option("--provider", metavar="NAME", help="Only there.", autocompletion=complete.providers),
+    typer.Option(
+        "--provider", metavar="NAME", help="Only there.", autocompletion=complete.providers
+    ),
 ]
 OfTag = Annotated[str | None, typer.Option("--tag", metavar="K[=V]", help="Only with this label.")]
 Limit = Annotated[int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="At most N.")]

@@ -54,9 +54,7 @@ Model = Annotated[
 ]
 Rows = Annotated[Path, typer.Argument(metavar="DATA", help="The rows: .jsonl, .json, .csv, …")]
 _JOB_HELP = "A job: its id, the beginning of it, the provider's id, or its name."
-Job = Annotated[
-    str, typer.Argument(metavar="JOB", help=_JOB_HELP, autocompletion=complete.jobs)
-]
+Job = Annotated[str, typer.Argument(metavar="JOB", help=_JOB_HELP, autocompletion=complete.jobs)]
 MaybeJob = Annotated[
     str | None,
     typer.Argument(

@@ -86,11 +86,13 @@ def columns(rows: Iterable[Sequence[Any]], *, indent: int = 2, right: Sequence[i
         screen.print(line, soft_wrap=True)
 
 
-def labelled(pairs: Iterable[tuple[str, Any]], *, indent: int = 2, label: int = 8) -> None:
+def labelled(
+    pairs: Iterable[tuple[str, Any]], *, indent: int = 2, label: int = 8, stderr: bool = False
+) -> None:
     """Print `label  value` lines; on a terminal a long value goes on under itself."""
     from rich.text import Text
 
-    screen = console()
+    screen = console(stderr=stderr)
     for name, value in pairs:
         body = value if isinstance(value, Text) else text(value)
         room = screen.width - indent - label - 1

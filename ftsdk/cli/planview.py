@@ -67,7 +67,9 @@ def _amount(plan: Plan) -> str:
     parts = []
     if plan.tokens is not None:
         about = "" if plan.tokens_basis == "exact" else "about "
-        parts.append(f"{about}{count(plan.tokens)} tokens" + (f" × {number(epochs)}" if epochs else ""))
+        parts.append(
+            f"{about}{count(plan.tokens)} tokens" + (f" × {number(epochs)}" if epochs else "")
+        )
     elif plan.rows is not None:
         parts.append(f"{count(plan.rows)} rows" + (f" × {number(epochs)}" if epochs else ""))
     line = " · ".join(parts)
@@ -89,8 +91,8 @@ def cost_line(cost: Cost) -> str:
 
 
 def _is_moved(field: PlannedField) -> bool:
-    return field.sent != field.asked or (field.sent_as or field.name) != field.name or bool(
-        field.note
+    return (
+        field.sent != field.asked or (field.sent_as or field.name) != field.name or bool(field.note)
     )
 
 

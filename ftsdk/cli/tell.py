@@ -92,7 +92,9 @@ def _not_both(follow: bool, as_json: bool) -> None:
 
 def events(
     job: MaybeJob = None,
-    after: Annotated[int, typer.Option(metavar="SEQ", min=0, help="Only those after this number.")] = 0,
+    after: Annotated[
+        int, typer.Option(metavar="SEQ", min=0, help="Only those after this number.")
+    ] = 0,
     kind: Annotated[
         list[str] | None, typer.Option(metavar="KIND", help="Only of this kind; may be repeated.")
     ] = None,

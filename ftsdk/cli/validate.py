@@ -8,7 +8,7 @@ import typer
 
 from ftsdk.cli.options import Json, Model, Profile, Provider, Rows
 from ftsdk.cli.output import emit, say
-from ftsdk.cli.words import clean
+from ftsdk.cli.words import clean, clean_block
 from ftsdk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def validate(
     from ftsdk.cli.session import open_client
 
     if method not in (None, "sft", "dpo"):
-        raise UsageError(
-            f"No method is called {method!r}", where="--method", mend="sft or dpo"
-        )
+        raise UsageError(f"No method is called {method!r}", where="--method", mend="sft or dpo")
     client = open_client(profile)
     if provider is not None:
         load_backend(provider)  # a wrong name is told here, not silently taken for another target
@@ -63,19 +61,17 @@ def validate(
 def show_findings(report: DatasetReport, *, stderr: bool = False) -> None:
     """The report's own lines, each kind of finding in its colour."""
     head, *rest = str(report).split("\n")
-    say((clean(head), "bold"), stderr=stderr)
+    say((_kept_spaces(head), "bold"), stderr=stderr)
     for line in rest:
         body = line.rstrip()
         mark = body.lstrip()[:1]
         style = {"✗": "red", "!": "yellow", "·": "dim"}.get(mark)
         if style is None:
-            say(clean(body), stderr=stderr)
+            say(_kept_spaces(body), stderr=stderr)
             continue
         before, _, after = body.partition(mark)
         say(before, (mark, style), _kept_spaces(after), stderr=stderr)
 
 
 def _kept_spaces(line: str) -> str:
-    from ftsdk.cli.words import clean_block
-
     return clean_block(line).replace("\n", " ")

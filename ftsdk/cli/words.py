@@ -33,7 +33,9 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 # Controls, and the marks that reorder, hide or break a line; lone surrogates cannot be encoded.
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 
 _STYLES = {
     "succeeded": "green",
@@ -71,7 +73,9 @@ def redact(value: Any, env: Any = None) -> Any:
     """The same value without secrets: by the names of keys, by known shapes, by the environment."""
     if isinstance(value, dict):
         return {
-            name: "***" if _SECRET_NAME.search(str(name)) and isinstance(item, str) else redact(item)
+            name: "***"
+            if _SECRET_NAME.search(str(name)) and isinstance(item, str)
+            else redact(item)
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):

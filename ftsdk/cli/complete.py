@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 
 from ftsdk.errors import FtsdkError
@@ -25,7 +24,7 @@ def _jobs() -> Iterator[tuple[str, str]]:
         journal = Journal(default_home(), read_only=True)
         found = journal.list(limit=_SHOWN)
         journal.close()
-    except (FtsdkError, OSError, sqlite3.Error):
+    except (FtsdkError, OSError):
         return  # no journal yet, or not one that can be read: nothing to offer
     for job in found:
         yield job.id, f"{job.status.replace('_', ' ')} · {job.provider} · {job.name or job.model}"

@@ -32,7 +32,7 @@ class Dataset:
         self,
         source: Source,
         *,
-        format: str | None = None,  # noqa: A002 - the public word for it
+        format: str | None = None,  # noqa: A002  # the public word for it
         max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
         keep: Callable[[Row], bool] | None = None,
     ) -> None:
@@ -48,7 +48,7 @@ class Dataset:
         cls,
         source: Any,
         *,
-        format: str | None = None,  # noqa: A002 - the public word for it
+        format: str | None = None,  # noqa: A002  # the public word for it
         name: str | None = None,
         max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
     ) -> Dataset:

@@ -55,7 +55,7 @@ class Spool:
 
     def _to_disk(self) -> None:
         """Move the rows to a temporary file without a name, which goes when the spool goes."""
-        disk = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the finalizer
+        disk = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the finalizer
         weakref.finalize(self, disk.close)
         disk.write(cast("io.BytesIO", self._file).getbuffer())
         self._file = cast("BinaryIO", disk)

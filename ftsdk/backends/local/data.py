@@ -111,7 +111,7 @@ class Order:
                 epoch = step // self.steps_per_epoch
                 order = list(range(self.rows))
                 # To be repeatable is the whole point of this generator; it keeps no secret.
-                random.Random(f"{self.seed}:{epoch}").shuffle(order)  # noqa: S311
+                random.Random(f"{self.seed}:{epoch}").shuffle(order)  # noqa: S311  # an order, not a secret
             start = (step % self.steps_per_epoch) * self.rows_per_step
             yield step + 1, order[start : start + self.rows_per_step]
 

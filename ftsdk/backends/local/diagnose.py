@@ -59,7 +59,7 @@ class OomCounters:
 
 def _own_cgroup() -> Path | None:
     try:
-        line = Path("/proc/self/cgroup").read_text().splitlines()[-1]
+        line = Path("/proc/self/cgroup").read_text().strip().split("\n")[-1]
     except OSError:
         return None
     return Path("/sys/fs/cgroup") / line.split(":", 2)[2].lstrip("/") / "memory.events"

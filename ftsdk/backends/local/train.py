@@ -263,7 +263,7 @@ class Loop:
             tokens_per_s=round(tokens_per_s, 1),
         )
         total = self.order.total_steps
-        print(f"step {step}/{total}  loss {loss:.4f}  {tokens_per_s:.0f} tokens/s")  # noqa: T201
+        print(f"step {step}/{total}  loss {loss:.4f}  {tokens_per_s:.0f} tokens/s")  # noqa: T201  # the job's log
         now = time.monotonic()
         if step == total or now - self.last_progress >= PROGRESS_EVERY_S:
             self.last_progress = now
@@ -291,7 +291,7 @@ class Loop:
         self.state.validation_loss = loss
         epoch = round(self.order.epoch_at(self.state.step), 6)
         self.events.write("metric", step=self.state.step, epoch=epoch, validation_loss=loss)
-        print(f"step {self.state.step}  validation loss {loss:.4f}")  # noqa: T201
+        print(f"step {self.state.step}  validation loss {loss:.4f}")  # noqa: T201  # the job's log
 
 
 # --- the pieces -------------------------------------------------------------------------------

@@ -1,0 +1,569 @@
+"""A double of OpenAI's fine-tuning: files, uploads, jobs, events, checkpoints, models, chat.
+
+It answers as the published API does (schema of 2026-08-21) and refuses what that refuses. With
+`azure=True` it has Azure's quirks: nulls, `error: {}`, no dots in a suffix, its own status words.
+What it can be told: `closed` (nobody may create jobs), `jobs_at_once` (a quota), `stages` (how long
+a job takes), `lists_before_visible` (a new job shows late), `results_encoded`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ftsdk.clock import Clock
+from ftsdk.testing.lab import brain
+from ftsdk.testing.lab.double import Double, route
+from ftsdk.testing.lab.openai_jobs import PretendJob
+from ftsdk.testing.lab.openai_rules import TUNABLE, check_create, refuse
+from ftsdk.testing.lab.timeline import Stage, Timeline
+from ftsdk.testing.lab.wire import Reply, Request
+
+__all__ = ["STAGES", "OpenAIDouble"]
+
+STAGES = (
+    Stage("validating_files", 0.0),
+    Stage("queued", 1.0),
+    Stage("running", 2.0),
+    Stage("succeeded", 6.0),
+)
+KEY = "lab-openai-key"
+_UNSAFE = "[[unsafe]]"
+_MODERATED = (
+    "The job failed due to an unsafe training file. This training file was blocked by our "
+    "moderation system because it contains too many examples that violate our usage policies."
+)
+_MAX_FILE_BYTES = 512 * 1024 * 1024
+_PART_BYTES = 64 * 1024 * 1024
+
+
+class OpenAIDouble(Double):
+    """See the module's docstring."""
+
+    name = "openai"
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        port: int = 0,
+        azure: bool = False,
+        stages: Sequence[Stage] = STAGES,
+        keys: Sequence[str] = (KEY,),
+        warmup_s: float = 0.0,
+    ) -> None:
+        super().__init__(clock=clock, port=port)
+        self.azure = azure
+        self.stages = tuple(stages)
+        self.keys = set(keys)
+        self.warmup_s = warmup_s
+        self.closed = False
+        self.jobs_at_once: int | None = None
+        self.lists_before_visible = 0
+        self.processing_s = 0.0
+        self.results_encoded = True
+        self.any_model = False
+        self.webhook_secret = "whsec_" + base64.b64encode(b"lab webhook secret, no secret").decode()
+        self.files: dict[str, dict[str, Any]] = {}
+        self.uploads: dict[str, dict[str, Any]] = {}
+        self.jobs: dict[str, PretendJob] = {}
+        self.deleted_models: set[str] = set()
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.origin}/openai/v1" if self.azure else f"{self.origin}/v1"
+
+    def variables(self) -> dict[str, str]:
+        return {
+            "OPENAI_BASE_URL": self.base_url,
+            "OPENAI_API_KEY": min(self.keys),
+            "OPENAI_WEBHOOK_SECRET": self.webhook_secret,
+        }
+
+    # --- the door ---
+
+    def before(self, request: Request) -> None:
+        given = request.headers.get("api-key") or request.headers.get("authorization", "")
+        given = given.removeprefix("Bearer ")
+        if not given:
+            raise refuse(401, "You didn't provide an API key.", code=None)
+        if given not in self.keys:
+            shown = given[:3] + "*" * 8 + given[-4:]
+            raise refuse(401, f"Incorrect API key provided: {shown}.", code="invalid_api_key")
+
+    def not_here(self, request: Request) -> Reply:
+        raise refuse(404, f"Invalid URL ({request.method} {request.path})", code="unknown_url")
+
+    def _dispatch(self, request: Request) -> Reply:
+        prefix = "/openai/v1" if self.azure else "/v1"
+        if not request.path.startswith(prefix + "/"):
+            return self.not_here(request)
+        return super()._dispatch(_moved(request, request.path.removeprefix(prefix)))
+
+    # --- files ---
+
+    @route("POST", "/files")
+    def create_file(self, request: Request) -> Any:
+        """Upload a file as a multipart form."""
+        parts = request.parts()
+        if "file" not in parts or "purpose" not in parts:
+            missing = "file" if "file" not in parts else "purpose"
+            raise refuse(400, f"'{missing}' is a required property", param=missing)
+        file, purpose = parts["file"], parts["purpose"].text
+        return self._new_file(file.filename or "upload", file.content, purpose)
+
+    def _new_file(self, filename: str, content: bytes, purpose: str) -> dict[str, Any]:
+        if purpose != "fine-tune":
+            raise refuse(400, f"'{purpose}' is not one of ['fine-tune', 'batch']", param="purpose")
+        if not filename.endswith(".jsonl"):
+            raise refuse(400, "Invalid extension. Supported formats: jsonl", param="file")
+        if not content:
+            raise refuse(400, "File is empty.", param="file")
+        if len(content) > _MAX_FILE_BYTES:
+            raise refuse(413, "The file is too large.", code="file_too_large")
+        return self._shown(self._keep(filename, content, purpose))
+
+    def _keep(self, filename: str, content: bytes, purpose: str) -> dict[str, Any]:
+        file_id = self.new_id("file-")
+        file: dict[str, Any] = {
+            "id": file_id,
+            "filename": filename,
+            "purpose": purpose,
+            "content": content,
+            "created": self.now(),
+        }
+        self.files[file_id] = file
+        return file
+
+    def _shown(self, file: dict[str, Any]) -> dict[str, Any]:
+        age = (self.now() - file["created"]).total_seconds()
+        return {
+            "object": "file",
+            "id": file["id"],
+            "bytes": len(file["content"]),
+            "created_at": int(file["created"].timestamp()),
+            "filename": file["filename"],
+            "purpose": file["purpose"],
+            "status": "processed" if age >= self.processing_s else "uploaded",
+        }
+
+    @route("GET", "/files")
+    def list_files(self, request: Request) -> Any:
+        """The files, newest first."""
+        purpose = request.first("purpose")
+        shown = [
+            self._shown(file)
+            for file in reversed(self.files.values())
+            if purpose in (None, file["purpose"])
+        ]
+        page, more = _page(shown, request, 10_000)
+        ends = {
+            "first_id": page[0]["id"] if page else "",
+            "last_id": page[-1]["id"] if page else "",
+        }
+        return {"object": "list", "data": page, "has_more": more, **ends}
+
+    def _file(self, file_id: str) -> dict[str, Any]:
+        if file_id not in self.files:
+            raise refuse(404, f"No such File object: {file_id}", param="id")
+        return self.files[file_id]
+
+    @route("GET", "/files/{file_id}")
+    def get_file(self, request: Request, file_id: str) -> Any:
+        """One file's facts."""
+        return self._shown(self._file(file_id))
+
+    @route("GET", "/files/{file_id}/content")
+    def file_content(self, request: Request, file_id: str) -> Any:
+        """One file's bytes."""
+        return Reply(200, bytes(self._file(file_id)["content"]))
+
+    @route("DELETE", "/files/{file_id}")
+    def delete_file(self, request: Request, file_id: str) -> Any:
+        """Remove a file."""
+        self._file(file_id)
+        del self.files[file_id]
+        return {"object": "file", "id": file_id, "deleted": True}
+
+    # --- uploads by parts ---
+
+    @route("POST", "/uploads")
+    def create_upload(self, request: Request) -> Any:
+        """Begin an upload by parts."""
+        body = request.json()
+        for name in ("filename", "purpose", "bytes", "mime_type"):
+            if name not in body:
+                raise refuse(400, f"Missing required parameter: '{name}'.", param=name)
+        upload = {**body, "id": self.new_id("upload_"), "created": self.now(), "parts": {}}
+        upload["status"] = "pending"
+        self.uploads[upload["id"]] = upload
+        return self._shown_upload(upload)
+
+    def _shown_upload(self, upload: dict[str, Any]) -> dict[str, Any]:
+        created = int(upload["created"].timestamp())
+        told = {
+            "object": "upload",
+            "id": upload["id"],
+            "bytes": upload["bytes"],
+            "created_at": created,
+            "expires_at": created + 3600,
+            "filename": upload["filename"],
+            "purpose": upload["purpose"],
+            "status": upload["status"],
+        }
+        return {**told, "file": upload["file"]} if "file" in upload else told
+
+    def _upload(self, upload_id: str) -> dict[str, Any]:
+        if upload_id not in self.uploads:
+            raise refuse(404, f"No such upload: {upload_id}", param="upload_id")
+        return self.uploads[upload_id]
+
+    @route("POST", "/uploads/{upload_id}/parts")
+    def add_part(self, request: Request, upload_id: str) -> Any:
+        """Add one part of at most 64 MB."""
+        upload = self._upload(upload_id)
+        data = request.parts().get("data")
+        if data is None or len(data.content) > _PART_BYTES:
+            raise refuse(400, "'data' of at most 64 MB is required", param="data")
+        part = self.new_id("part_")
+        upload["parts"][part] = data.content
+        return {
+            "object": "upload.part",
+            "id": part,
+            "created_at": self.stamp(),
+            "upload_id": upload_id,
+        }
+
+    @route("POST", "/uploads/{upload_id}/complete")
+    def complete_upload(self, request: Request, upload_id: str) -> Any:
+        """Put the parts together to a file."""
+        upload, body = self._upload(upload_id), request.json()
+        if upload["status"] != "pending":
+            raise refuse(400, f"Upload is {upload['status']}", param="upload_id")
+        content = b"".join(upload["parts"][part] for part in body["part_ids"])
+        if len(content) != upload["bytes"]:
+            raise refuse(400, "The parts do not add up to the declared bytes.", param="bytes")
+        if body.get("md5") not in (None, hashlib.md5(content, usedforsecurity=False).hexdigest()):
+            raise refuse(400, "The checksum does not match.", param="md5")
+        upload["status"] = "completed"
+        upload["file"] = self._shown(self._keep(upload["filename"], content, upload["purpose"]))
+        return self._shown_upload(upload)
+
+    @route("POST", "/uploads/{upload_id}/cancel")
+    def cancel_upload(self, request: Request, upload_id: str) -> Any:
+        """Give an upload up."""
+        upload = self._upload(upload_id)
+        upload["status"] = "cancelled"
+        return self._shown_upload(upload)
+
+    # --- jobs ---
+
+    @route("POST", "/fine_tuning/jobs")
+    def create_job(self, request: Request) -> Any:
+        """Create a job; what is wrong with its rows shows later, as with the original."""
+        if self.closed:
+            raise refuse(
+                403,
+                "Your organization is not authorized to create fine-tuning jobs. The fine-tuning "
+                "platform is winding down and is not accessible to new users.",
+                code="fine_tuning_not_available",
+                kind="permission_error",
+            )
+        body = check_create(request.json(), azure=self.azure)
+        self._check_model(body)
+        self._check_quota()
+        for name in ("training_file", "validation_file"):
+            if body.get(name) is not None and body[name] not in self.files:
+                raise refuse(
+                    400, f"File '{body[name]}' does not exist", code="invalid_file", param=name
+                )
+        return self._begin(body).object(self.now())
+
+    def _check_model(self, body: dict[str, Any]) -> None:
+        kind = (body.get("method") or {}).get("type", "supervised")
+        if self.any_model or body["model"].startswith("ft:") or ".ft-" in body["model"]:
+            return
+        if self.azure and body.get("trainingType") is None:
+            raise refuse(400, "The base model does not support fine-tuning.", code="invalidPayload")
+        if kind not in TUNABLE.get(body["model"], ()):
+            raise refuse(
+                400,
+                f"Model {body['model']} is not available for fine-tuning with method {kind} or does "
+                "not exist.",
+                code="model_not_available",
+                param="model",
+            )
+
+    def _check_quota(self) -> None:
+        now = self.now()
+        at_work = sum(
+            job.status(now) not in ("succeeded", "failed", "cancelled")
+            for job in self.jobs.values()
+        )
+        if self.jobs_at_once is not None and at_work >= self.jobs_at_once:
+            raise refuse(
+                429,
+                f"This fine-tune request has been rate-limited. Your organization has reached the "
+                f"maximum of {self.jobs_at_once} active requests.",
+                code="daily_rate_limit_exceeded",
+                kind="rate_limit_error",
+                headers={"Retry-After": "60"},
+            )
+
+    def _begin(self, body: dict[str, Any]) -> PretendJob:
+        content = self.files[body["training_file"]]["content"]
+        kind = (body.get("method") or {}).get("type", "supervised")
+        fault = brain.first_fault(content, method="dpo" if kind == "dpo" else "sft", least=10)
+        stages, problem = self.stages, None
+        if fault is not None:
+            line, why = fault
+            place = f"line {line}" if line else "the file"
+            problem = ("invalid_training_file", f"Invalid file format. Error at {place}: {why}.")
+            stages = (stages[0], Stage("failed", stages[1].at_s))
+        job_id = self.new_id("ftjob-")
+        job = PretendJob(
+            id=job_id,
+            request=body,
+            timeline=Timeline(self.now(), stages, training="running", trained="succeeded"),
+            created=self.now(),
+            rows=sum(1 for _ in brain.rows_of(content)),
+            tokens=brain.count_tokens(content),
+            content=content,
+            azure=self.azure,
+            problem=problem,
+            blocked=_UNSAFE.encode() in content,
+            visible_after_lists=self.lists_before_visible,
+        )
+        if job.blocked and problem is None:
+            job.problem = ("unsafe_file", _MODERATED)
+            job.timeline.stages = (*stages[:-1], Stage("failed", stages[-1].at_s))
+        self.jobs[job_id] = job
+        return job
+
+    def _job(self, job_id: str) -> PretendJob:
+        if job_id not in self.jobs:
+            raise refuse(
+                404, f"Could not find fine tune: {job_id}", code="fine_tune_not_found",
+                param="fine_tune_id",
+            )  # fmt: skip
+        job = self.jobs[job_id]
+        if job.succeeded(self.now()) and job.result_file is None:
+            content = job.results_csv(self.now(), encoded=self.results_encoded)
+            file = self._keep("step_metrics.csv", content, "fine-tune-results")
+            job.result_file = file["id"]
+        return job
+
+    @route("GET", "/fine_tuning/jobs")
+    def list_jobs(self, request: Request) -> Any:
+        """The jobs, newest first, filtered by `metadata[key]=value`."""
+        wanted = {
+            match.group(1): values[0]
+            for name, values in request.query.items()
+            if (match := re.fullmatch(r"metadata\[(.+)\]", name))
+        }
+        shown = []
+        for job_id in reversed(list(self.jobs)):
+            job = self._job(job_id)
+            if job.visible_after_lists > 0:
+                job.visible_after_lists -= 1
+                continue
+            metadata = job.request.get("metadata") or {}
+            if all(metadata.get(key) == value for key, value in wanted.items()):
+                shown.append(job.object(self.now()))
+        page, more = _page(shown, request, 20)
+        return {"object": "list", "data": page, "has_more": more}
+
+    @route("GET", "/fine_tuning/jobs/{job_id}")
+    def get_job(self, request: Request, job_id: str) -> Any:
+        """One job."""
+        return self._job(job_id).object(self.now())
+
+    @route("POST", "/fine_tuning/jobs/{job_id}/cancel")
+    def cancel_job(self, request: Request, job_id: str) -> Any:
+        """Cancel; refused for a job that ended."""
+        job = self._active(job_id, "cancel")
+        job.timeline.end("cancelled", self.now())
+        job.log.append((self.now(), "info", "The job was cancelled"))
+        return job.object(self.now())
+
+    @route("POST", "/fine_tuning/jobs/{job_id}/pause")
+    def pause_job(self, request: Request, job_id: str) -> Any:
+        """Hold the job."""
+        job = self._active(job_id, "pause")
+        job.timeline.hold("paused", self.now())
+        job.log.append((self.now(), "info", "The job was paused"))
+        return job.object(self.now())
+
+    @route("POST", "/fine_tuning/jobs/{job_id}/resume")
+    def resume_job(self, request: Request, job_id: str) -> Any:
+        """Let a held job go on."""
+        job = self._job(job_id)
+        if job.status(self.now()) != "paused":
+            raise refuse(400, "Only a paused job can be resumed.", param="fine_tuning_job_id")
+        job.timeline.let_go(self.now())
+        job.log.append((self.now(), "info", "The job was resumed"))
+        return job.object(self.now())
+
+    def _active(self, job_id: str, verb: str) -> PretendJob:
+        job = self._job(job_id)
+        status = job.status(self.now())
+        if status in ("succeeded", "failed", "cancelled"):
+            raise refuse(400, f"Cannot {verb} a job that has already {status}.")
+        return job
+
+    @route("GET", "/fine_tuning/jobs/{job_id}/events")
+    def job_events(self, request: Request, job_id: str) -> Any:
+        """Events, newest first."""
+        page, more = _page(self._job(job_id).events(self.now()), request, 20)
+        return {"object": "list", "data": page, "has_more": more}
+
+    @route("GET", "/fine_tuning/jobs/{job_id}/checkpoints")
+    def job_checkpoints(self, request: Request, job_id: str) -> Any:
+        """Checkpoints, newest first."""
+        page, more = _page(self._job(job_id).checkpoints(self.now()), request, 10)
+        return {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": more,
+        }
+
+    # --- models ---
+
+    def _models(self) -> dict[str, dict[str, Any]]:
+        now = self.now()
+        found = {
+            name: {"owned_by": "system", "created": 1_744_000_000, "shutdown_date": "2027-01-14"}
+            for name in TUNABLE
+        }
+        for job in self.jobs.values():
+            if job.succeeded(now) and job.model_id not in self.deleted_models:
+                at = job.timeline.start_of("succeeded") or now
+                found[job.model_id] = {
+                    "owned_by": "org-lab",
+                    "created": int(at.timestamp()),
+                    "shutdown_date": "2027-01-14",
+                }
+        return {name: {"id": name, "object": "model", **facts} for name, facts in found.items()}
+
+    @route("GET", "/models")
+    def list_models(self, request: Request) -> Any:
+        """The models of the account."""
+        return {"object": "list", "data": list(self._models().values())}
+
+    @route("GET", "/models/{model:path}")
+    def get_model(self, request: Request, model: str) -> Any:
+        """One model, with its `shutdown_date`."""
+        found = self._models().get(model)
+        if found is None:
+            raise refuse(
+                404, f"The model '{model}' does not exist", code="model_not_found", param="model"
+            )
+        return found
+
+    @route("DELETE", "/models/{model:path}")
+    def delete_model(self, request: Request, model: str) -> Any:
+        """Delete a tuned model."""
+        found = self.get_model(request, model)
+        if found["owned_by"] == "system":
+            raise refuse(403, "Only fine-tuned models can be deleted.", kind="permission_error")
+        self.deleted_models.add(model)
+        return {"id": model, "object": "model", "deleted": True}
+
+    # --- chat ---
+
+    @route("POST", "/chat/completions")
+    def chat(self, request: Request) -> Any:
+        """Answer as the tuned model would, or as an untuned one."""
+        body = request.json()
+        for name in ("model", "messages"):
+            if not body.get(name):
+                raise refuse(400, f"Missing required parameter: '{name}'.", param=name)
+        text = self._say(body["model"].split(":ckpt-step-")[0], body["messages"])
+        words = len(text.split())
+        asked = brain.count_tokens(json.dumps({"messages": body["messages"]}).encode())
+        return {
+            "id": self.new_id("chatcmpl-"),
+            "object": "chat.completion",
+            "created": self.stamp(),
+            "model": body["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": text, "refusal": None},
+                    "logprobs": None,
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": {
+                "prompt_tokens": asked,
+                "completion_tokens": words,
+                "total_tokens": asked + words,
+            },
+        }
+
+    def _say(self, model: str, messages: list[dict[str, Any]]) -> str:
+        now = self.now()
+        for job in self.jobs.values():
+            if job.model_id == model and model not in self.deleted_models and job.succeeded(now):
+                at = job.timeline.start_of("succeeded")
+                if at is not None and (now - at).total_seconds() >= self.warmup_s:
+                    return brain.nearest_answer(job.content, messages)
+        if model in TUNABLE:
+            return f"(an untuned model's answer to: {messages[-1].get('content')})"
+        raise refuse(
+            404, f"The model `{model}` does not exist or you do not have access to it.",
+            code="model_not_found",
+        )  # fmt: skip
+
+    # --- webhooks ---
+
+    def webhook(self, job_id: str, *, event_id: str | None = None) -> tuple[dict[str, str], bytes]:
+        """Headers and body of the webhook that OpenAI would send about a job's end."""
+        status = self._job(job_id).status(self.now())
+        event = {
+            "id": event_id or self.new_id("evt_"),
+            "object": "event",
+            "created_at": self.stamp(),
+            "type": f"fine_tuning.job.{status}",
+            "data": {"id": job_id},
+        }
+        body = json.dumps(event).encode()
+        stamp = str(self.stamp())
+        secret = base64.b64decode(self.webhook_secret.removeprefix("whsec_"))
+        signed = f"{event['id']}.{stamp}.".encode() + body
+        signature = base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
+        return {
+            "webhook-id": str(event["id"]),
+            "webhook-timestamp": stamp,
+            "webhook-signature": f"v1,{signature}",
+            "content-type": "application/json",
+        }, body
+
+
+def _moved(request: Request, path: str) -> Request:
+    return replace(request, path=path)
+
+
+def _page(
+    everything: list[dict[str, Any]], request: Request, default: int
+) -> tuple[list[dict[str, Any]], bool]:
+    """The page after the cursor `after`, and whether there is more."""
+    limit = request.first("limit", str(default)) or ""
+    if not limit.isdecimal() or int(limit) < 1:
+        raise refuse(400, f"Invalid 'limit': {limit!r}", param="limit")
+    start, after = 0, request.first("after")
+    if after:
+        ids = [one["id"] for one in everything]
+        if after not in ids:
+            raise refuse(400, f"Invalid 'after': {after!r}", param="after")
+        start = ids.index(after) + 1
+    page = everything[start : start + int(limit)]
+    return page, start + len(page) < len(everything)

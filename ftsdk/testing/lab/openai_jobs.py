@@ -139,10 +139,11 @@ class PretendJob:
 
     def events(self, now: dt.datetime) -> list[dict[str, Any]]:
         """All events so far, newest first."""
-        told: list[tuple[dt.datetime, str, str, dict[str, Any] | None]]
-        told = [(at, "info", text, None) for at, text in self._story(now)]
+        told: list[tuple[dt.datetime, str, str, dict[str, Any] | None]] = [
+            (at, "info", text, data) for at, text, data in self._metric_events(now)
+        ]
+        told += [(at, "info", text, None) for at, text in self._story(now)]
         told += [(at, level, text, None) for at, level, text in self.log]
-        told += [(at, "info", text, data) for at, text, data in self._metric_events(now)]
         told.sort(key=lambda one: one[0])
         events = [
             {
@@ -196,7 +197,7 @@ class PretendJob:
         if begin is None:
             return []
         length = (end - begin).total_seconds() if end else 1.0
-        told = []
+        told: list[tuple[dt.datetime, str, dict[str, Any] | None]] = []
         for point in self.points(now):
             at = begin + dt.timedelta(seconds=length * point["share"])
             text = f"Step {point['step']}/{self.steps}: training loss={point['loss']:.2f}"

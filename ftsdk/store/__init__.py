@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
-from ftsdk.store.journal import Journal, KeyTaken, Move
+from ftsdk.store.journal import Also, Journal, KeyTaken, Move
+from ftsdk.store.leases import Lease, Leases
+from ftsdk.store.spending import (
+    Limit,
+    Reservation,
+    Spending,
+    Weight,
+    month_of,
+    reserving,
+    weight,
+)
 
-__all__ = ["Journal", "KeyTaken", "Move"]
+__all__ = [
+    "Also",
+    "Journal",
+    "KeyTaken",
+    "Lease",
+    "Leases",
+    "Limit",
+    "Move",
+    "Reservation",
+    "Spending",
+    "Weight",
+    "month_of",
+    "reserving",
+    "weight",
+]

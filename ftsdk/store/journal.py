@@ -18,7 +18,7 @@ import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ class KeyTaken(Exception):
         super().__init__(existing.id)
         self.existing = existing
 
+
+Also = Callable[[sqlite3.Cursor, JobSnapshot], None]
+"""What is written together with a new job: in the same transaction, or not at all."""
 
 Move = tuple[dt.datetime, JobStatus | None, JobStatus, str, str]
 """One change of status: time, old, new, the provider's word, why."""
@@ -193,6 +196,11 @@ class Journal:
                     cursor.execute("ROLLBACK")
                 raise
 
+    def read(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """The rows of a query that only reads; for the other modules of this room."""
+        with self._errors():
+            return self._connection().execute(query, tuple(values)).fetchall()
+
     def close(self) -> None:
         """Close this thread's connection."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -202,8 +210,11 @@ class Journal:
 
     # --- jobs ---
 
-    def add(self, snapshot: JobSnapshot) -> None:
-        """Journal a new job. Raises `KeyTaken` when its key already has one."""
+    def add(self, snapshot: JobSnapshot, also: Also | None = None) -> None:
+        """Journal a new job. Raises `KeyTaken` when its key already has one.
+
+        `also` runs in the same transaction, after the job is in; when it raises, nothing remains.
+        """
         with self.write() as cursor:
             if snapshot.key is not None:
                 row = cursor.execute(
@@ -213,6 +224,8 @@ class Journal:
                     raise KeyTaken(JobSnapshot.model_validate_json(row["snapshot"]))
             self._insert(cursor, snapshot)
             self._log_move(cursor, snapshot, None, "journaled")
+            if also is not None:
+                also(cursor, snapshot)
 
     def _insert(self, cursor: sqlite3.Cursor, s: JobSnapshot) -> None:
         cursor.execute(

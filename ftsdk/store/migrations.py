@@ -39,4 +39,50 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX moves_by_job ON moves (job_id, seq)",
     ),
+    # 2: money: what each job may cost, what stands deployed, what was seen by somebody
+    (
+        """
+        CREATE TABLE reservations (
+            job_id         TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+            month          TEXT NOT NULL,
+            profile        TEXT,
+            low            TEXT,
+            high           TEXT,
+            basis          TEXT NOT NULL,
+            source         TEXT NOT NULL,
+            usd_per_hour   TEXT,
+            cap            TEXT,
+            failed_is_free INTEGER NOT NULL,
+            settled        TEXT,
+            settled_why    TEXT,
+            created_at     TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX reservations_by_month ON reservations (month)",
+        """
+        CREATE TABLE leases (
+            id            TEXT PRIMARY KEY,
+            job_id        TEXT REFERENCES jobs (id) ON DELETE SET NULL,
+            provider      TEXT NOT NULL,
+            model         TEXT NOT NULL,
+            deployment_id TEXT,
+            usd_per_hour  TEXT,
+            state         TEXT NOT NULL CHECK (state IN ('opening', 'open', 'closed')),
+            started_at    TEXT NOT NULL,
+            ends_at       TEXT NOT NULL,
+            closed_at     TEXT,
+            why           TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX leases_by_state ON leases (state)",
+        """
+        CREATE TABLE acknowledgements (
+            kind    TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            time    TEXT NOT NULL,
+            note    TEXT NOT NULL,
+            PRIMARY KEY (kind, subject)
+        ) STRICT
+        """,
+    ),
 )

@@ -1,0 +1,289 @@
+"""What jobs may cost and did cost: amounts held at submit, derived from the job ever after.
+
+A reservation is written in the same transaction as its job, after the limits were looked at; the
+transaction is `BEGIN IMMEDIATE`, so that of many processes one at a time counts. Nothing has to be
+written when a job ends: what it weighs follows from its status and its cost, so that no crash can
+leave money held for ever, or let it go too early.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ftsdk.errors import BudgetError, UnknownJob
+from ftsdk.records import Cost, CostBasis, JobSnapshot, JobStatus
+from ftsdk.store.journal import Also, Journal
+
+__all__ = ["Limit", "Reservation", "Spending", "Weight", "month_of", "reserving", "weight"]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `usd` in a calendar month (UTC): of all jobs, or of those of one profile."""
+
+    usd: Decimal
+    where: str
+    profile: str | None = None
+
+    def __str__(self) -> str:
+        whom = "" if self.profile is None else f" of profile {self.profile}"
+        return f"${self.usd:.2f} a month{whom}"
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """What is held for one job: the high end of its estimate, and what its end will mean."""
+
+    job_id: str
+    month: str
+    profile: str | None
+    cost: Cost
+    usd_per_hour: Decimal | None = None
+    cap: Decimal | None = None
+    failed_is_free: bool = False
+    settled: Decimal | None = None
+    settled_why: str = ""
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What a job counts for. `usd` None: nobody knows. `final`: it will not change by itself."""
+
+    usd: Decimal | None
+    final: bool
+    why: str
+
+
+def month_of(time: dt.datetime) -> str:
+    """The calendar month, in UTC: `2026-11`."""
+    return f"{time.astimezone(dt.UTC):%Y-%m}"
+
+
+def weight(job: JobSnapshot, held: Reservation | None) -> Weight:
+    """What a job weighs in its month's budget.
+
+    What a person settled counts before all; a bill counts once the job is over; a job that never
+    left this machine, or failed where failures are free, counts nothing; else what was held.
+    """
+    cost = job.cost
+    if held is not None and held.settled is not None:
+        return Weight(held.settled, True, held.settled_why or "settled by hand")
+    told = cost.high if cost.basis in (CostBasis.BILLED, CostBasis.QUOTED) else None
+    reserved = None if held is None else held.cost.high
+    if job.status.is_final:
+        if job.submitted_at is None and job.provider_job_id is None:
+            return Weight(Decimal(0), True, "never sent")
+        if told is not None:
+            return Weight(told, True, str(cost.basis))
+        known = job.provider_job_id is not None
+        if job.status is JobStatus.FAILED and known and held is not None and held.failed_is_free:
+            return Weight(Decimal(0), True, "failed jobs are free here")
+        return Weight(reserved, True, "as estimated; no bill is known")
+    if told is not None and (reserved is None or told > reserved):
+        return Weight(told, False, f"{cost.basis} so far")
+    return Weight(reserved, False, "held")
+
+
+def reserving(held: Reservation, limits: Sequence[Limit]) -> Also:
+    """A guard for `Journal.add`: looks at the limits and holds the amount, or raises `BudgetError`.
+
+    With a limit, a price that is not known fails closed: this job's, or an earlier one's.
+    """
+
+    def guard(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> None:
+        mine = replace_job(held, snapshot.id)
+        for limit in limits:
+            _check(limit, mine, _of_month(cursor, mine.month, limit.profile))
+        _insert(cursor, mine, snapshot.created_at)
+
+    return guard
+
+
+def replace_job(held: Reservation, job_id: str) -> Reservation:
+    """The same amounts, for another job."""
+    return Reservation(**{**vars(held), "job_id": job_id})
+
+
+def _check(
+    limit: Limit, mine: Reservation, others: Iterable[tuple[JobSnapshot, Reservation]]
+) -> None:
+    spent = Decimal(0)
+    for job, held in others:
+        if job.id == mine.job_id:
+            continue
+        usd = weight(job, held).usd
+        if usd is None:
+            raise BudgetError(
+                f"The budget is {limit}, and what an earlier job costs is not known",
+                where=f"{limit.where}; job {job.id}",
+                mend=f"ftsdk costs --settle {job.id} --usd AMOUNT, with what was billed",
+                submitted="no",
+            )
+        spent += usd
+    amount = mine.cost.high
+    if amount is None:
+        raise BudgetError(
+            f"The budget is {limit}, and what this job would cost is not known",
+            where=limit.where,
+            mend="choose a model with a known price, or add its price to prices.toml",
+            submitted="no",
+        )
+    if spent + amount > limit.usd:
+        left = max(Decimal(0), limit.usd - spent)
+        raise BudgetError(
+            f"The job may cost ${amount:.2f}, and ${left:.2f} of {limit} is left",
+            where=f"{limit.where}; {mine.month} holds ${spent:.2f} already",
+            mend="`ftsdk costs` shows for what; raise the budget, or wait for the next month",
+            submitted="no",
+        )
+
+
+def _insert(cursor: sqlite3.Cursor, held: Reservation, now: dt.datetime) -> None:
+    cursor.execute(
+        "INSERT INTO reservations (job_id, month, profile, low, high, basis, source, usd_per_hour, "
+        "cap, failed_is_free, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            held.job_id,
+            held.month,
+            held.profile,
+            _text(held.cost.low),
+            _text(held.cost.high),
+            held.cost.basis.value,
+            held.cost.source,
+            _text(held.usd_per_hour),
+            _text(held.cap),
+            int(held.failed_is_free),
+            now.isoformat(),
+        ),
+    )
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else f"{value:f}"
+
+
+def _decimal(value: str | None) -> Decimal | None:
+    return None if value is None else Decimal(value)
+
+
+_OF_MONTH = (
+    "SELECT r.*, j.snapshot FROM reservations r JOIN jobs j ON j.id = r.job_id "
+    "WHERE r.month = ? AND (? IS NULL OR r.profile = ?)"
+)
+
+
+def _of_month(
+    cursor: sqlite3.Cursor, month: str, profile: str | None
+) -> list[tuple[JobSnapshot, Reservation]]:
+    return _with_jobs(cursor.execute(_OF_MONTH, (month, profile, profile)).fetchall())
+
+
+def _with_jobs(rows: Sequence[sqlite3.Row]) -> list[tuple[JobSnapshot, Reservation]]:
+    return [(JobSnapshot.model_validate_json(row["snapshot"]), _reservation(row)) for row in rows]
+
+
+def _reservation(row: sqlite3.Row) -> Reservation:
+    return Reservation(
+        job_id=row["job_id"],
+        month=row["month"],
+        profile=row["profile"],
+        cost=Cost(
+            basis=CostBasis(row["basis"]),
+            low=_decimal(row["low"]),
+            high=_decimal(row["high"]),
+            source=row["source"],
+        ),
+        usd_per_hour=_decimal(row["usd_per_hour"]),
+        cap=_decimal(row["cap"]),
+        failed_is_free=bool(row["failed_is_free"]),
+        settled=_decimal(row["settled"]),
+        settled_why=row["settled_why"] or "",
+    )
+
+
+class Spending:
+    """The money side of a journal: what is held, what was settled, what somebody has seen."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    def all(self) -> list[tuple[JobSnapshot, Reservation | None]]:
+        """Every job with what is held for it (None for jobs that were adopted), newest first."""
+        held = {}
+        for row in self.journal.read("SELECT * FROM reservations"):
+            held[row["job_id"]] = _reservation(row)
+        return [(job, held.get(job.id)) for job in self.journal.list()]
+
+    def get(self, job_id: str) -> Reservation | None:
+        """What is held for one job, if anything."""
+        rows = self.journal.read("SELECT * FROM reservations WHERE job_id = ?", (job_id,))
+        return _reservation(rows[0]) if rows else None
+
+    def spent(self, month: str, profile: str | None = None) -> tuple[Decimal, int]:
+        """What the month's jobs weigh in US dollars, and how many have no known weight."""
+        rows = self.journal.read(_OF_MONTH, (month, profile, profile))
+        weights = [weight(job, held).usd for job, held in _with_jobs(rows)]
+        known = [usd for usd in weights if usd is not None]
+        return sum(known, Decimal(0)), len(weights) - len(known)
+
+    def settle(self, job_id: str, usd: Decimal, why: str) -> None:
+        """Say what a job cost; it counts before the estimate and before the provider's word."""
+        job = self.journal.get(job_id)
+        with self.journal.write() as cursor:
+            changed = cursor.execute(
+                "UPDATE reservations SET settled = ?, settled_why = ? WHERE job_id = ?",
+                (_text(usd), why, job.id),
+            ).rowcount
+            if not changed:
+                raise UnknownJob(
+                    f"Nothing is held for {job.id}: it was adopted, or is older than budgets",
+                    where=str(self.journal.path),
+                    mend="its cost is what the provider tells: `ftsdk costs`",
+                )
+
+    def requote(self, job_id: str, quote: Cost, limits: Sequence[Limit]) -> None:
+        """Hold what the provider quotes in place of the estimate; raises `BudgetError` over a limit.
+
+        On an error the old amount stays held.
+        """
+        with self.journal.write() as cursor:
+            row = cursor.execute(
+                "SELECT * FROM reservations WHERE job_id = ?", (job_id,)
+            ).fetchone()
+            if row is None:
+                return
+            mine = Reservation(**{**vars(_reservation(row)), "cost": quote})
+            for limit in limits:
+                _check(limit, mine, _of_month(cursor, mine.month, limit.profile))
+            cursor.execute(
+                "UPDATE reservations SET low = ?, high = ?, basis = ?, source = ? WHERE job_id = ?",
+                (_text(quote.low), _text(quote.high), quote.basis.value, quote.source, job_id),
+            )
+
+    # --- what somebody has seen ---
+
+    def acknowledge(self, kind: str, subject: str, now: dt.datetime, note: str = "") -> bool:
+        """Remember that this was seen; True the first time."""
+        with self.journal.write() as cursor:
+            cursor.execute(
+                "INSERT OR IGNORE INTO acknowledgements (kind, subject, time, note) "
+                "VALUES (?, ?, ?, ?)",
+                (kind, subject, now.isoformat(), note),
+            )
+            return cursor.rowcount == 1
+
+    def forget(self, kind: str, subject: str) -> None:
+        """Take an acknowledgement back."""
+        with self.journal.write() as cursor:
+            cursor.execute(
+                "DELETE FROM acknowledgements WHERE kind = ? AND subject = ?", (kind, subject)
+            )
+
+    def acknowledged(self, kind: str) -> frozenset[str]:
+        """Everything of this kind that was seen."""
+        rows = self.journal.read("SELECT subject FROM acknowledgements WHERE kind = ?", (kind,))
+        return frozenset(row["subject"] for row in rows)

@@ -83,7 +83,7 @@ _REMOTE = frozenset(JobStatus) - _OURS
 ALLOWED_MOVES: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.CREATED: frozenset({JobStatus.SUBMITTING, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.SUBMITTING: _REMOTE | {JobStatus.CREATED, JobStatus.IN_DOUBT},
-    JobStatus.IN_DOUBT: _REMOTE | {JobStatus.CREATED},
+    JobStatus.IN_DOUBT: _REMOTE | {JobStatus.SUBMITTING},  # never back to "nothing was sent"
     **dict.fromkeys(_REMOTE - _FINAL, _REMOTE),
     JobStatus.SUCCEEDED: frozenset(),
     # A local job that failed or was cancelled may be taken up again, by `resume` alone.

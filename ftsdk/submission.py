@@ -48,6 +48,7 @@ from ftsdk.store import Journal, KeyTaken
 __all__ = ["Horizon", "Submitter", "applied", "keep_dataset"]
 
 _LOCK_WAIT_S = 120.0
+_LOCK_POLL_S = 0.05
 _MAX_ID_LENGTH = 256
 _SEND_ATTEMPTS = 3
 
@@ -149,18 +150,24 @@ class Submitter:
     def _alone(self, job_id: str, wait_s: float) -> Iterator[bool]:
         """Hold the job's lock; yields False when another process holds it for `wait_s`."""
         folder = make_private_folder(self.home / "locks")
-        lock = FileLock(folder / f"{job_id}.lock", timeout=wait_s, thread_local=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
-        except OSError as error:
-            raise StoreError(
-                f"The job's lock cannot be taken: {error.strerror or error}",
-                where=str(folder),
-                mend="make the folder writable, or set FTSDK_HOME to one that is",
-            ) from error
+        lock = FileLock(folder / f"{job_id}.lock", timeout=0, thread_local=False)
+        waited = 0.0
+        while True:
+            try:
+                lock.acquire()
+                break
+            except Timeout:
+                if waited >= wait_s:
+                    yield False
+                    return
+                self.clock.sleep(_LOCK_POLL_S)
+                waited += _LOCK_POLL_S
+            except OSError as error:
+                raise StoreError(
+                    f"The job's lock cannot be taken: {error.strerror or error}",
+                    where=str(folder),
+                    mend="make the folder writable, or set FTSDK_HOME to one that is",
+                ) from error
         try:
             yield True
         finally:
@@ -179,27 +186,38 @@ class Submitter:
             return self._send(snapshot) if creating else snapshot
 
     def _send(self, snapshot: JobSnapshot, attempt: int = 1) -> JobSnapshot:
+        """One create call. A job that was in doubt before it stays so until it is accepted."""
+        doubtful = snapshot.status is JobStatus.IN_DOUBT
         request = self.request(snapshot)
         backend = self.backend_for(snapshot)
         snapshot = self.journal.change(
             snapshot.id,
             now=self.clock.now(),
             why="sending",
-            only_from=frozenset({JobStatus.CREATED}),
+            only_from=frozenset({snapshot.status}),
             status=JobStatus.SUBMITTING,
             submitted_at=self.clock.now(),
         )
+        if snapshot.status is not JobStatus.SUBMITTING:
+            return snapshot  # cancelled by another process in the meantime: nothing is sent
         try:
             remote = backend.submit(request)
         except FtsdkError as error:
-            return self._not_accepted(snapshot, error, attempt)
+            return self._not_accepted(snapshot, error, attempt, doubtful=doubtful)
         except BaseException:
             self._doubt(snapshot, "the call was interrupted")
             raise
         return self._accept(snapshot, remote, "accepted")
 
-    def _not_accepted(self, snapshot: JobSnapshot, error: FtsdkError, attempt: int) -> JobSnapshot:
+    def _not_accepted(
+        self, snapshot: JobSnapshot, error: FtsdkError, attempt: int, *, doubtful: bool
+    ) -> JobSnapshot:
         error.job_id = snapshot.id
+        if error.submitted == "no" and doubtful:
+            # This call did nothing, but the one before it may have.
+            error.submitted = "maybe"
+            self._doubt(snapshot, error.what)
+            raise error
         if error.submitted != "no":
             error.submitted = "maybe"
             snapshot = self._doubt(snapshot, error.what)
@@ -265,7 +283,7 @@ class Submitter:
                 if found:
                     return self._adopt(snapshot, found)
                 if backend.capabilities.resend_is_safe and attempt < _SEND_ATTEMPTS:
-                    return self._send_again(snapshot, attempt + 1)
+                    return self._send(snapshot, attempt + 1)  # the same token: one job
             if not patient or waited >= self.horizon.while_creating_s:
                 break
             self.clock.sleep(pause)
@@ -287,15 +305,6 @@ class Submitter:
                 message=f"also found with our mark, and left alone: {', '.join(others)}",
             )
         return adopted
-
-    def _send_again(self, snapshot: JobSnapshot, attempt: int) -> JobSnapshot:
-        snapshot = self.journal.change(
-            snapshot.id,
-            now=self.clock.now(),
-            why="not found, and sending again with the same token is safe",
-            status=JobStatus.CREATED,
-        )
-        return self._send(snapshot, attempt)
 
     def is_past_horizon(self, snapshot: JobSnapshot) -> bool:
         """True when looking any longer is not expected to find the job."""
@@ -359,14 +368,9 @@ class Submitter:
                 remote = self.backend_for(snapshot).get(adopt)
                 return self._accept(self._sure(snapshot), remote, "adopted by decision")
             if send_again:
-                if snapshot.status is not JobStatus.CREATED:
-                    snapshot = self.journal.change(
-                        job_id,
-                        now=self.clock.now(),
-                        why="sent again by decision",
-                        status=JobStatus.CREATED,
-                    )
-                return self._send(snapshot)
+                if snapshot.status is JobStatus.SUBMITTING:
+                    snapshot = self._doubt(snapshot, "the process that sent it is gone")
+                return self._send(snapshot, _SEND_ATTEMPTS)
             return self.journal.change(
                 job_id,
                 now=self.clock.now(),

@@ -72,3 +72,8 @@ def rows() -> Callable[[int], list[dict[str, Any]]]:
         ]
 
     return make
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long` plays the long tiers of the fault tests."""
+    parser.addoption("--long", action="store_true", default=False, help="run the long tiers")

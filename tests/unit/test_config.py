@@ -98,7 +98,7 @@ def test_a_broken_file_is_said_with_its_path(tmp_path: Path, content: bytes) -> 
 
 def test_keys_are_read_late_and_strictly() -> None:
     assert api_key("x", ("A_KEY", "B_KEY"), {"B_KEY": "abc"}) == "abc"
-    with pytest.raises(ConfigError, match="A_KEY.*keyring entry"):
+    with pytest.raises(ConfigError, match=r"A_KEY.*keyring entry"):
         api_key("x", ("A_KEY",), {})
     for bad in ("abc\n", " abc", "ab\u0430"):
         with pytest.raises(ConfigError) as caught:

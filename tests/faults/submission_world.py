@@ -1,0 +1,490 @@
+"""A small world in which submissions go wrong: seeded, deterministic, with the real protocol.
+
+What is real: `Submitter`, `Journal`, SQLite on a file, the lock files. What is played: the
+provider, the clock, and when a process dies. Processes are threads that hand a baton around, so
+that exactly one runs at a time and the seed alone decides who is next. Every effect (an SQL
+statement, a call to the provider, a sleep) is a point where the process may die or be overtaken.
+A process that has died can have no further effect: each one it tries raises again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import random
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ftsdk.backends.base import Backend, Capabilities, Context, FindBy, SubmitRequest
+from ftsdk.clock import ManualClock
+from ftsdk.dataset import Dataset
+from ftsdk.errors import BackendError, FtsdkError, NeedsDecision, NotFound, Rejected, Unavailable
+from ftsdk.records import JobSnapshot, JobStatus, ModelHandle, RemoteJob
+from ftsdk.spec import JobSpec
+from ftsdk.store import Journal
+from ftsdk.submission import Horizon, Submitter
+
+FAULTS = (
+    "ok",
+    "refused",
+    "not_sent",
+    "lost_answer",
+    "lost_request",
+    "error_after_create",
+    "error_without_create",
+    "no_id",
+)
+HORIZON = Horizon(look_s=660.0, while_creating_s=15.0)
+
+
+class Died(BaseException):
+    """The process is gone."""
+
+
+class Baton:
+    """Lets one process run at a time, in an order that the seed decides."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.turns: dict[int, threading.Semaphore] = {}
+        self.alive: list[int] = []
+        self.main = threading.Semaphore(0)
+
+    def yield_turn(self, me: int) -> None:
+        if len(self.alive) < 2 or self.chance.random() > 0.3:
+            return
+        other = self.chance.choice(self.alive)
+        if other != me:
+            self.turns[other].release()
+            self.turns[me].acquire()
+
+    def leave(self, me: int) -> None:
+        self.alive.remove(me)
+        if self.alive:
+            self.turns[self.chance.choice(self.alive)].release()
+        else:
+            self.main.release()
+
+    def run(self, works: list[Callable[[int], None]]) -> None:
+        """Run all of `works` to their ends."""
+        self.alive = list(range(len(works)))
+        self.turns = {i: threading.Semaphore(0) for i in self.alive}
+
+        def body(me: int) -> None:
+            self.turns[me].acquire()
+            try:
+                works[me](me)
+            finally:
+                self.leave(me)
+
+        threads = [threading.Thread(target=body, args=(i,), daemon=True) for i in self.alive]
+        for thread in threads:
+            thread.start()
+        self.turns[self.chance.choice(self.alive)].release()
+        self.main.acquire()
+        for thread in threads:
+            thread.join()
+
+
+@dataclass
+class Process:
+    """One process of the world: whether it lives, and how its death comes about."""
+
+    world: World
+    me: int
+    dies_at: int | None
+    effects: int = 0
+    dead: bool = False
+
+    def effect(self) -> None:
+        """Called around every effect."""
+        if self.dead:
+            raise Died
+        self.effects += 1
+        if self.dies_at is not None and self.effects >= self.dies_at:
+            self.dead = True
+            self.world.deaths += 1
+            raise Died
+        self.world.baton.yield_turn(self.me)
+
+
+class _Cursor(sqlite3.Cursor):
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        process = self.connection.process  # type: ignore[attr-defined]  # set by _Journal
+        if process is None:
+            return super().execute(sql, *args)
+        # Waiting for SQLite's own lock would block the only thread that runs, so it is not held
+        # across a hand-over: dying may come anywhere, overtaking only outside a transaction.
+        inside = self.connection.in_transaction
+        if inside:
+            try:
+                process.die_perhaps()
+            except Died:
+                super().execute("ROLLBACK")  # what SQLite does when it finds the dead one's file
+                raise
+        else:
+            process.effect()
+        done = super().execute(sql, *args)
+        if sql == "COMMIT":  # a SELECT still holds its read lock here, so no hand-over after one
+            process.effect()
+        return done
+
+
+def _die_perhaps(self: Process) -> None:
+    baton, self.world.baton = self.world.baton, _STILL
+    try:
+        self.effect()
+    finally:
+        self.world.baton = baton
+
+
+Process.die_perhaps = _die_perhaps  # type: ignore[attr-defined]  # beside the cursor that uses it
+
+
+class _Still:
+    def yield_turn(self, me: int) -> None:
+        """Stay."""
+
+
+_STILL: Any = _Still()
+
+
+class _Connection(sqlite3.Connection):
+    process: Process | None = None
+
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        return super().cursor(factory)
+
+    def execute(self, sql: str, *args: Any) -> Any:
+        return self.cursor().execute(sql, *args)
+
+
+class SimulatedJournal(Journal):
+    """The real journal over a connection that knows which process uses it."""
+
+    def __init__(self, home: Path, process: Process | None) -> None:
+        self._process = process
+        super().__init__(home)
+
+    def _connection(self) -> sqlite3.Connection:
+        found: Any = getattr(self._local, "connection", None)
+        if found is None:
+            real = sqlite3.connect
+
+            def with_factory(*args: Any, **options: Any) -> sqlite3.Connection:
+                return real(*args, factory=_Connection, **options)
+
+            sqlite3.connect = with_factory  # type: ignore[assignment]  # for this one call
+            try:
+                found = super()._connection()
+            finally:
+                sqlite3.connect = real
+            found.process = self._process
+        return found  # type: ignore[no-any-return]
+
+
+class WorldClock(ManualClock):
+    """Virtual time; sleeping is an effect."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+
+    def for_process(self, process: Process | None) -> Any:
+        world, clock = self.world, self
+
+        class _Clock:
+            def now(self) -> Any:
+                return clock.now()
+
+            def monotonic(self) -> float:
+                return clock.monotonic()
+
+            def sleep(self, seconds: float) -> None:
+                clock.advance(seconds)
+                if process is not None:
+                    process.effect()
+                    if len(world.baton.alive) > 1:  # who sleeps lets others go first
+                        others = [i for i in world.baton.alive if i != process.me]
+                        world.baton.turns[world.chance.choice(others)].release()
+                        world.baton.turns[process.me].acquire()
+
+        return _Clock()
+
+
+@dataclass
+class Provider:
+    """The played provider: what it really has, and what it lets on."""
+
+    chance: random.Random
+    takes_token: bool = False
+    jobs: list[dict[str, Any]] = field(default_factory=list)
+    posts: int = 0
+    faults: int = 0
+
+    def create(self, request: SubmitRequest, now: Any) -> dict[str, Any]:
+        if self.takes_token:
+            for job in self.jobs:
+                if job["token"] == request.client_token:
+                    return job
+        delay = self.chance.choice([0, 0, 0, 1, 5, 20, 90, 300])
+        if delay:
+            self.faults += 1
+        job = {
+            "id": f"job-{len(self.jobs)}",
+            "tag": request.tag,
+            "token": request.client_token,
+            "at": now,
+            "visible": delay,
+        }
+        self.jobs.append(job)
+        return job
+
+    def visible(self, tag: str, now: Any) -> Iterator[dict[str, Any]]:
+        for job in self.jobs:
+            if job["tag"] == tag and (now - job["at"]).total_seconds() >= job["visible"]:
+                yield job
+
+
+class SimulatedBackend(Backend):
+    """The provider as one process sees it."""
+
+    name = "simulated"
+    capabilities = Capabilities(
+        methods=frozenset({"sft"}),
+        adapters=frozenset({"lora"}),
+        formats=frozenset({"chat"}),
+        find_by=FindBy.METADATA,
+    )
+
+    def __init__(self, world: World, process: Process | None) -> None:
+        super().__init__(Context(home=world.home, clock=world.clock.for_process(process)))
+        self.world, self.process = world, process
+        if world.provider.takes_token:
+            self.capabilities = Capabilities(  # type: ignore[misc]  # per world, not per class
+                methods=frozenset({"sft"}),
+                adapters=frozenset({"lora"}),
+                formats=frozenset({"chat"}),
+                find_by=FindBy.TOKEN,
+                resend_is_safe=True,
+            )
+
+    def _effect(self) -> None:
+        if self.process is not None:
+            self.process.effect()
+
+    def submit(self, request: SubmitRequest) -> RemoteJob:
+        self._effect()
+        world, provider = self.world, self.world.provider
+        fault = world.next_fault()
+        provider.posts += 1
+        if fault != "ok":
+            provider.faults += 1
+        if fault == "refused":
+            raise Rejected("no", submitted="no")
+        if fault == "not_sent":
+            raise Unavailable("refused connection", submitted="no")
+        if fault in ("lost_request", "error_without_create"):
+            self._effect()
+            raise Unavailable("nobody knows", submitted="maybe")
+        job = provider.create(request, world.clock.now())
+        self._effect()
+        if fault in ("lost_answer", "error_after_create"):
+            raise Unavailable("nobody knows", submitted="maybe")
+        return _told(job, identity="" if fault == "no_id" else job["id"])
+
+    def find(self, request: SubmitRequest) -> list[RemoteJob]:
+        self._effect()
+        if self.world.chance.random() < self.world.read_faults:
+            self.world.provider.faults += 1
+            raise Unavailable("the list cannot be read now")
+        found = [_told(j) for j in self.world.provider.visible(request.tag, self.clock.now())]
+        self._effect()
+        return found
+
+    def get(self, provider_job_id: str) -> RemoteJob:
+        for job in self.world.provider.jobs:
+            if job["id"] == provider_job_id:
+                return _told(job)
+        raise NotFound("no such job")
+
+    def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
+        yield from (_told(job) for job in self.world.provider.jobs)
+
+    def cancel(self, provider_job_id: str) -> None:
+        raise self.cannot("cancel")
+
+    def model(self, provider_job_id: str) -> ModelHandle:
+        raise self.cannot("give a model")
+
+
+def _told(job: dict[str, Any], identity: str | None = None) -> RemoteJob:
+    return RemoteJob(
+        provider_job_id=job["id"] if identity is None else identity,
+        status=JobStatus.QUEUED,
+        raw_status="queued",
+        tag=job["tag"],
+        created_at=job["at"],
+    )
+
+
+_ROWS = [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}]
+
+
+class World:
+    """One schedule, from a seed."""
+
+    def __init__(self, seed: int, folder: Path, submitter: type[Submitter] = Submitter) -> None:
+        self.seed = seed
+        self.chance = random.Random(seed)  # a schedule, not a secret
+        self.home = folder
+        self.clock = WorldClock(self)
+        self.baton = Baton(self.chance)
+        self.submitter_class = submitter
+        self.deaths = 0
+        self.read_faults = self.chance.choice([0.0, 0.0, 0.2, 0.6])
+        self.fault_rate = self.chance.choice([0.3, 0.7, 1.0])
+        self.provider = Provider(self.chance, takes_token=self.chance.random() < 0.2)
+        self.spec = JobSpec(provider="simulated", model="m")
+        self.dataset = _dataset()
+        self.verdict = ""
+
+    def next_fault(self) -> str:
+        """What befalls the next create call."""
+        if self.chance.random() > self.fault_rate:
+            return "ok"
+        return self.chance.choice(FAULTS)
+
+    def _submitter(self, process: Process | None) -> Submitter:
+        world = self
+        journal = SimulatedJournal(self.home, process)
+        clock = self.clock.for_process(process)
+        made = self.submitter_class(
+            journal,
+            self.home,
+            clock,
+            lambda _: SimulatedBackend(world, process),
+            HORIZON,
+        )
+        made._kept = lambda *_: world.dataset  # type: ignore[method-assign]  # read once, not each time
+        return made
+
+    # --- the story ---
+
+    def run(self) -> str:
+        """Play the schedule and return the verdict: `ok`, or what went wrong."""
+        for _ in range(self.chance.choice([1, 1, 2, 3])):
+            count = self.chance.choice([1, 1, 1, 2])
+            self.baton.run([self._attempt] * count)
+            gc.collect(0)
+        self._recover()
+        return self._judge()
+
+    def _attempt(self, me: int) -> None:
+        dies_at = self.chance.randrange(1, 80) if self.chance.random() < 0.6 else None
+        process = Process(self, me, dies_at)
+        try:
+            submitter = self._submitter(process)
+            submitter.create(self.spec, self.dataset, None, key="the-key", profile=None)
+        except (Died, FtsdkError, sqlite3.Error):
+            pass  # the caller saw an error, or is gone; what matters is what the world is like
+
+    def _recover(self) -> None:
+        """What a user does afterwards: list, reconcile, wait, reconcile."""
+        submitter = self._submitter(None)
+        for _ in range(12):
+            for snapshot in submitter.journal.list():
+                if snapshot.status in (JobStatus.SUBMITTING, JobStatus.IN_DOUBT):
+                    # could not ask now: the next round asks again
+                    with contextlib.suppress(BackendError, NeedsDecision):
+                        submitter.carry_on(snapshot.id)
+            self.clock.advance(80)
+        submitter.journal.close()
+
+    def _judge(self) -> str:
+        submitter = self._submitter(None)
+        known: list[JobSnapshot] = submitter.journal.list()
+        paid = self.provider.jobs
+        problems = []
+        if len(paid) > 1:
+            problems.append(f"duplicate: {len(paid)} paid jobs")
+        if len(known) > 1:
+            problems.append("two journal rows for one key")
+        if submitter.journal.integrity() != "ok":
+            problems.append("corrupt journal")
+        adopted = {s.provider_job_id for s in known if s.provider_job_id}
+        for job in paid:
+            if job["id"] not in adopted and not self._may_still_look(known):
+                problems.append(f"lost: {job['id']} is paid and unknown")
+        problems += [f"stuck: {s.status}" for s in known if s.status is JobStatus.SUBMITTING]
+        submitter.journal.close()
+        return "; ".join(problems) or "ok"
+
+    def _may_still_look(self, known: list[JobSnapshot]) -> bool:
+        """In doubt because the list could not be read: told as undecided, so not lost."""
+        return self.read_faults > 0 and any(s.status is JobStatus.IN_DOUBT for s in known)
+
+
+_cached: list[Dataset] = []
+
+
+def _dataset() -> Dataset:
+    if not _cached:
+        _cached.append(Dataset.load(_ROWS))
+        _ = _cached[0].sha256
+    return _cached[0]
+
+
+@dataclass
+class Tally:
+    """What a run of many schedules came to."""
+
+    first_seed: int
+    schedules: int = 0
+    faults: int = 0
+    deaths: int = 0
+    posts: int = 0
+    bad: dict[int, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return (
+            f"seeds {self.first_seed}..{self.first_seed + self.schedules - 1}: "
+            f"{self.schedules} schedules, {self.faults} faults, {self.deaths} deaths, "
+            f"{self.posts} create calls, {len(self.bad)} bad"
+        )
+
+
+def simulate(
+    first_seed: int, count: int, submitter: type[Submitter] = Submitter, *, stop_at_bad: int = 0
+) -> Tally:
+    """Play `count` schedules; with `stop_at_bad` end early once that many went wrong."""
+    tally = Tally(first_seed)
+    base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
+    room = Path(tempfile.mkdtemp(prefix="ftsdk-world-", dir=base))
+    empty = room / "empty"
+    Journal(empty).close()
+    try:
+        for seed in range(first_seed, first_seed + count):
+            folder = room / str(seed)
+            folder.mkdir(mode=0o700)
+            shutil.copy(empty / "journal.db", folder / "journal.db")
+            world = World(seed, folder, submitter)
+            verdict = world.run()
+            tally.schedules += 1
+            tally.faults += world.provider.faults + world.deaths
+            tally.deaths += world.deaths
+            tally.posts += world.provider.posts
+            if verdict != "ok":
+                tally.bad[seed] = verdict
+            shutil.rmtree(folder)
+            if stop_at_bad and len(tally.bad) >= stop_at_bad:
+                break
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+    return tally

@@ -97,6 +97,7 @@ class Client:
             provider_options=provider_options,
         )
         _check_key(key)
+        self.backend(spec.provider).check(spec)
         train, check, report = self._rows(dataset, validation, spec)
         plan = self.backend(spec.provider).plan(spec, train)
         _within_budget(plan, spec)
@@ -139,6 +140,7 @@ class Client:
             max_cost=max_cost,
             provider_options=provider_options,
         )
+        self.backend(spec.provider).check(spec)
         train, _, _ = self._rows(dataset, validation, spec)
         plan = self.backend(spec.provider).plan(spec, train)
         _within_budget(plan, spec)

@@ -150,10 +150,10 @@ class Backend(abc.ABC):
 
     # --- before ---
 
-    def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
-        """Map what is asked to what would be sent, and refuse what cannot be, all at once.
+    def check(self, spec: JobSpec) -> None:
+        """Refuse what cannot be, all of it at once, without looking at rows or network.
 
-        Raises `Unsupported` that names every field refused. Nothing is sent.
+        Raises `Unsupported` that names every field refused.
         """
         faults = refusals(self, spec)
         if faults:
@@ -165,6 +165,10 @@ class Backend(abc.ABC):
                 faults=tuple(faults),
                 submitted="no",
             )
+
+    def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
+        """Map what is asked to what would be sent. Raises what `check` raises; sends nothing."""
+        self.check(spec)
         return Plan(
             provider=self.name,
             model=spec.model,

@@ -77,6 +77,8 @@ def columns(rows: Iterable[Sequence[Any]], *, indent: int = 2, right: Sequence[i
     for row in table:
         line = Text(" " * indent)
         for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            if not width:
+                continue
             space = " " * (width - cell.cell_len)
             line.append(space if index in right else "").append_text(cell)
             line.append((space if index not in right else "") + "  ")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ftsdk.cli.output import columns, labelled, say, text
-from ftsdk.cli.words import clean, cost_words, count, duration, number, redact, size
+from ftsdk.cli.words import clean, cost_words, count, duration, many, number, redact, size
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -71,7 +71,7 @@ def _amount(plan: Plan) -> str:
             f"{about}{count(plan.tokens)} tokens" + (f" × {number(epochs)}" if epochs else "")
         )
     elif plan.rows is not None:
-        parts.append(f"{count(plan.rows)} rows" + (f" × {number(epochs)}" if epochs else ""))
+        parts.append(many(plan.rows, "row") + (f" × {number(epochs)}" if epochs else ""))
     line = " · ".join(parts)
     if plan.duration_s is not None:
         low, high = (duration(one) for one in plan.duration_s)
@@ -113,7 +113,9 @@ def show_plan_table(plan: Plan, adapter: LoRA | None) -> None:
     if not plan.fields:
         return
     say()
-    rows: list[list[Any]] = [[(name, "dim") for name in ("field", "asked", "sent", "as", "")]]
+    renamed = any((field.sent_as or field.name) != field.name for field in plan.fields)
+    head = ("field", "asked", "sent", "as" if renamed else "", "")
+    rows: list[list[Any]] = [[(name, "dim") for name in head]]
     for field in plan.fields:
         asked = "–" if field.asked is None else _shown(field.asked)
         alias = "" if (field.sent_as or field.name) == field.name else clean(field.sent_as)

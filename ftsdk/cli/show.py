@@ -210,7 +210,7 @@ def _model(handle: ModelHandle) -> str:
 
 def _next(job: FineTuneJob, short: str) -> Text:
     words = {
-        JobStatus.SUCCEEDED: ("chat", "download", "metrics"),
+        JobStatus.SUCCEEDED: ("chat", "download"),
         JobStatus.FAILED: ("logs", "resume"),
         JobStatus.CANCELLED: ("resume", "logs"),
         JobStatus.PAUSED: ("resume", "cancel"),

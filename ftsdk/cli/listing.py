@@ -52,14 +52,17 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the jobs, newest first. Those that have not ended are asked about; nothing is spent."""
+    from ftsdk.client import _statuses
+
     client = open_client(profile)
-    jobs = client.list_jobs(status=status or None, provider=provider, tag=tag, limit=limit)
+    wanted = _statuses(status) if status else frozenset(JobStatus)
+    # The journal's word may be old: jobs are asked first and chosen by what they are now.
+    known = client.list_jobs(provider=provider, tag=tag, limit=None if status else limit)
     failed: dict[str, FtsdkError] = {}
+    jobs = known
     if not offline:
-        jobs, failed = refreshed(client, jobs)
-        if status:
-            wanted = {JobStatus(word.replace(" ", "_")) for word in status}
-            jobs = [job for job in jobs if job.status in wanted]
+        jobs, failed = refreshed(client, known)
+    jobs = [job for job in jobs if job.status in wanted][:limit]
     if as_json:
         emit({"jobs": [_document(job, failed.get(job.id)) for job in jobs]})
         return

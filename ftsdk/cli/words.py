@@ -61,7 +61,10 @@ def clean(text: object, limit: int | None = None) -> str:
     return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
 
 
-_SECRET_NAME = re.compile(r"key|token|secret|passw|credential|authorization", re.IGNORECASE)
+# `key` alone is a job's own mark, and `tokens` are counted: neither is a secret.
+_SECRET_NAME = re.compile(
+    r"[_-]key$|apikey|(?:^|[_-])token$|secret|passw|credential|authorization", re.IGNORECASE
+)
 _SECRET_VALUE = re.compile(
     r"\b(?:sk|pk|rk|r8|hf|xai|gsk|tgp|rpa|ghp|gho|glpat)[-_][A-Za-z0-9_\-]{8,}"
     r"|\bAKIA[0-9A-Z]{16}\b"

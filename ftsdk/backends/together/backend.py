@@ -1,0 +1,526 @@
+"""`TogetherBackend`: managed fine-tuning at Together AI.
+
+A create is one POST. Before it come only calls that spend nothing: the model's limits, the upload
+(the same bytes are stored once), Together's own check of the rows, and its quote. A job whose
+answer was lost is found again by our mark in its suffix. A job that the platform restarted under a
+new id is followed there: the id it was created with stays the one that is asked for.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ftsdk.artifacts.archives import unpack
+from ftsdk.artifacts.fetch import Source, fetch
+from ftsdk.backends.base import (
+    Backend,
+    Capabilities,
+    Context,
+    FindBy,
+    SubmitRequest,
+    adapter_kind,
+    refusals,
+)
+from ftsdk.backends.together import body as wire_body
+from ftsdk.backends.together import mapping
+from ftsdk.backends.together.files import Files
+from ftsdk.backends.together.serving import Endpoint, Serving
+from ftsdk.backends.together.wire import KEYS, Wire, known_id, nothing_sent
+from ftsdk.dataset import Dataset
+from ftsdk.errors import (
+    BudgetError,
+    NotFound,
+    Rejected,
+    UnexpectedResponse,
+    UnknownModel,
+    Unsupported,
+)
+from ftsdk.fsops import atomic_write_json, make_private_folder
+from ftsdk.pricing import estimate_training, hosting, prefer_quote, token_range
+from ftsdk.records import (
+    ChatAnswer,
+    Checkpoint,
+    Cost,
+    CostBasis,
+    Event,
+    JobStatus,
+    MetricPoint,
+    ModelHandle,
+    Plan,
+    RemoteJob,
+)
+from ftsdk.spec import JobSpec
+
+__all__ = ["TogetherBackend"]
+
+_MAX_FILE_BYTES = int(50.1 * 2**30)
+_MAX_WEIGHTS_BYTES = 1 << 40
+_MAX_RESTARTS = 8
+_BYTES_PER_TOKEN = 4
+_ENDED_BADLY = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+class TogetherBackend(Backend):
+    """See the module's docstring."""
+
+    name = "together"
+    capabilities = Capabilities(
+        methods=frozenset({"sft", "dpo"}),
+        adapters=frozenset({"lora", "full"}),
+        formats=frozenset({"chat", "preference", "text"}),
+        hyperparameters=wire_body.HYPERPARAMETERS,
+        find_by=FindBy.SUFFIX,
+        can_cancel=True,
+        can_delete=True,
+        can_deploy=True,
+        can_download=True,
+        can_chat=True,
+        has_events=True,
+        has_metrics=True,
+        has_checkpoints=True,
+        has_logs=True,
+        price="quote",
+        poll_s=10.0,
+        max_file_bytes=_MAX_FILE_BYTES,
+        key_variables=KEYS,
+        extra="together",
+        note="results are called through a dedicated endpoint, billed by the minute: deploy()",
+    )
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._wire = Wire(context)
+        self._files = Files(self._wire, context.clock, context.home)
+        self._serving = Serving(self._wire, context.env.get("TOGETHER_PROJECT_ID"))
+        self._successors: dict[str, str] = {}
+
+    # --- before ---
+
+    def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
+        self._refuse([*refusals(self, spec), *wire_body.faults_of(spec)], spec)
+        plan = super().plan(spec, train)
+        notes = ["Together's own quote is asked for after the upload and before the job"]
+        warnings = []
+        if spec.hyperparameters.learning_rate is None and spec.adapter is not None:
+            warnings.append(
+                "learning_rate is not given: Together's default of 1e-5 is low for LoRA "
+                "(its own command line uses 1e-3)"
+            )
+        return plan.model_copy(
+            update={
+                "fields": (*plan.fields, *wire_body.planned(spec)),
+                "notes": (*plan.notes, *notes),
+                "warnings": (*plan.warnings, *warnings),
+            }
+        )
+
+    def _refuse(self, faults: Sequence[str], spec: JobSpec) -> None:
+        if faults:
+            raise Unsupported(
+                faults[0] if len(faults) == 1 else f"{len(faults)} things: " + "; ".join(faults),
+                where=f"backend together, {spec.model}, before anything was sent",
+                mend="leave them out or change them; `ftsdk backends together` lists what it takes",
+                faults=tuple(faults),
+                submitted="no",
+            )
+
+    def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:
+        """A range from the catalogue; the quote comes with the upload."""
+        if train is None:
+            return Cost()
+        size = sum(_text_bytes(row) for row in train)
+        return estimate_training(
+            "together",
+            spec.model,
+            method=spec.method,
+            adapter_kind=adapter_kind(spec),
+            tokens=token_range(size // _BYTES_PER_TOKEN, "estimated"),
+            epochs=spec.hyperparameters.epochs or 1,
+            rows=train.rows,
+            packed=spec.provider_options.get("packing", True) is not False,
+            max_length=spec.hyperparameters.max_length,
+            today=self.clock.now().date(),
+        )
+
+    # --- the job ---
+
+    def submit(self, request: SubmitRequest) -> RemoteJob:
+        with nothing_sent():
+            body, cost = self._prepared(request)
+            sent = wire_body.with_secrets(body, self.context.env)
+        data = self._wire.send("POST", "/v1/fine-tunes", sent, creates=True)
+        job = mapping.remote_job(data)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}", job.provider_job_id):
+            raise UnexpectedResponse(
+                "Together answered the create call without a usable job id",
+                where="Together, POST /v1/fine-tunes",
+                mend=f"ftsdk reconcile {request.job_id}",
+                submitted="maybe",
+            )
+        return job.model_copy(update={"tag": request.tag, "cost": cost})
+
+    def _prepared(self, request: SubmitRequest) -> tuple[dict[str, Any], Cost]:
+        """The body, judged by the model's limits, its rows uploaded and checked; and the quote."""
+        spec = request.spec
+        self._refuse([*refusals(self, spec), *wire_body.faults_of(spec)], spec)
+        limits = self._limits(spec)
+
+        def body(train: str, validation: str | None) -> dict[str, Any]:
+            return wire_body.body_of(
+                spec,
+                training_file=train,
+                validation_file=validation,
+                suffix=wire_body.suffix_of(spec.name, request.tag),
+            )
+
+        rehearsed = body("", "" if request.validation is not None else None)
+        self._refuse(wire_body.faults_by_limits(rehearsed, limits), spec)
+        train = self._files.ready(request.train, model=spec.model, method=spec.method)
+        validation = None
+        if request.validation is not None:
+            validation = self._files.ready(request.validation, model=spec.model, method=spec.method)
+        final = body(train, validation)
+        return final, self._quoted(spec, request.train, final)
+
+    def _limits(self, spec: JobSpec) -> Mapping[str, Any]:
+        """The model's own limits; for a job continued from another, those of its model.
+
+        Raises `UnknownModel` when Together does not tune it.
+        """
+        source = spec.provider_options.get("from_checkpoint")
+        name = spec.model if source is None else str(source).partition(":")[0]
+        try:
+            return self._wire.get("/v1/fine-tunes/models/limits", {"model_name": name})
+        except NotFound as error:
+            raise UnknownModel(
+                f"Together does not tune {name!r}",
+                where="Together, GET /v1/fine-tunes/models/limits",
+                mend="`ftsdk models --provider together` lists what it tunes; names are whole, "
+                "for instance Qwen/Qwen3.5-9B",
+                submitted="no",
+            ) from error
+
+    def _quoted(self, spec: JobSpec, train: Dataset, body: Mapping[str, Any]) -> Cost:
+        """Together's quote, held against the limit and against what the account may spend."""
+        told = self._wire.ask("/v1/fine-tunes/estimate-price", wire_body.estimate_body(body))
+        quote = mapping.quoted_cost(told, self.clock.now().date())
+        if told.get("allowed_to_proceed") is False:
+            raise Rejected(
+                f"Together would not let the job proceed: it would cost {quote}, over the "
+                f"account's limit of ${told.get('user_limit')}",
+                where="Together, POST /v1/fine-tunes/estimate-price",
+                mend="add credits or raise the limit at Together, then try again",
+            )
+        limit = spec.max_cost
+        if limit is not None and quote.high is None:
+            raise BudgetError(
+                f"max_cost is ${limit}, and Together gives no quote: {quote.source}",
+                where=f"together, {spec.model}",
+                mend="leave max_cost out to accept an unknown price",
+            )
+        if limit is not None and quote.high is not None and quote.high > limit:
+            raise BudgetError(
+                f"Together quotes {quote}, over the limit of ${limit}",
+                where=f"together, {spec.model}; the rows are uploaded, no job was made",
+                mend="fewer rows or epochs, a cheaper model, or a higher max_cost",
+            )
+        return prefer_quote(quote, self.estimate(spec, train))
+
+    def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
+        marked = [
+            row
+            for row in self._rows()
+            if any(
+                request.tag in str(row.get(name) or "").lower()
+                for name in ("suffix", "model_output_name")
+            )
+        ]
+        jobs = [mapping.remote_job(row) for row in marked]
+        return sorted(jobs, key=_age)
+
+    def get(self, provider_job_id: str) -> RemoteJob:
+        current, data, job = self._followed(known_id(provider_job_id))
+        return self._as_asked(provider_job_id, current, data, job)
+
+    def _as_asked(
+        self, asked: str, current: str, data: Mapping[str, Any], job: RemoteJob
+    ) -> RemoteJob:
+        if current == asked:
+            return job
+        note = f"restarted by Together as {current}"
+        return job.model_copy(
+            update={
+                "provider_job_id": asked,
+                "message": f"{note}: {job.message}" if job.message else note,
+                "raw": {**data, "restarted_as": current},
+            }
+        )
+
+    def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
+        jobs = sorted(map(mapping.remote_job, self._rows()), key=_age, reverse=True)
+        yield from jobs[:limit]
+
+    def _rows(self) -> builtins.list[Mapping[str, Any]]:
+        """Every job of the account: Together's list knows no filter and no pages."""
+        data = self._wire.get("/v1/fine-tunes").get("data")
+        if not isinstance(data, list):
+            raise UnexpectedResponse(
+                "Together's list of jobs has no data in it",
+                where="Together, GET /v1/fine-tunes",
+                mend="check that the base URL is Together itself",
+            )
+        unique = {row.get("id"): row for row in data if isinstance(row, Mapping) and row.get("id")}
+        return [*unique.values()]
+
+    def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
+        """One list call; what ended, or is not in the list, is asked for one by one."""
+        if len(provider_job_ids) < 2:
+            yield from (self.get(one) for one in provider_job_ids)
+            return
+        listed = {str(row["id"]): row for row in self._rows()}
+        for identity in provider_job_ids:
+            row = listed.get(identity)
+            job = None if row is None else mapping.remote_job(row)
+            if job is None or job.status.is_final or job.raw_status == "completed":
+                yield self.get(identity)
+            else:
+                yield job
+
+    def cancel(self, provider_job_id: str) -> None:
+        current, _, job = self._followed(known_id(provider_job_id))
+        if not job.status.is_final:
+            self._wire.send("POST", f"/v1/fine-tunes/{current}/cancel")
+
+    def delete(self, provider_job_id: str) -> None:
+        """Remove the job's weights and checkpoints at Together, for good."""
+        current, _, _ = self._followed(known_id(provider_job_id))
+        self._wire.send("DELETE", f"/v1/fine-tunes/{current}")
+
+    # --- restarts ---
+
+    def _followed(self, identity: str, hops: int = 0) -> tuple[str, Mapping[str, Any], RemoteJob]:
+        """The job that stands for `identity` now: its id, its raw answer, and ours."""
+        known = self._successors.get(identity)
+        if known is not None and hops < _MAX_RESTARTS:
+            return self._followed(known, hops + 1)
+        data = self._wire.get(f"/v1/fine-tunes/{identity}")
+        job = mapping.remote_job(data)
+        if job.status not in _ENDED_BADLY:
+            return identity, data, job
+        events = self._event_rows(identity)
+        after = self._successor(identity, data, events)
+        if after is not None and hops < _MAX_RESTARTS:
+            self._successors[identity] = after
+            return self._followed(after, hops + 1)
+        if job.status is JobStatus.FAILED:
+            job = mapping.remote_job(data, message=mapping.failure_message(events))
+        return identity, data, job
+
+    def _successor(
+        self, identity: str, data: Mapping[str, Any], events: Iterable[Any]
+    ) -> str | None:
+        """Which job took over: the one the event names, else the next with the same suffix."""
+        rows = [*events]
+        if not mapping.was_restarted(rows):
+            return None
+        named = mapping.successor_in(rows, identity)
+        if named is not None:
+            return named
+        suffix, born = data.get("suffix"), mapping.remote_job(data).created_at
+        if not suffix or born is None:
+            return None
+        later = [
+            job
+            for row in self._rows()
+            if row.get("suffix") == suffix and row.get("id") != identity
+            for job in (mapping.remote_job(row),)
+            if job.created_at is not None and job.created_at > born
+        ]
+        return min(later, key=_age).provider_job_id if later else None
+
+    def _chain(self, identity: str) -> builtins.list[str]:
+        """The ids the job went through, oldest first."""
+        self._followed(known_id(identity))
+        chain = [identity]
+        while chain[-1] in self._successors and len(chain) <= _MAX_RESTARTS:
+            chain.append(self._successors[chain[-1]])
+        return chain
+
+    # --- what it tells of a run ---
+
+    def _event_rows(self, identity: str) -> builtins.list[Any]:
+        data = self._wire.get(f"/v1/fine-tunes/{identity}/events").get("data")
+        return data if isinstance(data, list) else []
+
+    def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
+        told: builtins.list[Event] = []
+        for identity in self._chain(provider_job_id):
+            rows = self._event_rows(identity)
+            told += mapping.events_of(rows, identity, first_seq=len(told) + 1)
+        return [event for event in told if event.seq > after]
+
+    def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
+        current = self._chain(provider_job_id)[-1]
+        rows = self._wire.get(f"/v1/fine-tunes/{current}/metrics").get("metrics")
+        return mapping.metrics_of(rows if isinstance(rows, list) else [])
+
+    def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
+        current = self._chain(provider_job_id)[-1]
+        rows = self._wire.get(f"/v1/fine-tunes/{current}/checkpoints").get("data")
+        return mapping.checkpoints_of(rows if isinstance(rows, list) else [], current)
+
+    def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
+        lines = [str(event) for event in self.events(provider_job_id)]
+        return lines if tail is None else lines[max(0, len(lines) - tail) :]
+
+    # --- the result ---
+
+    def model(self, provider_job_id: str) -> ModelHandle:
+        current, data, job = self._followed(known_id(provider_job_id))
+        if job.status is not JobStatus.SUCCEEDED:
+            raise self.not_ready(job.status)
+        serving = hosting("together", str(data.get("model") or "")).cost()
+        handle = mapping.result_handle(data, hosting=serving)
+        handle = handle.model_copy(update={"raw": {**data, "ft_id": current}})
+        return self._as_served(handle, self._serving.find(_endpoint_name(handle)))
+
+    def _as_served(self, handle: ModelHandle, endpoint: Endpoint | None) -> ModelHandle:
+        """The handle with what is known of its endpoint: callable when a call would work."""
+        raw = {k: v for k, v in handle.raw.items() if k != "endpoint"}
+        cost = handle.running_cost
+        if endpoint is not None:
+            raw["endpoint"] = endpoint.to_dict()
+            if endpoint.usd_per_hour is not None:
+                cost = Cost(
+                    basis=CostBasis.QUOTED,
+                    hosting_usd_per_hour=endpoint.usd_per_hour,
+                    source="Together, GET /v2/public/inference-instance-types",
+                    as_of=self.clock.now().date(),
+                )
+        served = handle.model_copy(
+            update={
+                "callable_now": endpoint is not None and endpoint.callable_now,
+                "running_cost": cost,
+                "raw": raw,
+            }
+        )
+        return served.bound_to(self)
+
+    def deploy(
+        self,
+        handle: ModelHandle,
+        *,
+        config: str | None = None,
+        min_replicas: int = 1,
+        max_replicas: int = 1,
+        inactive_timeout: int = 30,
+    ) -> ModelHandle:
+        """Start a dedicated endpoint for the model, or find the one that is there.
+
+        It bills by the minute and replica until `undeploy`, or until `inactive_timeout` minutes
+        pass without a call. The handle that comes back is callable once the endpoint is ready.
+        """
+        registered = next(
+            (
+                str(handle.raw[name])
+                for name in ("model_object_id", "adapter_object_id")
+                if handle.raw.get(name)
+            ),
+            None,
+        )
+        if registered is None:
+            raise Unsupported(
+                "The model is not in Together's registry, so it cannot be deployed there",
+                where=f"job {handle.raw.get('ft_id')}; its upload to the registry did not happen",
+                mend="download the weights instead",
+            )
+        endpoint = self._serving.start(
+            _endpoint_name(handle),
+            registered,
+            config=config,
+            min_replicas=min_replicas,
+            max_replicas=max_replicas,
+            inactive_timeout=inactive_timeout,
+        )
+        return self._as_served(handle, endpoint)
+
+    def undeploy(self, handle: ModelHandle) -> ModelHandle:
+        """Take the model's endpoint away; billing ends with it."""
+        self._serving.stop(_endpoint_name(handle))
+        return self._as_served(handle, None)
+
+    def chat(
+        self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> ChatAnswer:
+        endpoint = self._serving.find(_endpoint_name(handle))
+        if endpoint is None:
+            hourly = handle.running_cost.hosting_usd_per_hour
+            price = f", about ${hourly:.2f} an hour" if hourly is not None else ""
+            error = self.not_ready("not deployed", handle.job_id)
+            error.what = "The model has no endpoint, so it cannot be called now"
+            error.mend = f"model.deploy() starts one{price}; or model.download()"
+            raise error
+        asked = {k: v for k, v in options.items() if v is not None}
+        told = self._serving.chat(endpoint, {"messages": [*messages], **asked})
+        choice = told["choices"][0]
+        message = choice["message"]
+        usage = told.get("usage")
+        return ChatAnswer(
+            text=str(message.get("content") or ""),
+            message=message,
+            usage={k: v for k, v in (usage or {}).items() if isinstance(v, int)},
+            finish_reason=choice.get("finish_reason"),
+            raw=told,
+        )
+
+    def download(self, handle: ModelHandle, folder: Path) -> Path:
+        """The adapter of a LoRA job, or the whole model of a full one, as a folder of safetensors."""
+        kind = "adapter" if handle.adapter is not None else "model_output_path"
+        identity = known_id(str(handle.raw.get("ft_id") or handle.raw.get("id") or "?"))
+        key = self._wire.key()
+        url = f"{self._wire.base_url}/v1/finetune/download?ft_id={identity}&checkpoint={kind}"
+        place = make_private_folder(self.context.home / "downloads")
+        archive = place / f"{identity}.{kind}.archive"
+        try:
+            fetch(
+                Source(
+                    url,
+                    {
+                        "Authorization": f"Bearer {key.reveal(url)}",
+                        "Accept": "application/octet-stream",
+                    },
+                    allow_loopback=self._wire.is_here,
+                ),
+                archive,
+                clock=self.clock,
+                max_bytes=_MAX_WEIGHTS_BYTES,
+            )
+            unpack(archive, folder)
+        finally:
+            archive.unlink(missing_ok=True)
+        facts = handle.model_dump(mode="json", exclude={"raw"})
+        atomic_write_json(folder / "ftsdk.json", facts, mode=0o644)
+        return folder
+
+
+def _age(job: RemoteJob) -> tuple[float, str]:
+    return (job.created_at.timestamp() if job.created_at else 0.0, job.provider_job_id)
+
+
+def _endpoint_name(handle: ModelHandle) -> str:
+    """The endpoint of a model is named after its job's mark, else after the job itself."""
+    tag = mapping.tag_of(handle.raw)
+    identity = str(handle.raw.get("ft_id") or handle.raw.get("id") or handle.id)
+    return tag or re.sub(r"[^a-z0-9-]+", "-", identity.lower()).strip("-")[:40]
+
+
+def _text_bytes(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, Mapping):
+        return sum(map(_text_bytes, value.values()))
+    return sum(map(_text_bytes, value)) if isinstance(value, list) else 0

@@ -1,0 +1,120 @@
+"""Rows to Together: uploaded once, then waited for until its own check has passed them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ftsdk.backends.together.wire import Wire, known_id
+from ftsdk.clock import Clock
+from ftsdk.dataset import Dataset, DatasetReport, Fault
+from ftsdk.errors import DatasetError, Rejected, Unavailable
+from ftsdk.fsops import make_private_folder
+
+__all__ = ["Files"]
+
+_LINE = re.compile(
+    r"\b(?:line|row|sample|example)s?\s*(?:number|no\.?|#|:)?\s*(\d{1,9})\b", re.IGNORECASE
+)
+_DEADLINE_S = 3600.0
+
+
+class Files:
+    """Uploads for one account."""
+
+    def __init__(self, wire: Wire, clock: Clock, home: Path) -> None:
+        self._wire, self._clock, self._home = wire, clock, home
+
+    def ready(self, rows: Dataset, *, model: str, method: str) -> str:
+        """The id of a file with these rows that Together has checked.
+
+        Raises `DatasetError` with Together's own report, `Unavailable` when the check takes over
+        an hour, and what the upload raises.
+        """
+        with self._file(rows) as path:
+            identity = self._wire.upload(path)
+        self._wait(identity, rows, model=model, method=method)
+        return identity
+
+    @contextmanager
+    def _file(self, rows: Dataset) -> Iterator[Path]:
+        """The canonical rows as a file: the one they are kept in, else one for this upload alone."""
+        if rows.path is not None and rows.path.name == f"{rows.sha256}.jsonl":
+            yield rows.path
+            return
+        folder = make_private_folder(self._home / "uploads")
+        path = folder / f"{rows.sha256}.jsonl"
+        rows.write_jsonl(path)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _wait(self, identity: str, rows: Dataset, *, model: str, method: str) -> None:
+        path, started, pause = (
+            f"/v1/files/{known_id(identity, 'file')}",
+            self._clock.monotonic(),
+            1.0,
+        )
+        while True:
+            told = self._wire.get(path)
+            status = str(told.get("processing_status") or "").upper()
+            report = told.get("validation_report")
+            if status == "INVALID_FORMAT" or _is_invalid(report):
+                raise refused_rows(rows, report, model=model, method=method)
+            if status == "FAILED":
+                raise Rejected(
+                    "Together could not process the file",
+                    where=f"Together, file {identity}",
+                    mend="try again; if it stays so, ask Together and name the file",
+                    retryable=True,
+                )
+            if status == "COMPLETED" or (not status and told.get("Processed") is not False):
+                return
+            if self._clock.monotonic() - started > _DEADLINE_S:
+                raise Unavailable(
+                    f"Together has been checking the file for an hour (it says {status})",
+                    where=f"Together, file {identity}",
+                    mend="try again later; the file is not uploaded twice",
+                )
+            self._clock.sleep(pause)
+            pause = min(pause * 1.5, 15.0)
+
+
+def _is_invalid(report: Any) -> bool:
+    return isinstance(report, Mapping) and report.get("valid") is False
+
+
+def refused_rows(rows: Dataset, report: Any, *, model: str, method: str) -> DatasetError:
+    """Together's validation report as ours: the line where it names one, and its own words."""
+    said = report.get("error") if isinstance(report, Mapping) else None
+    message = said if isinstance(said, str) and said else "Together calls the format invalid"
+    found = _LINE.search(message)
+    fault = Fault(
+        code="FT900",
+        severity="fault",
+        line=int(found.group(1)) if found else 0,
+        message=f"Together: {message}",
+        mend="correct the row; `ftsdk validate --provider together` finds most such faults at home",
+    )
+    ours = DatasetReport(
+        name=rows.name,
+        rows=rows.rows,
+        faults=(fault,),
+        counts={fault.code: 1},
+        row_counts={fault.code: 1},
+        path=None if rows.path is None else str(rows.path),
+        provider="together",
+        model=model,
+        method=method,
+    )
+    return DatasetError(
+        f"Together does not accept the rows: {message}",
+        where=f"{rows.name}, checked by Together after the upload",
+        mend=fault.mend,
+        report=ours,
+        submitted="no",
+    )

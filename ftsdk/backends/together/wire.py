@@ -1,0 +1,255 @@
+"""Together's API through its official SDK: one origin, no retries of its own, raw JSON back.
+
+Every call goes through the SDK's client (`get`, `post`, … and the upload exchange); the SDK's typed
+wrappers are left aside where they would make calls of their own (`create` makes three) or lose
+fields (see `mapping`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from ftsdk.backends.base import Context
+from ftsdk.backends.hosted import (
+    BoundKey,
+    HTTPFacts,
+    Reads,
+    attempt,
+    bind_key,
+    checked_base_url,
+    guard_logs,
+)
+from ftsdk.errors import (
+    FtsdkError,
+    MissingExtra,
+    NotFound,
+    Rejected,
+    Unavailable,
+    UnexpectedResponse,
+)
+
+if TYPE_CHECKING:
+    import httpx
+    from together import Together
+
+__all__ = ["KEYS", "PROVIDER", "Wire", "known_id", "nothing_sent"]
+
+PROVIDER = "Together"
+KEYS = ("TOGETHER_API_KEY",)
+DEFAULT_URL = "https://api.together.ai"
+INFERENCE_URL = "https://api-inference.together.ai"
+_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{2,127}$")
+
+
+def known_id(value: str, what: str = "job") -> str:
+    """`value`, fit for a path. Raises `NotFound` for what can be no id of Together's."""
+    if not _ID.match(value):
+        raise NotFound(
+            f"Together has no {what} with such an id",
+            where=f"{what} id {value[:40]!r}",
+            mend="ids look like ft-0a1b2c3d-…; `ftsdk list` shows those of this machine",
+        )
+    return value
+
+
+@contextlib.contextmanager
+def nothing_sent() -> Iterator[None]:
+    """Mark every error of the block: the job itself was not submitted."""
+    try:
+        yield
+    except FtsdkError as error:
+        error.submitted = "no"
+        raise
+
+
+def judge(facts: HTTPFacts) -> FtsdkError | None:
+    """Together's own meanings of a status."""
+    if facts.status == 402:
+        return Rejected(
+            f"Together's spend limit is reached: {facts.message or 'no more is billed this month'}",
+            where=f"{PROVIDER}, HTTP 402",
+            mend="raise the limit or add credits at Together, then try again",
+            status_code=402,
+            request_id=facts.request_id,
+        )
+    return None
+
+
+class Wire:
+    """One account at one base URL. Makes the SDK's client at the first call, never before."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.reads = Reads(context.clock)
+        self._clients: dict[str, Together] = {}
+
+    # --- where, and with which key ---
+
+    @property
+    def base_url(self) -> str:
+        """The origin in use. A trailing `/v1`, as older SDKs wanted it, is taken off."""
+        given, source = self._context.base_url, "base_url of the configuration"
+        if given is None:
+            given, source = self._context.env.get("TOGETHER_BASE_URL"), "TOGETHER_BASE_URL"
+        if not given:
+            return DEFAULT_URL
+        return checked_base_url(given, source=source).removesuffix("/v1")
+
+    @property
+    def chat_url(self) -> str:
+        """Where chat goes: Together's inference host, unless the base URL is somebody else's."""
+        path = "/v1/chat/completions"
+        return f"{INFERENCE_URL}{path}" if self.base_url == DEFAULT_URL else path
+
+    @property
+    def is_here(self) -> bool:
+        """True for a double on this machine."""
+        return urlsplit(self.base_url).hostname in ("127.0.0.1", "localhost", "::1")
+
+    def key(self) -> BoundKey:
+        """The key, read now. Raises `ConfigError` with the places looked at."""
+        return bind_key("together", KEYS, self._context.env, self.base_url)
+
+    def client(self) -> Together:
+        """The SDK's client for today's key and URL."""
+        base_url, key = self.base_url, self.key()
+        slot = f"{base_url} {key.fingerprint}"
+        if slot not in self._clients:
+            self._clients = {slot: self._make(base_url, key)}
+        return self._clients[slot]
+
+    def _make(self, base_url: str, key: BoundKey) -> Together:
+        try:
+            import httpx
+            from together import DefaultHttpxClient, Together
+        except ImportError as error:
+            raise MissingExtra(
+                f"The backend 'together' needs {error.name}, which is not installed",
+                where="ftsdk.backends.together",
+                mend="pip install 'ftsdk[together]'",
+                submitted="no",
+            ) from error
+        guard_logs()
+        seconds = float(self._context.options.get("timeout_s", 60))
+        return Together(
+            api_key=key.reveal(base_url),
+            base_url=base_url,
+            project_id=self._context.env.get("TOGETHER_PROJECT_ID") or None,
+            max_retries=0,
+            timeout=httpx.Timeout(seconds, connect=min(10.0, seconds)),
+            http_client=DefaultHttpxClient(follow_redirects=False),
+        )
+
+    # --- calls ---
+
+    def now(self) -> dt.datetime:
+        """The instant, for `Retry-After` dates."""
+        return self._context.clock.now()
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A read: asked again where that may help. Gives the JSON object."""
+        import httpx
+
+        def ask() -> dict[str, Any]:
+            response = self.client().get(
+                path, cast_to=httpx.Response, options={"params": dict(query or {})}
+            )
+            return _object(response, f"GET {path}")
+
+        return self.reads(
+            lambda: attempt(
+                ask, provider=PROVIDER, action=f"GET {path}", judge=judge, now=self.now()
+            )
+        )
+
+    def send(
+        self,
+        method: Literal["POST", "PATCH", "DELETE"],
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        creates: bool = False,
+    ) -> dict[str, Any]:
+        """A call that changes something (or asks by POST): exactly one attempt."""
+        import httpx
+
+        def ask() -> dict[str, Any]:
+            client = self.client()
+            response: httpx.Response
+            if method == "POST":
+                response = client.post(path, cast_to=httpx.Response, body=body)
+            elif method == "PATCH":
+                response = client.patch(path, cast_to=httpx.Response, body=body)
+            else:
+                response = client.delete(path, cast_to=httpx.Response, body=body)
+            return _object(response, f"{method} {path}")
+
+        return attempt(
+            ask,
+            provider=PROVIDER,
+            action=f"{method} {urlsplit(path).path}",
+            sends=creates,
+            judge=judge,
+            now=self.now(),
+        )
+
+    def ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A question that is asked by POST and changes nothing: asked again like a read."""
+        return self.reads(lambda: self.send("POST", path, body))
+
+    def upload(self, path: Path) -> str:
+        """The id of the file at Together: uploaded, or the one that is already there (409).
+
+        The exchange is the SDK's: the checksum first, then the bytes to storage (in parts above
+        5 GiB), then the word that they are there.
+        """
+
+        def ask() -> str:
+            try:
+                told = self.client().files.upload(path, purpose="fine-tune", check=False)
+            except (AssertionError, AttributeError, KeyError, TypeError) as error:
+                raise _odd("POST /v1/files", "the upload exchange broke off") from error
+            except Exception as error:
+                if type(error) is not Exception:
+                    raise
+                # Of a failed part the SDK says so with a bare Exception.
+                raise Unavailable(
+                    "Together did not take a part of the file",
+                    where=f"{PROVIDER}, PUT of a part",
+                    mend="try again; the upload starts anew",
+                ) from error
+            return str(getattr(told, "id", "") or "")
+
+        identity = self.reads(
+            lambda: attempt(
+                ask, provider=PROVIDER, action="POST /v1/files", judge=judge, now=self.now()
+            )
+        )
+        if not _ID.match(identity):
+            raise _odd("POST /v1/files", "no usable file id came back")
+        return identity
+
+
+def _object(response: httpx.Response, action: str) -> dict[str, Any]:
+    if response.status_code == 204 or (
+        not response.content and response.request.method == "DELETE"
+    ):
+        return {}
+    data = response.json()
+    if not isinstance(data, dict):
+        raise _odd(action, "a JSON object was expected")
+    return data
+
+
+def _odd(action: str, why: str) -> UnexpectedResponse:
+    return UnexpectedResponse(
+        f"Together gave an answer that is not of the documented shape: {why}",
+        where=f"{PROVIDER}, {action}",
+        mend="check that the base URL is Together itself; if so, update ftsdk",
+    )

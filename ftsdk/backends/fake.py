@@ -29,6 +29,7 @@ from typing import Any
 
 from ftsdk.backends.base import Backend, Capabilities, FindBy, Range, SubmitRequest
 from ftsdk.clock import parse_time
+from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, Rejected, Unavailable, Unsupported
 from ftsdk.fsops import atomic_write_json, make_private_folder
 from ftsdk.records import (
@@ -41,9 +42,11 @@ from ftsdk.records import (
     MetricPoint,
     ModelHandle,
     ModelKind,
+    Plan,
     Progress,
     RemoteJob,
 )
+from ftsdk.spec import JobSpec
 
 __all__ = ["FakeBackend"]
 
@@ -114,8 +117,12 @@ class FakeBackend(Backend):
 
     # --- the job ---
 
-    def submit(self, request: SubmitRequest) -> RemoteJob:
-        options = dict(request.spec.provider_options)
+    def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
+        self._options(spec)
+        return super().plan(spec, train)
+
+    def _options(self, spec: JobSpec) -> dict[str, Any]:
+        options = dict(spec.provider_options)
         unknown = sorted(set(options) - _OPTIONS)
         if unknown:
             raise Unsupported(
@@ -124,6 +131,10 @@ class FakeBackend(Backend):
                 mend=f"it takes {', '.join(sorted(_OPTIONS))}",
                 submitted="no",
             )
+        return options
+
+    def submit(self, request: SubmitRequest) -> RemoteJob:
+        options = self._options(request.spec)
         how = options.get("submit", "ok")
         if how == "refused":
             raise Rejected("fake refuses the job, as asked", where="backend fake", submitted="no")

@@ -258,7 +258,10 @@ def create(
     --json never asks: without --yes it refuses with exit code 7, whatever the cost. With it, the
     job is printed once it is accepted (--detach), else once it has ended.
     """
+    from ftsdk.client import _check_key
+
     given = dict(locals())
+    _check_key(key)
     client = open_client(profile)
     asked = _asked(client, dataset, given)
     silent = no_input or as_json

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Cli:
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: ManualClock) -> Iterator[Cli]:
+def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: ManualClock) -> Cli:
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -68,7 +68,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: ManualClock) -> 
     monkeypatch.setenv("FTSDK_MODEL", "smollm2-135m")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr("ftsdk.client.SystemClock", lambda: clock)
-    yield Cli()
+    return Cli()
 
 
 @pytest.fixture

@@ -119,12 +119,11 @@ def pull() -> None:
 
 def watch(job: ftsdk.FineTuneJob, every_s: float = 5.0) -> None:
     """A line when the status changes, and one every few seconds while it trains."""
-    last, loss, status = 0.0, None, None
+    last, loss = 0.0, None
     for event in job.stream():
         loss = event.data.get("train_loss", loss)
-        if job.status is not status:
-            status = job.status
-            print(status.replace("_", " "), flush=True)
+        if event.kind in ("status", "warning"):
+            print(event.message, flush=True)
         if event.kind != "progress" or time.monotonic() - last < every_s:
             continue
         last = time.monotonic()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
 from ftsdk.store.journal import Journal
 
-__all__ = ["Lease", "Leases"]
+__all__ = ["Lease", "Leases", "leases_of"]
 
 LeaseState = Literal["opening", "open", "closed"]
 
@@ -30,6 +31,7 @@ class Lease:
     ends_at: dt.datetime
     state: LeaseState = "opening"
     job_id: str | None = None
+    profile: str | None = None
     deployment_id: str | None = None
     usd_per_hour: Decimal | None = None
     closed_at: dt.datetime | None = None
@@ -41,10 +43,17 @@ class Lease:
 
     def cost(self, now: dt.datetime) -> Decimal | None:
         """What it has cost so far, in US dollars; None where the price is not known."""
+        return self._until(self.closed_at or now)
+
+    def weight(self, now: dt.datetime) -> Decimal | None:
+        """What it counts for in a budget: its whole time while it stands, what it took after."""
+        return self._until(self.closed_at or max(self.ends_at, now))
+
+    def _until(self, end: dt.datetime) -> Decimal | None:
         if self.usd_per_hour is None:
             return None
-        seconds = ((self.closed_at or now) - self.started_at).total_seconds()
-        return self.usd_per_hour * Decimal(str(max(0.0, seconds))) / 3600
+        seconds = max(0.0, (end - self.started_at).total_seconds())
+        return (self.usd_per_hour * Decimal(str(seconds)) / 3600).quantize(Decimal("0.000001"))
 
 
 class Leases:
@@ -53,47 +62,57 @@ class Leases:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
 
-    def begin(self, lease: Lease) -> None:
-        """Write a lease down as `opening`, before anything is asked of the provider."""
+    def begin(self, lease: Lease, first: Callable[[sqlite3.Cursor], None] | None = None) -> None:
+        """Write a lease down as `opening`, before anything is asked of the provider.
+
+        `first` runs in the same transaction; when it raises, nothing is written.
+        """
         with self.journal.write() as cursor:
+            if first is not None:
+                first(cursor)
             cursor.execute(
-                "INSERT INTO leases (id, job_id, provider, model, deployment_id, usd_per_hour, "
-                "state, started_at, ends_at, why) VALUES (?, ?, ?, ?, ?, ?, 'opening', ?, ?, '')",
+                "INSERT INTO leases (id, job_id, profile, provider, model, deployment_id, "
+                "usd_per_hour, state, started_at, ends_at, why) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, 'opening', ?, ?, '')",
                 (
                     lease.id,
                     lease.job_id,
+                    lease.profile,
                     lease.provider,
                     lease.model,
                     lease.deployment_id,
                     None if lease.usd_per_hour is None else f"{lease.usd_per_hour:f}",
-                    lease.started_at.isoformat(),
-                    lease.ends_at.isoformat(),
+                    lease.started_at.astimezone(dt.UTC).isoformat(),
+                    lease.ends_at.astimezone(dt.UTC).isoformat(),
                 ),
             )
 
     def opened(self, lease_id: str, deployment_id: str) -> Lease:
         """The provider has it, under this id."""
-        return self._set(lease_id, "state = 'open', deployment_id = ?", (deployment_id,))
+        return self._change(lease_id, state="open", deployment_id=deployment_id)
 
     def extend(self, lease_id: str, ends_at: dt.datetime) -> Lease:
         """Let it stand until `ends_at`; a closed one stays closed."""
-        return self._set(lease_id, "ends_at = ?", (ends_at.isoformat(),))
+        return self._change(lease_id, ends_at=ends_at.astimezone(dt.UTC).isoformat())
 
     def closed(self, lease_id: str, now: dt.datetime, why: str) -> Lease:
         """It no longer stands; closing twice keeps the first time and reason."""
-        return self._set(
-            lease_id, "state = 'closed', closed_at = ?, why = ?", (now.isoformat(), why)
-        )
+        return self._change(lease_id, state="closed", closed_at=now.isoformat(), why=why)
 
     def troubled(self, lease_id: str, why: str) -> Lease:
         """Closing it did not work, for this reason."""
-        return self._set(lease_id, "why = ?", (why,))
+        return self._change(lease_id, why=why)
 
-    def _set(self, lease_id: str, change: str, values: tuple[str, ...]) -> Lease:
+    def _change(self, lease_id: str, **new: str) -> Lease:
+        """Set what is given; a closed lease stays as it is."""
+        names = ("state", "deployment_id", "ends_at", "closed_at", "why")
         with self.journal.write() as cursor:
             cursor.execute(
-                f"UPDATE leases SET {change} WHERE id = ? AND state != 'closed'",  # noqa: S608  # our own words
-                (*values, lease_id),
+                "UPDATE leases SET state = coalesce(?, state), "
+                "deployment_id = coalesce(?, deployment_id), ends_at = coalesce(?, ends_at), "
+                "closed_at = coalesce(?, closed_at), why = coalesce(?, why) "
+                "WHERE id = ? AND state != 'closed'",
+                (*(new.get(name) for name in names), lease_id),
             )
             row = cursor.execute("SELECT * FROM leases WHERE id = ?", (lease_id,)).fetchone()
         return _lease(row)
@@ -107,6 +126,15 @@ class Leases:
         return [_lease(row) for row in rows]
 
 
+def leases_of(cursor: sqlite3.Cursor, month: str, profile: str | None) -> list[Lease]:
+    """The leases that began in `month`: all, or those of one profile."""
+    rows = cursor.execute(
+        "SELECT * FROM leases WHERE substr(started_at, 1, 7) = ? AND (? IS NULL OR profile = ?)",
+        (month, profile, profile),
+    ).fetchall()
+    return [_lease(row) for row in rows]
+
+
 def _lease(row: sqlite3.Row) -> Lease:
     closed = row["closed_at"]
     price = row["usd_per_hour"]
@@ -118,6 +146,7 @@ def _lease(row: sqlite3.Row) -> Lease:
         ends_at=dt.datetime.fromisoformat(row["ends_at"]),
         state=row["state"],
         job_id=row["job_id"],
+        profile=row["profile"],
         deployment_id=row["deployment_id"],
         usd_per_hour=None if price is None else Decimal(price),
         closed_at=None if closed is None else dt.datetime.fromisoformat(closed),

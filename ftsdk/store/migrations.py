@@ -63,6 +63,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         CREATE TABLE leases (
             id            TEXT PRIMARY KEY,
             job_id        TEXT REFERENCES jobs (id) ON DELETE SET NULL,
+            profile       TEXT,
             provider      TEXT NOT NULL,
             model         TEXT NOT NULL,
             deployment_id TEXT,

@@ -10,15 +10,25 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from ftsdk.errors import BudgetError, UnknownJob
 from ftsdk.records import Cost, CostBasis, JobSnapshot, JobStatus
 from ftsdk.store.journal import Also, Journal
+from ftsdk.store.leases import Leases, leases_of
 
-__all__ = ["Limit", "Reservation", "Spending", "Weight", "month_of", "reserving", "weight"]
+__all__ = [
+    "Limit",
+    "Reservation",
+    "Spending",
+    "Weight",
+    "check_limits",
+    "month_of",
+    "reserving",
+    "weight",
+]
 
 
 @dataclass(frozen=True)
@@ -95,27 +105,50 @@ def reserving(held: Reservation, limits: Sequence[Limit]) -> Also:
     """
 
     def guard(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> None:
-        mine = replace_job(held, snapshot.id)
-        for limit in limits:
-            _check(limit, mine, _of_month(cursor, mine.month, limit.profile))
-        _insert(cursor, mine, snapshot.created_at)
+        now = snapshot.created_at
+        mine = replace(held, job_id=snapshot.id, month=month_of(now))
+        check_limits(cursor, limits, now, mine.cost.high, "job", apart_from=snapshot.id)
+        _insert(cursor, mine, now)
 
     return guard
 
 
-def replace_job(held: Reservation, job_id: str) -> Reservation:
-    """The same amounts, for another job."""
-    return Reservation(**{**vars(held), "job_id": job_id})
-
-
-def _check(
-    limit: Limit, mine: Reservation, others: Iterable[tuple[JobSnapshot, Reservation]]
+def check_limits(
+    cursor: sqlite3.Cursor,
+    limits: Sequence[Limit],
+    now: dt.datetime,
+    amount: Decimal | None,
+    what: str,
+    *,
+    apart_from: str | None = None,
 ) -> None:
-    spent = Decimal(0)
-    for job, held in others:
-        if job.id == mine.job_id:
-            continue
-        usd = weight(job, held).usd
+    """Raise `BudgetError` when `amount` more would go over one of the limits, or nobody knows."""
+    for limit in limits:
+        spent = _counted(cursor, limit, now, apart_from)
+        if amount is None:
+            raise BudgetError(
+                f"The budget is {limit}, and what this {what} would cost is not known",
+                where=limit.where,
+                mend="choose a model with a known price, or add its price to prices.toml",
+                submitted="no",
+            )
+        if spent + amount > limit.usd:
+            left = max(Decimal(0), limit.usd - spent)
+            raise BudgetError(
+                f"The {what} may cost ${amount:.2f}, and ${left:.2f} of {limit} is left",
+                where=f"{limit.where}; {month_of(now)} holds ${spent:.2f} already",
+                mend="`ftsdk costs` shows for what; raise the budget, or wait for the next month",
+                submitted="no",
+            )
+
+
+def _counted(
+    cursor: sqlite3.Cursor, limit: Limit, now: dt.datetime, apart_from: str | None
+) -> Decimal:
+    """What counts against `limit` this month; raises `BudgetError` when a part is not known."""
+    total = Decimal(0)
+    for job, held in _of_month(cursor, month_of(now), limit.profile):
+        usd = Decimal(0) if job.id == apart_from else weight(job, held).usd
         if usd is None:
             raise BudgetError(
                 f"The budget is {limit}, and what an earlier job costs is not known",
@@ -123,23 +156,18 @@ def _check(
                 mend=f"ftsdk costs --settle {job.id} --usd AMOUNT, with what was billed",
                 submitted="no",
             )
-        spent += usd
-    amount = mine.cost.high
-    if amount is None:
-        raise BudgetError(
-            f"The budget is {limit}, and what this job would cost is not known",
-            where=limit.where,
-            mend="choose a model with a known price, or add its price to prices.toml",
-            submitted="no",
-        )
-    if spent + amount > limit.usd:
-        left = max(Decimal(0), limit.usd - spent)
-        raise BudgetError(
-            f"The job may cost ${amount:.2f}, and ${left:.2f} of {limit} is left",
-            where=f"{limit.where}; {mine.month} holds ${spent:.2f} already",
-            mend="`ftsdk costs` shows for what; raise the budget, or wait for the next month",
-            submitted="no",
-        )
+        total += usd
+    for lease in leases_of(cursor, month_of(now), limit.profile):
+        usd = lease.weight(now)
+        if usd is None:
+            raise BudgetError(
+                f"The budget is {limit}, and what a deployment costs is not known",
+                where=f"{limit.where}; {lease.provider}, {lease.model}",
+                mend="`ftsdk leases` shows it",
+                submitted="no",
+            )
+        total += usd
+    return total
 
 
 def _insert(cursor: sqlite3.Cursor, held: Reservation, now: dt.datetime) -> None:
@@ -223,10 +251,19 @@ class Spending:
         rows = self.journal.read("SELECT * FROM reservations WHERE job_id = ?", (job_id,))
         return _reservation(rows[0]) if rows else None
 
-    def spent(self, month: str, profile: str | None = None) -> tuple[Decimal, int]:
-        """What the month's jobs weigh in US dollars, and how many have no known weight."""
+    def spent(self, now: dt.datetime, profile: str | None = None) -> tuple[Decimal, int]:
+        """What counts for this calendar month in US dollars, and how much of it is not known.
+
+        Jobs and deployments together: the sum of what is known, and the number of the others.
+        """
+        month = month_of(now)
         rows = self.journal.read(_OF_MONTH, (month, profile, profile))
         weights = [weight(job, held).usd for job, held in _with_jobs(rows)]
+        weights += [
+            lease.weight(now)
+            for lease in Leases(self.journal).list()
+            if month_of(lease.started_at) == month and profile in (None, lease.profile)
+        ]
         known = [usd for usd in weights if usd is not None]
         return sum(known, Decimal(0)), len(weights) - len(known)
 
@@ -256,9 +293,8 @@ class Spending:
             ).fetchone()
             if row is None:
                 return
-            mine = Reservation(**{**vars(_reservation(row)), "cost": quote})
-            for limit in limits:
-                _check(limit, mine, _of_month(cursor, mine.month, limit.profile))
+            now = dt.datetime.fromisoformat(row["created_at"])
+            check_limits(cursor, limits, now, quote.high, "job", apart_from=job_id)
             cursor.execute(
                 "UPDATE reservations SET low = ?, high = ?, basis = ?, source = ? WHERE job_id = ?",
                 (_text(quote.low), _text(quote.high), quote.basis.value, quote.source, job_id),

@@ -1,0 +1,220 @@
+"""Budgets: what may be spent on a job and in a month, held before anything is sent.
+
+    [budget]
+    job = "25.00"            # no job may cost more
+    month = "200.00"         # all jobs and deployments of this journal, in a calendar month (UTC)
+    [profiles.prod.budget]
+    job = "10.00"
+    month = "100.00"         # those of this profile
+
+The high end of the estimate is held in the transaction that journals the job. `forbid_spending`
+closes every paid door of the process, and `FTSDK_FORBID_SPENDING=1` those of a whole CI run;
+cancelling and undeploying stay open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ftsdk.config import Config
+from ftsdk.errors import BudgetError, ConfigError
+from ftsdk.records import Plan
+from ftsdk.spec import JobSpec
+from ftsdk.store import Also, Limit, Reservation, month_of, reserving
+
+if TYPE_CHECKING:
+    from ftsdk.pricing import Catalogue
+
+__all__ = [
+    "FORBID_VARIABLE",
+    "Budget",
+    "budget_of",
+    "check_job",
+    "forbid_spending",
+    "require_spending",
+    "reserve",
+]
+
+FORBID_VARIABLE = "FTSDK_FORBID_SPENDING"
+
+
+def _money(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("an amount in US dollars, not true or false")
+    return str(value) if isinstance(value, int | float) else value
+
+
+_Usd = Annotated[Decimal, BeforeValidator(_money), Field(ge=0, allow_inf_nan=False)]
+
+
+class _Table(BaseModel):
+    """`[budget]`, at the top of the file or in a profile."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    job: _Usd | None = None
+    month: _Usd | None = None
+    warn_at: Annotated[float, Field(gt=0, le=1)] | None = None
+    lease_hours: Annotated[float, Field(gt=0, le=24 * 31)] | None = None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits in force. `warn_at` is the share of a cap at which a running job is warned of."""
+
+    job: Decimal | None = None
+    limits: tuple[Limit, ...] = ()
+    warn_at: float = 0.8
+    lease: dt.timedelta = dt.timedelta(hours=2)
+    where: str = ""
+
+
+def budget_of(config: Config) -> Budget:
+    """The limits of the configuration: the file's for all, the chosen profile's on top.
+
+    Raises `ConfigError` for a table that says anything else.
+    """
+    file = str(config.path) if config.path else "ftsdk.toml"
+    all_jobs = _table(config.data.get("budget"), f"[budget] in {file}")
+    where = f"[profiles.{config.profile}.budget] in {file}"
+    own = _table(config.profiles.get(config.profile or "", {}).get("budget"), where)
+    limits = []
+    if all_jobs.month is not None:
+        limits.append(Limit(all_jobs.month, f"[budget] in {file}"))
+    if own.month is not None:
+        limits.append(Limit(own.month, where, config.profile))
+    caps = [table.job for table in (all_jobs, own) if table.job is not None]
+    hours = own.lease_hours or all_jobs.lease_hours
+    return Budget(
+        job=min(caps, default=None),
+        limits=tuple(limits),
+        warn_at=own.warn_at or all_jobs.warn_at or Budget.warn_at,
+        lease=dt.timedelta(hours=hours) if hours else Budget.lease,
+        where=f"budget in {file}",
+    )
+
+
+def _table(data: Any, where: str) -> _Table:
+    try:
+        return _Table.model_validate({} if data is None else data)
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(str(part) for part in item['loc']) or 'budget'}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise ConfigError(
+            f"The budget has a fault: {'; '.join(faults)}",
+            where=where,
+            mend='for instance month = "200.00"; it takes job, month, warn_at and lease_hours',
+        ) from error
+
+
+# --- before a job --------------------------------------------------------------------------------
+
+
+def check_job(plan: Plan, spec: JobSpec, budget: Budget) -> None:
+    """Raise `BudgetError` when the job may cost more than one job may."""
+    if budget.job is None:
+        return
+    high = plan.cost.high
+    if high is None:
+        raise BudgetError(
+            f"A job may cost ${budget.job:.2f}, and what {spec.provider} would charge is not known",
+            where=f"{budget.where}; {spec.provider}, {spec.model}",
+            mend="choose a model with a known price, or add its price to prices.toml",
+            submitted="no",
+        )
+    if high > budget.job:
+        raise BudgetError(
+            f"The job may cost {plan.cost}, and a job may cost ${budget.job:.2f}",
+            where=f"{budget.where}; {plan.cost.source}",
+            mend="fewer rows or epochs, a cheaper model, or a higher budget for a job",
+            submitted="no",
+        )
+
+
+def reserve(
+    config: Config, plan: Plan, spec: JobSpec, now: dt.datetime, catalogue: Catalogue | None = None
+) -> Also:
+    """What is written with the job: the amount held, after the month's limits were looked at.
+
+    Raises `BudgetError` at once for a job that is over by itself; over the month's limits it is
+    raised by the journal's transaction, and then no job is journaled.
+    """
+    from ftsdk.pricing import hourly_rate, lookup
+
+    budget = budget_of(config)
+    check_job(plan, spec, budget)
+    entry = lookup(spec.provider, spec.model, catalogue)
+    rule = None if entry is None else entry.facts.failed_jobs_are_free
+    hardware = spec.provider_options.get("hardware")
+    rate = hourly_rate(
+        spec.provider,
+        spec.model,
+        hardware=hardware if isinstance(hardware, str) else None,
+        catalogue=catalogue,
+    )
+    caps = [cap for cap in (spec.max_cost, budget.job) if cap is not None]
+    return reserving(
+        Reservation(
+            job_id="",
+            month=month_of(now),
+            profile=config.profile,
+            cost=plan.cost,
+            usd_per_hour=None if rate is None else rate.high,
+            cap=min(caps, default=None),
+            failed_is_free=rule is not None and rule.holds,
+        ),
+        budget.limits,
+    )
+
+
+# --- the switch ------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_depth = 0
+
+
+@contextlib.contextmanager
+def forbid_spending() -> Iterator[None]:
+    """Inside this block nothing of this process can spend: no create, resume or deploy that costs.
+
+    Holds for all threads. What is free (this machine, `fake`) goes on, and so do cancelling and
+    undeploying, which end spending.
+    """
+    global _depth  # noqa: PLW0603  # one switch per process, on purpose
+    with _lock:
+        _depth += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _depth -= 1
+
+
+def require_spending(
+    what: str, provider: str, *, free: bool = False, env: Mapping[str, str] | None = None
+) -> None:
+    """Raise `BudgetError` where spending is forbidden and `what` would spend at `provider`."""
+    if free:
+        return
+    if _depth > 0:
+        why, mend = "inside forbid_spending()", "do it outside of that block"
+    elif (env or {}).get(FORBID_VARIABLE, "").strip().lower() not in ("", "0", "false", "no"):
+        why, mend = f"the variable {FORBID_VARIABLE}", f"unset {FORBID_VARIABLE}, if you mean it"
+    else:
+        return
+    raise BudgetError(
+        f"Spending is forbidden here, and {what} at {provider} may cost",
+        where=why,
+        mend=mend,
+        submitted="no",
+    )

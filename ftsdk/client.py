@@ -10,12 +10,14 @@ from typing import Any, Literal, Self
 
 from ftsdk.backends.base import Backend, Context
 from ftsdk.backends.registry import load_backend
+from ftsdk.budget import require_spending
 from ftsdk.clock import Clock, SystemClock
 from ftsdk.config import Config, default_home, load_config
 from ftsdk.dataset import Dataset, DatasetReport, validate
 from ftsdk.errors import BudgetError, DatasetError, JournalLocked, Unsupported, UsageError
 from ftsdk.ids import client_token, new_job_id, submission_tag
 from ftsdk.job import FineTuneJob
+from ftsdk.money import checked, hold
 from ftsdk.records import JobSnapshot, JobStatus, Plan
 from ftsdk.spec import Hyperparameters, JobSpec, LoRA, Method
 from ftsdk.store import Journal
@@ -99,7 +101,7 @@ class Client:
         _check_key(key)
         self.backend(spec.provider).check(spec)
         train, check, report = self._rows(dataset, validation, spec)
-        plan = self.backend(spec.provider).plan(spec, train)
+        plan = checked(self, self.backend(spec.provider).plan(spec, train), spec)
         _within_budget(plan, spec)
         snapshot = self._submitter().create(
             spec,
@@ -108,6 +110,7 @@ class Client:
             key=key,
             profile=self.config.profile,
             facts={"notices": len(report.notices)},
+            also=hold(self, plan, spec),
         )
         return FineTuneJob(self, snapshot)
 
@@ -142,7 +145,7 @@ class Client:
         )
         self.backend(spec.provider).check(spec)
         train, _, _ = self._rows(dataset, validation, spec)
-        plan = self.backend(spec.provider).plan(spec, train)
+        plan = checked(self, self.backend(spec.provider).plan(spec, train), spec)
         _within_budget(plan, spec)
         return plan
 
@@ -368,6 +371,8 @@ class Client:
         backend = self._backend_for(current)
         if not backend.capabilities.can_resume or current.provider_job_id is None:
             raise backend.cannot("resume a job")
+        free = backend.capabilities.price == "free"
+        require_spending("resuming a job", current.provider, free=free, env=self.env)
         if current.status not in (JobStatus.PAUSED, JobStatus.FAILED, JobStatus.CANCELLED):
             raise UsageError(
                 f"The job is {current.status}; there is nothing to resume",

@@ -29,6 +29,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ftsdk.backends.base import Backend, SubmitRequest
+from ftsdk.budget import require_spending
 from ftsdk.clock import Clock
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
@@ -43,7 +44,7 @@ from ftsdk.fsops import make_private_folder
 from ftsdk.ids import client_token, new_job_id, submission_tag
 from ftsdk.records import JobSnapshot, JobStatus, RemoteJob
 from ftsdk.spec import JobSpec
-from ftsdk.store import Journal, KeyTaken
+from ftsdk.store import Also, Journal, KeyTaken
 
 __all__ = ["Horizon", "Submitter", "applied", "keep_dataset"]
 
@@ -88,6 +89,7 @@ class Submitter:
         key: str | None,
         profile: str | None,
         facts: dict[str, Any] | None = None,
+        also: Also | None = None,
     ) -> JobSnapshot:
         """Journal the job and send it, or return the one that `key` already stands for.
 
@@ -127,7 +129,7 @@ class Submitter:
             updated_at=now,
         )
         try:
-            self.journal.add(snapshot)
+            self.journal.add(snapshot, also)
         except KeyTaken as taken:
             snapshot = self._same_key(taken.existing, fingerprint, key)
         return self.carry_on(snapshot.id, creating=True)
@@ -190,6 +192,8 @@ class Submitter:
         doubtful = snapshot.status is JobStatus.IN_DOUBT
         request = self.request(snapshot)
         backend = self.backend_for(snapshot)
+        free = backend.capabilities.price == "free"
+        require_spending("sending a job", snapshot.provider, free=free, env=backend.context.env)
         snapshot = self.journal.change(
             snapshot.id,
             now=self.clock.now(),

@@ -1,0 +1,477 @@
+"""Fine-tuning jobs of OpenAI and of the services that speak its API."""
+
+from __future__ import annotations
+
+import builtins
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+from ftsdk.backends.base import Backend, Context, FindBy, SubmitRequest
+from ftsdk.backends.hosted import HTTPFacts
+from ftsdk.backends.openai import curve
+from ftsdk.backends.openai.body import create_body, own_refusals, plan_fields
+from ftsdk.backends.openai.files import Files
+from ftsdk.backends.openai.jobs import MARK, billed, remote_job, result_of
+from ftsdk.backends.openai.money import estimate, notes
+from ftsdk.backends.openai.profiles import AZURE, CRUSOE, NEBIUS, OPENAI, PROFILES, Profile
+from ftsdk.backends.openai.wire import Wire
+from ftsdk.dataset import Dataset
+from ftsdk.errors import (
+    ConfigError,
+    FtsdkError,
+    NotFound,
+    NotReady,
+    ProviderClosed,
+    Rejected,
+    Unavailable,
+    UnexpectedResponse,
+)
+from ftsdk.records import (
+    ChatAnswer,
+    Checkpoint,
+    Cost,
+    Event,
+    JobStatus,
+    MetricPoint,
+    ModelHandle,
+    ModelKind,
+    Plan,
+    RemoteJob,
+)
+from ftsdk.spec import JobSpec
+
+__all__ = ["AzureBackend", "CrusoeBackend", "NebiusBackend", "OpenAIBackend"]
+
+_JOBS = "/fine_tuning/jobs"
+_CLOSED_CODES = frozenset({"fine_tuning_not_available", "fine_tuning_disabled"})
+_CLOSED = re.compile(
+    r"(?is)fine.?tun.{0,200}(winding down|not (?:accessible|available|authorized|allowed|supported"
+    r" for (?:this|your))|no longer|deprecated|new users|discontinued)"
+    r"|(not authorized|not allowed|no longer).{0,80}fine.?tun"
+)
+_WARMING_S = 900.0
+_WARM_TRIES = (2.0, 4.0, 8.0, 16.0, 30.0)
+_FEW = 2
+
+
+class OpenAIBackend(Backend):
+    """See the module's docstring. `profile` is what the service of this class does differently."""
+
+    name = "openai"
+    profile: ClassVar[Profile] = OPENAI
+    capabilities = OPENAI.capabilities
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        chosen = self.profile
+        named = context.options.get("profile")
+        if named is not None:
+            if named not in PROFILES:
+                raise ConfigError(
+                    f"No profile of an OpenAI-shaped service is called {named!r}",
+                    where="options.profile of the configuration",
+                    mend=f"one of {', '.join(PROFILES)}",
+                )
+            chosen = PROFILES[named]
+        self.wire = Wire(context, chosen)
+        self.base_url = self.wire.base_url
+        self.service = chosen if named is not None else self.wire.profile
+        self.wire.profile = self.service
+        if self.service.capabilities is not type(self).capabilities:
+            # A base URL may name another service than the class does.
+            self.capabilities = self.service.capabilities  # type: ignore[misc]  # this object's own
+        self.files = Files(self.wire, context)
+        self._events: dict[str, builtins.list[dict[str, Any]]] = {}
+        self._lock = threading.Lock()
+
+    # --- before ---
+
+    def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
+        self._open(spec)
+        own_refusals(self, self.service, spec)
+        planned = super().plan(spec, train)
+        told, warned = notes(self.service, spec, self.clock.now().date())
+        return planned.model_copy(
+            update={
+                "fields": (*planned.fields, *plan_fields(self.service, spec)),
+                "notes": (*planned.notes, *told),
+                "warnings": (*planned.warnings, *warned),
+            }
+        )
+
+    def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:
+        return estimate(self.service, spec, train, self.clock.now().date())
+
+    def _open(self, spec: JobSpec) -> None:
+        """Raise `ProviderClosed` when the service takes no new jobs (for this model) any more."""
+        if not self.service.dated:
+            return
+        from ftsdk.pricing import closed
+
+        why = closed(self.service.name, spec.model, self.clock.now().date())
+        if why is not None:
+            raise ProviderClosed(
+                f"No new job can be made: {why}",
+                where=f"{self.service.title}, before anything was sent",
+                mend="choose another provider: `ftsdk estimate --compare` shows what it would cost",
+                submitted="no",
+            )
+
+    # --- the job ---
+
+    def submit(self, request: SubmitRequest) -> RemoteJob:
+        self._open(request.spec)
+        own_refusals(self, self.service, request.spec)
+        train = self.files.ready(request.train)
+        check = None if request.validation is None else self.files.ready(request.validation)
+        body = create_body(self.service, request.spec, request.tag, train, check)
+        action = f"POST {_JOBS}"
+        told = self.wire.send(
+            action,
+            lambda client: client.fine_tuning.jobs.with_raw_response.create(
+                model=body.pop("model"),
+                training_file=body.pop("training_file"),
+                extra_body=body,
+            ),
+            self._judge,
+        )
+        try:
+            return remote_job(told, self.service, action=action)
+        except UnexpectedResponse as error:
+            error.submitted = "maybe"
+            raise
+
+    def _judge(self, facts: HTTPFacts) -> FtsdkError | None:
+        """A refusal of the create call that means that the door is closed."""
+        said = facts.status in (400, 403, 404, 410) and _CLOSED.search(facts.message)
+        if facts.code not in _CLOSED_CODES and not said:
+            return None
+        return ProviderClosed(
+            f"{self.service.title} takes no new fine-tuning jobs from this account: {facts.message}",
+            where=f"{self.service.title}, POST {_JOBS}, HTTP {facts.status}"
+            + (f", request {facts.request_id}" if facts.request_id else ""),
+            mend="choose another provider; jobs and models that are there stay readable",
+            status_code=facts.status,
+            request_id=facts.request_id,
+        )
+
+    def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
+        filtered = self.service.capabilities.find_by is FindBy.METADATA
+        mark = {MARK: request.tag} if filtered else None
+        found = []
+        for raw in self._raw_jobs(mark):
+            metadata = raw.get("metadata")
+            suffix = raw.get("suffix") or raw.get("user_provided_suffix") or result_of(raw) or ""
+            marked = isinstance(metadata, Mapping) and metadata.get(MARK) == request.tag
+            if marked or (not filtered and request.tag in str(suffix)):
+                found.append(self._told(raw, f"GET {_JOBS}"))
+        return found[::-1]
+
+    def _raw_jobs(self, mark: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
+        def ask(client: Any, query: Mapping[str, Any]) -> Any:
+            filters = {} if mark is None else {"metadata": dict(mark)}
+            return client.fine_tuning.jobs.with_raw_response.list(**query, **filters)
+
+        for page in self.wire.pages(f"GET {_JOBS}", ask):
+            yield from page
+
+    def get(self, provider_job_id: str) -> RemoteJob:
+        raw = self._raw(provider_job_id)
+        return self._told(raw, f"GET {_JOBS}/ID", asked_for=provider_job_id)
+
+    def _raw(self, provider_job_id: str) -> dict[str, Any]:
+        self._known(provider_job_id)
+        return self.wire.read(
+            f"GET {_JOBS}/ID",
+            lambda client: client.fine_tuning.jobs.with_raw_response.retrieve(provider_job_id),
+        )
+
+    def _known(self, provider_job_id: str) -> str:
+        """The id, fit for a path. Raises `NotFound` for what can be no id of this service."""
+        if self.service.id_ok(provider_job_id):
+            return provider_job_id
+        raise NotFound(
+            f"{self.service.title} has no job with such an id",
+            where=f"job id {provider_job_id[:40]!r}",
+            mend="`ftsdk list` shows the jobs of this machine",
+        )
+
+    def _told(
+        self, raw: Mapping[str, Any], action: str, *, asked_for: str | None = None
+    ) -> RemoteJob:
+        job = remote_job(raw, self.service, action=action, asked_for=asked_for)
+        if job.status is not JobStatus.SUCCEEDED:
+            return job
+        tokens = job.trained_tokens
+        if tokens is None and self.service.billed_in_events and asked_for is not None:
+            tokens = curve.billed_tokens(
+                str(one.get("message")) for one in self._raw_events(asked_for)
+            )
+        return job.model_copy(
+            update={"trained_tokens": tokens, "cost": billed(raw, tokens, self.service.name)}
+        )
+
+    def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
+        for number, raw in enumerate(self._raw_jobs()):
+            if limit is not None and number >= limit:
+                return
+            yield self._told(raw, f"GET {_JOBS}")
+
+    def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
+        """A few by one request each; many by pages of the list, then one each for the old ones."""
+        missing = dict.fromkeys(provider_job_ids)
+        if len(missing) > _FEW:
+            pages = 2 + len(missing) // 50
+            for number, raw in enumerate(self._raw_jobs()):
+                if raw["id"] in missing:
+                    del missing[raw["id"]]
+                    yield self._told(raw, f"GET {_JOBS}")
+                if not missing or number >= pages * 100:
+                    break
+        for identity in missing:
+            yield self.get(identity)
+
+    def cancel(self, provider_job_id: str) -> None:
+        self._act(provider_job_id, "cancel", JobStatus.CANCELLING)
+
+    def pause(self, provider_job_id: str) -> None:
+        self._act(provider_job_id, "pause", JobStatus.PAUSED)
+
+    def _act(self, provider_job_id: str, verb: str, reached: JobStatus) -> dict[str, Any]:
+        self._known(provider_job_id)
+        if verb != "cancel" and not self.capabilities.can_pause:
+            raise self.cannot(f"{verb} a job")
+        try:
+            return self.wire.act(
+                f"POST {_JOBS}/ID/{verb}",
+                lambda client: getattr(client.fine_tuning.jobs.with_raw_response, verb)(
+                    provider_job_id
+                ),
+            )
+        except Rejected:
+            # It may have ended, or have been stopped, in the meantime: then nothing is wrong.
+            raw = self._raw(provider_job_id)
+            status = self._told(raw, f"GET {_JOBS}/ID").status
+            if status.is_final or status is reached:
+                return raw
+            raise
+
+    def resume(self, provider_job_id: str) -> RemoteJob:
+        raw = self._act(provider_job_id, "resume", JobStatus.RUNNING)
+        return self._told(raw, f"POST {_JOBS}/ID/resume")
+
+    def delete(self, provider_job_id: str) -> None:
+        if not self.capabilities.can_delete:
+            raise self.cannot("delete a result")
+        model = self.get(provider_job_id).result_model
+        if model is None:
+            raise self.not_ready("without a result")
+        self.wire.act(
+            "DELETE /models/ID", lambda client: client.models.with_raw_response.delete(model)
+        )
+
+    # --- what it tells of a run ---
+
+    def _raw_events(self, provider_job_id: str) -> builtins.list[dict[str, Any]]:
+        """All events, oldest first. Pages are read back to the newest one that is known already."""
+        self._known(provider_job_id)
+        with self._lock:
+            known = self._events.get(provider_job_id, [])
+        ids = {one["id"] for one in known}
+        fresh: builtins.list[dict[str, Any]] = []
+
+        def ask(client: Any, query: Mapping[str, Any]) -> Any:
+            return client.fine_tuning.jobs.with_raw_response.list_events(provider_job_id, **query)
+
+        for page in self.wire.pages(f"GET {_JOBS}/ID/events", ask):
+            new = [one for one in page if one["id"] not in ids]
+            fresh += new
+            if len(new) < len(page):
+                break
+        fresh.reverse()
+        fresh.sort(key=lambda one: one.get("created_at") or 0)
+        with self._lock:
+            everything = self._events[provider_job_id] = [*known, *fresh]
+        return everything
+
+    def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
+        raws = self._raw_events(provider_job_id)
+        return [curve.event(raw, seq) for seq, raw in enumerate(raws, 1) if seq > after]
+
+    def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
+        lines = [str(one) for one in self.events(provider_job_id)]
+        return lines if tail is None else lines[max(0, len(lines) - tail) :]
+
+    def _raw_checkpoints(self, provider_job_id: str) -> builtins.list[dict[str, Any]]:
+        self._known(provider_job_id)
+
+        def ask(client: Any, query: Mapping[str, Any]) -> Any:
+            return client.fine_tuning.jobs.checkpoints.with_raw_response.list(
+                provider_job_id, **query
+            )
+
+        pages = self.wire.pages(f"GET {_JOBS}/ID/checkpoints", ask)
+        return [raw for page in pages for raw in page]
+
+    def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
+        found = [curve.checkpoint(raw) for raw in self._raw_checkpoints(provider_job_id)]
+        return sorted((one for one in found if one is not None), key=lambda one: one.step)
+
+    def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
+        """From events and checkpoints, and once the job is done from its result file."""
+        feeds = [
+            curve.points_from_checkpoints(self._raw_checkpoints(provider_job_id)),
+            curve.points_from_events(self.events(provider_job_id)),
+        ]
+        files = self._raw(provider_job_id).get("result_files")
+        feeds += [
+            self._result_file(file_id)
+            for file_id in (files if isinstance(files, builtins.list) else [])
+            if isinstance(file_id, str) and re.fullmatch(r"[\w.-]{3,200}", file_id)
+        ]
+        return curve.merged(*feeds)
+
+    def _result_file(self, file_id: str) -> builtins.list[MetricPoint]:
+        try:
+            content = self.wire.read_bytes(
+                "GET /files/ID/content",
+                lambda client: client.files.with_raw_response.content(file_id),
+            )
+        except NotFound:
+            return []  # result files can be deleted; the other feeds remain
+        return curve.points_from_csv(content)
+
+    # --- the result ---
+
+    def model(self, provider_job_id: str) -> ModelHandle:
+        job = self.get(provider_job_id)
+        if job.status is not JobStatus.SUCCEEDED:
+            raise self.not_ready(job.raw_status or job.status)
+        identity, kind = job.result_model, ModelKind(self.service.result)
+        if identity is None:
+            kept = self.checkpoints(provider_job_id)
+            if not kept:
+                raise self.not_ready("finished, but its result is not there yet")
+            identity = kept[-1].model or kept[-1].id
+        base = job.model or "unknown"
+        there, ends = self._model_facts(identity) if kind is ModelKind.HOSTED else (False, None)
+        return ModelHandle(
+            kind=kind,
+            provider=self.name,
+            id=identity,
+            base_model=base,
+            callable_now=there,
+            retires_on=ends or self._ends_on(base),
+            raw={"job": provider_job_id, "finished_at": str(job.finished_at or "")},
+        ).bound_to(self)
+
+    def _model_facts(self, identity: str) -> tuple[bool, Any]:
+        """Whether the service has the model now, and the day on which it says it will shut it."""
+        import datetime as dt
+
+        try:
+            told = self.wire.read(
+                "GET /models/ID", lambda client: client.models.with_raw_response.retrieve(identity)
+            )
+        except NotFound:
+            return False, None
+        day = told.get("shutdown_date")
+        try:
+            return True, dt.date.fromisoformat(day) if isinstance(day, str) else None
+        except ValueError:
+            return True, None
+
+    def _ends_on(self, base: str) -> Any:
+        from ftsdk.pricing import ends_on
+
+        return ends_on(self.service.name, base)
+
+    def chat(
+        self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> ChatAnswer:
+        """Ask the tuned model. A new one can be unknown for some minutes; it is asked again then."""
+        if handle.kind is not ModelKind.HOSTED:
+            raise NotReady(
+                f"{handle.id} does not answer by its name: it needs a deployment of its own",
+                where=self.service.title,
+                mend="deploy it at the provider; a deployment costs by the hour",
+                job_id=handle.job_id,
+            )
+        for pause in (*_WARM_TRIES, None):
+            try:
+                return self._chat(handle.id, messages, options)
+            except NotFound as error:
+                if pause is None or not handle.callable_now:
+                    raise NotReady(
+                        f"{self.service.title} does not answer with this model",
+                        where=f"model {handle.id}; {error.what}",
+                        mend="a new model can take some minutes; one that was deleted, or whose "
+                        "base has ended, does not come back",
+                        job_id=handle.job_id,
+                    ) from error
+                self.clock.sleep(pause)
+        raise AssertionError("the last try has no pause")
+
+    def chat_base(
+        self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> ChatAnswer:
+        return self._chat(handle.base_model, messages, options)
+
+    def _chat(
+        self, model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> ChatAnswer:
+        asked = {key: value for key, value in options.items() if value is not None}
+        told = self.wire.act(
+            "POST /chat/completions",
+            lambda client: client.chat.completions.with_raw_response.create(
+                model=model, messages=cast("Any", [dict(one) for one in messages]), **asked
+            ),
+        )
+        return _answer(told, self.service.title)
+
+
+def _answer(told: Mapping[str, Any], title: str) -> ChatAnswer:
+    choices = told.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, Mapping) else None
+    if not isinstance(first, Mapping) or not isinstance(message, Mapping):
+        raise Unavailable(
+            f"{title} gave an answer without a message",
+            where="POST /chat/completions",
+            mend="ask again",
+        )
+    usage = told.get("usage")
+    counts = usage if isinstance(usage, Mapping) else {}
+    return ChatAnswer(
+        text=str(message.get("content") or ""),
+        message=dict(message),
+        usage={k: v for k, v in counts.items() if isinstance(v, int)},
+        finish_reason=first.get("finish_reason"),
+        raw=dict(told),
+    )
+
+
+class AzureBackend(OpenAIBackend):
+    """Azure OpenAI, Microsoft Foundry."""
+
+    name = "azure"
+    profile = AZURE
+    capabilities = AZURE.capabilities
+
+
+class NebiusBackend(OpenAIBackend):
+    """Nebius Token Factory."""
+
+    name = "nebius"
+    profile = NEBIUS
+    capabilities = NEBIUS.capabilities
+
+
+class CrusoeBackend(OpenAIBackend):
+    """Crusoe Intelligence Foundry."""
+
+    name = "crusoe"
+    profile = CRUSOE
+    capabilities = CRUSOE.capabilities

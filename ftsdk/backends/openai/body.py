@@ -1,0 +1,173 @@
+"""What is asked becomes the body of the create call; what cannot be sent is refused by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ftsdk.backends.base import Backend, FindBy
+from ftsdk.backends.hosted import refuse_secrets
+from ftsdk.backends.openai.jobs import MARK
+from ftsdk.backends.openai.profiles import Profile
+from ftsdk.errors import Unsupported
+from ftsdk.records import PlannedField
+from ftsdk.spec import JobSpec, LoRA
+
+__all__ = ["create_body", "own_refusals", "plan_fields", "suffix_for"]
+
+_OURS = ("model", "training_file", "validation_file", "seed", "method")
+_SENT_AS = {"epochs": "n_epochs"}
+
+
+def own_refusals(backend: Backend, profile: Profile, spec: JobSpec) -> None:
+    """Raise `Unsupported` naming everything that this service cannot take beyond its record."""
+    faults = [*_adapter(profile, spec), *_hyperparameters(profile, spec), *_options(profile, spec)]
+    refuse_secrets(
+        spec.provider_options,
+        where=f"backend {backend.name}, before anything was sent",
+        mend="leave it out; keys of integrations are set on the provider's own pages",
+    )
+    if faults:
+        from ftsdk.backends.base import refusals
+
+        everything = [*refusals(backend, spec), *faults]
+        what = (
+            everything[0]
+            if len(everything) == 1
+            else (f"{len(everything)} things: " + "; ".join(everything))
+        )
+        raise Unsupported(
+            what,
+            where=f"backend {backend.name}, before anything was sent",
+            mend=f"leave them out, or choose another provider; `ftsdk backends {backend.name}` "
+            "lists what it takes",
+            faults=tuple(everything),
+            submitted="no",
+        )
+
+
+def _adapter(profile: Profile, spec: JobSpec) -> Iterator[str]:
+    """Rank and its like are the service's own choice; only the default asks for nothing."""
+    if spec.adapter is None or profile.own_hyperparameters:
+        return
+    default = LoRA(quantize=spec.adapter.quantize)
+    for name in ("rank", "alpha", "dropout", "target_modules"):
+        value = getattr(spec.adapter, name)
+        if value != getattr(default, name):
+            yield f"adapter {name}={value!r} ({profile.title} chooses it itself)"
+
+
+def _hyperparameters(profile: Profile, spec: JobSpec) -> Iterator[str]:
+    asked = spec.hyperparameters
+    if asked.epochs is not None and not float(asked.epochs).is_integer():
+        yield f"hyperparameter epochs={asked.epochs!r} must be a whole number"
+    if asked.beta is not None and spec.method != "dpo":
+        yield f"hyperparameter beta={asked.beta!r} is for method 'dpo' alone"
+    if (
+        asked.learning_rate is not None
+        and "learning_rate" not in profile.capabilities.hyperparameters
+    ):
+        yield "an absolute learning rate: there is only learning_rate_multiplier, a factor on theirs"
+
+
+def _options(profile: Profile, spec: JobSpec) -> Iterator[str]:
+    options = spec.provider_options
+    for name in _OURS:
+        if name in options:
+            yield f"provider_options.{name} (give it as the job's own argument)"
+    if "suffix" in options and spec.name:
+        yield "provider_options.suffix beside name, which becomes the suffix"
+    metadata = options.get("metadata", {})
+    if not isinstance(metadata, Mapping):
+        yield "provider_options.metadata that is no table"
+    elif MARK in metadata or len(metadata) > 15:
+        yield f"provider_options.metadata with {MARK} or more than 15 entries"
+    given = options.get("hyperparameters")
+    if given is not None:
+        if not isinstance(given, Mapping):
+            yield "provider_options.hyperparameters that is no table"
+            return
+        for name in sorted(set(given) - profile.own_hyperparameters):
+            yield f"provider_options.hyperparameters.{name} (give it as the job's hyperparameter)"
+
+
+def suffix_for(profile: Profile, spec: JobSpec, tag: str) -> str | None:
+    """The suffix of the model's name: the job's name, with our mark where that is how it is found."""
+    if not profile.takes_suffix:
+        return None
+    asked = spec.name or spec.provider_options.get("suffix") or ""
+    letters = re.sub(rf"(?:(?!{profile.suffix_letters}).)+", "-", str(asked), flags=re.DOTALL)
+    letters = letters.strip("-")
+    if profile.capabilities.find_by is not FindBy.SUFFIX:
+        return letters[: profile.longest_suffix] or None
+    room = profile.longest_suffix - len(tag) - 1
+    return f"{letters[:room]}-{tag}" if letters else tag
+
+
+def create_body(
+    profile: Profile, spec: JobSpec, tag: str, train: str, validation: str | None
+) -> dict[str, Any]:
+    """The body of the create call."""
+    options = dict(spec.provider_options)
+    hyperparameters = {
+        **{
+            _SENT_AS.get(name, name): int(value) if name == "epochs" else value
+            for name, value in spec.hyperparameters.given().items()
+        },
+        **_own(profile, spec, options.pop("hyperparameters", None) or {}),
+    }
+    body: dict[str, Any] = {
+        **profile.fixed_fields,
+        "model": spec.model,
+        "training_file": train,
+        "seed": spec.seed,
+    }
+    if profile.hyperparameters_in == "method":
+        kind = "dpo" if spec.method == "dpo" else "supervised"
+        inner = {"hyperparameters": hyperparameters} if hyperparameters else {}
+        body["method"] = {"type": kind, kind: inner} if inner else {"type": kind}
+    elif hyperparameters:
+        body["hyperparameters"] = hyperparameters
+    if validation is not None:
+        body["validation_file"] = validation
+    suffix = suffix_for(profile, spec, tag)
+    options.pop("suffix", None)
+    if suffix is not None:
+        body["suffix"] = suffix
+    if profile.takes_metadata:
+        body["metadata"] = {**dict(options.pop("metadata", {})), MARK: tag}
+    return {**body, **options}
+
+
+def _own(profile: Profile, spec: JobSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What this service alone takes: the adapter, where it lets one choose."""
+    own = dict(given)
+    if "lora" in profile.own_hyperparameters:
+        own.setdefault("lora", spec.adapter is not None)
+        if spec.adapter is not None:
+            own.setdefault("lora_r", spec.adapter.rank)
+            own.setdefault("lora_alpha", spec.adapter.alpha)
+            own.setdefault("lora_dropout", spec.adapter.dropout)
+    return own
+
+
+def plan_fields(profile: Profile, spec: JobSpec) -> Iterator[PlannedField]:
+    """Asked → sent for what is not a hyperparameter."""
+    example = "ft" + "·" * 12
+    body = create_body(profile, spec, example, "(uploaded)", None)
+    yield PlannedField(name="method", asked=spec.method, sent=body.get("method", {}).get("type"))
+    yield PlannedField(name="seed", asked=spec.seed, sent=spec.seed)
+    if "suffix" in body:
+        yield PlannedField(name="name", asked=spec.name, sent=body["suffix"], sent_as="suffix")
+    if profile.takes_metadata:
+        yield PlannedField(
+            name="mark", sent=example, sent_as=f"metadata.{MARK}", note="how it is found again"
+        )
+    if spec.adapter is not None and not profile.own_hyperparameters:
+        yield PlannedField(
+            name="adapter", asked="lora", note=f"how weights are adapted is {profile.title}'s own"
+        )
+    for name in {**profile.fixed_fields, **spec.provider_options}:
+        if name not in ("metadata", "suffix", "hyperparameters"):
+            yield PlannedField(name=name, asked=spec.provider_options.get(name), sent=body[name])

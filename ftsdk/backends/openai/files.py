@@ -1,0 +1,233 @@
+"""Rows to the provider: streamed, by parts when large, and never twice to the same account."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from ftsdk.backends.base import Context
+from ftsdk.backends.hosted import Uploads, attempt, scrub
+from ftsdk.backends.openai.wire import Wire, unexpected
+from ftsdk.dataset import Dataset
+from ftsdk.errors import BackendError, NotFound, Rejected, Unavailable
+from ftsdk.fsops import make_private_folder
+
+__all__ = ["Files", "Progress"]
+
+Progress = Callable[[int, int], object]
+"""Called with the bytes sent so far and all bytes."""
+
+_log = logging.getLogger("ftsdk.upload")
+_PART_BYTES = 64 << 20
+_PROCESSING_S = 1800.0
+_LOOK_AT = 1_000
+_BOM = b"\xef\xbb\xbf"
+
+
+class Files:
+    """Uploads to one service."""
+
+    def __init__(self, wire: Wire, context: Context) -> None:
+        self._wire = wire
+        self._context = context
+        self.progress: Progress | None = None
+        self.part_bytes = _PART_BYTES
+
+    def ready(self, rows: Dataset) -> str:
+        """The id of a file with these rows that the service has processed.
+
+        Every error says that nothing was submitted. Raises `Rejected` when the service found the
+        file bad, `Unavailable` when it takes over half an hour.
+        """
+        known = Uploads(self._context.home, self._wire.profile.name, self._wire.key())
+        purpose = "train-bom" if self._wire.profile.byte_order_mark else "train"
+        file_id = known.get(rows.sha256, purpose)
+        if file_id is not None and self._has(file_id):
+            return self._processed(file_id)
+        with self._file(rows) as path:
+            size = path.stat().st_size + (3 if self._wire.profile.byte_order_mark else 0)
+            name = f"ftsdk-{rows.sha256[:32]}.jsonl"
+            file_id = self._found(name, size)
+            if file_id is None:
+                file_id = self._wire.reads(lambda: self._sent(path, name, size))
+        known.keep(rows.sha256, file_id, purpose)
+        return self._processed(file_id)
+
+    # --- what is there ---
+
+    def _has(self, file_id: str) -> bool:
+        try:
+            told = self._get(file_id)
+        except NotFound:
+            return False
+        return told.get("status") not in ("error", "deleted")
+
+    def _get(self, file_id: str) -> dict[str, Any]:
+        return _nothing_sent(
+            lambda: self._wire.read(
+                "GET /files/ID", lambda client: client.files.with_raw_response.retrieve(file_id)
+            )
+        )
+
+    def _found(self, name: str, size: int) -> str | None:
+        """The file with our name for these bytes, uploaded from another machine or in a lost call."""
+        told = _nothing_sent(
+            lambda: self._wire.read(
+                "GET /files",
+                lambda client: client.files.with_raw_response.list(
+                    purpose="fine-tune", limit=_LOOK_AT
+                ),
+            )
+        )
+        items = told.get("data")
+        for item in items if isinstance(items, list) else []:
+            if (
+                isinstance(item, dict)
+                and item.get("filename") == name
+                and item.get("bytes") == size
+                and item.get("status") not in ("error", "deleted")
+                and isinstance(item.get("id"), str)
+            ):
+                return str(item["id"])
+        return None
+
+    def _processed(self, file_id: str) -> str:
+        clock = self._context.clock
+        started, pause = clock.monotonic(), 0.5
+        while True:
+            told = self._get(file_id)
+            status = told.get("status")
+            if status == "error":
+                details = scrub(told.get("status_details") or "it gave no reason")
+                raise Rejected(
+                    f"{self._wire.profile.title} could not process the file: {details}",
+                    where=f"file {file_id}",
+                    mend="`ftsdk validate` shows what the rows lack",
+                    submitted="no",
+                )
+            if status not in ("uploaded", "pending", "running", "processing", "notRunning"):
+                return file_id
+            if clock.monotonic() - started > _PROCESSING_S:
+                raise Unavailable(
+                    f"{self._wire.profile.title} has been processing the file for half an hour",
+                    where=f"file {file_id}, status {status}",
+                    mend="create the job again later; the file is not uploaded again",
+                    submitted="no",
+                )
+            clock.sleep(pause)
+            pause = min(pause * 2, 10.0)
+
+    # --- sending ---
+
+    @contextlib.contextmanager
+    def _file(self, rows: Dataset) -> Iterator[Path]:
+        """The canonical rows as a file: the one they are kept in, else one for this upload alone."""
+        if rows.path is not None and rows.path.name == f"{rows.sha256}.jsonl":
+            yield rows.path
+            return
+        folder = make_private_folder(self._context.home / "uploads")
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".upload-") as place:
+            yield rows.write_jsonl(Path(place) / f"{rows.sha256}.jsonl")
+
+    def _sent(self, path: Path, name: str, size: int) -> str:
+        """Upload once. When the answer is lost, the file is looked for by its name before the next."""
+        try:
+            if size > self._wire.profile.one_call_bytes and self._wire.profile.takes_parts:
+                return self._by_parts(path, name, size)
+            return self._in_one(path, name, size)
+        except BackendError as error:
+            found = self._found(name, size) if error.retryable else None
+            if found is None:
+                raise
+            return found
+
+    def _in_one(self, path: Path, name: str, size: int) -> str:
+        with self._opened(path, size) as content:
+            told = self._wire.before(
+                "POST /files",
+                lambda client: client.files.with_raw_response.create(
+                    file=(name, content, "application/jsonl"), purpose="fine-tune"
+                ),
+            )
+        return self._id_of(told, "POST /files")
+
+    def _by_parts(self, path: Path, name: str, size: int) -> str:
+        upload = self._wire.before(
+            "POST /uploads",
+            lambda client: client.uploads.with_raw_response.create(
+                filename=name, purpose="fine-tune", bytes=size, mime_type="text/jsonl"
+            ),
+        )
+        upload_id, parts = self._id_of(upload, "POST /uploads"), []
+        with self._opened(path, size) as content:
+            while block := content.read(self.part_bytes):
+                part = self._part(upload_id, block)
+                parts.append(part)
+        told = self._wire.before(
+            "POST /uploads/ID/complete",
+            lambda client: client.uploads.with_raw_response.complete(upload_id, part_ids=parts),
+        )
+        file = told.get("file")
+        return self._id_of(file if isinstance(file, dict) else {}, "POST /uploads/ID/complete")
+
+    def _part(self, upload_id: str, block: bytes) -> str:
+        told = self._wire.reads(
+            lambda: self._wire.before(
+                "POST /uploads/ID/parts",
+                lambda client: client.uploads.parts.with_raw_response.create(upload_id, data=block),
+            )
+        )
+        return self._id_of(told, "POST /uploads/ID/parts")
+
+    def _id_of(self, told: dict[str, Any], action: str) -> str:
+        identity = told.get("id")
+        if not isinstance(identity, str) or not 3 <= len(identity) <= 256 or "/" in identity:
+            error = unexpected(self._wire.profile.title, action, "it has no usable id")
+            error.submitted = "no"
+            raise error
+        return identity
+
+    @contextlib.contextmanager
+    def _opened(self, path: Path, size: int) -> Iterator[io.BufferedReader]:
+        with contextlib.ExitStack() as stack:
+            source = path
+            if self._wire.profile.byte_order_mark:
+                folder = make_private_folder(self._context.home / "uploads")
+                marked = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))
+                marked.write(_BOM)
+                with path.open("rb") as plain:
+                    shutil.copyfileobj(plain, marked, 1 << 20)
+                marked.flush()
+                source = Path(marked.name)
+            raw = stack.enter_context(source.open("rb", buffering=0))
+            yield stack.enter_context(_Counted(raw, size, self._tell))
+
+    def _tell(self, sent: int, size: int) -> None:
+        _log.debug("uploaded %d of %d bytes", sent, size)
+        if self.progress is not None:
+            self.progress(sent, size)
+
+
+class _Counted(io.BufferedReader):
+    """A file that tells how much of it was read."""
+
+    def __init__(self, raw: IO[bytes], size: int, tell: Progress) -> None:
+        super().__init__(raw)  # type: ignore[arg-type]  # an unbuffered file is a raw one
+        self._size = size
+        self._told = tell
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        block = super().read(size)
+        if block:
+            self._told(self.tell(), self._size)
+        return block
+
+
+def _nothing_sent(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    return attempt(ask, provider="", action="", submitted="no")

@@ -1,0 +1,230 @@
+"""What differs between the services that speak OpenAI's fine-tuning API: one record for each."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from ftsdk.backends.base import Capabilities, FindBy, Range
+
+__all__ = ["AZURE", "CRUSOE", "GENERIC", "NEBIUS", "OPENAI", "PROFILES", "Profile", "profile_for"]
+
+_SPEC = "openai/openai-openapi openapi.yaml @f85dbe22 (2026-08-21)"
+
+_HYPERPARAMETERS: Mapping[str, Range] = {
+    "epochs": Range(low=1, high=50, default="auto", sent_as="n_epochs", source=_SPEC),
+    "batch_size": Range(low=1, high=256, default="auto", source=_SPEC),
+    "learning_rate_multiplier": Range(low=0, default="auto", source=_SPEC),
+    "beta": Range(low=0, high=2, source=_SPEC),
+}
+
+_CAPABILITIES = Capabilities(
+    methods=frozenset({"sft", "dpo"}),
+    adapters=frozenset({"lora"}),
+    formats=frozenset({"chat", "preference"}),
+    hyperparameters=_HYPERPARAMETERS,
+    find_by=FindBy.METADATA,
+    can_cancel=True,
+    can_pause=True,
+    can_resume=True,
+    can_delete=True,
+    can_chat=True,
+    has_events=True,
+    has_metrics=True,
+    has_checkpoints=True,
+    has_logs=True,
+    price="catalogue",
+    poll_s=10.0,
+    min_rows=10,
+    max_file_bytes=512 << 20,
+    key_variables=("OPENAI_API_KEY",),
+    extra="openai",
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One service's ways. Facts without a source were not confirmed by the service's own pages.
+
+    `hosts` end the host names of the service. `find_by` in the capabilities says whether its list
+    can be filtered by our metadata mark, or must be scanned for the suffix that carries it.
+    `result` is what a finished job leaves: a model that answers by name (`hosted`), one that must
+    be deployed (`needs_deployment`), or an adapter to fetch (`adapter`).
+    """
+
+    name: str
+    title: str
+    capabilities: Capabilities
+    url: str | None = None
+    url_variables: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    id_pattern: str = r"[A-Za-z0-9][A-Za-z0-9_.:-]{2,127}"
+    takes_suffix: bool = True
+    longest_suffix: int = 64
+    suffix_letters: str = r"[A-Za-z0-9_-]"
+    takes_metadata: bool = True
+    hyperparameters_in: Literal["method", "hyperparameters"] = "method"
+    fixed_fields: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the create body that this service needs beside OpenAI's."""
+    own_hyperparameters: frozenset[str] = frozenset()
+    """Names that `provider_options["hyperparameters"]` may carry."""
+    byte_order_mark: bool = False
+    one_call_bytes: int = 512 << 20
+    """Files up to this size go in one call; larger ones by parts, where the service takes parts."""
+    takes_parts: bool = False
+    result: Literal["hosted", "needs_deployment", "adapter"] = "hosted"
+    billed_in_events: bool = False
+    dated: bool = False
+    """End dates of the price catalogue apply."""
+
+    def id_ok(self, value: object) -> bool:
+        """True when `value` has the shape of this service's job ids."""
+        return isinstance(value, str) and re.fullmatch(self.id_pattern, value) is not None
+
+
+OPENAI = Profile(
+    name="openai",
+    title="OpenAI",
+    capabilities=replace(
+        _CAPABILITIES,
+        max_file_bytes=8 << 30,
+        closed_to_new_accounts_on=dt.date(2026, 5, 7),
+        no_new_jobs_after=dt.date(2027, 1, 6),
+        note="winding down: no new jobs after 2027-01-06, and every fine-tune ends 2027-01-14",
+    ),
+    url="https://api.openai.com/v1",
+    url_variables=("OPENAI_BASE_URL",),
+    hosts=("api.openai.com",),
+    id_pattern=r"ftjob-[A-Za-z0-9_-]{3,120}",
+    takes_parts=True,
+    dated=True,
+)
+"""Developer docs and schema of 2026; deprecations page, entry of 2026-05-07."""
+
+AZURE = Profile(
+    name="azure",
+    title="Azure OpenAI",
+    capabilities=replace(
+        _CAPABILITIES,
+        find_by=FindBy.SUFFIX,
+        can_chat=False,
+        key_variables=("AZURE_OPENAI_API_KEY", "OPENAI_API_KEY"),
+        note="a tuned model needs a deployment of its own, which costs by the hour; made in Azure",
+    ),
+    url_variables=("AZURE_OPENAI_ENDPOINT", "OPENAI_BASE_URL"),
+    hosts=(".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"),
+    id_pattern=r"ftjob-[A-Za-z0-9_-]{3,120}",
+    longest_suffix=40,
+    fixed_fields={"trainingType": "GlobalStandard"},
+    byte_order_mark=True,
+    result="needs_deployment",
+    billed_in_events=True,
+)
+"""MicrosoftDocs/azure-ai-docs, fine-tuning.md (October 2026). Leaving `trainingType` out can yield
+a false "base model does not support fine-tuning"; that its list filters by metadata is
+UNCONFIRMED, so the mark goes into the suffix, too."""
+
+NEBIUS = Profile(
+    name="nebius",
+    title="Nebius Token Factory",
+    capabilities=replace(
+        _CAPABILITIES,
+        methods=frozenset({"sft"}),
+        adapters=frozenset({"lora", "full"}),
+        formats=frozenset({"chat"}),
+        hyperparameters={key: value for key, value in _HYPERPARAMETERS.items() if key != "beta"},
+        find_by=FindBy.SUFFIX,
+        can_pause=False,
+        can_resume=False,
+        can_delete=False,
+        price="unknown",
+        min_rows=1,
+        max_file_bytes=5_000_000_000,
+        key_variables=("NEBIUS_API_KEY",),
+    ),
+    url="https://api.tokenfactory.nebius.com/v1",
+    url_variables=("NEBIUS_BASE_URL",),
+    hosts=("api.tokenfactory.nebius.com", "api.studio.nebius.ai"),
+    hyperparameters_in="hyperparameters",
+    own_hyperparameters=frozenset(
+        {
+            "lora",
+            "lora_r",
+            "lora_alpha",
+            "lora_dropout",
+            "packing",
+            "context_length",
+            "max_grad_norm",
+        }
+    ),
+    one_call_bytes=5_000_000_000,
+)
+"""Docs quoted in third-party pages (2026-03); the exact extra fields are UNCONFIRMED."""
+
+CRUSOE = Profile(
+    name="crusoe",
+    title="Crusoe Intelligence Foundry",
+    capabilities=replace(
+        _CAPABILITIES,
+        methods=frozenset({"sft"}),
+        formats=frozenset({"chat"}),
+        hyperparameters={key: value for key, value in _HYPERPARAMETERS.items() if key != "beta"},
+        find_by=FindBy.SUFFIX,
+        can_pause=False,
+        can_resume=False,
+        can_delete=False,
+        can_chat=False,
+        price="unknown",
+        min_rows=1,
+        max_file_bytes=3_000_000_000,
+        key_variables=("CRUSOE_API_KEY",),
+    ),
+    url="https://api.intelligence.crusoecloud.com/v1",
+    url_variables=("CRUSOE_BASE_URL",),
+    hosts=("api.intelligence.crusoecloud.com",),
+    hyperparameters_in="hyperparameters",
+    one_call_bytes=3_000_000_000,
+    result="adapter",
+)
+"""docs.crusoecloud.com/serverless-fine-tuning (2026): LoRA SFT, checkpoints as files."""
+
+GENERIC = Profile(
+    name="openai",
+    title="the OpenAI-shaped service",
+    capabilities=replace(
+        _CAPABILITIES,
+        adapters=frozenset({"lora", "full"}),
+        find_by=FindBy.METADATA,
+        price="unknown",
+        min_rows=1,
+        max_file_bytes=None,
+        note="what this service takes is not known to ftsdk; it may refuse more",
+    ),
+    url_variables=("OPENAI_BASE_URL",),
+)
+
+PROFILES: Mapping[str, Profile] = {
+    "openai": OPENAI,
+    "azure": AZURE,
+    "nebius": NEBIUS,
+    "crusoe": CRUSOE,
+    "generic": GENERIC,
+}
+
+
+def profile_for(chosen: Profile, base_url: str) -> Profile:
+    """The profile for a base URL: the service whose host it is, else a cautious one.
+
+    A loopback address (a rehearsal) keeps the ways of the service it plays, without its end dates.
+    """
+    host = (urlsplit(base_url).hostname or "").lower()
+    for profile in (OPENAI, AZURE, NEBIUS, CRUSOE):
+        if any(host == name or (name[0] == "." and host.endswith(name)) for name in profile.hosts):
+            return profile
+    if host in ("localhost", "127.0.0.1", "::1"):
+        return replace(chosen, dated=False)
+    return chosen if chosen is not OPENAI else GENERIC

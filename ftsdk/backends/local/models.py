@@ -99,6 +99,12 @@ def pull_model(
     tell = on_progress or (lambda _: None)
     if (known := _known(name)) is not None:
         return _resolved(name, pull_built_in(known, home, tell, source=source), home)
+    if source is not None:
+        raise Unsupported(
+            f"{name} cannot be taken from one file.",
+            where=str(source),
+            mend="give the model's folder as its name; `source` is for built-in models",
+        )
     folder = _local_folder(name, home)
     if folder is None:
         folder = pull_from_hub(name, home, tell)

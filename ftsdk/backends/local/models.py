@@ -169,20 +169,29 @@ def _resolved(name: str, folder: Path, home: Path) -> ResolvedModel:
 def _not_here(name: str, home: Path) -> FtsdkError:
     known = _known(name)
     where = str(home / "models") if known else "no such folder; not in the model hub's cache"
+    nearest = [] if known else _nearest(name)
+    built_in = f", or use the built-in {nearest[0]}" if nearest else ""
     return Unavailable(
         f"{name} is not on this machine yet.",
         where=where,
-        mend=f"run `ftsdk models pull {name}`",
+        mend=f"run `ftsdk models pull {name}`{built_in}",
         retryable=False,
         missing_model=name,
     )
 
 
-def _unknown(name: str) -> UnknownModel:
-    names = {known.name.casefold(): known.name for known in KNOWN_MODELS}
-    names |= {known.title.casefold(): known.name for known in KNOWN_MODELS}
+def _nearest(name: str) -> list[str]:
+    """Built-in models whose name, title or hub id is like `name`, the nearest first."""
+    names: dict[str, str] = {}
+    for known in KNOWN_MODELS:
+        for word in (known.name, known.title, known.hub_id):
+            names[word.casefold()] = known.name
     near = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.5)
-    nearest = list(dict.fromkeys(names[word] for word in near))
+    return list(dict.fromkeys(names[word] for word in near))
+
+
+def _unknown(name: str) -> UnknownModel:
+    nearest = _nearest(name)
     offer = f"did you mean {' or '.join(nearest)}? Else give" if nearest else "give"
     ours = ", ".join(known.name for known in KNOWN_MODELS)
     return UnknownModel(

@@ -196,7 +196,10 @@ def test_a_wrong_name_is_answered_with_the_nearest_right_one(wrong: str, home: P
     assert not is_pulled(wrong, home=home)
 
 
-def test_the_hub_id_of_a_built_in_names_the_built_in(home: Path) -> None:
+def test_the_hub_id_of_a_built_in_names_the_built_in(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "cached_snapshot", lambda name: None)
     with pytest.raises(Unavailable, match=f"or use the built-in {BUILT_IN}"):
         resolve_model("HuggingFaceTB/SmolLM2-135M-Instruct", home=home)
 

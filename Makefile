@@ -16,6 +16,8 @@ BIN := $(VENV)/bin
 # For the CPU alone, where the index offers both kinds: make demo TORCH=torch==2.13.0+cpu
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
+# The documentation's builder advertises its successor at every run.
+export NO_MKDOCS_2_WARNING := 1
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 

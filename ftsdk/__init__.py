@@ -178,16 +178,18 @@ def default_client() -> Client:
         return _default
 
 
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        value = getattr(importlib.import_module(_WHERE[name]), name)
-        globals()[name] = value
-        return value
-    if name in _VERBS:
-        value = _verb(name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'ftsdk' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker sees the names above, and so notices a wrong one
+
+    def __getattr__(name: str) -> Any:
+        if name in _WHERE:
+            value = getattr(importlib.import_module(_WHERE[name]), name)
+            globals()[name] = value
+            return value
+        if name in _VERBS:
+            value = _verb(name)
+            globals()[name] = value
+            return value
+        raise AttributeError(f"module 'ftsdk' has no attribute {name!r}")
 
 
 def _verb(name: str) -> Callable[..., Any]:

@@ -22,8 +22,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
 }
 ORDER = list(FLOORS)
 KEEP_APART = {"tools", "doors"}
-# What every backend shares; the other modules of ftsdk/backends are rooms.
-SHARED_BACKEND_ROOMS = {"", "base", "registry"}
+# What backends share (`hosted`: keys, errors, reads, uploads); the other modules are rooms.
+SHARED_BACKEND_ROOMS = {"", "base", "registry", "hosted"}
 
 
 def modules() -> dict[str, Path]:

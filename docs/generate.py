@@ -1,0 +1,274 @@
+"""Writes the parts of the documentation that the code knows best, in place; `--check` compares.
+
+A part stands between two comments, and only what is between them is written:
+
+    <!-- generated: capabilities -->
+    …
+    <!-- end -->
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import re
+import sys
+import textwrap
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from ftsdk import errors, records
+from ftsdk.backends.base import Backend, Range
+from ftsdk.backends.registry import GROUP
+from ftsdk.errors import FtsdkError
+from ftsdk.records import ALLOWED_MOVES, JobStatus
+from ftsdk.store.migrations import MIGRATIONS
+
+DOCS = Path(__file__).resolve().parent
+PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> int:
+    """Write every part, or with `--check` tell which pages are out of date; 1 when there are any."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    check = parser.parse_args().check
+    stale = [page for page, text in pages() if page.read_text(encoding="utf-8") != text]
+    for page in stale:
+        print(f"{'out of date' if check else 'written'}: {page.relative_to(DOCS.parent)}")
+    if check:
+        if stale:
+            print("run `make docs` and commit what it wrote")
+        return 1 if stale else 0
+    for page, text in pages():
+        page.write_text(text, encoding="utf-8")
+    return 0
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Each page that has generated parts, and its text as it should be."""
+    for page in sorted(DOCS.rglob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if PART.search(text):
+            yield page, PART.sub(_filled, text)
+
+
+def _filled(match: re.Match[str]) -> str:
+    return f"{match[1]}\n{PARTS[match[2]]().strip()}\n\n{match[3]}"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table; bars inside cells are escaped."""
+    lines = [list(head)]
+    body = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    lines += [["---"] * len(lines[0]), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# --- backends --------------------------------------------------------------------------------
+
+
+def _backends() -> list[type[Backend]]:
+    """Our own, by the entry points of this project; what else is installed stays out."""
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    points = project["entry-points"][GROUP]
+    return [EntryPoint(name, points[name], GROUP).load() for name in sorted(points)]
+
+
+def _yes(value: object) -> str:
+    return "yes" if value else "–"
+
+
+def _words(values: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in sorted(values))
+
+
+CAPABILITIES: Mapping[str, Callable[[Any], str]] = {
+    "methods": lambda able: _words(able.methods),
+    "training kinds": lambda able: _words(able.adapters),
+    "row formats": lambda able: _words(able.formats),
+    "validation rows": lambda able: _yes(able.takes_validation),
+    "seed": lambda able: _yes(able.takes_seed),
+    "cancel": lambda able: _yes(able.can_cancel),
+    "pause": lambda able: _yes(able.can_pause),
+    "resume": lambda able: _yes(able.can_resume),
+    "events": lambda able: _yes(able.has_events),
+    "metrics": lambda able: _yes(able.has_metrics),
+    "checkpoints": lambda able: _yes(able.has_checkpoints),
+    "logs": lambda able: _yes(able.has_logs),
+    "chat": lambda able: _yes(able.can_chat),
+    "download": lambda able: _yes(able.can_download),
+    "deploy": lambda able: _yes(able.can_deploy),
+    "delete": lambda able: _yes(able.can_delete),
+    "a lost create is found by": lambda able: str(able.find_by).replace("_", " "),
+    "sending again is safe": lambda able: _yes(able.resend_is_safe),
+    "price": lambda able: able.price,
+    "key": lambda able: _words(able.key_variables) or "none",
+    "extra": lambda able: f"`{able.extra}`" if able.extra else "none",
+    "no new accounts from": lambda able: str(able.closed_to_new_accounts_on or "–"),
+    "no new jobs after": lambda able: str(able.no_new_jobs_after or "–"),
+    "asked every": lambda able: f"{able.poll_s:g} s",
+}
+
+
+def capabilities() -> str:
+    """One column per backend, one line per capability, then what hyperparameters each takes."""
+    found = _backends()
+    rows = [
+        [label, *(tell(backend.capabilities) for backend in found)]
+        for label, tell in CAPABILITIES.items()
+    ]
+    parts = [table(["", *(f"`{backend.name}`" for backend in found)], rows)]
+    for backend in found:
+        able = backend.capabilities
+        parts.append(f"## `{backend.name}`\n\n{able.note[:1].upper()}{able.note[1:]}.")
+        taken = [
+            [f"`{name}`", _default(allowed), _range(allowed), f"`{allowed.sent_as or name}`"]
+            for name, allowed in able.hyperparameters.items()
+        ]
+        parts.append(table(["hyperparameter", "default", "range", "sent as"], taken))
+    return "\n\n".join(parts)
+
+
+def _default(allowed: Range) -> str:
+    return "theirs" if allowed.default is None else f"{allowed.default}"
+
+
+def _range(allowed: Range) -> str:
+    if allowed.choices:
+        return ", ".join(f"`{choice}`" for choice in allowed.choices)
+    low = None if allowed.low is None else f"{allowed.low:,g}"
+    high = None if allowed.high is None else f"{allowed.high:,g}"
+    if low and high:
+        return f"{low} to {high}"
+    return f"from {low}" if low else (f"up to {high}" if high else "any")
+
+
+# --- statuses and errors ---------------------------------------------------------------------
+
+
+def _member_docs(enum: type) -> dict[str, str]:
+    """What stands in the string under each member of an enum, by the member's name."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(enum))).body[0]
+    docs: dict[str, str] = {}
+    name = ""
+    for node in getattr(body, "body", []):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and name:
+            docs[name], name = str(node.value.value), ""
+    return docs
+
+
+def statuses() -> str:
+    """Every status, what it means, and what may follow."""
+    docs = _member_docs(records.JobStatus)
+    rows = []
+    for status in JobStatus:
+        whose = "final" if status.is_final else "theirs" if status.is_remote else "ours"
+        word = f"**`{status}`**" if status.is_final else f"`{status}`"
+        rows.append([word, docs[status.name], whose, _followers(status)])
+    return table(["status", "meaning", "whose word", "may be followed by"], rows)
+
+
+def _followers(status: JobStatus) -> str:
+    allowed = ALLOWED_MOVES[status] - {status}
+    theirs = {one for one in JobStatus if one.is_remote} - {status}
+    words = ["any of theirs or final"] if theirs <= allowed else []
+    rest = allowed - theirs if words else allowed
+    words += [f"`{one}`" for one in JobStatus if one in rest]
+    return ", ".join(words) or "nothing"
+
+
+def error_table() -> str:
+    """Every error: its parent, its stable code, the exit code, what it means."""
+    rows = []
+    for name in errors.__all__:
+        cls = getattr(errors, name)
+        if isinstance(cls, type) and issubclass(cls, FtsdkError):
+            doc = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
+            parent = "–" if cls is FtsdkError else cls.__bases__[0].__name__
+            rows.append([f"`{name}`", parent, f"`{cls.code}`", cls.exit_code, doc])
+    return table(["error", "a kind of", "code", "exit code", "meaning"], rows)
+
+
+# --- the journal -----------------------------------------------------------------------------
+
+
+def schema() -> str:
+    """The statements of every migration, in order."""
+    parts = []
+    for number, statements in enumerate(MIGRATIONS, 1):
+        text = ";\n\n".join(inspect.cleandoc(statement).strip() for statement in statements)
+        parts.append(f"Version {number}:\n\n```sql\n{text};\n```")
+    return "\n\n".join(parts)
+
+
+# --- the command line ------------------------------------------------------------------------
+
+
+def command_line() -> str:
+    """Every command with its arguments and options, as the program itself has them."""
+    import typer
+
+    from ftsdk.cli.app import app
+
+    root: Any = typer.main.get_command(app)
+    parts = []
+    for path, command in _commands(root, ("ftsdk",)):
+        parts.append(f"## `{' '.join(path)}`\n\n{_prose(command.help)}")
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        options = [p for p in command.params if p.param_type_name != "argument" and not p.hidden]
+        usage = [*path, *(_argument(p) for p in arguments), *(["[OPTIONS]"] if options else [])]
+        parts.append(f"```text\n{' '.join(usage)}\n```")
+        rows = [[f"`{_argument(p)}`", _help(p)] for p in arguments]
+        rows += [[_option(p), _help(p)] for p in options]
+        if rows:
+            parts.append(table(["argument or option", "what it is"], rows))
+    return "\n\n".join(parts)
+
+
+def _commands(group: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in group.commands.items():
+        if command.hidden:
+            continue
+        yield (*path, name), command
+        if hasattr(command, "commands"):
+            yield from _commands(command, (*path, name))
+
+
+def _prose(text: str | None) -> str:
+    paragraphs = (text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _argument(param: Any) -> str:
+    word = str(param.metavar or param.name.upper()) + (" …" if param.nargs != 1 else "")
+    return word if param.required else f"[{word}]"
+
+
+def _option(param: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in [*param.opts, *param.secondary_opts])
+    return f"{names} `{param.metavar}`" if param.metavar else names
+
+
+def _help(param: Any) -> str:
+    told = _prose(param.help)
+    plain = isinstance(param.default, str | int | float) and not isinstance(param.default, bool)
+    return f"{told} Default: `{param.default}`." if plain else told
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "capabilities": capabilities,
+    "statuses": statuses,
+    "errors": error_table,
+    "schema": schema,
+    "command-line": command_line,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

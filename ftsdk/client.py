@@ -14,7 +14,14 @@ from ftsdk.budget import require_spending
 from ftsdk.clock import Clock, SystemClock
 from ftsdk.config import Config, default_home, load_config
 from ftsdk.dataset import Dataset, DatasetReport, validate
-from ftsdk.errors import BudgetError, DatasetError, JournalLocked, Unsupported, UsageError
+from ftsdk.errors import (
+    BudgetError,
+    ConfigError,
+    DatasetError,
+    JournalLocked,
+    Unsupported,
+    UsageError,
+)
 from ftsdk.ids import client_token, new_job_id, submission_tag
 from ftsdk.job import FineTuneJob
 from ftsdk.money import checked, hold
@@ -109,7 +116,7 @@ class Client:
             check,
             key=key,
             profile=self.config.profile,
-            facts={"notices": len(report.notices)},
+            facts={"notices": len(report.notices), **self._address(spec.provider)},
             also=hold(self, plan, spec),
         )
         return FineTuneJob(self, snapshot)
@@ -194,6 +201,7 @@ class Client:
             client_token=client_token(),
             fingerprint="adopted",
             profile=self.config.profile,
+            dataset=self._address(provider),
             created_at=remote.created_at or now,
             updated_at=now,
         )
@@ -266,11 +274,15 @@ class Client:
             self._journal = Journal(self.home)
         return self._journal
 
-    def backend(self, provider: str | None = None) -> Backend:
-        """The backend called `provider`, or the configured one. Raises `UnknownBackend`."""
+    def backend(self, provider: str | None = None, *, base_url: str | None = None) -> Backend:
+        """The backend called `provider`, or the configured one. Raises `UnknownBackend`.
+
+        `base_url` is where a job was made, when that is not where the configuration points now.
+        """
         name = str(self.config.require("provider", provider).value)
         configured = self.config.setting("provider")
-        base_url = self.config.table_value("base_url") if _is(configured, name) else None
+        if base_url is None:
+            base_url = self.config.table_value("base_url") if _is(configured, name) else None
         slot = (name, base_url)
         if slot not in self._backends:
             self._backends[slot] = load_backend(name)(
@@ -285,7 +297,9 @@ class Client:
         return self._backends[slot]
 
     def close(self) -> None:
-        """Close the journal. Jobs go on; the client opens it again when it is used."""
+        """Close the journal and all connections. Jobs go on; both are opened again when used."""
+        for backend in self._backends.values():
+            backend.close()
         if self._journal is not None:
             self._journal.close()
             self._journal = None
@@ -299,7 +313,21 @@ class Client:
     # --- for jobs and the watcher ---
 
     def _backend_for(self, snapshot: JobSnapshot) -> Backend:
-        return self.backend(snapshot.provider)
+        """The backend that has the job: at the address where it was made, whatever is configured."""
+        made_at = snapshot.dataset.get("base_url")
+        if made_at is None:
+            return self.backend(snapshot.provider)
+        try:
+            current = self.backend(snapshot.provider)
+        except ConfigError:
+            current = None  # the address is not configured any more; the job remembers it
+        if current is not None and current.base_url == made_at:
+            return current
+        return self.backend(snapshot.provider, base_url=str(made_at))
+
+    def _address(self, provider: str) -> dict[str, str]:
+        url = self.backend(provider).base_url
+        return {} if url is None else {"base_url": url}
 
     def _submitter(self) -> Submitter:
         return Submitter(self.journal, self.home, self.clock, self._backend_for, self._horizon)
@@ -310,17 +338,17 @@ class Client:
     def _refresh_many(self, snapshots: Sequence[JobSnapshot]) -> list[JobSnapshot]:
         """The newest of each: asked where that can tell something new, else read from the journal."""
         now: dict[str, JobSnapshot] = {s.id: self.journal.get(s.id) for s in snapshots}
-        by_provider: dict[str, list[JobSnapshot]] = {}
+        by_backend: dict[Backend, list[JobSnapshot]] = {}
         for current in now.values():
             if current.status.is_final:
                 continue
             if not current.status.is_remote:
                 now[current.id] = self._carry_on(current)
             elif current.provider_job_id is not None:
-                by_provider.setdefault(current.provider, []).append(current)
-        for group in by_provider.values():
+                by_backend.setdefault(self._backend_for(current), []).append(current)
+        for backend, group in by_backend.items():
             known = {str(s.provider_job_id): s for s in group}
-            for remote in self._backend_for(group[0]).get_many(list(known)):
+            for remote in backend.get_many(list(known)):
                 old = known[remote.provider_job_id]
                 now[old.id] = self._keep(old, applied(old, remote))
         return [now[s.id] for s in snapshots]

@@ -147,6 +147,9 @@ class Backend(abc.ABC):
     def __init__(self, context: Context) -> None:
         self.context = context
         self.clock = context.clock
+        self.base_url: str | None = context.base_url
+        """Where it sends to. A job remembers it, so that it is found there whatever is configured
+        later; None where there is no address, or only one."""
 
     # --- before ---
 
@@ -268,6 +271,9 @@ class Backend(abc.ABC):
     def download(self, handle: ModelHandle, folder: Path) -> Path:
         """Copy the weights into `folder`."""
         raise self.cannot("download a result")
+
+    def close(self) -> None:  # noqa: B027  # without connections there is nothing to do
+        """Let go of connections; they are opened again when used."""
 
     # --- for derived classes ---
 

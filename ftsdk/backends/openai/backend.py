@@ -86,11 +86,17 @@ class OpenAIBackend(Backend):
         self._events: dict[str, builtins.list[dict[str, Any]]] = {}
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        self.wire.close()
+
     # --- before ---
 
-    def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
+    def check(self, spec: JobSpec) -> None:
         self._open(spec)
         own_refusals(self, self.service, spec)
+        super().check(spec)
+
+    def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         planned = super().plan(spec, train)
         told, warned = notes(self.service, spec, self.clock.now().date())
         return planned.model_copy(
@@ -122,8 +128,7 @@ class OpenAIBackend(Backend):
     # --- the job ---
 
     def submit(self, request: SubmitRequest) -> RemoteJob:
-        self._open(request.spec)
-        own_refusals(self, self.service, request.spec)
+        self.check(request.spec)
         train = self.files.ready(request.train)
         check = None if request.validation is None else self.files.ready(request.validation)
         body = create_body(self.service, request.spec, request.tag, train, check)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -73,8 +74,17 @@ class Wire:
         key = self.key()
         with self._lock:
             if self._client is None or self._client[0] != key.fingerprint:
-                self._client = (key.fingerprint, self._made(key))
+                made = self._made(key)
+                weakref.finalize(self, made.close)  # a dropped backend leaves no open socket
+                self._client = (key.fingerprint, made)
             return self._client[1]
+
+    def close(self) -> None:
+        """Close the connections; the next call makes a new client."""
+        with self._lock:
+            if self._client is not None:
+                self._client[1].close()
+                self._client = None
 
     def _made(self, key: BoundKey) -> OpenAI:
         try:

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import re
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -52,6 +53,8 @@ class Double:
         self.observers: list[Callable[[Request, Reply], None]] = []
         self.violations: list[str] = []
         self._lock = threading.RLock()
+        self.salt = secrets.token_hex(8)
+        """Decides the ids; set it where a test needs the same ones again."""
         self._numbers: dict[str, int] = {}
         self._server = Server(self._answer, port)
 
@@ -128,9 +131,9 @@ class Double:
         return int(self.now().timestamp())
 
     def new_id(self, prefix: str, length: int = 24) -> str:
-        """The next id with this prefix; the same run gives the same ids."""
+        """The next id with this prefix; other doubles, and the next run, give other ids."""
         number = self._numbers[prefix] = self._numbers.get(prefix, 0) + 1
-        digest = hashlib.sha256(f"{self.name}:{prefix}:{number}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self.salt}:{prefix}:{number}".encode()).hexdigest()
         return prefix + digest[:length]
 
     def before(self, request: Request) -> None:

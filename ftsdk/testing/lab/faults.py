@@ -29,7 +29,7 @@ Behaviour = Literal[
     "twice",  # the double acts twice: two jobs out of one request
 ]
 _NEEDS_THE_ANSWER = frozenset({"drip", "cut", "set", "rename", "drop", "repeat", "twice"})
-BEHAVIOURS: tuple[str, ...] = Behaviour.__args__  # type: ignore[attr-defined]  # a Literal's words
+BEHAVIOURS: tuple[str, ...] = Behaviour.__args__  # type: ignore[attr-defined]  # the words of a Literal
 
 
 @dataclass

@@ -187,7 +187,7 @@ def _write(connection: socket.socket, reply: Reply) -> None:
 
 def _read(reader: object, number: int) -> Request | None:
     """The next request of a connection, or None at its end. Raises `_BadRequest`."""
-    readline, read = reader.readline, reader.read  # type: ignore[attr-defined]  # a binary file
+    readline, read = reader.readline, reader.read  # type: ignore[attr-defined]  # any binary file
     first = readline(_MAX_HEAD_BYTES)
     if not first:
         return None

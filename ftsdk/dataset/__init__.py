@@ -7,6 +7,7 @@ from ftsdk.dataset import (
     rules_chat,
     rules_content,
     rules_preference,
+    rules_provider,
     rules_tools,
 )
 from ftsdk.dataset.check import validate
@@ -16,4 +17,11 @@ from ftsdk.dataset.rules import RULES, Rule
 
 __all__ = ["RULES", "Dataset", "DatasetReport", "Fault", "Rule", "validate"]
 
-_REGISTERED = (rules_bytes, rules_chat, rules_content, rules_preference, rules_tools)
+_REGISTERED = (
+    rules_bytes,
+    rules_chat,
+    rules_content,
+    rules_preference,
+    rules_provider,
+    rules_tools,
+)

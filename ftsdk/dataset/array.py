@@ -28,7 +28,7 @@ def read_array(handle: BinaryIO, *, max_row_bytes: int) -> Iterator[Record | Fau
     while (element := splitter.element()) is not None:
         number += 1
         offset, raw = element
-        yield Record(number, offset, raw)
+        yield (number, offset, raw)
 
 
 class _Splitter:

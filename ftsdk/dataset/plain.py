@@ -8,21 +8,6 @@ from ftsdk.dataset.rules_content import UNSEEN
 
 __all__ = ["is_plain"]
 
-_ROLES = frozenset(("system", "developer", "user", "assistant"))
-
-
-_IN_TAGS = ("<|", "s>", "SYS>>", "_of_turn>", "\uff5c")
-
-
-def _is_odd(content: str) -> bool:
-    """Whether a text may hold a special token, a NUL or an unseen character: look closer."""
-    return (
-        ("<" in content and any(mark in content for mark in _IN_TAGS))
-        or ("]" in content and ("INST]" in content or "OS]" in content))
-        or "\x00" in content
-        or (not content.isascii() and UNSEEN.search(content) is not None)
-    )
-
 
 def is_plain(raw: bytes, value: Any) -> bool:
     """True when no row rule can fire on `value`, and `raw` hides no duplicate key.
@@ -34,7 +19,7 @@ def is_plain(raw: bytes, value: Any) -> bool:
     if type(value) is not dict or len(value) != 1:
         return False
     messages = value.get("messages")
-    if type(messages) is not list or not messages:
+    if type(messages) is not list or len(messages) < 2:
         return False
     quotes = 2
     previous = ""
@@ -43,17 +28,39 @@ def is_plain(raw: bytes, value: Any) -> bool:
             return False
         role = message.get("role")
         content = message.get("content")
-        if type(content) is not str or type(role) is not str or role not in _ROLES:
+        if type(content) is not str or not content or content.isspace():
             return False
-        if role == previous or (role in ("system", "developer") and previous):
+        if role == "user":
+            if previous == "user":
+                return False
+        elif role == "assistant":
+            if previous != "user":
+                return False
+        elif role != "system" or previous:
             return False
-        if not content or content.isspace() or _is_odd(content):
+        # What may be a special token, a NUL or an unseen character is looked at by the rules.
+        if not content.isascii() and (UNSEEN.search(content) or "\uff5c" in content):
             return False
-        quotes += 8 + content.count('"')
+        if '"' in content:
+            quotes += content.count('"')
+        quotes += 8
         previous = role
     return (
         previous == "assistant"
-        and len(messages) > 1
         and raw.count(b'"') == quotes
-        and b"\\u0022" not in raw
+        and (b"\\u00" not in raw or (b"\\u0022" not in raw and b"\\u0000" not in raw))
+        and not (b"|" in raw and b"<|" in raw)
+        and not (b">" in raw and _has(raw, _TAGS))
+        and not (b"]" in raw and _has(raw, _BRACKETS))
     )
+
+
+_TAGS = (b"s>", b"SYS>>", b"_of_turn>")
+_BRACKETS = (b"INST]", b"OS]")
+
+
+def _has(raw: bytes, marks: tuple[bytes, ...]) -> bool:
+    for mark in marks:  # a plain loop: a generator costs more than the four looks
+        if mark in raw:
+            return True
+    return False

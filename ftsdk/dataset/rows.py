@@ -59,23 +59,28 @@ class RowReader:
         self._forced = self.format is not None
 
     def __iter__(self) -> Iterator[Read | Fault]:
-        loads = orjson.loads
+        for record in self.stream():
+            yield record if isinstance(record, Fault) else self.read(record)
+
+    def stream(self) -> Iterator[Record | Fault]:
+        """The records of the source, counted; give each to `read`."""
         for record in self.source.records(max_row_bytes=self.max_row_bytes, on_bytes=self.on_bytes):
-            if isinstance(record, Fault):
+            if type(record) is tuple:
+                self.records += 1
+            elif isinstance(record, Fault):
                 self.records += record.line > 0 and record.severity == "fault"
-                yield record
-                continue
-            self.records += 1
-            line, offset, raw = record
-            try:
-                value = loads(raw)
-            except orjson.JSONDecodeError:
-                yield self._flawed(record)
-                continue
-            if self.format == "chat" and is_plain(raw, value):
-                yield Read(line, offset, raw, value, True)
-            else:
-                yield self._full(record)
+            yield record
+
+    def read(self, record: Record) -> Read | Fault:
+        """One record as a canonical row, or the fault that says why it is none."""
+        line, offset, raw = record
+        try:
+            value = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            return self._flawed(record)
+        if self.format == "chat" and is_plain(raw, value):
+            return Read(line, offset, raw, value, plain=True)
+        return self._full(record)
 
     def _full(self, record: Record) -> Read | Fault:
         line, offset, raw = record
@@ -116,7 +121,7 @@ class RowReader:
             )
         fmt = FORMATS[name]
         row = fmt.read(value)
-        return Read(line, offset, raw, row, name == "chat" and is_plain(raw, value))
+        return Read(line, offset, raw, row, plain=name == "chat" and is_plain(raw, value))
 
     def _fits(self, value: dict[str, Any], name: str) -> bool:
         """Whether a row may pass as `name` although another format is more telling."""
@@ -129,7 +134,7 @@ class RowReader:
         return self._forced and found is None
 
     def _flawed(self, record: Record) -> Fault:
-        flaw = strict.parse(record.raw)
+        flaw = strict.parse(record[2])
         if not isinstance(flaw, strict.Flaw):  # the two readers disagree: refuse, and say so
             flaw = strict.Flaw("FT010", "not JSON", RULES["FT010"].mend)
         return _fault(record, flaw)
@@ -146,12 +151,13 @@ def _title(name: str | None) -> str:
 
 def _fault(record: Record, flaw: strict.Flaw) -> Fault:
     rule = RULES.get(flaw.code)
-    offset = None if record.offset is None else record.offset + flaw.offset
-    around = record.raw[max(0, flaw.offset - 20) : flaw.offset + 30].decode("utf-8", "replace")
+    line, start, raw = record
+    offset = None if start is None else start + flaw.offset
+    around = raw[max(0, flaw.offset - 20) : flaw.offset + 30].decode("utf-8", "replace")
     return Fault(
         code=flaw.code,
         severity=rule.severity if rule and flaw.code != "FT020" else "fault",
-        line=record.line,
+        line=line,
         offset=offset,
         message=flaw.message,
         mend=flaw.mend,

@@ -69,10 +69,10 @@ def _is(value: Any, name: Any) -> bool:
     if kinds is None:
         return True
     if isinstance(value, bool):
-        return name == "boolean"
+        return bool(name == "boolean")
     if name == "integer" and isinstance(value, float):
-        return value.is_integer()
-    return isinstance(value, kinds)
+        return bool(value.is_integer())
+    return bool(isinstance(value, kinds))
 
 
 def _type_complaint(value: Any, wanted: Any) -> str | None:

@@ -70,7 +70,7 @@ class Spool:
             raw = self._file.readline()
             position += len(raw)
             fault = self._faults.get(number)
-            yield fault if fault is not None else Record(number, None, raw[:-1])
+            yield fault if fault is not None else (number, None, raw[:-1])
 
 
 def iterate(rows: Any) -> Iterator[Any]:

@@ -96,7 +96,7 @@ def _record(number: int, cells: dict[str, str], limit: int) -> Record | Fault:
             f"the row is longer than {limit >> 20} MiB",
             "split it, or pass max_row_bytes=",
         )
-    return Record(number, None, raw)
+    return (number, None, raw)
 
 
 def _formula(number: int, column: str, cell: str) -> Fault:
@@ -127,7 +127,7 @@ def read_parquet(handle: BinaryIO) -> Iterator[Record | Fault]:
             for row in batch.to_pylist():
                 number += 1
                 raw = encode(_without_nulls(row), number)
-                yield raw if isinstance(raw, Fault) else Record(number, None, raw)
+                yield raw if isinstance(raw, Fault) else (number, None, raw)
     except (pa.ArrowException, OSError) as error:
         yield _fault(0, f"not a sound Parquet file: {str(error)[:80]}")
 

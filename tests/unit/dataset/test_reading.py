@@ -170,7 +170,7 @@ def test_json_array_gives_rows_with_offsets(tmp_path: Path) -> None:
     assert [(f.code, f.line, f.offset) for f in report.faults] == [("FT104", 2, 4 + len(GOOD) + 4)]
     assert report.rows == 2
     for bad, code in ((data[:-10], "FT018"), (data + b"x", "FT017"), (b"{}x\n", "FT010")):
-        assert codes(check(tmp_path, bad, "rows.json"))[-1] == code
+        assert code in codes(check(tmp_path, bad, "rows.json"))
 
 
 def test_csv_with_json_cells_and_formulas(tmp_path: Path) -> None:

@@ -1,0 +1,213 @@
+"""What each provider takes: one dated record a provider, each number with its source.
+
+Facts move. A number here was read on the day beside it; where a source is not the provider's own
+page, or sources disagree, the note says so. A backend's own `Capabilities` (and what a provider
+tells live) beat this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["LIMITS", "Fact", "Limits", "limits_for", "model_row_tokens"]
+
+_READ = "2026-11-23"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A value, where it stands, and the day that source was read."""
+
+    value: Any
+    source: str
+    as_of: str = _READ
+    sure: bool = True
+    """False when the source is not the provider's own word; then breaking it is a notice."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The dataset rules of one provider (one wire dialect)."""
+
+    provider: str
+    title: str
+    shapes: Mapping[str, frozenset[str]]
+    """Row shapes by method: `{"sft": {"chat"}, "dpo": {"preference"}}`."""
+    source: str
+    as_of: str = _READ
+    writes: Mapping[str, str] = field(
+        default_factory=lambda: {"chat": "chat", "preference": "preference", "text": "text"}
+    )
+    """The wire format that is written for a shape (a name of `FORMATS`)."""
+    features: frozenset[str] = frozenset()
+    """Of name, weight, tools, images, reasoning, parallel_tool_calls, sample_weight, extra."""
+    roles: frozenset[str] = frozenset(("system", "user", "assistant", "tool"))
+    min_rows: Fact | None = None
+    max_rows: Fact | None = None
+    max_file_bytes: Fact | None = None
+    row_tokens: Fact | None = None
+    images_per_row: Fact | None = None
+    max_image_rows: Fact | None = None
+    special_tokens: Fact | None = None
+    reserved_words: Fact | None = None
+    must_alternate: Fact | None = None
+    call_id_chars: Fact | None = None
+    nul: Fact | None = None
+    suffix: Fact | None = None
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether a rule looks into texts, so that no row can be passed unread."""
+        return self.reserved_words is not None
+
+
+_O = "developers.openai.com/api/docs/guides (supervised, vision, preference fine-tuning)"
+_O_SPEC = "openai/openai-openapi openapi.yaml @f85dbe22 (2026-08-21)"
+_O_SPECIAL = "johny-b/llmcomp issue 59 (2026-02-12): a message with <|fim_suffix|> failed the file"
+_A = "MicrosoftDocs/azure-ai-docs how-to/fine-tuning.md (2026-10)"
+_T = "docs.together.ai/docs/fine-tuning data preparation (2026-08)"
+_T_SDK = "together 3.1.1, lib/constants.py"
+_NOVA = "aws-samples nova_ft_dataset_validator.py"
+_HAIKU = (
+    "aws-samples 00_Setup_and_DataPrep_Haiku.ipynb; anthropic cookbook finetuning_on_bedrock.ipynb"
+)
+_GEMINI = "docs.cloud.google.com gemini supervised tuning, table for 2.5 Flash"
+_FIREWORKS = "docs.fireworks.ai fine-tuning (managed jobs closed by 2026-11-15)"
+
+_CHAT = frozenset(("chat",))
+_PAIRS = frozenset(("preference",))
+_OPENAI_ROLES = frozenset(("system", "developer", "user", "assistant", "tool"))
+
+_ALL = (
+    Limits(
+        "openai", "OpenAI", {"sft": _CHAT, "dpo": _PAIRS}, _O,
+        features=frozenset(("name", "weight", "tools", "images", "parallel_tool_calls")),
+        roles=_OPENAI_ROLES,
+        min_rows=Fact(10, _O),
+        max_file_bytes=Fact(512 << 20, _O_SPEC),
+        row_tokens=Fact(65_536, "commonly quoted; not on OpenAI's page", sure=False),
+        images_per_row=Fact(10, _O),
+        max_image_rows=Fact(50_000, _O),
+        special_tokens=Fact(True, _O_SPECIAL),
+        nul=Fact(True, "inference: texts are stored as C strings in places", sure=False),
+        suffix=Fact(r"[^\n]{1,64}", _O_SPEC),
+    ),
+    Limits(
+        "azure", "Azure OpenAI", {"sft": _CHAT, "dpo": _PAIRS}, _A,
+        features=frozenset(("name", "weight", "tools", "images", "parallel_tool_calls")),
+        roles=_OPENAI_ROLES,
+        min_rows=Fact(10, _A),
+        max_file_bytes=Fact(512 << 20, _A),
+        row_tokens=Fact(65_536, "commonly quoted; not on the page", sure=False),
+        images_per_row=Fact(64, _A),
+        max_image_rows=Fact(50_000, _A),
+        special_tokens=Fact(True, _O_SPECIAL),
+        suffix=Fact(r"[^\n.]{1,40}", _A),
+    ),
+    Limits(
+        "together", "Together", {"sft": frozenset(("chat", "text")), "dpo": _PAIRS}, _T,
+        features=frozenset(("weight", "tools", "images", "reasoning", "parallel_tool_calls", "sample_weight")),
+        min_rows=Fact(1, _T),
+        max_file_bytes=Fact(50_100_000_000, _T_SDK),
+        images_per_row=Fact(10, _T),
+        must_alternate=Fact("user", _T),
+        suffix=Fact(r".{1,40}", "together-openapi, FinetuneCreate"),
+    ),
+    Limits(
+        "replicate", "Replicate", {"sft": frozenset(("chat", "text"))},
+        "each trainer has its own schema; the known language trainers read text or prompt/completion",
+        writes={"chat": "completion", "text": "text"},
+        roles=frozenset(("user", "assistant")),
+    ),
+    Limits(
+        "fireworks", "Fireworks", {"sft": _CHAT, "dpo": _PAIRS}, _FIREWORKS,
+        features=frozenset(("weight", "tools", "images", "reasoning")),
+        min_rows=Fact(3, _FIREWORKS),
+        max_rows=Fact(3_000_000, _FIREWORKS),
+        max_file_bytes=Fact(150 << 20, _FIREWORKS),
+        suffix=Fact(r"[a-z0-9-]{1,63}", _FIREWORKS),
+    ),
+    Limits(
+        "mistral", "Mistral", {"sft": _CHAT}, "Mistral's fine-tuning guide (API closed in 2026)",
+        features=frozenset(("weight", "tools", "images")),
+        max_file_bytes=Fact(512 << 20, "Mistral's OpenAPI"),
+        call_id_chars=Fact(9, "Mistral's fine-tuning guide"),
+        suffix=Fact(r".{1,18}", "Mistral's OpenAPI"),
+    ),
+    Limits(
+        "bedrock", "Bedrock (Nova, Converse rows)", {"sft": _CHAT}, _NOVA,
+        writes={"chat": "converse"},
+        roles=frozenset(("system", "user", "assistant")),
+        min_rows=Fact(8, _NOVA),
+        max_rows=Fact(20_000, _NOVA),
+        must_alternate=Fact("user", _NOVA),
+        reserved_words=Fact(
+            ("System:", "User:", "Bot:", "Assistant:", "Thought:", "[EOS]", "<image>", "<video>",
+             "SYSTEM:", "USER:", "BOT:", "ASSISTANT:", "THOUGHT:", "<IMAGE>", "<VIDEO>"), _NOVA),
+    ),
+    Limits(
+        "bedrock-claude", "Bedrock (Claude 3 Haiku)", {"sft": _CHAT}, _HAIKU,
+        writes={"chat": "claude"},
+        roles=frozenset(("system", "user", "assistant")),
+        min_rows=Fact(32, "widely quoted; not confirmed", sure=False),
+        max_rows=Fact(10_000, _HAIKU),
+        row_tokens=Fact(32_000, _HAIKU),
+        must_alternate=Fact("user", _HAIKU),
+    ),
+    Limits(
+        "vertex", "Vertex AI (Gemini)", {"sft": _CHAT}, _GEMINI,
+        writes={"chat": "gemini"},
+        roles=frozenset(("system", "user", "assistant")),
+        max_rows=Fact(1_000_000, _GEMINI),
+        max_file_bytes=Fact(1 << 30, _GEMINI),
+        row_tokens=Fact(131_072, _GEMINI),
+    ),
+    Limits(
+        "nebius", "Nebius Token Factory", {"sft": _CHAT}, "Nebius docs, as quoted 2026-03",
+        features=frozenset(("tools", "parallel_tool_calls")),
+        max_file_bytes=Fact(5_000_000_000, "Nebius docs, as quoted 2026-03", sure=False),
+    ),
+    Limits(
+        "crusoe", "Crusoe", {"sft": _CHAT}, "docs.crusoecloud.com/serverless-fine-tuning",
+        features=frozenset(("tools",)),
+        max_file_bytes=Fact(3_000_000_000, "docs.crusoecloud.com/serverless-fine-tuning"),
+    ),
+    Limits(
+        "local", "this machine", {"sft": _CHAT}, "ftsdk's own trainer",
+        features=frozenset(("name", "weight", "tools", "reasoning", "parallel_tool_calls", "extra")),
+        roles=_OPENAI_ROLES,
+    ),
+    Limits(
+        "fake", "the fake backend", {"sft": frozenset(("chat", "text")), "dpo": _PAIRS}, "ftsdk's own",
+        features=frozenset(("name", "weight", "tools", "images", "reasoning", "parallel_tool_calls",
+                            "sample_weight", "extra")),
+        roles=_OPENAI_ROLES,
+    ),
+)  # fmt: skip
+
+LIMITS: dict[str, Limits] = {record.provider: record for record in _ALL}
+"""The record of each known provider, by the backend's name."""
+
+_MODEL_TOKENS: dict[tuple[str, str], dict[str, Fact]] = {
+    ("together", "qwen3.5-9b"): {"sft": Fact(65_536, _T), "dpo": Fact(49_152, _T)},
+    ("together", "qwen3.5-4b"): {"sft": Fact(131_072, _T), "dpo": Fact(65_536, _T)},
+    ("bedrock", "anthropic.claude-3-haiku"): {"sft": Fact(32_000, _HAIKU)},
+}
+
+
+def limits_for(provider: str | None, model: str | None = None) -> Limits | None:
+    """The record of a provider; a Claude base on Bedrock has its own."""
+    if provider == "bedrock" and model and "claude" in model.lower():
+        return LIMITS["bedrock-claude"]
+    return LIMITS.get(provider) if provider is not None else None
+
+
+def model_row_tokens(provider: str, model: str | None, method: str) -> Fact | None:
+    """The most tokens of a row for one base model, where the model has its own number."""
+    name = (model or "").lower()
+    for (where, part), by_method in _MODEL_TOKENS.items():
+        if where == provider and part in name:
+            return by_method.get(method)
+    return None

@@ -1,0 +1,226 @@
+"""Rules that depend on the provider: what its record in `limits` says, asked of row and file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ftsdk.dataset.formats import FORMATS, shape_of
+from ftsdk.dataset.limits import Fact, Limits
+from ftsdk.dataset.report import Fault, Severity
+from ftsdk.dataset.rules import RULES, Hit, note
+from ftsdk.dataset.rules_chat import ROLES, messages_of
+from ftsdk.dataset.rules_content import ROW_KEYS, SPECIAL_TOKEN, images_of, texts_of
+
+__all__ = ["file_faults", "row_hits"]
+
+Row = dict[str, Any]
+
+note("FT201", "fault", "Fewer rows than the provider asks for", "add rows")
+note("FT202", "fault", "More rows than the provider takes", "split the file, or sample it")
+note("FT203", "fault", "The file is larger than the provider takes", "split it, or shorten rows")
+note("FT204", "fault", "A row has more tokens than the provider trains on", "split or shorten the row",
+     "Providers cut a longer row at its end, which is where the answer is. Exact counts are needed "
+     "for a fault; an estimate is a notice.")  # fmt: skip
+note("FT205", "fault", "The method does not take rows of this shape", "convert the rows, or choose another method or provider",
+     "SFT takes chat rows (some providers plain text); DPO takes preference rows.")  # fmt: skip
+note("FT206", "fault", "The provider cannot carry a feature of the row", "remove it, or choose a provider that has it",
+     "Nothing is dropped without a word: `name`, `weight`, tools, images, reasoning and unknown "
+     "keys are refused by name where the provider has no place for them.")  # fmt: skip
+note(
+    "FT207",
+    "fault",
+    "A special token in the text, which fails the file at this provider",
+    "write it another way",
+)
+note("FT208", "fault", "More images than the provider takes", "use fewer images, or split the row")
+note("FT211", "fault", "A word that the provider reserves", "write it another way",
+     "Nova's own validator refuses texts with `System:`, `User:`, `Bot:`, `Assistant:`, `Thought:`, "
+     "`[EOS]`, `<image>` and `<video>`.")  # fmt: skip
+note("FT212", "fault", "A role that the provider does not take", "use system, user and assistant")
+note(
+    "FT213",
+    "fault",
+    "A tool call id of another length than the provider asks",
+    "use ids of that length",
+)
+note(
+    "FT214",
+    "fault",
+    "User and assistant do not alternate, and the provider asks that they do",
+    "join messages, or add the missing turn",
+)
+note("FT215", "fault", "A row that fits two formats", "remove the keys of one of them",
+     "Together refuses a row that matches two of its formats.")  # fmt: skip
+
+
+def row_hits(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:
+    """Every `(code, severity, hit)` of one canonical row at this provider."""
+    for place, feature in _features(row):
+        if feature not in limits.features:
+            what = feature.replace("_", " ")
+            yield "FT206", "fault", Hit(place, f"{limits.title} cannot carry {what}")
+    for i, message in messages_of(row):
+        role = message.get("role")
+        if role in ROLES and role not in limits.roles:
+            yield (
+                "FT212",
+                "fault",
+                Hit(f"messages[{i}].role", f"{limits.title} has no role {role!r}"),
+            )
+    if limits.must_alternate is not None:
+        yield from _alternation(row, limits)
+    if limits.special_tokens is not None or limits.reserved_words is not None:
+        yield from _texts(row, limits)
+    if limits.images_per_row is not None:
+        count = sum(1 for _ in images_of(row))
+        if count > limits.images_per_row.value:
+            yield "FT208", "fault", Hit(
+                "messages", f"{count} images, {limits.title} takes {limits.images_per_row.value} a row")  # fmt: skip
+    if limits.call_id_chars is not None:
+        yield from _call_ids(row, limits)
+
+
+def _features(row: Row) -> Iterator[tuple[str, str]]:
+    shape = shape_of(row)
+    inner = row.get("input") if shape == "preference" else row
+    inner = inner if isinstance(inner, dict) else {}
+    prefix = "input." if shape == "preference" else ""
+    if inner.get("tools"):
+        yield f"{prefix}tools", "tools"
+    if "parallel_tool_calls" in inner:
+        yield f"{prefix}parallel_tool_calls", "parallel_tool_calls"
+    if "weight" in row:
+        yield "weight", "sample_weight"
+    if shape == "chat":
+        for key in row:
+            if key not in ROW_KEYS:
+                yield key, "extra"
+    groups = [(f"{prefix}messages", inner.get("messages"))]
+    groups += [(n, row.get(n)) for n in ("preferred_output", "non_preferred_output")]
+    for place, messages in groups:
+        for i, message in enumerate(messages if isinstance(messages, list) else []):
+            if isinstance(message, dict):
+                yield from _message_features(
+                    f"{place}[{i}]", message, with_tools=not inner.get("tools")
+                )
+
+
+def _message_features(place: str, message: Row, *, with_tools: bool) -> Iterator[tuple[str, str]]:
+    if "name" in message and message.get("role") != "tool":
+        yield f"{place}.name", "name"
+    if "weight" in message:
+        yield f"{place}.weight", "weight"
+    if with_tools and (message.get("tool_calls") or message.get("role") == "tool"):
+        yield f"{place}.tool_calls" if message.get("tool_calls") else place, "tools"
+    for key in ("reasoning_content", "reasoning", "thinking"):
+        if message.get(key):
+            yield f"{place}.{key}", "reasoning"
+    content = message.get("content")
+    if isinstance(content, list) and any(
+        isinstance(p, dict) and p.get("type") == "image_url" for p in content
+    ):
+        yield f"{place}.content", "images"
+
+
+def _alternation(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:
+    expected = "user"
+    for at, (i, message) in enumerate(messages_of(row)):
+        role = message.get("role")
+        if role in ("system", "developer"):
+            if at:
+                yield (
+                    "FT214",
+                    "fault",
+                    Hit(f"messages[{i}].role", f"{limits.title} takes a system message only first"),
+                )
+            continue
+        if role == "tool":
+            expected = "assistant"
+            continue
+        if role in ("user", "assistant"):
+            if role != expected:
+                yield "FT214", "fault", Hit(
+                    f"messages[{i}].role", f"{limits.title} asks for the {expected} here, not the {role}")  # fmt: skip
+            expected = "assistant" if role == "user" else "user"
+
+
+def _texts(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:
+    words = limits.reserved_words.value if limits.reserved_words is not None else ()
+    for place, text in texts_of(row):
+        if limits.special_tokens is not None and "<" in text:
+            match = SPECIAL_TOKEN.search(text)
+            if match and match.group().startswith("<|"):
+                yield "FT207", "fault", Hit(
+                    place, f"{limits.title} fails the whole file when a text holds {match.group()!r}", match.group())  # fmt: skip
+        word = next((w for w in words if w in text), None)
+        if word is not None:
+            yield "FT211", "fault", Hit(place, f"{limits.title} reserves {word!r}", word)
+
+
+def _call_ids(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:
+    wanted = limits.call_id_chars.value if limits.call_id_chars is not None else 0
+    for i, message in messages_of(row):
+        calls = message.get("tool_calls")
+        for j, call in enumerate(calls if isinstance(calls, list) else []):
+            name = call.get("id") if isinstance(call, dict) else None
+            if isinstance(name, str) and len(name) != wanted:
+                yield "FT213", "fault", Hit(
+                    f"messages[{i}].tool_calls[{j}].id", f"{limits.title} wants ids of {wanted} characters", name)  # fmt: skip
+
+
+def file_faults(
+    limits: Limits,
+    *,
+    method: str,
+    format_name: str | None,
+    rows: int,
+    size_bytes: int | None,
+    image_rows: int,
+) -> Iterator[Fault]:
+    """What the provider says to the file as a whole."""
+    if format_name is not None:
+        shape = FORMATS[format_name].shape
+        taken = limits.shapes.get(method)
+        if taken is None:
+            yield _file(
+                "FT205", f"{limits.title} has no {method} for rows", limits.source, limits.as_of
+            )
+        elif shape not in taken:
+            yield _file(
+                "FT205", f"{method} at {limits.title} takes {' or '.join(sorted(taken))} rows, these are {shape} rows",
+                limits.source, limits.as_of)  # fmt: skip
+    if rows and limits.min_rows is not None and rows < limits.min_rows.value:
+        yield _limit(
+            "FT201",
+            f"{rows} rows, {limits.title} asks for at least {limits.min_rows.value}",
+            limits.min_rows,
+        )
+    if limits.max_rows is not None and rows > limits.max_rows.value:
+        yield _limit(
+            "FT202",
+            f"{rows:,} rows, {limits.title} takes at most {limits.max_rows.value:,}",
+            limits.max_rows,
+        )
+    if (
+        size_bytes is not None
+        and limits.max_file_bytes is not None
+        and size_bytes > limits.max_file_bytes.value
+    ):
+        yield _limit(
+            "FT203", f"{size_bytes / 1e6:,.0f} MB, {limits.title} takes at most {limits.max_file_bytes.value / 1e6:,.0f} MB",
+            limits.max_file_bytes)  # fmt: skip
+    if limits.max_image_rows is not None and image_rows > limits.max_image_rows.value:
+        yield _limit(
+            "FT208", f"{image_rows:,} rows with images, {limits.title} takes {limits.max_image_rows.value:,}", limits.max_image_rows)  # fmt: skip
+
+
+def _limit(code: str, message: str, fact: Fact) -> Fault:
+    fault = _file(code, message, fact.source, fact.as_of)
+    return fault if fact.sure else Fault(fault.code, "notice", 0, fault.message, fault.mend)
+
+
+def _file(code: str, message: str, source: str, as_of: str) -> Fault:
+    rule = RULES[code]
+    return Fault(code=code, severity=rule.severity, line=0, message=message,
+                 mend=f"{rule.mend} (source: {source}, read {as_of})")  # fmt: skip

@@ -30,8 +30,11 @@ from ftsdk import fsops
 run = RunDir(sys.argv[-1])
 events = EventWriter(run.path / "events.jsonl")
 def wait_for(name):
-    while not (run.path / name).exists():
+    for _ in range(6000):  # a minute, so that a test that fails leaves nothing behind for long
+        if (run.path / name).exists():
+            return
         time.sleep(0.01)
+    sys.exit("nobody came")
 def end(outcome, message="done"):
     fsops.atomic_write_json(run.path / "outcome.json", ended(outcome, message))
 """

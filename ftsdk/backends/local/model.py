@@ -69,6 +69,9 @@ def load_for_training(spec: Mapping[str, Any], hardware: Hardware) -> LoadedMode
         network.requires_grad_(True)
     else:
         owner = _with_adapter(network, adapter, spec, hardware)
+        from ftsdk.backends.local.lora import fuse_adapters
+
+        fuse_adapters(owner)
     flat = _use_flat_attention(network, hardware)
     trainable = sum(p.numel() for p in owner.parameters() if p.requires_grad)
     facts = {
@@ -178,6 +181,8 @@ def _use_flat_attention(network: Any, hardware: Hardware) -> bool:
     """Switch the model to `flat_attention` if it gives what the model itself gives."""
     from transformers import AttentionInterface
 
+    from ftsdk.backends.local.attention import flat_attention
+
     before = network.config._attn_implementation
     AttentionInterface.register(ATTENTION, flat_attention)
     network.eval()
@@ -214,60 +219,6 @@ def _probe(network: Any, rows: Sequence[Sequence[int]], hardware: Hardware) -> t
     with torch.no_grad():
         logits = LoadedModel(network, network, True, {})._logits(batch).float()
         return logits.log_softmax(-1).gather(1, batch.targets[:, None])[:, 0]
-
-
-def flat_attention(
-    module: Any,  # noqa: ARG001  # transformers gives it
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    *,
-    row_lengths: Sequence[int] | None = None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    sliding_window: int | None = None,
-    **others: Any,
-) -> tuple[torch.Tensor, None]:
-    """Causal attention inside each row; shapes as transformers gives them, [1, heads, tokens, d].
-
-    What it does not know how to do (soft caps, attention sinks, biases) it refuses, and the model
-    then runs row by row with its own attention.
-    """
-    import torch
-
-    unknown = [n for n in ("softcap", "s_aux", "position_bias") if others.get(n) is not None]
-    if unknown or attention_mask is not None or row_lengths is None:
-        raise NotImplementedError(f"flat attention cannot take {unknown or 'a mask'}")
-    parts = []
-    start = 0
-    for length in row_lengths:
-        here = slice(start, start + length)
-        mask = _window_mask(length, sliding_window, query.device)
-        parts.append(
-            torch.nn.functional.scaled_dot_product_attention(
-                query[:, :, here],
-                key[:, :, here],
-                value[:, :, here],
-                attn_mask=mask,
-                dropout_p=dropout,
-                is_causal=mask is None,
-                scale=scaling,
-                enable_gqa=query.shape[1] != key.shape[1],
-            ).transpose(1, 2)
-        )
-        start += length
-    return torch.cat(parts, dim=1), None
-
-
-def _window_mask(length: int, window: int | None, device: torch.device) -> torch.Tensor | None:
-    if not window or length <= window:
-        return None
-    import torch
-
-    place = torch.arange(length, device=device)
-    distance = place[:, None] - place[None, :]
-    return (distance >= 0) & (distance < window)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ PYTEST_ARGS ?=
 # The documentation's builder advertises its successor at every run.
 export NO_MKDOCS_2_WARNING := 1
 
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --quiet
 
 # Ubuntu's and Debian's Python may lack venv; say so in one sentence instead of a traceback.
 $(BIN)/python:

@@ -93,7 +93,7 @@ def weight(job: JobSnapshot, held: Reservation | None) -> Weight:
         if job.status is JobStatus.FAILED and known and held is not None and held.failed_is_free:
             return Weight(Decimal(0), True, "failed jobs are free here")
         return Weight(reserved, True, "as estimated; no bill is known")
-    if told is not None and (reserved is None or told > reserved):
+    if told is not None and reserved is not None and told > reserved:
         return Weight(told, False, f"{cost.basis} so far")
     return Weight(reserved, False, "held")
 

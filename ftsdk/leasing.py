@@ -1,0 +1,276 @@
+"""Deployments are leases: written down before they start, priced, ended when their time is over.
+
+Nothing deploys by itself. `deploy` writes the lease, then asks the provider; a crash in between
+leaves a lease that says so. `enforce` ends what is over: the watcher calls it, and so does the next
+command. It also stops a job that is billed by the hour at its cap, with a warning before.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+from ftsdk.budget import Budget, budget_of, require_spending
+from ftsdk.errors import FtsdkError, NotFound, UnknownJob, UsageError
+from ftsdk.records import JobSnapshot, JobStatus, ModelHandle
+from ftsdk.store import Lease, Leases, Reservation, Spending, check_limits
+
+if TYPE_CHECKING:
+    from ftsdk.client import Client
+
+__all__ = ["Notice", "deploy", "enforce", "still_costs", "undeploy"]
+
+_log = logging.getLogger("ftsdk")
+_RUNNING = frozenset({JobStatus.RUNNING, JobStatus.FINALIZING})
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something about money that a person should read. `kind` is stable."""
+
+    kind: Literal["costs", "ended", "not_ended", "near_cap", "stopped"]
+    text: str
+    job_id: str | None = None
+    lease_id: str | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def deploy(
+    client: Client,
+    job_id: str,
+    *,
+    hours: float | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[ModelHandle, Lease]:
+    """Deploy the model of a job for `hours` (the budget's `lease_hours`, else 2).
+
+    The lease is written first; its whole time counts against the month's budget. `options` go to
+    the backend's `deploy` untouched. A model that is deployed already is not deployed twice: its
+    lease is extended. Raises `BudgetError`, `Unsupported`, `NotReady`, or the provider's refusal.
+    """
+    snapshot = client.journal.get(job_id)
+    backend = client.backend(snapshot.provider)
+    if not backend.capabilities.can_deploy or snapshot.provider_job_id is None:
+        raise backend.cannot("deploy a model")
+    budget = budget_of(client.config)
+    span = budget.lease if hours is None else dt.timedelta(hours=_hours(hours))
+    free = backend.capabilities.price == "free"
+    require_spending("deploying a model", snapshot.provider, free=free, env=client.env)
+    handle = backend.model(snapshot.provider_job_id)
+    leases, now = Leases(client.journal), client.clock.now()
+    lease = _standing(leases, snapshot.id)
+    if lease is None:
+        lease = _begun(client, leases, snapshot, handle, now + span, budget)
+    else:
+        lease = leases.extend(lease.id, max(lease.ends_at, now + span))
+    try:
+        served = _verb(backend, "deploy")(handle, **(options or {}))
+    except FtsdkError as error:
+        refused = error.submitted is None and not error.retryable
+        if error.submitted == "no" or refused:
+            leases.closed(lease.id, client.clock.now(), f"not deployed: {error.what}")
+        error.job_id = error.job_id or snapshot.id
+        raise
+    return served, leases.opened(lease.id, str(served.id))
+
+
+def _verb(backend: Any, name: str) -> Any:
+    """`deploy` or `undeploy` of a backend whose record says that it can."""
+    return getattr(backend, name)
+
+
+def _hours(hours: float) -> float:
+    if not 0 < hours <= 24 * 31:
+        raise UsageError(
+            f"A lease of {hours:g} hours is not one",
+            where="deploy",
+            mend="give more than 0 hours and at most 744 (31 days)",
+        )
+    return hours
+
+
+def _standing(leases: Leases, job_id: str) -> Lease | None:
+    return next((one for one in leases.list(running=True) if one.job_id == job_id), None)
+
+
+def _begun(
+    client: Client,
+    leases: Leases,
+    snapshot: JobSnapshot,
+    handle: ModelHandle,
+    ends_at: dt.datetime,
+    budget: Budget,
+) -> Lease:
+    now = client.clock.now()
+    lease = Lease(
+        id="lease_" + secrets.token_hex(8),
+        provider=snapshot.provider,
+        model=handle.id,
+        started_at=now,
+        ends_at=ends_at,
+        job_id=snapshot.id,
+        profile=client.config.profile,
+        usd_per_hour=handle.running_cost.hosting_usd_per_hour,
+    )
+    amount = lease.weight(now)
+    leases.begin(
+        lease, lambda cursor: check_limits(cursor, budget.limits, now, amount, "deployment")
+    )
+    return lease
+
+
+def undeploy(client: Client, lease_id: str, why: str = "undeployed") -> Lease:
+    """End a lease (by its id, or its job's): the model is undeployed, then the lease is closed.
+
+    Spending is ended, so this goes through where spending is forbidden. Raises `UnknownJob` for an
+    unknown lease, and what the provider raises; then the lease stays, and says why.
+    """
+    leases = Leases(client.journal)
+    lease = _find(client, leases, lease_id)
+    if lease.state == "closed":
+        return lease
+    try:
+        if lease.job_id is not None:
+            snapshot = client.journal.get(lease.job_id)
+            backend = client.backend(snapshot.provider)
+            handle = backend.model(str(snapshot.provider_job_id))
+            _verb(backend, "undeploy")(handle)
+    except NotFound:
+        why = f"{why}; the provider does not know it any more"
+    except FtsdkError as error:
+        leases.troubled(lease.id, error.what)
+        raise
+    return leases.closed(lease.id, client.clock.now(), why)
+
+
+def _find(client: Client, leases: Leases, lease_id: str) -> Lease:
+    found = [one for one in leases.list() if lease_id in (one.id, one.job_id)]
+    if not found and lease_id.startswith("ftj_"):
+        job_id = client.journal.get(lease_id).id
+        found = [one for one in leases.list() if one.job_id == job_id]
+    standing = [one for one in found if one.state != "closed"]
+    if not found:
+        raise UnknownJob(
+            f"No lease is called {lease_id}",
+            where=str(client.journal.path),
+            mend="`ftsdk leases --all` lists them",
+        )
+    return (standing or found)[-1]
+
+
+# --- what runs on ----------------------------------------------------------------------------------
+
+
+def enforce(client: Client) -> list[Notice]:
+    """End leases that are over, and stop jobs at their cap; what happened, and what still costs.
+
+    A lease whose provider cannot be reached stays, is said loudly, and is tried again next time.
+    Everything here ends spending, so it goes through where spending is forbidden.
+    """
+    now, told = client.clock.now(), list[Notice]()
+    for lease in Leases(client.journal).list(running=True):
+        if lease.is_over(now):
+            told.append(_ended(client, lease))
+    told += _capped(client, now)
+    return told + still_costs(client)
+
+
+def _ended(client: Client, lease: Lease) -> Notice:
+    try:
+        closed = undeploy(client, lease.id, why="the lease was over")
+    except FtsdkError as error:
+        _log.warning("lease %s could not be ended: %s", lease.id, error.what)
+        text = (
+            f"{lease.model} at {lease.provider} may STILL COST {_rate(lease)}: its lease is over, "
+            f"and undeploying did not work: {error.what}"
+        )
+        return Notice("not_ended", text, lease.job_id, lease.id)
+    spent = closed.cost(client.clock.now())
+    cost = "" if spent is None else f", about ${spent:.2f} in all"
+    text = f"{lease.model} at {lease.provider} is undeployed: its lease was over{cost}"
+    return Notice("ended", text, lease.job_id, lease.id)
+
+
+def still_costs(client: Client) -> list[Notice]:
+    """A notice for everything that stands deployed and costs by the hour."""
+    now, told = client.clock.now(), list[Notice]()
+    for lease in Leases(client.journal).list(running=True):
+        if lease.is_over(now):
+            continue
+        if lease.usd_per_hour is not None and lease.usd_per_hour == 0:
+            continue
+        doubt = (
+            " (asked for; whether it stands was never known)" if lease.state == "opening" else ""
+        )
+        left = _span(lease.ends_at - now)
+        text = f"{lease.model} at {lease.provider} costs {_rate(lease)}; {left} left{doubt}"
+        told.append(Notice("costs", text, lease.job_id, lease.id))
+    return told
+
+
+def _rate(lease: Lease) -> str:
+    return "money" if lease.usd_per_hour is None else f"${lease.usd_per_hour:.2f} an hour"
+
+
+def _span(span: dt.timedelta) -> str:
+    minutes = max(0, int(span.total_seconds() // 60))
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+# --- jobs billed by the hour -------------------------------------------------------------------------
+
+
+def _capped(client: Client, now: dt.datetime) -> list[Notice]:
+    budget, money, told = budget_of(client.config), Spending(client.journal), list[Notice]()
+    for job in client.journal.list(status=_RUNNING):
+        held = money.get(job.id)
+        if held is None or held.cap is None or held.usd_per_hour is None:
+            continue
+        spent = _so_far(client, job, held, now)
+        if spent >= held.cap:
+            told.append(_stopped(client, job, held.cap, spent))
+        elif spent >= held.cap * Decimal(str(budget.warn_at)) and money.acknowledge(
+            "near_cap", job.id, now, f"${spent:.2f}"
+        ):
+            text = (
+                f"{job.id} has cost about ${spent:.2f}; it is cancelled at ${held.cap:.2f}, "
+                f"in {_span(_time_for(held.cap - spent, held.usd_per_hour))}"
+            )
+            told.append(Notice("near_cap", text, job.id))
+    return told
+
+
+def _time_for(usd: Decimal, usd_per_hour: Decimal) -> dt.timedelta:
+    return dt.timedelta(hours=float(usd / usd_per_hour)) if usd_per_hour else dt.timedelta(days=31)
+
+
+def _so_far(client: Client, job: JobSnapshot, held: Reservation, now: dt.datetime) -> Decimal:
+    """What a running job has cost: as billed so far, or its hours since it was first seen running.
+
+    Providers do not tell when billing began. Counting from our first sight of it never stops a job
+    for time that it spent in a queue; it may count too little by the time nobody looked.
+    """
+    began = next(
+        (move[0] for move in client.journal.moves(job.id) if move[2] is JobStatus.RUNNING), now
+    )
+    hours = Decimal(str(max(0.0, (now - began).total_seconds()))) / 3600
+    counted = hours * (held.usd_per_hour or 0)
+    billed = job.cost.high if job.cost.basis == "billed" and job.cost.high is not None else None
+    return max(counted, billed or Decimal(0))
+
+
+def _stopped(client: Client, job: JobSnapshot, cap: Decimal, spent: Decimal) -> Notice:
+    about = f"{job.id} has cost about ${spent:.2f} and its cap is ${cap:.2f}"
+    try:
+        client._cancel(job)
+    except FtsdkError as error:
+        _log.warning("job %s is over its cap and could not be cancelled: %s", job.id, error.what)
+        return Notice("not_ended", f"{about}: cancelling it DID NOT WORK: {error.what}", job.id)
+    return Notice("stopped", f"{about}: cancelled", job.id)

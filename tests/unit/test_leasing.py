@@ -1,0 +1,247 @@
+"""A deployment is a lease: written first, counted, listed loudly, ended when its time is over."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from ftsdk.budget import forbid_spending
+from ftsdk.clock import ManualClock
+from ftsdk.errors import BudgetError, Rejected, Unavailable, UnknownJob, Unsupported, UsageError
+from ftsdk.leasing import deploy, enforce, still_costs, undeploy
+from ftsdk.records import Cost, JobStatus
+from ftsdk.store import Leases, Reservation, Spending, reserving
+from tests.faults.priced import ROWS, PricedBackend, priced_client
+
+
+class Deploying(PricedBackend):
+    """A paid provider whose models need a deployment at $6 an hour."""
+
+    capabilities = replace(PricedBackend.capabilities, can_deploy=True)
+    hourly = Decimal(6)
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.standing = set()
+        self.fails = None
+
+    def model(self, provider_job_id):
+        handle = super().model(provider_job_id)
+        cost = Cost(basis="quoted", hosting_usd_per_hour=self.hourly)
+        return handle.model_copy(update={"running_cost": cost})
+
+    def deploy(self, handle, **options):
+        if self.fails:
+            raise self.fails
+        self.options = options
+        self.standing.add(handle.id)
+        return handle.model_copy(update={"callable_now": True})
+
+    def undeploy(self, handle):
+        if self.fails:
+            raise self.fails
+        self.standing.discard(handle.id)
+        return handle
+
+
+@pytest.fixture
+def made(home):
+    def make(budget=None):
+        clock = ManualClock()
+        client = priced_client(home, budget, clock=clock)
+        client._backends["fake", None] = Deploying(client.backend("fake").context)
+        job = client.create_job(ROWS)
+        clock.advance(10)
+        job.refresh()
+        return client, job, clock
+
+    return make
+
+
+def test_a_lease_stands_for_its_time_and_ends(made):
+    client, job, clock = made()
+    handle, lease = deploy(client, job.id, hours=2, options={"config": "c"})
+    backend = client.backend("fake")
+    assert handle.callable_now
+    assert backend.options == {"config": "c"}
+    assert lease.state == "open"
+    assert lease.ends_at - lease.started_at == dt.timedelta(hours=2)
+    assert [str(n) for n in enforce(client)] == [
+        f"{handle.id} at fake costs $6.00 an hour; 2 h 00 min left"
+    ]
+    clock.advance(3600)
+    assert lease.cost(clock.now()) == Decimal(6)
+    clock.advance(3601)
+    notices = enforce(client)
+    assert [n.kind for n in notices] == ["ended"]
+    assert "about $12.00 in all" in notices[0].text
+    assert backend.standing == set()
+    assert enforce(client) == []
+    assert Leases(client.journal).list()[0].why == "the lease was over"
+
+
+def test_two_hours_are_the_default_and_the_budget_may_say_otherwise(made):
+    client, job, _ = made({"lease_hours": 0.5})
+    _, lease = deploy(client, job.id)
+    assert lease.ends_at - lease.started_at == dt.timedelta(minutes=30)
+
+
+def test_a_second_deploy_extends_the_first(made):
+    client, job, clock = made()
+    _, first = deploy(client, job.id, hours=1)
+    clock.advance(1800)
+    _, second = deploy(client, job.id, hours=1)
+    assert second.id == first.id
+    assert second.ends_at - first.ends_at == dt.timedelta(minutes=30)
+    assert len(Leases(client.journal).list()) == 1
+
+
+def test_the_whole_lease_counts_against_the_month_and_less_once_it_is_closed(made):
+    client, job, clock = made({"month": "13.00"})  # the job itself holds $1
+    with pytest.raises(BudgetError) as caught:
+        deploy(client, job.id, hours=2.1)
+    assert caught.value.what.startswith("The deployment may cost $12.60")
+    assert client.backend("fake").standing == set()
+    assert Leases(client.journal).list() == []
+    deploy(client, job.id, hours=2)
+    with pytest.raises(BudgetError):
+        client.create_job(ROWS)
+    clock.advance(600)
+    undeploy(client, job.id)
+    assert Spending(client.journal).spent(clock.now()) == (Decimal(2), 0)
+    client.create_job(ROWS)
+
+
+def test_an_unknown_price_of_hosting_fails_closed_with_a_budget(made):
+    client, job, _ = made({"month": "13.00"})
+    client.backend("fake").hourly = None
+    with pytest.raises(BudgetError, match="not known"):
+        deploy(client, job.id)
+
+
+def test_spending_forbidden_means_no_deploy_but_undeploy(made):
+    client, job, clock = made()
+    deploy(client, job.id)
+    clock.advance(7201)
+    with forbid_spending():
+        with pytest.raises(BudgetError):
+            deploy(client, job.id)
+        assert [n.kind for n in enforce(client)] == ["ended"]
+
+
+def test_a_refusal_closes_the_lease_and_doubt_leaves_it_open(made):
+    client, job, clock = made()
+    backend = client.backend("fake")
+    backend.fails = Rejected("no such hardware")
+    with pytest.raises(Rejected):
+        deploy(client, job.id)
+    assert [x.state for x in Leases(client.journal).list()] == ["closed"]
+    backend.fails = Unavailable("no answer", submitted="maybe")
+    with pytest.raises(Unavailable):
+        deploy(client, job.id)
+    assert "whether it stands was never known" in still_costs(client)[0].text
+    clock.advance(7201)
+    notices = enforce(client)  # the provider is still away
+    assert notices[0].kind == "not_ended"
+    assert "may STILL COST $6.00 an hour" in notices[0].text
+    backend.fails = None
+    assert [n.kind for n in enforce(client)] == ["ended"]
+
+
+def test_a_crash_before_the_answer_leaves_a_lease(made):
+    client, job, clock = made()
+    backend = client.backend("fake")
+    backend.fails = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        deploy(client, job.id)
+    assert [x.state for x in Leases(client.journal).list(running=True)] == ["opening"]
+    backend.fails = None
+    clock.advance(7201)
+    assert [n.kind for n in enforce(client)] == ["ended"]
+
+
+@pytest.mark.parametrize("hours", [0, -1, 1000])
+def test_hours_that_are_none(made, hours):
+    client, job, _ = made()
+    with pytest.raises(UsageError):
+        deploy(client, job.id, hours=hours)
+
+
+def test_who_cannot_deploy(home):
+    client = priced_client(home)
+    job = client.create_job(ROWS)
+    with pytest.raises(Unsupported):
+        deploy(client, job.id)
+    with pytest.raises(UnknownJob):
+        undeploy(client, "lease_nothing")
+
+
+# --- caps of jobs billed by the hour -----------------------------------------------------------------
+
+
+def running(client, clock, *, cap, rate):
+    timeline = [["queued", 0], ["running", 100], ["succeeded", 10**6]]
+    job = client.create_job(ROWS, provider_options={"timeline": timeline})
+    held = Spending(client.journal).get(job.id)
+    with client.journal.write() as cursor:
+        cursor.execute("DELETE FROM reservations")
+        again = Reservation(job.id, held.month, None, held.cost, Decimal(rate), Decimal(cap))
+        reserving(again, ())(cursor, job.snapshot)
+    clock.advance(3600)
+    job.refresh()
+    assert job.status is JobStatus.RUNNING
+    return job
+
+
+def test_a_job_is_warned_of_once_and_stopped_at_its_cap(home):
+    clock = ManualClock()
+    client = priced_client(home, clock=clock)
+    job = running(client, clock, cap=10, rate=10)
+    assert enforce(client) == []  # an hour in the queue is no hour of training
+    clock.advance(0.85 * 3600)
+    assert [n.kind for n in enforce(client)] == ["near_cap"]
+    assert enforce(client) == []
+    clock.advance(0.16 * 3600)
+    with forbid_spending():
+        notices = enforce(client)
+    assert [n.kind for n in notices] == ["stopped"]
+    assert "its cap is $10.00: cancelled" in notices[0].text
+    assert job.refresh().status is JobStatus.CANCELLED
+    assert enforce(client) == []
+
+
+def test_the_warning_names_what_is_left(home):
+    clock = ManualClock()
+    client = priced_client(home, {"warn_at": 0.5}, clock=clock)
+    job = running(client, clock, cap=30, rate=10)
+    clock.advance(2 * 3600)
+    assert [str(n) for n in enforce(client)] == [
+        f"{job.id} has cost about $20.00; it is cancelled at $30.00, in 1 h 00 min"
+    ]
+
+
+def test_the_bill_so_far_counts_where_it_is_higher(home):
+    clock = ManualClock()
+    client = priced_client(home, clock=clock)
+    job = running(client, clock, cap=10, rate=1)
+    bill = Cost(basis="billed", low=Decimal(11), high=Decimal(11))
+    client.journal.change(job.id, now=clock.now(), why="billed so far", cost=bill)
+    assert [n.kind for n in enforce(client)] == ["stopped"]
+
+
+def test_a_job_that_cannot_be_cancelled_is_said_loudly(home, monkeypatch):
+    clock = ManualClock()
+    client = priced_client(home, clock=clock)
+    running(client, clock, cap=1, rate=10)
+    clock.advance(3600)
+
+    def away(_):
+        raise Unavailable("no connection")
+
+    monkeypatch.setattr(client.backend("fake"), "cancel", away)
+    notices = enforce(client)
+    assert notices[0].kind == "not_ended"
+    assert "DID NOT WORK: no connection" in notices[0].text

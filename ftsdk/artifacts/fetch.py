@@ -30,7 +30,6 @@ __all__ = ["Source", "check_url", "fetch"]
 
 _MAX_HOPS = 5
 _ATTEMPTS = 5
-_CHUNK = 1 << 20
 _RANGE = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)$")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504, 524, 529})
@@ -53,13 +52,20 @@ class Source:
         return _shown(self.url)
 
 
+class _Hidden(dict[str, str]):
+    """Headers that show in no traceback."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} headers>"
+
+
 def _shown(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"[:200]
 
 
-def check_url(url: str, *, allow_loopback: bool = False) -> tuple[str, int, str | None]:
-    """Host, port, and the address to connect to (None: let a proxy resolve it).
+def check_url(url: str, *, allow_loopback: bool = False) -> tuple[str, int, tuple[str, ...]]:
+    """Host, port, and the addresses to connect to (none: let a proxy resolve it).
 
     Raises `UnexpectedResponse` for a URL that is not plain https, that names this machine, its
     network or a metadata service, or whose name resolves to one; `Unavailable` when it resolves to
@@ -78,7 +84,7 @@ def check_url(url: str, *, allow_loopback: bool = False) -> tuple[str, int, str 
         raise _refused(url, "it is plain http")
     port = port or (443 if parts.scheme == "https" else 80)
     if parts.scheme in urllib.request.getproxies() and not _literal(host):
-        return host, port, None
+        return host, port, ()
     return host, port, _resolved(url, host, port, allow_loopback=allow_loopback)
 
 
@@ -94,7 +100,7 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
-def _resolved(url: str, host: str, port: int, *, allow_loopback: bool) -> str:
+def _resolved(url: str, host: str, port: int, *, allow_loopback: bool) -> tuple[str, ...]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -103,7 +109,7 @@ def _resolved(url: str, host: str, port: int, *, allow_loopback: bool) -> str:
             where=_shown(url),
             mend="check the network and try again",
         ) from error
-    addresses = [str(one[4][0]).partition("%")[0] for one in found]
+    addresses = tuple(dict.fromkeys(str(one[4][0]).partition("%")[0] for one in found))
     for text in addresses:
         address = ipaddress.ip_address(text)
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
@@ -114,7 +120,7 @@ def _resolved(url: str, host: str, port: int, *, allow_loopback: bool) -> str:
             raise _refused(url, "it leads to this machine or its own network")
     if not addresses:
         raise _refused(url, "its host has no address")
-    return addresses[0]
+    return addresses
 
 
 def _refused(url: str, why: str) -> UnexpectedResponse:
@@ -134,6 +140,7 @@ class _Again(Exception):
 
 @dataclass
 class _State:
+    tries: int = 0
     got: int = 0
     total: int | None = None
     etag: str | None = None
@@ -159,7 +166,7 @@ def fetch(
     """
     import httpx
 
-    state = _State()
+    state, failure = _State(), ""
     try:
         with (
             httpx.Client(follow_redirects=False, timeout=timeout_s) as client,
@@ -171,33 +178,36 @@ def fetch(
                         _receive(response, source, state, out, max_bytes, on_bytes)
                     return state.got  # noqa: TRY300 - the next try is the else
                 except (httpx.TransportError, _Again) as error:
-                    if attempt == _ATTEMPTS:
-                        raise Unavailable(
-                            f"The download broke off {attempt} times, at byte {state.got}",
-                            where=source.shown,
-                            mend="try again; it begins anew",
-                        ) from error
+                    failure = type(error).__name__ if str(error) == "" else str(error)
+                state.tries += 1
+                # Outside the block, so that no error of ours drags the request along.
+                if attempt < _ATTEMPTS:
                     clock.sleep(min(30.0, 2.0 ** (attempt - 1)))
+            raise Unavailable(
+                f"The download broke off {_ATTEMPTS} times, at byte {state.got}: {failure}",
+                where=source.shown,
+                mend="try again; it begins anew",
+            )
     except OSError as error:
         raise StoreError(
             f"The weights cannot be written: {error.strerror or error}",
             where=str(target),
             mend="free some space, or give another folder",
         ) from error
-    raise AssertionError("the loop returns or raises")
 
 
 @contextlib.contextmanager
 def _open(client: httpx.Client, source: Source, state: _State) -> Iterator[httpx.Response]:
     """The answer that holds the file, after judging every redirect on the way."""
-    url, headers = source.url, dict(source.headers)
+    url, headers = source.url, _Hidden(source.headers)
     headers["Accept-Encoding"] = "identity"
     if state.got:
         headers["Range"] = f"bytes={state.got}-"
         if state.etag:
             headers["If-Range"] = state.etag
     for _ in range(_MAX_HOPS):
-        host, port, address = check_url(url, allow_loopback=source.allow_loopback)
+        host, port, addresses = check_url(url, allow_loopback=source.allow_loopback)
+        address = addresses[state.tries % len(addresses)] if addresses else None
         with client.stream("GET", **_pinned(url, host, port, address, headers)) as response:
             if response.status_code not in _REDIRECTS:
                 yield response
@@ -205,25 +215,24 @@ def _open(client: httpx.Client, source: Source, state: _State) -> Iterator[httpx
             before, url = url, urljoin(url, response.headers.get("location", ""))
         if urlsplit(before)[:2] != urlsplit(url)[:2]:
             # Whatever the caller gave was for the first origin; only ours go on.
-            headers = {
-                k: v for k, v in headers.items() if k in ("Accept-Encoding", "Range", "If-Range")
-            }
+            ours = ("Accept-Encoding", "Range", "If-Range")
+            headers = _Hidden({k: v for k, v in headers.items() if k in ours})
     raise _refused(source.url, "it redirects for ever")
 
 
 def _pinned(
-    url: str, host: str, port: int, address: str | None, headers: Mapping[str, str]
+    url: str, host: str, port: int, address: str | None, headers: _Hidden
 ) -> dict[str, Any]:
     """The request to the very address that was checked, under the host's own name."""
     if address is None:
-        return {"url": url, "headers": dict(headers)}
+        return {"url": url, "headers": headers}
     parts = urlsplit(url)
     place = f"[{address}]" if ":" in address else address
     name = f"[{host}]" if ":" in host else host
     usual = port == (443 if parts.scheme == "https" else 80)
     return {
         "url": parts._replace(netloc=f"{place}:{port}").geturl(),
-        "headers": {**headers, "Host": name if usual else f"{name}:{port}"},
+        "headers": _Hidden({**headers, "Host": name if usual else f"{name}:{port}"}),
         "extensions": {"sni_hostname": host},
     }
 
@@ -239,7 +248,7 @@ def _receive(
     _judge(response, source, state, out)
     if state.total is not None and state.total > max_bytes:
         raise _odd(source, f"it says it has {state.total} bytes; at most {max_bytes} are taken")
-    for chunk in response.iter_raw(_CHUNK):
+    for chunk in response.iter_raw():
         state.got += len(chunk)
         if state.got > max_bytes:
             raise _odd(source, f"it has more than {max_bytes} bytes")

@@ -94,14 +94,20 @@ class TogetherBackend(Backend):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._wire = Wire(context)
+        self.base_url = self._wire.base_url
         self._files = Files(self._wire, context.clock, context.home)
         self._serving = Serving(self._wire, context.env.get("TOGETHER_PROJECT_ID"))
         self._successors: dict[str, str] = {}
 
+    def close(self) -> None:
+        self._wire.close()
+
     # --- before ---
 
+    def check(self, spec: JobSpec) -> None:
+        _refuse([*refusals(self, spec), *wire_body.faults_of(spec)], spec)
+
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
-        self._refuse([*refusals(self, spec), *wire_body.faults_of(spec)], spec)
         plan = super().plan(spec, train)
         notes = ["Together's own quote is asked for after the upload and before the job"]
         warnings = []
@@ -117,16 +123,6 @@ class TogetherBackend(Backend):
                 "warnings": (*plan.warnings, *warnings),
             }
         )
-
-    def _refuse(self, faults: Sequence[str], spec: JobSpec) -> None:
-        if faults:
-            raise Unsupported(
-                faults[0] if len(faults) == 1 else f"{len(faults)} things: " + "; ".join(faults),
-                where=f"backend together, {spec.model}, before anything was sent",
-                mend="leave them out or change them; `ftsdk backends together` lists what it takes",
-                faults=tuple(faults),
-                submitted="no",
-            )
 
     def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:
         """A range from the catalogue; the quote comes with the upload."""
@@ -166,7 +162,7 @@ class TogetherBackend(Backend):
     def _prepared(self, request: SubmitRequest) -> tuple[dict[str, Any], Cost]:
         """The body, judged by the model's limits, its rows uploaded and checked; and the quote."""
         spec = request.spec
-        self._refuse([*refusals(self, spec), *wire_body.faults_of(spec)], spec)
+        self.check(spec)
         limits = self._limits(spec)
 
         def body(train: str, validation: str | None) -> dict[str, Any]:
@@ -178,7 +174,7 @@ class TogetherBackend(Backend):
             )
 
         rehearsed = body("", "" if request.validation is not None else None)
-        self._refuse(wire_body.faults_by_limits(rehearsed, limits), spec)
+        _refuse(wire_body.faults_by_limits(rehearsed, limits), spec)
         train = self._files.ready(request.train, model=spec.model, method=spec.method)
         validation = None
         if request.validation is not None:
@@ -308,6 +304,12 @@ class TogetherBackend(Backend):
         if known is not None and hops < _MAX_RESTARTS:
             return self._followed(known, hops + 1)
         data = self._wire.get(f"/v1/fine-tunes/{identity}")
+        if data.get("id") != identity:
+            raise UnexpectedResponse(
+                "Together answered about another job than was asked",
+                where=f"Together, GET /v1/fine-tunes/{identity}",
+                mend="ask again; if it stays so, check the base URL",
+            )
         job = mapping.remote_job(data)
         if job.status not in _ENDED_BADLY:
             return identity, data, job
@@ -505,6 +507,18 @@ class TogetherBackend(Backend):
         facts = handle.model_dump(mode="json", exclude={"raw"})
         atomic_write_json(folder / "ftsdk.json", facts, mode=0o644)
         return folder
+
+
+def _refuse(faults: Sequence[str], spec: JobSpec) -> None:
+    """Raise `Unsupported` with all of these, if there are any."""
+    if faults:
+        raise Unsupported(
+            faults[0] if len(faults) == 1 else f"{len(faults)} things: " + "; ".join(faults),
+            where=f"backend together, {spec.model}, before anything was sent",
+            mend="leave them out or change them; `ftsdk backends together` lists what it takes",
+            faults=tuple(faults),
+            submitted="no",
+        )
 
 
 def _age(job: RemoteJob) -> tuple[float, str]:

@@ -231,7 +231,7 @@ def planned(spec: JobSpec) -> Iterator[PlannedField]:
         note="ends in the job's own mark, by which a lost create is found again",
     )
     if "packing" not in spec.provider_options:
-        yield PlannedField(name="packing", sent=True, note="Together's default")
+        yield PlannedField(name="packing", sent=True, sent_as="packing", note="Together's default")
     for name, value in spec.provider_options.items():
         if name != "training_method":
             yield PlannedField(

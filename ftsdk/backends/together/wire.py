@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 import re
+import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,10 +24,9 @@ from ftsdk.backends.hosted import (
     HTTPFacts,
     Reads,
     attempt,
-    bind_key,
-    checked_base_url,
     guard_logs,
 )
+from ftsdk.backends.hosted.trust import Place, place_of
 from ftsdk.errors import (
     FtsdkError,
     MissingExtra,
@@ -44,6 +46,7 @@ PROVIDER = "Together"
 KEYS = ("TOGETHER_API_KEY",)
 DEFAULT_URL = "https://api.together.ai"
 INFERENCE_URL = "https://api-inference.together.ai"
+_OWN_HOSTS = frozenset({"api.together.ai", "api.together.xyz"})
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{2,127}$")
 
 
@@ -87,19 +90,18 @@ class Wire:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.reads = Reads(context.clock)
-        self._clients: dict[str, Together] = {}
+        self._lock = threading.Lock()
+        self._client: tuple[str, Together] | None = None
+        place = place_of(context, variable="TOGETHER_BASE_URL", default=DEFAULT_URL)
+        # Older SDKs wanted `/v1` at the end; now it stands in each path.
+        self._place = Place(place.url.removesuffix("/v1"), place.from_file)
 
     # --- where, and with which key ---
 
     @property
     def base_url(self) -> str:
-        """The origin in use. A trailing `/v1`, as older SDKs wanted it, is taken off."""
-        given, source = self._context.base_url, "base_url of the configuration"
-        if given is None:
-            given, source = self._context.env.get("TOGETHER_BASE_URL"), "TOGETHER_BASE_URL"
-        if not given:
-            return DEFAULT_URL
-        return checked_base_url(given, source=source).removesuffix("/v1")
+        """The base URL in use, without `/v1`."""
+        return self._place.url
 
     @property
     def chat_url(self) -> str:
@@ -114,15 +116,30 @@ class Wire:
 
     def key(self) -> BoundKey:
         """The key, read now. Raises `ConfigError` with the places looked at."""
-        return bind_key("together", KEYS, self._context.env, self.base_url)
+        return self._place.key(
+            "together",
+            KEYS,
+            self._context.env,
+            url_variable="TOGETHER_BASE_URL",
+            own_hosts=_OWN_HOSTS,
+        )
 
     def client(self) -> Together:
-        """The SDK's client for today's key and URL."""
-        base_url, key = self.base_url, self.key()
-        slot = f"{base_url} {key.fingerprint}"
-        if slot not in self._clients:
-            self._clients = {slot: self._make(base_url, key)}
-        return self._clients[slot]
+        """The SDK's client for the key of this moment; made anew when the key changes."""
+        key = self.key()
+        with self._lock:
+            if self._client is None or self._client[0] != key.fingerprint:
+                made = self._make(self.base_url, key)
+                weakref.finalize(self, made.close)  # a dropped backend leaves no open socket
+                self._client = (key.fingerprint, made)
+            return self._client[1]
+
+    def close(self) -> None:
+        """Close the connections; the next call makes a new client."""
+        with self._lock:
+            if self._client is not None:
+                self._client[1].close()
+                self._client = None
 
     def _make(self, base_url: str, key: BoundKey) -> Together:
         try:
@@ -237,14 +254,19 @@ class Wire:
 
 
 def _object(response: httpx.Response, action: str) -> dict[str, Any]:
-    if response.status_code == 204 or (
-        not response.content and response.request.method == "DELETE"
-    ):
+    """The JSON object of an answer. Raises `UnexpectedResponse` for anything else."""
+    content = response.content
+    if not content and response.request.method == "DELETE":
         return {}
-    data = response.json()
-    if not isinstance(data, dict):
-        raise _odd(action, "a JSON object was expected")
-    return data
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        data = None
+    if isinstance(data, dict):
+        return data
+    error = _odd(action, "a page of HTML" if content.lstrip()[:1] == b"<" else "no JSON object")
+    error.retryable = True  # a proxy's page, most often: the next answer may be Together's
+    raise error
 
 
 def _odd(action: str, why: str) -> UnexpectedResponse:

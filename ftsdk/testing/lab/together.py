@@ -330,6 +330,7 @@ class TogetherDouble(Endpoints):
             new = self._new_job(dict(old.request), old.model)
             new.created += dt.timedelta(milliseconds=1)
             old.forced = "error"
+            old.timeline.end("error", now)
             told = f"Job restarted as {new.id}" if named else "Job restarted"
             old.log.append((now, "warning", "job_restarted", told))
             old.log.append((now, "info", "refund", "The job was refunded"))
@@ -340,6 +341,7 @@ class TogetherDouble(Endpoints):
         with self._lock:
             kind = "job_user_error" if word == "user_error" else "job_error"
             self.jobs[job_id].forced = word
+            self.jobs[job_id].timeline.end(word, self.now())
             self.jobs[job_id].log.append((self.now(), "error", kind, message))
 
     def _job(self, job_id: str) -> PretendTogetherJob:
@@ -410,7 +412,9 @@ class TogetherDouble(Endpoints):
         if kind not in allowed:
             raise refuse(400, f"checkpoint must be one of {', '.join(allowed)}", param="checkpoint")
         if self.download_redirects:
-            url = f"{self.origin}/storage/get/{job.id}/{kind}?X-Amz-Signature=lab"
+            # Another origin, on purpose: whoever follows must leave the key behind.
+            storage = self.origin.replace("127.0.0.1", "localhost")
+            url = f"{storage}/storage/get/{job.id}/{kind}?X-Amz-Signature=lab"
             return Reply(302, b"", {"Location": url})
         return self._weights(request, job, kind)
 

@@ -256,6 +256,7 @@ class Endpoints(Double):
                 "object": "chat.completion",
                 "created": self.stamp(),
                 "model": body["model"],
+                "prompt": [],
                 "choices": [
                     {
                         "index": 0,

@@ -1,0 +1,654 @@
+"""Together over real sockets: the official SDK talks to the double, faults included."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ftsdk
+from ftsdk.backends.base import Context, SubmitRequest
+from ftsdk.clock import ManualClock
+from ftsdk.dataset import Dataset
+from ftsdk.errors import (
+    AuthError,
+    BudgetError,
+    DatasetError,
+    NeedsDecision,
+    NotFound,
+    NotReady,
+    Rejected,
+    Unavailable,
+    UnexpectedResponse,
+    UnknownModel,
+    Unsupported,
+    UsageError,
+)
+from ftsdk.records import JobStatus
+from ftsdk.submission import Horizon
+from ftsdk.testing.lab.wire import Reply, Request
+
+pytest.importorskip("together", reason="needs the extra `together`")
+
+from ftsdk.backends.together import TogetherBackend
+from ftsdk.testing.lab.together import TogetherDouble
+
+SPECS = Path(__file__).resolve().parents[2].parent / "shared" / "specs"
+MODEL = "Qwen/Qwen3.5-9B"
+ROWS = [
+    {
+        "messages": [
+            {"role": "user", "content": f"where is parcel {i}?"},
+            {"role": "assistant", "content": f"[shipping/{i}] on its way"},
+        ]
+    }
+    for i in range(20)
+]
+PAIRS = [
+    {
+        "input": {"messages": [{"role": "user", "content": f"hello {i}"}]},
+        "preferred_output": [{"role": "assistant", "content": "good day"}],
+        "non_preferred_output": [{"role": "assistant", "content": "what"}],
+    }
+    for i in range(12)
+]
+CREATE = r"/v1/fine-tunes$"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def double(clock):
+    with TogetherDouble(clock=clock) as one:
+        yield one
+        assert one.violations == []
+
+
+@pytest.fixture
+def client(double, clock, home):
+    horizon = Horizon(while_creating_s=5)
+    with ftsdk.Client(home=home, env=double.variables(), clock=clock, horizon=horizon) as one:
+        yield one
+
+
+@pytest.fixture
+def backend(client) -> TogetherBackend:
+    return client.backend("together")
+
+
+def create(client, rows: Any = None, **given: Any) -> ftsdk.FineTuneJob:
+    return client.create_job(
+        ROWS if rows is None else rows, **{"provider": "together", "model": MODEL, **given}
+    )
+
+
+def done(client, clock, **given: Any) -> ftsdk.FineTuneJob:
+    job = create(client, **given)
+    clock.advance(60)
+    return job.refresh()
+
+
+# --- the whole way ---
+
+
+@pytest.mark.parametrize(
+    ("rows", "given"),
+    [
+        (ROWS, {"validation": 0.2, "hyperparameters": {"epochs": 3}}),
+        (PAIRS, {"method": "dpo", "hyperparameters": {"beta": 0.2}}),
+        (ROWS, {"adapter": None, "name": "whole"}),
+    ],
+    ids=["lora", "dpo", "full"],
+)
+def test_from_rows_to_an_answer(client, double, clock, backend, tmp_path, rows, given) -> None:
+    job = create(client, rows, max_cost="5", **given)
+    assert str(job.cost.usd) == "4.0"
+    assert job.cost.basis == "quoted"
+    seen = [event.kind for event in job.stream()]
+    assert job.status is JobStatus.SUCCEEDED
+    assert job.raw_status == "completed"
+    assert {"status", "checkpoint"} <= set(seen)
+    assert job.snapshot.trained_tokens
+    assert job.snapshot.finished_at is not None
+    losses = [point.train_loss for point in job.metrics()]
+    assert losses[0] > losses[-1]
+    assert job.checkpoints()
+    model = job.result()
+    assert not model.callable_now
+    with pytest.raises(NotReady, match="no endpoint"):
+        model.chat("where is parcel 7?")
+    assert double.count("POST", "/v2/") == 0
+    served = backend.deploy(model)
+    assert not served.callable_now
+    assert str(served.running_cost.hosting_usd_per_hour) == "5.49"
+    with pytest.raises(NotReady, match="provisioning"):
+        served.chat("where is parcel 7?")
+    clock.advance(5)
+    again = job.result()
+    assert again.callable_now
+    said = again.chat("where is parcel 7? hello").text
+    assert said == "good day" or said.startswith("[shipping/")
+    assert backend.deploy(again).raw["endpoint"]["id"] == served.raw["endpoint"]["id"]
+    assert not backend.undeploy(again).callable_now
+    assert double.endpoints == {}
+    folder = again.download(tmp_path / "weights")
+    names = {path.name for path in folder.iterdir()}
+    whole = given.get("adapter", "lora") is None
+    assert ("model.safetensors" if whole else "adapter_model.safetensors") in names
+    assert double.count("POST", CREATE) == 1
+
+
+def test_reading_sends_only_gets(client, double, clock) -> None:
+    job = create(client)
+    double.requests.clear()
+    job.refresh()
+    list(job.stream())
+    job.events(), job.metrics(), job.checkpoints(), job.logs(), job.result()
+    list(client.backend("together").list())
+    assert {request.method for request in double.requests} == {"GET"}
+
+
+def test_the_same_bytes_are_uploaded_once(client, double) -> None:
+    create(client)
+    create(client, hyperparameters={"epochs": 2})
+    assert double.count("PUT", "/storage/") == 1
+    assert double.count("POST", "/v1/files$") == 2
+    assert double.count("POST", CREATE) == 2
+
+
+def test_large_files_go_by_parts(client, double, monkeypatch) -> None:
+    from together.lib.resources import files
+
+    monkeypatch.setattr(files, "MULTIPART_THRESHOLD_GB", 0.0)
+    monkeypatch.setattr(files, "MIN_PART_SIZE_MB", 1)
+    monkeypatch.setattr(files, "TARGET_PART_SIZE_MB", 1)
+    long = [
+        {"messages": [*row["messages"][:1], {"role": "assistant", "content": f"{n} " * 40_000}]}
+        for n, row in enumerate(ROWS)
+    ]
+    assert create(client, long).status is JobStatus.QUEUED
+    assert double.count("PUT", "/storage/") > 1
+    double.files.clear()
+    double.faults.add("status", method="PUT", status=403, times=None)
+    with pytest.raises(Unavailable, match="a part of the file") as caught:
+        create(client, long, hyperparameters={"epochs": 2})
+    assert caught.value.submitted == "no"
+    assert double.count("POST", "multipart/abort") >= 1
+
+
+def test_what_is_sent_is_what_was_planned(client, double) -> None:
+    given = {"hyperparameters": {"epochs": 2, "batch_size": 16}, "name": "Bot", "seed": 9}
+    plan = client.plan(ROWS, provider="together", model=MODEL, **given)
+    job = create(client, **given)
+    body = json.loads(double.asked("POST", CREATE)[0].body)
+    for field in plan.fields:
+        if field.sent_as in ("suffix", "lr_scheduler") or "." in (field.sent_as or ""):
+            continue
+        assert body[field.sent_as] == field.sent, field.name
+    assert body["suffix"] == f"bot-{job.snapshot.tag}"
+
+
+# --- the published schema and the SDK's own types ---
+
+
+def _schemas() -> Any:
+    if not SPECS.is_dir():
+        pytest.skip("the published schemas are not beside this checkout")
+    yaml = pytest.importorskip("yaml")
+    return yaml.safe_load((SPECS / "together-fine-tuning.openapi.yaml").read_text())
+
+
+def _typed() -> dict[tuple[str, str], Any]:
+    from together import types as t
+    from together.lib.types.fine_tuning import FinetuneResponse as Lib
+    from together.types import endpoints as e
+
+    return {
+        ("GET", "/v1/files/{}"): t.FileResponse,
+        ("POST", "/v1/files/{}/preprocess"): t.FileResponse,
+        ("GET", "/v1/files"): t.FileList,
+        ("POST", "/v1/fine-tunes"): Lib,
+        ("GET", "/v1/fine-tunes"): t.FineTuningListResponse,
+        ("GET", "/v1/fine-tunes/{}"): t.FinetuneResponse,
+        ("POST", "/v1/fine-tunes/{}/cancel"): t.FineTuningCancelResponse,
+        ("DELETE", "/v1/fine-tunes/{}"): t.FineTuningDeleteResponse,
+        ("GET", "/v1/fine-tunes/{}/events"): t.FineTuningListEventsResponse,
+        ("GET", "/v1/fine-tunes/{}/metrics"): t.FineTuningListMetricsResponse,
+        ("GET", "/v1/fine-tunes/{}/checkpoints"): t.FineTuningListCheckpointsResponse,
+        ("GET", "/v1/fine-tunes/models/limits"): t.FinetuneModelLimits,
+        ("POST", "/v1/fine-tunes/estimate-price"): t.FineTuningEstimatePriceResponse,
+        ("POST", "/v2/projects/{}/endpoints"): t.Endpoint,
+        ("PATCH", "/v2/projects/{}/endpoints/{}"): t.Endpoint,
+        ("POST", "/v2/projects/{}/endpoints/{}/deployments"): t.EndpointDeployment,
+        ("GET", "/v2/public/inference-instance-types"): e.HardwareListResponse,
+        ("GET", "/v3/whoami"): t.WhoamiResponse,
+    }
+
+
+def _template(path: str, known: set[str]) -> str | None:
+    if path in known:
+        return path
+    parts = path.split("/")
+    for one in known:
+        pattern = one.split("/")
+        if len(pattern) == len(parts) and all(
+            p.startswith("{") or p == q for p, q in zip(pattern, parts, strict=True)
+        ):
+            return one
+    return None
+
+
+def _drive(client, clock, double) -> None:
+    """Every call the backend knows, once."""
+    job = done(client, clock, validation=0.2, name="drive")
+    backend = client.backend("together")
+    job.events(), job.metrics(), job.checkpoints()
+    list(backend.list())
+    model = backend.deploy(job.result())
+    clock.advance(5)
+    job.result().chat("where is parcel 3?")
+    backend.undeploy(model)
+    second = create(client, hyperparameters={"epochs": 2})
+    second.cancel()
+    clock.advance(5)
+    assert second.refresh().status is JobStatus.CANCELLED
+    backend.delete(str(second.provider_job_id))
+    client_ = backend._wire.client()
+    client_.files.list()
+    assert double.count() > 30
+
+
+def test_the_double_speaks_the_sdks_types(client, clock, double) -> None:
+    from pydantic import TypeAdapter
+
+    types = _typed()
+    known = {path for _, path in types}
+    seen = set()
+
+    def check(request: Request, reply: Reply) -> None:
+        template = _template(request.path, known)
+        model = types.get((request.method, template or ""))
+        if model is None or reply.status != 200:
+            return
+        seen.add((request.method, template))
+        TypeAdapter(model).validate_python(reply.body)
+
+    def observer(request: Request, reply: Reply) -> None:
+        try:
+            check(request, reply)
+        except ValueError as error:
+            raise AssertionError(str(error)) from error
+
+    double.observers.append(observer)
+    _drive(client, clock, double)
+    assert double.violations == []
+    assert seen == set(types)
+
+
+def _nullable(value: Any) -> Any:
+    """Mend two things: `nullable` is the way of 3.0, and the alternatives of a `oneOf` overlap
+    (what fits a cosine schedule's arguments also fits a linear one's)."""
+    if isinstance(value, dict):
+        found = {
+            "anyOf" if k == "oneOf" else k: _nullable(v)
+            for k, v in value.items()
+            if k != "nullable"
+        }
+        return {"anyOf": [found, {"type": "null"}]} if value.get("nullable") is True else found
+    return [_nullable(v) for v in value] if isinstance(value, list) else value
+
+
+def test_the_double_and_our_requests_fit_the_published_schema(client, clock, double) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    spec = _nullable(_schemas())
+    known = set(spec["paths"])
+    checked: dict[str, int] = {"request": 0, "reply": 0}
+
+    def valid(schema: Any, value: Any, what: str) -> None:
+        whole = {**schema, "components": spec["components"]}
+        faults = list(jsonschema.Draft202012Validator(whole).iter_errors(value))
+        checked[what] += 1
+        assert not faults, f"{what}: {[f.message[:200] for f in faults[:3]]}"
+
+    def observer(request: Request, reply: Reply) -> None:
+        template = _template(request.path.removeprefix("/v1"), known)
+        operation = spec["paths"].get(template or "", {}).get(request.method.lower())
+        if operation is None or not request.path.startswith("/v1"):
+            return
+        answers = operation["responses"].get(str(reply.status), {}).get("content", {})
+        if "application/json" in answers:
+            valid(answers["application/json"]["schema"], reply.body, "reply")
+        body = operation.get("requestBody", {}) if request.method == "POST" else {}
+        asked = body.get("content", {}).get("application/json")
+        if asked is not None:
+            valid(asked["schema"], request.json(), "request")
+
+    double.observers.append(observer)
+    _drive(client, clock, double)
+    assert double.violations == []
+    assert checked["reply"] > 20
+    assert checked["request"] >= 4
+
+
+# --- refused before anything is spent ---
+
+
+def test_unknown_models_and_limits_are_refused_before_the_upload(client, double) -> None:
+    with pytest.raises(UnknownModel, match="does not tune"):
+        create(client, model="nobody/nothing")
+    with pytest.raises(Unsupported, match="rank=128"):
+        create(client, adapter={"rank": 128})
+    with pytest.raises(Unsupported, match="epochs=30"):
+        create(client, hyperparameters={"epochs": 30})
+    assert double.count("POST") == 0
+
+
+def test_togethers_own_report_becomes_ours(client, double) -> None:
+    rows = [*ROWS, {"messages": [{"role": "user", "content": "<|im_end|>"},
+                                 {"role": "assistant", "content": "x"}]}]  # fmt: skip
+    with pytest.raises(DatasetError) as caught:
+        create(client, rows)
+    assert caught.value.submitted == "no"
+    (fault,) = caught.value.report.faults
+    assert fault.line == 21
+    assert "special token" in fault.message
+    assert double.count("POST", CREATE) == 0
+
+
+def test_a_slow_check_is_waited_for_and_not_for_ever(client, double, clock) -> None:
+    double.processing_s = 300
+    assert create(client).status is JobStatus.QUEUED
+    double.processing_s = 1e9
+    with pytest.raises(Unavailable, match="for an hour"):
+        create(client, rows=ROWS[:15])
+
+
+def test_the_quote_is_held_against_the_limit(client, double) -> None:
+    backend = client.backend("together")
+    quoted = backend.estimate
+    backend.estimate = lambda *_: quoted(None)  # type: ignore[method-assign]
+    with pytest.raises(BudgetError):
+        create(client, max_cost="3.99")
+    double.faults.add(
+        "status", path="estimate-price", status=200,
+        body={"estimation_available": False, "unavailable_reason": "multimodal_dataset"},
+    )  # fmt: skip
+    spec = ftsdk.JobSpec.build(provider="together", model=MODEL, max_cost="50")
+    request = SubmitRequest("ftj_1", "ft0123456789ab", "t", spec, Dataset.load(ROWS))
+    with pytest.raises(BudgetError, match="multimodal_dataset"):
+        backend.submit(request)
+    double.user_limit_usd = 1
+    with pytest.raises(Rejected, match=r"limit of \$1"):
+        create(client)
+    assert double.count("POST", CREATE) == 0
+
+
+def test_a_wrong_key_says_so_and_is_not_repeated(double, clock, home) -> None:
+    env = {**double.variables(), "TOGETHER_API_KEY": "tgp_v1_planted-secret-000"}
+    with ftsdk.Client(home=home, env=env, clock=clock) as client:
+        with pytest.raises(AuthError) as caught:
+            create(client)
+        assert "planted-secret" not in str(caught.value)
+        assert caught.value.submitted == "no"
+        assert client.list_jobs()[0].status is JobStatus.FAILED
+
+
+def test_the_key_does_not_follow_a_redirect(client, double) -> None:
+    with TogetherDouble() as other:
+        double.faults.add(
+            "redirect", path="models/limits", value=f"{other.origin}/v1/x", times=None
+        )
+        with pytest.raises(UnexpectedResponse, match="redirect"):
+            create(client)
+        assert other.count() == 0
+
+
+@pytest.mark.parametrize("url", ["http://api.example.com", "https://u:p@x.example", "ftp://x"])
+def test_a_base_url_that_must_not_carry_a_key_is_refused(url: str, home, clock) -> None:
+    env = {"TOGETHER_BASE_URL": url, "TOGETHER_API_KEY": "k-000000"}
+    with ftsdk.Client(home=home, env=env, clock=clock) as client, pytest.raises(ftsdk.FtsdkError):
+        create(client)
+
+
+# --- exactly once ---
+
+LOST = [
+    ("close", {"acted": True}), ("reset", {"acted": True}), ("cut", {}), ("html", {"acted": True}),
+    ("empty", {"acted": True}), ("drop", {"field": "id"}),
+    ("set", {"field": "id", "value": None}), ("set", {"field": "id", "value": ""}),
+    ("set", {"field": "id", "value": "../../x"}), ("set", {"field": "id", "value": "x" * 10_000}),
+    *(("status", {"status": s, "acted": True}) for s in (408, 409, 425, 429, 500, 502, 503, 504, 529)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("behaviour", "facts"), LOST, ids=lambda v: str(v)[:40])
+def test_a_lost_answer_is_found_again_and_nothing_is_sent_twice(
+    client, double, behaviour: Any, facts: dict[str, Any]
+) -> None:
+    double.lists_before_visible = 2
+    double.faults.add(behaviour, method="POST", path=CREATE, **facts)
+    job = create(client)
+    assert job.provider_job_id in double.jobs
+    assert job.status is JobStatus.QUEUED
+    assert double.count("POST", CREATE) == 1
+
+
+@pytest.mark.parametrize("behaviour", ["close", "reset", "html", "empty"])
+def test_a_request_that_never_arrived_needs_a_decision(client, double, clock, behaviour) -> None:
+    double.faults.add(behaviour, method="POST", path=CREATE)
+    with pytest.raises((Unavailable, UnexpectedResponse)) as caught:
+        create(client, key="k")
+    assert caught.value.submitted == "maybe"
+    job = client.get_job(str(caught.value.job_id))
+    assert job.status is JobStatus.IN_DOUBT
+    clock.advance(3600)
+    with pytest.raises(NeedsDecision):
+        job.refresh()
+    with pytest.raises(NeedsDecision):
+        create(client, key="k")
+    assert double.count("POST", CREATE) == 1
+    client.resolve(job.id, send_again=True)
+    assert double.count("POST", CREATE) == 2
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 413, 422])
+def test_a_definite_refusal_is_the_end(client, double, status: int) -> None:
+    double.faults.add("status", method="POST", path=CREATE, status=status)
+    with pytest.raises(ftsdk.FtsdkError) as caught:
+        create(client)
+    assert caught.value.submitted == "no"
+    assert client.list_jobs()[0].status is JobStatus.FAILED
+    assert double.count("POST", CREATE) == 1
+
+
+def test_nothing_listens_so_nothing_was_sent(client, double) -> None:
+    with double.down(), pytest.raises(Unavailable) as caught:
+        create(client, key="k")
+    assert caught.value.submitted == "no"
+    job = client.list_jobs()[0]
+    assert job.status is JobStatus.CREATED
+    assert create(client, key="k").status is JobStatus.QUEUED
+
+
+def test_two_jobs_with_our_mark_are_one_adopted_and_one_told(client, double) -> None:
+    double.faults.add("twice", method="POST", path=CREATE)
+    double.faults.add("close", method="POST", path=CREATE)
+    job = create(client)
+    assert len(double.jobs) >= 1
+    assert double.count("POST", CREATE) == 1
+    assert job.provider_job_id in double.jobs
+
+
+def test_reads_recover_and_obey_the_wait(client, double, clock) -> None:
+    job = create(client)
+    for behaviour, facts in (
+        ("status", {"status": 503}), ("status", {"status": 429, "retry_after": "7"}),
+        ("close", {}), ("cut", {}), ("reset", {}),
+    ):  # fmt: skip
+        double.faults.add(behaviour, method="GET", **facts)
+        assert client.backend("together").get(str(job.provider_job_id)).raw_status
+    assert max(clock.slept) <= 120
+    assert any(7 <= slept < 9 for slept in clock.slept)
+    double.faults.add("status", method="GET", status=429, retry_after="86400", times=None)
+    with pytest.raises(ftsdk.RateLimited):
+        client.backend("together").get(str(job.provider_job_id))
+    assert max(clock.slept) <= 120
+
+
+# --- what jobs do ---
+
+
+@pytest.mark.parametrize("word", ["paused_v2", "evaluating", "", "Completed!", "x" * 300])
+def test_an_unknown_status_is_never_final(client, double, word: str) -> None:
+    job = create(client)
+    double.jobs[str(job.provider_job_id)].forced = word
+    if word:
+        assert job.refresh().status is JobStatus.UNKNOWN
+        assert job.raw_status == word
+        assert not job.is_final
+    double.jobs[str(job.provider_job_id)].forced = "running"
+    assert job.refresh().status is JobStatus.RUNNING
+
+
+@pytest.mark.parametrize("word", ["error", "user_error"])
+def test_a_failure_says_why(client, double, word: str) -> None:
+    job = create(client)
+    double.fail(str(job.provider_job_id), "the learning rate made it diverge", word=word)
+    with pytest.raises(ftsdk.JobFailed, match="made it diverge"):
+        job.result()
+    assert job.raw_status == word
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_job_that_was_restarted_under_a_new_id_is_followed(
+    client, double, clock, home, named: bool
+) -> None:
+    job = create(client)
+    old = str(job.provider_job_id)
+    clock.advance(3)
+    new = double.restart(old, named=named)
+    assert job.refresh().status in (JobStatus.QUEUED, JobStatus.RUNNING)
+    assert job.provider_job_id == old
+    assert new in job.snapshot.message
+    clock.advance(60)
+    with ftsdk.Client(home=home, env=double.variables(), clock=clock) as fresh:
+        again = fresh.get_job(job.id).refresh()
+        assert again.status is JobStatus.SUCCEEDED
+        kinds = [event.data["type"] for event in again.events()]
+        assert "job_restarted" in kinds
+        assert kinds.count("job_complete") == 1
+        assert [event.seq for event in again.events()] == list(range(1, len(kinds) + 1))
+        assert again.result().raw["ft_id"] == new
+        assert len(again.metrics()) > 0
+
+
+def test_cancel_is_cancelling_until_it_is_cancelled(client, double, clock) -> None:
+    job = create(client)
+    clock.advance(3)
+    assert job.cancel().status is JobStatus.CANCELLING
+    clock.advance(5)
+    assert job.refresh().status is JobStatus.CANCELLED
+    job.cancel()
+    assert double.count("POST", "/cancel$") == 1
+
+
+def test_many_jobs_are_asked_for_with_one_list_call(client, double, backend) -> None:
+    ids = [str(create(client, hyperparameters={"epochs": n}).provider_job_id) for n in range(1, 6)]
+    double.requests.clear()
+    assert [job.provider_job_id for job in backend.get_many(ids)] == ids
+    assert double.count() == 1
+
+
+def test_a_model_that_missed_the_registry_is_downloaded_not_deployed(
+    client, double, clock, backend, tmp_path
+) -> None:
+    job = create(client)
+    double.jobs[str(job.provider_job_id)].unregistered = True
+    clock.advance(60)
+    model = job.result()
+    assert model.id.startswith("lab/")
+    with pytest.raises(Unsupported, match="registry"):
+        backend.deploy(model)
+    assert model.download(tmp_path / "w").is_dir()
+
+
+def test_several_configs_need_a_choice(client, double, clock, backend) -> None:
+    double.configs = 2
+    model = done(client, clock).result()
+    with pytest.raises(UsageError, match=r"cr_1 .*\$5\.49/h.*cr_2"):
+        backend.deploy(model)
+    assert double.endpoints == {}
+    assert backend.deploy(model, config="cr_2").running_cost.hosting_usd_per_hour == Decimal("8.99")
+    with pytest.raises(UsageError, match="lease"):
+        backend.deploy(model, inactive_timeout=0)
+
+
+def test_adopting_and_odd_ids(client, double, backend) -> None:
+    job = create(client)
+    other = ftsdk.Client(home=client.home.parent / "other", env=double.variables())
+    with other:
+        adopted = other.adopt_job("together", str(job.provider_job_id))
+        assert adopted.model == MODEL
+        assert adopted.snapshot.tag == job.snapshot.tag
+    before = double.count()
+    for odd in ("../files", "a/b", "", "x" * 300, "a?b", "é"):
+        with pytest.raises(NotFound):
+            backend.get(odd)
+    assert double.count() == before
+    with pytest.raises(NotFound):
+        backend.get("ft-unknown")
+
+
+# --- weights ---
+
+
+def weights(client, clock, tmp_path) -> Path:
+    return done(client, clock).result().download(tmp_path / "weights")
+
+
+def test_a_download_that_breaks_is_taken_up_again(client, double, clock, tmp_path) -> None:
+    double.faults.add("cut", path="finetune/download")
+    double.faults.add("close", path="finetune/download")
+    assert (weights(client, clock, tmp_path) / "adapter_model.safetensors").is_file()
+    asked = double.asked("GET", "finetune/download")
+    assert len(asked) == 3
+    assert asked[-1].headers["range"].startswith("bytes=")
+
+
+def test_a_download_from_storage_goes_without_the_key(client, double, clock, tmp_path) -> None:
+    double.download_redirects = True
+    assert weights(client, clock, tmp_path).is_dir()
+    assert double.count("GET", "/storage/get/") == 1
+
+
+@pytest.mark.parametrize("behaviour", ["html", "empty"])
+def test_what_is_no_archive_leaves_no_folder(
+    client, double, clock, tmp_path, behaviour: Any
+) -> None:
+    double.faults.add(behaviour, path="finetune/download", times=None)
+    with pytest.raises(UnexpectedResponse):
+        weights(client, clock, tmp_path)
+    assert not (tmp_path / "weights").exists()
+    assert list((client.home / "downloads").iterdir()) == []
+
+
+def test_nothing_imports_the_sdk_to_read_capabilities() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from ftsdk.backends.registry import load_backend;"
+        "load_backend('together').capabilities; assert 'together' not in sys.modules;"
+        "assert 'httpx' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_backend_needs_no_key_to_plan(home) -> None:
+    TogetherBackend(Context(home=home)).plan(ftsdk.JobSpec.build(provider="together", model=MODEL))

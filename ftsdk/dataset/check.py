@@ -178,7 +178,7 @@ class _Run:
         may_skip = opened.keep is None and not self.validation
         hashed, known, again = hash, seen.get, self._again
         for record in reader.stream():
-            if type(record) is not tuple:
+            if isinstance(record, Fault):
                 self.found.add(record)
                 continue
             key = hashed(record[2])
@@ -238,7 +238,10 @@ class _Run:
         if self.near is not None:
             self.near.add(line, row)
         if self.counting is not None:
-            self.counting.add(line, row)
+            if any(f.severity == "fault" for f in self.found.kept[before:]):
+                self.counting.skip(line)
+            else:
+                self.counting.add(line, row)
         return item.plain and usual and len(self.found.kept) == before
 
     def _judge(self, item: Read, fmt: Format | None) -> Iterator[Fault]:

@@ -2,16 +2,72 @@
 
 from __future__ import annotations
 
+import importlib.util
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
-from ftsdk.dataset.limits import Limits, model_row_tokens
-from ftsdk.dataset.report import Fault
-from ftsdk.dataset.rules import RULES
+import orjson
 
-__all__ = ["Counting", "TokenSummary", "counter_for"]
+from ftsdk.dataset.limits import Limits, model_row_tokens
+from ftsdk.dataset.render import RowFault, render_row
+from ftsdk.dataset.report import Fault
+from ftsdk.dataset.rules import RULES, note
+from ftsdk.dataset.rules_content import texts_of
+from ftsdk.dataset.template import ChatTokenizer
+from ftsdk.errors import MissingExtra
+
+__all__ = [
+    "ENCODINGS",
+    "Counting",
+    "OpenAICounter",
+    "TemplateCounter",
+    "TokenSummary",
+    "counter_for",
+    "encoding_of",
+]
+
+note(
+    "FT501",
+    "fault",
+    "Nothing of the row is learned",
+    "write an answer, or give one the weight 1",
+    "After the chat template and the mask no token is left that the loss counts.",
+)
+note(
+    "FT502",
+    "notice",
+    "A row is longer than the model or the job takes",
+    "raise max_length, or split the row",
+    "The local trainer refuses such a row unless it is told to cut; a cut row loses its end, which "
+    "is where the answer is.",
+)
+note(
+    "FT504",
+    "fault",
+    "The chat template rewrites earlier turns",
+    "write one row per assistant turn, or give weight 0 to all turns but the last",
+    "Some templates strip thinking or change an answer once more messages follow. The tokens to "
+    "learn cannot be told then, so the row is refused by name.",
+)
+note(
+    "FT506",
+    "fault",
+    "The chat template cannot render the row",
+    "change the row, or choose another model",
+    "Templates refuse, for instance, a system message, tools, or turns that do not alternate.",
+)
+
+_RENDER_CODES = {
+    "no_assistant": "FT501",
+    "nothing_trained": "FT501",
+    "template_not_nested": "FT504",
+    "assistant_first": "FT504",
+    "template_failed": "FT506",
+    "too_long": "FT502",
+}
 
 
 @dataclass(frozen=True)
@@ -66,15 +122,30 @@ class Counting:
         self.totals = array("I")
         self.lines = array("I")
         self._trained = array("I")
+        self.refused: list[Fault] = []
         self.trained = 0
 
     def add(self, line: int, row: dict[str, Any]) -> None:
         """Count one row."""
-        total, trained = self.counter.count(row)
+        try:
+            total, trained = self.counter.count(row)
+        except RowFault as error:
+            self._refuse(line, _RENDER_CODES.get(error.code, "FT506"), error.message)
+            total, trained = error.tokens or 0, 0
         self.totals.append(total)
         self.lines.append(line)
         self.trained += trained
         self._trained.append(trained)
+
+    def skip(self, line: int) -> None:
+        """Count a faulty row as nothing: it keeps its place."""
+        self.totals.append(0)
+        self.lines.append(line)
+        self._trained.append(0)
+
+    def _refuse(self, line: int, code: str, message: str) -> None:
+        rule = RULES[code]
+        self.refused.append(Fault(code, rule.severity, line, message, rule.mend, field="messages"))
 
     def again(self, line: int, index: int) -> None:
         """Count a row whose bytes are those of the row counted as number `index`."""
@@ -86,7 +157,18 @@ class Counting:
     def faults(
         self, limits: Limits | None, model: str | None, method: str, max_length: int | None
     ) -> Iterator[Fault]:
-        """Rows above the limit of the provider, or of the job."""
+        """Rows above the limit of the provider, or of the job, and rows that cannot be rendered."""
+        yield from self.refused
+        if max_length is not None:
+            for line, total in zip(self.lines, self.totals, strict=True):
+                if total > max_length:
+                    yield Fault(
+                        "FT502",
+                        "notice",
+                        line,
+                        f"{total:,} tokens, max_length is {max_length:,}",
+                        RULES["FT502"].mend,
+                    )
         if limits is not None:
             fact = model_row_tokens(limits.provider, model, method) or limits.row_tokens
             if fact is not None:
@@ -120,8 +202,178 @@ class Counting:
         )
 
 
+class OpenAICounter:
+    """OpenAI's encodings, offline (`bpe-openai`, extra `data`).
+
+    Texts are counted exactly. What stands around them is not public: 3 tokens a message, 1 for a
+    name and 3 for the start of the answer, as OpenAI's cookbook counts. Tools and images have no
+    published count, so a row that has them makes the sum an estimate.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        self.name = encoding
+        self.exact = True
+        self._count = _openai_count(encoding)
+
+    def count(self, row: dict[str, Any]) -> tuple[int, int]:
+        """Tokens of the row, and of its trained answers."""
+        if "text" in row:
+            total = self._count(row["text"]) if isinstance(row["text"], str) else 0
+            return total, total
+        if "messages" in row:
+            if "tools" in row:
+                self.exact = False
+                extra = self._count(orjson.dumps(row["tools"]).decode())
+            else:
+                extra = 0
+            total, trained = self._messages(row["messages"])
+            return total + extra + 3, trained
+        prompt = row.get("input")
+        asked, _ = self._messages(prompt.get("messages") if isinstance(prompt, dict) else None)
+        total = trained = 0
+        for name in ("preferred_output", "non_preferred_output"):
+            said, learned = self._messages(row.get(name))
+            total, trained = total + asked + said + 3, trained + learned
+        return total, trained
+
+    def _messages(self, messages: Any) -> tuple[int, int]:
+        total = trained = 0
+        for message in messages if isinstance(messages, list) else []:
+            if not isinstance(message, dict):
+                continue
+            content = message.get("content")
+            said = self._count(content) if type(content) is str else self._parts(content)
+            if len(message) > 2:
+                said += self._rest(message)
+            total += said + 3
+            if message.get("role") == "assistant" and message.get("weight", 1) != 0:
+                trained += said
+        return total, trained
+
+    def _parts(self, content: Any) -> int:
+        count = 0
+        for part in content if isinstance(content, list) else []:
+            text = part.get("text") if isinstance(part, dict) else None
+            if isinstance(text, str):
+                count += self._count(text)
+            else:
+                self.exact = False
+        return count
+
+    def _rest(self, message: dict[str, Any]) -> int:
+        count = 0
+        if isinstance(message.get("name"), str):
+            count += self._count(message["name"]) + 1
+        for key in ("reasoning_content", "reasoning"):
+            if isinstance(message.get(key), str):
+                count += self._count(message[key])
+        if message.get("tool_calls"):
+            self.exact = False
+            count += self._count(orjson.dumps(message["tool_calls"]).decode())
+        return count
+
+
+class Estimate:
+    """Four characters a token: for models whose tokenizer is not public."""
+
+    name = "4 characters a token"
+    exact = False
+
+    def count(self, row: dict[str, Any]) -> tuple[int, int]:
+        """A guess at the tokens of the row and of its answers."""
+        total = trained = 0
+        for place, text in texts_of(row):
+            size = len(text) // 4 + 4
+            total += size
+            trained += size if place.startswith(("preferred", "non_preferred", "text")) else 0
+        messages = row.get("messages")
+        for message in messages if isinstance(messages, list) else []:
+            content = message.get("content") if isinstance(message, dict) else None
+            if isinstance(content, str) and message.get("role") == "assistant":
+                trained += len(content) // 4
+        return total, trained
+
+
+class TemplateCounter:
+    """A model's own tokenizer and chat template: the very tokens that the trainer sees."""
+
+    exact = True
+
+    def __init__(self, tokenizer: ChatTokenizer) -> None:
+        self.name = tokenizer.name
+        self._tokenizer = tokenizer
+        self.faults: list[tuple[str, str]] = []
+
+    def count(self, row: dict[str, Any]) -> tuple[int, int]:
+        """Tokens of the row, and those the loss counts; `(0, 0)` when it cannot be rendered."""
+        if "text" in row:
+            total = len(self._tokenizer.encode(row["text"])) if isinstance(row["text"], str) else 0
+            return total, total
+        if "messages" in row:
+            rendered = render_row(row, self._tokenizer)
+            return len(rendered), rendered.trained_count
+        total = trained = 0
+        for name in ("preferred_output", "non_preferred_output"):
+            prompt = row["input"]
+            rendered = render_row(
+                {**prompt, "messages": [*prompt["messages"], *row[name]]}, self._tokenizer
+            )
+            total, trained = total + len(rendered), trained + rendered.trained_count
+        return total, trained
+
+
+def _openai_count(encoding: str) -> Callable[[str], int]:
+    try:
+        # The public class makes a list of ids for each text; the Rust object behind it counts
+        # several times faster. It has no public name.
+        from bpe_openai import _bindings
+    except ImportError as error:
+        raise MissingExtra(
+            "Counting OpenAI's tokens needs the package bpe-openai.",
+            mend="pip install 'ftsdk[data]'",
+        ) from error
+    counted: Callable[[str], int] = _bindings.tokenizer_for_encoding(encoding).count
+    return counted
+
+
+ENCODINGS = ("o200k_base", "cl100k_base")
+_OLD = ("gpt-3.5", "gpt-4-", "text-embedding", "babbage", "davinci")
+
+
+def encoding_of(model: str | None) -> str | None:
+    """OpenAI's encoding for a model's name; None for a model that is not OpenAI's."""
+    name = (model or "").lower().removeprefix("ft:")
+    if name in ENCODINGS:
+        return name
+    if name.startswith(_OLD) or name == "gpt-4":
+        return "cl100k_base"
+    if name.startswith(("gpt-", "o1", "o3", "o4", "chatgpt-")) and not name.startswith("gpt-oss"):
+        return "o200k_base"
+    return None
+
+
 def counter_for(
     tokenizer: Any, *, model: str | None, provider: str | None, wanted: bool
 ) -> Counting | None:
-    """A counter for a tokenizer or a model; None when none is at hand (or none is wanted)."""
-    return None
+    """A counter for a tokenizer or a model; None when none is at hand and none is wanted.
+
+    Raises `MissingExtra` when a tokenizer was named, or counts are wanted, and its package is not
+    there.
+    """
+    if isinstance(tokenizer, ChatTokenizer):
+        return Counting(TemplateCounter(tokenizer))
+    if hasattr(tokenizer, "count") and hasattr(tokenizer, "exact"):
+        return Counting(tokenizer)
+    named = tokenizer if tokenizer is not None else model
+    if named is not None and Path(str(named)).is_dir():
+        return Counting(TemplateCounter(ChatTokenizer.from_folder(Path(str(named)))))
+    encoding = encoding_of(str(named)) if named is not None else None
+    if encoding is None and provider in ("openai", "azure"):
+        encoding = "o200k_base"
+    if encoding is not None and (tokenizer is not None or wanted or _has_bpe()):
+        return Counting(OpenAICounter(encoding))
+    return Counting(Estimate()) if wanted else None
+
+
+def _has_bpe() -> bool:
+    return importlib.util.find_spec("bpe_openai") is not None

@@ -18,7 +18,7 @@ _CLEARED = ("FTSDK_", "OPENAI_", "AZURE_OPENAI_", "TOGETHER_", "REPLICATE_", "HF
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the user's keys, profile or journal, and none leaves a default client behind."""
     import ftsdk
 
@@ -27,7 +27,6 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
             monkeypatch.delenv(name)
     monkeypatch.setenv("FTSDK_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(ftsdk, "_default", None)
-    yield
 
 
 @pytest.fixture

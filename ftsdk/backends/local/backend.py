@@ -6,8 +6,8 @@ it, and whoever looks is told the truth: the lock says whether it lives, the out
 
 from __future__ import annotations
 
+import builtins
 import datetime as dt
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -289,12 +289,12 @@ class LocalBackend(Backend):
                 mend=f"ftsdk cancel {provider_job_id} first",
             )
         aside = run.path.with_name(f".{run.path.name}.{secrets.token_hex(4)}.tmp")
-        os.rename(run.path, aside)
+        run.path.rename(aside)
         shutil.rmtree(aside)
 
     # --- what a run tells ---
 
-    def events(self, provider_job_id: str, *, after: int = 0) -> list[Event]:
+    def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
         return [
             Event(
                 id=f"{provider_job_id}:{raw['seq']}",
@@ -307,7 +307,7 @@ class LocalBackend(Backend):
             for raw in self._open(provider_job_id).read_events(after)
         ]
 
-    def metrics(self, provider_job_id: str) -> list[MetricPoint]:
+    def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         """By step; what a resumed run trained again replaces what it had told before."""
         merged: dict[int, dict[str, Any]] = {}
         for raw in self._open(provider_job_id).read_events(0):
@@ -319,7 +319,7 @@ class LocalBackend(Backend):
             for _, raw in sorted(merged.items())
         ]
 
-    def checkpoints(self, provider_job_id: str) -> list[Checkpoint]:
+    def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
         return [
             Checkpoint(
                 id=f"{provider_job_id}/step-{info.step}",
@@ -331,7 +331,7 @@ class LocalBackend(Backend):
             for info in self._open(provider_job_id).checkpoints()
         ]
 
-    def logs(self, provider_job_id: str, *, tail: int | None = None) -> list[str]:
+    def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         return self._open(provider_job_id).log_tail(10_000 if tail is None else tail)
 
     # --- the result ---

@@ -34,7 +34,7 @@ def folder_bytes(folder: Path) -> int:
     for root, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                stat = os.lstat(os.path.join(root, name))
+                stat = Path(root, name).lstat()
                 total += stat.st_size
     return total
 

@@ -15,7 +15,6 @@ from ftsdk.cli.output import command, console, emit, note, say
 from ftsdk.cli.session import find, job_document, open_client, short_id
 from ftsdk.cli.words import clean, percent, size, status_style, status_words
 from ftsdk.errors import FtsdkError, UsageError
-from ftsdk.records import JobStatus
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
@@ -44,6 +43,8 @@ def _tell(client: Client, job: FineTuneJob, told: str, *next_words: str) -> None
 
 def cancel(job: Job, profile: Profile = None, as_json: Json = False) -> None:
     """Ask the job to stop. A job that has ended stays as it is."""
+    from ftsdk.records import JobStatus
+
     client = open_client(profile)
     one = find(client, job)
     ended_before = one.is_final
@@ -81,6 +82,8 @@ def reconcile(
     as_json: Json = False,
 ) -> None:
     """Look for jobs whose create call got no answer, and adopt what is found. Nothing is sent twice."""
+    from ftsdk.records import JobStatus
+
     client = open_client(profile)
     if job is not None:
         targets = [find(client, job)]
@@ -113,6 +116,8 @@ def reconcile(
 
 
 def _tell_reconciled(client: Client, job: FineTuneJob) -> None:
+    from ftsdk.records import JobStatus
+
     if job.status is JobStatus.IN_DOUBT:
         _tell(client, job, f"not found yet, looking for {job.snapshot.tag}", "reconcile", "resolve")
     elif job.status.is_remote:
@@ -139,6 +144,8 @@ def resolve(
     as_json: Json = False,
 ) -> None:
     """Decide a job in doubt: adopt the provider's id, send it again, or give up."""
+    from ftsdk.records import JobStatus
+
     client = open_client(profile)
     one = find(client, job)
     if sum((adopt_ is not None, send_again, give_up)) != 1:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ftsdk._card import sparkline
 from ftsdk.cli.output import text
 from ftsdk.cli.words import clean, clock, percent, status_style, status_words
 
@@ -41,6 +40,8 @@ def bar(fraction: float, width: int, style: str) -> Text:
 def _loss(row: Row, spark: int) -> Text:
     if not row.losses:
         return text()
+    from ftsdk._card import sparkline
+
     first, last = row.losses[0], row.losses[-1]
     if spark < 4 or len(row.losses) < 3:
         return text(("loss ", "dim"), f"{last:.2f}")

@@ -15,7 +15,6 @@ from ftsdk.cli.output import console, emit, note, say
 from ftsdk.cli.session import newest, open_client
 from ftsdk.cli.words import clean, clean_block
 from ftsdk.errors import FtsdkError, UsageError
-from ftsdk.records import JobStatus
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
@@ -53,6 +52,8 @@ def chat(
     as_json: Json = False,
 ) -> None:
     """Ask the model that a job made: once with -m, else in conversation."""
+    from ftsdk.records import JobStatus
+
     client = open_client(profile)
     one = newest(client, job, fit=lambda j: j.status is JobStatus.SUCCEEDED)
     handle = one.result()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
-import sqlite3
 import stat
 import sys
 from collections.abc import Iterator
@@ -102,6 +101,8 @@ def _checks(profile: str | None) -> Iterator[Check]:
 
 
 def _versions() -> Iterator[Check]:
+    import sqlite3
+
     from ftsdk._version import __version__
 
     python = ".".join(str(part) for part in sys.version_info[:3])
@@ -152,6 +153,8 @@ def _journal(home: Path) -> Iterator[Check]:
 
 def _pragmas(file: Path) -> tuple[str, int]:
     """How the file itself is set. Only WAL is kept in a file; ftsdk sets TRUNCATE as it opens it."""
+    import sqlite3
+
     connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
     try:
         wal = connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"

@@ -13,7 +13,6 @@ from ftsdk.cli.output import columns, command, emit, note, say
 from ftsdk.cli.session import job_document, open_client, refreshed, short_ids
 from ftsdk.cli.words import clean, cost_words, percent, status_style, status_words, when
 from ftsdk.errors import NeedsDecision
-from ftsdk.records import JobStatus
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
@@ -53,6 +52,7 @@ def list_(
 ) -> None:
     """List the jobs, newest first. Those that have not ended are asked about; nothing is spent."""
     from ftsdk.client import _statuses
+    from ftsdk.records import JobStatus
 
     client = open_client(profile)
     wanted = _statuses(status) if status else frozenset(JobStatus)
@@ -104,6 +104,8 @@ def _table(client: Client, jobs: list[FineTuneJob], failed: dict[str, FtsdkError
 
 def _fact(job: FineTuneJob, error: FtsdkError | None) -> str:
     """The one thing worth knowing of a job in this status."""
+    from ftsdk.records import JobStatus
+
     snapshot = job.snapshot
     if error is not None and not isinstance(error, NeedsDecision):
         return f"as of {snapshot.updated_at.astimezone():%H:%M:%S}, not asked"

@@ -26,7 +26,6 @@ from ftsdk.cli.words import (
     status_words,
 )
 from ftsdk.errors import BackendError, FtsdkError
-from ftsdk.records import JobStatus
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -74,6 +73,8 @@ def _points(client: Client, job: FineTuneJob) -> Sequence[MetricPoint]:
 
 
 def _handle(job: FineTuneJob) -> ModelHandle | None:
+    from ftsdk.records import JobStatus
+
     return job.result() if job.status is JobStatus.SUCCEEDED else None
 
 
@@ -144,7 +145,7 @@ def _facts(
     if snapshot.tags:
         yield "tags", clean(", ".join(f"{k}={v}" for k, v in snapshot.tags.items()))
     if snapshot.message:
-        style = "red" if job.status is JobStatus.FAILED else ""
+        style = status_style(job.status) if job.is_final else ""
         yield "message", (clean(redact(snapshot.message)), style)
         mend = (snapshot.error or {}).get("mend")
         if mend:
@@ -209,6 +210,8 @@ def _model(handle: ModelHandle) -> str:
 
 
 def _next(job: FineTuneJob, short: str) -> Text:
+    from ftsdk.records import JobStatus
+
     words = {
         JobStatus.SUCCEEDED: ("chat", "download"),
         JobStatus.FAILED: ("logs", "resume"),

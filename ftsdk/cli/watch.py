@@ -15,7 +15,6 @@ from ftsdk.cli.output import command, console, emit, note, say
 from ftsdk.cli.session import find, job_document, newest, open_client, refreshed, short_ids
 from ftsdk.cli.words import clean, cost_words, duration, status_style, status_words
 from ftsdk.errors import BackendError, FtsdkError, JobCancelled, JobError, JobFailed, WaitTimeout
-from ftsdk.records import JobStatus
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
@@ -158,6 +157,8 @@ class _Follower:
 
 
 def _stands_still(job: FineTuneJob) -> bool:
+    from ftsdk.records import JobStatus
+
     return job.is_final or job.status in (JobStatus.PAUSED, JobStatus.CREATED)
 
 
@@ -219,6 +220,8 @@ def _leave(follower: _Follower) -> None:
 
 def ending(job: FineTuneJob, short: str, losses: Sequence[float]) -> None:
     """Say how a job ended and what can be done next."""
+    from ftsdk.records import JobStatus
+
     snapshot = job.snapshot
     parts = [f"{losses[0]:.2f} → {losses[-1]:.2f}"] if losses else []
     if snapshot.finished_at is not None:
@@ -235,6 +238,8 @@ def ending(job: FineTuneJob, short: str, losses: Sequence[float]) -> None:
 
 
 def _finish(follower: _Follower, *, quiet: bool, as_json: bool) -> None:
+    from ftsdk.records import JobStatus
+
     wrong = [error for job in follower.jobs if (error := _error_of(job)) is not None]
     documents = [job_document(job) for job in follower.jobs]
     if as_json and not wrong:
@@ -257,6 +262,8 @@ def _finish(follower: _Follower, *, quiet: bool, as_json: bool) -> None:
 
 
 def _error_of(job: FineTuneJob) -> JobError | None:
+    from ftsdk.records import JobStatus
+
     if job.status is JobStatus.SUCCEEDED:
         return None
     if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+
+def test_logs_print_lines_and_only_the_last_if_asked(cli, done):
+    lines = cli.ok("logs", done).out.strip().split("\n")
+    assert len(lines) > 10
+    assert cli.ok("logs", done, "-n", "2").out.strip().split("\n") == lines[-2:]
+    assert cli.ok("logs", "-n", "0").out == ""
+    document = cli.ok("logs", done, "--json", "--tail", 3).json
+    assert document["job_id"] == done
+    assert len(document["lines"]) == 3
+
+
+def test_logs_follow_to_the_end(cli, running):
+    lines = cli.ok("logs", running, "-n", "1", "--follow").out.strip().split("\n")
+    assert "step 9/20" in lines[0]
+    assert "step 10/20" in lines[1]
+    assert "succeeded" in lines[-1]
+
+
+def test_logs_of_others_are_made_harmless_and_keep_no_secret(cli, done, monkeypatch):
+    lines = [
+        "\x1b[2J\x1b[1;1Hgone",
+        "Authorization: Bearer abcdefghijklmnop",
+        "key sk-abcdefgh1234",
+    ]
+    monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.logs", lambda *_, **__: lines)
+    out = cli.ok("logs", done).out
+    assert out == "gone\nAuthorization: ***\nkey ***\n"
+    assert "abcdefgh" not in cli.ok("logs", done, "--json").out
+
+
+def test_metrics_draw_a_curve_and_a_table(cli, done):
+    out = cli.ok("metrics", done).out
+    assert "2.253 ┤" in out
+    assert "train loss" in out
+    rows = [line.split() for line in out.split("\n") if line.strip().startswith("20 ")]
+    assert rows == [["20", "3.00", "0.6390", "0"]]
+
+
+def test_metrics_have_every_point_as_json_and_csv(cli, done):
+    points = cli.ok("metrics", done, "--json").json["metrics"]
+    assert [p["step"] for p in points] == list(range(1, 21))
+    assert points[0]["train_loss"] == 2.2528
+    table = list(csv.DictReader(io.StringIO(cli.ok("metrics", done, "--csv").out)))
+    assert [float(row["train_loss"]) for row in table] == [p["train_loss"] for p in points]
+    assert table[0]["validation_loss"] == ""
+
+
+def test_a_job_without_points_says_so(cli, data):
+    cli.ok("create", data, "--yes", "-d")
+    assert "No points yet." in cli.ok("metrics").out
+    assert cli.ok("metrics", "--csv").out.startswith("step,epoch,")
+    assert "No checkpoint is kept." in cli.ok("checkpoints").out
+
+
+def test_events_are_told_in_order_and_by_kind(cli, done):
+    lines = cli.ok("events", done).out.strip().split("\n")
+    assert lines[0].split()[1:] == ["status", "running"]
+    assert all(
+        " metric " in line for line in cli.ok("events", "--kind", "metric").out.split("\n")[:5]
+    )
+    events = cli.ok("events", done, "--json").json["events"]
+    assert {"id", "seq", "time", "kind", "message", "data"} == set(events[0])
+    assert [e["seq"] for e in events] == sorted(e["seq"] for e in events)
+    later = cli.ok("events", done, "--after", events[-2]["seq"], "--json").json["events"]
+    assert later == events[-1:]
+
+
+def test_events_follow_to_the_end(cli, running):
+    lines = cli.ok("events", running, "--follow", "--kind", "status").out.strip().split("\n")
+    assert [line.split()[-1] for line in lines] == ["queued", "running", "finalizing", "succeeded"]
+
+
+@pytest.mark.parametrize("command", ["logs", "events"])
+def test_ctrl_c_ends_following(cli, running, monkeypatch, clock, command):
+    def sleep(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    assert cli(command, running, "--follow").code == 130
+
+
+def test_checkpoints_are_listed(cli, done):
+    assert "step 10" in cli.ok("checkpoints", done).out
+    kept = cli.ok("checkpoints", done, "--json").json["checkpoints"]
+    assert [c["step"] for c in kept] == [10, 20]
+
+
+def test_a_backend_that_tells_nothing_is_named(cli, done, monkeypatch):
+    from ftsdk.backends.base import Backend
+
+    monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.logs", Backend.logs)
+    assert cli.error(2, "logs", done)["code"] == "unsupported"

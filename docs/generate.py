@@ -125,7 +125,9 @@ def capabilities() -> str:
     parts = [table(["", *(f"`{backend.name}`" for backend in found)], rows)]
     for backend in found:
         able = backend.capabilities
-        parts.append(f"## `{backend.name}`\n\n{able.note[:1].upper()}{able.note[1:]}.")
+        parts.append(f"## `{backend.name}`")
+        if able.note:
+            parts.append(f"{able.note[:1].upper()}{able.note[1:]}.")
         taken = [
             [f"`{name}`", _default(allowed), _range(allowed), f"`{allowed.sent_as or name}`"]
             for name, allowed in able.hyperparameters.items()

@@ -296,23 +296,24 @@ def metrics_of(rows: Iterable[Any]) -> list[MetricPoint]:
 def checkpoints_of(rows: Iterable[Any], job_id: str) -> list[Checkpoint]:
     """Checkpoints oldest first; the id is what `from_checkpoint` takes.
 
-    A LoRA job lists its final state twice, merged and adapter; both stay, told apart in `raw`.
+    A LoRA job lists its final state twice, merged and adapter: that is one checkpoint, and both
+    stand in its `raw["artifacts"]`.
     """
-    found = []
+    by_step: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:
         step = _count(row.get("step")) if isinstance(row, Mapping) else None
-        if step is None:
-            continue
-        found.append(
-            Checkpoint(
-                id=f"{job_id}:{step}",
-                step=step,
-                created_at=_time(row.get("created_at")),
-                model=_text(row.get("object_id")),
-                raw=dict(row),
-            )
+        if step is not None:
+            by_step.setdefault(step, []).append(row)
+    return [
+        Checkpoint(
+            id=f"{job_id}:{step}",
+            step=step,
+            created_at=_time(found[0].get("created_at")),
+            model=next((name for one in found if (name := _text(one.get("object_id")))), None),
+            raw={**found[0], "artifacts": [dict(one) for one in found]},
         )
-    return sorted(found, key=lambda one: one.step)
+        for step, found in sorted(by_step.items())
+    ]
 
 
 # --- money, result ---------------------------------------------------------------------------

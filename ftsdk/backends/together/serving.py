@@ -17,6 +17,7 @@ from typing import Any
 from ftsdk.backends.together.wire import Wire, known_id
 from ftsdk.errors import (
     AuthError,
+    FtsdkError,
     NotFound,
     NotReady,
     Rejected,
@@ -171,13 +172,18 @@ class Serving:
                 "autoscaling": {"minReplicas": min_replicas, "maxReplicas": max_replicas},
                 "inactiveTimeout": inactive_timeout,
             },
+            creates=True,
         )
-        identity = known_id(str(deployment.get("id") or "?"), "deployment")
-        self._wire.send(
-            "PATCH",
-            f"{base}/{there.id}",
-            {"trafficSplit": [{"deploymentId": identity, "weight": 1}]},
-        )
+        try:
+            identity = known_id(str(deployment.get("id") or "?"), "deployment")
+            self._wire.send(
+                "PATCH",
+                f"{base}/{there.id}",
+                {"trafficSplit": [{"deploymentId": identity, "weight": 1}]},
+            )
+        except FtsdkError as error:
+            error.submitted = "yes"  # replicas are starting, and are billed
+            raise
         found = self.find(name) or there
         return Endpoint(
             id=found.id,

@@ -57,7 +57,7 @@ class PretendTogetherJob:
 
     def status(self, now: dt.datetime) -> str:
         """Together's word for where the job stands."""
-        if self.forced:
+        if self.forced is not None:
             return self.forced
         if self.cancelled_at is not None:
             waited = (now - self.cancelled_at).total_seconds()
@@ -177,7 +177,7 @@ class PretendTogetherJob:
         return told
 
     def _updated(self, now: dt.datetime) -> dt.datetime:
-        if self.forced:
+        if self.forced is not None:
             return self.created
         if self.cancelled_at is not None:
             return self.cancelled_at

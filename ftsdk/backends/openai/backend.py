@@ -404,6 +404,8 @@ class OpenAIBackend(Backend):
                 mend="deploy it at the provider; a deployment costs by the hour",
                 job_id=handle.job_id,
             )
+        if not self.capabilities.can_chat:
+            raise self.cannot("chat with a result")
         for pause in (*_WARM_TRIES, None):
             try:
                 return self._chat(handle.id, messages, options)

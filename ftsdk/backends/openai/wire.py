@@ -171,14 +171,12 @@ class Wire:
             items = page.get("data")
             if not isinstance(items, list):
                 raise unexpected(self.profile.title, action, "it has no list `data`")
-            fresh = [
-                item
-                for item in items
-                if isinstance(item, dict)
-                and isinstance(item.get("id"), str)
-                and item["id"] not in seen
-            ]
-            seen.update(item["id"] for item in fresh)
+            fresh = []
+            for item in items:
+                identity = item.get("id") if isinstance(item, dict) else None
+                if isinstance(identity, str) and identity not in seen:
+                    seen.add(identity)
+                    fresh.append(item)
             yield fresh
             if not page.get("has_more") or not fresh:
                 return

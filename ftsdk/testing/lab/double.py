@@ -186,8 +186,8 @@ class Double:
         for observer in self.observers:
             try:
                 observer(request, reply)
-            except AssertionError as error:
-                self.violations.append(f"{request.method} {request.path}: {error}")
+            except Exception as error:  # noqa: BLE001  # an observer must not break the exchange
+                self.violations.append(f"{request.method} {request.path}: {error!s:.500}")
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

@@ -84,7 +84,7 @@ class PretendJob:
 
     def status(self, now: dt.datetime) -> str:
         """OpenAI's word for where the job stands."""
-        return self.forced or self.timeline.word(now)
+        return self.timeline.word(now) if self.forced is None else self.forced
 
     def succeeded(self, now: dt.datetime) -> bool:
         """True once the tuned model is there."""

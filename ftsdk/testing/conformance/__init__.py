@@ -1,0 +1,34 @@
+"""The conformance kit: about seventy checks of a backend, adopted with one class.
+
+```python
+from ftsdk.testing.conformance import BackendConformance, World
+
+class TestMine(BackendConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def world(cls, tmp_path_factory):
+        with my_double() as wire:
+            yield World(make=lambda home: MyBackend(Context(home=home, ...)), model="…", ...)
+```
+
+A check that needs a capability is skipped where the record does not claim it; what the record does
+not claim must be refused by name. Checks of the wire run where the world has one (see `Wire`).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+for _part in ("faults", "jobs", "record", "world"):
+    pytest.register_assert_rewrite(f"ftsdk.testing.conformance.{_part}")
+
+from ftsdk.testing.conformance.faults import FaultChecks
+from ftsdk.testing.conformance.jobs import JobChecks
+from ftsdk.testing.conformance.record import RecordChecks
+from ftsdk.testing.conformance.world import LabWire, Wire, World
+
+__all__ = ["BackendConformance", "LabWire", "Wire", "World"]
+
+
+class BackendConformance(RecordChecks, JobChecks, FaultChecks):
+    """Derive from it, give it a fixture `world` (scope `class`), and run pytest."""

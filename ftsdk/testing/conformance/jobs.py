@@ -1,0 +1,364 @@
+"""Checks of a job's life: submitted once, read freely, ended honestly."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+
+from ftsdk.errors import FtsdkError, NotFound, NotReady
+from ftsdk.ids import submission_tag
+from ftsdk.records import CostBasis, JobStatus, ModelHandle, ModelKind
+from ftsdk.testing.conformance.world import World, at
+
+__all__ = ["JobChecks"]
+
+_ODD_IDS = ("../../etc/passwd", "a/b", "", "x\ny", "..", "é" * 9, "a" * 5000, "?x=1", "#")
+_INVENTED = ("compacting", "ON_HOLD", "succeeded!", "", "已完成")
+
+
+def needs(world: World, claim: str) -> None:
+    """Skip unless the record claims it."""
+    if not getattr(world.backend.capabilities, claim):
+        pytest.skip(f"the record does not claim {claim}")
+
+
+class JobChecks:
+    """From submit to the result."""
+
+    # --- submitting ---
+
+    def test_submit_gives_a_job_that_has_not_ended(self, world: World) -> None:
+        _, job = world.first()
+        assert job.provider_job_id
+        assert job.provider_job_id.isprintable()
+        assert job.status.is_remote
+        assert not job.status.is_final
+        assert job.raw_status
+
+    def test_submit_is_one_create_call(self, world: World) -> None:
+        if world.wire is None:
+            pytest.skip("no wire to look at")
+        before = world.wire.creates()
+        world.fresh()
+        assert world.wire.creates() == before + 1
+
+    def test_what_was_asked_arrives(self, world: World) -> None:
+        if world.wire is None or not world.sent_as:
+            pytest.skip("no wire to look at")
+        able = world.backend.capabilities.hyperparameters
+        values = {
+            "epochs": 2, "batch_size": 8, "learning_rate": 3e-4, "learning_rate_multiplier": 2.0,
+            "warmup_ratio": 0.25, "weight_decay": 0.125, "max_grad_norm": 0.5,
+        }  # fmt: skip
+        given = {n: v for n, v in values.items() if n in able and n in world.sent_as}
+        if "learning_rate" in given:
+            given.pop("learning_rate_multiplier", None)
+        world.fresh(hyperparameters=given, seed=11)
+        body = world.wire.sent()
+        for name, value in given.items():
+            assert at(body, world.sent_as[name]) == value, name
+        if world.backend.capabilities.takes_seed and "seed" in world.sent_as:
+            assert at(body, world.sent_as["seed"]) == 11
+
+    def test_validation_rows_are_sent_or_refused(self, world: World) -> None:
+        """Kiln left them out on Fireworks without a word."""
+        if not world.backend.capabilities.takes_validation:
+            pytest.skip("the client refuses validation rows for it")
+        if world.wire is None or "validation" not in world.sent_as:
+            pytest.skip("no wire to look at")
+        world.fresh(validation=True)
+        assert at(world.wire.sent(), world.sent_as["validation"])
+
+    def test_the_callers_objects_stay_as_they_are(self, world: World) -> None:
+        """LiteLLM took keys out of the caller's dictionary."""
+        request, _ = world.first()
+        before = copy.deepcopy(request.spec.model_dump())
+        world.backend.plan(request.spec)
+        world.backend.find(request)
+        assert request.spec.model_dump() == before
+
+    def test_a_job_is_found_by_its_mark(self, world: World) -> None:
+        request, job = world.first()
+        assert [one.provider_job_id for one in world.backend.find(request)] == [job.provider_job_id]
+
+    def test_no_other_mark_finds_it(self, world: World) -> None:
+        world.first()
+        other = world.request()
+        assert world.backend.find(other) == []
+        assert submission_tag(other.job_id) == other.tag
+
+    def test_a_restarted_process_finds_it(self, world: World) -> None:
+        """DSPy kept the id in a thread: the process died, and the job was lost."""
+        request, job = world.first()
+        found = world.restarted().find(request)
+        assert [one.provider_job_id for one in found] == [job.provider_job_id]
+
+    def test_an_accepted_job_carries_no_result(self, world: World) -> None:
+        """LiteLLM gave the display name as the tuned model at once."""
+        job = world.fresh()
+        if job.status is not JobStatus.SUCCEEDED:
+            assert job.result_model is None
+
+    # --- reading ---
+
+    def test_get_tells_the_same_job(self, world: World) -> None:
+        _, job = world.first()
+        told = world.backend.get(job.provider_job_id)
+        assert told.provider_job_id == job.provider_job_id
+        assert told.raw_status
+
+    def test_get_keeps_what_the_provider_said(self, world: World) -> None:
+        _, job = world.first()
+        assert world.backend.get(job.provider_job_id).raw
+
+    def test_an_unknown_id_is_not_found(self, world: World) -> None:
+        with pytest.raises(NotFound):
+            world.backend.get(world.unknown_id)
+
+    @pytest.mark.parametrize("identity", _ODD_IDS, ids=lambda one: repr(one[:12]))
+    def test_an_odd_id_is_refused_and_leads_nowhere(self, world: World, identity: str) -> None:
+        for verb in ("get", "cancel"):
+            with world.watched() as seen, pytest.raises(FtsdkError):
+                getattr(world.backend, verb)(identity)
+            assert [one for one in seen if ".." in one[1] or "passwd" in one[1]] == []
+
+    def test_list_has_it_and_is_newest_first(self, world: World) -> None:
+        _, job = world.first()
+        jobs = list(world.backend.list())
+        assert job.provider_job_id in [one.provider_job_id for one in jobs]
+        times = [one.created_at for one in jobs if one.created_at is not None]
+        assert times == sorted(times, reverse=True)
+
+    def test_list_keeps_to_its_limit(self, world: World) -> None:
+        world.first()
+        assert len(list(world.backend.list(limit=1))) == 1
+
+    def test_get_many_gives_each_of_them(self, world: World) -> None:
+        identities = [one.provider_job_id for one in world.backend.list(limit=5)]
+        told = [one.provider_job_id for one in world.backend.get_many(identities)]
+        assert sorted(told) == sorted(identities)
+
+    def test_reading_only_reads(self, world: World) -> None:
+        """Kiln deployed an H100 on a status read."""
+        identity = world.finished()
+        request, _ = world.first()
+        able = world.backend.capabilities
+        with world.watched() as seen:
+            world.backend.get(identity)
+            list(world.backend.list(limit=3))
+            list(world.backend.get_many([identity]))
+            world.backend.find(request)
+            world.backend.model(identity)
+            for claim, verb in (("has_events", "events"), ("has_metrics", "metrics"),
+                                ("has_checkpoints", "checkpoints"), ("has_logs", "logs")):  # fmt: skip
+                if getattr(able, claim):
+                    getattr(world.backend, verb)(identity)
+        assert {method for method, _ in seen} <= {"GET", "HEAD"}
+
+    def test_reading_twice_says_the_same(self, world: World) -> None:
+        identity = world.finished()
+        first, second = world.backend.get(identity), world.backend.get(identity)
+        assert first.status is second.status
+        assert first.finished_at == second.finished_at
+
+    def test_every_known_status_has_its_meaning(self, world: World) -> None:
+        if world.wire is None or not world.statuses:
+            pytest.skip("no wire to look at")
+        job = world.fresh()
+        for word, ours in world.statuses.items():
+            world.wire.show_status(job.provider_job_id, word)
+            told = world.backend.get(job.provider_job_id)
+            assert told.status is ours, word
+            assert told.raw_status == word
+        world.wire.show_status(job.provider_job_id, None)
+
+    def test_an_unknown_status_is_never_final_and_throws_nothing(self, world: World) -> None:
+        if world.wire is None or not world.statuses:
+            pytest.skip("no wire to look at")
+        job = world.fresh()
+        for word in _INVENTED:
+            world.wire.show_status(job.provider_job_id, word)
+            told = world.backend.get(job.provider_job_id)
+            assert told.status is JobStatus.UNKNOWN, word
+            assert told.raw_status == word
+            assert any(one.provider_job_id == job.provider_job_id for one in world.backend.list())
+        world.wire.show_status(job.provider_job_id, None)
+
+    # --- what it tells of a run ---
+
+    def test_events_are_in_order_and_each_once(self, world: World) -> None:
+        needs(world, "has_events")
+        events = world.backend.events(world.finished())
+        assert events
+        assert [one.seq for one in events] == sorted({one.seq for one in events})
+        assert len({one.id for one in events}) == len(events)
+        assert all(a.time <= b.time for a, b in pairwise(events))
+        assert all(one.time.tzinfo is not None for one in events)
+
+    def test_events_go_on_after_a_place(self, world: World) -> None:
+        needs(world, "has_events")
+        events = world.backend.events(world.finished())
+        middle = events[len(events) // 2].seq
+        later = world.backend.events(world.finished(), after=middle)
+        assert [one.id for one in later] == [one.id for one in events if one.seq > middle]
+        assert world.backend.events(world.finished(), after=events[-1].seq) == []
+
+    def test_events_are_the_same_after_a_restart(self, world: World) -> None:
+        needs(world, "has_events")
+        before = [(one.seq, one.id) for one in world.backend.events(world.finished())]
+        after = [(one.seq, one.id) for one in world.restarted().events(world.finished())]
+        assert before == after
+
+    def test_the_curve_is_by_step_and_finite(self, world: World) -> None:
+        needs(world, "has_metrics")
+        points = world.backend.metrics(world.finished())
+        assert points
+        steps = [one.step for one in points]
+        assert steps == sorted(set(steps))
+        losses = [one.train_loss for one in points if one.train_loss is not None]
+        assert losses
+        assert all(math.isfinite(one) for one in losses)
+
+    def test_checkpoints_are_by_step(self, world: World) -> None:
+        needs(world, "has_checkpoints")
+        kept = world.backend.checkpoints(world.finished())
+        steps = [one.step for one in kept]
+        assert steps == sorted(steps)
+        assert len({one.id for one in kept}) == len(kept)
+
+    def test_logs_have_a_tail(self, world: World) -> None:
+        needs(world, "has_logs")
+        lines = world.backend.logs(world.finished())
+        assert lines
+        assert world.backend.logs(world.finished(), tail=2) == lines[-2:]
+        assert world.backend.logs(world.finished(), tail=0) == []
+
+    # --- the end ---
+
+    def test_there_is_no_model_before_the_end(self, world: World) -> None:
+        job = world.fresh()
+        if job.status.is_final:
+            pytest.skip("it ended at once")
+        with pytest.raises(NotReady):
+            world.backend.model(job.provider_job_id)
+        if world.backend.capabilities.can_cancel:
+            world.backend.cancel(job.provider_job_id)
+
+    def test_succeeded_means_that_the_model_is_there(self, world: World) -> None:
+        identity = world.finished()
+        handle = world.backend.model(identity)
+        assert handle.provider == world.backend.name
+        assert handle.id
+        assert handle.base_model
+        assert handle.kind in set(ModelKind)
+
+    def test_the_end_is_the_end(self, world: World) -> None:
+        identity = world.finished()
+        world.pass_s(0.01)
+        job = world.backend.get(identity)
+        assert job.status is JobStatus.SUCCEEDED
+        assert (
+            job.created_at is None or job.finished_at is None or job.created_at <= job.finished_at
+        )
+
+    def test_a_handle_is_data(self, world: World) -> None:
+        handle = world.backend.model(world.finished())
+        assert ModelHandle.model_validate_json(handle.model_dump_json()) == handle
+        again = pickle.loads(pickle.dumps(handle))  # noqa: S301  # made one line above
+        assert again.id == handle.id
+        with pytest.raises(NotReady):
+            again.chat("hello")
+
+    def test_callable_now_is_true_only_when_a_call_works(self, world: World) -> None:
+        handle = world.backend.model(world.finished())
+        if not handle.callable_now:
+            with pytest.raises(FtsdkError):
+                handle.chat("hello")
+            return
+        answer = handle.chat("What does ticket number 3 ask for?", max_tokens=8)
+        assert isinstance(answer.text, str)
+        assert answer.message.get("role") == "assistant"
+        assert all(isinstance(count, int) for count in answer.usage.values())
+
+    def test_the_cost_is_money(self, world: World) -> None:
+        cost = world.backend.get(world.finished()).cost
+        if cost is None:
+            return
+        assert cost.basis in set(CostBasis)
+        for amount in (cost.low, cost.high):
+            assert amount is None or isinstance(amount, Decimal)
+
+    def test_a_failed_job_says_why(self, world: World) -> None:
+        if world.fails_with is None:
+            pytest.skip("this world has no way to fail")
+        changes = dict(world.fails_with)
+        job = world.fresh(**changes)
+        ended = world.until(job.provider_job_id, lambda one: one.status.is_final)
+        assert ended.status is JobStatus.FAILED
+        assert ended.message
+        with pytest.raises((NotReady, FtsdkError)):
+            world.backend.model(job.provider_job_id)
+
+    # --- acting ---
+
+    def test_cancelling_has_two_phases_and_is_no_failure(self, world: World) -> None:
+        """Kiln told a cancelled job as failed, and one that was still running, too."""
+        needs(world, "can_cancel")
+        job = world.fresh()
+        world.backend.cancel(job.provider_job_id)
+        first = world.backend.get(job.provider_job_id)
+        assert first.status is not JobStatus.FAILED
+        ended = world.until(job.provider_job_id, lambda one: one.status.is_final)
+        assert ended.status is JobStatus.CANCELLED
+
+    def test_cancelling_again_harms_nothing(self, world: World) -> None:
+        needs(world, "can_cancel")
+        job = world.fresh()
+        world.backend.cancel(job.provider_job_id)
+        world.until(job.provider_job_id, lambda one: one.status.is_final)
+        world.backend.cancel(job.provider_job_id)
+        assert world.backend.get(job.provider_job_id).status is JobStatus.CANCELLED
+
+    def test_a_cancelled_job_is_still_told(self, world: World) -> None:
+        """Portkey deleted the record to cancel the job."""
+        needs(world, "can_cancel")
+        job = world.fresh()
+        world.backend.cancel(job.provider_job_id)
+        assert world.backend.get(job.provider_job_id).provider_job_id == job.provider_job_id
+
+    def test_a_paused_job_goes_on(self, world: World) -> None:
+        needs(world, "can_pause")
+        needs(world, "can_resume")
+        job = world.fresh()
+        world.backend.pause(job.provider_job_id)
+        held = world.until(job.provider_job_id, lambda one: one.status is JobStatus.PAUSED)
+        assert not held.status.is_final
+        world.backend.resume(job.provider_job_id)
+        ended = world.until(job.provider_job_id, lambda one: one.status.is_final)
+        assert ended.status is JobStatus.SUCCEEDED
+
+    def test_a_downloaded_result_is_there(self, world: World) -> None:
+        needs(world, "can_download")
+        handle = world.backend.model(world.finished())
+        folder = world.home / "downloaded"
+        place = handle.download(folder)
+        assert place.exists()
+        assert any(folder.rglob("*"))
+
+    def test_a_deleted_result_is_gone(self, world: World) -> None:
+        needs(world, "can_delete")
+        if world.wire is None:
+            pytest.skip("deleting is tried where making another job is cheap")
+        job = world.fresh()
+        world.until(job.provider_job_id, lambda one: one.status.is_final)
+        world.backend.delete(job.provider_job_id)
+        try:
+            handle = world.backend.model(job.provider_job_id)
+        except FtsdkError:
+            return
+        assert not handle.callable_now

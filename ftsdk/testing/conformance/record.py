@@ -1,0 +1,262 @@
+"""Checks of the record and of plans: no key, no network, nothing sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from ftsdk.backends.base import Backend, FindBy, Range
+from ftsdk.backends.registry import backend_names, load_backend
+from ftsdk.errors import SpecError, Unsupported
+from ftsdk.records import CostBasis, ModelHandle, ModelKind
+from ftsdk.spec import Hyperparameters, LoRA
+from ftsdk.testing.conformance.world import World
+
+__all__ = ["RecordChecks"]
+
+_VERBS: Mapping[str, str] = {
+    "can_pause": "pause",
+    "can_resume": "resume",
+    "can_delete": "delete",
+    "can_download": "download",
+    "can_chat": "chat",
+    "has_events": "events",
+    "has_metrics": "metrics",
+    "has_checkpoints": "checkpoints",
+    "has_logs": "logs",
+}
+_ADAPTERS: Mapping[str, Any] = {"lora": LoRA(), "nf4": LoRA(quantize="nf4"), "full": None}
+_OUT = {"low": -1.0, "high": 1.0}
+
+
+def able_adapter(world: World) -> Any:
+    """An adapter that this backend takes."""
+    kinds = world.backend.capabilities.adapters
+    return _ADAPTERS["lora" if "lora" in kinds else min(kinds)]
+
+
+def example(name: str, allowed: Range) -> Any:
+    """A value within the range, of the right type."""
+    if allowed.choices:
+        return allowed.choices[-1]
+    whole = name in (
+        "epochs",
+        "max_steps",
+        "batch_size",
+        "max_length",
+        "gradient_accumulation_steps",
+    )
+    low = 1 if allowed.low is None else allowed.low
+    value: float = max(low, 2 if whole else low + 0.1)
+    if allowed.high is not None:
+        value = min(value, allowed.high)
+    return int(value) if whole else value
+
+
+def refused(world: World, **changes: Any) -> Unsupported:
+    """The refusal of such a job, which must come before anything is sent."""
+    with world.watched() as seen, pytest.raises(Unsupported) as caught:
+        world.backend.plan(world.spec(**changes))
+    assert seen == [], "something was sent before the refusal"
+    assert caught.value.submitted in (None, "no")
+    return caught.value
+
+
+class RecordChecks:
+    """What a backend says of itself, and how it holds to it."""
+
+    # --- the record ---
+
+    def test_name_is_a_plain_word(self, world: World) -> None:
+        assert re.fullmatch(r"[a-z][a-z0-9_-]{0,30}", world.backend.name)
+
+    def test_it_is_found_by_its_entry_point(self, world: World) -> None:
+        if not world.is_registered:
+            pytest.skip("this backend is not registered")
+        assert world.backend.name in backend_names()
+        assert load_backend(world.backend.name) is type(world.backend)
+
+    def test_the_record_is_frozen(self, world: World) -> None:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            world.backend.capabilities.poll_s = 0.1  # type: ignore[misc]  # that is the check
+
+    def test_methods_adapters_and_formats_are_known_words(self, world: World) -> None:
+        able = world.backend.capabilities
+        assert able.methods
+        assert able.methods <= {"sft", "dpo"}
+        assert able.adapters
+        assert able.adapters <= {"lora", "nf4", "full"}
+        assert able.formats
+        assert able.formats <= {"chat", "preference", "text"}
+        assert ("dpo" in able.methods) <= ("preference" in able.formats)
+
+    def test_hyperparameters_are_fields_of_ours(self, world: World) -> None:
+        assert set(world.backend.capabilities.hyperparameters) <= set(Hyperparameters.model_fields)
+
+    def test_ranges_make_sense(self, world: World) -> None:
+        for name, allowed in world.backend.capabilities.hyperparameters.items():
+            if allowed.low is not None and allowed.high is not None:
+                assert allowed.low <= allowed.high, name
+            assert allowed.fault(example(name, allowed)) is None, name
+            if isinstance(allowed.default, int | float):
+                assert allowed.fault(allowed.default) is None, name
+
+    def test_limits_are_positive(self, world: World) -> None:
+        able = world.backend.capabilities
+        assert able.poll_s > 0
+        assert able.min_rows >= 1
+        assert able.max_rows is None or able.max_rows >= able.min_rows
+        assert able.max_file_bytes is None or able.max_file_bytes > 0
+
+    def test_a_lost_create_can_be_found_or_repeated(self, world: World) -> None:
+        able = world.backend.capabilities
+        assert able.find_by is not FindBy.NONE or able.resend_is_safe or able.note
+
+    def test_key_variables_are_variable_names(self, world: World) -> None:
+        for name in world.backend.capabilities.key_variables:
+            assert re.fullmatch(r"[A-Z][A-Z0-9_]*", name)
+
+    @pytest.mark.parametrize("claim", sorted(_VERBS))
+    def test_what_is_claimed_is_there_and_what_is_not_is_refused(
+        self, world: World, claim: str
+    ) -> None:
+        verb = _VERBS[claim]
+        own = getattr(type(world.backend), verb) is not getattr(Backend, verb)
+        if getattr(world.backend.capabilities, claim):
+            assert own, f"{claim} is claimed, and {verb} is not written"
+            return
+        handle = ModelHandle(
+            kind=ModelKind.HOSTED, provider=world.backend.name, id="m", base_model=world.model
+        )
+        arguments: tuple[Any, ...] = (world.unknown_id,)
+        if verb == "chat":
+            arguments = (handle, [{"role": "user", "content": "x"}], {})
+        elif verb == "download":
+            arguments = (handle, world.home / "nowhere")
+        with world.watched() as seen, pytest.raises(Exception) as caught:  # noqa: PT011  # typed below
+            getattr(world.backend, verb)(*arguments)
+        assert isinstance(caught.value, Unsupported) or type(caught.value).__name__ == "NotReady"
+        assert [one for one in seen if one[0] != "GET"] == []
+
+    def test_making_one_sends_nothing(self, world: World) -> None:
+        with world.watched() as seen:
+            world.restarted()
+        assert seen == []
+
+    # --- plans ---
+
+    def test_a_plan_sends_nothing_and_names_what_is_planned(self, world: World) -> None:
+        with world.watched() as seen:
+            plan = world.backend.plan(world.spec(adapter=able_adapter(world)))
+        assert [one for one in seen if one[0] != "GET"] == []
+        assert (plan.provider, plan.model) == (world.backend.name, world.model)
+
+    def test_every_hyperparameter_shows_asked_and_sent(self, world: World) -> None:
+        for name, allowed in world.backend.capabilities.hyperparameters.items():
+            value = example(name, allowed)
+            given = {**world.hyperparameters, name: value}
+            if name == "learning_rate":
+                given.pop("learning_rate_multiplier", None)
+            if name == "learning_rate_multiplier":
+                given.pop("learning_rate", None)
+            method = "dpo" if name == "beta" else "sft"
+            plan = world.backend.plan(world.spec(hyperparameters=given, method=method))
+            found = [field for field in plan.fields if field.name == name]
+            assert len(found) == 1, name
+            assert found[0].asked == value, name
+            assert found[0].sent == value, name
+
+    def test_whole_numbers_are_not_dropped(self, world: World) -> None:
+        """Kiln sent only values that were `float`, so `1` never left."""
+        for name in ("learning_rate", "learning_rate_multiplier"):
+            allowed = world.backend.capabilities.hyperparameters.get(name)
+            if allowed is None or allowed.fault(1) is not None:
+                continue
+            plan = world.backend.plan(world.spec(hyperparameters={name: 1}))
+            assert plan.sent()[name] == 1
+
+    def test_an_unknown_hyperparameter_is_refused_by_name(self, world: World) -> None:
+        able = world.backend.capabilities.hyperparameters
+        others = {
+            "learning_rate": 1e-4, "learning_rate_multiplier": 2.0, "beta": 0.1, "max_steps": 3,
+            "gradient_accumulation_steps": 2, "max_length": 64, "warmup_ratio": 0.1,
+            "schedule": "linear", "weight_decay": 0.1, "max_grad_norm": 1.0, "batch_size": 2,
+        }  # fmt: skip
+        left = {name: value for name, value in others.items() if name not in able}
+        if not left:
+            pytest.skip("it takes every hyperparameter there is")
+        for name, value in left.items():
+            error = refused(world, hyperparameters={name: value})
+            words = name.replace("_", " ")
+            assert name in str(error) or words in str(error), name
+
+    def test_a_value_out_of_range_is_refused_by_name(self, world: World) -> None:
+        tried = 0
+        for name, allowed in world.backend.capabilities.hyperparameters.items():
+            if allowed.high is None or allowed.choices:
+                continue
+            whole = isinstance(example(name, allowed), int)
+            value = int(allowed.high) + 1 if whole else allowed.high * 2 + 1
+            try:
+                method = "dpo" if name == "beta" else "sft"
+                error = refused(world, hyperparameters={name: value}, method=method)
+            except SpecError:
+                continue  # no job can have such a value
+            assert name in str(error)
+            tried += 1
+        if not tried:
+            pytest.skip("no hyperparameter has an upper end")
+
+    def test_an_unsupported_method_is_refused(self, world: World) -> None:
+        left = {"sft", "dpo"} - world.backend.capabilities.methods
+        if not left:
+            pytest.skip("it has every method")
+        assert min(left) in str(refused(world, method=min(left)))
+
+    def test_an_unsupported_adapter_is_refused(self, world: World) -> None:
+        left = set(_ADAPTERS) - world.backend.capabilities.adapters
+        if not left:
+            pytest.skip("it has every kind of training")
+        for kind in left:
+            assert kind in str(refused(world, adapter=_ADAPTERS[kind]))
+
+    def test_all_refusals_come_at_once(self, world: World) -> None:
+        able = world.backend.capabilities
+        wrong = {
+            name: value
+            for name, value in (("max_grad_norm", 1.0), ("weight_decay", 0.1), ("max_length", 64),
+                                ("learning_rate_multiplier", 2.0), ("warmup_ratio", 0.1))
+            if name not in able.hyperparameters
+        }  # fmt: skip
+        if len(wrong) < 2:
+            pytest.skip("there are not two things that it refuses")
+        told = str(refused(world, hyperparameters=wrong))
+        assert all(name in told for name in wrong)
+
+    def test_units_of_the_learning_rate_are_never_exchanged(self, world: World) -> None:
+        """Portkey sent a multiplier as an absolute rate: a harmless 2 became a rate of 2.0."""
+        able = world.backend.capabilities.hyperparameters
+        for name, other in (
+            ("learning_rate", "learning_rate_multiplier"),
+            ("learning_rate_multiplier", "learning_rate"),
+        ):
+            if name in able:
+                sent = world.backend.plan(world.spec(hyperparameters={name: 1.5})).sent()
+                assert sent[name] == 1.5
+                assert sent.get(other) != 1.5
+
+    def test_an_estimate_never_raises_and_is_a_range(self, world: World) -> None:
+        request = world.request()
+        cost = world.backend.estimate(request.spec, request.train)
+        assert cost.basis in set(CostBasis)
+        if cost.low is not None and cost.high is not None:
+            assert 0 <= cost.low <= cost.high
+        else:
+            assert cost.basis is CostBasis.UNKNOWN
+
+    def test_an_estimate_without_rows_does_not_raise(self, world: World) -> None:
+        world.backend.estimate(world.spec())

@@ -30,22 +30,42 @@ PROBE_TOLERANCE = 0.05
 class LoadedModel:
     """`network` computes, `owner` saves (the peft wrapper, or the network itself).
 
-    `flat` is True when several rows may be laid end to end.
+    `flat` is True when several rows may be laid end to end; `plain_head` when the logits are the
+    last hidden states times the head and nothing else.
     """
 
     network: Any
     owner: Any
     flat: bool
+    plain_head: bool
     facts: Mapping[str, Any]
 
     def loss_sum(self, batch: FlatBatch) -> torch.Tensor:
         """Summed cross-entropy, in nats, of the batch's trained tokens; a float32 scalar."""
         from torch.nn.functional import cross_entropy
 
-        logits = self._logits(batch)
+        if self.plain_head:
+            from ftsdk.backends.local.loss import head_loss
+
+            head = self.network.get_output_embeddings()
+            return head_loss(self.hidden(batch), head.weight, head.bias, batch.targets)
+        logits = self.logits(batch)
         return cross_entropy(logits.float(), batch.targets, reduction="sum")
 
-    def _logits(self, batch: FlatBatch) -> torch.Tensor:
+    def hidden(self, batch: FlatBatch) -> torch.Tensor:
+        """Last hidden states where the next token is trained, [trained, d]."""
+        output = self.network.get_decoder()(
+            input_ids=batch.ids,
+            position_ids=batch.positions,
+            attention_mask=None,
+            use_cache=False,
+            row_lengths=batch.lengths,
+        )
+        states: torch.Tensor = output.last_hidden_state[0]
+        return states.index_select(0, batch.keep)
+
+    def logits(self, batch: FlatBatch) -> torch.Tensor:
+        """The model's own logits where the next token is trained, [trained, vocabulary]."""
         output = self.network(
             input_ids=batch.ids,
             position_ids=batch.positions,
@@ -80,8 +100,9 @@ def load_for_training(spec: Mapping[str, Any], hardware: Hardware) -> LoadedMode
         "linear_weight_bytes": linear_bytes,
         "flat_batches": flat,
     }
+    plain_head = _has_plain_head(network, hardware)
     network.train()
-    return LoadedModel(network, owner, flat, facts)
+    return LoadedModel(network, owner, flat, plain_head, facts)
 
 
 def adapter_config(adapter: Mapping[str, Any], base_model: Mapping[str, Any]) -> Any:
@@ -186,15 +207,11 @@ def _use_flat_attention(network: Any, hardware: Hardware) -> bool:
     before = network.config._attn_implementation
     AttentionInterface.register(ATTENTION, flat_attention)
     network.eval()
-    vocabulary = int(network.config.get_text_config().vocab_size)
-    rows = [
-        [(7 * k + 3) % vocabulary for k in range(9)],
-        [(5 * k + 1) % vocabulary for k in range(6)],
-    ]
-    alone = [_probe(network, [row], hardware) for row in rows]
+    lengths = (9, 6)
+    alone = [_probe(network, [length], hardware) for length in lengths]
     try:
         network.set_attn_implementation(ATTENTION)
-        together = _probe(network, rows, hardware)
+        together = _probe(network, lengths, hardware)
     except (TypeError, ValueError, NotImplementedError, RuntimeError, AttributeError, KeyError):
         network.set_attn_implementation(before)
         return False
@@ -206,19 +223,45 @@ def _use_flat_attention(network: Any, hardware: Hardware) -> bool:
     return True
 
 
-def _probe(network: Any, rows: Sequence[Sequence[int]], hardware: Hardware) -> torch.Tensor:
-    """Log-probabilities of each next token, [tokens of all rows but the first of each]."""
-    from array import array
-
+def _has_plain_head(network: Any, hardware: Hardware) -> bool:
+    """True when hidden states times the head give the very logits of the model."""
     import torch
+
+    head = network.get_output_embeddings()
+    if type(head) is not torch.nn.Linear:
+        return False
+    model = LoadedModel(network, network, flat=False, plain_head=False, facts={})
+    batch = _probe_batch(network, [9], hardware)
+    try:
+        with torch.no_grad():
+            return torch.equal(head(model.hidden(batch)), model.logits(batch))
+    except (TypeError, AttributeError):  # no decoder of its own, or other arguments
+        return False
+
+
+def _probe(network: Any, lengths: Sequence[int], hardware: Hardware) -> torch.Tensor:
+    """Log-probabilities of each next token, [tokens of all rows but the first of each]."""
+    import torch
+
+    batch = _probe_batch(network, lengths, hardware)
+    model = LoadedModel(network, network, flat=True, plain_head=False, facts={})
+    with torch.no_grad():
+        scores = model.logits(batch).float().log_softmax(-1)
+        return scores.gather(1, batch.targets[:, None])[:, 0]
+
+
+def _probe_batch(network: Any, lengths: Sequence[int], hardware: Hardware) -> FlatBatch:
+    """Rows of these lengths, each with tokens that depend on its length alone."""
+    from array import array
 
     from ftsdk.dataset.render import Rendered
 
-    rendered = [Rendered(array("i", row), b"\x01" * len(row)) for row in rows]
-    batch = FlatBatch.of(rendered, hardware.device)
-    with torch.no_grad():
-        logits = LoadedModel(network, network, True, {})._logits(batch).float()
-        return logits.log_softmax(-1).gather(1, batch.targets[:, None])[:, 0]
+    vocabulary = int(network.config.get_text_config().vocab_size)
+    rows = [
+        array("i", [(length * k + 3) % vocabulary for k in range(length)]) for length in lengths
+    ]
+    rendered = [Rendered(row, b"\x01" * len(row)) for row in rows]
+    return FlatBatch.of(rendered, hardware.device)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -202,7 +201,7 @@ class FaultChecks:
                     except FtsdkError as error:
                         told += _frames(error)
                         told += [str(error), repr(error), str(error.to_dict())]
-                        told.append(repr(pickle.dumps(error)))
+                        told.append(repr(error.__reduce__()))  # what a pickle would carry
                     wire.behave()
         told += [record.getMessage() for record in caplog.records]
         whole = "\n".join(told)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import pickle
 from decimal import Decimal
 from itertools import pairwise
 
@@ -268,9 +267,8 @@ class JobChecks:
 
     def test_a_handle_is_data(self, world: World) -> None:
         handle = world.backend.model(world.finished())
-        assert ModelHandle.model_validate_json(handle.model_dump_json()) == handle
-        again = pickle.loads(pickle.dumps(handle))  # noqa: S301  # made one line above
-        assert again.id == handle.id
+        again = ModelHandle.model_validate_json(handle.model_dump_json())
+        assert again == handle
         with pytest.raises(NotReady):
             again.chat("hello")
 

@@ -176,7 +176,7 @@ def fetch(
                 try:
                     with _open(client, source, state) as response:
                         _receive(response, source, state, out, max_bytes, on_bytes)
-                    return state.got  # noqa: TRY300 - the next try is the else
+                    return state.got  # noqa: TRY300  # the next try is the else
                 except (httpx.TransportError, _Again) as error:
                     failure = type(error).__name__ if str(error) == "" else str(error)
                 state.tries += 1

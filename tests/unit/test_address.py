@@ -10,7 +10,12 @@ from ftsdk.testing.lab import Lab
 
 pytest.importorskip("openai")
 ROWS = [
-    {"messages": [{"role": "user", "content": f"q {i}"}, {"role": "assistant", "content": f"a {i}"}]}
+    {
+        "messages": [
+            {"role": "user", "content": f"q {i}"},
+            {"role": "assistant", "content": f"a {i}"},
+        ]
+    }
     for i in range(10)
 ]
 

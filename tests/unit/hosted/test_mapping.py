@@ -28,7 +28,12 @@ def modules():
     import importlib
 
     names = (
-        "httpx", "httpx2", "openai", "openai._exceptions", "together", "together._exceptions",
+        "httpx",
+        "httpx2",
+        "openai",
+        "openai._exceptions",
+        "together",
+        "together._exceptions",
         "replicate.exceptions",
     )
     for name in names:

@@ -11,8 +11,20 @@ from ftsdk.backends.hosted.reads import Reads, RetryBudget
 from ftsdk.clock import ManualClock
 from ftsdk.errors import AuthError, BackendError, RateLimited, Unavailable
 
-RETRY_AFTER = ("0", "1", "119", "121", "1e9", "-1", "NaN", "inf", "garbage", None,
-               "Wed, 21 Oct 2015 07:28:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT")
+RETRY_AFTER = (
+    "0",
+    "1",
+    "119",
+    "121",
+    "1e9",
+    "-1",
+    "NaN",
+    "inf",
+    "garbage",
+    None,
+    "Wed, 21 Oct 2015 07:28:00 GMT",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+)
 
 
 def failing(make, times=10**9):
@@ -87,6 +99,7 @@ def test_an_outage_of_10_000_calls_stays_within_a_fifth():
 
 def test_a_planted_bug_is_caught():
     """Without the budget the same outage makes two retries for each call."""
+
     class Endless(RetryBudget):
         def take(self):
             return True

@@ -4,7 +4,8 @@ The trainer, the token counts and the X-ray of a row all come through here, so w
 what is trained. Only assistant turns are trained, by the model's own chat template: either where
 the template says `{% generation %}`, or by the difference between the text before the turn (with
 the generation prompt, as at inference) and the text after it. A template whose prefixes do not
-nest is refused by name, because a mask guessed there would train on the wrong tokens.
+nest gets one piece per answer (`render_parts`), or is refused by name, because a mask guessed
+there would train on the wrong tokens.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ftsdk.dataset.adapt import fit_messages
 from ftsdk.dataset.template import ChatTokenizer, Span, TemplateFailed
 
-__all__ = ["Rendered", "RowFault", "render_prompt", "render_row", "render_rows"]
+__all__ = ["Rendered", "RowFault", "render_parts", "render_prompt", "render_row", "render_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,8 @@ def render_rows(
     faults: list[RowFault] = []
     for number, row in enumerate(rows, start=1):
         try:
-            rendered = render_row(row, tokenizer, number=number)
-            done.append(_fit(rendered, number, max_length, truncate))
+            parts = render_parts(row, tokenizer, number=number)
+            done.extend([_fit(part, number, max_length, truncate) for part in parts])
         except RowFault as fault:
             faults.append(fault)
     return done, faults
@@ -80,8 +82,21 @@ def render_prompt(
     tools: Sequence[Any] | None = None,
 ) -> list[int]:
     """The ids of a conversation up to where the model is to answer."""
-    text, _ = tokenizer.render(_clean(messages), tools=tools, add_generation_prompt=True)
+    text, _ = tokenizer.render(
+        fit_messages(messages, tokenizer), tools=tools, add_generation_prompt=True
+    )
     return tokenizer.encode(text)
+
+
+def stop_ids(tokenizer: ChatTokenizer) -> frozenset[int]:
+    """Tokens that end an answer: the end of a sequence, and what the template closes a turn with."""
+    found = set() if tokenizer.eos_id is None else {tokenizer.eos_id}
+    probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    rendered = render_row({"messages": probe}, tokenizer)
+    last = rendered.ids[rendered.trained.rindex(1)]
+    if last in tokenizer.special_ids:
+        found.add(last)
+    return frozenset(found)
 
 
 def render_row(row: Mapping[str, Any], tokenizer: ChatTokenizer, *, number: int = 1) -> Rendered:
@@ -113,6 +128,42 @@ def render_row(row: Mapping[str, Any], tokenizer: ChatTokenizer, *, number: int 
     return Rendered(array("i", ids), bytes(mask))
 
 
+def render_parts(
+    row: Mapping[str, Any], tokenizer: ChatTokenizer, *, number: int = 1
+) -> list[Rendered]:
+    """A row as what is trained: itself, or one piece for each answer.
+
+    Some templates rewrite earlier turns once more follow (they strip thinking, for instance). Then
+    each answer is trained in the conversation as the model sees it when it is to give it: cut after
+    the answer, the turns before it as context. Raises `RowFault` when that does not help.
+    """
+    try:
+        return [render_row(row, tokenizer, number=number)]
+    except RowFault as fault:
+        if fault.code != "template_not_nested":
+            raise
+        messages = row["messages"]
+        answers = [
+            i
+            for i, message in enumerate(messages)
+            if message.get("role") == "assistant" and message.get("weight", 1) != 0
+        ]
+        if len(answers) < 2:
+            raise
+    return [
+        render_row({**row, "messages": _only(messages, i)}, tokenizer, number=number)
+        for i in answers
+    ]
+
+
+def _only(messages: Sequence[Mapping[str, Any]], index: int) -> list[dict[str, Any]]:
+    """The conversation up to the answer at `index`, which alone is trained."""
+    return [
+        {**m, "weight": int(i == index)} if m.get("role") == "assistant" else dict(m)
+        for i, m in enumerate(messages[: index + 1])
+    ]
+
+
 def _fit(rendered: Rendered, number: int, max_length: int | None, truncate: bool) -> Rendered:
     if max_length is None or len(rendered) <= max_length:
         return rendered
@@ -127,11 +178,6 @@ def _fit(rendered: Rendered, number: int, max_length: int | None, truncate: bool
     return cut
 
 
-def _clean(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Messages without what only training knows."""
-    return [{k: v for k, v in message.items() if k != "weight"} for message in messages]
-
-
 def _find_spans(
     messages: Sequence[Mapping[str, Any]],
     tools: Sequence[Any] | None,
@@ -140,29 +186,71 @@ def _find_spans(
     number: int,
 ) -> tuple[str, list[Span]]:
     """The whole text, and the character span of each trained turn, in order."""
-    clean = _clean(messages)
+    clean = fit_messages(messages, tokenizer)
     whole, marked = tokenizer.render(clean, tools=tools)
     if marked:
         turns = [i for i, message in enumerate(messages) if message.get("role") == "assistant"]
         if len(turns) == len(marked):
             wanted = set(trained)
             return whole, [span for turn, span in zip(turns, marked, strict=True) if turn in wanted]
+        if len(turns) == len(trained):  # a turn may be marked in pieces; all of them are trained
+            return whole, marked
         why = f"marks {len(marked)} generated parts for {len(turns)} assistant turns"
         raise _does_not_nest(tokenizer, number, why)
     spans: list[Span] = []
     for index in trained:
         if index == 0:
             raise RowFault(number, "assistant_first", "it starts with an assistant turn to train")
-        before, _ = tokenizer.render(clean[:index], tools=tools, add_generation_prompt=True)
-        after, _ = tokenizer.render(clean[: index + 1], tools=tools)
-        if not whole.startswith(before):
+        spans.append(_span(clean, index, tools, whole, tokenizer, number))
+    return whole, spans
+
+
+def _span(
+    clean: Sequence[Mapping[str, Any]],
+    index: int,
+    tools: Sequence[Any] | None,
+    whole: str,
+    tokenizer: ChatTokenizer,
+    number: int,
+) -> Span:
+    """Where the answer in message `index` stands in the whole text."""
+    prompt, _ = tokenizer.render(clean[:index], tools=tools, add_generation_prompt=True)
+    after, _ = tokenizer.render(clean[: index + 1], tools=tools)
+    start = len(prompt)
+    if not whole.startswith(prompt):
+        # The prompt at inference may open more than the answer keeps, such as a thinking block.
+        # What both share, beyond the earlier messages, is given; the rest is the answer.
+        before, _ = tokenizer.render(clean[:index], tools=tools)
+        before = _without_end(before, tokenizer) if not prompt.startswith(before) else before
+        start = _shared(prompt, whole)
+        if start < len(before) or not prompt.startswith(before):
             why = f"changes the text before message {index} once the answer is known"
             raise _does_not_nest(tokenizer, number, why)
-        if not (whole.startswith(after) and after.startswith(before)):
-            why = f"changes the answer in message {index} once more messages follow"
-            raise _does_not_nest(tokenizer, number, why)
-        spans.append((len(before), len(after)))
-    return whole, spans
+    if not whole.startswith(after):
+        # Some templates close the last turn with a token of its own, which goes when others follow.
+        after = _without_end(after, tokenizer)
+    if not whole.startswith(after) or start > len(after):
+        why = f"changes the answer in message {index} once more messages follow"
+        raise _does_not_nest(tokenizer, number, why)
+    return start, len(after)
+
+
+def _shared(left: str, right: str) -> int:
+    """How many characters two texts begin with alike."""
+    low, high = 0, min(len(left), len(right))
+    while low < high:  # halving: slices compare far faster than characters
+        middle = (low + high + 1) // 2
+        if left[:middle] == right[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _without_end(text: str, tokenizer: ChatTokenizer) -> str:
+    bare = text.rstrip()
+    end = tokenizer.special_tokens.get("eos_token")
+    return bare.removesuffix(end) if end else text
 
 
 def _does_not_nest(tokenizer: ChatTokenizer, number: int, why: str) -> RowFault:
@@ -226,7 +314,8 @@ def _end_of_turn(ids: Sequence[int], first: int, last: int, tokenizer: ChatToken
     """Where the trained part ends: right after the token that closes the turn.
 
     Blanks that the template writes after that token are not the model's to say; and an
-    end-of-sequence token that stands just behind a `{% generation %}` block is.
+    end-of-sequence token that stands just behind a `{% generation %}` block is. Where a turn has no
+    token of its own to close it, the one that opens the next turn is what stops the model.
     """
     end = last
     while end > first and ids[end - 1] not in tokenizer.special_ids:
@@ -235,6 +324,6 @@ def _end_of_turn(ids: Sequence[int], first: int, last: int, tokenizer: ChatToken
         end -= 1
     if end > first and ids[end - 1] in tokenizer.special_ids:
         return end
-    if last < len(ids) and ids[last] == tokenizer.eos_id:
+    if last < len(ids) and ids[last] in tokenizer.special_ids:
         return last + 1
     return last

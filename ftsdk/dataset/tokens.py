@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from ftsdk.dataset.limits import Limits, model_row_tokens
-from ftsdk.dataset.render import RowFault, render_row
+from ftsdk.dataset.render import RowFault, render_parts, render_row
 from ftsdk.dataset.report import Fault
 from ftsdk.dataset.rules import RULES, note
 from ftsdk.dataset.rules_content import texts_of
@@ -310,8 +310,8 @@ class TemplateCounter:
             total = len(self._tokenizer.encode(row["text"])) if isinstance(row["text"], str) else 0
             return total, total
         if "messages" in row:
-            rendered = render_row(row, self._tokenizer)
-            return len(rendered), rendered.trained_count
+            parts = render_parts(row, self._tokenizer)
+            return sum(map(len, parts)), sum(p.trained_count for p in parts)
         total = trained = 0
         for name in ("preferred_output", "non_preferred_output"):
             prompt = row["input"]

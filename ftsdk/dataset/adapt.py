@@ -1,0 +1,131 @@
+"""Messages in the shape that one chat template reads: tool arguments, content parts, reasoning.
+
+Templates disagree on whether a tool call's arguments are a JSON string or a mapping, and on whether
+content is text or a list of parts. The wrong choice is silent in many of them: arguments are
+escaped twice, or lost. So each template is asked, once, with a probe that it must write rightly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftsdk.dataset.template import ChatTokenizer, TemplateFailed
+
+__all__ = ["Style", "fit_messages", "style_of"]
+
+_WORD = "ftsdkprobe"
+_ARGUMENTS = {"ftsdkprobe": "Oslo"}
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a template wants its messages.
+
+    `parts`: content as a list of parts. `mapping`: tool arguments as a mapping; None when the
+    template writes tool calls rightly in neither shape.
+    """
+
+    parts: bool
+    mapping: bool | None
+
+
+def style_of(tokenizer: ChatTokenizer) -> Style:
+    """The style of a tokenizer's template, found once by asking it."""
+    known: Style | None = tokenizer._compiled.get("style")
+    if known is None:
+        parts = not _says(tokenizer, _user(_WORD), _WORD) and _says(
+            tokenizer, _user([{"type": "text", "text": _WORD}]), _WORD
+        )
+        known = Style(parts, _mapping(tokenizer, parts=parts))
+        tokenizer._compiled["style"] = known
+    return known
+
+
+def fit_messages(
+    messages: Sequence[Mapping[str, Any]], tokenizer: ChatTokenizer
+) -> list[dict[str, Any]]:
+    """Canonical messages as the template reads them, without what only training knows.
+
+    Raises `TemplateFailed` when there are tool calls and the template cannot write them.
+    """
+    style = style_of(tokenizer)
+    return [_fit(message, style) for message in messages]
+
+
+def _fit(message: Mapping[str, Any], style: Style) -> dict[str, Any]:
+    told = {k: v for k, v in message.items() if k != "weight"}
+    for other in ("reasoning", "thinking"):
+        if other in told and "reasoning_content" not in told:
+            told["reasoning_content"] = told.pop(other)
+    content = told.get("content")
+    if content is None:
+        told["content"] = ""  # "None" would be written out by many templates
+        content = ""
+    if style.parts and isinstance(content, str):
+        told["content"] = [{"type": "text", "text": content}]
+    elif not style.parts and isinstance(content, list) and all(_is_text(p) for p in content):
+        told["content"] = "".join(p["text"] for p in content)
+    calls = told.get("tool_calls")
+    if isinstance(calls, list) and calls:
+        if style.mapping is None:
+            why = "it has no place for tool calls, or writes their arguments twice"
+            raise TemplateFailed(why)
+        told["tool_calls"] = [_fit_call(call, mapping=style.mapping) for call in calls]
+    return told
+
+
+def _is_text(part: Any) -> bool:
+    return (
+        isinstance(part, Mapping)
+        and part.get("type") == "text"
+        and isinstance(part.get("text"), str)
+    )
+
+
+def _fit_call(call: Any, *, mapping: bool) -> Any:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping):
+        return call
+    arguments = function.get("arguments")
+    if mapping and isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except json.JSONDecodeError as error:
+            why = f"tool arguments are not JSON: {error.msg}"
+            raise TemplateFailed(why) from error
+    elif not mapping and isinstance(arguments, Mapping):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _user(content: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": content}]
+
+
+def _says(tokenizer: ChatTokenizer, messages: list[dict[str, Any]], wanted: str) -> bool:
+    try:
+        text, _ = tokenizer.render(messages)
+    except TemplateFailed:
+        return False
+    return wanted in text
+
+
+def _mapping(tokenizer: ChatTokenizer, *, parts: bool) -> bool | None:
+    """Whether arguments are to be a mapping (tried first, as most templates write them as JSON)."""
+    for mapping in (True, False):
+        arguments: Any = _ARGUMENTS if mapping else json.dumps(_ARGUMENTS)
+        function = {"name": "probe_function", "arguments": arguments}
+        call = {"id": "call12345", "type": "function", "function": function}
+        empty: Any = [{"type": "text", "text": ""}] if parts else ""
+        asked = _user([{"type": "text", "text": "hi"}] if parts else "hi")
+        answer = {"role": "assistant", "content": empty, "tool_calls": [call]}
+        try:
+            text, _ = tokenizer.render([*asked, answer])
+        except TemplateFailed:
+            continue
+        if _WORD in text and f'\\"{_WORD}' not in text and "probe_function" in text:
+            return mapping
+    return None

@@ -1,21 +1,31 @@
-"""What a client asks of prices and dates: closed doors, amounts held, comparisons, the ledger."""
+"""What a client asks of prices and dates: closed doors, amounts held, the ledger, the calendar."""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ftsdk.budget import require_spending, reserve
 from ftsdk.errors import ProviderClosed
-from ftsdk.records import Plan
+from ftsdk.records import JobSnapshot, Plan
 from ftsdk.spec import JobSpec
-from ftsdk.store import Also
+from ftsdk.store import Also, Leases, Reservation, Spending, weight
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
-    from ftsdk.pricing import Catalogue
+    from ftsdk.pricing import Catalogue, Line, Radar
 
-__all__ = ["catalogue_of", "checked", "hold"]
+__all__ = [
+    "ListsModels",
+    "TellsEnds",
+    "catalogue_of",
+    "checked",
+    "hold",
+    "ledger",
+    "radar",
+    "today_of",
+]
 
 
 def catalogue_of(client: Client) -> Catalogue:
@@ -70,3 +80,116 @@ def hold(client: Client, plan: Plan, spec: JobSpec) -> Also:
     free = client.backend(spec.provider).capabilities.price == "free"
     require_spending("creating a job", spec.provider, free=free, env=client.env)
     return reserve(client.config, plan, spec, client.clock.now(), catalogue_of(client))
+
+
+# --- what it did cost --------------------------------------------------------------------------------
+
+
+def ledger(
+    client: Client, *, since: dt.date | None = None, until: dt.date | None = None
+) -> list[Line]:
+    """Every job's training and every deployment, newest first; both days are included."""
+    from ftsdk.pricing import Line
+
+    lines = [_training_line(job, held) for job, held in Spending(client.journal).all()]
+    now = client.clock.now()
+    for lease in Leases(client.journal).list():
+        actual = lease.cost(now) if lease.state == "closed" else None
+        lines.append(
+            Line(
+                kind="hosting",
+                id=lease.id,
+                time=lease.started_at,
+                provider=lease.provider,
+                model=lease.model,
+                status=lease.state,
+                actual=actual,
+                counted=lease.weight(now),
+                why=lease.why or f"until {lease.ends_at:%Y-%m-%d %H:%M} UTC",
+                profile=lease.profile,
+            )
+        )
+    fit = [
+        line
+        for line in lines
+        if (since is None or line.day >= since) and (until is None or line.day <= until)
+    ]
+    return sorted(fit, key=lambda line: line.time, reverse=True)
+
+
+def _training_line(job: JobSnapshot, held: Reservation | None) -> Line:
+    from ftsdk.pricing import Line
+
+    found = weight(job, held)
+    told = job.cost.high if job.cost.basis == "billed" and job.status.is_final else None
+    if held is not None and held.settled is not None:
+        told = held.settled
+    elif found.final and found.usd == 0:
+        told = found.usd
+    return Line(
+        kind="training",
+        id=job.id,
+        time=job.submitted_at or job.created_at,
+        provider=job.provider,
+        model=job.model,
+        status=job.status.value,
+        low=held.cost.low if held is not None else None,
+        high=held.cost.high if held is not None else None,
+        actual=told,
+        counted=found.usd,
+        why=found.why,
+        name=job.name,
+        profile=job.profile,
+        tags=job.tags,
+    )
+
+
+# --- until when ----------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class TellsEnds(Protocol):
+    """A backend whose provider tells when models end: their ids and days."""
+
+    def model_ends(self) -> Mapping[str, dt.date]:
+        """The days told just now, by model id; reads only."""
+        ...
+
+
+@runtime_checkable
+class ListsModels(Protocol):
+    """A backend that can list the account's fine-tunes: id → base model."""
+
+    def account_models(self) -> Mapping[str, str | None]:
+        """The account's models by id, with their base; reads only."""
+        ...
+
+
+def radar(client: Client, *, live: bool = False, within_days: int | None = None) -> Radar:
+    """The calendar of endings of every fine-tune and base that the journal knows.
+
+    With `live`, providers of the journal's jobs that tell such things are asked (reads only).
+    """
+    from ftsdk.pricing import WITHIN_DAYS, AccountModel
+    from ftsdk.pricing import radar as found
+
+    jobs, account = client.journal.list(), list[AccountModel]()
+    told: dict[tuple[str, str], dt.date] = {}
+    for provider in sorted({job.provider for job in jobs}) if live else ():
+        backend = client.backend(provider)
+        if isinstance(backend, TellsEnds):
+            told |= {(provider, model): day for model, day in backend.model_ends().items()}
+        if isinstance(backend, ListsModels):
+            account += [
+                AccountModel(provider, name, base, told.get((provider, name)))
+                for name, base in backend.account_models().items()
+            ]
+    return found(
+        jobs,
+        today_of(client),
+        account=account,
+        live=told,
+        acknowledged=Spending(client.journal).acknowledged("ending"),
+        within_days=WITHIN_DAYS if within_days is None else within_days,
+        catalogue=catalogue_of(client),
+    )

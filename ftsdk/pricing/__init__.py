@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ftsdk.pricing.catalogue import Entry, load_catalogue, lookup, shipped
+from ftsdk.pricing.comparison import Option, Target, compare, targets_of
 from ftsdk.pricing.endings import WITHIN_DAYS, Lifetime, closed, ends_on, lifetime, warnings
 from ftsdk.pricing.estimate import (
     Serving,
@@ -12,7 +13,8 @@ from ftsdk.pricing.estimate import (
     prefer_quote,
     token_range,
 )
-from ftsdk.pricing.radar import AccountModel, Ending, Radar, calendar, radar
+from ftsdk.pricing.ledger import Line, Total, to_csv, totals
+from ftsdk.pricing.lifespans import AccountModel, Ending, Radar, calendar, radar
 from ftsdk.pricing.schema import Catalogue
 
 __all__ = [
@@ -22,10 +24,15 @@ __all__ = [
     "Ending",
     "Entry",
     "Lifetime",
+    "Line",
+    "Option",
     "Radar",
     "Serving",
+    "Target",
+    "Total",
     "calendar",
     "closed",
+    "compare",
     "ends_on",
     "estimate_training",
     "hosting",
@@ -36,6 +43,9 @@ __all__ = [
     "prefer_quote",
     "radar",
     "shipped",
+    "targets_of",
+    "to_csv",
     "token_range",
+    "totals",
     "warnings",
 ]

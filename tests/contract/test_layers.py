@@ -14,7 +14,17 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "words": ("errors", "spec", "records", "fsops", "clock", "ids", "_version"),
     "tools": ("config", "dataset", "pricing", "store", "artifacts", "_card"),
     "backends": ("backends",),
-    "jobs": ("client", "aio", "job", "submission", "watch", "budget", "money", "leasing"),
+    "jobs": (
+        "client",
+        "aio",
+        "job",
+        "submission",
+        "watch",
+        "budget",
+        "money",
+        "leasing",
+        "estimates",
+    ),
     "face": ("",),  # ftsdk/__init__.py: the public names
     "doors": ("cli", "gateway"),
     "start": ("__main__",),  # python -m ftsdk

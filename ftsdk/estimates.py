@@ -1,0 +1,228 @@
+"""What a fine-tune would cost, here and elsewhere, before anything is sent."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ftsdk.dataset import Dataset
+from ftsdk.errors import FtsdkError, Unsupported
+from ftsdk.money import catalogue_of, today_of
+from ftsdk.records import Cost
+from ftsdk.spec import JobSpec, LoRA, Method
+
+if TYPE_CHECKING:
+    from ftsdk.client import Client, Rows
+    from ftsdk.pricing import Option, Target
+
+__all__ = ["Comparison", "compare", "estimate"]
+
+_BYTES_PER_TOKEN = 4
+"""English text in today's vocabularies; only where no tokenizer is at hand, and then with a range."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same rows at several places. `tokens` is a range where no exact count could be made."""
+
+    dataset: str
+    rows: int
+    method: str
+    epochs: float | None
+    options: tuple[Option, ...]
+    as_of: dt.date
+
+
+def estimate(
+    client: Client,
+    dataset: Rows,
+    *,
+    provider: str | None = None,
+    model: str | None = None,
+    method: Method | None = None,
+    adapter: LoRA | Mapping[str, Any] | Literal["default"] | None = "default",
+    epochs: float | None = None,
+) -> Cost:
+    """What training on these rows would cost at one provider; nothing is sent.
+
+    A backend's own estimate is taken where it knows one, else the catalogue's. Rows with faults
+    are counted as they are: `validate` tells of them.
+    """
+    spec = client._spec(
+        model=model,
+        provider=provider,
+        method=method,
+        adapter=adapter,
+        hyperparameters=None if epochs is None else {"epochs": epochs},
+        name=None,
+        seed=0,
+        tags=None,
+        max_cost=None,
+        provider_options=None,
+    )
+    train = Dataset.load(dataset)
+    target = _target(client, spec, train, _Counts())
+    told = _compared(client, [target], spec.method, spec.hyperparameters.epochs, train)
+    return told.options[0].training
+
+
+def compare(
+    client: Client,
+    dataset: Rows,
+    *,
+    places: Sequence[str] = (),
+    method: Method | None = None,
+    adapter: LoRA | Mapping[str, Any] | Literal["default"] | None = "default",
+    epochs: float | None = None,
+    everything: bool = False,
+) -> Comparison:
+    """What the same fine-tune would cost elsewhere; nothing is sent.
+
+    `places` are `provider` or `provider:model`; without them, those of the profiles, and of each
+    installed provider its two cheapest models (all of them with `everything`).
+    """
+    train, counts = Dataset.load(dataset), _Counts()
+    chosen = places or _places(client, method or "sft", everything=everything)
+    targets, how = [], method or "sft"
+    for place in dict.fromkeys(chosen):
+        provider, _, model = place.partition(":")
+        for name in [model] if model else _models(client, provider, how, everything=everything):
+            spec = client._spec(
+                model=name,
+                provider=provider,
+                method=method,
+                adapter=adapter,
+                hyperparameters=None if epochs is None else {"epochs": epochs},
+                name=None,
+                seed=0,
+                tags=None,
+                max_cost=None,
+                provider_options=None,
+            )
+            how, epochs = spec.method, spec.hyperparameters.epochs
+            targets.append(_target(client, spec, train, counts))
+    return _compared(client, targets, how, epochs, train)
+
+
+def _compared(
+    client: Client, targets: Sequence[Target], method: str, epochs: float | None, train: Dataset
+) -> Comparison:
+    """The rows of a comparison, for targets that are made already."""
+    from ftsdk.pricing import compare as options_of
+
+    book = catalogue_of(client)
+    options = options_of(
+        targets,
+        method=method,
+        epochs=epochs,
+        rows=train.rows,
+        today=today_of(client),
+        catalogue=book,
+    )
+    return Comparison(train.name, train.rows, method, epochs, tuple(options), book.as_of)
+
+
+def _places(client: Client, method: str, *, everything: bool) -> list[str]:
+    """Where to look when nobody said: the profiles' choices, then every installed provider."""
+    from ftsdk.backends.registry import backend_names
+
+    found = []
+    for table in (client.config.data, *client.config.profiles.values()):
+        provider, model = table.get("provider"), table.get("model")
+        if isinstance(provider, str) and isinstance(model, str):
+            found.append(f"{provider}:{model}")
+    for name in backend_names():
+        if name != "fake":
+            models = _models(client, name, method, everything=everything)
+            found += [f"{name}:{model}" for model in models]
+    return [place for place in found if not place.startswith("fake:")] or found
+
+
+def _models(client: Client, provider: str, method: str, *, everything: bool) -> list[str]:
+    """The models to show for a provider: the two cheapest that can still be tuned, or all."""
+    from ftsdk.pricing import compare as options_of
+    from ftsdk.pricing import targets_of
+
+    if provider == "local":
+        return [_LOCAL_MODEL]
+    book = catalogue_of(client)
+    found = options_of(
+        targets_of(provider, method=method, catalogue=book),
+        method=method,
+        tokens=1_000_000,
+        epochs=1,
+        today=today_of(client),
+        catalogue=book,
+    )
+    names = [one.model for one in found if everything or one.is_open]
+    return names if everything else names[:2]
+
+
+_LOCAL_MODEL = "smollm2-135m"
+
+
+class _Counts:
+    """Tokens of one dataset, counted once for each tokenizer."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, int] = {}
+        self._text_bytes: int | None = None
+
+    def of(self, train: Dataset, provider: str, model: str) -> int | tuple[int, int]:
+        """Exact where the tokenizer is at hand, else a range from the size of the text."""
+        from ftsdk.dataset.tokens import counter_for
+        from ftsdk.pricing import token_range
+
+        counting = counter_for(None, model=model, provider=provider, wanted=False)
+        if counting is not None and counting.counter.exact:
+            counter = counting.counter
+            if counter.name not in self._by_name:
+                self._by_name[counter.name] = sum(counter.count(row)[0] for row in train)
+            return self._by_name[counter.name]
+        if self._text_bytes is None:
+            self._text_bytes = sum(_text_bytes(row) for row in train)
+        guess = token_range(self._text_bytes // _BYTES_PER_TOKEN, "estimated")
+        assert guess is not None  # noqa: S101  # only an unknown basis gives None
+        return guess
+
+
+def _text_bytes(value: Any) -> int:
+    """The bytes of every string in a row, and a little for what a template puts around each."""
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass")) + _BYTES_PER_TOKEN
+    if isinstance(value, Mapping):
+        return sum(_text_bytes(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return sum(_text_bytes(item) for item in value)
+    return 0
+
+
+def _target(client: Client, spec: JobSpec, train: Dataset, counts: _Counts) -> Target:
+    """One place with what its backend says: refusals, time; a backend that is away is a note."""
+    from ftsdk.backends.base import adapter_kind
+    from ftsdk.pricing import Target
+
+    unsupported: tuple[str, ...] = ()
+    note, duration, cost = "", None, None
+    try:
+        plan = client.backend(spec.provider).plan(spec, train)
+        duration, cost = plan.duration_s, plan.cost
+    except Unsupported as error:
+        unsupported = tuple(getattr(error, "faults", ())) or (error.what,)
+    except FtsdkError as error:
+        note = error.what
+    known = spec.provider in catalogue_of(client).providers
+    hardware = spec.provider_options.get("hardware")
+    return Target(
+        provider=spec.provider,
+        model=spec.model,
+        adapter_kind=adapter_kind(spec),
+        tokens=counts.of(train, spec.provider, spec.model),
+        hardware=hardware if isinstance(hardware, str) else None,
+        duration_s=duration,
+        unsupported=unsupported,
+        cost=None if known else cost,
+        note=note,
+    )

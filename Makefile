@@ -6,6 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .SUFFIXES:
 .PHONY: help demo test check lint format types unit docs docs-check clean
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
 
@@ -90,3 +93,24 @@ def test_nothing_speaks_of_the_machine_it_was_written_on() -> None:
             if path.is_file() and path.suffix in kinds and "__pycache__" not in path.parts:
                 text = path.read_text(errors="replace")
                 assert not [word for word in words if word in text], path
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="building the wheel needs the extra `test`")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    shipped = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "ftsdk").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert shipped <= names
+    others = {name for name in names - shipped if ".dist-info/" not in name}
+    assert others == set(), "no tests, no .pth, nothing at the top beside the package"
+    assert any(name.endswith("licenses/LICENSE") for name in names)

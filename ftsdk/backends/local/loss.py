@@ -22,7 +22,7 @@ PIECE_BYTES = {"cpu": 16 << 20, "cuda": 1 << 30}
 
 def head_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
     """Summed cross-entropy, in nats, of `hidden` [n, d] through a head [vocabulary, d]."""
-    loss: Tensor = _HeadLoss.apply(hidden, weight, bias, targets, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
+    loss: Tensor = _HeadLoss.apply(hidden, weight, bias, targets, torch.is_grad_enabled())  # type: ignore[no-untyped-call]  # torch leaves it so
     return loss
 
 

@@ -194,6 +194,11 @@ class Submitter:
         backend = self.backend_for(snapshot)
         free = backend.capabilities.price == "free"
         require_spending("sending a job", snapshot.provider, free=free, env=backend.context.env)
+        try:
+            backend.prepare(request)
+        except FtsdkError as error:
+            error.submitted = "no"
+            return self._not_accepted(snapshot, error, attempt, doubtful=doubtful)
         snapshot = self.journal.change(
             snapshot.id,
             now=self.clock.now(),
@@ -250,7 +255,9 @@ class Submitter:
 
     def _accept(self, snapshot: JobSnapshot, remote: RemoteJob, why: str) -> JobSnapshot:
         identity = remote.provider_job_id
-        if not identity or len(identity) > _MAX_ID_LENGTH or not identity.isprintable():
+        other = self.journal.find_provider_job(snapshot.provider, identity)
+        usable = 0 < len(identity) <= _MAX_ID_LENGTH and identity.isprintable()
+        if not usable or (other is not None and other.id != snapshot.id):
             self._doubt(snapshot, "the answer has no usable job id")
             raise UnexpectedResponse(
                 "The provider answered without a usable job id",

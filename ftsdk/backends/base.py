@@ -194,6 +194,13 @@ class Backend(abc.ABC):
 
     # --- the job ---
 
+    def prepare(self, request: SubmitRequest) -> None:  # noqa: B027  # many backends upload nothing
+        """What goes before the create call and may take long: uploads, and waiting for them.
+
+        Called while the job is still `created`, so that a crash here leaves no doubt. It is called
+        again after one, and must not do twice what it did; `submit` may rely on it or not.
+        """
+
     @abc.abstractmethod
     def submit(self, request: SubmitRequest) -> RemoteJob:
         """Create the job, with one attempt. The only verb that may spend (with `deploy`).

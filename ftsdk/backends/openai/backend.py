@@ -127,10 +127,18 @@ class OpenAIBackend(Backend):
 
     # --- the job ---
 
+    def prepare(self, request: SubmitRequest) -> None:
+        self.check(request.spec)
+        self._uploaded(request)
+
+    def _uploaded(self, request: SubmitRequest) -> tuple[str, str | None]:
+        """The file ids of training and validation rows, uploaded now or before."""
+        train = self.files.ready(request.train)
+        return train, None if request.validation is None else self.files.ready(request.validation)
+
     def submit(self, request: SubmitRequest) -> RemoteJob:
         self.check(request.spec)
-        train = self.files.ready(request.train)
-        check = None if request.validation is None else self.files.ready(request.validation)
+        train, check = self._uploaded(request)
         body = create_body(self.service, request.spec, request.tag, train, check)
         action = f"POST {_JOBS}"
         told = self.wire.send(

@@ -14,8 +14,9 @@ from ftsdk.dataset.check import validate
 from ftsdk.dataset.dataset import Dataset
 from ftsdk.dataset.report import DatasetReport, Fault
 from ftsdk.dataset.rules import RULES, Rule
+from ftsdk.dataset.xray import Xray, inspect
 
-__all__ = ["RULES", "Dataset", "DatasetReport", "Fault", "Rule", "validate"]
+__all__ = ["RULES", "Dataset", "DatasetReport", "Fault", "Rule", "Xray", "inspect", "validate"]
 
 _REGISTERED = (
     rules_bytes,

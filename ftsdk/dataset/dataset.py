@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ftsdk import fsops
 from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
@@ -14,6 +14,9 @@ from ftsdk.dataset.report import DatasetReport, Fault
 from ftsdk.dataset.rows import Read, RowReader, canonical_bytes
 from ftsdk.dataset.source import Source, open_source
 from ftsdk.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftsdk.dataset.xray import Xray
 
 __all__ = ["Dataset"]
 
@@ -135,6 +138,12 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}, container={self._source.container!r})"
+
+    def inspect(self, **options: Any) -> Xray:
+        """What a model sees of these rows: see `ftsdk.dataset.inspect` for the options."""
+        from ftsdk.dataset.xray import inspect
+
+        return inspect(self, **options)
 
     # --- splitting ----------------------------------------------------------------------------
 

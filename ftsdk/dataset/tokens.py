@@ -21,6 +21,7 @@ from ftsdk.errors import MissingExtra
 
 __all__ = [
     "ENCODINGS",
+    "RENDER_CODES",
     "Counting",
     "OpenAICounter",
     "TemplateCounter",
@@ -60,7 +61,7 @@ note(
     "Templates refuse, for instance, a system message, tools, or turns that do not alternate.",
 )
 
-_RENDER_CODES = {
+RENDER_CODES = {
     "no_assistant": "FT501",
     "nothing_trained": "FT501",
     "template_not_nested": "FT504",
@@ -121,7 +122,7 @@ class Counting:
         self.counter = counter
         self.totals = array("I")
         self.lines = array("I")
-        self._trained = array("I")
+        self.learned = array("I")
         self.refused: list[Fault] = []
         self.trained = 0
 
@@ -130,18 +131,25 @@ class Counting:
         try:
             total, trained = self.counter.count(row)
         except RowFault as error:
-            self._refuse(line, _RENDER_CODES.get(error.code, "FT506"), error.message)
+            self._refuse(line, RENDER_CODES.get(error.code, "FT506"), error.message)
             total, trained = error.tokens or 0, 0
         self.totals.append(total)
         self.lines.append(line)
         self.trained += trained
-        self._trained.append(trained)
+        self.learned.append(trained)
+
+    def put(self, line: int, total: int, trained: int) -> None:
+        """Take counts that were made elsewhere."""
+        self.totals.append(total)
+        self.lines.append(line)
+        self.learned.append(trained)
+        self.trained += trained
 
     def skip(self, line: int) -> None:
         """Count a faulty row as nothing: it keeps its place."""
         self.totals.append(0)
         self.lines.append(line)
-        self._trained.append(0)
+        self.learned.append(0)
 
     def _refuse(self, line: int, code: str, message: str) -> None:
         rule = RULES[code]
@@ -151,8 +159,8 @@ class Counting:
         """Count a row whose bytes are those of the row counted as number `index`."""
         self.totals.append(self.totals[index])
         self.lines.append(line)
-        self.trained += self._trained[index]
-        self._trained.append(self._trained[index])
+        self.trained += self.learned[index]
+        self.learned.append(self.learned[index])
 
     def faults(
         self, limits: Limits | None, model: str | None, method: str, max_length: int | None

@@ -11,7 +11,7 @@ import typer
 from ftsdk.cli import complete
 from ftsdk.cli.asking import decide, stop
 from ftsdk.cli.options import Job, Json, Profile
-from ftsdk.cli.output import command, console, emit, note, say
+from ftsdk.cli.output import busy, command, emit, note, say
 from ftsdk.cli.session import find, job_document, open_client, short_id
 from ftsdk.cli.words import clean, percent, size, status_style, status_words
 from ftsdk.errors import FtsdkError, UsageError
@@ -75,7 +75,7 @@ def reconcile(
     job: Annotated[
         str | None,
         typer.Argument(
-            metavar="[JOB]", help="One job; all in doubt if left out.", autocompletion=complete.jobs
+            metavar="JOB", help="One job; all in doubt if left out.", autocompletion=complete.jobs
         ),
     ] = None,
     profile: Profile = None,
@@ -205,11 +205,8 @@ def download(
     """Copy the weights of the result into a folder."""
     client = open_client(profile)
     handle = find(client, job).result()
-    if as_json or not sys.stderr.isatty():
+    with busy(f"copying {size(handle.size_bytes)}", quiet=as_json):
         path = handle.download(folder)
-    else:
-        with console(stderr=True).status(f"copying {size(handle.size_bytes)}"):
-            path = handle.download(folder)
     files = sorted(p for p in path.rglob("*") if p.is_file())
     total = sum(p.stat().st_size for p in files)
     if as_json:

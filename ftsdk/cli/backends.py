@@ -36,7 +36,7 @@ def backends(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]", help="One of them, in full.", autocompletion=complete.providers
+            metavar="NAME", help="One of them, in full.", autocompletion=complete.providers
         ),
     ] = None,
     as_json: Json = False,

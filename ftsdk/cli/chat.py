@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftsdk.cli.options import Json, MaybeJob, Profile
-from ftsdk.cli.output import console, emit, note, say
+from ftsdk.cli.output import busy, emit, note, say
 from ftsdk.cli.session import newest, open_client
 from ftsdk.cli.words import clean, clean_block
 from ftsdk.errors import FtsdkError, UsageError
@@ -109,20 +109,11 @@ class _Talk:
             yield who, answer
 
     def _answer(self, who: str, history: Sequence[Message]) -> ChatAnswer:
-        with _thinking(who):
+        with busy(f"{who} is thinking"):
             if who == "base":
                 backend = self.client.backend(self.handle.provider)
                 return backend.chat_base(self.handle, history, self.options)
             return self.handle.chat(history, **self.options)
-
-
-@contextlib.contextmanager
-def _thinking(who: str) -> Iterator[None]:
-    if sys.stderr.isatty():
-        with console(stderr=True).status(f"{who} is thinking"):
-            yield
-    else:
-        yield
 
 
 def _once(talk: _Talk, asked: str, *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ import typer
 from ftsdk.cli.asking import decide, stop
 from ftsdk.cli.boundary import INTERRUPTED
 from ftsdk.cli.options import Json, Model, Profile, Provider, Rows, pairs, values
-from ftsdk.cli.output import command, console, emit, note, say
+from ftsdk.cli.output import busy, command, emit, note, say
 from ftsdk.cli.planview import adapter_words, cost_line, show_plan, show_plan_table
 from ftsdk.cli.session import job_document, open_client, short_id
 from ftsdk.cli.words import clean, cost_words
@@ -174,7 +174,7 @@ def plan(
     given = dict(locals())
     client = open_client(profile)
     asked = _asked(client, dataset, given)
-    made = client.plan(dataset, **asked.arguments)
+    made = _plan(client, asked, quiet=as_json)
     if as_json:
         emit(_plan_document(made, asked.adapter))
     else:
@@ -201,7 +201,7 @@ def estimate(
     given = {**unasked, **locals(), "seed": 0}
     client = open_client(profile)
     asked = _asked(client, dataset, given)
-    made = client.plan(dataset, **asked.arguments)
+    made = _plan(client, asked, quiet=as_json)
     if as_json:
         emit({
             "provider": made.provider, "model": made.model, "method": made.method,
@@ -282,7 +282,7 @@ def _plan_document(made: Plan, adapter: LoRA | None) -> dict[str, Any]:
 def _planned(client: Client, asked: Asked, *, yes: bool, no_input: bool, quiet: bool) -> Plan:
     """The plan; a base model that is missing here is fetched first, when that is wanted."""
     try:
-        return client.plan(asked.dataset, **asked.arguments)
+        return _plan(client, asked, quiet=quiet)
     except Unavailable as error:
         missing = getattr(error, "missing_model", None)
         if missing is None:
@@ -299,7 +299,12 @@ def _planned(client: Client, asked: Asked, *, yes: bool, no_input: bool, quiet: 
     from ftsdk.cli.models import pull_with_bar
 
     pull_with_bar(client.home, missing, quiet=quiet)
-    return client.plan(asked.dataset, **asked.arguments)
+    return _plan(client, asked, quiet=quiet)
+
+
+def _plan(client: Client, asked: Asked, *, quiet: bool) -> Plan:
+    with busy(f"checking {asked.dataset.name}", quiet=quiet):
+        return client.plan(asked.dataset, **asked.arguments)
 
 
 def _already_there(client: Client, key: str | None) -> FineTuneJob | None:
@@ -331,9 +336,7 @@ def _agreed(cost: Cost, max_cost: str | None, *, yes: bool, no_input: bool) -> b
 def _send(client: Client, asked: Asked, key: str | None, *, quiet: bool) -> FineTuneJob:
     before = {job.id for job in client.list_jobs()}
     try:
-        if quiet or not sys.stderr.isatty():
-            return client.create_job(asked.dataset, key=key, **asked.arguments)
-        with console(stderr=True).status("sending"):
+        with busy("sending", quiet=quiet):
             return client.create_job(asked.dataset, key=key, **asked.arguments)
     except KeyboardInterrupt:
         fresh = [job for job in client.list_jobs(limit=5) if job.id not in before]

@@ -58,14 +58,14 @@ Job = Annotated[str, typer.Argument(metavar="JOB", help=_JOB_HELP, autocompletio
 MaybeJob = Annotated[
     str | None,
     typer.Argument(
-        metavar="[JOB]", help=f"{_JOB_HELP} The newest if left out.", autocompletion=complete.jobs
+        metavar="JOB", help=f"{_JOB_HELP} The newest if left out.", autocompletion=complete.jobs
     ),
 ]
 MaybeJobs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[JOB]…",
-        help="Jobs, as above. All that have not ended if left out.",
+        metavar="JOB",
+        help="Jobs, by id or name. All that have not ended if left out.",
         autocompletion=complete.jobs,
     ),
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftsdk.cli.words import clean
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-__all__ = ["Cell", "columns", "console", "emit", "labelled", "note", "say", "text"]
+__all__ = ["Cell", "busy", "columns", "console", "emit", "labelled", "note", "say", "text"]
 
 Cell = "str | tuple[str, str] | Text"
 """A piece of a line: plain, with a style, or ready."""
@@ -63,6 +64,16 @@ def say(*parts: Any, stderr: bool = False) -> None:
 def note(*parts: Any) -> None:
     """Print one line beside the output, on standard error."""
     say(*parts, stderr=True)
+
+
+@contextlib.contextmanager
+def busy(words: str, *, quiet: bool = False) -> Iterator[None]:
+    """While the block runs, show on a terminal's standard error that something is done."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    with console(stderr=True).status(text((clean(words), "dim"))):
+        yield
 
 
 def columns(rows: Iterable[Sequence[Any]], *, indent: int = 2, right: Sequence[int] = ()) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ftsdk.cli.options import Json, Model, Profile, Provider, Rows
-from ftsdk.cli.output import emit, say
+from ftsdk.cli.output import busy, emit, say
 from ftsdk.cli.words import clean, clean_block
 from ftsdk.errors import UsageError
 
@@ -41,13 +41,14 @@ def validate(
     client = open_client(profile)
     if provider is not None:
         load_backend(provider)  # a wrong name is told here, not silently taken for another target
-    report = client.validate(
-        dataset,
-        provider=provider,
-        model=model,
-        method=method,  # type: ignore[arg-type]  # checked above
-        validation=validation,
-    )
+    with busy(f"checking {dataset.name}", quiet=as_json):
+        report = client.validate(
+            dataset,
+            provider=provider,
+            model=model,
+            method=method,  # type: ignore[arg-type]  # checked above
+            validation=validation,
+        )
     if as_json:
         emit(report.to_dict())
     else:

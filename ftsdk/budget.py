@@ -19,12 +19,10 @@ import datetime as dt
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-
-from ftsdk.config import Config
+from ftsdk.config import Config, nearest
 from ftsdk.errors import BudgetError, ConfigError
 from ftsdk.records import Plan
 from ftsdk.spec import JobSpec
@@ -44,26 +42,6 @@ __all__ = [
 ]
 
 FORBID_VARIABLE = "FTSDK_FORBID_SPENDING"
-
-
-def _money(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("an amount in US dollars, not true or false")
-    return str(value) if isinstance(value, int | float) else value
-
-
-_Usd = Annotated[Decimal, BeforeValidator(_money), Field(ge=0, allow_inf_nan=False)]
-
-
-class _Table(BaseModel):
-    """`[budget]`, at the top of the file or in a profile."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    job: _Usd | None = None
-    month: _Usd | None = None
-    warn_at: Annotated[float, Field(gt=0, le=1)] | None = None
-    lease_hours: Annotated[float, Field(gt=0, le=24 * 31)] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,34 +65,61 @@ def budget_of(config: Config) -> Budget:
     where = f"[profiles.{config.profile}.budget] in {file}"
     own = _table(config.profiles.get(config.profile or "", {}).get("budget"), where)
     limits = []
-    if all_jobs.month is not None:
-        limits.append(Limit(all_jobs.month, f"[budget] in {file}"))
-    if own.month is not None:
-        limits.append(Limit(own.month, where, config.profile))
-    caps = [table.job for table in (all_jobs, own) if table.job is not None]
-    hours = own.lease_hours or all_jobs.lease_hours
+    if all_jobs["month"] is not None:
+        limits.append(Limit(all_jobs["month"], f"[budget] in {file}"))
+    if own["month"] is not None:
+        limits.append(Limit(own["month"], where, config.profile))
+    caps = [table["job"] for table in (all_jobs, own) if table["job"] is not None]
+    hours = own["lease_hours"] or all_jobs["lease_hours"]
     return Budget(
         job=min(caps, default=None),
         limits=tuple(limits),
-        warn_at=own.warn_at or all_jobs.warn_at or Budget.warn_at,
+        warn_at=own["warn_at"] or all_jobs["warn_at"] or Budget.warn_at,
         lease=dt.timedelta(hours=hours) if hours else Budget.lease,
         where=f"budget in {file}",
     )
 
 
-def _table(data: Any, where: str) -> _Table:
-    try:
-        return _Table.model_validate({} if data is None else data)
-    except ValidationError as error:
-        faults = [
-            f"{'.'.join(str(part) for part in item['loc']) or 'budget'}: {item['msg']}"
-            for item in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
+_AMOUNTS, _NUMBERS = ("job", "month"), {"warn_at": 1.0, "lease_hours": 24.0 * 31}
+
+
+def _table(data: Any, where: str) -> Mapping[str, Any]:
+    """`[budget]` as checked values; raises `ConfigError` with every fault of the table."""
+    given = {} if data is None else data
+    faults: list[str] = []
+    read: dict[str, Any] = dict.fromkeys((*_AMOUNTS, *_NUMBERS))
+    for name, value in given.items() if isinstance(given, Mapping) else (("it", given),):
+        if name not in read:
+            faults.append(f"{name} is not a setting of a budget{nearest(name, read)}")
+        elif name in _AMOUNTS:
+            read[name] = _amount(value)
+            faults += [] if read[name] is not None else [f"{name} is no amount in US dollars"]
+        elif not _is_number(value) or not 0 < value <= _NUMBERS[name]:
+            faults.append(f"{name} is no number above 0 and up to {_NUMBERS[name]:g}")
+        else:
+            read[name] = float(value)
+    if faults:
         raise ConfigError(
             f"The budget has a fault: {'; '.join(faults)}",
             where=where,
             mend='for instance month = "200.00"; it takes job, month, warn_at and lease_hours',
-        ) from error
+        )
+    return read
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _amount(value: Any) -> Decimal | None:
+    """An amount of zero or more, or None for what is none."""
+    if not (isinstance(value, str) or _is_number(value)):
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and amount >= 0 else None
 
 
 # --- before a job --------------------------------------------------------------------------------

@@ -156,8 +156,11 @@ def _models(client: Client, provider: str, method: str, *, everything: bool) -> 
         today=today_of(client),
         catalogue=book,
     )
-    names = [one.model for one in found if everything or one.is_open]
-    return names if everything else names[:2]
+    if everything:
+        return [one.model for one in found]
+    can = [one for one in found if one.is_open]
+    known = [one.model for one in can if one.training.high is not None]
+    return known[:2] or [one.model for one in can[:1]]
 
 
 _LOCAL_MODEL = "smollm2-135m"

@@ -16,14 +16,22 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk.budget import Budget, budget_of, require_spending
-from ftsdk.errors import FtsdkError, NotFound, UnknownJob, UsageError
+from ftsdk.errors import FtsdkError, JournalLocked, NotFound, UnknownJob, UsageError
 from ftsdk.records import JobSnapshot, JobStatus, ModelHandle
-from ftsdk.store import Lease, Leases, Reservation, Spending, check_limits
+from ftsdk.store import Journal, Lease, Leases, Reservation, Spending, check_limits
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
 
-__all__ = ["Notice", "deploy", "enforce", "still_costs", "undeploy"]
+__all__ = [
+    "Attendant",
+    "Notice",
+    "deploy",
+    "enforce",
+    "profiles_at_stake",
+    "still_costs",
+    "undeploy",
+]
 
 _log = logging.getLogger("ftsdk")
 _RUNNING = frozenset({JobStatus.RUNNING, JobStatus.FINALIZING})
@@ -168,18 +176,51 @@ def _find(client: Client, leases: Leases, lease_id: str) -> Lease:
 # --- what runs on ----------------------------------------------------------------------------------
 
 
-def enforce(client: Client) -> list[Notice]:
+def enforce(client: Client, *, own_profile: bool = False) -> list[Notice]:
     """End leases that are over, and stop jobs at their cap; what happened, and what still costs.
 
     A lease whose provider cannot be reached stays, is said loudly, and is tried again next time.
-    Everything here ends spending, so it goes through where spending is forbidden.
+    Everything here ends spending, so it goes through where spending is forbidden. With
+    `own_profile`, only what was started under the client's profile is looked at.
     """
     now, told = client.clock.now(), list[Notice]()
-    for lease in Leases(client.journal).list(running=True):
+    for lease in _leases(client, own_profile):
         if lease.is_over(now):
             told.append(_ended(client, lease))
-    told += _capped(client, now)
-    return told + still_costs(client)
+    told += _capped(client, now, own_profile)
+    return told + still_costs(client, own_profile=own_profile)
+
+
+def _leases(client: Client, own_profile: bool) -> list[Lease]:
+    running = Leases(client.journal).list(running=True)
+    return [one for one in running if not own_profile or one.profile == client.config.profile]
+
+
+def profiles_at_stake(journal: Journal) -> list[str | None]:
+    """The profiles under which something stands deployed or runs; None is no profile."""
+    leases = {lease.profile for lease in Leases(journal).list(running=True)}
+    jobs = {job.profile for job in journal.list(status=_RUNNING)}
+    return sorted(leases | jobs, key=lambda name: name or "")
+
+
+class Attendant:
+    """Looks after leases and caps while something is watched: `enforce`, at most every `every_s`."""
+
+    def __init__(self, client: Client, every_s: float = 30.0) -> None:
+        self.client, self.every_s = client, every_s
+        self._looked: float | None = None
+
+    def look(self) -> list[Notice]:
+        """What was ended, stopped or is near its cap; empty in between."""
+        now = self.client.clock.monotonic()
+        if self._looked is not None and now - self._looked < self.every_s:
+            return []
+        self._looked = now
+        try:
+            told = enforce(self.client, own_profile=True)
+        except JournalLocked:
+            return []  # somebody writes just now; the next look finds the same
+        return [notice for notice in told if notice.kind != "costs"]
 
 
 def _ended(client: Client, lease: Lease) -> Notice:
@@ -198,10 +239,10 @@ def _ended(client: Client, lease: Lease) -> Notice:
     return Notice("ended", text, lease.job_id, lease.id)
 
 
-def still_costs(client: Client) -> list[Notice]:
+def still_costs(client: Client, *, own_profile: bool = False) -> list[Notice]:
     """A notice for everything that stands deployed and costs by the hour."""
     now, told = client.clock.now(), list[Notice]()
-    for lease in Leases(client.journal).list(running=True):
+    for lease in _leases(client, own_profile):
         if lease.is_over(now):
             continue
         if lease.usd_per_hour is not None and lease.usd_per_hour == 0:
@@ -227,9 +268,11 @@ def _span(span: dt.timedelta) -> str:
 # --- jobs billed by the hour -------------------------------------------------------------------------
 
 
-def _capped(client: Client, now: dt.datetime) -> list[Notice]:
+def _capped(client: Client, now: dt.datetime, own_profile: bool) -> list[Notice]:
     budget, money, told = budget_of(client.config), Spending(client.journal), list[Notice]()
     for job in client.journal.list(status=_RUNNING):
+        if own_profile and job.profile != client.config.profile:
+            continue
         held = money.get(job.id)
         if held is None or held.cap is None or held.usd_per_hour is None:
             continue

@@ -11,6 +11,7 @@ from ftsdk.records import Event, JobSnapshot, JobStatus
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
+    from ftsdk.leasing import Notice
 
 __all__ = ["follow", "poll_once"]
 
@@ -39,9 +40,12 @@ def follow(
     Raises `WaitTimeout` after `timeout` seconds; the job goes on. A provider that cannot be
     reached is asked again for five minutes, then its error is raised; the job goes on then, too.
     """
+    from ftsdk.leasing import Attendant
+
     backend, clock = client._backend_for(snapshot), client.clock
     able, started, seen = backend.capabilities, clock.monotonic(), 0
     lost_since: float | None = None
+    attendant = Attendant(client)
     while True:
         try:
             snapshot = client._refresh(snapshot)
@@ -62,9 +66,18 @@ def follow(
         for event in fresh:
             seen = max(seen, event.seq)
             yield event
+        for notice in attendant.look():
+            yield _warning(notice, seen, clock)
         if _stands_still(snapshot):
             return
         _pause(clock, able.poll_s, started, timeout, snapshot)
+
+
+def _warning(notice: Notice, seq: int, clock: Clock) -> Event:
+    """A word about money, among the job's events; it takes no number of its own."""
+    now = clock.now()
+    identity = f"{notice.kind}-{notice.lease_id or notice.job_id}-{now:%H%M%S}"
+    return Event(id=identity, seq=seq, time=now, kind="warning", message=notice.text)
 
 
 def _stands_still(snapshot: JobSnapshot) -> bool:

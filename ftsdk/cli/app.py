@@ -13,8 +13,10 @@ from ftsdk.cli import (
     create,
     doctor,
     init,
+    leases,
     listing,
     models,
+    money,
     show,
     tell,
     validate,
@@ -44,8 +46,13 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+_ATTENDING = frozenset({"create", "list", "show", "watch", "wait", "costs", "leases", "chat"})
+"""The commands that first end leases that are over, and say what still costs."""
+
+
 @app.callback()
 def root(
+    context: typer.Context,
     _: Annotated[
         bool,
         typer.Option(
@@ -54,6 +61,8 @@ def root(
     ] = False,
 ) -> None:
     """Fine-tune language models anywhere through one job object."""
+    if context.invoked_subcommand in _ATTENDING:
+        leases.attend()
 
 
 _PANELS = {
@@ -66,7 +75,7 @@ _PANELS = {
     "Before": (
         ("validate", validate.validate),
         ("plan", create.plan),
-        ("estimate", create.estimate),
+        ("estimate", money.estimate),
     ),
     "Jobs": (
         ("create", create.create),
@@ -89,6 +98,13 @@ _PANELS = {
     "Result": (
         ("chat", chat.chat),
         ("download", act.download),
+        ("deploy", leases.deploy),
+        ("undeploy", leases.undeploy),
+    ),
+    "Money": (
+        ("costs", money.costs),
+        ("leases", leases.leases),
+        ("radar", money.radar),
     ),
 }
 for _panel, _commands in _PANELS.items():

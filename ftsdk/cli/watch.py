@@ -109,10 +109,14 @@ class _Follower:
 
     def run(self, show: Callable[[list[Row]], None]) -> None:
         """Ask, show, pause, until every job stands still."""
-        clock = self.client.clock
+        from ftsdk.leasing import Attendant
+
+        clock, attendant = self.client.clock, Attendant(self.client)
         started = clock.monotonic()
         while True:
             show(self.ask())
+            for notice in attendant.look():
+                note(("! ", "red"), (clean(notice.text), "bold"))
             going = [job for job in self.jobs if not _stands_still(job)]
             if not going:
                 return

@@ -236,8 +236,9 @@ def _billed_tokens(
     if facts.default_epochs == "auto":
         least, most = _auto_epochs(rows)
         total.scale(least, most)
+        span = f"{least}" if least == most else f"{least} to {most}"
         total.assumptions.append(
-            f"× {least} to {most} epochs: {facts.title} chooses; give epochs for a closer figure"
+            f"× {span} epochs: {facts.title} chooses; give epochs for a closer figure"
         )
         return total
     total.scale(facts.default_epochs, facts.default_epochs)

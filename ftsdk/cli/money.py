@@ -1,0 +1,446 @@
+"""`estimate`, `costs`, `radar`: what it would cost here and elsewhere, what it did cost, until when."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ftsdk.cli import create as creating
+from ftsdk.cli.options import Json, Model, Profile, Provider, Rows
+from ftsdk.cli.output import columns, command, emit, note, say
+from ftsdk.cli.session import find, open_client
+from ftsdk.cli.words import clean, duration, many
+from ftsdk.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from ftsdk.client import Client
+    from ftsdk.estimates import Comparison
+    from ftsdk.pricing import Ending, Line, Option, Radar, Total
+    from ftsdk.records import Cost
+
+__all__ = ["costs", "estimate", "radar"]
+
+Compare = Annotated[
+    bool, typer.Option("--compare", help="A table over providers and models, the cheapest first.")
+]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="PROVIDER[:MODEL]", help="Compare with this; may be repeated."),
+]
+Everything = Annotated[
+    bool, typer.Option("--all", help="Compare every model that is known, closed ones too.")
+]
+Explain = Annotated[bool, typer.Option("--explain", help="Say what each figure rests on.")]
+
+
+def estimate(
+    dataset: Rows,
+    profile: Profile = None,
+    provider: Provider = None,
+    model: Model = None,
+    validation: creating.Validation = None,
+    method: creating.Method = None,
+    epochs: creating.Epochs = None,
+    batch_size: creating.BatchSize = None,
+    full: creating.Full = False,
+    set_: creating.Set = None,
+    compare: Compare = False,
+    with_: With = None,
+    everything: Everything = False,
+    explain: Explain = False,
+    as_json: Json = False,
+) -> None:
+    """Show what training would cost, here or elsewhere, as a range. Nothing is sent."""
+    if not (compare or with_ or everything):
+        creating.estimate(
+            dataset,
+            profile=profile,
+            provider=provider,
+            model=model,
+            validation=validation,
+            method=method,
+            epochs=epochs,
+            batch_size=batch_size,
+            full=full,
+            set_=set_,
+            as_json=as_json,
+        )
+        return
+    from ftsdk.estimates import compare as compared
+
+    client = open_client(profile)
+    if provider or model:
+        chosen = provider or client.config.require("provider").value
+        with_ = [f"{chosen}:{model}" if model else str(chosen), *(with_ or [])]
+    found = compared(
+        client,
+        dataset,
+        places=with_ or (),
+        method=_method(method),
+        adapter=None if full else "default",
+        epochs=epochs,
+        everything=everything,
+    )
+    if as_json:
+        emit(_comparison_document(found))
+    else:
+        _show_comparison(found, explain=explain)
+
+
+def _method(word: str | None) -> Any:
+    if word not in (None, "sft", "dpo"):
+        raise UsageError(f"{word!r} is no method", where="--method", mend="sft or dpo")
+    return word
+
+
+def _comparison_document(found: Comparison) -> dict[str, Any]:
+    return {
+        "dataset": found.dataset,
+        "rows": found.rows,
+        "method": found.method,
+        "epochs": found.epochs,
+        "as_of": found.as_of,
+        "options": [option.to_dict() for option in found.options],
+    }
+
+
+def _show_comparison(found: Comparison, *, explain: bool) -> None:
+    rows: list[list[Any]] = [
+        ["", ("train", "dim"), ("serve", "dim"), ("ends", "dim"), ("note", "dim")]
+    ]
+    for option in found.options:
+        style = "" if option.is_open else "dim"
+        where = " · ".join(word for word in (option.provider, option.model, _kind(option)) if word)
+        rows.append([
+            (clean(where, 60), style or "bold"),
+            (_short_cost(option.training), style),
+            (clean(option.serving.text, 44), style),
+            (_date(option.ends_on), style),
+            (clean(_short_note(option)), "yellow" if not option.is_open else "dim"),
+        ])  # fmt: skip
+    columns(rows)
+    say((
+        f"Prices as of {found.as_of}; ranges show what we do not know"
+        + ("" if explain else ": --explain"), "dim",
+    ))  # fmt: skip
+    if explain:
+        for option in found.options:
+            _explain(option)
+
+
+def _kind(option: Option) -> str:
+    if option.provider in ("local", "fake"):
+        return ""
+    return {"lora": "LoRA", "nf4": "QLoRA", "full": "full"}.get(option.adapter_kind or "", "")
+
+
+def _short_cost(cost: Cost) -> str:
+    return "unknown" if cost.high is None else str(cost)
+
+
+def _date(day: dt.date | None) -> str:
+    return "–" if day is None else f"{day.day} {day:%b %Y}"
+
+
+def _short_note(option: Option) -> str:
+    """The one thing that decides: why it cannot be had, else what ends first, else a minimum."""
+    if option.closed:
+        return option.closed
+    if option.unsupported:
+        return f"not supported: {'; '.join(option.unsupported)}"
+    if option.training.high is None and option.training.assumptions:
+        return (
+            option.training.assumptions[-1].partition(" for ")[0].removeprefix(f"{option.title}: ")
+        )
+    parts = []
+    if option.duration_s is not None and option.provider == "local":
+        parts.append(f"{duration(option.duration_s[1])} here")
+    elif any("time is a guess" in line for line in option.training.assumptions):
+        parts.append("time is a guess")
+    if option.no_new_jobs_after is not None:
+        parts.append(f"no new jobs after {_date(option.no_new_jobs_after)}")
+    dated = (option.title, *([option.model.rpartition("/")[2]] if option.ends_on else []))
+    parts += [
+        text for text in option.notes if not text.startswith(dated) and " end on " not in text
+    ][:1]
+    return " · ".join(parts)
+
+
+def _explain(option: Option) -> None:
+    say("")
+    say((clean(f"{option.provider} · {option.model}"), "bold"), "  ", _short_cost(option.training))
+    cost, serving = option.training, option.serving
+    for source, day in dict.fromkeys(((cost.source, cost.as_of), (serving.source, serving.as_of))):
+        if source:
+            say((f"  {clean(source)}" + (f", as of {day}" if day else ""), "dim"))
+    doubt = [] if serving.confirmed else ["the price of serving is UNCONFIRMED"]
+    for line in dict.fromkeys((*cost.assumptions, *doubt, serving.note, *option.notes)):
+        if line:
+            say(("  · ", "dim"), clean(line))
+
+
+# --- what it did cost ------------------------------------------------------------------------------
+
+By = Annotated[
+    str,
+    typer.Option("--by", metavar="WORD", help="day, month, provider, model, profile, tag:NAME…"),
+]
+Since = Annotated[str | None, typer.Option(metavar="DAY", help="From this day on: 2026-11-01.")]
+Until = Annotated[str | None, typer.Option(metavar="DAY", help="Up to and with this day.")]
+Csv = Annotated[
+    str | None,
+    typer.Option("--csv", metavar="FILE|-", help="Write every line as CSV; - prints it."),
+]
+Settle = Annotated[
+    str | None, typer.Option("--settle", metavar="JOB", help="Say what a job really cost: --usd.")
+]
+Usd = Annotated[str | None, typer.Option("--usd", metavar="AMOUNT", help="With --settle: dollars.")]
+
+
+def costs(
+    by: By = "day",
+    since: Since = None,
+    until: Until = None,
+    csv: Csv = None,
+    settle: Settle = None,
+    usd: Usd = None,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Show what was spent, and what is held: estimate against actual, by day, provider or tag."""
+    from ftsdk.money import ledger
+    from ftsdk.pricing import to_csv, totals
+
+    client = open_client(profile)
+    if settle is not None or usd is not None:
+        _settle(client, settle, usd)
+    lines = ledger(client, since=_day(since, "--since"), until=_day(until, "--until"))
+    if csv is not None:
+        _write_csv(csv, to_csv(lines), len(lines))
+        return
+    found = totals(lines, by)
+    if as_json:
+        emit(_costs_document(client, by, found, lines))
+    else:
+        _show_costs(client, by, found)
+
+
+def _day(word: str | None, option: str) -> dt.date | None:
+    try:
+        return None if word is None else dt.date.fromisoformat(word)
+    except ValueError as error:
+        raise UsageError(
+            f"{word!r} is no day", where=option, mend="for instance 2026-11-01"
+        ) from error
+
+
+def _settle(client: Client, job: str | None, usd: str | None) -> None:
+    from ftsdk.store import Spending
+
+    if job is None or usd is None:
+        raise UsageError(
+            "--settle and --usd go together", where="costs", mend="--settle JOB --usd 4.20"
+        )
+    try:
+        amount = Decimal(usd.removeprefix("$"))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise UsageError(f"{usd!r} is no amount", where="--usd", mend="for instance 4.20")
+    found = find(client, job)
+    Spending(client.journal).settle(found.id, amount, "settled by hand")
+    note(f"{found.id} counts ${amount:.2f} from now on.")
+
+
+def _write_csv(target: str, text: str, lines: int) -> None:
+    if target == "-":
+        sys.stdout.write(text.replace("\r\n", "\n"))
+        return
+    from ftsdk.fsops import atomic_write_bytes
+
+    try:
+        atomic_write_bytes(Path(target), text.encode(), mode=0o644)
+    except OSError as error:
+        raise StoreError(
+            f"The file cannot be written: {error.strerror}", where=target, mend="--csv another path"
+        ) from error
+    say(f"{many(lines, 'line')} in {clean(target)}")
+
+
+def _month(client: Client) -> list[tuple[str, Decimal, int, Decimal | None]]:
+    """This month by scope: name, what counts, how much is unknown, the limit."""
+    from ftsdk.budget import budget_of
+    from ftsdk.store import Spending
+
+    money, now = Spending(client.journal), client.clock.now()
+    limits = {limit.profile: limit.usd for limit in budget_of(client.config).limits}
+    scopes = dict.fromkeys((None, *limits))
+    return [(scope or "all", *money.spent(now, scope), limits.get(scope)) for scope in scopes]
+
+
+def _costs_document(
+    client: Client, by: str, found: list[Total], lines: list[Line]
+) -> dict[str, Any]:
+    return {
+        "by": by,
+        "totals": [one.to_dict() for one in found],
+        "lines": [line.to_dict() for line in lines],
+        "month": [
+            {"scope": scope, "counted": counted, "unknown": unknown, "limit": limit}
+            for scope, counted, unknown, limit in _month(client)
+        ],
+    }
+
+
+def _show_costs(client: Client, by: str, found: list[Total]) -> None:
+    if not found:
+        say("Nothing was spent.", ("   what it would cost: ", "dim"),
+            command("ftsdk estimate DATA --compare"))  # fmt: skip
+        return
+    head = [by.removeprefix("tag:"), "jobs", "estimate", "billed", "counts", ""]
+    rows: list[list[Any]] = [[(word, "dim") for word in head]]
+    for one in found:
+        span = f"${one.high:.2f}" if one.low == one.high else f"${one.low:.2f} – {one.high:.2f}"
+        doubt = f"{one.unknown} of unknown cost" if one.unknown else ""
+        billed = f"${one.actual:.2f}" + (
+            f" ({one.billed}/{one.lines})" if one.billed < one.lines else ""
+        )
+        rows.append([
+            (clean(one.key, 40), "bold"), str(one.lines), span, billed, f"${one.counted:.2f}",
+            (doubt, "yellow"),
+        ])  # fmt: skip
+    columns(rows, right=(1, 2, 4))
+    for scope, counted, unknown, limit in _month(client):
+        whom = "This month" if scope == "all" else f"Profile {scope}"
+        of = "" if limit is None else f" of ${limit:.2f}"
+        more = f", and {unknown} of unknown cost" if unknown else ""
+        over = limit is not None and counted > limit
+        say(f"{whom}: ", (f"${counted:.2f}{of}", "red" if over else "bold"), (more, "yellow"))
+
+
+# --- until when --------------------------------------------------------------------------------------
+
+Live = Annotated[bool, typer.Option("--live", help="Ask the providers that tell; reads only.")]
+Within = Annotated[
+    int | None, typer.Option("--within", metavar="DAYS", min=0, help="What counts as near; 60.")
+]
+Ics = Annotated[
+    str | None, typer.Option("--ics", metavar="FILE|-", help="Write the days as a calendar file.")
+]
+Ack = Annotated[
+    list[str] | None,
+    typer.Option("--ack", metavar="NAME", help="You have seen it; it no longer fails CI."),
+]
+
+
+def radar(
+    live: Live = False,
+    within: Within = None,
+    ics: Ics = None,
+    ack: Ack = None,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Show the day each fine-tune dies, and the last day to train it again.
+
+    Exit code 7 when something has ended or ends soon and was not acknowledged: for CI.
+    """
+    from ftsdk.money import radar as found
+
+    client = open_client(profile)
+    told = found(client, live=live, within_days=within)
+    if ack:
+        _acknowledge(client, told, ack)
+        told = found(client, live=live, within_days=within)
+    if ics is not None:
+        _write_calendar(client, told, ics)
+        return
+    if as_json:
+        emit({
+            "today": told.today, "within_days": told.within_days,
+            "endings": [row.to_dict() for row in told.rows], "exit_code": told.exit_code,
+        })  # fmt: skip
+    else:
+        _show_radar(told)
+    if told.exit_code:
+        raise typer.Exit(told.exit_code)
+
+
+def _acknowledge(client: Client, told: Radar, names: list[str]) -> None:
+    from ftsdk.config import nearest
+    from ftsdk.store import Spending
+
+    money, known = Spending(client.journal), {row.subject for row in told.rows}
+    for name in names:
+        meant = [r.subject for r in told.rows if name in (r.subject, r.name, r.model)]
+        if not meant:
+            raise UsageError(
+                f"Nothing on the radar is called {name!r}{nearest(name, known)}",
+                where="--ack",
+                mend="`ftsdk radar` lists the names",
+            )
+        for subject in meant:
+            money.acknowledge("ending", subject, client.clock.now())
+
+
+def _write_calendar(client: Client, told: Radar, target: str) -> None:
+    from ftsdk.fsops import atomic_write_bytes
+    from ftsdk.pricing import calendar
+
+    text = calendar(told, client.clock.now())
+    if target == "-":
+        sys.stdout.write(text.replace("\r\n", "\n"))
+        return
+    try:
+        atomic_write_bytes(Path(target), text.encode(), mode=0o644)
+    except OSError as error:
+        raise StoreError(
+            f"The file cannot be written: {error.strerror}", where=target, mend="--ics another path"
+        ) from error
+    say(f"{many(text.count('BEGIN:VEVENT'), 'day')} in {clean(target)}")
+
+
+_STYLES = {"ended": "red", "soon": "yellow", "later": "", "open": "dim"}
+
+
+def _show_radar(told: Radar) -> None:
+    if not told.rows:
+        say("Nothing to watch over: the journal knows no fine-tune.")
+        return
+    rows: list[list[Any]] = [
+        [(word, "dim") for word in ("", "", "ends", "last day to train it", "")]
+    ]
+    for row in told.rows:
+        style = "dim" if row.acknowledged else _STYLES[row.state]
+        rows.append([
+            (clean(row.name, 44), style or "bold"),
+            (clean(f"{row.provider} · {row.model}" if row.kind == "fine-tune" else row.provider, 48), style),
+            (_date(row.dies_on), style), (_date(row.retrain_by), style), (_remark(row), style),
+        ])  # fmt: skip
+    columns(rows)
+    if told.pressing:
+        count = len(told.pressing)
+        verb = "needs" if count == 1 else "need"
+        say((f"{count} {verb} a decision. ", "bold"), "Elsewhere: ",
+            command("ftsdk estimate DATA --compare"), ("  · seen it: ", "dim"),
+            command("ftsdk radar --ack NAME"))  # fmt: skip
+
+
+def _remark(row: Ending) -> str:
+    parts = []
+    if row.state == "ended":
+        parts.append("ended")
+    elif row.days_left is not None:
+        parts.append(f"in {many(row.days_left, 'day')}")
+    elif row.state == "open":
+        parts.append("no end is known")
+    if row.acknowledged:
+        parts.append("seen")
+    if not row.confirmed:
+        parts.append("UNCONFIRMED")
+    return " · ".join(parts)

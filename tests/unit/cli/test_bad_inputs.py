@@ -245,3 +245,37 @@ def test_an_existing_configuration_is_kept(cli):
 def test_a_folder_that_cannot_be_written_is_told(cli):
     Path("ftsdk.toml").mkdir()
     assert cli.error(2, "init", "--force")["code"] == "config"
+
+
+def test_a_full_disk_is_2_and_nothing_is_half_done(cli, data, monkeypatch):
+    import errno
+    import os
+
+    def fsync(fd):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr("ftsdk.fsops.os.fsync", fsync)
+        error = cli.error(2, "create", data, "--yes")
+    assert error["code"] == "store"
+    assert "space" in error["what"] + error["mend"]
+    assert cli.ok("list", "--json").json == {"jobs": []}
+    cli.ok("create", data, "--yes", "-d")
+
+
+def test_two_creates_at_once_with_one_key_are_one_job(cli, data):
+    import subprocess
+    import sys
+
+    words = ["create", str(data), "--key", "nightly", "--yes", "--detach", "--json"]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "ftsdk", *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    ended = [(one.communicate(timeout=90), one.returncode) for one in both]
+    assert [code for _, code in ended] == [0, 0], ended
+    assert len({json.loads(out)["id"] for (out, _), _ in ended}) == 1
+    assert len(cli.ok("list", "--json").json["jobs"]) == 1

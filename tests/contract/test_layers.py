@@ -24,6 +24,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "money",
         "leasing",
         "estimates",
+        "webhooks",
     ),
     "face": ("",),  # ftsdk/__init__.py: the public names
     "doors": ("cli", "gateway"),

@@ -1,0 +1,344 @@
+"""Webhooks: one strict verifier of Standard Webhooks (OpenAI, Azure, Replicate), and two doors.
+
+A webhook is a hint, nothing more: after its signature is checked it makes ftsdk read the job from
+the provider's API. What its body says about the job is never believed.
+
+```python
+verifier = WebhookVerifier.from_env("OPENAI_WEBHOOK_SECRET", home=home)
+app = webhook_app(verifier, refresh_on_event(client))            # any ASGI server mounts it
+status = handle(verifier, headers, body, on_event)               # or a plain function
+```
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+import logging
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftsdk.clock import Clock, SystemClock
+from ftsdk.errors import ConfigError, FtsdkError
+from ftsdk.store.seen import SeenIds
+
+if TYPE_CHECKING:
+    from ftsdk.client import Client
+
+__all__ = [
+    "MAX_BODY_BYTES",
+    "SeenIds",
+    "WebhookEvent",
+    "WebhookRefused",
+    "WebhookVerifier",
+    "handle",
+    "refresh_on_event",
+    "webhook_app",
+]
+
+_log = logging.getLogger("ftsdk.webhooks")
+MAX_BODY_BYTES = 1 << 20
+TOLERANCE_S = 300
+_SHORTEST_SECRET = 16
+_MOST_SIGNATURES = 16
+_ID = re.compile(r"[\x21-\x7e]{1,256}")
+_STAMP = re.compile(r"[0-9]{1,12}")
+_JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{2,255}")
+
+
+class WebhookRefused(FtsdkError):
+    """The request is not a webhook of this provider; `status` is what to answer."""
+
+    code = "webhook_refused"
+    exit_code = 4
+    status: int = 400
+
+
+@dataclass(frozen=True)
+class WebhookEvent:
+    """A webhook whose signature was right. `provider_job_id` is whom to ask about, if it says so.
+
+    `is_repeat` is True for an id that was handled before: providers send again for 72 hours.
+    """
+
+    id: str
+    type: str
+    provider_job_id: str | None
+    body: Mapping[str, Any]
+    is_repeat: bool = False
+
+
+class WebhookVerifier:
+    """Checks signature, time and repetition of a webhook.
+
+    `secrets` are those of the provider (`whsec_` and base64, or the bare text for services that
+    sign with it); several while one is rotated. Raises `ConfigError` at once for an empty, short or
+    malformed one: with an empty secret anybody can sign.
+    """
+
+    def __init__(
+        self,
+        secrets: str | Sequence[str],
+        *,
+        seen: SeenIds | None = None,
+        clock: Clock | None = None,
+        tolerance_s: int = TOLERANCE_S,
+    ) -> None:
+        given = [secrets] if isinstance(secrets, str) else list(secrets)
+        if not given:
+            raise _bad_secret("none is given")
+        self._keys = tuple(_key(one) for one in given)
+        self._clock = clock or SystemClock()
+        self._seen = seen or SeenIds(clock=self._clock)
+        if not 0 < tolerance_s <= 3600:
+            raise ConfigError(
+                f"A tolerance of {tolerance_s} s is not between 1 and 3600",
+                where="WebhookVerifier(tolerance_s=…)",
+                mend="300 is the standard's own",
+            )
+        self._tolerance_s = tolerance_s
+
+    @classmethod
+    def from_env(
+        cls,
+        variable: str = "OPENAI_WEBHOOK_SECRET",
+        *,
+        home: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+    ) -> WebhookVerifier:
+        """A verifier with the secret (or several, separated by spaces) of a variable."""
+        value = (os.environ if env is None else env).get(variable, "")
+        if not value.strip():
+            raise _bad_secret("it is not set", f"the variable {variable}")
+        return cls(value.split(), seen=SeenIds(home, clock), clock=clock)
+
+    def __repr__(self) -> str:
+        return f"<WebhookVerifier with {len(self._keys)} secret(s)>"
+
+    def verify(
+        self, headers: Mapping[str, str] | Iterable[tuple[Any, Any]], body: bytes
+    ) -> WebhookEvent:
+        """The event of a signed request. Raises `WebhookRefused`, and nothing else, for any other.
+
+        `headers` may hold text or bytes, in any case; each of the three may come only once.
+        """
+        if len(body) > MAX_BODY_BYTES:
+            raise _refused("the body is larger than 1 MB", 413)
+        found = _three(headers)
+        identity, stamp = found["webhook-id"], found["webhook-timestamp"]
+        if not _ID.fullmatch(identity) or not _STAMP.fullmatch(stamp):
+            raise _refused("its id or timestamp has a wrong shape")
+        if abs(self._clock.now().timestamp() - int(stamp)) > self._tolerance_s:
+            raise _refused(f"its time is more than {self._tolerance_s} s from now")
+        if not self._signed(f"{identity}.{stamp}.".encode() + body, found["webhook-signature"]):
+            raise _refused("its signature does not match", 401)
+        return self._event(identity, body)
+
+    def _signed(self, content: bytes, header: str) -> bool:
+        """True when one of the signatures is of one of our secrets; every pair is compared."""
+        right = False
+        wanted = [hmac.digest(key, content, "sha256") for key in self._keys]
+        for part in header.split(" ")[:_MOST_SIGNATURES]:
+            version, _, text = part.partition(",")
+            if version != "v1":
+                continue
+            try:
+                given = base64.b64decode(text.encode("ascii"), validate=True)
+            except (binascii.Error, ValueError):
+                continue
+            for one in wanted:
+                right |= hmac.compare_digest(one, given)
+        return right
+
+    def _event(self, identity: str, body: bytes) -> WebhookEvent:
+        try:
+            told = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise _refused("its body is not JSON") from error
+        if not isinstance(told, dict):
+            raise _refused("its body is not a JSON object")
+        kind = told.get("type") or told.get("status") or ""
+        data = told.get("data")
+        job = data.get("id") if isinstance(data, dict) else told.get("id")
+        usable = isinstance(job, str) and _JOB.fullmatch(job) is not None
+        return WebhookEvent(
+            id=identity,
+            type=kind[:100] if isinstance(kind, str) else "",
+            provider_job_id=job if usable else None,
+            body=told,
+            is_repeat=not self._seen.add(identity),
+        )
+
+    def forget(self, event: WebhookEvent) -> None:
+        """What the event asked for was not done: the provider's next try is to count again."""
+        self._seen.forget(event.id)
+
+
+def _key(secret: str) -> bytes:
+    text = secret.strip()
+    if not text:
+        raise _bad_secret("it is empty: anybody could sign with it")
+    key = text.encode()
+    if text.startswith("whsec_"):
+        try:
+            key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        except (binascii.Error, ValueError):
+            # `from error` would carry the secret along in the traceback's frames.
+            raise _bad_secret("what stands behind whsec_ is not base64") from None
+    if len(key) < _SHORTEST_SECRET:
+        raise _bad_secret(f"it has under {_SHORTEST_SECRET} bytes")
+    return key
+
+
+def _bad_secret(why: str, where: str = "the webhook secret") -> ConfigError:
+    return ConfigError(
+        f"The webhook secret cannot be used: {why}",
+        where=where,
+        mend="take the secret that the provider shows for the endpoint, whole (whsec_…)",
+    )
+
+
+def _refused(why: str, status: int = 400) -> WebhookRefused:
+    return WebhookRefused(
+        f"The webhook is refused: {why}",
+        where="signature check",
+        mend="compare secret and clock with the provider's page for the endpoint",
+        status=status,
+    )
+
+
+_NEEDED = ("webhook-id", "webhook-timestamp", "webhook-signature")
+
+
+def _three(headers: Mapping[str, str] | Iterable[tuple[Any, Any]]) -> dict[str, str]:
+    """The three headers; refused when one is missing or comes twice."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers.items() if isinstance(headers, Mapping) else headers:
+        name = _text(raw_name).lower()
+        if name not in _NEEDED:
+            continue
+        if name in found:
+            raise _refused(f"the header {name} comes twice")
+        found[name] = _text(raw_value)
+    missing = [name for name in _NEEDED if not found.get(name)]
+    if missing:
+        raise _refused(f"the header {missing[0]} is missing")
+    return found
+
+
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+# --- the doors -------------------------------------------------------------------------------
+
+
+OnEvent = Callable[[WebhookEvent], object]
+
+
+def handle(
+    verifier: WebhookVerifier,
+    headers: Mapping[str, str] | Iterable[tuple[Any, Any]],
+    body: bytes,
+    on_event: OnEvent,
+) -> int:
+    """Check one request and act on it once. Returns the HTTP status to answer with.
+
+    204 when it was taken, or taken before; 4xx when it is not the provider's; 503 when `on_event`
+    could not do its work, so that the provider sends it again.
+    """
+    try:
+        event = verifier.verify(headers, body)
+    except WebhookRefused as error:
+        _log.warning("%s", error.what)
+        return error.status
+    if event.is_repeat:
+        return 204
+    try:
+        on_event(event)
+    except FtsdkError as error:
+        _log.warning("webhook %s: %s", event.type, error.what)
+        verifier.forget(event)
+        return 503
+    return 204
+
+
+def refresh_on_event(client: Client, provider: str = "openai") -> OnEvent:
+    """What to do with an event: read the job it names from the provider.
+
+    A job that is not in the journal is left alone.
+    """
+
+    def refresh(event: WebhookEvent) -> None:
+        if event.provider_job_id is None:
+            return
+        known = client.journal.find_provider_job(provider, event.provider_job_id)
+        if known is not None:
+            client.get_job(known.id).refresh()
+
+    return refresh
+
+
+_Scope = Mapping[str, Any]
+_Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+_Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+_App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
+
+
+def webhook_app(verifier: WebhookVerifier, on_event: OnEvent) -> _App:
+    """An ASGI application that takes webhooks by POST, at whatever path it is mounted."""
+
+    async def app(scope: _Scope, receive: _Receive, send: _Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        if scope["method"] != "POST":
+            await _answer(send, 405, ((b"allow", b"POST"),))
+            return
+        body = await _body(receive)
+        if body is None:
+            await _answer(send, 413)
+            return
+        import anyio.to_thread
+
+        status = await anyio.to_thread.run_sync(handle, verifier, scope["headers"], body, on_event)
+        await _answer(send, status)
+
+    return app
+
+
+async def _body(receive: _Receive) -> bytes | None:
+    """The whole body; None when it is larger than a webhook may be."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            return None
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+async def _answer(send: _Send, status: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    start = {"type": "http.response.start", "status": status}
+    await send({**start, "headers": [*headers, (b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _lifespan(receive: _Receive, send: _Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

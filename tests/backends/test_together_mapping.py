@@ -107,7 +107,7 @@ _FIELDS = (
 
 
 @given(data=st.dictionaries(st.sampled_from(_FIELDS), _VALUES))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_nothing_a_job_says_makes_reading_it_fail(data: dict[str, Any]) -> None:
     assert mapping.remote_job(data).raw.keys() == data.keys()
     mapping.events_of([data, data], "ft-1")

@@ -25,6 +25,7 @@ from ftsdk.backends.base import (
     adapter_kind,
     refusals,
 )
+from ftsdk.backends.hosted import refuse_secrets
 from ftsdk.backends.together import body as wire_body
 from ftsdk.backends.together import mapping
 from ftsdk.backends.together.files import Files
@@ -106,6 +107,11 @@ class TogetherBackend(Backend):
 
     def check(self, spec: JobSpec) -> None:
         _refuse([*refusals(self, spec), *wire_body.faults_of(spec)], spec)
+        refuse_secrets(
+            spec.provider_options,
+            where="backend together, before anything was sent",
+            mend="leave it out; WANDB_API_KEY and HF_TOKEN are read when the job is sent",
+        )
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         plan = super().plan(spec, train)

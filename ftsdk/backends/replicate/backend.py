@@ -1,0 +1,500 @@
+"""`ReplicateBackend`: trainings of any trainable model version.
+
+A create is one POST, after calls that spend nothing: the trainer's version and its input schema, the
+destination, the upload. A training whose answer was lost is found again by its data URL, which ends
+in our mark (`#ftsdk=…`; a fragment never reaches the server that holds the data) and is echoed in
+`input`. Whether Replicate keeps fragments in the echo was not tried on a live account.
+"""
+
+from __future__ import annotations
+
+import builtins
+import datetime as dt
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from ftsdk.artifacts.archives import unpack
+from ftsdk.artifacts.fetch import Source, fetch
+from ftsdk.backends.base import (
+    Backend,
+    Capabilities,
+    Context,
+    FindBy,
+    Range,
+    SubmitRequest,
+    refusals,
+)
+from ftsdk.backends.hosted import refuse_secrets
+from ftsdk.backends.replicate import mapping, trainer
+from ftsdk.backends.replicate.mapping import MARK
+from ftsdk.backends.replicate.serving import Serving
+from ftsdk.backends.replicate.trainer import Asked, Trainer
+from ftsdk.backends.replicate.wire import KEYS, Wire, known_id, nothing_sent
+from ftsdk.dataset import Dataset
+from ftsdk.errors import NotFound, UnexpectedResponse, UnknownModel, Unsupported
+from ftsdk.fsops import atomic_file, atomic_write_json, make_private_folder
+from ftsdk.pricing import estimate_training, hosting, lookup
+from ftsdk.records import (
+    ChatAnswer,
+    Cost,
+    Event,
+    JobStatus,
+    MetricPoint,
+    ModelHandle,
+    Plan,
+    RemoteJob,
+)
+from ftsdk.spec import JobSpec
+
+__all__ = ["ReplicateBackend"]
+
+MAX_FILE_BYTES = 100_000_000
+_MAX_WEIGHTS_BYTES = 1 << 40
+_MODEL = re.compile(
+    r"^([A-Za-z0-9][\w.-]{0,99})/([A-Za-z0-9][\w.-]{0,99})(?::([0-9A-Za-z]{6,128}))?$"
+)
+_DOCS = "replicate.com/docs and the OpenAPI text of 2026-03-16"
+_ULID = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_A_DAY = dt.timedelta(days=1)
+
+
+def _mapped(name: str, *, low: float | None = None, high: float | None = None) -> Range:
+    return Range(low=low, high=high, sent_as=f"input.<{name}>", source=_DOCS)
+
+
+class ReplicateBackend(Backend):
+    """See the module's docstring."""
+
+    name = "replicate"
+    capabilities = Capabilities(
+        methods=frozenset({"sft"}),
+        adapters=frozenset({"lora", "full"}),
+        formats=frozenset({"chat", "text"}),
+        hyperparameters={
+            "epochs": _mapped("epochs", low=0),
+            "max_steps": _mapped("max_steps", low=1),
+            "learning_rate": _mapped("learning_rate", low=0),
+            "batch_size": _mapped("batch_size", low=1),
+            "gradient_accumulation_steps": _mapped("gradient_accumulation_steps", low=1),
+            "max_length": _mapped("max_length", low=1),
+            "warmup_ratio": _mapped("warmup_ratio", low=0, high=1),
+            "weight_decay": _mapped("weight_decay", low=0),
+            "max_grad_norm": _mapped("max_grad_norm", low=0),
+        },
+        find_by=FindBy.INPUT,
+        can_cancel=True,
+        can_download=True,
+        can_chat=True,
+        has_events=True,
+        has_metrics=True,
+        has_logs=True,
+        price="catalogue",
+        poll_s=10.0,
+        max_file_bytes=MAX_FILE_BYTES,
+        key_variables=KEYS,
+        extra="replicate",
+        note="the model is a trainer, owner/name:version; provider_options.trainer says what its "
+        "inputs are called, provider_options.destination where the result goes",
+    )
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._wire = Wire(context)
+        self.base_url = self._wire.base_url
+        self._serving = Serving(self._wire, context.clock)
+
+    def close(self) -> None:
+        self._wire.close()
+
+    # --- before ---
+
+    def _asked(self, spec: JobSpec) -> tuple[Asked, list[str]]:
+        return trainer.asked_of(spec, self.context.options)
+
+    def check(self, spec: JobSpec) -> None:
+        refuse_secrets(
+            spec.provider_options,
+            where="backend replicate, before anything was sent",
+            mend="leave it out: Replicate would also show it in the training's input",
+        )
+        asked, faults = self._asked(spec)
+        if _MODEL.match(spec.model) is None:
+            faults.insert(0, f"model {spec.model!r} is not owner/name or owner/name:version")
+        _refuse([*refusals(self, spec), *faults, *trainer.faults_of(spec, asked)], spec)
+
+    def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
+        plan = super().plan(spec, train)
+        asked, _ = self._asked(spec)
+        fields = [
+            one.model_copy(update={"sent_as": f"input.{asked.trainer.inputs[one.name]}"})
+            for one in plan.fields
+            if one.name in asked.trainer.inputs
+        ]
+        return plan.model_copy(
+            update={
+                "fields": (*fields, *trainer.planned(spec, asked)),
+                "notes": (
+                    *plan.notes,
+                    "a training is billed by the seconds it runs on the trainer's hardware",
+                ),
+            }
+        )
+
+    def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:
+        """Seconds (`provider_options.seconds`) at the price of the hardware, where both are known."""
+        asked, _ = self._asked(spec)
+        return estimate_training(
+            "replicate",
+            spec.model.partition(":")[0],
+            seconds=asked.seconds,
+            hardware=asked.hardware,
+            today=self.clock.now().date(),
+        )
+
+    # --- the job ---
+
+    def submit(self, request: SubmitRequest) -> RemoteJob:
+        with nothing_sent():
+            path, body = self._prepared(request)
+        data = self._wire.post(path, body, creates=True)
+        job = mapping.remote_job(data)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}", job.provider_job_id):
+            raise UnexpectedResponse(
+                "Replicate answered the create call without a usable training id",
+                where=f"Replicate, POST {path}",
+                mend=f"ftsdk reconcile {request.job_id}",
+                submitted="maybe",
+            )
+        self._remember(job.provider_job_id, request.spec)
+        guess = self.estimate(request.spec)
+        return job.model_copy(
+            update={"tag": request.tag, "cost": guess if guess.high is not None else None}
+        )
+
+    def _prepared(self, request: SubmitRequest) -> tuple[str, dict[str, Any]]:
+        """Path and body of the create call, after everything that can be refused was."""
+        spec = request.spec
+        self.check(spec)
+        asked, _ = self._asked(spec)
+        if request.validation is not None and "validation" not in asked.trainer.inputs:
+            _refuse(["validation rows are not an input of this trainer"], spec)
+        owner, name, version = self._version(spec)
+        place = f"/v1/models/{owner}/{name}/versions/{version}"
+        schema = self._wire.get(place)
+        rehearsed = trainer.inputs_of(
+            spec,
+            asked,
+            data="https://x.example",
+            validation=None if request.validation is None else "https://x.example",
+        )
+        _refuse(trainer.schema_faults(rehearsed, schema), spec)
+        self._destination(asked)
+        data = asked.data_url or self._uploaded(request.train, asked.trainer, request.tag, "train")
+        validation = None
+        if request.validation is not None:
+            validation = self._uploaded(
+                request.validation, asked.trainer, request.tag, "validation"
+            )
+        inputs = trainer.inputs_of(
+            spec, asked, data=_marked(data, request.tag), validation=validation
+        )
+        body = {"destination": asked.destination, "input": inputs, **asked.extra}
+        return f"{place}/trainings", body
+
+    def _version(self, spec: JobSpec) -> tuple[str, str, str]:
+        """Owner, name and version of the trainer; the latest version where none is given."""
+        found = _MODEL.match(spec.model)
+        if found is None:  # `check` has said so already
+            raise UnknownModel(f"{spec.model!r} is not owner/name:version", submitted="no")
+        owner, name, version = found.groups()
+        if version is not None:
+            return owner, name, version
+        try:
+            model = self._wire.get(f"/v1/models/{owner}/{name}")
+        except NotFound as error:
+            raise UnknownModel(
+                f"Replicate has no model {owner}/{name}",
+                where=f"Replicate, GET /v1/models/{owner}/{name}",
+                mend="check the name; a private model needs its owner's key",
+                submitted="no",
+            ) from error
+        latest = model.get("latest_version")
+        identity = latest.get("id") if isinstance(latest, Mapping) else None
+        if not isinstance(identity, str) or not re.fullmatch(r"[0-9A-Za-z]{6,128}", identity):
+            raise UnknownModel(
+                f"{owner}/{name} has no version that could be trained",
+                where="Replicate",
+                mend="name one: owner/name:version",
+                submitted="no",
+            )
+        return owner, name, identity
+
+    def _destination(self, asked: Asked) -> None:
+        """The destination model must be there; it is made only when `create_destination` says so."""
+        try:
+            self._wire.get(f"/v1/models/{asked.destination}")
+        except NotFound as error:
+            if not asked.create_destination:
+                raise Unsupported(
+                    f"The destination {asked.destination} is not there",
+                    where="provider_options.destination",
+                    mend="make the model at Replicate, or set provider_options.create_destination",
+                    submitted="no",
+                ) from error
+            owner, _, name = str(asked.destination).partition("/")
+            hardware = asked.hardware or "cpu"
+            self._wire.post(
+                "/v1/models",
+                {"owner": owner, "name": name, "visibility": "private", "hardware": hardware},
+            )
+
+    def _uploaded(self, rows: Dataset, record: Trainer, tag: str, purpose: str) -> str:
+        """The URL of the rows at Replicate, written as the trainer reads them."""
+        with self._file(rows, record) as path:
+            size = path.stat().st_size
+            if size > MAX_FILE_BYTES:
+                raise Unsupported(
+                    f"The rows are {size} bytes; Replicate takes files of at most {MAX_FILE_BYTES}",
+                    where=rows.name,
+                    mend="put the file where it can be fetched by https and give its address in "
+                    "provider_options.data_url",
+                    submitted="no",
+                )
+            told = self._wire.upload(path, f"{tag}-{purpose}.jsonl", {"ftsdk": tag})
+        urls = told.get("urls")
+        url = urls.get("get") if isinstance(urls, Mapping) else None
+        if not isinstance(url, str) or "://" not in url:
+            raise UnexpectedResponse(
+                "Replicate took the file and gave no address for it",
+                where="Replicate, POST /v1/files",
+                mend="try again",
+            )
+        return url
+
+    @contextmanager
+    def _file(self, rows: Dataset, record: Trainer) -> Iterator[Path]:
+        folder = make_private_folder(self.context.home / "uploads")
+        path = folder / f"{rows.sha256}.{record.rows}.jsonl"
+        with atomic_file(path) as out:
+            for number, row in enumerate(rows, 1):
+                told = trainer.written(row, record.rows, number, rows.name)
+                out.write(json.dumps(told, ensure_ascii=False).encode() + b"\n")
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
+        since = _time_of(request.job_id)
+        found = []
+        for row in self._wire.pages("/v1/trainings"):
+            job = mapping.remote_job(row)
+            if mapping.mark_in(row) == request.tag and job.provider_job_id:
+                found.append(job)
+            if since is not None and job.created_at is not None and job.created_at < since - _A_DAY:
+                break  # newest first: everything beyond is older than the job
+        unique = {job.provider_job_id: job for job in found}
+        jobs = sorted(unique.values(), key=_age)
+        for job in jobs:
+            self._remember(job.provider_job_id, request.spec)
+        return jobs
+
+    def _data(self, provider_job_id: str) -> dict[str, Any]:
+        data = self._wire.get(f"/v1/trainings/{known_id(provider_job_id)}")
+        if data.get("id") != provider_job_id:
+            raise UnexpectedResponse(
+                "Replicate answered about another training than was asked",
+                where=f"Replicate, GET /v1/trainings/{provider_job_id}",
+                mend="ask again; if it stays so, check the base URL",
+            )
+        return data
+
+    def _told(self, data: Mapping[str, Any]) -> RemoteJob:
+        return mapping.remote_job(data, cost=self._cost(data))
+
+    def get(self, provider_job_id: str) -> RemoteJob:
+        return self._told(self._data(provider_job_id))
+
+    def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
+        seen: set[str] = set()
+        for row in self._wire.pages("/v1/trainings"):
+            if limit is not None and len(seen) >= limit:
+                return
+            identity = row.get("id")
+            if isinstance(identity, str) and identity not in seen:
+                seen.add(identity)
+                yield self._told(row)
+
+    def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
+        """List calls while they find several a page; what ended or was not found, one by one."""
+        wanted, listed = set(provider_job_ids), dict[str, RemoteJob]()
+        if len(wanted) > 2:
+            for number, job in enumerate(self.list(), 1):
+                if job.provider_job_id in wanted:
+                    listed[job.provider_job_id] = job
+                if len(listed) == len(wanted) or number > 100 + 50 * len(listed):
+                    break
+        for identity in provider_job_ids:
+            found = listed.get(identity)
+            yield found if found is not None and not found.status.is_final else self.get(identity)
+
+    def cancel(self, provider_job_id: str) -> None:
+        if not self.get(provider_job_id).status.is_final:
+            self._wire.post(f"/v1/trainings/{known_id(provider_job_id)}/cancel")
+
+    # --- what the job was asked with ---
+
+    def _notes(self, provider_job_id: str) -> Path:
+        return self.context.home / "replicate" / f"{known_id(provider_job_id)}.json"
+
+    def _remember(self, provider_job_id: str, spec: JobSpec) -> None:
+        """Keep how the trainer's log tells a loss and what it runs on: Replicate does not say it."""
+        asked, _ = self._asked(spec)
+        make_private_folder(self.context.home / "replicate")
+        atomic_write_json(
+            self._notes(provider_job_id),
+            {"trainer": asked.trainer.model_dump(mode="json"), "hardware": asked.hardware},
+        )
+
+    def _known(self, provider_job_id: str) -> tuple[Trainer, str | None]:
+        """The trainer's record and hardware: as remembered, else as configured, else `llama`'s."""
+        try:
+            told = json.loads(self._notes(provider_job_id).read_bytes())
+            return Trainer.model_validate(told["trainer"]), told.get("hardware")
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            spec = JobSpec(provider="replicate", model="adopted")
+            asked, _ = self._asked(spec)
+            return asked.trainer, asked.hardware
+
+    def _cost(self, data: Mapping[str, Any]) -> Cost | None:
+        identity, model = data.get("id"), data.get("model")
+        if not isinstance(identity, str):
+            return None
+        _, hardware = self._known(identity)
+        entry = lookup("replicate", model if isinstance(model, str) else "")
+        price: Decimal | None = None
+        source, day = "", None
+        if entry is not None:
+            named = hardware or (entry.model.hardware if entry.model else None)
+            facts = entry.facts.hardware.get(named or "")
+            if facts is not None and facts.usd_per_second is not None:
+                price, source = facts.usd_per_second.high, str(named)
+                estimate = estimate_training("replicate", str(model), hardware=named)
+                day = estimate.as_of
+        return mapping.cost_of(data, price, source, day)
+
+    # --- what it tells of a run ---
+
+    def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
+        data = self._data(provider_job_id)
+        record, _ = self._known(provider_job_id)
+        return [one for one in mapping.events_of(data, record.logs) if one.seq > after]
+
+    def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
+        """The curve, where the trainer's record says how its log tells it; else empty."""
+        data = self._data(provider_job_id)
+        record, _ = self._known(provider_job_id)
+        return mapping.metrics_of(mapping.log_lines(data), record.logs)
+
+    def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
+        lines = mapping.log_lines(self._data(provider_job_id))
+        return lines if tail is None else lines[max(0, len(lines) - tail) :]
+
+    # --- the result ---
+
+    def model(self, provider_job_id: str) -> ModelHandle:
+        data = self._data(provider_job_id)
+        job = mapping.remote_job(data)
+        if job.status is not JobStatus.SUCCEEDED:
+            raise self.not_ready(job.status)
+        serving = hosting("replicate", str(data.get("model") or "")).cost()
+        handle = mapping.result_handle(data, hosting=serving)
+        if handle is None:
+            raise NotFound(
+                "The training succeeded, and Replicate has removed what it gave",
+                where=f"Replicate, training {provider_job_id}",
+                mend="look at the versions of the destination model",
+            )
+        record, _ = self._known(provider_job_id)
+        facts = {
+            "prompt": record.prompt,
+            "system_prompt": record.system_prompt,
+            "rows": record.rows,
+        }
+        return handle.model_copy(update={"raw": {**data, "trainer": facts}}).bound_to(self)
+
+    def chat(
+        self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> ChatAnswer:
+        version = mapping.version_of(handle.raw)
+        if version is None:
+            error = self.not_ready("weights alone", handle.job_id)
+            error.what = "The training gave weights and no version, so Replicate cannot run it"
+            error.mend = "model.download(), and serve the weights elsewhere"
+            raise error
+        return self._serving.chat(version, handle.raw.get("trainer") or {}, messages, options)
+
+    def download(self, handle: ModelHandle, folder: Path) -> Path:
+        """The weights as the trainer packed them (tar, tar.gz, tar.zst, zip), unpacked."""
+        url = mapping.weights_of(handle.raw)
+        if url is None:
+            raise Unsupported(
+                "The trainer gave no address of weights",
+                where=f"model {handle.id}",
+                mend="run the version at Replicate",
+            )
+        place = make_private_folder(self.context.home / "downloads")
+        archive = place / f"{known_id(str(handle.raw.get('id') or '?'))}.archive"
+        try:
+            fetch(
+                Source(url, allow_loopback=self._wire.is_here),
+                archive,
+                clock=self.clock,
+                max_bytes=_MAX_WEIGHTS_BYTES,
+            )
+            unpack(archive, folder)
+        finally:
+            archive.unlink(missing_ok=True)
+        facts = handle.model_dump(mode="json", exclude={"raw"})
+        atomic_write_json(folder / "ftsdk.json", facts, mode=0o644)
+        return folder
+
+
+def _refuse(faults: Sequence[str], spec: JobSpec) -> None:
+    """Raise `Unsupported` with all of these, if there are any."""
+    if faults:
+        raise Unsupported(
+            faults[0] if len(faults) == 1 else f"{len(faults)} things: " + "; ".join(faults),
+            where=f"backend replicate, {spec.model}, before anything was sent",
+            mend="leave them out, or declare the trainer's inputs in provider_options.trainer",
+            faults=tuple(faults),
+            submitted="no",
+        )
+
+
+def _marked(url: str, tag: str) -> str:
+    """The URL with our mark as its fragment, which no server is sent."""
+    return f"{url.partition('#')[0]}#{MARK}{tag}"
+
+
+def _time_of(job_id: str) -> dt.datetime | None:
+    """When a job was journaled: the first ten characters of its ULID count milliseconds."""
+    text = job_id.removeprefix("ftj_")[:10].upper()
+    if len(text) != 10 or not set(text) <= set(_ULID):
+        return None
+    milliseconds = 0
+    for letter in text:
+        milliseconds = milliseconds * 32 + _ULID.index(letter)
+    try:
+        return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _age(job: RemoteJob) -> tuple[float, str]:
+    return (job.created_at.timestamp() if job.created_at else 0.0, job.provider_job_id)

@@ -1,0 +1,378 @@
+"""What a trainer on Replicate takes: a small declared record that maps our words to its inputs.
+
+Each trainer has inputs of its own names. A record says what they are called; whatever it does not
+name is refused, and what it names is held against the trainer's published schema before a job is
+made. Three ship (`llama`, `axolotl`, `plain`); another is declared in `provider_options.trainer`:
+
+    [profiles.prod.provider_options.trainer]
+    data = "dataset"                      # the input that takes the URL of the rows
+    rows = "chat"                         # how they are written: chat, text or prompt_completion
+    inputs = { epochs = "n_epochs", learning_rate = "lr", seed = "seed", rank = "lora_r" }
+    hardware = "gpu-l40s"
+    logs = "huggingface"                  # or a regular expression with the group `loss`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ftsdk.errors import DatasetError
+from ftsdk.records import PlannedField
+from ftsdk.spec import JobSpec, LoRA, spec_error
+
+__all__ = [
+    "TRAINERS",
+    "Asked",
+    "Trainer",
+    "asked_of",
+    "faults_of",
+    "inputs_of",
+    "planned",
+    "prompt_of",
+    "schema_faults",
+    "written",
+]
+
+Shape = Literal["chat", "text", "prompt_completion"]
+_ADAPTER = ("rank", "alpha", "dropout")
+
+
+class Trainer(BaseModel):
+    """One trainer's inputs. `inputs` maps our names (hyperparameters, `seed`, `validation`,
+    `rank`, `alpha`, `dropout`) to its own; `fixed` is always sent.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    data: str = Field(min_length=1, max_length=100)
+    rows: Shape = "chat"
+    inputs: Mapping[str, str] = Field(default_factory=dict)
+    fixed: Mapping[str, Any] = Field(default_factory=dict)
+    adapters: tuple[Literal["lora", "full"], ...] = ("lora",)
+    hardware: str | None = None
+    logs: str | None = Field(default=None, max_length=500)
+    prompt: str = "prompt"
+    system_prompt: str | None = None
+
+    @field_validator("inputs")
+    @classmethod
+    def _names_are_ours(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        odd = sorted(set(value) - KNOWN)
+        if odd:
+            raise ValueError(f"{', '.join(odd)}: not one of {', '.join(sorted(KNOWN))}")
+        return value
+
+    @field_validator("logs")
+    @classmethod
+    def _pattern_has_a_loss(cls, value: str | None) -> str | None:
+        if value in (None, "huggingface"):
+            return value
+        try:
+            groups = re.compile(str(value)).groupindex
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        if "loss" not in groups and "validation_loss" not in groups:
+            raise ValueError("a regular expression with a group named loss or validation_loss")
+        return value
+
+
+KNOWN = frozenset(
+    {
+        "epochs", "max_steps", "learning_rate", "batch_size", "gradient_accumulation_steps",
+        "max_length", "warmup_ratio", "schedule", "weight_decay", "max_grad_norm", "seed",
+        "validation", *_ADAPTER,
+    }
+)  # fmt: skip
+
+TRAINERS: Mapping[str, Trainer] = {
+    # The trainers of the Llama 2 days: `train_data`, `num_train_epochs`, `train_batch_size` are
+    # documented; the others are held against the trainer's own schema before anything is sent.
+    "llama": Trainer(
+        data="train_data",
+        rows="prompt_completion",
+        inputs={
+            "epochs": "num_train_epochs",
+            "batch_size": "train_batch_size",
+            "learning_rate": "learning_rate",
+            "gradient_accumulation_steps": "gradient_accumulation_steps",
+            "seed": "seed",
+            "validation": "validation_data",
+            "rank": "lora_rank",
+            "alpha": "lora_alpha",
+            "dropout": "lora_dropout",
+        },
+        logs="huggingface",
+    ),
+    "plain": Trainer(data="train_data", rows="chat", adapters=("lora", "full")),
+}
+"""Records that ship. `plain` passes the rows and `provider_options.input`, nothing else."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The provider options of a job, taken apart."""
+
+    trainer: Trainer
+    destination: str | None = None
+    create_destination: bool = False
+    data_url: str | None = None
+    input: Mapping[str, Any] = field(default_factory=dict)
+    hardware: str | None = None
+    seconds: tuple[float, float] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+_PLAIN = frozenset(
+    {"trainer", "destination", "create_destination", "data_url", "input", "hardware", "seconds"}
+)
+_THROUGH = frozenset({"webhook", "webhook_events_filter"})
+_DESTINATION = re.compile(r"^[A-Za-z0-9][\w.-]{0,99}/[A-Za-z0-9][\w.-]{0,99}$")
+
+
+def asked_of(spec: JobSpec, defaults: Mapping[str, Any]) -> tuple[Asked, list[str]]:
+    """The options of `spec` (over the configured `defaults`), and what is wrong with them."""
+    options = {
+        **{k: defaults[k] for k in ("destination", "trainer", "hardware") if k in defaults},
+        **spec.provider_options,
+    }
+    faults = [
+        f"provider_options.{name} is not known; what the trainer takes goes into "
+        f"provider_options.input"
+        for name in sorted(set(options) - _PLAIN - _THROUGH)
+    ]
+    trainer = _trainer(options.get("trainer", "llama"), faults)
+    destination, url = options.get("destination"), options.get("data_url")
+    if destination is None:
+        faults.append("provider_options.destination is needed: owner/name of the model to make")
+    elif not isinstance(destination, str) or not _DESTINATION.match(destination):
+        faults.append(f"provider_options.destination {destination!r} is not owner/name")
+    if url is not None and not (isinstance(url, str) and url.startswith("https://")):
+        faults.append("provider_options.data_url must be an https:// URL")
+    given = options.get("input", {})
+    if not isinstance(given, Mapping):
+        faults.append("provider_options.input must be a table")
+        given = {}
+    seconds = options.get("seconds")
+    if seconds is not None and not _is_span(seconds):
+        faults.append("provider_options.seconds must be two numbers: least and most")
+        seconds = None
+    return (
+        Asked(
+            trainer=trainer,
+            destination=destination if isinstance(destination, str) else None,
+            create_destination=options.get("create_destination") is True,
+            data_url=url if isinstance(url, str) else None,
+            input=given,
+            hardware=options.get("hardware") or trainer.hardware,
+            seconds=None if seconds is None else (float(seconds[0]), float(seconds[1])),
+            extra={k: options[k] for k in sorted(_THROUGH) if k in options},
+        ),
+        faults,
+    )
+
+
+def _is_span(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
+        and 0 <= value[0] <= value[1]
+    )
+
+
+def _trainer(value: Any, faults: list[str]) -> Trainer:
+    if isinstance(value, str) and value in TRAINERS:
+        return TRAINERS[value]
+    if isinstance(value, Mapping):
+        try:
+            return Trainer.model_validate(dict(value))
+        except ValidationError as error:
+            told = getattr(spec_error(error), "faults", ())
+            faults += [f"provider_options.trainer.{one}" for one in told]
+            return TRAINERS["plain"]
+    known = ", ".join(sorted(TRAINERS))
+    faults.append(f"provider_options.trainer must be a table or one of {known}")
+    return TRAINERS["plain"]
+
+
+# --- asked → sent ------------------------------------------------------------------------------
+
+
+def _values(spec: JobSpec) -> dict[str, Any]:
+    """Everything that was asked, by the names a record maps."""
+    asked = spec.hyperparameters.given()
+    if "epochs" in asked and asked["epochs"] == int(asked["epochs"]):
+        asked["epochs"] = int(asked["epochs"])
+    if spec.adapter is not None:
+        lora = spec.adapter
+        alpha = lora.alpha
+        asked |= {"rank": lora.rank, "dropout": lora.dropout}
+        asked["alpha"] = int(alpha) if alpha is not None and alpha == int(alpha) else alpha
+    asked["seed"] = spec.seed
+    return asked
+
+
+def faults_of(spec: JobSpec, asked: Asked) -> list[str]:
+    """What the trainer's record does not take, each by name."""
+    trainer, faults = asked.trainer, []
+    named = trainer.inputs
+    faults += [
+        f"hyperparameter {name} is not an input of this trainer"
+        for name in spec.hyperparameters.given()
+        if name not in named
+    ]
+    kind = "full" if spec.adapter is None else "lora"
+    if kind not in trainer.adapters:
+        faults.append(f"training kind {kind!r} (this trainer has {', '.join(trainer.adapters)})")
+    if spec.adapter is not None:
+        usual = LoRA()
+        faults += [
+            f"adapter {name}={getattr(spec.adapter, name)!r} is not an input of this trainer"
+            for name in _ADAPTER
+            if name not in named
+            and getattr(spec.adapter, name) != getattr(usual, name)
+            and not (name == "alpha" and spec.adapter.alpha == 2 * spec.adapter.rank)
+        ]
+        if spec.adapter.target_modules != "all-linear":
+            faults.append("adapter target_modules is not an input of this trainer")
+    if spec.seed and "seed" not in named:
+        faults.append(f"seed={spec.seed} is not an input of this trainer")
+    own = {trainer.data, *named.values(), *trainer.fixed}
+    faults += [
+        f"provider_options.input.{name} is set by the trainer's record; give it by our name"
+        for name in asked.input
+        if name in own
+    ]
+    return faults
+
+
+def inputs_of(
+    spec: JobSpec, asked: Asked, *, data: str, validation: str | None = None
+) -> dict[str, Any]:
+    """The `input` of the training."""
+    trainer, values = asked.trainer, _values(spec)
+    if validation is not None:
+        values["validation"] = validation
+    named = {
+        wire: values[ours] for ours, wire in trainer.inputs.items() if values.get(ours) is not None
+    }
+    return {**trainer.fixed, trainer.data: data, **named, **asked.input}
+
+
+def planned(spec: JobSpec, asked: Asked) -> Iterator[PlannedField]:
+    """Asked → sent for what stands outside the hyperparameters."""
+    trainer, values = asked.trainer, _values(spec)
+    for ours in ("seed", *_ADAPTER):
+        if ours in trainer.inputs and ours in values:
+            yield PlannedField(
+                name=ours,
+                asked=values[ours],
+                sent=values[ours],
+                sent_as=f"input.{trainer.inputs[ours]}",
+            )
+    if spec.adapter is not None and not set(_ADAPTER) & set(trainer.inputs):
+        yield PlannedField(name="adapter", asked="lora", note="the trainer's own choice")
+    yield PlannedField(
+        name="destination", asked=asked.destination, sent=asked.destination, sent_as="destination"
+    )
+    yield PlannedField(
+        name="rows", asked=trainer.rows, sent="the URL of the upload", sent_as=f"input.{trainer.data}",
+        note="ends in the job's own mark, by which a lost create is found again",
+    )  # fmt: skip
+    for name, value in {**trainer.fixed, **asked.input}.items():
+        yield PlannedField(name=f"input.{name}", asked=value, sent=value, sent_as=f"input.{name}")
+
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "number": (int, float),
+    "string": (str,),
+    "boolean": (bool,),
+}
+
+
+def schema_faults(inputs: Mapping[str, Any], version: Mapping[str, Any]) -> list[str]:
+    """What the trainer's published input schema does not allow; nothing when it has none."""
+    schemas: Any = version
+    for step in ("openapi_schema", "components", "schemas"):
+        schemas = schemas.get(step) if isinstance(schemas, Mapping) else None
+    schema = schemas.get("TrainingInput") if isinstance(schemas, Mapping) else None
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    if not isinstance(properties, Mapping):
+        return []
+    faults = [
+        f"input {name} is not one of the trainer's ({', '.join(sorted(properties))})"
+        for name in inputs
+        if name not in properties
+    ]
+    required = schema.get("required") if isinstance(schema, Mapping) else None
+    faults += [f"input {name} is required" for name in required or () if name not in inputs]
+    for name, value in inputs.items():
+        rule = properties.get(name)
+        if isinstance(rule, Mapping):
+            faults += _against(name, value, rule)
+    return faults
+
+
+def _against(name: str, value: Any, rule: Mapping[str, Any]) -> list[str]:
+    kinds = _TYPES.get(str(rule.get("type")))
+    if kinds is not None and (
+        not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+    ):
+        return [f"input {name}={value!r} must be of type {rule['type']}"]
+    if isinstance(value, int | float):
+        low, high = rule.get("minimum"), rule.get("maximum")
+        if isinstance(low, int | float) and value < low:
+            return [f"input {name}={value:g} must be at least {low:g}"]
+        if isinstance(high, int | float) and value > high:
+            return [f"input {name}={value:g} must be at most {high:g}"]
+    allowed = rule.get("enum")
+    if isinstance(allowed, list) and value not in allowed:
+        return [f"input {name}={value!r} must be one of {', '.join(map(str, allowed))}"]
+    return []
+
+
+# --- rows --------------------------------------------------------------------------------------
+
+
+def written(row: Mapping[str, Any], shape: Shape, number: int, name: str) -> dict[str, Any]:
+    """A canonical row as the trainer reads it. Raises `DatasetError` for one that has no such form."""
+    if "text" in row or shape == "chat":
+        if shape == "chat" and "messages" not in row:
+            raise _no_form(number, name, shape)
+        if shape == "prompt_completion":
+            raise _no_form(number, name, shape)
+        return dict(row)
+    if shape == "text":
+        raise _no_form(number, name, shape)
+    messages = list(row.get("messages") or ())
+    roles = [m.get("role") if isinstance(m, Mapping) else None for m in messages]
+    texts = [m.get("content") if isinstance(m, Mapping) else None for m in messages]
+    plain = all(isinstance(text, str) for text in texts) and not row.get("tools")
+    if roles not in (["user", "assistant"], ["system", "user", "assistant"]) or not plain:
+        raise _no_form(number, name, shape)
+    return {"prompt": prompt_of(messages[:-1]), "completion": texts[-1]}
+
+
+def prompt_of(messages: list[Any]) -> str:
+    """Turns as one prompt, in training and in use alike: their texts, a blank line between."""
+    return "\n\n".join(str(m.get("content") or "") for m in messages)
+
+
+def _no_form(number: int, name: str, shape: str) -> DatasetError:
+    what = {
+        "prompt_completion": "one question and one answer, both plain text",
+        "text": "a text alone (no chat template is applied here)",
+        "chat": "a chat",
+    }[shape]
+    return DatasetError(
+        f"Row {number} cannot be written for this trainer: it takes {what}",
+        where=f"{name}, row {number}",
+        mend="change the row, or choose a trainer that takes chats (provider_options.trainer)",
+        submitted="no",
+    )

@@ -1,0 +1,84 @@
+"""The conformance kit on Replicate, over the double."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from ftsdk.backends.base import Context
+from ftsdk.clock import ManualClock
+
+pytest.importorskip("httpx", reason="needs the extra `replicate`")
+
+from ftsdk.backends.replicate import ReplicateBackend, mapping
+from ftsdk.testing.conformance import BackendConformance, LabWire, World
+from ftsdk.testing.lab.replicate import TRAINER, VERSION, ReplicateDouble
+
+KEY = "r8_planted_key_0123456789"
+START = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+# Final only with an output: see test_replicate_mapping.py.
+STATUSES = {word: ours for word, ours in mapping.STATUSES.items() if word != "succeeded"}
+NAMES = {
+    "epochs": "num_train_epochs",
+    "batch_size": "train_batch_size",
+    "learning_rate": "learning_rate",
+    "gradient_accumulation_steps": "gradient_accumulation_steps",
+    "max_steps": "max_steps",
+    "max_length": "max_length",
+    "warmup_ratio": "warmup_ratio",
+    "weight_decay": "weight_decay",
+    "max_grad_norm": "max_grad_norm",
+    "seed": "seed",
+    "validation": "validation_data",
+}
+EXPLODES = {
+    "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "explode"}]
+}
+
+
+class TestReplicate(BackendConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def world(cls, tmp_path_factory):
+        with ReplicateDouble(clock=ManualClock(START), keys=[KEY]) as double:
+            env = {"REPLICATE_API_TOKEN": KEY, "REPLICATE_BASE_URL": double.base_url}
+
+            def make(home: Path) -> ReplicateBackend:
+                options = {"timeout_s": 5}
+                return ReplicateBackend(
+                    Context(home=home, clock=double.clock, env=env, options=options)
+                )
+
+            def show(training_id: str, word: str | None) -> None:
+                double.trainings[training_id]["forced"] = word
+
+            record = {
+                "data": "train_data",
+                "rows": "prompt_completion",
+                "inputs": NAMES,
+                "logs": "huggingface",
+                "adapters": ["lora", "full"],
+            }
+            made = World(
+                make=make,
+                home=tmp_path_factory.mktemp("replicate"),
+                model=f"{TRAINER}:{VERSION}",
+                clock=double.clock,
+                wire=LabWire(
+                    double,
+                    create=("POST", r"/trainings$"),
+                    status=show,
+                    jobs=lambda: len(double.trainings),
+                ),
+                provider_options={"destination": "lab/tuned", "trainer": record},
+                statuses=STATUSES,
+                sent_as={ours: f"input.{wire}" for ours, wire in NAMES.items()},
+                secrets=(KEY,),
+                unknown_id="00000000000000000000000000",
+                fails_with={"rows": [EXPLODES] * 3},
+            )
+            yield made
+            made.backend.close()
+            assert double.violations == []

@@ -1,0 +1,74 @@
+"""The conformance kit on Together, over the double."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from ftsdk.backends.base import Context
+from ftsdk.clock import ManualClock
+
+pytest.importorskip("together", reason="needs the extra `together`")
+
+from ftsdk.backends.together import TogetherBackend, mapping
+from ftsdk.testing.conformance import BackendConformance, LabWire, World
+from ftsdk.testing.lab.together import TogetherDouble
+
+MODEL = "Qwen/Qwen3.5-9B"
+CREATE = r"/v1/fine-tunes$"
+KEY = "tgp_v1_planted-key-0123456789"
+START = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+# `completed` is left out: it is final only with a result (see test_together_mapping.py).
+STATUSES = {word: ours for word, ours in mapping.STATUSES.items() if word != "completed"}
+SENT_AS = {
+    "epochs": "n_epochs",
+    "learning_rate": "learning_rate",
+    "batch_size": "batch_size",
+    "gradient_accumulation_steps": "gradient_accumulation_steps",
+    "max_length": "max_seq_length",
+    "warmup_ratio": "warmup_ratio",
+    "weight_decay": "weight_decay",
+    "max_grad_norm": "max_grad_norm",
+    "seed": "random_seed",
+    "validation": "validation_file",
+}
+
+
+class TestTogether(BackendConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def world(cls, tmp_path_factory):
+        with TogetherDouble(clock=ManualClock(START), keys=[KEY]) as double:
+            env = {"TOGETHER_API_KEY": KEY, "TOGETHER_BASE_URL": double.base_url}
+
+            def make(home: Path) -> TogetherBackend:
+                options = {"timeout_s": 5}
+                return TogetherBackend(
+                    Context(home=home, clock=double.clock, env=env, options=options)
+                )
+
+            def show(job_id: str, word: str | None) -> None:
+                double.jobs[job_id].forced = word
+
+            made = World(
+                make=make,
+                home=tmp_path_factory.mktemp("together"),
+                model=MODEL,
+                clock=double.clock,
+                wire=LabWire(
+                    double,
+                    create=("POST", CREATE),
+                    status=show,
+                    jobs=lambda: len(double.jobs),
+                ),
+                statuses=STATUSES,
+                sent_as=SENT_AS,
+                secrets=(KEY,),
+                unknown_id="ft-00000000-0000-0000",
+                fails_with=None,
+            )
+            yield made
+            made.backend.close()
+            assert double.violations == []

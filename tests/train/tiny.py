@@ -81,9 +81,10 @@ def write_model(folder: Path, **changes: Any) -> Path:
         "num_key_value_heads": 2,
         "max_position_embeddings": 512,
         "tie_word_embeddings": True,
+        "initializer_range": 0.3,  # large, so that an adapter alone can move the logits
         "bos_token_id": 1,
         "eos_token_id": 2,
-        "pad_token_id": 2,
+        "pad_token_id": 0,  # its embedding starts at zero, which must not be the end token
         **changes,
     }
     LlamaForCausalLM(LlamaConfig(**settings)).save_pretrained(folder)

@@ -1,0 +1,149 @@
+"""A trained model answers, alone and in batches, and stops where it was taught to stop."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftsdk.backends.local.rundir import RunDir
+from ftsdk.errors import NotFound, UsageError
+from tests.train import tiny
+
+QUESTION = [{"role": "user", "content": "cat dog"}]
+
+
+@pytest.fixture(scope="module", params=["lora", "full"])
+def result(
+    request: Any, tiny_model: Path, train: Callable[..., int], tmp_path_factory: Any
+) -> Path:
+    """A model that has learnt one answer by heart."""
+    rows = [
+        {"messages": [*QUESTION, {"role": "assistant", "content": "dog cat sun"}]},
+        {
+            "messages": [
+                {"role": "user", "content": "one two three"},
+                {"role": "assistant", "content": "rain"},
+            ]
+        },
+    ]
+    changes: dict[str, Any] = {} if request.param == "lora" else {"adapter": None}
+    spec = tiny.spec(
+        tiny_model,
+        hyperparameters={"max_steps": 90, "learning_rate": 8e-3},
+        options={"dtype": "float32", "checkpoint_every_steps": 100},
+        **changes,
+    )
+    if spec["adapter"]:
+        spec["adapter"] |= {"dropout": 0.0, "rank": 16, "alpha": 32}
+    run = RunDir.create(tmp_path_factory.mktemp("infer") / "run", spec, train=rows * 4)
+    assert train(run.path) == 0, run.log_tail()
+    return run.result_path
+
+
+def test_it_answers_what_it_learnt_and_stops(result: Path) -> None:
+    from ftsdk.backends.local.infer import load_model
+
+    model = load_model(result, device="cpu")
+    answer = model.chat(QUESTION)
+    assert answer.text == "dog cat sun"
+    assert answer.finish_reason == "stop"
+    assert answer.usage["total_tokens"] == answer.prompt_tokens + answer.completion_tokens
+    assert load_model(result, device="cpu") is model
+
+
+def test_a_batch_answers_as_one_by_one_does(result: Path) -> None:
+    from ftsdk.backends.local.infer import load_model
+
+    model = load_model(result, device="cpu")
+    asked = [QUESTION, [{"role": "user", "content": "one two three"}]] * 3
+    seen: list[tuple[int, int]] = []
+    many = model.chat_many(asked, batch_size=4, on_progress=lambda *n: seen.append(n))
+    assert [a.text for a in many] == ["dog cat sun", "rain"] * 3
+    assert many == [model.chat(messages) for messages in asked]
+    assert seen == [(4, 6), (6, 6)]
+
+
+def test_the_limit_is_told(result: Path) -> None:
+    from ftsdk.backends.local.infer import load_model
+
+    answer = load_model(result, device="cpu").chat(QUESTION, max_tokens=2)
+    assert answer.finish_reason == "length"
+    assert answer.completion_tokens == 2
+
+
+def test_text_comes_in_pieces(result: Path) -> None:
+    from ftsdk.backends.local.infer import load_model
+
+    pieces: list[str] = []
+    answer = load_model(result, device="cpu").chat(QUESTION, on_text=pieces.append)
+    assert "".join(pieces) == answer.text
+    assert len(pieces) > 1
+
+
+def test_a_seed_repeats_and_disturbs_nobody(result: Path) -> None:
+    import torch
+
+    from ftsdk.backends.local.infer import load_model
+
+    model = load_model(result, device="cpu")
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    options = {"temperature": 5.0, "max_tokens": 12}
+    one, two = (model.chat(QUESTION, seed=4, **options) for _ in range(2))
+    assert one == two
+    assert torch.equal(before, torch.random.get_rng_state())
+    others = {model.chat(QUESTION, seed=seed, **options).text for seed in range(5)}
+    assert len(others) > 1
+
+
+def test_bad_conversations_are_refused(result: Path) -> None:
+    from ftsdk.backends.local.infer import load_model
+
+    model = load_model(result, device="cpu")
+    with pytest.raises(UsageError, match="nothing to answer"):
+        model.chat([])
+    with pytest.raises(UsageError, match="takes 512"):
+        model.chat([{"role": "user", "content": "red " * 600}])
+
+
+def test_a_base_that_went_away_is_named(result: Path, tmp_path: Path) -> None:
+    from ftsdk.backends.local.infer import LocalModel
+
+    if not (result / "adapter_config.json").is_file():
+        pytest.skip("full weights need no base")
+    facts = json.loads((result / "ftsdk.json").read_bytes())
+    facts["base_model"]["path"] = str(tmp_path / "gone")
+    moved = tmp_path / "result"
+    moved.mkdir()
+    for path in result.iterdir():
+        (moved / path.name).write_bytes(path.read_bytes())
+    (moved / "ftsdk.json").write_text(json.dumps(facts))
+    with pytest.raises(NotFound, match="tiny"):
+        LocalModel.load(moved)
+    with pytest.raises(NotFound):
+        LocalModel.load(tmp_path)
+
+
+def test_importing_it_loads_no_torch() -> None:
+    code = "import sys, ftsdk.backends.local.infer; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout.strip() == b"False"
+
+
+def test_the_door_of_the_backend(result: Path) -> None:
+    from ftsdk.backends.local.infer import chat
+
+    answer = chat(result, QUESTION, {"max_tokens": 20, "temperature": None, "device": "cpu"})
+    assert answer.text == "dog cat sun"
+    assert answer.message == {"role": "assistant", "content": "dog cat sun"}
+    assert answer.finish_reason == "stop"
+    base = chat(result, QUESTION, {"max_tokens": 20, "device": "cpu"}, tuned=False)
+    assert base.text != answer.text
+    with pytest.raises(UsageError, match="top_p"):
+        chat(result, QUESTION, {"top_p": 1})

@@ -11,12 +11,26 @@ from ftsdk.dataset import (
     rules_tools,
 )
 from ftsdk.dataset.check import validate
+from ftsdk.dataset.convert import convert
 from ftsdk.dataset.dataset import Dataset
+from ftsdk.dataset.fix import FixReport, fix
 from ftsdk.dataset.report import DatasetReport, Fault
 from ftsdk.dataset.rules import RULES, Rule
 from ftsdk.dataset.xray import Xray, inspect
 
-__all__ = ["RULES", "Dataset", "DatasetReport", "Fault", "Rule", "Xray", "inspect", "validate"]
+__all__ = [
+    "RULES",
+    "Dataset",
+    "DatasetReport",
+    "Fault",
+    "FixReport",
+    "Rule",
+    "Xray",
+    "convert",
+    "fix",
+    "inspect",
+    "validate",
+]
 
 _REGISTERED = (
     rules_bytes,

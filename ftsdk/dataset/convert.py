@@ -1,0 +1,312 @@
+"""Rows in another wire format; what the target cannot carry is refused by name, never dropped."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ftsdk import fsops
+from ftsdk.dataset.dataset import Dataset
+from ftsdk.dataset.formats import FORMATS, shape_of
+from ftsdk.dataset.limits import LIMITS, Limits
+from ftsdk.dataset.report import DatasetReport, Fault, Findings
+from ftsdk.dataset.rules import RULES, Hit, fault_of, note
+from ftsdk.dataset.rules_provider import row_hits
+from ftsdk.errors import UsageError
+
+__all__ = ["WRITERS", "convert", "targets", "write_row"]
+
+Row = dict[str, Any]
+Written = Row | list[Hit]
+
+note("FT216", "fault", "The target format cannot carry the row", "remove what it cannot carry, or choose another target",
+     "`convert` writes every row whole or none: what a format has no place for is named with its "
+     "field and line.")  # fmt: skip
+
+
+def targets() -> list[str]:
+    """What `convert` can write: every format, and every provider by name."""
+    return [*WRITERS, *(p for p in LIMITS if p not in WRITERS)]
+
+
+def convert(source: Any, to: str, output: str | Path, *, format: str | None = None) -> int:  # noqa: A002 - the public word for it
+    """Write `source` in the wire format `to` (a format or a provider), as JSON lines.
+
+    Returns the number of rows. Raises `DatasetError`, whose report names every field that the
+    target cannot carry, and writes nothing then.
+    """
+    limits = LIMITS.get(to) if to not in WRITERS else None
+    if limits is None and to not in WRITERS:
+        near = difflib.get_close_matches(to, targets(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(
+            f"there is no format or provider {to!r}{hint}", where="convert",
+            mend=f"one of {', '.join(targets())}",
+        )  # fmt: skip
+    dataset = Dataset.load(source, format=format)
+    found = Findings()
+    rows = 0
+    for read in dataset._reads():
+        rows += 1
+        found.extend(_refusals(read.row, to, limits, read.line))
+    if found.counts:
+        faults = tuple(found.kept)
+        raise DatasetReport(
+            name=dataset.name, rows=rows, faults=faults, format=dataset.format,
+            counts=found.counts, row_counts=found.rows,
+        ).error()  # fmt: skip
+    with fsops.atomic_file(Path(output), mode=0o644) as handle:
+        for row in dataset:
+            handle.write(orjson.dumps(write_row(row, _format(row, to, limits))))
+            handle.write(b"\n")
+    return rows
+
+
+def _format(row: Row, to: str, limits: Limits | None) -> str:
+    return to if limits is None else limits.writes.get(shape_of(row), "chat")
+
+
+def _refusals(row: Row, to: str, limits: Limits | None, line: int) -> Iterator[Fault]:
+    if limits is not None:
+        for code, severity, hit in row_hits(row, limits):
+            yield replace(fault_of(code, line, hit), severity=severity)
+    written = WRITERS[_format(row, to, limits)](row)
+    if isinstance(written, list):
+        for hit in written:
+            yield fault_of("FT216", line, hit)
+
+
+def write_row(row: Row, to: str) -> Row:
+    """One canonical row in a wire format; raises `UsageError` when it does not fit."""
+    written = WRITERS[to](row)
+    if isinstance(written, list):
+        raise UsageError(f"{FORMATS[to].title} cannot carry {written[0].field}: {written[0].message}",
+                         where="row", mend=RULES["FT216"].mend)  # fmt: skip
+    return written
+
+
+# --- writers ---------------------------------------------------------------------------------
+
+
+def _wrong_shape(row: Row, shape: str, title: str) -> list[Hit]:
+    has = shape_of(row)
+    if has == shape:
+        return []
+    return [Hit("", f"{title} holds {shape} rows, this is a {has} row")]
+
+
+def _left_over(row: Row, used: tuple[str, ...], title: str, place: str = "") -> list[Hit]:
+    return [
+        Hit(f"{place}{k}", f"{title} has no place for {k!r}", v)
+        for k, v in row.items()
+        if k not in used
+    ]
+
+
+def _plain_messages(
+    messages: Any, title: str, *, roles: tuple[str, ...], parts: bool = False
+) -> list[Hit]:
+    """Hits for every message that is more than a known role with text."""
+    hits: list[Hit] = []
+    for i, message in enumerate(messages if isinstance(messages, list) else []):
+        place = f"messages[{i}]"
+        if not isinstance(message, dict):
+            hits.append(Hit(place, f"{title} has no place for it", message))
+            continue
+        if message.get("role") not in roles:
+            hits.append(Hit(f"{place}.role", f"{title} has no role {message.get('role')!r}"))
+        hits += _left_over(message, ("role", "content"), title, f"{place}.")
+        content = message.get("content")
+        if not isinstance(content, str) and not (parts and _text_parts(content)):
+            hits.append(Hit(f"{place}.content", f"{title} holds text only", content))
+    return hits
+
+
+def _text_parts(content: Any) -> bool:
+    return isinstance(content, list) and bool(content) and all(
+        isinstance(p, dict) and set(p) == {"type", "text"} and p["type"] == "text" and isinstance(p["text"], str)
+        for p in content
+    )  # fmt: skip
+
+
+def _as_parts(content: Any) -> list[Row]:
+    return (
+        [{"text": content}] if isinstance(content, str) else [{"text": p["text"]} for p in content]
+    )
+
+
+def _take_system(messages: list[Any]) -> tuple[Any, list[Any]]:
+    if messages and messages[0].get("role") == "system":
+        return messages[0]["content"], messages[1:]
+    return None, messages
+
+
+def _later_system(messages: Any, title: str) -> list[Hit]:
+    return [
+        Hit(f"messages[{i}].role", f"{title} has a system text only before the conversation")
+        for i, m in enumerate(messages if isinstance(messages, list) else [])
+        if i and isinstance(m, dict) and m.get("role") == "system"
+    ]
+
+
+def _write_chat(row: Row) -> Written:
+    return _wrong_shape(row, "chat", "chat") or row
+
+
+def _write_preference(row: Row) -> Written:
+    return _wrong_shape(row, "preference", "preference pairs") or row
+
+
+def _write_text(row: Row) -> Written:
+    return _wrong_shape(row, "text", "plain text") or row
+
+
+def _write_completion(row: Row) -> Written:
+    title = "prompt / completion"
+    hits = _wrong_shape(row, "chat", title)
+    if hits:
+        return hits
+    messages = row["messages"]
+    hits = _left_over(row, ("messages",), title) + _plain_messages(
+        messages, title, roles=("user", "assistant")
+    )
+    if not hits and [m["role"] for m in messages] != ["user", "assistant"]:
+        hits.append(Hit("messages", f"{title} holds one user and one assistant message"))
+    return hits or {"prompt": messages[0]["content"], "completion": messages[1]["content"]}
+
+
+def _write_instruction(row: Row) -> Written:
+    title = "instruction (Alpaca)"
+    hits = _wrong_shape(row, "chat", title)
+    if hits:
+        return hits
+    hits = _left_over(row, ("messages",), title) + _plain_messages(
+        row["messages"], title, roles=("system", "user", "assistant")
+    )
+    if hits:
+        return hits
+    system, turns = _take_system(row["messages"])
+    if (
+        not turns
+        or [m["role"] for m in turns] != ["user", "assistant"] * (len(turns) // 2)
+        or len(turns) % 2
+    ):
+        return [Hit("messages", f"{title} holds user and assistant in turn")]
+    if system == "":
+        return [Hit("messages[0].content", f"{title} cannot tell an empty system text from none")]
+    written: Row = {"instruction": turns[-2]["content"], "output": turns[-1]["content"]}
+    if system is not None:
+        written["system"] = system
+    if len(turns) > 2:
+        written["history"] = [
+            [turns[i]["content"], turns[i + 1]["content"]] for i in range(0, len(turns) - 2, 2)
+        ]
+    return written
+
+
+_SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
+
+
+def _write_sharegpt(row: Row) -> Written:
+    title = "ShareGPT"
+    hits = _wrong_shape(row, "chat", title)
+    if hits:
+        return hits
+    hits = _left_over(row, ("messages",), title) + _plain_messages(
+        row["messages"], title, roles=tuple(_SHAREGPT)
+    )
+    return hits or {
+        "conversations": [
+            {"from": _SHAREGPT[m["role"]], "value": m["content"]} for m in row["messages"]
+        ]
+    }
+
+
+def _write_converse(row: Row) -> Written:
+    title = "Bedrock Converse"
+    hits = _wrong_shape(row, "chat", title)
+    if hits:
+        return hits
+    messages = row["messages"]
+    hits = _left_over(row, ("messages",), title) + _later_system(messages, title)
+    hits += _plain_messages(messages, title, roles=("system", "user", "assistant"), parts=True)
+    if hits:
+        return hits
+    system, turns = _take_system(messages)
+    written: Row = {"schemaVersion": "bedrock-conversation-2024"}
+    if system is not None:
+        written["system"] = _as_parts(system)
+    written["messages"] = [{"role": m["role"], "content": _as_parts(m["content"])} for m in turns]
+    return written
+
+
+def _write_claude(row: Row) -> Written:
+    title = "Bedrock Claude"
+    hits = _wrong_shape(row, "chat", title)
+    if hits:
+        return hits
+    messages = row["messages"]
+    hits = _left_over(row, ("messages",), title) + _later_system(messages, title)
+    hits += _plain_messages(messages, title, roles=("system", "user", "assistant"))
+    if hits:
+        return hits
+    system, turns = _take_system(messages)
+    return {**({} if system is None else {"system": system}), "messages": turns}
+
+
+def _write_gemini(row: Row) -> Written:
+    title = "Gemini contents"
+    hits = _wrong_shape(row, "chat", title)
+    if hits:
+        return hits
+    messages = row["messages"]
+    hits = _left_over(row, ("messages",), title) + _later_system(messages, title)
+    hits += _plain_messages(messages, title, roles=("system", "user", "assistant"), parts=True)
+    if hits:
+        return hits
+    system, turns = _take_system(messages)
+    written: Row = {}
+    if system is not None:
+        written["systemInstruction"] = {"role": "system", "parts": _as_parts(system)}
+    written["contents"] = [
+        {"role": "model" if m["role"] == "assistant" else "user", "parts": _as_parts(m["content"])}
+        for m in turns
+    ]
+    return written
+
+
+def _write_chosen(row: Row) -> Written:
+    title = "prompt / chosen / rejected"
+    hits = _wrong_shape(row, "preference", title)
+    if hits:
+        return hits
+    inner = row.get("input")
+    inner = inner if isinstance(inner, dict) else {}
+    hits = _left_over(row, ("input", "preferred_output", "non_preferred_output"), title)
+    hits += _left_over(inner, ("messages", "tools", "parallel_tool_calls"), title, "input.")
+    return hits or {
+        "prompt": inner.get("messages"),
+        "chosen": row.get("preferred_output"),
+        "rejected": row.get("non_preferred_output"),
+        **{k: inner[k] for k in ("tools", "parallel_tool_calls") if k in inner},
+    }
+
+
+WRITERS: dict[str, Callable[[Row], Written]] = {
+    "chat": _write_chat,
+    "preference": _write_preference,
+    "chosen": _write_chosen,
+    "sharegpt": _write_sharegpt,
+    "instruction": _write_instruction,
+    "completion": _write_completion,
+    "gemini": _write_gemini,
+    "converse": _write_converse,
+    "claude": _write_claude,
+    "text": _write_text,
+}
+"""A function per format: the row in that format, or the hits that say why it does not fit."""

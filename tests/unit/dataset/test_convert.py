@@ -1,0 +1,152 @@
+"""Converting: what fits comes back as it was, what does not is refused by name and never dropped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftsdk.dataset import Dataset, convert, validate
+from ftsdk.dataset.convert import WRITERS, write_row
+from ftsdk.dataset.formats import FORMATS, detect, shape_of
+from ftsdk.errors import DatasetError, UsageError
+
+text = st.text(
+    alphabet=st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20
+)
+parts = st.lists(
+    st.fixed_dictionaries({"type": st.just("text"), "text": text}), min_size=2, max_size=3
+)
+content = st.one_of(text, text, parts)
+
+
+@st.composite
+def chats(draw: st.DrawFn) -> dict[str, Any]:
+    messages: list[dict[str, Any]] = []
+    if draw(st.booleans()):
+        messages.append({"role": "system", "content": draw(content)})
+    for _ in range(draw(st.integers(1, 3))):
+        messages.append({"role": "user", "content": draw(content)})
+        answer: dict[str, Any] = {"role": "assistant", "content": draw(content)}
+        for key, values in (
+            ("weight", st.sampled_from([0, 1])),
+            ("name", text),
+            ("reasoning_content", text),
+        ):
+            if draw(st.integers(0, 5)) == 0:
+                answer[key] = draw(values)
+        messages.append(answer)
+    row: dict[str, Any] = {"messages": messages}
+    if draw(st.integers(0, 5)) == 0:
+        row["tools"] = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    if draw(st.integers(0, 5)) == 0:
+        row["parallel_tool_calls"] = draw(st.booleans())
+    return row
+
+
+@st.composite
+def preferences(draw: st.DrawFn) -> dict[str, Any]:
+    return {
+        "input": {"messages": draw(chats())["messages"][:-1]},
+        "preferred_output": [{"role": "assistant", "content": draw(content)}],
+        "non_preferred_output": [{"role": "assistant", "content": draw(content)}],
+    }
+
+
+rows = st.one_of(chats(), preferences(), st.fixed_dictionaries({"text": text}))
+
+
+def said(value: Any) -> str:
+    """Everything a row says, to find out whether something was dropped."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows, st.sampled_from(sorted(WRITERS)))
+def test_a_row_comes_back_or_is_refused_by_name(row: dict[str, Any], to: str) -> None:
+    written = WRITERS[to](row)
+    if isinstance(written, list):
+        assert all(hit.message for hit in written)
+        assert to not in {"chat", "preference", "text"} or FORMATS[to].shape != shape_of(row)
+        return
+    assert json.loads(json.dumps(written)) == written
+    assert FORMATS[to].read(json.loads(json.dumps(written))) == row
+    assert detect(written) == to or {to, detect(written)} <= {"chat", "claude"}
+
+
+@settings(max_examples=100, deadline=None)
+@given(chats())
+def test_features_are_never_dropped(row: dict[str, Any]) -> None:
+    rich = any(len(m) > 2 for m in row["messages"]) or len(row) > 1
+    for to in ("completion", "instruction", "sharegpt", "converse", "claude", "gemini"):
+        if rich:
+            assert isinstance(WRITERS[to](row), list), to
+
+
+def test_convert_writes_a_file_that_reads_the_same(tmp_path: Path) -> None:
+    source = [
+        {"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "a"},
+                      {"role": "assistant", "content": "b"}]},
+        {"messages": [{"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]},
+    ]  # fmt: skip
+    for to in ("converse", "claude", "gemini", "sharegpt", "instruction", "bedrock", "vertex"):
+        path = tmp_path / f"{to}.jsonl"
+        assert convert(source, to, path) == 2
+        assert list(Dataset.load(path)) == source, to
+
+
+def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    good = {"messages": [{"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]}
+    bad = {"messages": [{"role": "user", "content": "c", "name": "Ann"},
+                        {"role": "assistant", "content": "d", "weight": 1}]}  # fmt: skip
+    with pytest.raises(DatasetError) as caught:
+        convert([good, bad, good], "gemini", tmp_path / "out.jsonl")
+    found = [(f.code, f.line, f.field) for f in caught.value.report.faults]
+    assert found == [("FT216", 2, "messages[0].name"), ("FT216", 2, "messages[1].weight")]
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DatasetError) as caught:
+        convert([bad], "together", tmp_path / "out.jsonl")
+    assert [f.code for f in caught.value.report.faults] == ["FT206"]
+    with pytest.raises(UsageError, match="did you mean 'gemini'"):
+        convert([good], "gemin", tmp_path / "out.jsonl")
+    with pytest.raises(UsageError, match="text only"):
+        write_row({"messages": [{"role": "user", "content": [1]}, good["messages"][1]]}, "claude")
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "field"),
+    [
+        ({"prompt": "a", "completion": ""}, "completion", "completion"),
+        ({"instruction": "a", "output": ""}, "instruction", "output"),
+        ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": ""}]}, "sharegpt",
+         "conversations[1].value"),
+        ({"conversations": [{"from": "robot", "value": "a"}, {"from": "gpt", "value": "b"}]}, "sharegpt",
+         "conversations[0].from"),
+        ({"contents": [{"role": "user", "parts": [{"text": "a"}]}, {"role": "model", "parts": []}]}, "gemini",
+         "contents[1].parts"),
+        ({"prompt": "a", "chosen": "b", "rejected": ""}, "chosen", "rejected[0].content"),
+        ({"system": "x", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]},
+         "claude", "messages[2].content"),
+    ],
+)  # fmt: skip
+def test_faults_have_the_field_names_of_the_file(
+    row: dict[str, Any], name: str, field: str
+) -> None:
+    report = validate([row])
+    assert report.format == name
+    assert field in [f.field for f in report.faults]
+
+
+def test_mixed_and_forced_formats(tmp_path: Path) -> None:
+    chat = {"messages": [{"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]}
+    mixed = validate([chat, {"text": "x"}, {"foo": 1}])
+    assert [(f.code, f.line) for f in mixed.faults] == [("FT101", 2), ("FT100", 3)]
+    both = {"prompt": "p", "completion": "c", "text": "t"}
+    assert validate([both]).format == "completion"
+    assert validate([both], format="text").format == "text"
+    with pytest.raises(UsageError, match="no row format"):
+        validate([chat], format="chatt")

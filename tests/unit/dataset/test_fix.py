@@ -1,0 +1,67 @@
+"""The mended copy: what is mended is told, what cannot be is left, the source stays."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ftsdk.dataset import fix, validate
+from ftsdk.errors import DatasetError, UsageError
+
+
+def test_mends_lose_nothing_and_are_listed(tmp_path: Path) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": "é"}}}
+    twice = {"id": "c", "type": "function",
+             "function": {"name": "f", "arguments": json.dumps(json.dumps({"a": 1}))}}  # fmt: skip
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    rows = [
+        {"messages": [{"role": "User", "content": "a\x00"}, {"role": "assistant", "content": "b", "weight": True}]},
+        {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [call]}], "tools": tools},
+        {"messages": [{"role": "user", "content": "b"}, {"role": "assistant", "tool_calls": [twice]}], "tools": tools},
+        {"messages": [{"role": "user", "content": "b"}, {"role": "assistant", "content": "fine"}]},
+        {"messages": [{"role": "user", "content": "b"}, {"role": "assistant", "content": "fine"}]},
+    ]  # fmt: skip
+    source = tmp_path / "in.jsonl"
+    lines = [json.dumps(r, ensure_ascii=False).replace("\x00", "\\u0000") for r in rows]
+    source.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*lines, "", "{bad"]).encode())
+    before = source.read_bytes()
+    report = fix(source, tmp_path / "out.jsonl", drop_duplicates=True)
+    assert source.read_bytes() == before
+    assert report.counts == {
+        "FT020": 1,
+        "FT104": 1,
+        "FT021": 1,
+        "FT107": 1,
+        "FT113": 1,
+        "FT114": 1,
+        "FT302": 1,
+    }
+    assert (report.rows, report.left) == (5, 1)
+    assert [(m.line, m.field) for m in report.mends if m.code == "FT114"] == [
+        (3, "messages[1].tool_calls[0].function.arguments")
+    ]
+    after = validate(tmp_path / "out.jsonl", near_duplicates=False)
+    assert [f.code for f in (*after.faults, *after.notices)] == ["FT010"]
+    mended = (tmp_path / "out.jsonl").read_bytes().split(b"\n")
+    assert (
+        json.loads(mended[2])["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"a": 1}'
+    )
+    assert mended[3].decode() == lines[3]
+    assert "first at line 3" in str(report)
+
+
+def test_a_second_run_finds_nothing_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"messages": [{"role": "USER", "content": "a"}]}\n')
+    assert fix(tmp_path / "a.jsonl", tmp_path / "b.jsonl").counts == {"FT104": 1}
+    assert fix(tmp_path / "b.jsonl", tmp_path / "c.jsonl").counts == {}
+    assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "c.jsonl").read_bytes()
+
+
+def test_it_never_overwrites_its_source_and_needs_one(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+    with pytest.raises(UsageError, match="take the place"):
+        fix(tmp_path / "a.jsonl", tmp_path / "a.jsonl")
+    with pytest.raises(DatasetError):
+        fix(tmp_path / "none.jsonl", tmp_path / "b.jsonl")

@@ -444,3 +444,62 @@ def test_every_outcome_has_every_field() -> None:
         "steps",
         "train_s",
     }
+
+
+# --- taking turns -----------------------------------------------------------------------------
+
+UNTIL_GO = 'wait_for("go"); end("succeeded")'
+
+
+def test_runs_of_one_home_take_turns(tmp_path: Path) -> None:
+    first, second = make(tmp_path / "a"), make(tmp_path / "b")
+    first.start(command=launcher('(run.path / "here").touch(); ' + UNTIL_GO))
+    until((first.path / "here").exists)
+    second.start(command=launcher('(run.path / "here").touch(); end("succeeded")'))
+    until(lambda: any(e.get("status") == "queued" for e in second.read_events()))
+    assert second.read_state().phase == "starting"
+    assert not (second.path / "here").exists()
+    (first.path / "go").touch()
+    wait_dead(second)
+    assert second.read_state().phase == first.read_state().phase == "succeeded"
+
+
+def test_a_run_that_waits_can_be_cancelled_and_interrupted(tmp_path: Path) -> None:
+    first, second, third = (make(tmp_path / name) for name in "abc")
+    first.start(command=launcher('(run.path / "here").touch(); ' + UNTIL_GO))
+    until((first.path / "here").exists)
+    for run in (second, third):
+        run.start(command=launcher('end("succeeded")'))
+        until(lambda run=run: any(e.get("status") == "queued" for e in run.read_events()))
+    second.request_cancel()
+    wait_dead(second)
+    assert second.read_state().phase == "cancelled"
+    os.kill(supervisor_pid(third), signal.SIGTERM)
+    wait_dead(third)
+    assert third.read_state().phase == "interrupted"
+    (first.path / "go").touch()
+    wait_dead(first)
+
+
+def test_a_run_that_may_goes_beside_another(tmp_path: Path) -> None:
+    first, second = make(tmp_path / "a"), make(tmp_path / "b", concurrent=True)
+    first.start(command=launcher('(run.path / "here").touch(); ' + UNTIL_GO))
+    until((first.path / "here").exists)
+    second.start(command=launcher('end("succeeded")'))
+    wait_dead(second)
+    assert second.read_state().phase == "succeeded"
+    (first.path / "go").touch()
+    wait_dead(first)
+
+
+def test_the_turn_stays_with_a_trainer_whose_supervisor_died(tmp_path: Path) -> None:
+    first, second = make(tmp_path / "a"), make(tmp_path / "b")
+    first.start(command=launcher('(run.path / "here").touch(); ' + UNTIL_GO))
+    until((first.path / "here").exists)
+    os.kill(supervisor_pid(first), signal.SIGKILL)
+    second.start(command=launcher('end("succeeded")'))
+    until(lambda: any(e.get("status") == "queued" for e in second.read_events()))
+    assert second.read_state().phase == "starting"
+    (first.path / "go").touch()
+    wait_dead(second)
+    assert second.read_state().phase == "succeeded"

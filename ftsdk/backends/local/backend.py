@@ -61,6 +61,7 @@ OPTION_DEFAULTS: Mapping[str, Any] = {
     "eval_every_steps": None,
     "cancel_grace_s": 30,
     "truncate": False,
+    "concurrent": False,
 }
 """What `provider_options` may hold here, and what it is when it does not. Seconds, steps, names."""
 _PULL = "pull"

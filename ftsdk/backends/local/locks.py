@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["file_lock"]
+__all__ = ["file_lock", "try_lock"]
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def file_lock(
     """Hold the lock at `path`; while another process has it, call `on_wait` each `poll_s`."""
     fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        while not _try_lock(fd):
+        while not try_lock(fd):
             if on_wait is not None:
                 on_wait()
             time.sleep(poll_s)
@@ -32,7 +32,8 @@ def file_lock(
         os.close(fd)  # closing gives the lock back
 
 
-def _try_lock(fd: int) -> bool:
+def try_lock(fd: int) -> bool:
+    """Take the lock on an open file; False when another process has it."""
     if sys.platform == "win32":
         import msvcrt
 

@@ -7,6 +7,7 @@ without a word still leaves an outcome, and so that a cancel is obeyed even by o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 from ftsdk import fsops
 from ftsdk.backends.local.diagnose import OomCounters, explain_death
 from ftsdk.backends.local.events import EventWriter, utc_now
+from ftsdk.backends.local.locks import try_lock
 from ftsdk.backends.local.rundir import RunDir, ended
 
 __all__ = ["EXIT_INTERRUPTED", "main", "supervise", "trainer_environment"]
@@ -101,7 +103,10 @@ def supervise(
     oom = OomCounters()
     argv = list(command) if command else [sys.executable, "-P", "-m", TRAINER]
     threads = options.get("threads") or available_threads()
-    with (run.path / "trainer.log").open("ab") as log:
+    with _turn(run, asked, options) as turn, (run.path / "trainer.log").open("ab") as log:
+        if turn is None:
+            _conclude(run, 0, forced=None, asked=asked.to_go, kernel_oom=False)
+            return 0
         log.write(f"--- attempt {attempt}, {utc_now()}\n".encode())
         log.flush()
         trainer = subprocess.Popen(
@@ -110,7 +115,7 @@ def supervise(
             stdout=log,
             stderr=log,
             env=trainer_environment(os.environ, int(threads)),
-            pass_fds=_lock_fds(),
+            pass_fds=(*_lock_fds(), turn),
         )
         forced = _wait(run, trainer, asked, grace_s, now, term_patience_s)
     _conclude(run, trainer.returncode, forced=forced, asked=asked.to_go, kernel_oom=oom.rose())
@@ -137,6 +142,32 @@ def _lock_fds() -> tuple[int, ...]:
     """The descriptor that holds the lock: the trainer gets it too, in case it outlives us."""
     fd = os.environ.get("FTSDK_LOCK_FD")
     return (int(fd),) if fd else ()
+
+
+@contextlib.contextmanager
+def _turn(run: RunDir, asked: _Asked, options: Mapping[str, Any]) -> Iterator[int | None]:
+    """Hold this home's turn to train; gives its descriptor, or None when asked to stop first.
+
+    Two trainers on the same processors do not share them: they wait for each other at each
+    barrier, and both crawl. So runs take turns, unless `options.concurrent` says that they fit.
+    The trainer gets the descriptor too, in case it outlives its supervisor.
+    """
+    fd = os.open(run.path.parent / ".turn", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        told = bool(options.get("concurrent"))
+        while not (options.get("concurrent") or try_lock(fd)):
+            if not told:
+                writer = EventWriter(run.path / "events.jsonl")
+                writer.write("status", status="queued", message="Waiting for another run here.")
+                writer.close()
+                told = True
+            if asked.to_go or (run.path / "cancel").exists():
+                yield None
+                return
+            time.sleep(LOOK_EVERY_S)
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _wait(
@@ -188,7 +219,7 @@ def _conclude(
     }
     if (run.path / "cancel").exists():
         how = f"It did not stop by itself in time, so it was ended by {forced}."
-        message = "Cancelled. " + (how if forced else "The trainer had ended already.")
+        message = "Cancelled. " + (how if forced else "No trainer was at work.")
         _write_outcome(run, ended("cancelled", message, **facts))
     elif asked or returncode == EXIT_INTERRUPTED:
         writer = EventWriter(run.path / "events.jsonl")

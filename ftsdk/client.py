@@ -252,8 +252,12 @@ class Client:
         model: str | None = None,
         method: Method | None = None,
         validation: Rows | None = None,
+        **options: Any,
     ) -> DatasetReport:
-        """Every fault of the data, with line numbers. Nothing is sent; bad rows do not raise."""
+        """Every fault of the data, with line numbers. Nothing is sent; bad rows do not raise.
+
+        `options` are those of `ftsdk.dataset.validate`: `tokenizer`, `format`, `tokens`, ….
+        """
         chosen = self.config.setting("provider", provider)
         base = self.config.setting("model", model)
         how = self.config.setting("method", method)
@@ -263,6 +267,7 @@ class Client:
             model=None if base is None else str(base.value),
             method="sft" if how is None else str(how.value),
             validation=validation,
+            **options,
         )
 
     # --- parts ---

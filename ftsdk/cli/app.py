@@ -11,6 +11,7 @@ from ftsdk.cli import (
     backends,
     chat,
     create,
+    data,
     doctor,
     init,
     leases,
@@ -74,6 +75,10 @@ _PANELS = {
     ),
     "Before": (
         ("validate", validate.validate),
+        ("inspect", data.inspect),
+        ("convert", data.convert),
+        ("split", data.split),
+        ("fix", data.fix),
         ("plan", create.plan),
         ("estimate", money.estimate),
     ),

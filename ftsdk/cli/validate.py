@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from ftsdk.cli.words import clean, clean_block
 from ftsdk.errors import UsageError
 
 if TYPE_CHECKING:
+    from ftsdk.client import Client
     from ftsdk.dataset import DatasetReport
 
 __all__ = ["show_findings", "validate"]
@@ -30,10 +32,27 @@ def validate(
     validation: Annotated[
         str | None, typer.Option(metavar="DATA", help="Held-out rows, checked as well.")
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Notices fail it too: repeats, secrets, odd rows.")
+    ] = False,
+    mended: Annotated[
+        Path | None,
+        typer.Option("--fix", metavar="FILE", help="Also write a mended copy, losing nothing."),
+    ] = None,
+    row_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="NAME", help="The rows' format, where the guess is wrong."
+        ),
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(metavar="TOKENS", help="Name the rows that are longer.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check every row and list all faults with their lines. Exit code 3 when there is one."""
     from ftsdk.backends.registry import load_backend
+    from ftsdk.cli.data import model_folder
     from ftsdk.cli.session import open_client
 
     if method not in (None, "sft", "dpo"):
@@ -48,15 +67,34 @@ def validate(
             model=model,
             method=method,  # type: ignore[arg-type]  # checked above
             validation=validation,
+            tokenizer=model_folder(client, _setting(client, "model", model)),
+            format=row_format,
+            max_length=max_length,
         )
+    if mended is not None:
+        _mend(dataset, mended, quiet=as_json)
     if as_json:
         emit(report.to_dict())
     else:
         show_findings(report)
         if not report.ok or report.notices:
             say((f"details: ftsdk validate {clean(dataset)} --json", "dim"))
-    if not report.ok:
+    if not report.ok or (strict and report.notices):
         raise typer.Exit(_FAULTY)
+
+
+def _setting(client: Client, name: str, argument: str | None) -> str | None:
+    found = client.config.setting(name, argument)
+    return None if found is None else str(found.value)
+
+
+def _mend(dataset: Path, mended: Path, *, quiet: bool) -> None:
+    from ftsdk.dataset import fix
+
+    report = fix(dataset, mended)
+    if not quiet:
+        for line in str(report).split("\n"):
+            say(_kept_spaces(line))
 
 
 def show_findings(report: DatasetReport, *, stderr: bool = False) -> None:

@@ -18,7 +18,7 @@ from ftsdk.dataset.rules import RULES, note
 from ftsdk.dataset.template import ChatTokenizer
 from ftsdk.dataset.tokens import RENDER_CODES, Counting, TokenSummary, counter_for
 
-__all__ = ["Piece", "Xray", "XrayRow", "inspect", "pieces_of"]
+__all__ = ["Piece", "RowDiff", "Xray", "XrayDiff", "XrayRow", "inspect", "pieces_of"]
 
 note("FT503", "notice", "The model does not learn to stop", "use a chat template that closes the assistant's turn",
      "The last trained token of an answer is no special token, so nothing teaches the model where "
@@ -130,6 +130,12 @@ class Xray:
 
         return page(self)
 
+    def diff(self, other: Xray) -> XrayDiff:
+        """Where two models see the same rows differently (the shown rows in full)."""
+        mine = {(r.line, r.part): r for r in self.shown}
+        pairs = [(mine[k], r) for r in other.shown if (k := (r.line, r.part)) in mine]
+        return XrayDiff(self, other, tuple(_row_diff(a, b) for a, b in pairs))
+
     def headline(self) -> str:
         """One line of figures."""
         parts = [self.name, self.model]
@@ -156,6 +162,70 @@ class Xray:
         import html
 
         return f'<iframe style="width:100%;height:640px;border:0" srcdoc="{html.escape(self.to_html())}"></iframe>'
+
+
+@dataclass(frozen=True)
+class RowDiff:
+    """One row at two models: token counts, and whether they learn the same text."""
+
+    line: int
+    tokens: tuple[int, int]
+    trained: tuple[int, int]
+    same_learned: bool
+    only: tuple[str, str]
+    """The first piece of learned text where they part, each side."""
+
+
+@dataclass(frozen=True)
+class XrayDiff:
+    """Two X-rays of one dataset, compared."""
+
+    left: Xray
+    right: Xray
+    rows: tuple[RowDiff, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {
+            "models": [self.left.model, self.right.model],
+            "templates": [self.left.template_sha256, self.right.template_sha256],
+            "tokens": [x.summary.to_dict() if x.summary else None for x in (self.left, self.right)],
+            "refused_rows": [self.left.refused, self.right.refused],
+            "rows": [
+                {"line": r.line, "tokens": list(r.tokens), "trained": list(r.trained),
+                 "same_learned": r.same_learned, "only": list(r.only)}
+                for r in self.rows
+            ],
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        lines = [f"{self.left.model}  against  {self.right.model}"]
+        sums = [x.summary for x in (self.left, self.right)]
+        if sums[0] is not None and sums[1] is not None:
+            lines.append(f"  tokens   {sums[0].total:,}  →  {sums[1].total:,}")
+            lines.append(f"  learned  {sums[0].trained:,}  →  {sums[1].trained:,}")
+        same = (
+            "the same" if self.left.template_sha256 == self.right.template_sha256 else "different"
+        )
+        lines.append(f"  chat templates: {same}")
+        parted = [r for r in self.rows if not r.same_learned]
+        lines.append(f"  of {len(self.rows):,} rows compared, {len(parted):,} learn another text")
+        lines += [
+            f"    line {r.line}: {short(r.only[0], 40)!r}  /  {short(r.only[1], 40)!r}"
+            for r in parted[:5]
+        ]
+        return "\n".join(lines)
+
+
+def _row_diff(left: XrayRow, right: XrayRow) -> RowDiff:
+    texts = [
+        "".join(p.text for p in row.pieces if p.trained and not p.special) for row in (left, right)
+    ]
+    at = 0
+    while at < min(map(len, texts)) and texts[0][at] == texts[1][at]:
+        at += 1
+    return RowDiff(left.line, (left.tokens, right.tokens), (left.trained, right.trained),
+                   texts[0] == texts[1], (texts[0][at : at + 60], texts[1][at : at + 60]))  # fmt: skip
 
 
 def inspect(

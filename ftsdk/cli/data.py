@@ -1,0 +1,257 @@
+"""`inspect`, `convert`, `split`, `fix`: a look at the rows as the model sees them, and new files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ftsdk.cli.options import Json, Model, Profile, Provider, Rows
+from ftsdk.cli.output import busy, columns, emit, note, say
+from ftsdk.cli.words import clean
+from ftsdk.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftsdk.client import Client
+    from ftsdk.dataset import Xray
+    from ftsdk.dataset.xray import XrayRow
+
+__all__ = ["convert", "fix", "inspect", "model_folder", "split"]
+
+Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar="NAME", help="The rows' format, where the guess is wrong."),
+]
+Out = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")]
+
+
+def model_folder(client: Client, model: str | None) -> Path | None:
+    """The folder of a model that is on this machine; None for any other."""
+    from ftsdk.backends.local.models import is_pulled, resolve_model
+
+    if model is None or not is_pulled(model, home=client.home):
+        return None
+    return resolve_model(model, home=client.home).path
+
+
+def inspect(
+    dataset: Rows,
+    profile: Profile = None,
+    provider: Provider = None,
+    model: Model = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Compare with what this model sees.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page: histogram and all rows.")
+    ] = None,
+    line: Annotated[
+        int | None, typer.Option(metavar="N", help="Show the row at this line.")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(metavar="N", help="Rows to show [3; in a page 10,000].")
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(metavar="TOKENS", help="Mark longer rows.")
+    ] = None,
+    ids: Annotated[bool, typer.Option("--ids", help="Show token ids.")] = False,
+    row_format: Format = None,
+    as_json: Json = False,
+) -> None:
+    """Show the rows as the model sees them: exact text, tokens, and which of them it learns."""
+    from ftsdk.cli.session import open_client
+    from ftsdk.dataset import inspect as look
+
+    client = open_client(profile)
+    chosen, base = (
+        client.config.setting("provider", provider),
+        client.config.setting("model", model),
+    )
+    name = None if base is None else str(base.value)
+    shown = rows if rows is not None else 10_000 if html is not None else 3
+
+    def xray(wanted: str | None) -> Xray:
+        with busy(f"looking at {dataset.name}", quiet=as_json):
+            return look(
+                dataset, model=wanted, tokenizer=model_folder(client, wanted), format=row_format,
+                provider=None if chosen is None else str(chosen.value), max_length=max_length,
+                rows=shown, line=line,
+            )  # fmt: skip
+
+    seen = xray(name)
+    other = None if against is None else xray(against)
+    if line is not None and seen.visible and not seen.shown:
+        raise UsageError(
+            f"there is no row at line {line}",
+            where=dataset.name,
+            mend=f"1 to {len(seen.lengths):,}",
+        )
+    if html is not None:
+        from ftsdk.fsops import atomic_write_bytes
+
+        atomic_write_bytes(html, seen.to_html().encode("utf-8", "surrogatepass"), mode=0o644)
+    if as_json:
+        emit(seen.to_dict() | ({} if other is None else {"against": seen.diff(other).to_dict()}))
+        return
+    _show(seen, ids=ids)
+    if other is not None:
+        for told in str(seen.diff(other)).split("\n"):
+            say(clean(told))
+    if html is not None:
+        say(
+            ("Wrote ", ""),
+            (clean(html), "bold"),
+            f": {len(seen.shown):,} rows; open it in a browser",
+        )
+    elif len(seen.lengths) > len(seen.shown):
+        note(
+            (
+                f"{len(seen.lengths) - len(seen.shown):,} more rows: --line N, --rows N, or --html FILE",
+                "dim",
+            )
+        )
+
+
+def _show(seen: Xray, *, ids: bool) -> None:
+    say((clean(seen.headline()), "bold"))
+    if not seen.visible:
+        say(
+            ("  not visible", "yellow"),
+            ": the tokenizer and chat template of this model are not public here",
+        )
+        for fact in seen.known:
+            say(f"  · {clean(fact)}")
+        return
+    bars = seen.histogram(12)
+    most = max((b[2] for b in bars), default=1) or 1
+    columns(
+        [[f"{low:,}–{high - 1:,}", ("█" * max(count > 0, round(30 * count / most)), "cyan"), f"{count:,}"]
+         for low, high, count, _ in bars if count],
+        right=(0,),
+    )  # fmt: skip
+    if seen.refused:
+        say(("  ✗ ", "red"), f"{seen.refused:,} rows cannot be trained on this model")
+    for finding in seen.findings[:10]:
+        say(
+            ("  ! ", "yellow") if finding.severity == "notice" else ("  ✗ ", "red"),
+            clean(str(finding)),
+        )
+    for row in seen.shown:
+        say()
+        part = f", answer {row.part} of {row.parts}" if row.parts > 1 else ""
+        say(
+            (f"line {row.line}{part}", "bold"), f"   {row.tokens:,} tokens, {row.trained:,} learned"
+        )
+        say(*_coloured(row, ids=ids))
+
+
+def _coloured(row: XrayRow, *, ids: bool) -> list[Any]:
+    """Learned tokens in green on their own; context dim; without colour the marks ⟦ ⟧ tell."""
+    import sys
+
+    if not ids and not sys.stdout.isatty():
+        return [_printable(row.marked())]
+    cells: list[Any] = []
+    for piece in row.pieces:
+        style = "black on green" if piece.trained else "dim"
+        if piece.special:
+            style += " bold" if piece.trained else ""
+        cells.append((_printable(piece.text), style))
+        if ids:
+            cells.append(("·" + "+".join(map(str, piece.ids)) + " ", "blue"))
+    return cells
+
+
+def _printable(text: str) -> str:
+    """A row's text without what could steer a terminal; line feeds and tabs stay."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "�" for c in text)
+
+
+def convert(
+    dataset: Rows,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORMAT|PROVIDER",
+            help="chat, gemini, converse, sharegpt, …; or a provider.",
+        ),
+    ],
+    output: Out,
+    row_format: Format = None,
+    as_json: Json = False,
+) -> None:
+    """Write the rows in another format; what it cannot carry is named, never dropped."""
+    from ftsdk.dataset import convert as write
+
+    with busy(f"converting {dataset.name}", quiet=as_json):
+        rows = write(dataset, to, output, format=row_format)
+    if as_json:
+        emit({"rows": rows, "to": to, "path": str(output)})
+    else:
+        say("Wrote ", (clean(output), "bold"), f": {rows:,} rows as {clean(to)}")
+
+
+def split(
+    dataset: Rows,
+    fraction: Annotated[
+        float, typer.Option(metavar="0.1", help="The share that goes to validation.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
+    group_by: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Keep rows of one value together: metadata.customer"),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Where to write [beside the data]."),
+    ] = None,
+    row_format: Format = None,
+    as_json: Json = False,
+) -> None:
+    """Split into training and validation files, by content: a row keeps its side as data grows."""
+    from ftsdk.dataset import Dataset
+
+    with busy(f"splitting {dataset.name}", quiet=as_json):
+        parts = Dataset.load(dataset, format=row_format).split(
+            fraction, seed=seed, group_by=group_by
+        )
+        place = folder or dataset.parent
+        place.mkdir(parents=True, exist_ok=True)
+        stem = dataset.name.split(".")[0]
+        paths = [
+            p.write_jsonl(place / f"{stem}.{side}.jsonl")
+            for p, side in zip(parts, ("train", "validation"), strict=True)
+        ]
+        counts = [p.rows for p in parts]
+    if as_json:
+        emit(
+            {
+                side: {"path": str(path), "rows": rows}
+                for side, path, rows in zip(("train", "validation"), paths, counts, strict=True)
+            }
+        )
+        return
+    for path, rows in zip(paths, counts, strict=True):
+        say("Wrote ", (clean(path), "bold"), f": {rows:,} rows")
+
+
+def fix(
+    dataset: Rows,
+    output: Out,
+    drop_duplicates: Annotated[
+        bool, typer.Option("--drop-duplicates", help="Leave out rows that stood before.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a mended copy (JSON lines) and list what was done; only mends that lose nothing."""
+    from ftsdk.dataset import fix as mend
+
+    with busy(f"mending {dataset.name}", quiet=as_json):
+        report = mend(dataset, output, drop_duplicates=drop_duplicates)
+    if as_json:
+        emit(report.to_dict())
+        return
+    for told in str(report).split("\n"):
+        say(clean(told) if not told.startswith("  ") else "  " + clean(told))

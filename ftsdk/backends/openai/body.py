@@ -166,7 +166,10 @@ def plan_fields(profile: Profile, spec: JobSpec) -> Iterator[PlannedField]:
         )
     if spec.adapter is not None and not profile.own_hyperparameters:
         yield PlannedField(
-            name="adapter", asked="lora", note=f"how weights are adapted is {profile.title}'s own"
+            name="adapter",
+            asked="lora",
+            sent="theirs",
+            note=f"how weights are adapted is {profile.title}'s own",
         )
     for name in {**profile.fixed_fields, **spec.provider_options}:
         if name not in ("metadata", "suffix", "hyperparameters"):

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self, TypeVar
 
 from ftsdk.clock import Clock, SystemClock
-from ftsdk.testing.lab.faults import Faults
+from ftsdk.testing.lab.faults import BEHAVIOURS, Faults
 from ftsdk.testing.lab.server import Answer, Server
 from ftsdk.testing.lab.wire import Refusal, Reply, Request
 
@@ -23,6 +23,7 @@ __all__ = ["Double", "route"]
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _KEPT_BODY_BYTES = 256 * 1024
 _KEPT_REQUESTS = 200_000
+_TOLD = ("method", "path", "times", "skip", "acted", "status", "retry_after", "field", "value")
 
 
 def route(method: str, pattern: str) -> Callable[[_Method], _Method]:
@@ -149,7 +150,29 @@ class Double:
 
     # --- dispatch ---
 
+    def _told(self, request: Request) -> Reply:
+        """The lab's own door, `/_lab/faults`: faults are added, or ended with `none`.
+
+        Only for this machine's own programs: a page in a browser sends another Host or an Origin.
+        """
+        host = request.headers.get("host", "").rpartition(":")[0]
+        if host not in ("127.0.0.1", "localhost") or "origin" in request.headers:
+            return Reply(403, {"error": "only for programs of this machine"})
+        if request.method != "POST" or request.path != "/_lab/faults":
+            return Reply(404, {"error": "the lab has POST /_lab/faults"})
+        given = request.json()
+        if not isinstance(given, dict) or given.get("behaviour") not in ("none", *BEHAVIOURS):
+            return Reply(400, {"error": f"behaviour is none or one of {', '.join(BEHAVIOURS)}"})
+        if given["behaviour"] == "none":
+            self.faults.clear()
+        else:
+            allowed = set(_TOLD) & set(given)
+            self.faults.add(given["behaviour"], **{name: given[name] for name in allowed})
+        return Reply(200, {"waiting": self.faults.waiting})
+
     def _answer(self, request: Request) -> Answer:
+        if request.path.startswith("/_lab/"):
+            return Answer(self._told(request))
         kept = request
         if len(request.body) > _KEPT_BODY_BYTES:
             kept = replace(request, body=request.body[:_KEPT_BODY_BYTES])

@@ -124,6 +124,12 @@ class Faults:
         with self._lock:
             self._waiting.clear()
 
+    @property
+    def waiting(self) -> int:
+        """How many faults wait for their request."""
+        with self._lock:
+            return len(self._waiting)
+
     def take(self, request: Request) -> Fault | None:
         """The fault for this request, counted as shown."""
         with self._lock:

@@ -1,0 +1,190 @@
+"""`lab up`, `lab env`, `lab fault`: providers on this machine's loopback, for rehearsals without a key."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ftsdk.cli.options import Json
+from ftsdk.cli.output import columns, emit, note, say
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Providers on this machine, for rehearsals: real servers for the real SDKs, no key.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_FILE = "lab.json"
+_FIRST_PORT = 48_100
+
+
+def _state_file() -> Path:
+    from ftsdk.config import default_home
+
+    return default_home() / _FILE
+
+
+def _names(wanted: list[str] | None) -> list[str]:
+    from ftsdk.config import nearest
+    from ftsdk.errors import UsageError
+    from ftsdk.testing.lab import DOUBLES
+
+    for name in wanted or []:
+        if name not in DOUBLES:
+            raise UsageError(
+                f"The lab has no double of {name!r}{nearest(name, DOUBLES)}",
+                where="ftsdk lab up",
+                mend=f"one of {', '.join(DOUBLES)}",
+            )
+    return list(wanted or DOUBLES)
+
+
+@app.command("up")
+def up(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[PROVIDER]...", help="Which; all by default.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(metavar="N", help="The first port; 0 takes free ones.")
+    ] = _FIRST_PORT,
+    as_json: Json = False,
+) -> None:
+    """Start the doubles and serve until interrupted."""
+    from ftsdk.errors import UsageError
+    from ftsdk.fsops import atomic_write_json, make_private_folder
+    from ftsdk.testing.lab import Lab
+
+    chosen = _names(names)
+    ports = {name: port + number if port else 0 for number, name in enumerate(chosen)}
+    lab = Lab(*chosen, ports=ports)
+    try:
+        lab.start()
+    except OSError as error:
+        lab.stop()
+        raise UsageError(
+            f"The lab cannot listen: {error.strerror or error}",
+            where=f"127.0.0.1, ports {port} to {port + len(chosen) - 1}",
+            mend="stop the other one, or choose another --port (0 takes free ones)",
+        ) from error
+    told = {name: {"url": lab[name].base_url, "env": lab[name].variables()} for name in chosen}
+    path = _state_file()
+    make_private_folder(path.parent)
+    atomic_write_json(path, {"pid": os.getpid(), "doubles": told})
+    try:
+        if as_json:
+            emit({"lab": told})
+        else:
+            columns([[(name, "bold"), facts["url"]] for name, facts in told.items()])
+            note(
+                ("  in another shell: ", "dim"), ('eval "$(ftsdk lab env)"', "cyan"),
+                ("   then create jobs as usual; Ctrl-C ends the lab and its jobs", "dim"),
+            )  # fmt: skip
+        _until_stopped()
+    finally:
+        lab.stop()
+        path.unlink(missing_ok=True)
+
+
+def _until_stopped() -> None:
+    over = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: over.set())
+    try:
+        while not over.wait(0.5):
+            pass
+    except KeyboardInterrupt:
+        return
+
+
+def _running() -> dict[str, Any]:
+    """What `lab up` wrote. Raises `UsageError` when no lab is up."""
+    from ftsdk.errors import UsageError
+
+    try:
+        told: dict[str, Any] = json.loads(_state_file().read_bytes())
+        os.kill(int(told["pid"]), 0)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            "No lab is up", where=str(_state_file()), mend="start it in another shell: ftsdk lab up"
+        ) from error
+    doubles: dict[str, Any] = told["doubles"]
+    return doubles
+
+
+@app.command("env")
+def env(as_json: Json = False) -> None:
+    """Print the variables that point the official SDKs, and ftsdk, at the lab."""
+    doubles = _running()
+    merged = {name: value for one in doubles.values() for name, value in one["env"].items()}
+    if as_json:
+        emit({"env": merged})
+        return
+    if sys.platform == "win32":
+        for name, value in merged.items():
+            say(f"$env:{name} = '{value}'")
+        return
+    for name, value in merged.items():
+        say(f"export {name}={shlex.quote(value)}")
+
+
+@app.command("fault")
+def fault(
+    provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="Whose answers go wrong.")],
+    behaviour: Annotated[
+        str,
+        typer.Argument(metavar="FAULT", help="reset, close, hang, cut, html, status …; or none."),
+    ],
+    method: Annotated[str | None, typer.Option(metavar="VERB", help="Only such requests.")] = None,
+    path: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Only paths in which this is found.")
+    ] = None,
+    times: Annotated[int, typer.Option(metavar="N", help="How many requests go wrong.")] = 1,
+    acted: Annotated[
+        bool, typer.Option("--acted", help="The provider does it; only the answer is lost.")
+    ] = False,
+    status: Annotated[int, typer.Option(metavar="CODE", help="For the fault status.")] = 503,
+    retry_after: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="A Retry-After header with it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Let the next such request to a double of the lab go wrong; `none` ends all faults."""
+    import urllib.request
+
+    from ftsdk.errors import UsageError
+
+    doubles = _running()
+    if provider not in doubles:
+        raise UsageError(
+            f"The lab that is up has no {provider}", mend=f"one of {', '.join(doubles)}"
+        )
+    given = {
+        "behaviour": behaviour, "method": method, "path": path, "times": times, "acted": acted,
+        "status": status, "retry_after": retry_after,
+    }  # fmt: skip
+    url = "/".join(doubles[provider]["url"].split("/")[:3]) + "/_lab/faults"
+    request = urllib.request.Request(  # noqa: S310  # the lab's own loopback address
+        url, data=json.dumps(given).encode(), method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  # as above
+            told = json.loads(answer.read())
+    except OSError as error:
+        raise UsageError(
+            f"The lab does not take the fault {behaviour!r}",
+            where=f"{provider}, {error}",
+            mend="reset, close, hang, drip, cut, html, empty, status, repeat or twice; none ends them",
+        ) from error
+    if as_json:
+        emit(told)
+    else:
+        say(f"{provider}: {told['waiting']} fault(s) wait for their request")

@@ -60,7 +60,10 @@ class _Hidden(dict[str, str]):
 
 
 def _shown(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is none"
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"[:200]
 
 

@@ -200,7 +200,7 @@ def test_rows_that_have_no_such_form_are_named(client, double) -> None:
 
 
 def test_a_large_file_wants_an_address_of_its_own(client, double, monkeypatch) -> None:
-    monkeypatch.setattr("ftsdk.backends.replicate.backend.MAX_FILE_BYTES", 100)
+    monkeypatch.setattr("ftsdk.backends.replicate.prepare.MAX_FILE_BYTES", 100)
     with pytest.raises(Unsupported, match="data_url"):
         create(client)
     job = create(client, options={"data_url": "https://data.example/rows.jsonl?v=1"})

@@ -13,7 +13,6 @@ import datetime as dt
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,13 @@ from ftsdk.backends.base import (
 )
 from ftsdk.backends.hosted import refuse_secrets
 from ftsdk.backends.replicate import mapping, trainer
-from ftsdk.backends.replicate.mapping import MARK
+from ftsdk.backends.replicate.prepare import MAX_FILE_BYTES, MODEL, Preparing, marked
 from ftsdk.backends.replicate.serving import Serving
 from ftsdk.backends.replicate.trainer import Asked, Trainer
 from ftsdk.backends.replicate.wire import KEYS, Wire, known_id, nothing_sent
 from ftsdk.dataset import Dataset
-from ftsdk.errors import NotFound, UnexpectedResponse, UnknownModel, Unsupported
-from ftsdk.fsops import atomic_file, atomic_write_json, make_private_folder
+from ftsdk.errors import NotFound, UnexpectedResponse, Unsupported
+from ftsdk.fsops import atomic_write_json, make_private_folder
 from ftsdk.pricing import estimate_training, hosting, lookup
 from ftsdk.records import (
     ChatAnswer,
@@ -53,11 +52,7 @@ from ftsdk.spec import JobSpec
 
 __all__ = ["ReplicateBackend"]
 
-MAX_FILE_BYTES = 100_000_000
 _MAX_WEIGHTS_BYTES = 1 << 40
-_MODEL = re.compile(
-    r"^([A-Za-z0-9][\w.-]{0,99})/([A-Za-z0-9][\w.-]{0,99})(?::([0-9A-Za-z]{6,128}))?$"
-)
 _DOCS = "replicate.com/docs and the OpenAPI text of 2026-03-16"
 _ULID = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _A_DAY = dt.timedelta(days=1)
@@ -106,6 +101,7 @@ class ReplicateBackend(Backend):
         super().__init__(context)
         self._wire = Wire(context)
         self.base_url = self._wire.base_url
+        self._before = Preparing(self._wire, context.home)
         self._serving = Serving(self._wire, context.clock)
 
     def close(self) -> None:
@@ -123,7 +119,7 @@ class ReplicateBackend(Backend):
             mend="leave it out: Replicate would also show it in the training's input",
         )
         asked, faults = self._asked(spec)
-        if _MODEL.match(spec.model) is None:
+        if MODEL.match(spec.model) is None:
             faults.insert(0, f"model {spec.model!r} is not owner/name or owner/name:version")
         _refuse([*refusals(self, spec), *faults, *trainer.faults_of(spec, asked)], spec)
 
@@ -183,7 +179,7 @@ class ReplicateBackend(Backend):
         asked, _ = self._asked(spec)
         if request.validation is not None and "validation" not in asked.trainer.inputs:
             _refuse(["validation rows are not an input of this trainer"], spec)
-        owner, name, version = self._version(spec)
+        owner, name, version = self._before.version(spec)
         place = f"/v1/models/{owner}/{name}/versions/{version}"
         schema = self._wire.get(place)
         rehearsed = trainer.inputs_of(
@@ -193,101 +189,20 @@ class ReplicateBackend(Backend):
             validation=None if request.validation is None else "https://x.example",
         )
         _refuse(trainer.schema_faults(rehearsed, schema), spec)
-        self._destination(asked)
-        data = asked.data_url or self._uploaded(request.train, asked.trainer, request.tag, "train")
+        self._before.destination(asked)
+        data = asked.data_url or self._before.uploaded(
+            request.train, asked.trainer, request.tag, "train"
+        )
         validation = None
         if request.validation is not None:
-            validation = self._uploaded(
+            validation = self._before.uploaded(
                 request.validation, asked.trainer, request.tag, "validation"
             )
         inputs = trainer.inputs_of(
-            spec, asked, data=_marked(data, request.tag), validation=validation
+            spec, asked, data=marked(data, request.tag), validation=validation
         )
         body = {"destination": asked.destination, "input": inputs, **asked.extra}
         return f"{place}/trainings", body
-
-    def _version(self, spec: JobSpec) -> tuple[str, str, str]:
-        """Owner, name and version of the trainer; the latest version where none is given."""
-        found = _MODEL.match(spec.model)
-        if found is None:  # `check` has said so already
-            raise UnknownModel(f"{spec.model!r} is not owner/name:version", submitted="no")
-        owner, name, version = found.groups()
-        if version is not None:
-            return owner, name, version
-        try:
-            model = self._wire.get(f"/v1/models/{owner}/{name}")
-        except NotFound as error:
-            raise UnknownModel(
-                f"Replicate has no model {owner}/{name}",
-                where=f"Replicate, GET /v1/models/{owner}/{name}",
-                mend="check the name; a private model needs its owner's key",
-                submitted="no",
-            ) from error
-        latest = model.get("latest_version")
-        identity = latest.get("id") if isinstance(latest, Mapping) else None
-        if not isinstance(identity, str) or not re.fullmatch(r"[0-9A-Za-z]{6,128}", identity):
-            raise UnknownModel(
-                f"{owner}/{name} has no version that could be trained",
-                where="Replicate",
-                mend="name one: owner/name:version",
-                submitted="no",
-            )
-        return owner, name, identity
-
-    def _destination(self, asked: Asked) -> None:
-        """The destination model must be there; it is made only when `create_destination` says so."""
-        try:
-            self._wire.get(f"/v1/models/{asked.destination}")
-        except NotFound as error:
-            if not asked.create_destination:
-                raise Unsupported(
-                    f"The destination {asked.destination} is not there",
-                    where="provider_options.destination",
-                    mend="make the model at Replicate, or set provider_options.create_destination",
-                    submitted="no",
-                ) from error
-            owner, _, name = str(asked.destination).partition("/")
-            hardware = asked.hardware or "cpu"
-            self._wire.post(
-                "/v1/models",
-                {"owner": owner, "name": name, "visibility": "private", "hardware": hardware},
-            )
-
-    def _uploaded(self, rows: Dataset, record: Trainer, tag: str, purpose: str) -> str:
-        """The URL of the rows at Replicate, written as the trainer reads them."""
-        with self._file(rows, record) as path:
-            size = path.stat().st_size
-            if size > MAX_FILE_BYTES:
-                raise Unsupported(
-                    f"The rows are {size} bytes; Replicate takes files of at most {MAX_FILE_BYTES}",
-                    where=rows.name,
-                    mend="put the file where it can be fetched by https and give its address in "
-                    "provider_options.data_url",
-                    submitted="no",
-                )
-            told = self._wire.upload(path, f"{tag}-{purpose}.jsonl", {"ftsdk": tag})
-        urls = told.get("urls")
-        url = urls.get("get") if isinstance(urls, Mapping) else None
-        if not isinstance(url, str) or "://" not in url:
-            raise UnexpectedResponse(
-                "Replicate took the file and gave no address for it",
-                where="Replicate, POST /v1/files",
-                mend="try again",
-            )
-        return url
-
-    @contextmanager
-    def _file(self, rows: Dataset, record: Trainer) -> Iterator[Path]:
-        folder = make_private_folder(self.context.home / "uploads")
-        path = folder / f"{rows.sha256}.{record.rows}.jsonl"
-        with atomic_file(path) as out:
-            for number, row in enumerate(rows, 1):
-                told = trainer.written(row, record.rows, number, rows.name)
-                out.write(json.dumps(told, ensure_ascii=False).encode() + b"\n")
-        try:
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
 
     def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
         since = _time_of(request.job_id)
@@ -475,11 +390,6 @@ def _refuse(faults: Sequence[str], spec: JobSpec) -> None:
             faults=tuple(faults),
             submitted="no",
         )
-
-
-def _marked(url: str, tag: str) -> str:
-    """The URL with our mark as its fragment, which no server is sent."""
-    return f"{url.partition('#')[0]}#{MARK}{tag}"
 
 
 def _time_of(job_id: str) -> dt.datetime | None:

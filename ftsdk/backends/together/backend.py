@@ -29,6 +29,7 @@ from ftsdk.backends.hosted import refuse_secrets
 from ftsdk.backends.together import body as wire_body
 from ftsdk.backends.together import mapping
 from ftsdk.backends.together.files import Files
+from ftsdk.backends.together.jobs import Jobs, age_of
 from ftsdk.backends.together.serving import Endpoint, Serving
 from ftsdk.backends.together.wire import KEYS, Wire, known_id, nothing_sent
 from ftsdk.dataset import Dataset
@@ -60,9 +61,7 @@ __all__ = ["TogetherBackend"]
 
 _MAX_FILE_BYTES = int(50.1 * 2**30)
 _MAX_WEIGHTS_BYTES = 1 << 40
-_MAX_RESTARTS = 8
 _BYTES_PER_TOKEN = 4
-_ENDED_BADLY = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
 
 
 class TogetherBackend(Backend):
@@ -96,9 +95,9 @@ class TogetherBackend(Backend):
         super().__init__(context)
         self._wire = Wire(context)
         self.base_url = self._wire.base_url
+        self._jobs = Jobs(self._wire)
         self._files = Files(self._wire, context.clock, context.home)
         self._serving = Serving(self._wire, context.env.get("TOGETHER_PROJECT_ID"))
-        self._successors: dict[str, str] = {}
 
     def close(self) -> None:
         self._wire.close()
@@ -235,17 +234,17 @@ class TogetherBackend(Backend):
     def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
         marked = [
             row
-            for row in self._rows()
+            for row in self._jobs.rows()
             if any(
                 request.tag in str(row.get(name) or "").lower()
                 for name in ("suffix", "model_output_name")
             )
         ]
         jobs = [mapping.remote_job(row) for row in marked]
-        return sorted(jobs, key=_age)
+        return sorted(jobs, key=age_of)
 
     def get(self, provider_job_id: str) -> RemoteJob:
-        current, data, job = self._followed(known_id(provider_job_id))
+        current, data, job = self._jobs.followed(known_id(provider_job_id))
         return self._as_asked(provider_job_id, current, data, job)
 
     def _as_asked(
@@ -263,27 +262,15 @@ class TogetherBackend(Backend):
         )
 
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
-        jobs = sorted(map(mapping.remote_job, self._rows()), key=_age, reverse=True)
+        jobs = sorted(map(mapping.remote_job, self._jobs.rows()), key=age_of, reverse=True)
         yield from jobs[:limit]
-
-    def _rows(self) -> builtins.list[Mapping[str, Any]]:
-        """Every job of the account: Together's list knows no filter and no pages."""
-        data = self._wire.get("/v1/fine-tunes").get("data")
-        if not isinstance(data, list):
-            raise UnexpectedResponse(
-                "Together's list of jobs has no data in it",
-                where="Together, GET /v1/fine-tunes",
-                mend="check that the base URL is Together itself",
-            )
-        unique = {row.get("id"): row for row in data if isinstance(row, Mapping) and row.get("id")}
-        return [*unique.values()]
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
         """One list call; what ended, or is not in the list, is asked for one by one."""
         if len(provider_job_ids) < 2:
             yield from (self.get(one) for one in provider_job_ids)
             return
-        listed = {str(row["id"]): row for row in self._rows()}
+        listed = {str(row["id"]): row for row in self._jobs.rows()}
         for identity in provider_job_ids:
             row = listed.get(identity)
             job = None if row is None else mapping.remote_job(row)
@@ -293,91 +280,31 @@ class TogetherBackend(Backend):
                 yield job
 
     def cancel(self, provider_job_id: str) -> None:
-        current, _, job = self._followed(known_id(provider_job_id))
+        current, _, job = self._jobs.followed(known_id(provider_job_id))
         if not job.status.is_final:
             self._wire.send("POST", f"/v1/fine-tunes/{current}/cancel")
 
     def delete(self, provider_job_id: str) -> None:
         """Remove the job's weights and checkpoints at Together, for good."""
-        current, _, _ = self._followed(known_id(provider_job_id))
+        current, _, _ = self._jobs.followed(known_id(provider_job_id))
         self._wire.send("DELETE", f"/v1/fine-tunes/{current}")
-
-    # --- restarts ---
-
-    def _followed(self, identity: str, hops: int = 0) -> tuple[str, Mapping[str, Any], RemoteJob]:
-        """The job that stands for `identity` now: its id, its raw answer, and ours."""
-        known = self._successors.get(identity)
-        if known is not None and hops < _MAX_RESTARTS:
-            return self._followed(known, hops + 1)
-        data = self._wire.get(f"/v1/fine-tunes/{identity}")
-        if data.get("id") != identity:
-            raise UnexpectedResponse(
-                "Together answered about another job than was asked",
-                where=f"Together, GET /v1/fine-tunes/{identity}",
-                mend="ask again; if it stays so, check the base URL",
-            )
-        job = mapping.remote_job(data)
-        if job.status not in _ENDED_BADLY:
-            return identity, data, job
-        events = self._event_rows(identity)
-        after = self._successor(identity, data, events)
-        if after is not None and hops < _MAX_RESTARTS:
-            self._successors[identity] = after
-            return self._followed(after, hops + 1)
-        if job.status is JobStatus.FAILED:
-            job = mapping.remote_job(data, message=mapping.failure_message(events))
-        return identity, data, job
-
-    def _successor(
-        self, identity: str, data: Mapping[str, Any], events: Iterable[Any]
-    ) -> str | None:
-        """Which job took over: the one the event names, else the next with the same suffix."""
-        rows = [*events]
-        if not mapping.was_restarted(rows):
-            return None
-        named = mapping.successor_in(rows, identity)
-        if named is not None:
-            return named
-        suffix, born = data.get("suffix"), mapping.remote_job(data).created_at
-        if not suffix or born is None:
-            return None
-        later = [
-            job
-            for row in self._rows()
-            if row.get("suffix") == suffix and row.get("id") != identity
-            for job in (mapping.remote_job(row),)
-            if job.created_at is not None and job.created_at > born
-        ]
-        return min(later, key=_age).provider_job_id if later else None
-
-    def _chain(self, identity: str) -> builtins.list[str]:
-        """The ids the job went through, oldest first."""
-        self._followed(known_id(identity))
-        chain = [identity]
-        while chain[-1] in self._successors and len(chain) <= _MAX_RESTARTS:
-            chain.append(self._successors[chain[-1]])
-        return chain
 
     # --- what it tells of a run ---
 
-    def _event_rows(self, identity: str) -> builtins.list[Any]:
-        data = self._wire.get(f"/v1/fine-tunes/{identity}/events").get("data")
-        return data if isinstance(data, list) else []
-
     def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
         told: builtins.list[Event] = []
-        for identity in self._chain(provider_job_id):
-            rows = self._event_rows(identity)
+        for identity in self._jobs.chain(provider_job_id):
+            rows = self._jobs.event_rows(identity)
             told += mapping.events_of(rows, identity, first_seq=len(told) + 1)
         return [event for event in told if event.seq > after]
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
-        current = self._chain(provider_job_id)[-1]
+        current = self._jobs.chain(provider_job_id)[-1]
         rows = self._wire.get(f"/v1/fine-tunes/{current}/metrics").get("metrics")
         return mapping.metrics_of(rows if isinstance(rows, list) else [])
 
     def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
-        current = self._chain(provider_job_id)[-1]
+        current = self._jobs.chain(provider_job_id)[-1]
         rows = self._wire.get(f"/v1/fine-tunes/{current}/checkpoints").get("data")
         return mapping.checkpoints_of(rows if isinstance(rows, list) else [], current)
 
@@ -388,7 +315,7 @@ class TogetherBackend(Backend):
     # --- the result ---
 
     def model(self, provider_job_id: str) -> ModelHandle:
-        current, data, job = self._followed(known_id(provider_job_id))
+        current, data, job = self._jobs.followed(known_id(provider_job_id))
         if job.status is not JobStatus.SUCCEEDED:
             raise self.not_ready(job.status)
         serving = hosting("together", str(data.get("model") or "")).cost()
@@ -525,10 +452,6 @@ def _refuse(faults: Sequence[str], spec: JobSpec) -> None:
             faults=tuple(faults),
             submitted="no",
         )
-
-
-def _age(job: RemoteJob) -> tuple[float, str]:
-    return (job.created_at.timestamp() if job.created_at else 0.0, job.provider_job_id)
 
 
 def _endpoint_name(handle: ModelHandle) -> str:

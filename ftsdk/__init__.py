@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ftsdk.aio import AsyncClient, AsyncFineTuneJob
+    from ftsdk.budget import forbid_spending
     from ftsdk.client import Client
     from ftsdk.dataset import Dataset, DatasetReport
     from ftsdk.errors import (
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     _bound = Client()
     adopt_job = _bound.adopt_job
     create_job = _bound.create_job
+    estimate = _bound.estimate
     get_job = _bound.get_job
     list_jobs = _bound.list_jobs
     plan = _bound.plan
@@ -131,6 +133,8 @@ __all__ = [
     "adopt_job",
     "create_job",
     "default_client",
+    "estimate",
+    "forbid_spending",
     "get_job",
     "list_jobs",
     "plan",
@@ -141,6 +145,7 @@ __all__ = [
 
 _HOMES = {
     "ftsdk.aio": ("AsyncClient", "AsyncFineTuneJob"),
+    "ftsdk.budget": ("forbid_spending",),
     "ftsdk.client": ("Client",),
     "ftsdk.dataset": ("Dataset", "DatasetReport"),
     "ftsdk.job": ("FineTuneJob",),
@@ -158,7 +163,11 @@ _HOMES = {
     ),
     "ftsdk.spec": ("Hyperparameters", "JobSpec", "LoRA"),
 }
-_VERBS = frozenset(name for name in __all__ if name.islower()) - {"default_client", "__version__"}
+_VERBS = frozenset(name for name in __all__ if name.islower()) - {
+    "__version__",
+    "default_client",
+    "forbid_spending",
+}
 _WHERE = {name: module for module, names in _HOMES.items() for name in names}
 # Every other name with a capital is an error.
 _WHERE |= {n: "ftsdk.errors" for n in __all__ if n[0].isupper() and n not in _WHERE}

@@ -234,6 +234,12 @@ class AsyncFineTuneJob:
     checkpoints = _twin(FineTuneJob.checkpoints, _as_it_is)
     logs = _twin(FineTuneJob.logs, _as_it_is)
     result = _twin(FineTuneJob.result, AsyncModelHandle)
+    deploy = _twin(FineTuneJob.deploy, AsyncModelHandle, shield=True)
+
+    async def undeploy(self) -> AsyncFineTuneJob:
+        """End the deployment of the model now."""
+        await _shielded(self._sync.undeploy)
+        return self
 
 
 def _jobs(found: list[FineTuneJob]) -> list[AsyncFineTuneJob]:
@@ -258,6 +264,7 @@ class AsyncClient:
         )
 
     create_job = _twin(Client.create_job, AsyncFineTuneJob, shield=True)
+    estimate = _twin(Client.estimate, _as_it_is)
     plan = _twin(Client.plan, _as_it_is)
     get_job = _twin(Client.get_job, AsyncFineTuneJob)
     list_jobs = _twin(Client.list_jobs, _jobs)

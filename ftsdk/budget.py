@@ -26,10 +26,11 @@ from ftsdk.config import Config, nearest
 from ftsdk.errors import BudgetError, ConfigError
 from ftsdk.records import Plan
 from ftsdk.spec import JobSpec
-from ftsdk.store import Also, Limit, Reservation, month_of, reserving
+from ftsdk.store import Also
 
 if TYPE_CHECKING:
     from ftsdk.pricing import Catalogue
+    from ftsdk.store.spending import Limit
 
 __all__ = [
     "FORBID_VARIABLE",
@@ -60,6 +61,8 @@ def budget_of(config: Config) -> Budget:
 
     Raises `ConfigError` for a table that says anything else.
     """
+    from ftsdk.store.spending import Limit
+
     file = str(config.path) if config.path else "ftsdk.toml"
     all_jobs = _table(config.data.get("budget"), f"[budget] in {file}")
     where = f"[profiles.{config.profile}.budget] in {file}"
@@ -155,6 +158,7 @@ def reserve(
     raised by the journal's transaction, and then no job is journaled.
     """
     from ftsdk.pricing import hourly_rate, lookup
+    from ftsdk.store.spending import Reservation, month_of, reserving
 
     budget = budget_of(config)
     check_job(plan, spec, budget)

@@ -24,8 +24,7 @@ from ftsdk.errors import (
 )
 from ftsdk.ids import client_token, new_job_id, submission_tag
 from ftsdk.job import FineTuneJob
-from ftsdk.money import checked, hold
-from ftsdk.records import JobSnapshot, JobStatus, Plan
+from ftsdk.records import Cost, JobSnapshot, JobStatus, Plan
 from ftsdk.spec import Hyperparameters, JobSpec, LoRA, Method
 from ftsdk.store import Journal
 from ftsdk.submission import Horizon, Submitter, applied
@@ -108,6 +107,8 @@ class Client:
         _check_key(key)
         self.backend(spec.provider).check(spec)
         train, check, report = self._rows(dataset, validation, spec)
+        from ftsdk.money import checked, hold
+
         plan = checked(self, self.backend(spec.provider).plan(spec, train), spec)
         _within_budget(plan, spec)
         snapshot = self._submitter().create(
@@ -152,9 +153,38 @@ class Client:
         )
         self.backend(spec.provider).check(spec)
         train, _, _ = self._rows(dataset, validation, spec)
+        from ftsdk.money import checked
+
         plan = checked(self, self.backend(spec.provider).plan(spec, train), spec)
         _within_budget(plan, spec)
         return plan
+
+    def estimate(
+        self,
+        dataset: Rows,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        method: Method | None = None,
+        adapter: _AdapterArgument = _DEFAULT,
+        epochs: float | None = None,
+    ) -> Cost:
+        """What training on these rows would cost, as a range with its assumptions. Sends nothing.
+
+        Rows with faults are counted as they are. A price that nobody knows is `unknown`, not an
+        error; `ftsdk estimate --compare` shows several places at once.
+        """
+        from ftsdk.estimates import estimate
+
+        return estimate(
+            self,
+            dataset,
+            provider=provider,
+            model=model,
+            method=method,
+            adapter=adapter,
+            epochs=epochs,
+        )
 
     def get_job(self, job_id: str) -> FineTuneJob:
         """The job with this id (or the only one whose id begins so), from the journal.

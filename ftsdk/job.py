@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftsdk._card import job_card
 from ftsdk.errors import JobCancelled, JobFailed, NeedsDecision, NotReady
@@ -224,6 +224,26 @@ class FineTuneJob:
                 job_id=self.id,
             )
         return self._client._backend_for(snapshot).model(snapshot.provider_job_id)
+
+    def deploy(
+        self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
+    ) -> ModelHandle:
+        """Deploy the model for `hours` (2, or `lease_hours` of the budget), and return its handle.
+
+        This costs by the hour until the lease ends: the next command or watcher after that ends
+        the deployment, and so does `undeploy`. `options` are the provider's own. Deploying again
+        extends the lease. Raises `BudgetError`, `Unsupported`, `NotReady`, or a refusal.
+        """
+        from ftsdk.leasing import deploy
+
+        return deploy(self._client, self.id, hours=hours, options=options)[0]
+
+    def undeploy(self) -> FineTuneJob:
+        """End the deployment of the model now, and return this handle; it costs nothing more."""
+        from ftsdk.leasing import undeploy
+
+        undeploy(self._client, self.id)
+        return self
 
     def _failed(self) -> JobFailed:
         snapshot = self._snapshot

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from ftsdk.budget import Budget, budget_of, require_spending
 from ftsdk.errors import FtsdkError, JournalLocked, NotFound, UnknownJob, UsageError
 from ftsdk.records import JobSnapshot, JobStatus, ModelHandle
-from ftsdk.store import Journal, Lease, Leases, Reservation, Spending, check_limits
+from ftsdk.store import Journal
+from ftsdk.store.leases import Lease, Leases
+from ftsdk.store.spending import Reservation, Spending, check_limits
 
 if TYPE_CHECKING:
     from ftsdk.client import Client

@@ -10,7 +10,9 @@ from ftsdk.budget import require_spending, reserve
 from ftsdk.errors import ProviderClosed
 from ftsdk.records import JobSnapshot, Plan
 from ftsdk.spec import JobSpec
-from ftsdk.store import Also, Leases, Reservation, Spending, weight
+from ftsdk.store import Also
+from ftsdk.store.leases import Leases
+from ftsdk.store.spending import Reservation, Spending, weight
 
 if TYPE_CHECKING:
     from ftsdk.client import Client

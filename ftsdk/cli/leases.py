@@ -17,7 +17,7 @@ from ftsdk.errors import FtsdkError, UsageError
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
-    from ftsdk.store import Lease
+    from ftsdk.store.leases import Lease
 
 __all__ = ["attend", "deploy", "leases", "undeploy"]
 
@@ -52,7 +52,7 @@ def hours_of(word: str | None) -> float | None:
 
 def leases(everything: All = False, profile: Profile = None, as_json: Json = False) -> None:
     """List what stands deployed, with its price by the hour and the end of its lease."""
-    from ftsdk.store import Leases
+    from ftsdk.store.leases import Leases
 
     client = open_client(profile)
     found = Leases(client.journal).list(running=not everything)

@@ -240,7 +240,7 @@ def _day(word: str | None, option: str) -> dt.date | None:
 
 
 def _settle(client: Client, job: str | None, usd: str | None) -> None:
-    from ftsdk.store import Spending
+    from ftsdk.store.spending import Spending
 
     if job is None or usd is None:
         raise UsageError(
@@ -275,7 +275,7 @@ def _write_csv(target: str, text: str, lines: int) -> None:
 def _month(client: Client) -> list[tuple[str, Decimal, int, Decimal | None]]:
     """This month by scope: name, what counts, how much is unknown, the limit."""
     from ftsdk.budget import budget_of
-    from ftsdk.store import Spending
+    from ftsdk.store.spending import Spending
 
     money, now = Spending(client.journal), client.clock.now()
     limits = {limit.profile: limit.usd for limit in budget_of(client.config).limits}
@@ -373,7 +373,7 @@ def radar(
 
 def _acknowledge(client: Client, told: Radar, names: list[str]) -> None:
     from ftsdk.config import nearest
-    from ftsdk.store import Spending
+    from ftsdk.store.spending import Spending
 
     money, known = Spending(client.journal), {row.subject for row in told.rows}
     for name in names:

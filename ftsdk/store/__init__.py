@@ -1,33 +1,11 @@
-"""The durable memory of jobs. Only this room knows SQL."""
+"""The durable memory of jobs. Only this room knows SQL.
+
+The journal is here; money stands in `ftsdk.store.spending`, deployments in `ftsdk.store.leases`,
+and both are loaded when they are asked for.
+"""
 
 from __future__ import annotations
 
 from ftsdk.store.journal import Also, Journal, KeyTaken, Move
-from ftsdk.store.leases import Lease, Leases
-from ftsdk.store.spending import (
-    Limit,
-    Reservation,
-    Spending,
-    Weight,
-    check_limits,
-    month_of,
-    reserving,
-    weight,
-)
 
-__all__ = [
-    "Also",
-    "Journal",
-    "KeyTaken",
-    "Lease",
-    "Leases",
-    "Limit",
-    "Move",
-    "Reservation",
-    "Spending",
-    "Weight",
-    "check_limits",
-    "month_of",
-    "reserving",
-    "weight",
-]
+__all__ = ["Also", "Journal", "KeyTaken", "Move"]

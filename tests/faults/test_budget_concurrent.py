@@ -9,7 +9,8 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
-from ftsdk.store import Journal, Spending
+from ftsdk.store import Journal
+from ftsdk.store.spending import Spending
 
 CHILD = Path(__file__).with_name("priced.py")
 PROCESSES, EACH, THREADS = 4, 250, 8

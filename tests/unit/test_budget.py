@@ -15,7 +15,8 @@ from ftsdk.clock import ManualClock
 from ftsdk.config import Config
 from ftsdk.errors import BudgetError, ConfigError, ProviderClosed, UnknownJob
 from ftsdk.records import Cost, JobStatus
-from ftsdk.store import Journal, Reservation, Spending, month_of, weight
+from ftsdk.store import Journal
+from ftsdk.store.spending import Reservation, Spending, month_of, weight
 from tests.faults.priced import ROWS, priced_client
 
 NOW = dt.datetime(2026, 11, 25, tzinfo=dt.UTC)

@@ -13,7 +13,8 @@ from ftsdk.clock import ManualClock
 from ftsdk.errors import BudgetError, Rejected, Unavailable, UnknownJob, Unsupported, UsageError
 from ftsdk.leasing import deploy, enforce, still_costs, undeploy
 from ftsdk.records import Cost, JobStatus
-from ftsdk.store import Leases, Reservation, Spending, reserving
+from ftsdk.store.leases import Leases
+from ftsdk.store.spending import Reservation, Spending, reserving
 from tests.faults.priced import ROWS, PricedBackend, priced_client
 
 
@@ -245,3 +246,23 @@ def test_a_job_that_cannot_be_cancelled_is_said_loudly(home, monkeypatch):
     notices = enforce(client)
     assert notices[0].kind == "not_ended"
     assert "DID NOT WORK: no connection" in notices[0].text
+
+
+def test_a_job_deploys_its_model_and_ends_it(made):
+    client, job, _ = made()
+    assert job.deploy(hours=1).callable_now
+    assert len(Leases(client.journal).list(running=True)) == 1
+    assert job.undeploy() is job
+    assert Leases(client.journal).list(running=True) == []
+    assert client.backend("fake").standing == set()
+
+
+def test_whoever_waits_sees_the_warning_and_the_stop(home):
+    clock = ManualClock()
+    client = priced_client(home, clock=clock)
+    job = running(client, clock, cap=1, rate=36)
+    told = [e.message for e in job.stream(events=False) if e.kind == "warning"]
+    assert len(told) == 2
+    assert "it is cancelled at $1.00" in told[0]
+    assert "its cap is $1.00: cancelled" in told[1]
+    assert job.status is JobStatus.CANCELLED

@@ -15,7 +15,9 @@ from ftsdk.backends.fake import FakeBackend
 from ftsdk.cli.leases import hours_of
 from ftsdk.errors import UsageError
 from ftsdk.records import Cost
-from ftsdk.store import Journal, Leases, Spending
+from ftsdk.store import Journal
+from ftsdk.store.leases import Leases
+from ftsdk.store.spending import Spending
 
 
 @pytest.fixture

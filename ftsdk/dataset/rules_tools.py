@@ -90,7 +90,7 @@ def _whole_call(place: str, call: Any, seen: set[str]) -> Iterator[Hit]:
 def arguments_are_json(row: Row) -> Iterator[Hit]:
     r"""Tool arguments are missing, no string, or a string that is not a JSON object.
 
-    The wire format is a *string*: `"arguments": "{\\"city\\": \\"Oslo\\"}"`. An object in its place
+    The wire format is a *string*: `"arguments": "{\"city\": \"Oslo\"}"`. An object in its place
     is refused by OpenAI and Azure; `--fix` writes it as a string.
     """
     for place, call in calls_of(row):
@@ -120,7 +120,7 @@ def arguments_are_json(row: Row) -> Iterator[Hit]:
 def arguments_are_encoded_once(row: Row) -> Iterator[Hit]:
     r"""Tool arguments are JSON inside a JSON string.
 
-    The arguments were encoded twice: `"\\"{\\\\\\"city\\\\\\": …}\\""`. The model would learn to
+    The arguments were encoded twice: `"\"{\\\"city\\\": \\\"Oslo\\\"}\""`. The model would learn to
     answer with escaped quotes. `--fix` takes the outer layer off.
     """
     for place, call in calls_of(row):

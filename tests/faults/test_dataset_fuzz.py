@@ -78,6 +78,10 @@ def row(rng: random.Random) -> bytes:
         made = {"messages": messages}
         if rng.random() < 0.2:
             made[rng.choice(KEYS)] = value(rng)
+    if rng.random() < 0.01:
+        for _ in range(rng.randrange(54, 70)):
+            made = [made]
+        made = {"deep": made}
     text = json.dumps(
         made, ensure_ascii=rng.random() < 0.3, separators=rng.choice([(",", ":"), (", ", ": ")])
     )

@@ -444,7 +444,8 @@ def _tail_lines(path: Path, n: int) -> list[str]:
         handle.seek(max(0, size - TAIL_BYTES))
         lines = handle.read().rstrip(b"\n").split(b"\n")
     # A progress bar redraws its line with carriage returns; only the last drawing counts.
-    return [line.rsplit(b"\r", 1)[-1].decode(errors="replace") for line in lines if line][-n:]
+    shown = [line.rsplit(b"\r", 1)[-1].decode(errors="replace") for line in lines if line]
+    return shown[max(0, len(shown) - n) :]
 
 
 def _keep_package_importable(environment: dict[str, str]) -> None:

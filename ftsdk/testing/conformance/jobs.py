@@ -99,7 +99,7 @@ class JobChecks:
 
     def test_an_accepted_job_carries_no_result(self, world: World) -> None:
         """LiteLLM gave the display name as the tuned model at once."""
-        job = world.fresh()
+        _, job = world.first()
         if job.status is not JobStatus.SUCCEEDED:
             assert job.result_model is None
 
@@ -240,13 +240,8 @@ class JobChecks:
     # --- the end ---
 
     def test_there_is_no_model_before_the_end(self, world: World) -> None:
-        job = world.fresh()
-        if job.status.is_final:
-            pytest.skip("it ended at once")
-        with pytest.raises(NotReady):
-            world.backend.model(job.provider_job_id)
-        if world.backend.capabilities.can_cancel:
-            world.backend.cancel(job.provider_job_id)
+        needs(world, "can_cancel")
+        assert isinstance(world.cancelled().asked_early, NotReady)
 
     def test_succeeded_means_that_the_model_is_there(self, world: World) -> None:
         identity = world.finished()
@@ -307,27 +302,26 @@ class JobChecks:
     def test_cancelling_has_two_phases_and_is_no_failure(self, world: World) -> None:
         """Kiln told a cancelled job as failed, and one that was still running, too."""
         needs(world, "can_cancel")
-        job = world.fresh()
-        world.backend.cancel(job.provider_job_id)
-        first = world.backend.get(job.provider_job_id)
-        assert first.status is not JobStatus.FAILED
-        ended = world.until(job.provider_job_id, lambda one: one.status.is_final)
-        assert ended.status is JobStatus.CANCELLED
+        story = world.cancelled()
+        assert story.first.status is not JobStatus.FAILED
+        assert story.last.status is JobStatus.CANCELLED
 
     def test_cancelling_again_harms_nothing(self, world: World) -> None:
         needs(world, "can_cancel")
-        job = world.fresh()
-        world.backend.cancel(job.provider_job_id)
-        world.until(job.provider_job_id, lambda one: one.status.is_final)
-        world.backend.cancel(job.provider_job_id)
-        assert world.backend.get(job.provider_job_id).status is JobStatus.CANCELLED
+        identity = world.cancelled().last.provider_job_id
+        world.backend.cancel(identity)
+        assert world.backend.get(identity).status is JobStatus.CANCELLED
 
     def test_a_cancelled_job_is_still_told(self, world: World) -> None:
         """Portkey deleted the record to cancel the job."""
         needs(world, "can_cancel")
-        job = world.fresh()
-        world.backend.cancel(job.provider_job_id)
-        assert world.backend.get(job.provider_job_id).provider_job_id == job.provider_job_id
+        identity = world.cancelled().last.provider_job_id
+        assert identity in [one.provider_job_id for one in world.backend.list()]
+
+    def test_a_cancelled_job_has_no_model(self, world: World) -> None:
+        needs(world, "can_cancel")
+        with pytest.raises(FtsdkError):
+            world.backend.model(world.cancelled().last.provider_job_id)
 
     def test_a_paused_job_goes_on(self, world: World) -> None:
         needs(world, "can_pause")

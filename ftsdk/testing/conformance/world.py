@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.clock import ManualClock, SystemClock
 from ftsdk.dataset import Dataset
+from ftsdk.errors import FtsdkError
 from ftsdk.ids import client_token, new_job_id, submission_tag
 from ftsdk.records import JobStatus, RemoteJob
 from ftsdk.spec import JobSpec
@@ -135,6 +136,15 @@ class LabWire:
         return body
 
 
+@dataclass(frozen=True)
+class Cancelled:
+    """What asking for its model gave, and the job right after the cancel, and at its end."""
+
+    asked_early: BaseException | None
+    first: RemoteJob
+    last: RemoteJob
+
+
 @dataclass(repr=False)
 class World:
     """One backend in one account.
@@ -167,6 +177,7 @@ class World:
         self.backend = self.make(self.home)
         self._first: tuple[SubmitRequest, RemoteJob] | None = None
         self._finished: str | None = None
+        self._cancelled: Cancelled | None = None
 
     def restarted(self) -> Backend:
         """A new backend object over the same home and account."""
@@ -221,6 +232,21 @@ class World:
             assert job.status is JobStatus.SUCCEEDED, f"it ended as {job.raw_status}: {job.message}"
             self._finished = identity
         return self._finished
+
+    def cancelled(self) -> Cancelled:
+        """The story of a job that was cancelled; made once."""
+        if self._cancelled is None:
+            job = self.fresh()
+            early: BaseException | None = None
+            try:
+                self.backend.model(job.provider_job_id)
+            except FtsdkError as error:
+                early = error
+            self.backend.cancel(job.provider_job_id)
+            first = self.backend.get(job.provider_job_id)
+            last = self.until(job.provider_job_id, lambda one: one.status.is_final)
+            self._cancelled = Cancelled(early, first, last)
+        return self._cancelled
 
     # --- time ---
 

@@ -105,5 +105,15 @@ def fault_of(code: str, line: int, hit: Hit, *, offset: int | None = None) -> Fa
         field=hit.field,
         message=hit.message,
         mend=rule.mend,
-        value="" if hit.value is None else short(hit.value),
+        value="" if hit.value is None else _shown(hit.value),
     )
+
+
+def _shown(value: Any) -> str:
+    """A value as one short line; one that may be a secret is not shown at all."""
+    from ftsdk.dataset.findings import scan_text
+
+    text = value if isinstance(value, str) else repr(value)
+    if "…" not in text and any(True for _ in scan_text(text[:4096])):
+        return "(hidden: it looks like a secret or personal data)"
+    return short(value)

@@ -1,0 +1,561 @@
+"""What OpenAI and its look-alikes do that a job must survive: quirks, feeds, files, closed doors."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+from decimal import Decimal
+
+import pytest
+
+import ftsdk
+from ftsdk.backends.base import Context
+from ftsdk.backends.hosted import BoundKey
+from ftsdk.backends.openai import AzureBackend, OpenAIBackend, curve, jobs
+from ftsdk.backends.openai.profiles import AZURE, CRUSOE, GENERIC, NEBIUS, OPENAI, profile_for
+from ftsdk.clock import ManualClock
+from ftsdk.dataset import Dataset
+from ftsdk.errors import (
+    AuthError,
+    ConfigError,
+    FtsdkError,
+    NotReady,
+    ProviderClosed,
+    Rejected,
+    UnexpectedResponse,
+    Unsupported,
+)
+from ftsdk.records import CostBasis, JobStatus
+from ftsdk.spec import JobSpec, LoRA
+from ftsdk.testing.conformance.world import chat_rows, pair_rows
+from ftsdk.testing.lab.openai import OpenAIDouble
+
+pytest.importorskip("openai")
+
+START = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+MODEL = "gpt-4.1-mini-2025-04-14"
+ACTION = "GET /fine_tuning/jobs/ID"
+
+
+@pytest.fixture
+def clock():
+    return ManualClock(START)
+
+
+@pytest.fixture
+def double(clock):
+    with OpenAIDouble(clock=clock) as made:
+        yield made
+
+
+@pytest.fixture
+def client(double, clock, tmp_path):
+    made = ftsdk.Client(home=tmp_path, clock=clock, env=double.variables())
+    yield made
+    made.close()
+
+
+def backend(double, home, cls=OpenAIBackend, **options):
+    env = {
+        **double.variables(),
+        "AZURE_OPENAI_ENDPOINT": double.base_url,
+        "AZURE_OPENAI_API_KEY": "lab-openai-key",
+    }
+    return cls(Context(home=home, clock=double.clock, env=env, options=options))
+
+
+def create(client, **changes):
+    given = {"provider": "openai", "model": MODEL, **changes}
+    return client.create_job(given.pop("dataset", chat_rows()), **given)
+
+
+RAW = {
+    "id": "ftjob-abc", "object": "fine_tuning.job", "model": MODEL, "status": "running",
+    "created_at": 1_790_000_000, "error": None, "fine_tuned_model": None, "result_files": [],
+}  # fmt: skip
+
+
+def told(**changes):
+    return jobs.remote_job({**RAW, **changes}, OPENAI, action=ACTION)
+
+
+# --- tolerant reading ---
+
+
+@pytest.mark.parametrize(
+    "error", [None, {}, {"code": None, "message": None, "param": None}, [], ""]
+)
+def test_an_error_that_says_nothing_is_none(error):
+    assert told(error=error).error is None
+
+
+def test_a_job_without_half_its_fields_is_still_told():
+    job = jobs.remote_job({"id": "ftjob-abc", "status": "queued"}, OPENAI, action=ACTION)
+    assert (job.status, job.model, job.trained_tokens) == (JobStatus.QUEUED, None, None)
+
+
+@pytest.mark.parametrize("value", [True, "12", float("nan"), float("inf"), -1, 10**30, None, {}])
+def test_an_odd_number_is_no_number(value):
+    assert told(created_at=value).created_at is None
+    assert told(trained_tokens=value).trained_tokens in (None, 10**30)
+
+
+def test_succeeded_without_a_model_is_not_the_end():
+    assert told(status="succeeded").status is JobStatus.FINALIZING
+    assert told(status="succeeded", fine_tuned_model=" ").status is JobStatus.FINALIZING
+    assert told(status="succeeded", fine_tuned_model="ft:x").status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("identity", [None, "", 7, "ftjob-a/b", "ftjob-\n", "x" * 500, "<html>"])
+def test_an_id_of_another_shape_is_unexpected(identity):
+    with pytest.raises(UnexpectedResponse):
+        told(id=identity)
+
+
+@pytest.mark.parametrize("status", [None, 7, [], {}, "", "Compacting"])
+def test_no_status_throws(status):
+    assert told(status=status).status is JobStatus.UNKNOWN
+
+
+# --- feeds ---
+
+CSV = b"step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n1,2.5,0.3,2.6,0.2\n2,2.0,0.4,,\n"
+NEW = (
+    b"step,train_loss,train_mean_token_accuracy,valid_loss,validation_mean_token_accuracy,"
+    b"full_valid_loss,full_valid_mean_token_accuracy\n1,2.5,0.3,2.6,0.2,2.7,0.25\n"
+)
+
+
+@pytest.mark.parametrize(
+    "content", [CSV, base64.b64encode(CSV), base64.encodebytes(CSV), b"\xef\xbb\xbf" + CSV]
+)
+def test_a_result_file_plain_or_in_base64(content):
+    first, second = curve.points_from_csv(content)
+    assert (first.step, first.train_loss, first.train_accuracy) == (1, 2.5, 0.3)
+    assert (first.validation_loss, first.validation_accuracy) == (2.6, 0.2)
+    assert second.validation_loss is None
+
+
+def test_new_column_names():
+    (point,) = curve.points_from_csv(NEW)
+    assert (point.train_accuracy, point.validation_loss, point.validation_accuracy) == (
+        0.3,
+        2.7,
+        0.25,
+    )
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\xff", b"step\nx\n", b"no,header\n1,2\n", b"step,train_loss\n1,nan\n"]
+)
+def test_a_broken_result_file_gives_no_points(content):
+    assert curve.points_from_csv(content) == []
+
+
+def test_steps_told_in_words():
+    raw = {
+        "id": "e",
+        "created_at": 5,
+        "message": "Step 20/90: training loss=1.25, validation loss=1.5",
+        "type": "message",
+    }
+    event = curve.event(raw, 1)
+    assert event.kind == "metric"
+    (point,) = curve.points_from_events([event])
+    assert (point.step, point.train_loss, point.validation_loss) == (20, 1.25, 1.5)
+
+
+def test_feeds_fill_each_others_gaps():
+    by_event = curve.points_from_checkpoints(
+        [{"step_number": 1, "metrics": {"step": 1, "valid_loss": 9.0}}]
+    )
+    (point,) = curve.merged(by_event, curve.points_from_csv(b"step,train_loss\n1,2.5\n"))
+    assert (point.train_loss, point.validation_loss) == (2.5, 9.0)
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+def test_the_curve_of_a_real_job(client, double, clock, encoded):
+    double.results_encoded = encoded
+    job = create(client, validation=0.2)
+    clock.advance(60)
+    points = job.refresh().metrics()
+    assert len(points) == double.jobs[job.provider_job_id].steps
+    assert all(one.train_loss and one.validation_loss for one in points)
+
+
+def test_events_are_read_back_to_the_known_ones(client, double, clock):
+    job = create(client)
+    clock.advance(4)
+    some = job.events()
+    before = double.count("GET", "/events$")
+    clock.advance(60)
+    everything = job.events()
+    assert everything[: len(some)] == some
+    assert double.count("GET", "/events$") - before <= 2
+
+
+# --- files ---
+
+
+def test_the_same_rows_go_up_once(client, double, tmp_path):
+    for seed in (1, 2, 3):
+        create(client, seed=seed)
+    assert double.count("POST", "/files$") == 1
+    elsewhere = ftsdk.Client(home=tmp_path / "other", clock=double.clock, env=double.variables())
+    create(elsewhere)
+    assert double.count("POST", "/files$") == 1
+    elsewhere.close()
+
+
+def test_a_file_that_was_deleted_goes_up_again(client, double, clock):
+    create(client)
+    double.files.clear()
+    clock.advance(3600)
+    create(client, seed=2)
+    assert double.count("POST", "/files$") == 2
+
+
+def test_another_account_gets_its_own_copy(client, double, clock, tmp_path):
+    create(client)
+    double.keys.add("lab-other-key")
+    double.files.clear()
+    other = ftsdk.Client(
+        home=client.home, clock=clock, env={**double.variables(), "OPENAI_API_KEY": "lab-other-key"}
+    )
+    create(other, seed=2)
+    assert double.count("POST", "/files$") == 2
+    other.close()
+
+
+def test_a_large_file_goes_up_by_parts_with_progress(double, tmp_path, monkeypatch):
+    made = backend(double, tmp_path)
+    made.service = made.wire.profile = profile_for(OPENAI, double.base_url)
+    object.__setattr__(made.wire.profile, "one_call_bytes", 1000)
+    made.files.part_bytes = 1000
+    seen = []
+    made.files.progress = lambda sent, size: seen.append((sent, size))
+    rows = Dataset.load(chat_rows(60))
+    file_id = made.files.ready(rows)
+    assert double.count("POST", "/uploads$") == 1
+    assert double.count("POST", "/parts$") > 5
+    assert double.files[file_id]["content"].count(b"\n") == 60
+    assert seen[-1][0] == seen[-1][1] == len(double.files[file_id]["content"])
+    assert [sent for sent, _ in seen] == sorted(sent for sent, _ in seen)
+    made.close()
+
+
+def test_a_lost_upload_is_found_by_its_name(client, double):
+    double.faults.add("close", method="POST", path="/files$", acted=True)
+    job = create(client)
+    assert job.provider_job_id in double.jobs
+    assert len(double.files) == 1
+
+
+def test_a_failing_upload_leaves_no_doubt(client, double):
+    double.faults.add("status", method="POST", path="/files$", status=413)
+    with pytest.raises(Rejected) as caught:
+        create(client)
+    assert caught.value.submitted == "no"
+    assert client.get_job(caught.value.job_id).status is JobStatus.FAILED
+    assert double.count("POST", "/jobs$") == 0
+
+
+def test_processing_is_waited_for(client, double, clock):
+    double.processing_s = 40
+    create(client)
+    assert clock.now() >= START + dt.timedelta(seconds=40)
+
+
+def test_rows_arrive_as_they_are(client, double):
+    rows = chat_rows(12)
+    job = create(client, dataset=rows)
+    sent = double.files[double.jobs[job.provider_job_id].request["training_file"]]["content"]
+    assert [json.loads(line) for line in sent.splitlines()] == rows
+
+
+def test_preference_rows(client, double, clock):
+    job = create(client, dataset=pair_rows(), method="dpo", hyperparameters={"beta": 0.2})
+    assert double.jobs[job.provider_job_id].request["method"]["dpo"]["hyperparameters"] == {
+        "beta": 0.2
+    }
+    clock.advance(60)
+    assert job.refresh().status is JobStatus.SUCCEEDED
+
+
+# --- Azure ---
+
+
+def test_azures_quirks(tmp_path, clock):
+    with OpenAIDouble(clock=clock, azure=True) as double:
+        made = ftsdk.Client(
+            home=tmp_path,
+            clock=clock,
+            env={"AZURE_OPENAI_ENDPOINT": double.origin, "AZURE_OPENAI_API_KEY": "lab-openai-key"},
+        )
+        job = made.create_job(chat_rows(), provider="azure", model=MODEL, name="bot v1.5")
+        sent = double.jobs[job.provider_job_id].request
+        assert sent["trainingType"] == "GlobalStandard"
+        assert sent["suffix"] == f"bot-v1-5-{job.snapshot.tag}"
+        assert double.files[sent["training_file"]]["content"].startswith(b"\xef\xbb\xbf{")
+        clock.advance(60)
+        job.refresh()
+        assert job.status is JobStatus.SUCCEEDED
+        assert job.snapshot.trained_tokens > 100  # told by an event alone
+        handle = job.result()
+        assert (handle.kind, handle.callable_now) == ("needs_deployment", False)
+        with pytest.raises(NotReady):
+            handle.chat("hello")
+        assert [one for one in job.metrics() if one.train_loss]
+        made.close()
+
+
+# --- closed doors ---
+
+
+def test_a_closed_account_is_said_as_such(client, double):
+    double.closed = True
+    with pytest.raises(ProviderClosed) as caught:
+        create(client)
+    assert (caught.value.submitted, caught.value.retryable) == ("no", False)
+    assert caught.value.exit_code == 4
+
+
+def test_a_closed_provider_stays_readable(client, double, clock):
+    job = create(client)
+    double.closed = True
+    clock.advance(60)
+    assert job.refresh().result().chat("What does ticket number 3 ask for?").text
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_missing_right_is_not_a_closed_door(client, double, status):
+    body = {
+        "error": {
+            "message": "You have insufficient permissions: api.fine_tuning.write",
+            "type": "x",
+        }
+    }
+    double.faults.add("status", method="POST", path="/jobs$", status=status, body=body)
+    with pytest.raises(AuthError):
+        create(client)
+
+
+def test_dates_refuse_before_anything_is_sent(tmp_path, clock):
+    with OpenAIDouble(clock=clock) as double:
+        made = backend(double, tmp_path, profile="openai")
+        spec = JobSpec.build(provider="openai", model=MODEL)
+        made.check(spec)
+        clock.advance((dt.datetime(2027, 1, 7, tzinfo=dt.UTC) - START).total_seconds())
+        with pytest.raises(ProviderClosed) as caught:
+            made.plan(spec)
+        assert "2027-01-06" in str(caught.value)
+        assert len(double.requests) == 0
+
+
+def test_a_model_that_has_ended_is_refused_by_name(tmp_path, clock):
+    with OpenAIDouble(clock=clock) as double:
+        made = backend(double, tmp_path, profile="openai")
+        with pytest.raises(ProviderClosed) as caught:
+            made.plan(JobSpec.build(provider="openai", model="gpt-4.1-nano-2025-04-14"))
+        assert "gpt-4.1-nano" in str(caught.value)
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"hyperparameters": {"learning_rate": 1e-4}}, "learning_rate_multiplier"),
+        ({"hyperparameters": {"epochs": 2.5}}, "epochs"),
+        ({"hyperparameters": {"epochs": 51}}, "epochs"),
+        ({"hyperparameters": {"beta": 0.1}}, "beta"),
+        ({"adapter": LoRA(rank=64)}, "rank"),
+        ({"adapter": LoRA(dropout=0.1)}, "dropout"),
+        ({"provider_options": {"training_file": "file-x"}}, "training_file"),
+        ({"provider_options": {"method": {}}}, "method"),
+        ({"provider_options": {"metadata": {"ftsdk_submission": "x"}}}, "ftsdk_submission"),
+        ({"provider_options": {"hyperparameters": {"n_epochs": 3}}}, "n_epochs"),
+        ({"provider_options": {"integrations": [{"wandb": {"api_key": "abcdef123"}}]}}, "api_key"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_by_name(client, double, changes, named):
+    with pytest.raises(Unsupported) as caught:
+        create(client, **changes)
+    assert named in str(caught.value)
+    assert len(double.requests) == 0
+
+
+def test_options_go_through_untouched(client, double):
+    options = {
+        "integrations": [{"type": "wandb", "wandb": {"project": "p", "tags": ["a"]}}],
+        "metadata": {"team": "cx"},
+    }
+    job = create(client, provider_options=options)
+    sent = double.jobs[job.provider_job_id].request
+    assert sent["integrations"] == options["integrations"]
+    assert sent["metadata"] == {"team": "cx", "ftsdk_submission": job.snapshot.tag}
+
+
+def test_a_provider_that_does_not_know_a_field_says_so(client):
+    with pytest.raises(Rejected) as caught:
+        create(client, provider_options={"turbo": True})
+    assert "turbo" in str(caught.value)
+
+
+# --- money ---
+
+
+def test_an_estimate_before_and_the_bill_after(client, clock):
+    plan = client.plan(chat_rows(), provider="openai", model=MODEL, hyperparameters={"epochs": 3})
+    assert plan.cost.basis is CostBasis.ESTIMATED
+    job = create(client, hyperparameters={"epochs": 3})
+    clock.advance(60)
+    cost = job.refresh().cost
+    assert cost.basis is CostBasis.BILLED
+    assert cost.low == cost.high == Decimal(job.snapshot.trained_tokens) * 5 / 1_000_000
+
+
+# --- keys and places ---
+
+
+def test_profiles_by_host():
+    assert profile_for(OPENAI, "https://api.openai.com/v1").name == "openai"
+    assert profile_for(OPENAI, "https://x.openai.azure.com/openai/v1") is AZURE
+    assert profile_for(OPENAI, "https://api.tokenfactory.nebius.com/v1") is NEBIUS
+    assert profile_for(OPENAI, "https://api.intelligence.crusoecloud.com/v1") is CRUSOE
+    assert profile_for(OPENAI, "https://gateway.example.com/v1") is GENERIC
+    assert profile_for(OPENAI, "https://api.openai.com.evil.example/v1") is GENERIC
+    assert not profile_for(OPENAI, "http://127.0.0.1:1/v1").dated
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.openai.com/v1", "ftp://x/v1", "https://user:hunter2@host/v1", "https://host/v1?key=1",
+        "https://host/v1#x", "nonsense", "https://", "https://host:99999999/v1",
+    ],
+)  # fmt: skip
+def test_a_base_url_that_must_not_carry_a_key(url, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        OpenAIBackend(Context(home=tmp_path, env={"OPENAI_BASE_URL": url}))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_key_is_given_out_for_its_origin_alone():
+    key = BoundKey("sk-secret-value", "https://api.openai.com:443")
+    assert key.reveal("https://API.openai.com/v1/files") == "sk-secret-value"
+    for url in (
+        "https://api.openai.com.evil.example/",
+        "http://api.openai.com/",
+        "https://api.openai.com:444/",
+    ):
+        with pytest.raises(ConfigError):
+            key.reveal(url)
+    assert "secret-value" not in repr(key)
+
+
+def test_the_usual_key_does_not_go_where_a_file_points(double, tmp_path, clock):
+    """A project's `ftsdk.toml` may name any address; the account's key is not sent there."""
+    env = {"OPENAI_API_KEY": "sk-mine-0123456789"}
+    context = {"home": tmp_path, "clock": clock, "base_url": "https://gateway.example.com/v1"}
+    with pytest.raises(ConfigError) as caught:
+        OpenAIBackend(Context(**context, env=env)).wire.key()
+    assert "FTSDK_KEY_GATEWAY_EXAMPLE_COM" in str(caught.value)
+    own = {**env, "FTSDK_KEY_GATEWAY_EXAMPLE_COM": "gw-key-123456"}
+    key = OpenAIBackend(Context(**context, env=own)).wire.key()
+    assert key.reveal("https://gateway.example.com/v1") == "gw-key-123456"
+    agreed = {**env, "OPENAI_BASE_URL": "https://gateway.example.com/v1"}
+    key = OpenAIBackend(Context(**context, env=agreed)).wire.key()
+    assert key.reveal("https://gateway.example.com/") == "sk-mine-0123456789"
+
+
+def test_a_redirect_does_not_get_the_key(client, double, clock):
+    job = create(client)
+    with OpenAIDouble(clock=clock) as thief:
+        double.faults.add(
+            "redirect", method="GET", value=f"{thief.base_url}/fine_tuning/jobs", times=9
+        )
+        with pytest.raises(UnexpectedResponse):
+            job.refresh()
+        assert len(thief.requests) == 0
+
+
+def test_a_new_key_is_used_at_once(double, tmp_path, clock):
+    env = dict(double.variables())
+    made = OpenAIBackend(Context(home=tmp_path, clock=clock, env=env))
+    list(made.list())
+    env["OPENAI_API_KEY"] = "sk-wrong-key-000"
+    with pytest.raises(AuthError) as caught:
+        list(made.list())
+    assert "sk-wrong" not in str(caught.value)
+    made.close()
+
+
+def test_a_missing_key_names_the_places(double, tmp_path):
+    made = OpenAIBackend(Context(home=tmp_path, env={"OPENAI_BASE_URL": double.base_url}))
+    with pytest.raises(ConfigError) as caught:
+        made.get("ftjob-abc")
+    assert "OPENAI_API_KEY" in str(caught.value)
+    assert len(double.requests) == 0
+
+
+# --- the account ---
+
+
+def test_many_jobs_are_asked_by_pages(client, double, clock):
+    made = client.backend("openai")
+    ids = [create(client, seed=number).provider_job_id for number in range(7)]
+    before = len(double.requests)
+    assert sorted(one.provider_job_id for one in made.get_many(ids)) == sorted(ids)
+    assert len(double.requests) - before == 1
+
+
+def test_cancel_of_a_job_that_just_ended_is_no_error(client, clock):
+    job = create(client)
+    clock.advance(60)
+    client.backend("openai").cancel(job.provider_job_id)
+    assert job.refresh().status is JobStatus.SUCCEEDED
+
+
+def test_the_new_model_may_need_a_while(client, double, clock):
+    double.warmup_s = 9
+    job = create(client)
+    clock.advance(6.5)
+    handle = job.refresh().result()
+    assert handle.chat("What does ticket number 5 ask for?").text == "Ticket 5 asks for a refund."
+
+
+def test_a_deleted_model_is_told(client, double, clock):
+    job = create(client)
+    clock.advance(60)
+    job.refresh()
+    client.backend("openai").delete(job.provider_job_id)
+    handle = job.result()
+    assert not handle.callable_now
+    with pytest.raises(NotReady):
+        handle.chat("hello")
+
+
+def test_a_quota_is_a_wait_and_no_second_job(client, double):
+    double.jobs_at_once = 1
+    create(client)
+    with pytest.raises(FtsdkError) as caught:
+        create(client, seed=1)
+    assert caught.value.submitted == "maybe"
+    assert len(double.jobs) == 1
+
+
+def test_moderation_is_a_failure_with_its_words(client, clock):
+    rows = chat_rows()
+    rows[3]["messages"][1]["content"] = "[[unsafe]]"
+    job = create(client, dataset=rows)
+    clock.advance(60)
+    job.refresh()
+    assert job.status is JobStatus.FAILED
+    assert "moderation" in job.snapshot.message
+
+
+def test_azure_backend_is_its_own_word(double, tmp_path):
+    assert backend(double, tmp_path, AzureBackend).name == "azure"

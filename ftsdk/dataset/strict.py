@@ -327,19 +327,22 @@ class _Scanner:
 
 
 def _lone_surrogate(body: str) -> int | None:
+    """Where a surrogate escape stands without its other half, told by whole escapes only."""
+    waiting: int | None = None  # where a first half stands that needs its second
+    end = -1
     for match in _ESCAPE.finditer(body):
         unit = match.group(1)
-        if unit[0] != "u" or unit[1] not in "dD" or unit[2] not in "89abcdefABCDEF":
-            continue
-        if unit[2] in "89abAB":
-            follow = body[match.end() : match.end() + 6]
-            if re.fullmatch(r"\\u[dD][c-fC-F][0-9a-fA-F]{2}", follow):
-                continue
-            return match.start()
-        before = body[max(0, match.start() - 6) : match.start()]
-        if not re.fullmatch(r"\\u[dD][89abAB][0-9a-fA-F]{2}", before):
-            return match.start()
-    return None
+        half = unit[1:3].lower() if unit[0] == "u" else ""
+        if half[:1] == "d" and half[1:] in "cdef" and len(half) == 2:
+            if waiting is None or match.start() != end:
+                return match.start() if waiting is None else waiting
+            waiting = None
+        elif waiting is not None:
+            return waiting
+        elif half[:1] == "d" and half[1:] in "89ab" and len(half) == 2:
+            waiting = match.start()
+        end = match.end()
+    return waiting
 
 
 def _bad_utf8(raw: bytes, start: int) -> Flaw:

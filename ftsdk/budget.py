@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ftsdk.config import Config, nearest
 from ftsdk.errors import BudgetError, ConfigError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORBID_VARIABLE",
+    "BillsByHour",
     "Budget",
     "budget_of",
     "check_job",
@@ -149,41 +150,46 @@ def check_job(plan: Plan, spec: JobSpec, budget: Budget) -> None:
         )
 
 
+@runtime_checkable
+class BillsByHour(Protocol):
+    """A backend whose provider bills training by time, where it can tell the price of an hour."""
+
+    def training_usd_per_hour(self, spec: JobSpec) -> Decimal | None:
+        """US dollars for an hour of this job; None where the hardware is not known."""
+        ...
+
+
 def reserve(
-    config: Config, plan: Plan, spec: JobSpec, now: dt.datetime, catalogue: Catalogue | None = None
+    config: Config,
+    plan: Plan,
+    spec: JobSpec,
+    catalogue: Catalogue | None = None,
+    usd_per_hour: Decimal | None = None,
 ) -> Also:
     """What is written with the job: the amount held, after the month's limits were looked at.
 
-    Raises `BudgetError` at once for a job that is over by itself; over the month's limits it is
-    raised by the journal's transaction, and then no job is journaled.
+    `usd_per_hour` is for jobs billed by time. Raises `BudgetError` at once for a job that is over
+    by itself; over the month's limits it is raised by the journal's transaction, and then no job
+    is journaled.
     """
-    from ftsdk.pricing import hourly_rate, lookup
-    from ftsdk.store.spending import Reservation, month_of, reserving
+    from ftsdk.pricing import lookup
+    from ftsdk.store.spending import Reservation, reserving
 
     budget = budget_of(config)
     check_job(plan, spec, budget)
     entry = lookup(spec.provider, spec.model, catalogue)
     rule = None if entry is None else entry.facts.failed_jobs_are_free
-    hardware = spec.provider_options.get("hardware")
-    rate = hourly_rate(
-        spec.provider,
-        spec.model,
-        hardware=hardware if isinstance(hardware, str) else None,
-        catalogue=catalogue,
-    )
     caps = [cap for cap in (spec.max_cost, budget.job) if cap is not None]
-    return reserving(
-        Reservation(
-            job_id="",
-            month=month_of(now),
-            profile=config.profile,
-            cost=plan.cost,
-            usd_per_hour=None if rate is None else rate.high,
-            cap=min(caps, default=None),
-            failed_is_free=rule is not None and rule.holds,
-        ),
-        budget.limits,
+    held = Reservation(
+        job_id="",
+        month="",
+        profile=config.profile,
+        cost=plan.cost,
+        usd_per_hour=usd_per_hour,
+        cap=min(caps, default=None),
+        failed_is_free=rule is not None and rule.holds,
     )
+    return reserving(held, budget.limits)
 
 
 # --- the switch ------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ftsdk.budget import require_spending, reserve
+from ftsdk.budget import BillsByHour, require_spending, reserve
 from ftsdk.errors import ProviderClosed
 from ftsdk.records import JobSnapshot, Plan
 from ftsdk.spec import JobSpec
@@ -79,9 +79,11 @@ def hold(client: Client, plan: Plan, spec: JobSpec) -> Also:
 
     Raises `BudgetError` where spending is forbidden, and for a job that is over by itself.
     """
-    free = client.backend(spec.provider).capabilities.price == "free"
+    backend = client.backend(spec.provider)
+    free = backend.capabilities.price == "free"
     require_spending("creating a job", spec.provider, free=free, env=client.env)
-    return reserve(client.config, plan, spec, client.clock.now(), catalogue_of(client))
+    rate = backend.training_usd_per_hour(spec) if isinstance(backend, BillsByHour) else None
+    return reserve(client.config, plan, spec, catalogue_of(client), rate)
 
 
 # --- what it did cost --------------------------------------------------------------------------------

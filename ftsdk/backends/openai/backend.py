@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import datetime as dt
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -382,19 +383,28 @@ class OpenAIBackend(Backend):
 
     def _model_facts(self, identity: str) -> tuple[bool, Any]:
         """Whether the service has the model now, and the day on which it says it will shut it."""
-        import datetime as dt
-
         try:
             told = self.wire.read(
                 "GET /models/ID", lambda client: client.models.with_raw_response.retrieve(identity)
             )
         except NotFound:
             return False, None
-        day = told.get("shutdown_date")
-        try:
-            return True, dt.date.fromisoformat(day) if isinstance(day, str) else None
-        except ValueError:
-            return True, None
+        return True, _day(told.get("shutdown_date"))
+
+    def model_ends(self) -> dict[str, dt.date]:
+        """The day each model shuts down, as the service tells it now (`shutdown_date`)."""
+        ends = {str(one.get("id")): _day(one.get("shutdown_date")) for one in self._all_models()}
+        return {name: day for name, day in ends.items() if day is not None}
+
+    def account_models(self) -> dict[str, str | None]:
+        """The account's own fine-tunes, each with its base."""
+        names = [str(one.get("id")) for one in self._all_models()]
+        return {name: name.split(":")[1] for name in names if name.startswith("ft:")}
+
+    def _all_models(self) -> builtins.list[Mapping[str, Any]]:
+        told = self.wire.read("GET /models", lambda client: client.models.with_raw_response.list())
+        data = told.get("data")
+        return [one for one in data or () if isinstance(one, Mapping)]
 
     def _ends_on(self, base: str) -> Any:
         from ftsdk.pricing import ends_on
@@ -445,6 +455,14 @@ class OpenAIBackend(Backend):
             ),
         )
         return _answer(told, self.service.title)
+
+
+def _day(word: Any) -> dt.date | None:
+    """An ISO day, or None for anything else."""
+    try:
+        return dt.date.fromisoformat(word) if isinstance(word, str) else None
+    except ValueError:
+        return None
 
 
 def _answer(told: Mapping[str, Any], title: str) -> ChatAnswer:

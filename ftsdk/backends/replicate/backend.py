@@ -37,7 +37,7 @@ from ftsdk.backends.replicate.wire import KEYS, Wire, known_id, nothing_sent
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, UnexpectedResponse, Unsupported
 from ftsdk.fsops import atomic_write_json, make_private_folder
-from ftsdk.pricing import estimate_training, hosting, lookup
+from ftsdk.pricing import estimate_training, hosting, hourly_rate, lookup
 from ftsdk.records import (
     ChatAnswer,
     Cost,
@@ -151,6 +151,13 @@ class ReplicateBackend(Backend):
             hardware=asked.hardware,
             today=self.clock.now().date(),
         )
+
+    def training_usd_per_hour(self, spec: JobSpec) -> Decimal | None:
+        """The price of an hour on the trainer's hardware; a job with a cap is stopped by it."""
+        asked, _ = self._asked(spec)
+        model = spec.model.partition(":")[0]
+        rate = hourly_rate("replicate", model, hardware=asked.hardware)
+        return None if rate is None else rate.high
 
     # --- the job ---
 

@@ -310,7 +310,11 @@ def load_model(folder: Path | str, *, base: Path | None = None, device: str = "a
     key = (str(path), str(base or ""), device, changed)
     with _lock:
         if key not in _models:
-            _models[key] = LocalModel.load(path, base=base, device=device)
+            _need_torch()
+            from ftsdk.backends.local.quiet import quietly
+
+            with quietly():
+                _models[key] = LocalModel.load(path, base=base, device=device)
             while len(_models) > KEPT_MODELS:
                 _models.popitem(last=False)
         _models.move_to_end(key)

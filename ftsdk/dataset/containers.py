@@ -202,9 +202,39 @@ def _zstd(handle: BinaryIO) -> Any:
             "Reading .zst files needs the package zstandard.",
             mend="pip install 'ftsdk[data]', or unpack the file",
         ) from error
-    return zstandard.ZstdDecompressor(max_window_size=1 << 26).stream_reader(
-        handle, read_across_frames=True
-    )
+    return _Zstd(handle, zstandard.ZstdDecompressor(max_window_size=1 << 26))
+
+
+class _Zstd:
+    """Unpacks zstd frames from small pieces: a kilobyte can grow to 40 MB, and no more.
+
+    The library's own stream reader says nothing when the data is cut off.
+    """
+
+    def __init__(self, handle: BinaryIO, decompressor: Any) -> None:
+        self._handle, self._make = handle, decompressor
+        self._frame: Any = None
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        out: list[bytes] = []
+        held = 0
+        while held < size // 4:
+            data = self._rest or self._handle.read(1024)
+            self._rest = b""
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("the last frame has no end")
+                break
+            if self._frame is None:
+                self._frame = self._make.decompressobj()
+            piece = self._frame.decompress(data)
+            if self._frame.eof:
+                self._rest, self._frame = self._frame.unused_data, None
+            if piece:
+                out.append(piece)
+                held += len(piece)
+        return b"".join(out)
 
 
 def _json_array(handle: BinaryIO, max_row_bytes: int) -> Iterator[Record | Fault]:

@@ -49,7 +49,8 @@ def keys_of(row: dict[str, Any], shape: str) -> tuple[int, int]:
         return hash(orjson.dumps(row.get("input"))), hash(
             orjson.dumps((row.get("preferred_output"), row.get("non_preferred_output")))
         )
-    return 0, hash(orjson.dumps(row))
+    whole = hash(orjson.dumps(row))
+    return whole, whole
 
 
 def _said(message: Any) -> Any:

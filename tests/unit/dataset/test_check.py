@@ -1,0 +1,199 @@
+"""Findings over the whole set and for each provider: repeats, leaks, odd rows, limits, tokens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ftsdk.dataset import validate
+from ftsdk.dataset.report import DatasetReport
+
+
+def chat(asked: str, answer: str = "a fine answer", **more: Any) -> dict[str, Any]:
+    return {
+        "messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}],
+        **more,
+    }
+
+
+def codes(report: DatasetReport) -> dict[str, int]:
+    return dict(report.counts)
+
+
+def look(rows: Any, **options: Any) -> DatasetReport:
+    return validate(rows, **{"tokens": False, "near_duplicates": False} | options)
+
+
+MANY = [chat(f"question number {i}", f"the answer is {i * 7}") for i in range(60)]
+
+
+def test_repeats_and_contradictions_name_their_lines() -> None:
+    rows = [*MANY, MANY[4], chat("question number 9", "something else"), MANY[4]]
+    report = look(rows)
+    found = {f.code: f for f in report.notices}
+    assert codes(report) == {"FT302": 1, "FT301": 1}
+    assert (found["FT302"].lines, found["FT302"].rows) == ((5, 61, 63), 3)
+    assert found["FT301"].lines == (10, 62)
+    assert report.ok
+
+
+def test_a_repeated_file_gives_the_same_findings_as_its_first_part(tmp_path: Path) -> None:
+    """Rows seen before are not judged again: nothing may get lost by that."""
+    part = [
+        *MANY,
+        chat("mail me", "at anna@acme.io now"),
+        chat("x", "..."),
+        {"messages": []},
+        chat("y", "\u200bz"),
+    ]
+    one, two = look(part), look(part + part)
+    for code, count in one.counts.items():
+        assert two.counts[code] == 2 * count, code
+    assert two.counts["FT302"] == len(part)
+
+
+def test_leaks_into_validation_by_content_case_and_space() -> None:
+    held = [MANY[3], chat("QUESTION  number 5", "The answer is 35"), chat("new", "unseen")]
+    report = look(MANY, validation=held)
+    assert [(f.code, f.line) for f in report.notices] == [("FT304", 4), ("FT304", 6)]
+    broken = look(MANY, validation=[{"messages": []}])
+    assert [f.message for f in broken.faults] == ["validation: the list of messages is empty"]
+    assert look(MANY, validation=Path("/nowhere.jsonl")).counts == {"FT001": 1}
+
+
+def test_near_duplicates() -> None:
+    pytest.importorskip("rensa")
+    words = "the quick brown fox jumps over the lazy dog while seven wizards quietly boil some tea in the kitchen of an old house "
+    rows = [chat(words + f"and number {i} " * (i % 2), words.upper()) for i in range(2)] + MANY[:5]
+    report = validate(rows, tokens=False, near_duplicates=True)
+    assert [(f.code, f.lines) for f in report.notices] == [("FT303", (1, 2))]
+
+
+def test_answers_that_say_nothing_dominate_or_are_odd() -> None:
+    report = look([chat(f"q{i}", "yes") for i in range(30)])
+    assert codes(report) == {"FT307": 1}
+    assert codes(look([chat("q", "...")])) == {"FT306": 1}
+    assert codes(look([chat("q", "N/A")])) == {"FT306": 1}
+    russian = look(
+        [
+            *MANY,
+            *[chat(f"more {i}", f"number {i} is it") for i in range(60)],
+            chat("x", "это по-русски"),
+        ]
+    )
+    assert [(f.code, f.line) for f in russian.notices] == [("FT309", 121)]
+    long = look([*MANY, chat("x", "word " * 5000)])
+    assert [(f.code, f.line) for f in long.notices] == [("FT308", 61)]
+
+
+PROVIDERS: list[tuple[str, str, list[dict[str, Any]], dict[str, Any]]] = [
+    ("openai", "FT201", MANY[:9], {}),
+    ("openai", "FT207", [*MANY[:10], chat("a <|fim_suffix|> b")], {}),
+    ("openai", "FT206", [*MANY[:10], chat("a", id=3)], {}),
+    ("openai", "FT205", [*MANY], {"method": "dpo"}),
+    ("openai", "FT205", [{"text": "abc"}] * 10, {}),
+    ("together", "FT206", [{"messages": [{"role": "user", "content": "a", "name": "Ann"}, MANY[0]["messages"][1]]}], {}),
+    ("together", "FT214", [{"messages": [MANY[0]["messages"][0], *MANY[1]["messages"]]}], {}),
+    ("together", "FT212", [{"messages": [{"role": "developer", "content": "x"}, *MANY[1]["messages"]]}], {}),
+    ("bedrock", "FT201", MANY[:7], {}),
+    ("bedrock", "FT211", [*MANY[:8], chat("Say User: hi")], {}),
+    ("bedrock", "FT206", [*MANY[:8], chat("x", tools=[{"type": "function", "function": {"name": "f"}}])], {}),
+    ("bedrock", "FT214", [*MANY[:8], {"messages": [*MANY[0]["messages"], MANY[1]["messages"][1]]}], {}),
+    ("fireworks", "FT201", MANY[:2], {}),
+    ("local", "FT205", [{"text": "abc"}], {}),
+    ("mistral", "FT213", [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [
+        {"id": "short", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}],
+        "tools": [{"type": "function", "function": {"name": "f"}}]}], {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "number", range(len(PROVIDERS)), ids=lambda i: f"{PROVIDERS[i][0]}-{PROVIDERS[i][1]}-{i}"
+)
+def test_providers_refuse_what_they_cannot_take(number: int) -> None:
+    provider, code, rows, options = PROVIDERS[number]
+    report = look(rows, provider=provider, **options)
+    assert code in [f.code for f in report.faults]
+    assert code not in look(rows).counts
+
+
+@pytest.mark.parametrize(
+    "provider", ["openai", "azure", "together", "bedrock", "vertex", "fireworks", "local", "fake"]
+)
+def test_providers_take_plain_rows(provider: str) -> None:
+    assert look(MANY, provider=provider).ok
+
+
+def test_a_backends_own_numbers_beat_ours() -> None:
+    able = SimpleNamespace(
+        min_rows=100, max_rows=None, max_file_bytes=None, formats=frozenset({"chat"})
+    )
+    report = look(MANY, provider="openai", capabilities=able)
+    assert "at least 100" in report.faults[0].message
+    assert "openai backend" in report.faults[0].mend
+    able.min_rows, able.formats = 1, frozenset({"preference"})
+    assert look(MANY, provider="fake", capabilities=able).counts == {"FT205": 1}
+
+
+def test_images_are_counted(tmp_path: Path) -> None:
+    part = {"type": "image_url", "image_url": {"url": "https://a.org/x.png"}}
+    row = {
+        "messages": [
+            {"role": "user", "content": [part] * 11},
+            {"role": "assistant", "content": "many"},
+        ]
+    }
+    assert look([*MANY[:9], row], provider="openai").counts == {"FT208": 1}
+    assert look([*MANY[:9], row], provider="azure").ok
+
+
+def test_exact_tokens_of_openai() -> None:
+    pytest.importorskip("bpe_openai")
+    report = validate(
+        MANY, provider="openai", model="gpt-4.1-mini-2025-04-14", near_duplicates=False
+    )
+    assert report.tokens.exact
+    assert report.tokens.tokenizer == "o200k_base"
+    one = validate(
+        [chat("hello world", "hello world")], model="gpt-4o", near_duplicates=False
+    ).tokens
+    assert (one.total, one.trained) == (2 + 2 + 3 + 3 + 3, 2)
+    twice = validate([*MANY, *MANY], model="gpt-4o", near_duplicates=False).tokens
+    assert twice.total == 2 * report.tokens.total
+    long = validate(
+        [*MANY[:9], chat("x", "word " * 70_000)],
+        model="gpt-4o",
+        provider="openai",
+        near_duplicates=False,
+    )
+    assert "FT204" in [f.code for f in long.notices]  # the number is not OpenAI's own word
+    assert validate([*MANY[:9], chat("x", "word " * 70_000)], max_length=1000, model="gpt-4o",
+                    near_duplicates=False).tokens.truncated_rows == 1  # fmt: skip
+
+
+def test_estimates_are_marked() -> None:
+    report = validate(MANY, model="claude-3-haiku", tokens=True, near_duplicates=False)
+    assert not report.tokens.exact
+    assert "estimated" in report.headline()
+    assert validate(MANY, model="claude-3-haiku", near_duplicates=False).tokens is None
+
+
+def test_the_report_reads_well_and_is_json() -> None:
+    report = look(
+        [*MANY, {"messages": []}, chat("call", "me at anna@acme.io")], name="support.jsonl"
+    )
+    text = str(report)
+    assert text.split("\n", maxsplit=1)[0] == "support.jsonl   chat · 62 rows"
+    assert "✗ FT102  1 row" in text
+    assert "1 fault, 1 notice. Nothing was sent anywhere." in text
+    told = json.loads(json.dumps(report.to_dict()))
+    assert [(f["code"], f["severity"], f["line"]) for f in told["faults"]] == [
+        ("FT102", "fault", 61),
+        ("FT406", "notice", 62),
+    ]
+    assert "FT102" in report._repr_html_()
+    assert [f.code for f in report.findings] == ["FT406"]

@@ -1,0 +1,135 @@
+"""The dataset object: rows, hash, splits that stay, files that read back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftsdk.dataset import Dataset
+from ftsdk.errors import DatasetError, UsageError
+
+
+def chat(asked: str, answer: str = "yes", **more: Any) -> dict[str, Any]:
+    return {
+        "messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}],
+        **more,
+    }
+
+
+ROWS = [chat(f"question {i}", f"answer {i}") for i in range(400)]
+
+
+def test_the_hash_is_of_the_content_not_of_the_spelling(tmp_path: Path) -> None:
+    loose = tmp_path / "loose.jsonl"
+    loose.write_text("\r\n".join(json.dumps(r, indent=None, ensure_ascii=True) for r in ROWS))
+    assert Dataset.load(loose).sha256 == Dataset.load(ROWS).sha256
+    tight = Dataset.load(ROWS).write_jsonl(tmp_path / "tight.jsonl")
+    assert Dataset.load(tight).sha256 == Dataset.load(ROWS).sha256
+    assert (
+        tight.read_bytes().count(b"\n")
+        == len(ROWS)
+        == Dataset.load(tight).rows
+        == len(Dataset.load(tight))
+    )
+    assert Dataset.load(ROWS[::-1]).sha256 != Dataset.load(ROWS).sha256
+
+
+def test_rows_are_copied_and_iterables_read_once() -> None:
+    rows = [chat("a")]
+    dataset = Dataset.load(rows)
+    rows[0]["messages"][0]["content"] = "changed"
+    assert next(iter(dataset))["messages"][0]["content"] == "a"
+    once = Dataset.load(r for r in ROWS)
+    assert list(once) == list(once) == ROWS
+    assert Dataset.load(once) is once
+    assert Dataset.load(once, name="other").name == "rows"
+
+
+def test_splits_stay_when_rows_come_and_go() -> None:
+    train, check = Dataset.load(ROWS).split(0.2, seed=3)
+    assert 50 < check.rows < 110
+    assert train.rows + check.rows == len(ROWS)
+    held = {r["messages"][0]["content"] for r in check}
+    more = [chat(f"new {i}") for i in range(300)] + ROWS[::-1]
+    _, later = Dataset.load(more).split(0.2, seed=3)
+    assert {
+        r["messages"][0]["content"] for r in later if "question" in r["messages"][0]["content"]
+    } == held
+    _, other = Dataset.load(ROWS).split(0.2, seed=4)
+    assert {r["messages"][0]["content"] for r in other} != held
+    assert [r["messages"] for r in check] == [r["messages"] for r in check]
+
+
+def test_groups_stay_together_and_equal_rows_too() -> None:
+    rows = [chat(f"q{i}", metadata={"customer": f"c{i % 20}"}) for i in range(200)]
+    train, check = Dataset.load(rows).split(0.3, group_by="metadata.customer")
+    sides = [{r["metadata"]["customer"] for r in side} for side in (train, check)]
+    assert sides[0].isdisjoint(sides[1])
+    by_function = Dataset.load(rows).split(0.3, group_by=lambda r: r["metadata"]["customer"])[1]
+    assert [r["messages"] for r in by_function] == [r["messages"] for r in check]
+    twice = Dataset.load(ROWS + ROWS).split(0.2)
+    assert {json.dumps(r) for r in twice[0]}.isdisjoint(json.dumps(r) for r in twice[1])
+    with pytest.raises(UsageError, match="no value for the group"):
+        Dataset.load(ROWS).split(0.2, group_by="metadata.customer")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sets(st.text(min_size=1, max_size=4), min_size=2, max_size=12),
+    st.floats(0.01, 0.99),
+    st.integers(0, 50),
+)
+def test_no_side_is_ever_empty(words: set[str], fraction: float, seed: int) -> None:
+    train, check = Dataset.load([chat(w) for w in words]).split(fraction, seed=seed)
+    assert train.rows >= 1
+    assert check.rows >= 1
+    assert train.rows + check.rows == len(words)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5])
+def test_a_fraction_is_a_fraction(fraction: float) -> None:
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        Dataset.load(ROWS).split(fraction)
+
+
+def test_frames_and_parquet(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"prompt": ["a", "b"], "completion": ["c", "d"]})
+    wanted = [chat("a", "c"), chat("b", "d")]
+    assert list(Dataset.load(frame)) == wanted
+    polars = pytest.importorskip("polars")
+    assert (
+        list(Dataset.load(polars.DataFrame({"prompt": ["a", "b"], "completion": ["c", "d"]})))
+        == wanted
+    )
+    arrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    pq.write_table(
+        arrow.Table.from_pylist([{**ROWS[0], "tools": None}, ROWS[1]]), tmp_path / "rows.parquet"
+    )
+    assert list(Dataset.load(tmp_path / "rows.parquet")) == ROWS[:2]
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 nonsense PAR1")
+    with pytest.raises(DatasetError) as caught:
+        list(Dataset.load(tmp_path / "bad.parquet"))
+    assert caught.value.report.faults[0].code == "FT025"
+
+
+def test_zstd(tmp_path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    data = b"".join(json.dumps(r).encode() + b"\n" for r in ROWS)
+    path = tmp_path / "rows.jsonl.zst"
+    path.write_bytes(zstandard.compress(data))
+    assert list(Dataset.load(path)) == ROWS
+    path.write_bytes(zstandard.compress(data)[:-20])
+    with pytest.raises(DatasetError):
+        list(Dataset.load(path))
+    path.write_bytes(zstandard.compress((b" " * 1023 + b"\n") * 100_000))
+    with pytest.raises(DatasetError) as caught:
+        list(Dataset.load(path))
+    assert caught.value.report.faults[0].code == "FT006"

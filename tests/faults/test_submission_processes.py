@@ -1,0 +1,297 @@
+"""T3, T4, T7: real processes that die at named points, at random, or all write at once.
+
+The provider is `fake`, whose jobs are files, so that what it has outlives the process as it would
+elsewhere. `--long` plays 1,000 kills at points, 300 random ones, and 8 x 500 submissions.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftsdk.backends.fake import FakeBackend
+from ftsdk.client import Client
+from ftsdk.config import Config
+from ftsdk.errors import FtsdkError, NeedsDecision
+from ftsdk.records import JobStatus
+from ftsdk.store import Journal
+from ftsdk.submission import Horizon, Submitter
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks from a warm parent")
+
+ROWS = [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}]
+CONFIG = Config(env={"FTSDK_PROVIDER": "fake", "FTSDK_MODEL": "m"})
+KILLED = 99
+
+
+def client(home: Path) -> Client:
+    return Client(home=home, config=CONFIG, env={}, horizon=Horizon(while_creating_s=0))
+
+
+def at_provider(home: Path) -> list[Path]:
+    return sorted((home / "fake").glob("fake-*.json"))
+
+
+# --- T3: kills at named points ------------------------------------------------------------------
+
+
+class _Points:
+    """Counts the points a process passes, and ends it at one of them."""
+
+    def __init__(self, end_at: int | None) -> None:
+        self.end_at = end_at
+        self.names: list[str] = []
+
+    def __call__(self, name: str) -> None:
+        self.names.append(name)
+        if self.end_at == len(self.names):
+            os._exit(KILLED)
+
+
+def _plant(points: _Points) -> None:
+    """Put a point before and after each SQL statement and each step of the provider's create."""
+
+    class Cursor(sqlite3.Cursor):
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+            name = " ".join(sql.split()[:3])
+            points(f"before {name}")
+            done = super().execute(sql, *args)
+            points(f"after {name}")
+            return done
+
+    class Connection(sqlite3.Connection):
+        def cursor(self, factory: Any = Cursor) -> Any:
+            return super().cursor(factory)
+
+    real_connect, real_submit, real_write = sqlite3.connect, FakeBackend.submit, FakeBackend._write
+
+    def connect(*args: Any, **options: Any) -> sqlite3.Connection:
+        return real_connect(*args, factory=Connection, **options)
+
+    def submit(self: FakeBackend, request: Any) -> Any:
+        points("before the create call")
+        answer = real_submit(self, request)
+        points("the answer arrives")
+        return answer
+
+    def write(self: FakeBackend, data: Any) -> None:
+        points("the provider is about to take it")
+        real_write(self, data)
+        points("the provider has taken it")
+
+    sqlite3.connect = connect  # type: ignore[assignment]  # in the forked child only
+    FakeBackend.submit, FakeBackend._write = submit, write  # type: ignore[method-assign]
+
+
+def _child(home: Path, end_at: int | None) -> list[str]:
+    """In a forked child: submit once, ending at the given point; gives the names passed."""
+    points = _Points(end_at)
+    _plant(points)
+    client(home).create_job(ROWS, key="k")
+    return points.names
+
+
+def _fork(home: Path, end_at: int | None) -> tuple[int, list[str]]:
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            names = _child(home, end_at)
+            os.write(write, json.dumps(names).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        told = pipe.read()
+    _, ended = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(ended), json.loads(told or b"[]")
+
+
+def _recover(home: Path) -> str:
+    """What the user does next: the same create again, with the same key."""
+    began = time.monotonic()
+    again = client(home)
+    try:
+        job = again.create_job(ROWS, key="k")
+    except NeedsDecision as undecided:
+        # Killed between the mark and the call: only a person can know that nothing was sent.
+        assert at_provider(home) == []
+        job = again.resolve(str(undecided.job_id), send_again=True)
+    assert time.monotonic() - began < 2
+    assert again.journal.integrity() == "ok"
+    assert [j.id for j in again.list_jobs()] == [job.id]
+    assert len(at_provider(home)) == 1
+    assert job.provider_job_id == at_provider(home)[0].stem
+    again.close()
+    return str(job.status)
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The points of one undisturbed submission, in order."""
+    home = tmp_path_factory.mktemp("names") / "home"
+    code, passed = _fork(home, None)
+    assert code == 0
+    return passed
+
+
+def test_kills_at_named_points(
+    names: list[str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    distinct = {(name, names[:i].count(name)) for i, name in enumerate(names)}
+    assert len(distinct) >= 25
+    times = max(1, -(-1000 // len(names))) if request.config.getoption("--long") else 1
+    kills = 0
+    for turn in range(times):
+        for point in range(1, len(names) + 1):
+            home = tmp_path / f"{turn}-{point}"
+            code, _ = _fork(home, point)
+            assert code == KILLED, names[point - 1]
+            kills += 1
+            _recover(home)
+    print(f"{kills} kills at {len(distinct)} points: 0 duplicates, 0 lost")
+
+
+def test_the_kill_points_catch_a_missing_mark(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: the job is marked as being sent only after it was sent."""
+
+    def late(self: Submitter, snapshot: Any, attempt: int = 1) -> Any:
+        remote = self.backend_for(snapshot).submit(self.request(snapshot))
+        # Another token, as a provider without idempotency would see two calls.
+        self.journal.change(
+            snapshot.id, now=self.clock.now(), why="late", status=JobStatus.SUBMITTING
+        )
+        return self._accept(snapshot, remote, "accepted")
+
+    def without_tokens(self: FakeBackend, request: Any, options: Any) -> Any:
+        count = len(list(self._folder.glob("fake-*.json")))
+        return real_new(self, _with_token(request, str(count)), options)
+
+    real_new = FakeBackend._new
+    monkeypatch.setattr(Submitter, "_send", late)
+    monkeypatch.setattr(FakeBackend, "_new", without_tokens)
+    caught = 0
+    for point in range(1, len(names) + 1):
+        home = tmp_path / str(point)
+        _fork(home, point)
+        try:
+            _recover(home)
+        except (AssertionError, FtsdkError):
+            caught += 1
+    assert caught
+
+
+def _with_token(request: Any, token: str) -> Any:
+    import dataclasses
+
+    return dataclasses.replace(request, client_token=token)
+
+
+# --- T4: kills at random ------------------------------------------------------------------------
+
+WRITER = """
+import sys
+from ftsdk.client import Client
+from ftsdk.config import Config
+rows = [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}]
+client = Client(home=sys.argv[1], env={},
+                config=Config(env={"FTSDK_PROVIDER": "fake", "FTSDK_MODEL": "m"}))
+print("ready", flush=True)
+while True:
+    print(client.create_job(rows).id, flush=True)
+"""
+
+
+def test_kills_at_random(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    kills = 300 if request.config.getoption("--long") else 8
+    chance, home = random.Random(11), tmp_path / "home"
+    acknowledged: set[str] = set()
+    for _ in range(kills):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(home)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        end = time.monotonic() + chance.uniform(0, 0.5)
+        while time.monotonic() < end:
+            line = process.stdout.readline()
+            if line.endswith("\n"):
+                acknowledged.add(line.strip())
+        process.send_signal(signal.SIGKILL)
+        rest = process.stdout.read().split("\n")[:-1]
+        acknowledged |= set(rest)
+        process.stdout.close()
+        process.wait()
+        journal = Journal(home)
+        assert journal.integrity() == "ok"
+        journal.close()
+    known = client(home)
+    known.reconcile()
+    jobs = {job.id: job for job in known.list_jobs()}
+    assert acknowledged <= set(jobs)
+    assert not [j for j in jobs.values() if j.status == "submitting"]
+    marks = Counter(json.loads(path.read_bytes())["tag"] for path in at_provider(home))
+    assert set(marks.values()) <= {1}
+    adopted = {job.provider_job_id for job in jobs.values()}
+    assert {path.stem for path in at_provider(home)} <= adopted
+
+
+# --- T7: many writers ---------------------------------------------------------------------------
+
+
+def _writer(home: Path, number: int, count: int, results: Any) -> None:
+    faults = []
+    own = client(home)
+    for i in range(count):
+        key = f"shared-{i}" if i % 2 else f"own-{number}-{i}"
+        try:
+            own.create_job(ROWS, key=key)
+        except FtsdkError as error:
+            faults.append(str(error))
+    results.put((number, faults))
+
+
+@pytest.fixture
+def spawned() -> Iterator[list[Any]]:
+    processes: list[Any] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+def test_many_writers(tmp_path: Path, request: pytest.FixtureRequest, spawned: list[Any]) -> None:
+    count = 500 if request.config.getoption("--long") else 12
+    context, home = multiprocessing.get_context("spawn"), tmp_path / "home"
+    results = context.Queue()
+    for number in range(8):
+        spawned.append(context.Process(target=_writer, args=(home, number, count, results)))
+    for process in spawned:
+        process.start()
+    faults = [results.get(timeout=1200) for _ in spawned]
+    assert [told for _, told in faults if told] == []
+    for process in spawned:
+        process.join(30)
+    own = 8 * sum(1 for i in range(count) if i % 2 == 0)
+    shared = count // 2
+    assert len(at_provider(home)) == own + shared
+    jobs = client(home).list_jobs()
+    assert len(jobs) == own + shared
+    assert {job.status for job in jobs} <= {"queued", "running", "finalizing", "succeeded"}

@@ -59,9 +59,11 @@ def main() -> int:
         share[name] = right / len(test)
         took = time.monotonic() - began
         print(f"{name:8}{right:>14}{len(test):>6}{share[name]:>8.1%}{took:>9.0f}", flush=True)
+    hyper = job.snapshot.spec["hyperparameters"]
     print(
-        f"\n{len(train)} rows, {asked.epochs:g} epochs, learning rate {asked.learning_rate:g}, "
-        f"batch {asked.batch_size}, seed {asked.seed}; {trained_s:.0f} s in training; {job.id}"
+        f"\n{job.snapshot.dataset.get('rows')} rows, {hyper['epochs']:g} epochs, "
+        f"learning rate {hyper['learning_rate']:g}, batch {hyper['batch_size']}; {job.id}"
+        + ("" if asked.job else f"; {trained_s:.0f} s from start to result")
     )
     reached = share["tuned"] >= TARGET
     print(f"aim {TARGET:.0%}: {'reached' if reached else 'missed'}")

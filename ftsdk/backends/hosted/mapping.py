@@ -364,6 +364,7 @@ def _without_status(rule: _Rule, provider: str, action: str, source: BaseExcepti
             f"{provider} gave an answer that is not of the documented shape",
             where=where,
             mend="check that the base URL is the service itself; if so, update ftsdk",
+            retryable=True,  # a proxy's page, most often: the next answer may be the service's own
         )
     return Unavailable(
         f"{provider} gave no whole answer: {scrub(source, 120) or type(source).__name__}",

@@ -33,12 +33,6 @@ _ADAPTERS: Mapping[str, Any] = {"lora": LoRA(), "nf4": LoRA(quantize="nf4"), "fu
 _OUT = {"low": -1.0, "high": 1.0}
 
 
-def able_adapter(world: World) -> Any:
-    """An adapter that this backend takes."""
-    kinds = world.backend.capabilities.adapters
-    return _ADAPTERS["lora" if "lora" in kinds else min(kinds)]
-
-
 def example(name: str, allowed: Range) -> Any:
     """A value within the range, of the right type."""
     if allowed.choices:
@@ -151,7 +145,7 @@ class RecordChecks:
 
     def test_a_plan_sends_nothing_and_names_what_is_planned(self, world: World) -> None:
         with world.watched() as seen:
-            plan = world.backend.plan(world.spec(adapter=able_adapter(world)))
+            plan = world.backend.plan(world.spec())
         assert [one for one in seen if one[0] != "GET"] == []
         assert (plan.provider, plan.model) == (world.backend.name, world.model)
 

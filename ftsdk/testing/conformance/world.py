@@ -15,7 +15,7 @@ from ftsdk.dataset import Dataset
 from ftsdk.errors import FtsdkError
 from ftsdk.ids import client_token, new_job_id, submission_tag
 from ftsdk.records import JobStatus, RemoteJob
-from ftsdk.spec import JobSpec
+from ftsdk.spec import JobSpec, LoRA
 from ftsdk.testing.lab import Behaviour, Double
 
 __all__ = ["LabWire", "Wire", "World", "chat_rows", "pair_rows"]
@@ -190,11 +190,18 @@ class World:
         given: dict[str, Any] = {
             "provider": self.backend.name,
             "model": self.model,
+            "adapter": self._adapter(),
             "hyperparameters": dict(self.hyperparameters),
             "provider_options": dict(self.provider_options),
             **changes,
         }
         return JobSpec.build(**given)
+
+    def _adapter(self) -> LoRA | None:
+        kinds = self.backend.capabilities.adapters
+        if "lora" in kinds:
+            return LoRA()
+        return LoRA(quantize="nf4") if "nf4" in kinds else None
 
     def request(
         self, *, validation: bool = False, rows: Any = None, **changes: Any

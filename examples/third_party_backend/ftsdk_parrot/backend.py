@@ -1,0 +1,173 @@
+"""The parrot service as a backend: five verbs over its small JSON API."""
+
+from __future__ import annotations
+
+import json
+import re
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from ftsdk.backends import Backend, Capabilities, Context, FindBy, Range, SubmitRequest
+from ftsdk.backends.hosted import Reads, attempt, bind_key, checked_base_url, guard_logs
+from ftsdk.clock import parse_time
+from ftsdk.errors import NotFound, UnexpectedResponse
+from ftsdk.records import ChatAnswer, JobStatus, ModelHandle, ModelKind, RemoteJob
+
+STATUSES = {
+    "egg": JobStatus.QUEUED,
+    "listening": JobStatus.RUNNING,
+    "repeating": JobStatus.FINALIZING,
+    "talks": JobStatus.SUCCEEDED,
+    "mute": JobStatus.FAILED,
+    "shushing": JobStatus.CANCELLING,
+    "shushed": JobStatus.CANCELLED,
+}
+"""One table: the service's words and ours. What is not here is `unknown`, and never final."""
+
+_ID = re.compile(r"parrot-[0-9a-f]{24}")
+
+
+class ParrotBackend(Backend):
+    """Talks to `PARROT_URL` with the key in `PARROT_KEY`."""
+
+    name = "parrot"
+    capabilities = Capabilities(
+        methods=frozenset({"sft"}),
+        adapters=frozenset({"full"}),
+        formats=frozenset({"chat"}),
+        hyperparameters={"epochs": Range(low=1, high=20, default=3)},
+        find_by=FindBy.METADATA,  # its jobs carry a label, and its list filters by it
+        can_cancel=True,
+        can_chat=True,
+        has_logs=True,
+        takes_validation=False,
+        poll_s=2.0,
+        key_variables=("PARROT_KEY",),
+    )
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        url = context.base_url or context.env.get("PARROT_URL", "https://parrot.example/v1")
+        self.base_url: str = checked_base_url(url, source="base_url or PARROT_URL")
+        self._reads = Reads(context.clock)
+        # No redirects: the key would go along. No retries: a create is sent once.
+        self._http = httpx.Client(timeout=30, follow_redirects=False)
+        weakref.finalize(self, self._http.close)
+        guard_logs()
+
+    def close(self) -> None:
+        self._http.close()
+        self._http = httpx.Client(timeout=30, follow_redirects=False)
+
+    # --- the wire ---
+
+    def _call(self, method: str, path: str, **facts: Any) -> Any:
+        """One request; its JSON. httpx's errors are turned into ours by `attempt`, around it."""
+        key = bind_key(self.name, ("PARROT_KEY",), self.context.env, self.base_url)
+        url = self.base_url + path
+        headers = {"Authorization": f"Bearer {key.reveal(url)}"}
+        answer = self._http.request(method, url, headers=headers, **facts)
+        answer.raise_for_status()
+        return answer.json()
+
+    def _get(self, path: str, **query: str) -> Any:
+        return self._reads(
+            lambda: self._try(f"GET {path}", lambda: self._call("GET", path, params=query))
+        )
+
+    def _try(self, action: str, ask: Callable[[], Any], **how: Any) -> Any:
+        return attempt(ask, provider="parrot", action=action, now=self.clock.now(), **how)
+
+    def _job(self, told: Any, asked_for: str | None = None) -> RemoteJob:
+        """A job in our words. An answer without a right id is none."""
+        identity = told.get("id") if isinstance(told, dict) else None
+        right = isinstance(identity, str) and _ID.fullmatch(identity)
+        if not right or (asked_for is not None and identity != asked_for):
+            raise UnexpectedResponse(
+                "parrot gave an answer without a job id",
+                where=self.base_url,
+                mend="check PARROT_URL",
+                submitted="maybe" if asked_for is None else None,
+            )
+        word = str(told.get("status") or "")
+        return RemoteJob(
+            provider_job_id=str(identity),
+            status=STATUSES.get(word, JobStatus.UNKNOWN),
+            raw_status=word,
+            model=told.get("model"),
+            tag=told.get("label"),
+            message=str(told.get("why") or ""),
+            created_at=parse_time(told["created"]) if told.get("created") else None,
+            raw=told,
+        )
+
+    # --- the verbs ---
+
+    def submit(self, request: SubmitRequest) -> RemoteJob:
+        lines = b"".join(json.dumps(row).encode() + b"\n" for row in request.train)
+        rows = self._try(
+            "POST /rows", lambda: self._call("POST", "/rows", content=lines), submitted="no"
+        )
+        body = {
+            "model": request.spec.model,
+            "rows": rows["id"],
+            "epochs": int(request.spec.hyperparameters.epochs or 3),
+            "seed": request.spec.seed,
+            "label": request.tag,
+        }
+        told = self._try("POST /jobs", lambda: self._call("POST", "/jobs", json=body), sends=True)
+        return self._job(told)
+
+    def find(self, request: SubmitRequest) -> list[RemoteJob]:
+        return [job for job in self._all(label=request.tag) if job.tag == request.tag]
+
+    def _all(self, **query: str) -> list[RemoteJob]:
+        told = self._get("/jobs", **query)
+        jobs = {job.provider_job_id: job for job in map(self._job, told.get("data", []))}
+        return list(jobs.values())
+
+    def get(self, provider_job_id: str) -> RemoteJob:
+        return self._job(self._get(f"/jobs/{self._known(provider_job_id)}"), provider_job_id)
+
+    def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
+        yield from self._all()[:limit]
+
+    def cancel(self, provider_job_id: str) -> None:
+        path = f"/jobs/{self._known(provider_job_id)}/shush"
+        self._try(f"POST {path}", lambda: self._call("POST", path))
+
+    def logs(self, provider_job_id: str, *, tail: int | None = None) -> Any:
+        lines = self._get(f"/jobs/{self._known(provider_job_id)}/log")["lines"]
+        return lines if tail is None else lines[max(0, len(lines) - tail) :]
+
+    def model(self, provider_job_id: str) -> ModelHandle:
+        job = self.get(provider_job_id)
+        if job.status is not JobStatus.SUCCEEDED:
+            raise self.not_ready(job.raw_status)
+        return ModelHandle(
+            kind=ModelKind.HOSTED,
+            provider=self.name,
+            id=provider_job_id,
+            base_model=job.model or "unknown",
+            callable_now=True,
+        ).bound_to(self)
+
+    def chat(
+        self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> ChatAnswer:
+        body = {"messages": [dict(message) for message in messages]}
+        path = f"/jobs/{self._known(handle.id)}/say"
+        told = self._try(f"POST {path}", lambda: self._call("POST", path, json=body))
+        message = {"role": "assistant", "content": str(told["text"])}
+        return ChatAnswer(text=message["content"], message=message, raw=told)
+
+    def _known(self, identity: str) -> str:
+        """The id, fit for a path; what can be none leads nowhere."""
+        if _ID.fullmatch(identity):
+            return identity
+        raise NotFound(
+            "parrot has no job with such an id", where=repr(identity[:40]), mend="ftsdk list"
+        )

@@ -1,0 +1,90 @@
+"""The parrot service on loopback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ftsdk.testing.lab import Double, Refusal, Reply, Request, Stage, Timeline, brain, route
+
+STAGES = (Stage("egg", 0), Stage("listening", 1), Stage("repeating", 3), Stage("talks", 4))
+
+
+class ParrotDouble(Double):
+    """Answers as the service would; see `ftsdk.testing.lab`."""
+
+    name = "parrot"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.rows: dict[str, bytes] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.origin}/v1"
+
+    def variables(self) -> dict[str, str]:
+        return {"PARROT_URL": self.base_url, "PARROT_KEY": "lab-parrot-key"}
+
+    def before(self, request: Request) -> None:
+        if request.headers.get("authorization") != "Bearer lab-parrot-key":
+            raise Refusal(401, {"error": {"message": "who are you?"}})
+
+    def _shown(self, job: dict[str, Any]) -> dict[str, Any]:
+        word = job["forced"] if job["forced"] is not None else job["timeline"].word(self.now())
+        return {
+            "id": job["id"],
+            "status": word,
+            "model": job["asked"]["model"],
+            "label": job["asked"]["label"],
+            "created": job["timeline"].started.isoformat(),
+        }
+
+    def _job(self, job_id: str) -> dict[str, Any]:
+        if job_id not in self.jobs:
+            raise Refusal(404, {"error": {"message": "no such parrot"}})
+        return self.jobs[job_id]
+
+    @route("POST", "/v1/rows")
+    def take_rows(self, request: Request) -> Any:
+        identity = self.new_id("rows-")
+        self.rows[identity] = request.body
+        return Reply(201, {"id": identity})
+
+    @route("POST", "/v1/jobs")
+    def create(self, request: Request) -> Any:
+        asked = request.json()
+        missing = {"model", "rows", "epochs", "seed", "label"} ^ set(asked)
+        if missing:
+            raise Refusal(422, {"error": {"message": f"what is {min(missing)}?"}})
+        identity = self.new_id("parrot-")
+        timeline = Timeline(self.now(), STAGES, training="listening", trained="repeating")
+        self.jobs[identity] = {"id": identity, "asked": asked, "timeline": timeline, "forced": None}
+        return Reply(201, self._shown(self.jobs[identity]))
+
+    @route("GET", "/v1/jobs")
+    def list(self, request: Request) -> Any:
+        label = request.first("label")
+        found = [self._shown(job) for job in reversed(self.jobs.values())]
+        return {"data": [job for job in found if label in (None, job["label"])]}
+
+    @route("GET", "/v1/jobs/{job_id}")
+    def get(self, request: Request, job_id: str) -> Any:
+        return self._shown(self._job(job_id))
+
+    @route("POST", "/v1/jobs/{job_id}/shush")
+    def shush(self, request: Request, job_id: str) -> Any:
+        job = self._job(job_id)
+        if job["timeline"].word(self.now()) != "talks":
+            job["timeline"].end("shushed", self.now())
+        return self._shown(job)
+
+    @route("GET", "/v1/jobs/{job_id}/log")
+    def log(self, request: Request, job_id: str) -> Any:
+        stages = self._job(job_id)["timeline"].reached(self.now())
+        return {"lines": [f"{stage.at_s:g} s: {stage.word}" for stage in stages]}
+
+    @route("POST", "/v1/jobs/{job_id}/say")
+    def say(self, request: Request, job_id: str) -> Any:
+        rows = self.rows[self._job(job_id)["asked"]["rows"]]
+        return {"text": brain.nearest_answer(rows, request.json()["messages"])}

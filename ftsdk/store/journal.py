@@ -369,6 +369,28 @@ class Journal:
             rows = self._connection().execute(query, [*values, -1 if limit is None else limit])
             return [JobSnapshot.model_validate_json(row["snapshot"]) for row in rows]
 
+    def twin(self, fingerprint: str, since: dt.datetime) -> JobSnapshot | None:
+        """The newest job since then that trains the very same thing in the same place, if any.
+
+        One that failed or was cancelled is no twin: it is right to send such a job again.
+        """
+        with self._errors():
+            row = (
+                self._connection()
+                .execute(
+                    "SELECT snapshot FROM jobs WHERE fingerprint = ? AND created_at >= ? "
+                    "AND status NOT IN (?, ?) ORDER BY created_at DESC LIMIT 1",
+                    (
+                        fingerprint,
+                        since.isoformat(),
+                        JobStatus.FAILED.value,
+                        JobStatus.CANCELLED.value,
+                    ),
+                )
+                .fetchone()
+            )
+        return JobSnapshot.model_validate_json(row["snapshot"]) if row else None
+
     def moves(self, job_id: str) -> builtins.list[Move]:
         """Every status the job has had, oldest first."""
         with self._errors():

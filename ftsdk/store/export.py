@@ -1,0 +1,51 @@
+"""The journal as JSON lines, for a backup or another program; and the forgetting of old jobs.
+
+One line a job, oldest first: its snapshot, and every status it has had. Nothing in it is secret:
+keys never enter the journal. Rows are not in it either; they lie under their hash in `datasets/`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ftsdk.records import JobSnapshot, JobStatus
+from ftsdk.store.journal import Journal
+
+__all__ = ["export_lines", "forget_before", "forgettable"]
+
+FORMAT = 1
+
+
+def export_lines(journal: Journal) -> Iterator[bytes]:
+    """The whole journal, a line ending in `\\n` for each job, oldest first."""
+    for snapshot in reversed(journal.list()):
+        moves: list[dict[str, Any]] = [
+            {"time": time.isoformat(), "old": old, "new": new, "raw_status": raw, "why": why}
+            for time, old, new, raw, why in journal.moves(snapshot.id)
+        ]
+        line = {"format": FORMAT, "job": snapshot.model_dump(mode="json"), "moves": moves}
+        yield json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def forgettable(journal: Journal, before: dt.datetime) -> list[JobSnapshot]:
+    """Jobs that ended before `before`, oldest first: those that may be forgotten.
+
+    A job that has not ended, or whose sending is in doubt, is never among them.
+    """
+    final = frozenset(status for status in JobStatus if status.is_final)
+    ended = journal.list(status=final)
+    return [job for job in reversed(ended) if (job.finished_at or job.updated_at) < before]
+
+
+def forget_before(journal: Journal, before: dt.datetime) -> list[JobSnapshot]:
+    """Forget the jobs that `forgettable` names, in one transaction, and return them.
+
+    What the provider has of them stays there, and so does a local run's directory.
+    """
+    old = forgettable(journal, before)
+    with journal.write() as cursor:
+        cursor.executemany("DELETE FROM jobs WHERE id = ?", [(job.id,) for job in old])
+    return old

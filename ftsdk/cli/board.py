@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ftsdk.cli.output import text
-from ftsdk.cli.words import clean, clock, percent, status_style, status_words
+from ftsdk.cli.words import clean, clock, percent, redact, status_style, status_words
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -62,7 +62,9 @@ def live_line(row: Row, width: int, *, id_width: int | None = None) -> Text:
         (f"{status_words(snapshot.status):<10}", style),
     )  # fmt: skip
     if row.trouble or progress is None or progress.fraction is None:
-        return _cut(head.append(f"  {clean(row.trouble or snapshot.message)}", "dim"), width)
+        return _cut(
+            head.append(f"  {clean(row.trouble or redact(snapshot.message))}", "dim"), width
+        )
     share = text(f"{percent(progress.fraction):>5}")
     step = text()
     if progress.step is not None:
@@ -125,6 +127,7 @@ def plain_line(row: Row) -> str:
             parts.append(f"{progress.tokens_per_s:,.0f} tok/s")
         if progress.eta_s is not None:
             parts.append(f"{clock(progress.eta_s)} left")
-    if row.trouble or snapshot.message:
-        parts.append(clean(row.trouble or snapshot.message))
+    under_way = progress is not None and bool(progress.fraction) and not snapshot.status.is_final
+    if row.trouble or (snapshot.message and not under_way):
+        parts.append(clean(row.trouble or redact(snapshot.message)))
     return "  ".join(parts)

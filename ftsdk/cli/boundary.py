@@ -101,7 +101,7 @@ def _run(go: Callable[[], None], as_json: bool) -> int:
 def show_error(error: FtsdkError, *, as_json: bool) -> None:
     """Print the error: JSON on standard output, or its three lines on standard error."""
     from ftsdk.cli.output import emit, labelled, note
-    from ftsdk.cli.words import clean, clean_block, redact
+    from ftsdk.cli.words import clean_block, clean_line, redact
 
     if as_json:
         document: dict[str, Any] = {"error": redact(error.to_dict())}
@@ -116,7 +116,7 @@ def show_error(error: FtsdkError, *, as_json: bool) -> None:
 
         show_findings(error.report, stderr=True)
     for line in error.log_tail if isinstance(error, JobFailed) else ():
-        note(("  │ ", "red"), (clean(redact(line), 400), "dim"))
+        note(("  │ ", "red"), (clean_line(redact(line))[:400], "dim"))
     first, *rest = clean_block(redact(str(error))).split("\n")
     note(("✗ ", "red"), (first or type(error).__name__, "bold"))
     lines = (line.strip().partition(" ") for line in rest)

@@ -11,7 +11,7 @@ from ftsdk.cli import complete
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.output import columns, command, emit, note, say
 from ftsdk.cli.session import job_document, open_client, refreshed, short_ids
-from ftsdk.cli.words import clean, cost_words, percent, status_style, status_words, when
+from ftsdk.cli.words import clean, cost_words, percent, redact, status_style, status_words, when
 from ftsdk.errors import NeedsDecision
 
 if TYPE_CHECKING:
@@ -114,8 +114,6 @@ def _fact(job: FineTuneJob, error: FtsdkError | None) -> str:
         return f"sent {sent.astimezone():%H:%M:%S}, no answer; looking for {snapshot.tag}"
     if job.status is JobStatus.SUCCEEDED:
         return cost_words(snapshot.cost)
-    if snapshot.message:
-        return clean(snapshot.message, 60)
-    if not job.is_final and job.progress is not None and job.progress.fraction is not None:
+    if job.status is JobStatus.RUNNING and job.progress is not None and job.progress.fraction:
         return percent(job.progress.fraction)
-    return ""
+    return clean(redact(snapshot.message), 60)

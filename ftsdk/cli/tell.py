@@ -14,7 +14,7 @@ from ftsdk.cli.curve import draw
 from ftsdk.cli.options import Json, MaybeJob, Profile
 from ftsdk.cli.output import columns, console, emit, say, text
 from ftsdk.cli.session import newest, open_client, refreshed
-from ftsdk.cli.words import clean, count, number, redact, size
+from ftsdk.cli.words import clean, clean_line, count, number, redact, size
 from ftsdk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _follow_logs(job: FineTuneJob) -> None:
 
 def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
-        sys.stdout.write(clean(redact(line)) + "\n" if line.strip() else "\n")
+        sys.stdout.write(clean_line(redact(line)).rstrip() + "\n")
     sys.stdout.flush()
 
 

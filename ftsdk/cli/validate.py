@@ -9,7 +9,7 @@ import typer
 
 from ftsdk.cli.options import Json, Model, Profile, Provider, Rows
 from ftsdk.cli.output import busy, emit, say
-from ftsdk.cli.words import clean, clean_block
+from ftsdk.cli.words import clean, clean_line
 from ftsdk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -94,23 +94,19 @@ def _mend(dataset: Path, mended: Path, *, quiet: bool) -> None:
     report = fix(dataset, mended)
     if not quiet:
         for line in str(report).split("\n"):
-            say(_kept_spaces(line))
+            say(clean_line(line))
 
 
 def show_findings(report: DatasetReport, *, stderr: bool = False) -> None:
     """The report's own lines, each kind of finding in its colour."""
     head, *rest = str(report).split("\n")
-    say((_kept_spaces(head), "bold"), stderr=stderr)
+    say((clean_line(head), "bold"), stderr=stderr)
     for line in rest:
         body = line.rstrip()
         mark = body.lstrip()[:1]
         style = {"✗": "red", "!": "yellow", "·": "dim"}.get(mark)
         if style is None:
-            say(_kept_spaces(body), stderr=stderr)
+            say(clean_line(body), stderr=stderr)
             continue
         before, _, after = body.partition(mark)
-        say(before, (mark, style), _kept_spaces(after), stderr=stderr)
-
-
-def _kept_spaces(line: str) -> str:
-    return clean_block(line).replace("\n", " ")
+        say(before, (mark, style), clean_line(after), stderr=stderr)

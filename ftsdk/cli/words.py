@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 __all__ = [
     "clean",
     "clean_block",
+    "clean_line",
+    "clock",
     "cost_words",
     "count",
     "duration",
@@ -53,6 +55,11 @@ def clean_block(text: object) -> str:
     """Text of others with line ends and tabs kept, and nothing left that a terminal would obey."""
     plain = str(text).replace("\r\n", "\n").replace("\r", "\n")
     return _HIDDEN.sub("", _ESCAPES.sub("", plain))
+
+
+def clean_line(text: object) -> str:
+    """Text of others as one harmless line, its spaces as they were."""
+    return clean_block(text).replace("\n", " ").expandtabs(4)
 
 
 def clean(text: object, limit: int | None = None) -> str:

@@ -20,7 +20,7 @@ FORMAT = 1
 
 
 def export_lines(journal: Journal) -> Iterator[bytes]:
-    """The whole journal, a line ending in `\\n` for each job, oldest first."""
+    """The whole journal, one line for each job, oldest first, ended by a newline."""
     for snapshot in reversed(journal.list()):
         moves: list[dict[str, Any]] = [
             {"time": time.isoformat(), "old": old, "new": new, "raw_status": raw, "why": why}

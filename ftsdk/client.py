@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -36,6 +38,23 @@ Rows = str | Path | Dataset | Iterable[Mapping[str, Any]]
 
 _DEFAULT: Literal["default"] = "default"
 _AdapterArgument = LoRA | Mapping[str, Any] | Literal["default"] | None
+
+
+@dataclass(frozen=True)
+class PreparedJob:
+    """A job that is checked and planned, and not sent."""
+
+    spec: JobSpec
+    train: Dataset
+    validation: Dataset | None
+    report: DatasetReport
+    plan: Plan
+
+    @property
+    def fingerprint(self) -> str:
+        """What makes two jobs the same: see `JobSpec.fingerprint`."""
+        check = None if self.validation is None else self.validation.sha256
+        return self.spec.fingerprint(self.train.sha256, check)
 
 
 class Client:
@@ -92,7 +111,10 @@ class Client:
         (with the whole report), `BudgetError`. From sending: a `BackendError` or `NeedsDecision`
         with `job_id` and `submitted`.
         """
-        spec = self._spec(
+        _check_key(key)
+        prepared = self._prepare(
+            dataset,
+            validation,
             model=model,
             provider=provider,
             method=method,
@@ -104,23 +126,7 @@ class Client:
             max_cost=max_cost,
             provider_options=provider_options,
         )
-        _check_key(key)
-        self.backend(spec.provider).check(spec)
-        train, check, report = self._rows(dataset, validation, spec)
-        from ftsdk.money import checked, hold
-
-        plan = checked(self, self.backend(spec.provider).plan(spec, train), spec)
-        _within_budget(plan, spec)
-        snapshot = self._submitter().create(
-            spec,
-            train,
-            check,
-            key=key,
-            profile=self.config.profile,
-            facts={"notices": len(report.notices), **self._address(spec.provider)},
-            also=hold(self, plan, spec),
-        )
-        return FineTuneJob(self, snapshot)
+        return self._submit(prepared, key)
 
     def plan(
         self,
@@ -139,7 +145,9 @@ class Client:
         provider_options: Mapping[str, Any] | None = None,
     ) -> Plan:
         """What `create_job` with these arguments would send, and what it may cost. Sends nothing."""
-        spec = self._spec(
+        return self._prepare(
+            dataset,
+            validation,
             model=model,
             provider=provider,
             method=method,
@@ -150,14 +158,7 @@ class Client:
             tags=tags,
             max_cost=max_cost,
             provider_options=provider_options,
-        )
-        self.backend(spec.provider).check(spec)
-        train, _, _ = self._rows(dataset, validation, spec)
-        from ftsdk.money import checked
-
-        plan = checked(self, self.backend(spec.provider).plan(spec, train), spec)
-        _within_budget(plan, spec)
-        return plan
+        ).plan
 
     def estimate(
         self,
@@ -344,6 +345,40 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    # --- creating, in two steps: what was planned is what is sent ---
+
+    def _prepare(self, dataset: Rows, validation: Rows | float | None, **asked: Any) -> PreparedJob:
+        """Read, check and plan; the rows are read once. Sends nothing."""
+        from ftsdk.money import checked
+
+        spec = self._spec(**asked)
+        backend = self.backend(spec.provider)
+        backend.check(spec)
+        train, check, report = self._rows(dataset, validation, spec)
+        plan = checked(self, backend.plan(spec, train), spec)
+        _within_budget(plan, spec)
+        return PreparedJob(spec, train, check, report, plan)
+
+    def _submit(self, prepared: PreparedJob, key: str | None) -> FineTuneJob:
+        """Journal and send what was prepared."""
+        from ftsdk.money import hold
+
+        spec = prepared.spec
+        snapshot = self._submitter().create(
+            spec,
+            prepared.train,
+            prepared.validation,
+            key=key,
+            profile=self.config.profile,
+            facts={"notices": len(prepared.report.notices), **self._address(spec.provider)},
+            also=hold(self, prepared.plan, spec),
+        )
+        return FineTuneJob(self, snapshot)
+
+    def _twin(self, prepared: PreparedJob, within: dt.timedelta) -> JobSnapshot | None:
+        """A job made not long ago that trains the very same thing in the same place."""
+        return self.journal.twin(prepared.fingerprint, self.clock.now() - within)
 
     # --- for jobs and the watcher ---
 

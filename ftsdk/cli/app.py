@@ -19,6 +19,7 @@ from ftsdk.cli import (
     listing,
     models,
     money,
+    radar,
     show,
     tell,
     validate,
@@ -110,7 +111,7 @@ _PANELS = {
     "Money": (
         ("costs", money.costs),
         ("leases", leases.leases),
-        ("radar", money.radar),
+        ("radar", radar.radar),
     ),
 }
 for _panel, _commands in _PANELS.items():

@@ -1,11 +1,9 @@
-"""`estimate`, `costs`, `radar`: what it would cost here and elsewhere, what it did cost, until when."""
+"""`estimate` and `costs`: what it would cost, here and elsewhere, and what it did cost."""
 
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,17 +11,18 @@ import typer
 from ftsdk.cli import create as creating
 from ftsdk.cli.options import Json, Model, Profile, Provider, Rows
 from ftsdk.cli.output import columns, command, emit, note, say
+from ftsdk.cli.radar import date_words, write_text
 from ftsdk.cli.session import find, open_client
 from ftsdk.cli.words import clean, duration, many
-from ftsdk.errors import StoreError, UsageError
+from ftsdk.errors import UsageError
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
     from ftsdk.estimates import Comparison
-    from ftsdk.pricing import Ending, Line, Option, Radar, Total
+    from ftsdk.pricing import Line, Option, Total
     from ftsdk.records import Cost
 
-__all__ = ["costs", "estimate", "radar"]
+__all__ = ["costs", "estimate"]
 
 Compare = Annotated[
     bool, typer.Option("--compare", help="A table over providers and models, the cheapest first.")
@@ -120,7 +119,7 @@ def _show_comparison(found: Comparison, *, explain: bool) -> None:
             (clean(where, 60), style or "bold"),
             (_short_cost(option.training), style),
             (clean(option.serving.text, 44), style),
-            (_date(option.ends_on), style),
+            (date_words(option.ends_on), style),
             (clean(_short_note(option)), "yellow" if not option.is_open else "dim"),
         ])  # fmt: skip
     columns(rows)
@@ -143,10 +142,6 @@ def _short_cost(cost: Cost) -> str:
     return "unknown" if cost.high is None else str(cost)
 
 
-def _date(day: dt.date | None) -> str:
-    return "–" if day is None else f"{day.day} {day:%b %Y}"
-
-
 def _short_note(option: Option) -> str:
     """The one thing that decides: why it cannot be had, else what ends first, else a minimum."""
     if option.closed:
@@ -163,7 +158,7 @@ def _short_note(option: Option) -> str:
     elif any("time is a guess" in line for line in option.training.assumptions):
         parts.append("time is a guess")
     if option.no_new_jobs_after is not None:
-        parts.append(f"no new jobs after {_date(option.no_new_jobs_after)}")
+        parts.append(f"no new jobs after {date_words(option.no_new_jobs_after)}")
     dated = (option.title, *([option.model.rpartition("/")[2]] if option.ends_on else []))
     parts += [
         text for text in option.notes if not text.startswith(dated) and " end on " not in text
@@ -221,7 +216,7 @@ def costs(
         _settle(client, settle, usd)
     lines = ledger(client, since=_day(since, "--since"), until=_day(until, "--until"))
     if csv is not None:
-        _write_csv(csv, to_csv(lines), len(lines))
+        write_text(csv, to_csv(lines), many(len(lines), "line"), "--csv")
         return
     found = totals(lines, by)
     if as_json:
@@ -255,21 +250,6 @@ def _settle(client: Client, job: str | None, usd: str | None) -> None:
     found = find(client, job)
     Spending(client.journal).settle(found.id, amount, "settled by hand")
     note(f"{found.id} counts ${amount:.2f} from now on.")
-
-
-def _write_csv(target: str, text: str, lines: int) -> None:
-    if target == "-":
-        sys.stdout.write(text.replace("\r\n", "\n"))
-        return
-    from ftsdk.fsops import atomic_write_bytes
-
-    try:
-        atomic_write_bytes(Path(target), text.encode(), mode=0o644)
-    except OSError as error:
-        raise StoreError(
-            f"The file cannot be written: {error.strerror}", where=target, mend="--csv another path"
-        ) from error
-    say(f"{many(lines, 'line')} in {clean(target)}")
 
 
 def _month(client: Client) -> list[tuple[str, Decimal, int, Decimal | None]]:
@@ -321,126 +301,3 @@ def _show_costs(client: Client, by: str, found: list[Total]) -> None:
         more = f", and {unknown} of unknown cost" if unknown else ""
         over = limit is not None and counted > limit
         say(f"{whom}: ", (f"${counted:.2f}{of}", "red" if over else "bold"), (more, "yellow"))
-
-
-# --- until when --------------------------------------------------------------------------------------
-
-Live = Annotated[bool, typer.Option("--live", help="Ask the providers that tell; reads only.")]
-Within = Annotated[
-    int | None, typer.Option("--within", metavar="DAYS", min=0, help="What counts as near; 60.")
-]
-Ics = Annotated[
-    str | None, typer.Option("--ics", metavar="FILE|-", help="Write the days as a calendar file.")
-]
-Ack = Annotated[
-    list[str] | None,
-    typer.Option("--ack", metavar="NAME", help="You have seen it; it no longer fails CI."),
-]
-
-
-def radar(
-    live: Live = False,
-    within: Within = None,
-    ics: Ics = None,
-    ack: Ack = None,
-    profile: Profile = None,
-    as_json: Json = False,
-) -> None:
-    """Show the day each fine-tune dies, and the last day to train it again.
-
-    Exit code 7 when something has ended or ends soon and was not acknowledged: for CI.
-    """
-    from ftsdk.money import radar as found
-
-    client = open_client(profile)
-    told = found(client, live=live, within_days=within)
-    if ack:
-        _acknowledge(client, told, ack)
-        told = found(client, live=live, within_days=within)
-    if ics is not None:
-        _write_calendar(client, told, ics)
-        return
-    if as_json:
-        emit({
-            "today": told.today, "within_days": told.within_days,
-            "endings": [row.to_dict() for row in told.rows], "exit_code": told.exit_code,
-        })  # fmt: skip
-    else:
-        _show_radar(told)
-    if told.exit_code:
-        raise typer.Exit(told.exit_code)
-
-
-def _acknowledge(client: Client, told: Radar, names: list[str]) -> None:
-    from ftsdk.config import nearest
-    from ftsdk.store.spending import Spending
-
-    money, known = Spending(client.journal), {row.subject for row in told.rows}
-    for name in names:
-        meant = [r.subject for r in told.rows if name in (r.subject, r.name, r.model)]
-        if not meant:
-            raise UsageError(
-                f"Nothing on the radar is called {name!r}{nearest(name, known)}",
-                where="--ack",
-                mend="`ftsdk radar` lists the names",
-            )
-        for subject in meant:
-            money.acknowledge("ending", subject, client.clock.now())
-
-
-def _write_calendar(client: Client, told: Radar, target: str) -> None:
-    from ftsdk.fsops import atomic_write_bytes
-    from ftsdk.pricing import calendar
-
-    text = calendar(told, client.clock.now())
-    if target == "-":
-        sys.stdout.write(text.replace("\r\n", "\n"))
-        return
-    try:
-        atomic_write_bytes(Path(target), text.encode(), mode=0o644)
-    except OSError as error:
-        raise StoreError(
-            f"The file cannot be written: {error.strerror}", where=target, mend="--ics another path"
-        ) from error
-    say(f"{many(text.count('BEGIN:VEVENT'), 'day')} in {clean(target)}")
-
-
-_STYLES = {"ended": "red", "soon": "yellow", "later": "", "open": "dim"}
-
-
-def _show_radar(told: Radar) -> None:
-    if not told.rows:
-        say("Nothing to watch over: the journal knows no fine-tune.")
-        return
-    rows: list[list[Any]] = [
-        [(word, "dim") for word in ("", "", "ends", "last day to train it", "")]
-    ]
-    for row in told.rows:
-        style = "dim" if row.acknowledged else _STYLES[row.state]
-        rows.append([
-            (clean(row.name, 44), style or "bold"),
-            (clean(f"{row.provider} · {row.model}" if row.kind == "fine-tune" else row.provider, 48), style),
-            (_date(row.dies_on), style), (_date(row.retrain_by), style), (_remark(row), style),
-        ])  # fmt: skip
-    columns(rows)
-    if told.pressing:
-        count = len(told.pressing)
-        verb = "needs" if count == 1 else "need"
-        say((f"{count} {verb} a decision. ", "bold"), "Elsewhere: ",
-            command("ftsdk estimate DATA --compare"), ("  · seen it: ", "dim"),
-            command("ftsdk radar --ack NAME"))  # fmt: skip
-
-
-def _remark(row: Ending) -> str:
-    parts = []
-    if row.state == "ended":
-        parts.append("ended")
-    elif row.days_left is not None:
-        parts.append(f"in {many(row.days_left, 'day')}")
-    elif row.state == "open":
-        parts.append("no end is known")
-    if row.acknowledged:
-        parts.append("seen")
-    if not row.confirmed:
-        parts.append("UNCONFIRMED")
-    return " · ".join(parts)

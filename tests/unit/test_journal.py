@@ -126,8 +126,9 @@ def test_only_from_leaves_others_alone(home: Path) -> None:
 
 def test_short_ids_work_when_they_are_alone(home: Path) -> None:
     journal = Journal(home)
-    one, two = snapshot(id="ftj_01AAAAAAAAAAAAAAAAAAAAAAAA"), snapshot(
-        id="ftj_01AAAAAAAAAAAAAAAAAAAAAAAB"
+    one, two = (
+        snapshot(id="ftj_01AAAAAAAAAAAAAAAAAAAAAAAA"),
+        snapshot(id="ftj_01AAAAAAAAAAAAAAAAAAAAAAAB"),
     )
     journal.add(one)
     assert journal.get("ftj_01AAAA").id == one.id

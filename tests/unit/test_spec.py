@@ -72,7 +72,9 @@ def test_fingerprint_tells_what_is_trained_and_nothing_else() -> None:
 
 
 def test_a_spec_round_trips_through_json_and_pickle() -> None:
-    spec = make(max_cost="5.10", adapter={"target_modules": ["q_proj"]}, provider_options={"x": [1]})
+    spec = make(
+        max_cost="5.10", adapter={"target_modules": ["q_proj"]}, provider_options={"x": [1]}
+    )
     assert JobSpec.build(**spec.model_dump(mode="json")) == spec
     assert pickle.loads(pickle.dumps(spec)) == spec
     assert spec.max_cost == Decimal("5.10")

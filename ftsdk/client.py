@@ -277,6 +277,7 @@ class Client:
 
     def validate(
         self,
+        /,
         dataset: Rows,
         *,
         provider: str | None = None,

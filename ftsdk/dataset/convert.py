@@ -34,7 +34,7 @@ def targets() -> list[str]:
     return [*WRITERS, *(p for p in LIMITS if p not in WRITERS)]
 
 
-def convert(source: Any, to: str, output: str | Path, *, format: str | None = None) -> int:  # noqa: A002 - the public word for it
+def convert(source: Any, to: str, output: str | Path, *, format: str | None = None) -> int:  # noqa: A002  # the public word for it
     """Write `source` in the wire format `to` (a format or a provider), as JSON lines.
 
     Returns the number of rows. Raises `DatasetError`, whose report names every field that the

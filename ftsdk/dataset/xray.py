@@ -234,7 +234,7 @@ def inspect(
     model: str | None = None,
     tokenizer: Any = None,
     provider: str | None = None,
-    format: str | None = None,  # noqa: A002 - the public word for it
+    format: str | None = None,  # noqa: A002  # the public word for it
     max_length: int | None = None,
     rows: int = 200,
     line: int | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -333,8 +334,11 @@ class TemplateCounter:
 def _openai_count(encoding: str) -> Callable[[str], int]:
     try:
         # The public class makes a list of ids for each text; the Rust object behind it counts
-        # several times faster. It has no public name.
-        from bpe_openai import _bindings
+        # several times faster. It has no public name. The package reads its data by a way that
+        # Python calls deprecated (bpe-openai 0.1.4), which is no news for our user.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            from bpe_openai import _bindings
     except ImportError as error:
         raise MissingExtra(
             "Counting OpenAI's tokens needs the package bpe-openai.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -284,11 +284,17 @@ class Client:
         model: str | None = None,
         method: Method | None = None,
         validation: Rows | None = None,
-        **options: Any,
+        format: str | None = None,  # noqa: A002  # the public word for it
+        tokenizer: Any = None,
+        tokens: bool | None = None,
+        near_duplicates: bool | None = None,
+        max_length: int | None = None,
+        on_bytes: Callable[[int], None] | None = None,
     ) -> DatasetReport:
         """Every fault of the data, with line numbers. Nothing is sent; bad rows do not raise.
 
-        `options` are those of `ftsdk.dataset.validate`: `tokenizer`, `format`, `tokens`, ….
+        `tokenizer` is a model folder or the name of an OpenAI encoding; without one it is looked
+        for by `model`. `on_bytes` is told how many bytes were read. See `ftsdk.dataset.validate`.
         """
         chosen = self.config.setting("provider", provider)
         base = self.config.setting("model", model)
@@ -299,7 +305,12 @@ class Client:
             model=None if base is None else str(base.value),
             method="sft" if how is None else str(how.value),
             validation=validation,
-            **options,
+            format=format,
+            tokenizer=tokenizer,
+            tokens=tokens,
+            near_duplicates=near_duplicates,
+            max_length=max_length,
+            on_bytes=on_bytes,
         )
 
     # --- parts ---

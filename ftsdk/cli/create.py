@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,13 +21,14 @@ from ftsdk.cli.words import clean, cost_words
 from ftsdk.errors import Unavailable, UsageError
 
 if TYPE_CHECKING:
-    from ftsdk.client import Client
+    from ftsdk.client import Client, PreparedJob
     from ftsdk.job import FineTuneJob
     from ftsdk.records import Cost, Plan
     from ftsdk.spec import LoRA
 
 __all__ = ["create", "estimate", "plan"]
 
+TWIN_WITHIN = dt.timedelta(minutes=10)
 _ADAPTER_FIELDS = ("rank", "alpha", "dropout", "target_modules", "quantize")
 
 Validation = Annotated[
@@ -61,6 +63,9 @@ Set = Annotated[
 Key = Annotated[
     str | None,
     typer.Option(metavar="KEY", help="Your own mark: the same key twice is one job, never two."),
+]
+Again = Annotated[
+    bool, typer.Option("--again", help="Make the very same job a second time, within minutes.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Start without asking.")]
 NoInput = Annotated[
@@ -248,6 +253,7 @@ def create(
     max_cost: MaxCost = None,
     set_: Set = None,
     key: Key = None,
+    again: Again = False,
     yes: Yes = False,
     no_input: NoInput = False,
     detach: Detach = False,
@@ -265,13 +271,16 @@ def create(
     client = open_client(profile)
     asked = _asked(client, dataset, given)
     silent = no_input or as_json
-    made = _planned(client, asked, yes=yes, no_input=silent, quiet=as_json)
+    prepared = _prepared(client, asked, yes=yes, no_input=silent, quiet=as_json)
+    made = prepared.plan
     there = _already_there(client, key)
     if not as_json and there is None:
         show_plan(made, asked.adapter)
+    if key is None and not _meant_twice(client, prepared, again=again, yes=yes, no_input=silent):
+        raise stop("Nothing was started.")
     if there is None and not _agreed(made.cost, given["max_cost"], yes=yes, no_input=silent):
         raise stop("Nothing was started.")
-    job = _send(client, asked, key, quiet=as_json)
+    job = _send(client, prepared, key, quiet=as_json)
     _follow(client, job, there=there is not None, detach=detach, as_json=as_json)
 
 
@@ -279,10 +288,12 @@ def _plan_document(made: Plan, adapter: LoRA | None) -> dict[str, Any]:
     return {**made.model_dump(mode="json"), "adapter": adapter}
 
 
-def _planned(client: Client, asked: Asked, *, yes: bool, no_input: bool, quiet: bool) -> Plan:
-    """The plan; a base model that is missing here is fetched first, when that is wanted."""
+def _prepared(
+    client: Client, asked: Asked, *, yes: bool, no_input: bool, quiet: bool
+) -> PreparedJob:
+    """The job, checked and planned; a base model that is missing is fetched first, when wanted."""
     try:
-        return _plan(client, asked, quiet=quiet)
+        return _prepare(client, asked, quiet=quiet)
     except Unavailable as error:
         missing = getattr(error, "missing_model", None)
         if missing is None:
@@ -299,12 +310,42 @@ def _planned(client: Client, asked: Asked, *, yes: bool, no_input: bool, quiet: 
     from ftsdk.cli.models import pull_with_bar
 
     pull_with_bar(client.home, missing, quiet=quiet)
-    return _plan(client, asked, quiet=quiet)
+    return _prepare(client, asked, quiet=quiet)
+
+
+def _prepare(client: Client, asked: Asked, *, quiet: bool) -> PreparedJob:
+    arguments = dict(asked.arguments)
+    validation = arguments.pop("validation")
+    with busy(f"checking {asked.dataset.name}", quiet=quiet):
+        return client._prepare(asked.dataset, validation, **arguments)
 
 
 def _plan(client: Client, asked: Asked, *, quiet: bool) -> Plan:
-    with busy(f"checking {asked.dataset.name}", quiet=quiet):
-        return client.plan(asked.dataset, **asked.arguments)
+    return _prepare(client, asked, quiet=quiet).plan
+
+
+def _meant_twice(
+    client: Client, prepared: PreparedJob, *, again: bool, yes: bool, no_input: bool
+) -> bool:
+    """Ask before the very same job is made a second time within minutes.
+
+    That is nearly always a slip or a script that tries again, so where it may cost something not
+    even --yes answers this one: --again does, or a --key, which makes the second call harmless.
+    """
+    twin = client._twin(prepared, TWIN_WITHIN)
+    if twin is None:
+        return True
+    free = client.backend(prepared.spec.provider).capabilities.price == "free"
+    minutes = round((client.clock.now() - twin.created_at).total_seconds() / 60)
+    ago = "just now" if minutes < 1 else f"{minutes} min ago"
+    return decide(
+        f"{short_id(client, twin.id)}, made {ago}, is this very job. Make it again?",
+        yes=again or (yes and free),
+        no_input=no_input,
+        default=False,
+        unasked=f"{twin.id}, made {ago}, is this very job: same rows, same settings, same provider",
+        mend=f"ftsdk watch {twin.id}; or say --again to make a second one, or give each its --key",
+    )
 
 
 def _already_there(client: Client, key: str | None) -> FineTuneJob | None:
@@ -333,11 +374,11 @@ def _agreed(cost: Cost, max_cost: str | None, *, yes: bool, no_input: bool) -> b
     )
 
 
-def _send(client: Client, asked: Asked, key: str | None, *, quiet: bool) -> FineTuneJob:
+def _send(client: Client, prepared: PreparedJob, key: str | None, *, quiet: bool) -> FineTuneJob:
     before = {job.id for job in client.list_jobs()}
     try:
         with busy("sending", quiet=quiet):
-            return client.create_job(asked.dataset, key=key, **asked.arguments)
+            return client._submit(prepared, key)
     except KeyboardInterrupt:
         fresh = [job for job in client.list_jobs(limit=5) if job.id not in before]
         if not fresh:

@@ -216,3 +216,59 @@ def test_interrupted_before_anything_was_journaled_it_says_nothing_wrong(cli, da
     ran = cli("create", data, "--yes")
     assert ran.code == 130
     assert "reconcile" not in ran.err
+
+
+# --- the very same job twice --------------------------------------------------------------------
+
+
+def test_a_second_identical_create_asks(cli, data):
+    first = cli.ok("create", data, "--yes", "--json", "--detach").json["id"]
+    ran = cli("create", data, stdin="n\n")
+    assert (ran.code, "is this very job" in ran.err) == (1, True)
+    assert [job["id"] for job in cli.ok("list", "--json").json["jobs"]] == [first]
+    cli.ok("create", data, "--detach", stdin="y\ny\n")
+    assert len(cli.ok("list", "--json").json["jobs"]) == 2
+
+
+def test_with_nobody_to_ask_a_second_identical_create_is_refused(cli, data):
+    first = cli.ok("create", data, "--yes", "--json", "--detach").json["id"]
+    ran = cli("create", data, "--no-input")
+    assert ran.code == 7
+    assert first in ran.err
+    assert "--again" in ran.err
+    cli.ok("create", data, "--yes", "--no-input", "--detach")  # free: --yes answers this one too
+
+
+def test_yes_does_not_answer_it_where_it_may_cost(cli, data, monkeypatch):
+    import dataclasses
+
+    from ftsdk.backends.fake import FakeBackend
+
+    able = dataclasses.replace(FakeBackend.capabilities, price="unknown")
+    monkeypatch.setattr(FakeBackend, "capabilities", able)
+    cli.ok("create", data, "--yes", "--no-input", "--detach")
+    assert cli("create", data, "--yes", "--no-input", "--detach").code == 7
+    cli.ok("create", data, "--yes", "--no-input", "--detach", "--again")
+    cli.ok("create", data, "--yes", "--no-input", "--detach", "--seed", 1)
+    cli.ok("create", data, "--yes", "--no-input", "--detach", "--key", "k")
+    assert len(cli.ok("list", "--json").json["jobs"]) == 4
+
+
+def test_what_was_planned_is_what_is_sent(cli, data, monkeypatch):
+    """The file changes while the question stands: the rows that were shown are trained."""
+    from ftsdk.cli import create as module
+
+    real = module._agreed
+
+    def meanwhile(*args, **options):
+        data.write_text(data.read_text().split("\n")[0] + "\n")
+        return real(*args, **options)
+
+    rows = len(data.read_text().strip().split("\n"))
+    monkeypatch.setattr(module, "_agreed", meanwhile)
+    ran = cli("create", data, "--yes", "--detach", "--json")
+    if ran.code == 0:
+        shown = cli.ok("show", ran.json["id"], "--json").json
+        assert shown["dataset"]["rows"] == rows
+    else:
+        assert ran.code == 3

@@ -144,6 +144,24 @@ def test_accumulation_does_not_change_the_gradient(tiny_model: Path) -> None:
             torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-7)
 
 
+def test_gradient_checkpointing_changes_nothing_but_memory(tiny_model: Path) -> None:
+    import torch
+
+    from ftsdk.backends.local.data import FlatBatch
+
+    found = []
+    for asked in (False, True):
+        model, _ = load(tiny_model, options={"dtype": "float32", "gradient_checkpointing": asked})
+        randomize_adapters(model.owner)
+        assert model.network.is_gradient_checkpointing is asked
+        rows = rendered([17, 9], model.network.config.vocab_size)
+        model.loss_sum(FlatBatch.of(rows, torch.device("cpu"))).backward()
+        found.append(gradients(model.owner))
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value)
+
+
 def test_a_sliding_window_is_kept(tmp_path: Path) -> None:
     import torch
     from transformers import MistralConfig, MistralForCausalLM

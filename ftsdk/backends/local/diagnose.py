@@ -12,7 +12,7 @@ __all__ = ["MEND_MEMORY", "OomCounters", "explain_death", "kind_of_text"]
 
 MEND_MEMORY = (
     'lower batch_size (gradient_accumulation_steps keeps the sum) or max_length, use quantize="nf4", '
-    "or train an adapter instead of all weights"
+    "train an adapter instead of all weights, or set the option gradient_checkpointing"
 )
 MEND_DISK = "free some space, or set FTSDK_HOME to a disk with room, then `ftsdk resume`"
 

@@ -21,21 +21,24 @@ __all__ = ["fuse_adapters"]
 def fuse_adapters(owner: Any) -> int:
     """Let every plain LoRA layer of a peft model compute in one operation; gives how many.
 
-    Layers that are anything else (quantized bases, DoRA, several adapters) keep peft's code.
+    Layers over a dense or an NF4 base are plain; others (DoRA, several adapters) keep peft's code.
     """
-    from peft.tuners.lora.layer import Linear
+    from peft.tuners.lora.layer import LoraLayer
 
     count = 0
     for module in owner.modules():
-        if type(module) is Linear and _is_plain(module):
+        if isinstance(module, LoraLayer) and _is_plain(module):
             module.__dict__["forward"] = MethodType(_forward, module)
             count += 1
     return count
 
 
 def _is_plain(module: Any) -> bool:
+    base = module.base_layer
+    dense = type(base) is torch.nn.Linear
+    packed = type(base).__name__ == "Linear4bit" and base.weight.quant_state is not None
     return (
-        type(module.base_layer) is torch.nn.Linear
+        (dense or packed)
         and list(module.lora_A) == ["default"]
         and not module.lora_variant
         and not module.fan_in_fan_out
@@ -49,8 +52,21 @@ def _forward(self: Any, x: Tensor, *_: Any, **__: Any) -> Tensor:
     down, up = self.lora_A["default"].weight, self.lora_B["default"].weight
     scale = float(self.scaling["default"])
     dropped = self.lora_dropout["default"](x)
-    out: Tensor = _AdaptedLinear.apply(x, dropped, base.weight, base.bias, down, up, scale)  # type: ignore[no-untyped-call]  # torch leaves it so
+    state = getattr(base.weight, "quant_state", None)
+    out: Tensor = _AdaptedLinear.apply(  # type: ignore[no-untyped-call]  # torch leaves it so
+        x, dropped, base.weight, state, base.bias, down, up, scale
+    )
     return out
+
+
+def _dense(weight: Tensor, state: Any, like: Tensor) -> Tensor:
+    """The weight as a matrix [out, in]: itself, or unpacked from 4 bits for this one product."""
+    if state is None:
+        return weight
+    from bitsandbytes.functional import dequantize_4bit
+
+    unpacked: Tensor = dequantize_4bit(weight, state)
+    return unpacked.to(like.dtype)
 
 
 class _AdaptedLinear(torch.autograd.Function):
@@ -61,7 +77,8 @@ class _AdaptedLinear(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         dropped: Tensor,
-        weight: Tensor,
+        packed: Tensor,
+        state: Any,
         bias: Tensor | None,
         down: Tensor,
         up: Tensor,
@@ -70,26 +87,27 @@ class _AdaptedLinear(torch.autograd.Function):
         rows = x.reshape(-1, x.shape[-1])
         seen = dropped.reshape(-1, x.shape[-1])
         small = seen @ down.t()
+        weight = _dense(packed, state, rows)
         out = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
         out.addmm_(small, up.t(), alpha=scale)
-        ctx.save_for_backward(seen, small, weight, down, up)
-        ctx.scale, ctx.same, ctx.shape = scale, dropped is x, x.shape
+        ctx.save_for_backward(seen, small, packed, down, up)
+        ctx.scale, ctx.same, ctx.shape, ctx.state = scale, dropped is x, x.shape, state
         return out.view(*x.shape[:-1], weight.shape[0])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        seen, small, weight, down, up = ctx.saved_tensors
-        d_out = gradients[0].reshape(-1, weight.shape[0])
+        seen, small, packed, down, up = ctx.saved_tensors
+        d_out = gradients[0].reshape(-1, up.shape[0])
         d_small = (d_out @ up).mul_(ctx.scale)
         d_up = (d_out.t() @ small).mul_(ctx.scale)
         d_down = d_small.t() @ seen
         d_x: Tensor | None = None
         d_dropped: Tensor | None = None
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            d_rows = d_out @ weight
+            d_rows = d_out @ _dense(packed, ctx.state, d_out)
             if ctx.same:
                 d_rows.addmm_(d_small, down)
             else:
                 d_dropped = (d_small @ down).view(ctx.shape)
             d_x = d_rows.view(ctx.shape)
-        return d_x, d_dropped, None, None, d_down, d_up, None
+        return d_x, d_dropped, None, None, None, d_down, d_up, None

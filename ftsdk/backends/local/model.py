@@ -101,6 +101,9 @@ def load_for_training(spec: Mapping[str, Any], hardware: Hardware) -> LoadedMode
         "flat_batches": flat,
     }
     plain_head = _has_plain_head(network, hardware)
+    if spec["options"].get("gradient_checkpointing"):
+        # Without a gradient of its input a block would drop the graph; this kind keeps it.
+        network.gradient_checkpointing_enable({"use_reentrant": False})
     network.train()
     return LoadedModel(network, owner, flat, plain_head, facts)
 
@@ -141,7 +144,13 @@ def _load_base(path: Path, adapter: Mapping[str, Any] | None, hardware: Hardware
             bnb_4bit_compute_dtype=hardware.dtype,
         )
         arguments["device_map"] = {"": hardware.device}
-        return AutoModelForCausalLM.from_pretrained(path, **arguments)
+        quantized = AutoModelForCausalLM.from_pretrained(path, **arguments)
+        for module in quantized.modules():
+            # At the first look without gradients bitsandbytes would repack the weights of a
+            # processor for inference, under the feet of the training.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                vars(module)["support_avx512bf16_for_cpu"] = False
+        return quantized
     model: Any = AutoModelForCausalLM.from_pretrained(path, **arguments)
     return model.to(hardware.device)
 

@@ -14,6 +14,7 @@ from ftsdk.cli import (
     data,
     doctor,
     init,
+    journal,
     lab,
     leases,
     listing,
@@ -118,4 +119,5 @@ for _panel, _commands in _PANELS.items():
     for _name, _function in _commands:
         app.command(_name, rich_help_panel=_panel)(_function)
 app.add_typer(models.app, name="models", rich_help_panel="Set up")
+app.add_typer(journal.app, name="journal", rich_help_panel="When in doubt")
 app.add_typer(lab.app, name="lab", rich_help_panel="Set up")

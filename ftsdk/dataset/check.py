@@ -212,8 +212,9 @@ class _Run:
         if item.plain:
             messages = row["messages"]
             answer = messages[-1]["content"]
-            prompt_key = hash((b"", *[m["content"] for m in messages[:-1]]))
-            answer_key = hash(answer)
+            # As `keys_of` would, without its looks at what a plain row cannot have.
+            prompt_key = hash((b"", *[(m["role"], m["content"]) for m in messages[:-1]]))
+            answer_key = hash(("assistant", answer))
             if self.limits is not None and self.limits.reads_text:
                 self.found.extend(self._judge_provider(item, fmt))
         else:

@@ -178,7 +178,7 @@ _CARD_PREFIX = re.compile(
 
 def _is_card(value: str) -> bool:
     digits = re.sub(r"[ -]", "", value)
-    return _CARD_PREFIX.match(digits) is not None and len(set(digits)) > 2 and luhn(digits)
+    return _CARD_PREFIX.match(digits) is not None and len(set(digits)) > 1 and luhn(digits)
 
 
 _IBAN_LENGTHS = {

@@ -45,10 +45,7 @@ def keys_of(row: dict[str, Any], shape: str) -> tuple[int, int]:
         if isinstance(messages, list) and messages:
             extra = orjson.dumps(row["tools"]) if "tools" in row else b""
             return hash((extra, *map(_said, messages[:-1]))), hash(_said(messages[-1]))
-    if shape == "preference":
-        return hash(orjson.dumps(row.get("input"))), hash(
-            orjson.dumps((row.get("preferred_output"), row.get("non_preferred_output")))
-        )
+    # Several pairs for one prompt are usual among preferences: only whole rows are compared.
     whole = hash(orjson.dumps(row))
     return whole, whole
 
@@ -56,8 +53,9 @@ def keys_of(row: dict[str, Any], shape: str) -> tuple[int, int]:
 def _said(message: Any) -> Any:
     if isinstance(message, dict) and len(message) == 2:
         content = message.get("content")
-        if isinstance(content, str):
-            return content
+        role = message.get("role")
+        if isinstance(content, str) and isinstance(role, str):
+            return role, content
     return orjson.dumps(message)
 
 

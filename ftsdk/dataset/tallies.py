@@ -145,6 +145,8 @@ def _sample(values: array[int]) -> array[int]:
 
 
 def _says_nothing(answer: str) -> bool:
+    if not answer or answer.isspace():
+        return False  # FT109 has said it
     return not any(ch.isalnum() for ch in answer) or answer.strip().lower() in _PLACEHOLDERS
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ftsdk.cli.options import Json, Model, Profile, Provider, Rows
-from ftsdk.cli.output import busy, emit, say
+from ftsdk.cli.output import busy, console, emit, say
 from ftsdk.cli.words import clean, clean_line
 from ftsdk.errors import UsageError
 
@@ -19,10 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["show_findings", "validate"]
 
 _FAULTY = 3
+_LONG_BYTES = 20 << 20
 
 
 def validate(
     dataset: Rows,
+    more: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DATA]...", help="More files, each on its own.")
+    ] = None,
     profile: Profile = None,
     provider: Provider = None,
     model: Model = None,
@@ -60,27 +67,56 @@ def validate(
     client = open_client(profile)
     if provider is not None:
         load_backend(provider)  # a wrong name is told here, not silently taken for another target
-    with busy(f"checking {dataset.name}", quiet=as_json):
-        report = client.validate(
-            dataset,
-            provider=provider,
-            model=model,
-            method=method,  # type: ignore[arg-type]  # checked above
-            validation=validation,
-            tokenizer=model_folder(client, _setting(client, "model", model)),
-            format=row_format,
-            max_length=max_length,
-        )
+    if more and mended is not None:
+        raise UsageError("--fix writes one file", where="--fix", mend="mend one file at a time")
+    reports = []
+    for path in [dataset, *(more or [])]:
+        with reading(path, quiet=as_json) as on_bytes:
+            report = client.validate(
+                path,
+                provider=provider,
+                model=model,
+                method=method,  # type: ignore[arg-type]  # checked above
+                validation=validation,
+                tokenizer=model_folder(client, _setting(client, "model", model)),
+                format=row_format,
+                max_length=max_length,
+                on_bytes=on_bytes,
+            )
+        reports.append(report)
+        if not as_json:
+            show_findings(report)
+            if not report.ok or report.notices:
+                say((f"details: ftsdk validate {clean(path)} --json", "dim"))
     if mended is not None:
         _mend(dataset, mended, quiet=as_json)
-    if as_json:
-        emit(report.to_dict())
-    else:
-        show_findings(report)
-        if not report.ok or report.notices:
-            say((f"details: ftsdk validate {clean(dataset)} --json", "dim"))
-    if not report.ok or (strict and report.notices):
+    if as_json and more:
+        emit({"ok": all(r.ok for r in reports), "reports": [r.to_dict() for r in reports]})
+    elif as_json:
+        emit(reports[0].to_dict())
+    if any(not r.ok or (strict and r.notices) for r in reports):
         raise typer.Exit(_FAULTY)
+
+
+@contextlib.contextmanager
+def reading(path: Path, *, quiet: bool) -> Iterator[Callable[[int], None] | None]:
+    """A bar while a long file is read on a terminal; a spinner for a short one."""
+    size = path.stat().st_size if path.is_file() else 0
+    if quiet or size < _LONG_BYTES or not sys.stderr.isatty():
+        with busy(f"checking {path.name}", quiet=quiet):
+            yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"checking {clean(path.name)}", total=size)
+        yield lambda count: bar.advance(task, count)
 
 
 def _setting(client: Client, name: str, argument: str | None) -> str | None:

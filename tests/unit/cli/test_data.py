@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+GOOD = '{"messages": [{"role": "user", "content": "a %d"}, {"role": "assistant", "content": "the answer is %d"}]}\n'
+
+
+def write(name: str, rows: int = 12, extra: str = "") -> Path:
+    path = Path(name)
+    path.write_text("".join(GOOD % (i, i) for i in range(rows)) + extra)
+    return path
+
+
+def test_validate_several_files_and_strict(cli):
+    good, bad = write("good.jsonl"), write("bad.jsonl", extra='{"messages": []}\n')
+    noted = write("noted.jsonl", extra=GOOD % (1, 1))
+    assert cli("validate", good).code == 0
+    assert cli("validate", noted).code == 0
+    assert cli("validate", noted, "--strict").code == 3
+    ran = cli("validate", good, bad, "--json")
+    assert ran.code == 3
+    assert [r["ok"] for r in ran.json["reports"]] == [True, False]
+    one = cli("validate", bad, "--json")
+    assert [(f["code"], f["line"]) for f in one.json["faults"]] == [("FT102", 13)]
+    assert cli("validate", good, "--provider", "openai").code == 0
+    assert cli("validate", write("few.jsonl", 9), "--provider", "openai").code == 3
+
+
+def test_fix_writes_a_copy_and_says_so(cli):
+    data = write(
+        "in.jsonl",
+        extra='{"messages": [{"role": "User", "content": "x"}, {"role": "assistant", "content": "yes, it is"}]}\n',
+    )
+    ran = cli("validate", data, "--fix", "out.jsonl")
+    assert "FT104" in ran.out
+    assert cli.ok("validate", "out.jsonl").code == 0
+    document = cli.ok("fix", data, "-o", "again.jsonl", "--json").json
+    assert document["counts"] == {"FT104": 1}
+    assert cli.error(2, "fix", data, "-o", data)["code"] == "usage"
+
+
+def test_convert_refuses_by_name(cli):
+    data = write("in.jsonl")
+    assert cli.ok("convert", data, "--to", "gemini", "-o", "g.jsonl", "--json").json["rows"] == 12
+    assert "contents" in json.loads(Path("g.jsonl").read_text().split("\n")[0])
+    assert cli.ok("convert", "g.jsonl", "--to", "chat", "-o", "c.jsonl").code == 0
+    named = write(
+        "named.jsonl",
+        1,
+        '{"messages": [{"role": "user", "content": "x", "name": "Ann"}, {"role": "assistant", "content": "y"}]}\n',
+    )
+    ran = cli("convert", named, "--to", "gemini", "-o", "n.jsonl")
+    assert ran.code == 3
+    assert "FT216" in ran.out + ran.err
+    assert not Path("n.jsonl").exists()
+    assert cli("convert", data, "--to", "gemin", "-o", "n.jsonl").code == 2
+
+
+def test_split_by_content(cli):
+    data = write("rows.jsonl", 200)
+    document = cli.ok("split", data, "--fraction", "0.2", "-o", "parts", "--json").json
+    assert document["train"]["rows"] + document["validation"]["rows"] == 200
+    assert Path(document["train"]["path"]) == Path("parts/rows.train.jsonl")
+
+
+def test_inspect_says_what_is_not_visible(cli):
+    data = write("rows.jsonl")
+    ran = cli.ok("inspect", data, "--provider", "openai", "--model", "gpt-4.1-mini")
+    assert "not visible" in ran.out
+    document = cli.ok("inspect", data, "--model", "gpt-4.1-mini", "--html", "x.html", "--json").json
+    assert document["visible"] is False
+    assert Path("x.html").read_text().startswith("<!doctype html>")

@@ -210,9 +210,9 @@ def harness(
             verdict.wrong.append(f"records differ: {len(found)} and {len(wanted)}")
         for line, offset, raw in found:
             verdict.rows += 1
-            start = time.perf_counter()
+            start = time.thread_time()  # a busy machine may put us aside for seconds
             mine = judge(raw)
-            verdict.slowest_s = max(verdict.slowest_s, time.perf_counter() - start)
+            verdict.slowest_s = max(verdict.slowest_s, time.thread_time() - start)
             theirs = opinion(raw)
             if data[offset : offset + len(raw)] != raw:
                 verdict.wrong.append(f"line {line}: offset {offset} is not where the record is")

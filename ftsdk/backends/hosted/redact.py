@@ -10,7 +10,7 @@ from typing import Any
 
 from ftsdk.errors import Unsupported
 
-__all__ = ["MASK", "guard_logs", "refuse_secrets", "remember", "scrub"]
+__all__ = ["MASK", "guard_logs", "mask_known", "refuse_secrets", "remember", "scrub"]
 
 MASK = "[secret]"
 _SHORTEST = 6
@@ -62,6 +62,13 @@ class _Known:
             text = text.replace(value, MASK)
         return text
 
+    def mask_bytes(self, content: bytes) -> bytes:
+        with self._lock:
+            values = sorted(self._values, key=len, reverse=True)
+        for value in values:
+            content = content.replace(value.encode(), MASK.encode())
+        return content
+
     def __repr__(self) -> str:
         return "<known secrets>"
 
@@ -76,6 +83,11 @@ def remember(secret: str) -> None:
     """Take this value out of every text from now on. Values under 6 characters are not secrets."""
     if len(secret) >= _SHORTEST:
         _KNOWN.add(secret)
+
+
+def mask_known(content: bytes) -> bytes:
+    """An answer's bytes without the secrets in use, should the provider repeat one."""
+    return _KNOWN.mask_bytes(content)
 
 
 def scrub(text: object, limit: int = 300) -> str:

@@ -23,6 +23,7 @@ from ftsdk.backends.hosted import (
     bind_key,
     checked_base_url,
     guard_logs,
+    mask_known,
     origin_of,
 )
 from ftsdk.backends.openai.profiles import AZURE, GENERIC, OPENAI, Profile, profile_for
@@ -206,7 +207,7 @@ def _base_url(context: Context, chosen: Profile) -> tuple[str, bool]:
 
 def _object(answer: Any) -> dict[str, Any]:
     """The JSON object of an SDK answer. Raises `UnexpectedResponse` for anything else."""
-    content = bytes(answer.content)
+    content = mask_known(bytes(answer.content))
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):

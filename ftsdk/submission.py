@@ -152,7 +152,7 @@ class Submitter:
     def _alone(self, job_id: str, wait_s: float) -> Iterator[bool]:
         """Hold the job's lock; yields False when another process holds it for `wait_s`."""
         folder = make_private_folder(self.home / "locks")
-        lock = FileLock(folder / f"{job_id}.lock", timeout=0, thread_local=False)
+        lock = FileLock(folder / f"{job_id}.lock", timeout=0, mode=0o600, thread_local=False)
         waited = 0.0
         while True:
             try:

@@ -94,7 +94,7 @@ def inspect(
     if as_json:
         emit(seen.to_dict() | ({} if other is None else {"against": seen.diff(other).to_dict()}))
         return
-    _show(seen, ids=ids)
+    _show(seen, ids=ids, with_rows=html is None or rows is not None or line is not None)
     if other is not None:
         for told in str(seen.diff(other)).split("\n"):
             say(clean(told))
@@ -113,7 +113,7 @@ def inspect(
         )
 
 
-def _show(seen: Xray, *, ids: bool) -> None:
+def _show(seen: Xray, *, ids: bool, with_rows: bool) -> None:
     say((clean(seen.headline()), "bold"))
     if not seen.visible:
         say(
@@ -137,7 +137,7 @@ def _show(seen: Xray, *, ids: bool) -> None:
             ("  ! ", "yellow") if finding.severity == "notice" else ("  ✗ ", "red"),
             clean(str(finding)),
         )
-    for row in seen.shown:
+    for row in seen.shown if with_rows else ():
         say()
         part = f", answer {row.part} of {row.parts}" if row.parts > 1 else ""
         say(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -101,11 +101,14 @@ class Client:
         max_cost: Decimal | str | int | None = None,
         key: str | None = None,
         provider_options: Mapping[str, Any] | None = None,
+        allow_findings: bool | Collection[str] = False,
     ) -> FineTuneJob:
         """Check the data, plan, and submit one job, exactly once.
 
         `validation` is rows, or a fraction such as `0.1` to set aside. `adapter=None` is full
         fine-tuning. `max_cost` is in US dollars. With `key`, calling again returns the same job.
+        Rows with secrets or personal data (FT4xx) leave this machine only when `allow_findings`
+        acknowledges them: True, or the codes that are meant; the journal keeps that with the job.
 
         Raises, before anything is sent: `ConfigError`, `SpecError`, `Unsupported`, `DatasetError`
         (with the whole report), `BudgetError`. From sending: a `BackendError` or `NeedsDecision`
@@ -126,7 +129,7 @@ class Client:
             max_cost=max_cost,
             provider_options=provider_options,
         )
-        return self._submit(prepared, key)
+        return self._submit(prepared, key, allow_findings)
 
     def plan(
         self,
@@ -372,21 +375,57 @@ class Client:
         _within_budget(plan, spec)
         return PreparedJob(spec, train, check, report, plan)
 
-    def _submit(self, prepared: PreparedJob, key: str | None) -> FineTuneJob:
+    def _submit(
+        self,
+        prepared: PreparedJob,
+        key: str | None,
+        allow_findings: bool | Collection[str] = False,
+    ) -> FineTuneJob:
         """Journal and send what was prepared."""
         from ftsdk.money import hold
 
         spec = prepared.spec
+        allowed = self._acknowledged(prepared, allow_findings)
         snapshot = self._submitter().create(
             spec,
             prepared.train,
             prepared.validation,
             key=key,
             profile=self.config.profile,
-            facts={"notices": len(prepared.report.notices), **self._address(spec.provider)},
+            facts={
+                "notices": len(prepared.report.notices),
+                **allowed,
+                **self._address(spec.provider),
+            },
             also=hold(self, prepared.plan, spec),
         )
         return FineTuneJob(self, snapshot)
+
+    def _acknowledged(
+        self, prepared: PreparedJob, allow_findings: bool | Collection[str]
+    ) -> dict[str, Any]:
+        """What the journal keeps of acknowledged findings; `DatasetError` when some are open.
+
+        A backend that needs no key keeps the rows on this machine: nothing to acknowledge there.
+        """
+        report = prepared.report
+        if (
+            not report.findings
+            or not self.backend(prepared.spec.provider).capabilities.key_variables
+        ):
+            return {}
+        still_open = report.open_findings(allow_findings)
+        if still_open:
+            told = ", ".join(f"{count:,} × {code}" for code, count in still_open.items())
+            codes = " ".join(f"--allow-findings {code}" for code in still_open)
+            raise DatasetError(
+                f"The rows hold what looks like secrets or personal data ({told})",
+                where=prepared.train.name,
+                mend=f"remove them; or acknowledge them: allow_findings={list(still_open)} ({codes})",
+                report=report,
+                submitted="no",
+            )
+        return {"findings_allowed": report.open_findings()}
 
     def _twin(self, prepared: PreparedJob, within: dt.timedelta) -> JobSnapshot | None:
         """A job made not long ago that trains the very same thing in the same place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -66,6 +67,10 @@ Key = Annotated[
 ]
 Again = Annotated[
     bool, typer.Option("--again", help="Make the very same job a second time, within minutes.")
+]
+AllowFindings = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CODE|all", help="Send rows with these secrets or personal data: FT406."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Start without asking.")]
 NoInput = Annotated[
@@ -254,6 +259,7 @@ def create(
     set_: Set = None,
     key: Key = None,
     again: Again = False,
+    allow_findings: AllowFindings = None,
     yes: Yes = False,
     no_input: NoInput = False,
     detach: Detach = False,
@@ -280,7 +286,7 @@ def create(
         raise stop("Nothing was started.")
     if there is None and not _agreed(made.cost, given["max_cost"], yes=yes, no_input=silent):
         raise stop("Nothing was started.")
-    job = _send(client, prepared, key, quiet=as_json)
+    job = _send(client, prepared, key, allow_findings or (), quiet=as_json)
     _follow(client, job, there=there is not None, detach=detach, as_json=as_json)
 
 
@@ -374,11 +380,13 @@ def _agreed(cost: Cost, max_cost: str | None, *, yes: bool, no_input: bool) -> b
     )
 
 
-def _send(client: Client, prepared: PreparedJob, key: str | None, *, quiet: bool) -> FineTuneJob:
+def _send(
+    client: Client, prepared: PreparedJob, key: str | None, allowed: Collection[str], *, quiet: bool
+) -> FineTuneJob:
     before = {job.id for job in client.list_jobs()}
     try:
         with busy("sending", quiet=quiet):
-            return client._submit(prepared, key)
+            return client._submit(prepared, key, "all" in allowed or allowed)
     except KeyboardInterrupt:
         fresh = [job for job in client.list_jobs(limit=5) if job.id not in before]
         if not fresh:

@@ -7,7 +7,7 @@ what is wrong and how to mend it.
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -133,6 +133,18 @@ class DatasetReport:
     def findings(self) -> tuple[Fault, ...]:
         """Secrets and personal data (FT4xx), which block an upload until acknowledged."""
         return tuple(f for f in (*self.faults, *self.notices) if f.code.startswith("FT4"))
+
+    def open_findings(self, allowed: bool | Collection[str] = False) -> dict[str, int]:
+        """How many findings of each FT4xx code nobody has acknowledged.
+
+        `allowed` is True for all, or the codes that are known and wanted (`{"FT406"}`).
+        """
+        codes = {f.code for f in self.findings}
+        if isinstance(allowed, bool):
+            codes = set() if allowed else codes
+        else:
+            codes -= set(allowed)
+        return {code: self.counts.get(code, 0) for code in sorted(codes)}
 
     def by_code(self, severity: Severity | None = None) -> dict[str, list[Fault]]:
         """Findings grouped by code, in order of code."""

@@ -1,0 +1,95 @@
+"""One script, the same rows: the profile alone says where it runs, and each result is chatted with."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import pytest
+
+import ftsdk
+from ftsdk.clock import ManualClock
+from ftsdk.config import load_config
+from ftsdk.testing.lab import Lab
+from ftsdk.testing.lab.replicate import TRAINER, VERSION
+
+for needed in ("openai", "together", "replicate"):
+    pytest.importorskip(needed)
+
+START = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+CONFIG = f"""
+[profiles.openai]
+provider = "openai"
+model = "gpt-4.1-mini-2025-04-14"
+
+[profiles.together]
+provider = "together"
+model = "Qwen/Qwen3.5-9B"
+
+[profiles.replicate]
+provider = "replicate"
+model = "{TRAINER}:{VERSION}"
+
+[profiles.replicate.provider_options]
+destination = "lab/tuned"
+
+[profiles.replicate.provider_options.trainer]
+data = "train_data"
+rows = "prompt_completion"
+adapters = ["lora", "full"]
+
+[profiles.replicate.provider_options.trainer.inputs]
+epochs = "num_train_epochs"
+seed = "seed"
+
+[profiles.fake]
+provider = "fake"
+model = "smollm2-135m"
+"""
+QUESTION = "where is parcel number 7"
+
+
+def story(client):
+    """The script. It does not know where it runs."""
+    job = client.create_job("rows.jsonl", hyperparameters={"epochs": 2}, seed=3)
+    job.wait()
+    handle = job.result()
+    if not handle.callable_now:
+        handle = job.deploy(hours=1)
+        while not handle.callable_now:
+            client.clock.sleep(30)
+            handle = job.result()
+    text = handle.chat(QUESTION).text
+    if client.backend(job.provider).capabilities.can_deploy:
+        job.undeploy()
+    return job, text
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    (tmp_path / "ftsdk.toml").write_text(CONFIG)
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"where is parcel number {number}"},
+                {"role": "assistant", "content": f"parcel {number} is on its way"},
+            ]
+        }
+        for number in range(20)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("profile", ["openai", "together", "replicate", "fake"])
+def test_by_profile_alone(project, profile):
+    clock = ManualClock(START)
+    with Lab(clock=clock) as lab:
+        env = lab.env()
+        config = load_config(profile=profile, env=env)
+        client = ftsdk.Client(home=project / "home", clock=clock, env=env, config=config)
+        job, text = story(client)
+        client.close()
+    assert (job.provider, job.status) == (profile, "succeeded")
+    assert text == "parcel 7 is on its way"

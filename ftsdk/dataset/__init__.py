@@ -1,22 +1,23 @@
-"""Dataset truth: what is in the file, what a provider will accept, what the model will learn."""
+"""Dataset truth: what is in the file, what a provider will accept, what the model will learn.
+
+Importing this package loads what a job needs to name its rows; the rules, the X-ray and the writers
+are loaded when they are first used.
+"""
 
 from __future__ import annotations
 
-from ftsdk.dataset import (
-    rules_bytes,
-    rules_chat,
-    rules_content,
-    rules_preference,
-    rules_provider,
-    rules_tools,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ftsdk.dataset.check import validate
-from ftsdk.dataset.convert import convert
 from ftsdk.dataset.dataset import Dataset
-from ftsdk.dataset.fix import FixReport, fix
 from ftsdk.dataset.report import DatasetReport, Fault
-from ftsdk.dataset.rules import RULES, Rule
-from ftsdk.dataset.xray import Xray, inspect
+
+if TYPE_CHECKING:
+    from ftsdk.dataset.codes import RULES, Rule
+    from ftsdk.dataset.converting import convert
+    from ftsdk.dataset.fixing import FixReport, fix
+    from ftsdk.dataset.xray import Xray, inspect
 
 __all__ = [
     "RULES",
@@ -32,11 +33,19 @@ __all__ = [
     "validate",
 ]
 
-_REGISTERED = (
-    rules_bytes,
-    rules_chat,
-    rules_content,
-    rules_preference,
-    rules_provider,
-    rules_tools,
-)
+_LATE = {
+    "RULES": "codes",
+    "Rule": "codes",
+    "convert": "converting",
+    "FixReport": "fixing",
+    "fix": "fixing",
+    "Xray": "xray",
+    "inspect": "xray",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LATE.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -8,17 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import orjson
+
 from ftsdk import fsops
 from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.report import DatasetReport, Fault
-from ftsdk.dataset.rows import Read, RowReader, canonical_bytes
-from ftsdk.dataset.source import Source, open_source
 from ftsdk.errors import UsageError
 
 if TYPE_CHECKING:
+    from ftsdk.dataset.rows import Read, RowReader
+    from ftsdk.dataset.source import Source
     from ftsdk.dataset.xray import Xray
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "canonical_bytes"]
 
 Row = dict[str, Any]
 Key = str | Callable[[Row], object]
@@ -70,6 +72,8 @@ class Dataset:
                 max_row_bytes=source.max_row_bytes,
                 keep=source._keep,
             )
+        from ftsdk.dataset.source import open_source
+
         try:
             opened = open_source(source, name=name)
         except Stop as stop:
@@ -80,6 +84,8 @@ class Dataset:
     # --- reading ------------------------------------------------------------------------------
 
     def _reader(self) -> RowReader:
+        from ftsdk.dataset.rows import RowReader
+
         return RowReader(self._source, format=self._forced, max_row_bytes=self.max_row_bytes)
 
     def _reads(self) -> Iterator[Read]:
@@ -177,6 +183,11 @@ class Dataset:
             part.name = f"{self.name} ({side})"
             sides.append(part)
         return sides[0], sides[1]
+
+
+def canonical_bytes(row: Row) -> bytes:
+    """A canonical row as one JSON line, without its end: compact, UTF-8, keys in their order."""
+    return orjson.dumps(row)
 
 
 def _side(

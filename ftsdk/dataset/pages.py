@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftsdk.dataset import RULES, Rule
+from ftsdk.dataset.codes import RULES, Rule
 
 __all__ = ["pages", "write"]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ftsdk.dataset import strict
+from ftsdk.dataset import rules_bytes, rules_chat, strict
 from ftsdk.dataset.formats import FORMATS, Format, detect, matches
 from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Record
 from ftsdk.dataset.plain import is_plain
@@ -17,7 +17,9 @@ from ftsdk.dataset.rules import RULES
 from ftsdk.dataset.source import Source
 from ftsdk.errors import UsageError
 
-__all__ = ["Read", "RowReader", "canonical_bytes"]
+__all__ = ["Read", "RowReader"]
+
+_REGISTERED = (rules_bytes, rules_chat)  # the codes that reading itself fires
 
 
 class Read(NamedTuple):
@@ -31,11 +33,6 @@ class Read(NamedTuple):
     raw: bytes
     row: dict[str, Any]
     plain: bool
-
-
-def canonical_bytes(row: dict[str, Any]) -> bytes:
-    """A canonical row as one JSON line, without its end: compact, UTF-8, keys in their order."""
-    return orjson.dumps(row)
 
 
 @dataclass

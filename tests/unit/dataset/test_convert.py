@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.dataset import Dataset, convert, validate
-from ftsdk.dataset.convert import WRITERS, write_row
+from ftsdk.dataset.converting import WRITERS, write_row
 from ftsdk.dataset.formats import FORMATS, detect, shape_of
 from ftsdk.errors import DatasetError, UsageError
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.dataset import RULES, validate
+from ftsdk.dataset.dataset import canonical_bytes
 from ftsdk.dataset.plain import is_plain
-from ftsdk.dataset.rows import canonical_bytes
 
 WEATHER = {
     "type": "function",

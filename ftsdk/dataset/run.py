@@ -1,0 +1,339 @@
+"""One pass over the rows: every rule, one report. `validate` is its face."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ftsdk.dataset import findings
+from ftsdk.dataset.codes import RULES
+from ftsdk.dataset.dataset import Dataset
+from ftsdk.dataset.formats import Format
+from ftsdk.dataset.limits import Fact, Limits, limits_for
+from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
+from ftsdk.dataset.near import NearRepeats
+from ftsdk.dataset.repeats import Repeats, keys_of, normal
+from ftsdk.dataset.report import DatasetReport, Fault, Findings
+from ftsdk.dataset.rows import Read, RowReader
+from ftsdk.dataset.rules import Hit, Rule, fault_of
+from ftsdk.dataset.rules_content import images_of
+from ftsdk.dataset.rules_provider import file_faults, row_hits
+from ftsdk.dataset.source import Source, open_source
+from ftsdk.dataset.tallies import Tallies, is_usual
+from ftsdk.dataset.tokens import Counting, counter_for
+
+__all__ = ["judge"]
+
+Row = dict[str, Any]
+
+_SEEN_KEPT = 200_000
+"""So many distinct rows are remembered by their bytes (20 MB); beyond it rows are judged again."""
+
+
+def judge(
+    source: Any,
+    *,
+    provider: str | None,
+    model: str | None,
+    method: str,
+    capabilities: Any,
+    tokenizer: Any,
+    validation: Any,
+    format_name: str | None,
+    name: str | None,
+    tokens: bool | None,
+    near_duplicates: bool | None,
+    max_length: int | None,
+    max_row_bytes: int,
+    on_bytes: Callable[[int], None] | None,
+) -> DatasetReport:
+    """What `validate` gives; its arguments are told there."""
+    opened = _open(source, format_name, name, max_row_bytes)
+    if isinstance(opened, Fault):
+        shown = name or (Path(source).name if isinstance(source, (str, Path)) else "rows")
+        return DatasetReport(
+            name=shown, rows=0, faults=(opened,), provider=provider, model=model, method=method,
+            counts={opened.code: 1}, row_counts={opened.code: 1},
+            path=str(source) if isinstance(source, (str, Path)) else None,
+        )  # fmt: skip
+    counting = None if tokens is False else counter_for(
+        tokenizer, model=model, provider=provider, wanted=tokens is True
+    )  # fmt: skip
+    limits = _with_capabilities(limits_for(provider, model), capabilities)
+    run = _Run(opened, limits, provider, model, method, counting, max_length, near_duplicates)
+    if validation is not None:
+        run.take_validation(validation, format_name)
+    run.go(on_bytes)
+    return run.report()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+    source: Source
+    format: str | None
+    keep: Callable[[Row], bool] | None
+    max_row_bytes: int
+    name: str
+
+
+def _open(
+    source: Any, format_name: str | None, name: str | None, max_row_bytes: int
+) -> _Opened | Fault:
+    if isinstance(source, Dataset):
+        return _Opened(source._source, format_name or source._forced, source._keep,
+                       source.max_row_bytes, name or source.name)  # fmt: skip
+    try:
+        opened = open_source(source, name=name)
+    except Stop as stop:
+        return stop.fault
+    return _Opened(opened, format_name, None, max_row_bytes, opened.name)
+
+
+def _with_capabilities(limits: Limits | None, capabilities: Any) -> Limits | None:
+    """Our record, with the numbers that a backend's own capabilities give in their place."""
+    if limits is None or capabilities is None:
+        return limits
+    changed: dict[str, Any] = {}
+    for field in ("min_rows", "max_rows", "max_file_bytes"):
+        value = getattr(capabilities, field, None)
+        if value is not None and (field != "min_rows" or value > 1):
+            known = getattr(limits, field)
+            if known is None or known.value != value:
+                changed[field] = Fact(value, f"the {limits.provider} backend")
+    formats = getattr(capabilities, "formats", None)
+    if formats:
+        shapes = {m: frozenset(s & frozenset(formats)) for m, s in limits.shapes.items()}
+        changed["shapes"] = {m: s for m, s in shapes.items() if s} or limits.shapes
+    return dataclasses.replace(limits, **changed) if changed else limits
+
+
+class _Run:
+    """One pass: reads, applies the row rules, keeps the tallies."""
+
+    def __init__(
+        self,
+        opened: _Opened,
+        limits: Limits | None,
+        provider: str | None,
+        model: str | None,
+        method: str,
+        counting: Counting | None,
+        max_length: int | None,
+        near: bool | None,
+    ) -> None:
+        self.opened, self.limits, self.counting = opened, limits, counting
+        self.provider, self.model, self.method = provider, model, method
+        self.max_length = max_length
+        self.found = Findings()
+        self.repeats, self.tallies = Repeats(), Tallies()
+        self.near = NearRepeats.when_asked(near, opened.source.size_bytes)
+        self.validation: dict[int, int] = {}
+        self.skipped: list[str] = []
+        self.rows = self.image_rows = 0
+        self.format: str | None = None
+        self._rules: tuple[Rule, ...] = ()
+        self._rules_for: str | None = None
+
+    # --- validation rows ----------------------------------------------------------------------
+
+    def take_validation(self, source: Any, format_name: str | None) -> None:
+        """Judge the validation rows by the row rules, and remember them for the leak check."""
+        opened = _open(source, format_name, None, DEFAULT_MAX_ROW_BYTES)
+        if isinstance(opened, Fault):
+            self.found.add(_in_validation(opened))
+            return
+        reader = RowReader(opened.source, format=opened.format, max_row_bytes=opened.max_row_bytes)
+        rows = 0
+        for item in reader:
+            if isinstance(item, Fault):
+                self.found.add(_in_validation(item))
+            elif opened.keep is None or opened.keep(item.row):
+                rows += 1
+                for fault in self._judge(item, reader.spec):
+                    self.found.add(_in_validation(fault))
+                self.validation.setdefault(normal(item.row), item.line)
+        if not reader.records:
+            self.found.add(_in_validation(_file_fault("FT004", f"{opened.name} holds no rows")))
+
+    # --- the pass -----------------------------------------------------------------------------
+
+    def go(self, on_bytes: Callable[[int], None] | None) -> None:
+        """Read everything once."""
+        opened = self.opened
+        reader = RowReader(opened.source, format=opened.format,
+                           max_row_bytes=opened.max_row_bytes, on_bytes=on_bytes)  # fmt: skip
+        self.found.extend(opened.source.notices)
+        # A row whose bytes were seen before, and were faultless, needs no second look.
+        seen: dict[int, int] = {}
+        may_skip = opened.keep is None and not self.validation
+        hashed, known, again = hash, seen.get, self._again
+        for record in reader.stream():
+            if isinstance(record, Fault):
+                self.found.add(record)
+                continue
+            key = hashed(record[2])
+            before = known(key)
+            if before is not None:
+                again(record[0], before)
+                continue
+            item = reader.read(record)
+            if isinstance(item, Fault):
+                self.found.add(item)
+            elif opened.keep is None or opened.keep(item.row):
+                index = len(self.repeats.lines)
+                if self._take(item, reader.spec) and may_skip and len(seen) < _SEEN_KEPT:
+                    seen[key] = index
+        self.rows = reader.records if opened.keep is None else self.tallies.texts
+        self.format = reader.format
+        if not reader.records and not self.found.counts:
+            self.found.add(_file_fault("FT004", f"{opened.name} holds no rows"))
+        self._finish()
+
+    def _again(self, line: int, index: int) -> None:
+        self.repeats.again(line, index)
+        self.tallies.texts += 1
+        if self.counting is not None:
+            self.counting.again(line, index)
+
+    def _take(self, item: Read, fmt: Format | None) -> bool:
+        """Judge and count one row; True when it is plain and nothing was found in it."""
+        before = len(self.found.kept)
+        row, line = item.row, item.line
+        if item.plain:
+            messages = row["messages"]
+            answer = messages[-1]["content"]
+            # As `keys_of` would, without its looks at what a plain row cannot have.
+            prompt_key = hash((b"", *[(m["role"], m["content"]) for m in messages[:-1]]))
+            answer_key = hash(("assistant", answer))
+            if self.limits is not None and self.limits.reads_text:
+                self.found.extend(self._judge_provider(item, fmt))
+        else:
+            self.found.extend(self._judge(item, fmt))
+            shape = fmt.shape if fmt is not None else "chat"
+            prompt_key, answer_key = keys_of(row, shape)
+            answer = _answer(row, shape)
+            self.image_rows += shape == "chat" and any(True for _ in images_of(row))
+        self.repeats.add(line, prompt_key, answer_key, len(item.raw))
+        self.tallies.texts += 1
+        usual = not isinstance(answer, str) or is_usual(answer)
+        if not usual:
+            scripts = len(self.tallies.script_lines)
+            told = self.tallies.add(line, answer)
+            if told is not None:
+                self.found.add(told)
+            usual = not self.tallies.script_lines and scripts == 0
+        if findings.may_hold(item.raw):
+            self.found.extend(_sensitive(item, fmt))
+        if self.validation:
+            self._compare(item)
+        if self.near is not None:
+            self.near.add(line, row)
+        if self.counting is not None:
+            if any(f.severity == "fault" for f in self.found.kept[before:]):
+                self.counting.skip(line)
+            else:
+                self.counting.add(line, row)
+        return item.plain and usual and len(self.found.kept) == before
+
+    def _judge(self, item: Read, fmt: Format | None) -> Iterator[Fault]:
+        if fmt is None:
+            return
+        if not item.plain:
+            if self._rules_for != fmt.name:
+                self._rules_for = fmt.name
+                self._rules = tuple(
+                    r for r in RULES.values() if r.check and r.shape in (fmt.shape, "any")
+                )
+            for rule in self._rules:
+                if rule.check is not None:
+                    for hit in rule.check(item.row):
+                        yield _placed(rule.code, item, fmt, hit)
+        yield from self._judge_provider(item, fmt)
+
+    def _judge_provider(self, item: Read, fmt: Format | None) -> Iterator[Fault]:
+        if self.limits is None or fmt is None or (item.plain and not self.limits.reads_text):
+            return
+        for code, severity, hit in row_hits(item.row, self.limits):
+            yield dataclasses.replace(_placed(code, item, fmt, hit), severity=severity)
+
+    def _compare(self, item: Read) -> None:
+        other = self.validation.get(normal(item.row))
+        if other is not None:
+            hit = Hit("", f"the row is also line {other} of the validation set")
+            self.found.add(fault_of("FT304", item.line, hit, offset=item.offset))
+
+    def _finish(self) -> None:
+        is_text = self.format == "text"
+        self.found.extend(self.repeats.faults(text=is_text))
+        self.found.extend(self.tallies.faults(self.repeats))
+        if self.near is not None:
+            self.found.extend(self.near.faults())
+        if self.repeats.full:
+            self.skipped.append("repeats beyond the first eight million rows")
+        if self.limits is not None:
+            self.found.extend(
+                file_faults(self.limits, method=self.method, format_name=self.format, rows=self.rows,
+                            size_bytes=self.opened.source.size_bytes, image_rows=self.image_rows)
+            )  # fmt: skip
+        if self.counting is not None:
+            self.found.extend(
+                self.counting.faults(self.limits, self.model, self.method, self.max_length)
+            )
+
+    def report(self) -> DatasetReport:
+        """What was found, faults and notices in file order."""
+        kept = sorted(self.found.kept, key=lambda f: f.line)
+        source = self.opened.source
+        return DatasetReport(
+            name=self.opened.name,
+            rows=self.rows,
+            faults=tuple(f for f in kept if f.severity == "fault"),
+            notices=tuple(f for f in kept if f.severity == "notice"),
+            format=self.format,
+            container=source.container,
+            path=str(source.path) if source.path is not None else None,
+            size_bytes=source.size_bytes,
+            provider=self.provider,
+            model=self.model,
+            method=self.method,
+            counts=self.found.counts,
+            row_counts=self.found.rows,
+            tokens=None if self.counting is None else self.counting.summary(self.max_length),
+            skipped=tuple(self.skipped),
+        )
+
+
+def _placed(code: str, item: Read, fmt: Format, hit: Hit) -> Fault:
+    return fault_of(code, item.line, hit._replace(field=fmt.field(hit.field)), offset=item.offset)
+
+
+def _sensitive(item: Read, fmt: Format | None) -> Iterator[Fault]:
+    told: set[str] = set()
+    for place, found in findings.scan_row(item.row):
+        if found.what not in told:
+            told.add(found.what)
+            field = fmt.field(place) if fmt is not None else place
+            hit = Hit(field, f"looks like {found.what} ({found.masked})", found.masked)
+            yield fault_of(found.code, item.line, hit, offset=item.offset)
+
+
+def _answer(row: Row, shape: str) -> Any:
+    """The text that a row teaches, where it is one text."""
+    if shape == "text":
+        return None
+    messages = row.get("messages") if shape == "chat" else row.get("preferred_output")
+    if not isinstance(messages, list) or not messages or not isinstance(messages[-1], dict):
+        return None
+    last = messages[-1]
+    return None if last.get("tool_calls") else last.get("content")
+
+
+def _in_validation(fault: Fault) -> Fault:
+    return dataclasses.replace(fault, message=f"validation: {fault.message}")
+
+
+def _file_fault(code: str, message: str) -> Fault:
+    rule = RULES[code]
+    return Fault(code=code, severity=rule.severity, line=0, message=message, mend=rule.mend)

@@ -170,6 +170,7 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
         events.sync()
 
     stop.listen()
+    cpu_before = time.process_time()
     events.write("status", status="running", message="Training.")
     try:
         stop.check()
@@ -194,7 +195,8 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     facts = result_facts(spec, tokenizer, model, state, order, hardware)
     save_result(run.result_path, model, optimizer, spec, tokenizer_folder, facts)
     message = f"Trained {state.step} steps on {state.trained_tokens:,} tokens."
-    return ended("succeeded", message, exit_code=0, **totals(state))
+    cpu_s = round(time.process_time() - cpu_before, 3)
+    return ended("succeeded", message, exit_code=0, loop_cpu_s=cpu_s, **totals(state))
 
 
 class Loop:
@@ -489,7 +491,22 @@ def totals(state: TrainState) -> dict[str, Any]:
         "steps": state.step,
         "trained_tokens": state.trained_tokens,
         "train_s": round(state.train_s, 3),
+        **peak_memory(),
     }
+
+
+def peak_memory() -> dict[str, int]:
+    """The most memory this process has held, in bytes: of the machine, and of a GPU if one is used."""
+    import resource
+
+    import torch
+
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    told = {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        told["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
+    return told
 
 
 # --- the ends ---------------------------------------------------------------------------------

@@ -158,6 +158,45 @@ def fault(
     as_json: Json = False,
 ) -> None:
     """Let the next such request to a double of the lab go wrong; `none` ends all faults."""
+    given = {
+        "behaviour": behaviour, "method": method, "path": path, "times": times, "acted": acted,
+        "status": status, "retry_after": retry_after,
+    }  # fmt: skip
+    told = _tell(provider, "faults", given)
+    if as_json:
+        emit(told)
+    else:
+        say(f"{provider}: {told['waiting']} fault(s) wait for their request")
+
+
+@app.command("set")
+def set_(
+    provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="Whose state changes.")],
+    values: Annotated[
+        list[str], typer.Argument(metavar="NAME=VALUE...", help="closed=true, jobs_at_once=1, …")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Change how a double behaves: `closed=true` takes no new jobs, `jobs_at_once=1` is a quota."""
+    from ftsdk.cli.options import pairs
+
+    told = _tell(provider, "state", {name: _value(text) for name, text in pairs(values, "lab set").items()})
+    if as_json:
+        emit(told)
+    else:
+        columns([[name, ("set to", "dim"), json.dumps(value)] for name, value in told.items()])
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _tell(provider: str, door: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Send something to the lab's own door of a double, and give its answer."""
+    import urllib.error
     import urllib.request
 
     from ftsdk.errors import UsageError
@@ -167,24 +206,21 @@ def fault(
         raise UsageError(
             f"The lab that is up has no {provider}", mend=f"one of {', '.join(doubles)}"
         )
-    given = {
-        "behaviour": behaviour, "method": method, "path": path, "times": times, "acted": acted,
-        "status": status, "retry_after": retry_after,
-    }  # fmt: skip
-    url = "/".join(doubles[provider]["url"].split("/")[:3]) + "/_lab/faults"
+    url = "/".join(doubles[provider]["url"].split("/")[:3]) + f"/_lab/{door}"
     request = urllib.request.Request(  # noqa: S310  # the lab's own loopback address
         url, data=json.dumps(given).encode(), method="POST"
     )
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  # as above
-            told = json.loads(answer.read())
+            told: dict[str, Any] = json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            why = json.loads(error.read()).get("error", "")
+        raise UsageError(
+            f"The lab refuses: {why}", where=f"the lab's {provider}", mend="correct what it names"
+        ) from error
     except OSError as error:
         raise UsageError(
-            f"The lab does not take the fault {behaviour!r}",
-            where=f"{provider}, {error}",
-            mend="reset, close, hang, drip, cut, html, empty, status, repeat or twice; none ends them",
+            "The lab does not answer", where=url, mend="start it again: ftsdk lab up"
         ) from error
-    if as_json:
-        emit(told)
-    else:
-        say(f"{provider}: {told['waiting']} fault(s) wait for their request")
+    return told

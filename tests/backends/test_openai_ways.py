@@ -13,6 +13,7 @@ import ftsdk
 from ftsdk.backends.base import Context
 from ftsdk.backends.hosted import BoundKey
 from ftsdk.backends.openai import AzureBackend, OpenAIBackend, curve, jobs
+from ftsdk.backends.openai.body import create_body
 from ftsdk.backends.openai.profiles import AZURE, CRUSOE, GENERIC, NEBIUS, OPENAI, profile_for
 from ftsdk.clock import ManualClock
 from ftsdk.dataset import Dataset
@@ -499,6 +500,50 @@ def test_a_missing_key_names_the_places(double, tmp_path):
         made.get("ftjob-abc")
     assert "OPENAI_API_KEY" in str(caught.value)
     assert len(double.requests) == 0
+
+
+# --- other services ---
+
+
+def body(profile, **changes):
+    spec = JobSpec.build(provider=profile.name, model="m", **changes)
+    return create_body(profile, spec, "ft0123456789ab", "file-t", "file-v")
+
+
+def test_nebius_takes_an_absolute_rate_and_the_adapter():
+    sent = body(NEBIUS, hyperparameters={"learning_rate": 2e-4, "epochs": 2}, adapter=LoRA(rank=8))
+    assert sent["hyperparameters"] == {
+        "n_epochs": 2, "learning_rate_multiplier": 2e-4,
+        "lora": True, "lora_r": 8, "lora_alpha": 16.0, "lora_dropout": 0.0,
+    }  # fmt: skip
+    assert "method" not in sent
+    assert sent["suffix"] == "ft0123456789ab"
+    assert body(NEBIUS, adapter=None)["hyperparameters"]["lora"] is False
+
+
+def test_crusoe_and_an_unknown_service():
+    assert body(CRUSOE, name="bot")["suffix"] == "bot-ft0123456789ab"
+    sent = body(GENERIC, hyperparameters={"epochs": 2})
+    assert sent["method"] == {
+        "type": "supervised",
+        "supervised": {"hyperparameters": {"n_epochs": 2}},
+    }
+    assert sent["metadata"] == {"ftsdk_submission": "ft0123456789ab"}
+
+
+def test_a_service_behind_any_base_url(double, tmp_path, clock):
+    """An address that is no known service's gets the cautious profile, and works."""
+    double.any_model = True
+    made = backend(double, tmp_path, profile="generic")
+    assert made.capabilities is GENERIC.capabilities
+    client = ftsdk.Client(
+        home=tmp_path, clock=clock, env=double.variables(),
+        config=ftsdk.config.Config(data={"options": {"profile": "generic"}}, env={}),
+    )  # fmt: skip
+    job = client.create_job(chat_rows(), provider="openai", model="my-own-model", adapter=None)
+    clock.advance(60)
+    assert job.refresh().result().chat("What does ticket number 2 ask for?").text
+    client.close()
 
 
 # --- the account ---

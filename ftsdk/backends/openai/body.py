@@ -17,7 +17,6 @@ from ftsdk.spec import JobSpec, LoRA
 __all__ = ["create_body", "own_refusals", "plan_fields", "suffix_for"]
 
 _OURS = ("model", "training_file", "validation_file", "seed", "method")
-_SENT_AS = {"epochs": "n_epochs"}
 
 
 def own_refusals(backend: Backend, profile: Profile, spec: JobSpec) -> None:
@@ -110,10 +109,12 @@ def create_body(
 ) -> dict[str, Any]:
     """The body of the create call."""
     options = dict(spec.provider_options)
+    known = profile.capabilities.hyperparameters
     hyperparameters = {
         **{
-            _SENT_AS.get(name, name): int(value) if name == "epochs" else value
+            known[name].sent_as or name: int(value) if name == "epochs" else value
             for name, value in spec.hyperparameters.given().items()
+            if name in known
         },
         **_own(profile, spec, options.pop("hyperparameters", None) or {}),
     }

@@ -136,7 +136,12 @@ NEBIUS = Profile(
         methods=frozenset({"sft"}),
         adapters=frozenset({"lora", "full"}),
         formats=frozenset({"chat"}),
-        hyperparameters={key: value for key, value in _HYPERPARAMETERS.items() if key != "beta"},
+        hyperparameters={
+            "epochs": _HYPERPARAMETERS["epochs"],
+            "batch_size": _HYPERPARAMETERS["batch_size"],
+            # Its examples put an absolute rate under this name.
+            "learning_rate": Range(low=0, high=1, sent_as="learning_rate_multiplier"),
+        },
         find_by=FindBy.SUFFIX,
         can_pause=False,
         can_resume=False,

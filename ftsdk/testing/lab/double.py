@@ -45,6 +45,8 @@ class Double:
     """
 
     name: ClassVar[str] = "double"
+    settable: ClassVar[tuple[str, ...]] = ()
+    """Attributes that `ftsdk lab set` may change: `closed`, a quota, …"""
     _routes: ClassVar[tuple[tuple[str, re.Pattern[str], str], ...]] = ()
 
     def __init__(self, *, clock: Clock | None = None, port: int = 0) -> None:
@@ -151,16 +153,18 @@ class Double:
     # --- dispatch ---
 
     def _told(self, request: Request) -> Reply:
-        """The lab's own door, `/_lab/faults`: faults are added, or ended with `none`.
+        """The lab's own door: `/_lab/faults` adds faults (or ends them), `/_lab/state` sets state.
 
         Only for this machine's own programs: a page in a browser sends another Host or an Origin.
         """
         host = request.headers.get("host", "").rpartition(":")[0]
         if host not in ("127.0.0.1", "localhost") or "origin" in request.headers:
             return Reply(403, {"error": "only for programs of this machine"})
+        given = request.json() if request.method == "POST" else None
+        if request.path == "/_lab/state" and isinstance(given, dict):
+            return self._set(given)
         if request.method != "POST" or request.path != "/_lab/faults":
-            return Reply(404, {"error": "the lab has POST /_lab/faults"})
-        given = request.json()
+            return Reply(404, {"error": "the lab has POST /_lab/faults and /_lab/state"})
         if not isinstance(given, dict) or given.get("behaviour") not in ("none", *BEHAVIOURS):
             return Reply(400, {"error": f"behaviour is none or one of {', '.join(BEHAVIOURS)}"})
         if given["behaviour"] == "none":
@@ -169,6 +173,15 @@ class Double:
             allowed = set(_TOLD) & set(given)
             self.faults.add(given["behaviour"], **{name: given[name] for name in allowed})
         return Reply(200, {"waiting": self.faults.waiting})
+
+    def _set(self, given: Mapping[str, Any]) -> Reply:
+        unknown = sorted(set(given) - set(self.settable))
+        if unknown:
+            known = ", ".join(self.settable) or "nothing"
+            return Reply(400, {"error": f"{unknown[0]} cannot be set; {known} can"})
+        for name, value in given.items():
+            setattr(self, name, value)
+        return Reply(200, {name: getattr(self, name) for name in self.settable})
 
     def _answer(self, request: Request) -> Answer:
         if request.path.startswith("/_lab/"):

@@ -47,6 +47,15 @@ class OpenAIDouble(Double):
     """See the module's docstring."""
 
     name = "openai"
+    settable = (
+        "closed",
+        "jobs_at_once",
+        "lists_before_visible",
+        "processing_s",
+        "warmup_s",
+        "results_encoded",
+        "any_model",
+    )
 
     def __init__(
         self,

@@ -54,7 +54,11 @@ def test_up_env_fault_and_down(lab, tmp_path):
     assert caught.value.status_code == 422
     job = client.create_job(rows, provider="openai", model="gpt-4.1-mini-2025-04-14")
     assert job.provider_job_id.startswith("ftjob-")
+    assert json.loads(run(lab, "set", "openai", "closed=true", "--json").stdout)["closed"] is True
+    with pytest.raises(ftsdk.ProviderClosed):
+        client.create_job(rows, provider="openai", model="gpt-4.1-2025-04-14")
     client.close()
+    assert "cannot be set" in run(lab, "set", "openai", "jobs=1").stderr
     odd = run(lab, "fault", "openai", "nonsense")
     assert odd.returncode == 2
     assert "Traceback" not in odd.stderr

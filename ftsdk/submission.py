@@ -376,6 +376,14 @@ class Submitter:
                     mend=f"ftsdk show {job_id}",
                 )
             if adopt is not None:
+                other = self.journal.find_provider_job(snapshot.provider, adopt)
+                if other is not None and other.id != snapshot.id:
+                    raise UsageError(
+                        "The provider's job already belongs to another job of this journal",
+                        where=f"job {other.id}",
+                        mend=f"ftsdk resolve {job_id} --give-up, if it is that one",
+                        job_id=job_id,
+                    )
                 remote = self.backend_for(snapshot).get(adopt)
                 return self._accept(self._sure(snapshot), remote, "adopted by decision")
             if send_again:

@@ -60,7 +60,7 @@ _BRACKETS = (b"INST]", b"OS]")
 
 
 def _has(raw: bytes, marks: tuple[bytes, ...]) -> bool:
-    for mark in marks:  # noqa: SIM110  # a generator costs more than the looks themselves
+    for mark in marks:  # noqa: SIM110  # generators cost more than the looks themselves
         if mark in raw:
             return True
     return False

@@ -224,6 +224,16 @@ class AsyncFineTuneJob:
         await _shielded(self._sync.cancel)
         return self
 
+    async def pause(self) -> AsyncFineTuneJob:
+        """Ask the job to stop where it can go on."""
+        await _shielded(self._sync.pause)
+        return self
+
+    async def delete(self) -> AsyncFineTuneJob:
+        """Remove what the job left at its provider; the journal keeps the job."""
+        await _shielded(self._sync.delete)
+        return self
+
     async def resume(self) -> AsyncFineTuneJob:
         """Let a job go on, where the backend can."""
         await _shielded(self._sync.resume)

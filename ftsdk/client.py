@@ -515,6 +515,30 @@ class Client:
         backend.cancel(current.provider_job_id)
         return self._refresh(current)
 
+    def _pause(self, snapshot: JobSnapshot) -> JobSnapshot:
+        current = self._refresh(snapshot)
+        backend = self._backend_for(current)
+        if not backend.capabilities.can_pause:
+            raise backend.cannot("pause a job")
+        if current.status.is_final or current.provider_job_id is None:
+            return current
+        backend.pause(current.provider_job_id)
+        return self._refresh(current)
+
+    def _delete(self, snapshot: JobSnapshot) -> JobSnapshot:
+        current = self._refresh(snapshot)
+        backend = self._backend_for(current)
+        if not backend.capabilities.can_delete:
+            raise backend.cannot("delete a result")
+        if not current.status.is_final or current.provider_job_id is None:
+            raise UsageError(
+                f"The job is {current.status}; there is no result to delete",
+                where=f"job {current.id}",
+                mend=f"ftsdk cancel {current.id} ends it first",
+            )
+        backend.delete(current.provider_job_id)
+        return current
+
     def _resume(self, snapshot: JobSnapshot) -> JobSnapshot:
         current = self._refresh(snapshot)
         backend = self._backend_for(current)

@@ -189,6 +189,22 @@ class FineTuneJob:
         self._snapshot = self._client._cancel(self._snapshot)
         return self
 
+    def pause(self) -> FineTuneJob:
+        """Ask the job to stop where it can go on (`resume`), and return this handle.
+
+        One that ended stays as it is. Raises `Unsupported` where the backend cannot.
+        """
+        self._snapshot = self._client._pause(self._snapshot)
+        return self
+
+    def delete(self) -> FineTuneJob:
+        """Remove what the job left at its provider, for good; the journal keeps the job.
+
+        Raises `UsageError` for a job that has not ended, `Unsupported` where the backend cannot.
+        """
+        self._snapshot = self._client._delete(self._snapshot)
+        return self
+
     def resume(self) -> FineTuneJob:
         """Let a paused, interrupted, failed or cancelled job go on, where the backend can.
 

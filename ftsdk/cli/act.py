@@ -1,4 +1,4 @@
-"""Acts on jobs: `cancel`, `resume`, `reconcile`, `resolve`, `adopt`, `download`."""
+"""Acts on jobs: `cancel`, `pause`, `resume`, `delete`, `reconcile`, `resolve`, `adopt`, `download`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ftsdk.client import Client
     from ftsdk.job import FineTuneJob
 
-__all__ = ["adopt", "cancel", "download", "reconcile", "resolve", "resume"]
+__all__ = ["adopt", "cancel", "delete", "download", "pause", "reconcile", "resolve", "resume"]
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 NoInput = Annotated[
@@ -57,6 +57,45 @@ def cancel(job: Job, profile: Profile = None, as_json: Json = False) -> None:
         _tell(client, one, "stopped", "show")
     else:
         _tell(client, one, "was asked to stop", "watch")
+
+
+def pause(job: Job, profile: Profile = None, as_json: Json = False) -> None:
+    """Ask the job to stop where it can go on, where its backend can."""
+    client = open_client(profile)
+    one = find(client, job).pause()
+    if as_json:
+        emit(job_document(one))
+    elif one.is_final:
+        _tell(client, one, "it had ended already; nothing was done", "show")
+    else:
+        _tell(client, one, "was asked to pause", "resume", "cancel")
+
+
+def delete(
+    job: Job,
+    yes: Yes = False,
+    no_input: NoInput = False,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Remove what the job left at its provider, for good. The journal keeps the job."""
+    client = open_client(profile)
+    one = find(client, job)
+    question = f"Delete the result of {short_id(client, one.id)} at {one.provider}, for good?"
+    if not decide(
+        question,
+        yes=yes,
+        no_input=no_input,
+        default=False,
+        unasked="Deleting needs a yes, and there is nobody to ask",
+        mend=f"ftsdk delete {one.id} --yes",
+    ):
+        raise stop("Nothing was deleted.")
+    one.delete()
+    if as_json:
+        emit(job_document(one))
+    else:
+        _tell(client, one, "its result was deleted", "show")
 
 
 def resume(job: Job, profile: Profile = None, as_json: Json = False) -> None:

@@ -96,6 +96,7 @@ _PANELS = {
         ("events", tell.events),
         ("checkpoints", tell.checkpoints),
         ("cancel", act.cancel),
+        ("pause", act.pause),
         ("resume", act.resume),
     ),
     "When in doubt": (
@@ -106,6 +107,7 @@ _PANELS = {
     "Result": (
         ("chat", chat.chat),
         ("download", act.download),
+        ("delete", act.delete),
         ("deploy", leases.deploy),
         ("undeploy", leases.undeploy),
     ),

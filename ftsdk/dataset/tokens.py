@@ -7,12 +7,12 @@ import warnings
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
 from ftsdk.dataset.limits import Limits, model_row_tokens
+from ftsdk.dataset.places import model_folder
 from ftsdk.dataset.render import RowFault, render_parts, render_row
 from ftsdk.dataset.report import Fault
 from ftsdk.dataset.rules import RULES, note
@@ -377,8 +377,9 @@ def counter_for(
     if hasattr(tokenizer, "count") and hasattr(tokenizer, "exact"):
         return Counting(tokenizer)
     named = tokenizer if tokenizer is not None else model
-    if named is not None and Path(str(named)).is_dir():
-        return Counting(TemplateCounter(ChatTokenizer.from_folder(Path(str(named)))))
+    folder = model_folder(named)
+    if folder is not None:
+        return Counting(TemplateCounter(ChatTokenizer.from_folder(folder)))
     encoding = encoding_of(str(named)) if named is not None else None
     if encoding is None and provider in ("openai", "azure"):
         encoding = "o200k_base"

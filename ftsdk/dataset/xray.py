@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ftsdk.dataset.dataset import Dataset
+from ftsdk.dataset.places import model_folder
 from ftsdk.dataset.render import Rendered, RowFault, render_parts
 from ftsdk.dataset.report import Fault, short
 from ftsdk.dataset.rules import RULES, note
@@ -241,7 +241,8 @@ def inspect(
 ) -> Xray:
     """Look at a dataset as `model` sees it.
 
-    `tokenizer` is a model folder or a `ChatTokenizer`; `model` may itself be a folder. `rows` is
+    `tokenizer` is a model folder or a `ChatTokenizer`; `model` may itself be a folder, or the short
+    name of a pulled model. `rows` is
     how many are kept in full, `line` keeps that one alone. Raises `DatasetError` at a row that
     cannot be read.
     """
@@ -258,9 +259,8 @@ def inspect(
 
 
 def _folder(place: Any) -> ChatTokenizer | None:
-    if place is None or not Path(str(place)).is_dir():
-        return None
-    return ChatTokenizer.from_folder(Path(str(place)))
+    folder = model_folder(place)
+    return None if folder is None else ChatTokenizer.from_folder(folder)
 
 
 def _closed(dataset: Dataset, model: str | None, tokenizer: Any, provider: str | None) -> Xray:

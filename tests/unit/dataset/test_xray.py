@@ -128,6 +128,22 @@ def test_closed_models_say_not_visible() -> None:
     assert seen.shown == ()
 
 
+def test_a_pulled_model_is_found_by_its_short_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftsdk.dataset.places import model_folder
+
+    monkeypatch.setenv("FTSDK_HOME", str(tmp_path))
+    folder = tmp_path / "models" / "toy"
+    folder.mkdir(parents=True)
+    assert model_folder("toy") is None
+    (folder / "tokenizer.json").write_text("{}")
+    assert model_folder("toy") == folder
+    assert model_folder(folder) == folder
+    for name in (None, "", "a/b", "\x00", "org/model"):
+        assert model_folder(name) is None
+
+
 # --- the page --------------------------------------------------------------------------------
 
 

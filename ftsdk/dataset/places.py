@@ -1,0 +1,34 @@
+"""Where a model's tokenizer lies on this machine: a folder, or a pulled model by its short name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["model_folder"]
+
+
+def model_folder(name: str | Path | None) -> Path | None:
+    """The folder that holds the tokenizer of `name`; None when it is not here.
+
+    A short name is looked for where `ftsdk models pull` puts it: `FTSDK_HOME/models`.
+    """
+    if name is None or not str(name):
+        return None
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    text = str(name)
+    if "/" in text or os.sep in text or "\x00" in text:
+        return None
+    pulled = _home() / "models" / text
+    return pulled if (pulled / "tokenizer.json").is_file() else None
+
+
+def _home() -> Path:
+    # As `ftsdk.config.default_home`, which this floor does not import.
+    if os.environ.get("FTSDK_HOME"):
+        return Path(os.environ["FTSDK_HOME"]).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("ftsdk", appauthor=False))

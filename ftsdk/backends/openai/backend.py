@@ -5,14 +5,15 @@ from __future__ import annotations
 import builtins
 import datetime as dt
 import re
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from ftsdk.backends.base import Backend, Context, FindBy, SubmitRequest
 from ftsdk.backends.hosted import HTTPFacts
 from ftsdk.backends.openai import curve
 from ftsdk.backends.openai.body import create_body, own_refusals, plan_fields
+from ftsdk.backends.openai.chat import ask, chat_with
+from ftsdk.backends.openai.feeds import Feeds
 from ftsdk.backends.openai.files import Files
 from ftsdk.backends.openai.jobs import MARK, billed, remote_job, result_of
 from ftsdk.backends.openai.money import estimate, notes
@@ -23,10 +24,8 @@ from ftsdk.errors import (
     ConfigError,
     FtsdkError,
     NotFound,
-    NotReady,
     ProviderClosed,
     Rejected,
-    Unavailable,
     UnexpectedResponse,
 )
 from ftsdk.records import (
@@ -52,8 +51,6 @@ _CLOSED = re.compile(
     r" for (?:this|your))|no longer|deprecated|new users|discontinued)"
     r"|(not authorized|not allowed|no longer).{0,80}fine.?tun"
 )
-_WARMING_S = 900.0
-_WARM_TRIES = (2.0, 4.0, 8.0, 16.0, 30.0)
 _FEW = 2
 
 
@@ -84,8 +81,7 @@ class OpenAIBackend(Backend):
             # A base URL may name another service than the class does.
             self.capabilities = self.service.capabilities  # type: ignore[misc]  # this object's own
         self.files = Files(self.wire, context)
-        self._events: dict[str, builtins.list[dict[str, Any]]] = {}
-        self._lock = threading.Lock()
+        self.feeds = Feeds(self.wire)
 
     def close(self) -> None:
         self.wire.close()
@@ -221,7 +217,7 @@ class OpenAIBackend(Backend):
         tokens = job.trained_tokens
         if tokens is None and self.service.billed_in_events and asked_for is not None:
             tokens = curve.billed_tokens(
-                str(one.get("message")) for one in self._raw_events(asked_for)
+                str(one.get("message")) for one in self.feeds.raw_events(asked_for)
             )
         return job.model_copy(
             update={"trained_tokens": tokens, "cost": billed(raw, tokens, self.service.name)}
@@ -288,74 +284,19 @@ class OpenAIBackend(Backend):
 
     # --- what it tells of a run ---
 
-    def _raw_events(self, provider_job_id: str) -> builtins.list[dict[str, Any]]:
-        """All events, oldest first. Pages are read back to the newest one that is known already."""
-        self._known(provider_job_id)
-        with self._lock:
-            known = self._events.get(provider_job_id, [])
-        ids = {one["id"] for one in known}
-        fresh: builtins.list[dict[str, Any]] = []
-
-        def ask(client: Any, query: Mapping[str, Any]) -> Any:
-            return client.fine_tuning.jobs.with_raw_response.list_events(provider_job_id, **query)
-
-        for page in self.wire.pages(f"GET {_JOBS}/ID/events", ask):
-            new = [one for one in page if one["id"] not in ids]
-            fresh += new
-            if len(new) < len(page):
-                break
-        fresh.reverse()
-        fresh.sort(key=lambda one: one.get("created_at") or 0)
-        with self._lock:
-            everything = self._events[provider_job_id] = [*known, *fresh]
-        return everything
-
     def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
-        raws = self._raw_events(provider_job_id)
-        return [curve.event(raw, seq) for seq, raw in enumerate(raws, 1) if seq > after]
+        return self.feeds.events(self._known(provider_job_id), after=after)
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         lines = [str(one) for one in self.events(provider_job_id)]
         return lines if tail is None else lines[max(0, len(lines) - tail) :]
 
-    def _raw_checkpoints(self, provider_job_id: str) -> builtins.list[dict[str, Any]]:
-        self._known(provider_job_id)
-
-        def ask(client: Any, query: Mapping[str, Any]) -> Any:
-            return client.fine_tuning.jobs.checkpoints.with_raw_response.list(
-                provider_job_id, **query
-            )
-
-        pages = self.wire.pages(f"GET {_JOBS}/ID/checkpoints", ask)
-        return [raw for page in pages for raw in page]
-
     def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
-        found = [curve.checkpoint(raw) for raw in self._raw_checkpoints(provider_job_id)]
-        return sorted((one for one in found if one is not None), key=lambda one: one.step)
+        return self.feeds.checkpoints(self._known(provider_job_id))
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         """From events and checkpoints, and once the job is done from its result file."""
-        feeds = [
-            curve.points_from_checkpoints(self._raw_checkpoints(provider_job_id)),
-            curve.points_from_events(self.events(provider_job_id)),
-        ]
-        files = self._raw(provider_job_id).get("result_files")
-        feeds += [
-            self._result_file(file_id)
-            for file_id in (files if isinstance(files, builtins.list) else [])
-            if isinstance(file_id, str) and re.fullmatch(r"[\w.-]{3,200}", file_id)
-        ]
-        return curve.merged(*feeds)
-
-    def _result_file(self, file_id: str) -> builtins.list[MetricPoint]:
-        try:
-            content = self.wire.read_bytes(
-                "GET /files/ID/content",
-                lambda client: client.files.with_raw_response.content(file_id),
-            )
-        except NotFound:
-            return []  # result files can be deleted; the other feeds remain
-        return curve.points_from_csv(content)
+        return self.feeds.metrics(provider_job_id, self._raw(provider_job_id))
 
     # --- the result ---
 
@@ -414,47 +355,14 @@ class OpenAIBackend(Backend):
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        """Ask the tuned model. A new one can be unknown for some minutes; it is asked again then."""
-        if handle.kind is not ModelKind.HOSTED:
-            raise NotReady(
-                f"{handle.id} does not answer by its name: it needs a deployment of its own",
-                where=self.service.title,
-                mend="deploy it at the provider; a deployment costs by the hour",
-                job_id=handle.job_id,
-            )
-        if not self.capabilities.can_chat:
+        if handle.kind is ModelKind.HOSTED and not self.capabilities.can_chat:
             raise self.cannot("chat with a result")
-        for pause in (*_WARM_TRIES, None):
-            try:
-                return self._chat(handle.id, messages, options)
-            except NotFound as error:
-                if pause is None or not handle.callable_now:
-                    raise NotReady(
-                        f"{self.service.title} does not answer with this model",
-                        where=f"model {handle.id}; {error.what}",
-                        mend="a new model can take some minutes; one that was deleted, or whose "
-                        "base has ended, does not come back",
-                        job_id=handle.job_id,
-                    ) from error
-                self.clock.sleep(pause)
-        raise AssertionError("the last try has no pause")
+        return chat_with(self.wire, self.clock, handle, messages, options)
 
     def chat_base(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        return self._chat(handle.base_model, messages, options)
-
-    def _chat(
-        self, model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
-    ) -> ChatAnswer:
-        asked = {key: value for key, value in options.items() if value is not None}
-        told = self.wire.act(
-            "POST /chat/completions",
-            lambda client: client.chat.completions.with_raw_response.create(
-                model=model, messages=cast("Any", [dict(one) for one in messages]), **asked
-            ),
-        )
-        return _answer(told, self.service.title)
+        return ask(self.wire, handle.base_model, messages, options)
 
 
 def _day(word: Any) -> dt.date | None:
@@ -463,27 +371,6 @@ def _day(word: Any) -> dt.date | None:
         return dt.date.fromisoformat(word) if isinstance(word, str) else None
     except ValueError:
         return None
-
-
-def _answer(told: Mapping[str, Any], title: str) -> ChatAnswer:
-    choices = told.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get("message") if isinstance(first, Mapping) else None
-    if not isinstance(first, Mapping) or not isinstance(message, Mapping):
-        raise Unavailable(
-            f"{title} gave an answer without a message",
-            where="POST /chat/completions",
-            mend="ask again",
-        )
-    usage = told.get("usage")
-    counts = usage if isinstance(usage, Mapping) else {}
-    return ChatAnswer(
-        text=str(message.get("content") or ""),
-        message=dict(message),
-        usage={k: v for k, v in counts.items() if isinstance(v, int)},
-        finish_reason=first.get("finish_reason"),
-        raw=dict(told),
-    )
 
 
 class AzureBackend(OpenAIBackend):

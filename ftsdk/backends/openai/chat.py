@@ -1,0 +1,84 @@
+"""Asking a model of the service, with patience for one that has just been made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from ftsdk.backends.openai.wire import Wire
+from ftsdk.clock import Clock
+from ftsdk.errors import NotFound, NotReady, Unavailable
+from ftsdk.records import ChatAnswer, ModelHandle, ModelKind
+
+__all__ = ["ask", "chat_with"]
+
+_WARM_TRIES = (2.0, 4.0, 8.0, 16.0, 30.0)
+"""Seconds between tries: calls may answer 404 for some minutes after success (guide, 2026)."""
+
+
+def chat_with(
+    wire: Wire,
+    clock: Clock,
+    handle: ModelHandle,
+    messages: Sequence[Mapping[str, Any]],
+    options: Mapping[str, Any],
+) -> ChatAnswer:
+    """Ask the tuned model. Raises `NotReady` when the service does not answer with it."""
+    title = wire.profile.title
+    if handle.kind is not ModelKind.HOSTED:
+        raise NotReady(
+            f"{handle.id} does not answer by its name: it needs a deployment of its own",
+            where=title,
+            mend="deploy it at the provider; a deployment costs by the hour",
+            job_id=handle.job_id,
+        )
+    pauses = iter(_WARM_TRIES if handle.callable_now else ())
+    while True:
+        try:
+            return ask(wire, handle.id, messages, options)
+        except NotFound as error:
+            pause = next(pauses, None)
+            if pause is None:
+                raise NotReady(
+                    f"{title} does not answer with this model",
+                    where=f"model {handle.id}; {error.what}",
+                    mend="a new model can take some minutes; one that was deleted, or whose base "
+                    "has ended, does not come back",
+                    job_id=handle.job_id,
+                ) from error
+            clock.sleep(pause)
+
+
+def ask(
+    wire: Wire, model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+) -> ChatAnswer:
+    """One chat completion of any model of the service."""
+    asked = {key: value for key, value in options.items() if value is not None}
+    told = wire.act(
+        "POST /chat/completions",
+        lambda client: client.chat.completions.with_raw_response.create(
+            model=model, messages=cast("Any", [dict(one) for one in messages]), **asked
+        ),
+    )
+    return _answer(told, wire.profile.title)
+
+
+def _answer(told: Mapping[str, Any], title: str) -> ChatAnswer:
+    choices = told.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, Mapping) else None
+    if not isinstance(first, Mapping) or not isinstance(message, Mapping):
+        raise Unavailable(
+            f"{title} gave an answer without a message",
+            where="POST /chat/completions",
+            mend="ask again",
+        )
+    usage = told.get("usage")
+    counts = usage if isinstance(usage, Mapping) else {}
+    return ChatAnswer(
+        text=str(message.get("content") or ""),
+        message=dict(message),
+        usage={k: v for k, v in counts.items() if isinstance(v, int)},
+        finish_reason=first.get("finish_reason"),
+        raw=dict(told),
+    )

@@ -223,6 +223,10 @@ class Client:
         if known is not None:
             return FineTuneJob(self, known)
         remote = self.backend(provider).get(provider_job_id)
+        ours = self.journal.find_tag(remote.tag) if remote.tag else None
+        if ours is not None and not ours.status.is_remote:
+            # It is the one whose answer was lost: it carries our mark.
+            return self.resolve(ours.id, adopt=remote.provider_job_id)
         now = self.clock.now()
         job_id = new_job_id(now)
         snapshot = JobSnapshot(
@@ -231,7 +235,7 @@ class Client:
             status=remote.status,
             raw_status=remote.raw_status,
             model=remote.model or "unknown",
-            tag=remote.tag or submission_tag(job_id),
+            tag=remote.tag if remote.tag and ours is None else submission_tag(job_id),
             client_token=client_token(),
             fingerprint="adopted",
             profile=self.config.profile,
@@ -365,13 +369,15 @@ class Client:
 
     def _prepare(self, dataset: Rows, validation: Rows | float | None, **asked: Any) -> PreparedJob:
         """Read, check and plan; the rows are read once. Sends nothing."""
+        from ftsdk.estimates import counted
         from ftsdk.money import checked
 
         spec = self._spec(**asked)
         backend = self.backend(spec.provider)
         backend.check(spec)
         train, check, report = self._rows(dataset, validation, spec)
-        plan = checked(self, backend.plan(spec, train), spec)
+        plan = counted(backend.plan(spec, train), report, backend.speed_of(spec))
+        plan = checked(self, plan, spec)
         _within_budget(plan, spec)
         return PreparedJob(spec, train, check, report, plan)
 
@@ -599,7 +605,8 @@ class Client:
         self, dataset: Rows, validation: Rows | float | None, spec: JobSpec
     ) -> tuple[Dataset, Dataset | None, DatasetReport]:
         """Load and check all rows; raises `DatasetError` with every fault of both files."""
-        able = self.backend(spec.provider).capabilities
+        backend = self.backend(spec.provider)
+        able = backend.capabilities
         train = Dataset.load(dataset)
         check: Dataset | None = None
         if isinstance(validation, bool):
@@ -627,6 +634,8 @@ class Client:
             method=spec.method,
             validation=check,
             capabilities=able,
+            tokenizer=backend.tokenizer_for(spec),
+            max_length=backend.max_length_for(spec),
         )
         if not report.ok:
             raise DatasetError(

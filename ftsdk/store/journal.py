@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.errors import JournalDamaged, JournalLocked, JournalTooNew, StoreError, UnknownJob
+from ftsdk.fsops import make_private_folder
 from ftsdk.records import JobSnapshot, JobStatus, can_move
 from ftsdk.store.migrations import MIGRATIONS
 
@@ -70,8 +71,7 @@ class Journal:
     # --- opening ---
 
     def _prepare(self, home: Path) -> None:
-        if not home.is_dir():
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(home)
         if self.path.is_symlink():
             raise StoreError(
                 "The journal is a symbolic link, which may point anywhere",
@@ -368,6 +368,16 @@ class Journal:
         with self._errors():
             rows = self._connection().execute(query, [*values, -1 if limit is None else limit])
             return [JobSnapshot.model_validate_json(row["snapshot"]) for row in rows]
+
+    def find_tag(self, tag: str) -> JobSnapshot | None:
+        """The job that was sent with this mark, if any."""
+        with self._errors():
+            row = (
+                self._connection()
+                .execute("SELECT snapshot FROM jobs WHERE tag = ?", (tag,))
+                .fetchone()
+            )
+        return JobSnapshot.model_validate_json(row["snapshot"]) if row else None
 
     def twin(self, fingerprint: str, since: dt.datetime) -> JobSnapshot | None:
         """The newest job since then that trains the very same thing in the same place, if any.

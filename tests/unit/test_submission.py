@@ -163,3 +163,16 @@ def test_cancel_before_sending_sends_nothing(client: Client, rows: Rows) -> None
     job = client.get_job(str(caught.value.job_id)).cancel()
     assert job.status is JobStatus.CANCELLED
     assert at_provider(client) == 0
+
+
+def test_adopting_a_lost_job_by_hand_settles_it(
+    client: Client, rows: Rows, clock: ManualClock
+) -> None:
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(5), provider_options={"submit": "lost", "visible_after_s": 500})
+    [path] = (client.home / "fake").glob("fake-*.json")
+    adopted = client.adopt_job("fake", path.stem)
+    assert adopted.id == caught.value.job_id
+    assert [job.id for job in client.list_jobs()] == [adopted.id]
+    clock.advance(600)
+    assert client.reconcile() == []

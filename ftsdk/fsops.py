@@ -41,9 +41,18 @@ def fsync_folder(folder: Path) -> None:
 def make_private_folder(folder: Path) -> Path:
     """Create `folder` and its parents, readable by the owner only (0700); keep it if it is there."""
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make_durable_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
+        fsync_folder(folder.parent)
     return folder
+
+
+def _make_durable_folder(folder: Path) -> None:
+    """Create `folder` and its parents; what is synced below it must not hang on a lost name."""
+    made = [path for path in (folder, *folder.parents) if not path.is_dir()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in made:
+        fsync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -84,7 +93,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     `.tmp`, which nothing reads.
     """
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    temporary.mkdir(parents=True, mode=0o700)
+    _make_durable_folder(target.parent)
+    temporary.mkdir(mode=0o700)
     try:
         yield temporary
         for path in sorted(temporary.rglob("*")):

@@ -205,8 +205,9 @@ def play(
     raise AssertionError
 
 
+@pytest.mark.timeout(1_200)  # the long tier, on a busy machine
 def test_no_acknowledged_row_is_lost(request: pytest.FixtureRequest, home: Path) -> None:
-    cuts = 20_000 if request.config.getoption("--long") else 400
+    cuts = 20_000 if request.config.getoption("--long") else 300
     begun = time.perf_counter()
     tally = play(home, cuts)
     print(tally, f"{tally.cuts / (time.perf_counter() - begun):.0f} cuts/s")
@@ -240,11 +241,11 @@ def test_weaker_settings_are_caught(
     assert tally.lost, str(tally)
 
 
-@pytest.mark.parametrize("mode", ["DELETE", "TRUNCATE", "PERSIST"])
-def test_extra_is_enough_in_every_rollback_mode(
+@pytest.mark.parametrize("mode", ["DELETE", "PERSIST"])
+def test_extra_is_enough_in_the_other_rollback_modes(
     request: pytest.FixtureRequest, home: Path, mode: str
 ) -> None:
-    tally = play(home, 2_000 if request.config.getoption("--long") else 80, weaker(mode, "EXTRA"))
+    tally = play(home, 2_000 if request.config.getoption("--long") else 60, weaker(mode, "EXTRA"))
     assert not tally.lost + tally.corrupt, str(tally)
 
 

@@ -271,6 +271,26 @@ def test_the_schedule_warms_up_and_comes_down(schedule: str) -> None:
     assert learning_rate_at(1, 10, {**hyper, "warmup_ratio": 0.0}) == 1.0
 
 
+@pytest.mark.parametrize(("dtype", "margin"), [("float32", 1e-4), ("bf16", 0.01)])
+def test_smollm2_gives_the_padded_loss(smollm2: Path, dtype: str, margin: float) -> None:
+    import torch
+
+    from ftsdk.backends.local.data import FlatBatch
+    from ftsdk.dataset.render import render_rows
+    from ftsdk.dataset.template import ChatTokenizer
+
+    model, _ = load(smollm2, options={"dtype": dtype})
+    assert model.flat
+    assert model.plain_head
+    rows, faults = render_rows(tiny.rows(3), ChatTokenizer.from_folder(smollm2))
+    assert not faults
+    with torch.no_grad():
+        loss = model.loss_sum(FlatBatch.of(rows, torch.device("cpu")))
+        model.network.set_attn_implementation("sdpa")
+        reference = padded_reference(model.network, rows)
+    assert float(loss) == pytest.approx(float(reference), rel=margin)
+
+
 def test_the_result_says_where_it_comes_from(tiny_model: Path, train: Any, tmp_path: Path) -> None:
     """The adapter loads with peft alone and gives the trainer's own numbers."""
     import torch

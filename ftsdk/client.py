@@ -638,10 +638,11 @@ class Client:
             max_length=backend.max_length_for(spec),
         )
         if not report.ok:
+            first = report.error()
             raise DatasetError(
-                report.headline(),
-                where=train.name,
-                mend=f"ftsdk validate {train.name} lists them all",
+                first.what,
+                where=first.where,
+                mend=f"{first.mend}; the report names every row",
                 report=report,
                 submitted="no",
             )

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from ftsdk.dataset import Dataset
 from ftsdk.errors import FtsdkError, Unsupported
 from ftsdk.money import catalogue_of, today_of
-from ftsdk.records import Cost
+from ftsdk.records import Cost, Plan
 from ftsdk.spec import JobSpec, LoRA, Method
 
 if TYPE_CHECKING:
     from ftsdk.client import Client, Rows
+    from ftsdk.dataset import DatasetReport
     from ftsdk.pricing import Option, Target
 
-__all__ = ["Comparison", "compare", "estimate"]
+__all__ = ["Comparison", "compare", "counted", "estimate"]
 
+_FASTER, _SLOWER = 0.7, 1.6
+"""How far a run's time may be from what an earlier one's speed says: other work, other lengths."""
 _BYTES_PER_TOKEN = 4
 """English text in today's vocabularies; only where no tokenizer is at hand, and then with a range."""
 
@@ -104,6 +107,39 @@ def compare(
             how, epochs = spec.method, spec.hyperparameters.epochs
             targets.append(_target(client, spec, train, counts))
     return _compared(client, targets, how, epochs, train)
+
+
+def counted(plan: Plan, report: DatasetReport, tokens_per_s: float | None = None) -> Plan:
+    """The plan with the tokens of one epoch, and how long it may take where a speed is known.
+
+    The report may be of more rows than the plan trains on (a share is set aside for validation):
+    then their part of its tokens is an estimate.
+    """
+    told = report.tokens
+    if told is None or not report.rows or plan.rows is None:
+        return plan
+    whole = plan.rows >= report.rows
+    tokens = told.total if whole else round(told.total * plan.rows / report.rows)
+    changes: dict[str, Any] = {
+        "tokens": tokens,
+        "tokens_basis": "exact" if told.exact and whole else "estimated",
+    }
+    epochs = _epochs(plan)
+    if tokens_per_s and epochs is not None:
+        seconds = tokens * epochs / tokens_per_s
+        changes["duration_s"] = (seconds * _FASTER, seconds * _SLOWER)
+    return plan.model_copy(update=changes)
+
+
+def _epochs(plan: Plan) -> float | None:
+    """How often the rows are seen: as sent, or by the steps that were asked for."""
+    sent = plan.sent()
+    steps, batch = sent.get("max_steps"), sent.get("batch_size")
+    if isinstance(steps, int) and isinstance(batch, int) and batch and plan.rows:
+        return float(steps * batch * (sent.get("gradient_accumulation_steps") or 1) / plan.rows)
+    epochs = sent.get("epochs")
+    # A provider may choose by itself ("auto"); then nobody knows.
+    return float(epochs) if isinstance(epochs, int | float) else None
 
 
 def _compared(

@@ -192,6 +192,23 @@ class Backend(abc.ABC):
             )
         return Cost()
 
+    def tokenizer_for(self, spec: JobSpec) -> Path | None:
+        """The folder of the very tokenizer that the rows will meet, where it is on this machine.
+
+        With it the rows are counted exactly and rendered before anything is sent; None leaves it
+        to what the model's name says.
+        """
+        return None
+
+    def max_length_for(self, spec: JobSpec) -> int | None:
+        """The tokens above which a row is refused or cut: `max_length` as it would be sent."""
+        sent = planned_fields(self.capabilities, spec.hyperparameters)
+        return next((field.sent for field in sent if field.name == "max_length"), None)
+
+    def speed_of(self, spec: JobSpec) -> float | None:
+        """Tokens trained in a second by an earlier job like this one; None when none is known."""
+        return None
+
     # --- the job ---
 
     def prepare(self, request: SubmitRequest) -> None:  # noqa: B027  # many backends upload nothing

@@ -56,6 +56,8 @@ class Limits:
     call_id_chars: Fact | None = None
     nul: Fact | None = None
     suffix: Fact | None = None
+    refuses_long_rows: bool = False
+    """Whether a row longer than the job's `max_length` ends the job (others cut it)."""
 
     @property
     def reads_text(self) -> bool:
@@ -176,6 +178,7 @@ _ALL = (
     ),
     Limits(
         "local", "this machine", {"sft": _CHAT}, "ftsdk's own trainer",
+        refuses_long_rows=True,
         features=frozenset(("name", "weight", "tools", "reasoning", "parallel_tool_calls", "extra")),
         roles=_OPENAI_ROLES,
     ),

@@ -14,13 +14,16 @@ from ftsdk.errors import MissingExtra
 __all__ = ["NearRepeats", "shingles"]
 
 note("FT303", "notice", "Rows that are nearly the same", "keep one of them, unless the difference matters",
-     "Four word triples of five are shared (MinHash, 128 permutations; borders are fuzzy). Between "
-     "training and validation they leak as equal rows do.")  # fmt: skip
+     "Four word triples of five are shared (MinHash, 128 permutations; borders are fuzzy).")  # fmt: skip
+note("FT305", "notice", "Rows of the validation set that are nearly in the training set", "remove them from one of the two",
+     "As FT303, across the two sets: such rows leak as equal ones (FT304) do. The line is of the "
+     "training set; the message names the line of the validation set.")  # fmt: skip
 
 THRESHOLD = 0.8
 _PERMUTATIONS = 128
 _BANDS = 16  # of 8: half of the pairs at similarity 0.71, nearly all at 0.8
 _AUTO_BYTES = 16 << 20
+_MEMBERS = 8  # held-out rows of one band that a row is compared with
 
 
 def shingles(row: dict[str, Any]) -> list[str]:
@@ -41,6 +44,9 @@ class NearRepeats:
         self._bands: list[dict[int, int]] = [{} for _ in range(_BANDS)]
         self._kept: list[tuple[int, Any]] = []
         self._pairs: dict[int, list[int]] = {}
+        self._held_out: list[tuple[int, Any]] = []
+        self._held_out_bands: list[dict[int, list[int]]] = [{} for _ in range(_BANDS)]
+        self._leaks: list[Fault] = []
 
     @classmethod
     def when_asked(cls, asked: bool | None, size_bytes: int | None) -> NearRepeats | None:
@@ -57,25 +63,58 @@ class NearRepeats:
             return None
         return cls()
 
-    def add(self, line: int, row: dict[str, Any]) -> None:
-        """Remember a row, and pair it with the first earlier one that it nearly equals."""
-        minhash = self._make(num_perm=_PERMUTATIONS, seed=42)
-        minhash.update(shingles(row))
-        digest = minhash.digest()
+    def add_validation(self, line: int, row: dict[str, Any]) -> None:
+        """Remember a held-out row: those given to `add` afterwards are compared with it."""
+        minhash, keys = self._signature(row)
+        me = len(self._held_out)
+        self._held_out.append((line, minhash))
+        for band, key in zip(self._held_out_bands, keys, strict=True):
+            members = band.setdefault(key, [])
+            if len(members) < _MEMBERS:
+                members.append(me)
+
+    def add(self, line: int, row: dict[str, Any], *, told: bool = False) -> None:
+        """Remember a row, and pair it with the first earlier one that it nearly equals.
+
+        `told` leaves the held-out rows out: the row was told to be one of them already.
+        """
+        minhash, keys = self._signature(row)
+        if self._held_out and not told:
+            self._look_for_leak(line, minhash, keys)
         me = len(self._kept)
         self._kept.append((line, minhash))
-        rows = _PERMUTATIONS // _BANDS
         near: int | None = None
-        for b, band in enumerate(self._bands):
-            key = hash(tuple(digest[b * rows : (b + 1) * rows]))
+        for band, key in zip(self._bands, keys, strict=True):
             other = band.setdefault(key, me)
             if other != me and near is None and self._kept[other][1].jaccard(minhash) >= THRESHOLD:
                 near = other
         if near is not None:
             self._pairs.setdefault(near, []).append(me)
 
+    def _signature(self, row: dict[str, Any]) -> tuple[Any, list[int]]:
+        """The MinHash of a row, and the key of each of its bands."""
+        minhash = self._make(num_perm=_PERMUTATIONS, seed=42)
+        minhash.update(shingles(row))
+        digest = minhash.digest()
+        size = _PERMUTATIONS // _BANDS
+        return minhash, [hash(tuple(digest[b : b + size])) for b in range(0, _PERMUTATIONS, size)]
+
+    def _look_for_leak(self, line: int, minhash: Any, keys: list[int]) -> None:
+        near = {i for band, key in zip(self._held_out_bands, keys, strict=True)
+                for i in band.get(key, ())}  # fmt: skip
+        alike = [(self._held_out[i][1].jaccard(minhash), -self._held_out[i][0]) for i in near]
+        likeness, other = max(alike, default=(0.0, 0))
+        if likeness < THRESHOLD:
+            return
+        rule = RULES["FT305"]
+        self._leaks.append(
+            Fault("FT305", rule.severity, line,
+                  f"nearly line {-other} of the validation set ({likeness:.0%} alike)", rule.mend)
+        )  # fmt: skip
+
     def faults(self) -> Iterator[Fault]:
         """One notice a group, with the lines of its members (equal rows are FT302's affair)."""
+        yield from self._leaks
         rule = RULES["FT303"]
         for first, others in self._pairs.items():
             unequal = [o for o in others if self._kept[o][1].jaccard(self._kept[first][1]) < 1.0]

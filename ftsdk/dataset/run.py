@@ -145,15 +145,25 @@ class _Run:
             self.found.add(_in_validation(opened))
             return
         reader = RowReader(opened.source, format=opened.format, max_row_bytes=opened.max_row_bytes)
+        counting = None if self.counting is None else Counting(self.counting.counter)
         rows = 0
         for item in reader:
             if isinstance(item, Fault):
                 self.found.add(_in_validation(item))
             elif opened.keep is None or opened.keep(item.row):
                 rows += 1
+                sound = True
                 for fault in self._judge(item, reader.spec):
+                    sound &= fault.severity != "fault"
                     self.found.add(_in_validation(fault))
                 self.validation.setdefault(normal(item.row), item.line)
+                if self.near is not None:
+                    self.near.add_validation(item.line, item.row)
+                if counting is not None and sound:
+                    counting.add(item.line, item.row)
+        if counting is not None:
+            for fault in counting.faults(self.limits, self.model, self.method, self.max_length):
+                self.found.add(_in_validation(fault))
         if not reader.records:
             self.found.add(_in_validation(_file_fault("FT004", f"{opened.name} holds no rows")))
 
@@ -226,10 +236,9 @@ class _Run:
             usual = not self.tallies.script_lines and scripts == 0
         if findings.may_hold(item.raw):
             self.found.extend(_sensitive(item, fmt))
-        if self.validation:
-            self._compare(item)
+        leaks = bool(self.validation) and self._compare(item)
         if self.near is not None:
-            self.near.add(line, row)
+            self.near.add(line, row, told=leaks)
         if self.counting is not None:
             if any(f.severity == "fault" for f in self.found.kept[before:]):
                 self.counting.skip(line)
@@ -258,11 +267,13 @@ class _Run:
         for code, severity, hit in row_hits(item.row, self.limits):
             yield dataclasses.replace(_placed(code, item, fmt, hit), severity=severity)
 
-    def _compare(self, item: Read) -> None:
+    def _compare(self, item: Read) -> bool:
+        """Whether the row is in the validation set, told as FT304."""
         other = self.validation.get(normal(item.row))
         if other is not None:
             hit = Hit("", f"the row is also line {other} of the validation set")
             self.found.add(fault_of("FT304", item.line, hit, offset=item.offset))
+        return other is not None
 
     def _finish(self) -> None:
         is_text = self.format == "text"

@@ -43,8 +43,9 @@ note(
     "notice",
     "A row is longer than the model or the job takes",
     "raise max_length, or split the row",
-    "The local trainer refuses such a row unless it is told to cut; a cut row loses its end, which "
-    "is where the answer is.",
+    "The local trainer refuses such a row unless it is told to cut (the option `truncate`), so there "
+    "it is a fault. Elsewhere it is a notice: the row is cut and loses its end, which is where the "
+    "answer is.",
 )
 note(
     "FT504",
@@ -111,8 +112,12 @@ class Counter(Protocol):
     name: str
     exact: bool
 
-    def count(self, row: dict[str, Any]) -> tuple[int, int]:
-        """`(all tokens, trained tokens)` of a canonical row."""
+    def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
+        """`(all tokens, trained tokens, tokens of its longest sequence)` of a canonical row.
+
+        A row is one sequence, unless it is shown to the model in several: a pair of answers, or
+        one piece an answer where the chat template asks for that.
+        """
         ...
 
 
@@ -124,33 +129,30 @@ class Counting:
         self.totals = array("I")
         self.lines = array("I")
         self.learned = array("I")
+        self.longest = array("I")
         self.refused: list[Fault] = []
         self.trained = 0
 
     def add(self, line: int, row: dict[str, Any]) -> None:
         """Count one row."""
         try:
-            total, trained = self.counter.count(row)
+            total, trained, longest = self.counter.count(row)
         except RowFault as error:
             self._refuse(line, RENDER_CODES.get(error.code, "FT506"), error.message)
-            total, trained = error.tokens or 0, 0
-        self.totals.append(total)
-        self.lines.append(line)
-        self.trained += trained
-        self.learned.append(trained)
+            total, trained, longest = error.tokens or 0, 0, error.tokens or 0
+        self.put(line, total, trained, longest)
 
-    def put(self, line: int, total: int, trained: int) -> None:
+    def put(self, line: int, total: int, trained: int, longest: int | None = None) -> None:
         """Take counts that were made elsewhere."""
         self.totals.append(total)
         self.lines.append(line)
         self.learned.append(trained)
+        self.longest.append(total if longest is None else longest)
         self.trained += trained
 
     def skip(self, line: int) -> None:
         """Count a faulty row as nothing: it keeps its place."""
-        self.totals.append(0)
-        self.lines.append(line)
-        self.learned.append(0)
+        self.put(line, 0, 0)
 
     def _refuse(self, line: int, code: str, message: str) -> None:
         rule = RULES[code]
@@ -158,10 +160,7 @@ class Counting:
 
     def again(self, line: int, index: int) -> None:
         """Count a row whose bytes are those of the row counted as number `index`."""
-        self.totals.append(self.totals[index])
-        self.lines.append(line)
-        self.trained += self.learned[index]
-        self.learned.append(self.learned[index])
+        self.put(line, self.totals[index], self.learned[index], self.longest[index])
 
     def faults(
         self, limits: Limits | None, model: str | None, method: str, max_length: int | None
@@ -169,13 +168,14 @@ class Counting:
         """Rows above the limit of the provider, or of the job, and rows that cannot be rendered."""
         yield from self.refused
         if max_length is not None:
-            for line, total in zip(self.lines, self.totals, strict=True):
-                if total > max_length:
+            refused = limits is not None and limits.refuses_long_rows and self.counter.exact
+            for line, longest in zip(self.lines, self.longest, strict=True):
+                if longest > max_length:
                     yield Fault(
                         "FT502",
-                        "notice",
+                        "fault" if refused else "notice",
                         line,
-                        f"{total:,} tokens, max_length is {max_length:,}",
+                        f"{longest:,} tokens, max_length is {max_length:,}",
                         RULES["FT502"].mend,
                     )
         if limits is not None:
@@ -206,7 +206,7 @@ class Counting:
             p95=ordered[min(last, len(ordered) * 95 // 100)],
             longest=ordered[-1],
             longest_line=self.lines[self.totals.index(ordered[-1])],
-            truncated_rows=0 if max_length is None else sum(t > max_length for t in ordered),
+            truncated_rows=0 if max_length is None else sum(t > max_length for t in self.longest),
             max_length=max_length,
         )
 
@@ -224,11 +224,11 @@ class OpenAICounter:
         self.exact = True
         self._count = _openai_count(encoding)
 
-    def count(self, row: dict[str, Any]) -> tuple[int, int]:
-        """Tokens of the row, and of its trained answers."""
+    def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
+        """Tokens of the row, of its trained answers, and of its longest sequence."""
         if "text" in row:
             total = self._count(row["text"]) if isinstance(row["text"], str) else 0
-            return total, total
+            return total, total, total
         if "messages" in row:
             if "tools" in row:
                 self.exact = False
@@ -236,14 +236,16 @@ class OpenAICounter:
             else:
                 extra = 0
             total, trained = self._messages(row["messages"])
-            return total + extra + 3, trained
+            total += extra + 3
+            return total, trained, total
         prompt = row.get("input")
         asked, _ = self._messages(prompt.get("messages") if isinstance(prompt, dict) else None)
-        total = trained = 0
+        total = trained = longest = 0
         for name in ("preferred_output", "non_preferred_output"):
             said, learned = self._messages(row.get(name))
-            total, trained = total + asked + said + 3, trained + learned
-        return total, trained
+            length = asked + said + 3
+            total, trained, longest = total + length, trained + learned, max(longest, length)
+        return total, trained, longest
 
     def _messages(self, messages: Any) -> tuple[int, int]:
         total = trained = 0
@@ -288,8 +290,8 @@ class Estimate:
     name = "4 characters a token"
     exact = False
 
-    def count(self, row: dict[str, Any]) -> tuple[int, int]:
-        """A guess at the tokens of the row and of its answers."""
+    def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
+        """A guess at the tokens of the row, of its answers, and of the row again."""
         total = trained = 0
         for place, text in texts_of(row):
             size = len(text) // 4 + 4
@@ -300,7 +302,7 @@ class Estimate:
             content = message.get("content") if isinstance(message, dict) else None
             if isinstance(content, str) and message.get("role") == "assistant":
                 trained += len(content) // 4
-        return total, trained
+        return total, trained, total
 
 
 class TemplateCounter:
@@ -313,22 +315,26 @@ class TemplateCounter:
         self._tokenizer = tokenizer
         self.faults: list[tuple[str, str]] = []
 
-    def count(self, row: dict[str, Any]) -> tuple[int, int]:
-        """Tokens of the row, and those the loss counts; `(0, 0)` when it cannot be rendered."""
+    def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
+        """Tokens of the row, those the loss counts, and those of its longest piece.
+
+        Raises `RowFault` when the row cannot be rendered.
+        """
         if "text" in row:
             total = len(self._tokenizer.encode(row["text"])) if isinstance(row["text"], str) else 0
-            return total, total
+            return total, total, total
         if "messages" in row:
             parts = render_parts(row, self._tokenizer)
-            return sum(map(len, parts)), sum(p.trained_count for p in parts)
-        total = trained = 0
+            return sum(map(len, parts)), sum(p.trained_count for p in parts), max(map(len, parts))
+        total = trained = longest = 0
         for name in ("preferred_output", "non_preferred_output"):
             prompt = row["input"]
             rendered = render_row(
                 {**prompt, "messages": [*prompt["messages"], *row[name]]}, self._tokenizer
             )
             total, trained = total + len(rendered), trained + rendered.trained_count
-        return total, trained
+            longest = max(longest, len(rendered))
+        return total, trained, longest
 
 
 def _openai_count(encoding: str) -> Callable[[str], int]:

@@ -364,7 +364,7 @@ class _Given:
     name: str
     exact: bool = True
 
-    def count(self, row: dict[str, Any]) -> tuple[int, int]:
+    def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
         """Never asked."""
         raise NotImplementedError
 

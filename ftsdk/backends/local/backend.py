@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import builtins
 import datetime as dt
+import importlib.util
+import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +17,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.base import Backend, Capabilities, FindBy, Range, SubmitRequest
-from ftsdk.backends.local.models import ResolvedModel, resolve_model
+from ftsdk.backends.base import (
+    Backend,
+    Capabilities,
+    FindBy,
+    Range,
+    SubmitRequest,
+    adapter_kind,
+)
+from ftsdk.backends.local.models import ResolvedModel, is_pulled, resolve_model
 from ftsdk.backends.local.rundir import RunDir, RunState
 from ftsdk.clock import parse_time
 from ftsdk.dataset import Dataset
@@ -65,6 +74,7 @@ OPTION_DEFAULTS: Mapping[str, Any] = {
 }
 """What `provider_options` may hold here, and what it is when it does not. Seconds, steps, names."""
 _PULL = "pull"
+_RUNS_LOOKED_AT = 200
 _KINDS = frozenset({"status", "progress", "metric", "checkpoint", "log", "warning", "error"})
 _FREE = Cost(basis="billed", low=Decimal(0), high=Decimal(0), source="your own machine")
 
@@ -148,6 +158,35 @@ class LocalBackend(Backend):
             home=self.context.home,
             allow_pull=bool(spec.provider_options.get(_PULL, False)),
         )
+
+    def tokenizer_for(self, spec: JobSpec) -> Path | None:
+        """The base model's folder; None when it is not here, or has no fast tokenizer.
+
+        With `pull=True` the model is fetched now, as `plan` would.
+        """
+        pull = bool(spec.provider_options.get(_PULL, False))
+        if importlib.util.find_spec("tokenizers") is None:
+            return None
+        if not pull and not is_pulled(spec.model, home=self.context.home):
+            return None
+        folder = self._resolve(spec).path
+        return folder if (folder / "tokenizer.json").is_file() else None
+
+    def max_length_for(self, spec: JobSpec) -> int | None:
+        """As the base says; None when the option `truncate` lets longer rows be cut."""
+        return None if self._options(spec)["truncate"] else super().max_length_for(spec)
+
+    def speed_of(self, spec: JobSpec) -> float | None:
+        """Of the newest run here that succeeded on this base model, with a like adapter if any."""
+        kind = adapter_kind(spec)
+        other: float | None = None
+        for path in sorted(self._runs.glob("ftj_*"), reverse=True)[:_RUNS_LOOKED_AT]:
+            found = _speed(path, spec.model)
+            if found is not None and found[0] == kind:
+                return found[1]
+            if found is not None and other is None:
+                other = found[1]
+        return other
 
     # --- the job ---
 
@@ -404,6 +443,23 @@ class LocalBackend(Backend):
         return folder
 
 
+def _speed(path: Path, model: str) -> tuple[str, float] | None:
+    """`(adapter kind, tokens a second)` of a run that succeeded on `model`; None for any other."""
+    try:
+        spec = json.loads((path / "spec.json").read_bytes())
+        outcome = json.loads((path / "outcome.json").read_bytes())
+    except (OSError, ValueError):  # no run, one that goes on, or one that is damaged
+        return None
+    seconds, tokens = outcome.get("train_s") or 0, outcome.get("trained_tokens") or 0
+    if outcome.get("outcome") != "succeeded" or spec["base_model"]["name"] != model:
+        return None
+    if seconds <= 0 or tokens <= 0:
+        return None
+    adapter = spec.get("adapter")
+    kind = "full" if adapter is None else adapter.get("quantize") or "lora"
+    return kind, tokens / seconds
+
+
 def _existing(handle: ModelHandle) -> Path:
     if handle.path is None or not handle.path.is_dir():
         raise NotFound(
@@ -415,8 +471,6 @@ def _existing(handle: ModelHandle) -> Path:
 
 
 def _facts(result: Path) -> dict[str, Any]:
-    import json
-
     facts: dict[str, Any] = json.loads((result / "ftsdk.json").read_bytes())
     return facts
 

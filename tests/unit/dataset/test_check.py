@@ -73,6 +73,21 @@ def test_near_duplicates() -> None:
     assert [(f.code, f.lines) for f in report.notices] == [("FT303", (1, 2))]
 
 
+def test_near_duplicates_across_training_and_validation() -> None:
+    pytest.importorskip("rensa")
+    words = "the quick brown fox jumps over the lazy dog while seven wizards quietly boil some tea in the kitchen of an old house where nobody but a cook has lived for a hundred and eleven winters "
+    other = words.replace("fox", "cat") + "today"
+    train = [*MANY[:3], chat(words, words.upper()), chat(other, other.upper())]
+    held = [MANY[9], chat(words + "and more", words.upper()), chat(other, other.upper())]
+    report = validate(train, validation=held, tokens=False, near_duplicates=True)
+    found = [(f.code, f.line, f.message) for f in report.notices if f.code in ("FT304", "FT305")]
+    assert [f[:2] for f in found] == [("FT305", 4), ("FT304", 5)]  # an equal row is told once
+    assert "line 2 of the validation set" in found[0][2]
+    assert "line 3 of the validation set" in found[1][2]
+    alone = validate(train, validation=held[:1], tokens=False, near_duplicates=True)
+    assert "FT305" not in alone.counts
+
+
 def test_answers_that_say_nothing_dominate_or_are_odd() -> None:
     report = look([chat(f"q{i}", "yes") for i in range(30)])
     assert codes(report) == {"FT307": 1}

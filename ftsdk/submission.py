@@ -20,13 +20,14 @@ system frees when the process ends, however it ends.
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.budget import require_spending
@@ -40,7 +41,7 @@ from ftsdk.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from ftsdk.fsops import make_private_folder
+from ftsdk.fsops import fsync_folder, make_private_folder
 from ftsdk.ids import client_token, new_job_id, submission_tag
 from ftsdk.records import JobSnapshot, JobStatus, RemoteJob
 from ftsdk.spec import JobSpec
@@ -151,6 +152,8 @@ class Submitter:
     @contextmanager
     def _alone(self, job_id: str, wait_s: float) -> Iterator[bool]:
         """Hold the job's lock; yields False when another process holds it for `wait_s`."""
+        from filelock import FileLock, Timeout  # it brings asyncio, which most reads do not need
+
         folder = make_private_folder(self.home / "locks")
         lock = FileLock(folder / f"{job_id}.lock", timeout=0, mode=0o600, thread_local=False)
         waited = 0.0
@@ -433,20 +436,41 @@ class Submitter:
 
 
 def keep_dataset(home: Path, dataset: Dataset) -> Path:
-    """Keep the canonical rows under their hash in `home/datasets`, once. Returns the file."""
-    folder = make_private_folder(home / "datasets")
-    path = folder / f"{dataset.sha256}.jsonl"
-    if not path.is_file():
-        try:
-            dataset.write_jsonl(path)
-        except OSError as error:
-            raise StoreError(
-                f"The rows cannot be kept: {error.strerror or error}",
-                where=str(folder),
-                mend="free some space or set FTSDK_HOME to another disk; nothing was submitted",
-                submitted="no",
-            ) from error
+    """Keep the canonical rows under their hash in `home/datasets`, once. Returns the file.
+
+    A file that is there is never replaced, not even by its equal: another process may be reading
+    it, and would take the new one for a changed one.
+    """
+    path = home / "datasets" / f"{dataset.sha256}.jsonl"
+    try:
+        folder = make_private_folder(path.parent)
+        if not path.is_file():
+            aside = folder / f".{dataset.sha256}.{secrets.token_hex(6)}.tmp"
+            try:
+                dataset.write_jsonl(aside)
+                _name_if_free(aside, path)
+            finally:
+                aside.unlink(missing_ok=True)
+            fsync_folder(folder)
+    except OSError as error:
+        raise StoreError(
+            f"The rows cannot be kept: {error.strerror or error}",
+            where=str(path.parent),
+            mend="free some space or set FTSDK_HOME to another disk; nothing was submitted",
+            submitted="no",
+        ) from error
     return path
+
+
+def _name_if_free(aside: Path, path: Path) -> None:
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        os.replace(aside, path)  # a file system without hard links
 
 
 def applied(snapshot: JobSnapshot, remote: RemoteJob) -> dict[str, Any]:

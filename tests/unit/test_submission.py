@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from ftsdk.backends.fake import FakeBackend
 from ftsdk.client import Client
 from ftsdk.clock import ManualClock
+from ftsdk.dataset import Dataset
 from ftsdk.errors import (
     DatasetError,
     NeedsDecision,
@@ -18,6 +21,7 @@ from ftsdk.errors import (
     UsageError,
 )
 from ftsdk.records import JobStatus
+from ftsdk.submission import keep_dataset
 
 Rows = Callable[[int], list[dict[str, Any]]]
 
@@ -176,3 +180,17 @@ def test_adopting_a_lost_job_by_hand_settles_it(
     assert [job.id for job in client.list_jobs()] == [adopted.id]
     clock.advance(600)
     assert client.reconcile() == []
+
+
+def test_kept_rows_are_never_replaced(home: Path, rows: Rows) -> None:
+    dataset = Dataset.load(rows(3))
+    kept = keep_dataset(home, dataset)
+    before = kept.stat()
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: keep_dataset(home, dataset), range(32))) == {kept}
+    kept.unlink()
+    with ThreadPoolExecutor(8) as pool:  # all at once, and nothing there yet
+        inodes = set(pool.map(lambda _: keep_dataset(home, dataset).stat().st_ino, range(32)))
+    assert len(inodes) == 1
+    assert before.st_mode & 0o777 == 0o600
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]

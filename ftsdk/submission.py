@@ -470,7 +470,7 @@ def _name_if_free(aside: Path, path: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
-        os.replace(aside, path)  # a file system without hard links
+        aside.replace(path)  # a file system without hard links
 
 
 def applied(snapshot: JobSnapshot, remote: RemoteJob) -> dict[str, Any]:

@@ -300,25 +300,32 @@ class Client:
     ) -> DatasetReport:
         """Every fault of the data, with line numbers. Nothing is sent; bad rows do not raise.
 
+        With a provider whose tokens are counted, the report also says what it would bill for.
+
         `tokenizer` is a model folder or the name of an OpenAI encoding; without one it is looked
         for by `model`. `on_bytes` is told how many bytes were read. See `ftsdk.dataset.validate`.
         """
+        from ftsdk.estimates import billed, counts_for_bill
+
         chosen = self.config.setting("provider", provider)
         base = self.config.setting("model", model)
         how = self.config.setting("method", method)
-        return validate(
+        target = None if chosen is None else str(chosen.value)
+        wanted = "sft" if how is None else str(how.value)
+        report = validate(
             dataset,
-            provider=None if chosen is None else str(chosen.value),
+            provider=target,
             model=None if base is None else str(base.value),
-            method="sft" if how is None else str(how.value),
+            method=wanted,
             validation=validation,
             format=format,
             tokenizer=tokenizer,
-            tokens=tokens,
+            tokens=True if tokens is None and counts_for_bill(target) else tokens,
             near_duplicates=near_duplicates,
             max_length=max_length,
             on_bytes=on_bytes,
         )
+        return report if report.tokens is None else billed(self, report, wanted)
 
     # --- parts ---
 

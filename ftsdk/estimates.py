@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from ftsdk.records import Cost, Plan
 from ftsdk.spec import JobSpec, LoRA, Method
 
 if TYPE_CHECKING:
+    from ftsdk.backends.base import Capabilities
     from ftsdk.client import Client, Rows
     from ftsdk.dataset import DatasetReport
     from ftsdk.pricing import Option, Target
 
-__all__ = ["Comparison", "compare", "counted", "estimate"]
+__all__ = ["Comparison", "billed", "compare", "counted", "counts_for_bill", "estimate"]
 
 _FASTER, _SLOWER = 0.7, 1.6
 """How far a run's time may be from what an earlier one's speed says: other work, other lengths."""
@@ -140,6 +142,83 @@ def _epochs(plan: Plan) -> float | None:
     epochs = sent.get("epochs")
     # A provider may choose by itself ("auto"); then nobody knows.
     return float(epochs) if isinstance(epochs, int | float) else None
+
+
+def billed(client: Client, report: DatasetReport, method: str) -> DatasetReport:
+    """The report with what its provider would bill for these rows: tokens, epochs, minimum, price.
+
+    Epochs are the configured ones, else the default of our backend, else the provider's. Nothing
+    is asked of anybody; what is not known is said.
+    """
+    from ftsdk.dataset.report import BilledTokens
+    from ftsdk.pricing import estimate_training, token_range, training_tokens
+
+    told, provider, model = report.tokens, report.provider, report.model or ""
+    able = None if provider is None else _able(provider)
+    if told is None or provider is None or (able is not None and able.price == "free"):
+        return report
+    book = catalogue_of(client)
+    tokens = token_range(told.kept, "exact" if told.exact else "estimated")
+    given = client.config.table("hyperparameters").get("epochs")
+    if given is None and able is not None and "epochs" in able.hyperparameters:
+        given = able.hyperparameters["epochs"].default
+    epochs = None if isinstance(given, str) else given  # "auto": the provider chooses
+    found = training_tokens(
+        provider,
+        model,
+        method=method,
+        tokens=tokens,
+        epochs=epochs,
+        rows=report.rows,
+        catalogue=book,
+    )
+    if isinstance(found, str):
+        line = BilledTokens(provider, model, None, None, assumptions=(found,))
+    else:
+        cost = estimate_training(
+            provider,
+            model,
+            method=method,
+            tokens=tokens,
+            epochs=epochs,
+            rows=report.rows,
+            catalogue=book,
+            today=today_of(client),
+        )
+        priced = [one for one in cost.assumptions if one not in found[2]]
+        said = (*found[2], *_cut(report), *priced)
+        line = BilledTokens(provider, model, found[0], found[1], cost.low, cost.high, said)
+    return dataclasses.replace(report, billed_tokens={**report.billed_tokens, provider: line})
+
+
+def counts_for_bill(provider: str | None) -> bool:
+    """Whether rows for this provider are to be counted, if need be by a rough measure."""
+    import importlib.util
+
+    able = None if provider is None else _able(provider)
+    paid = able is not None and able.price != "free"
+    return paid and importlib.util.find_spec("bpe_openai") is not None
+
+
+def _able(provider: str) -> Capabilities | None:
+    """The record of a provider's backend; None where we have only its limits."""
+    from ftsdk.backends.registry import backend_names, load_backend
+
+    return load_backend(provider).capabilities if provider in backend_names() else None
+
+
+def _cut(report: DatasetReport) -> list[str]:
+    """What is said of rows that are cut, and of validation rows that are billed as well."""
+    told, said = report.tokens, []
+    if told.kept < told.total:
+        lost = told.total - told.kept
+        said.append(f"rows are cut at {told.cut_at:,} tokens: {lost:,} are neither seen nor billed")
+    if report.validation_tokens:
+        said.append(
+            f"{report.validation_tokens:,} validation tokens, billed at each evaluation where a "
+            "provider does so, are not in it"
+        )
+    return said
 
 
 def _compared(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 from ftsdk.errors import DatasetError
 
-__all__ = ["DatasetReport", "Fault", "Findings", "Severity", "short"]
+__all__ = ["BilledTokens", "DatasetReport", "Fault", "Findings", "Severity", "short"]
 
 Severity = Literal["fault", "notice"]
 
@@ -100,6 +101,43 @@ class Findings:
 
 
 @dataclass(frozen=True)
+class BilledTokens:
+    """The tokens that one provider would bill for training, all epochs, and the price if known.
+
+    `low` and `high` are equal where the count is exact; None where a provider bills by another
+    measure, or nothing. `usd_low` and `usd_high` are US dollars, a job's minimum charge included.
+    """
+
+    provider: str
+    model: str
+    low: int | None
+    high: int | None
+    usd_low: Decimal | None = None
+    usd_high: Decimal | None = None
+    assumptions: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `--json` prints it; amounts are strings."""
+        return {
+            **asdict(self),
+            "usd_low": None if self.usd_low is None else str(self.usd_low),
+            "usd_high": None if self.usd_high is None else str(self.usd_high),
+            "assumptions": list(self.assumptions),
+        }
+
+    def __str__(self) -> str:
+        why = "; ".join(self.assumptions)
+        if self.low is None or self.high is None:
+            return f"{self.provider}: {why}"
+        span = f"{self.low:,}" if self.low == self.high else f"{self.low:,} – {self.high:,}"
+        price = ""
+        if self.usd_low is not None and self.usd_high is not None:
+            price = f", ${self.usd_low:.2f}"
+            price += "" if self.usd_low == self.usd_high else f" – {self.usd_high:.2f}"
+        return f"{self.provider} would bill {span} tokens{price} ({why})"
+
+
+@dataclass(frozen=True)
 class DatasetReport:
     """Everything that was found in one dataset, for one target.
 
@@ -121,6 +159,11 @@ class DatasetReport:
     counts: Mapping[str, int] = field(default_factory=dict)
     row_counts: Mapping[str, int] = field(default_factory=dict)
     tokens: Any = None
+    validation_tokens: int | None = None
+    """Tokens of the validation rows, counted once; None without them."""
+    billed_tokens: Mapping[str, BilledTokens] = field(default_factory=dict)
+    """What each provider that was asked about would bill for (`ftsdk.validate` and the command
+    line fill it in; the rules alone know no prices)."""
     skipped: tuple[str, ...] = ()
     """Checks that could not run here, each with its reason."""
 
@@ -171,6 +214,8 @@ class DatasetReport:
             "counts": dict(self.counts),
             "faults": [f.to_dict() for f in (*self.faults, *self.notices)],
             "tokens": tokens.to_dict() if hasattr(tokens, "to_dict") else tokens,
+            "validation_tokens": self.validation_tokens,
+            "billed_tokens": {name: b.to_dict() for name, b in self.billed_tokens.items()},
             "skipped": list(self.skipped),
         }
 
@@ -231,6 +276,7 @@ class DatasetReport:
                 lines.append(
                     f"  {mark} {code}  {rows:<{wide_rows}}  {short(message, 100):<{wide_text}}  {place}"
                 )
+        lines.extend(f"  · {billed}" for billed in self.billed_tokens.values())
         lines.extend(f"  · not checked: {reason}" for reason in self.skipped)
         lines.append(self.closing())
         return "\n".join(lines)

@@ -22,7 +22,7 @@ from ftsdk.dataset.rules_content import images_of
 from ftsdk.dataset.rules_provider import file_faults, row_hits
 from ftsdk.dataset.source import Source, open_source
 from ftsdk.dataset.tallies import Tallies, is_usual
-from ftsdk.dataset.tokens import Counting, counter_for
+from ftsdk.dataset.tokens import Counting, counter_for, cut_at
 
 __all__ = ["judge"]
 
@@ -130,6 +130,7 @@ class _Run:
         self.repeats, self.tallies = Repeats(), Tallies()
         self.near = NearRepeats.when_asked(near, opened.source.size_bytes)
         self.validation: dict[int, int] = {}
+        self.validation_tokens: int | None = None
         self.skipped: list[str] = []
         self.rows = self.image_rows = 0
         self.format: str | None = None
@@ -162,6 +163,7 @@ class _Run:
                 if counting is not None and sound:
                     counting.add(item.line, item.row)
         if counting is not None:
+            self.validation_tokens = sum(counting.totals)
             for fault in counting.faults(self.limits, self.model, self.method, self.max_length):
                 self.found.add(_in_validation(fault))
         if not reader.records:
@@ -311,7 +313,12 @@ class _Run:
             method=self.method,
             counts=self.found.counts,
             row_counts=self.found.rows,
-            tokens=None if self.counting is None else self.counting.summary(self.max_length),
+            tokens=None
+            if self.counting is None
+            else self.counting.summary(
+                self.max_length, cut_at(self.limits, self.model, self.method, self.max_length)
+            ),
+            validation_tokens=self.validation_tokens,
             skipped=tuple(self.skipped),
         )
 

@@ -28,6 +28,7 @@ __all__ = [
     "TemplateCounter",
     "TokenSummary",
     "counter_for",
+    "cut_at",
     "encoding_of",
 ]
 
@@ -93,6 +94,10 @@ class TokenSummary:
     longest_line: int
     truncated_rows: int = 0
     max_length: int | None = None
+    cut_at: int | None = None
+    """The length at which the provider or the job cuts a row, where one is known."""
+    kept: int = 0
+    """What is left of `total` when every row is cut there."""
 
     def to_dict(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -104,6 +109,19 @@ class TokenSummary:
         yield f"{self.total:,} tokens ({how}, {self.tokenizer})"
         if self.trained:
             yield f"{self.trained:,} trained on"
+
+
+def cut_at(
+    limits: Limits | None, model: str | None, method: str, max_length: int | None
+) -> int | None:
+    """The tokens at which a target cuts a row: the smaller of the provider's limit and the job's."""
+    if limits is None:
+        return None
+    fact = model_row_tokens(limits.provider, model, method) or limits.row_tokens
+    known = [] if fact is None else [int(fact.value)]
+    if max_length is not None and not limits.refuses_long_rows:
+        known.append(max_length)
+    return min(known, default=None)
 
 
 class Counter(Protocol):
@@ -189,17 +207,20 @@ class Counting:
                                     f"{total:,} tokens, {limits.title} trains on {fact.value:,} a row",
                                     f"{rule.mend} (source: {fact.source}, read {fact.as_of})")  # fmt: skip
 
-    def summary(self, max_length: int | None) -> TokenSummary | None:
-        """The figures; None without rows."""
+    def summary(self, max_length: int | None, cut_at: int | None = None) -> TokenSummary | None:
+        """The figures; None without rows. `cut_at` is where the target cuts a row."""
         if not self.totals:
             return None
         ordered = sorted(self.totals)
-        last = len(ordered) - 1
+        last, total = len(ordered) - 1, sum(ordered)
+        kept = total
+        if cut_at is not None and ordered[-1] > cut_at:
+            kept = sum(min(t, cut_at) for t in ordered)
         return TokenSummary(
             tokenizer=self.counter.name,
             exact=self.counter.exact,
             rows=len(ordered),
-            total=sum(ordered),
+            total=total,
             trained=self.trained,
             shortest=ordered[0],
             median=ordered[len(ordered) // 2],
@@ -208,6 +229,8 @@ class Counting:
             longest_line=self.lines[self.totals.index(ordered[-1])],
             truncated_rows=0 if max_length is None else sum(t > max_length for t in self.longest),
             max_length=max_length,
+            cut_at=cut_at,
+            kept=kept,
         )
 
 

@@ -12,6 +12,7 @@ from ftsdk.pricing.estimate import (
     hourly_rate,
     prefer_quote,
     token_range,
+    training_tokens,
 )
 from ftsdk.pricing.ledger import Line, Total, to_csv, totals
 from ftsdk.pricing.lifespans import AccountModel, Ending, Radar, calendar, radar
@@ -47,5 +48,6 @@ __all__ = [
     "to_csv",
     "token_range",
     "totals",
+    "training_tokens",
     "warnings",
 ]

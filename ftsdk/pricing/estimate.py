@@ -16,7 +16,15 @@ from ftsdk.pricing.catalogue import Entry, lookup, shipped
 from ftsdk.pricing.schema import Catalogue, Hardware, Provider, Rate, Span
 from ftsdk.records import Cost, CostBasis
 
-__all__ = ["Serving", "estimate_training", "hosting", "hourly_rate", "prefer_quote", "token_range"]
+__all__ = [
+    "Serving",
+    "estimate_training",
+    "hosting",
+    "hourly_rate",
+    "prefer_quote",
+    "token_range",
+    "training_tokens",
+]
 
 _MICRO = Decimal("0.000001")
 _MILLION = Decimal(1_000_000)
@@ -130,6 +138,38 @@ def estimate_training(
         billed.low, billed.high = billed.low + extra, billed.high + extra
         billed.assumptions.append(f"{extra:,} validation tokens are billed, too")
     return _by_tokens(book, entry, rate, billed, today)
+
+
+def training_tokens(
+    provider: str,
+    model: str,
+    *,
+    method: str = "sft",
+    tokens: Tokens | None = None,
+    epochs: float | Decimal | None = None,
+    rows: int | None = None,
+    catalogue: Catalogue | None = None,
+) -> tuple[int, int, tuple[str, ...]] | str:
+    """The least and the most tokens that a provider bills for, and what was assumed; or why none.
+
+    As in `estimate_training`; a provider that charges nothing, or by time, bills no tokens.
+    """
+    entry = lookup(provider, model, catalogue or shipped())
+    if entry is None:
+        return "how it bills is not known"
+    if entry.facts.free:
+        return "charges nothing"
+    if entry.facts.hardware:
+        return "bills by the second, not by the token"
+    found = _billed_tokens(entry.facts, tokens, epochs, rows, method, packed=True, max_length=None)
+    if isinstance(found, str):
+        return found
+    said = (*found.assumptions, "padding is not billed")
+    return (
+        int(found.low.to_integral_value(ROUND_FLOOR)),
+        int(found.high.to_integral_value(ROUND_CEILING)),
+        said,
+    )
 
 
 def _unknown(why: str) -> Cost:

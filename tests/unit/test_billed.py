@@ -1,0 +1,63 @@
+"""What a report says a provider would bill: tokens × epochs, cuts, minimum charges, the unknown."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ftsdk
+from ftsdk.dataset import validate
+
+ROWS = [
+    {"messages": [{"role": "user", "content": f"What is {i} and {i}?"}, {"role": "assistant", "content": f"It is {2 * i}, of course."}]}
+    for i in range(40)
+]  # fmt: skip
+pytest.importorskip("bpe_openai")
+
+
+def report(home: Path, provider: str, model: str, **more: Any) -> ftsdk.DatasetReport:
+    with ftsdk.Client(home=home) as client:
+        return client.validate(ROWS, provider=provider, model=model, **more)
+
+
+def test_tokens_times_epochs_and_the_price(tmp_path: Path) -> None:
+    told = report(tmp_path, "openai", "gpt-4.1-mini-2025-04-14")
+    bill = told.billed_tokens["openai"]
+    assert bill.low == bill.high == 3 * told.tokens.total
+    assert bill.usd_high == Decimal("5.00") * bill.high / 1_000_000
+    assert "openai would bill" in str(told)
+    assert told.to_dict()["billed_tokens"]["openai"]["usd_high"] == str(bill.usd_high)
+
+
+def test_a_minimum_charge_and_a_rough_count(tmp_path: Path) -> None:
+    told = report(tmp_path, "together", "Qwen/Qwen3-8B")
+    bill = told.billed_tokens["together"]
+    assert bill.low < told.tokens.total < bill.high
+    assert bill.usd_low == Decimal("4.00")
+    assert any("minimum" in one for one in bill.assumptions)
+
+
+def test_rows_that_are_cut_and_validation_rows_are_said(tmp_path: Path) -> None:
+    told = report(tmp_path, "openai", "gpt-4.1-mini-2025-04-14", max_length=20, validation=ROWS[:3])
+    bill = told.billed_tokens["openai"]
+    assert told.tokens.kept < told.tokens.total
+    assert bill.high == 3 * told.tokens.kept
+    assert any("cut at 20 tokens" in one for one in bill.assumptions)
+    assert any(f"{told.validation_tokens} validation" in one for one in bill.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("provider", "word"), [("replicate", "by the second"), ("nebius", "epochs are not given")]
+)
+def test_what_is_not_known_is_said(tmp_path: Path, provider: str, word: str) -> None:
+    bill = report(tmp_path, provider, "acme/some-model").billed_tokens[provider]
+    assert bill.low is None
+    assert word in str(bill)
+
+
+def test_nothing_is_billed_here_and_the_rules_alone_know_no_prices(tmp_path: Path) -> None:
+    assert report(tmp_path, "local", "smollm2-135m").billed_tokens == {}
+    assert validate(ROWS, provider="openai", model="gpt-4.1").billed_tokens == {}

@@ -65,7 +65,10 @@ class Journal:
         with self._errors():
             if not read_only:
                 self._prepare(home)
+            unclean = self._was_cut_short()
             self._check_file()
+            if unclean and (found := self.integrity()) != "ok":
+                raise self._damaged(found)
             self._migrate()
 
     # --- opening ---
@@ -83,6 +86,18 @@ class Journal:
         except FileExistsError:
             if os.name != "nt" and stat.S_IMODE(self.path.stat().st_mode) & 0o077:
                 self.path.chmod(0o600)
+
+    def _was_cut_short(self) -> bool:
+        """Whether a write was under way when its process ended (or still is, in another one).
+
+        A finished write leaves SQLite's rollback file empty. After one that was cut short SQLite
+        restores the state before it; the whole file is then checked once, to be sure.
+        """
+        rollback = self.path.with_name(self.path.name + "-journal")
+        try:
+            return rollback.stat().st_size > 0
+        except FileNotFoundError:
+            return False
 
     def _check_file(self) -> None:
         connection = self._connection()

@@ -6,6 +6,8 @@ import datetime as dt
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -225,3 +227,48 @@ def test_a_reader_does_not_create(home: Path) -> None:
     with pytest.raises(StoreError):
         Journal(home, read_only=True)
     assert not home.exists()
+
+
+CUT_SHORT = """
+import os, sys
+from pathlib import Path
+from ftsdk.store import Journal
+journal = Journal(Path(sys.argv[1]))
+connection = journal._connection()
+connection.execute("PRAGMA cache_size=1")  # so that SQLite writes pages before the commit
+connection.execute("BEGIN IMMEDIATE")
+for _ in range(200):
+    connection.execute("UPDATE jobs SET snapshot = snapshot || ' '")
+connection.execute("CREATE TABLE junk AS SELECT zeroblob(100000) AS b")
+os._exit(9)
+"""
+
+
+def cut_short(home: Path) -> None:
+    subprocess.run([sys.executable, "-c", CUT_SHORT, str(home)], check=False)
+    assert (home / "journal.db-journal").stat().st_size > 0
+
+
+def test_a_write_cut_short_is_undone_and_the_file_checked(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = snapshot()
+    Journal(home).add(job)
+    checks: list[str] = []
+    real = Journal.integrity
+    monkeypatch.setattr(Journal, "integrity", lambda self: checks.append("") or real(self))
+    Journal(home).close()
+    assert checks == []
+    cut_short(home)
+    assert Journal(home).get(job.id) == job
+    assert len(checks) == 1
+    Journal(home).close()
+    assert len(checks) == 1
+
+
+def test_damage_found_after_a_cut_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Journal(home).add(snapshot())
+    cut_short(home)
+    monkeypatch.setattr(Journal, "integrity", lambda _: "row 1 missing from index")
+    with pytest.raises(JournalDamaged, match="missing from index"):
+        Journal(home)

@@ -180,7 +180,9 @@ def set_(
     """Change how a double behaves: `closed=true` takes no new jobs, `jobs_at_once=1` is a quota."""
     from ftsdk.cli.options import pairs
 
-    told = _tell(provider, "state", {name: _value(text) for name, text in pairs(values, "lab set").items()})
+    told = _tell(
+        provider, "state", {name: _value(text) for name, text in pairs(values, "lab set").items()}
+    )
     if as_json:
         emit(told)
     else:

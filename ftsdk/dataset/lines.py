@@ -3,11 +3,11 @@ r"""Records of a byte stream: ends at b"\\n", bounded length, exact line and byt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 from ftsdk.dataset.report import Fault
 
-__all__ = ["CHUNK", "DEFAULT_MAX_ROW_BYTES", "Record", "Stop", "read_lines"]
+__all__ = ["CHUNK", "DEFAULT_MAX_ROW_BYTES", "Reads", "Record", "Stop", "read_lines"]
 
 CHUNK = 1 << 20
 DEFAULT_MAX_ROW_BYTES = 8 << 20
@@ -30,23 +30,33 @@ class Stop(Exception):
         self.fault = fault
 
 
+class Reads(Protocol):
+    """A stream as far as lines are read from it."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+        ...
+
+
 def read_lines(
-    stream: BinaryIO,
+    stream: Reads,
     *,
     max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
     on_bytes: Callable[[int], None] | None = None,
+    start: int = 0,
 ) -> Iterator[Record | Fault]:
     r"""Yield every non-blank record, and a `Fault` for each that is too long.
 
     Memory stays under `max_row_bytes` plus two chunks, whatever the file holds. Only b"\\n" ends a
     record: U+2028, U+0085 and the like are ordinary text. One b"\\r" before the end is dropped.
+    A stream that begins inside a file has its place there in `start`; lines count from 1 anyhow.
     """
     line = 0
-    offset = 0  # of the record that is being read
+    offset = start  # of the record that is being read
     parts: list[bytes] = []
     held = 0
     skipping = False
-    first = True
+    first = start == 0
     while chunk := stream.read(CHUNK):
         if on_bytes is not None:
             on_bytes(len(chunk))

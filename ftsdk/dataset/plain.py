@@ -45,22 +45,15 @@ def is_plain(raw: bytes, value: Any) -> bool:
             quotes += content.count('"')
         quotes += 8
         previous = role
+    # Written out: a call for each group of marks costs more than the looks themselves.
     return (
         previous == "assistant"
         and raw.count(b'"') == quotes
+        and b"INST]" not in raw
+        and b"OS]" not in raw
+        and b"<|" not in raw
+        and b"s>" not in raw
+        and b"SYS>>" not in raw
+        and b"_of_turn>" not in raw
         and (b"\\u00" not in raw or (b"\\u0022" not in raw and b"\\u0000" not in raw))
-        and not (b"|" in raw and b"<|" in raw)
-        and not (b">" in raw and _has(raw, _TAGS))
-        and not (b"]" in raw and _has(raw, _BRACKETS))
     )
-
-
-_TAGS = (b"s>", b"SYS>>", b"_of_turn>")
-_BRACKETS = (b"INST]", b"OS]")
-
-
-def _has(raw: bytes, marks: tuple[bytes, ...]) -> bool:
-    for mark in marks:  # noqa: SIM110  # generators cost more than the looks themselves
-        if mark in raw:
-            return True
-    return False

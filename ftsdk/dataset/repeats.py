@@ -6,6 +6,7 @@ small whatever the number of rows (24 bytes each, at most eight million).
 
 from __future__ import annotations
 
+import bisect
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -82,6 +83,14 @@ class Repeats:
     def again(self, line: int, index: int) -> None:
         """Remember a row whose bytes are those of the row at `index`."""
         self.add(line, self.prompts[index], self.answers[index], self.lengths[index])
+
+    def trim(self) -> None:
+        """Forget rows beyond the last that is compared; for rows that were added in bulk."""
+        over = len(self.lines) - bisect.bisect_right(self.lines, MAX_ROWS)
+        if over:
+            self.full = True
+            for values in (self.prompts, self.answers, self.lines, self.lengths):
+                del values[-over:]
 
     def faults(self, *, text: bool = False) -> Iterator[Fault]:
         """Groups of equal rows, and of contradicting ones, in order of their first line.

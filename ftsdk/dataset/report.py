@@ -94,6 +94,20 @@ class Findings:
         if count <= self._limit:
             self.kept.append(fault)
 
+    def join(
+        self, kept: Iterable[Fault], counts: Mapping[str, int], rows: Mapping[str, int]
+    ) -> None:
+        """Add what another collector kept and counted."""
+        room = {code: self._limit - self.counts.get(code, 0) for code in counts}
+        for fault in kept:
+            if room[fault.code] > 0:
+                room[fault.code] -= 1
+                self.kept.append(fault)
+        for code, count in counts.items():
+            self.counts[code] = self.counts.get(code, 0) + count
+        for code, count in rows.items():
+            self.rows[code] = self.rows.get(code, 0) + count
+
     def extend(self, faults: Iterable[Fault]) -> None:
         """Add several."""
         for fault in faults:

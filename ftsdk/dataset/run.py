@@ -14,6 +14,7 @@ from ftsdk.dataset.formats import Format
 from ftsdk.dataset.limits import Fact, Limits, limits_for
 from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.near import NearRepeats
+from ftsdk.dataset.parallel import read_in_parts
 from ftsdk.dataset.repeats import Repeats, keys_of, normal
 from ftsdk.dataset.report import DatasetReport, Fault, Findings
 from ftsdk.dataset.rows import Read, RowReader
@@ -24,7 +25,7 @@ from ftsdk.dataset.source import Source, open_source
 from ftsdk.dataset.tallies import Tallies, is_usual
 from ftsdk.dataset.tokens import Counting, counter_for, cut_at
 
-__all__ = ["judge"]
+__all__ = ["Opened", "Run", "judge"]
 
 Row = dict[str, Any]
 
@@ -62,7 +63,11 @@ def judge(
         tokenizer, model=model, provider=provider, wanted=tokens is True
     )  # fmt: skip
     limits = _with_capabilities(limits_for(provider, model), capabilities)
-    run = _Run(opened, limits, provider, model, method, counting, max_length, near_duplicates)
+    run = Run(opened, limits, provider, model, method, counting, max_length, near_duplicates)
+    if counting is not None:
+        run.counter = {"tokenizer": None if tokenizer is None else str(tokenizer), "model": model,
+                       "provider": provider, "wanted": tokens is True}  # fmt: skip
+    run.may_part = counting is None or isinstance(tokenizer, str | Path | None)
     if validation is not None:
         run.take_validation(validation, format_name)
     run.go(on_bytes)
@@ -70,7 +75,9 @@ def judge(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Opened:
+class Opened:
+    """A source with how its rows are read, and which of them count."""
+
     source: Source
     format: str | None
     keep: Callable[[Row], bool] | None
@@ -80,15 +87,15 @@ class _Opened:
 
 def _open(
     source: Any, format_name: str | None, name: str | None, max_row_bytes: int
-) -> _Opened | Fault:
+) -> Opened | Fault:
     if isinstance(source, Dataset):
-        return _Opened(source._source, format_name or source._forced, source._keep,
+        return Opened(source._source, format_name or source._forced, source._keep,
                        source.max_row_bytes, name or source.name)  # fmt: skip
     try:
         opened = open_source(source, name=name)
     except Stop as stop:
         return stop.fault
-    return _Opened(opened, format_name, None, max_row_bytes, opened.name)
+    return Opened(opened, format_name, None, max_row_bytes, opened.name)
 
 
 def _with_capabilities(limits: Limits | None, capabilities: Any) -> Limits | None:
@@ -109,12 +116,12 @@ def _with_capabilities(limits: Limits | None, capabilities: Any) -> Limits | Non
     return dataclasses.replace(limits, **changed) if changed else limits
 
 
-class _Run:
+class Run:
     """One pass: reads, applies the row rules, keeps the tallies."""
 
     def __init__(
         self,
-        opened: _Opened,
+        opened: Opened,
         limits: Limits | None,
         provider: str | None,
         model: str | None,
@@ -132,7 +139,10 @@ class _Run:
         self.validation: dict[int, int] = {}
         self.validation_tokens: int | None = None
         self.skipped: list[str] = []
-        self.rows = self.image_rows = 0
+        self.rows = self.records = self.image_rows = 0
+        self.may_part = False
+        self.counter: dict[str, Any] | None = None
+        """The arguments of `counter_for` by which a worker makes the same counter."""
         self.format: str | None = None
         self._rules: tuple[Rule, ...] = ()
         self._rules_for: str | None = None
@@ -172,11 +182,24 @@ class _Run:
     # --- the pass -----------------------------------------------------------------------------
 
     def go(self, on_bytes: Callable[[int], None] | None) -> None:
-        """Read everything once."""
+        """Read everything once, by several processes where that is faster, and look at the whole."""
+        opened = self.opened
+        self.found.extend(opened.source.notices)
+        alone = opened.keep is not None or bool(self.validation) or self.near is not None
+        if alone or not self.may_part or not read_in_parts(self, self.counter, on_bytes):
+            self.read(on_bytes)
+        if not self.records and not self.found.counts:
+            self.found.add(_file_fault("FT004", f"{opened.name} holds no rows"))
+        self._finish()
+
+    def read(
+        self, on_bytes: Callable[[int], None] | None, *, format_before: str | None = None
+    ) -> None:
+        """Judge every row of the source; `format_before` is what an earlier row gave."""
         opened = self.opened
         reader = RowReader(opened.source, format=opened.format,
                            max_row_bytes=opened.max_row_bytes, on_bytes=on_bytes)  # fmt: skip
-        self.found.extend(opened.source.notices)
+        reader.format = reader.format or format_before
         # A row whose bytes were seen before, and were faultless, needs no second look.
         seen: dict[int, int] = {}
         may_skip = opened.keep is None and not self.validation
@@ -197,11 +220,9 @@ class _Run:
                 index = len(self.repeats.lines)
                 if self._take(item, reader.spec) and may_skip and len(seen) < _SEEN_KEPT:
                     seen[key] = index
+        self.records = reader.records
         self.rows = reader.records if opened.keep is None else self.tallies.texts
         self.format = reader.format
-        if not reader.records and not self.found.counts:
-            self.found.add(_file_fault("FT004", f"{opened.name} holds no rows"))
-        self._finish()
 
     def _again(self, line: int, index: int) -> None:
         self.repeats.again(line, index)

@@ -19,7 +19,7 @@ from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Record, Stop
 from ftsdk.dataset.report import Fault
 from ftsdk.dataset.spool import Spool
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_regular", "open_source"]
 
 _SNIFF = 4096
 
@@ -50,15 +50,15 @@ class Source:
                 return
             if self.path is None:
                 return
-            with _open_regular(self.path) as handle:
-                self._check_stamp(handle)
+            with open_regular(self.path) as handle:
+                self.check_stamp(handle)
                 yield from containers.records(
                     handle,
                     self.container,
                     max_row_bytes=max_row_bytes,
                     on_bytes=on_bytes,
                 )
-                self._check_stamp(handle)
+                self.check_stamp(handle)
         except Stop as stop:
             yield stop.fault
         except OSError as error:
@@ -68,7 +68,8 @@ class Source:
                 "check the file and its permissions",
             )
 
-    def _check_stamp(self, handle: BinaryIO) -> None:
+    def check_stamp(self, handle: BinaryIO) -> None:
+        """Raise `Stop` when the open file is not the one that was looked at first."""
         if self.stamp is not None and _stamp(os.fstat(handle.fileno())) != self.stamp:
             raise Stop(
                 file_fault(
@@ -113,7 +114,7 @@ def _open_path(path: Path, name: str) -> Source:
     if state.st_size == 0:
         raise Stop(file_fault("FT004", f"{path} is empty", "write one JSON object a line"))
     try:
-        with _open_regular(path) as handle:
+        with open_regular(path) as handle:
             head = handle.read(_SNIFF)
     except OSError as error:
         raise Stop(
@@ -139,7 +140,7 @@ def _stamp(state: os.stat_result) -> tuple[int, int, int]:
 
 
 @contextlib.contextmanager
-def _open_regular(path: Path) -> Iterator[BinaryIO]:
+def open_regular(path: Path) -> Iterator[BinaryIO]:
     """Open without blocking on a FIFO that took the file's place since it was looked at."""
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(fd, "rb", buffering=0) as handle:

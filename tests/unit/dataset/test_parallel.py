@@ -1,0 +1,130 @@
+"""A file judged in parts gives the very report of one pass, or is read again in one pass."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftsdk.dataset import parallel, validate
+
+LONG_WORD = "x" * 400
+
+
+def lines() -> list[bytes]:
+    made: list[bytes] = []
+    for i in range(900):
+        asked, answer = f"question {i % 700} {LONG_WORD}", f"the answer is {i % 650}, I think"
+        if i % 90 == 7:
+            answer = f"write to anna{i}@mail.example.com"
+        if i % 200 == 9:
+            answer = "ответ на вопрос, который был задан"
+        row = {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}  # fmt: skip
+        made.append(json.dumps(row, ensure_ascii=False).encode())
+    made[5] = b""
+    made[300] = b'{"messages": ['
+    made[600] = b'{"messages": []}'
+    made[601] = b'{"text": "another format"}'
+    made[850] = b"\xff\xfe"
+    made[899] = made[2]
+    return made
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "MIN_BYTES", 1)
+    monkeypatch.setattr(parallel, "_PART_BYTES", 100_000)
+    monkeypatch.setattr(parallel, "_processors", lambda: 3)
+
+
+def both(path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Any, Any, list[int]]:
+    """The report of one pass, that of parts, and the result of each try at parts."""
+    options = {"near_duplicates": False, "tokens": False} | options
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel, "MIN_BYTES", 1 << 60)
+        alone = validate(path, **options)
+    tries: list[int] = []
+    real = parallel._work
+
+    def counted(tasks: Any, tell: Any) -> Any:
+        found = real(tasks, tell)
+        tries.append(len(found))
+        return found
+
+    monkeypatch.setattr(parallel, "_work", counted)
+    return alone, validate(path, **options), tries
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("end", [b"\n", b"", b"\r\n"])
+def test_the_report_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: bytes
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + (b"\r\n" if end == b"\r\n" else b"\n").join(lines()) + end)
+    seen: list[int] = []
+    alone, parts, tries = both(path, monkeypatch, on_bytes=seen.append)
+    assert tries == [3]
+    assert parts == alone
+    assert {f.line for f in alone.faults} >= {301, 601, 602, 851}
+    assert sum(seen) == 2 * path.stat().st_size
+    assert {"FT301", "FT302", "FT406", "FT020", "FT309"} <= set(alone.counts)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_tokens_and_limits_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("bpe_openai")
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines()))
+    alone, parts, tries = both(
+        path, monkeypatch, tokens=None, model="gpt-4.1", provider="openai", max_length=70
+    )
+    assert tries == [3]
+    assert parts == alone
+    assert alone.tokens.truncated_rows > 0
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_what_is_unusual_is_read_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines()))
+    monkeypatch.setattr(
+        parallel, "_worker_words", lambda: [sys.executable, "-c", "raise SystemExit(1)"]
+    )
+    alone, parts, tries = both(path, monkeypatch)
+    assert tries == []
+    assert parts == alone
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_rows_in_memory_and_held_out_rows_are_read_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines()))
+    held = [json.loads(lines()[3])]
+    _, report, tries = both(path, monkeypatch, validation=held)
+    assert tries == []
+    assert "FT304" in report.counts
+
+
+def test_it_works_in_a_script_without_a_main_guard(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines()))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from ftsdk.dataset import parallel, validate\n"
+        "parallel.MIN_BYTES, parallel._PART_BYTES = 1, 100_000\n"
+        "parallel._processors = lambda: 2\n"
+        "report = validate('rows.jsonl', tokens=False, near_duplicates=False)\n"
+        "print('once', report.rows)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script.name], cwd=tmp_path, capture_output=True, check=True
+    )
+    assert done.stdout == b"once 899\n"

@@ -45,15 +45,15 @@ def is_plain(raw: bytes, value: Any) -> bool:
             quotes += content.count('"')
         quotes += 8
         previous = role
-    # Written out: a call for each group of marks costs more than the looks themselves.
+    # A look for one byte costs a quarter of one for two; so that comes first, and spares the others.
     return (
         previous == "assistant"
         and raw.count(b'"') == quotes
-        and b"INST]" not in raw
-        and b"OS]" not in raw
-        and b"<|" not in raw
-        and b"s>" not in raw
-        and b"SYS>>" not in raw
-        and b"_of_turn>" not in raw
+        and (b"|" not in raw or b"<|" not in raw)
+        and (raw.count(b"]") == 1 or (b"INST]" not in raw and b"OS]" not in raw))
+        and (
+            b">" not in raw
+            or (b"s>" not in raw and b"SYS>>" not in raw and b"_of_turn>" not in raw)
+        )
         and (b"\\u00" not in raw or (b"\\u0022" not in raw and b"\\u0000" not in raw))
     )

@@ -38,6 +38,7 @@ def lines() -> list[bytes]:
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "MIN_BYTES", 1)
     monkeypatch.setattr(parallel, "_PART_BYTES", 100_000)
+    monkeypatch.setattr(parallel, "_SAMPLE_BYTES", 20_000)
     monkeypatch.setattr(parallel, "_processors", lambda: 3)
 
 
@@ -86,6 +87,18 @@ def test_tokens_and_limits_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert tries == [3]
     assert parts == alone
     assert alone.tokens.truncated_rows > 0
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_file_that_repeats_itself_is_read_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines()[10:100]) + b"\n")
+    path.write_bytes(path.read_bytes() * 10)
+    _, report, tries = both(path, monkeypatch)
+    assert tries == []
+    assert report.rows == 900
 
 
 @pytest.mark.usefixtures("small_parts")

@@ -158,16 +158,12 @@ class Backend(abc.ABC):
 
         Raises `Unsupported` that names every field refused.
         """
-        faults = refusals(self, spec)
-        if faults:
-            raise Unsupported(
-                faults[0] if len(faults) == 1 else f"{len(faults)} things: " + "; ".join(faults),
-                where=f"backend {self.name}, before anything was sent",
-                mend=f"leave them out, or choose another provider; `ftsdk backends {self.name}` "
-                "lists what it takes",
-                faults=tuple(faults),
-                submitted="no",
-            )
+        refuse(
+            refusals(self, spec),
+            where=f"backend {self.name}, before anything was sent",
+            mend=f"leave them out, or choose another provider; `ftsdk backends {self.name}` "
+            "lists what it takes",
+        )
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         """Map what is asked to what would be sent. Raises what `check` raises; sends nothing."""
@@ -324,6 +320,18 @@ def adapter_kind(spec: JobSpec) -> str:
     if spec.adapter is None:
         return "full"
     return spec.adapter.quantize or "lora"
+
+
+def refuse(faults: Sequence[str], *, where: str, mend: str) -> None:
+    """Raise one `Unsupported` with all of these faults, if there are any; nothing was sent."""
+    if faults:
+        raise Unsupported(
+            faults[0] if len(faults) == 1 else f"{len(faults)} things: " + "; ".join(faults),
+            where=where,
+            mend=mend,
+            faults=tuple(faults),
+            submitted="no",
+        )
 
 
 def refusals(backend: Backend, spec: JobSpec) -> list[str]:

@@ -27,6 +27,7 @@ from ftsdk.backends.base import (
     Range,
     SubmitRequest,
     refusals,
+    refuse,
 )
 from ftsdk.backends.hosted import refuse_secrets
 from ftsdk.backends.replicate import mapping, trainer
@@ -389,14 +390,11 @@ class ReplicateBackend(Backend):
 
 def _refuse(faults: Sequence[str], spec: JobSpec) -> None:
     """Raise `Unsupported` with all of these, if there are any."""
-    if faults:
-        raise Unsupported(
-            faults[0] if len(faults) == 1 else f"{len(faults)} things: " + "; ".join(faults),
-            where=f"backend replicate, {spec.model}, before anything was sent",
-            mend="leave them out, or declare the trainer's inputs in provider_options.trainer",
-            faults=tuple(faults),
-            submitted="no",
-        )
+    refuse(
+        faults,
+        where=f"backend replicate, {spec.model}, before anything was sent",
+        mend="leave them out, or declare the trainer's inputs in provider_options.trainer",
+    )
 
 
 def _time_of(job_id: str) -> dt.datetime | None:

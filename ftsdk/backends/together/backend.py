@@ -24,6 +24,7 @@ from ftsdk.backends.base import (
     SubmitRequest,
     adapter_kind,
     refusals,
+    refuse,
 )
 from ftsdk.backends.hosted import refuse_secrets
 from ftsdk.backends.together import body as wire_body
@@ -444,14 +445,11 @@ class TogetherBackend(Backend):
 
 def _refuse(faults: Sequence[str], spec: JobSpec) -> None:
     """Raise `Unsupported` with all of these, if there are any."""
-    if faults:
-        raise Unsupported(
-            faults[0] if len(faults) == 1 else f"{len(faults)} things: " + "; ".join(faults),
-            where=f"backend together, {spec.model}, before anything was sent",
-            mend="leave them out or change them; `ftsdk backends together` lists what it takes",
-            faults=tuple(faults),
-            submitted="no",
-        )
+    refuse(
+        faults,
+        where=f"backend together, {spec.model}, before anything was sent",
+        mend="leave them out or change them; `ftsdk backends together` lists what it takes",
+    )
 
 
 def _endpoint_name(handle: ModelHandle) -> str:

@@ -2,14 +2,13 @@
 
 The harness reads blocks of lines that a grammar made and a byte mutator broke, with the real
 reader, and compares each verdict and value with a reader made of the standard library. The short
-tier runs always; `FTSDK_FUZZ_ROWS=2000000` runs the long one. Planted bugs must be caught.
+tier runs always; `--long` runs two million rows. Planted bugs must be caught.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +23,14 @@ from ftsdk.dataset.lines import read_lines
 from ftsdk.dataset.report import Fault
 from ftsdk.dataset.strict import MAX_DEPTH, MAX_KEY_CHARS, Flaw, parse
 
-ROWS = int(os.environ.get("FTSDK_FUZZ_ROWS", "40000"))
 BLOCK = 500
+
+
+@pytest.fixture
+def rows(request: pytest.FixtureRequest) -> int:
+    """How many rows this tier tries."""
+    return 2_000_000 if request.config.getoption("--long") else 40_000
+
 
 # --- the grammar and the mutator -------------------------------------------------------------
 
@@ -230,8 +235,8 @@ def harness(
     return verdict
 
 
-def test_readers_agree_on_mutated_rows(capsys: Any) -> None:
-    verdict = harness(ROWS, seed=1)
+def test_readers_agree_on_mutated_rows(rows: int, capsys: Any) -> None:
+    verdict = harness(rows, seed=1)
     with capsys.disabled():
         print(
             f"\nfuzz: {verdict.rows:,} rows from seed 1, {verdict.accepted:,} accepted, slowest {verdict.slowest_s * 1e3:.1f} ms"
@@ -270,10 +275,10 @@ def _stdlib(raw: bytes, *, depth: bool = True, **off: Any) -> Any:
     return Flaw("FT015", "", "") if depth and globals()["depth"](found) > MAX_DEPTH else found
 
 
-def test_no_rule_breaks_on_mutated_rows(tmp_path: Path) -> None:
+def test_no_rule_breaks_on_mutated_rows(rows: int, tmp_path: Path) -> None:
     rng = random.Random(3)
     path = tmp_path / "rows.jsonl"
-    for number in range(max(4, ROWS // BLOCK // 8)):
+    for number in range(rows // BLOCK // 8):
         data = block(rng)
         path.write_bytes(data)
         provider = ["openai", "together", "bedrock", "vertex", "mistral", None][number % 6]

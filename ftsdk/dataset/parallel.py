@@ -30,7 +30,7 @@ from ftsdk.dataset.worker import FRAME, arrays_of
 if TYPE_CHECKING:
     from ftsdk.dataset.run import Run
 
-__all__ = ["MIN_BYTES", "read_in_parts"]
+__all__ = ["MIN_BYTES", "Forwards", "read_in_parts"]
 
 MIN_BYTES = 24 << 20
 """Below it, starting processes costs more than they save."""
@@ -45,8 +45,26 @@ class _GiveUp(Exception):
     """The file cannot be judged in parts."""
 
 
+class Forwards:
+    """Tells how many bytes were read, and never goes back: what is read again is not told again."""
+
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self._tell = tell
+        self._read = self._told = 0
+
+    def __call__(self, count: int) -> None:
+        self._read += count
+        if self._read > self._told:
+            self._tell(self._read - self._told)
+            self._told = self._read
+
+    def again(self) -> None:
+        """Reading begins anew."""
+        self._read = 0
+
+
 def read_in_parts(
-    run: Run, counter: dict[str, Any] | None, on_bytes: Callable[[int], None] | None
+    run: Run, counter: dict[str, Any] | None, on_bytes: Forwards | None
 ) -> bool:
     """Judge the run's file by workers into `run`; False (and `run` untouched) when it cannot be.
 
@@ -59,14 +77,6 @@ def read_in_parts(
     count = min(_processors(), _MOST_WORKERS, size // _PART_BYTES)
     if count < 2 or not sys.executable:
         return False
-    read = 0
-
-    def tell(number: int) -> None:
-        nonlocal read
-        read += number
-        if on_bytes is not None:
-            on_bytes(number)
-
     try:
         if _repeats_itself(source.path, size):
             return False
@@ -81,10 +91,10 @@ def read_in_parts(
             }
             for start, end in _parts(source.path, size, count, run.opened.max_row_bytes)
         ]  # fmt: skip
-        results = _work(tasks, tell)
+        results = _work(tasks, on_bytes or (lambda _: None))
     except (_GiveUp, OSError, ValueError):
         if on_bytes is not None:
-            on_bytes(-read)  # the bar goes back: all is read again
+            on_bytes.again()
         return False
     base = 0
     for head, arrays in results:

@@ -14,7 +14,7 @@ from ftsdk.dataset.formats import Format
 from ftsdk.dataset.limits import Fact, Limits, limits_for
 from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.near import NearRepeats
-from ftsdk.dataset.parallel import read_in_parts
+from ftsdk.dataset.parallel import Forwards, read_in_parts
 from ftsdk.dataset.repeats import Repeats, keys_of, normal
 from ftsdk.dataset.report import DatasetReport, Fault, Findings
 from ftsdk.dataset.rows import Read, RowReader
@@ -186,8 +186,9 @@ class Run:
         opened = self.opened
         self.found.extend(opened.source.notices)
         alone = opened.keep is not None or bool(self.validation) or self.near is not None
-        if alone or not self.may_part or not read_in_parts(self, self.counter, on_bytes):
-            self.read(on_bytes)
+        tell = None if on_bytes is None else Forwards(on_bytes)
+        if alone or not self.may_part or not read_in_parts(self, self.counter, tell):
+            self.read(tell)
         if not self.records and not self.found.counts:
             self.found.add(_file_fault("FT004", f"{opened.name} holds no rows"))
         self._finish()

@@ -116,6 +116,25 @@ def test_what_is_unusual_is_read_in_one_pass(
 
 
 @pytest.mark.usefixtures("small_parts")
+def test_the_bytes_that_are_told_never_go_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines()))
+
+    def broken(_: Any, tell: Any) -> Any:
+        tell(50_000)
+        raise parallel._GiveUp
+
+    monkeypatch.setattr(parallel, "_work", broken)
+    seen: list[int] = []
+    validate(path, tokens=False, near_duplicates=False, on_bytes=seen.append)
+    assert seen[0] == 50_000
+    assert min(seen) > 0
+    assert sum(seen) == path.stat().st_size
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_rows_in_memory_and_held_out_rows_are_read_in_one_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

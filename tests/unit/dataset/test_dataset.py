@@ -97,16 +97,30 @@ def test_a_fraction_is_a_fraction(fraction: float) -> None:
         Dataset.load(ROWS).split(fraction)
 
 
-def test_frames_and_parquet(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"prompt": ["a", "b"], "completion": ["c", "d"]})
-    wanted = [chat("a", "c"), chat("b", "d")]
-    assert list(Dataset.load(frame)) == wanted
-    polars = pytest.importorskip("polars")
-    assert (
-        list(Dataset.load(polars.DataFrame({"prompt": ["a", "b"], "completion": ["c", "d"]})))
-        == wanted
-    )
+COLUMNS = {"prompt": ["a", "b"], "completion": ["c", "d"]}
+COLUMN_ROWS = [chat("a", "c"), chat("b", "d")]
+
+
+def test_a_pandas_frame() -> None:
+    pandas = pytest.importorskip("pandas", reason="frames of pandas need pandas")
+    assert list(Dataset.load(pandas.DataFrame(COLUMNS))) == COLUMN_ROWS
+
+
+def test_a_polars_frame() -> None:
+    polars = pytest.importorskip("polars", reason="frames of polars need polars")
+    assert list(Dataset.load(polars.DataFrame(COLUMNS))) == COLUMN_ROWS
+
+
+def test_datasets_of_hugging_face(tmp_path: Path) -> None:
+    hugging = pytest.importorskip("datasets", reason="datasets objects need datasets")
+    assert list(Dataset.load(hugging.Dataset.from_dict(COLUMNS))) == COLUMN_ROWS
+    streamed = hugging.Dataset.from_dict(COLUMNS).to_iterable_dataset()
+    assert list(Dataset.load(streamed)) == COLUMN_ROWS
+    nested = hugging.Dataset.from_list(ROWS[:2])
+    assert list(Dataset.load(nested)) == ROWS[:2]
+
+
+def test_parquet(tmp_path: Path) -> None:
     arrow = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
 

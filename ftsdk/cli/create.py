@@ -18,6 +18,7 @@ from ftsdk.cli.options import Json, Model, Profile, Provider, Rows, pairs, value
 from ftsdk.cli.output import busy, command, emit, note, say
 from ftsdk.cli.planview import adapter_words, cost_line, show_plan, show_plan_table
 from ftsdk.cli.session import job_document, open_client, short_id
+from ftsdk.cli.uploading import sending
 from ftsdk.cli.words import clean, cost_words
 from ftsdk.errors import Unavailable, UsageError
 
@@ -385,7 +386,7 @@ def _send(
 ) -> FineTuneJob:
     before = {job.id for job in client.list_jobs()}
     try:
-        with busy("sending", quiet=quiet):
+        with sending(quiet=quiet):
             return client._submit(prepared, key, "all" in allowed or allowed)
     except KeyboardInterrupt:
         fresh = [job for job in client.list_jobs(limit=5) if job.id not in before]

@@ -53,6 +53,7 @@ class Forwards:
         self._read = self._told = 0
 
     def __call__(self, count: int) -> None:
+        """So many more bytes were read."""
         self._read += count
         if self._read > self._told:
             self._tell(self._read - self._told)
@@ -63,9 +64,7 @@ class Forwards:
         self._read = 0
 
 
-def read_in_parts(
-    run: Run, counter: dict[str, Any] | None, on_bytes: Forwards | None
-) -> bool:
+def read_in_parts(run: Run, counter: dict[str, Any] | None, on_bytes: Forwards | None) -> bool:
     """Judge the run's file by workers into `run`; False (and `run` untouched) when it cannot be.
 
     `counter` has the arguments of `counter_for` that each worker makes its own counter with.

@@ -15,6 +15,7 @@ from ftsdk.backends.hosted import BoundKey
 from ftsdk.backends.openai import AzureBackend, OpenAIBackend, curve, jobs
 from ftsdk.backends.openai.body import create_body
 from ftsdk.backends.openai.profiles import AZURE, CRUSOE, GENERIC, NEBIUS, OPENAI, profile_for
+from ftsdk.backends.progress import on_upload
 from ftsdk.clock import ManualClock
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
@@ -235,9 +236,9 @@ def test_a_large_file_goes_up_by_parts_with_progress(double, tmp_path, monkeypat
     object.__setattr__(made.wire.profile, "one_call_bytes", 1000)
     made.files.part_bytes = 1000
     seen = []
-    made.files.progress = lambda sent, size: seen.append((sent, size))
     rows = Dataset.load(chat_rows(60))
-    file_id = made.files.ready(rows)
+    with on_upload(lambda sent, size: seen.append((sent, size))):
+        file_id = made.files.ready(rows)
     assert double.count("POST", "/uploads$") == 1
     assert double.count("POST", "/parts$") > 5
     assert double.files[file_id]["content"].count(b"\n") == 60

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.hosted import Uploads, attempt, scrub
 from ftsdk.backends.openai.wire import Wire, unexpected
+from ftsdk.backends.progress import Counted, telling
 from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, NotFound, Rejected, Unavailable
 from ftsdk.fsops import make_private_folder
 
-__all__ = ["Files", "Progress"]
+__all__ = ["Files"]
 
-Progress = Callable[[int, int], object]
-"""Called with the bytes sent so far and all bytes."""
-
-_log = logging.getLogger("ftsdk.upload")
 _PART_BYTES = 64 << 20
 _PROCESSING_S = 1800.0
 _LOOK_AT = 1_000
@@ -37,7 +32,6 @@ class Files:
     def __init__(self, wire: Wire, context: Context) -> None:
         self._wire = wire
         self._context = context
-        self.progress: Progress | None = None
         self.part_bytes = _PART_BYTES
         self._ready: dict[tuple[str, str], tuple[str, float]] = {}
 
@@ -158,7 +152,7 @@ class Files:
             return found
 
     def _in_one(self, path: Path, name: str, size: int) -> str:
-        with self._opened(path, size) as content:
+        with self._opened(path) as content:
             told = self._wire.before(
                 "POST /files",
                 lambda client: client.files.with_raw_response.create(
@@ -175,7 +169,7 @@ class Files:
             ),
         )
         upload_id, parts = self._id_of(upload, "POST /uploads"), []
-        with self._opened(path, size) as content:
+        with self._opened(path) as content:
             while block := content.read(self.part_bytes):
                 part = self._part(upload_id, block)
                 parts.append(part)
@@ -204,7 +198,7 @@ class Files:
         return identity
 
     @contextlib.contextmanager
-    def _opened(self, path: Path, size: int) -> Iterator[io.BufferedReader]:
+    def _opened(self, path: Path) -> Iterator[Counted]:
         with contextlib.ExitStack() as stack:
             source = path
             if self._wire.profile.byte_order_mark:
@@ -215,28 +209,7 @@ class Files:
                     shutil.copyfileobj(plain, marked, 1 << 20)
                 marked.flush()
                 source = Path(marked.name)
-            raw = stack.enter_context(source.open("rb", buffering=0))
-            yield stack.enter_context(_Counted(raw, size, self._tell))
-
-    def _tell(self, sent: int, size: int) -> None:
-        _log.debug("uploaded %d of %d bytes", sent, size)
-        if self.progress is not None:
-            self.progress(sent, size)
-
-
-class _Counted(io.BufferedReader):
-    """A file that tells how much of it was read."""
-
-    def __init__(self, raw: IO[bytes], size: int, tell: Progress) -> None:
-        super().__init__(raw)  # type: ignore[arg-type]  # an unbuffered file is a raw one
-        self._size = size
-        self._told = tell
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        block = super().read(size)
-        if block:
-            self._told(self.tell(), self._size)
-        return block
+            yield stack.enter_context(Counted(source, telling()))
 
 
 def _nothing_sent(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from ftsdk.backends.base import Context
 from ftsdk.backends.hosted import BoundKey, HTTPFacts, Reads, attempt, guard_logs
 from ftsdk.backends.hosted.trust import Place, place_of
+from ftsdk.backends.progress import Counted, telling
 from ftsdk.errors import FtsdkError, MissingExtra, NotFound, Rejected, UnexpectedResponse
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class Wire:
         """Put a file to Replicate. Uploading again makes another file and costs nothing."""
 
         def ask(client: httpx.Client) -> httpx.Response:
-            with path.open("rb") as content:
+            with Counted(path, telling()) as content:
                 return client.post(
                     "/v1/files",
                     files={"content": (filename, content, "application/jsonl")},

@@ -27,6 +27,7 @@ from ftsdk.backends.hosted import (
     guard_logs,
 )
 from ftsdk.backends.hosted.trust import Place, place_of
+from ftsdk.backends.progress import telling
 from ftsdk.errors import (
     FtsdkError,
     MissingExtra,
@@ -226,10 +227,16 @@ class Wire:
         The exchange is the SDK's: the checksum first, then the bytes to storage (in parts above
         5 GiB), then the word that they are there.
         """
+        tell = telling()
 
         def ask() -> str:
             try:
-                told = self.client().files.upload(path, purpose="fine-tune", check=False)
+                told = self.client().files.upload(
+                    path,
+                    purpose="fine-tune",
+                    check=False,
+                    progress_callback=lambda at: tell(at.uploaded_bytes, at.total_bytes),
+                )
             except (AssertionError, AttributeError, KeyError, TypeError) as error:
                 raise _odd("POST /v1/files", "the upload exchange broke off") from error
             except Exception as error:

@@ -1,0 +1,71 @@
+"""Each hosted backend tells how far its upload is, to the listener of its own thread."""
+
+from __future__ import annotations
+
+import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import ftsdk
+from ftsdk.backends.progress import on_upload
+from ftsdk.clock import ManualClock
+from ftsdk.testing.conformance.world import chat_rows
+from ftsdk.testing.lab import Lab
+
+START = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+JOBS = {
+    "openai": {"model": "gpt-4.1-mini-2025-04-14"},
+    "together": {"model": "Qwen/Qwen3.5-9B"},
+    "replicate": {
+        "model": "lab/llama-trainer",
+        "provider_options": {"destination": "lab/tuned"},
+    },
+}
+
+
+@pytest.fixture(params=JOBS)
+def world(request, tmp_path):
+    name = request.param
+    pytest.importorskip(name)
+    clock = ManualClock(START)
+    with Lab(name, clock=clock) as lab:
+        client = ftsdk.Client(home=tmp_path, clock=clock, env=lab.env())
+        yield name, lab[name], client
+        client.close()
+
+
+def create(client, name, **changes):
+    seen: list[tuple[int, int]] = []
+    with on_upload(lambda *told: seen.append(told)):
+        client.create_job(chat_rows(400), provider=name, **JOBS[name], **changes)
+    return seen
+
+
+def test_bytes_grow_to_the_whole(world):
+    name, double, client = world
+    seen = create(client, name)
+    sent = [told for told, _ in seen]
+    whole = {size for _, size in seen}
+    assert sent == sorted(sent)
+    assert whole == {len(next(iter(double.files.values()))["content"])}
+    assert sent[-1] == whole.pop()
+
+
+def test_an_upload_that_begins_anew_stays_between_nothing_and_all(world):
+    name, double, client = world
+    place = {"openai": "/files$", "together": "/preprocess$", "replicate": "/v1/files$"}[name]
+    double.faults.add("status", method="POST", path=place, status=503)
+    seen = create(client, name)
+    assert seen
+    assert all(0 <= sent <= size for sent, size in seen)
+    assert seen[-1][0] == seen[-1][1]
+
+
+def test_two_jobs_at_once_do_not_hear_each_other(world):
+    name, _, client = world
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda seed: create(client, name, seed=seed), (1, 2))
+    for seen in (first, second):
+        sent = [told for told, _ in seen]
+        assert sent == sorted(sent)

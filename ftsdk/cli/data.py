@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,15 +103,15 @@ def inspect(
         say(
             ("Wrote ", ""),
             (clean(html), "bold"),
-            f": {len(seen.shown):,} rows; open it in a browser",
+            f": {_rows_of(seen.shown):,} rows; open it in a browser",
         )
-    elif len(seen.lengths) > len(seen.shown):
-        note(
-            (
-                f"{len(seen.lengths) - len(seen.shown):,} more rows: --line N, --rows N, or --html FILE",
-                "dim",
-            )
-        )
+    elif seen.summary is not None and (more := seen.summary.rows - _rows_of(seen.shown)) > 0:
+        note((f"{more:,} more rows: --line N, --rows N, or --html FILE", "dim"))
+
+
+def _rows_of(shown: Sequence[XrayRow]) -> int:
+    """How many rows the shown sequences are of."""
+    return len({row.line for row in shown})
 
 
 def _show(seen: Xray, *, ids: bool, with_rows: bool) -> None:
@@ -139,10 +140,7 @@ def _show(seen: Xray, *, ids: bool, with_rows: bool) -> None:
         )
     for row in seen.shown if with_rows else ():
         say()
-        part = f", answer {row.part} of {row.parts}" if row.parts > 1 else ""
-        say(
-            (f"line {row.line}{part}", "bold"), f"   {row.tokens:,} tokens, {row.trained:,} learned"
-        )
+        say((row.title(), "bold"), f"   {row.tokens:,} tokens, {row.trained:,} learned")
         say(*_coloured(row, ids=ids))
 
 

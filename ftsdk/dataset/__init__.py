@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ftsdk.dataset.codes import RULES, Rule
     from ftsdk.dataset.converting import convert
     from ftsdk.dataset.fixing import FixReport, fix
-    from ftsdk.dataset.xray import Xray, inspect
+    from ftsdk.dataset.looking import inspect
+    from ftsdk.dataset.xray import Xray
 
 __all__ = [
     "RULES",
@@ -40,7 +41,7 @@ _LATE = {
     "FixReport": "fixing",
     "fix": "fixing",
     "Xray": "xray",
-    "inspect": "xray",
+    "inspect": "looking",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ftsdk.dataset import (
     converting,
     findings,
+    looking,
     near,
     repeats,
     rules_bytes,
@@ -15,13 +16,12 @@ from ftsdk.dataset import (
     rules_tools,
     tallies,
     tokens,
-    xray,
 )
 from ftsdk.dataset.rules import RULES, Rule
 
 __all__ = ["RULES", "Rule"]
 
 _REGISTERED = (
-    converting, findings, near, repeats, rules_bytes, rules_chat, rules_content, rules_preference,
-    rules_provider, rules_tools, tallies, tokens, xray,
+    converting, findings, looking, near, repeats, rules_bytes, rules_chat, rules_content, rules_preference,
+    rules_provider, rules_tools, tallies, tokens,
 )  # fmt: skip

@@ -147,7 +147,7 @@ class Dataset:
 
     def inspect(self, **options: Any) -> Xray:
         """What a model sees of these rows: see `ftsdk.dataset.inspect` for the options."""
-        from ftsdk.dataset.xray import inspect
+        from ftsdk.dataset.looking import inspect
 
         return inspect(self, **options)
 

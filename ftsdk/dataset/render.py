@@ -18,7 +18,15 @@ from typing import Any
 from ftsdk.dataset.adapt import fit_messages
 from ftsdk.dataset.template import ChatTokenizer, Span, TemplateFailed
 
-__all__ = ["Rendered", "RowFault", "render_parts", "render_prompt", "render_row", "render_rows"]
+__all__ = [
+    "Rendered",
+    "RowFault",
+    "render_parts",
+    "render_prompt",
+    "render_row",
+    "render_rows",
+    "render_sequences",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,28 @@ def render_parts(
         render_row({**row, "messages": _only(messages, i)}, tokenizer, number=number)
         for i in answers
     ]
+
+
+def render_sequences(
+    row: Mapping[str, Any], tokenizer: ChatTokenizer, *, number: int = 1
+) -> list[tuple[str, Rendered]]:
+    """Every sequence that a canonical row is shown to the model in, each with its name.
+
+    A chat row is itself or its parts, without a name. A preference row is two sequences, its prompt
+    with the `preferred` and with the `non-preferred` answer, and only that answer is trained. Plain
+    text is one, and all of it is trained. Raises `RowFault`.
+    """
+    if "messages" in row:
+        return [("", part) for part in render_parts(row, tokenizer, number=number)]
+    if "text" in row:
+        ids = tokenizer.encode(row["text"])
+        return [("", Rendered(array("i", ids), b"\x01" * len(ids)))]
+    prompt = row["input"]
+    asked = [{**m, "weight": 0} if m.get("role") == "assistant" else m for m in prompt["messages"]]
+    return [
+        (name, render_row({**prompt, "messages": [*asked, *row[key]]}, tokenizer, number=number))
+        for name, key in (("preferred", "preferred_output"), ("non-preferred", "non_preferred_output"))
+    ]  # fmt: skip
 
 
 def _only(messages: Sequence[Mapping[str, Any]], index: int) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import orjson
 
 from ftsdk.dataset.limits import Limits, model_row_tokens
 from ftsdk.dataset.places import model_folder
-from ftsdk.dataset.render import RowFault, render_parts, render_row
+from ftsdk.dataset.render import RowFault, render_sequences
 from ftsdk.dataset.report import Fault
 from ftsdk.dataset.rules import RULES, note
 from ftsdk.dataset.rules_content import texts_of
@@ -336,28 +336,15 @@ class TemplateCounter:
     def __init__(self, tokenizer: ChatTokenizer) -> None:
         self.name = tokenizer.name
         self._tokenizer = tokenizer
-        self.faults: list[tuple[str, str]] = []
 
     def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
         """Tokens of the row, those the loss counts, and those of its longest piece.
 
         Raises `RowFault` when the row cannot be rendered.
         """
-        if "text" in row:
-            total = len(self._tokenizer.encode(row["text"])) if isinstance(row["text"], str) else 0
-            return total, total, total
-        if "messages" in row:
-            parts = render_parts(row, self._tokenizer)
-            return sum(map(len, parts)), sum(p.trained_count for p in parts), max(map(len, parts))
-        total = trained = longest = 0
-        for name in ("preferred_output", "non_preferred_output"):
-            prompt = row["input"]
-            rendered = render_row(
-                {**prompt, "messages": [*prompt["messages"], *row[name]]}, self._tokenizer
-            )
-            total, trained = total + len(rendered), trained + rendered.trained_count
-            longest = max(longest, len(rendered))
-        return total, trained, longest
+        found = [rendered for _, rendered in render_sequences(row, self._tokenizer)]
+        lengths = [len(rendered) for rendered in found]
+        return sum(lengths), sum(rendered.trained_count for rendered in found), max(lengths)
 
 
 def _openai_count(encoding: str) -> Callable[[str], int]:

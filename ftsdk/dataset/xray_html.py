@@ -25,7 +25,9 @@ def page(xray: Xray) -> str:
         for i in range(0, len(xray.shown), _BLOCK)
     ]
     scripts = "\n".join(f'<script type="text/plain" class="block">{b}</script>' for b in blocks)
-    index = [[r.line, r.tokens, r.trained, len(r.notes), r.part, r.parts] for r in xray.shown]
+    index = [
+        [r.line, r.tokens, r.trained, len(r.notes), r.part, r.parts, r.name] for r in xray.shown
+    ]
     facts = _packed({**_facts(xray), "index": index, "per_block": _BLOCK})
     return template.replace("<!--BLOCKS-->", scripts).replace("<!--FACTS-->", facts)
 

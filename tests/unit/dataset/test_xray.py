@@ -105,6 +105,38 @@ def test_a_template_that_rewrites_gives_one_piece_per_answer() -> None:
         seen.shown[1].marked().endswith("<|im_start|>assistant\n⟦<think>two</think>d<|im_end|>⟧\n")
     )
     assert seen.shown[1].marked().count("⟦") == 1
+    assert seen.findings == ()  # each reasoning is learned in the piece that ends with it
+    assert seen.summary.rows == 1
+
+
+def test_both_answers_of_a_pair_are_shown_and_only_they_are_learned() -> None:
+    pair = {
+        "input": {"messages": chat("a", "b", "c")["messages"]},
+        "preferred_output": [{"role": "assistant", "content": "good"}],
+        "non_preferred_output": [
+            {"role": "assistant", "content": "bad", "reasoning_content": "because so"}
+        ],
+    }
+    seen = inspect([pair], tokenizer=letters(CHATML))
+    start = "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n"
+    assert [(r.title(), r.marked()) for r in seen.shown] == [
+        ("line 1, preferred answer", start + "⟦good<|im_end|>⟧\n"),
+        ("line 1, non-preferred answer", start + "⟦bad<|im_end|>⟧\n"),
+    ]
+    assert [f.code for f in seen.findings] == ["FT505"]
+    counted = validate([pair], tokenizer=letters(CHATML), near_duplicates=False).tokens
+    assert (
+        (counted.total, counted.trained)
+        == (seen.summary.total, seen.summary.trained)
+        == (sum(seen.lengths), 5 + 4)
+    )
+    assert seen.summary.longest == sum(seen.lengths)
+
+
+def test_plain_text_is_learned_whole() -> None:
+    seen = inspect([{"text": "once"}], tokenizer=letters(CHATML))
+    assert [r.marked() for r in seen.shown] == ["⟦once⟧"]
+    assert (seen.summary.total, seen.summary.trained, seen.findings) == (4, 3, ())
 
 
 def test_two_targets_are_compared() -> None:

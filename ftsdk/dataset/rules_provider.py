@@ -34,6 +34,9 @@ note(
     "write it another way",
 )
 note("FT208", "fault", "More images than the provider takes", "use fewer images, or split the row")
+note("FT209", "fault", "An image address that the provider does not read", "put the image where the provider reads it",
+     "Some providers take only embedded images (`data:`), some only addresses, some only their own "
+     "storage (`gs://`, `s3://`).")  # fmt: skip
 note("FT211", "fault", "A word that the provider reserves", "write it another way",
      "Nova's own validator refuses texts with `System:`, `User:`, `Bot:`, `Assistant:`, `Thought:`, "
      "`[EOS]`, `<image>` and `<video>`.")  # fmt: skip
@@ -58,8 +61,11 @@ def row_hits(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:
     """Every `(code, severity, hit)` of one canonical row at this provider."""
     for place, feature in _features(row):
         if feature not in limits.features:
+            if feature == "extra" and place in limits.row_keys:
+                continue
             what = feature.replace("_", " ")
-            yield "FT206", "fault", Hit(place, f"{limits.title} cannot carry {what}")
+            source = f" (source: {limits.lacks[feature]})" if feature in limits.lacks else ""
+            yield "FT206", "fault", Hit(place, f"{limits.title} cannot carry {what}{source}")
     for i, message in messages_of(row):
         role = message.get("role")
         if role in ROLES and role not in limits.roles:
@@ -77,6 +83,11 @@ def row_hits(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:
         if count > limits.images_per_row.value:
             yield "FT208", "fault", Hit(
                 "messages", f"{count} images, {limits.title} takes {limits.images_per_row.value} a row")  # fmt: skip
+    if limits.image_urls is not None:
+        for place, _, url in images_of(row):
+            if not url.lower().startswith(limits.image_urls.value):
+                taken = " or ".join(limits.image_urls.value)
+                yield "FT209", "fault", Hit(f"{place}.url", f"{limits.title} reads images at {taken} only", url)  # fmt: skip
     if limits.call_id_chars is not None:
         yield from _call_ids(row, limits)
 
@@ -184,7 +195,7 @@ def file_faults(
         taken = limits.shapes.get(method)
         if taken is None:
             yield _file(
-                "FT205", f"{limits.title} has no {method} for rows", limits.source, limits.as_of
+                "FT205", f"{limits.title} does not train by {method}", limits.source, limits.as_of
             )
         elif shape not in taken:
             yield _file(

@@ -28,20 +28,21 @@ _SHAPES = re.compile(
 _SECRET_WORDS = re.compile(
     r"(?i)(api[-_]?key|secret|password|passwd|token$|credential|^key$|_key$)"
 )
-_LOGGERS = (
-    "httpx",
-    "httpx2",
-    "openai",
-    "openai._base_client",
-    "together",
-    "together._base_client",
-    "replicate",
+_FAMILIES = frozenset(
+    {"httpx", "httpx2", "httpcore", "httpcore2", "openai", "together", "replicate"}
+)
+_LATE_LOGGERS = (
+    "openai.lib.parsing",
+    "openai.resources.uploads.uploads",
+    "together.lib.resources.files",
     *(
         f"{core}.{part}"
         for core in ("httpcore", "httpcore2")
         for part in ("connection", "http11", "http2", "proxy", "socks")
     ),
 )
+"""Loggers of modules that are imported only when a call needs them; a filter must be there before."""
+_PLAIN_RECORD = frozenset(vars(logging.makeLogRecord({})))
 
 
 class _Known:
@@ -92,29 +93,46 @@ def mask_known(content: bytes) -> bytes:
 
 def scrub(text: object, limit: int = 300) -> str:
     """`text` on one line of at most `limit` characters, without secrets known or shaped like one."""
-    shown = _SHAPES.sub(MASK, _KNOWN.mask(str(text)))
+    shown = _clean(str(text))
     shown = " ".join(shown.split())
     shown = "".join(ch if ch.isprintable() else "�" for ch in shown)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 class _Scrubber(logging.Filter):
-    """Takes secrets out of the records of HTTP libraries, which log whole URLs and headers."""
+    """Takes secrets out of the records of HTTP libraries, which log whole URLs, headers and errors.
+
+    An exception is left as its scrubbed text alone: a handler that looks at the object itself would
+    find the request with its key, and the frames with more.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         whole = record.getMessage()
-        clean = _SHAPES.sub(MASK, _KNOWN.mask(whole))
+        clean = _clean(whole)
         if clean != whole:
             record.msg, record.args = clean, ()
+        if record.exc_info:
+            told = record.exc_text or _FORMATTER.formatException(record.exc_info)
+            record.exc_info, record.exc_text = None, told
+        for name, value in vars(record).items():
+            if isinstance(value, str) and (name in _TEXTS or name not in _PLAIN_RECORD):
+                setattr(record, name, _clean(value))
         return True
 
 
+def _clean(text: str) -> str:
+    return _SHAPES.sub(MASK, _KNOWN.mask(text))
+
+
+_TEXTS = ("exc_text", "stack_info")
+_FORMATTER = logging.Formatter()
 _SCRUBBER = _Scrubber()
 
 
 def guard_logs() -> None:
     """Let the HTTP libraries and SDKs log without secrets, at any level. May be called often."""
-    for name in _LOGGERS:
+    there = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in _FAMILIES]
+    for name in (*_FAMILIES, *_LATE_LOGGERS, *there):
         logging.getLogger(name).addFilter(_SCRUBBER)  # adding the same filter twice adds it once
 
 

@@ -105,7 +105,11 @@ def inspect(
             (clean(html), "bold"),
             f": {_rows_of(seen.shown):,} rows; open it in a browser",
         )
-    elif seen.summary is not None and (more := seen.summary.rows - _rows_of(seen.shown)) > 0:
+    elif (
+        seen.visible
+        and seen.summary is not None
+        and (more := seen.summary.rows - _rows_of(seen.shown)) > 0
+    ):
         note((f"{more:,} more rows: --line N, --rows N, or --html FILE", "dim"))
 
 
@@ -119,7 +123,7 @@ def _show(seen: Xray, *, ids: bool, with_rows: bool) -> None:
     if not seen.visible:
         say(
             ("  not visible", "yellow"),
-            ": the tokenizer and chat template of this model are not public here",
+            ": what this model is shown, token by token",
         )
         for fact in seen.known:
             say(f"  · {clean(fact)}")

@@ -15,7 +15,7 @@ from ftsdk.dataset.render import Rendered, RowFault, render_sequences
 from ftsdk.dataset.report import Fault, short
 from ftsdk.dataset.rules import RULES, note
 from ftsdk.dataset.template import ChatTokenizer
-from ftsdk.dataset.tokens import RENDER_CODES, Counting, counter_for
+from ftsdk.dataset.tokens import RENDER_CODES, Counting, counter_for, encoding_of
 from ftsdk.dataset.xray import Piece, Xray, XrayRow
 
 __all__ = ["inspect", "pieces_of"]
@@ -72,7 +72,10 @@ def _closed(dataset: Dataset, model: str | None, tokenizer: Any, provider: str |
         for read in dataset._reads():
             counting.add(read.line, read.row)
     summary = None if counting is None else counting.summary(None)
-    known = ["the provider applies its own chat template; nobody outside sees the ids"]
+    if _is_closed(model, provider):
+        known = ["the provider applies its own chat template; nobody outside sees the ids"]
+    else:
+        known = ["its tokenizer is not on this machine; give the model's folder to see the tokens"]
     if summary is not None:
         known.append(
             "texts are counted exactly, what stands around them by OpenAI's cookbook"
@@ -83,6 +86,13 @@ def _closed(dataset: Dataset, model: str | None, tokenizer: Any, provider: str |
                 lengths=tuple(counting.totals) if counting is not None else (),
                 learned=tuple(counting.learned) if counting is not None else (),
                 known=tuple(known))  # fmt: skip
+
+
+def _is_closed(model: str | None, provider: str | None) -> bool:
+    """Whether a model's tokenizer is published nowhere; open weights come with theirs."""
+    if encoding_of(model) is not None or provider in ("openai", "azure"):
+        return True
+    return (model or "").lower().split("/")[-1].startswith(("claude", "gemini", "amazon.nova"))
 
 
 class _Look:

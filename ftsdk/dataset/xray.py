@@ -143,7 +143,7 @@ class Xray:
     def __str__(self) -> str:
         lines = [self.headline()]
         if not self.visible:
-            lines.append("  not visible: the tokenizer and template of this model are not public")
+            lines.append("  not visible: what this model is shown, token by token")
             lines += [f"  · {fact}" for fact in self.known]
         for finding in self.findings[:20]:
             lines.append(f"  {'✗' if finding.severity == 'fault' else '!'} {finding}")
@@ -199,6 +199,10 @@ class XrayDiff:
         if sums[0] is not None and sums[1] is not None:
             lines.append(f"  tokens   {sums[0].total:,}  →  {sums[1].total:,}")
             lines.append(f"  learned  {sums[0].trained:,}  →  {sums[1].trained:,}")
+        hidden = [x.model for x in (self.left, self.right) if not x.visible]
+        if hidden:
+            lines.append(f"  rows cannot be compared: {' and '.join(hidden)} not visible")
+            return "\n".join(lines)
         same = (
             "the same" if self.left.template_sha256 == self.right.template_sha256 else "different"
         )

@@ -15,14 +15,16 @@ from ftsdk.dataset.dataset import Dataset
 from ftsdk.dataset.formats import FORMATS, shape_of
 from ftsdk.dataset.limits import LIMITS, Limits
 from ftsdk.dataset.report import DatasetReport, Fault, Findings
+from ftsdk.dataset.rows import Read
 from ftsdk.dataset.rules import RULES, Hit, fault_of, note
 from ftsdk.dataset.rules_provider import row_hits
+from ftsdk.dataset.wire import Row, Written, later_system, left_over, take_system, text_parts
+from ftsdk.dataset.wire_gemini_write import write_gemini
 from ftsdk.errors import UsageError
 
 __all__ = ["WRITERS", "convert", "targets", "write_row"]
 
-Row = dict[str, Any]
-Written = Row | list[Hit]
+Writer = Callable[[Row], Written]
 
 note("FT216", "fault", "The target format cannot carry the row", "remove what it cannot carry, or choose another target",
      "`convert` writes every row whole or none: what a format has no place for is named with its "
@@ -53,7 +55,7 @@ def convert(source: Any, to: str, output: str | Path, *, format: str | None = No
     rows = 0
     for read in dataset._reads():
         rows += 1
-        found.extend(_refusals(read.row, to, limits, read.line))
+        found.extend(_refusals(read, to, limits, dataset))
     if found.counts:
         faults = tuple(found.kept)
         raise DatasetReport(
@@ -71,14 +73,18 @@ def _format(row: Row, to: str, limits: Limits | None) -> str:
     return to if limits is None else limits.writes.get(shape_of(row), "chat")
 
 
-def _refusals(row: Row, to: str, limits: Limits | None, line: int) -> Iterator[Fault]:
+def _refusals(read: Read, to: str, limits: Limits | None, dataset: Dataset) -> Iterator[Fault]:
+    row, line = read.row, read.line
+    source = FORMATS[dataset.format or "chat"]
     if limits is not None:
         for code, severity, hit in row_hits(row, limits):
-            yield replace(fault_of(code, line, hit), severity=severity)
+            placed = hit._replace(field=source.field(hit.field, read.raw))
+            yield replace(fault_of(code, line, placed, offset=read.offset), severity=severity)
     written = WRITERS[_format(row, to, limits)](row)
     if isinstance(written, list):
         for hit in written:
-            yield fault_of("FT216", line, hit)
+            placed = hit._replace(field=source.field(hit.field, read.raw))
+            yield fault_of("FT216", line, placed, offset=read.offset)
 
 
 def write_row(row: Row, to: str) -> Row:
@@ -93,21 +99,6 @@ def write_row(row: Row, to: str) -> Row:
 # --- writers ---------------------------------------------------------------------------------
 
 
-def _wrong_shape(row: Row, shape: str, title: str) -> list[Hit]:
-    has = shape_of(row)
-    if has == shape:
-        return []
-    return [Hit("", f"{title} holds {shape} rows, this is a {has} row")]
-
-
-def _left_over(row: Row, used: tuple[str, ...], title: str, place: str = "") -> list[Hit]:
-    return [
-        Hit(f"{place}{k}", f"{title} has no place for {k!r}", v)
-        for k, v in row.items()
-        if k not in used
-    ]
-
-
 def _plain_messages(
     messages: Any, title: str, *, roles: tuple[str, ...], parts: bool = False
 ) -> list[Hit]:
@@ -120,18 +111,11 @@ def _plain_messages(
             continue
         if message.get("role") not in roles:
             hits.append(Hit(f"{place}.role", f"{title} has no role {message.get('role')!r}"))
-        hits += _left_over(message, ("role", "content"), title, f"{place}.")
+        hits += left_over(message, ("role", "content"), title, f"{place}.")
         content = message.get("content")
-        if not isinstance(content, str) and not (parts and _text_parts(content)):
+        if not isinstance(content, str) and not (parts and text_parts(content)):
             hits.append(Hit(f"{place}.content", f"{title} holds text only", content))
     return hits
-
-
-def _text_parts(content: Any) -> bool:
-    return isinstance(content, list) and bool(content) and all(
-        isinstance(p, dict) and set(p) == {"type", "text"} and p["type"] == "text" and isinstance(p["text"], str)
-        for p in content
-    )  # fmt: skip
 
 
 def _as_parts(content: Any) -> list[Row]:
@@ -140,39 +124,29 @@ def _as_parts(content: Any) -> list[Row]:
     )
 
 
-def _take_system(messages: list[Any]) -> tuple[Any, list[Any]]:
-    if messages and messages[0].get("role") == "system":
-        return messages[0]["content"], messages[1:]
-    return None, messages
+def _of_shape(shape: str, name: str, write: Writer) -> Writer:
+    """A writer that first refuses rows of another shape."""
+
+    def checked(row: Row) -> Written:
+        has = shape_of(row)
+        title = FORMATS[name].title
+        return (
+            write(row)
+            if has == shape
+            else [Hit("", f"{title} holds {shape} rows, this is a {has} row")]
+        )
+
+    return checked
 
 
-def _later_system(messages: Any, title: str) -> list[Hit]:
-    return [
-        Hit(f"messages[{i}].role", f"{title} has a system text only before the conversation")
-        for i, m in enumerate(messages if isinstance(messages, list) else [])
-        if i and isinstance(m, dict) and m.get("role") == "system"
-    ]
-
-
-def _write_chat(row: Row) -> Written:
-    return _wrong_shape(row, "chat", "chat") or row
-
-
-def _write_preference(row: Row) -> Written:
-    return _wrong_shape(row, "preference", "preference pairs") or row
-
-
-def _write_text(row: Row) -> Written:
-    return _wrong_shape(row, "text", "plain text") or row
+def _same(row: Row) -> Written:
+    return row
 
 
 def _write_completion(row: Row) -> Written:
     title = "prompt / completion"
-    hits = _wrong_shape(row, "chat", title)
-    if hits:
-        return hits
     messages = row["messages"]
-    hits = _left_over(row, ("messages",), title) + _plain_messages(
+    hits = left_over(row, ("messages",), title) + _plain_messages(
         messages, title, roles=("user", "assistant")
     )
     if not hits and [m["role"] for m in messages] != ["user", "assistant"]:
@@ -182,15 +156,12 @@ def _write_completion(row: Row) -> Written:
 
 def _write_instruction(row: Row) -> Written:
     title = "instruction (Alpaca)"
-    hits = _wrong_shape(row, "chat", title)
-    if hits:
-        return hits
-    hits = _left_over(row, ("messages",), title) + _plain_messages(
+    hits = left_over(row, ("messages",), title) + _plain_messages(
         row["messages"], title, roles=("system", "user", "assistant")
     )
     if hits:
         return hits
-    system, turns = _take_system(row["messages"])
+    system, turns = take_system(row["messages"])
     if (
         not turns
         or [m["role"] for m in turns] != ["user", "assistant"] * (len(turns) // 2)
@@ -214,10 +185,7 @@ _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 
 def _write_sharegpt(row: Row) -> Written:
     title = "ShareGPT"
-    hits = _wrong_shape(row, "chat", title)
-    if hits:
-        return hits
-    hits = _left_over(row, ("messages",), title) + _plain_messages(
+    hits = left_over(row, ("messages",), title) + _plain_messages(
         row["messages"], title, roles=tuple(_SHAREGPT)
     )
     return hits or {
@@ -229,15 +197,12 @@ def _write_sharegpt(row: Row) -> Written:
 
 def _write_converse(row: Row) -> Written:
     title = "Bedrock Converse"
-    hits = _wrong_shape(row, "chat", title)
-    if hits:
-        return hits
     messages = row["messages"]
-    hits = _left_over(row, ("messages",), title) + _later_system(messages, title)
+    hits = left_over(row, ("messages",), title) + later_system(messages, title)
     hits += _plain_messages(messages, title, roles=("system", "user", "assistant"), parts=True)
     if hits:
         return hits
-    system, turns = _take_system(messages)
+    system, turns = take_system(messages)
     written: Row = {"schemaVersion": "bedrock-conversation-2024"}
     if system is not None:
         written["system"] = _as_parts(system)
@@ -247,48 +212,21 @@ def _write_converse(row: Row) -> Written:
 
 def _write_claude(row: Row) -> Written:
     title = "Bedrock Claude"
-    hits = _wrong_shape(row, "chat", title)
-    if hits:
-        return hits
     messages = row["messages"]
-    hits = _left_over(row, ("messages",), title) + _later_system(messages, title)
+    hits = left_over(row, ("messages",), title) + later_system(messages, title)
     hits += _plain_messages(messages, title, roles=("system", "user", "assistant"))
     if hits:
         return hits
-    system, turns = _take_system(messages)
+    system, turns = take_system(messages)
     return {**({} if system is None else {"system": system}), "messages": turns}
-
-
-def _write_gemini(row: Row) -> Written:
-    title = "Gemini contents"
-    hits = _wrong_shape(row, "chat", title)
-    if hits:
-        return hits
-    messages = row["messages"]
-    hits = _left_over(row, ("messages",), title) + _later_system(messages, title)
-    hits += _plain_messages(messages, title, roles=("system", "user", "assistant"), parts=True)
-    if hits:
-        return hits
-    system, turns = _take_system(messages)
-    written: Row = {}
-    if system is not None:
-        written["systemInstruction"] = {"role": "system", "parts": _as_parts(system)}
-    written["contents"] = [
-        {"role": "model" if m["role"] == "assistant" else "user", "parts": _as_parts(m["content"])}
-        for m in turns
-    ]
-    return written
 
 
 def _write_chosen(row: Row) -> Written:
     title = "prompt / chosen / rejected"
-    hits = _wrong_shape(row, "preference", title)
-    if hits:
-        return hits
     inner = row.get("input")
     inner = inner if isinstance(inner, dict) else {}
-    hits = _left_over(row, ("input", "preferred_output", "non_preferred_output"), title)
-    hits += _left_over(inner, ("messages", "tools", "parallel_tool_calls"), title, "input.")
+    hits = left_over(row, ("input", "preferred_output", "non_preferred_output"), title)
+    hits += left_over(inner, ("messages", "tools", "parallel_tool_calls"), title, "input.")
     return hits or {
         "prompt": inner.get("messages"),
         "chosen": row.get("preferred_output"),
@@ -297,16 +235,19 @@ def _write_chosen(row: Row) -> Written:
     }
 
 
-WRITERS: dict[str, Callable[[Row], Written]] = {
-    "chat": _write_chat,
-    "preference": _write_preference,
-    "chosen": _write_chosen,
-    "sharegpt": _write_sharegpt,
-    "instruction": _write_instruction,
-    "completion": _write_completion,
-    "gemini": _write_gemini,
-    "converse": _write_converse,
-    "claude": _write_claude,
-    "text": _write_text,
+WRITERS: dict[str, Writer] = {
+    name: _of_shape(FORMATS[name].shape, name, write)
+    for name, write in {
+        "chat": _same,
+        "preference": _same,
+        "chosen": _write_chosen,
+        "sharegpt": _write_sharegpt,
+        "instruction": _write_instruction,
+        "completion": _write_completion,
+        "gemini": write_gemini,
+        "converse": _write_converse,
+        "claude": _write_claude,
+        "text": _same,
+    }.items()
 }
 """A function per format: the row in that format, or the hits that say why it does not fit."""

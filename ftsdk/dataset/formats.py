@@ -16,21 +16,29 @@ with a field name of the source format (`Format.field`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
+from ftsdk.dataset.rules import Hit
+from ftsdk.dataset.wire import Row, Turn, messages_of, rest
+from ftsdk.dataset.wire_gemini import gemini_turns, own_gemini, read_gemini
+
 __all__ = ["FORMATS", "Format", "detect", "matches", "shape_of"]
 
-Row = dict[str, Any]
+Own = Callable[[Row], Iterator[tuple[str, Hit]]]
 
 
 @dataclass(frozen=True)
 class Format:
     """One wire format of a row.
 
-    `keys` are the top-level keys that make a row this format; `read` gives the canonical row;
-    `places` turns a canonical field path into the source's (pairs of pattern and replacement).
+    `keys` are the top-level keys that make a row this format; `read` gives the canonical row.
+    A canonical field path becomes the source's by `turns`, which says where each message stood, or
+    by `places` (pairs of pattern and replacement). `own` gives codes and hits of what is wrong in
+    this format alone, where the canonical row no longer shows it.
     """
 
     name: str
@@ -39,14 +47,33 @@ class Format:
     keys: tuple[str, ...]
     read: Callable[[Row], Row]
     places: tuple[tuple[str, str], ...] = ()
+    turns: Callable[[Row], Iterator[Turn]] | None = None
+    own: Own | None = None
 
-    def field(self, canonical: str) -> str:
-        """The path that a person finds in the file for a canonical path."""
+    def field(self, canonical: str, raw: bytes | None = None) -> str:
+        """The path that a person finds in the file for a canonical path of the record `raw`."""
+        if self.turns is not None and raw is not None and canonical.startswith("messages["):
+            return _source_place(self.turns(orjson.loads(raw)), canonical)
         for pattern, replacement in self.places:
             told, count = re.subn(pattern, replacement, canonical, count=1)
             if count:
                 return told
         return canonical
+
+
+def _source_place(turns: Iterator[Turn], canonical: str) -> str:
+    number, _, inside = canonical.removeprefix("messages[").partition("]")
+    turn = next((t for i, t in enumerate(turns) if i == int(number)), None)
+    if turn is None:
+        return canonical
+    if inside.startswith(".content"):
+        return turn.place + turn.content + inside.removeprefix(".content")
+    if inside == ".role":
+        return turn.place + turn.role
+    among_content = (".tool_call", ".reasoning_content")
+    if turn.content != ".content" and inside.startswith(among_content):
+        return turn.place + turn.content
+    return turn.place + inside
 
 
 def shape_of(row: Mapping[str, Any]) -> str:
@@ -63,38 +90,34 @@ def _same(row: Row) -> Row:
     return row
 
 
-def _rest(row: Row, *used: str) -> Row:
-    return {k: v for k, v in row.items() if k not in used}
-
-
 def _read_completion(row: Row) -> Row:
     return {
         "messages": [
             {"role": "user", "content": row.get("prompt")},
             {"role": "assistant", "content": row.get("completion")},
         ],
-        **_rest(row, "prompt", "completion"),
+        **rest(row, "prompt", "completion"),
     }
 
 
-def _read_instruction(row: Row) -> Row:
+def _instruction_turns(row: Row) -> Iterator[Turn]:
     user, given = row.get("instruction"), row.get("input")
     if given not in (None, ""):
         user = f"{user}\n\n{given}" if isinstance(user, str) and isinstance(given, str) else given
-    messages: list[Any] = []
     if row.get("system") not in (None, ""):
-        messages.append({"role": "system", "content": row["system"]})
+        yield Turn("system", {"role": "system", "content": row["system"]}, "", "")
     history = row.get("history") or []
-    for turn in history if isinstance(history, list) else [history]:
+    for i, turn in enumerate(history if isinstance(history, list) else [history]):
         asked, answered = turn if isinstance(turn, list) and len(turn) == 2 else (turn, None)
-        messages.append({"role": "user", "content": asked})
-        messages.append({"role": "assistant", "content": answered})
-    messages.append({"role": "user", "content": user})
-    messages.append({"role": "assistant", "content": row.get("output")})
-    return {
-        "messages": messages,
-        **_rest(row, "instruction", "input", "output", "system", "history"),
-    }
+        yield Turn(f"history[{i}][0]", {"role": "user", "content": asked}, "", "")
+        yield Turn(f"history[{i}][1]", {"role": "assistant", "content": answered}, "", "")
+    yield Turn("instruction", {"role": "user", "content": user}, "", "")
+    yield Turn("output", {"role": "assistant", "content": row.get("output")}, "", "")
+
+
+def _read_instruction(row: Row) -> Row:
+    used = ("instruction", "input", "output", "system", "history")
+    return {"messages": messages_of(_instruction_turns(row)), **rest(row, *used)}
 
 
 _SHAREGPT_ROLES = {
@@ -112,28 +135,29 @@ _SHAREGPT_ROLES = {
 }
 
 
+def _sharegpt_turns(row: Row) -> Iterator[Turn]:
+    if isinstance(row.get("system"), str) and row["system"]:
+        yield Turn("system", {"role": "system", "content": row["system"]}, "", "")
+    turns = row.get("conversations")
+    for i, turn in enumerate(turns if isinstance(turns, list) else []):
+        if not isinstance(turn, dict):
+            yield Turn(f"conversations[{i}]", turn)
+            continue
+        said = turn.get("from", turn.get("role"))
+        role = _SHAREGPT_ROLES.get(said, said) if isinstance(said, str) else said
+        content = turn.get("value", turn.get("content"))
+        message = {
+            "role": role,
+            "content": content,
+            **rest(turn, "from", "value", "role", "content"),
+        }
+        yield Turn(f"conversations[{i}]", message, ".value", ".from")
+
+
 def _read_sharegpt(row: Row) -> Row:
     turns = row.get("conversations")
-    messages: Any = turns
-    if isinstance(turns, list):
-        messages = []
-        for turn in turns:
-            if not isinstance(turn, dict):
-                messages.append(turn)
-                continue
-            said = turn.get("from", turn.get("role"))
-            role = _SHAREGPT_ROLES.get(said, said) if isinstance(said, str) else said
-            content = turn.get("value", turn.get("content"))
-            messages.append(
-                {
-                    "role": role,
-                    "content": content,
-                    **_rest(turn, "from", "value", "role", "content"),
-                }
-            )
-        if isinstance(row.get("system"), str) and row["system"]:
-            messages.insert(0, {"role": "system", "content": row["system"]})
-    return {"messages": messages, **_rest(row, "conversations", "system")}
+    messages = messages_of(_sharegpt_turns(row)) if isinstance(turns, list) else turns
+    return {"messages": messages, **rest(row, "conversations", "system")}
 
 
 def _turns(value: Any, role: str) -> Any:
@@ -161,7 +185,7 @@ def _read_chosen(row: Row) -> Row:
         "input": inner,
         "preferred_output": _turns(chosen, "assistant"),
         "non_preferred_output": _turns(rejected, "assistant"),
-        **_rest(row, "prompt", "chosen", "rejected", "tools", "parallel_tool_calls"),
+        **rest(row, "prompt", "chosen", "rejected", "tools", "parallel_tool_calls"),
     }
 
 
@@ -189,38 +213,14 @@ def _read_converse(row: Row) -> Row:
                 {"role": "system", "content": _text_of_parts(row["system"])},
                 *messages,
             ]
-    return {"messages": messages, **_rest(row, "messages", "system", "schemaVersion")}
+    return {"messages": messages, **rest(row, "messages", "system", "schemaVersion")}
 
 
 def _read_claude(row: Row) -> Row:
     messages = row.get("messages")
     if isinstance(messages, list) and row.get("system") is not None:
         messages = [{"role": "system", "content": row["system"]}, *messages]
-    return {"messages": messages, **_rest(row, "messages", "system")}
-
-
-def _read_gemini(row: Row) -> Row:
-    contents: Any = row.get("contents")
-    messages: Any = contents
-    if isinstance(contents, list):
-        messages = []
-        system = row.get("systemInstruction")
-        if system is not None:
-            parts = system.get("parts") if isinstance(system, dict) else system
-            messages.append({"role": "system", "content": _text_of_parts(parts)})
-        for turn in contents:
-            if not isinstance(turn, dict):
-                messages.append(turn)
-                continue
-            role = turn.get("role")
-            messages.append(
-                {
-                    "role": "assistant" if role == "model" else role,
-                    "content": _text_of_parts(turn.get("parts")),
-                    **_rest(turn, "role", "parts"),
-                }
-            )
-    return {"messages": messages, **_rest(row, "contents", "systemInstruction")}
+    return {"messages": messages, **rest(row, "messages", "system")}
 
 
 # --- the table -------------------------------------------------------------------------------
@@ -256,11 +256,8 @@ FORMATS: dict[str, Format] = {
             "chat",
             ("conversations",),
             _read_sharegpt,
-            (
-                (r"^messages(\[\d+\])\.content", r"conversations\1.value"),
-                (r"^messages(\[\d+\])\.role", r"conversations\1.from"),
-                (r"^messages", "conversations"),
-            ),
+            ((r"^messages", "conversations"),),
+            _sharegpt_turns,
         ),
         Format(
             "instruction",
@@ -268,10 +265,7 @@ FORMATS: dict[str, Format] = {
             "chat",
             ("instruction", "output"),
             _read_instruction,
-            (
-                (r"^messages\[\d*[02468]\]\.content", "instruction"),
-                (r"^messages\[\d*[13579]\]\.content", "output"),
-            ),
+            turns=_instruction_turns,
         ),
         Format(
             "completion",
@@ -289,11 +283,10 @@ FORMATS: dict[str, Format] = {
             "Gemini contents",
             "chat",
             ("contents",),
-            _read_gemini,
-            (
-                (r"^messages(\[\d+\])\.content", r"contents\1.parts"),
-                (r"^messages", "contents"),
-            ),
+            read_gemini,
+            ((r"^messages", "contents"),),
+            gemini_turns,
+            own_gemini,
         ),
         Format("converse", "Bedrock Converse", "chat", ("messages",), _read_converse),
         Format("claude", "Bedrock Claude", "chat", ("messages",), _read_claude),

@@ -43,12 +43,18 @@ class Limits:
     """The wire format that is written for a shape (a name of `FORMATS`)."""
     features: frozenset[str] = frozenset()
     """Of name, weight, tools, images, reasoning, parallel_tool_calls, sample_weight, extra."""
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """Where it stands that a feature is not taken, for the features of which one might doubt it."""
+    row_keys: frozenset[str] = frozenset()
+    """Keys of a row beside those of chat rows that the provider reads."""
     roles: frozenset[str] = frozenset(("system", "user", "assistant", "tool"))
     min_rows: Fact | None = None
     max_rows: Fact | None = None
     max_file_bytes: Fact | None = None
     row_tokens: Fact | None = None
     images_per_row: Fact | None = None
+    image_urls: Fact | None = None
+    """How an image's URL may begin."""
     max_image_rows: Fact | None = None
     special_tokens: Fact | None = None
     reserved_words: Fact | None = None
@@ -76,6 +82,9 @@ _HAIKU = (
     "aws-samples 00_Setup_and_DataPrep_Haiku.ipynb; anthropic cookbook finetuning_on_bedrock.ipynb"
 )
 _GEMINI = "docs.cloud.google.com gemini supervised tuning, table for 2.5 Flash"
+_GEMINI_IMAGES = (
+    "docs.cloud.google.com gemini tuning on image data (2026): gs:// or public URLs, 30 images"
+)
 _FIREWORKS = "docs.fireworks.ai fine-tuning (managed jobs closed by 2026-11-15)"
 
 _CHAT = frozenset(("chat",))
@@ -91,6 +100,7 @@ _ALL = (
         max_file_bytes=Fact(512 << 20, _O_SPEC),
         row_tokens=Fact(65_536, "commonly quoted; not on OpenAI's page", sure=False),
         images_per_row=Fact(10, _O),
+        image_urls=Fact(("https://", "http://", "data:"), _O),
         max_image_rows=Fact(50_000, _O),
         special_tokens=Fact(True, _O_SPECIAL),
         nul=Fact(True, "inference: texts are stored as C strings in places", sure=False),
@@ -104,6 +114,7 @@ _ALL = (
         max_file_bytes=Fact(512 << 20, _A),
         row_tokens=Fact(65_536, "commonly quoted; not on the page", sure=False),
         images_per_row=Fact(64, _A),
+        image_urls=Fact(("https://", "http://", "data:"), _A),
         max_image_rows=Fact(50_000, _A),
         special_tokens=Fact(True, _O_SPECIAL),
         suffix=Fact(r"[^\n.]{1,40}", _A),
@@ -114,6 +125,7 @@ _ALL = (
         min_rows=Fact(1, _T),
         max_file_bytes=Fact(50_100_000_000, _T_SDK),
         images_per_row=Fact(10, _T),
+        image_urls=Fact(("data:",), _T),
         must_alternate=Fact("user", _T),
         suffix=Fact(r".{1,40}", "together-openapi, FinetuneCreate"),
     ),
@@ -161,7 +173,11 @@ _ALL = (
     Limits(
         "vertex", "Vertex AI (Gemini)", {"sft": _CHAT}, _GEMINI,
         writes={"chat": "gemini"},
-        roles=frozenset(("system", "user", "assistant")),
+        features=frozenset(("tools", "images")),
+        row_keys=frozenset(("generationConfig",)),
+        images_per_row=Fact(30, _GEMINI_IMAGES),
+        image_urls=Fact(("gs://", "https://", "http://"), _GEMINI_IMAGES),
+        max_image_rows=Fact(300_000, _GEMINI),
         max_rows=Fact(1_000_000, _GEMINI),
         max_file_bytes=Fact(1 << 30, _GEMINI),
         row_tokens=Fact(131_072, _GEMINI),

@@ -138,7 +138,8 @@ def parts_are_known(row: Row) -> Iterator[Hit]:
     """A content part of a kind that training data does not have.
 
     Known parts are `{"type": "text", "text": …}` and
-    `{"type": "image_url", "image_url": {"url": …}}`.
+    `{"type": "image_url", "image_url": {"url": …}}`; of Gemini's and Bedrock's formats, what means
+    the same. Audio, video and documents are not.
     """
     for i, message in messages_of(row):
         content = message.get("content")
@@ -154,12 +155,11 @@ def parts_are_known(row: Row) -> Iterator[Hit]:
                 url = image.get("url") if isinstance(image, dict) else image
                 if not isinstance(url, str) or not url:
                     yield Hit(f"{place}.image_url", "the image has no URL")
+            elif "type" in part:
+                yield Hit(f"{place}.type", f"unknown part type {part['type']!r}", part["type"])
             else:
-                yield Hit(
-                    f"{place}.type",
-                    f"unknown part type {part.get('type')!r}",
-                    part.get("type"),
-                )
+                keys = ", ".join(repr(k) for k in list(part)[:3]) or "none"
+                yield Hit(place, f"an unknown part, its keys are {keys}")
 
 
 @row_rule("FT107", "fault", "use the number 0 or 1")

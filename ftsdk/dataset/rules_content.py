@@ -99,11 +99,15 @@ def keys_are_known(row: Row) -> Iterator[Hit]:
                           message[key])  # fmt: skip
 
 
-@row_rule("FT121", "fault", "use a public https URL, or a data: URL with the image's bytes")
+@row_rule(
+    "FT121",
+    "fault",
+    "use a public https URL, a data: URL with the image's bytes, or gs:// or s3://",
+)
 def image_urls_are_public(row: Row) -> Iterator[Hit]:
-    """An image URL that names a file, a private address, or no http(s) URL.
+    """An image URL that names a file, a private address, or nothing that a provider could read.
 
-    Nothing is fetched here, ever. A path or a `file:` URL would leak a local file or mean nothing
+    `gs://` and `s3://` are taken here; whether a provider reads them is FT209. Nothing is fetched here, ever. A path or a `file:` URL would leak a local file or mean nothing
     to the provider; private and link-local addresses (`169.254.169.254`) reach inside a network.
     """
     for place, _, url in images_of(row):
@@ -122,6 +126,8 @@ def _why_not_public(url: str) -> str:
         host = (parts.hostname or "").rstrip(".")
     except ValueError:
         return "is no URL"
+    if parts.scheme in ("gs", "s3"):
+        return "" if parts.netloc and parts.path.strip("/") else "names no object in a bucket"
     if parts.scheme not in ("http", "https"):
         return f"has the scheme {parts.scheme!r}, not https" if parts.scheme else "is a path"
     if not host:

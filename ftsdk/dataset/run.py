@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from ftsdk.dataset import findings
 from ftsdk.dataset.codes import RULES
 from ftsdk.dataset.dataset import Dataset
@@ -283,6 +285,9 @@ class Run:
                 if rule.check is not None:
                     for hit in rule.check(item.row):
                         yield _placed(rule.code, item, fmt, hit)
+            if fmt.own is not None:
+                for code, hit in fmt.own(orjson.loads(item.raw)):
+                    yield fault_of(code, item.line, hit, offset=item.offset)
         yield from self._judge_provider(item, fmt)
 
     def _judge_provider(self, item: Read, fmt: Format | None) -> Iterator[Fault]:
@@ -346,7 +351,9 @@ class Run:
 
 
 def _placed(code: str, item: Read, fmt: Format, hit: Hit) -> Fault:
-    return fault_of(code, item.line, hit._replace(field=fmt.field(hit.field)), offset=item.offset)
+    return fault_of(
+        code, item.line, hit._replace(field=fmt.field(hit.field, item.raw)), offset=item.offset
+    )
 
 
 def _sensitive(item: Read, fmt: Format | None) -> Iterator[Fault]:
@@ -354,7 +361,7 @@ def _sensitive(item: Read, fmt: Format | None) -> Iterator[Fault]:
     for place, found in findings.scan_row(item.row):
         if found.what not in told:
             told.add(found.what)
-            field = fmt.field(place) if fmt is not None else place
+            field = fmt.field(place, item.raw) if fmt is not None else place
             hit = Hit(field, f"looks like {found.what} ({found.masked})", found.masked)
             yield fault_of(found.code, item.line, hit, offset=item.offset)
 

@@ -82,7 +82,7 @@ def test_a_row_comes_back_or_is_refused_by_name(row: dict[str, Any], to: str) ->
 @given(chats())
 def test_features_are_never_dropped(row: dict[str, Any]) -> None:
     rich = any(len(m) > 2 for m in row["messages"]) or len(row) > 1
-    for to in ("completion", "instruction", "sharegpt", "converse", "claude", "gemini"):
+    for to in ("completion", "instruction", "sharegpt", "converse", "claude"):
         if rich:
             assert isinstance(WRITERS[to](row), list), to
 

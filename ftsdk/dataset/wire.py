@@ -1,0 +1,193 @@
+"""What the wire formats share: a message with its place in the source, JSON texts, images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import orjson
+
+from ftsdk.dataset import strict
+from ftsdk.dataset.rules import Hit
+
+__all__ = [
+    "Row", "Turn", "Written", "as_object", "as_text", "image_of", "image_part", "is_text_part",
+    "later_system", "left_over", "media_type_of", "messages_of", "rest", "same_object", "sole",
+    "take_system", "text_parts",
+]  # fmt: skip
+
+Row = dict[str, Any]
+Written = Row | list[Hit]
+"""A row in its wire format, or why it does not fit."""
+
+
+class Turn(NamedTuple):
+    """A canonical message, and where it stands in the source.
+
+    `place` is the path of what holds it; `content` goes behind that for its content (and all that
+    the source writes there, such as tool calls), `role` for its role.
+    """
+
+    place: str
+    message: Any
+    content: str = ".content"
+    role: str = ".role"
+
+
+def messages_of(turns: Iterable[Turn]) -> list[Any]:
+    """The messages of a row's turns."""
+    return [turn.message for turn in turns]
+
+
+def rest(row: Mapping[str, Any], *used: str) -> Row:
+    """What a reader has no other place for: it stays under its own key."""
+    return {k: v for k, v in row.items() if k not in used}
+
+
+# --- texts that hold JSON --------------------------------------------------------------------
+
+
+def as_text(value: Any) -> str:
+    """A value as compact JSON."""
+    return orjson.dumps(value).decode()
+
+
+def as_object(text: Any) -> Row | None:
+    """The object that a text holds, when it is strict JSON and one object."""
+    if not isinstance(text, str) or not text.lstrip().startswith("{"):
+        return None
+    try:
+        value = strict.parse(text.encode())
+    except UnicodeEncodeError:  # a lone surrogate
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def same_object(text: str) -> Row | None:
+    """As `as_object`, when the object written anew says the very same (no number changed)."""
+    value = as_object(text)
+    return value if value is not None and as_object(as_text(value)) == value else None
+
+
+# --- what does not fit -----------------------------------------------------------------------
+
+
+def left_over(
+    row: Mapping[str, Any], used: Iterable[str], title: str, place: str = ""
+) -> list[Hit]:
+    """A hit for every key that a format has no place for."""
+    known = set(used)
+    return [
+        Hit(f"{place}{k}", f"{title} has no place for {k!r}", v)
+        for k, v in row.items()
+        if k not in known
+    ]
+
+
+def later_system(messages: Any, title: str) -> list[Hit]:
+    """A hit for every system message that is not the first."""
+    return [
+        Hit(f"messages[{i}].role", f"{title} has a system text only before the conversation")
+        for i, m in enumerate(messages if isinstance(messages, list) else [])
+        if i and isinstance(m, dict) and m.get("role") == "system"
+    ]
+
+
+def take_system(messages: list[Any]) -> tuple[Any, list[Any]]:
+    """The system text (None without one), and the other messages."""
+    if messages and isinstance(messages[0], dict) and messages[0].get("role") == "system":
+        return messages[0].get("content"), messages[1:]
+    return None, messages
+
+
+# --- content parts ---------------------------------------------------------------------------
+
+
+def is_text_part(part: Any) -> bool:
+    """Whether a canonical content part is a text and nothing more."""
+    return (
+        isinstance(part, dict)
+        and set(part) == {"type", "text"}
+        and part["type"] == "text"
+        and isinstance(part["text"], str)
+    )
+
+
+def text_parts(content: Any) -> bool:
+    """Whether a canonical content is a list of texts."""
+    return isinstance(content, list) and bool(content) and all(map(is_text_part, content))
+
+
+def sole(parts: list[Any]) -> Any:
+    """Canonical parts as content: one text alone is a string."""
+    if len(parts) == 1 and is_text_part(parts[0]):
+        return parts[0]["text"]
+    return parts
+
+
+_TYPES = {
+    "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp",
+    "gif": "image/gif", "bmp": "image/bmp", "heic": "image/heic", "heif": "image/heif",
+}  # fmt: skip
+_DATA = re.compile(r"data:([A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+);base64,(.*)", re.DOTALL)
+
+
+def media_type_of(url: str) -> str | None:
+    """The media type that the end of a URL's path tells; None when it tells none."""
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return None
+    return _TYPES.get(path.rpartition(".")[2].lower()) if "." in path else None
+
+
+def image_part(url: str, media_type: str | None = None) -> Row:
+    """A canonical image part; `media_type` is kept where the URL does not tell it."""
+    image: Row = {"url": url}
+    if media_type is not None and media_type != media_type_of(url):
+        image["media_type"] = media_type
+    return {"type": "image_url", "image_url": image}
+
+
+class Image(NamedTuple):
+    """An image of a canonical part: embedded `data` (base64), or a `url`."""
+
+    media_type: str | None
+    data: str | None
+    url: str | None
+
+
+def image_of(part: Any, title: str, place: str, hits: list[Hit]) -> Image | None:
+    """The image of a canonical part; None, and hits, when there is none that a format can hold."""
+    if not isinstance(part, dict) or part.get("type") != "image_url":
+        hits.append(Hit(place, f"{title} holds texts and images only", part))
+        return None
+    hits += left_over(part, ("type", "image_url"), title, f"{place}.")
+    image = part.get("image_url")
+    if isinstance(image, str):
+        image = {"url": image}
+    url = image.get("url") if isinstance(image, dict) else None
+    if not isinstance(image, dict) or not isinstance(url, str):
+        hits.append(Hit(f"{place}.image_url", "the image has no URL", image))
+        return None
+    hits += left_over(image, ("url", "media_type"), title, f"{place}.image_url.")
+    told = image.get("media_type")
+    if url.startswith("data:"):
+        match = _DATA.fullmatch(url)
+        if match is None or told is not None:
+            hits.append(Hit(f"{place}.image_url.url", f"{title} embeds images as base64 only", url))
+            return None
+        return Image(match[1], match[2], None)
+    return Image(told if isinstance(told, str) else media_type_of(url), None, url)
+
+
+def numbered(taken: Iterable[Any]) -> Iterator[str]:
+    """`call_1`, `call_2`, …: ids for calls of a format that has none, but those that are taken."""
+    used = set(taken)
+    number = 0
+    while True:
+        number += 1
+        if f"call_{number}" not in used:
+            yield f"call_{number}"

@@ -13,14 +13,12 @@ more. In its place stands a `ProviderFault` that says the same in a scrubbed lin
 from __future__ import annotations
 
 import datetime as dt
-import email.utils
-import json
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
+from ftsdk.backends.hosted.facts import HTTPFacts, facts_of, retry_after_s
 from ftsdk.backends.hosted.redact import scrub
+from ftsdk.backends.hosted.rules import Rule, rule_of
 from ftsdk.errors import (
     AuthError,
     BackendError,
@@ -34,125 +32,16 @@ from ftsdk.errors import (
     UsageError,
 )
 
-__all__ = ["RULES", "HTTPFacts", "ProviderFault", "attempt", "error_for_status", "retry_after_s"]
+__all__ = ["Judge", "ProviderFault", "attempt", "error_for_status"]
 
 _T = TypeVar("_T")
-_Rule = Literal["status", "wrapped", "before", "unsendable", "lost", "shape"]
 
 AMBIGUOUS_4XX = frozenset({408, 409, 425, 429})
 """Refusals after which the request may still have been taken (a proxy's timeout, a race, …)."""
 
-RULES: Mapping[str, _Rule] = {
-    # An answer with a status: judged by it.
-    "APIStatusError": "status",
-    "AuthenticationError": "status",
-    "BadRequestError": "status",
-    "ConflictError": "status",
-    "HTTPStatusError": "status",
-    "InternalServerError": "status",
-    "NotFoundError": "status",
-    "OAuthError": "status",
-    "PermissionDeniedError": "status",
-    "RateLimitError": "status",
-    "ReplicateError": "status",
-    "UnprocessableEntityError": "status",
-    # The SDK's own wrapper: judged by what it wraps, lost when that is unknown.
-    "APIConnectionError": "wrapped",
-    "APIError": "wrapped",
-    "APITimeoutError": "wrapped",
-    "DownloadError": "wrapped",
-    "OpenAIError": "wrapped",
-    "ReplicateException": "wrapped",
-    "SubjectTokenProviderError": "before",
-    "TogetherError": "wrapped",
-    # Provably before the request was sent.
-    "ConnectError": "before",
-    "ConnectTimeout": "before",
-    "ConnectionRefusedError": "before",
-    "PoolTimeout": "before",
-    "ProxyError": "before",
-    "SSLCertVerificationError": "before",
-    "gaierror": "before",
-    # Never a request: the call itself is wrong.
-    "CookieConflict": "unsendable",
-    "_AmbiguousModuleClientUsageError": "unsendable",  # of openai's module-level client
-    "FileTypeError": "unsendable",
-    "InvalidURL": "unsendable",
-    "LocalProtocolError": "unsendable",
-    "RequestNotRead": "unsendable",
-    "UnsupportedProtocol": "unsendable",
-    # Sent, or partly sent, and no whole answer.
-    "BrokenPipeError": "lost",
-    "CloseError": "lost",
-    "ConnectionAbortedError": "lost",
-    "ConnectionError": "lost",
-    "ConnectionResetError": "lost",
-    "EndOfStream": "lost",
-    "HTTPError": "lost",
-    "NetworkError": "lost",
-    "ProtocolError": "lost",
-    "ReadError": "lost",
-    "ReadTimeout": "lost",
-    "RemoteProtocolError": "lost",
-    "RequestError": "lost",
-    "SSLError": "lost",
-    "StreamClosed": "lost",
-    "StreamConsumed": "lost",
-    "StreamError": "lost",
-    "TimeoutError": "lost",
-    "TimeoutException": "lost",
-    "TransportError": "lost",
-    "WriteError": "lost",
-    "WriteTimeout": "lost",
-    # An answer, but not one of the documented shape.
-    "APIResponseValidationError": "shape",
-    "ContentFilterFinishReasonError": "shape",
-    "DecodingError": "shape",
-    "InvalidWebhookSignatureError": "shape",
-    "JSONDecodeError": "shape",
-    "LengthFinishReasonError": "shape",
-    "ModelError": "shape",
-    "ResponseNotRead": "shape",
-    "SSEError": "shape",
-    "TooManyRedirects": "shape",
-    "UnicodeDecodeError": "shape",
-    "ValidationError": "shape",
-    # Of doors we never open (WebSockets); here so that none is left out.
-    "WebSocketConnectionClosedError": "lost",
-    "WebSocketQueueFullError": "unsendable",
-}
-"""What each exception of the SDKs (`openai`, `together`, `replicate`), of httpx and httpx2, and of
-the socket layer says about the request, by the class's own name. A test finds any that is missing."""
-
 
 class ProviderFault(Exception):
     """What the SDK raised, as one scrubbed line; it stands as the cause of our error."""
-
-
-@dataclass(frozen=True)
-class HTTPFacts:
-    """What an answer with an error status says. `code`, `kind` and `message` are the provider's."""
-
-    status: int
-    message: str = ""
-    code: str = ""
-    kind: str = ""
-    param: str = ""
-    body: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def request_id(self) -> str | None:
-        """The provider's name for the request, to quote to its support."""
-        for name in ("x-request-id", "request-id", "apim-request-id", "x-ms-request-id", "cf-ray"):
-            if self.headers.get(name):
-                return scrub(self.headers[name], 80)
-        return None
-
-    @property
-    def should_retry(self) -> bool | None:
-        """What the server itself says about asking again; None when it says nothing."""
-        return {"true": True, "false": False}.get(self.headers.get("x-should-retry", "").lower())
 
 
 Judge = Callable[[HTTPFacts], FtsdkError | None]
@@ -200,7 +89,7 @@ def _translate(
     judge: Judge | None,
     now: dt.datetime | None,
 ) -> tuple[FtsdkError, ProviderFault] | None:
-    rule, source = _rule(error)
+    rule, source = rule_of(error)
     if rule is None:
         return None
     cause = ProviderFault(
@@ -208,7 +97,7 @@ def _translate(
         + ("" if source is error else f" ({type(source).__name__}: {scrub(source)})")
     )
     if rule == "status":
-        facts = _facts(error)
+        facts = facts_of(error)
         mapped = (judge and judge(facts)) or error_for_status(facts, provider, action, now)
         if sends and mapped.submitted is None:
             mapped.submitted = _submitted(facts.status)
@@ -217,72 +106,6 @@ def _translate(
     if sends:
         made.submitted = "no" if rule in ("before", "unsendable") else "maybe"
     return made, cause
-
-
-def _rule(error: BaseException) -> tuple[_Rule | None, BaseException]:
-    """The rule for an exception and the one (itself, or what it wraps) that the rule is about."""
-    for cls in type(error).__mro__:
-        rule = RULES.get(cls.__name__)
-        if rule is None:
-            continue
-        if rule == "status" and not _status_of(error):
-            rule = "wrapped"
-        if rule != "wrapped":
-            return rule, error
-        inner = error.__cause__ or error.__context__
-        if inner is not None:
-            found, source = _rule(inner)
-            if found is not None:
-                return found, source
-        return "lost", error
-    return None, error
-
-
-def _status_of(error: BaseException) -> int:
-    response = getattr(error, "response", None)
-    value = getattr(response, "status_code", None) or getattr(error, "status", None)
-    return value if isinstance(value, int) else 0
-
-
-def _facts(error: BaseException) -> HTTPFacts:
-    response = getattr(error, "response", None)
-    headers = {str(k).lower(): str(v) for k, v in dict(getattr(response, "headers", {})).items()}
-    body = getattr(error, "body", None)
-    if body is None and hasattr(error, "detail"):
-        body = {"detail": error.detail or getattr(error, "title", None)}
-    if body is None and response is not None:
-        body = _body_of(response)
-    return http_facts(_status_of(error), body, headers)
-
-
-def _body_of(response: Any) -> Any:
-    try:
-        return json.loads(response.content)
-    except (ValueError, RuntimeError):  # no JSON, or a stream that was not read
-        return None
-
-
-def http_facts(status: int, body: Any, headers: Mapping[str, str]) -> HTTPFacts:
-    """Read a provider's error body, whatever its usual shape."""
-    inner = body
-    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping | str):
-        inner = body["error"]
-    if isinstance(inner, Mapping):
-        message = inner.get("message") or inner.get("detail") or inner.get("title") or ""
-        if not isinstance(message, str):
-            message = json.dumps(message, default=str)
-        return HTTPFacts(
-            status=status,
-            message=scrub(message),
-            code=scrub(inner.get("code") or "", 80),
-            kind=scrub(inner.get("type") or "", 80),
-            param=scrub(inner.get("param") or "", 80),
-            body=body,
-            headers=headers,
-        )
-    text = inner if isinstance(inner, str) else ""
-    shown = "" if text.lstrip()[:1] == "<" else scrub(text)
-    return HTTPFacts(status=status, message=shown, body=body, headers=headers)
 
 
 def _submitted(status: int) -> Submitted:
@@ -345,7 +168,7 @@ def _reading(
     return Unavailable, f"{provider} has a fault of its own{said}", "try again later", True
 
 
-def _without_status(rule: _Rule, provider: str, action: str, source: BaseException) -> BackendError:
+def _without_status(rule: Rule, provider: str, action: str, source: BaseException) -> BackendError:
     where = f"{provider}, {action}"
     if rule == "before":
         return Unavailable(
@@ -371,36 +194,3 @@ def _without_status(rule: _Rule, provider: str, action: str, source: BaseExcepti
         where=where,
         mend="try again",
     )
-
-
-def retry_after_s(headers: Mapping[str, str], now: dt.datetime | None = None) -> float | None:
-    """Seconds that the answer asks to wait: `retry-after-ms`, or `Retry-After` in either form.
-
-    None when it asks nothing, or nothing that makes sense (negative, NaN, infinite, garbage).
-    """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    text = headers.get("retry-after")
-    if text is None:
-        return None
-    seconds = _number(text)
-    if seconds is not None:
-        return seconds
-    try:
-        when = email.utils.parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    when = when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when
-    left = (when - (now or dt.datetime.now(dt.UTC))).total_seconds()
-    return left if left >= 0 else None
-
-
-def _number(text: str | None) -> float | None:
-    if text is None or not text.isascii():
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None

@@ -8,9 +8,10 @@ import traceback
 
 import pytest
 
-from ftsdk.backends.hosted import mapping
-from ftsdk.backends.hosted.mapping import RULES, attempt
+from ftsdk.backends.hosted.facts import retry_after_s
+from ftsdk.backends.hosted.mapping import attempt
 from ftsdk.backends.hosted.redact import remember
+from ftsdk.backends.hosted.rules import RULES
 from ftsdk.errors import (
     AuthError,
     BackendError,
@@ -183,4 +184,4 @@ def test_no_secret_in_message_cause_or_frames():
     ],
 )
 def test_retry_after(headers, wait):
-    assert mapping.retry_after_s(headers) == wait
+    assert retry_after_s(headers) == wait

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ftsdk.backends.hosted.mapping import retry_after_s
+from ftsdk.backends.hosted.facts import retry_after_s
 from ftsdk.backends.hosted.reads import Reads, RetryBudget
 from ftsdk.clock import ManualClock
 from ftsdk.errors import AuthError, BackendError, RateLimited, Unavailable

@@ -30,9 +30,9 @@ def rendered(lengths: list[int], vocabulary: int, *, seed: int = 3) -> list[Any]
 def load(model: Path, **changes: Any) -> Any:
     import torch
 
+    from ftsdk.backends.local.defaults import complete
     from ftsdk.backends.local.hardware import choose
     from ftsdk.backends.local.model import load_for_training
-    from ftsdk.backends.local.train import complete
 
     changes = {"adapter": {"dropout": 0.0}, **changes}
     spec = complete(tiny.spec(model, **{"options": {"dtype": "float32"}, **changes}))
@@ -297,8 +297,9 @@ def test_the_result_says_where_it_comes_from(tiny_model: Path, train: Any, tmp_p
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
+    from ftsdk.backends.local.defaults import complete
+    from ftsdk.backends.local.rows import load_rows
     from ftsdk.backends.local.rundir import RunDir
-    from ftsdk.backends.local.train import complete, load_rows
     from ftsdk.dataset.template import ChatTokenizer
 
     spec = tiny.spec(tiny_model, options={"dtype": "float32"})

@@ -26,9 +26,9 @@ def wide_model(tmp_path_factory: Any) -> Path:
 def load(model: Path, quantize: str | None, dtype: str) -> Any:
     import torch
 
+    from ftsdk.backends.local.defaults import complete
     from ftsdk.backends.local.hardware import choose
     from ftsdk.backends.local.model import load_for_training
-    from ftsdk.backends.local.train import complete
 
     spec = complete(
         tiny.spec(model, adapter={"quantize": quantize, "dropout": 0.0}, options={"dtype": dtype})

@@ -13,9 +13,13 @@ from ftsdk.backends.local.checkpoint import saved_name
 from ftsdk.backends.local.model import LoadedModel, adapter_config
 
 if TYPE_CHECKING:
+    from ftsdk.backends.local.checkpoint import TrainState
+    from ftsdk.backends.local.data import Order
+    from ftsdk.backends.local.hardware import Hardware
     from ftsdk.backends.local.optim import FlatAdamW
+    from ftsdk.dataset.template import ChatTokenizer
 
-__all__ = ["ADAPTER_FILE", "FULL_FILE", "save_config", "save_result", "versions"]
+__all__ = ["ADAPTER_FILE", "FULL_FILE", "result_facts", "save_config", "save_result", "versions"]
 
 ADAPTER_FILE = "adapter_model.safetensors"
 FULL_FILE = "model.safetensors"
@@ -83,3 +87,39 @@ def save_result(
                 shutil.copyfile(tokenizer_folder / name, folder / name)
         text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / "ftsdk.json").write_bytes(text.encode() + b"\n")
+
+
+def result_facts(
+    spec: Mapping[str, Any],
+    tokenizer: ChatTokenizer,
+    model: LoadedModel,
+    state: TrainState,
+    order: Order,
+    hardware: Hardware,
+) -> dict[str, Any]:
+    """What `ftsdk.json` in the result says of where it comes from."""
+    base = spec["base_model"]
+    return {
+        "format": 1,
+        "job_id": spec.get("job_id"),
+        "base_model": {**base, "config_sha256": _config_sha256(Path(base["path"]))},
+        "chat_template_sha256": tokenizer.template_sha256,
+        "method": spec.get("method", "sft"),
+        "adapter": spec["adapter"],
+        "hyperparameters": spec["hyperparameters"],
+        "seed": spec["seed"],
+        "steps": state.step,
+        "epochs": order.epoch_at(state.step),
+        "trained_tokens": state.trained_tokens,
+        "train_s": round(state.train_s, 3),
+        "train_loss": state.loss,
+        "validation_loss": state.validation_loss,
+        "trained_on": hardware.why,
+        "weights": dict(model.facts),
+        "versions": versions(),
+    }
+
+
+def _config_sha256(folder: Path) -> str:
+    """The SHA-256 of the base model's config.json."""
+    return fsops.sha256_file(folder / "config.json")

@@ -9,7 +9,6 @@ same processor, with the same versions).
 from __future__ import annotations
 
 import datetime as dt
-import errno
 import hashlib
 import math
 import os
@@ -26,62 +25,31 @@ from typing import Any
 
 from ftsdk import fsops
 from ftsdk.backends.local.checkpoint import Checkpoints, TrainState
-from ftsdk.backends.local.data import FlatBatch, Order, micro_batches, read_rows
-from ftsdk.backends.local.diagnose import MEND_DISK, MEND_MEMORY, kind_of_text
+from ftsdk.backends.local.data import FlatBatch, Order, micro_batches
+from ftsdk.backends.local.defaults import complete
+from ftsdk.backends.local.diagnose import MEND_DISK
 from ftsdk.backends.local.events import EventWriter
 from ftsdk.backends.local.hardware import Hardware, choose
 from ftsdk.backends.local.model import LoadedModel, evaluating, load_for_training
 from ftsdk.backends.local.optim import FlatAdamW, learning_rate_at
-from ftsdk.backends.local.result import ADAPTER_FILE, FULL_FILE, save_config, save_result, versions
+from ftsdk.backends.local.outcome import Failed, Stopped, conclude, failure, totals
+from ftsdk.backends.local.result import (
+    ADAPTER_FILE,
+    FULL_FILE,
+    result_facts,
+    save_config,
+    save_result,
+    versions,
+)
+from ftsdk.backends.local.rows import load_rows, tokenizer_folder_of
 from ftsdk.backends.local.rundir import RunDir, ended
 from ftsdk.backends.local.supervise import EXIT_INTERRUPTED
-from ftsdk.dataset.render import Rendered, RowFault, render_rows
+from ftsdk.dataset.render import Rendered
 from ftsdk.dataset.template import ChatTokenizer
-from ftsdk.errors import FtsdkError
 
-DEFAULT_OPTIONS: Mapping[str, Any] = {
-    "device": "auto",
-    "dtype": "auto",
-    "threads": None,
-    "checkpoint_every_steps": None,
-    "checkpoint_every_s": 300.0,
-    "keep_checkpoints": 2,
-    "eval_every_steps": None,
-    "truncate": False,
-    "micro_batch_tokens": None,
-    "gradient_checkpointing": False,
-}
-DEFAULT_HYPERPARAMETERS: Mapping[str, Any] = {
-    "epochs": 3.0,
-    "max_steps": None,
-    "learning_rate": 2e-4,
-    "batch_size": 8,
-    "gradient_accumulation_steps": 1,
-    "max_length": 1024,
-    "warmup_ratio": 0.03,
-    "schedule": "cosine",
-    "weight_decay": 0.0,
-    "max_grad_norm": 1.0,
-}
 MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 RATE_WINDOW_STEPS = 20
 PROGRESS_EVERY_S = 1.0
-
-
-class Failed(Exception):
-    """The run cannot go on; carries the outcome's message and error record."""
-
-    def __init__(self, message: str, kind: str, mend: str = "", **facts: Any) -> None:
-        super().__init__(message)
-        self.error = {"kind": kind, "mend": mend, **facts}
-
-
-class Stopped(Exception):
-    """Somebody asked the run to stop: `cancelled` for good, or interrupted for now."""
-
-    def __init__(self, cancelled: bool) -> None:
-        super().__init__("cancelled" if cancelled else "interrupted")
-        self.cancelled = cancelled
 
 
 class Stop:
@@ -299,69 +267,6 @@ class Loop:
 # --- the pieces -------------------------------------------------------------------------------
 
 
-def complete(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec with every option and hyperparameter that it leaves out or leaves open."""
-    given = {k: v for k, v in spec.get("hyperparameters", {}).items() if v is not None}
-    options = {k: v for k, v in spec.get("options", {}).items() if v is not None}
-    if options.get("checkpoint_every_steps") and "checkpoint_every_s" not in options:
-        options["checkpoint_every_s"] = math.inf
-    return {
-        "seed": 0,
-        **spec,
-        "hyperparameters": {**DEFAULT_HYPERPARAMETERS, **given},
-        "options": {**DEFAULT_OPTIONS, **options},
-    }
-
-
-def tokenizer_folder_of(run: RunDir, spec: Mapping[str, Any]) -> Path:
-    """The base model's folder, or a folder beside with its slow tokenizer turned into a fast one."""
-    folder = Path(spec["base_model"]["path"])
-    if (folder / "tokenizer.json").is_file():
-        return folder
-    converted = run.path / "tokenizer"
-    if not (converted / "tokenizer.json").is_file():
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
-        tokenizer.save_pretrained(converted)
-    return converted
-
-
-def load_rows(path: Path, tokenizer: ChatTokenizer, spec: Mapping[str, Any]) -> list[Rendered]:
-    """All rows as ids and masks; every fault of every row stops the run, all named at once."""
-    rows, faults = render_rows(
-        read_rows(path),
-        tokenizer,
-        max_length=int(spec["hyperparameters"]["max_length"]),
-        truncate=bool(spec["options"]["truncate"]),
-    )
-    if faults:
-        raise bad_rows(path.name, faults)
-    if not rows:
-        raise Failed(f"{path.name} has no rows.", "nothing_to_learn", "give at least one chat row")
-    return rows
-
-
-def bad_rows(name: str, faults: Sequence[RowFault]) -> Failed:
-    """One failure for all rows that cannot be trained on."""
-    first = faults[0]
-    others = f" ({len(faults)} such rows)" if len(faults) > 1 else ""
-    numbers = ", ".join(str(f.row) for f in faults[:10]) + (", …" if len(faults) > 10 else "")
-    mend = f"mend rows {numbers} of {name}"
-    if all(fault.code == "too_long" for fault in faults):
-        longest = max(fault.tokens or 0 for fault in faults)
-        mend = (
-            f"raise max_length to {longest}, shorten or drop rows {numbers}, "
-            "or set the option truncate to cut their ends off"
-        )
-    learns_nothing = all(f.code in ("no_assistant", "nothing_trained") for f in faults)
-    listed = [{"row": f.row, "code": f.code, "message": f.message} for f in faults]
-    kind = "nothing_to_learn" if learns_nothing else first.code
-    return Failed(f"{name}, {first}{others}.", kind, mend, faults=listed)
-
-
 def identity_of(run: RunDir, spec: Mapping[str, Any]) -> dict[str, str]:
     """What a checkpoint must agree on to belong to this run: its spec and its rows."""
     names = {"spec": "spec.json", "train": spec["train"]}
@@ -449,96 +354,7 @@ def describe(model: LoadedModel, spec: Mapping[str, Any]) -> str:
     return f"{kind}, rank {adapter['rank']}: {share}."
 
 
-def result_facts(
-    spec: Mapping[str, Any],
-    tokenizer: ChatTokenizer,
-    model: LoadedModel,
-    state: TrainState,
-    order: Order,
-    hardware: Hardware,
-) -> dict[str, Any]:
-    """What `ftsdk.json` in the result says of where it comes from."""
-    base = spec["base_model"]
-    return {
-        "format": 1,
-        "job_id": spec.get("job_id"),
-        "base_model": {**base, "config_sha256": config_sha256(Path(base["path"]))},
-        "chat_template_sha256": tokenizer.template_sha256,
-        "method": spec.get("method", "sft"),
-        "adapter": spec["adapter"],
-        "hyperparameters": spec["hyperparameters"],
-        "seed": spec["seed"],
-        "steps": state.step,
-        "epochs": order.epoch_at(state.step),
-        "trained_tokens": state.trained_tokens,
-        "train_s": round(state.train_s, 3),
-        "train_loss": state.loss,
-        "validation_loss": state.validation_loss,
-        "trained_on": hardware.why,
-        "weights": dict(model.facts),
-        "versions": versions(),
-    }
-
-
-def config_sha256(folder: Path) -> str:
-    """The SHA-256 of the base model's config.json."""
-    return fsops.sha256_file(folder / "config.json")
-
-
-def totals(state: TrainState) -> dict[str, Any]:
-    """The sums that every outcome tells."""
-    return {
-        "steps": state.step,
-        "trained_tokens": state.trained_tokens,
-        "train_s": round(state.train_s, 3),
-        **peak_memory(),
-    }
-
-
-def peak_memory() -> dict[str, int]:
-    """The most memory this process has held, in bytes: of the machine, and of a GPU if one is used."""
-    import resource
-
-    import torch
-
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    told = {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        told["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
-    return told
-
-
 # --- the ends ---------------------------------------------------------------------------------
-
-
-def failure(error: Exception) -> tuple[str, dict[str, Any]]:
-    """What an exception means to the owner of the job: a sentence and an error record."""
-    if isinstance(error, Failed):
-        return str(error), error.error
-    text = f"{type(error).__name__}: {error}"
-    kind = kind_of_text(text)
-    if isinstance(error, MemoryError) or kind == "out_of_memory":
-        first_line = text.partition("\n")[0]
-        return f"The trainer ran out of memory ({first_line[:200]}).", {
-            "kind": "out_of_memory",
-            "mend": MEND_MEMORY,
-        }
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or kind == "disk_full":
-        return "The disk is full; the last checkpoint is whole.", {
-            "kind": "disk_full",
-            "mend": MEND_DISK,
-        }
-    if isinstance(error, FtsdkError):
-        return error.what, {"kind": error.code, "mend": error.mend, "where": error.where}
-    return f"The trainer failed: {text}", {"kind": "exit", "mend": "read trainer.log"}
-
-
-def conclude(run: RunDir, outcome: Mapping[str, Any]) -> None:
-    """Write the outcome; the reserve makes room for it on a full disk."""
-    (run.path / "reserve").unlink(missing_ok=True)
-    fsops.atomic_write_json(run.path / "outcome.json", outcome)
 
 
 def main(argv: Sequence[str]) -> int:

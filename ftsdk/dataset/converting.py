@@ -18,7 +18,9 @@ from ftsdk.dataset.report import DatasetReport, Fault, Findings
 from ftsdk.dataset.rows import Read
 from ftsdk.dataset.rules import RULES, Hit, fault_of, note
 from ftsdk.dataset.rules_provider import row_hits
-from ftsdk.dataset.wire import Row, Written, later_system, left_over, take_system, text_parts
+from ftsdk.dataset.wire import Row, Written, left_over, take_system
+from ftsdk.dataset.wire_claude import write_claude
+from ftsdk.dataset.wire_converse_write import write_converse
 from ftsdk.dataset.wire_gemini_write import write_gemini
 from ftsdk.errors import UsageError
 
@@ -99,9 +101,7 @@ def write_row(row: Row, to: str) -> Row:
 # --- writers ---------------------------------------------------------------------------------
 
 
-def _plain_messages(
-    messages: Any, title: str, *, roles: tuple[str, ...], parts: bool = False
-) -> list[Hit]:
+def _plain_messages(messages: Any, title: str, *, roles: tuple[str, ...]) -> list[Hit]:
     """Hits for every message that is more than a known role with text."""
     hits: list[Hit] = []
     for i, message in enumerate(messages if isinstance(messages, list) else []):
@@ -113,15 +113,9 @@ def _plain_messages(
             hits.append(Hit(f"{place}.role", f"{title} has no role {message.get('role')!r}"))
         hits += left_over(message, ("role", "content"), title, f"{place}.")
         content = message.get("content")
-        if not isinstance(content, str) and not (parts and text_parts(content)):
+        if not isinstance(content, str):
             hits.append(Hit(f"{place}.content", f"{title} holds text only", content))
     return hits
-
-
-def _as_parts(content: Any) -> list[Row]:
-    return (
-        [{"text": content}] if isinstance(content, str) else [{"text": p["text"]} for p in content]
-    )
 
 
 def _of_shape(shape: str, name: str, write: Writer) -> Writer:
@@ -195,32 +189,6 @@ def _write_sharegpt(row: Row) -> Written:
     }
 
 
-def _write_converse(row: Row) -> Written:
-    title = "Bedrock Converse"
-    messages = row["messages"]
-    hits = left_over(row, ("messages",), title) + later_system(messages, title)
-    hits += _plain_messages(messages, title, roles=("system", "user", "assistant"), parts=True)
-    if hits:
-        return hits
-    system, turns = take_system(messages)
-    written: Row = {"schemaVersion": "bedrock-conversation-2024"}
-    if system is not None:
-        written["system"] = _as_parts(system)
-    written["messages"] = [{"role": m["role"], "content": _as_parts(m["content"])} for m in turns]
-    return written
-
-
-def _write_claude(row: Row) -> Written:
-    title = "Bedrock Claude"
-    messages = row["messages"]
-    hits = left_over(row, ("messages",), title) + later_system(messages, title)
-    hits += _plain_messages(messages, title, roles=("system", "user", "assistant"))
-    if hits:
-        return hits
-    system, turns = take_system(messages)
-    return {**({} if system is None else {"system": system}), "messages": turns}
-
-
 def _write_chosen(row: Row) -> Written:
     title = "prompt / chosen / rejected"
     inner = row.get("input")
@@ -245,8 +213,8 @@ WRITERS: dict[str, Writer] = {
         "instruction": _write_instruction,
         "completion": _write_completion,
         "gemini": write_gemini,
-        "converse": _write_converse,
-        "claude": _write_claude,
+        "converse": write_converse,
+        "claude": write_claude,
         "text": _same,
     }.items()
 }

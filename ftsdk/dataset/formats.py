@@ -24,6 +24,10 @@ import orjson
 
 from ftsdk.dataset.rules import Hit
 from ftsdk.dataset.wire import Row, Turn, messages_of, rest
+from ftsdk.dataset.wire_claude import BLOCKS as CLAUDE_BLOCKS
+from ftsdk.dataset.wire_claude import claude_turns, own_claude, read_claude
+from ftsdk.dataset.wire_converse import BLOCKS as CONVERSE_BLOCKS
+from ftsdk.dataset.wire_converse import converse_turns, own_converse, read_converse
 from ftsdk.dataset.wire_gemini import gemini_turns, own_gemini, read_gemini
 
 __all__ = ["FORMATS", "Format", "detect", "matches", "shape_of"]
@@ -189,40 +193,6 @@ def _read_chosen(row: Row) -> Row:
     }
 
 
-def _text_of_parts(parts: Any) -> Any:
-    """`[{"text": …}]` as one string, or as text parts when there are several."""
-    if not isinstance(parts, list):
-        return parts
-    if len(parts) == 1 and isinstance(parts[0], dict) and set(parts[0]) == {"text"}:
-        return parts[0]["text"]
-    return [
-        {"type": "text", "text": p["text"]} if isinstance(p, dict) and set(p) == {"text"} else p
-        for p in parts
-    ]
-
-
-def _read_converse(row: Row) -> Row:
-    messages: Any = row.get("messages")
-    if isinstance(messages, list):
-        messages = [
-            {**m, "content": _text_of_parts(m.get("content"))} if isinstance(m, dict) else m
-            for m in messages
-        ]
-        if row.get("system"):
-            messages = [
-                {"role": "system", "content": _text_of_parts(row["system"])},
-                *messages,
-            ]
-    return {"messages": messages, **rest(row, "messages", "system", "schemaVersion")}
-
-
-def _read_claude(row: Row) -> Row:
-    messages = row.get("messages")
-    if isinstance(messages, list) and row.get("system") is not None:
-        messages = [{"role": "system", "content": row["system"]}, *messages]
-    return {"messages": messages, **rest(row, "messages", "system")}
-
-
 # --- the table -------------------------------------------------------------------------------
 
 FORMATS: dict[str, Format] = {
@@ -288,8 +258,24 @@ FORMATS: dict[str, Format] = {
             gemini_turns,
             own_gemini,
         ),
-        Format("converse", "Bedrock Converse", "chat", ("messages",), _read_converse),
-        Format("claude", "Bedrock Claude", "chat", ("messages",), _read_claude),
+        Format(
+            "converse",
+            "Bedrock Converse",
+            "chat",
+            ("messages",),
+            read_converse,
+            turns=converse_turns,
+            own=own_converse,
+        ),
+        Format(
+            "claude",
+            "Bedrock Claude",
+            "chat",
+            ("messages",),
+            read_claude,
+            turns=claude_turns,
+            own=own_claude,
+        ),
         Format("text", "plain text", "text", ("text",), _same),
     )
 }
@@ -335,17 +321,20 @@ def detect(row: Mapping[str, Any]) -> str | None:
 
 
 def _kind_of_messages(row: Mapping[str, Any]) -> str:
-    if "schemaVersion" in row:
+    """Chat, Converse or Claude: by the blocks of the contents, and by what stands beside them."""
+    if "schemaVersion" in row or "toolConfig" in row:
         return "converse"
-    messages = row["messages"]
     if isinstance(row.get("system"), str):
         return "claude"
-    if isinstance(messages, list):
-        for message in messages:
-            content = message.get("content") if isinstance(message, dict) else None
-            if isinstance(content, list) and content:
-                part = content[0]
-                if isinstance(part, dict) and "text" in part and "type" not in part:
+    messages, tools = row["messages"], row.get("tools")
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, dict):
+                if part.get("type") in CLAUDE_BLOCKS:
+                    return "claude"
+                if "type" not in part and not CONVERSE_BLOCKS.isdisjoint(part):
                     return "converse"
-                return "chat"
+    if isinstance(tools, list) and any(isinstance(t, dict) and "input_schema" in t for t in tools):
+        return "claude"
     return "converse" if isinstance(row.get("system"), list) else "chat"

@@ -8,7 +8,7 @@ tells live) beat this table.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 __all__ = ["LIMITS", "Fact", "Limits", "limits_for", "model_row_tokens"]
@@ -81,6 +81,10 @@ _NOVA = "aws-samples nova_ft_dataset_validator.py"
 _HAIKU = (
     "aws-samples 00_Setup_and_DataPrep_Haiku.ipynb; anthropic cookbook finetuning_on_bedrock.ipynb"
 )
+_NOVA_TOOLS = (
+    "docs.aws.amazon.com/bedrock nova-2-sft-data-prep (2026): tool sections may fail the job"
+)
+_NOVA_2 = "AWS's Nova customization SDK, its SFT validator (2026), for Nova 2 Lite"
 _GEMINI = "docs.cloud.google.com gemini supervised tuning, table for 2.5 Flash"
 _GEMINI_IMAGES = (
     "docs.cloud.google.com gemini tuning on image data (2026): gs:// or public URLs, 30 images"
@@ -153,7 +157,11 @@ _ALL = (
     Limits(
         "bedrock", "Bedrock (Nova, Converse rows)", {"sft": _CHAT}, _NOVA,
         writes={"chat": "converse"},
+        features=frozenset(("images", "media type", "bucket owner")),
+        lacks={"tools": _NOVA_TOOLS, "reasoning": _NOVA_2},
         roles=frozenset(("system", "user", "assistant")),
+        images_per_row=Fact(10, _NOVA),
+        image_urls=Fact(("s3://",), _NOVA),
         min_rows=Fact(8, _NOVA),
         max_rows=Fact(20_000, _NOVA),
         must_alternate=Fact("user", _NOVA),
@@ -164,6 +172,7 @@ _ALL = (
     Limits(
         "bedrock-claude", "Bedrock (Claude 3 Haiku)", {"sft": _CHAT}, _HAIKU,
         writes={"chat": "claude"},
+        lacks={"tools": _HAIKU, "images": _HAIKU},
         roles=frozenset(("system", "user", "assistant")),
         min_rows=Fact(32, "widely quoted; not confirmed", sure=False),
         max_rows=Fact(10_000, _HAIKU),
@@ -173,7 +182,7 @@ _ALL = (
     Limits(
         "vertex", "Vertex AI (Gemini)", {"sft": _CHAT}, _GEMINI,
         writes={"chat": "gemini"},
-        features=frozenset(("tools", "images")),
+        features=frozenset(("tools", "images", "media type")),
         row_keys=frozenset(("generationConfig",)),
         images_per_row=Fact(30, _GEMINI_IMAGES),
         image_urls=Fact(("gs://", "https://", "http://"), _GEMINI_IMAGES),
@@ -217,9 +226,18 @@ _MODEL_TOKENS: dict[tuple[str, str], dict[str, Fact]] = {
 
 
 def limits_for(provider: str | None, model: str | None = None) -> Limits | None:
-    """The record of a provider; a Claude base on Bedrock has its own."""
-    if provider == "bedrock" and model and "claude" in model.lower():
+    """The record of a provider; the bases of Bedrock differ in what they take."""
+    name = (model or "").lower()
+    if provider == "bedrock" and "claude" in name:
         return LIMITS["bedrock-claude"]
+    if provider == "bedrock" and "nova-2-lite" in name:
+        nova = LIMITS["bedrock"]
+        return replace(nova, features=nova.features | {"reasoning"}, min_rows=Fact(200, _NOVA_2))
+    if provider == "bedrock" and "micro" in name:
+        nova = LIMITS["bedrock"]
+        return replace(
+            nova, features=nova.features - {"images"}, lacks={**nova.lacks, "images": _NOVA}
+        )
     return LIMITS.get(provider) if provider is not None else None
 
 

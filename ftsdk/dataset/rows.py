@@ -96,6 +96,8 @@ class RowReader:
         found = detect(value)
         if self.format is None and found is not None:
             self.format = found
+        if self.format == "chat" and found == "claude" and not self._forced:
+            self.format = found  # rows of Claude's look like chat until one has a system prompt
         name = self.format
         if name is None or (found is None and not self._forced):
             keys = ", ".join(short(k, 20) for k in list(value)[:6]) or "none"
@@ -124,10 +126,11 @@ class RowReader:
         """Whether a row may pass as `name` although another format is more telling."""
         if name in matches(value):
             return True
-        by_messages = {"chat", "converse", "claude"}
         found = detect(value)
-        if found in by_messages and name in by_messages:
+        if found == "chat" and name in ("converse", "claude"):
             return True  # a row without a system prompt looks like plain chat
+        if found in ("converse", "claude") and name == "chat" and self._forced:
+            return True
         return self._forced and found is None
 
     def _flawed(self, record: Record) -> Fault:

@@ -10,7 +10,7 @@ from ftsdk.dataset.limits import Fact, Limits
 from ftsdk.dataset.report import Fault, Severity
 from ftsdk.dataset.rules import RULES, Hit, note
 from ftsdk.dataset.rules_chat import ROLES, messages_of
-from ftsdk.dataset.rules_content import ROW_KEYS, SPECIAL_TOKEN, images_of, texts_of
+from ftsdk.dataset.rules_content import MESSAGE_KEYS, ROW_KEYS, SPECIAL_TOKEN, images_of, texts_of
 
 __all__ = ["file_faults", "row_hits"]
 
@@ -117,6 +117,10 @@ def _features(row: Row) -> Iterator[tuple[str, str]]:
                 )
 
 
+_IMAGE_KEYS = {"media_type": "media type", "bucket_owner": "bucket owner"}
+"""What Gemini and Bedrock tell of an image, and others have no place for."""
+
+
 def _message_features(place: str, message: Row, *, with_tools: bool) -> Iterator[tuple[str, str]]:
     if "name" in message and message.get("role") != "tool":
         yield f"{place}.name", "name"
@@ -127,11 +131,19 @@ def _message_features(place: str, message: Row, *, with_tools: bool) -> Iterator
     for key in ("reasoning_content", "reasoning", "thinking"):
         if message.get(key):
             yield f"{place}.{key}", "reasoning"
+    for key in message.keys() - MESSAGE_KEYS:
+        yield f"{place}.{key}", "extra"
     content = message.get("content")
-    if isinstance(content, list) and any(
-        isinstance(p, dict) and p.get("type") == "image_url" for p in content
-    ):
+    images = [
+        (j, p.get("image_url"))
+        for j, p in enumerate(content if isinstance(content, list) else [])
+        if isinstance(p, dict) and p.get("type") == "image_url"
+    ]
+    if images:
         yield f"{place}.content", "images"
+    for j, image in images:
+        for key in _IMAGE_KEYS.keys() & (image if isinstance(image, dict) else {}):
+            yield f"{place}.content[{j}].image_url.{key}", _IMAGE_KEYS[key]
 
 
 def _alternation(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:

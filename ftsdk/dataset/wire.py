@@ -159,8 +159,11 @@ class Image(NamedTuple):
     url: str | None
 
 
-def image_of(part: Any, title: str, place: str, hits: list[Hit]) -> Image | None:
-    """The image of a canonical part; None, and hits, when there is none that a format can hold."""
+def image_of(part: Any, title: str, place: str, hits: list[Hit], *more: str) -> Image | None:
+    """The image of a canonical part; None, and hits, when there is none that a format can hold.
+
+    `more` names keys of `image_url` beside `url` and `media_type` that the format has a place for.
+    """
     if not isinstance(part, dict) or part.get("type") != "image_url":
         hits.append(Hit(place, f"{title} holds texts and images only", part))
         return None
@@ -172,7 +175,7 @@ def image_of(part: Any, title: str, place: str, hits: list[Hit]) -> Image | None
     if not isinstance(image, dict) or not isinstance(url, str):
         hits.append(Hit(f"{place}.image_url", "the image has no URL", image))
         return None
-    hits += left_over(image, ("url", "media_type"), title, f"{place}.image_url.")
+    hits += left_over(image, ("url", "media_type", *more), title, f"{place}.image_url.")
     told = image.get("media_type")
     if url.startswith("data:"):
         match = _DATA.fullmatch(url)

@@ -82,7 +82,7 @@ def test_a_row_comes_back_or_is_refused_by_name(row: dict[str, Any], to: str) ->
 @given(chats())
 def test_features_are_never_dropped(row: dict[str, Any]) -> None:
     rich = any(len(m) > 2 for m in row["messages"]) or len(row) > 1
-    for to in ("completion", "instruction", "sharegpt", "converse", "claude"):
+    for to in ("completion", "instruction", "sharegpt", "claude"):
         if rich:
             assert isinstance(WRITERS[to](row), list), to
 
@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path: Path) -> No
          "contents[1].parts"),
         ({"prompt": "a", "chosen": "b", "rejected": ""}, "chosen", "rejected[0].content"),
         ({"system": "x", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]},
-         "claude", "messages[2].content"),
+         "claude", "messages[1].content"),
     ],
 )  # fmt: skip
 def test_faults_have_the_field_names_of_the_file(

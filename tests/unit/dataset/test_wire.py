@@ -141,6 +141,30 @@ def test_gemini_carries_tools_and_images(row: Row) -> None:
     } & set(found.counts)
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(rich("s3://", reasoning=True), rich("s3://", reasoning=False)))
+def test_converse_carries_tools_images_and_reasoning(row: Row) -> None:
+    read = there_and_back(row, "converse")
+    assert meaning(read) == meaning(row)
+    found = validate([WRITERS["converse"](row)], near_duplicates=False, tokens=False)
+    assert found.format == "converse"
+    assert not {
+        "FT104",
+        "FT105",
+        "FT106",
+        "FT112",
+        "FT113",
+        "FT115",
+        "FT116",
+        "FT119",
+        "FT120",
+        "FT121",
+    } & set(found.counts)
+    assert [m["role"] for m in WRITERS["converse"](row)["messages"]] == [
+        role for i, role in enumerate(["user", "assistant"] * 20) if i < len(WRITERS["converse"](row)["messages"])
+    ]  # fmt: skip
+
+
 # --- as the providers' pages show it ----------------------------------------------------------
 
 GEMINI: Row = {
@@ -310,3 +334,154 @@ def test_an_embedded_image_is_contents_but_not_vertex(tmp_path: Path) -> None:
     }
     assert convert([kept], "vertex", tmp_path / "out.jsonl") == 1
     assert list(Dataset.load(tmp_path / "out.jsonl")) == [kept]
+
+
+# --- Bedrock ----------------------------------------------------------------------------------
+
+CONVERSE: Row = {
+    "schemaVersion": "bedrock-conversation-2024",
+    "system": [{"text": "You help in a shop."}],
+    "toolConfig": {"tools": [{"toolSpec": {"name": "stock", "description": "How many there are.", "inputSchema": {
+        "json": {"type": "object", "properties": {"article": {"type": "integer"}}, "required": ["article"]}}}}]},
+    "messages": [
+        {"role": "user", "content": [{"image": {"format": "jpeg", "source": {"s3Location": {"uri": "s3://shop/17.jpeg", "bucketOwner": "123"}}}},
+                                     {"text": "Is this in stock?"}]},
+        {"role": "assistant", "content": [{"reasoningContent": {"reasoningText": {"text": "I look."}}},
+                                          {"toolUse": {"toolUseId": "u1", "name": "stock", "input": {"article": 17}}}]},
+        {"role": "user", "content": [{"toolResult": {"toolUseId": "u1", "content": [{"json": {"count": 3}}]}},
+                                     {"text": "And in red?"}]},
+        {"role": "assistant", "content": [{"text": "Three, none in red."}]},
+    ],
+}  # fmt: skip
+
+
+def test_a_converse_row_is_read_whole() -> None:
+    read = FORMATS["converse"].read(CONVERSE)
+    assert read["messages"] == [
+        {"role": "system", "content": "You help in a shop."},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "s3://shop/17.jpeg", "bucket_owner": "123"}},
+                                     {"type": "text", "text": "Is this in stock?"}]},
+        {"role": "assistant", "content": None, "reasoning_content": "I look.", "tool_calls": [
+            {"id": "u1", "type": "function", "function": {"name": "stock", "arguments": '{"article":17}'}}]},
+        {"role": "tool", "tool_call_id": "u1", "content": '{"count":3}'},
+        {"role": "user", "content": "And in red?"},
+        {"role": "assistant", "content": "Three, none in red."},
+    ]  # fmt: skip
+    assert set(read) == {"messages", "tools"}
+    assert FORMATS["converse"].read(WRITERS["converse"](read)) == read
+    assert validate([CONVERSE], near_duplicates=False, tokens=False).faults == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "field"),
+    [
+        (lambda r: r["messages"][1]["content"][1]["toolUse"]["input"].update(article="x"), "FT118", "messages[1].tool_calls[0].function.arguments"),
+        (lambda r: r["messages"][2].update(role="tool"), "FT104", "messages[2].role"),
+        (lambda r: r["messages"][2]["content"][0]["toolResult"].update(toolUseId="u2"), "FT116", "messages[2].tool_call_id"),
+        (lambda r: r["messages"][3].update(content="Three."), "FT105", "messages[3].content"),
+        (lambda r: r["messages"][3].update(content=[{"text": " "}]), "FT109", "messages[3].content"),
+        (lambda r: r["messages"][0]["content"].append({"video": {"format": "mp4", "source": {}}}), "FT106", "messages[0].content[2]"),
+    ],
+)  # fmt: skip
+def test_faults_of_converse_rows_have_their_places(change: Any, code: str, field: str) -> None:
+    row = copy.deepcopy(CONVERSE)
+    change(row)
+    report = validate([row], near_duplicates=False, tokens=False)
+    assert (code, field) in [(f.code, f.field) for f in report.faults]
+
+
+def on_bedrock(row: Row, model: str | None) -> list[tuple[str, str]]:
+    report = validate(
+        [row] * 8, provider="bedrock", model=model, near_duplicates=False, tokens=False
+    )
+    assert report.format == "converse"
+    return sorted({(f.code, f.field.partition("[")[0]) for f in report.faults})
+
+
+def test_bedrock_refuses_tools_by_name_and_says_where_it_stands() -> None:
+    report = validate([CONVERSE] * 8, provider="bedrock", near_duplicates=False, tokens=False)
+    told = [f.message for f in report.faults if f.code == "FT206" and f.field == "tools"]
+    assert told
+    assert "nova-2-sft-data-prep" in told[0]
+    plain = copy.deepcopy(CONVERSE)
+    del plain["toolConfig"], plain["messages"][1:3]
+    assert on_bedrock(plain, None) == []
+    assert on_bedrock(plain, "amazon.nova-micro-v1:0:128k") == [("FT206", "messages")]
+    plain["messages"][1]["content"].insert(
+        0, {"reasoningContent": {"reasoningText": {"text": "I look."}}}
+    )
+    assert on_bedrock(plain, None) == [("FT206", "messages")]
+    assert on_bedrock(plain, "amazon.nova-2-lite-v1:0:256k") == [("FT201", "")]
+    plain["messages"][0]["content"][0]["image"]["source"] = {"bytes": PNG.partition(",")[2]}
+    plain["messages"][0]["content"][0]["image"]["format"] = "png"
+    assert ("FT209", "messages") in on_bedrock(plain, None)
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        (pictured(url="https://a.org/x.png"), "messages[0].content[0].image_url.url"),
+        (pictured(url="s3://a/x"), "messages[0].content[0].image_url.url"),
+        (called("no"), "messages[1].tool_calls[0].function.arguments"),
+        ({"messages": [ASK, SAID], "tools": [{"type": "function", "function": {"name": "f"}}]}, "tools[0].function.parameters"),
+        ({"messages": [ASK, SAID], "parallel_tool_calls": True}, "parallel_tool_calls"),
+        ({"messages": [ASK, SAID | {"weight": 0}]}, "messages[1].weight"),
+        ({"messages": [ASK | {"name": "Ann"}, SAID]}, "messages[0].name"),
+    ],
+)  # fmt: skip
+def test_what_converse_cannot_carry_is_named(row: Row, field: str) -> None:
+    hits = WRITERS["converse"](row)
+    assert isinstance(hits, list)
+    assert [h.field for h in hits] == [field]
+
+
+CLAUDE: Row = {
+    "system": "You help in a shop.",
+    "tools": [{"name": "stock", "description": "How many there are.",
+               "input_schema": {"type": "object", "properties": {"article": {"type": "integer"}}}}],
+    "messages": [
+        {"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG.partition(",")[2]}},
+                                     {"type": "text", "text": "Is this in stock?"}]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "I look."}, {"type": "text", "text": "A moment."},
+                                          {"type": "tool_use", "id": "u1", "name": "stock", "input": {"article": 17}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "u1", "content": "3"}]},
+        {"role": "assistant", "content": "Three."},
+    ],
+}  # fmt: skip
+
+
+def test_a_row_of_claude_is_read_whole_and_goes_elsewhere(tmp_path: Path) -> None:
+    read = FORMATS["claude"].read(CLAUDE)
+    assert read["messages"] == [
+        {"role": "system", "content": "You help in a shop."},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": PNG}},
+                                     {"type": "text", "text": "Is this in stock?"}]},
+        {"role": "assistant", "content": "A moment.", "reasoning_content": "I look.", "tool_calls": [
+            {"id": "u1", "type": "function", "function": {"name": "stock", "arguments": '{"article":17}'}}]},
+        {"role": "tool", "tool_call_id": "u1", "content": "3"},
+        {"role": "assistant", "content": "Three."},
+    ]  # fmt: skip
+    assert validate([CLAUDE], near_duplicates=False, tokens=False).faults == ()
+    del CLAUDE["messages"][1]["content"][0]
+    assert convert([CLAUDE], "openai", tmp_path / "openai.jsonl") == 1
+    with pytest.raises(DatasetError) as caught:
+        convert([CLAUDE], "claude", tmp_path / "out.jsonl")
+    found = [(f.code, f.field) for f in caught.value.report.faults]
+    assert found == [("FT216", "tools"), ("FT216", "messages[0].content"), ("FT216", "messages[1].tool_calls"),
+                     ("FT216", "messages[2].role")]  # fmt: skip
+    assert "cookbook" in caught.value.report.faults[1].message
+
+
+def test_files_whose_first_rows_look_like_chat() -> None:
+    plain: Row = {"messages": [ASK, SAID]}
+    claude = {"system": "s", "messages": [{"role": "user", "content": "c"}, SAID]}
+    report = validate([plain, claude, plain], near_duplicates=False, tokens=False)
+    assert (report.format, report.faults, report.counts.get("FT120")) == ("claude", (), None)
+    converse = WRITERS["converse"]({"messages": [{"role": "user", "content": "c"}, SAID]})
+    mixed = validate([plain, converse], near_duplicates=False, tokens=False)
+    assert [(f.code, f.line) for f in mixed.faults] == [("FT101", 2)]
+    odd = {"messages": [{"role": "system", "content": "s"}, ASK, SAID]}
+    assert [
+        (f.code, f.field)
+        for f in validate([claude, odd], near_duplicates=False, tokens=False).faults
+    ] == [("FT104", "messages[0].role")]

@@ -103,7 +103,7 @@ def _next(iterator: Iterator[_T]) -> _T | None:
 
 
 class AsyncModelHandle:
-    """A `ModelHandle` whose `chat` and `download` are awaited; the facts are its attributes."""
+    """A `ModelHandle` whose verbs are awaited; the facts are its attributes."""
 
     def __init__(self, handle: ModelHandle) -> None:
         self._sync = handle
@@ -116,6 +116,13 @@ class AsyncModelHandle:
 
     chat = _twin(ModelHandle.chat, _as_it_is)
     download = _twin(ModelHandle.download, _as_it_is)
+    undeploy = _twin(ModelHandle.undeploy, _as_it_is, shield=True)
+
+    async def deploy(
+        self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
+    ) -> AsyncModelHandle:
+        """Deploy the model for `hours`, and return it as it then is: `FineTuneJob.deploy`."""
+        return AsyncModelHandle(await _shielded(self._sync.deploy, hours=hours, options=options))
 
 
 class AsyncFineTuneJob:

@@ -239,7 +239,7 @@ class FineTuneJob:
                 mend=f"ftsdk watch {self.id}, or job.wait()",
                 job_id=self.id,
             )
-        return self._client._backend_for(snapshot).model(snapshot.provider_job_id)
+        return self._client._backend_for(snapshot).model(snapshot.provider_job_id).owned_by(self)
 
     def deploy(
         self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
@@ -252,7 +252,7 @@ class FineTuneJob:
         """
         from ftsdk.leasing import deploy
 
-        return deploy(self._client, self.id, hours=hours, options=options)[0]
+        return deploy(self._client, self.id, hours=hours, options=options)[0].owned_by(self)
 
     def undeploy(self) -> FineTuneJob:
         """End the deployment of the model now, and return this handle; it costs nothing more."""

@@ -232,12 +232,22 @@ class _Door(Protocol):
     def download(self, handle: ModelHandle, folder: Path) -> Path: ...
 
 
+class _Owner(Protocol):
+    """The job's side of a handle."""
+
+    def deploy(
+        self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
+    ) -> ModelHandle: ...
+
+    def undeploy(self) -> Any: ...
+
+
 class ModelHandle(_Record):
     """A model that a job made: what it is, where it lies, whether it can be called now.
 
     Never filled early: a handle exists only once the provider has the model. A handle from
-    `job.result()` is bound to its backend and can `chat` and `download`; one read back from JSON
-    or a pickle is data alone until the job is asked again.
+    `job.result()` is bound to its backend and its job and can act; one read back from JSON or a
+    pickle is data alone until the job is asked again.
     """
 
     kind: ModelKind
@@ -256,11 +266,18 @@ class ModelHandle(_Record):
     raw: Mapping[str, Any] = Field(default_factory=dict)
 
     _door: _Door | None = PrivateAttr(default=None)
+    _owner: _Owner | None = PrivateAttr(default=None)
 
     def bound_to(self, door: _Door) -> Self:
         """The same facts, able to act through `door`."""
         copy = self.model_copy()
         copy._door = door
+        return copy
+
+    def owned_by(self, owner: _Owner) -> Self:
+        """The same facts, able to be deployed by the job that made the model."""
+        copy = self.model_copy()
+        copy._owner = owner
         return copy
 
     def __eq__(self, other: object) -> bool:
@@ -273,18 +290,19 @@ class ModelHandle(_Record):
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        state["__pydantic_private__"] = {"_door": None}
+        state["__pydantic_private__"] = {"_door": None, "_owner": None}
         return state
 
     def _open(self) -> _Door:
-        if self._door is None:
-            raise NotReady(
-                "This model handle is data alone; it is not bound to a backend",
-                where=f"model {self.id}",
-                mend=f"take it from the job: ftsdk.get_job({self.job_id or 'id'!r}).result()",
-                job_id=self.job_id,
-            )
-        return self._door
+        return self._door or self._unbound()
+
+    def _unbound(self) -> Any:
+        raise NotReady(
+            "This model handle is data alone; it is not bound to a backend",
+            where=f"model {self.id}",
+            mend=f"take it from the job: ftsdk.get_job({self.job_id or 'id'!r}).result()",
+            job_id=self.job_id,
+        )
 
     def chat(
         self,
@@ -308,6 +326,16 @@ class ModelHandle(_Record):
     def download(self, folder: str | Path) -> Path:
         """Copy the weights into `folder` (made if absent, refused if it holds other files)."""
         return self._open().download(self, Path(folder))
+
+    def deploy(
+        self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
+    ) -> ModelHandle:
+        """Deploy the model for `hours`, and return it as it then is: `FineTuneJob.deploy`."""
+        return (self._owner or self._unbound()).deploy(hours=hours, options=options)
+
+    def undeploy(self) -> None:
+        """End the deployment now; it costs nothing more."""
+        (self._owner or self._unbound()).undeploy()
 
 
 class RemoteJob(_Record):

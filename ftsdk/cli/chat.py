@@ -29,6 +29,9 @@ _HELP = "/reset forgets the conversation, /quit leaves; an empty line does nothi
 
 def chat(
     job: MaybeJob = None,
+    words: Annotated[
+        str | None, typer.Argument(metavar="[TEXT]", help="The question; the same as -m.")
+    ] = None,
     message: Annotated[
         str | None,
         typer.Option(
@@ -51,8 +54,14 @@ def chat(
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Ask the model that a job made: once with -m, else in conversation."""
+    """Ask the model that a job made: once with a question, else in conversation."""
     from ftsdk.records import JobStatus
+
+    if words is not None and message is not None:
+        raise UsageError(
+            "Two questions were given", where="ftsdk chat", mend="give TEXT or -m TEXT, not both"
+        )
+    message = words if message is None else message
 
     client = open_client(profile)
     one = newest(client, job, fit=lambda j: j.status is JobStatus.SUCCEEDED)

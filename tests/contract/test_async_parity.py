@@ -56,8 +56,8 @@ def test_the_handle_awaits_what_acts() -> None:
     acting = {
         name
         for name, value in vars(ModelHandle).items()
-        if inspect.isfunction(value) and not name.startswith("_") and name != "bound_to"
-        and not name.startswith("model_")
+        if inspect.isfunction(value) and not name.startswith("_")
+        and name not in ("bound_to", "owned_by") and not name.startswith("model_")
     }  # fmt: skip
     assert acting == {name for name in vars(AsyncModelHandle) if not name.startswith("_")}
 

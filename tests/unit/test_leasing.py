@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import pickle
 from dataclasses import replace
 from decimal import Decimal
 
@@ -10,7 +11,15 @@ import pytest
 
 from ftsdk.budget import forbid_spending
 from ftsdk.clock import ManualClock
-from ftsdk.errors import BudgetError, Rejected, Unavailable, UnknownJob, Unsupported, UsageError
+from ftsdk.errors import (
+    BudgetError,
+    NotReady,
+    Rejected,
+    Unavailable,
+    UnknownJob,
+    Unsupported,
+    UsageError,
+)
 from ftsdk.leasing import deploy, enforce, still_costs, undeploy
 from ftsdk.records import Cost, JobStatus
 from ftsdk.store.leases import Leases
@@ -255,6 +264,18 @@ def test_a_job_deploys_its_model_and_ends_it(made):
     assert job.undeploy() is job
     assert Leases(client.journal).list(running=True) == []
     assert client.backend("fake").standing == set()
+
+
+def test_so_does_the_model_itself(made):
+    client, job, _ = made()
+    model = job.result()
+    served = model.deploy(hours=1)
+    assert served.callable_now
+    assert len(Leases(client.journal).list(running=True)) == 1
+    served.undeploy()
+    assert Leases(client.journal).list(running=True) == []
+    with pytest.raises(NotReady, match="data alone"):
+        pickle.loads(pickle.dumps(model)).deploy(hours=1)  # our own bytes
 
 
 def test_whoever_waits_sees_the_warning_and_the_stop(home):

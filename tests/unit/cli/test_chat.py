@@ -5,6 +5,8 @@ import pytest
 
 def test_one_question_one_answer(cli, done):
     assert cli.ok("chat", done, "-m", "question number 3").out == "the answer is 21\n"
+    assert cli.ok("chat", done, "question number 5").out == "the answer is 35\n"
+    assert cli.error(2, "chat", done, "one", "-m", "two")["what"] == "Two questions were given"
     assert cli.ok("chat", "-m", "question number 2").out == "the answer is 14\n"
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ftsdk.clock import Clock, SystemClock
 from ftsdk.dataset import Dataset
@@ -33,6 +33,9 @@ from ftsdk.records import (
     RemoteJob,
 )
 from ftsdk.spec import Hyperparameters, JobSpec
+
+if TYPE_CHECKING:
+    from ftsdk.pricing import Catalogue
 
 __all__ = ["Backend", "Capabilities", "Context", "FindBy", "Range", "SubmitRequest"]
 
@@ -187,6 +190,13 @@ class Backend(abc.ABC):
                 source=f"{self.name} charges nothing",
             )
         return Cost()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Prices and end dates: the shipped ones, under the user's own `prices.toml` in the home."""
+        from ftsdk.pricing import load_catalogue
+
+        return load_catalogue(self.context.home)
 
     def tokenizer_for(self, spec: JobSpec) -> Path | None:
         """The folder of the very tokenizer that the rows will meet, where it is on this machine.

@@ -57,7 +57,17 @@ def load_catalogue(home: Path | None = None, *, file: Path | None = None) -> Cat
     path = file if file is not None else (home / OVERRIDES if home is not None else None)
     if path is None or (file is None and not path.is_file()):
         return shipped()
-    own = _read(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _refused(path, f"it cannot be read: {error.strerror}") from error
+    return _laid_over(path, data)
+
+
+@functools.lru_cache(maxsize=8)
+def _laid_over(path: Path, data: bytes) -> Catalogue:
+    """The catalogue under one file; kept by its bytes, since backends ask at every price."""
+    own = _read(path, data)
     if "as_of" not in own:
         raise _refused(path, "as_of is missing: the day on which you looked")
     merged = _merged(_shipped_data(), own)
@@ -78,21 +88,17 @@ def load_catalogue(home: Path | None = None, *, file: Path | None = None) -> Cat
         raise _refused(path, "as_of is not a day such as 2026-11-23") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, data: bytes) -> dict[str, Any]:
+    if len(data) > _LIMIT_BYTES:
+        raise _refused(path, "it is larger than 5 MB")
     try:
-        data = path.read_bytes()
-        if len(data) > _LIMIT_BYTES:
-            raise _refused(path, "it is larger than 5 MB")
         own = tomllib.loads(data.decode("utf-8-sig"), parse_float=Decimal)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _refused(path, f"it is not TOML: {error}") from error
-    except OSError as error:
-        raise _refused(path, f"it cannot be read: {error.strerror}") from error
-    else:
-        day = own.get("as_of")
-        if "as_of" in own and type(day) is not type(_shipped_data()["as_of"]):
-            raise _refused(path, "as_of is not a day such as 2026-11-23")
-        return own
+    day = own.get("as_of")
+    if "as_of" in own and type(day) is not type(_shipped_data()["as_of"]):
+        raise _refused(path, "as_of is not a day such as 2026-11-23")
+    return own
 
 
 def _refused(path: Path, why: str) -> ConfigError:

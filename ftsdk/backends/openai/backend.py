@@ -95,7 +95,7 @@ class OpenAIBackend(Backend):
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         planned = super().plan(spec, train)
-        told, warned = notes(self.service, spec, self.clock.now().date())
+        told, warned = notes(self.service, spec, self.clock.now().date(), self.catalogue)
         return planned.model_copy(
             update={
                 "fields": (*planned.fields, *plan_fields(self.service, spec)),
@@ -105,7 +105,7 @@ class OpenAIBackend(Backend):
         )
 
     def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:
-        return estimate(self.service, spec, train, self.clock.now().date())
+        return estimate(self.service, spec, train, self.clock.now().date(), self.catalogue)
 
     def _open(self, spec: JobSpec) -> None:
         """Raise `ProviderClosed` when the service takes no new jobs (for this model) any more."""
@@ -113,7 +113,8 @@ class OpenAIBackend(Backend):
             return
         from ftsdk.pricing import closed
 
-        why = closed(self.service.name, spec.model, self.clock.now().date())
+        today = self.clock.now().date()
+        why = closed(self.service.name, spec.model, today, catalogue=self.catalogue)
         if why is not None:
             raise ProviderClosed(
                 f"No new job can be made: {why}",
@@ -220,7 +221,10 @@ class OpenAIBackend(Backend):
                 str(one.get("message")) for one in self.feeds.raw_events(asked_for)
             )
         return job.model_copy(
-            update={"trained_tokens": tokens, "cost": billed(raw, tokens, self.service.name)}
+            update={
+                "trained_tokens": tokens,
+                "cost": billed(raw, tokens, self.service.name, self.catalogue),
+            }
         )
 
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
@@ -350,7 +354,7 @@ class OpenAIBackend(Backend):
     def _ends_on(self, base: str) -> Any:
         from ftsdk.pricing import ends_on
 
-        return ends_on(self.service.name, base)
+        return ends_on(self.service.name, base, catalogue=self.catalogue)
 
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]

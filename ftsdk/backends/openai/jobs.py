@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftsdk.backends.hosted import scrub
 from ftsdk.backends.openai.profiles import Profile
 from ftsdk.backends.openai.wire import unexpected
 from ftsdk.records import Cost, CostBasis, JobStatus, RemoteJob
+
+if TYPE_CHECKING:
+    from ftsdk.pricing import Catalogue
 
 __all__ = ["MARK", "STATUSES", "instant", "remote_job", "tag_of", "whole"]
 
@@ -122,7 +125,9 @@ def whole(value: Any) -> int | None:
     return int(value) if value >= 0 else None
 
 
-def billed(raw: Mapping[str, Any], tokens: int | None, provider: str) -> Cost | None:
+def billed(
+    raw: Mapping[str, Any], tokens: int | None, provider: str, catalogue: Catalogue
+) -> Cost | None:
     """What a finished job cost: its billed tokens at the catalogue's price; None when unknown."""
     model = raw.get("model")
     if not tokens or not isinstance(model, str):
@@ -130,7 +135,7 @@ def billed(raw: Mapping[str, Any], tokens: int | None, provider: str) -> Cost | 
     from ftsdk.pricing import estimate_training
 
     # One epoch of `tokens` rows' tokens: trained_tokens already counts all epochs.
-    found = estimate_training(provider, model, tokens=tokens, epochs=1)
+    found = estimate_training(provider, model, tokens=tokens, epochs=1, catalogue=catalogue)
     if found.high is None:
         return None
     return found.model_copy(

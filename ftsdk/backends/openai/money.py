@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftsdk.backends.base import adapter_kind
 from ftsdk.backends.openai.profiles import Profile
@@ -12,13 +12,18 @@ from ftsdk.dataset import Dataset
 from ftsdk.records import Cost
 from ftsdk.spec import JobSpec
 
+if TYPE_CHECKING:
+    from ftsdk.pricing import Catalogue
+
 __all__ = ["estimate", "notes"]
 
 _BYTES_PER_TOKEN = (Decimal(6), Decimal("2.5"))
 """Text has between 2.5 and 6 bytes a token in most languages (an estimate where none is counted)."""
 
 
-def estimate(profile: Profile, spec: JobSpec, train: Dataset | None, today: dt.date) -> Cost:
+def estimate(
+    profile: Profile, spec: JobSpec, train: Dataset | None, today: dt.date, catalogue: Catalogue
+) -> Cost:
     """The cost of training as a range; basis `unknown` where no price is known."""
     from ftsdk.pricing import estimate_training
 
@@ -34,6 +39,7 @@ def estimate(profile: Profile, spec: JobSpec, train: Dataset | None, today: dt.d
         rows=rows,
         epochs=spec.hyperparameters.epochs,
         today=today,
+        catalogue=catalogue,
     )
 
 
@@ -64,7 +70,9 @@ def _text_bytes(value: Any) -> int:
     return sum(map(_text_bytes, value)) if isinstance(value, list) else 0
 
 
-def notes(profile: Profile, spec: JobSpec, today: dt.date) -> tuple[list[str], list[str]]:
+def notes(
+    profile: Profile, spec: JobSpec, today: dt.date, catalogue: Catalogue
+) -> tuple[list[str], list[str]]:
     """What a plan should say beside its fields: notes, and warnings about what ends."""
     told, warned = [], []
     if profile.result == "needs_deployment":
@@ -76,5 +84,5 @@ def notes(profile: Profile, spec: JobSpec, today: dt.date) -> tuple[list[str], l
     if profile.dated:
         from ftsdk.pricing import warnings
 
-        warned += warnings(profile.name, spec.model, today)
+        warned += warnings(profile.name, spec.model, today, catalogue=catalogue)
     return told, warned

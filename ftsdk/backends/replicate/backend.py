@@ -151,13 +151,14 @@ class ReplicateBackend(Backend):
             seconds=asked.seconds,
             hardware=asked.hardware,
             today=self.clock.now().date(),
+            catalogue=self.catalogue,
         )
 
     def training_usd_per_hour(self, spec: JobSpec) -> Decimal | None:
         """The price of an hour on the trainer's hardware; a job with a cap is stopped by it."""
         asked, _ = self._asked(spec)
         model = spec.model.partition(":")[0]
-        rate = hourly_rate("replicate", model, hardware=asked.hardware)
+        rate = hourly_rate("replicate", model, hardware=asked.hardware, catalogue=self.catalogue)
         return None if rate is None else rate.high
 
     # --- the job ---
@@ -165,6 +166,7 @@ class ReplicateBackend(Backend):
     def submit(self, request: SubmitRequest) -> RemoteJob:
         with nothing_sent():
             path, body = self._prepared(request)
+            guess = self.estimate(request.spec)
         data = self._wire.post(path, body, creates=True)
         job = mapping.remote_job(data)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}", job.provider_job_id):
@@ -175,7 +177,6 @@ class ReplicateBackend(Backend):
                 submitted="maybe",
             )
         self._remember(job.provider_job_id, request.spec)
-        guess = self.estimate(request.spec)
         return job.model_copy(
             update={"tag": request.tag, "cost": guess if guess.high is not None else None}
         )
@@ -299,7 +300,8 @@ class ReplicateBackend(Backend):
         if not isinstance(identity, str):
             return None
         _, hardware = self._known(identity)
-        entry = lookup("replicate", model if isinstance(model, str) else "")
+        book = self.catalogue
+        entry = lookup("replicate", model if isinstance(model, str) else "", book)
         price: Decimal | None = None
         source, day = "", None
         if entry is not None:
@@ -307,7 +309,9 @@ class ReplicateBackend(Backend):
             facts = entry.facts.hardware.get(named or "")
             if facts is not None and facts.usd_per_second is not None:
                 price, source = facts.usd_per_second.high, str(named)
-                estimate = estimate_training("replicate", str(model), hardware=named)
+                estimate = estimate_training(
+                    "replicate", str(model), hardware=named, catalogue=book
+                )
                 day = estimate.as_of
         return mapping.cost_of(data, price, source, day)
 
@@ -335,7 +339,7 @@ class ReplicateBackend(Backend):
         job = mapping.remote_job(data)
         if job.status is not JobStatus.SUCCEEDED:
             raise self.not_ready(job.status)
-        serving = hosting("replicate", str(data.get("model") or "")).cost()
+        serving = hosting("replicate", str(data.get("model") or ""), self.catalogue).cost()
         handle = mapping.result_handle(data, hosting=serving)
         if handle is None:
             raise NotFound(

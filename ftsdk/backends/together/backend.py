@@ -146,6 +146,7 @@ class TogetherBackend(Backend):
             packed=spec.provider_options.get("packing", True) is not False,
             max_length=spec.hyperparameters.max_length,
             today=self.clock.now().date(),
+            catalogue=self.catalogue,
         )
 
     # --- the job ---
@@ -319,7 +320,7 @@ class TogetherBackend(Backend):
         current, data, job = self._jobs.followed(known_id(provider_job_id))
         if job.status is not JobStatus.SUCCEEDED:
             raise self.not_ready(job.status)
-        serving = hosting("together", str(data.get("model") or "")).cost()
+        serving = hosting("together", str(data.get("model") or ""), self.catalogue).cost()
         handle = mapping.result_handle(data, hosting=serving)
         handle = handle.model_copy(update={"raw": {**data, "ft_id": current}})
         return self._as_served(handle, self._serving.find(_endpoint_name(handle)))

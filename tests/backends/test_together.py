@@ -259,7 +259,7 @@ def _drive(client, clock, double) -> None:
     clock.advance(5)
     assert second.refresh().status is JobStatus.CANCELLED
     backend.delete(str(second.provider_job_id))
-    client_ = backend._wire.client()
+    client_ = backend.wire.client()
     client_.files.list()
     assert double.count() > 30
 

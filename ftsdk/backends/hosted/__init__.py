@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+from ftsdk.backends.hosted.answers import (
+    checked_id,
+    json_object,
+    nothing_sent,
+    spend_limit,
+    unexpected,
+)
+from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.hosted.facts import HTTPFacts
 from ftsdk.backends.hosted.keys import BoundKey, bind_key, checked_base_url, origin_of
 from ftsdk.backends.hosted.mapping import attempt, error_for_status
 from ftsdk.backends.hosted.reads import PROCESS_BUDGET, Reads, RetryBudget
 from ftsdk.backends.hosted.redact import guard_logs, mask_known, refuse_secrets, remember, scrub
-from ftsdk.backends.hosted.uploads import Uploads
+from ftsdk.backends.hosted.trust import Place, Service
+from ftsdk.backends.hosted.uploads import Uploads, aside, rows_file
+from ftsdk.backends.hosted.waiting import looks
+from ftsdk.backends.hosted.wire import HostedWire
 
 __all__ = [
     "PROCESS_BUDGET",
     "BoundKey",
     "HTTPFacts",
+    "HostedBackend",
+    "HostedWire",
+    "Place",
     "Reads",
     "RetryBudget",
+    "Service",
     "Uploads",
+    "aside",
     "attempt",
     "bind_key",
     "checked_base_url",
+    "checked_id",
     "error_for_status",
     "guard_logs",
+    "json_object",
+    "looks",
     "mask_known",
+    "nothing_sent",
     "origin_of",
     "refuse_secrets",
     "remember",
+    "rows_file",
     "scrub",
+    "spend_limit",
+    "unexpected",
 ]

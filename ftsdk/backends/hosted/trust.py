@@ -14,8 +14,28 @@ from urllib.parse import urlsplit
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.hosted.keys import BoundKey, bind_key, checked_base_url, origin_of
+from ftsdk.errors import ConfigError
 
-__all__ = ["Place", "place_of"]
+__all__ = ["Place", "Service", "is_loopback", "place_of"]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A provider as its address and key tell it. A host that begins with a dot ends host names."""
+
+    name: str
+    title: str
+    keys: tuple[str, ...]
+    url_variables: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
+    url: str | None = None
+    extra: str = ""
+
+    def owns(self, host: str) -> bool:
+        """True for one of the provider's own hosts."""
+        return any(
+            host == own or (own.startswith(".") and host.endswith(own)) for own in self.hosts
+        )
 
 
 @dataclass(frozen=True)
@@ -25,31 +45,38 @@ class Place:
     url: str
     from_file: bool
 
-    def key(
-        self,
-        provider: str,
-        variables: tuple[str, ...],
-        env: Mapping[str, str],
-        *,
-        url_variable: str,
-        own_hosts: frozenset[str],
-    ) -> BoundKey:
+    def key(self, service: Service, env: Mapping[str, str]) -> BoundKey:
         """The key for this place, read now. Raises `ConfigError` with the places looked at."""
         host = urlsplit(self.url).hostname or ""
-        if self.from_file and host not in own_hosts:
-            named = env.get(url_variable, "")
-            if not named or origin_of(named) != origin_of(self.url):
-                variable = "FTSDK_KEY_" + re.sub(r"[^A-Z0-9]", "_", host.upper())
-                return bind_key(host, (variable,), env, self.url)
-        return bind_key(provider, variables, env, self.url)
+        named = {origin_of(env[name]) for name in service.url_variables if env.get(name)}
+        if self.from_file and not service.owns(host) and origin_of(self.url) not in named:
+            variable = "FTSDK_KEY_" + re.sub(r"[^A-Z0-9]", "_", host.upper())
+            return bind_key(host, (variable,), env, self.url)
+        return bind_key(service.name, service.keys, env, self.url)
 
 
-def place_of(context: Context, *, variable: str, default: str) -> Place:
-    """The base URL: configuration, then the variable, then the default."""
+def place_of(context: Context, service: Service) -> Place:
+    """The base URL: configuration, then the variables, then the default.
+
+    Raises `ConfigError` for one that must not carry a key, and where there is none.
+    """
     if context.base_url:
         url = checked_base_url(context.base_url, source="base_url of the configuration")
         return Place(url, from_file=True)
-    if context.env.get(variable):
-        url = checked_base_url(context.env[variable], source=f"variable {variable}")
-        return Place(url, from_file=False)
-    return Place(default, from_file=False)
+    for variable in service.url_variables:
+        if context.env.get(variable):
+            url = checked_base_url(context.env[variable], source=f"variable {variable}")
+            return Place(url, from_file=False)
+    if service.url:
+        return Place(service.url, from_file=False)
+    variables = (f"the variable {name}" for name in service.url_variables)
+    raise ConfigError(
+        f"No base URL is set for {service.name}",
+        where=", ".join(["base_url in the profile", *variables]),
+        mend=f"set base_url in the profile, or export {service.url_variables[0]}=https://…",
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """True for an address of this machine, such as a double's."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")

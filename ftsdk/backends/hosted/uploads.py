@@ -1,23 +1,46 @@
-"""The same bytes are not uploaded twice to the same account: what was uploaded is remembered.
+"""Rows on their way up, and a memory of what is there: the same bytes do not go up twice.
 
-A small JSON file per account (provider, origin and the key's fingerprint) in `home/uploads`. It is
-a memory, not a truth: before a remembered file is used, the backend asks the provider whether it
-still has it.
+The memory is a small JSON file per account (provider, origin and the key's fingerprint) in
+`home/uploads`. It is no truth: before a remembered file is used, the backend asks the provider
+whether it still has it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.hosted.keys import BoundKey
+from ftsdk.dataset import Dataset
 from ftsdk.fsops import atomic_write_json, make_private_folder
 
-__all__ = ["Uploads"]
+__all__ = ["Uploads", "aside", "rows_file"]
 
 _MOST = 5_000
+
+
+@contextlib.contextmanager
+def aside(home: Path) -> Iterator[Path]:
+    """A private folder for files of one upload alone; it goes with the block."""
+    folder = make_private_folder(home / "uploads")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".upload-") as place:
+        yield Path(place)
+
+
+@contextlib.contextmanager
+def rows_file(rows: Dataset, home: Path) -> Iterator[Path]:
+    """The canonical rows as a file: the one they are kept in, else one for this upload alone."""
+    name = f"{rows.sha256}.jsonl"
+    if rows.path is not None and rows.path.name == name:
+        yield rows.path
+        return
+    with aside(home) as place:
+        yield rows.write_jsonl(place / name)
 
 
 class Uploads:
@@ -50,9 +73,3 @@ class Uploads:
         known[f"{purpose}:{sha256}"] = file_id
         make_private_folder(self._path.parent)
         atomic_write_json(self._path, dict(list(known.items())[-_MOST:]))
-
-    def forget(self, sha256: str, purpose: str = "train") -> None:
-        """The provider no longer has it."""
-        known = self._read()
-        if known.pop(f"{purpose}:{sha256}", None) is not None:
-            atomic_write_json(self._path, known)

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from ftsdk.backends.base import Backend, Context, FindBy, SubmitRequest
-from ftsdk.backends.hosted import HTTPFacts
+from ftsdk.backends.base import Context, FindBy, SubmitRequest, refusals
+from ftsdk.backends.hosted import HostedBackend, HTTPFacts
 from ftsdk.backends.openai import curve
-from ftsdk.backends.openai.body import create_body, own_refusals, plan_fields
+from ftsdk.backends.openai.body import create_body, faults_of, plan_fields
 from ftsdk.backends.openai.chat import ask, chat_with
 from ftsdk.backends.openai.feeds import Feeds
 from ftsdk.backends.openai.files import Files
@@ -26,7 +26,6 @@ from ftsdk.errors import (
     NotFound,
     ProviderClosed,
     Rejected,
-    UnexpectedResponse,
 )
 from ftsdk.records import (
     ChatAnswer,
@@ -54,15 +53,16 @@ _CLOSED = re.compile(
 _FEW = 2
 
 
-class OpenAIBackend(Backend):
+class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
     """See the module's docstring. `profile` is what the service of this class does differently."""
 
     name = "openai"
     profile: ClassVar[Profile] = OPENAI
     capabilities = OPENAI.capabilities
+    secrets_mend = "leave it out; keys of integrations are set on the provider's own pages"
+    refusal_mend = "leave them out, or choose another provider"
 
     def __init__(self, context: Context) -> None:
-        super().__init__(context)
         chosen = self.profile
         named = context.options.get("profile")
         if named is not None:
@@ -73,8 +73,7 @@ class OpenAIBackend(Backend):
                     mend=f"one of {', '.join(PROFILES)}",
                 )
             chosen = PROFILES[named]
-        self.wire = Wire(context, chosen)
-        self.base_url = self.wire.base_url
+        super().__init__(context, Wire(context, chosen))
         self.service = chosen if named is not None else self.wire.profile
         self.wire.profile = self.service
         if self.service.capabilities is not type(self).capabilities:
@@ -83,15 +82,12 @@ class OpenAIBackend(Backend):
         self.files = Files(self.wire, context)
         self.feeds = Feeds(self.wire)
 
-    def close(self) -> None:
-        self.wire.close()
-
     # --- before ---
 
     def check(self, spec: JobSpec) -> None:
         self._open(spec)
-        own_refusals(self, self.service, spec)
-        super().check(spec)
+        self._refuse([*refusals(self, spec), *faults_of(self.service, spec)], spec)
+        self._refuse_secrets(spec)
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         planned = super().plan(spec, train)
@@ -125,19 +121,15 @@ class OpenAIBackend(Backend):
 
     # --- the job ---
 
-    def prepare(self, request: SubmitRequest) -> None:
+    def _prepared(self, request: SubmitRequest) -> dict[str, Any]:
+        """The body of the create call, its rows uploaded now or before."""
         self.check(request.spec)
-        self._uploaded(request)
-
-    def _uploaded(self, request: SubmitRequest) -> tuple[str, str | None]:
-        """The file ids of training and validation rows, uploaded now or before."""
         train = self.files.ready(request.train)
-        return train, None if request.validation is None else self.files.ready(request.validation)
+        check = None if request.validation is None else self.files.ready(request.validation)
+        return create_body(self.service, request.spec, request.tag, train, check)
 
-    def submit(self, request: SubmitRequest) -> RemoteJob:
-        self.check(request.spec)
-        train, check = self._uploaded(request)
-        body = create_body(self.service, request.spec, request.tag, train, check)
+    def _created(self, request: SubmitRequest, ready: dict[str, Any]) -> RemoteJob:
+        body = dict(ready)
         action = f"POST {_JOBS}"
         told = self.wire.send(
             action,
@@ -148,11 +140,7 @@ class OpenAIBackend(Backend):
             ),
             self._judge,
         )
-        try:
-            return remote_job(told, self.service, action=action)
-        except UnexpectedResponse as error:
-            error.submitted = "maybe"
-            raise
+        return remote_job(told, self.service, action=action)
 
     def _judge(self, facts: HTTPFacts) -> FtsdkError | None:
         """A refusal of the create call that means that the door is closed."""
@@ -293,7 +281,7 @@ class OpenAIBackend(Backend):
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         lines = [str(one) for one in self.events(provider_job_id)]
-        return lines if tail is None else lines[max(0, len(lines) - tail) :]
+        return self._last(lines, tail)
 
     def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
         return self.feeds.checkpoints(self._known(provider_job_id))

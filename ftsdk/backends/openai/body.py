@@ -6,44 +6,20 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ftsdk.backends.base import Backend, FindBy
-from ftsdk.backends.hosted import refuse_secrets
+from ftsdk.backends.base import FindBy
 from ftsdk.backends.openai.jobs import MARK
 from ftsdk.backends.openai.profiles import Profile
-from ftsdk.errors import Unsupported
 from ftsdk.records import PlannedField
 from ftsdk.spec import JobSpec, LoRA
 
-__all__ = ["create_body", "own_refusals", "plan_fields", "suffix_for"]
+__all__ = ["create_body", "faults_of", "plan_fields", "suffix_for"]
 
 _OURS = ("model", "training_file", "validation_file", "seed", "method")
 
 
-def own_refusals(backend: Backend, profile: Profile, spec: JobSpec) -> None:
-    """Raise `Unsupported` naming everything that this service cannot take beyond its record."""
-    faults = [*_adapter(profile, spec), *_hyperparameters(profile, spec), *_options(profile, spec)]
-    refuse_secrets(
-        spec.provider_options,
-        where=f"backend {backend.name}, before anything was sent",
-        mend="leave it out; keys of integrations are set on the provider's own pages",
-    )
-    if faults:
-        from ftsdk.backends.base import refusals
-
-        everything = [*refusals(backend, spec), *faults]
-        what = (
-            everything[0]
-            if len(everything) == 1
-            else (f"{len(everything)} things: " + "; ".join(everything))
-        )
-        raise Unsupported(
-            what,
-            where=f"backend {backend.name}, before anything was sent",
-            mend=f"leave them out, or choose another provider; `ftsdk backends {backend.name}` "
-            "lists what it takes",
-            faults=tuple(everything),
-            submitted="no",
-        )
+def faults_of(profile: Profile, spec: JobSpec) -> list[str]:
+    """What this service cannot take beyond its record, each by name."""
+    return [*_adapter(profile, spec), *_hyperparameters(profile, spec), *_options(profile, spec)]
 
 
 def _adapter(profile: Profile, spec: JobSpec) -> Iterator[str]:

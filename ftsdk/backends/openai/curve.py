@@ -6,13 +6,12 @@ import base64
 import binascii
 import csv
 import io
-import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftsdk.backends.hosted import scrub
-from ftsdk.backends.openai.jobs import instant, whole
+from ftsdk.backends.hosted.values import as_count, as_instant, as_number
 from ftsdk.clock import parse_time
 from ftsdk.records import Checkpoint, Event, MetricPoint
 
@@ -70,7 +69,7 @@ def event(raw: Mapping[str, Any], seq: int) -> Event:
         {
             "id": str(raw.get("id")),
             "seq": seq,
-            "time": instant(raw.get("created_at")) or _EPOCH,
+            "time": as_instant(raw.get("created_at")) or _EPOCH,
             "kind": kind,
             "message": message,
             "data": data,
@@ -90,17 +89,14 @@ def _from_text(match: re.Match[str]) -> dict[str, Any]:
 
 def number(value: Any) -> float | None:
     """A finite number from a JSON value or a CSV cell; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
     try:
-        found = float(value)
+        return as_number(float(value) if isinstance(value, str) else value)
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
 
 
 def _point(step: Any, facts: Mapping[str, Any]) -> MetricPoint | None:
-    count = whole(number(step))
+    count = as_count(number(step))
     if count is None:
         return None
     told: dict[str, Any] = {}
@@ -174,7 +170,7 @@ def checkpoint(raw: Mapping[str, Any]) -> Checkpoint | None:
     """One checkpoint in our words; None without an id or a step."""
     metrics = raw.get("metrics")
     metrics = metrics if isinstance(metrics, Mapping) else {}
-    step = whole(number(raw.get("step_number", metrics.get("step"))))
+    step = as_count(number(raw.get("step_number", metrics.get("step"))))
     identity = raw.get("id")
     if step is None or not isinstance(identity, str):
         return None
@@ -183,7 +179,7 @@ def checkpoint(raw: Mapping[str, Any]) -> Checkpoint | None:
     return Checkpoint(
         id=identity,
         step=step,
-        created_at=instant(raw.get("created_at")),
+        created_at=as_instant(raw.get("created_at")),
         model=model if isinstance(model, str) else None,
         train_loss=None if point is None else point.train_loss,
         validation_loss=None if point is None else point.validation_loss,

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.hosted import Uploads, attempt, scrub
-from ftsdk.backends.openai.wire import Wire, unexpected
+from ftsdk.backends.hosted import Uploads, aside, looks, rows_file, scrub
+from ftsdk.backends.openai.wire import Wire
 from ftsdk.backends.progress import Counted, telling
 from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, NotFound, Rejected, Unavailable
-from ftsdk.fsops import make_private_folder
 
 __all__ = ["Files"]
 
 _PART_BYTES = 64 << 20
 _PROCESSING_S = 1800.0
 _LOOK_AT = 1_000
-_FRESH_S = 60.0
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -33,28 +30,19 @@ class Files:
         self._wire = wire
         self._context = context
         self.part_bytes = _PART_BYTES
-        self._ready: dict[tuple[str, str], tuple[str, float]] = {}
 
     def ready(self, rows: Dataset) -> str:
         """The id of a file with these rows that the service has processed.
 
-        Every error says that nothing was submitted. Raises `Rejected` when the service found the
+        Raises `Rejected` when the service found the
         file bad, `Unavailable` when it takes over half an hour.
         """
-        key = self._wire.key()
-        fresh = self._ready.get((key.fingerprint, rows.sha256))
-        if fresh is not None and self._context.clock.monotonic() - fresh[1] < _FRESH_S:
-            return fresh[0]
-        file_id = self._uploaded(rows, Uploads(self._context.home, self._wire.profile.name, key))
-        self._ready[key.fingerprint, rows.sha256] = file_id, self._context.clock.monotonic()
-        return file_id
-
-    def _uploaded(self, rows: Dataset, known: Uploads) -> str:
+        known = Uploads(self._context.home, self._wire.profile.name, self._wire.key())
         purpose = "train-bom" if self._wire.profile.byte_order_mark else "train"
         file_id = known.get(rows.sha256, purpose)
         if file_id is not None and self._has(file_id):
             return self._processed(file_id)
-        with self._file(rows) as path:
+        with rows_file(rows, self._context.home) as path:
             size = path.stat().st_size + (3 if self._wire.profile.byte_order_mark else 0)
             name = f"ftsdk-{rows.sha256[:32]}.jsonl"
             file_id = self._found(name, size)
@@ -73,21 +61,15 @@ class Files:
         return told.get("status") not in ("error", "deleted")
 
     def _get(self, file_id: str) -> dict[str, Any]:
-        return _nothing_sent(
-            lambda: self._wire.read(
-                "GET /files/ID", lambda client: client.files.with_raw_response.retrieve(file_id)
-            )
+        return self._wire.read(
+            "GET /files/ID", lambda client: client.files.with_raw_response.retrieve(file_id)
         )
 
     def _found(self, name: str, size: int) -> str | None:
         """The file with our name for these bytes, uploaded from another machine or in a lost call."""
-        told = _nothing_sent(
-            lambda: self._wire.read(
-                "GET /files",
-                lambda client: client.files.with_raw_response.list(
-                    purpose="fine-tune", limit=_LOOK_AT
-                ),
-            )
+        told = self._wire.read(
+            "GET /files",
+            lambda client: client.files.with_raw_response.list(purpose="fine-tune", limit=_LOOK_AT),
         )
         items = told.get("data")
         for item in items if isinstance(items, list) else []:
@@ -102,9 +84,10 @@ class Files:
         return None
 
     def _processed(self, file_id: str) -> str:
-        clock = self._context.clock
-        started, pause = clock.monotonic(), 0.5
-        while True:
+        status = None
+        for _ in looks(
+            self._context.clock, first_s=0.5, longest_s=10.0, patience_s=_PROCESSING_S, growth=2.0
+        ):
             told = self._get(file_id)
             status = told.get("status")
             if status == "error":
@@ -113,31 +96,16 @@ class Files:
                     f"{self._wire.profile.title} could not process the file: {details}",
                     where=f"file {file_id}",
                     mend="`ftsdk validate` shows what the rows lack",
-                    submitted="no",
                 )
             if status not in ("uploaded", "pending", "running", "processing", "notRunning"):
                 return file_id
-            if clock.monotonic() - started > _PROCESSING_S:
-                raise Unavailable(
-                    f"{self._wire.profile.title} has been processing the file for half an hour",
-                    where=f"file {file_id}, status {status}",
-                    mend="create the job again later; the file is not uploaded again",
-                    submitted="no",
-                )
-            clock.sleep(pause)
-            pause = min(pause * 2, 10.0)
+        raise Unavailable(
+            f"{self._wire.profile.title} has been processing the file for half an hour",
+            where=f"file {file_id}, status {status}",
+            mend="create the job again later; the file is not uploaded again",
+        )
 
     # --- sending ---
-
-    @contextlib.contextmanager
-    def _file(self, rows: Dataset) -> Iterator[Path]:
-        """The canonical rows as a file: the one they are kept in, else one for this upload alone."""
-        if rows.path is not None and rows.path.name == f"{rows.sha256}.jsonl":
-            yield rows.path
-            return
-        folder = make_private_folder(self._context.home / "uploads")
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".upload-") as place:
-            yield rows.write_jsonl(Path(place) / f"{rows.sha256}.jsonl")
 
     def _sent(self, path: Path, name: str, size: int) -> str:
         """Upload once. When the answer is lost, the file is looked for by its name before the next."""
@@ -153,7 +121,7 @@ class Files:
 
     def _in_one(self, path: Path, name: str, size: int) -> str:
         with self._opened(path) as content:
-            told = self._wire.before(
+            told = self._wire.act(
                 "POST /files",
                 lambda client: client.files.with_raw_response.create(
                     file=(name, content, "application/jsonl"), purpose="fine-tune"
@@ -162,7 +130,7 @@ class Files:
         return self._id_of(told, "POST /files")
 
     def _by_parts(self, path: Path, name: str, size: int) -> str:
-        upload = self._wire.before(
+        upload = self._wire.act(
             "POST /uploads",
             lambda client: client.uploads.with_raw_response.create(
                 filename=name, purpose="fine-tune", bytes=size, mime_type="text/jsonl"
@@ -173,7 +141,7 @@ class Files:
             while block := content.read(self.part_bytes):
                 part = self._part(upload_id, block)
                 parts.append(part)
-        told = self._wire.before(
+        told = self._wire.act(
             "POST /uploads/ID/complete",
             lambda client: client.uploads.with_raw_response.complete(upload_id, part_ids=parts),
         )
@@ -182,7 +150,7 @@ class Files:
 
     def _part(self, upload_id: str, block: bytes) -> str:
         told = self._wire.reads(
-            lambda: self._wire.before(
+            lambda: self._wire.act(
                 "POST /uploads/ID/parts",
                 lambda client: client.uploads.parts.with_raw_response.create(upload_id, data=block),
             )
@@ -192,9 +160,7 @@ class Files:
     def _id_of(self, told: dict[str, Any], action: str) -> str:
         identity = told.get("id")
         if not isinstance(identity, str) or not 3 <= len(identity) <= 256 or "/" in identity:
-            error = unexpected(self._wire.profile.title, action, "it has no usable id")
-            error.submitted = "no"
-            raise error
+            raise self._wire.odd(action, "it has no usable id")
         return identity
 
     @contextlib.contextmanager
@@ -202,15 +168,8 @@ class Files:
         with contextlib.ExitStack() as stack:
             source = path
             if self._wire.profile.byte_order_mark:
-                folder = make_private_folder(self._context.home / "uploads")
-                marked = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))
-                marked.write(_BOM)
-                with path.open("rb") as plain:
+                source = stack.enter_context(aside(self._context.home)) / path.name
+                with path.open("rb") as plain, source.open("wb") as marked:
+                    marked.write(_BOM)
                     shutil.copyfileobj(plain, marked, 1 << 20)
-                marked.flush()
-                source = Path(marked.name)
             yield stack.enter_context(Counted(source, telling()))
-
-
-def _nothing_sent(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    return attempt(ask, provider="", action="", submitted="no")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.backends.hosted import scrub
+from ftsdk.backends.hosted import scrub, unexpected
+from ftsdk.backends.hosted.values import as_count, as_instant
 from ftsdk.backends.openai.profiles import Profile
-from ftsdk.backends.openai.wire import unexpected
 from ftsdk.records import Cost, CostBasis, JobStatus, RemoteJob
 
 if TYPE_CHECKING:
     from ftsdk.pricing import Catalogue
 
-__all__ = ["MARK", "STATUSES", "instant", "remote_job", "tag_of", "whole"]
+__all__ = ["MARK", "STATUSES", "remote_job", "tag_of"]
 
 MARK = "ftsdk_submission"
 """The key under which a job carries our tag in its `metadata`."""
@@ -71,7 +69,7 @@ def remote_job(
     if asked_for is not None and identity != asked_for:
         raise unexpected(profile.title, action, "it is about another job")
     error = error_of(raw)
-    finished = instant(raw.get("finished_at"))
+    finished = as_instant(raw.get("finished_at"))
     status = status_of(raw, profile)
     model = raw.get("model")
     return RemoteJob(
@@ -82,9 +80,9 @@ def remote_job(
         tag=tag_of(raw),
         message="" if error is None else str(error.get("message", "")),
         error=error,
-        created_at=instant(raw.get("created_at")),
+        created_at=as_instant(raw.get("created_at")),
         finished_at=finished if status.is_final else None,
-        trained_tokens=whole(raw.get("trained_tokens")),
+        trained_tokens=as_count(raw.get("trained_tokens")),
         result_model=result_of(raw),
         raw=dict(raw),
     )
@@ -106,23 +104,6 @@ def error_of(raw: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     kept = {key: scrub(value) for key, value in error.items() if isinstance(value, str) and value}
     return kept or None
-
-
-def instant(value: Any) -> dt.datetime | None:
-    """Unix seconds as an instant; None for what is none (0 is OpenAI's "not yet")."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    try:
-        return dt.datetime.fromtimestamp(value, dt.UTC) if value > 0 else None
-    except (OverflowError, OSError, ValueError):
-        return None
-
-
-def whole(value: Any) -> int | None:
-    """A count; None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return int(value) if value >= 0 else None
 
 
 def billed(

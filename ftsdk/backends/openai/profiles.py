@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ftsdk.backends.base import Capabilities, FindBy, Range
+from ftsdk.backends.hosted.trust import Service, is_loopback
 
 __all__ = ["AZURE", "CRUSOE", "GENERIC", "NEBIUS", "OPENAI", "PROFILES", "Profile", "profile_for"]
 
@@ -80,6 +81,19 @@ class Profile:
     billed_in_events: bool = False
     dated: bool = False
     """End dates of the price catalogue apply."""
+
+    @property
+    def service(self) -> Service:
+        """The service's address and key."""
+        return Service(
+            name=self.name,
+            title=self.title,
+            keys=self.capabilities.key_variables,
+            url_variables=self.url_variables,
+            hosts=self.hosts,
+            url=self.url,
+            extra="openai",
+        )
 
     def id_ok(self, value: object) -> bool:
         """True when `value` has the shape of this service's job ids."""
@@ -228,8 +242,8 @@ def profile_for(chosen: Profile, base_url: str) -> Profile:
     """
     host = (urlsplit(base_url).hostname or "").lower()
     for profile in (OPENAI, AZURE, NEBIUS, CRUSOE):
-        if any(host == name or (name[0] == "." and host.endswith(name)) for name in profile.hosts):
+        if profile.service.owns(host):
             return profile
-    if host in ("localhost", "127.0.0.1", "::1"):
+    if is_loopback(base_url):
         return replace(chosen, dated=False)
     return chosen if chosen is not OPENAI else GENERIC

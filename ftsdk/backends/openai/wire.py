@@ -6,99 +6,45 @@ and `{}` into an error object that is true.
 
 from __future__ import annotations
 
-import json
-import re
-import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.hosted import (
-    BoundKey,
-    HTTPFacts,
-    Reads,
-    attempt,
-    bind_key,
-    checked_base_url,
-    guard_logs,
-    mask_known,
-    origin_of,
-)
-from ftsdk.backends.openai.profiles import AZURE, GENERIC, OPENAI, Profile, profile_for
-from ftsdk.errors import ConfigError, FtsdkError, MissingExtra, Submitted, UnexpectedResponse
+from ftsdk.backends.hosted import BoundKey, HostedWire, HTTPFacts, Place, Service
+from ftsdk.backends.openai.profiles import AZURE, OPENAI, Profile, profile_for
+from ftsdk.errors import FtsdkError
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-__all__ = ["Wire", "unexpected"]
+__all__ = ["Wire"]
 
-_T = TypeVar("_T")
-_TIMEOUT_S = 120.0
-_CONNECT_S = 10.0
 _MOST_PAGES = 10_000
 
 
-class Wire:
+class Wire(HostedWire["OpenAI"]):
     """One service, reached with the official SDK."""
 
+    timeout_s = 120.0
+
     def __init__(self, context: Context, chosen: Profile) -> None:
-        self._context = context
-        self.base_url, self._from_file = _base_url(context, chosen)
+        super().__init__(context, chosen.service)
         self.profile = profile_for(chosen, self.base_url)
-        self.reads = Reads(context.clock)
-        self._lock = threading.Lock()
-        self._client: tuple[str, OpenAI] | None = None
 
-    # --- the client ---
+    def _placed(self, place: Place) -> Place:
+        # The variable of Azure usually holds the resource's endpoint alone.
+        short = (
+            self._service == AZURE.service and not place.from_file and "/openai" not in place.url
+        )
+        return Place(place.url + "/openai/v1", place.from_file) if short else place
 
-    def key(self) -> BoundKey:
-        """The key, read now, bound to the origin of the base URL.
+    @property
+    def service(self) -> Service:
+        return self.profile.service
 
-        A base URL that a configuration file names, and that is none of a known service, does not
-        get the account's usual key: a file that came with a project could point anywhere. It gets
-        the key stored for its host, or `OPENAI_API_KEY` when `OPENAI_BASE_URL` agrees.
-        """
-        env, name = self._context.env, self.profile.name
-        variables = self.profile.capabilities.key_variables
-        host = urlsplit(self.base_url).hostname or ""
-        if self._from_file and self.profile.capabilities is GENERIC.capabilities:
-            named = env.get("OPENAI_BASE_URL", "")
-            if not named or origin_of(named) != origin_of(self.base_url):
-                name = host
-                variables = ("FTSDK_KEY_" + re.sub(r"[^A-Z0-9]", "_", host.upper()),)
-        return bind_key(name, variables, env, self.base_url)
+    def _made(self, key: BoundKey, timeout_s: float, connect_s: float) -> OpenAI:
+        import openai
 
-    def client(self) -> OpenAI:
-        """The SDK's client for the key of this moment; made anew when the key changes."""
-        key = self.key()
-        with self._lock:
-            if self._client is None or self._client[0] != key.fingerprint:
-                made = self._made(key)
-                weakref.finalize(self, made.close)  # a dropped backend leaves no open socket
-                self._client = (key.fingerprint, made)
-            return self._client[1]
-
-    def close(self) -> None:
-        """Close the connections; the next call makes a new client."""
-        with self._lock:
-            if self._client is not None:
-                self._client[1].close()
-                self._client = None
-
-    def _made(self, key: BoundKey) -> OpenAI:
-        try:
-            import openai
-        except ModuleNotFoundError as error:
-            raise MissingExtra(
-                f"The backend {self.profile.name!r} needs the openai SDK",
-                where="import openai",
-                mend="pip install 'ftsdk[openai]'",
-                submitted="no",
-            ) from error
-        guard_logs()
-        timeout_s = float(self._context.options.get("timeout_s", _TIMEOUT_S))
         env = self._context.env if self.profile is OPENAI else {}
         return openai.OpenAI(
             api_key=key.reveal(self.base_url),
@@ -106,31 +52,26 @@ class Wire:
             organization=env.get("OPENAI_ORG_ID"),
             project=env.get("OPENAI_PROJECT_ID"),
             max_retries=0,
-            timeout=openai.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
+            timeout=openai.Timeout(timeout_s, connect=connect_s),
             http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
 
     # --- calls ---
 
+    def _asking(self, action: str, ask: Callable[[OpenAI], Any]) -> Callable[[], dict[str, Any]]:
+        return lambda: self.object_of(ask(self.client()), action)
+
     def read(self, action: str, ask: Callable[[OpenAI], Any]) -> dict[str, Any]:
         """A GET, asked again where that may help. Returns the JSON object."""
-        client = self.client()
-        return self.reads(lambda: self._once(action, lambda: _object(ask(client))))
+        return self.again(action, self._asking(action, ask))
 
     def read_bytes(self, action: str, ask: Callable[[OpenAI], Any]) -> bytes:
         """A GET whose answer is a file."""
-        client = self.client()
-        return self.reads(lambda: self._once(action, lambda: bytes(ask(client).content)))
+        return self.again(action, lambda: bytes(ask(self.client()).content))
 
     def act(self, action: str, ask: Callable[[OpenAI], Any]) -> dict[str, Any]:
         """One call that is not a create, made once."""
-        client = self.client()
-        return self._once(action, lambda: _object(ask(client)))
-
-    def before(self, action: str, ask: Callable[[OpenAI], Any]) -> dict[str, Any]:
-        """One call of the way to the create: whatever happens to it, nothing was submitted."""
-        client = self.client()
-        return self._once(action, lambda: _object(ask(client)), submitted="no")
+        return self.once(action, self._asking(action, ask))
 
     def send(
         self,
@@ -139,24 +80,7 @@ class Wire:
         judge: Callable[[HTTPFacts], FtsdkError | None],
     ) -> dict[str, Any]:
         """The create call: one attempt, and its error says whether it may have arrived."""
-        client = self.client()
-        return attempt(
-            lambda: _object(ask(client)),
-            provider=self.profile.title,
-            action=action,
-            sends=True,
-            judge=judge,
-            now=self._context.clock.now(),
-        )
-
-    def _once(self, action: str, ask: Callable[[], _T], submitted: Submitted | None = None) -> _T:
-        return attempt(
-            ask,
-            provider=self.profile.title,
-            action=action,
-            submitted=submitted,
-            now=self._context.clock.now(),
-        )
+        return self.once(action, self._asking(action, ask), sends=True, judge=judge)
 
     def pages(
         self, action: str, ask: Callable[[OpenAI, Mapping[str, Any]], Any], *, size: int = 100
@@ -171,7 +95,7 @@ class Wire:
             page = self.read(action, lambda client: ask(client, query))  # noqa: B023  # called at once
             items = page.get("data")
             if not isinstance(items, list):
-                raise unexpected(self.profile.title, action, "it has no list `data`")
+                raise self.odd(action, "it has no list `data`")
             fresh = []
             for item in items:
                 identity = item.get("id") if isinstance(item, dict) else None
@@ -182,52 +106,3 @@ class Wire:
             if not page.get("has_more") or not fresh:
                 return
             query = {"limit": size, "after": fresh[-1]["id"]}
-
-
-def _base_url(context: Context, chosen: Profile) -> tuple[str, bool]:
-    """The base URL, and whether a file gave it: configuration, then variables, then the default."""
-    if context.base_url:
-        return checked_base_url(context.base_url, source="base_url of the configuration"), True
-    for variable in chosen.url_variables:
-        if context.env.get(variable):
-            url = checked_base_url(context.env[variable], source=f"variable {variable}")
-            if chosen is AZURE and "/openai" not in url:
-                url += "/openai/v1"  # the variable usually holds the resource's endpoint alone
-            return url, False
-    if chosen.url:
-        return chosen.url, False
-    raise ConfigError(
-        f"No base URL is set for {chosen.name}",
-        where=", ".join(
-            ["base_url in the profile", *(f"the variable {name}" for name in chosen.url_variables)]
-        ),
-        mend=f"set base_url in the profile, or export {chosen.url_variables[0]}=https://…",
-    )
-
-
-def _object(answer: Any) -> dict[str, Any]:
-    """The JSON object of an SDK answer. Raises `UnexpectedResponse` for anything else."""
-    content = mask_known(bytes(answer.content))
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        found = None
-    if isinstance(found, dict):
-        return found
-    status = getattr(answer, "status_code", "?")
-    what = "a page of HTML" if content.lstrip()[:1] == b"<" else "no JSON object"
-    raise UnexpectedResponse(
-        f"The service answered HTTP {status} with {what}",
-        where=f"{len(content)} bytes",
-        mend="check that the base URL is the service itself, and that no proxy answers for it",
-        retryable=True,
-    )
-
-
-def unexpected(title: str, action: str, why: str) -> UnexpectedResponse:
-    """The error for an answer without its documented shape."""
-    return UnexpectedResponse(
-        f"{title} gave an answer that is not of the documented shape: {why}",
-        where=f"{title}, {action}",
-        mend="check that the base URL is the service itself; if so, update ftsdk",
-    )

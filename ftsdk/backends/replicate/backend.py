@@ -11,30 +11,26 @@ from __future__ import annotations
 import builtins
 import datetime as dt
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ftsdk.artifacts.archives import unpack
-from ftsdk.artifacts.fetch import Source, fetch
+from ftsdk.artifacts.fetch import Source
 from ftsdk.backends.base import (
-    Backend,
     Capabilities,
     Context,
     FindBy,
     Range,
     SubmitRequest,
     refusals,
-    refuse,
 )
-from ftsdk.backends.hosted import refuse_secrets
+from ftsdk.backends.hosted import HostedBackend
 from ftsdk.backends.replicate import mapping, trainer
 from ftsdk.backends.replicate.prepare import MAX_FILE_BYTES, MODEL, Preparing, marked
 from ftsdk.backends.replicate.serving import Serving
 from ftsdk.backends.replicate.trainer import Asked, Trainer
-from ftsdk.backends.replicate.wire import KEYS, Wire, known_id, nothing_sent
+from ftsdk.backends.replicate.wire import SERVICE, Wire, known_id
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, UnexpectedResponse, Unsupported
 from ftsdk.fsops import atomic_write_json, make_private_folder
@@ -53,7 +49,6 @@ from ftsdk.spec import JobSpec
 
 __all__ = ["ReplicateBackend"]
 
-_MAX_WEIGHTS_BYTES = 1 << 40
 _DOCS = "replicate.com/docs and the OpenAPI text of 2026-03-16"
 _ULID = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _A_DAY = dt.timedelta(days=1)
@@ -63,7 +58,7 @@ def _mapped(name: str, *, low: float | None = None, high: float | None = None) -
     return Range(low=low, high=high, sent_as=f"input.<{name}>", source=_DOCS)
 
 
-class ReplicateBackend(Backend):
+class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
     """See the module's docstring."""
 
     name = "replicate"
@@ -92,21 +87,19 @@ class ReplicateBackend(Backend):
         price="catalogue",
         poll_s=10.0,
         max_file_bytes=MAX_FILE_BYTES,
-        key_variables=KEYS,
+        key_variables=SERVICE.keys,
         extra="replicate",
         note="the model is a trainer, owner/name:version; provider_options.trainer says what its "
         "inputs are called, provider_options.destination where the result goes",
     )
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._wire = Wire(context)
-        self.base_url = self._wire.base_url
-        self._before = Preparing(self._wire, context.home)
-        self._serving = Serving(self._wire, context.clock)
+    secrets_mend = "leave it out: Replicate would also show it in the training's input"
+    refusal_mend = "leave them out, or declare the trainer's inputs in provider_options.trainer"
 
-    def close(self) -> None:
-        self._wire.close()
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, Wire(context))
+        self._before = Preparing(self.wire, context.home)
+        self._serving = Serving(self.wire, context.clock)
 
     # --- before ---
 
@@ -114,15 +107,11 @@ class ReplicateBackend(Backend):
         return trainer.asked_of(spec, self.context.options)
 
     def check(self, spec: JobSpec) -> None:
-        refuse_secrets(
-            spec.provider_options,
-            where="backend replicate, before anything was sent",
-            mend="leave it out: Replicate would also show it in the training's input",
-        )
+        self._refuse_secrets(spec)
         asked, faults = self._asked(spec)
         if MODEL.match(spec.model) is None:
             faults.insert(0, f"model {spec.model!r} is not owner/name or owner/name:version")
-        _refuse([*refusals(self, spec), *faults, *trainer.faults_of(spec, asked)], spec)
+        self._refuse([*refusals(self, spec), *faults, *trainer.faults_of(spec, asked)], spec)
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         plan = super().plan(spec, train)
@@ -163,41 +152,33 @@ class ReplicateBackend(Backend):
 
     # --- the job ---
 
-    def submit(self, request: SubmitRequest) -> RemoteJob:
-        with nothing_sent():
-            path, body = self._prepared(request)
-            guess = self.estimate(request.spec)
-        data = self._wire.post(path, body, creates=True)
-        job = mapping.remote_job(data)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}", job.provider_job_id):
-            raise UnexpectedResponse(
-                "Replicate answered the create call without a usable training id",
-                where=f"Replicate, POST {path}",
-                mend=f"ftsdk reconcile {request.job_id}",
-                submitted="maybe",
-            )
-        self._remember(job.provider_job_id, request.spec)
-        return job.model_copy(
-            update={"tag": request.tag, "cost": guess if guess.high is not None else None}
-        )
+    def _created(
+        self, request: SubmitRequest, ready: tuple[str, dict[str, Any], Cost]
+    ) -> RemoteJob:
+        path, body, guess = ready
+        told = self.wire.post(path, body, creates=True)
+        job = mapping.remote_job(told, cost=guess if guess.high is not None else None)
+        if job.provider_job_id:
+            self._remember(known_id(job.provider_job_id), request.spec)
+        return job
 
-    def _prepared(self, request: SubmitRequest) -> tuple[str, dict[str, Any]]:
-        """Path and body of the create call, after everything that can be refused was."""
+    def _prepared(self, request: SubmitRequest) -> tuple[str, dict[str, Any], Cost]:
+        """Path and body of the create call, after all that can be refused was; and what it may cost."""
         spec = request.spec
         self.check(spec)
         asked, _ = self._asked(spec)
         if request.validation is not None and "validation" not in asked.trainer.inputs:
-            _refuse(["validation rows are not an input of this trainer"], spec)
+            self._refuse(["validation rows are not an input of this trainer"], spec)
         owner, name, version = self._before.version(spec)
         place = f"/v1/models/{owner}/{name}/versions/{version}"
-        schema = self._wire.get(place)
+        schema = self.wire.get(place)
         rehearsed = trainer.inputs_of(
             spec,
             asked,
             data="https://x.example",
             validation=None if request.validation is None else "https://x.example",
         )
-        _refuse(trainer.schema_faults(rehearsed, schema), spec)
+        self._refuse(trainer.schema_faults(rehearsed, schema), spec)
         self._before.destination(asked)
         data = asked.data_url or self._before.uploaded(
             request.train, asked.trainer, request.tag, "train"
@@ -211,12 +192,12 @@ class ReplicateBackend(Backend):
             spec, asked, data=marked(data, request.tag), validation=validation
         )
         body = {"destination": asked.destination, "input": inputs, **asked.extra}
-        return f"{place}/trainings", body
+        return f"{place}/trainings", body, self.estimate(spec)
 
     def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
         since = _time_of(request.job_id)
         found = []
-        for row in self._wire.pages("/v1/trainings"):
+        for row in self.wire.pages("/v1/trainings"):
             job = mapping.remote_job(row)
             if mapping.mark_in(row) == request.tag and job.provider_job_id:
                 found.append(job)
@@ -229,7 +210,7 @@ class ReplicateBackend(Backend):
         return jobs
 
     def _data(self, provider_job_id: str) -> dict[str, Any]:
-        data = self._wire.get(f"/v1/trainings/{known_id(provider_job_id)}")
+        data = self.wire.get(f"/v1/trainings/{known_id(provider_job_id)}")
         if data.get("id") != provider_job_id:
             raise UnexpectedResponse(
                 "Replicate answered about another training than was asked",
@@ -246,7 +227,7 @@ class ReplicateBackend(Backend):
 
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
         seen: set[str] = set()
-        for row in self._wire.pages("/v1/trainings"):
+        for row in self.wire.pages("/v1/trainings"):
             if limit is not None and len(seen) >= limit:
                 return
             identity = row.get("id")
@@ -269,7 +250,7 @@ class ReplicateBackend(Backend):
 
     def cancel(self, provider_job_id: str) -> None:
         if not self.get(provider_job_id).status.is_final:
-            self._wire.post(f"/v1/trainings/{known_id(provider_job_id)}/cancel")
+            self.wire.post(f"/v1/trainings/{known_id(provider_job_id)}/cancel")
 
     # --- what the job was asked with ---
 
@@ -330,7 +311,7 @@ class ReplicateBackend(Backend):
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         lines = mapping.log_lines(self._data(provider_job_id))
-        return lines if tail is None else lines[max(0, len(lines) - tail) :]
+        return self._last(lines, tail)
 
     # --- the result ---
 
@@ -375,30 +356,7 @@ class ReplicateBackend(Backend):
                 where=f"model {handle.id}",
                 mend="run the version at Replicate",
             )
-        place = make_private_folder(self.context.home / "downloads")
-        archive = place / f"{known_id(str(handle.raw.get('id') or '?'))}.archive"
-        try:
-            fetch(
-                Source(url, allow_loopback=self._wire.is_here),
-                archive,
-                clock=self.clock,
-                max_bytes=_MAX_WEIGHTS_BYTES,
-            )
-            unpack(archive, folder)
-        finally:
-            archive.unlink(missing_ok=True)
-        facts = handle.model_dump(mode="json", exclude={"raw"})
-        atomic_write_json(folder / "ftsdk.json", facts, mode=0o644)
-        return folder
-
-
-def _refuse(faults: Sequence[str], spec: JobSpec) -> None:
-    """Raise `Unsupported` with all of these, if there are any."""
-    refuse(
-        faults,
-        where=f"backend replicate, {spec.model}, before anything was sent",
-        mend="leave them out, or declare the trainer's inputs in provider_options.trainer",
-    )
+        return self._weights(handle, Source(url, allow_loopback=self.wire.is_here), folder)
 
 
 def _time_of(job_id: str) -> dt.datetime | None:

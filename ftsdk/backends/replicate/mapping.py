@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from ftsdk.clock import parse_time
+from ftsdk.backends.hosted.values import as_number, as_time
 from ftsdk.records import (
     Cost,
     CostBasis,
@@ -118,8 +118,8 @@ def remote_job(data: Mapping[str, Any], *, cost: Cost | None = None) -> RemoteJo
         if status is JobStatus.FAILED
         else None,
         progress=_progress(data),
-        created_at=_time(data.get("created_at")),
-        finished_at=_time(data.get("completed_at")) if status.is_final else None,
+        created_at=as_time(data.get("created_at")),
+        finished_at=as_time(data.get("completed_at")) if status.is_final else None,
         result_model=(version_of(data) or weights_of(data))
         if status is JobStatus.SUCCEEDED
         else None,
@@ -214,8 +214,8 @@ def events_of(data: Mapping[str, Any], how: str | None) -> list[Event]:
     they are told at the start of the training.
     """
     identity = str(data.get("id") or "")
-    created = _time(data.get("created_at")) or dt.datetime.fromtimestamp(0, dt.UTC)
-    started = _time(data.get("started_at"))
+    created = as_time(data.get("created_at")) or dt.datetime.fromtimestamp(0, dt.UTC)
+    started = as_time(data.get("started_at"))
     told: list[tuple[dt.datetime, str, str, dict[str, Any]]] = [(created, "status", "starting", {})]
     if started is not None:
         told.append((started, "status", "processing", {}))
@@ -226,7 +226,7 @@ def events_of(data: Mapping[str, Any], how: str | None) -> list[Event]:
         figures = _numbers(line, how) if how is not None else {}
         told.append((begun, "metric" if figures else "log", line, dict(figures)))
     if status_of(data.get("status")).is_final:
-        ended = max(begun, _time(data.get("completed_at")) or begun)
+        ended = max(begun, as_time(data.get("completed_at")) or begun)
         word = str(data.get("status"))
         told.append((ended, "error" if word == "failed" else "status", word, {}))
     return [
@@ -252,10 +252,8 @@ def cost_of(
 ) -> Cost | None:
     """`predict_time` seconds at the price of the hardware; None before Replicate tells seconds."""
     metrics = data.get("metrics")
-    seconds = metrics.get("predict_time") if isinstance(metrics, Mapping) else None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return None
-    if not math.isfinite(seconds) or seconds < 0:
+    seconds = as_number(metrics.get("predict_time")) if isinstance(metrics, Mapping) else None
+    if seconds is None or seconds < 0:
         return None
     if usd_per_second is None:
         return Cost(
@@ -287,12 +285,3 @@ def result_handle(data: Mapping[str, Any], *, hosting: Cost | None = None) -> Mo
         running_cost=hosting or Cost(),
         raw=dict(data),
     )
-
-
-def _time(value: Any) -> dt.datetime | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        return parse_time(value)
-    except (ValueError, OverflowError):
-        return None

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from ftsdk.backends.hosted import aside
 from ftsdk.backends.replicate import trainer
 from ftsdk.backends.replicate.mapping import MARK
 from ftsdk.backends.replicate.trainer import Asked, Trainer
 from ftsdk.backends.replicate.wire import Wire
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, UnexpectedResponse, UnknownModel, Unsupported
-from ftsdk.fsops import atomic_file, make_private_folder
 from ftsdk.spec import JobSpec
 
 __all__ = ["MAX_FILE_BYTES", "MODEL", "Preparing", "marked"]
@@ -103,16 +103,13 @@ class Preparing:
 
     @contextmanager
     def _file(self, rows: Dataset, record: Trainer) -> Iterator[Path]:
-        folder = make_private_folder(self._home / "uploads")
-        path = folder / f"{rows.sha256}.{record.rows}.jsonl"
-        with atomic_file(path) as out:
-            for number, row in enumerate(rows, 1):
-                told = trainer.written(row, record.rows, number, rows.name)
-                out.write(json.dumps(told, ensure_ascii=False).encode() + b"\n")
-        try:
+        with aside(self._home) as place:
+            path = place / f"{rows.sha256}.{record.rows}.jsonl"
+            with path.open("wb") as out:
+                for number, row in enumerate(rows, 1):
+                    told = trainer.written(row, record.rows, number, rows.name)
+                    out.write(json.dumps(told, ensure_ascii=False).encode() + b"\n")
             yield path
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def marked(url: str, tag: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftsdk.backends.hosted import looks
 from ftsdk.backends.replicate.trainer import prompt_of
 from ftsdk.backends.replicate.wire import Wire, known_id
 from ftsdk.clock import Clock
@@ -58,12 +59,10 @@ class Serving:
 
     def _ended(self, prediction: dict[str, Any]) -> dict[str, Any]:
         identity = str(prediction.get("id") or "?")
-        path, begun, pause = (
-            f"/v1/predictions/{known_id(identity, 'prediction')}",
-            self._clock.monotonic(),
-            0.5,
-        )
-        while True:
+        path = f"/v1/predictions/{known_id(identity, 'prediction')}"
+        for look in looks(self._clock, first_s=0.5, longest_s=5.0, patience_s=_PATIENCE_S):
+            if look > 1:
+                prediction = self._wire.get(path)
             word = prediction.get("status")
             if word == "succeeded":
                 return prediction
@@ -73,15 +72,11 @@ class Serving:
                     where=f"Replicate, prediction {identity}",
                     mend="look at its logs at Replicate",
                 )
-            if self._clock.monotonic() - begun > _PATIENCE_S:
-                raise Unavailable(
-                    f"The prediction is still {word} after ten minutes",
-                    where=f"Replicate, prediction {identity}",
-                    mend="try again: the model may have been starting",
-                )
-            self._clock.sleep(pause)
-            pause = min(pause * 1.5, 5.0)
-            prediction = self._wire.get(path)
+        raise Unavailable(
+            f"The prediction is still {prediction.get('status')} after ten minutes",
+            where=f"Replicate, prediction {identity}",
+            mend="try again: the model may have been starting",
+        )
 
 
 def _properties(version: Mapping[str, Any]) -> Mapping[str, Any] | None:

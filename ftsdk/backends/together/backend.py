@@ -14,35 +14,30 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftsdk.artifacts.archives import unpack
-from ftsdk.artifacts.fetch import Source, fetch
+from ftsdk.artifacts.fetch import Source
 from ftsdk.backends.base import (
-    Backend,
     Capabilities,
     Context,
     FindBy,
     SubmitRequest,
     adapter_kind,
     refusals,
-    refuse,
 )
-from ftsdk.backends.hosted import refuse_secrets
+from ftsdk.backends.hosted import HostedBackend
 from ftsdk.backends.together import body as wire_body
 from ftsdk.backends.together import mapping
 from ftsdk.backends.together.files import Files
 from ftsdk.backends.together.jobs import Jobs, age_of
 from ftsdk.backends.together.serving import Endpoint, Serving
-from ftsdk.backends.together.wire import KEYS, Wire, known_id, nothing_sent
+from ftsdk.backends.together.wire import SERVICE, Wire, known_id
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
     BudgetError,
     NotFound,
     Rejected,
-    UnexpectedResponse,
     UnknownModel,
     Unsupported,
 )
-from ftsdk.fsops import atomic_write_json, make_private_folder
 from ftsdk.pricing import estimate_training, hosting, prefer_quote, token_range
 from ftsdk.records import (
     ChatAnswer,
@@ -61,11 +56,10 @@ from ftsdk.spec import JobSpec
 __all__ = ["TogetherBackend"]
 
 _MAX_FILE_BYTES = int(50.1 * 2**30)
-_MAX_WEIGHTS_BYTES = 1 << 40
 _BYTES_PER_TOKEN = 4
 
 
-class TogetherBackend(Backend):
+class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
     """See the module's docstring."""
 
     name = "together"
@@ -87,31 +81,24 @@ class TogetherBackend(Backend):
         price="quote",
         poll_s=10.0,
         max_file_bytes=_MAX_FILE_BYTES,
-        key_variables=KEYS,
+        key_variables=SERVICE.keys,
         extra="together",
         note="results are called through a dedicated endpoint, billed by the minute: deploy()",
     )
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._wire = Wire(context)
-        self.base_url = self._wire.base_url
-        self._jobs = Jobs(self._wire)
-        self._files = Files(self._wire, context.clock, context.home)
-        self._serving = Serving(self._wire, context.env.get("TOGETHER_PROJECT_ID"))
+    secrets_mend = "leave it out; WANDB_API_KEY and HF_TOKEN are read when the job is sent"
 
-    def close(self) -> None:
-        self._wire.close()
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, Wire(context))
+        self._jobs = Jobs(self.wire)
+        self._files = Files(self.wire, context.clock, context.home)
+        self._serving = Serving(self.wire, context.env.get("TOGETHER_PROJECT_ID"))
 
     # --- before ---
 
     def check(self, spec: JobSpec) -> None:
-        _refuse([*refusals(self, spec), *wire_body.faults_of(spec)], spec)
-        refuse_secrets(
-            spec.provider_options,
-            where="backend together, before anything was sent",
-            mend="leave it out; WANDB_API_KEY and HF_TOKEN are read when the job is sent",
-        )
+        self._refuse([*refusals(self, spec), *wire_body.faults_of(spec)], spec)
+        self._refuse_secrets(spec)
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         plan = super().plan(spec, train)
@@ -151,21 +138,6 @@ class TogetherBackend(Backend):
 
     # --- the job ---
 
-    def submit(self, request: SubmitRequest) -> RemoteJob:
-        with nothing_sent():
-            body, cost = self._prepared(request)
-            sent = wire_body.with_secrets(body, self.context.env)
-        data = self._wire.send("POST", "/v1/fine-tunes", sent, creates=True)
-        job = mapping.remote_job(data)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}", job.provider_job_id):
-            raise UnexpectedResponse(
-                "Together answered the create call without a usable job id",
-                where="Together, POST /v1/fine-tunes",
-                mend=f"ftsdk reconcile {request.job_id}",
-                submitted="maybe",
-            )
-        return job.model_copy(update={"tag": request.tag, "cost": cost})
-
     def _prepared(self, request: SubmitRequest) -> tuple[dict[str, Any], Cost]:
         """The body, judged by the model's limits, its rows uploaded and checked; and the quote."""
         spec = request.spec
@@ -181,13 +153,19 @@ class TogetherBackend(Backend):
             )
 
         rehearsed = body("", "" if request.validation is not None else None)
-        _refuse(wire_body.faults_by_limits(rehearsed, limits), spec)
+        self._refuse(wire_body.faults_by_limits(rehearsed, limits), spec)
         train = self._files.ready(request.train, model=spec.model, method=spec.method)
         validation = None
         if request.validation is not None:
             validation = self._files.ready(request.validation, model=spec.model, method=spec.method)
         final = body(train, validation)
         return final, self._quoted(spec, request.train, final)
+
+    def _created(self, request: SubmitRequest, ready: tuple[dict[str, Any], Cost]) -> RemoteJob:
+        body, cost = ready
+        sent = wire_body.with_secrets(body, self.context.env)
+        data = self.wire.send("POST", "/v1/fine-tunes", sent, creates=True)
+        return mapping.remote_job(data).model_copy(update={"cost": cost})
 
     def _limits(self, spec: JobSpec) -> Mapping[str, Any]:
         """The model's own limits; for a job continued from another, those of its model.
@@ -197,7 +175,7 @@ class TogetherBackend(Backend):
         source = spec.provider_options.get("from_checkpoint")
         name = spec.model if source is None else str(source).partition(":")[0]
         try:
-            return self._wire.get("/v1/fine-tunes/models/limits", {"model_name": name})
+            return self.wire.get("/v1/fine-tunes/models/limits", {"model_name": name})
         except NotFound as error:
             raise UnknownModel(
                 f"Together does not tune {name!r}",
@@ -209,7 +187,7 @@ class TogetherBackend(Backend):
 
     def _quoted(self, spec: JobSpec, train: Dataset, body: Mapping[str, Any]) -> Cost:
         """Together's quote, held against the limit and against what the account may spend."""
-        told = self._wire.ask("/v1/fine-tunes/estimate-price", wire_body.estimate_body(body))
+        told = self.wire.ask("/v1/fine-tunes/estimate-price", wire_body.estimate_body(body))
         quote = mapping.quoted_cost(told, self.clock.now().date())
         if told.get("allowed_to_proceed") is False:
             raise Rejected(
@@ -284,12 +262,12 @@ class TogetherBackend(Backend):
     def cancel(self, provider_job_id: str) -> None:
         current, _, job = self._jobs.followed(known_id(provider_job_id))
         if not job.status.is_final:
-            self._wire.send("POST", f"/v1/fine-tunes/{current}/cancel")
+            self.wire.send("POST", f"/v1/fine-tunes/{current}/cancel")
 
     def delete(self, provider_job_id: str) -> None:
         """Remove the job's weights and checkpoints at Together, for good."""
         current, _, _ = self._jobs.followed(known_id(provider_job_id))
-        self._wire.send("DELETE", f"/v1/fine-tunes/{current}")
+        self.wire.send("DELETE", f"/v1/fine-tunes/{current}")
 
     # --- what it tells of a run ---
 
@@ -302,17 +280,17 @@ class TogetherBackend(Backend):
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         current = self._jobs.chain(provider_job_id)[-1]
-        rows = self._wire.get(f"/v1/fine-tunes/{current}/metrics").get("metrics")
+        rows = self.wire.get(f"/v1/fine-tunes/{current}/metrics").get("metrics")
         return mapping.metrics_of(rows if isinstance(rows, list) else [])
 
     def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
         current = self._jobs.chain(provider_job_id)[-1]
-        rows = self._wire.get(f"/v1/fine-tunes/{current}/checkpoints").get("data")
+        rows = self.wire.get(f"/v1/fine-tunes/{current}/checkpoints").get("data")
         return mapping.checkpoints_of(rows if isinstance(rows, list) else [], current)
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         lines = [str(event) for event in self.events(provider_job_id)]
-        return lines if tail is None else lines[max(0, len(lines) - tail) :]
+        return self._last(lines, tail)
 
     # --- the result ---
 
@@ -418,39 +396,14 @@ class TogetherBackend(Backend):
         """The adapter of a LoRA job, or the whole model of a full one, as a folder of safetensors."""
         kind = "adapter" if handle.adapter is not None else "model_output_path"
         identity = known_id(str(handle.raw.get("ft_id") or handle.raw.get("id") or "?"))
-        key = self._wire.key()
-        url = f"{self._wire.base_url}/v1/finetune/download?ft_id={identity}&checkpoint={kind}"
-        place = make_private_folder(self.context.home / "downloads")
-        archive = place / f"{identity}.{kind}.archive"
-        try:
-            fetch(
-                Source(
-                    url,
-                    {
-                        "Authorization": f"Bearer {key.reveal(url)}",
-                        "Accept": "application/octet-stream",
-                    },
-                    allow_loopback=self._wire.is_here,
-                ),
-                archive,
-                clock=self.clock,
-                max_bytes=_MAX_WEIGHTS_BYTES,
-            )
-            unpack(archive, folder)
-        finally:
-            archive.unlink(missing_ok=True)
-        facts = handle.model_dump(mode="json", exclude={"raw"})
-        atomic_write_json(folder / "ftsdk.json", facts, mode=0o644)
-        return folder
-
-
-def _refuse(faults: Sequence[str], spec: JobSpec) -> None:
-    """Raise `Unsupported` with all of these, if there are any."""
-    refuse(
-        faults,
-        where=f"backend together, {spec.model}, before anything was sent",
-        mend="leave them out or change them; `ftsdk backends together` lists what it takes",
-    )
+        key = self.wire.key()
+        url = f"{self.wire.base_url}/v1/finetune/download?ft_id={identity}&checkpoint={kind}"
+        headers = {
+            "Authorization": f"Bearer {key.reveal(url)}",
+            "Accept": "application/octet-stream",
+        }
+        source = Source(url, headers, allow_loopback=self.wire.is_here)
+        return self._weights(handle, source, folder)
 
 
 def _endpoint_name(handle: ModelHandle) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ftsdk.backends.hosted import looks, rows_file
 from ftsdk.backends.together.wire import Wire, known_id
 from ftsdk.clock import Clock
 from ftsdk.dataset import Dataset, DatasetReport, Fault
 from ftsdk.errors import DatasetError, Rejected, Unavailable
-from ftsdk.fsops import make_private_folder
 
 __all__ = ["Files"]
 
@@ -34,32 +33,14 @@ class Files:
         Raises `DatasetError` with Together's own report, `Unavailable` when the check takes over
         an hour, and what the upload raises.
         """
-        with self._file(rows) as path:
+        with rows_file(rows, self._home) as path:
             identity = self._wire.upload(path)
         self._wait(identity, rows, model=model, method=method)
         return identity
 
-    @contextmanager
-    def _file(self, rows: Dataset) -> Iterator[Path]:
-        """The canonical rows as a file: the one they are kept in, else one for this upload alone."""
-        if rows.path is not None and rows.path.name == f"{rows.sha256}.jsonl":
-            yield rows.path
-            return
-        folder = make_private_folder(self._home / "uploads")
-        path = folder / f"{rows.sha256}.jsonl"
-        rows.write_jsonl(path)
-        try:
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
-
     def _wait(self, identity: str, rows: Dataset, *, model: str, method: str) -> None:
-        path, started, pause = (
-            f"/v1/files/{known_id(identity, 'file')}",
-            self._clock.monotonic(),
-            1.0,
-        )
-        while True:
+        path, status = f"/v1/files/{known_id(identity, 'file')}", ""
+        for _ in looks(self._clock, first_s=1.0, longest_s=15.0, patience_s=_DEADLINE_S):
             told = self._wire.get(path)
             status = str(told.get("processing_status") or "").upper()
             report = told.get("validation_report")
@@ -74,14 +55,11 @@ class Files:
                 )
             if status == "COMPLETED" or (not status and told.get("Processed") is not False):
                 return
-            if self._clock.monotonic() - started > _DEADLINE_S:
-                raise Unavailable(
-                    f"Together has been checking the file for an hour (it says {status})",
-                    where=f"Together, file {identity}",
-                    mend="try again later; the file is not uploaded twice",
-                )
-            self._clock.sleep(pause)
-            pause = min(pause * 1.5, 15.0)
+        raise Unavailable(
+            f"Together has been checking the file for an hour (it says {status})",
+            where=f"Together, file {identity}",
+            mend="try again later; the file is not uploaded twice",
+        )
 
 
 def _is_invalid(report: Any) -> bool:

@@ -10,13 +10,18 @@ Sources: together 3.1.1 (2026-11-04), the OpenAPI text of 2026-04-28, docs.toget
 from __future__ import annotations
 
 import datetime as dt
-import math
 import re
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Any
 
-from ftsdk.clock import parse_time
+from ftsdk.backends.hosted.values import (
+    as_count,
+    as_decimal,
+    as_instant,
+    as_number,
+    as_text,
+    as_time,
+)
 from ftsdk.records import (
     Checkpoint,
     Cost,
@@ -71,7 +76,7 @@ def status_of(word: Any) -> JobStatus:
 
 def has_result(data: Mapping[str, Any]) -> bool:
     """True when the job names what it made."""
-    return any(_text(data.get(name)) for name in _RESULT_FIELDS)
+    return any(as_text(data.get(name)) for name in _RESULT_FIELDS)
 
 
 def result_id(data: Mapping[str, Any]) -> str | None:
@@ -79,12 +84,12 @@ def result_id(data: Mapping[str, Any]) -> str | None:
 
     Deploying takes the registry's id; it is missing when the upload to the registry failed.
     """
-    return next((v for name in _RESULT_FIELDS if (v := _text(data.get(name)))), None)
+    return next((v for name in _RESULT_FIELDS if (v := as_text(data.get(name)))), None)
 
 
 def remote_job(data: Mapping[str, Any], *, message: str = "") -> RemoteJob:
     """A job, whole or truncated. `message` is what its events say of a failure."""
-    word = _text(data.get("status")) or ""
+    word = as_text(data.get("status")) or ""
     status = status_of(word)
     if status is JobStatus.SUCCEEDED and not has_result(data):
         # Said to be completed, but nothing is named yet: a handle is never filled early.
@@ -93,17 +98,17 @@ def remote_job(data: Mapping[str, Any], *, message: str = "") -> RemoteJob:
     if failed and not message:
         message = f"Together says {word}, and no reason"
     return RemoteJob(
-        provider_job_id=_text(data.get("id")) or "",
+        provider_job_id=as_text(data.get("id")) or "",
         status=status,
         raw_status=word,
-        model=_text(data.get("model")) or _text(data.get("from_checkpoint")),
+        model=as_text(data.get("model")) or as_text(data.get("from_checkpoint")),
         tag=tag_of(data),
         message=message or _early_stop(data),
         error={"message": message, "kind": word} if failed else None,
         progress=progress_of(data),
-        created_at=_time(data.get("created_at")),
-        finished_at=_time(data.get("updated_at")) if status.is_final else None,
-        trained_tokens=_count(data.get("token_count")),
+        created_at=as_time(data.get("created_at")),
+        finished_at=as_time(data.get("updated_at")) if status.is_final else None,
+        trained_tokens=as_count(data.get("token_count")),
         result_model=result_id(data) if status is JobStatus.SUCCEEDED else None,
         raw=dict(data),
     )
@@ -112,7 +117,7 @@ def remote_job(data: Mapping[str, Any], *, message: str = "") -> RemoteJob:
 def tag_of(data: Mapping[str, Any]) -> str | None:
     """Our mark, from the suffix or from the output name, which contains it."""
     for name in ("suffix", "model_output_name"):
-        found = _TAG.search((_text(data.get(name)) or "").lower())
+        found = _TAG.search((as_text(data.get(name)) or "").lower())
         if found is not None:
             return found.group(1)
     return None
@@ -121,14 +126,14 @@ def tag_of(data: Mapping[str, Any]) -> str | None:
 def _early_stop(data: Mapping[str, Any]) -> str:
     if data.get("early_stopped") is not True:
         return ""
-    step = _count(data.get("early_stopping_best_step"))
+    step = as_count(data.get("early_stopping_best_step"))
     return "stopped early" if step is None else f"stopped early; best at step {step}"
 
 
 def progress_of(data: Mapping[str, Any]) -> Progress | None:
     """Steps where Together tells them, else epochs. Its `seconds_remaining` is to the next state."""
-    total, done = _count(data.get("total_steps")), _count(data.get("steps_completed"))
-    epochs, of = _number(data.get("epochs_completed")), _number(data.get("n_epochs"))
+    total, done = as_count(data.get("total_steps")), as_count(data.get("steps_completed"))
+    epochs, of = as_number(data.get("epochs_completed")), as_number(data.get("n_epochs"))
     fraction = None
     if total and done is not None:
         fraction = min(1.0, done / total)
@@ -137,7 +142,7 @@ def progress_of(data: Mapping[str, Any]) -> Progress | None:
     told = data.get("progress")
     eta = None
     if isinstance(told, Mapping) and told.get("estimate_available") is True:
-        eta = _number(told.get("seconds_remaining"))
+        eta = as_number(told.get("seconds_remaining"))
     if fraction is None and eta is None:
         return None
     return Progress(
@@ -146,7 +151,7 @@ def progress_of(data: Mapping[str, Any]) -> Progress | None:
         total_steps=total,
         epoch=epochs,
         eta_s=eta if data.get("status") == "running" else None,
-        trained_tokens=_count(data.get("token_count")),
+        trained_tokens=as_count(data.get("token_count")),
     )
 
 
@@ -178,7 +183,7 @@ _FAILURES = ("job_error", "job_user_error", "billing_limit")
 
 def event_type(data: Mapping[str, Any]) -> str:
     """The type in lower case: the API writes it so, the SDK's own list has it in capitals."""
-    word = (_text(data.get("type")) or "").lower()
+    word = (as_text(data.get("type")) or "").lower()
     return _ALIASES.get(word, word)
 
 
@@ -192,15 +197,15 @@ def events_of(rows: Iterable[Any], job_id: str, *, first_seq: int = 1) -> list[E
     for row in rows:
         if isinstance(row, Mapping):
             unique.setdefault(_identity(row), row)
-    ordered = sorted(unique.items(), key=lambda item: _time(item[1].get("created_at")) or _FIRST)
+    ordered = sorted(unique.items(), key=lambda item: as_time(item[1].get("created_at")) or _FIRST)
     return [
         Event.model_validate(
             {
                 "id": f"{job_id}:" + ":".join(identity)[:160],
                 "seq": seq,
-                "time": _time(row.get("created_at")) or _FIRST,
+                "time": as_time(row.get("created_at")) or _FIRST,
                 "kind": _kind(row),
-                "message": _text(row.get("message")) or event_type(row),
+                "message": as_text(row.get("message")) or event_type(row),
                 "data": {k: v for k, v in row.items() if v is not None},
             }
         )
@@ -209,7 +214,7 @@ def events_of(rows: Iterable[Any], job_id: str, *, first_seq: int = 1) -> list[E
 
 
 def _identity(row: Mapping[str, Any]) -> tuple[str, ...]:
-    digest = _text(row.get("hash"))
+    digest = as_text(row.get("hash"))
     if digest:
         return (digest,)
     return tuple(str(row.get(name) or "") for name in ("created_at", "type", "message"))
@@ -219,7 +224,7 @@ def _kind(row: Mapping[str, Any]) -> str:
     known = _KINDS.get(event_type(row))
     if known is not None:
         return known
-    level = (_text(row.get("level")) or "").lower()
+    level = (as_text(row.get("level")) or "").lower()
     if level.endswith("error"):
         return "error"
     return "warning" if level.endswith("warning") else "log"
@@ -227,10 +232,10 @@ def _kind(row: Mapping[str, Any]) -> str:
 
 def failure_message(rows: Iterable[Any]) -> str:
     """What the events say of a failure: the last error, else the last thing said at that level."""
-    said = [row for row in rows if isinstance(row, Mapping) and _text(row.get("message"))]
-    said.sort(key=lambda row: _time(row.get("created_at")) or _FIRST)
+    said = [row for row in rows if isinstance(row, Mapping) and as_text(row.get("message"))]
+    said.sort(key=lambda row: as_time(row.get("created_at")) or _FIRST)
     failures = [row for row in said if event_type(row) in _FAILURES]
-    errors = [row for row in said if (_text(row.get("level")) or "").lower().endswith("error")]
+    errors = [row for row in said if (as_text(row.get("level")) or "").lower().endswith("error")]
     found = failures or errors
     return str(found[-1]["message"]) if found else ""
 
@@ -244,7 +249,7 @@ def successor_in(rows: Iterable[Any], job_id: str) -> str | None:
     """The id of the job that took over, where the `job_restarted` event names it."""
     for row in rows:
         if isinstance(row, Mapping) and event_type(row) == "job_restarted":
-            for found in _JOB_ID.findall(_text(row.get("message")) or ""):
+            for found in _JOB_ID.findall(as_text(row.get("message")) or ""):
                 if found != job_id:
                     return str(found)
     return None
@@ -276,7 +281,7 @@ def metrics_of(rows: Iterable[Any]) -> list[MetricPoint]:
             (
                 s
                 for name in ("train/global_step", "eval/global_step", "global_step", "step")
-                if (s := _count(row.get(name))) is not None
+                if (s := as_count(row.get(name))) is not None
             ),
             None,
         )
@@ -284,12 +289,12 @@ def metrics_of(rows: Iterable[Any]) -> list[MetricPoint]:
         point = points.setdefault(step, {"step": step, "raw": {}})
         point["raw"].update(row)
         for wire, ours in _METRICS.items():
-            value = _number(row.get(wire))
+            value = as_number(row.get(wire))
             if value is not None:
                 point[ours] = value
-        nanoseconds = _number(row.get("timestamp"))
+        nanoseconds = as_number(row.get("timestamp"))
         if nanoseconds is not None:
-            point["time"] = _instant(nanoseconds / 1e9)
+            point["time"] = as_instant(nanoseconds / 1e9)
     return [MetricPoint.model_validate(points[step]) for step in sorted(points)]
 
 
@@ -301,15 +306,15 @@ def checkpoints_of(rows: Iterable[Any], job_id: str) -> list[Checkpoint]:
     """
     by_step: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:
-        step = _count(row.get("step")) if isinstance(row, Mapping) else None
+        step = as_count(row.get("step")) if isinstance(row, Mapping) else None
         if step is not None:
             by_step.setdefault(step, []).append(row)
     return [
         Checkpoint(
             id=f"{job_id}:{step}",
             step=step,
-            created_at=_time(found[0].get("created_at")),
-            model=next((name for one in found if (name := _text(one.get("object_id")))), None),
+            created_at=as_time(found[0].get("created_at")),
+            model=next((name for one in found if (name := as_text(one.get("object_id")))), None),
             raw={**found[0], "artifacts": [dict(one) for one in found]},
         )
         for step, found in sorted(by_step.items())
@@ -321,14 +326,14 @@ def checkpoints_of(rows: Iterable[Any], job_id: str) -> list[Checkpoint]:
 
 def quoted_cost(estimate: Mapping[str, Any], today: dt.date) -> Cost:
     """What `estimate-price` says, in US dollars."""
-    price = _decimal(estimate.get("estimated_total_price"))
+    price = as_decimal(estimate.get("estimated_total_price"))
     if estimate.get("estimation_available") is False or price is None:
         return Cost(
             source="Together gave no estimate: "
-            + (_text(estimate.get("unavailable_reason")) or "no reason"),
+            + (as_text(estimate.get("unavailable_reason")) or "no reason"),
             as_of=today,
         )
-    tokens = _count(estimate.get("estimated_train_token_count"))
+    tokens = as_count(estimate.get("estimated_train_token_count"))
     return Cost(
         basis=CostBasis.QUOTED,
         low=price,
@@ -350,7 +355,7 @@ def result_handle(data: Mapping[str, Any], *, hosting: Cost | None = None) -> Mo
         kind=ModelKind.NEEDS_DEPLOYMENT,
         provider="together",
         id=result_id(data) or "",
-        base_model=_text(data.get("model")) or "unknown",
+        base_model=as_text(data.get("model")) or "unknown",
         adapter=None
         if lora is None
         else {
@@ -363,43 +368,3 @@ def result_handle(data: Mapping[str, Any], *, hosting: Cost | None = None) -> Mo
         running_cost=hosting or Cost(),
         raw=dict(data),
     )
-
-
-# --- values that may be anything ---------------------------------------------------------------
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def _count(value: Any) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None and number >= 0 and number == int(number) else None
-
-
-def _decimal(value: Any) -> Decimal | None:
-    number = _number(value)
-    return None if number is None or number < 0 else Decimal(str(value))
-
-
-def _time(value: Any) -> dt.datetime | None:
-    if isinstance(value, str):
-        try:
-            return parse_time(value)
-        except (ValueError, OverflowError):
-            return None
-    number = _number(value)
-    return None if number is None else _instant(number)
-
-
-def _instant(seconds: float) -> dt.datetime | None:
-    try:
-        return dt.datetime.fromtimestamp(seconds, dt.UTC)
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -1,0 +1,101 @@
+"""What the hosted backends do alike: prepare before the create, send once, refuse by name."""
+
+from __future__ import annotations
+
+import abc
+import builtins
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from ftsdk.artifacts.fetch import Source
+from ftsdk.backends.base import Backend, Context, SubmitRequest, refuse
+from ftsdk.backends.hosted.answers import nothing_sent
+from ftsdk.backends.hosted.redact import refuse_secrets
+from ftsdk.backends.hosted.weights import weights_to
+from ftsdk.backends.hosted.wire import HostedWire
+from ftsdk.errors import UnexpectedResponse
+from ftsdk.records import ModelHandle, RemoteJob
+from ftsdk.spec import JobSpec
+
+__all__ = ["HostedBackend"]
+
+W = TypeVar("W", bound=HostedWire[Any])
+Ready = TypeVar("Ready")
+
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}")
+
+
+class HostedBackend(Backend, Generic[W, Ready]):
+    """A backend over one `wire`. `Ready` is what `_prepared` finds out and `_created` sends."""
+
+    secrets_mend: ClassVar[str] = "leave it out"
+    refusal_mend: ClassVar[str] = "leave them out or change them"
+
+    def __init__(self, context: Context, wire: W) -> None:
+        super().__init__(context)
+        self.wire = wire
+        self.base_url = wire.base_url
+        self._ready: dict[str, Ready] = {}
+
+    def close(self) -> None:
+        self.wire.close()
+
+    # --- refusing ---
+
+    def _refuse(self, faults: Sequence[str], spec: JobSpec) -> None:
+        """Raise `Unsupported` with all of these, if there are any."""
+        refuse(
+            faults,
+            where=f"backend {self.name}, {spec.model}, before anything was sent",
+            mend=f"{self.refusal_mend}; `ftsdk backends {self.name}` lists what it takes",
+        )
+
+    def _refuse_secrets(self, spec: JobSpec) -> None:
+        """Raise `Unsupported` when the provider's options carry a secret."""
+        refuse_secrets(
+            spec.provider_options,
+            where=f"backend {self.name}, before anything was sent",
+            mend=self.secrets_mend,
+        )
+
+    # --- submitting ---
+
+    @abc.abstractmethod
+    def _prepared(self, request: SubmitRequest) -> Ready:
+        """Everything that comes before the create call and spends nothing: checks, uploads, quote."""
+
+    @abc.abstractmethod
+    def _created(self, request: SubmitRequest, ready: Ready) -> RemoteJob:
+        """The create call itself, with one attempt."""
+
+    def prepare(self, request: SubmitRequest) -> None:
+        with nothing_sent():
+            self._ready[request.tag] = self._prepared(request)
+
+    def submit(self, request: SubmitRequest) -> RemoteJob:
+        with nothing_sent():
+            ready = self._ready.pop(request.tag, None)
+            if ready is None:
+                ready = self._prepared(request)
+        try:
+            job = self._created(request, ready)
+            if not _JOB_ID.fullmatch(job.provider_job_id):
+                raise self.wire.odd("the create call", "it has no usable job id")
+        except UnexpectedResponse as error:
+            if error.submitted is None:
+                error.submitted = "maybe"
+                error.mend = f"ftsdk reconcile {request.job_id}"
+            raise
+        return job.model_copy(update={"tag": request.tag})
+
+    # --- telling ---
+
+    @staticmethod
+    def _last(lines: builtins.list[str], tail: int | None) -> builtins.list[str]:
+        """The last `tail` lines; all of them for None."""
+        return lines if tail is None else lines[max(0, len(lines) - tail) :]
+
+    def _weights(self, handle: ModelHandle, source: Source, folder: Path) -> Path:
+        return weights_to(folder, source, handle, home=self.context.home, clock=self.clock)

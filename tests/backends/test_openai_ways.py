@@ -458,32 +458,6 @@ def test_a_key_is_given_out_for_its_origin_alone():
     assert "secret-value" not in repr(key)
 
 
-def test_the_usual_key_does_not_go_where_a_file_points(double, tmp_path, clock):
-    """A project's `ftsdk.toml` may name any address; the account's key is not sent there."""
-    env = {"OPENAI_API_KEY": "sk-mine-0123456789"}
-    context = {"home": tmp_path, "clock": clock, "base_url": "https://gateway.example.com/v1"}
-    with pytest.raises(ConfigError) as caught:
-        OpenAIBackend(Context(**context, env=env)).wire.key()
-    assert "FTSDK_KEY_GATEWAY_EXAMPLE_COM" in str(caught.value)
-    own = {**env, "FTSDK_KEY_GATEWAY_EXAMPLE_COM": "gw-key-123456"}
-    key = OpenAIBackend(Context(**context, env=own)).wire.key()
-    assert key.reveal("https://gateway.example.com/v1") == "gw-key-123456"
-    agreed = {**env, "OPENAI_BASE_URL": "https://gateway.example.com/v1"}
-    key = OpenAIBackend(Context(**context, env=agreed)).wire.key()
-    assert key.reveal("https://gateway.example.com/") == "sk-mine-0123456789"
-
-
-def test_a_redirect_does_not_get_the_key(client, double, clock):
-    job = create(client)
-    with OpenAIDouble(clock=clock) as thief:
-        double.faults.add(
-            "redirect", method="GET", value=f"{thief.base_url}/fine_tuning/jobs", times=9
-        )
-        with pytest.raises(UnexpectedResponse):
-            job.refresh()
-        assert len(thief.requests) == 0
-
-
 def test_a_new_key_is_used_at_once(double, tmp_path, clock):
     env = dict(double.variables())
     made = OpenAIBackend(Context(home=tmp_path, clock=clock, env=env))

@@ -11,12 +11,9 @@ import pytest
 import ftsdk
 from ftsdk.clock import ManualClock
 from ftsdk.errors import (
-    AuthError,
     BudgetError,
-    NeedsDecision,
     NotFound,
     NotReady,
-    RateLimited,
     Rejected,
     Unavailable,
     UnexpectedResponse,
@@ -30,18 +27,9 @@ pytest.importorskip("httpx", reason="needs the extra `replicate`")
 
 from ftsdk.backends.replicate import ReplicateBackend
 from ftsdk.testing.lab.replicate import TRAINER, VERSION, ReplicateDouble
+from tests.backends.hosted_worlds import HOSTED, ROWS
 
-ROWS = [
-    {
-        "messages": [
-            {"role": "user", "content": f"where is parcel {i}?"},
-            {"role": "assistant", "content": f"[shipping/{i}] on its way"},
-        ]
-    }
-    for i in range(20)
-]
 CREATE = r"/trainings$"
-OPTIONS = {"destination": "lab/tuned", "hardware": "gpu-l40s"}
 
 
 @pytest.fixture
@@ -69,11 +57,10 @@ def backend(client) -> ReplicateBackend:
 
 
 def create(client, rows: Any = None, **given: Any) -> ftsdk.FineTuneJob:
-    options = {**OPTIONS, **given.pop("options", {})}
-    return client.create_job(
-        ROWS if rows is None else rows,
-        **{"provider": "replicate", "model": TRAINER, "provider_options": options, **given},
-    )
+    hosted = HOSTED["replicate"]
+    options = {**hosted.job["provider_options"], **given.pop("options", {})}
+    rows = ROWS if rows is None else rows
+    return hosted.new(client, rows=rows, **{"provider_options": options, **given})
 
 
 def done(client, clock, **given: Any) -> ftsdk.FineTuneJob:
@@ -115,15 +102,6 @@ def test_from_rows_to_an_answer(client, double, tmp_path) -> None:
     folder = model.download(tmp_path / "weights")
     assert (folder / "adapter_model.safetensors").is_file()
     assert double.count("POST", CREATE) == 1
-
-
-def test_reading_sends_only_gets(client, double, backend) -> None:
-    job = create(client)
-    double.requests.clear()
-    list(job.stream())
-    job.events(), job.metrics(), job.logs(), job.result()
-    list(backend.list())
-    assert {request.method for request in double.requests} == {"GET"}
 
 
 def test_the_sdk_sees_the_same_training(client, double, clock, tmp_path) -> None:
@@ -226,55 +204,7 @@ def test_no_credit_is_no_training(client, double) -> None:
     assert client.list_jobs()[0].status is JobStatus.FAILED
 
 
-def test_a_wrong_key_says_so(double, clock, home) -> None:
-    env = {**double.variables(), "REPLICATE_API_TOKEN": "r8_planted_secret_000"}
-    with ftsdk.Client(home=home, env=env, clock=clock) as client:
-        with pytest.raises(AuthError) as caught:
-            create(client)
-        assert "planted" not in str(caught.value)
-
-
 # --- exactly once ---
-
-LOST = [
-    ("close", {"acted": True}), ("reset", {"acted": True}), ("cut", {}), ("html", {"acted": True}),
-    ("empty", {"acted": True}), ("drop", {"field": "id"}), ("set", {"field": "id", "value": None}),
-    ("set", {"field": "id", "value": "../../x"}), ("set", {"field": "id", "value": "x" * 10_000}),
-    *(("status", {"status": s, "acted": True}) for s in (408, 409, 425, 429, 500, 502, 503, 504)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("behaviour", "facts"), LOST, ids=lambda v: str(v)[:40])
-def test_a_lost_answer_is_found_again_and_nothing_is_sent_twice(
-    client, double, behaviour: Any, facts: dict[str, Any]
-) -> None:
-    double.lists_before_visible = 2
-    double.faults.add(behaviour, method="POST", path=CREATE, **facts)
-    job = create(client)
-    assert job.provider_job_id in double.trainings
-    assert double.count("POST", CREATE) == 1
-
-
-@pytest.mark.parametrize("behaviour", ["close", "reset", "html", "empty"])
-def test_a_request_that_never_arrived_needs_a_decision(client, double, clock, behaviour) -> None:
-    double.faults.add(behaviour, method="POST", path=CREATE)
-    with pytest.raises((Unavailable, UnexpectedResponse)) as caught:
-        create(client, key="k")
-    assert caught.value.submitted == "maybe"
-    job = client.get_job(str(caught.value.job_id))
-    clock.advance(3600)
-    with pytest.raises(NeedsDecision):
-        job.refresh()
-    assert double.count("POST", CREATE) == 1
-
-
-@pytest.mark.parametrize("status", [400, 402, 403, 404, 413, 422])
-def test_a_definite_refusal_is_the_end(client, double, status: int) -> None:
-    double.faults.add("status", method="POST", path=CREATE, status=status)
-    with pytest.raises(ftsdk.FtsdkError) as caught:
-        create(client)
-    assert caught.value.submitted == "no"
-    assert client.list_jobs()[0].status is JobStatus.FAILED
 
 
 def test_the_mark_is_found_on_a_later_page_and_the_scan_ends(client, double, clock) -> None:
@@ -298,32 +228,7 @@ def test_a_foreign_next_page_gets_no_key_and_a_loop_ends(client, double, backend
         assert other.count() == 0
 
 
-def test_reads_recover_and_obey_the_wait(client, double, clock, backend) -> None:
-    job = create(client)
-    for behaviour, facts in (
-        ("status", {"status": 503}), ("status", {"status": 429, "retry_after": "7"}),
-        ("close", {}), ("cut", {}), ("reset", {}), ("html", {}),
-    ):  # fmt: skip
-        double.faults.add(behaviour, method="GET", **facts)
-        assert backend.get(str(job.provider_job_id)).raw_status
-    double.faults.add("status", method="GET", status=429, retry_after="86400", times=None)
-    with pytest.raises(RateLimited):
-        backend.get(str(job.provider_job_id))
-    assert max(clock.slept) <= 120
-
-
 # --- what trainings do ---
-
-
-@pytest.mark.parametrize("word", ["paused_v2", "queued", "", "Completed!", "x" * 300])
-def test_an_unknown_status_is_never_final(client, double, word: str) -> None:
-    job = create(client)
-    training = double.trainings[str(job.provider_job_id)]
-    training["forced"] = word
-    assert job.refresh().status is JobStatus.UNKNOWN
-    assert job.raw_status == word
-    training["forced"] = "processing"
-    assert job.refresh().status is JobStatus.RUNNING
 
 
 def test_a_failure_says_why_with_its_last_lines(client, double, clock) -> None:

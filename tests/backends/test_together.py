@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 
 import ftsdk
-from ftsdk.backends.base import Context, SubmitRequest
+from ftsdk.backends.base import SubmitRequest
 from ftsdk.clock import ManualClock
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
-    AuthError,
     BudgetError,
     DatasetError,
-    NeedsDecision,
     NotFound,
     NotReady,
     Rejected,
@@ -35,18 +33,10 @@ pytest.importorskip("together", reason="needs the extra `together`")
 
 from ftsdk.backends.together import TogetherBackend
 from ftsdk.testing.lab.together import TogetherDouble
+from tests.backends.hosted_worlds import HOSTED, ROWS
 
 SPECS = Path(__file__).resolve().parents[2].parent / "shared" / "specs"
 MODEL = "Qwen/Qwen3.5-9B"
-ROWS = [
-    {
-        "messages": [
-            {"role": "user", "content": f"where is parcel {i}?"},
-            {"role": "assistant", "content": f"[shipping/{i}] on its way"},
-        ]
-    }
-    for i in range(20)
-]
 PAIRS = [
     {
         "input": {"messages": [{"role": "user", "content": f"hello {i}"}]},
@@ -83,9 +73,7 @@ def backend(client) -> TogetherBackend:
 
 
 def create(client, rows: Any = None, **given: Any) -> ftsdk.FineTuneJob:
-    return client.create_job(
-        ROWS if rows is None else rows, **{"provider": "together", "model": MODEL, **given}
-    )
+    return HOSTED["together"].new(client, rows=ROWS if rows is None else rows, **given)
 
 
 def done(client, clock, **given: Any) -> ftsdk.FineTuneJob:
@@ -142,16 +130,6 @@ def test_from_rows_to_an_answer(client, double, clock, backend, tmp_path, rows, 
     whole = given.get("adapter", "lora") is None
     assert ("model.safetensors" if whole else "adapter_model.safetensors") in names
     assert double.count("POST", CREATE) == 1
-
-
-def test_reading_sends_only_gets(client, double, clock) -> None:
-    job = create(client)
-    double.requests.clear()
-    job.refresh()
-    list(job.stream())
-    job.events(), job.metrics(), job.checkpoints(), job.logs(), job.result()
-    list(client.backend("together").list())
-    assert {request.method for request in double.requests} == {"GET"}
 
 
 def test_the_same_bytes_are_uploaded_once(client, double) -> None:
@@ -389,91 +367,7 @@ def test_the_quote_is_held_against_the_limit(client, double) -> None:
     assert double.count("POST", CREATE) == 0
 
 
-def test_a_wrong_key_says_so_and_is_not_repeated(double, clock, home) -> None:
-    env = {**double.variables(), "TOGETHER_API_KEY": "tgp_v1_planted-secret-000"}
-    with ftsdk.Client(home=home, env=env, clock=clock) as client:
-        with pytest.raises(AuthError) as caught:
-            create(client)
-        assert "planted-secret" not in str(caught.value)
-        assert caught.value.submitted == "no"
-        assert client.list_jobs()[0].status is JobStatus.FAILED
-
-
-def test_the_key_does_not_follow_a_redirect(client, double) -> None:
-    with TogetherDouble() as other:
-        double.faults.add(
-            "redirect", path="models/limits", value=f"{other.origin}/v1/x", times=None
-        )
-        with pytest.raises(UnexpectedResponse, match="redirect"):
-            create(client)
-        assert other.count() == 0
-
-
-@pytest.mark.parametrize("url", ["http://api.example.com", "https://u:p@x.example", "ftp://x"])
-def test_a_base_url_that_must_not_carry_a_key_is_refused(url: str, home, clock) -> None:
-    env = {"TOGETHER_BASE_URL": url, "TOGETHER_API_KEY": "k-000000"}
-    with ftsdk.Client(home=home, env=env, clock=clock) as client, pytest.raises(ftsdk.FtsdkError):
-        create(client)
-
-
 # --- exactly once ---
-
-LOST = [
-    ("close", {"acted": True}), ("reset", {"acted": True}), ("cut", {}), ("html", {"acted": True}),
-    ("empty", {"acted": True}), ("drop", {"field": "id"}),
-    ("set", {"field": "id", "value": None}), ("set", {"field": "id", "value": ""}),
-    ("set", {"field": "id", "value": "../../x"}), ("set", {"field": "id", "value": "x" * 10_000}),
-    *(("status", {"status": s, "acted": True}) for s in (408, 409, 425, 429, 500, 502, 503, 504, 529)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("behaviour", "facts"), LOST, ids=lambda v: str(v)[:40])
-def test_a_lost_answer_is_found_again_and_nothing_is_sent_twice(
-    client, double, behaviour: Any, facts: dict[str, Any]
-) -> None:
-    double.lists_before_visible = 2
-    double.faults.add(behaviour, method="POST", path=CREATE, **facts)
-    job = create(client)
-    assert job.provider_job_id in double.jobs
-    assert job.status is JobStatus.QUEUED
-    assert double.count("POST", CREATE) == 1
-
-
-@pytest.mark.parametrize("behaviour", ["close", "reset", "html", "empty"])
-def test_a_request_that_never_arrived_needs_a_decision(client, double, clock, behaviour) -> None:
-    double.faults.add(behaviour, method="POST", path=CREATE)
-    with pytest.raises((Unavailable, UnexpectedResponse)) as caught:
-        create(client, key="k")
-    assert caught.value.submitted == "maybe"
-    job = client.get_job(str(caught.value.job_id))
-    assert job.status is JobStatus.IN_DOUBT
-    clock.advance(3600)
-    with pytest.raises(NeedsDecision):
-        job.refresh()
-    with pytest.raises(NeedsDecision):
-        create(client, key="k")
-    assert double.count("POST", CREATE) == 1
-    client.resolve(job.id, send_again=True)
-    assert double.count("POST", CREATE) == 2
-
-
-@pytest.mark.parametrize("status", [400, 402, 403, 404, 413, 422])
-def test_a_definite_refusal_is_the_end(client, double, status: int) -> None:
-    double.faults.add("status", method="POST", path=CREATE, status=status)
-    with pytest.raises(ftsdk.FtsdkError) as caught:
-        create(client)
-    assert caught.value.submitted == "no"
-    assert client.list_jobs()[0].status is JobStatus.FAILED
-    assert double.count("POST", CREATE) == 1
-
-
-def test_nothing_listens_so_nothing_was_sent(client, double) -> None:
-    with double.down(), pytest.raises(Unavailable) as caught:
-        create(client, key="k")
-    assert caught.value.submitted == "no"
-    job = client.list_jobs()[0]
-    assert job.status is JobStatus.CREATED
-    assert create(client, key="k").status is JobStatus.QUEUED
 
 
 def test_two_jobs_with_our_mark_are_one_adopted_and_one_told(client, double) -> None:
@@ -485,35 +379,7 @@ def test_two_jobs_with_our_mark_are_one_adopted_and_one_told(client, double) -> 
     assert job.provider_job_id in double.jobs
 
 
-def test_reads_recover_and_obey_the_wait(client, double, clock) -> None:
-    job = create(client)
-    for behaviour, facts in (
-        ("status", {"status": 503}), ("status", {"status": 429, "retry_after": "7"}),
-        ("close", {}), ("cut", {}), ("reset", {}),
-    ):  # fmt: skip
-        double.faults.add(behaviour, method="GET", **facts)
-        assert client.backend("together").get(str(job.provider_job_id)).raw_status
-    assert max(clock.slept) <= 120
-    assert any(7 <= slept < 9 for slept in clock.slept)
-    double.faults.add("status", method="GET", status=429, retry_after="86400", times=None)
-    with pytest.raises(ftsdk.RateLimited):
-        client.backend("together").get(str(job.provider_job_id))
-    assert max(clock.slept) <= 120
-
-
 # --- what jobs do ---
-
-
-@pytest.mark.parametrize("word", ["paused_v2", "evaluating", "", "Completed!", "x" * 300])
-def test_an_unknown_status_is_never_final(client, double, word: str) -> None:
-    job = create(client)
-    double.jobs[str(job.provider_job_id)].forced = word
-    if word:
-        assert job.refresh().status is JobStatus.UNKNOWN
-        assert job.raw_status == word
-        assert not job.is_final
-    double.jobs[str(job.provider_job_id)].forced = "running"
-    assert job.refresh().status is JobStatus.RUNNING
 
 
 @pytest.mark.parametrize("word", ["error", "user_error"])
@@ -636,19 +502,3 @@ def test_what_is_no_archive_leaves_no_folder(
         weights(client, clock, tmp_path)
     assert not (tmp_path / "weights").exists()
     assert list((client.home / "downloads").iterdir()) == []
-
-
-def test_nothing_imports_the_sdk_to_read_capabilities() -> None:
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; from ftsdk.backends.registry import load_backend;"
-        "load_backend('together').capabilities; assert 'together' not in sys.modules;"
-        "assert 'httpx' not in sys.modules"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_the_backend_needs_no_key_to_plan(home) -> None:
-    TogetherBackend(Context(home=home)).plan(ftsdk.JobSpec.build(provider="together", model=MODEL))

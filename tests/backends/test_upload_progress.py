@@ -12,19 +12,12 @@ from ftsdk.backends.progress import on_upload
 from ftsdk.clock import ManualClock
 from ftsdk.testing.conformance.world import chat_rows
 from ftsdk.testing.lab import Lab
+from tests.backends.hosted_worlds import HOSTED
 
 START = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
-JOBS = {
-    "openai": {"model": "gpt-4.1-mini-2025-04-14"},
-    "together": {"model": "Qwen/Qwen3.5-9B"},
-    "replicate": {
-        "model": "lab/llama-trainer",
-        "provider_options": {"destination": "lab/tuned"},
-    },
-}
 
 
-@pytest.fixture(params=JOBS)
+@pytest.fixture(params=HOSTED)
 def world(request, tmp_path):
     name = request.param
     pytest.importorskip(name)
@@ -38,7 +31,7 @@ def world(request, tmp_path):
 def create(client, name, **changes):
     seen: list[tuple[int, int]] = []
     with on_upload(lambda *told: seen.append(told)):
-        client.create_job(chat_rows(400), provider=name, **JOBS[name], **changes)
+        HOSTED[name].new(client, rows=chat_rows(400), **changes)
     return seen
 
 

@@ -35,7 +35,7 @@ ORDER = list(FLOORS)
 KEEP_APART = {"tools", "doors"}
 LAB_DOOR = "ftsdk.cli.lab"  # `ftsdk lab` is the one door into what stands beside
 # What backends share (`hosted`: keys, errors, reads, uploads); the other modules are rooms.
-SHARED_BACKEND_ROOMS = {"", "base", "registry", "hosted"}
+SHARED_BACKEND_ROOMS = {"", "base", "hosted", "progress", "registry"}
 
 
 def modules() -> dict[str, Path]:

@@ -1,0 +1,254 @@
+"""What every hosted backend does alike, over real sockets: one create call, reads, keys, words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import ftsdk
+from ftsdk.backends.base import Context
+from ftsdk.backends.registry import load_backend
+from ftsdk.clock import ManualClock
+from ftsdk.errors import (
+    AuthError,
+    NeedsDecision,
+    NotFound,
+    RateLimited,
+    Unavailable,
+    UnexpectedResponse,
+)
+from ftsdk.records import JobStatus
+from ftsdk.submission import Horizon
+from ftsdk.testing.lab import Lab
+from tests.backends.hosted_worlds import HOSTED, Hosted
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=HOSTED)
+def hosted(request) -> Hosted:
+    pytest.importorskip(request.param, reason=f"needs the extra `{request.param}`")
+    return HOSTED[request.param]
+
+
+@pytest.fixture
+def double(hosted, clock):
+    with Lab(hosted.name, clock=clock) as lab:
+        yield lab[hosted.name]
+        assert lab[hosted.name].violations == []
+
+
+@pytest.fixture
+def client(double, clock, home):
+    horizon = Horizon(while_creating_s=5)
+    with ftsdk.Client(home=home, env=double.variables(), clock=clock, horizon=horizon) as one:
+        yield one
+
+
+# --- exactly once ---
+
+LOST = [
+    ("close", {"acted": True}), ("reset", {"acted": True}), ("cut", {}), ("html", {"acted": True}),
+    ("empty", {"acted": True}), ("drop", {"field": "id"}),
+    ("set", {"field": "id", "value": None}), ("set", {"field": "id", "value": ""}),
+    ("set", {"field": "id", "value": "../../x"}), ("set", {"field": "id", "value": "x" * 10_000}),
+    *(("status", {"status": s, "acted": True}) for s in (408, 409, 425, 429, 500, 502, 503, 504, 529)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("behaviour", "facts"), LOST, ids=lambda v: str(v)[:40])
+def test_a_lost_answer_is_found_again_and_nothing_is_sent_twice(
+    hosted, client, double, behaviour: Any, facts: dict[str, Any]
+) -> None:
+    double.lists_before_visible = 2
+    double.faults.add(behaviour, method="POST", path=hosted.create, **facts)
+    job = hosted.new(client)
+    backend = client.backend(hosted.name)
+    assert [one.provider_job_id for one in backend.list()] == [job.provider_job_id]
+    assert job.status in (JobStatus.QUEUED, JobStatus.VALIDATING)
+    assert double.count("POST", hosted.create) == 1
+
+
+@pytest.mark.parametrize("behaviour", ["close", "reset", "html", "empty"])
+def test_a_request_that_never_arrived_needs_a_decision(
+    hosted, client, double, clock, behaviour
+) -> None:
+    double.faults.add(behaviour, method="POST", path=hosted.create)
+    with pytest.raises((Unavailable, UnexpectedResponse)) as caught:
+        hosted.new(client, key="k")
+    assert caught.value.submitted == "maybe"
+    job = client.get_job(str(caught.value.job_id))
+    assert job.status is JobStatus.IN_DOUBT
+    clock.advance(3600)
+    with pytest.raises(NeedsDecision):
+        job.refresh()
+    with pytest.raises(NeedsDecision):
+        hosted.new(client, key="k")
+    assert double.count("POST", hosted.create) == 1
+    client.resolve(job.id, send_again=True)
+    assert double.count("POST", hosted.create) == 2
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 413, 422])
+def test_a_definite_refusal_is_the_end(hosted, client, double, status: int) -> None:
+    double.faults.add("status", method="POST", path=hosted.create, status=status)
+    with pytest.raises(ftsdk.FtsdkError) as caught:
+        hosted.new(client)
+    assert caught.value.submitted == "no"
+    assert client.list_jobs()[0].status is JobStatus.FAILED
+    assert double.count("POST", hosted.create) == 1
+
+
+def test_nothing_listens_so_nothing_was_sent(hosted, client, double) -> None:
+    with double.down(), pytest.raises(Unavailable) as caught:
+        hosted.new(client, key="k")
+    assert caught.value.submitted == "no"
+    assert client.list_jobs()[0].status is JobStatus.CREATED
+    assert hosted.new(client, key="k").status.is_remote
+
+
+def test_a_crash_in_the_upload_leaves_no_doubt(hosted, client, double, monkeypatch) -> None:
+    """Rows go up while the job is still `created`: nobody has to look for it afterwards."""
+    backend = client.backend(hosted.name)
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "_prepared", die)
+        with pytest.raises(KeyboardInterrupt):
+            hosted.new(client, key="k")
+    assert client.list_jobs()[0].status is JobStatus.CREATED
+    assert hosted.new(client, key="k").status.is_remote
+    assert double.count("POST", hosted.create) == 1
+
+
+# --- reading ---
+
+
+def test_reading_sends_only_gets(hosted, client, double) -> None:
+    job = hosted.new(client)
+    backend = client.backend(hosted.name)
+    double.requests.clear()
+    job.refresh()
+    list(job.stream())
+    job.events(), job.metrics(), job.logs(), job.result()
+    if backend.capabilities.has_checkpoints:
+        job.checkpoints()
+    list(backend.list())
+    assert {request.method for request in double.requests} == {"GET"}
+
+
+def test_reads_recover_and_obey_the_wait(hosted, client, double, clock) -> None:
+    job, backend = hosted.new(client), client.backend(hosted.name)
+    for behaviour, facts in (
+        ("status", {"status": 503}), ("status", {"status": 429, "retry_after": "7"}),
+        ("close", {}), ("cut", {}), ("reset", {}), ("html", {}),
+    ):  # fmt: skip
+        double.faults.add(behaviour, method="GET", **facts)
+        assert backend.get(str(job.provider_job_id)).raw_status
+    assert any(7 <= slept < 9 for slept in clock.slept)
+    double.faults.add("status", method="GET", status=429, retry_after="86400", times=None)
+    with pytest.raises(RateLimited):
+        backend.get(str(job.provider_job_id))
+    assert max(clock.slept) <= 120
+
+
+@pytest.mark.parametrize("word", ["paused_v2", "evaluating", "", "Completed!", "x" * 300])
+def test_an_unknown_status_is_never_final(hosted, client, double, word: str) -> None:
+    job = hosted.new(client)
+    identity = str(job.provider_job_id)
+    # An empty word is no word of the double's either: it is told by a fault on the wire.
+    double.faults.add("set", method="GET", field="status", value=word)
+    assert job.refresh().status is JobStatus.UNKNOWN
+    assert job.raw_status == word
+    assert not job.is_final
+    hosted.show(double, identity, hosted.running)
+    assert job.refresh().status is JobStatus.RUNNING
+
+
+def test_odd_ids_are_not_sent(hosted, client, double) -> None:
+    backend, before = client.backend(hosted.name), double.count()
+    for odd in ("../files", "a/b", "", "x" * 300, "a?b", "é", "ft-a\n"):
+        with pytest.raises(NotFound):
+            backend.get(odd)
+    assert double.count() == before
+
+
+# --- keys and places ---
+
+
+def test_a_wrong_key_says_so_and_is_not_repeated(hosted, double, clock, home) -> None:
+    env = {**double.variables(), hosted.key: "r8_planted_secret_000"}
+    with ftsdk.Client(home=home, env=env, clock=clock) as client:
+        with pytest.raises(AuthError) as caught:
+            hosted.new(client)
+        assert "planted" not in str(caught.value)
+        assert caught.value.submitted == "no"
+        assert client.list_jobs()[0].status is JobStatus.FAILED
+
+
+def test_the_key_does_not_follow_a_redirect(hosted, client, double) -> None:
+    job = hosted.new(client)
+    with Lab(hosted.name) as other:
+        thief = other[hosted.name]
+        double.faults.add("redirect", method="GET", value=f"{thief.origin}/v1/x", times=None)
+        with pytest.raises(UnexpectedResponse, match="redirect"):
+            job.refresh()
+        assert thief.count() == 0
+
+
+@pytest.mark.parametrize("place", ["env", "file"])
+def test_the_usual_key_goes_only_where_the_environment_agrees(hosted, home, place) -> None:
+    """A project's `ftsdk.toml` may name any address; the account's key is not sent there."""
+    url = "https://gateway.example.com"
+    env = {hosted.key: "k-usual-0123456789"}
+    if place == "env":
+        env[hosted.url] = url
+    made = load_backend(hosted.name)(Context(home=home, env=env, base_url=url))
+    if place == "env":
+        assert made.wire.key().reveal(url) == "k-usual-0123456789"
+        return
+    with pytest.raises(ftsdk.ConfigError, match="FTSDK_KEY_GATEWAY_EXAMPLE_COM"):
+        made.wire.key()
+    env["FTSDK_KEY_GATEWAY_EXAMPLE_COM"] = "k-gateway-0123456789"
+    assert made.wire.key().reveal(url) == "k-gateway-0123456789"
+
+
+@pytest.mark.parametrize("url", ["http://api.example.com", "https://u:p@x.example", "ftp://x"])
+def test_a_base_url_that_must_not_carry_a_key_is_refused(hosted, url: str, home, clock) -> None:
+    env = {hosted.url: url, hosted.key: "k-000000"}
+    with ftsdk.Client(home=home, env=env, clock=clock) as one, pytest.raises(ftsdk.ConfigError):
+        hosted.new(one)
+
+
+def test_an_answer_that_repeats_the_key_is_kept_without_it(hosted, client, double) -> None:
+    job = hosted.new(client)
+    key = double.variables()[hosted.key]
+    double.faults.add("set", method="GET", field="note", value=f"by {key}")
+    told = client.backend(hosted.name).get(str(job.provider_job_id))
+    assert "[secret]" in str(told.raw)
+    assert key not in str(told.raw)
+
+
+# --- without a network ---
+
+
+def test_nothing_imports_the_sdk_to_read_capabilities(hosted) -> None:
+    code = (
+        "import sys; from ftsdk.backends.registry import load_backend;"
+        f"load_backend({hosted.name!r}).capabilities; assert {hosted.name!r} not in sys.modules;"
+        "assert 'httpx' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_plan_needs_no_key(hosted, home) -> None:
+    spec = ftsdk.JobSpec.build(provider=hosted.name, **hosted.job)
+    load_backend(hosted.name)(Context(home=home)).plan(spec)

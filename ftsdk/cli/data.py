@@ -177,18 +177,29 @@ def convert(
         typer.Option(
             "--to",
             metavar="FORMAT|PROVIDER",
-            help="chat, gemini, converse, sharegpt, …; or a provider.",
+            help="chat, gemini, converse, sharegpt, …; a provider; or tokenized (Parquet).",
         ),
     ],
     output: Out,
     row_format: Format = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FOLDER", help="For tokenized: whose tokens; it must be here."),
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(metavar="TOKENS", help="For tokenized: refuse longer rows.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the rows in another format; what it cannot carry is named, never dropped."""
+    from ftsdk.cli.session import open_client
     from ftsdk.dataset import convert as write
 
+    tokenizer = None if model is None else model_folder(open_client(None), model) or model
     with busy(f"converting {dataset.name}", quiet=as_json):
-        rows = write(dataset, to, output, format=row_format)
+        rows = write(
+            dataset, to, output, format=row_format, tokenizer=tokenizer, max_length=max_length
+        )
     if as_json:
         emit({"rows": rows, "to": to, "path": str(output)})
     else:
@@ -207,7 +218,7 @@ def split(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FOLDER", help="Where to write [beside the data]."),
+        typer.Option("--output", "-o", metavar="FOLDER", help="Where to write; beside the data if left out."),
     ] = None,
     row_format: Format = None,
     as_json: Json = False,

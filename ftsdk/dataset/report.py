@@ -6,7 +6,6 @@ what is wrong and how to mend it.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -297,16 +296,9 @@ class DatasetReport:
 
     def _repr_html_(self) -> str:
         """The report as a notebook shows it."""
-        rows = "".join(
-            f"<tr><td>{'✗' if mark == '✗' else '!'}</td><td><code>{code}</code></td>"
-            f"<td>{html.escape(count)}</td><td>{html.escape(message)}</td>"
-            f"<td>{html.escape(place)}</td></tr>"
-            for mark, code, count, message, place in self.summary_lines()
-        )
-        return (
-            f"<div><b>{html.escape(self.headline())}</b><table>{rows}</table>"
-            f"<div>{html.escape(self.closing())}</div></div>"
-        )
+        from ftsdk.dataset.card import report_card
+
+        return report_card(self)
 
 
 def _many(count: int, word: str) -> str:

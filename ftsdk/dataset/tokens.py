@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import importlib.util
+import itertools
 import warnings
 from array import array
 from collections.abc import Callable, Iterator
@@ -64,6 +66,8 @@ note(
     "Templates refuse, for instance, a system message, tools, or turns that do not alternate.",
 )
 
+_BINS = 24
+
 RENDER_CODES = {
     "no_assistant": "FT501",
     "nothing_trained": "FT501",
@@ -98,6 +102,9 @@ class TokenSummary:
     """The length at which the provider or the job cuts a row, where one is known."""
     kept: int = 0
     """What is left of `total` when every row is cut there."""
+    histogram: tuple[int, ...] = ()
+    """Rows by length: how many have 0 to `bin_tokens` - 1 tokens, and so on."""
+    bin_tokens: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -213,7 +220,7 @@ class Counting:
             return None
         ordered = sorted(self.totals)
         last, total = len(ordered) - 1, sum(ordered)
-        kept = total
+        kept, width = total, ordered[-1] // _BINS + 1
         if cut_at is not None and ordered[-1] > cut_at:
             kept = sum(min(t, cut_at) for t in ordered)
         return TokenSummary(
@@ -231,7 +238,15 @@ class Counting:
             max_length=max_length,
             cut_at=cut_at,
             kept=kept,
+            histogram=_binned(ordered, width),
+            bin_tokens=width,
         )
+
+
+def _binned(ordered: list[int], width: int) -> tuple[int, ...]:
+    """How many of the ordered numbers fall into each bin of `width`, from zero on."""
+    borders = [bisect.bisect_left(ordered, k * width) for k in range(ordered[-1] // width + 2)]
+    return tuple(b - a for a, b in itertools.pairwise(borders))
 
 
 class OpenAICounter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ftsdk.dataset import validate
+from ftsdk.dataset import RULES, validate
 from ftsdk.dataset.report import DatasetReport
 
 
@@ -210,5 +211,25 @@ def test_the_report_reads_well_and_is_json() -> None:
         ("FT102", "fault", 61),
         ("FT406", "notice", 62),
     ]
-    assert "FT102" in report._repr_html_()
+    shown = report._repr_html_()
+    assert "FT102" in shown
+    assert RULES["FT102"].mend in html.unescape(shown)
+    assert "<script" not in shown
+    assert "svg" not in shown  # no tokens were counted
+
+
+def test_a_notebook_sees_lengths_and_no_row_can_break_out() -> None:
+    report = validate(
+        [*MANY, {"messages": [{"role": "<script>", "content": "x"}]}],
+        name="<b>rows</b>", model="claude-3-haiku", tokens=True, near_duplicates=False,
+    )  # fmt: skip
+    assert sum(report.tokens.histogram) == report.rows
+    shown = report._repr_html_()
+    assert shown.count("<rect") == sum(count > 0 for count in report.tokens.histogram)
+    assert "<b>rows" not in shown
+    assert "<script" not in shown
+
+
+def test_findings_are_for_the_upload() -> None:
+    report = look([*MANY, chat("call", "me at anna@acme.io")])
     assert [f.code for f in report.findings] == ["FT406"]

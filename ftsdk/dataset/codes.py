@@ -13,6 +13,7 @@ from ftsdk.dataset import (
     rules_content,
     rules_preference,
     rules_provider,
+    rules_tokens,
     rules_tools,
     tallies,
     tokens,
@@ -23,5 +24,5 @@ __all__ = ["RULES", "Rule"]
 
 _REGISTERED = (
     converting, findings, looking, near, repeats, rules_bytes, rules_chat, rules_content, rules_preference,
-    rules_provider, rules_tools, tallies, tokens,
+    rules_provider, rules_tokens, rules_tools, tallies, tokens,
 )  # fmt: skip

@@ -38,8 +38,20 @@ def targets() -> list[str]:
     return [*WRITERS, *(p for p in LIMITS if p not in WRITERS)]
 
 
-def convert(source: Any, to: str, output: str | Path, *, format: str | None = None) -> int:  # noqa: A002  # the public word for it
+def convert(
+    source: Any,
+    to: str,
+    output: str | Path,
+    *,
+    format: str | None = None,  # noqa: A002  # the public word for it
+    tokenizer: Any = None,
+    max_length: int | None = None,
+) -> int:
     """Write `source` in the wire format `to` (a format or a provider), as JSON lines.
+
+    `to="tokenized"` writes Together's Parquet of token ids instead: chat rows as the trainer would
+    see them, by `tokenizer` (a model folder, a pulled model's name or a `ChatTokenizer`); rows
+    longer than `max_length` tokens are refused.
 
     Returns the number of rows. Raises `DatasetError`, whose report names every field that the
     target cannot carry, and writes nothing then.
@@ -53,6 +65,10 @@ def convert(source: Any, to: str, output: str | Path, *, format: str | None = No
             mend=f"one of {', '.join(targets())}",
         )  # fmt: skip
     dataset = Dataset.load(source, format=format)
+    if to == "tokenized":
+        from ftsdk.dataset.tokenized import write_tokenized
+
+        return write_tokenized(dataset, Path(output), tokenizer, max_length)
     found = Findings()
     rows = 0
     for read in dataset._reads():
@@ -216,6 +232,7 @@ WRITERS: dict[str, Writer] = {
         "converse": write_converse,
         "claude": write_claude,
         "text": _same,
+        "tokenized": _same,
     }.items()
 }
 """A function per format: the row in that format, or the hits that say why it does not fit."""

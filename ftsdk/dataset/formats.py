@@ -1,13 +1,14 @@
 """Row formats: recognise one, read it into the canonical row, write it back.
 
-The canonical row is one of three shapes:
+The canonical row is one of four shapes:
 
 * **chat**: `{"messages": [{"role", "content", …}], "tools"?, "parallel_tool_calls"?, …}`; each
   message as OpenAI's chat format has it, with `weight`, `tool_calls` (`arguments` is a JSON
   string), `tool_call_id`, `name` and `reasoning_content` where they apply;
 * **preference**: `{"input": {"messages", "tools"?, …}, "preferred_output": [message …],
   "non_preferred_output": [message …]}`;
-* **text**: `{"text": str}`.
+* **text**: `{"text": str}`;
+* **tokens**: `{"input_ids": [id …], "attention_mask": [0 or 1 …], "labels"?: [id or -100 …]}`.
 
 Reading never judges: what is malformed stays malformed, in the place where the rules find it and
 with a field name of the source format (`Format.field`).
@@ -81,9 +82,11 @@ def _source_place(turns: Iterator[Turn], canonical: str) -> str:
 
 
 def shape_of(row: Mapping[str, Any]) -> str:
-    """`chat`, `preference` or `text` for a canonical row."""
+    """`chat`, `preference`, `text` or `tokens` for a canonical row."""
     if "messages" in row:
         return "chat"
+    if "input_ids" in row:
+        return "tokens"
     return "text" if "text" in row else "preference"
 
 
@@ -277,6 +280,7 @@ FORMATS: dict[str, Format] = {
             own=own_claude,
         ),
         Format("text", "plain text", "text", ("text",), _same),
+        Format("tokenized", "tokenised rows", "tokens", ("input_ids",), _same),
     )
 }
 """Every row format by name."""
@@ -311,6 +315,8 @@ def matches(row: Mapping[str, Any]) -> list[str]:
         found.append("completion")
     if "text" in row and not found:
         found.append("text")
+    if "input_ids" in row:
+        found.append("tokenized")
     return found
 
 

@@ -59,6 +59,8 @@ class Limits:
     special_tokens: Fact | None = None
     reserved_words: Fact | None = None
     must_alternate: Fact | None = None
+    tokens_in: Fact | None = None
+    """The container that tokenised rows are taken in."""
     call_id_chars: Fact | None = None
     nul: Fact | None = None
     suffix: Fact | None = None
@@ -124,13 +126,14 @@ _ALL = (
         suffix=Fact(r"[^\n.]{1,40}", _A),
     ),
     Limits(
-        "together", "Together", {"sft": frozenset(("chat", "text")), "dpo": _PAIRS}, _T,
+        "together", "Together", {"sft": frozenset(("chat", "text", "tokens")), "dpo": _PAIRS}, _T,
         features=frozenset(("weight", "tools", "images", "reasoning", "parallel_tool_calls", "sample_weight")),
         min_rows=Fact(1, _T),
         max_file_bytes=Fact(50_100_000_000, _T_SDK),
         images_per_row=Fact(10, _T),
         image_urls=Fact(("data:",), _T),
         must_alternate=Fact("user", _T),
+        tokens_in=Fact("parquet", _T_SDK),
         suffix=Fact(r".{1,40}", "together-openapi, FinetuneCreate"),
     ),
     Limits(

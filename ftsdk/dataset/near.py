@@ -65,6 +65,8 @@ class NearRepeats:
 
     def add_validation(self, line: int, row: dict[str, Any]) -> None:
         """Remember a held-out row: those given to `add` afterwards are compared with it."""
+        if not any(True for _ in texts_of(row)):
+            return  # tokenised rows have no words
         minhash, keys = self._signature(row)
         me = len(self._held_out)
         self._held_out.append((line, minhash))
@@ -78,6 +80,8 @@ class NearRepeats:
 
         `told` leaves the held-out rows out: the row was told to be one of them already.
         """
+        if not any(True for _ in texts_of(row)):
+            return  # tokenised rows have no words
         minhash, keys = self._signature(row)
         if self._held_out and not told:
             self._look_for_leak(line, minhash, keys)

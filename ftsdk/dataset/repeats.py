@@ -136,7 +136,9 @@ class Repeats:
 
 
 def normal(row: dict[str, Any]) -> int:
-    """A hash of everything a row says, case and white space folded."""
+    """A hash of everything a row says, case and white space folded; of a tokenised row, its ids."""
+    if "input_ids" in row:
+        return hash(orjson.dumps(row["input_ids"]))
     words: list[str] = []
     stack: list[Any] = [row]
     while stack:

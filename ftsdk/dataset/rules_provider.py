@@ -57,6 +57,9 @@ note("FT215", "fault", "A row that fits two formats", "remove the keys of one of
      "Together refuses a row that matches two of its formats.")  # fmt: skip
 
 
+note("FT217", "fault", "Tokenised rows in a file that the provider does not read as such", "write them as Parquet: `convert --to tokenized`")  # fmt: skip
+
+
 def row_hits(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:
     """Every `(code, severity, hit)` of one canonical row at this provider."""
     for place, feature in _features(row):
@@ -200,6 +203,7 @@ def file_faults(
     rows: int,
     size_bytes: int | None,
     image_rows: int,
+    container: str = "",
 ) -> Iterator[Fault]:
     """What the provider says to the file as a whole."""
     if format_name is not None:
@@ -213,6 +217,13 @@ def file_faults(
             yield _file(
                 "FT205", f"{method} at {limits.title} takes {' or '.join(sorted(taken))} rows, these are {shape} rows",
                 limits.source, limits.as_of)  # fmt: skip
+        if (
+            shape == "tokens"
+            and limits.tokens_in is not None
+            and container not in ("rows", limits.tokens_in.value)
+        ):
+            yield _limit("FT217", f"tokenised rows in {container}, {limits.title} takes them as {limits.tokens_in.value}",
+                         limits.tokens_in)  # fmt: skip
     if rows and limits.min_rows is not None and rows < limits.min_rows.value:
         yield _limit(
             "FT201",

@@ -17,12 +17,14 @@ from ftsdk.dataset.limits import Fact, Limits, limits_for
 from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.near import NearRepeats
 from ftsdk.dataset.parallel import Forwards, read_in_parts
+from ftsdk.dataset.places import model_folder
 from ftsdk.dataset.repeats import Repeats, keys_of, normal
 from ftsdk.dataset.report import DatasetReport, Fault, Findings
 from ftsdk.dataset.rows import Read, RowReader
 from ftsdk.dataset.rules import Hit, Rule, fault_of
 from ftsdk.dataset.rules_content import images_of
 from ftsdk.dataset.rules_provider import file_faults, row_hits
+from ftsdk.dataset.rules_tokens import GivenTokens, beyond, token_bound
 from ftsdk.dataset.source import Source, open_source
 from ftsdk.dataset.tallies import Tallies, is_usual
 from ftsdk.dataset.tokens import Counting, counter_for, cut_at
@@ -69,6 +71,8 @@ def judge(
     if counting is not None:
         run.counter = {"tokenizer": None if tokenizer is None else str(tokenizer), "model": model,
                        "provider": provider, "wanted": tokens is True}  # fmt: skip
+    run.tokenizer = tokenizer if isinstance(tokenizer, str | Path) else None
+    run.counts_given = run.counts_given and tokens is not False
     run.may_part = counting is None or isinstance(tokenizer, str | Path | None)
     if validation is not None:
         run.take_validation(validation, format_name)
@@ -143,6 +147,11 @@ class Run:
         self.skipped: list[str] = []
         self.rows = self.records = self.image_rows = 0
         self.may_part = False
+        self.tokenizer: str | Path | None = None
+        self.counts_given = self.opened.source.container != "jsonl"
+        """Whether tokens are counted that need no tokenizer; a part of a file cannot decide it."""
+        self.bound: int | None = None
+        self._tokens_seen = False
         self.counter: dict[str, Any] | None = None
         """The arguments of `counter_for` by which a worker makes the same counter."""
         self.format: str | None = None
@@ -248,6 +257,8 @@ class Run:
         else:
             self.found.extend(self._judge(item, fmt))
             shape = fmt.shape if fmt is not None else "chat"
+            if shape == "tokens":
+                self._look_at_tokens(item)
             prompt_key, answer_key = keys_of(row, shape)
             answer = _answer(row, shape)
             self.image_rows += shape == "chat" and any(True for _ in images_of(row))
@@ -271,6 +282,21 @@ class Run:
             else:
                 self.counting.add(line, row)
         return item.plain and usual and len(self.found.kept) == before
+
+    def _look_at_tokens(self, item: Read) -> None:
+        """Ids that the model's tokenizer does not have; and who counts tokens that stand there."""
+        if not self._tokens_seen:
+            self._tokens_seen = True
+            if self.counting is not None:
+                self.counting.counter = GivenTokens()
+            elif self.counts_given:
+                self.counting = Counting(GivenTokens())
+            folder = model_folder(self.tokenizer or self.model)
+            self.bound = None if folder is None else token_bound(folder)
+        if self.bound is not None:
+            name = Path(str(self.tokenizer or self.model)).name
+            for hit in beyond(item.row, self.bound, name):
+                self.found.add(fault_of("FT146", item.line, hit, offset=item.offset))
 
     def _judge(self, item: Read, fmt: Format | None) -> Iterator[Fault]:
         if fmt is None:
@@ -315,9 +341,12 @@ class Run:
         if self.limits is not None:
             self.found.extend(
                 file_faults(self.limits, method=self.method, format_name=self.format, rows=self.rows,
-                            size_bytes=self.opened.source.size_bytes, image_rows=self.image_rows)
+                            size_bytes=self.opened.source.size_bytes, image_rows=self.image_rows,
+                            container=self.opened.source.container)
             )  # fmt: skip
         if self.counting is not None:
+            if self.format == "tokenized":  # also where others than this process counted
+                self.counting.counter = GivenTokens()
             self.found.extend(
                 self.counting.faults(self.limits, self.model, self.method, self.max_length)
             )

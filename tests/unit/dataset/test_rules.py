@@ -182,7 +182,8 @@ def test_sound_rows_have_no_finding(row: dict[str, Any]) -> None:
 
 def test_every_row_rule_is_tried_and_every_code_has_a_page() -> None:
     tried = {code for code, _, _ in CASES}
-    assert {code for code, rule in RULES.items() if rule.check} <= tried
+    # The rules of tokenised rows have their cases in test_tokenized.
+    assert {code for code, r in RULES.items() if r.check and r.shape != "tokens"} <= tried
     for rule in RULES.values():
         assert rule.title
         assert rule.mend

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -393,13 +394,14 @@ class Client:
         prepared: PreparedJob,
         key: str | None,
         allow_findings: bool | Collection[str] = False,
+        agreed: Decimal | None = None,
     ) -> FineTuneJob:
-        """Journal and send what was prepared."""
+        """Journal and send what was prepared; `agreed` is what a person said yes to, in dollars."""
         from ftsdk.money import hold
 
         spec = prepared.spec
         allowed = self._acknowledged(prepared, allow_findings)
-        snapshot = self._submitter().create(
+        snapshot = self._submitter(agreed).create(
             spec,
             prepared.train,
             prepared.validation,
@@ -463,8 +465,13 @@ class Client:
         url = self.backend(provider).base_url
         return {} if url is None else {"base_url": url}
 
-    def _submitter(self) -> Submitter:
-        return Submitter(self.journal, self.home, self.clock, self._backend_for, self._horizon)
+    def _submitter(self, agreed: Decimal | None = None) -> Submitter:
+        from ftsdk.money import quoted
+
+        judge = functools.partial(quoted, self, agreed=agreed)
+        return Submitter(
+            self.journal, self.home, self.clock, self._backend_for, self._horizon, judge
+        )
 
     def _refresh(self, snapshot: JobSnapshot) -> JobSnapshot:
         return self._refresh_many([snapshot])[0]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ftsdk.budget import BillsByHour, require_spending, reserve
-from ftsdk.errors import ProviderClosed
-from ftsdk.records import JobSnapshot, Plan
+from ftsdk.budget import BillsByHour, budget_of, require_spending, reserve
+from ftsdk.errors import BudgetError, ProviderClosed
+from ftsdk.records import Cost, JobSnapshot, Plan
 from ftsdk.spec import JobSpec
 from ftsdk.store import Also
 from ftsdk.store.leases import Leases
@@ -25,6 +26,8 @@ __all__ = [
     "checked",
     "hold",
     "ledger",
+    "line_of",
+    "quoted",
     "radar",
     "today_of",
 ]
@@ -86,6 +89,27 @@ def hold(client: Client, plan: Plan, spec: JobSpec) -> Also:
     return reserve(client.config, plan, spec, catalogue_of(client), rate)
 
 
+def quoted(
+    client: Client, snapshot: JobSnapshot, quote: Cost, *, agreed: Decimal | None = None
+) -> Cost:
+    """The provider's own quote, held in place of the estimate; how far our table was off is said.
+
+    Raises `BudgetError` when it is over the job's cap, over `agreed` (what a person said yes to),
+    or over the month's budget; and for a provider that gives no quote, where there is a budget.
+    """
+    from ftsdk.pricing import prefer_quote
+
+    if agreed is not None and quote.high is not None and quote.high > agreed:
+        raise BudgetError(
+            f"{snapshot.provider} quotes {quote}, and the yes was for up to ${agreed:.2f}",
+            where=f"{quote.source}; no job was made",
+            mend=f"run it again with --max-cost {quote.high:.2f}, if that is fine",
+            submitted="no",
+        )
+    held = Spending(client.journal).requote(snapshot.id, quote, budget_of(client.config).limits)
+    return prefer_quote(quote, Cost() if held is None else held.cost)
+
+
 # --- what it did cost --------------------------------------------------------------------------------
 
 
@@ -121,6 +145,11 @@ def ledger(
     return sorted(fit, key=lambda line: line.time, reverse=True)
 
 
+def line_of(client: Client, job: JobSnapshot) -> Line:
+    """What one job's training was estimated, quoted and billed at."""
+    return _training_line(job, Spending(client.journal).get(job.id))
+
+
 def _training_line(job: JobSnapshot, held: Reservation | None) -> Line:
     from ftsdk.pricing import Line
 
@@ -139,6 +168,7 @@ def _training_line(job: JobSnapshot, held: Reservation | None) -> Line:
         status=job.status.value,
         low=held.cost.low if held is not None else None,
         high=held.cost.high if held is not None else None,
+        quoted=held.quoted if held is not None else None,
         actual=told,
         counted=found.usd,
         why=found.why,

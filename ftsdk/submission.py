@@ -43,7 +43,7 @@ from ftsdk.errors import (
 )
 from ftsdk.fsops import fsync_folder, make_private_folder
 from ftsdk.ids import client_token, new_job_id, submission_tag
-from ftsdk.records import JobSnapshot, JobStatus, RemoteJob
+from ftsdk.records import Cost, JobSnapshot, JobStatus, RemoteJob
 from ftsdk.spec import JobSpec
 from ftsdk.store import Also, Journal, KeyTaken
 
@@ -78,6 +78,8 @@ class Submitter:
     clock: Clock
     backend_for: Callable[[JobSnapshot], Backend]
     horizon: Horizon = field(default_factory=Horizon)
+    judge: Callable[[JobSnapshot, Cost], Cost] | None = None
+    """Asked with the provider's own quote before a job is sent: what it costs, or `BudgetError`."""
 
     # --- step 1 ---
 
@@ -199,6 +201,10 @@ class Submitter:
         require_spending("sending a job", snapshot.provider, free=free, env=backend.context.env)
         try:
             backend.prepare(request)
+            quote = None if self.judge is None else backend.quote(request)
+            cost = snapshot.cost
+            if quote is not None and self.judge is not None:
+                cost = self.judge(snapshot, quote)
         except FtsdkError as error:
             error.submitted = "no"
             return self._not_accepted(snapshot, error, attempt, doubtful=doubtful)
@@ -209,6 +215,7 @@ class Submitter:
             only_from=frozenset({snapshot.status}),
             status=JobStatus.SUBMITTING,
             submitted_at=self.clock.now(),
+            cost=cost,
         )
         if snapshot.status is not JobStatus.SUBMITTING:
             return snapshot  # cancelled by another process in the meantime: nothing is sent

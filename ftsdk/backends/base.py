@@ -224,6 +224,13 @@ class Backend(abc.ABC):
         again after one, and must not do twice what it did; `submit` may rely on it or not.
         """
 
+    def quote(self, request: SubmitRequest) -> Cost | None:
+        """What the provider itself says that the job will cost; None where it does not tell.
+
+        Asked after `prepare` and before the create call; spends nothing.
+        """
+        return None
+
     @abc.abstractmethod
     def submit(self, request: SubmitRequest) -> RemoteJob:
         """Create the job, with one attempt. The only verb that may spend (with `deploy`).

@@ -14,6 +14,7 @@ import typer
 
 from ftsdk.cli.asking import decide, stop
 from ftsdk.cli.boundary import INTERRUPTED
+from ftsdk.cli.figures import figures
 from ftsdk.cli.options import Json, Model, Profile, Provider, Rows, pairs, values
 from ftsdk.cli.output import busy, command, emit, note, say
 from ftsdk.cli.planview import adapter_words, cost_line, show_plan, show_plan_table
@@ -287,7 +288,8 @@ def create(
         raise stop("Nothing was started.")
     if there is None and not _agreed(made.cost, given["max_cost"], yes=yes, no_input=silent):
         raise stop("Nothing was started.")
-    job = _send(client, prepared, key, allow_findings or (), quiet=as_json)
+    agreed = None if yes or given["max_cost"] else made.cost.high  # --max-cost is the job's own cap
+    job = _send(client, prepared, key, allow_findings or (), agreed, quiet=as_json)
     _follow(client, job, there=there is not None, detach=detach, as_json=as_json)
 
 
@@ -382,12 +384,18 @@ def _agreed(cost: Cost, max_cost: str | None, *, yes: bool, no_input: bool) -> b
 
 
 def _send(
-    client: Client, prepared: PreparedJob, key: str | None, allowed: Collection[str], *, quiet: bool
+    client: Client,
+    prepared: PreparedJob,
+    key: str | None,
+    allowed: Collection[str],
+    agreed: Decimal | None,
+    *,
+    quiet: bool,
 ) -> FineTuneJob:
     before = {job.id for job in client.list_jobs()}
     try:
         with sending(quiet=quiet):
-            return client._submit(prepared, key, "all" in allowed or allowed)
+            return client._submit(prepared, key, "all" in allowed or allowed, agreed)
     except KeyboardInterrupt:
         fresh = [job for job in client.list_jobs(limit=5) if job.id not in before]
         if not fresh:
@@ -401,6 +409,7 @@ def _send(
 
 def _follow(client: Client, job: FineTuneJob, *, there: bool, detach: bool, as_json: bool) -> None:
     from ftsdk.cli.watch import follow_jobs
+    from ftsdk.money import line_of
 
     short = short_id(client, job.id) if sys.stdout.isatty() else job.id
     if as_json and detach:
@@ -411,5 +420,8 @@ def _follow(client: Client, job: FineTuneJob, *, there: bool, detach: bool, as_j
         how = "was there already" if there else f"accepted{theirs}"
         say((short, "bold"), f"  {how}", ("  ·  watch: ", "dim") if detach else "",
             command(f"ftsdk watch {short}") if detach else "")  # fmt: skip
+        line = line_of(client, job.snapshot)
+        if line.quoted is not None:
+            say(("  " + figures(line), "dim"))
     if not detach:
         follow_jobs(client, [job], quiet=as_json, as_json=as_json)

@@ -282,8 +282,9 @@ def _show_costs(client: Client, by: str, found: list[Total]) -> None:
         say("Nothing was spent.", ("   what it would cost: ", "dim"),
             command("ftsdk estimate DATA --compare"))  # fmt: skip
         return
-    head = [by.removeprefix("tag:"), "jobs", "estimate", "billed", "counts", ""]
-    rows: list[list[Any]] = [[(word, "dim") for word in head]]
+    quotes = any(one.quoted is not None for one in found)
+    head = [by.removeprefix("tag:"), "jobs", "estimate", "quoted", "billed", "counts", ""]
+    rows: list[list[Any]] = [[(word, "dim") for word in head if quotes or word != "quoted"]]
     for one in found:
         span = f"${one.high:.2f}" if one.low == one.high else f"${one.low:.2f} – {one.high:.2f}"
         doubt = f"{one.unknown} of unknown cost" if one.unknown else ""
@@ -291,10 +292,11 @@ def _show_costs(client: Client, by: str, found: list[Total]) -> None:
             f" ({one.billed}/{one.lines})" if one.billed < one.lines else ""
         )
         rows.append([
-            (clean(one.key, 40), "bold"), str(one.lines), span, billed, f"${one.counted:.2f}",
-            (doubt, "yellow"),
+            (clean(one.key, 40), "bold"), str(one.lines), span,
+            *(["–" if one.quoted is None else f"${one.quoted:.2f}"] if quotes else []),
+            billed, f"${one.counted:.2f}", (doubt, "yellow"),
         ])  # fmt: skip
-    columns(rows, right=(1, 2, 4))
+    columns(rows, right=(1, 2, 3, 5) if quotes else (1, 2, 4))
     for scope, counted, unknown, limit in _month(client):
         whom = "This month" if scope == "all" else f"Profile {scope}"
         of = "" if limit is None else f" of ${limit:.2f}"

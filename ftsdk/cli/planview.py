@@ -56,6 +56,8 @@ def _rest(plan: Plan) -> Iterable[tuple[str, Text]]:
     moved = [_moved(f) for f in plan.fields if f.asked is not None and _is_moved(f)]
     if moved:
         yield "", text(("asked → sent  ", "dim"), " · ".join(moved))
+    if plan.cost.basis == "quoted":
+        yield from (("", text((clean(line), "dim"))) for line in plan.cost.assumptions)
     for line in plan.notes:
         yield "", text((clean(line), "dim"))
     for line in plan.warnings:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ftsdk.cli.figures import figures, figures_document
 from ftsdk.cli.options import Json, MaybeJob, Profile
 from ftsdk.cli.output import command, emit, labelled, note, say, text
 from ftsdk.cli.planview import adapter_words, training_words
@@ -45,6 +46,8 @@ def show(
     job: MaybeJob = None, offline: Offline = False, profile: Profile = None, as_json: Json = False
 ) -> None:
     """Show one job: its data, what was sent, its loss, its model, what can be done next."""
+    from ftsdk.money import line_of
+
     client = open_client(profile)
     one = newest(client, job)
     trouble: FtsdkError | None = None
@@ -58,7 +61,8 @@ def show(
         except BackendError as error:
             trouble = trouble or error
     if as_json:
-        emit(job_document(one, **_more(points, handle, trouble)))
+        told = figures_document(line_of(client, one.snapshot))
+        emit(job_document(one, **_more(points, handle, trouble), figures=told))
         return
     _print(client, one, points, handle)
     if trouble is not None:
@@ -125,11 +129,15 @@ def _took(job: FineTuneJob) -> str:
 def _facts(
     job: FineTuneJob, points: Sequence[MetricPoint], handle: ModelHandle | None
 ) -> Iterator[tuple[str, Any]]:
+    from ftsdk.money import line_of
+
     snapshot = job.snapshot
     if data := _data(job):
         yield "data", data
     if sent := _sent(job):
         yield "sent", sent
+    if cost := figures(line_of(job._client, snapshot)):
+        yield "cost", cost
     progress = snapshot.progress
     if not job.is_final and progress is not None and progress.fraction is not None:
         step = f" · step {progress.step}/{progress.total_steps}" if progress.total_steps else ""

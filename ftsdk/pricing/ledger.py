@@ -22,8 +22,9 @@ _FORMULA = frozenset("=+-@\t\r\n|%＝＋－＠")
 class Line:
     """One job's training or one deployment's hosting.
 
-    `low`/`high` is the estimate held at submit; `actual` what was billed (None while unknown);
-    `counted` what it weighs in a budget; `why` where that figure comes from. US dollars.
+    `low`/`high` is our estimate before the submit; `quoted` what the provider said before it;
+    `actual` what was billed (None while unknown); `counted` what it weighs in a budget; `why` where
+    that figure comes from. US dollars.
     """
 
     kind: Literal["training", "hosting"]
@@ -34,6 +35,7 @@ class Line:
     status: str
     low: Decimal | None = None
     high: Decimal | None = None
+    quoted: Decimal | None = None
     actual: Decimal | None = None
     counted: Decimal | None = None
     why: str = ""
@@ -49,15 +51,22 @@ class Line:
     @property
     def off(self) -> Decimal | None:
         """How far the bill lies outside of the estimate: above is positive; None when unknown."""
-        if self.actual is None or self.low is None or self.high is None:
+        return self._beyond(self.actual)
+
+    @property
+    def quote_off(self) -> Decimal | None:
+        """How far the provider's quote lies outside of our estimate; None when unknown."""
+        return self._beyond(self.quoted)
+
+    def _beyond(self, told: Decimal | None) -> Decimal | None:
+        if told is None or self.low is None or self.high is None:
             return None
-        if self.actual > self.high:
-            return self.actual - self.high
-        return min(Decimal(0), self.actual - self.low)
+        return told - self.high if told > self.high else min(Decimal(0), told - self.low)
 
     def to_dict(self) -> dict[str, Any]:
         """The line as `--json` prints it."""
-        return {**vars(self), "tags": dict(self.tags), "day": self.day, "off": self.off}
+        more = {"day": self.day, "off": self.off, "quote_off": self.quote_off}
+        return {**vars(self), "tags": dict(self.tags), **more}
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ class Total:
     lines: int
     low: Decimal
     high: Decimal
+    quoted: Decimal | None
     actual: Decimal
     counted: Decimal
     billed: int
@@ -109,6 +119,8 @@ def _key(line: Line, by: str) -> str:
 
 
 def _total(key: str, group: Sequence[Line]) -> Total:
+    quotes = [line.quoted for line in group if line.quoted is not None]
+
     def add(values: Iterable[Decimal | None]) -> Decimal:
         return sum((value for value in values if value is not None), Decimal(0))
 
@@ -117,6 +129,7 @@ def _total(key: str, group: Sequence[Line]) -> Total:
         lines=len(group),
         low=add(line.low for line in group),
         high=add(line.high for line in group),
+        quoted=add(quotes) if quotes else None,
         actual=add(line.actual for line in group),
         counted=add(line.counted for line in group),
         billed=sum(line.actual is not None for line in group),
@@ -128,7 +141,8 @@ def _total(key: str, group: Sequence[Line]) -> Total:
 
 COLUMNS = (
     "day", "kind", "id", "name", "provider", "model", "profile", "status", "tags",
-    "estimate_low_usd", "estimate_high_usd", "actual_usd", "counted_usd", "off_usd", "source",
+    "estimate_low_usd", "estimate_high_usd", "quoted_usd", "actual_usd", "counted_usd", "off_usd",
+    "source",
 )  # fmt: skip
 
 
@@ -141,7 +155,7 @@ def to_csv(lines: Iterable[Line]) -> str:
         tags = " ".join(f"{name}={value}" for name, value in sorted(line.tags.items()))
         words = (line.kind, line.id, line.name or "", line.provider, line.model)
         more = (line.profile or "", line.status, tags)
-        money = (line.low, line.high, line.actual, line.counted, line.off)
+        money = (line.low, line.high, line.quoted, line.actual, line.counted, line.off)
         writer.writerow(
             (
                 line.day.isoformat(),

@@ -86,4 +86,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT
         """,
     ),
+    # 3: what the provider itself says that a job will cost
+    (
+        "ALTER TABLE reservations ADD COLUMN quoted TEXT",
+        "ALTER TABLE reservations ADD COLUMN quoted_source TEXT",
+    ),
 )

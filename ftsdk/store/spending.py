@@ -46,7 +46,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class Reservation:
-    """What is held for one job: the high end of its estimate, and what its end will mean."""
+    """What is held for one job: the high end of its estimate, and what its end will mean.
+
+    `quoted` is what the provider itself said before the create; it counts before the estimate.
+    """
 
     job_id: str
     month: str
@@ -55,8 +58,15 @@ class Reservation:
     usd_per_hour: Decimal | None = None
     cap: Decimal | None = None
     failed_is_free: bool = False
+    quoted: Decimal | None = None
+    quoted_source: str = ""
     settled: Decimal | None = None
     settled_why: str = ""
+
+    @property
+    def usd(self) -> Decimal | None:
+        """What is held, in US dollars: the provider's quote, else the high end of the estimate."""
+        return self.cost.high if self.quoted is None else self.quoted
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,8 @@ def weight(job: JobSnapshot, held: Reservation | None) -> Weight:
     if held is not None and held.settled is not None:
         return Weight(held.settled, True, held.settled_why or "settled by hand")
     told = cost.high if cost.basis in (CostBasis.BILLED, CostBasis.QUOTED) else None
-    reserved = None if held is None else held.cost.high
+    reserved = None if held is None else held.usd
+    quoted = held is not None and held.quoted is not None
     if job.status.is_final:
         if job.submitted_at is None and job.provider_job_id is None:
             return Weight(Decimal(0), True, "never sent")
@@ -92,10 +103,10 @@ def weight(job: JobSnapshot, held: Reservation | None) -> Weight:
         known = job.provider_job_id is not None
         if job.status is JobStatus.FAILED and known and held is not None and held.failed_is_free:
             return Weight(Decimal(0), True, "failed jobs are free here")
-        return Weight(reserved, True, "as estimated; no bill is known")
+        return Weight(reserved, True, f"as {'quoted' if quoted else 'estimated'}; no bill is known")
     if told is not None and reserved is not None and told > reserved:
         return Weight(told, False, f"{cost.basis} so far")
-    return Weight(reserved, False, "held")
+    return Weight(reserved, False, "held, as quoted" if quoted else "held")
 
 
 def reserving(held: Reservation, limits: Sequence[Limit]) -> Also:
@@ -140,6 +151,24 @@ def check_limits(
                 mend="`ftsdk costs` shows for what; raise the budget, or wait for the next month",
                 submitted="no",
             )
+
+
+def _check_cap(held: Reservation, limits: Sequence[Limit]) -> None:
+    """Raise `BudgetError` for a quote above the job's cap, or a missing one that would be needed."""
+    if held.quoted is None and (held.cap is not None or limits):
+        raise BudgetError(
+            f"There is a budget, and the provider gives no quote: {held.quoted_source}",
+            where=f"job {held.job_id}; nothing was sent",
+            mend="leave max_cost and the budget out to accept an unknown price",
+            submitted="no",
+        )
+    if held.quoted is not None and held.cap is not None and held.quoted > held.cap:
+        raise BudgetError(
+            f"The provider quotes ${held.quoted:.2f}, over the limit of ${held.cap:.2f} for this job",
+            where=f"{held.quoted_source}; our table said {held.cost}; no job was made",
+            mend="fewer rows or epochs, a cheaper model, or a higher max_cost",
+            submitted="no",
+        )
 
 
 def _counted(
@@ -228,6 +257,8 @@ def _reservation(row: sqlite3.Row) -> Reservation:
         usd_per_hour=_decimal(row["usd_per_hour"]),
         cap=_decimal(row["cap"]),
         failed_is_free=bool(row["failed_is_free"]),
+        quoted=_decimal(row["quoted"]),
+        quoted_source=row["quoted_source"] or "",
         settled=_decimal(row["settled"]),
         settled_why=row["settled_why"] or "",
     )
@@ -282,23 +313,28 @@ class Spending:
                     mend="its cost is what the provider tells: `ftsdk costs`",
                 )
 
-    def requote(self, job_id: str, quote: Cost, limits: Sequence[Limit]) -> None:
-        """Hold what the provider quotes in place of the estimate; raises `BudgetError` over a limit.
+    def requote(self, job_id: str, quote: Cost, limits: Sequence[Limit]) -> Reservation | None:
+        """Hold what the provider quotes in place of the estimate, once it fits; the estimate stays
+        beside it. Returns what is held now; None for a job that nothing was held for.
 
-        On an error the old amount stays held.
+        Raises `BudgetError` for a quote over the job's cap or one of the limits, and for a missing
+        one where there is a cap or limit: then what was held stays.
         """
         with self.journal.write() as cursor:
             row = cursor.execute(
                 "SELECT * FROM reservations WHERE job_id = ?", (job_id,)
             ).fetchone()
             if row is None:
-                return
-            now = dt.datetime.fromisoformat(row["created_at"])
-            check_limits(cursor, limits, now, quote.high, "job", apart_from=job_id)
+                return None
+            held = replace(_reservation(row), quoted=quote.high, quoted_source=quote.source)
+            _check_cap(held, limits)
+            made = dt.datetime.fromisoformat(row["created_at"])
+            check_limits(cursor, limits, made, held.usd, "job", apart_from=job_id)
             cursor.execute(
-                "UPDATE reservations SET low = ?, high = ?, basis = ?, source = ? WHERE job_id = ?",
-                (_text(quote.low), _text(quote.high), quote.basis.value, quote.source, job_id),
+                "UPDATE reservations SET quoted = ?, quoted_source = ? WHERE job_id = ?",
+                (_text(held.quoted), held.quoted_source, job_id),
             )
+            return held
 
     # --- what somebody has seen ---
 

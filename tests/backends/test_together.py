@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 import ftsdk
-from ftsdk.backends.base import SubmitRequest
 from ftsdk.clock import ManualClock
-from ftsdk.dataset import Dataset
 from ftsdk.errors import (
     BudgetError,
     DatasetError,
@@ -25,7 +23,7 @@ from ftsdk.errors import (
     Unsupported,
     UsageError,
 )
-from ftsdk.records import JobStatus
+from ftsdk.records import Cost, JobStatus
 from ftsdk.submission import Horizon
 from ftsdk.testing.lab.wire import Reply, Request
 
@@ -350,17 +348,17 @@ def test_a_slow_check_is_waited_for_and_not_for_ever(client, double, clock) -> N
 def test_the_quote_is_held_against_the_limit(client, double) -> None:
     backend = client.backend("together")
     quoted = backend.estimate
-    backend.estimate = lambda *_: quoted(None)  # type: ignore[method-assign]
-    with pytest.raises(BudgetError):
+    low = Cost(basis="estimated", low=Decimal(1), high=Decimal(1), source="a test")
+    backend.estimate = lambda *_: low  # type: ignore[method-assign]
+    with pytest.raises(BudgetError, match=r"quotes \$4.00, over the limit of \$3.99"):
         create(client, max_cost="3.99")
+    backend.estimate = quoted  # type: ignore[method-assign]
     double.faults.add(
         "status", path="estimate-price", status=200,
         body={"estimation_available": False, "unavailable_reason": "multimodal_dataset"},
     )  # fmt: skip
-    spec = ftsdk.JobSpec.build(provider="together", model=MODEL, max_cost="50")
-    request = SubmitRequest("ftj_1", "ft0123456789ab", "t", spec, Dataset.load(ROWS))
     with pytest.raises(BudgetError, match="multimodal_dataset"):
-        backend.submit(request)
+        create(client, max_cost="50")
     double.user_limit_usd = 1
     with pytest.raises(Rejected, match=r"limit of \$1"):
         create(client)

@@ -74,6 +74,12 @@ class HostedBackend(Backend, Generic[W, Ready]):
         with nothing_sent():
             self._ready[request.tag] = self._prepared(request)
 
+    def _of_prepared(self, request: SubmitRequest) -> Ready:
+        """What `prepare` found out; it is found out now where nobody called it."""
+        if request.tag not in self._ready:
+            self.prepare(request)
+        return self._ready[request.tag]
+
     def submit(self, request: SubmitRequest) -> RemoteJob:
         with nothing_sent():
             ready = self._ready.pop(request.tag, None)

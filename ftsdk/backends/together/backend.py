@@ -32,13 +32,12 @@ from ftsdk.backends.together.serving import Endpoint, Serving
 from ftsdk.backends.together.wire import SERVICE, Wire, known_id
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
-    BudgetError,
     NotFound,
     Rejected,
     UnknownModel,
     Unsupported,
 )
-from ftsdk.pricing import estimate_training, hosting, prefer_quote, token_range
+from ftsdk.pricing import estimate_training, hosting, token_range
 from ftsdk.records import (
     ChatAnswer,
     Checkpoint,
@@ -159,13 +158,16 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         if request.validation is not None:
             validation = self._files.ready(request.validation, model=spec.model, method=spec.method)
         final = body(train, validation)
-        return final, self._quoted(spec, request.train, final)
+        return final, self._quoted(final)
+
+    def quote(self, request: SubmitRequest) -> Cost | None:
+        return self._of_prepared(request)[1]
 
     def _created(self, request: SubmitRequest, ready: tuple[dict[str, Any], Cost]) -> RemoteJob:
-        body, cost = ready
+        body, _ = ready
         sent = wire_body.with_secrets(body, self.context.env)
         data = self.wire.send("POST", "/v1/fine-tunes", sent, creates=True)
-        return mapping.remote_job(data).model_copy(update={"cost": cost})
+        return mapping.remote_job(data)
 
     def _limits(self, spec: JobSpec) -> Mapping[str, Any]:
         """The model's own limits; for a job continued from another, those of its model.
@@ -185,8 +187,8 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
                 submitted="no",
             ) from error
 
-    def _quoted(self, spec: JobSpec, train: Dataset, body: Mapping[str, Any]) -> Cost:
-        """Together's quote, held against the limit and against what the account may spend."""
+    def _quoted(self, body: Mapping[str, Any]) -> Cost:
+        """Together's quote, held against what the account may spend."""
         told = self.wire.ask("/v1/fine-tunes/estimate-price", wire_body.estimate_body(body))
         quote = mapping.quoted_cost(told, self.clock.now().date())
         if told.get("allowed_to_proceed") is False:
@@ -196,20 +198,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
                 where="Together, POST /v1/fine-tunes/estimate-price",
                 mend="add credits or raise the limit at Together, then try again",
             )
-        limit = spec.max_cost
-        if limit is not None and quote.high is None:
-            raise BudgetError(
-                f"max_cost is ${limit}, and Together gives no quote: {quote.source}",
-                where=f"together, {spec.model}",
-                mend="leave max_cost out to accept an unknown price",
-            )
-        if limit is not None and quote.high is not None and quote.high > limit:
-            raise BudgetError(
-                f"Together quotes {quote}, over the limit of ${limit}",
-                where=f"together, {spec.model}; the rows are uploaded, no job was made",
-                mend="fewer rows or epochs, a cheaper model, or a higher max_cost",
-            )
-        return prefer_quote(quote, self.estimate(spec, train))
+        return quote
 
     def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
         marked = [

@@ -378,14 +378,14 @@ class Client:
     def _prepare(self, dataset: Rows, validation: Rows | float | None, **asked: Any) -> PreparedJob:
         """Read, check and plan; the rows are read once. Sends nothing."""
         from ftsdk.estimates import counted
-        from ftsdk.money import checked
+        from ftsdk.money import budgeted, checked
 
         spec = self._spec(**asked)
         backend = self.backend(spec.provider)
         backend.check(spec)
         train, check, report = self._rows(dataset, validation, spec)
         plan = counted(backend.plan(spec, train), report, backend.speed_of(spec))
-        plan = checked(self, plan, spec)
+        plan = budgeted(self, checked(self, plan, spec), spec)
         _within_budget(plan, spec)
         return PreparedJob(spec, train, check, report, plan)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ftsdk.budget import BillsByHour, budget_of, require_spending, reserve
 from ftsdk.errors import BudgetError, ProviderClosed
-from ftsdk.records import Cost, JobSnapshot, Plan
+from ftsdk.records import BudgetLine, Cost, JobSnapshot, Plan
 from ftsdk.spec import JobSpec
 from ftsdk.store import Also
 from ftsdk.store.leases import Leases
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ListsModels",
     "TellsEnds",
+    "budgeted",
     "catalogue_of",
     "checked",
     "hold",
@@ -75,6 +76,42 @@ def _elsewhere(client: Client, provider: str) -> bool:
     variables = (f"{name}_BASE_URL", f"{name}_API_BASE_URL", f"{name}_API_BASE")
     given = client.backend(provider).context.base_url
     return bool(given) or any(client.env.get(variable) for variable in variables)
+
+
+def budgeted(client: Client, plan: Plan, spec: JobSpec) -> Plan:
+    """The plan with each limit that the job is held against: spent, reserved, left, would it fit.
+
+    Nothing is held yet; the journal decides when the job is made.
+    """
+    from ftsdk.store.spending import Month
+
+    budget, high, lines = budget_of(client.config), plan.cost.high, list[BudgetLine]()
+    caps = [cap for cap in (spec.max_cost, budget.job) if cap is not None]
+    if high == 0 or not (caps or budget.limits):
+        return plan
+    if caps:
+        cap = min(caps)
+        fits = high is not None and high <= cap
+        lines.append(BudgetLine(scope="job", limit=cap, left=cap, fits=fits))
+    journaled = (client.home / "journal.db").is_file()
+    for limit in budget.limits:
+        month = Month()
+        if journaled:
+            month = Spending(client.journal).month(client.clock.now(), limit.profile)
+        left = limit.usd - month.spent - month.reserved
+        lines.append(
+            BudgetLine(
+                scope="month" + ("" if limit.profile is None else f" of profile {limit.profile}"),
+                limit=limit.usd,
+                spent=month.spent,
+                reserved=month.reserved,
+                left=max(Decimal(0), left),
+                unknown=month.unknown,
+                fits=high is not None and high <= left and not month.unknown,
+                where=limit.where,
+            )
+        )
+    return plan.model_copy(update={"budget": tuple(lines)})
 
 
 def hold(client: Client, plan: Plan, spec: JobSpec) -> Also:

@@ -19,6 +19,7 @@ from ftsdk.errors import NotReady
 
 __all__ = [
     "ALLOWED_MOVES",
+    "BudgetLine",
     "ChatAnswer",
     "Checkpoint",
     "Cost",
@@ -397,6 +398,23 @@ class PlannedField(_Record):
     note: str = ""
 
 
+class BudgetLine(_Record):
+    """One limit a job is held against, and what is left of it before the job. US dollars.
+
+    `scope` is `job`, `month`, or `month of profile NAME`; `spent` is final, `reserved` is held for
+    what still runs, and `unknown` counts earlier jobs and deployments whose cost nobody knows.
+    """
+
+    scope: str
+    limit: Decimal
+    spent: Decimal = Decimal(0)
+    reserved: Decimal = Decimal(0)
+    left: Decimal
+    unknown: int = 0
+    fits: bool
+    where: str = ""
+
+
 class Plan(_Record):
     """What would happen, field by field, before anything is sent."""
 
@@ -410,6 +428,7 @@ class Plan(_Record):
     duration_s: tuple[float, float] | None = None
     memory_bytes: int | None = None
     cost: Cost = Field(default_factory=Cost)
+    budget: tuple[BudgetLine, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -218,7 +218,9 @@ def split(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FOLDER", help="Where to write; beside the data if left out."),
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Where to write; beside the data if left out."
+        ),
     ] = None,
     row_format: Format = None,
     as_json: Json = False,

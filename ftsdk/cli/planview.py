@@ -11,7 +11,7 @@ from ftsdk.cli.words import clean, cost_words, count, duration, many, number, re
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from ftsdk.records import Cost, Plan, PlannedField
+    from ftsdk.records import BudgetLine, Cost, Plan, PlannedField
     from ftsdk.spec import LoRA
 
 __all__ = ["adapter_words", "show_plan", "show_plan_table", "training_words"]
@@ -58,6 +58,8 @@ def _rest(plan: Plan) -> Iterable[tuple[str, Text]]:
         yield "", text(("asked → sent  ", "dim"), " · ".join(moved))
     if plan.cost.basis == "quoted":
         yield from (("", text((clean(line), "dim"))) for line in plan.cost.assumptions)
+    for limit in plan.budget:
+        yield "", text((_budget(limit), "" if limit.fits else "red"))
     for line in plan.notes:
         yield "", text((clean(line), "dim"))
     for line in plan.warnings:
@@ -90,6 +92,18 @@ def cost_line(cost: Cost) -> str:
     if words == "cost unknown" or cost.high == 0:
         return words
     return f"{words} {cost.basis}"
+
+
+def _budget(line: BudgetLine) -> str:
+    """`month: $12.00 spent + $4.00 held of $200.00 · $184.00 left · fits`."""
+    whom, fits = clean(line.scope, 60), "fits" if line.fits else "DOES NOT FIT"
+    if line.scope == "job":
+        return f"limit of ${line.limit:.2f} for this job · {fits}"
+    doubt = f" · {line.unknown} of unknown cost" if line.unknown else ""
+    return (
+        f"{whom}: ${line.spent:.2f} spent + ${line.reserved:.2f} held of ${line.limit:.2f}"
+        f" · ${line.left:.2f} left{doubt} · {fits}"
+    )
 
 
 def _is_moved(field: PlannedField) -> bool:

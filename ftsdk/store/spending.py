@@ -21,6 +21,7 @@ from ftsdk.store.leases import Leases, leases_of
 
 __all__ = [
     "Limit",
+    "Month",
     "Reservation",
     "Spending",
     "Weight",
@@ -76,6 +77,26 @@ class Weight:
     usd: Decimal | None
     final: bool
     why: str
+
+
+@dataclass(frozen=True)
+class Month:
+    """What counts in a calendar month, in US dollars: final, and held for what still runs.
+
+    `unknown` is the number of jobs and deployments whose weight nobody knows.
+    """
+
+    spent: Decimal = Decimal(0)
+    reserved: Decimal = Decimal(0)
+    unknown: int = 0
+
+    def and_(self, weight: Weight) -> Month:
+        """With one more job or deployment."""
+        if weight.usd is None:
+            return replace(self, unknown=self.unknown + 1)
+        if weight.final:
+            return replace(self, spent=self.spent + weight.usd)
+        return replace(self, reserved=self.reserved + weight.usd)
 
 
 def month_of(time: dt.datetime) -> str:
@@ -282,21 +303,26 @@ class Spending:
         rows = self.journal.read("SELECT * FROM reservations WHERE job_id = ?", (job_id,))
         return _reservation(rows[0]) if rows else None
 
+    def month(self, now: dt.datetime, profile: str | None = None) -> Month:
+        """What counts in the calendar month of `now`: of all, or of one profile."""
+        month, told = month_of(now), Month()
+        for job, held in _with_jobs(self.journal.read(_OF_MONTH, (month, profile, profile))):
+            told = told.and_(weight(job, held))
+        for lease in Leases(self.journal).list():
+            if month_of(lease.started_at) == month and profile in (None, lease.profile):
+                whole, so_far = lease.weight(now), lease.cost(now)
+                told = told.and_(Weight(so_far, True, "so far"))
+                if whole is not None and so_far is not None:
+                    told = told.and_(Weight(whole - so_far, False, "until its lease ends"))
+        return told
+
     def spent(self, now: dt.datetime, profile: str | None = None) -> tuple[Decimal, int]:
         """What counts for this calendar month in US dollars, and how much of it is not known.
 
         Jobs and deployments together: the sum of what is known, and the number of the others.
         """
-        month = month_of(now)
-        rows = self.journal.read(_OF_MONTH, (month, profile, profile))
-        weights = [weight(job, held).usd for job, held in _with_jobs(rows)]
-        weights += [
-            lease.weight(now)
-            for lease in Leases(self.journal).list()
-            if month_of(lease.started_at) == month and profile in (None, lease.profile)
-        ]
-        known = [usd for usd in weights if usd is not None]
-        return sum(known, Decimal(0)), len(weights) - len(known)
+        told = self.month(now, profile)
+        return told.spent + told.reserved, told.unknown
 
     def settle(self, job_id: str, usd: Decimal, why: str) -> None:
         """Say what a job cost; it counts before the estimate and before the provider's word."""

@@ -243,3 +243,15 @@ def test_time_spans(word, hours):
 def test_what_is_no_time_span(word):
     with pytest.raises(UsageError):
         hours_of(word)
+
+
+def test_plan_and_create_show_what_is_left_of_the_budget(cli, data, priced):
+    Path("ftsdk.toml").write_text('[budget]\nmonth = "1.50"\njob = "20"\n')
+    out = cli.ok("plan", data).out
+    assert "limit of $20.00 for this job · fits" in out
+    assert "month: $0.00 spent + $0.00 held of $1.50 · $1.50 left · fits" in out
+    cli.ok("create", data, "--yes", "-d", "--key", "one")
+    out = cli.ok("plan", data).out
+    assert "month: $0.00 spent + $1.00 held of $1.50 · $0.50 left · DOES NOT FIT" in out
+    [_, month] = cli.ok("plan", data, "--json").json["budget"]
+    assert (month["reserved"], month["left"], month["fits"]) == ("1", "0.50", False)

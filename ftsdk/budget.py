@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ftsdk.config import Config, nearest
 from ftsdk.errors import BudgetError, ConfigError
-from ftsdk.records import Plan
+from ftsdk.records import Cost, CostBasis, JobSnapshot, Plan
 from ftsdk.spec import JobSpec
 from ftsdk.store import Also
 
@@ -38,6 +38,7 @@ __all__ = [
     "Budget",
     "budget_of",
     "check_job",
+    "counting",
     "forbid_spending",
     "require_spending",
     "reserve",
@@ -172,13 +173,10 @@ def reserve(
     by itself; over the month's limits it is raised by the journal's transaction, and then no job
     is journaled.
     """
-    from ftsdk.pricing import lookup
     from ftsdk.store.spending import Reservation, reserving
 
     budget = budget_of(config)
     check_job(plan, spec, budget)
-    entry = lookup(spec.provider, spec.model, catalogue)
-    rule = None if entry is None else entry.facts.failed_jobs_are_free
     caps = [cap for cap in (spec.max_cost, budget.job) if cap is not None]
     held = Reservation(
         job_id="",
@@ -187,9 +185,38 @@ def reserve(
         cost=plan.cost,
         usd_per_hour=usd_per_hour,
         cap=min(caps, default=None),
-        failed_is_free=rule is not None and rule.holds,
+        failed_is_free=_failed_is_free(spec.provider, spec.model, catalogue),
     )
     return reserving(held, budget.limits)
+
+
+def counting(
+    config: Config, snapshot: JobSnapshot, catalogue: Catalogue | None = None, *, free: bool
+) -> Also:
+    """What is written with an adopted job, so that it counts in the month in which it was made.
+
+    It has been paid for already, so no limit refuses it. What the provider tells of its cost
+    counts; until then, and where it tells none, its cost is unknown (`costs --settle`).
+    """
+    from ftsdk.store.spending import Reservation, reserving
+
+    nothing = Cost(basis=CostBasis.BILLED, low=Decimal(0), high=Decimal(0))
+    held = Reservation(
+        job_id="",
+        month="",
+        profile=config.profile,
+        cost=nothing if free else snapshot.cost,
+        failed_is_free=_failed_is_free(snapshot.provider, snapshot.model, catalogue),
+    )
+    return reserving(held, ())
+
+
+def _failed_is_free(provider: str, model: str, catalogue: Catalogue | None) -> bool:
+    from ftsdk.pricing import lookup
+
+    entry = lookup(provider, model, catalogue)
+    rule = None if entry is None else entry.facts.failed_jobs_are_free
+    return rule is not None and rule.holds
 
 
 # --- the switch ------------------------------------------------------------------------------------

@@ -220,6 +220,8 @@ class Client:
 
         Raises `NotFound` when the provider does not know it.
         """
+        from ftsdk.money import taken_in
+
         known = self.journal.find_provider_job(provider, provider_job_id)
         if known is not None:
             return FineTuneJob(self, known)
@@ -245,7 +247,7 @@ class Client:
             updated_at=now,
         )
         snapshot = snapshot.model_copy(update=applied(snapshot, remote))
-        self.journal.add(snapshot)
+        self.journal.add(snapshot, taken_in(self, snapshot))
         return FineTuneJob(self, snapshot)
 
     def reconcile(self, job_id: str | None = None) -> list[FineTuneJob]:

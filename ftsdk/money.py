@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ftsdk.budget import BillsByHour, budget_of, require_spending, reserve
+from ftsdk.budget import BillsByHour, budget_of, counting, require_spending, reserve
 from ftsdk.errors import BudgetError, ProviderClosed
 from ftsdk.records import BudgetLine, Cost, JobSnapshot, Plan
 from ftsdk.spec import JobSpec
@@ -30,6 +30,7 @@ __all__ = [
     "line_of",
     "quoted",
     "radar",
+    "taken_in",
     "today_of",
 ]
 
@@ -124,6 +125,12 @@ def hold(client: Client, plan: Plan, spec: JobSpec) -> Also:
     require_spending("creating a job", spec.provider, free=free, env=client.env)
     rate = backend.training_usd_per_hour(spec) if isinstance(backend, BillsByHour) else None
     return reserve(client.config, plan, spec, catalogue_of(client), rate)
+
+
+def taken_in(client: Client, snapshot: JobSnapshot) -> Also:
+    """What is written together with an adopted job: it counts from now on, and is never refused."""
+    free = client.backend(snapshot.provider).capabilities.price == "free"
+    return counting(client.config, snapshot, catalogue_of(client), free=free)
 
 
 def quoted(

@@ -227,12 +227,17 @@ def adopt(
     as_json: Json = False,
 ) -> None:
     """Take a job that was made elsewhere into the journal; the same job is taken once."""
+    from ftsdk.money import line_of
+
     client = open_client(profile)
     one = client.adopt_job(provider, provider_job_id)
     if as_json:
         emit(job_document(one))
     else:
         _tell(client, one, f"is {clean(provider_job_id)} at {clean(provider)}", "show")
+        if line_of(client, one.snapshot).counted is None:
+            note("  what it costs is not known; a budget is closed until you say it: ",
+                 command(f"ftsdk costs --settle {one.id} --usd AMOUNT"))  # fmt: skip
 
 
 def download(

@@ -292,7 +292,7 @@ class Spending:
         self.journal = journal
 
     def all(self) -> list[tuple[JobSnapshot, Reservation | None]]:
-        """Every job with what is held for it (None for jobs that were adopted), newest first."""
+        """Every job with what is held for it (None for one older than budgets), newest first."""
         held = {}
         for row in self.journal.read("SELECT * FROM reservations"):
             held[row["job_id"]] = _reservation(row)
@@ -334,7 +334,7 @@ class Spending:
             ).rowcount
             if not changed:
                 raise UnknownJob(
-                    f"Nothing is held for {job.id}: it was adopted, or is older than budgets",
+                    f"Nothing is held for {job.id}: it is older than budgets",
                     where=str(self.journal.path),
                     mend="its cost is what the provider tells: `ftsdk costs`",
                 )

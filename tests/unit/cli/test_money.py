@@ -255,3 +255,16 @@ def test_plan_and_create_show_what_is_left_of_the_budget(cli, data, priced):
     assert "month: $0.00 spent + $1.00 held of $1.50 · $0.50 left · DOES NOT FIT" in out
     [_, month] = cli.ok("plan", data, "--json").json["budget"]
     assert (month["reserved"], month["left"], month["fits"]) == ("1", "0.50", False)
+
+
+def test_adopting_says_that_its_cost_is_to_be_settled(cli, data, priced, monkeypatch, tmp_path):
+    theirs = cli.ok("create", data, "--yes", "-d", "--json").json["provider_job_id"]
+    runs = tmp_path / "home" / "fake"
+    monkeypatch.setenv("FTSDK_HOME", str(tmp_path / "other"))
+    (tmp_path / "other").mkdir()
+    runs.rename(tmp_path / "other" / "fake")
+    ran = cli.ok("adopt", "fake", theirs)
+    assert "what it costs is not known" in ran.err
+    job = cli.ok("list", "--json").json["jobs"][0]["id"]
+    assert "unknown cost" in cli.ok("costs").out
+    assert "unknown" not in cli.ok("costs", "--settle", job, "--usd", "0.75").out

@@ -20,6 +20,7 @@ from ftsdk.cli import (
     listing,
     models,
     money,
+    plan,
     radar,
     show,
     tell,
@@ -82,7 +83,7 @@ _PANELS = {
         ("convert", data.convert),
         ("split", data.split),
         ("fix", data.fix),
-        ("plan", create.plan),
+        ("plan", plan.plan),
         ("estimate", money.estimate),
     ),
     "Jobs": (

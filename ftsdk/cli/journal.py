@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from ftsdk.cli.asking import decide, stop
-from ftsdk.cli.create import NoInput, Yes
-from ftsdk.cli.options import Json
+from ftsdk.cli.options import Json, NoInput, Yes
 from ftsdk.cli.output import emit, say
 from ftsdk.cli.session import open_client
 from ftsdk.errors import JournalDamaged, UsageError

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftsdk.cli.asking import decide, stop
-from ftsdk.cli.create import NoInput, Yes
-from ftsdk.cli.options import Job, Json, Profile, values
+from ftsdk.cli.options import Job, Json, NoInput, Profile, Yes, values
 from ftsdk.cli.output import columns, command, emit, note, say
 from ftsdk.cli.session import find, open_client
 from ftsdk.cli.words import clean, when

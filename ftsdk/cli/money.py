@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftsdk.cli import create as creating
-from ftsdk.cli.options import Json, Model, Profile, Provider, Rows
+from ftsdk.cli.joboptions import JobOptions, takes_a_job
+from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.output import columns, command, emit, note, say
+from ftsdk.cli.plan import one_estimate
 from ftsdk.cli.radar import date_words, write_text
 from ftsdk.cli.session import find, open_client
 from ftsdk.cli.words import clean, duration, many
@@ -35,19 +36,15 @@ Everything = Annotated[
     bool, typer.Option("--all", help="Compare every model that is known, closed ones too.")
 ]
 Explain = Annotated[bool, typer.Option("--explain", help="Say what each figure rests on.")]
+_NOT_PRICED = (
+    "learning_rate", "max_length", "rank", "alpha", "quantize", "seed", "name", "tag", "max_cost",
+)  # fmt: skip
+"""What changes no price, so that `estimate` does not take it."""
 
 
+@takes_a_job(without=_NOT_PRICED)
 def estimate(
-    dataset: Rows,
-    profile: Profile = None,
-    provider: Provider = None,
-    model: Model = None,
-    validation: creating.Validation = None,
-    method: creating.Method = None,
-    epochs: creating.Epochs = None,
-    batch_size: creating.BatchSize = None,
-    full: creating.Full = False,
-    set_: creating.Set = None,
+    said: JobOptions,
     compare: Compare = False,
     with_: With = None,
     everything: Everything = False,
@@ -56,33 +53,21 @@ def estimate(
 ) -> None:
     """Show what training would cost, here or elsewhere, as a range. Nothing is sent."""
     if not (compare or with_ or everything):
-        creating.estimate(
-            dataset,
-            profile=profile,
-            provider=provider,
-            model=model,
-            validation=validation,
-            method=method,
-            epochs=epochs,
-            batch_size=batch_size,
-            full=full,
-            set_=set_,
-            as_json=as_json,
-        )
+        one_estimate(said, as_json=as_json)
         return
     from ftsdk.estimates import compare as compared
 
-    client = open_client(profile)
-    if provider or model:
-        chosen = provider or client.config.require("provider").value
-        with_ = [f"{chosen}:{model}" if model else str(chosen), *(with_ or [])]
+    client = open_client(said.profile)
+    if said.provider or said.model:
+        chosen = said.provider or client.config.require("provider").value
+        with_ = [f"{chosen}:{said.model}" if said.model else str(chosen), *(with_ or [])]
     found = compared(
         client,
-        dataset,
+        said.dataset,
         places=with_ or (),
-        method=_method(method),
-        adapter=None if full else "default",
-        epochs=epochs,
+        method=_method(said.method),
+        adapter=None if said.full else "default",
+        epochs=said.epochs,
         everything=everything,
     )
     if as_json:

@@ -18,9 +18,11 @@ __all__ = [
     "MaybeJob",
     "MaybeJobs",
     "Model",
+    "NoInput",
     "Profile",
     "Provider",
     "Rows",
+    "Yes",
     "pairs",
     "values",
 ]
@@ -53,6 +55,10 @@ Model = Annotated[
     ),
 ]
 Rows = Annotated[Path, typer.Argument(metavar="DATA", help="The rows: .jsonl, .json, .csv, …")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Start without asking.")]
+NoInput = Annotated[
+    bool, typer.Option("--no-input", help="Refuse (exit code 7) instead of asking.")
+]
 _JOB_HELP = "A job: its id, the beginning of it, the provider's id, or its name."
 Job = Annotated[str, typer.Argument(metavar="JOB", help=_JOB_HELP, autocompletion=complete.jobs)]
 MaybeJob = Annotated[

@@ -7,82 +7,59 @@ it, and whoever looks is told the truth: the lock says whether it lives, the out
 from __future__ import annotations
 
 import builtins
-import datetime as dt
 import importlib.util
 import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from ftsdk.backends.base import (
     Backend,
     Capabilities,
     FindBy,
-    Range,
     SubmitRequest,
     adapter_kind,
 )
+from ftsdk.backends.local.defaults import HYPERPARAMETERS, LocalOptions
 from ftsdk.backends.local.models import ResolvedModel, is_pulled, resolve_model
-from ftsdk.backends.local.rundir import RunDir, RunState
-from ftsdk.clock import parse_time
+from ftsdk.backends.local.rundir import RunDir
+from ftsdk.backends.local.telling import (
+    FREE,
+    checkpoint_of,
+    event_of,
+    metric_points,
+    remote_job,
+    speed_of_run,
+)
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, StoreError, Unsupported, UsageError
-from ftsdk.ids import JOB_ID, submission_tag
+from ftsdk.ids import JOB_ID
 from ftsdk.records import (
     ChatAnswer,
     Checkpoint,
-    Cost,
     Event,
-    JobStatus,
     MetricPoint,
     ModelHandle,
     ModelKind,
     Plan,
     PlannedField,
-    Progress,
     RemoteJob,
 )
-from ftsdk.spec import JobSpec
+from ftsdk.spec import JobSpec, spec_error
 
 __all__ = ["LocalBackend"]
 
-_STATUS = {
-    "not_started": JobStatus.QUEUED,
-    "starting": JobStatus.QUEUED,
-    "validating": JobStatus.VALIDATING,
-    "running": JobStatus.RUNNING,
-    "finalizing": JobStatus.FINALIZING,
-    "succeeded": JobStatus.SUCCEEDED,
-    "failed": JobStatus.FAILED,
-    "cancelled": JobStatus.CANCELLED,
-    "interrupted": JobStatus.PAUSED,
-}
-OPTION_DEFAULTS: Mapping[str, Any] = {
-    "device": "auto",
-    "dtype": "auto",
-    "threads": None,
-    "checkpoint_every_steps": None,
-    "checkpoint_every_s": 120,
-    "keep_checkpoints": 2,
-    "eval_every_steps": None,
-    "cancel_grace_s": 30,
-    "truncate": False,
-    "concurrent": False,
-}
-"""What `provider_options` may hold here, and what it is when it does not. Seconds, steps, names."""
-_PULL = "pull"
 _RUNS_LOOKED_AT = 200
-_KINDS = frozenset({"status", "progress", "metric", "checkpoint", "log", "warning", "error"})
-_FREE = Cost(basis="billed", low=Decimal(0), high=Decimal(0), source="your own machine")
 
 
 class LocalBackend(Backend):
     """See the module's docstring.
 
-    `provider_options`: those of `OPTION_DEFAULTS`, and `pull=True` to fetch a base model that is
+    `provider_options` are the fields of `LocalOptions`; `pull=True` fetches a base model that is
     not here yet.
     """
 
@@ -91,18 +68,7 @@ class LocalBackend(Backend):
         methods=frozenset({"sft"}),
         adapters=frozenset({"lora", "nf4", "full"}),
         formats=frozenset({"chat"}),
-        hyperparameters={
-            "epochs": Range(low=0.001, high=10_000, default=3.0),
-            "max_steps": Range(low=1),
-            "learning_rate": Range(low=1e-9, high=10.0, default=2e-4),
-            "batch_size": Range(low=1, high=65_536, default=8),
-            "gradient_accumulation_steps": Range(low=1, high=65_536, default=1),
-            "max_length": Range(low=2, high=1_048_576, default=1024),
-            "warmup_ratio": Range(low=0, high=1, default=0.03),
-            "schedule": Range(choices=("constant", "linear", "cosine"), default="cosine"),
-            "weight_decay": Range(low=0, high=10, default=0.0),
-            "max_grad_norm": Range(low=0, default=1.0),
-        },
+        hyperparameters=HYPERPARAMETERS,
         find_by=FindBy.RUN_DIRECTORY,
         resend_is_safe=True,  # the run directory is the job's own: starting it twice is one run
         can_cancel=True,
@@ -130,8 +96,9 @@ class LocalBackend(Backend):
             *plan.fields,
             *(
                 PlannedField(name=f"options.{name}", asked=value, sent=value)
-                for name, value in options.items()
-                if value != OPTION_DEFAULTS[name]
+                for name, value in options.model_dump(
+                    exclude_defaults=True, exclude={"pull"}
+                ).items()
             ),
         ]
         notes = [f"base model {model.name}" + (f" ({model.license})" if model.license else "")]
@@ -139,24 +106,24 @@ class LocalBackend(Backend):
             notes.append(f"revision {model.revision}")
         return plan.model_copy(update={"fields": tuple(fields), "notes": tuple(notes)})
 
-    def _options(self, spec: JobSpec) -> dict[str, Any]:
-        given = dict(spec.provider_options)
-        given.pop(_PULL, None)
-        unknown = sorted(set(given) - set(OPTION_DEFAULTS))
+    def _options(self, spec: JobSpec) -> LocalOptions:
+        """The options, checked; `Unsupported` for one that is not known, `SpecError` for a bad value."""
+        unknown = sorted(set(spec.provider_options) - set(LocalOptions.model_fields))
         if unknown:
             raise Unsupported(
                 f"local does not know provider_options {', '.join(unknown)}",
                 where="backend local, before anything was started",
-                mend=f"it takes {', '.join([*OPTION_DEFAULTS, _PULL])}",
+                mend=f"it takes {', '.join(LocalOptions.model_fields)}",
                 submitted="no",
             )
-        return {**OPTION_DEFAULTS, **given}
+        try:
+            return LocalOptions.model_validate(dict(spec.provider_options))
+        except ValidationError as error:
+            raise spec_error(error, where="provider_options of local") from None
 
     def _resolve(self, spec: JobSpec) -> ResolvedModel:
         return resolve_model(
-            spec.model,
-            home=self.context.home,
-            allow_pull=bool(spec.provider_options.get(_PULL, False)),
+            spec.model, home=self.context.home, allow_pull=self._options(spec).pull
         )
 
     def tokenizer_for(self, spec: JobSpec) -> Path | None:
@@ -164,7 +131,7 @@ class LocalBackend(Backend):
 
         With `pull=True` the model is fetched now, as `plan` would.
         """
-        pull = bool(spec.provider_options.get(_PULL, False))
+        pull = self._options(spec).pull
         if importlib.util.find_spec("tokenizers") is None:
             return None
         if not pull and not is_pulled(spec.model, home=self.context.home):
@@ -174,14 +141,14 @@ class LocalBackend(Backend):
 
     def max_length_for(self, spec: JobSpec) -> int | None:
         """As the base says; None when the option `truncate` lets longer rows be cut."""
-        return None if self._options(spec)["truncate"] else super().max_length_for(spec)
+        return None if self._options(spec).truncate else super().max_length_for(spec)
 
     def speed_of(self, spec: JobSpec) -> float | None:
         """Of the newest run here that succeeded on this base model, with a like adapter if any."""
         kind = adapter_kind(spec)
         other: float | None = None
         for path in sorted(self._runs.glob("ftj_*"), reverse=True)[:_RUNS_LOOKED_AT]:
-            found = _speed(path, spec.model)
+            found = speed_of_run(path, spec.model)
             if found is not None and found[0] == kind:
                 return found[1]
             if found is not None and other is None:
@@ -225,7 +192,7 @@ class LocalBackend(Backend):
                 submitted="no",
                 retryable=True,
             ) from error
-        return self._tell(run)
+        return remote_job(run)
 
     def _run_spec(self, request: SubmitRequest) -> dict[str, Any]:
         spec, model = request.spec, self._resolve(request.spec)
@@ -254,7 +221,7 @@ class LocalBackend(Backend):
             },
             "hyperparameters": {"max_steps": None, **sent},
             "seed": spec.seed,
-            "options": self._options(spec),
+            "options": self._options(spec).model_dump(exclude={"pull"}),
         }
 
     def find(self, request: SubmitRequest) -> list[RemoteJob]:
@@ -263,48 +230,16 @@ class LocalBackend(Backend):
         if not (path / "spec.json").is_file():
             return []
         run = RunDir(path)
-        return [] if run.read_state().phase == "not_started" else [self._tell(run)]
+        return [] if run.read_state().phase == "not_started" else [remote_job(run)]
 
     def get(self, provider_job_id: str) -> RemoteJob:
-        return self._tell(self._open(provider_job_id))
+        return remote_job(self._open(provider_job_id))
 
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
         names = sorted((p.name for p in self._runs.glob("ftj_*")), reverse=True)
         for name in [n for n in names if JOB_ID.match(n)][:limit]:
             if (self._runs / name / "spec.json").is_file():
-                yield self._tell(RunDir(self._runs / name))
-
-    def _tell(self, run: RunDir) -> RemoteJob:
-        state, spec = run.read_state(), run.spec
-        status = _STATUS[state.phase]
-        if state.cancelling and not status.is_final:
-            status = JobStatus.CANCELLING
-        outcome = dict(state.outcome or {})
-        error = None
-        if status is JobStatus.FAILED:
-            error = {
-                "message": state.message,
-                "log_tail": list(outcome.get("log_tail", ())),
-                **{k: outcome.get(k) for k in ("exit_code", "signal")},
-                **dict(state.error or {}),
-            }
-        ended = outcome.get("finished_at")
-        return RemoteJob(
-            provider_job_id=spec["job_id"],
-            status=status,
-            raw_status=state.phase,
-            model=spec["base_model"]["name"],
-            tag=submission_tag(spec["job_id"]),
-            message=_message(run, state),
-            error=error,
-            progress=_progress(state),
-            created_at=parse_time(spec["created_at"]),
-            finished_at=parse_time(ended) if ended else None,
-            trained_tokens=outcome.get("trained_tokens"),
-            result_model=str(run.result_path) if status is JobStatus.SUCCEEDED else None,
-            cost=_FREE,
-            raw={"run": str(run.path), "attempt": state.attempt, "outcome": outcome},
-        )
+                yield remote_job(RunDir(self._runs / name))
 
     def cancel(self, provider_job_id: str) -> None:
         self._open(provider_job_id).request_cancel()
@@ -317,7 +252,7 @@ class LocalBackend(Backend):
                 where=f"run {provider_job_id}",
                 mend=f"ftsdk chat {provider_job_id}",
             )
-        return self._tell(run)
+        return remote_job(run)
 
     def delete(self, provider_job_id: str) -> None:
         """Remove the whole run directory, its result and checkpoints included."""
@@ -335,41 +270,16 @@ class LocalBackend(Backend):
     # --- what a run tells ---
 
     def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
-        return [
-            Event(
-                id=f"{provider_job_id}:{raw['seq']}",
-                seq=raw["seq"],
-                time=parse_time(raw["time"]),
-                kind=raw["kind"] if raw["kind"] in _KINDS else "log",
-                message=_line(raw),
-                data={k: v for k, v in raw.items() if k not in ("seq", "time", "kind")},
-            )
-            for raw in self._open(provider_job_id).read_events(after)
-        ]
+        run = self._open(provider_job_id)
+        return [event_of(provider_job_id, raw) for raw in run.read_events(after)]
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         """By step; what a resumed run trained again replaces what it had told before."""
-        merged: dict[int, dict[str, Any]] = {}
-        for raw in self._open(provider_job_id).read_events(0):
-            if raw["kind"] == "metric":
-                merged.setdefault(int(raw["step"]), {}).update(raw)
-        known = set(MetricPoint.model_fields) - {"raw"}
-        return [
-            MetricPoint(**{k: v for k, v in raw.items() if k in known})
-            for _, raw in sorted(merged.items())
-        ]
+        return metric_points(self._open(provider_job_id).read_events(0))
 
     def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
-        return [
-            Checkpoint(
-                id=f"{provider_job_id}/step-{info.step}",
-                step=info.step,
-                path=info.path,
-                created_at=parse_time(info.time) if info.time else None,
-                raw={"size_bytes": info.size_bytes},
-            )
-            for info in self._open(provider_job_id).checkpoints()
-        ]
+        run = self._open(provider_job_id)
+        return [checkpoint_of(provider_job_id, info) for info in run.checkpoints()]
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         return self._open(provider_job_id).log_tail(10_000 if tail is None else tail)
@@ -396,7 +306,7 @@ class LocalBackend(Backend):
             path=run.result_path,
             size_bytes=weights,
             callable_now=adapter is None or Path(base["path"]).is_dir(),
-            running_cost=_FREE,
+            running_cost=FREE,
             job_id=run.spec["job_id"],
             raw={**facts, "base_path": base["path"]},
         ).bound_to(self)
@@ -443,23 +353,6 @@ class LocalBackend(Backend):
         return folder
 
 
-def _speed(path: Path, model: str) -> tuple[str, float] | None:
-    """`(adapter kind, tokens a second)` of a run that succeeded on `model`; None for any other."""
-    try:
-        spec = json.loads((path / "spec.json").read_bytes())
-        outcome = json.loads((path / "outcome.json").read_bytes())
-    except (OSError, ValueError):  # no run, one that goes on, or one that is damaged
-        return None
-    seconds, tokens = outcome.get("train_s") or 0, outcome.get("trained_tokens") or 0
-    if outcome.get("outcome") != "succeeded" or spec["base_model"]["name"] != model:
-        return None
-    if seconds <= 0 or tokens <= 0:
-        return None
-    adapter = spec.get("adapter")
-    kind = "full" if adapter is None else adapter.get("quantize") or "lora"
-    return kind, tokens / seconds
-
-
 def _existing(handle: ModelHandle) -> Path:
     if handle.path is None or not handle.path.is_dir():
         raise NotFound(
@@ -473,37 +366,3 @@ def _existing(handle: ModelHandle) -> Path:
 def _facts(result: Path) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads((result / "ftsdk.json").read_bytes())
     return facts
-
-
-def _message(run: RunDir, state: RunState) -> str:
-    if state.phase != "interrupted":
-        return state.message
-    kept = run.checkpoints()
-    last = f"from step {kept[-1].step}" if kept else "from the beginning"
-    return (
-        "its trainer is gone without a word (the machine was restarted, or all its processes were "
-        f"killed); resume continues it {last}"
-    )
-
-
-def _progress(state: RunState) -> Progress | None:
-    known = {k: v for k, v in state.progress.items() if k in Progress.model_fields}
-    return Progress(**known) if known else None
-
-
-def _line(raw: Mapping[str, Any]) -> str:
-    """One event as one plain line."""
-    if raw.get("message"):
-        return str(raw["message"])
-    kind, step = raw["kind"], raw.get("step")
-    if kind == "metric":
-        if raw.get("validation_loss") is not None:
-            return f"step {step}  validation loss {raw['validation_loss']:.4f}"
-        return f"step {step}  loss {raw.get('train_loss', float('nan')):.4f}"
-    if kind == "progress":
-        left = dt.timedelta(seconds=round(raw.get("eta_s") or 0))
-        speed = raw.get("tokens_per_s") or 0
-        return f"step {step}/{raw.get('total_steps')}  {speed:,.0f} tok/s  {left} left"
-    if kind == "checkpoint":
-        return f"checkpoint at step {step}"
-    return str(raw.get("status", ""))

@@ -340,7 +340,10 @@ def checkpoint_is_due(step: int, order: Order, options: Mapping[str, Any], since
     every = options["checkpoint_every_steps"]
     if step == order.total_steps or bool(every and step % every == 0):
         return True
-    return since_s >= options["checkpoint_every_s"] or (not every and order.ends_epoch(step))
+    seconds = options["checkpoint_every_s"]
+    if seconds is not None and since_s >= seconds:
+        return True
+    return not every and order.ends_epoch(step)
 
 
 def describe(model: LoadedModel, spec: Mapping[str, Any]) -> str:

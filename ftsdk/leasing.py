@@ -20,7 +20,7 @@ from ftsdk.errors import FtsdkError, JournalLocked, NotFound, UnknownJob, UsageE
 from ftsdk.records import JobSnapshot, JobStatus, ModelHandle
 from ftsdk.store import Journal
 from ftsdk.store.leases import Lease, Leases
-from ftsdk.store.spending import Reservation, Spending, check_limits
+from ftsdk.store.spending import Spending, check_limits
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger("ftsdk")
-_RUNNING = frozenset({JobStatus.RUNNING, JobStatus.FINALIZING})
 
 
 @dataclass(frozen=True)
@@ -199,9 +198,9 @@ def _leases(client: Client, own_profile: bool) -> list[Lease]:
 
 
 def profiles_at_stake(journal: Journal) -> list[str | None]:
-    """The profiles under which something stands deployed or runs; None is no profile."""
+    """The profiles under which something is deployed, or runs with a cap; None is no profile."""
     leases = {lease.profile for lease in Leases(journal).list(running=True)}
-    jobs = {job.profile for job in journal.list(status=_RUNNING)}
+    jobs = {job.profile for job, _ in Spending(journal).capped()}
     return sorted(leases | jobs, key=lambda name: name or "")
 
 
@@ -272,50 +271,60 @@ def _span(span: dt.timedelta) -> str:
 
 def _capped(client: Client, now: dt.datetime, own_profile: bool) -> list[Notice]:
     budget, money, told = budget_of(client.config), Spending(client.journal), list[Notice]()
-    for job in client.journal.list(status=_RUNNING):
-        if own_profile and job.profile != client.config.profile:
+    for known, held in money.capped():
+        if own_profile and known.profile != client.config.profile:
             continue
-        held = money.get(job.id)
-        if held is None or held.cap is None or held.usd_per_hour is None:
-            continue
-        spent = _so_far(client, job, held, now)
-        if spent >= held.cap:
-            told.append(_stopped(client, job, held.cap, spent))
-        elif spent >= held.cap * Decimal(str(budget.warn_at)) and money.acknowledge(
+        job = _as_it_stands(client, known)
+        cap, rate = held.cap or Decimal(0), held.usd_per_hour or Decimal(0)
+        if job.status is not JobStatus.RUNNING:
+            continue  # queued costs nothing; one that is finalizing has been trained, and paid for
+        spent = _so_far(client, job, rate, now)
+        if spent >= cap:
+            told += _stopped(client, job, cap, spent)
+        elif spent >= cap * Decimal(str(budget.warn_at)) and money.acknowledge(
             "near_cap", job.id, now, f"${spent:.2f}"
         ):
             text = (
-                f"{job.id} has cost about ${spent:.2f}; it is cancelled at ${held.cap:.2f}, "
-                f"in {_span(_time_for(held.cap - spent, held.usd_per_hour))}"
+                f"{job.id} has cost about ${spent:.2f}; it is cancelled at ${cap:.2f}, "
+                f"in {_span(_time_for(cap - spent, rate))}"
             )
             told.append(Notice("near_cap", text, job.id))
     return told
+
+
+def _as_it_stands(client: Client, job: JobSnapshot) -> JobSnapshot:
+    """The job as its provider tells it now: it may have begun, or ended, since anybody looked."""
+    try:
+        return client._refresh(job)
+    except FtsdkError as error:
+        _log.warning("job %s has a cap and could not be asked for: %s", job.id, error.what)
+        return job
 
 
 def _time_for(usd: Decimal, usd_per_hour: Decimal) -> dt.timedelta:
     return dt.timedelta(hours=float(usd / usd_per_hour)) if usd_per_hour else dt.timedelta(days=31)
 
 
-def _so_far(client: Client, job: JobSnapshot, held: Reservation, now: dt.datetime) -> Decimal:
-    """What a running job has cost: as billed so far, or its hours since it was first seen running.
+def _so_far(client: Client, job: JobSnapshot, rate: Decimal, now: dt.datetime) -> Decimal:
+    """What a running job has cost: as billed so far, or its hours since it began to run.
 
-    Providers do not tell when billing began. Counting from our first sight of it never stops a job
-    for time that it spent in a queue; it may count too little by the time nobody looked.
+    Where the provider does not tell when it began, hours count from when it was first seen running:
+    a queue never costs a job its life, and time that nobody looked at counts too little.
     """
-    began = next(
-        (move[0] for move in client.journal.moves(job.id) if move[2] is JobStatus.RUNNING), now
-    )
+    seen = (move[0] for move in client.journal.moves(job.id) if move[2] is JobStatus.RUNNING)
+    began = job.started_at or next(seen, now)
     hours = Decimal(str(max(0.0, (now - began).total_seconds()))) / 3600
-    counted = hours * (held.usd_per_hour or 0)
     billed = job.cost.high if job.cost.basis == "billed" and job.cost.high is not None else None
-    return max(counted, billed or Decimal(0))
+    return max(hours * rate, billed or Decimal(0))
 
 
-def _stopped(client: Client, job: JobSnapshot, cap: Decimal, spent: Decimal) -> Notice:
+def _stopped(client: Client, job: JobSnapshot, cap: Decimal, spent: Decimal) -> list[Notice]:
     about = f"{job.id} has cost about ${spent:.2f} and its cap is ${cap:.2f}"
     try:
-        client._cancel(job)
+        now = client._cancel(job)
     except FtsdkError as error:
         _log.warning("job %s is over its cap and could not be cancelled: %s", job.id, error.what)
-        return Notice("not_ended", f"{about}: cancelling it DID NOT WORK: {error.what}", job.id)
-    return Notice("stopped", f"{about}: cancelled", job.id)
+        return [Notice("not_ended", f"{about}: cancelling it DID NOT WORK: {error.what}", job.id)]
+    if now.status in (JobStatus.SUCCEEDED, JobStatus.FAILED):
+        return []  # it had ended by itself
+    return [Notice("stopped", f"{about}: cancelled", job.id)]

@@ -351,6 +351,7 @@ class RemoteJob(_Record):
     error: Mapping[str, Any] | None = None
     progress: Progress | None = None
     created_at: dt.datetime | None = None
+    started_at: dt.datetime | None = None
     finished_at: dt.datetime | None = None
     trained_tokens: int | None = None
     result_model: str | None = None
@@ -359,7 +360,10 @@ class RemoteJob(_Record):
 
 
 class JobSnapshot(_Record):
-    """Everything the journal knows of a job at one moment."""
+    """Everything the journal knows of a job at one moment.
+
+    `started_at` is when it began to run, by the provider's word; None where it does not tell.
+    """
 
     id: str
     provider: str
@@ -384,6 +388,7 @@ class JobSnapshot(_Record):
     trained_tokens: int | None = None
     created_at: dt.datetime
     submitted_at: dt.datetime | None = None
+    started_at: dt.datetime | None = None
     finished_at: dt.datetime | None = None
     updated_at: dt.datetime
 

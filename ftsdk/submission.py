@@ -491,5 +491,6 @@ def applied(snapshot: JobSnapshot, remote: RemoteJob) -> dict[str, Any]:
         "progress": remote.progress or snapshot.progress,
         "cost": remote.cost or snapshot.cost,
         "trained_tokens": remote.trained_tokens or snapshot.trained_tokens,
+        "started_at": remote.started_at or snapshot.started_at,
         "finished_at": remote.finished_at or snapshot.finished_at,
     }

@@ -51,8 +51,11 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-_ATTENDING = frozenset({"create", "list", "show", "watch", "wait", "costs", "leases", "chat"})
-"""The commands that first end leases that are over, and say what still costs."""
+_ATTENDING = frozenset({
+    "create", "list", "show", "watch", "wait", "logs", "metrics", "events", "checkpoints",
+    "reconcile", "chat", "download", "costs", "leases",
+})  # fmt: skip
+"""The commands that first end leases that are over and stop jobs at their cap, and say what costs."""
 
 
 @app.callback()

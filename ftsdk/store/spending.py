@@ -303,6 +303,14 @@ class Spending:
         rows = self.journal.read("SELECT * FROM reservations WHERE job_id = ?", (job_id,))
         return _reservation(rows[0]) if rows else None
 
+    def capped(self) -> list[tuple[JobSnapshot, Reservation]]:
+        """Jobs that are billed by the hour, have a cap, and have not ended at their provider."""
+        rows = self.journal.read(
+            "SELECT r.*, j.snapshot FROM reservations r JOIN jobs j ON j.id = r.job_id "
+            "WHERE r.cap IS NOT NULL AND r.usd_per_hour IS NOT NULL AND j.provider_job_id IS NOT NULL"
+        )
+        return [(job, held) for job, held in _with_jobs(rows) if not job.status.is_final]
+
     def month(self, now: dt.datetime, profile: str | None = None) -> Month:
         """What counts in the calendar month of `now`: of all, or of one profile."""
         month, told = month_of(now), Month()

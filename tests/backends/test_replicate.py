@@ -88,6 +88,7 @@ def test_from_rows_to_an_answer(client, double, tmp_path) -> None:
     assert seen.count("metric") == 12
     assert job.status is JobStatus.SUCCEEDED
     assert str(job.cost.usd) == "0.003900"
+    assert job.snapshot.started_at is not None
     assert "4 s told by Replicate" in job.cost.source
     points = job.metrics()
     assert len(points) == 12

@@ -192,7 +192,7 @@ def test_who_cannot_deploy(home):
 # --- caps of jobs billed by the hour -----------------------------------------------------------------
 
 
-def running(client, clock, *, cap, rate):
+def running(client, clock, *, cap, rate, look=True):
     timeline = [["queued", 0], ["running", 100], ["succeeded", 10**6]]
     job = client.create_job(ROWS, provider_options={"timeline": timeline})
     held = Spending(client.journal).get(job.id)
@@ -201,8 +201,8 @@ def running(client, clock, *, cap, rate):
         again = Reservation(job.id, held.month, None, held.cost, Decimal(rate), Decimal(cap))
         reserving(again, ())(cursor, job.snapshot)
     clock.advance(3600)
-    job.refresh()
-    assert job.status is JobStatus.RUNNING
+    if look:
+        assert job.refresh().status is JobStatus.RUNNING
     return job
 
 
@@ -221,6 +221,57 @@ def test_a_job_is_warned_of_once_and_stopped_at_its_cap(home):
     assert "its cap is $10.00: cancelled" in notices[0].text
     assert job.refresh().status is JobStatus.CANCELLED
     assert enforce(client) == []
+
+
+def test_looking_finds_out_by_itself_that_a_job_runs(home):
+    clock = ManualClock()
+    client = priced_client(home, clock=clock)
+    job = running(client, clock, cap=10, rate=10, look=False)
+    assert client.get_job(job.id).status is JobStatus.QUEUED
+    assert enforce(client) == []
+    assert client.get_job(job.id).status is JobStatus.RUNNING
+    clock.advance(3600)
+    assert [n.kind for n in enforce(client)] == ["stopped"]
+
+
+def test_hours_count_from_when_the_provider_says_it_began(home):
+    clock = ManualClock()
+    client = priced_client(home, clock=clock)
+    backend, get = client.backend("fake"), client.backend("fake").get
+    job = running(client, clock, cap=10, rate=10, look=False)
+    began = clock.now() - dt.timedelta(minutes=54)
+    backend.get = lambda one: get(one).model_copy(update={"started_at": began})
+    assert [n.text for n in enforce(client)] == [
+        f"{job.id} has cost about $9.00; it is cancelled at $10.00, in 6 min"
+    ]
+
+
+def test_a_job_that_ended_while_nobody_looked_is_not_called_cancelled(home):
+    clock = ManualClock()
+    client = priced_client(home, clock=clock)
+    job = running(client, clock, cap=10, rate=10)
+    clock.advance(10**6)
+    assert enforce(client) == []
+    assert client.get_job(job.id).status is JobStatus.SUCCEEDED
+
+
+def test_a_provider_out_of_reach_is_judged_by_what_is_known(home):
+    clock = ManualClock()
+    client = priced_client(home, clock=clock)
+    job = running(client, clock, cap=10, rate=10)
+    clock.advance(3600)
+    backend = client.backend("fake")
+    get, calls = backend.get, []
+
+    def once_away(one):
+        calls.append(one)
+        if len(calls) == 1:
+            raise Unavailable("no connection", retryable=True)
+        return get(one)
+
+    backend.get = once_away
+    assert [n.kind for n in enforce(client)] == ["stopped"]
+    assert client.get_job(job.id).status is JobStatus.CANCELLED
 
 
 def test_the_warning_names_what_is_left(home):

@@ -119,6 +119,7 @@ def remote_job(data: Mapping[str, Any], *, cost: Cost | None = None) -> RemoteJo
         else None,
         progress=_progress(data),
         created_at=as_time(data.get("created_at")),
+        started_at=as_time(data.get("started_at")),
         finished_at=as_time(data.get("completed_at")) if status.is_final else None,
         result_model=(version_of(data) or weights_of(data))
         if status is JobStatus.SUCCEEDED

@@ -268,3 +268,28 @@ def test_adopting_says_that_its_cost_is_to_be_settled(cli, data, priced, monkeyp
     job = cli.ok("list", "--json").json["jobs"][0]["id"]
     assert "unknown cost" in cli.ok("costs").out
     assert "unknown" not in cli.ok("costs", "--settle", job, "--usd", "0.75").out
+
+
+@pytest.mark.parametrize("command", [["list"], ["show"], ["logs"], ["events"], ["costs"]])
+def test_the_next_command_stops_a_job_at_its_cap(cli, data, monkeypatch, command):
+    """A job billed by the hour, begun three hours ago, whose cap is two: whatever reads it ends it."""
+
+    class Hourly(FakeBackend):
+        capabilities = replace(FakeBackend.capabilities, price="catalogue")
+
+        def estimate(self, spec, train=None):
+            return Cost(basis="estimated", low=Decimal(1), high=Decimal(1), source="a test")
+
+        def training_usd_per_hour(self, spec):
+            return Decimal(10)
+
+        def get(self, provider_job_id):
+            began = self.clock.now() - dt.timedelta(hours=3)
+            return super().get(provider_job_id).model_copy(update={"started_at": began})
+
+    monkeypatch.setattr("ftsdk.client.load_backend", lambda _: Hourly)
+    cli.ok("create", data, "--yes", "-d", "--max-cost", "20", "--set", 'timeline=[["running", 0]]')
+    monkeypatch.setenv("FTSDK_FORBID_SPENDING", "1")
+    ran = cli.ok(*command)
+    assert "has cost about $30.00 and its cap is $20.00: cancelled" in ran.err
+    assert cli.ok("list", "--json").json["jobs"][0]["status"] == "cancelled"

@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.openai import AzureBackend, OpenAIBackend
+from ftsdk.backends.openai import AzureBackend, CrusoeBackend, NebiusBackend, OpenAIBackend
 from ftsdk.clock import ManualClock
 from ftsdk.records import JobStatus
 from ftsdk.testing.conformance import BackendConformance, LabWire, World
@@ -58,8 +58,7 @@ def wire_of(double: OpenAIDouble) -> LabWire:
 
 
 def world_of(cls, double: OpenAIDouble, home, **changes) -> World:
-    env = {"OPENAI_API_KEY": KEY, "AZURE_OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": double.base_url}
-    env["AZURE_OPENAI_ENDPOINT"] = double.base_url
+    env = double.variables()
 
     def make(place):
         context = Context(home=place, clock=double.clock, env=env, options={"timeout_s": 5})
@@ -95,7 +94,49 @@ class TestAzure(BackendConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def world(cls, tmp_path_factory):
-        with OpenAIDouble(clock=ManualClock(START), keys=[KEY], azure=True) as double:
+        with OpenAIDouble(clock=ManualClock(START), keys=[KEY], service="azure") as double:
             made = world_of(AzureBackend, double, tmp_path_factory.mktemp("azure"))
+            yield made
+            made.backend.close()
+
+
+TOP_LEVEL = {
+    "epochs": "hyperparameters.n_epochs",
+    "batch_size": "hyperparameters.batch_size",
+    "seed": "seed",
+    "validation": "validation_file",
+}
+
+
+class TestNebius(BackendConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def world(cls, tmp_path_factory):
+        with OpenAIDouble(clock=ManualClock(START), keys=[KEY], service="nebius") as double:
+            made = world_of(
+                NebiusBackend,
+                double,
+                tmp_path_factory.mktemp("nebius"),
+                model="meta-llama/Llama-3.1-8B-Instruct",
+                sent_as={**TOP_LEVEL, "learning_rate": "hyperparameters.learning_rate_multiplier"},
+            )
+            yield made
+            made.backend.close()
+            sent = [one.json() for one in double.asked("POST", "/jobs$")]
+            assert all(body["hyperparameters"]["lora"] is True for body in sent)
+
+
+class TestCrusoe(BackendConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def world(cls, tmp_path_factory):
+        with OpenAIDouble(clock=ManualClock(START), keys=[KEY], service="crusoe") as double:
+            made = world_of(
+                CrusoeBackend,
+                double,
+                tmp_path_factory.mktemp("crusoe"),
+                model="Qwen/Qwen3-8B",
+                sent_as=TOP_LEVEL,
+            )
             yield made
             made.backend.close()

@@ -22,6 +22,7 @@ from ftsdk.errors import (
     AuthError,
     ConfigError,
     FtsdkError,
+    NotFound,
     NotReady,
     ProviderClosed,
     Rejected,
@@ -289,7 +290,7 @@ def test_preference_rows(client, double, clock):
 
 
 def test_azures_quirks(tmp_path, clock):
-    with OpenAIDouble(clock=clock, azure=True) as double:
+    with OpenAIDouble(clock=clock, service="azure") as double:
         made = ftsdk.Client(
             home=tmp_path,
             clock=clock,
@@ -306,8 +307,16 @@ def test_azures_quirks(tmp_path, clock):
         assert job.snapshot.trained_tokens > 100  # told by an event alone
         handle = job.result()
         assert (handle.kind, handle.callable_now) == ("needs_deployment", False)
-        with pytest.raises(NotReady):
+        with pytest.raises(NotReady) as caught:
             handle.chat("hello")
+        assert f"--model-name {handle.id} --model-version 1" in caught.value.mend
+        with pytest.raises(NotFound):
+            handle.chat("hello", deployment="support-bot")
+        double.deployments["support-bot"] = handle.id
+        told = handle.chat("What does ticket number 3 ask for?", deployment="support-bot")
+        assert told.text == "Ticket 3 asks for a refund."
+        assert double.asked("POST", "/chat")[-1].json()["model"] == "support-bot"
+        assert "deployment" not in double.asked("POST", "/chat")[-1].json()
         assert [one for one in job.metrics() if one.train_loss]
         made.close()
 
@@ -494,6 +503,46 @@ def test_nebius_takes_an_absolute_rate_and_the_adapter():
     assert "method" not in sent
     assert sent["suffix"] == "ft0123456789ab"
     assert body(NEBIUS, adapter=None)["hyperparameters"]["lora"] is False
+
+
+@pytest.mark.parametrize("name", ["nebius", "crusoe"])
+def test_a_job_of_a_look_alike_from_rows_to_its_result(tmp_path, clock, name):
+    """Top-level hyperparameters, no metadata, a list without a filter, no pause."""
+    with OpenAIDouble(clock=clock, service=name) as service:
+        made = ftsdk.Client(home=tmp_path, clock=clock, env=service.variables())
+        service.faults.add("close", method="POST", path="/jobs$", acted=True)
+        job = made.create_job(
+            chat_rows(), provider=name, model="Qwen/Qwen3-8B", name="bot",
+            hyperparameters={"epochs": 2, "batch_size": 4}, validation=0.2,
+        )  # fmt: skip
+        sent = service.jobs[job.provider_job_id].request
+        assert {"n_epochs": 2, "batch_size": 4}.items() <= sent["hyperparameters"].items()
+        assert sent["suffix"] == f"bot-{job.snapshot.tag}"
+        assert service.count("POST", "/jobs$") == 1
+        with pytest.raises(Unsupported, match="pause"):
+            job.pause()
+        clock.advance(4)
+        assert job.refresh().status is JobStatus.RUNNING
+        kinds = [one.kind for one in job.stream()]
+        assert {"status", "metric"} <= set(kinds)
+        assert job.status is JobStatus.SUCCEEDED
+        losses = [one.train_loss for one in job.metrics()]
+        assert losses[0] > losses[-1]
+        assert len(job.checkpoints()) == 2  # one an epoch
+        handle = job.result()
+        if name == "nebius":
+            assert (handle.kind, handle.callable_now) == ("hosted", True)
+            assert handle.chat("What does ticket number 3 ask for?").text
+        else:
+            assert (handle.kind, handle.callable_now) == ("adapter", False)
+            assert handle.id == job.checkpoints()[-1].id
+            with pytest.raises(NotReady, match="adapter"):
+                handle.chat("hello")
+        other = made.create_job(chat_rows(), provider=name, model="Qwen/Qwen3-8B", seed=1)
+        assert other.cancel().status is JobStatus.CANCELLED
+        with pytest.raises(Unsupported, match="delete"):
+            job.delete()
+        made.close()
 
 
 def test_crusoe_and_an_unknown_service():

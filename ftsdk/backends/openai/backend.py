@@ -349,7 +349,8 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
     ) -> ChatAnswer:
         if handle.kind is ModelKind.HOSTED and not self.capabilities.can_chat:
             raise self.cannot("chat with a result")
-        return chat_with(self.wire, self.clock, handle, messages, options)
+        usual = {k: v for k, v in self.context.options.items() if k == "deployment"}
+        return chat_with(self.wire, self.clock, handle, messages, {**usual, **options})
 
     def chat_base(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]

@@ -25,17 +25,23 @@ def chat_with(
 ) -> ChatAnswer:
     """Ask the tuned model. Raises `NotReady` when the service does not answer with it."""
     title = wire.profile.title
+    asked = dict(options)
+    deployment = asked.pop("deployment", None)
+    if handle.kind is ModelKind.NEEDS_DEPLOYMENT:
+        if not deployment:
+            raise _needs_deployment(title, handle)
+        return ask(wire, str(deployment), messages, asked)
     if handle.kind is not ModelKind.HOSTED:
         raise NotReady(
-            f"{handle.id} does not answer by its name: it needs a deployment of its own",
+            f"{handle.id} is an adapter, which {title} does not answer with by its name",
             where=title,
-            mend="deploy it at the provider; a deployment costs by the hour",
+            mend="fetch its files there and serve them, or deploy it on the provider's own pages",
             job_id=handle.job_id,
         )
     pauses = iter(_WARM_TRIES if handle.callable_now else ())
     while True:
         try:
-            return ask(wire, handle.id, messages, options)
+            return ask(wire, handle.id, messages, asked)
         except NotFound as error:
             pause = next(pauses, None)
             if pause is None:
@@ -47,6 +53,20 @@ def chat_with(
                     job_id=handle.job_id,
                 ) from error
             clock.sleep(pause)
+
+
+def _needs_deployment(title: str, handle: ModelHandle) -> NotReady:
+    """Deployments are made with a token of the resource manager, which an API key is not."""
+    return NotReady(
+        f"{handle.id} does not answer by its name: it needs a deployment, and there is no "
+        "key here that could make one",
+        where=f"{title}; a deployment costs by the hour, whether it is used or not",
+        mend="az cognitiveservices account deployment create --resource-group GROUP --name ACCOUNT "
+        f"--deployment-name NAME --model-format OpenAI --model-name {handle.id} --model-version 1 "
+        '--sku-name Standard --sku-capacity 1; then model.chat(…, deployment="NAME"), or '
+        'deployment = "NAME" under [options] of ftsdk.toml',
+        job_id=handle.job_id,
+    )
 
 
 def ask(

@@ -127,7 +127,8 @@ AZURE = Profile(
         find_by=FindBy.SUFFIX,
         can_chat=False,
         key_variables=("AZURE_OPENAI_API_KEY", "OPENAI_API_KEY"),
-        note="a tuned model needs a deployment of its own, which costs by the hour; made in Azure",
+        note="a tuned model needs a deployment of its own, which costs by the hour and is made with "
+        "Azure's own tools; chat(…, deployment=NAME) asks it",
     ),
     url_variables=("AZURE_OPENAI_ENDPOINT", "OPENAI_BASE_URL"),
     hosts=(".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"),

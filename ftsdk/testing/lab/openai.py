@@ -1,16 +1,13 @@
 """A double of OpenAI's fine-tuning: files, uploads, jobs, events, checkpoints, models, chat.
 
-It answers as the published API does (schema of 2026-08-21) and refuses what that refuses. With
-`azure=True` it has Azure's quirks: nulls, `error: {}`, no dots in a suffix, its own status words.
+It answers as the published API does (schema of 2026-08-21) and refuses what that refuses. As another
+`service` (`azure`, `nebius`, `crusoe`) it has that one's quirks (see `openai_services`).
 What it can be told: `closed` (nobody may create jobs), `jobs_at_once` (a quota), `stages` (how long
 a job takes), `lists_before_visible` (a new job shows late), `results_encoded`.
 """
 
 from __future__ import annotations
 
-import base64
-import hmac
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,9 +16,11 @@ from typing import Any
 from ftsdk.clock import Clock
 from ftsdk.testing.lab import brain
 from ftsdk.testing.lab.double import route
-from ftsdk.testing.lab.openai_files import OpenAIFiles, page_of
+from ftsdk.testing.lab.openai_files import page_of
 from ftsdk.testing.lab.openai_jobs import PretendJob
+from ftsdk.testing.lab.openai_models import OpenAIModels
 from ftsdk.testing.lab.openai_rules import TUNABLE, check_create, refuse
+from ftsdk.testing.lab.openai_services import SERVICES
 from ftsdk.testing.lab.timeline import Stage, Timeline
 from ftsdk.testing.lab.wire import Reply, Request
 
@@ -41,7 +40,7 @@ _MODERATED = (
 )
 
 
-class OpenAIDouble(OpenAIFiles):
+class OpenAIDouble(OpenAIModels):
     """See the module's docstring."""
 
     name = "openai"
@@ -60,13 +59,13 @@ class OpenAIDouble(OpenAIFiles):
         *,
         clock: Clock | None = None,
         port: int = 0,
-        azure: bool = False,
+        service: str = "openai",
         stages: Sequence[Stage] = STAGES,
         keys: Sequence[str] = (KEY,),
         warmup_s: float = 0.0,
     ) -> None:
         super().__init__(clock=clock, port=port)
-        self.azure = azure
+        self.service = SERVICES[service]
         self.stages = tuple(stages)
         self.keys = set(keys)
         self.warmup_s = warmup_s
@@ -74,19 +73,17 @@ class OpenAIDouble(OpenAIFiles):
         self.jobs_at_once: int | None = None
         self.lists_before_visible = 0
         self.results_encoded = True
-        self.any_model = False
-        self.webhook_secret = "whsec_" + base64.b64encode(b"lab webhook secret, no secret").decode()
-        self.jobs: dict[str, PretendJob] = {}
-        self.deleted_models: set[str] = set()
+        self.any_model = self.service.any_model
+        self.needs_deployments = self.service.is_azure
 
     @property
     def base_url(self) -> str:
-        return f"{self.origin}/openai/v1" if self.azure else f"{self.origin}/v1"
+        return self.origin + self.service.prefix
 
     def variables(self) -> dict[str, str]:
         return {
-            "OPENAI_BASE_URL": self.base_url,
-            "OPENAI_API_KEY": min(self.keys),
+            self.service.url_variable: self.base_url,
+            self.service.key_variable: min(self.keys),
             "OPENAI_WEBHOOK_SECRET": self.webhook_secret,
         }
 
@@ -105,7 +102,7 @@ class OpenAIDouble(OpenAIFiles):
         raise refuse(404, f"Invalid URL ({request.method} {request.path})", code="unknown_url")
 
     def _dispatch(self, request: Request) -> Reply:
-        prefix = "/openai/v1" if self.azure else "/v1"
+        prefix = self.service.prefix
         if not request.path.startswith(prefix + "/"):
             return self.not_here(request)
         return super()._dispatch(_moved(request, request.path.removeprefix(prefix)))
@@ -123,7 +120,7 @@ class OpenAIDouble(OpenAIFiles):
                 code="fine_tuning_not_available",
                 kind="permission_error",
             )
-        body = check_create(request.json(), azure=self.azure)
+        body = check_create(request.json(), self.service)
         self._check_model(body)
         self._check_quota()
         for name in ("training_file", "validation_file"):
@@ -137,7 +134,8 @@ class OpenAIDouble(OpenAIFiles):
         kind = (body.get("method") or {}).get("type", "supervised")
         if self.any_model or body["model"].startswith("ft:") or ".ft-" in body["model"]:
             return
-        if self.azure and body.get("trainingType") is None:
+        needed = self.service.needs_field
+        if needed is not None and body.get(needed) is None:
             raise refuse(400, "The base model does not support fine-tuning.", code="invalidPayload")
         if kind not in TUNABLE.get(body["model"], ()):
             raise refuse(
@@ -167,7 +165,9 @@ class OpenAIDouble(OpenAIFiles):
     def _begin(self, body: dict[str, Any]) -> PretendJob:
         content = self.files[body["training_file"]]["content"]
         kind = (body.get("method") or {}).get("type", "supervised")
-        fault = brain.first_fault(content, method="dpo" if kind == "dpo" else "sft", least=10)
+        fault = brain.first_fault(
+            content, method="dpo" if kind == "dpo" else "sft", least=self.service.least_rows
+        )
         stages, problem = self.stages, None
         if fault is not None:
             line, why = fault
@@ -183,7 +183,7 @@ class OpenAIDouble(OpenAIFiles):
             rows=sum(1 for _ in brain.rows_of(content)),
             tokens=brain.count_tokens(content),
             content=content,
-            azure=self.azure,
+            service=self.service,
             problem=problem,
             blocked=_UNSAFE.encode() in content,
             visible_after_lists=self.lists_before_visible,
@@ -222,7 +222,8 @@ class OpenAIDouble(OpenAIFiles):
                 job.visible_after_lists -= 1
                 continue
             metadata = job.request.get("metadata") or {}
-            if all(metadata.get(key) == value for key, value in wanted.items()):
+            fits = all(metadata.get(key) == value for key, value in wanted.items())
+            if fits or not self.service.keeps_metadata:
                 shown.append(job.object(self.now()))
         page, more = page_of(shown, request, 20)
         return {"object": "list", "data": page, "has_more": more}
@@ -260,6 +261,8 @@ class OpenAIDouble(OpenAIFiles):
 
     def _active(self, job_id: str, verb: str) -> PretendJob:
         job = self._job(job_id)
+        if verb != "cancel" and not self.service.can_pause:
+            raise refuse(404, f"Invalid URL: there is no {verb}", code="unknown_url")
         status = job.status(self.now())
         if status in ("succeeded", "failed", "cancelled"):
             raise refuse(400, f"Cannot {verb} a job that has already {status}.")
@@ -282,118 +285,6 @@ class OpenAIDouble(OpenAIFiles):
             "last_id": page[-1]["id"] if page else None,
             "has_more": more,
         }
-
-    # --- models ---
-
-    def _models(self) -> dict[str, dict[str, Any]]:
-        now = self.now()
-        found = {
-            name: {"owned_by": "system", "created": 1_744_000_000, "shutdown_date": "2027-01-14"}
-            for name in TUNABLE
-        }
-        for job in self.jobs.values():
-            if job.succeeded(now) and job.model_id not in self.deleted_models:
-                at = job.timeline.start_of("succeeded") or now
-                found[job.model_id] = {
-                    "owned_by": "org-lab",
-                    "created": int(at.timestamp()),
-                    "shutdown_date": "2027-01-14",
-                }
-        return {name: {"id": name, "object": "model", **facts} for name, facts in found.items()}
-
-    @route("GET", "/models")
-    def list_models(self, request: Request) -> Any:
-        """The models of the account."""
-        return {"object": "list", "data": list(self._models().values())}
-
-    @route("GET", "/models/{model:path}")
-    def get_model(self, request: Request, model: str) -> Any:
-        """One model, with its `shutdown_date`."""
-        found = self._models().get(model)
-        if found is None:
-            raise refuse(
-                404, f"The model '{model}' does not exist", code="model_not_found", param="model"
-            )
-        return found
-
-    @route("DELETE", "/models/{model:path}")
-    def delete_model(self, request: Request, model: str) -> Any:
-        """Delete a tuned model."""
-        found = self.get_model(request, model)
-        if found["owned_by"] == "system":
-            raise refuse(403, "Only fine-tuned models can be deleted.", kind="permission_error")
-        self.deleted_models.add(model)
-        return {"id": model, "object": "model", "deleted": True}
-
-    # --- chat ---
-
-    @route("POST", "/chat/completions")
-    def chat(self, request: Request) -> Any:
-        """Answer as the tuned model would, or as an untuned one."""
-        body = request.json()
-        for name in ("model", "messages"):
-            if not body.get(name):
-                raise refuse(400, f"Missing required parameter: '{name}'.", param=name)
-        text = self._say(body["model"].split(":ckpt-step-")[0], body["messages"])
-        words = len(text.split())
-        asked = brain.count_tokens(json.dumps({"messages": body["messages"]}).encode())
-        return {
-            "id": self.new_id("chatcmpl-"),
-            "object": "chat.completion",
-            "created": self.stamp(),
-            "model": body["model"],
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": text, "refusal": None},
-                    "logprobs": None,
-                    "finish_reason": "stop",
-                }
-            ],
-            "usage": {
-                "prompt_tokens": asked,
-                "completion_tokens": words,
-                "total_tokens": asked + words,
-            },
-        }
-
-    def _say(self, model: str, messages: list[dict[str, Any]]) -> str:
-        now = self.now()
-        for job in self.jobs.values():
-            if job.model_id == model and model not in self.deleted_models and job.succeeded(now):
-                at = job.timeline.start_of("succeeded")
-                if at is not None and (now - at).total_seconds() >= self.warmup_s:
-                    return brain.nearest_answer(job.content, messages)
-        if model in TUNABLE:
-            return f"(an untuned model's answer to: {messages[-1].get('content')})"
-        raise refuse(
-            404, f"The model `{model}` does not exist or you do not have access to it.",
-            code="model_not_found",
-        )  # fmt: skip
-
-    # --- webhooks ---
-
-    def webhook(self, job_id: str, *, event_id: str | None = None) -> tuple[dict[str, str], bytes]:
-        """Headers and body of the webhook that OpenAI would send about a job's end."""
-        status = self._job(job_id).status(self.now())
-        event = {
-            "id": event_id or self.new_id("evt_"),
-            "object": "event",
-            "created_at": self.stamp(),
-            "type": f"fine_tuning.job.{status}",
-            "data": {"id": job_id},
-        }
-        body = json.dumps(event).encode()
-        stamp = str(self.stamp())
-        secret = base64.b64decode(self.webhook_secret.removeprefix("whsec_"))
-        signed = f"{event['id']}.{stamp}.".encode() + body
-        signature = base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
-        return {
-            "webhook-id": str(event["id"]),
-            "webhook-timestamp": stamp,
-            "webhook-signature": f"v1,{signature}",
-            "content-type": "application/json",
-        }, body
 
 
 def _moved(request: Request, path: str) -> Request:

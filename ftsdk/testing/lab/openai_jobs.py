@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftsdk.testing.lab.brain import curve
+from ftsdk.testing.lab.openai_services import Service
 from ftsdk.testing.lab.timeline import Timeline
 
 __all__ = ["PretendJob"]
@@ -27,7 +28,7 @@ class PretendJob:
     rows: int
     tokens: int
     content: bytes
-    azure: bool = False
+    service: Service = field(default_factory=Service)
     problem: tuple[str, str] | None = None
     """Code and message with which validation ends."""
     blocked: bool = False
@@ -78,7 +79,7 @@ class PretendJob:
         """The name the tuned model has, or would have."""
         tail = self.id.rpartition("-")[2][:8]
         suffix = self.request.get("suffix") or ""
-        if self.azure:
+        if self.service.is_azure:
             return f"{self.request['model']}.ft-{tail}" + (f"-{suffix}" if suffix else "")
         return f"ft:{self.request['model']}:lab:{suffix}:{tail}"
 
@@ -109,7 +110,7 @@ class PretendJob:
             "model": self.request["model"],
             "created_at": int(self.created.timestamp()),
             "finished_at": None if finished is None else int(finished.timestamp()),
-            "fine_tuned_model": self.model_id if done else None,
+            "fine_tuned_model": self.model_id if done and self.service.names_result else None,
             "organization_id": "org-lab",
             "result_files": [self.result_file] if done and self.result_file else [],
             "status": status,
@@ -124,7 +125,13 @@ class PretendJob:
             "method": {"type": self.kind, self.kind: {"hyperparameters": shown}},
             "metadata": self.request.get("metadata"),
         }
-        return self._as_azure(told) if self.azure else told
+        if not self.service.keeps_metadata:
+            del told["metadata"]
+        if self.service.suffix_shown_as is not None:
+            told[self.service.suffix_shown_as] = self.request.get("suffix")
+        if not self.service.takes_method:
+            del told["method"]
+        return self._as_azure(told) if self.service.is_azure else told
 
     def _as_azure(self, told: dict[str, Any]) -> dict[str, Any]:
         """The quirks of Azure: nulls, an empty error, no method, no token count."""
@@ -132,7 +139,6 @@ class PretendJob:
         told["result_files"] = told["result_files"] or None
         told["error"] = told["error"] or {}
         told["trained_tokens"] = None
-        told["user_provided_suffix"] = self.request.get("suffix")
         if self.kind == "supervised":
             del told["method"]
         return told
@@ -181,7 +187,7 @@ class PretendJob:
             if at is None:
                 continue
             told += [(at, text) for text in words.get(stage.word, [])]
-            if self.azure and stage.word == "succeeded":
+            if self.service.is_azure and stage.word == "succeeded":
                 billed = self.tokens * self.settled["n_epochs"]
                 told.append((at, f"Training tokens billed: {billed}"))
         return told
@@ -210,7 +216,7 @@ class PretendJob:
             if self.request.get("validation_file"):
                 data["valid_loss"] = round(point["loss"] + 0.12, 5)
                 text += f", validation loss={data['valid_loss']:.2f}"
-            if not self.azure:
+            if not self.service.is_azure:
                 told.append((at, text, data))
             elif point["step"] % _POINTS_OF_OLD_AZURE == 0:
                 told.append((at, text, None))
@@ -230,7 +236,7 @@ class PretendJob:
                     "object": "fine_tuning.job.checkpoint",
                     "id": f"ftckpt_{self.id[6:]}{step}",
                     "created_at": int((self.timeline.start_of("succeeded") or now).timestamp()),
-                    "fine_tuned_model_checkpoint": name,
+                    "fine_tuned_model_checkpoint": name if self.service.names_result else None,
                     "fine_tuning_job_id": self.id,
                     "metrics": {
                         "step": step,
@@ -244,7 +250,11 @@ class PretendJob:
 
     def results_csv(self, now: dt.datetime, *, encoded: bool) -> bytes:
         """The result file: CSV, in base64 as OpenAI gives it, or plain."""
-        validation = "validation_mean_token_accuracy" if self.azure else "valid_mean_token_accuracy"
+        validation = (
+            "validation_mean_token_accuracy"
+            if self.service.is_azure
+            else "valid_mean_token_accuracy"
+        )
         lines = [f"step,train_loss,train_accuracy,valid_loss,{validation}"]
         with_validation = bool(self.request.get("validation_file"))
         for point in self.points(now):

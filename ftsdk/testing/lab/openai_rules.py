@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ftsdk.testing.lab.openai_services import Service
 from ftsdk.testing.lab.wire import Refusal
 
 __all__ = ["TUNABLE", "check_create", "refuse"]
@@ -36,7 +37,6 @@ _FIELDS = frozenset(
         "seed", "method", "metadata",
     }
 )  # fmt: skip
-_AZURE_FIELDS = frozenset({"trainingType"})
 
 
 def refuse(
@@ -48,7 +48,7 @@ def refuse(
     return Refusal(status, {"error": error}, headers)
 
 
-def check_create(body: Any, *, azure: bool = False) -> dict[str, Any]:
+def check_create(body: Any, service: Service) -> dict[str, Any]:
     """The body of a create call, or a `Refusal` that names its first fault."""
     if not isinstance(body, dict):
         raise refuse(400, "We could not parse the JSON body of your request.")
@@ -58,16 +58,19 @@ def check_create(body: Any, *, azure: bool = False) -> dict[str, Any]:
                 400, f"Missing required parameter: '{name}'.",
                 code="missing_required_parameter", param=name,
             )  # fmt: skip
-    unknown = sorted(set(body) - _FIELDS - (_AZURE_FIELDS if azure else frozenset()))
+    taken = _FIELDS | service.own_fields
+    unknown = sorted(set(body) - (taken if service.takes_method else taken - {"method"}))
     if unknown:
         raise refuse(
             400, f"Unknown parameter: '{unknown[0]}'.", code="unknown_parameter", param=unknown[0]
         )
-    _check_suffix(body.get("suffix"), azure=azure)
+    _check_suffix(body.get("suffix"), service)
     _check_seed(body.get("seed"))
     _check_metadata(body.get("metadata"))
     _check_method(body.get("method"))
-    _check_hyperparameters(body.get("hyperparameters"), "supervised", "hyperparameters")
+    _check_hyperparameters(
+        body.get("hyperparameters"), "supervised", "hyperparameters", service.own_hyperparameters
+    )
     _check_integrations(body.get("integrations"))
     return body
 
@@ -76,12 +79,12 @@ def _bad(name: str, why: str) -> Refusal:
     return refuse(400, f"Invalid '{name}': {why}", code="invalid_value", param=name)
 
 
-def _check_suffix(suffix: Any, *, azure: bool) -> None:
+def _check_suffix(suffix: Any, service: Service) -> None:
     if suffix is None:
         return
     if not isinstance(suffix, str) or not 1 <= len(suffix) <= 64:
         raise _bad("suffix", "expected a string of 1 to 64 characters.")
-    if azure and "." in suffix:
+    if "." in suffix and not service.takes_dots:
         raise _bad("suffix", "dots are not allowed.")
 
 
@@ -118,13 +121,20 @@ def _check_method(method: Any) -> None:
     _check_hyperparameters(inner.get("hyperparameters"), kind, f"method.{kind}.hyperparameters")
 
 
-def _check_hyperparameters(given: Any, kind: str, path: str) -> None:
+def _check_hyperparameters(
+    given: Any, kind: str, path: str, own: Mapping[str, type] | None = None
+) -> None:
     if given is None:
         return
     if not isinstance(given, dict):
         raise _bad(path, "expected an object.")
     known = _HYPERPARAMETERS[kind]
     for name, value in given.items():
+        if own and name in own:
+            right = isinstance(value, bool) if own[name] is bool else _is(own[name], value)
+            if not right:
+                raise _bad(f"{path}.{name}", f"expected a value of type {own[name].__name__}.")
+            continue
         if name not in known:
             raise refuse(
                 400, f"Unknown parameter: '{path}.{name}'.",

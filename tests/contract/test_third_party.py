@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,22 +29,28 @@ with ParrotDouble(clock=clock) as double:
 """
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The package installed by pip into a folder of its own, with nothing fetched."""
+    for needed in ("pip", "hatchling"):
+        pytest.importorskip(needed, reason="pip builds the package with hatchling")
+    target = tmp_path_factory.mktemp("site")
+    source = tmp_path_factory.mktemp("source") / "parrot"
+    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+    told = subprocess.run(
+        [
+            sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index",
+            "--disable-pip-version-check", "--target", str(target), str(source),
+        ],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-3000:]
+    return target
+
+
 @pytest.fixture
-def installed(tmp_path):
-    """The package as an installer leaves it: its modules and its metadata on the path."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    site = tmp_path / "site"
-    info = site / "ftsdk_parrot-0.1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "ftsdk_parrot").symlink_to(EXAMPLE / "ftsdk_parrot")
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    lines = [
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
-        for group, points in project["entry-points"].items()
-    ]
-    (info / "entry_points.txt").write_text("\n".join(lines))
+def installed(site, tmp_path):
+    """The environment of a program that has the package installed."""
     return {**os.environ, "PYTHONPATH": str(site), "FTSDK_HOME": str(tmp_path / "home")}
 
 
@@ -52,6 +58,24 @@ def run(env, *arguments):
     return subprocess.run(
         [sys.executable, *arguments], env=env, capture_output=True, text=True, timeout=120
     )
+
+
+def test_the_wheel_holds_the_package_and_its_entry_point(site):
+    names = {path.name for path in site.iterdir()}
+    assert "ftsdk_parrot" in names
+    (info,) = site.glob("ftsdk_parrot-*.dist-info")
+    assert "parrot = ftsdk_parrot.backend:ParrotBackend" in (info / "entry_points.txt").read_text()
+
+
+def test_its_backend_is_listed_without_being_imported(installed):
+    code = (
+        "import sys; from ftsdk.backends.registry import backend_names;"
+        "assert 'parrot' in backend_names(); assert 'ftsdk_parrot' not in sys.modules"
+    )
+    told = run(installed, "-c", code)
+    assert told.returncode == 0, told.stderr
+    shown = run(installed, "-m", "ftsdk", "backends", "--json")
+    assert "parrot" in shown.stdout, shown.stderr
 
 
 def test_it_is_found_by_its_entry_point_and_runs(installed, tmp_path):

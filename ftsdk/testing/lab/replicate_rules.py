@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
 from ftsdk.testing.lab.wire import Refusal
 
-__all__ = ["INPUT", "TRAINING_INPUT", "check_inputs", "problem"]
+__all__ = ["INPUT", "TRAINING_INPUT", "check_inputs", "iso", "problem"]
 
 TRAINING_INPUT: dict[str, Any] = {
     "type": "object",
@@ -82,3 +83,8 @@ def check_inputs(inputs: Any) -> dict[str, Any]:
         if (low is not None and value < low) or (high is not None and value > high):
             raise problem(422, "Input validation failed", f"input.{name}: out of range", field=name)
     return dict(inputs)
+
+
+def iso(instant: dt.datetime) -> str:
+    """A time as Replicate writes it."""
+    return instant.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")

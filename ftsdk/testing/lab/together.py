@@ -10,8 +10,6 @@ told: `stages` (how long a job takes), `processing_s` (how long the check of a f
 from __future__ import annotations
 
 import datetime as dt
-import gzip
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,9 +18,11 @@ from ftsdk.testing.lab import brain
 from ftsdk.testing.lab.double import route
 from ftsdk.testing.lab.timeline import Stage, Timeline
 from ftsdk.testing.lab.together_endpoints import Endpoints
-from ftsdk.testing.lab.together_jobs import PretendTogetherJob, archive_of
+from ftsdk.testing.lab.together_files import TogetherFiles
+from ftsdk.testing.lab.together_jobs import PretendTogetherJob
 from ftsdk.testing.lab.together_rules import LIMITS, check_create, check_estimate, refuse
-from ftsdk.testing.lab.wire import Refusal, Reply, Request
+from ftsdk.testing.lab.together_weights import TogetherWeights
+from ftsdk.testing.lab.wire import Reply, Request
 
 __all__ = ["STAGES", "TogetherDouble"]
 
@@ -39,10 +39,20 @@ _USD_PER_MTOK = {"Lora": 0.48, "Full": 1.35}
 _MINIMUM_USD = 4.0
 
 
-class TogetherDouble(Endpoints):
+class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
     """See the module's docstring."""
 
     name = "together"
+    settable = (
+        "jobs_at_once",
+        "user_limit_usd",
+        "lists_before_visible",
+        "processing_s",
+        "provisioning_s",
+        "configs",
+        "capitals",
+        "download_redirects",
+    )
 
     def __init__(
         self,
@@ -55,13 +65,10 @@ class TogetherDouble(Endpoints):
         super().__init__(clock=clock, port=port)
         self.stages = tuple(stages)
         self.keys = set(keys)
-        self.processing_s = 0.5
         self.jobs_at_once: int | None = None
         self.user_limit_usd = 1000.0
         self.lists_before_visible = 0
         self.capitals = False
-        self.download_redirects = False
-        self.files: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, PretendTogetherJob] = {}
 
     def variables(self) -> dict[str, str]:
@@ -80,144 +87,6 @@ class TogetherDouble(Endpoints):
 
     def not_here(self, request: Request) -> Reply:
         raise refuse(404, f"Not found: {request.method} {request.path}", kind="not_found_error")
-
-    # --- files ---
-
-    @route("POST", "/v1/files")
-    def announce_file(self, request: Request) -> Any:
-        """Take the checksum; answer where the bytes go, or that they are already there."""
-        told = {name: part.text for name, part in request.parts().items()}
-        for name in ("purpose", "file_name", "file_type", "checksum"):
-            if not told.get(name):
-                raise refuse(400, f"{name} is required", param=name)
-        file_id = self._announced(told)
-        url = f"{self.origin}/storage/put/{file_id}?X-Amz-Signature=lab"
-        return Reply(302, b"", {"Location": url, "X-Together-File-Id": file_id})
-
-    def _announced(self, told: dict[str, str]) -> str:
-        for file in self.files.values():
-            if file["checksum"] == told["checksum"] and file["complete"]:
-                raise Refusal(409, {"file_id": file["id"]})
-        file_id = self.new_id("file-")
-        self.files[file_id] = {
-            "id": file_id,
-            "filename": told["file_name"],
-            "purpose": told["purpose"],
-            "file_type": told["file_type"],
-            "checksum": told["checksum"],
-            "content": b"",
-            "parts": {},
-            "complete": False,
-            "created": self.now(),
-        }
-        return file_id
-
-    @route("PUT", "/storage/put/{file_id}")
-    def store(self, request: Request, file_id: str) -> Any:
-        """The presigned upload; no key is sent here."""
-        if file_id not in self.files or request.first("X-Amz-Signature") != "lab":
-            return Reply(403, "<Error><Code>AccessDenied</Code></Error>")
-        part = request.first("partNumber")
-        if part is None:
-            self.files[file_id]["content"] = request.body
-            return Reply(200, b"")
-        self.files[file_id]["parts"][int(part)] = request.body
-        return Reply(200, b"", {"ETag": f'"{hashlib.sha256(request.body).hexdigest()[:32]}"'})
-
-    @route("POST", "/v1/files/{file_id}/preprocess")
-    def preprocess(self, request: Request, file_id: str) -> Any:
-        """The bytes are there: begin the check."""
-        return self._shown(self._finish(self._file(file_id)))
-
-    def _finish(self, file: dict[str, Any]) -> dict[str, Any]:
-        if hashlib.sha256(file["content"]).hexdigest() != file["checksum"]:
-            raise refuse(400, "The checksum does not match", param="checksum")
-        file |= {"complete": True, "created": self.now()}
-        return file
-
-    @route("POST", "/v1/files/multipart/initiate")
-    def initiate(self, request: Request) -> Any:
-        """Begin an upload by parts."""
-        body = request.json()
-        file_id = self._announced({k: str(v) for k, v in body.items()})
-        base = f"{self.origin}/storage/put/{file_id}?X-Amz-Signature=lab&partNumber="
-        parts = [
-            {"PartNumber": n, "URL": f"{base}{n}", "Headers": {}}
-            for n in range(1, int(body["num_parts"]) + 1)
-        ]
-        return {"upload_id": f"up-{file_id}", "file_id": file_id, "parts": parts}
-
-    @route("POST", "/v1/files/multipart/complete")
-    def complete(self, request: Request) -> Any:
-        """Put the parts together."""
-        body = request.json()
-        file = self._file(str(body.get("file_id")))
-        numbers = [one["part_number"] for one in body["parts"]]
-        file["content"] = b"".join(file["parts"][number] for number in sorted(numbers))
-        return {"file": self._shown(self._finish(file))}
-
-    @route("POST", "/v1/files/multipart/abort")
-    def abort(self, request: Request) -> Any:
-        """Give the parts up."""
-        self.files.pop(str(request.json().get("file_id")), None)
-        return {"message": "aborted"}
-
-    def _file(self, file_id: str) -> dict[str, Any]:
-        if file_id not in self.files:
-            raise refuse(404, f"File {file_id} not found", kind="not_found_error")
-        return self.files[file_id]
-
-    def _processing(self, file: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
-        """The word for where the check stands, and its report once there is one."""
-        if not file["complete"]:
-            return "PENDING", None
-        age = (self.now() - file["created"]).total_seconds()
-        if age < self.processing_s:
-            return "QUEUED" if age < self.processing_s / 2 else "RUNNING", None
-        content = file["content"]
-        method = "dpo" if b'"preferred_output"' in content[:100_000] else "sft"
-        fault = None
-        if b'"text"' not in content[:20]:
-            fault = brain.first_fault(content, method=method)
-        lines = sum(1 for _ in brain.rows_of(content))
-        report: dict[str, Any] = {"valid": fault is None, "file_id": file["id"], "nlines": lines}
-        if fault is None:
-            kind = "PREFERENCE_OPENAI" if method == "dpo" else "CONVERSATION"
-            return "COMPLETED", {**report, "dataset_format": kind}
-        said = f"Error in line {fault[0]}: {fault[1]}" if fault[0] else fault[1]
-        return "INVALID_FORMAT", {**report, "error": said, "error_type": "INVALID_FORMAT"}
-
-    def _shown(self, file: dict[str, Any]) -> dict[str, Any]:
-        status, report = self._processing(file)
-        told = {
-            "object": "file",
-            "id": file["id"],
-            "bytes": len(file["content"]),
-            "created_at": int(file["created"].timestamp()),
-            "filename": file["filename"],
-            "purpose": file["purpose"],
-            "FileType": file["file_type"],
-            "Processed": status == "COMPLETED",
-            "processing_status": status,
-        }
-        return told if report is None else {**told, "validation_report": report}
-
-    @route("GET", "/v1/files")
-    def list_files(self, request: Request) -> Any:
-        """All files."""
-        return {"data": [self._shown(file) for file in reversed(self.files.values())]}
-
-    @route("GET", "/v1/files/{file_id}")
-    def get_file(self, request: Request, file_id: str) -> Any:
-        """One file's facts."""
-        return self._shown(self._file(file_id))
-
-    @route("DELETE", "/v1/files/{file_id}")
-    def delete_file(self, request: Request, file_id: str) -> Any:
-        """Remove a file."""
-        self._file(file_id)
-        del self.files[file_id]
-        return {"id": file_id, "deleted": True}
 
     # --- before a job ---
 
@@ -398,54 +267,3 @@ class TogetherDouble(Endpoints):
     def checkpoints(self, request: Request, job_id: str) -> Any:
         """The kept states."""
         return {"data": self._job(job_id).checkpoints(self.now())}
-
-    # --- weights ---
-
-    @route("GET", "/v1/finetune/download")
-    def download(self, request: Request) -> Any:
-        """The weights: a tar.zst, whole or a range of it; or the address of storage."""
-        job = self._job(request.first("ft_id") or "")
-        if not job.completed(self.now()):
-            raise refuse(400, "The job is not completed")
-        kind = request.first("checkpoint") or ("merged" if job.is_lora else "model_output_path")
-        allowed = ("merged", "adapter") if job.is_lora else ("model_output_path",)
-        if kind not in allowed:
-            raise refuse(400, f"checkpoint must be one of {', '.join(allowed)}", param="checkpoint")
-        if self.download_redirects:
-            # Another origin, on purpose: whoever follows must leave the key behind.
-            storage = self.origin.replace("127.0.0.1", "localhost")
-            url = f"{storage}/storage/get/{job.id}/{kind}?X-Amz-Signature=lab"
-            return Reply(302, b"", {"Location": url})
-        return self._weights(request, job, kind)
-
-    @route("GET", "/storage/get/{job_id}/{kind}")
-    def stored(self, request: Request, job_id: str, kind: str) -> Any:
-        """The weights from storage; no key is sent here."""
-        if request.first("X-Amz-Signature") != "lab":
-            return Reply(403, "<Error><Code>AccessDenied</Code></Error>")
-        return self._weights(request, self._job(job_id), kind)
-
-    def _weights(self, request: Request, job: PretendTogetherJob, kind: str) -> Reply:
-        rank = int(job.training_type.get("lora_r", 16)) if kind == "adapter" else None
-        content, media = _packed(archive_of(base_model=job.model, rank=rank))
-        headers = {
-            "Content-Type": media,
-            "ETag": f'"{hashlib.sha256(content).hexdigest()[:16]}"',
-            "Accept-Ranges": "bytes",
-        }
-        wanted = request.headers.get("range", "")
-        if not wanted.startswith("bytes="):
-            return Reply(200, content, headers)
-        first, _, last = wanted.removeprefix("bytes=").partition("-")
-        begin, end = int(first), min(int(last or len(content) - 1), len(content) - 1)
-        headers["Content-Range"] = f"bytes {begin}-{end}/{len(content)}"
-        return Reply(206, content[begin : end + 1], headers)
-
-
-def _packed(content: bytes) -> tuple[bytes, str]:
-    """A tar as Together packs it: zstd, or gzip where zstd is not installed here."""
-    try:
-        import zstandard
-    except ImportError:
-        return gzip.compress(content, mtime=0), "application/x-tar"
-    return zstandard.ZstdCompressor().compress(content), "application/octet-stream"

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import io
-import json
 import math
-import struct
-import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ftsdk.testing.lab.brain import curve
 from ftsdk.testing.lab.timeline import Timeline
 
-__all__ = ["STORY", "PretendTogetherJob", "archive_of"]
+__all__ = ["STORY", "PretendTogetherJob"]
 
 STORY = (
     ("pending", "job_pending", "Job created"),
@@ -283,55 +278,3 @@ class PretendTogetherJob:
 
 def _iso(instant: dt.datetime) -> str:
     return instant.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-
-
-# --- weights -----------------------------------------------------------------------------------
-
-
-def _safetensors(tensors: Mapping[str, tuple[int, ...]]) -> bytes:
-    """A sound safetensors file of zeros (format text of 2023: header length, header, bytes)."""
-    header: dict[str, Any] = {}
-    offset = 0
-    for name, shape in tensors.items():
-        size = 4 * math.prod(shape)
-        header[name] = {
-            "dtype": "F32",
-            "shape": list(shape),
-            "data_offsets": [offset, offset + size],
-        }
-        offset += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + bytes(offset)
-
-
-def archive_of(*, base_model: str, rank: int | None) -> bytes:
-    """A tar of weights: a PEFT adapter of `rank`, or a whole (tiny) model when it is None."""
-    if rank is None:
-        files = {
-            "config.json": json.dumps({"model_type": "llama", "hidden_size": 8}).encode(),
-            "model.safetensors": _safetensors({"model.embed_tokens.weight": (16, 8)}),
-        }
-    else:
-        config = {
-            "peft_type": "LORA",
-            "base_model_name_or_path": base_model,
-            "r": rank,
-            "lora_alpha": 2 * rank,
-            "target_modules": ["q_proj"],
-            "task_type": "CAUSAL_LM",
-        }
-        layer = "base_model.model.model.layers.0.self_attn.q_proj"
-        files = {
-            "adapter_config.json": json.dumps(config).encode(),
-            "adapter_model.safetensors": _safetensors(
-                {f"{layer}.lora_A.weight": (rank, 8), f"{layer}.lora_B.weight": (8, rank)}
-            ),
-        }
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return out.getvalue()

@@ -15,7 +15,7 @@ from ftsdk.backends.base import Backend, Context
 from ftsdk.backends.registry import load_backend
 from ftsdk.budget import require_spending
 from ftsdk.clock import Clock, SystemClock
-from ftsdk.config import Config, default_home, load_config
+from ftsdk.config import Config, Environment, default_home, load_config
 from ftsdk.dataset import Dataset, DatasetReport, validate
 from ftsdk.errors import (
     BudgetError,
@@ -76,9 +76,11 @@ class Client:
         env: Mapping[str, str] | None = None,
         horizon: Horizon | None = None,
     ) -> None:
-        self.env = os.environ if env is None else env
+        self.env = Environment(os.environ if env is None else env)
         self.config = config or load_config(profile=profile, env=self.env)
-        self.home = Path(home).expanduser() if home is not None else default_home(self.env)
+        self.home = (
+            Path(home).expanduser().absolute() if home is not None else default_home(self.env)
+        )
         self.clock = clock or SystemClock()
         self._backends: dict[tuple[str, str | None], Backend] = {}
         self._journal: Journal | None = None

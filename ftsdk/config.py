@@ -11,14 +11,22 @@ import difflib
 import os
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ftsdk.errors import ConfigError
 
-__all__ = ["Config", "Setting", "api_key", "default_home", "load_config", "nearest"]
+__all__ = [
+    "Config",
+    "Environment",
+    "Setting",
+    "api_key",
+    "default_home",
+    "load_config",
+    "nearest",
+]
 
 _FILE_LIMIT_BYTES = 1_000_000
 _TOP_KEYS = frozenset({"profile", "profiles", "provider", "model", "max_cost", "method"})
@@ -52,10 +60,34 @@ def default_home(env: Mapping[str, str] | None = None) -> Path:
     """`FTSDK_HOME`, else the platform's data folder for this user."""
     env = os.environ if env is None else env
     if env.get("FTSDK_HOME"):
-        return Path(env["FTSDK_HOME"]).expanduser()
+        return Path(env["FTSDK_HOME"]).expanduser().absolute()
     import platformdirs
 
     return Path(platformdirs.user_data_dir("ftsdk", appauthor=False))
+
+
+class Environment(Mapping[str, str]):
+    """Variables as they are at this moment, whose repr shows none of their values.
+
+    An environment stands as a local in many frames, and some tools print every frame's locals.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values: Mapping[str, str] = values
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<environment of {len(self)} variables>"
 
 
 @dataclass(frozen=True)
@@ -75,7 +107,7 @@ class Config:
     data: Mapping[str, Any] = field(default_factory=dict)
     profile: str | None = None
     profile_source: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     searched: tuple[Path, ...] = ()
 
     @property
@@ -147,7 +179,7 @@ def load_config(
     Raises `ConfigError` for a file that is not TOML, unknown names in it (all at once), a key
     written into it, or a profile that is not there.
     """
-    env = dict(os.environ if env is None else env)
+    env = Environment(dict(os.environ if env is None else env))
     start = Path.cwd() if folder is None else folder
     path, data, searched = _find(start, env)
     if path is not None:
@@ -268,15 +300,15 @@ def api_key(provider: str, variables: tuple[str, ...], env: Mapping[str, str]) -
     HTTP libraries repeat such a key in their messages.
     """
     for variable in variables:
-        value = env.get(variable)
-        if value:
-            if value != value.strip() or not value.isascii() or not value.isprintable():
-                raise ConfigError(
-                    f"{variable} holds white space or characters that no key has",
-                    where=f"variable {variable}",
-                    mend="set it again, without quotes and line ends",
-                )
-            return value
+        if not env.get(variable):
+            continue
+        if not _is_key(env[variable]):
+            raise ConfigError(
+                f"{variable} holds white space or characters that no key has",
+                where=f"variable {variable}",
+                mend="set it again, without quotes and line ends",
+            )
+        return env[variable]
     stored = _from_keyring(provider)
     if stored:
         return stored
@@ -288,6 +320,10 @@ def api_key(provider: str, variables: tuple[str, ...], env: Mapping[str, str]) -
         where=places,
         mend=f"export {variables[0]}=… or `keyring set ftsdk {provider}`",
     )
+
+
+def _is_key(value: str) -> bool:
+    return value == value.strip() and value.isascii() and value.isprintable()
 
 
 def _from_keyring(provider: str) -> str | None:

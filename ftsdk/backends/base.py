@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ftsdk.clock import Clock, SystemClock
+from ftsdk.config import Environment
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotReady, Unsupported
 from ftsdk.records import (
@@ -120,8 +121,11 @@ class Context:
     home: Path
     clock: Clock = field(default_factory=SystemClock)
     options: Mapping[str, Any] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     base_url: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "env", Environment(self.env))
 
 
 @dataclass(frozen=True)

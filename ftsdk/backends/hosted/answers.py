@@ -49,6 +49,7 @@ def json_object(content: bytes, title: str, action: str) -> dict[str, Any]:
     if isinstance(found, dict):
         return found
     what = "a page of HTML" if content.lstrip()[:1] == b"<" else "no JSON object"
+    del content, found  # whatever stands in it, no frame of the error keeps it
     raise unexpected(title, action, what, retryable=True)
 
 

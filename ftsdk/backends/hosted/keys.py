@@ -7,6 +7,7 @@ client is made for one origin, follows no redirects, and asks for its key here.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from ftsdk.errors import ConfigError
 
 __all__ = ["BoundKey", "bind_key", "checked_base_url", "origin_of"]
 
+_SECRET_NAME = re.compile(r"(?i)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
+_LOOKS_SECRET = re.compile(r"[\w+=~-][\w./+=~-]{11,}")  # no path, no sentence, no short word
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -94,5 +97,11 @@ class BoundKey:
 def bind_key(
     provider: str, variables: tuple[str, ...], env: Mapping[str, str], base_url: str
 ) -> BoundKey:
-    """Read the provider's key now, and bind it to the origin of `base_url`."""
+    """Read the provider's key now, and bind it to the origin of `base_url`.
+
+    Other secrets of the environment are taken out of texts from now on, too.
+    """
+    for name in env:
+        if _SECRET_NAME.search(name) and _LOOKS_SECRET.fullmatch(env[name]):
+            remember(env[name])
     return BoundKey(api_key(provider, variables, env), origin_of(base_url))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from ftsdk.backends.hosted.redact import scrub
 from ftsdk.backends.hosted.values import as_number, as_time
 from ftsdk.records import (
     Cost,
@@ -52,6 +53,8 @@ STATUSES: Mapping[str, JobStatus] = {
 trained and nothing failed."""
 
 MARK = "ftsdk="
+_MESSAGE = 2_000
+"""Characters of a reason that are kept."""
 _TAG = re.compile(r"#ftsdk=(ft[0-9a-hjkmnp-tv-z]{12})(?![0-9a-z])")
 _VERSION = re.compile(r"^[\w.-]+/[\w.-]+:[0-9a-zA-Z]{6,}$")
 _PAIRS = re.compile(r"['\"](\w+)['\"]: ['\"]?(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)['\"]?")
@@ -104,7 +107,7 @@ def remote_job(data: Mapping[str, Any], *, cost: Cost | None = None) -> RemoteJo
             status = JobStatus.FINALIZING  # a handle is never filled early
     if status is JobStatus.FAILED:
         said = data.get("error")
-        message = str(said) if said else "Replicate says failed, and no reason"
+        message = scrub(said, _MESSAGE) if said else "Replicate says failed, and no reason"
     elif word == "aborted":
         message = "Replicate ended it before it started"
     return RemoteJob(
@@ -114,7 +117,7 @@ def remote_job(data: Mapping[str, Any], *, cost: Cost | None = None) -> RemoteJo
         model=_model(data),
         tag=mark_in(data),
         message=message,
-        error={"message": message, "log_tail": log_lines(data)[-10:]}
+        error={"message": message, "log_tail": [scrub(one, 500) for one in log_lines(data)[-10:]]}
         if status is JobStatus.FAILED
         else None,
         progress=_progress(data),

@@ -165,8 +165,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
 
     def _created(self, request: SubmitRequest, ready: tuple[dict[str, Any], Cost]) -> RemoteJob:
         body, _ = ready
-        sent = wire_body.with_secrets(body, self.context.env)
-        data = self.wire.send("POST", "/v1/fine-tunes", sent, creates=True)
+        data = self.wire.send("POST", "/v1/fine-tunes", body, creates=True, joins=True)
         return mapping.remote_job(data)
 
     def _limits(self, spec: JobSpec) -> Mapping[str, Any]:

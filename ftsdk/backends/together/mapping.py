@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ftsdk.backends.hosted.redact import scrub
 from ftsdk.backends.hosted.values import (
     as_count,
     as_decimal,
@@ -177,6 +178,8 @@ _KINDS: Mapping[str, str] = {
     **dict.fromkeys(("billing_limit", "warning"), "warning"),
     **dict.fromkeys(("job_error", "job_user_error"), "error"),
 }
+_MESSAGE = 2_000
+"""Characters of a reason that are kept."""
 _ALIASES = {"compressing_model": "model_compressing"}
 _FAILURES = ("job_error", "job_user_error", "billing_limit")
 
@@ -237,7 +240,7 @@ def failure_message(rows: Iterable[Any]) -> str:
     failures = [row for row in said if event_type(row) in _FAILURES]
     errors = [row for row in said if (as_text(row.get("level")) or "").lower().endswith("error")]
     found = failures or errors
-    return str(found[-1]["message"]) if found else ""
+    return scrub(found[-1]["message"], _MESSAGE) if found else ""
 
 
 def was_restarted(rows: Iterable[Any]) -> bool:

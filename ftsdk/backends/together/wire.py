@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.hosted import BoundKey, HostedWire, Place, Service, checked_id, spend_limit
+from ftsdk.backends.hosted import (
+    BoundKey,
+    HostedWire,
+    Place,
+    Service,
+    checked_id,
+    mask_known,
+    spend_limit,
+)
 from ftsdk.backends.progress import telling
+from ftsdk.backends.together.body import with_secrets
 from ftsdk.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -103,8 +112,12 @@ class Wire(HostedWire["Together"]):
         body: Mapping[str, Any] | None = None,
         *,
         creates: bool = False,
+        joins: bool = False,
     ) -> dict[str, Any]:
-        """A call that changes something (or asks by POST): exactly one attempt."""
+        """A call that changes something (or asks by POST): exactly one attempt.
+
+        With `joins`, the keys of other services that the body asks for join it.
+        """
         action = f"{method} {urlsplit(path).path}"
 
         def ask() -> dict[str, Any]:
@@ -112,7 +125,12 @@ class Wire(HostedWire["Together"]):
 
             client = self.client()
             response: httpx.Response
-            if method == "POST":
+            if method == "POST" and joins:
+                # Made only here: no frame of an error keeps the other services' keys.
+                response = client.post(
+                    path, cast_to=httpx.Response, body=with_secrets(body or {}, self._context.env)
+                )
+            elif method == "POST":
                 response = client.post(path, cast_to=httpx.Response, body=body)
             elif method == "PATCH":
                 response = client.patch(path, cast_to=httpx.Response, body=body)
@@ -155,7 +173,7 @@ class Wire(HostedWire["Together"]):
                     where=f"{SERVICE.title}, PUT of a part",
                     mend="try again; the upload starts anew",
                 ) from error
-            return str(getattr(told, "id", "") or "")
+            return mask_known(str(getattr(told, "id", "") or "").encode()).decode()
 
         identity = self.again(action, ask)
         if not _ID.fullmatch(identity):

@@ -28,7 +28,7 @@ def model_folder(name: str | Path | None) -> Path | None:
 def _home() -> Path:
     # As `ftsdk.config.default_home`, which this floor does not import.
     if os.environ.get("FTSDK_HOME"):
-        return Path(os.environ["FTSDK_HOME"]).expanduser()
+        return Path(os.environ["FTSDK_HOME"]).expanduser().absolute()
     import platformdirs
 
     return Path(platformdirs.user_data_dir("ftsdk", appauthor=False))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ftsdk.config import api_key, load_config
+from ftsdk.client import Client
+from ftsdk.config import api_key, default_home, load_config
 from ftsdk.errors import ConfigError
 
 FILE = """
@@ -104,3 +105,13 @@ def test_keys_are_read_late_and_strictly() -> None:
         with pytest.raises(ConfigError) as caught:
             api_key("x", ("A_KEY",), {"A_KEY": bad})
         assert bad.strip() not in str(caught.value)
+
+
+def test_a_home_that_is_relative_means_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that changes its folder, or starts another one elsewhere, keeps its journal."""
+    monkeypatch.chdir(tmp_path)
+    assert default_home({"FTSDK_HOME": "here"}) == tmp_path / "here"
+    with Client(home="there", env={}) as client:
+        assert client.home == tmp_path / "there"

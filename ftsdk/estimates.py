@@ -323,15 +323,17 @@ def _target(client: Client, spec: JobSpec, train: Dataset, counts: _Counts) -> T
     from ftsdk.pricing import Target
 
     unsupported: tuple[str, ...] = ()
-    note, duration, cost = "", None, None
+    note, duration, cost, elsewhere = "", None, None, False
     try:
-        plan = client.backend(spec.provider).plan(spec, train)
+        backend = client.backend(spec.provider)
+        elsewhere = backend.dated_as is None
+        plan = backend.plan(spec, train)
         duration, cost = plan.duration_s, plan.cost
     except Unsupported as error:
         unsupported = tuple(getattr(error, "faults", ())) or (error.what,)
     except FtsdkError as error:
         note = error.what
-    known = spec.provider in catalogue_of(client).providers
+    known = spec.provider in catalogue_of(client).providers and not elsewhere
     hardware = spec.provider_options.get("hardware")
     return Target(
         provider=spec.provider,
@@ -342,5 +344,6 @@ def _target(client: Client, spec: JobSpec, train: Dataset, counts: _Counts) -> T
         duration_s=duration,
         unsupported=unsupported,
         cost=None if known else cost,
+        elsewhere=elsewhere,
         note=note,
     )

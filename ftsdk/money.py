@@ -1,11 +1,10 @@
-"""What a client asks of prices and dates: closed doors, amounts held, the ledger, the calendar."""
+"""What a client asks of prices and dates: closed doors, amounts held, quotes, the ledger."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from ftsdk.budget import BillsByHour, budget_of, counting, require_spending, reserve
 from ftsdk.errors import BudgetError, ProviderClosed
@@ -17,11 +16,9 @@ from ftsdk.store.spending import Reservation, Spending, weight
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
-    from ftsdk.pricing import Catalogue, Line, Radar
+    from ftsdk.pricing import Catalogue, Line
 
 __all__ = [
-    "ListsModels",
-    "TellsEnds",
     "budgeted",
     "catalogue_of",
     "checked",
@@ -29,7 +26,6 @@ __all__ = [
     "ledger",
     "line_of",
     "quoted",
-    "radar",
     "taken_in",
     "today_of",
 ]
@@ -50,14 +46,15 @@ def today_of(client: Client) -> dt.date:
 def checked(client: Client, plan: Plan, spec: JobSpec) -> Plan:
     """The plan with a warning for each end that is near; raises `ProviderClosed` for a past one.
 
-    The dates are those of the provider's own service: another base URL has its own.
+    The dates are those of whoever owns the address that the job goes to; see `Backend.dated_as`.
     """
-    if _elsewhere(client, spec.provider):
+    owner = client.backend(spec.provider).dated_as
+    if owner is None:
         return plan
     from ftsdk.pricing import closed, warnings
 
     book, today = catalogue_of(client), today_of(client)
-    reason = closed(spec.provider, spec.model, today, catalogue=book)
+    reason = closed(owner, spec.model, today, catalogue=book)
     if reason is not None:
         raise ProviderClosed(
             reason,
@@ -66,17 +63,9 @@ def checked(client: Client, plan: Plan, spec: JobSpec) -> Plan:
             "prices.toml in FTSDK_HOME",
             submitted="no",
         )
-    near = warnings(spec.provider, spec.model, today, catalogue=book)
+    near = warnings(owner, spec.model, today, catalogue=book)
     fresh = tuple(one for one in near if one not in plan.warnings)
     return plan.model_copy(update={"warnings": (*plan.warnings, *fresh)}) if fresh else plan
-
-
-def _elsewhere(client: Client, provider: str) -> bool:
-    """True when the provider's name stands for another service, or for a rehearsal."""
-    name = provider.upper().replace("-", "_")
-    variables = (f"{name}_BASE_URL", f"{name}_API_BASE_URL", f"{name}_API_BASE")
-    given = client.backend(provider).context.base_url
-    return bool(given) or any(client.env.get(variable) for variable in variables)
 
 
 def budgeted(client: Client, plan: Plan, spec: JobSpec) -> Plan:
@@ -219,55 +208,4 @@ def _training_line(job: JobSnapshot, held: Reservation | None) -> Line:
         name=job.name,
         profile=job.profile,
         tags=job.tags,
-    )
-
-
-# --- until when ----------------------------------------------------------------------------------------
-
-
-@runtime_checkable
-class TellsEnds(Protocol):
-    """A backend whose provider tells when models end: their ids and days."""
-
-    def model_ends(self) -> Mapping[str, dt.date]:
-        """The days told just now, by model id; reads only."""
-        ...
-
-
-@runtime_checkable
-class ListsModels(Protocol):
-    """A backend that can list the account's fine-tunes: id → base model."""
-
-    def account_models(self) -> Mapping[str, str | None]:
-        """The account's models by id, with their base; reads only."""
-        ...
-
-
-def radar(client: Client, *, live: bool = False, within_days: int | None = None) -> Radar:
-    """The calendar of endings of every fine-tune and base that the journal knows.
-
-    With `live`, providers of the journal's jobs that tell such things are asked (reads only).
-    """
-    from ftsdk.pricing import WITHIN_DAYS, AccountModel
-    from ftsdk.pricing import radar as found
-
-    jobs, account = client.journal.list(), list[AccountModel]()
-    told: dict[tuple[str, str], dt.date] = {}
-    for provider in sorted({job.provider for job in jobs}) if live else ():
-        backend = client.backend(provider)
-        if isinstance(backend, TellsEnds):
-            told |= {(provider, model): day for model, day in backend.model_ends().items()}
-        if isinstance(backend, ListsModels):
-            account += [
-                AccountModel(provider, name, base, told.get((provider, name)))
-                for name, base in backend.account_models().items()
-            ]
-    return found(
-        jobs,
-        today_of(client),
-        account=account,
-        live=told,
-        acknowledged=Spending(client.journal).acknowledged("ending"),
-        within_days=WITHIN_DAYS if within_days is None else within_days,
-        catalogue=catalogue_of(client),
     )

@@ -196,6 +196,14 @@ class Backend(abc.ABC):
         return Cost()
 
     @property
+    def dated_as(self) -> str | None:
+        """The provider of the catalogue whose end dates hold here; None at somebody else's address.
+
+        A gateway, a look-alike or a rehearsal has ends of its own, which nobody told us.
+        """
+        return self.name if self.context.base_url is None else None
+
+    @property
     def catalogue(self) -> Catalogue:
         """Prices and end dates: the shipped ones, under the user's own `prices.toml` in the home."""
         from ftsdk.pricing import load_catalogue

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftsdk.cli.options import Json, Profile
-from ftsdk.cli.output import columns, command, emit, say
+from ftsdk.cli.output import columns, command, emit, note, say
 from ftsdk.cli.session import open_client
 from ftsdk.cli.words import clean, many
 from ftsdk.errors import StoreError, UsageError
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["date_words", "radar", "write_text"]
 
-Live = Annotated[bool, typer.Option("--live", help="Ask the providers that tell; reads only.")]
+Live = Annotated[
+    bool,
+    typer.Option(
+        "--live", help="Ask the providers for ends and for the account's fine-tunes; reads only."
+    ),
+]
 Within = Annotated[
     int | None, typer.Option("--within", metavar="DAYS", min=0, help="What counts as near; 60.")
 ]
@@ -46,7 +51,7 @@ def radar(
 
     Exit code 7 when something has ended or ends soon and was not acknowledged: for CI.
     """
-    from ftsdk.money import radar as found
+    from ftsdk.outlook import radar as found
 
     client = open_client(profile)
     told = found(client, live=live, within_days=within)
@@ -60,6 +65,7 @@ def radar(
         emit({
             "today": told.today, "within_days": told.within_days,
             "endings": [row.to_dict() for row in told.rows], "exit_code": told.exit_code,
+            "not_asked": told.not_asked,
         })  # fmt: skip
     else:
         _show_radar(told)
@@ -118,6 +124,8 @@ _STYLES = {"ended": "red", "soon": "yellow", "later": "", "open": "dim"}
 
 
 def _show_radar(told: Radar) -> None:
+    for one in told.not_asked:
+        note(("not asked  ", "yellow"), clean(one))
     if not told.rows:
         say("Nothing to watch over: the journal knows no fine-tune.")
         return

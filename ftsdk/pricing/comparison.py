@@ -21,7 +21,8 @@ __all__ = ["Option", "Target", "compare", "targets_of"]
 class Target:
     """One place to compare: what a backend knows beside the catalogue goes along.
 
-    `tokens` is for its own tokenizer; `duration_s` a range of seconds; `unsupported` what was
+    `elsewhere` is an address that is not the provider's own: its prices and dates do not hold there,
+    only the backend's `cost`. `tokens` is for its own tokenizer; `duration_s` a range of seconds; `unsupported` what was
     asked and cannot be there; `cost` the backend's own estimate, preferred where it knows one.
     """
 
@@ -33,6 +34,7 @@ class Target:
     duration_s: tuple[float, float] | None = None
     unsupported: tuple[str, ...] = ()
     cost: Cost | None = None
+    elsewhere: bool = False
     note: str = ""
 
 
@@ -129,6 +131,8 @@ def _option(
     book: Catalogue,
     live: Live | None,
 ) -> Option:
+    if target.elsewhere:
+        return _elsewhere(target)
     entry = lookup(target.provider, target.model, book)
     life = lifetime(target.provider, target.model, catalogue=book, live=live)
     cost = estimate_training(
@@ -173,6 +177,25 @@ def _option(
         closed=shut,
         unsupported=tuple(dict.fromkeys(refused)),
         notes=tuple(notes),
+    )
+
+
+def _elsewhere(target: Target) -> Option:
+    """A row for an address of which the catalogue says nothing."""
+    unknown = Cost(assumptions=(f"no price is known at this address of {target.provider}",))
+    return Option(
+        provider=target.provider,
+        title=target.provider,
+        model=target.model,
+        adapter_kind=target.adapter_kind,
+        training=target.cost if target.cost is not None else unknown,
+        serving=Serving("unknown", "unknown", note="no price is known at this address"),
+        duration_s=target.duration_s,
+        ends_on=None,
+        no_new_jobs_after=None,
+        closed=None,
+        unsupported=target.unsupported,
+        notes=(target.note,) if target.note else (),
     )
 
 

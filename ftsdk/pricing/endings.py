@@ -46,7 +46,9 @@ def lifetime(
     entry = lookup(provider, model, book)
     told = _told(provider, model, entry, live)
     if entry is None:
-        return Lifetime(provider, model, ends_on=told, retrain_by=_before(None, told))
+        asked = f"{provider}, asked now" if told else ""
+        before = _before(None, told)
+        return Lifetime(provider, model, ends_on=told, retrain_by=before, source=asked)
     new_jobs = _earliest(
         entry.facts.no_new_jobs_after, entry.model.no_new_jobs_after if entry.model else None
     )

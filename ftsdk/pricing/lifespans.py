@@ -59,11 +59,12 @@ class Ending:
 
 @dataclass(frozen=True)
 class Radar:
-    """All endings, the nearest first."""
+    """All endings, the nearest first; `not_asked` says which providers could not be asked, and why."""
 
     today: dt.date
     within_days: int
     rows: tuple[Ending, ...]
+    not_asked: tuple[str, ...] = ()
 
     @property
     def pressing(self) -> tuple[Ending, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -233,8 +234,8 @@ def test_another_account_gets_its_own_copy(client, double, clock, tmp_path):
 
 def test_a_large_file_goes_up_by_parts_with_progress(double, tmp_path, monkeypatch):
     made = backend(double, tmp_path)
-    made.service = made.wire.profile = profile_for(OPENAI, double.base_url)
-    object.__setattr__(made.wire.profile, "one_call_bytes", 1000)
+    played = replace(profile_for(OPENAI, double.base_url), one_call_bytes=1000)
+    made.service = made.wire.profile = played
     made.files.part_bytes = 1000
     seen = []
     rows = Dataset.load(chat_rows(60))
@@ -438,7 +439,7 @@ def test_profiles_by_host():
     assert profile_for(OPENAI, "https://api.intelligence.crusoecloud.com/v1") is CRUSOE
     assert profile_for(OPENAI, "https://gateway.example.com/v1") is GENERIC
     assert profile_for(OPENAI, "https://api.openai.com.evil.example/v1") is GENERIC
-    assert not profile_for(OPENAI, "http://127.0.0.1:1/v1").dated
+    assert profile_for(OPENAI, "http://127.0.0.1:1/v1") is OPENAI
 
 
 @pytest.mark.parametrize(

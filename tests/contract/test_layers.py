@@ -22,6 +22,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "watch",
         "budget",
         "money",
+        "outlook",
         "leasing",
         "estimates",
         "webhooks",

@@ -368,11 +368,6 @@ def test_a_near_date_is_warned_of(home, client, rows):
 
 def test_another_base_url_has_its_own_dates(home, rows):
     closed_catalogue(home, "2025-12-31")
-    env = {"FAKE_BASE_URL": "http://127.0.0.1:1"}
-    client = Client(
-        home=home,
-        clock=ManualClock(),
-        config=Config(env={"FTSDK_PROVIDER": "fake", "FTSDK_MODEL": "m"}),
-        env=env,
-    )
+    data = {"provider": "fake", "model": "m", "base_url": "http://127.0.0.1:1"}
+    client = Client(home=home, clock=ManualClock(), config=config(data), env={})
     client.create_job(rows(5))

@@ -12,7 +12,8 @@ import ftsdk
 from ftsdk.clock import ManualClock
 from ftsdk.errors import BudgetError
 from ftsdk.estimates import _Counts, compare
-from ftsdk.money import ledger, radar
+from ftsdk.money import ledger
+from ftsdk.outlook import radar
 from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.spending import Spending
 from tests.faults.priced import ROWS, PricedBackend, priced_client
@@ -143,12 +144,23 @@ def test_openai_tells_its_ends_itself(tmp_path):
         job = client.create_job(ROWS * 3, provider="openai", model="gpt-4.1-mini-2025-04-14")
         clock.advance(24 * 3600)
         job.refresh()
+        with ftsdk.Client(home=tmp_path / "other", clock=clock, env=double.variables()) as other:
+            other.create_job(ROWS * 4, provider="openai", model="gpt-4.1-mini-2025-04-14")
+            clock.advance(24 * 3600)
+            elsewhere = radar(other, live=True)
         found = radar(client, live=True)
         client.close()
-    tunes = [row for row in found.rows if row.kind == "fine-tune"]
-    assert {row.source for row in tunes} == {"openai, asked now"}
-    assert {row.dies_on for row in tunes} == {dt.date(2027, 1, 14)}
-    assert {row.name.partition(":")[0] for row in tunes} >= {"ft"}
+        with ftsdk.Client(home=tmp_path / "new", clock=clock, env=double.variables()) as empty:
+            account = radar(empty, live=True)
+    for one in (found, elsewhere):  # its own job by its name, the other's by the account's list
+        tunes = [row for row in one.rows if row.kind == "fine-tune"]
+        assert {row.source for row in tunes} == {"openai at 127.0.0.1, asked now"}
+        assert {row.dies_on for row in tunes} == {dt.date(2027, 1, 14)}
+        assert sorted(row.name.partition("_")[0].partition(":")[0] for row in tunes) == [
+            "ft",
+            "ftj",
+        ]
+    assert [row.name[:3] for row in account.rows if row.kind == "fine-tune"] == ["ft:", "ft:"]
 
 
 def test_spending_is_forbidden_at_the_lab_as_well(tmp_path):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from ftsdk.artifacts.fetch import Source
 from ftsdk.backends.base import Backend, Context, SubmitRequest, refuse
@@ -41,6 +42,11 @@ class HostedBackend(Backend, Generic[W, Ready]):
 
     def close(self) -> None:
         self.wire.close()
+
+    @property
+    def dated_as(self) -> str | None:
+        host = urlsplit(self.wire.base_url).hostname or ""
+        return self.wire.service.name if self.wire.service.owns(host) else None
 
     # --- refusing ---
 

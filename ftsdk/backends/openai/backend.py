@@ -17,7 +17,15 @@ from ftsdk.backends.openai.feeds import Feeds
 from ftsdk.backends.openai.files import Files
 from ftsdk.backends.openai.jobs import MARK, billed, remote_job, result_of
 from ftsdk.backends.openai.money import estimate, notes
-from ftsdk.backends.openai.profiles import AZURE, CRUSOE, NEBIUS, OPENAI, PROFILES, Profile
+from ftsdk.backends.openai.profiles import (
+    AZURE,
+    CRUSOE,
+    GENERIC,
+    NEBIUS,
+    OPENAI,
+    PROFILES,
+    Profile,
+)
 from ftsdk.backends.openai.wire import Wire
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
@@ -74,6 +82,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
                 )
             chosen = PROFILES[named]
         super().__init__(context, Wire(context, chosen))
+        self._named = named is not None
         self.service = chosen if named is not None else self.wire.profile
         self.wire.profile = self.service
         if self.service.capabilities is not type(self).capabilities:
@@ -84,6 +93,13 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
 
     # --- before ---
 
+    @property
+    def dated_as(self) -> str | None:
+        # A gateway whose `options.profile` names the service behind it has that service's ends.
+        if self._named and self.service is not GENERIC:
+            return self.service.name
+        return super().dated_as
+
     def check(self, spec: JobSpec) -> None:
         self._open(spec)
         self._refuse([*refusals(self, spec), *faults_of(self.service, spec)], spec)
@@ -91,7 +107,9 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         planned = super().plan(spec, train)
-        told, warned = notes(self.service, spec, self.clock.now().date(), self.catalogue)
+        told, warned = notes(
+            self.service, self.dated_as, spec, self.clock.now().date(), self.catalogue
+        )
         return planned.model_copy(
             update={
                 "fields": (*planned.fields, *plan_fields(self.service, spec)),
@@ -105,12 +123,12 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
 
     def _open(self, spec: JobSpec) -> None:
         """Raise `ProviderClosed` when the service takes no new jobs (for this model) any more."""
-        if not self.service.dated:
+        if self.dated_as is None:
             return
         from ftsdk.pricing import closed
 
         today = self.clock.now().date()
-        why = closed(self.service.name, spec.model, today, catalogue=self.catalogue)
+        why = closed(self.dated_as, spec.model, today, catalogue=self.catalogue)
         if why is not None:
             raise ProviderClosed(
                 f"No new job can be made: {why}",
@@ -342,7 +360,9 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
     def _ends_on(self, base: str) -> Any:
         from ftsdk.pricing import ends_on
 
-        return ends_on(self.service.name, base, catalogue=self.catalogue)
+        if self.dated_as is None:
+            return None
+        return ends_on(self.dated_as, base, catalogue=self.catalogue)
 
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]

@@ -71,9 +71,12 @@ def _text_bytes(value: Any) -> int:
 
 
 def notes(
-    profile: Profile, spec: JobSpec, today: dt.date, catalogue: Catalogue
+    profile: Profile, dated_as: str | None, spec: JobSpec, today: dt.date, catalogue: Catalogue
 ) -> tuple[list[str], list[str]]:
-    """What a plan should say beside its fields: notes, and warnings about what ends."""
+    """What a plan should say beside its fields: notes, and warnings about what ends.
+
+    `dated_as` is the provider whose end dates hold at this address; None where none do.
+    """
     told, warned = [], []
     if profile.result == "needs_deployment":
         told.append("the model will need a deployment of its own; training starts none")
@@ -81,8 +84,8 @@ def notes(
         told.append("the result is an adapter to fetch, not a model that answers by name")
     if profile.capabilities.note:
         warned.append(f"{profile.title}: {profile.capabilities.note}")
-    if profile.dated:
+    if dated_as is not None:
         from ftsdk.pricing import warnings
 
-        warned += warnings(profile.name, spec.model, today, catalogue=catalogue)
+        warned += warnings(dated_as, spec.model, today, catalogue=catalogue)
     return told, warned

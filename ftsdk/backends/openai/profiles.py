@@ -79,8 +79,6 @@ class Profile:
     takes_parts: bool = False
     result: Literal["hosted", "needs_deployment", "adapter"] = "hosted"
     billed_in_events: bool = False
-    dated: bool = False
-    """End dates of the price catalogue apply."""
 
     @property
     def service(self) -> Service:
@@ -115,7 +113,6 @@ OPENAI = Profile(
     hosts=("api.openai.com",),
     id_pattern=r"ftjob-[A-Za-z0-9_-]{3,120}",
     takes_parts=True,
-    dated=True,
 )
 """Developer docs and schema of 2026; deprecations page, entry of 2026-05-07."""
 
@@ -239,12 +236,13 @@ PROFILES: Mapping[str, Profile] = {
 def profile_for(chosen: Profile, base_url: str) -> Profile:
     """The profile for a base URL: the service whose host it is, else a cautious one.
 
-    A loopback address (a rehearsal) keeps the ways of the service it plays, without its end dates.
+    A loopback address (a rehearsal) keeps the ways of the service it plays. End dates hold only at
+    a service's own hosts: `Backend.dated_as`.
     """
     host = (urlsplit(base_url).hostname or "").lower()
     for profile in (OPENAI, AZURE, NEBIUS, CRUSOE):
         if profile.service.owns(host):
             return profile
     if is_loopback(base_url):
-        return replace(chosen, dated=False)
+        return chosen
     return chosen if chosen is not OPENAI else GENERIC

@@ -59,7 +59,8 @@ def radar(client: Client, *, live: bool = False, within_days: int | None = None)
 
     With `live`, the providers of the journal's jobs, and those with a key in the environment, are
     asked when models end and which fine-tunes the account has (reads only); one that cannot be
-    asked is named in `not_asked` and keeps nobody else waiting.
+    asked is named in `not_asked` and keeps nobody else waiting. The days they tell are kept, and
+    plans and estimates go by them from then on.
     """
     from ftsdk.pricing import WITHIN_DAYS
     from ftsdk.pricing import radar as found
@@ -72,6 +73,7 @@ def radar(client: Client, *, live: bool = False, within_days: int | None = None)
         if backend is not None:
             owners.setdefault(owner, backend)
     told = _asked(jobs, {**_with_keys(client), **owners}) if live else _Told()
+    _keep(client, told)
     calendar = found(
         jobs,
         today_of(client),
@@ -129,6 +131,16 @@ def _ask(owner: str, backend: Backend, known: set[str | None], told: _Told) -> N
     ]
 
 
+def _keep(client: Client, told: _Told) -> None:
+    """Remember the days told, so that plans and estimates go by them from now on."""
+    from ftsdk.pricing import remember
+
+    known = catalogue_of(client).providers
+    for owner in {owner for owner, _ in told.ends} & set(known):
+        ends = {model: day for (whose, model), day in told.ends.items() if whose == owner}
+        remember(client.home, owner, ends, today_of(client))
+
+
 def _with_keys(client: Client) -> dict[str, Backend]:
     """The backends whose key is in the environment, whether the journal has a job of them or not."""
     from ftsdk.backends.registry import backend_names, load_backend
@@ -136,8 +148,8 @@ def _with_keys(client: Client) -> dict[str, Backend]:
     found = {}
     for name in backend_names():
         try:
-            keys = load_backend(name).capabilities.key_variables
-            if any(client.env.get(key) for key in keys):
+            own = load_backend(name).capabilities.key_variables[:1]  # the others may be shared
+            if any(client.env.get(key) for key in own):
                 backend = client.backend(name)
                 found[_label(backend)] = backend
         except FtsdkError as error:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from ftsdk.pricing import Line
 
 __all__ = ["figures", "figures_document"]
@@ -33,7 +32,7 @@ def figures(line: Line) -> str:
 def _apart(off: Decimal | None) -> str:
     if off is None:
         return ""
-    if off == 0:
+    if abs(off) < Decimal("0.005"):
         return ", as said"
     return f", ${abs(off):.2f} {'above' if off > 0 else 'below'}"
 

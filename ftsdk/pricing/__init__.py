@@ -17,6 +17,7 @@ from ftsdk.pricing.estimate import (
 from ftsdk.pricing.ledger import Line, Total, to_csv, totals
 from ftsdk.pricing.lifespans import AccountModel, Ending, Radar, calendar, radar
 from ftsdk.pricing.schema import Catalogue
+from ftsdk.pricing.told import remember
 
 __all__ = [
     "WITHIN_DAYS",
@@ -43,6 +44,7 @@ __all__ = [
     "lookup",
     "prefer_quote",
     "radar",
+    "remember",
     "shipped",
     "targets_of",
     "to_csv",

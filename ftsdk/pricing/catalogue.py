@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from ftsdk.errors import ConfigError
 from ftsdk.pricing.schema import YOURS, Catalogue, Model, Provider
+from ftsdk.pricing.told import TOLD, over, read_told
 
 __all__ = ["OVERRIDES", "Entry", "load_catalogue", "lookup", "shipped"]
 
@@ -49,29 +50,42 @@ def shipped() -> Catalogue:
 
 
 def load_catalogue(home: Path | None = None, *, file: Path | None = None) -> Catalogue:
-    """The shipped catalogue with the user's figures laid over it.
+    """The shipped catalogue, under what providers told (`told`), under the user's own figures.
 
     The user's file is `file`, else `prices.toml` in `home` where it is there. Raises `ConfigError`
     for a file that is not TOML or that says something a catalogue cannot say, all faults at once.
     """
     path = file if file is not None else (home / OVERRIDES if home is not None else None)
-    if path is None or (file is None and not path.is_file()):
-        return shipped()
+    own = _bytes(path, needed=file is not None)
+    kept = None if home is None else home / TOLD
+    told = _bytes(kept)
+    return _laid_over(path, own, kept, told) if own is not None or told is not None else shipped()
+
+
+def _bytes(path: Path | None, *, needed: bool = False) -> bytes | None:
+    if path is None or (not needed and not path.is_file()):
+        return None
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise _refused(path, f"it cannot be read: {error.strerror}") from error
-    return _laid_over(path, data)
 
 
 @functools.lru_cache(maxsize=8)
-def _laid_over(path: Path, data: bytes) -> Catalogue:
-    """The catalogue under one file; kept by its bytes, since backends ask at every price."""
+def _laid_over(
+    path: Path | None, data: bytes | None, kept: Path | None, told: bytes | None
+) -> Catalogue:
+    """The catalogue under these files; kept by their bytes, since backends ask at every price."""
+    base = _shipped_data()
+    if kept is not None and told is not None:
+        base = _merged(base, over(base, read_told(kept, told)))
+    if path is None or data is None:
+        return Catalogue.model_validate(base)
     own = _read(path, data)
     if "as_of" not in own:
         raise _refused(path, "as_of is missing: the day on which you looked")
-    merged = _merged(_shipped_data(), own)
-    merged["as_of"] = max(_shipped_data()["as_of"], own["as_of"])
+    merged = _merged(base, own)
+    merged["as_of"] = max(base["as_of"], own["as_of"])
     merged["sources"] = {
         **merged["sources"],
         YOURS: {"title": f"your own figures in {path}", "day": own["as_of"]},

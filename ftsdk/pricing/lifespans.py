@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ftsdk.pricing.catalogue import shipped
@@ -114,7 +114,7 @@ def radar(
             continue
         own = lifetime(one.provider, one.id, catalogue=book, live=told)
         nearest = min((x for x in (own, life) if x.ends_on), key=_end, default=life)
-        put("fine-tune", nearest, f"{one.provider}:{one.id}", one.id)
+        put("fine-tune", replace(nearest, model=life.model), f"{one.provider}:{one.id}", one.id)
         bases.add((one.provider, life.model))
     for provider, model in bases:
         life = lifetime(provider, model, catalogue=book, live=told)

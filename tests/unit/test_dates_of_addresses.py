@@ -83,6 +83,7 @@ def test_sixty_days_before_the_end_a_plan_warns(home, rows):
     said = " ".join(client_at(home, None).plan(rows(20)).warnings)
     assert "OpenAI takes no new jobs after 2027-01-06, in 42 days" in said
     assert "end on 2027-01-14, in 50 days" in said
+    assert said.count("2027-01-06") == 1  # each day is told once
     early = client_at(home, None, day=TODAY - dt.timedelta(days=30)).plan(rows(20))
     assert "in 72 days" not in " ".join(early.warnings)
 

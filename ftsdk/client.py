@@ -27,7 +27,7 @@ from ftsdk.errors import (
 )
 from ftsdk.ids import client_token, new_job_id, submission_tag
 from ftsdk.job import FineTuneJob
-from ftsdk.records import Cost, JobSnapshot, JobStatus, Plan
+from ftsdk.records import Cost, JobSnapshot, JobStatus, Plan, RemoteJob
 from ftsdk.spec import Hyperparameters, JobSpec, LoRA, Method
 from ftsdk.store import Journal
 from ftsdk.submission import Horizon, Submitter, applied
@@ -228,6 +228,9 @@ class Client:
         if known is not None:
             return FineTuneJob(self, known)
         remote = self.backend(provider).get(provider_job_id)
+        known = self.journal.find_provider_job(provider, remote.provider_job_id)
+        if known is not None:
+            return FineTuneJob(self, known)  # an earlier id of a job that was restarted
         ours = self.journal.find_tag(remote.tag) if remote.tag else None
         if ours is not None and not ours.status.is_remote:
             # It is the one whose answer was lost: it carries our mark.
@@ -494,9 +497,19 @@ class Client:
         for backend, group in by_backend.items():
             known = {str(s.provider_job_id): s for s in group}
             for remote in backend.get_many(list(known)):
-                old = known[remote.provider_job_id]
-                now[old.id] = self._keep(old, applied(old, remote))
+                asked = (remote.provider_job_id, *remote.earlier_ids)
+                old = next(known[one] for one in asked if one in known)
+                now[old.id] = self._keep(old, self._followed(old, remote))
         return [now[s.id] for s in snapshots]
+
+    def _followed(self, old: JobSnapshot, remote: RemoteJob) -> dict[str, Any]:
+        """What the answer changes; the id of a restarted job, unless another job here has it."""
+        fields = applied(old, remote)
+        if remote.provider_job_id != old.provider_job_id:
+            other = self.journal.find_provider_job(old.provider, remote.provider_job_id)
+            if other is not None and other.id != old.id:
+                del fields["provider_job_id"], fields["earlier_ids"]
+        return fields
 
     def _carry_on(self, snapshot: JobSnapshot) -> JobSnapshot:
         """Look once for a job in doubt; one that was never sent stays as it is."""

@@ -156,7 +156,8 @@ class FineTuneJob:
     def events(self, *, after: int = 0) -> list[Event]:
         """Everything that happened so far, oldest first. Raises `Unsupported` where none are told."""
         backend, identity = self._at_provider()
-        return [] if identity is None else backend.events(identity, after=after)
+        first = self._snapshot.first_provider_id or identity
+        return [] if first is None else backend.events(first, after=after)
 
     def metrics(self) -> list[MetricPoint]:
         """The curve so far. Raises `Unsupported` where none is told."""
@@ -171,7 +172,8 @@ class FineTuneJob:
     def logs(self, *, tail: int | None = None) -> list[str]:
         """The log's lines; the last `tail` if given. Raises `Unsupported` where there is none."""
         backend, identity = self._at_provider()
-        return [] if identity is None else backend.logs(identity, tail=tail)
+        first = self._snapshot.first_provider_id or identity
+        return [] if first is None else backend.logs(first, tail=tail)
 
     def _at_provider(self) -> tuple[Backend, str | None]:
         """The backend and the job's id there; asked for once more while it has none."""

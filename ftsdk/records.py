@@ -340,9 +340,14 @@ class ModelHandle(_Record):
 
 
 class RemoteJob(_Record):
-    """A job as its provider tells it, in our words, with the provider's own beside them."""
+    """A job as its provider tells it, in our words, with the provider's own beside them.
+
+    `provider_job_id` is the id it has now; `earlier_ids` those it had before the provider restarted
+    it under another, oldest first.
+    """
 
     provider_job_id: str
+    earlier_ids: tuple[str, ...] = ()
     status: JobStatus
     raw_status: str = ""
     model: str | None = None
@@ -363,11 +368,14 @@ class JobSnapshot(_Record):
     """Everything the journal knows of a job at one moment.
 
     `started_at` is when it began to run, by the provider's word; None where it does not tell.
+    `provider_job_id` is the id that the provider's job has now; `earlier_ids` those it had before
+    it was restarted there, oldest first.
     """
 
     id: str
     provider: str
     provider_job_id: str | None = None
+    earlier_ids: tuple[str, ...] = ()
     status: JobStatus
     raw_status: str = ""
     model: str
@@ -391,6 +399,11 @@ class JobSnapshot(_Record):
     started_at: dt.datetime | None = None
     finished_at: dt.datetime | None = None
     updated_at: dt.datetime
+
+    @property
+    def first_provider_id(self) -> str | None:
+        """The id under which the provider's job began: its events begin there."""
+        return self.earlier_ids[0] if self.earlier_ids else self.provider_job_id
 
 
 class PlannedField(_Record):

@@ -50,8 +50,8 @@ def follow(
         try:
             snapshot = client._refresh(snapshot)
             fresh = (
-                backend.events(snapshot.provider_job_id, after=seen)
-                if events and able.has_events and snapshot.provider_job_id
+                backend.events(snapshot.first_provider_id, after=seen)
+                if events and able.has_events and snapshot.first_provider_id
                 else []
             )
             lost_since = None

@@ -33,7 +33,11 @@ def find(client: Client, word: str) -> FineTuneJob:
     if word.lower().startswith("ftj_"):
         return client.get_job("ftj_" + word[4:])
     everything = client.list_jobs()
-    meant = [j for j in everything if word in (j.provider_job_id, j.name)]
+    meant = [
+        job
+        for job in everything
+        if word in (job.provider_job_id, job.name, *job.snapshot.earlier_ids)
+    ]
     if len(meant) == 1:
         return meant[0]
     if meant:

@@ -221,6 +221,17 @@ def test_the_usual_key_goes_only_where_the_environment_agrees(hosted, home, plac
     assert made.wire.key().reveal(url) == "k-gateway-0123456789"
 
 
+def test_a_file_does_not_move_the_usual_key_to_this_machine(hosted, home) -> None:
+    """Somebody else's program may listen there; a rehearsal is said by the environment."""
+    url = "http://127.0.0.1:9"
+    env = {hosted.key: "k-usual-0123456789"}
+    with pytest.raises(ftsdk.ConfigError, match="FTSDK_KEY_127_0_0_1"):
+        load_backend(hosted.name)(Context(home=home, env=env, base_url=url)).wire.key()
+    env[hosted.url] = "http://127.0.0.1:10"
+    made = load_backend(hosted.name)(Context(home=home, env=env, base_url=url))
+    assert made.wire.key().reveal(url) == "k-usual-0123456789"
+
+
 @pytest.mark.parametrize("url", ["http://api.example.com", "https://u:p@x.example", "ftp://x"])
 def test_a_base_url_that_must_not_carry_a_key_is_refused(hosted, url: str, home, clock) -> None:
     env = {hosted.url: url, hosted.key: "k-000000"}

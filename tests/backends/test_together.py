@@ -26,6 +26,7 @@ from ftsdk.errors import (
 from ftsdk.records import Cost, JobStatus
 from ftsdk.submission import Horizon
 from ftsdk.testing.lab.wire import Reply, Request
+from ftsdk.watch import poll_once
 
 pytest.importorskip("together", reason="needs the extra `together`")
 
@@ -398,8 +399,8 @@ def test_a_job_that_was_restarted_under_a_new_id_is_followed(
     clock.advance(3)
     new = double.restart(old, named=named)
     assert job.refresh().status in (JobStatus.QUEUED, JobStatus.RUNNING)
-    assert job.provider_job_id == old
-    assert new in job.snapshot.message
+    assert (job.provider_job_id, job.snapshot.earlier_ids) == (new, (old,))
+    assert old in job.snapshot.message
     clock.advance(60)
     with ftsdk.Client(home=home, env=double.variables(), clock=clock) as fresh:
         again = fresh.get_job(job.id).refresh()
@@ -410,6 +411,71 @@ def test_a_job_that_was_restarted_under_a_new_id_is_followed(
         assert [event.seq for event in again.events()] == list(range(1, len(kinds) + 1))
         assert again.result().raw["ft_id"] == new
         assert len(again.metrics()) > 0
+        assert again.checkpoints()[-1].id.startswith(new)
+        assert any("restarted" in line for line in again.logs())
+        double.requests.clear()
+        again.delete()
+        assert [one.path for one in double.asked("DELETE")] == [f"/v1/fine-tunes/{new}"]
+
+
+def test_a_restart_while_watching_tells_every_event_once(client, double, clock) -> None:
+    job = create(client)
+    old, seen = str(job.provider_job_id), []
+    for event in job.stream():
+        seen.append(event)
+        if len(double.jobs) == 1 and event.data.get("type") == "job_pending":
+            double.restart(old)
+    assert job.status is JobStatus.SUCCEEDED
+    assert [event.seq for event in seen] == list(range(1, len(seen) + 1))
+    assert len({event.id for event in seen}) == len(seen)
+    types = [event.data["type"] for event in seen]
+    assert types.count("job_restarted") == 1
+    assert types[-1] == "job_complete"
+
+
+def test_a_restarted_job_is_cancelled_where_it_lives_and_known_by_all_its_ids(
+    client, double, clock
+) -> None:
+    job = create(client)
+    first = str(job.provider_job_id)
+    second = double.restart(first)
+    job.refresh()
+    third = double.restart(second)
+    assert job.cancel().status is JobStatus.CANCELLING
+    assert [one.path for one in double.asked("POST", "/cancel$")] == [
+        f"/v1/fine-tunes/{third}/cancel"
+    ]
+    assert job.snapshot.earlier_ids == (first, second)
+    for identity in (first, second, third):
+        assert client.adopt_job("together", identity).id == job.id
+    clock.advance(60)
+    assert job.refresh().status is JobStatus.CANCELLED
+    assert job.provider_job_id == third
+    assert len(client.list_jobs()) == 1
+
+
+def test_a_lost_job_that_was_restarted_is_one_job(client, double) -> None:
+    double.faults.add("close", method="POST", path=CREATE, acted=True)
+    double.faults.add("status", method="GET", path=r"/v1/fine-tunes$", status=503, times=60)
+    with pytest.raises(Unavailable) as caught:
+        create(client)
+    (old,) = double.jobs
+    new = double.restart(old)
+    double.faults.clear()
+    (job,) = client.reconcile(str(caught.value.job_id))
+    assert job.provider_job_id == new
+    assert "left alone" not in job.snapshot.message
+
+
+def test_many_jobs_with_a_restarted_one_among_them(client, double) -> None:
+    jobs = [create(client, hyperparameters={"epochs": n}) for n in range(1, 4)]
+    new = double.restart(str(jobs[1].provider_job_id))
+    now = poll_once(client, [job.snapshot for job in jobs])
+    assert [one.id for one in now] == [job.id for job in jobs]
+    assert now[1].provider_job_id == new
+    before = double.count()
+    poll_once(client, now)
+    assert double.count() - before == 1
 
 
 def test_cancel_is_cancelling_until_it_is_cancelled(client, double, clock) -> None:

@@ -3,7 +3,7 @@
 A create is one POST. Before it come only calls that spend nothing: the model's limits, the upload
 (the same bytes are stored once), Together's own check of the rows, and its quote. A job whose
 answer was lost is found again by our mark in its suffix. A job that the platform restarted under a
-new id is followed there: the id it was created with stays the one that is asked for.
+new id is followed there, whichever of its ids is asked for.
 """
 
 from __future__ import annotations
@@ -208,24 +208,24 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
                 for name in ("suffix", "model_output_name")
             )
         ]
-        jobs = [mapping.remote_job(row) for row in marked]
-        return sorted(jobs, key=age_of)
+        jobs = sorted(map(mapping.remote_job, marked), key=age_of)
+        if len(jobs) < 2:
+            return jobs
+        # A restart carries our mark on: the two are one job.
+        alive = [self.get(one.provider_job_id) for one in jobs]
+        return [*{one.provider_job_id: one for one in reversed(alive)}.values()][::-1]
 
     def get(self, provider_job_id: str) -> RemoteJob:
-        current, data, job = self._jobs.followed(known_id(provider_job_id))
-        return self._as_asked(provider_job_id, current, data, job)
-
-    def _as_asked(
-        self, asked: str, current: str, data: Mapping[str, Any], job: RemoteJob
-    ) -> RemoteJob:
-        if current == asked:
+        """The job now: a restarted one under the id it goes on with, the asked one beside it."""
+        current, _, job = self._jobs.followed(known_id(provider_job_id))
+        if current == provider_job_id:
             return job
-        note = f"restarted by Together as {current}"
+        before = self._jobs.known_chain(provider_job_id)[:-1]
+        note = f"restarted by Together; it was {provider_job_id} before"
         return job.model_copy(
             update={
-                "provider_job_id": asked,
+                "earlier_ids": tuple(before),
                 "message": f"{note}: {job.message}" if job.message else note,
-                "raw": {**data, "restarted_as": current},
             }
         )
 

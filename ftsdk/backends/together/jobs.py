@@ -92,6 +92,10 @@ class Jobs:
     def chain(self, identity: str) -> list[str]:
         """The ids the job went through, oldest first."""
         self.followed(known_id(identity))
+        return self.known_chain(identity)
+
+    def known_chain(self, identity: str) -> list[str]:
+        """The same, as far as it was followed before; asks nothing."""
         chain = [identity]
         while chain[-1] in self._successors and len(chain) <= _MAX_RESTARTS:
             chain.append(self._successors[chain[-1]])

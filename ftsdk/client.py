@@ -121,6 +121,7 @@ class Client:
         prepared = self._prepare(
             dataset,
             validation,
+            bring=True,
             model=model,
             provider=provider,
             method=method,
@@ -382,14 +383,21 @@ class Client:
 
     # --- creating, in two steps: what was planned is what is sent ---
 
-    def _prepare(self, dataset: Rows, validation: Rows | float | None, **asked: Any) -> PreparedJob:
-        """Read, check and plan; the rows are read once. Sends nothing."""
+    def _prepare(
+        self, dataset: Rows, validation: Rows | float | None, *, bring: bool = False, **asked: Any
+    ) -> PreparedJob:
+        """Read, check and plan; the rows are read once. Sends nothing.
+
+        With `bring`, for a create, a base model that may be fetched is fetched first.
+        """
         from ftsdk.estimates import counted
         from ftsdk.money import budgeted, checked
 
         spec = self._spec(**asked)
         backend = self.backend(spec.provider)
         backend.check(spec)
+        if bring:
+            backend.bring(spec)
         train, check, report = self._rows(dataset, validation, spec)
         plan = counted(backend.plan(spec, train), report, backend.speed_of(spec))
         plan = budgeted(self, checked(self, plan, spec), spec)

@@ -227,6 +227,12 @@ class Backend(abc.ABC):
         """Tokens trained in a second by an earlier job like this one; None when none is known."""
         return None
 
+    def bring(self, spec: JobSpec) -> None:  # noqa: B027  # most backends need nothing here
+        """Put on this machine what the rows are checked against, a base model for instance.
+
+        Called before rows are read, by a create alone: a plan fetches nothing.
+        """
+
     # --- the job ---
 
     def prepare(self, request: SubmitRequest) -> None:  # noqa: B027  # many backends upload nothing

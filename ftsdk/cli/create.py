@@ -88,7 +88,7 @@ def _prepared(
 ) -> PreparedJob:
     """The job, checked and planned; a base model that is missing is fetched first, when wanted."""
     try:
-        return asked.prepared(client, quiet=quiet)
+        return asked.prepared(client, quiet=quiet, bring=True)
     except Unavailable as error:
         missing = getattr(error, "missing_model", None)
         if missing is None:
@@ -105,7 +105,7 @@ def _prepared(
     from ftsdk.cli.models import pull_with_bar
 
     pull_with_bar(client.home, missing, quiet=quiet)
-    return asked.prepared(client, quiet=quiet)
+    return asked.prepared(client, quiet=quiet, bring=True)
 
 
 def _meant_twice(

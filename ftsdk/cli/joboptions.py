@@ -119,10 +119,10 @@ class Asked:
     arguments: dict[str, Any]
     adapter: LoRA | None
 
-    def prepared(self, client: Client, *, quiet: bool) -> PreparedJob:
-        """The job, checked and planned; nothing is sent."""
+    def prepared(self, client: Client, *, quiet: bool, bring: bool = False) -> PreparedJob:
+        """The job, checked and planned; nothing is sent. `bring` fetches a base that may be."""
         with busy(f"checking {self.dataset.name}", quiet=quiet):
-            return client._prepare(self.dataset, self.validation, **self.arguments)
+            return client._prepare(self.dataset, self.validation, bring=bring, **self.arguments)
 
 
 def takes_a_job(

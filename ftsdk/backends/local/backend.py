@@ -25,7 +25,7 @@ from ftsdk.backends.base import (
     adapter_kind,
 )
 from ftsdk.backends.local.defaults import HYPERPARAMETERS, LocalOptions
-from ftsdk.backends.local.models import ResolvedModel, is_pulled, resolve_model
+from ftsdk.backends.local.models import ResolvedModel, is_pulled, pull_size, resolve_model
 from ftsdk.backends.local.rundir import RunDir
 from ftsdk.backends.local.telling import (
     FREE,
@@ -59,8 +59,8 @@ _RUNS_LOOKED_AT = 200
 class LocalBackend(Backend):
     """See the module's docstring.
 
-    `provider_options` are the fields of `LocalOptions`; `pull=True` fetches a base model that is
-    not here yet.
+    `provider_options` are the fields of `LocalOptions`; `pull=True` lets a create fetch a base
+    model that is not here yet.
     """
 
     name = "local"
@@ -91,7 +91,6 @@ class LocalBackend(Backend):
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         plan = super().plan(spec, train)
         options = self._options(spec)
-        model = self._resolve(spec)
         fields = [
             *plan.fields,
             *(
@@ -101,10 +100,18 @@ class LocalBackend(Backend):
                 ).items()
             ),
         ]
-        notes = [f"base model {model.name}" + (f" ({model.license})" if model.license else "")]
-        if model.revision:
-            notes.append(f"revision {model.revision}")
+        notes = self._base_notes(spec, pull=options.pull)
         return plan.model_copy(update={"fields": tuple(fields), "notes": tuple(notes)})
+
+    def _base_notes(self, spec: JobSpec, *, pull: bool) -> builtins.list[str]:
+        """What the base is; or, for one that is not here and may be pulled, how large it is."""
+        if pull and not is_pulled(spec.model, home=self.context.home):
+            size = pull_size(spec.model, home=self.context.home)
+            much = "its size could not be asked" if size is None else f"about {size / 1e6:,.0f} MB"
+            return [f"base model {spec.model} is not here yet; create would pull it first: {much}"]
+        model = self._resolve(spec)
+        notes = [f"base model {model.name}" + (f" ({model.license})" if model.license else "")]
+        return [*notes, f"revision {model.revision}"] if model.revision else notes
 
     def _options(self, spec: JobSpec) -> LocalOptions:
         """The options, checked; `Unsupported` for one that is not known, `SpecError` for a bad value."""
@@ -126,15 +133,16 @@ class LocalBackend(Backend):
             spec.model, home=self.context.home, allow_pull=self._options(spec).pull
         )
 
-    def tokenizer_for(self, spec: JobSpec) -> Path | None:
-        """The base model's folder; None when it is not here, or has no fast tokenizer.
+    def bring(self, spec: JobSpec) -> None:
+        """Pull the base model, where it may be pulled (`pull=True`) and is not here."""
+        if self._options(spec).pull:
+            self._resolve(spec)
 
-        With `pull=True` the model is fetched now, as `plan` would.
-        """
-        pull = self._options(spec).pull
+    def tokenizer_for(self, spec: JobSpec) -> Path | None:
+        """The base model's folder; None when it is not here, or has no fast tokenizer."""
         if importlib.util.find_spec("tokenizers") is None:
             return None
-        if not pull and not is_pulled(spec.model, home=self.context.home):
+        if not is_pulled(spec.model, home=self.context.home):
             return None
         folder = self._resolve(spec).path
         return folder if (folder / "tokenizer.json").is_file() else None

@@ -21,7 +21,7 @@ from ftsdk.backends.local.modelfolder import (
     read_manifest,
 )
 from ftsdk.backends.local.pull import facts_cache, pull_built_in, pull_from_hub
-from ftsdk.errors import FtsdkError, Unavailable, UnknownModel, Unsupported
+from ftsdk.errors import FtsdkError, MissingExtra, Unavailable, UnknownModel, Unsupported
 
 __all__ = [
     "KnownModel",
@@ -30,6 +30,7 @@ __all__ = [
     "is_pulled",
     "known_models",
     "pull_model",
+    "pull_size",
     "resolve_model",
 ]
 
@@ -81,6 +82,21 @@ def resolve_model(
             raise _not_here(name, home)
         return pull_model(name, home=home, on_progress=on_progress)
     return _resolved(name, folder, home)
+
+
+def pull_size(name: str, *, home: Path) -> int | None:
+    """About how many bytes a pull of `name` would fetch; None where nobody can tell just now.
+
+    A built-in is reckoned from the catalogue, any other name is asked of the hub (files and sizes
+    alone). Raises `UnknownModel`, `AuthError` or `Unsupported` for what no pull could bring.
+    """
+    if (known := _known(name)) is not None:
+        return known.parameters * 2 if known.wheel is None else known.wheel.wheel_bytes
+    _local_folder(name, home)  # for its refusal of names that are none
+    try:
+        return hub.look_up(name).total_bytes
+    except (Unavailable, MissingExtra):
+        return None  # no network, or no library to ask with; the pull itself will say so
 
 
 def pull_model(

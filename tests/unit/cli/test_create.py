@@ -272,3 +272,15 @@ def test_what_was_planned_is_what_is_sent(cli, data, monkeypatch):
         assert shown["dataset"]["rows"] == rows
     else:
         assert ran.code == 3
+
+
+def test_planning_a_local_job_fetches_no_model(cli, data, monkeypatch):
+    from ftsdk.backends.local import models
+
+    def fetch(*_, **__):
+        raise AssertionError("a plan downloads nothing")
+
+    monkeypatch.setattr(models, "pull_built_in", fetch)
+    words = ("--provider", "local", "--model", "smollm2-135m", "--set", "pull=true")
+    out = cli.ok("plan", data, *words).out
+    assert "create would pull it first: about 93 MB" in out

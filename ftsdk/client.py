@@ -686,7 +686,9 @@ class Client:
                 submitted="no",
             )
         if isinstance(validation, float | int):
+            whole = train.name
             train, check = train.split(float(validation), seed=spec.seed)
+            train.name = whole  # the job is of this data; what is held out stands beside it
         return train, check, report
 
 

@@ -284,3 +284,10 @@ def test_planning_a_local_job_fetches_no_model(cli, data, monkeypatch):
     words = ("--provider", "local", "--model", "smollm2-135m", "--set", "pull=true")
     out = cli.ok("plan", data, *words).out
     assert "create would pull it first: about 93 MB" in out
+
+
+def test_the_name_of_the_data_stays_when_rows_are_held_out(cli, data):
+    cli.ok("create", data, "--yes", "-d", "--validation", "0.4")
+    out = cli.ok("show").out
+    assert f"data     {data.name}  sha256" in out
+    assert "held out" in out

@@ -25,6 +25,10 @@ __all__ = ["ending", "follow_jobs", "wait", "watch"]
 _PATIENCE_S = 300.0
 """How long a provider may be out of reach before watching gives up; the jobs do not mind."""
 _PLAIN_EVERY_S = 10.0
+_CURVES_A_ROUND = 3
+_MANY = 100
+"""A curve costs up to four requests. More jobs than these take turns, and of many one at a time, so
+that watching a thousand stays within a provider's pace."""
 
 Timeout = Annotated[
     float | None,
@@ -106,6 +110,9 @@ class _Follower:
         self.with_losses = with_losses
         self.pace = min(client.backend(job.provider).capabilities.poll_s for job in jobs)
         self._lost: dict[str, float] = {}
+        self._round = 0
+        self._asked: dict[str, int] = {}
+        self._complete: set[str] = set()
 
     def run(self, show: Callable[[list[Row]], None]) -> None:
         """Ask, show, pause, until every job stands still."""
@@ -128,10 +135,11 @@ class _Follower:
     def ask(self) -> list[Row]:
         """Every job as it stands now."""
         self.jobs, failed = refreshed(self.client, self.jobs)
+        turn = self._turn() if self.with_losses else frozenset()
         rows = []
         for job in self.jobs:
             trouble = self._trouble(job, failed.get(job.id))
-            if self.with_losses and not trouble:
+            if job.id in turn and not trouble:
                 trouble = self._curve(job)
             short = self.short.get(job.id, job.id)
             rows.append(Row(short, job.snapshot, self.losses.get(job.id, ()), trouble))
@@ -148,14 +156,26 @@ class _Follower:
             raise error
         return f"cannot ask just now: {error.what}"
 
-    def _curve(self, job: FineTuneJob) -> str:
+    def _turn(self) -> frozenset[str]:
+        """Whose curve is asked for in this round: first what has just ended, then the oldest."""
+        self._round += 1
+        due = [job for job in self.jobs if job.id not in self._complete and self._has_curve(job)]
+        due.sort(key=lambda job: (not job.is_final, self._asked.get(job.id, 0)))
+        turn = due[: 1 if len(self.jobs) > _MANY else _CURVES_A_ROUND]
+        self._asked |= {job.id: self._round for job in turn}
+        return frozenset(job.id for job in turn)
+
+    def _has_curve(self, job: FineTuneJob) -> bool:
         able = self.client.backend(job.provider).capabilities
-        if not able.has_metrics or job.provider_job_id is None:
-            return ""
+        return able.has_metrics and job.provider_job_id is not None
+
+    def _curve(self, job: FineTuneJob) -> str:
         try:
             points = job.metrics()
         except BackendError as error:
             return f"no curve just now: {error.what}"
+        if job.is_final:
+            self._complete.add(job.id)  # it will not change any more
         self.losses[job.id] = [p.train_loss for p in points if p.train_loss is not None]
         return ""
 

@@ -1,0 +1,163 @@
+"""A thousand jobs in one `ftsdk watch`: list calls, the provider's pace, and little memory.
+
+The watching process is a real one, told apart from the double: its peak of resident memory is its
+own. Its clock is led from here, so that the pace is counted in the time that it believes in.
+`--long` watches all thousand to their end.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from ftsdk.clock import ManualClock
+from ftsdk.ids import client_token, new_job_id, submission_tag
+from ftsdk.records import JobStatus
+from tests.faults.providers import START, each_provider
+
+JOBS = 1000
+MOST_BYTES = 150e6
+MOST_PER_S = 2.0
+WATCHER = f"""
+import os, sys
+import ftsdk.client
+from ftsdk.clock import ManualClock
+from ftsdk.clock import parse_time
+
+tell, hear = int(sys.argv[1]), int(sys.argv[2])
+
+class Led(ManualClock):
+    def sleep(self, seconds):
+        super().sleep(seconds)
+        os.write(tell, f"sleep {{seconds}}\\n".encode())
+        os.read(hear, 1)
+
+clock = Led(parse_time("{START.isoformat()}"))
+ftsdk.client.SystemClock = lambda: clock
+sys.argv = ["ftsdk", *sys.argv[3:]]
+from ftsdk.cli import main
+try:
+    main()
+finally:
+    status = open("/proc/self/status").read()
+    peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    os.write(tell, f"peak {{peak}}\\n".encode())
+"""
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="reads a process's own peak from /proc"
+)
+
+
+@pytest.fixture
+def memory(tmp_path):
+    """A folder in memory where there is one: a thousand changes are not to wait for a disk."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="ftsdk-") as place:
+        yield Path(place)
+
+
+def many(provider, double, home, last_s):
+    """So many jobs, there and in the journal, that end one after the other until `last_s`."""
+    with provider.client(double, home) as client:
+        job = provider.send(client)
+        made = provider.jobs(double)
+        first = made.pop(str(job.provider_job_id))
+        for number in range(JOBS):
+            identity = f"{str(job.provider_job_id)[:-6]}z{number:05d}"
+            made[identity] = copied(first, identity, 30 + last_s * number / JOBS)
+            job_id = new_job_id(double.clock.now())
+            changes = {
+                "id": job_id, "provider_job_id": identity, "tag": submission_tag(job_id),
+                "client_token": client_token(), "key": None,
+            }  # fmt: skip
+            client.journal.add(job.snapshot.model_copy(update=changes))
+        now = double.clock.now()  # the pattern itself is not watched
+        client.journal.change(job.id, now=now, why="over", status=JobStatus.CANCELLED)
+
+
+def copied(job, identity, ends_s):
+    """The same job once more, which ends so many seconds after it began."""
+    line = job["timeline"] if isinstance(job, dict) else job.timeline
+    stages = tuple(
+        stage if stage.at_s <= 2 else dataclasses.replace(stage, at_s=stage.at_s + ends_s)
+        for stage in line.stages
+    )
+    line = dataclasses.replace(line, stages=stages, marks=[])
+    if isinstance(job, dict):
+        return {**job, "id": identity, "timeline": line}
+    return dataclasses.replace(job, id=identity, timeline=line)
+
+
+def watched(double, home, words):
+    """Let a process watch; gives its peak, its virtual seconds, and how it ended."""
+    told, tell = os.pipe()
+    heard, hear = os.pipe()
+    env = {**os.environ, **double.variables(), "FTSDK_HOME": str(home), "NO_COLOR": "1"}
+    child = subprocess.Popen(
+        [sys.executable, "-c", WATCHER, str(tell), str(heard), *words],
+        env=env, cwd=home, pass_fds=(tell, heard), stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(tell)
+    os.close(heard)
+    peak, passed = 0, 0.0
+    with os.fdopen(told) as lines, os.fdopen(hear, "wb", buffering=0) as answer:
+        for line in lines:
+            word, _, value = line.partition(" ")
+            if word == "peak":
+                peak = int(value)
+                continue
+            passed += float(value)
+            double.clock.advance(float(value))
+            answer.write(b".")
+    error = child.stderr.read()
+    child.stderr.close()
+    return peak, passed, child.wait(60), error
+
+
+@pytest.mark.timeout(1200)
+@each_provider()
+@pytest.mark.parametrize("command", ["watch", "wait"])
+def test_a_thousand_jobs(provider, command, memory, request, record_property):
+    long = request.config.getoption("--long")
+    last_s, timeout_s = (3600, 7200) if long else (3600, 120)
+    with provider.double(ManualClock(START)) as double:
+        many(provider, double, memory, last_s)
+        double.requests.clear()
+        peak, passed, code, error = watched(double, memory, [command, "--timeout", str(timeout_s)])
+        asked = list(double.requests)
+        ended = sum(
+            1 for one in provider.jobs(double).values() if word_of(double, one) in provider.ended
+        )
+    lists = [one for one in asked if one.path.endswith(provider.list_path.rstrip("$"))]
+    about = collections.Counter(one.path for one in asked if one not in lists)
+    told = (
+        f"{JOBS} jobs for {passed:.0f} s, {ended} ended: {len(lists)} list calls, "
+        f"{about.total()} others, {len(asked) / passed:.2f} requests/s, "
+        f"{peak / 1e6:.0f} MB resident at most"
+    )
+    record_property("tally", told)
+    print(f"{provider}, {command}: {told}")
+    assert {one.method for one in asked} == {"GET"}
+    assert code == (0 if long else 5), error
+    assert (ended == JOBS) is long
+    assert len(asked) / passed < MOST_PER_S
+    if command == "wait":  # no curves: only what has ended is asked for by itself
+        assert about.total() <= ended + 20, about.most_common(3)
+    assert 0 < peak < MOST_BYTES
+
+
+def word_of(double, job):
+    """The raw status of a job now."""
+    line = job["timeline"] if isinstance(job, dict) else job.timeline
+    return line.word(double.clock.now())

@@ -152,8 +152,8 @@ def ledger(
     """Every job's training and every deployment, newest first; both days are included."""
     from ftsdk.pricing import Line
 
-    lines = [_training_line(job, held) for job, held in Spending(client.journal).all()]
     now = client.clock.now()
+    lines = [_training_line(job, held, now) for job, held in Spending(client.journal).all()]
     for lease in Leases(client.journal).list():
         actual = lease.cost(now) if lease.state == "closed" else None
         lines.append(
@@ -180,18 +180,13 @@ def ledger(
 
 def line_of(client: Client, job: JobSnapshot) -> Line:
     """What one job's training was estimated, quoted and billed at."""
-    return _training_line(job, Spending(client.journal).get(job.id))
+    return _training_line(job, Spending(client.journal).get(job.id), client.clock.now())
 
 
-def _training_line(job: JobSnapshot, held: Reservation | None) -> Line:
+def _training_line(job: JobSnapshot, held: Reservation | None, now: dt.datetime) -> Line:
     from ftsdk.pricing import Line
 
-    found = weight(job, held)
-    told = job.cost.high if job.cost.basis == "billed" and job.status.is_final else None
-    if held is not None and held.settled is not None:
-        told = held.settled
-    elif found.final and found.usd == 0:
-        told = found.usd
+    found = weight(job, held, now)
     return Line(
         kind="training",
         id=job.id,
@@ -202,7 +197,7 @@ def _training_line(job: JobSnapshot, held: Reservation | None) -> Line:
         low=held.cost.low if held is not None else None,
         high=held.cost.high if held is not None else None,
         quoted=held.quoted if held is not None else None,
-        actual=told,
+        actual=found.usd if found.is_known else None,
         counted=found.usd,
         why=found.why,
         name=job.name,

@@ -72,11 +72,15 @@ class Reservation:
 
 @dataclass(frozen=True)
 class Weight:
-    """What a job counts for. `usd` None: nobody knows. `final`: it will not change by itself."""
+    """What a job counts for. `usd` None: nobody knows. `final`: it will not change by itself.
+
+    `is_known`: it is what the job did cost, by a bill or by a person; no estimate.
+    """
 
     usd: Decimal | None
     final: bool
     why: str
+    is_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,30 +108,47 @@ def month_of(time: dt.datetime) -> str:
     return f"{time.astimezone(dt.UTC):%Y-%m}"
 
 
-def weight(job: JobSnapshot, held: Reservation | None) -> Weight:
-    """What a job weighs in its month's budget.
+def weight(job: JobSnapshot, held: Reservation | None, now: dt.datetime | None = None) -> Weight:
+    """What a job weighs in its month's budget; `now` lets the hours of a running one count.
 
     What a person settled counts before all; a bill counts once the job is over; a job that never
-    left this machine, or failed where failures are free, counts nothing; else what was held.
+    left this machine, or failed where failures are free, counts nothing; else what was held, and
+    more once it has certainly cost more.
     """
-    cost = job.cost
     if held is not None and held.settled is not None:
-        return Weight(held.settled, True, held.settled_why or "settled by hand")
-    told = cost.high if cost.basis in (CostBasis.BILLED, CostBasis.QUOTED) else None
-    reserved = None if held is None else held.usd
+        return Weight(held.settled, True, held.settled_why or "settled by hand", is_known=True)
+    return _ended(job, held) if job.status.is_final else _open(job, held, now)
+
+
+def _ended(job: JobSnapshot, held: Reservation | None) -> Weight:
+    cost, nothing = job.cost, Decimal(0)
+    if job.submitted_at is None and job.provider_job_id is None:
+        return Weight(nothing, True, "never sent", is_known=True)
+    if cost.basis is CostBasis.BILLED and cost.high is not None:
+        return Weight(cost.high, True, "billed", is_known=True)
+    known = job.provider_job_id is not None
+    if job.status is JobStatus.FAILED and known and held is not None and held.failed_is_free:
+        return Weight(nothing, True, "failed jobs are free here", is_known=True)
+    if cost.basis is CostBasis.QUOTED and cost.high is not None:
+        return Weight(cost.high, True, "quoted")
     quoted = held is not None and held.quoted is not None
-    if job.status.is_final:
-        if job.submitted_at is None and job.provider_job_id is None:
-            return Weight(Decimal(0), True, "never sent")
-        if told is not None:
-            return Weight(told, True, str(cost.basis))
-        known = job.provider_job_id is not None
-        if job.status is JobStatus.FAILED and known and held is not None and held.failed_is_free:
-            return Weight(Decimal(0), True, "failed jobs are free here")
-        return Weight(reserved, True, f"as {'quoted' if quoted else 'estimated'}; no bill is known")
-    if told is not None and reserved is not None and told > reserved:
-        return Weight(told, False, f"{cost.basis} so far")
-    return Weight(reserved, False, "held, as quoted" if quoted else "held")
+    why = f"as {'quoted' if quoted else 'estimated'}; no bill is known"
+    return Weight(None if held is None else held.usd, True, why)
+
+
+def _open(job: JobSnapshot, held: Reservation | None, now: dt.datetime | None) -> Weight:
+    if held is None or held.usd is None:
+        return Weight(None, False, "held")
+    told = [(held.usd, "held" if held.quoted is None else "held, as quoted")]
+    cost, rate = job.cost, held.usd_per_hour
+    if cost.basis in (CostBasis.BILLED, CostBasis.QUOTED) and cost.high is not None:
+        told.append((cost.high, f"{cost.basis} so far"))
+    if rate is not None and now is not None and job.started_at is not None:
+        seconds = max(0.0, (now - job.started_at).total_seconds())
+        hours = Decimal(str(seconds)) / 3600
+        told.append(((rate * hours).quantize(Decimal("0.000001")), "its hours so far"))
+    usd, why = max(told, key=lambda one: one[0])
+    return Weight(usd, False, why)
 
 
 def reserving(held: Reservation, limits: Sequence[Limit]) -> Also:
@@ -198,7 +219,7 @@ def _counted(
     """What counts against `limit` this month; raises `BudgetError` when a part is not known."""
     total = Decimal(0)
     for job, held in _of_month(cursor, month_of(now), limit.profile):
-        usd = Decimal(0) if job.id == apart_from else weight(job, held).usd
+        usd = Decimal(0) if job.id == apart_from else weight(job, held, now).usd
         if usd is None:
             raise BudgetError(
                 f"The budget is {limit}, and what an earlier job costs is not known",
@@ -315,7 +336,7 @@ class Spending:
         """What counts in the calendar month of `now`: of all, or of one profile."""
         month, told = month_of(now), Month()
         for job, held in _with_jobs(self.journal.read(_OF_MONTH, (month, profile, profile))):
-            told = told.and_(weight(job, held))
+            told = told.and_(weight(job, held, now))
         for lease in Leases(self.journal).list():
             if month_of(lease.started_at) == month and profile in (None, lease.profile):
                 whole, so_far = lease.weight(now), lease.cost(now)

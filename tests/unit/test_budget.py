@@ -223,6 +223,7 @@ def weighed(status, *, cost=None, sent=True, known=True, free=False, high="5", s
 
 BILL = Cost(basis="billed", low=Decimal(2), high=Decimal(2))
 DEAR = Cost(basis="billed", low=Decimal(9), high=Decimal(9))
+QUOTE = Cost(basis="quoted", low=Decimal(4), high=Decimal(4))
 
 
 @pytest.mark.parametrize(
@@ -246,6 +247,8 @@ DEAR = Cost(basis="billed", low=Decimal(9), high=Decimal(9))
         ({"status": JobStatus.FAILED}, "5", True),
         ({"status": JobStatus.FAILED, "free": True}, "0", True),
         ({"status": JobStatus.FAILED, "free": True, "cost": BILL}, "2", True),
+        ({"status": JobStatus.FAILED, "free": True, "cost": QUOTE}, "0", True),
+        ({"status": JobStatus.SUCCEEDED, "cost": QUOTE}, "4", True),
         ({"status": JobStatus.FAILED, "free": True, "known": False}, "5", True),  # given up
         ({"status": JobStatus.CANCELLED, "free": True}, "5", True),
         ({"status": JobStatus.CANCELLED, "sent": False, "known": False}, "0", True),
@@ -257,6 +260,23 @@ DEAR = Cost(basis="billed", low=Decimal(9), high=Decimal(9))
 )
 def test_what_a_job_weighs(asked, usd, final):
     assert weighed(**asked) == (usd, final)
+
+
+def test_the_hours_of_a_running_job_count_once_they_cost_more_than_what_is_held(home, clock):
+    client = priced_client(home, {"month": "5"}, clock=clock)
+    job = client.create_job(ROWS, provider_options={"timeline": [["running", 0]]})
+    with client.journal.write() as cursor:
+        cursor.execute("UPDATE reservations SET usd_per_hour = '2'")
+    now = clock.now()
+    client.journal.change(
+        job.id, now=now, why="told", status=JobStatus.RUNNING, started_at=clock.now()
+    )
+    money = Spending(client.journal)
+    assert money.month(now + dt.timedelta(minutes=10)).reserved == 1
+    assert money.month(now + dt.timedelta(hours=2)).reserved == 4
+    clock.advance(2.5 * 3600)
+    with pytest.raises(BudgetError, match=r"\$0.00 of \$5.00"):
+        client.create_job(ROWS)
 
 
 def test_months_are_utc():

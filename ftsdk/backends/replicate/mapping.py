@@ -254,7 +254,7 @@ def events_of(data: Mapping[str, Any], how: str | None) -> list[Event]:
 def cost_of(
     data: Mapping[str, Any], usd_per_second: Decimal | None, source: str, as_of: dt.date | None
 ) -> Cost | None:
-    """`predict_time` seconds at the price of the hardware; None before Replicate tells seconds."""
+    """`predict_time`, the seconds billed, at the price of the hardware; None before they are told."""
     metrics = data.get("metrics")
     seconds = as_number(metrics.get("predict_time")) if isinstance(metrics, Mapping) else None
     if seconds is None or seconds < 0:
@@ -266,7 +266,7 @@ def cost_of(
         )
     amount = (Decimal(str(seconds)) * usd_per_second).quantize(Decimal("0.000001"))
     return Cost(
-        basis=CostBasis.ESTIMATED,
+        basis=CostBasis.BILLED,
         low=amount,
         high=amount,
         source=f"{seconds:g} s told by Replicate × ${usd_per_second} a second ({source})",

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.replicate import ReplicateBackend, mapping, trainer
+from ftsdk.backends.replicate import ReplicateBackend, mapping, rows, schema, trainer
 from ftsdk.errors import DatasetError, Unsupported
 from ftsdk.records import JobStatus, ModelKind
 from ftsdk.spec import JobSpec
@@ -261,20 +261,20 @@ def test_what_it_cannot_take_is_refused_by_name(
 )
 def test_the_trainers_own_schema_is_held_to(inputs: dict[str, Any], named: str) -> None:
     version = {"openapi_schema": {"components": {"schemas": {"TrainingInput": TRAINING_INPUT}}}}
-    faults = trainer.schema_faults({"train_data": "https://x.example", **inputs}, version)
+    faults = schema.schema_faults({"train_data": "https://x.example", **inputs}, version)
     assert len(faults) == 1
     assert named in faults[0]
-    assert trainer.schema_faults({}, version) == ["input train_data is required"]
-    assert trainer.schema_faults(inputs, {}) == []
+    assert schema.schema_faults({}, version) == ["input train_data is required"]
+    assert schema.schema_faults(inputs, {}) == []
 
 
 def test_rows_are_written_as_the_trainer_reads_them() -> None:
     chat = {"messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "q"},
                          {"role": "assistant", "content": "a"}]}  # fmt: skip
     pair = {"prompt": "be kind\n\nq", "completion": "a"}
-    assert trainer.written(chat, "prompt_completion", 1, "x") == pair
-    assert trainer.written(chat, "chat", 1, "x") == chat
-    assert trainer.written({"text": "t"}, "text", 1, "x") == {"text": "t"}
+    assert rows.written(chat, "prompt_completion", 1, "x") == pair
+    assert rows.written(chat, "chat", 1, "x") == chat
+    assert rows.written({"text": "t"}, "text", 1, "x") == {"text": "t"}
     for row, shape in (
         ({"messages": [*chat["messages"], *chat["messages"]]}, "prompt_completion"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]},
@@ -282,4 +282,4 @@ def test_rows_are_written_as_the_trainer_reads_them() -> None:
         ({"text": "t"}, "prompt_completion"), ({"text": "t"}, "chat"), (chat, "text"),
     ):  # fmt: skip
         with pytest.raises(DatasetError, match="Row 3"):
-            trainer.written(row, shape, 3, "x")
+            rows.written(row, shape, 3, "x")

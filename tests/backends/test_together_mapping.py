@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.together import TogetherBackend, body, mapping
+from ftsdk.backends.together import TogetherBackend, body, feeds, mapping
 from ftsdk.errors import Unsupported
 from ftsdk.records import JobStatus, ModelKind
 from ftsdk.spec import JobSpec
@@ -110,10 +110,10 @@ _FIELDS = (
 @settings(max_examples=120, deadline=None)
 def test_nothing_a_job_says_makes_reading_it_fail(data: dict[str, Any]) -> None:
     assert mapping.remote_job(data).raw.keys() == data.keys()
-    mapping.events_of([data, data], "ft-1")
-    mapping.metrics_of([data])
-    mapping.checkpoints_of([data], "ft-1")
-    mapping.failure_message([data])
+    feeds.events_of([data, data], "ft-1")
+    feeds.metrics_of([data])
+    feeds.checkpoints_of([data], "ft-1")
+    feeds.failure_message([data])
     mapping.quoted_cost(data, NOW.date())
     if mapping.has_result(data):
         mapping.result_handle(data)
@@ -143,25 +143,25 @@ def test_events_read_alike_in_either_case(capitals: bool) -> None:
         event(6, "job_error", "error", "out of memory"),
         event(1, "training_start"),
     ]
-    told = mapping.events_of(rows, "ft-1")
+    told = feeds.events_of(rows, "ft-1")
     assert [e.kind for e in told] == [
         "status", "status", "progress", "checkpoint", "log", "warning", "error",
     ]  # fmt: skip
     assert [e.seq for e in told] == list(range(1, 8))
     assert len({e.id for e in told}) == 7
-    assert mapping.failure_message(rows) == "out of memory"
+    assert feeds.failure_message(rows) == "out of memory"
 
 
 def test_a_restart_names_its_successor_or_not() -> None:
     rows = [{"type": "JOB_RESTARTED", "message": "ft-old-000001 restarted as ft-new-000002"}]
-    assert mapping.was_restarted(rows)
-    assert mapping.successor_in(rows, "ft-old-000001") == "ft-new-000002"
-    assert mapping.successor_in([{"type": "job_restarted", "message": "again"}], "ft-1") is None
-    assert not mapping.was_restarted([{"type": "refund"}])
+    assert feeds.was_restarted(rows)
+    assert feeds.successor_in(rows, "ft-old-000001") == "ft-new-000002"
+    assert feeds.successor_in([{"type": "job_restarted", "message": "again"}], "ft-1") is None
+    assert not feeds.was_restarted([{"type": "refund"}])
 
 
 def test_training_and_evaluation_rows_become_one_point() -> None:
-    points = mapping.metrics_of(
+    points = feeds.metrics_of(
         [
             {"timestamp": 1.7e18, "train/global_step": 2, "train/loss": 1.5, "train/epoch": 1},
             {"timestamp": 1.7e18, "train/global_step": 1, "train/loss": 2.5},

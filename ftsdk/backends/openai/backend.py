@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import builtins
 import datetime as dt
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ftsdk.backends.base import Context, FindBy, SubmitRequest, refusals
-from ftsdk.backends.hosted import HostedBackend, HTTPFacts
+from ftsdk.backends.hosted import HostedBackend
 from ftsdk.backends.openai import curve
 from ftsdk.backends.openai.body import create_body, faults_of, plan_fields
 from ftsdk.backends.openai.chat import ask, chat_with
+from ftsdk.backends.openai.doors import closed_door
 from ftsdk.backends.openai.feeds import Feeds
 from ftsdk.backends.openai.files import Files
 from ftsdk.backends.openai.jobs import MARK, billed, remote_job, result_of
+from ftsdk.backends.openai.models import Models
 from ftsdk.backends.openai.money import estimate, notes
 from ftsdk.backends.openai.profiles import (
     AZURE,
@@ -30,7 +31,6 @@ from ftsdk.backends.openai.wire import Wire
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
     ConfigError,
-    FtsdkError,
     NotFound,
     ProviderClosed,
     Rejected,
@@ -52,12 +52,6 @@ from ftsdk.spec import JobSpec
 __all__ = ["AzureBackend", "CrusoeBackend", "NebiusBackend", "OpenAIBackend"]
 
 _JOBS = "/fine_tuning/jobs"
-_CLOSED_CODES = frozenset({"fine_tuning_not_available", "fine_tuning_disabled"})
-_CLOSED = re.compile(
-    r"(?is)fine.?tun.{0,200}(winding down|not (?:accessible|available|authorized|allowed|supported"
-    r" for (?:this|your))|no longer|deprecated|new users|discontinued)"
-    r"|(not authorized|not allowed|no longer).{0,80}fine.?tun"
-)
 _FEW = 2
 
 
@@ -90,6 +84,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
             self.capabilities = self.service.capabilities  # type: ignore[misc]  # this object's own
         self.files = Files(self.wire, context)
         self.feeds = Feeds(self.wire)
+        self._models = Models(self.wire)
 
     # --- before ---
 
@@ -156,23 +151,9 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
                 training_file=body.pop("training_file"),
                 extra_body=body,
             ),
-            self._judge,
+            closed_door(self.service.title, action),
         )
         return remote_job(told, self.service, action=action)
-
-    def _judge(self, facts: HTTPFacts) -> FtsdkError | None:
-        """A refusal of the create call that means that the door is closed."""
-        said = facts.status in (400, 403, 404, 410) and _CLOSED.search(facts.message)
-        if facts.code not in _CLOSED_CODES and not said:
-            return None
-        return ProviderClosed(
-            f"{self.service.title} takes no new fine-tuning jobs from this account: {facts.message}",
-            where=f"{self.service.title}, POST {_JOBS}, HTTP {facts.status}"
-            + (f", request {facts.request_id}" if facts.request_id else ""),
-            mend="choose another provider; jobs and models that are there stay readable",
-            status_code=facts.status,
-            request_id=facts.request_id,
-        )
 
     def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
         filtered = self.service.capabilities.find_by is FindBy.METADATA
@@ -321,7 +302,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
                 raise self.not_ready("finished, but its result is not there yet")
             identity = kept[-1].model or kept[-1].id
         base = job.model or "unknown"
-        there, ends = self._model_facts(identity) if kind is ModelKind.HOSTED else (False, None)
+        there, ends = self._models.facts(identity) if kind is ModelKind.HOSTED else (False, None)
         return ModelHandle(
             kind=kind,
             provider=self.name,
@@ -332,30 +313,13 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
             raw={"job": provider_job_id, "finished_at": str(job.finished_at or "")},
         ).bound_to(self)
 
-    def _model_facts(self, identity: str) -> tuple[bool, Any]:
-        """Whether the service has the model now, and the day on which it says it will shut it."""
-        try:
-            told = self.wire.read(
-                "GET /models/ID", lambda client: client.models.with_raw_response.retrieve(identity)
-            )
-        except NotFound:
-            return False, None
-        return True, _day(told.get("shutdown_date"))
-
     def model_ends(self) -> dict[str, dt.date]:
         """The day each model shuts down, as the service tells it now (`shutdown_date`)."""
-        ends = {str(one.get("id")): _day(one.get("shutdown_date")) for one in self._all_models()}
-        return {name: day for name, day in ends.items() if day is not None}
+        return self._models.ends()
 
     def account_models(self) -> dict[str, str | None]:
         """The account's own fine-tunes, each with its base."""
-        names = [str(one.get("id")) for one in self._all_models()]
-        return {name: name.split(":")[1] for name in names if name.startswith("ft:")}
-
-    def _all_models(self) -> builtins.list[Mapping[str, Any]]:
-        told = self.wire.read("GET /models", lambda client: client.models.with_raw_response.list())
-        data = told.get("data")
-        return [one for one in data or () if isinstance(one, Mapping)]
+        return self._models.own()
 
     def _ends_on(self, base: str) -> Any:
         from ftsdk.pricing import ends_on
@@ -376,14 +340,6 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
         return ask(self.wire, handle.base_model, messages, options)
-
-
-def _day(word: Any) -> dt.date | None:
-    """An ISO day, or None for anything else."""
-    try:
-        return dt.date.fromisoformat(word) if isinstance(word, str) else None
-    except ValueError:
-        return None
 
 
 class AzureBackend(OpenAIBackend):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import builtins
 import datetime as dt
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -27,14 +26,15 @@ from ftsdk.backends.base import (
 )
 from ftsdk.backends.hosted import HostedBackend
 from ftsdk.backends.replicate import mapping, trainer
+from ftsdk.backends.replicate.notes import Notes
 from ftsdk.backends.replicate.prepare import MAX_FILE_BYTES, MODEL, Preparing, marked
+from ftsdk.backends.replicate.schema import schema_faults
 from ftsdk.backends.replicate.serving import Serving
-from ftsdk.backends.replicate.trainer import Asked, Trainer
+from ftsdk.backends.replicate.trainer import Asked
 from ftsdk.backends.replicate.wire import SERVICE, Wire, known_id
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, UnexpectedResponse, Unsupported
-from ftsdk.fsops import atomic_write_json, make_private_folder
-from ftsdk.pricing import estimate_training, hosting, hourly_rate, lookup
+from ftsdk.pricing import estimate_training, hosting, hourly_rate
 from ftsdk.records import (
     ChatAnswer,
     Cost,
@@ -100,6 +100,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         super().__init__(context, Wire(context))
         self._before = Preparing(self.wire, context.home)
         self._serving = Serving(self.wire, context.clock)
+        self._notes = Notes(context.home, context.options)
 
     # --- before ---
 
@@ -157,10 +158,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
     ) -> RemoteJob:
         path, body, guess = ready
         told = self.wire.post(path, body, creates=True)
-        job = mapping.remote_job(told, cost=guess if guess.high is not None else None)
-        if job.provider_job_id:
-            self._remember(known_id(job.provider_job_id), request.spec)
-        return job
+        return mapping.remote_job(told, cost=guess if guess.high is not None else None)
 
     def _prepared(self, request: SubmitRequest) -> tuple[str, dict[str, Any], Cost]:
         """Path and body of the create call, after all that can be refused was; and what it may cost."""
@@ -178,7 +176,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
             data="https://x.example",
             validation=None if request.validation is None else "https://x.example",
         )
-        self._refuse(trainer.schema_faults(rehearsed, schema), spec)
+        self._refuse(schema_faults(rehearsed, schema), spec)
         self._before.destination(asked)
         data = asked.data_url or self._before.uploaded(
             request.train, asked.trainer, request.tag, "train"
@@ -192,6 +190,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
             spec, asked, data=marked(data, request.tag), validation=validation
         )
         body = {"destination": asked.destination, "input": inputs, **asked.extra}
+        self._notes.keep(request.tag, asked)
         return f"{place}/trainings", body, self.estimate(spec)
 
     def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
@@ -204,10 +203,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
             if since is not None and job.created_at is not None and job.created_at < since - _A_DAY:
                 break  # newest first: everything beyond is older than the job
         unique = {job.provider_job_id: job for job in found}
-        jobs = sorted(unique.values(), key=_age)
-        for job in jobs:
-            self._remember(job.provider_job_id, request.spec)
-        return jobs
+        return sorted(unique.values(), key=_age)
 
     def _data(self, provider_job_id: str) -> dict[str, Any]:
         data = self.wire.get(f"/v1/trainings/{known_id(provider_job_id)}")
@@ -220,7 +216,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         return data
 
     def _told(self, data: Mapping[str, Any]) -> RemoteJob:
-        return mapping.remote_job(data, cost=self._cost(data))
+        return mapping.remote_job(data, cost=self._notes.cost(data, self.catalogue))
 
     def get(self, provider_job_id: str) -> RemoteJob:
         return self._told(self._data(provider_job_id))
@@ -252,61 +248,17 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         if not self.get(provider_job_id).status.is_final:
             self.wire.post(f"/v1/trainings/{known_id(provider_job_id)}/cancel")
 
-    # --- what the job was asked with ---
-
-    def _notes(self, provider_job_id: str) -> Path:
-        return self.context.home / "replicate" / f"{known_id(provider_job_id)}.json"
-
-    def _remember(self, provider_job_id: str, spec: JobSpec) -> None:
-        """Keep how the trainer's log tells a loss and what it runs on: Replicate does not say it."""
-        asked, _ = self._asked(spec)
-        make_private_folder(self.context.home / "replicate")
-        atomic_write_json(
-            self._notes(provider_job_id),
-            {"trainer": asked.trainer.model_dump(mode="json"), "hardware": asked.hardware},
-        )
-
-    def _known(self, provider_job_id: str) -> tuple[Trainer, str | None]:
-        """The trainer's record and hardware: as remembered, else as configured, else `llama`'s."""
-        try:
-            told = json.loads(self._notes(provider_job_id).read_bytes())
-            return Trainer.model_validate(told["trainer"]), told.get("hardware")
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            spec = JobSpec(provider="replicate", model="adopted")
-            asked, _ = self._asked(spec)
-            return asked.trainer, asked.hardware
-
-    def _cost(self, data: Mapping[str, Any]) -> Cost | None:
-        identity, model = data.get("id"), data.get("model")
-        if not isinstance(identity, str):
-            return None
-        _, hardware = self._known(identity)
-        book = self.catalogue
-        entry = lookup("replicate", model if isinstance(model, str) else "", book)
-        price: Decimal | None = None
-        source, day = "", None
-        if entry is not None:
-            named = hardware or (entry.model.hardware if entry.model else None)
-            facts = entry.facts.hardware.get(named or "")
-            if facts is not None and facts.usd_per_second is not None:
-                price, source = facts.usd_per_second.high, str(named)
-                estimate = estimate_training(
-                    "replicate", str(model), hardware=named, catalogue=book
-                )
-                day = estimate.as_of
-        return mapping.cost_of(data, price, source, day)
-
     # --- what it tells of a run ---
 
     def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
         data = self._data(provider_job_id)
-        record, _ = self._known(provider_job_id)
+        record, _ = self._notes.of(data)
         return [one for one in mapping.events_of(data, record.logs) if one.seq > after]
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         """The curve, where the trainer's record says how its log tells it; else empty."""
         data = self._data(provider_job_id)
-        record, _ = self._known(provider_job_id)
+        record, _ = self._notes.of(data)
         return mapping.metrics_of(mapping.log_lines(data), record.logs)
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
@@ -328,7 +280,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
                 where=f"Replicate, training {provider_job_id}",
                 mend="look at the versions of the destination model",
             )
-        record, _ = self._known(provider_job_id)
+        record, _ = self._notes.of(data)
         facts = {
             "prompt": record.prompt,
             "system_prompt": record.system_prompt,

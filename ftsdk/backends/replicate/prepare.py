@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ftsdk.backends.hosted import aside
-from ftsdk.backends.replicate import trainer
 from ftsdk.backends.replicate.mapping import MARK
+from ftsdk.backends.replicate.rows import written
 from ftsdk.backends.replicate.trainer import Asked, Trainer
 from ftsdk.backends.replicate.wire import Wire
 from ftsdk.dataset import Dataset
@@ -107,7 +107,7 @@ class Preparing:
             path = place / f"{rows.sha256}.{record.rows}.jsonl"
             with path.open("wb") as out:
                 for number, row in enumerate(rows, 1):
-                    told = trainer.written(row, record.rows, number, rows.name)
+                    told = written(row, record.rows, number, rows.name)
                     out.write(json.dumps(told, ensure_ascii=False).encode() + b"\n")
             yield path
 

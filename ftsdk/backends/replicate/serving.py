@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftsdk.backends.hosted import looks
-from ftsdk.backends.replicate.trainer import prompt_of
+from ftsdk.backends.replicate.rows import prompt_of
 from ftsdk.backends.replicate.wire import Wire, known_id
 from ftsdk.clock import Clock
 from ftsdk.errors import Rejected, Unavailable, UnexpectedResponse, Unsupported

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ftsdk.errors import DatasetError
+from ftsdk.backends.replicate.rows import Shape
 from ftsdk.records import PlannedField
 from ftsdk.spec import JobSpec, LoRA, spec_error
 
@@ -33,12 +33,8 @@ __all__ = [
     "faults_of",
     "inputs_of",
     "planned",
-    "prompt_of",
-    "schema_faults",
-    "written",
 ]
 
-Shape = Literal["chat", "text", "prompt_completion"]
 _ADAPTER = ("rank", "alpha", "dropout")
 
 
@@ -286,93 +282,3 @@ def planned(spec: JobSpec, asked: Asked) -> Iterator[PlannedField]:
     )  # fmt: skip
     for name, value in {**trainer.fixed, **asked.input}.items():
         yield PlannedField(name=f"input.{name}", asked=value, sent=value, sent_as=f"input.{name}")
-
-
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "integer": (int,),
-    "number": (int, float),
-    "string": (str,),
-    "boolean": (bool,),
-}
-
-
-def schema_faults(inputs: Mapping[str, Any], version: Mapping[str, Any]) -> list[str]:
-    """What the trainer's published input schema does not allow; nothing when it has none."""
-    schemas: Any = version
-    for step in ("openapi_schema", "components", "schemas"):
-        schemas = schemas.get(step) if isinstance(schemas, Mapping) else None
-    schema = schemas.get("TrainingInput") if isinstance(schemas, Mapping) else None
-    properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    if not isinstance(properties, Mapping):
-        return []
-    faults = [
-        f"input {name} is not one of the trainer's ({', '.join(sorted(properties))})"
-        for name in inputs
-        if name not in properties
-    ]
-    required = schema.get("required") if isinstance(schema, Mapping) else None
-    faults += [f"input {name} is required" for name in required or () if name not in inputs]
-    for name, value in inputs.items():
-        rule = properties.get(name)
-        if isinstance(rule, Mapping):
-            faults += _against(name, value, rule)
-    return faults
-
-
-def _against(name: str, value: Any, rule: Mapping[str, Any]) -> list[str]:
-    kinds = _TYPES.get(str(rule.get("type")))
-    if kinds is not None and (
-        not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
-    ):
-        return [f"input {name}={value!r} must be of type {rule['type']}"]
-    if isinstance(value, int | float):
-        low, high = rule.get("minimum"), rule.get("maximum")
-        if isinstance(low, int | float) and value < low:
-            return [f"input {name}={value:g} must be at least {low:g}"]
-        if isinstance(high, int | float) and value > high:
-            return [f"input {name}={value:g} must be at most {high:g}"]
-    allowed = rule.get("enum")
-    if isinstance(allowed, list) and value not in allowed:
-        return [f"input {name}={value!r} must be one of {', '.join(map(str, allowed))}"]
-    return []
-
-
-# --- rows --------------------------------------------------------------------------------------
-
-
-def written(row: Mapping[str, Any], shape: Shape, number: int, name: str) -> dict[str, Any]:
-    """A canonical row as the trainer reads it. Raises `DatasetError` for one that has no such form."""
-    if "text" in row or shape == "chat":
-        if shape == "chat" and "messages" not in row:
-            raise _no_form(number, name, shape)
-        if shape == "prompt_completion":
-            raise _no_form(number, name, shape)
-        return dict(row)
-    if shape == "text":
-        raise _no_form(number, name, shape)
-    messages = list(row.get("messages") or ())
-    roles = [m.get("role") if isinstance(m, Mapping) else None for m in messages]
-    texts = [m.get("content") if isinstance(m, Mapping) else None for m in messages]
-    plain = all(isinstance(text, str) for text in texts) and not row.get("tools")
-    if roles not in (["user", "assistant"], ["system", "user", "assistant"]) or not plain:
-        raise _no_form(number, name, shape)
-    return {"prompt": prompt_of(messages[:-1]), "completion": texts[-1]}
-
-
-def prompt_of(messages: list[Any]) -> str:
-    """Turns as one prompt, in training and in use alike: their texts, a blank line between."""
-    return "\n\n".join(str(m.get("content") or "") for m in messages)
-
-
-def _no_form(number: int, name: str, shape: str) -> DatasetError:
-    what = {
-        "prompt_completion": "one question and one answer, both plain text",
-        "text": "a text alone (no chat template is applied here)",
-        "chat": "a chat",
-    }[shape]
-    return DatasetError(
-        f"Row {number} cannot be written for this trainer: it takes {what}",
-        where=f"{name}, row {number}",
-        mend="change the row, or choose a trainer that takes chats (provider_options.trainer)",
-        submitted="no",
-    )

@@ -9,7 +9,6 @@ new id is followed there, whichever of its ids is asked for.
 from __future__ import annotations
 
 import builtins
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,24 +24,23 @@ from ftsdk.backends.base import (
 )
 from ftsdk.backends.hosted import HostedBackend
 from ftsdk.backends.together import body as wire_body
-from ftsdk.backends.together import mapping
+from ftsdk.backends.together import feeds, mapping
 from ftsdk.backends.together.files import Files
 from ftsdk.backends.together.jobs import Jobs, age_of
-from ftsdk.backends.together.serving import Endpoint, Serving
+from ftsdk.backends.together.results import Results
+from ftsdk.backends.together.serving import Serving
 from ftsdk.backends.together.wire import SERVICE, Wire, known_id
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
     NotFound,
     Rejected,
     UnknownModel,
-    Unsupported,
 )
 from ftsdk.pricing import estimate_training, hosting, token_range
 from ftsdk.records import (
     ChatAnswer,
     Checkpoint,
     Cost,
-    CostBasis,
     Event,
     JobStatus,
     MetricPoint,
@@ -91,7 +89,8 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         super().__init__(context, Wire(context))
         self._jobs = Jobs(self.wire)
         self._files = Files(self.wire, context.clock, context.home)
-        self._serving = Serving(self.wire, context.env.get("TOGETHER_PROJECT_ID"))
+        serving = Serving(self.wire, context.env.get("TOGETHER_PROJECT_ID"))
+        self._results = Results(serving, context.clock)
 
     # --- before ---
 
@@ -263,18 +262,18 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         told: builtins.list[Event] = []
         for identity in self._jobs.chain(provider_job_id):
             rows = self._jobs.event_rows(identity)
-            told += mapping.events_of(rows, identity, first_seq=len(told) + 1)
+            told += feeds.events_of(rows, identity, first_seq=len(told) + 1)
         return [event for event in told if event.seq > after]
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         current = self._jobs.chain(provider_job_id)[-1]
         rows = self.wire.get(f"/v1/fine-tunes/{current}/metrics").get("metrics")
-        return mapping.metrics_of(rows if isinstance(rows, list) else [])
+        return feeds.metrics_of(rows if isinstance(rows, list) else [])
 
     def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
         current = self._jobs.chain(provider_job_id)[-1]
         rows = self.wire.get(f"/v1/fine-tunes/{current}/checkpoints").get("data")
-        return mapping.checkpoints_of(rows if isinstance(rows, list) else [], current)
+        return feeds.checkpoints_of(rows if isinstance(rows, list) else [], current)
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         lines = [str(event) for event in self.events(provider_job_id)]
@@ -289,96 +288,25 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         serving = hosting("together", str(data.get("model") or ""), self.catalogue).cost()
         handle = mapping.result_handle(data, hosting=serving)
         handle = handle.model_copy(update={"raw": {**data, "ft_id": current}})
-        return self._as_served(handle, self._serving.find(_endpoint_name(handle)))
+        return self._results.as_it_is(handle).bound_to(self)
 
-    def _as_served(self, handle: ModelHandle, endpoint: Endpoint | None) -> ModelHandle:
-        """The handle with what is known of its endpoint: callable when a call would work."""
-        raw = {k: v for k, v in handle.raw.items() if k != "endpoint"}
-        cost = handle.running_cost
-        if endpoint is not None:
-            raw["endpoint"] = endpoint.to_dict()
-            if endpoint.usd_per_hour is not None:
-                cost = Cost(
-                    basis=CostBasis.QUOTED,
-                    hosting_usd_per_hour=endpoint.usd_per_hour,
-                    source="Together, GET /v2/public/inference-instance-types",
-                    as_of=self.clock.now().date(),
-                )
-        served = handle.model_copy(
-            update={
-                "callable_now": endpoint is not None and endpoint.callable_now,
-                "running_cost": cost,
-                "raw": raw,
-            }
-        )
-        return served.bound_to(self)
-
-    def deploy(
-        self,
-        handle: ModelHandle,
-        *,
-        config: str | None = None,
-        min_replicas: int = 1,
-        max_replicas: int = 1,
-        inactive_timeout: int = 30,
-    ) -> ModelHandle:
+    def deploy(self, handle: ModelHandle, **options: Any) -> ModelHandle:
         """Start a dedicated endpoint for the model, or find the one that is there.
 
         It bills by the minute and replica until `undeploy`, or until `inactive_timeout` minutes
         pass without a call. The handle that comes back is callable once the endpoint is ready.
+        Options: `config`, `min_replicas`, `max_replicas`, `inactive_timeout` (see `Serving.start`).
         """
-        registered = next(
-            (
-                str(handle.raw[name])
-                for name in ("model_object_id", "adapter_object_id")
-                if handle.raw.get(name)
-            ),
-            None,
-        )
-        if registered is None:
-            raise Unsupported(
-                "The model is not in Together's registry, so it cannot be deployed there",
-                where=f"job {handle.raw.get('ft_id')}; its upload to the registry did not happen",
-                mend="download the weights instead",
-            )
-        endpoint = self._serving.start(
-            _endpoint_name(handle),
-            registered,
-            config=config,
-            min_replicas=min_replicas,
-            max_replicas=max_replicas,
-            inactive_timeout=inactive_timeout,
-        )
-        return self._as_served(handle, endpoint)
+        return self._results.deployed(handle, **options).bound_to(self)
 
     def undeploy(self, handle: ModelHandle) -> ModelHandle:
         """Take the model's endpoint away; billing ends with it."""
-        self._serving.stop(_endpoint_name(handle))
-        return self._as_served(handle, None)
+        return self._results.undeployed(handle).bound_to(self)
 
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        endpoint = self._serving.find(_endpoint_name(handle))
-        if endpoint is None:
-            hourly = handle.running_cost.hosting_usd_per_hour
-            price = f", about ${hourly:.2f} an hour" if hourly is not None else ""
-            error = self.not_ready("not deployed", handle.job_id)
-            error.what = "The model has no endpoint, so it cannot be called now"
-            error.mend = f"model.deploy() starts one{price}; or model.download()"
-            raise error
-        asked = {k: v for k, v in options.items() if v is not None}
-        told = self._serving.chat(endpoint, {"messages": [*messages], **asked})
-        choice = told["choices"][0]
-        message = choice["message"]
-        usage = told.get("usage")
-        return ChatAnswer(
-            text=str(message.get("content") or ""),
-            message=message,
-            usage={k: v for k, v in (usage or {}).items() if isinstance(v, int)},
-            finish_reason=choice.get("finish_reason"),
-            raw=told,
-        )
+        return self._results.chat(handle, messages, options)
 
     def download(self, handle: ModelHandle, folder: Path) -> Path:
         """The adapter of a LoRA job, or the whole model of a full one, as a folder of safetensors."""
@@ -392,13 +320,6 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         }
         source = Source(url, headers, allow_loopback=self.wire.is_here)
         return self._weights(handle, source, folder)
-
-
-def _endpoint_name(handle: ModelHandle) -> str:
-    """The endpoint of a model is named after its job's mark, else after the job itself."""
-    tag = mapping.tag_of(handle.raw)
-    identity = str(handle.raw.get("ft_id") or handle.raw.get("id") or handle.id)
-    return tag or re.sub(r"[^a-z0-9-]+", "-", identity.lower()).strip("-")[:40]
 
 
 def _text_bytes(value: Any) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ftsdk.backends.together import mapping
+from ftsdk.backends.together import feeds, mapping
 from ftsdk.backends.together.wire import Wire, known_id
 from ftsdk.errors import UnexpectedResponse
 from ftsdk.records import JobStatus, RemoteJob
@@ -64,7 +64,7 @@ class Jobs:
             self._successors[identity] = after
             return self.followed(after, hops + 1)
         if job.status is JobStatus.FAILED:
-            job = mapping.remote_job(data, message=mapping.failure_message(events))
+            job = mapping.remote_job(data, message=feeds.failure_message(events))
         return identity, data, job
 
     def _successor(
@@ -72,9 +72,9 @@ class Jobs:
     ) -> str | None:
         """Which job took over: the one the event names, else the next with the same suffix."""
         rows = [*events]
-        if not mapping.was_restarted(rows):
+        if not feeds.was_restarted(rows):
             return None
-        named = mapping.successor_in(rows, identity)
+        named = feeds.successor_in(rows, identity)
         if named is not None:
             return named
         suffix, born = data.get("suffix"), mapping.remote_job(data).created_at

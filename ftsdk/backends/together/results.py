@@ -1,0 +1,101 @@
+"""A job's model as it can be called: whether it has an endpoint, what that costs, its answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftsdk.backends.together import mapping
+from ftsdk.backends.together.serving import Endpoint, Serving
+from ftsdk.clock import Clock
+from ftsdk.errors import NotReady, Unsupported
+from ftsdk.records import ChatAnswer, Cost, CostBasis, ModelHandle
+
+__all__ = ["Results"]
+
+
+class Results:
+    """Handles of one account, with what is known of their endpoints."""
+
+    def __init__(self, serving: Serving, clock: Clock) -> None:
+        self._serving, self._clock = serving, clock
+
+    def as_it_is(self, handle: ModelHandle) -> ModelHandle:
+        """The handle, callable where it has an endpoint that is ready; only reads."""
+        return self._served(handle, self._serving.find(_endpoint_name(handle)))
+
+    def _served(self, handle: ModelHandle, endpoint: Endpoint | None) -> ModelHandle:
+        raw = {k: v for k, v in handle.raw.items() if k != "endpoint"}
+        cost = handle.running_cost
+        if endpoint is not None:
+            raw["endpoint"] = endpoint.to_dict()
+            if endpoint.usd_per_hour is not None:
+                cost = Cost(
+                    basis=CostBasis.QUOTED,
+                    hosting_usd_per_hour=endpoint.usd_per_hour,
+                    source="Together, GET /v2/public/inference-instance-types",
+                    as_of=self._clock.now().date(),
+                )
+        return handle.model_copy(
+            update={
+                "callable_now": endpoint is not None and endpoint.callable_now,
+                "running_cost": cost,
+                "raw": raw,
+            }
+        )
+
+    def deployed(self, handle: ModelHandle, **options: Any) -> ModelHandle:
+        """The handle with its endpoint, started if it was not there.
+
+        Raises `Unsupported` for a model that never came to Together's registry.
+        """
+        ids = (handle.raw.get(name) for name in ("model_object_id", "adapter_object_id"))
+        registered = next((str(one) for one in ids if one), None)
+        if registered is None:
+            raise Unsupported(
+                "The model is not in Together's registry, so it cannot be deployed there",
+                where=f"job {handle.raw.get('ft_id')}; its upload to the registry did not happen",
+                mend="download the weights instead",
+            )
+        return self._served(
+            handle, self._serving.start(_endpoint_name(handle), registered, **options)
+        )
+
+    def undeployed(self, handle: ModelHandle) -> ModelHandle:
+        """The handle without an endpoint."""
+        self._serving.stop(_endpoint_name(handle))
+        return self._served(handle, None)
+
+    def chat(
+        self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> ChatAnswer:
+        """The model's answer. Raises `NotReady` where it has no endpoint, or none that is ready."""
+        endpoint = self._serving.find(_endpoint_name(handle))
+        if endpoint is None:
+            hourly = handle.running_cost.hosting_usd_per_hour
+            price = f", about ${hourly:.2f} an hour" if hourly is not None else ""
+            raise NotReady(
+                "The model has no endpoint, so it cannot be called now",
+                where="Together",
+                mend=f"model.deploy() starts one{price}; or model.download()",
+                job_id=handle.job_id,
+            )
+        asked = {k: v for k, v in options.items() if v is not None}
+        told = self._serving.chat(endpoint, {"messages": [*messages], **asked})
+        choice = told["choices"][0]
+        usage = told.get("usage")
+        return ChatAnswer(
+            text=str(choice["message"].get("content") or ""),
+            message=choice["message"],
+            usage={k: v for k, v in (usage or {}).items() if isinstance(v, int)},
+            finish_reason=choice.get("finish_reason"),
+            raw=told,
+        )
+
+
+def _endpoint_name(handle: ModelHandle) -> str:
+    """The endpoint of a model is named after its job's mark, else after the job itself."""
+    tag = mapping.tag_of(handle.raw)
+    identity = str(handle.raw.get("ft_id") or handle.raw.get("id") or handle.id)
+    return tag or re.sub(r"[^a-z0-9-]+", "-", identity.lower()).strip("-")[:40]

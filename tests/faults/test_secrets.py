@@ -98,9 +98,11 @@ def contents(value):
     """What a result of ours would show."""
     if isinstance(value, list):
         return [shown for one in value for shown in contents(one)]
+    shown = []
     if isinstance(value, ftsdk.FineTuneJob):
+        shown += [repr(value), value._repr_html_()]
         value = value.snapshot
-    shown = [repr(value), str(value), repr(pickle.dumps(value))]
+    shown += [repr(value), str(value), repr(pickle.dumps(value))]
     return [*shown, value.model_dump_json()] if hasattr(value, "model_dump_json") else shown
 
 

@@ -433,6 +433,11 @@ class BudgetLine(_Record):
     where: str = ""
 
 
+def _short(value: Any) -> str:
+    """3.0 as 3."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 class Plan(_Record):
     """What would happen, field by field, before anything is sent."""
 
@@ -453,3 +458,14 @@ class Plan(_Record):
     def sent(self) -> dict[str, Any]:
         """What goes out, by our field names."""
         return {field.name: field.sent for field in self.fields}
+
+    def explain(self) -> str:
+        """Asked → sent, a line for each field; then what should be known besides."""
+        told = [f"{self.provider} · {self.model} · {self.method} · {self.cost}"]
+        for field in self.fields:
+            asked = "(not asked)" if field.asked is None else _short(field.asked)
+            sent = "not sent" if field.sent is None else _short(field.sent)
+            name = f" as {field.sent_as}" if field.sent_as not in (None, field.name) else ""
+            note = f"   ({field.note})" if field.note else ""
+            told.append(f"{field.name}: {asked} → {sent}{name}{note}")
+        return "\n".join([*told, *self.notes, *(f"! {warning}" for warning in self.warnings)])

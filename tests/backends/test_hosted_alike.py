@@ -260,6 +260,13 @@ def test_nothing_imports_the_sdk_to_read_capabilities(hosted) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_plan_needs_no_key(hosted, home) -> None:
-    spec = ftsdk.JobSpec.build(provider=hosted.name, **hosted.job)
-    load_backend(hosted.name)(Context(home=home)).plan(spec)
+def test_a_plan_needs_no_key_and_explains_itself(hosted, home) -> None:
+    asked = {"epochs": 3, "batch_size": 4}
+    spec = ftsdk.JobSpec.build(provider=hosted.name, hyperparameters=asked, **hosted.job)
+    plan = load_backend(hosted.name)(Context(home=home)).plan(spec)
+    told = plan.explain()
+    for field in plan.fields:
+        assert f"\n{field.name}: " in told
+    name = next(one.sent_as for one in plan.fields if one.name == "epochs")
+    assert f"epochs: 3 → 3 as {name}" in told
+    assert all(note in told for note in (*plan.notes, *plan.warnings))

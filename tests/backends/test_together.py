@@ -467,6 +467,32 @@ def test_a_lost_job_that_was_restarted_is_one_job(client, double) -> None:
     assert "left alone" not in job.snapshot.message
 
 
+def test_the_bill_is_read_in_the_unit_that_fits(client, double, clock) -> None:
+    job = done(client, clock)
+    assert (job.cost.basis, job.cost.usd) == ("billed", 4)
+    assert "thousandths of a dollar" in job.cost.assumptions[0]
+
+
+@pytest.mark.parametrize("price", [None, 0, -1, "4000", 17, 3.5e300, True])
+def test_a_price_that_fits_no_unit_leaves_the_quote(client, double, clock, price) -> None:
+    job = create(client)
+    double.faults.add("set", method="GET", field="total_price", value=price, times=None)
+    clock.advance(60)
+    assert job.refresh().status is JobStatus.SUCCEEDED
+    assert (job.cost.basis, job.cost.usd) == ("quoted", 4)
+
+
+def test_training_goes_on_from_a_checkpoint(client, double, clock) -> None:
+    first = done(client, clock, hyperparameters={"epochs": 2})
+    start = first.checkpoints()[0].id
+    job = create(client, provider_options={"from_checkpoint": start})
+    body = json.loads(double.asked("POST", CREATE)[-1].body)
+    assert body["from_checkpoint"] == start
+    assert "model" not in body
+    clock.advance(60)
+    assert job.refresh().status is JobStatus.SUCCEEDED
+
+
 def test_many_jobs_with_a_restarted_one_among_them(client, double) -> None:
     jobs = [create(client, hyperparameters={"epochs": n}) for n in range(1, 4)]
     new = double.restart(str(jobs[1].provider_job_id))

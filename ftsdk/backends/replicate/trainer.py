@@ -2,7 +2,7 @@
 
 Each trainer has inputs of its own names. A record says what they are called; whatever it does not
 name is refused, and what it names is held against the trainer's published schema before a job is
-made. Three ship (`llama`, `axolotl`, `plain`); another is declared in `provider_options.trainer`:
+made. Two ship (`llama`, `plain`); another is declared in `provider_options.trainer`:
 
     [profiles.prod.provider_options.trainer]
     data = "dataset"                      # the input that takes the URL of the rows

@@ -27,6 +27,7 @@ from ftsdk.backends.together import body as wire_body
 from ftsdk.backends.together import feeds, mapping
 from ftsdk.backends.together.files import Files
 from ftsdk.backends.together.jobs import Jobs, age_of
+from ftsdk.backends.together.money import billed
 from ftsdk.backends.together.results import Results
 from ftsdk.backends.together.serving import Serving
 from ftsdk.backends.together.wire import SERVICE, Wire, known_id
@@ -216,7 +217,10 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
 
     def get(self, provider_job_id: str) -> RemoteJob:
         """The job now: a restarted one under the id it goes on with, the asked one beside it."""
-        current, _, job = self._jobs.followed(known_id(provider_job_id))
+        current, data, job = self._jobs.followed(known_id(provider_job_id))
+        if job.status in (JobStatus.SUCCEEDED, JobStatus.CANCELLED):
+            bill = billed(data, self.catalogue, self.clock.now().date())
+            job = job.model_copy(update={"cost": bill})
         if current == provider_job_id:
             return job
         before = self._jobs.known_chain(provider_job_id)[:-1]

@@ -252,7 +252,8 @@ def handle(
     """Check one request and act on it once. Returns the HTTP status to answer with.
 
     204 when it was taken, or taken before; 4xx when it is not the provider's; 503 when `on_event`
-    could not do its work, so that the provider sends it again.
+    could not do its work, so that the provider sends it again. Whatever else `on_event` raises goes
+    on to the caller, and the event counts as not taken, too.
     """
     try:
         event = verifier.verify(headers, body)
@@ -267,6 +268,9 @@ def handle(
         _log.warning("webhook %s: %s", event.type, error.what)
         verifier.forget(event)
         return 503
+    except BaseException:
+        verifier.forget(event)
+        raise
     return 204
 
 

@@ -182,6 +182,17 @@ def test_handle_answers_and_acts_once(verifier, clock):
     assert handle(verifier, *signed(clock, key=b"y" * 32), acted.append) == 401
 
 
+def test_a_fault_of_the_handler_itself_is_told_and_the_event_comes_again(verifier, clock):
+    def broken(_event):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        handle(verifier, *signed(clock), broken)
+    seen = []
+    assert handle(verifier, *signed(clock), seen.append) == 204
+    assert len(seen) == 1
+
+
 def test_what_could_not_be_done_comes_again(verifier, clock):
     acted = []
 

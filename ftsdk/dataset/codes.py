@@ -5,6 +5,7 @@ from __future__ import annotations
 from ftsdk.dataset import (
     converting,
     findings,
+    languages,
     looking,
     near,
     repeats,
@@ -23,6 +24,6 @@ from ftsdk.dataset.rules import RULES, Rule
 __all__ = ["RULES", "Rule"]
 
 _REGISTERED = (
-    converting, findings, looking, near, repeats, rules_bytes, rules_chat, rules_content, rules_preference,
+    converting, findings, languages, looking, near, repeats, rules_bytes, rules_chat, rules_content, rules_preference,
     rules_provider, rules_tokens, rules_tools, tallies, tokens,
 )  # fmt: skip

@@ -12,7 +12,8 @@ import orjson
 from ftsdk.dataset import findings
 from ftsdk.dataset.codes import RULES
 from ftsdk.dataset.dataset import Dataset
-from ftsdk.dataset.formats import Format
+from ftsdk.dataset.formats import FORMATS, Format
+from ftsdk.dataset.languages import MIN_CHARS, Sample, odd_languages, odd_languages_of_file
 from ftsdk.dataset.limits import Fact, Limits, limits_for
 from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.near import NearRepeats
@@ -150,8 +151,9 @@ class Run:
         self.tokenizer: str | Path | None = None
         self.counts_given = self.opened.source.container != "jsonl"
         """Whether tokens are counted that need no tokenizer; a part of a file cannot decide it."""
+        self.sample = Sample()
         self.bound: int | None = None
-        self._tokens_seen = False
+        self._tokens_seen = self._in_parts = False
         self.counter: dict[str, Any] | None = None
         """The arguments of `counter_for` by which a worker makes the same counter."""
         self.format: str | None = None
@@ -198,7 +200,8 @@ class Run:
         self.found.extend(opened.source.notices)
         alone = opened.keep is not None or bool(self.validation) or self.near is not None
         tell = None if on_bytes is None else Forwards(on_bytes)
-        if alone or not self.may_part or not read_in_parts(self, self.counter, tell):
+        self._in_parts = not alone and self.may_part and read_in_parts(self, self.counter, tell)
+        if not self._in_parts:
             self.read(tell)
         if not self.records and not self.found.counts:
             self.found.add(_file_fault("FT004", f"{opened.name} holds no rows"))
@@ -265,6 +268,8 @@ class Run:
         self.repeats.add(line, prompt_key, answer_key, len(item.raw))
         self.tallies.texts += 1
         usual = not isinstance(answer, str) or is_usual(answer)
+        if isinstance(answer, str) and len(answer) >= MIN_CHARS:
+            self.sample.add(line, answer)
         if not usual:
             scripts = len(self.tallies.script_lines)
             told = self.tallies.add(line, answer)
@@ -334,6 +339,7 @@ class Run:
         is_text = self.format == "text"
         self.found.extend(self.repeats.faults(text=is_text))
         self.found.extend(self.tallies.faults(self.repeats))
+        self._look_at_languages()
         if self.near is not None:
             self.found.extend(self.near.faults())
         if self.repeats.full:
@@ -350,6 +356,24 @@ class Run:
             self.found.extend(
                 self.counting.faults(self.limits, self.model, self.method, self.max_length)
             )
+
+    def _look_at_languages(self) -> None:
+        path, size = self.opened.source.path, self.opened.source.size_bytes
+        if not self._in_parts:
+            self.found.extend(odd_languages(self.sample.kept, whole=self.sample.is_whole))
+        elif path is not None and size:
+            reader = RowReader(self.opened.source, format=self.format)
+
+            def answer_of(raw: bytes) -> str | None:
+                item = reader.read((0, None, raw))
+                told = (
+                    None
+                    if isinstance(item, Fault)
+                    else _answer(item.row, FORMATS[reader.format or "chat"].shape)
+                )
+                return told if isinstance(told, str) else None
+
+            self.found.extend(odd_languages_of_file(path, size, answer_of))
 
     def report(self) -> DatasetReport:
         """What was found, faults and notices in file order."""

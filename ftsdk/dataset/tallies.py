@@ -22,7 +22,8 @@ note("FT307", "notice", "One answer dominates", "balance the rows, unless this i
 note("FT308", "notice", "A row far longer than the others", "check that it is one row",
      "More than ten times the length that nine rows of ten stay under.")  # fmt: skip
 note("FT309", "notice", "A row in another script than the others", "check that it belongs here",
-     "Less than 2 % of the answers are in this script while 90 % are in one other.")  # fmt: skip
+     "Less than 2 % of the answers are in this script while 90 % are in one other. Languages of one "
+     "script are FT313.")  # fmt: skip
 
 _PLACEHOLDERS = frozenset(
     ("n/a", "null", "undefined", "nan", "todo", "tbd", "[object object]", "xxx", "lorem ipsum")

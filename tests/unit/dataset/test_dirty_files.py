@@ -78,6 +78,20 @@ FILES: dict[str, tuple[str, bytes | str, Expected]] = {
         + '{"input": {"messages": [' + ASK + ']}, "preferred_output": [' + DONE + '], "non_preferred_output": [' + DONE + "]}",
         [("FT126", 1, "preferred_output"), ("FT126", 1, "non_preferred_output"), ("FT128", 2, "non_preferred_output")]),
     "keys twice by a script": ("twice.jsonl", FINE2[:-1] + ', "messages": []}', [("FT014", 1, "")]),
+    "contents whose model is called assistant": (
+        "gemini.jsonl",
+        ('{"systemInstruction": {"parts": [{"text": "Help."}]}, "contents": [{"role": "user", "parts": [{"text": "Do you sell maps?"}]}, '
+        '{"role": "assistant", "parts": [{"text": "Yes, on the second floor."}]}]}\n'
+        '{"contents": [{"role": "user", "parts": [{"fileData": {"mimeType": "application/pdf", "fileUri": "gs://shop/list.pdf"}}]}, '
+        '{"role": "model", "parts": [{"text": "A price list."}]}]}'),
+        [("FT104", 1, "contents[1].role"), ("FT106", 2, "contents[0].parts[0]")]),
+    "Converse rows with the results in a turn of their own": (
+        "converse.jsonl",
+        ('{"schemaVersion": "bedrock-conversation-2024", "system": [{"text": "Help."}], "messages": [{"role": "user", "content": [{"text": "Order 17?"}]}, '
+        '{"role": "assistant", "content": [{"toolUse": {"toolUseId": "u1", "name": "find_order", "input": {"number": 17}}}]}, '
+        '{"role": "tool", "content": [{"toolResult": {"toolUseId": "u1", "content": [{"text": "shipped"}]}}]}, '
+        '{"role": "assistant", "content": "It has been shipped."}]}'),
+        [("FT117", 1, "messages[1].tool_calls[0].function.name"), ("FT104", 1, "messages[2].role"), ("FT105", 1, "messages[3].content")]),
     "a conversation that ends with the user": ("ends.jsonl", chat(m("user", "Hi"), m("assistant", "Hello"), m("user", "Bye")), [("FT110", 1, "messages[2].role")]),
 }  # fmt: skip
 

@@ -109,6 +109,8 @@ def scan_text(text: str) -> Iterator[Finding]:
     for shape in _SHAPES:
         if shape.needs not in text or shape.what in told:
             continue
+        if shape is _ASSIGNMENT and not _may_assign(text):
+            continue
         for match in shape.pattern.finditer(text):
             value = match.group(shape.group)
             if shape.check is None or shape.check(value):
@@ -116,6 +118,14 @@ def scan_text(text: str) -> Iterator[Finding]:
                 yield Finding(shape.code, shape.what, _masked(value))
                 break
     yield from _numbers(text)
+
+
+def _may_assign(text: str) -> bool:
+    """Whether a text can hold what `_ASSIGNMENT` looks for; its search is many times dearer."""
+    if ":" not in text and "=" not in text:
+        return False
+    small = text.lower()
+    return "key" in small or "token" in small or "secret" in small or "passw" in small
 
 
 def _masked(value: str) -> str:
@@ -273,6 +283,8 @@ _SHAPES: tuple[_Shape, ...] = (
                       r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9-])")),
 )  # fmt: skip
 
+_ASSIGNMENT = next(shape for shape in _SHAPES if shape.what == "a key in an assignment")
+
 _LONG_NUMBER = re.compile(r"(?<![\w.,/-])(?:[0-9][ -]?){12,18}[0-9](?![\w-])", re.ASCII)
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}(?![a-z0-9])")
 _PHONE = re.compile(
@@ -292,26 +304,33 @@ _PHONE_WORD = re.compile(
 )
 
 
+_PHONE_DIGITS = 8
+
+
 def _is_phone(value: str) -> bool:
     digits = re.sub(r"[^0-9]", "", value)
-    return 8 <= len(digits) <= 15 and len(set(digits)) > 2
+    return _PHONE_DIGITS <= len(digits) <= 15 and len(set(digits)) > 2
 
 
 def _numbers(text: str) -> Iterator[Finding]:
     """Cards, IBANs and phone numbers; a card or an IBAN is not told again as a phone."""
+    raw = text.encode("utf-8", "surrogatepass")
+    digits = len(raw) - len(raw.translate(None, b"0123456789"))
+    if digits < 2:
+        return  # an IBAN has two at least, a phone number eight, a card thirteen
     taken: list[tuple[int, int]] = []
-    for code, what, pattern, check in (
-        ("FT402", "a card number", _LONG_NUMBER, _is_card),
-        ("FT405", "an IBAN", _IBAN, _is_iban),
+    for code, what, pattern, check, least in (
+        ("FT402", "a card number", _LONG_NUMBER, _is_card, 12),
+        ("FT405", "an IBAN", _IBAN, _is_iban, 2),
     ):
         found = False
-        for match in pattern.finditer(text):
+        for match in pattern.finditer(text) if digits >= least else ():
             if check(match.group()):
                 taken.append(match.span())
                 if not found:
                     yield Finding(code, what, _masked(match.group()))
                     found = True
-    for pattern in (_PHONE, _PHONE_WORD):
+    for pattern in (_PHONE, _PHONE_WORD) if digits >= _PHONE_DIGITS else ():
         for match in pattern.finditer(text):
             value = match.group(1) if pattern is _PHONE_WORD else match.group()
             if _is_phone(value) and not any(

@@ -119,8 +119,10 @@ def write_row(row: Row, to: str) -> Row:
 
 def _plain_messages(messages: Any, title: str, *, roles: tuple[str, ...]) -> list[Hit]:
     """Hits for every message that is more than a known role with text."""
+    if not isinstance(messages, list):
+        return [Hit("messages", f"{title} holds a list of messages", messages)]
     hits: list[Hit] = []
-    for i, message in enumerate(messages if isinstance(messages, list) else []):
+    for i, message in enumerate(messages):
         place = f"messages[{i}]"
         if not isinstance(message, dict):
             hits.append(Hit(place, f"{title} has no place for it", message))

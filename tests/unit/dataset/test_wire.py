@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -485,3 +486,66 @@ def test_files_whose_first_rows_look_like_chat() -> None:
         (f.code, f.field)
         for f in validate([claude, odd], near_duplicates=False, tokens=False).faults
     ] == [("FT104", "messages[0].role")]
+
+
+ODD: list[Any] = [
+    None,
+    0,
+    1.5,
+    True,
+    "",
+    "x",
+    "user",
+    "tool",
+    [],
+    {},
+    [None],
+    [[]],
+    {"text": 1},
+    "{}",
+    "[1]",
+]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    return [path, *(p for key, below in inner for p in places(below, (*path, key)))]
+
+
+def damaged(row: Row, chance: random.Random) -> Row:
+    row = copy.deepcopy(row)
+    for _ in range(chance.randint(1, 3)):
+        paths = [p for p in places(row) if p]
+        if not paths:
+            break
+        *way, last = chance.choice(paths)
+        at: Any = row
+        for step in way:
+            at = at[step]
+        if chance.random() < 0.3:
+            del at[last]
+        else:
+            at[last] = copy.deepcopy(chance.choice(ODD))
+    return row
+
+
+@pytest.mark.parametrize("name", ["gemini", "converse", "claude"])
+def test_damaged_rows_are_told_and_never_break_a_reader_or_a_writer(name: str) -> None:
+    chance = random.Random(7)  # the same damage in every run
+    base = {"gemini": GEMINI, "converse": CONVERSE, "claude": CLAUDE}[name]
+    rows = [damaged(base, chance) for _ in range(600)]
+    for provider in ("vertex", "bedrock", "openai"):
+        assert (
+            validate(rows, format=name, provider=provider, near_duplicates=False, tokens=False).rows
+            == 600
+        )
+    for row in rows:
+        read = FORMATS[name].read(row)
+        for write in WRITERS.values():
+            assert isinstance(write(read), dict | list)

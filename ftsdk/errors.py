@@ -61,7 +61,11 @@ Submitted = Literal["no", "maybe", "yes"]
 
 
 class FtsdkError(Exception):
-    """The root. `what` is one sentence, `where` the place, `mend` the next thing to do."""
+    """The root. `what` is one sentence, `where` the place, `mend` the next thing to do.
+
+    What a submit raises also names our job (`job_id`), the mark it carries at the provider (`tag`)
+    and whether it may have been sent (`submitted`).
+    """
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
@@ -76,6 +80,7 @@ class FtsdkError(Exception):
         retryable: bool | None = None,
         submitted: Submitted | None = None,
         job_id: str | None = None,
+        tag: str | None = None,
         **facts: Any,
     ) -> None:
         super().__init__(what)
@@ -86,6 +91,7 @@ class FtsdkError(Exception):
             self.retryable = retryable
         self.submitted = submitted
         self.job_id = job_id
+        self.tag = tag
         for name, value in facts.items():
             setattr(self, name, value)
         self._facts = dict(facts)
@@ -118,6 +124,7 @@ class FtsdkError(Exception):
             "retryable": self.retryable,
             "submitted": self.submitted,
             "job_id": self.job_id,
+            "tag": self.tag,
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -127,6 +134,7 @@ class FtsdkError(Exception):
             "retryable": self.retryable,
             "submitted": self.submitted,
             "job_id": self.job_id,
+            "tag": self.tag,
             **self._facts,
         }
         return (_rebuild, (type(self), self.what, state))

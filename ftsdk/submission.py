@@ -38,6 +38,7 @@ from ftsdk.errors import (
     FtsdkError,
     NeedsDecision,
     StoreError,
+    Submitted,
     UnexpectedResponse,
     UsageError,
 )
@@ -180,9 +181,39 @@ class Submitter:
         finally:
             lock.release()
 
+    @contextmanager
+    def _telling(self, job_id: str) -> Iterator[None]:
+        """Whatever is raised inside names the job, its mark, and whether it may have been sent."""
+        try:
+            yield
+        except FtsdkError as error:
+            tag, submitted = self._known(job_id)
+            error.job_id, error.tag = error.job_id or job_id, error.tag or tag
+            error.submitted = error.submitted or submitted
+            raise
+        except BaseException as error:
+            tag, submitted = self._known(job_id)
+            told = "nothing was sent" if submitted == "no" else "it may have been sent"
+            error.add_note(
+                f"job {job_id}, mark {tag}; {told}: `ftsdk reconcile {job_id}` finds out"
+            )
+            raise
+
+    def _known(self, job_id: str) -> tuple[str | None, Submitted]:
+        """The mark of a job, and what the journal says of its sending."""
+        try:
+            snapshot = self.journal.get(job_id)
+        except StoreError:
+            return None, "maybe"  # nothing can be read just now, so nothing can be ruled out
+        if snapshot.status.is_remote and snapshot.provider_job_id is not None:
+            return snapshot.tag, "yes"
+        never = snapshot.status is JobStatus.CREATED or snapshot.submitted_at is None
+        return snapshot.tag, "no" if never else "maybe"
+
     def carry_on(self, job_id: str, *, creating: bool = False) -> JobSnapshot:
         """Bring a job that is not accepted yet as far as it goes now; others are returned as is."""
-        with self._alone(job_id, _LOCK_WAIT_S if creating else 0.0) as mine:
+        wait_s = _LOCK_WAIT_S if creating else 0.0
+        with self._telling(job_id), self._alone(job_id, wait_s) as mine:
             snapshot = self.journal.get(job_id)
             if not mine or snapshot.status.is_remote:
                 return snapshot
@@ -373,7 +404,7 @@ class Submitter:
                 where=f"job {job_id}",
                 mend="adopt, send_again or give_up",
             )
-        with self._alone(job_id, _LOCK_WAIT_S) as mine:
+        with self._telling(job_id), self._alone(job_id, _LOCK_WAIT_S) as mine:
             snapshot = self.journal.get(job_id)
             if not mine or snapshot.status not in (
                 JobStatus.IN_DOUBT,

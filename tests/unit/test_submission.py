@@ -15,13 +15,15 @@ from ftsdk.clock import ManualClock
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
     DatasetError,
+    FtsdkError,
     NeedsDecision,
     Rejected,
+    StoreError,
     Unavailable,
     UsageError,
 )
 from ftsdk.records import JobStatus
-from ftsdk.submission import keep_dataset
+from ftsdk.submission import Horizon, keep_dataset
 
 Rows = Callable[[int], list[dict[str, Any]]]
 
@@ -194,3 +196,55 @@ def test_kept_rows_are_never_replaced(home: Path, rows: Rows) -> None:
     assert len(inodes) == 1
     assert before.st_mode & 0o777 == 0o600
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+# --- what an exception of a submit says --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "submitted"),
+    [("refused", "no"), ("not_sent", "no"), ("lost", "maybe"), ("lost_not_arrived", "maybe")],
+)
+def test_each_exception_names_the_job_its_mark_and_whether_it_was_sent(
+    client: Client, rows: Rows, behaviour: str, submitted: str
+) -> None:
+    client._horizon = Horizon(while_creating_s=0.0)
+    client.backend("fake").find = lambda _: []  # type: ignore[method-assign]
+    with pytest.raises(FtsdkError) as caught:
+        client.create_job(rows(5), provider_options={"submit": behaviour})
+    error = caught.value
+    job = client.get_job(str(error.job_id))
+    assert (error.tag, error.submitted) == (job.snapshot.tag, submitted)
+    assert error.to_dict()["tag"] == job.snapshot.tag
+
+
+def test_a_journal_that_fails_after_the_answer_says_that_it_may_have_been_sent(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = client.journal.change
+
+    def full(job_id: str, **more: Any) -> Any:
+        if more.get("why") == "accepted":
+            raise StoreError("The disk is full")
+        return change(job_id, **more)
+
+    monkeypatch.setattr(client.journal, "change", full)
+    with pytest.raises(StoreError) as caught:
+        client.create_job(rows(5))
+    assert caught.value.submitted == "maybe"
+    assert caught.value.tag == client.get_job(str(caught.value.job_id)).snapshot.tag
+
+
+def test_a_strangers_exception_gets_a_note(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(request: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(client.backend("fake"), "submit", broken)
+    with pytest.raises(ZeroDivisionError) as caught:
+        client.create_job(rows(5))
+    [job] = client.list_jobs()
+    [note] = caught.value.__notes__
+    assert note.startswith(f"job {job.id}, mark {job.snapshot.tag}; it may have been sent")
+    assert f"`ftsdk reconcile {job.id}`" in note

@@ -163,28 +163,14 @@ def billed(client: Client, report: DatasetReport, method: str) -> DatasetReport:
     if given is None and able is not None and "epochs" in able.hyperparameters:
         given = able.hyperparameters["epochs"].default
     epochs = None if isinstance(given, str) else given  # "auto": the provider chooses
-    found = training_tokens(
-        provider,
-        model,
-        method=method,
-        tokens=tokens,
-        epochs=epochs,
-        rows=report.rows,
-        catalogue=book,
-    )
+    facts: dict[str, Any] = {
+        "method": method, "tokens": tokens, "epochs": epochs, "rows": report.rows, "catalogue": book,
+    }  # fmt: skip
+    found = training_tokens(provider, model, **facts)
     if isinstance(found, str):
         line = BilledTokens(provider, model, None, None, assumptions=(found,))
     else:
-        cost = estimate_training(
-            provider,
-            model,
-            method=method,
-            tokens=tokens,
-            epochs=epochs,
-            rows=report.rows,
-            catalogue=book,
-            today=today_of(client),
-        )
+        cost = estimate_training(provider, model, **facts, today=today_of(client))
         priced = [one for one in cost.assumptions if one not in found[2]]
         said = (*found[2], *_cut(report), *priced)
         line = BilledTokens(provider, model, found[0], found[1], cost.low, cost.high, said)

@@ -36,11 +36,12 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-_NoBool = BeforeValidator(_no_bool)
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _NoBool]
-_NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _NoBool]
-_Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), _NoBool]
-_Count = Annotated[int, Field(gt=0), _NoBool]
+NoBool = BeforeValidator(_no_bool)
+"""For a field that is a number: true and false are none."""
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NoBool]
+_NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NoBool]
+_Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NoBool]
+_Count = Annotated[int, Field(gt=0), NoBool]
 
 
 class _Frozen(BaseModel):
@@ -54,9 +55,9 @@ class LoRA(_Frozen):
     2023). `alpha` defaults to twice the rank.
     """
 
-    rank: Annotated[int, Field(ge=1, le=1024), _NoBool] = 16
+    rank: Annotated[int, Field(ge=1, le=1024), NoBool] = 16
     alpha: _Positive | None = None
-    dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), _NoBool] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), NoBool] = 0.0
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     quantize: Literal["nf4"] | None = None
 
@@ -114,7 +115,7 @@ class JobSpec(_Frozen):
     adapter: LoRA | None = Field(default_factory=LoRA)
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
     name: Annotated[str, Field(max_length=200)] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**31), _NoBool] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31), NoBool] = 0
     tags: Mapping[str, str] = Field(default_factory=dict)
     max_cost: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
     provider_options: Mapping[str, Any] = Field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,16 @@ def client(home: Path, clock: ManualClock) -> Iterator[Client]:
     )
     yield made
     made.close()
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one, for what is not about the disk."""
+    if not os.access("/dev/shm", os.W_OK):  # a folder of our own is made in it
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="ftsdk-") as place:
+        yield Path(place)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ Where the tokenizer is not public it says so, and gives what is known.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ftsdk.dataset.dataset import Dataset
@@ -14,8 +13,9 @@ from ftsdk.dataset.places import model_folder
 from ftsdk.dataset.render import Rendered, RowFault, render_sequences
 from ftsdk.dataset.report import Fault, short
 from ftsdk.dataset.rules import RULES, note
+from ftsdk.dataset.rules_preference import OUTPUTS
 from ftsdk.dataset.template import ChatTokenizer
-from ftsdk.dataset.tokens import RENDER_CODES, Counting, counter_for, encoding_of
+from ftsdk.dataset.tokens import RENDER_CODES, Counting, TemplateCounter, counter_for, encoding_of
 from ftsdk.dataset.xray import Piece, Xray, XrayRow
 
 __all__ = ["inspect", "pieces_of"]
@@ -107,7 +107,7 @@ class _Look:
         self.shown: list[XrayRow] = []
         self.findings: list[Fault] = []
         self.refused = self.rows = 0
-        self.counting = Counting(_Given(chat.name))
+        self.counting = Counting(TemplateCounter(chat))
 
     def take(self, line: int, row: dict[str, Any]) -> None:
         """Render one row as the trainer would."""
@@ -180,24 +180,12 @@ class _Look:
         )  # fmt: skip
 
 
-@dataclass
-class _Given:
-    """A counter whose numbers come from outside."""
-
-    name: str
-    exact: bool = True
-
-    def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
-        """Never asked."""
-        raise NotImplementedError
-
-
 def _said(row: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Any]]:
     """All messages of a row, whichever shape it has, and the tools that it declares."""
     prompt = row.get("input")
     asked = prompt if isinstance(prompt, dict) else row
     messages = [*asked.get("messages", ())]
-    for key in ("preferred_output", "non_preferred_output"):
+    for key in OUTPUTS:
         messages += row.get(key) or ()
     return messages, asked.get("tools") or []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -13,9 +13,9 @@ from ftsdk.dataset import strict
 from ftsdk.dataset.rules import Hit
 
 __all__ = [
-    "Row", "Turn", "Written", "as_object", "as_text", "image_of", "image_part", "is_text_part",
-    "later_system", "left_over", "media_type_of", "messages_of", "rest", "same_object", "sole",
-    "take_system", "text_parts",
+    "Blocks", "Row", "Turn", "Written", "as_object", "as_text", "declared_functions", "image_of",
+    "image_part", "is_text_part", "later_system", "left_over", "media_type_of", "messages_of",
+    "read_message", "rest", "same_object", "sole", "take_system", "text_parts", "write_texts",
 ]  # fmt: skip
 
 Row = dict[str, Any]
@@ -102,6 +102,96 @@ def take_system(messages: list[Any]) -> tuple[Any, list[Any]]:
     return None, messages
 
 
+def declared_functions(
+    tools: Any, title: str, hits: list[Hit]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every function of canonical tools with its place; hits for what is no function, or more."""
+    if not isinstance(tools, list):
+        hits.append(Hit("tools", f"{title} holds a list of tools", tools))
+        return
+    for i, tool in enumerate(tools):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if not isinstance(function, dict):
+            hits.append(Hit(f"tools[{i}]", f"{title} declares functions only", tool))
+            continue
+        place = f"tools[{i}].function"
+        hits += left_over(tool, ("type", "function"), title, f"tools[{i}].")
+        hits += left_over(function, ("name", "description", "parameters"), title, f"{place}.")
+        yield place, function
+
+
+def write_texts(content: Any, place: str, title: str, hits: list[Hit]) -> list[Row]:
+    """A canonical content of texts as `{"text": …}` blocks; a hit when it holds anything else."""
+    if isinstance(content, str):
+        return [{"text": content}]
+    if text_parts(content):
+        return [{"text": p["text"]} for p in content]
+    hits.append(Hit(place, f"{title} holds text only here", content))
+    return []
+
+
+# --- messages of blocks ----------------------------------------------------------------------
+
+
+class Blocks(NamedTuple):
+    """How a format of content blocks is read; each function gives None for a block of another kind.
+
+    `thought` gives the reasoning, `call` a canonical tool call, `result` a canonical tool message
+    (without what its message says beside); `part` gives any other block as a canonical part.
+    """
+
+    thought: Callable[[Row], str | None]
+    call: Callable[[Row], Row | None]
+    result: Callable[[Row], Row | None]
+    part: Callable[[Any], Any]
+
+    def content(self, blocks: list[Any]) -> Any:
+        """Blocks as a canonical content."""
+        return sole([self.part(b) for b in blocks])
+
+
+def read_message(message: Any, kinds: Blocks) -> Iterator[Any]:
+    """One message of blocks as canonical messages: each tool result is one of its own."""
+    blocks = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(blocks, list) or not all(isinstance(b, dict) for b in blocks):
+        yield message
+    elif message.get("role") == "assistant":
+        yield _read_assistant(message, blocks, kinds)
+    else:
+        yield from _read_user(message, blocks, kinds)
+
+
+def _read_assistant(message: Row, blocks: list[Any], kinds: Blocks) -> Row:
+    thought = [b for b in blocks if kinds.thought(b) is not None]
+    calls = [b for b in blocks if kinds.call(b) is not None]
+    said = [b for b in blocks if b not in thought and b not in calls]
+    if blocks != [*thought, *said, *calls]:  # a canonical message has no other order
+        return {**message, "content": [kinds.part(b) for b in blocks]}
+    read: Row = {**message, "content": kinds.content(said)}
+    if calls:
+        read["content"] = read["content"] if said else None
+        read["tool_calls"] = [kinds.call(b) for b in calls]
+    if thought:
+        read["reasoning_content"] = "".join(kinds.thought(b) or "" for b in thought)
+    return read
+
+
+def _read_user(message: Row, blocks: list[Any], kinds: Blocks) -> Iterator[Row]:
+    """What stands between two results is a message of its own, too."""
+    pending: list[Any] = []
+    for block in blocks:
+        result = kinds.result(block)
+        if result is None:
+            pending.append(block)
+            continue
+        if pending:
+            yield {**message, "content": kinds.content(pending)}
+            pending = []
+        yield {**result, **rest(message, "role", "content")}
+    if pending or not blocks:
+        yield {**message, "content": kinds.content(pending)}
+
+
 # --- content parts ---------------------------------------------------------------------------
 
 
@@ -154,7 +244,7 @@ def image_part(url: str, media_type: str | None = None) -> Row:
 class Image(NamedTuple):
     """An image of a canonical part: embedded `data` (base64), or a `url`."""
 
-    media_type: str | None
+    media_type: str
     data: str | None
     url: str | None
 
@@ -183,7 +273,12 @@ def image_of(part: Any, title: str, place: str, hits: list[Hit], *more: str) -> 
             hits.append(Hit(f"{place}.image_url.url", f"{title} embeds images as base64 only", url))
             return None
         return Image(match[1], match[2], None)
-    return Image(told if isinstance(told, str) else media_type_of(url), None, url)
+    media_type = told if isinstance(told, str) else media_type_of(url)
+    if media_type is None:
+        hits.append(Hit(f"{place}.image_url.url", f"{title} names the media type, and the URL does not tell it (give "
+                        "image_url.media_type)", url))  # fmt: skip
+        return None
+    return Image(media_type, None, url)
 
 
 def numbered(taken: Iterable[Any]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ftsdk.dataset.rules import Hit
 from ftsdk.dataset.wire import (
+    Blocks,
     Row,
     Turn,
     Written,
@@ -21,6 +22,7 @@ from ftsdk.dataset.wire import (
     later_system,
     left_over,
     messages_of,
+    read_message,
     rest,
     sole,
     take_system,
@@ -59,7 +61,7 @@ def claude_turns(row: Mapping[str, Any]) -> Iterator[Turn]:
         yield Turn("system", {"role": "system", "content": content}, "", "")
     messages = row.get("messages")
     for i, message in enumerate(messages if isinstance(messages, list) else []):
-        for read in _read_message(message):
+        for read in read_message(message, _KINDS):
             yield Turn(f"messages[{i}]", read)
 
 
@@ -78,34 +80,14 @@ def own_claude(row: Row) -> Iterator[tuple[str, Hit]]:
             )
 
 
-def _read_message(message: Any) -> Iterator[Any]:
-    blocks = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(blocks, list) or not all(isinstance(b, dict) for b in blocks):
-        yield message
-    elif message.get("role") == "assistant":
-        yield _read_assistant(message, blocks)
-    else:
-        yield from _read_user(message, blocks)
+def _thought(block: Row) -> str | None:
+    text = block.get("thinking") if set(block) == {"type", "thinking"} else None
+    return text if isinstance(text, str) else None
 
 
-def _read_assistant(message: Row, blocks: list[Any]) -> Row:
-    thought = [
-        b for b in blocks if set(b) == {"type", "thinking"} and isinstance(b["thinking"], str)
-    ]
-    calls = [b for b in blocks if b.get("type") == "tool_use"]
-    said = [b for b in blocks if b not in thought and b not in calls]
-    if blocks != [*thought, *said, *calls]:  # a canonical message has no other order
-        return {**message, "content": [_read_block(b) for b in blocks]}
-    read: Row = {**message, "content": _read_content(said)}
-    if calls:
-        read["content"] = read["content"] if said else None
-        read["tool_calls"] = [_read_call(b) for b in calls]
-    if thought:
-        read["reasoning_content"] = "".join(b["thinking"] for b in thought)
-    return read
-
-
-def _read_call(block: Row) -> Row:
+def _call(block: Row) -> Row | None:
+    if block.get("type") != "tool_use":
+        return None
     given = block.get("input")
     arguments = as_text(given) if isinstance(given, dict) else given
     function = {"name": block.get("name"), "arguments": arguments}
@@ -113,27 +95,13 @@ def _read_call(block: Row) -> Row:
     return {"id": block.get("id"), "type": "function", "function": function, **more}
 
 
-def _read_user(message: Row, blocks: list[Any]) -> Iterator[Row]:
-    """Each result is a message of its own, and so is what stands between two."""
-    pending: list[Any] = []
-    for block in blocks:
-        if block.get("type") != "tool_result":
-            pending.append(block)
-            continue
-        if pending:
-            yield {**message, "content": _read_content(pending)}
-            pending = []
-        content = block.get("content")
-        read = {"role": "tool", "tool_call_id": block.get("tool_use_id"),
-                "content": _read_content(content) if isinstance(content, list) else content}  # fmt: skip
-        more = rest(block, "type", "tool_use_id", "content")
-        yield {**read, **more, **rest(message, "role", "content")}
-    if pending or not blocks:
-        yield {**message, "content": _read_content(pending)}
-
-
-def _read_content(blocks: list[Any]) -> Any:
-    return sole([_read_block(b) for b in blocks])
+def _result(block: Row) -> Row | None:
+    if block.get("type") != "tool_result":
+        return None
+    content = block.get("content")
+    read = {"role": "tool", "tool_call_id": block.get("tool_use_id"),
+            "content": _KINDS.content(content) if isinstance(content, list) else content}  # fmt: skip
+    return {**read, **rest(block, "type", "tool_use_id", "content")}
 
 
 def _read_block(block: Any) -> Any:
@@ -149,6 +117,9 @@ def _read_block(block: Any) -> Any:
     if source.get("type") == "url" and set(source) == {"type", "url"}:
         return image_part(source["url"])
     return block
+
+
+_KINDS = Blocks(_thought, _call, _result, _read_block)
 
 
 def _read_tool(tool: Any) -> Any:

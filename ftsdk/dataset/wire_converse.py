@@ -14,11 +14,13 @@ from typing import Any
 
 from ftsdk.dataset.rules import Hit
 from ftsdk.dataset.wire import (
+    Blocks,
     Row,
     Turn,
     as_text,
     image_part,
     messages_of,
+    read_message,
     rest,
     sole,
 )
@@ -60,7 +62,7 @@ def converse_turns(row: Mapping[str, Any]) -> Iterator[Turn]:
         yield Turn("system", {"role": "system", "content": _read_content(row["system"])}, "", "")
     messages = row.get("messages")
     for i, message in enumerate(messages if isinstance(messages, list) else []):
-        for read in _read_message(message):
+        for read in read_message(message, _KINDS):
             yield Turn(f"messages[{i}]", read)
 
 
@@ -88,31 +90,6 @@ def own_converse(row: Row) -> Iterator[tuple[str, Hit]]:
             )
 
 
-def _read_message(message: Any) -> Iterator[Any]:
-    blocks = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(blocks, list) or not all(isinstance(b, dict) for b in blocks):
-        yield message
-    elif message.get("role") == "assistant":
-        yield _read_assistant(message, blocks)
-    else:
-        yield from _read_user(message, blocks)
-
-
-def _read_assistant(message: Row, blocks: list[Any]) -> Row:
-    thought = [b for b in blocks if _reasoning(b) is not None]
-    calls = [b for b in blocks if _call(b) is not None]
-    said = [b for b in blocks if b not in thought and b not in calls]
-    if blocks != [*thought, *said, *calls]:  # a canonical message has no other order
-        return {**message, "content": [_read_block(b) for b in blocks]}
-    read: Row = {**message, "content": _read_content(said)}
-    if calls:
-        read["content"] = read["content"] if said else None
-        read["tool_calls"] = [_call(b) for b in calls]
-    if thought:
-        read["reasoning_content"] = "".join(_reasoning(b) or "" for b in thought)
-    return read
-
-
 def _reasoning(block: Row) -> str | None:
     inner = block.get("reasoningContent") if set(block) == {"reasoningContent"} else None
     told = inner.get("reasoningText") if isinstance(inner, dict) and len(inner) == 1 else None
@@ -131,22 +108,13 @@ def _call(block: Row) -> Row | None:
     return {"id": call.get("toolUseId"), "type": "function", "function": function, **more}
 
 
-def _read_user(message: Row, blocks: list[Any]) -> Iterator[Row]:
-    """Each result is a message of its own, and so is what stands between two."""
-    pending: list[Any] = []
-    for block in blocks:
-        result = block.get("toolResult") if set(block) == {"toolResult"} else None
-        if not isinstance(result, dict):
-            pending.append(block)
-            continue
-        if pending:
-            yield {**message, "content": _read_content(pending)}
-            pending = []
-        read = {"role": "tool", "tool_call_id": result.get("toolUseId"),
-                "content": _read_result(result.get("content"))}  # fmt: skip
-        yield {**read, **rest(result, "toolUseId", "content"), **rest(message, "role", "content")}
-    if pending or not blocks:
-        yield {**message, "content": _read_content(pending)}
+def _result(block: Row) -> Row | None:
+    result = block.get("toolResult") if set(block) == {"toolResult"} else None
+    if not isinstance(result, dict):
+        return None
+    read = {"role": "tool", "tool_call_id": result.get("toolUseId"),
+            "content": _read_result(result.get("content"))}  # fmt: skip
+    return {**read, **rest(result, "toolUseId", "content")}
 
 
 def _read_result(content: Any) -> Any:
@@ -184,6 +152,9 @@ def _read_block(block: Any) -> Any:
     if "bucketOwner" in stored:
         part["image_url"]["bucket_owner"] = stored["bucketOwner"]
     return part if set(stored) <= {"uri", "bucketOwner"} else block
+
+
+_KINDS = Blocks(_reasoning, _call, _result, _read_block)
 
 
 def _read_tool(tool: Any) -> Any:

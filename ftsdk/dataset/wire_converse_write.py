@@ -9,13 +9,14 @@ from ftsdk.dataset.wire import (
     Row,
     Written,
     as_object,
+    declared_functions,
     image_of,
     is_text_part,
     later_system,
     left_over,
     rest,
     take_system,
-    text_parts,
+    write_texts,
 )
 from ftsdk.dataset.wire_converse import TITLE, VERSION
 
@@ -35,7 +36,7 @@ def write_converse(row: Row) -> Written:
     first = len(messages) - len(turns)
     if first:
         hits += left_over(messages[0], ("role", "content"), TITLE, "messages[0].")
-        written["system"] = _write_texts(system, "messages[0].content", hits)
+        written["system"] = write_texts(system, "messages[0].content", TITLE, hits)
     written["messages"] = _write_messages(turns, first, hits)
     config = (
         dict(row.get("toolConfig") or {}) if isinstance(row.get("toolConfig", {}), dict) else {}
@@ -118,25 +119,16 @@ def _write_call(place: str, call: Any, hits: list[Hit]) -> Row:
 def _write_result(place: str, message: Row, hits: list[Hit]) -> Row:
     if not isinstance(message.get("tool_call_id"), str):
         hits.append(Hit(f"{place}.tool_call_id", "the tool result says not which call it answers"))
-    content = _write_texts(message.get("content"), f"{place}.content", hits)
+    content = write_texts(message.get("content"), f"{place}.content", TITLE, hits)
     result: Row = {"toolUseId": message.get("tool_call_id"), "content": content}
     if "status" in message:
         result["status"] = message["status"]
     return {"toolResult": result}
 
 
-def _write_texts(content: Any, place: str, hits: list[Hit]) -> list[Row]:
-    if isinstance(content, str):
-        return [{"text": content}]
-    if text_parts(content):
-        return [{"text": p["text"]} for p in content]
-    hits.append(Hit(place, f"{TITLE} holds text only here", content))
-    return []
-
-
 def _write_parts(content: Any, place: str, hits: list[Hit]) -> list[Row]:
     if not isinstance(content, list) or not content:
-        return _write_texts(content, place, hits)
+        return write_texts(content, place, TITLE, hits)
     written: list[Row] = []
     for j, part in enumerate(content):
         if is_text_part(part):
@@ -149,10 +141,6 @@ def _write_parts(content: Any, place: str, hits: list[Hit]) -> list[Row]:
 def _write_image(part: Any, place: str, hits: list[Hit]) -> list[Row]:
     image = image_of(part, TITLE, place, hits, "bucket_owner")
     if image is None:
-        return []
-    if image.media_type is None:
-        hits.append(Hit(f"{place}.image_url.url", f"{TITLE} names the media type, and the URL does not tell it (give "
-                        "image_url.media_type)", image.url))  # fmt: skip
         return []
     source: Row = {"bytes": image.data}
     if image.url is not None:
@@ -167,21 +155,10 @@ def _write_image(part: Any, place: str, hits: list[Hit]) -> list[Row]:
 
 
 def _write_tools(tools: Any, hits: list[Hit]) -> list[Row]:
-    if not isinstance(tools, list):
-        hits.append(Hit("tools", f"{TITLE} holds a list of tools", tools))
-        return []
     written = []
-    for i, tool in enumerate(tools):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if not isinstance(function, dict):
-            hits.append(Hit(f"tools[{i}]", f"{TITLE} declares functions only", tool))
-            continue
-        hits += left_over(tool, ("type", "function"), TITLE, f"tools[{i}].")
-        hits += left_over(
-            function, ("name", "description", "parameters"), TITLE, f"tools[{i}].function."
-        )
+    for place, function in declared_functions(tools, TITLE, hits):
         if not isinstance(function.get("parameters"), dict):
-            hits.append(Hit(f"tools[{i}].function.parameters", f"{TITLE} wants a schema of the arguments",
+            hits.append(Hit(f"{place}.parameters", f"{TITLE} wants a schema of the arguments",
                             function.get("parameters")))  # fmt: skip
         spec = rest(function, "parameters")
         written.append({"toolSpec": {**spec, "inputSchema": {"json": function.get("parameters")}}})

@@ -9,13 +9,14 @@ from ftsdk.dataset.wire import (
     Row,
     Written,
     as_object,
+    declared_functions,
     image_of,
     is_text_part,
     later_system,
     left_over,
     same_object,
     take_system,
-    text_parts,
+    write_texts,
 )  # fmt: skip
 from ftsdk.dataset.wire_gemini import CARRIED, TITLE
 from ftsdk.dataset.wire_schema import openapi_schema
@@ -34,7 +35,7 @@ def write_gemini(row: Row) -> Written:
     first = len(messages) - len(turns)
     if first:
         hits += left_over(messages[0], ("role", "content"), TITLE, "messages[0].")
-        parts = _write_texts(system, "messages[0].content", hits)
+        parts = write_texts(system, "messages[0].content", TITLE, hits)
         written["systemInstruction"] = {"role": "system", "parts": parts}
     writer = _Writer(hits)
     for i, message in enumerate(turns, start=first):
@@ -143,18 +144,9 @@ def _response(text: str) -> Row:
     return value
 
 
-def _write_texts(content: Any, place: str, hits: list[Hit]) -> list[Row]:
-    if isinstance(content, str):
-        return [{"text": content}]
-    if text_parts(content):
-        return [{"text": p["text"]} for p in content]
-    hits.append(Hit(place, f"{TITLE} holds text only here", content))
-    return []
-
-
 def _write_parts(content: Any, place: str, hits: list[Hit]) -> list[Row]:
     if not isinstance(content, list) or not content:
-        return _write_texts(content, place, hits)
+        return write_texts(content, place, TITLE, hits)
     written = []
     for j, part in enumerate(content):
         at = f"{place}[{j}]"
@@ -164,29 +156,16 @@ def _write_parts(content: Any, place: str, hits: list[Hit]) -> list[Row]:
         image = image_of(part, TITLE, at, hits)
         if image is None:
             continue
-        if image.media_type is None:
-            hits.append(Hit(f"{at}.image_url.url", f"{TITLE} names the media type, and the URL does not tell it (give "
-                            "image_url.media_type)", image.url))  # fmt: skip
-        elif image.data is not None:
+        if image.data is not None:
             written.append({"inlineData": {"mimeType": image.media_type, "data": image.data}})
         else:
             written.append({"fileData": {"mimeType": image.media_type, "fileUri": image.url}})
     return written
 
 
-def _write_tools(tools: Any, hits: list[Hit]) -> Any:
-    if not isinstance(tools, list):
-        hits.append(Hit("tools", f"{TITLE} holds a list of tools", tools))
-        return tools
+def _write_tools(tools: Any, hits: list[Hit]) -> list[Row]:
     declared = []
-    for i, tool in enumerate(tools):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if not isinstance(function, dict):
-            hits.append(Hit(f"tools[{i}]", f"{TITLE} declares functions only", tool))
-            continue
-        place = f"tools[{i}].function"
-        hits += left_over(tool, ("type", "function"), TITLE, f"tools[{i}].")
-        hits += left_over(function, ("name", "description", "parameters"), TITLE, f"{place}.")
+    for place, function in declared_functions(tools, TITLE, hits):
         written = dict(function)
         if "parameters" in function:
             written["parameters"] = openapi_schema(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
-import tempfile
 import tracemalloc
 
 import pytest
@@ -26,15 +23,6 @@ STAGES = (
     Stage("running", 20),
     Stage("succeeded", 600),
 )
-
-
-@pytest.fixture
-def memory(tmp_path):
-    if not os.access("/dev/shm", os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="ftsdk-") as place:
-        yield pathlib.Path(place)
 
 
 def many(double, client, count):

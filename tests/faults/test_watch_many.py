@@ -12,7 +12,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -54,16 +53,6 @@ finally:
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="reads a process's own peak from /proc"
 )
-
-
-@pytest.fixture
-def memory(tmp_path):
-    """A folder in memory where there is one: a thousand changes are not to wait for a disk."""
-    if not os.access("/dev/shm", os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="ftsdk-") as place:
-        yield Path(place)
 
 
 def many(provider, double, home, last_s):

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import random
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -32,16 +29,6 @@ RETRY_AFTERS = (
 @pytest.fixture
 def count(request):
     return 10_000 if request.config.getoption("--long") else 120
-
-
-@pytest.fixture
-def memory(tmp_path):
-    """A folder in memory where there is one: here the wire is tried, not the disk."""
-    if not os.access("/dev/shm", os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="ftsdk-") as place:
-        yield Path(place)
 
 
 @pytest.fixture

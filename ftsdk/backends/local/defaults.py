@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from ftsdk.backends.base import Range
+from ftsdk.spec import NoBool
 
 __all__ = ["HYPERPARAMETERS", "LocalOptions", "complete"]
 
@@ -26,14 +27,8 @@ HYPERPARAMETERS: Mapping[str, Range] = {
 _CHECKPOINT_EVERY_S = 120.0
 
 
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("a number, not true or false")
-    return value
-
-
-_Count = Annotated[int, Field(ge=1), BeforeValidator(_no_bool)]
-_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_bool)]
+_Count = Annotated[int, Field(ge=1), NoBool]
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), NoBool]
 
 
 class LocalOptions(BaseModel):
@@ -52,7 +47,7 @@ class LocalOptions(BaseModel):
     truncate: bool = False
     gradient_checkpointing: bool = False
     micro_batch_tokens: _Count | None = None
-    cancel_grace_s: Annotated[float, Field(ge=0), BeforeValidator(_no_bool)] = 30.0
+    cancel_grace_s: Annotated[float, Field(ge=0), NoBool] = 30.0
     concurrent: bool = False
     pull: bool = False
 

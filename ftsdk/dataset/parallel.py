@@ -24,13 +24,13 @@ from typing import IO, TYPE_CHECKING, Any
 from ftsdk.dataset.lines import CHUNK
 from ftsdk.dataset.report import Fault
 from ftsdk.dataset.rows import RowReader
-from ftsdk.dataset.source import open_regular
+from ftsdk.dataset.source import Source, open_regular
 from ftsdk.dataset.worker import FRAME, arrays_of
 
 if TYPE_CHECKING:
     from ftsdk.dataset.run import Run
 
-__all__ = ["MIN_BYTES", "Forwards", "read_in_parts"]
+__all__ = ["MIN_BYTES", "Forwards", "is_long", "read_in_parts"]
 
 MIN_BYTES = 24 << 20
 """Below it, starting processes costs more than they save."""
@@ -59,9 +59,19 @@ class Forwards:
             self._tell(self._read - self._told)
             self._told = self._read
 
-    def again(self) -> None:
+    def again(self, count: int) -> None:
+        """The last `count` bytes are read anew."""
+        self._read -= count
+
+    def from_start(self) -> None:
         """Reading begins anew."""
         self._read = 0
+
+
+def is_long(source: Source) -> bool:
+    """Whether a file may be judged in parts: JSON lines, and enough of them."""
+    size = source.size_bytes or 0
+    return source.container == "jsonl" and source.path is not None and size >= MIN_BYTES
 
 
 def read_in_parts(run: Run, counter: dict[str, Any] | None, on_bytes: Forwards | None) -> bool:
@@ -71,7 +81,7 @@ def read_in_parts(run: Run, counter: dict[str, Any] | None, on_bytes: Forwards |
     """
     source = run.opened.source
     size = source.size_bytes or 0
-    if source.container != "jsonl" or source.path is None or size < MIN_BYTES:
+    if source.path is None or not is_long(source):
         return False
     count = min(_processors(), _MOST_WORKERS, size // _PART_BYTES)
     if count < 2 or not sys.executable:
@@ -86,20 +96,20 @@ def read_in_parts(run: Run, counter: dict[str, Any] | None, on_bytes: Forwards |
                 "start": start, "end": end, "format": form, "forced": run.opened.format,
                 "max_row_bytes": run.opened.max_row_bytes, "provider": run.provider,
                 "model": run.model, "method": run.method, "max_length": run.max_length,
-                "counter": counter,
+                "counter": counter, "tokenizer": run.tokenizer and str(run.tokenizer),
             }
             for start, end in _parts(source.path, size, count, run.opened.max_row_bytes)
         ]  # fmt: skip
-        results = _work(tasks, on_bytes or (lambda _: None))
+        results = _judged(tasks, on_bytes or Forwards(lambda _: None))
     except (_GiveUp, OSError, ValueError):
         if on_bytes is not None:
-            on_bytes.again()
+            on_bytes.from_start()
         return False
     base = 0
     for head, arrays in results:
         _join(run, head, arrays, base)
         base += head["lines"]
-    run.format = form
+    run.format = results[-1][0]["format"]
     return True
 
 
@@ -156,6 +166,22 @@ def _parts(path: Path, size: int, count: int, max_row_bytes: int) -> list[tuple[
 _Result = tuple[dict[str, Any], list["array[int]"]]
 _Frame = tuple[int, int | _Result | None]
 """A worker's number with bytes read, its result, or None when it ended without one."""
+
+
+def _judged(tasks: list[dict[str, Any]], tell: Forwards) -> list[_Result]:
+    """What the workers found, each part read in the format that the rows before it gave.
+
+    Rows of Claude's look like plain chat until one has a system prompt: when that comes in a later
+    part than the first rows, the parts behind it are judged again.
+    """
+    results = _work(tasks, tell)
+    for number in range(1, len(tasks)):
+        before, later = results[number - 1][0]["format"], tasks[number:]
+        if before != tasks[number]["format"]:
+            tell.again(sum(task["end"] - task["start"] for task in later))
+            results[number:] = _work([{**task, "format": before} for task in later], tell)
+            break  # a format changes once
+    return results
 
 
 def _work(tasks: list[dict[str, Any]], tell: Callable[[int], None]) -> list[_Result]:

@@ -17,7 +17,7 @@ from ftsdk.dataset.languages import MIN_CHARS, Sample, odd_languages, odd_langua
 from ftsdk.dataset.limits import Fact, Limits, limits_for
 from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.near import NearRepeats
-from ftsdk.dataset.parallel import Forwards, read_in_parts
+from ftsdk.dataset.parallel import Forwards, is_long, read_in_parts
 from ftsdk.dataset.places import model_folder
 from ftsdk.dataset.repeats import Repeats, keys_of, normal
 from ftsdk.dataset.report import DatasetReport, Fault, Findings
@@ -153,7 +153,7 @@ class Run:
         """Whether tokens are counted that need no tokenizer; a part of a file cannot decide it."""
         self.sample = Sample()
         self.bound: int | None = None
-        self._tokens_seen = self._in_parts = False
+        self._tokens_seen = False
         self.counter: dict[str, Any] | None = None
         """The arguments of `counter_for` by which a worker makes the same counter."""
         self.format: str | None = None
@@ -200,8 +200,7 @@ class Run:
         self.found.extend(opened.source.notices)
         alone = opened.keep is not None or bool(self.validation) or self.near is not None
         tell = None if on_bytes is None else Forwards(on_bytes)
-        self._in_parts = not alone and self.may_part and read_in_parts(self, self.counter, tell)
-        if not self._in_parts:
+        if alone or not self.may_part or not read_in_parts(self, self.counter, tell):
             self.read(tell)
         if not self.records and not self.found.counts:
             self.found.add(_file_fault("FT004", f"{opened.name} holds no rows"))
@@ -359,9 +358,10 @@ class Run:
 
     def _look_at_languages(self) -> None:
         path, size = self.opened.source.path, self.opened.source.size_bytes
-        if not self._in_parts:
+        long = is_long(self.opened.source) and self.opened.keep is None
+        if path is None or size is None or not long:
             self.found.extend(odd_languages(self.sample.kept, whole=self.sample.is_whole))
-        elif path is not None and size:
+        else:  # the same rows are looked at, however many processes read
             reader = RowReader(self.opened.source, format=self.format)
 
             def answer_of(raw: bytes) -> str | None:

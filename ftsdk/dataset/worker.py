@@ -98,6 +98,7 @@ def _judge(task: dict[str, Any], tell: Callable[[int], None]) -> tuple[Run, int]
         limits_for(task["provider"], task["model"]),
         task["provider"], task["model"], task["method"], counting, task["max_length"], near=False,
     )  # fmt: skip
+    run.tokenizer = task["tokenizer"]
     run.read(tell, format_before=task["format"])
     return run, part.lines
 
@@ -115,6 +116,7 @@ def main() -> None:
     arrays = arrays_of(run)
     head: dict[str, Any] = {
         "lines": lines,
+        "format": run.format,
         "rows": run.rows,
         "image_rows": run.image_rows,
         "kept": [asdict(fault) for fault in run.found.kept],

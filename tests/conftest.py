@@ -87,3 +87,10 @@ def rows() -> Callable[[int], list[dict[str, Any]]]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long` plays the long tiers of the fault tests."""
     parser.addoption("--long", action="store_true", default=False, help="run the long tiers")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A long tier may take its hours; what hangs is still told in the end."""
+    if config.getoption("--long"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(4 * 3600), append=False)

@@ -236,6 +236,9 @@ class _Door(Protocol):
 class _Owner(Protocol):
     """The job's side of a handle."""
 
+    @property
+    def id(self) -> str: ...
+
     def deploy(
         self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
     ) -> ModelHandle: ...
@@ -276,8 +279,8 @@ class ModelHandle(_Record):
         return copy
 
     def owned_by(self, owner: _Owner) -> Self:
-        """The same facts, able to be deployed by the job that made the model."""
-        copy = self.model_copy()
+        """The same facts with the job that made the model, able to be deployed by it."""
+        copy = self.model_copy(update={"job_id": owner.id})
         copy._owner = owner
         return copy
 

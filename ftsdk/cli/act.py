@@ -234,7 +234,9 @@ def adopt(
     if as_json:
         emit(job_document(one))
     else:
-        _tell(client, one, f"is {clean(provider_job_id)} at {clean(provider)}", "show")
+        current = clean(one.provider_job_id or provider_job_id)
+        before = "" if current == provider_job_id else f", restarted from {clean(provider_job_id)}"
+        _tell(client, one, f"is {current} at {clean(provider)}{before}", "show")
         if line_of(client, one.snapshot).counted is None:
             note("  what it costs is not known; a budget is closed until you say it: ",
                  command(f"ftsdk costs --settle {one.id} --usd AMOUNT"))  # fmt: skip

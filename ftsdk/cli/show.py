@@ -10,9 +10,10 @@ import typer
 
 from ftsdk.cli.figures import figures, figures_document
 from ftsdk.cli.options import Json, MaybeJob, Profile
-from ftsdk.cli.output import command, emit, labelled, note, say, text
+from ftsdk.cli.output import emit, labelled, note, say, text
 from ftsdk.cli.planview import adapter_words, training_words
 from ftsdk.cli.session import job_document, newest, open_client, refreshed, short_id
+from ftsdk.cli.steps import next_steps, steps
 from ftsdk.cli.words import (
     clean,
     cost_words,
@@ -72,7 +73,7 @@ def show(
 
 
 def _points(client: Client, job: FineTuneJob) -> Sequence[MetricPoint]:
-    able = client.backend(job.provider).capabilities
+    able = client._backend_for(job.snapshot).capabilities
     return job.metrics() if able.has_metrics and job.provider_job_id else ()
 
 
@@ -115,7 +116,7 @@ def _print(
         f"   {clean(snapshot.provider)} · {clean(snapshot.model)}{_took(job)}   "
         f"{cost_words(snapshot.cost)}",
     )  # fmt: skip
-    labelled([*_facts(job, points, handle), ("next", _next(job, short))])
+    labelled([*_facts(job, points, handle), ("next", text(*steps(next_steps(job, handle), short)))])
 
 
 def _took(job: FineTuneJob) -> str:
@@ -181,7 +182,7 @@ def _sent(job: FineTuneJob) -> str:
     if not snapshot.spec:
         return ""  # adopted: we did not send it
     spec = JobSpec.build(**snapshot.spec)
-    able = job._client.backend(spec.provider).capabilities
+    able = job._client._backend_for(snapshot).capabilities
     sent = {name: allowed.default for name, allowed in able.hyperparameters.items()}
     sent |= spec.hyperparameters.given()
     if spec.hyperparameters.learning_rate_multiplier is not None:
@@ -216,25 +217,3 @@ def _model(handle: ModelHandle) -> str:
     if handle.path is None:
         parts.insert(0, clean(handle.id, 80))
     return "   ".join(parts)
-
-
-def _next(job: FineTuneJob, short: str) -> Text:
-    from ftsdk.records import JobStatus
-
-    words = {
-        JobStatus.SUCCEEDED: ("chat", "download"),
-        JobStatus.FAILED: ("logs", "resume"),
-        JobStatus.CANCELLED: ("resume", "logs"),
-        JobStatus.PAUSED: ("resume", "cancel"),
-        JobStatus.IN_DOUBT: ("reconcile", "resolve"),
-        JobStatus.SUBMITTING: ("reconcile",),
-        JobStatus.CREATED: ("resolve", "cancel"),
-    }.get(job.status, ("watch", "cancel"))
-    if not job._client.backend(job.provider).capabilities.can_resume:
-        words = tuple(word for word in words if word != "resume") or ("logs",)
-    line = text()
-    for word in words:
-        tail = {"resolve": " --send-again", "download": " FOLDER"}.get(word, "")
-        line.append(" · " if line.cell_len else "", style="dim")
-        line.append_text(text(command(f"ftsdk {word} {short}{tail}")))
-    return line

@@ -13,6 +13,7 @@ from ftsdk.cli.boundary import INTERRUPTED
 from ftsdk.cli.options import Json, MaybeJobs, Profile
 from ftsdk.cli.output import command, console, emit, note, say
 from ftsdk.cli.session import find, job_document, newest, open_client, refreshed, short_ids
+from ftsdk.cli.steps import next_steps, steps
 from ftsdk.cli.words import clean, cost_words, duration, status_style, status_words
 from ftsdk.errors import BackendError, FtsdkError, JobCancelled, JobError, JobFailed, WaitTimeout
 
@@ -257,8 +258,7 @@ def ending(job: FineTuneJob, short: str, losses: Sequence[float]) -> None:
         f"{'loss ' if losses else ''}{' · '.join(parts)}",
     )  # fmt: skip
     if job.status is JobStatus.SUCCEEDED:
-        say(("next  ", "dim"), command(f"ftsdk chat {short}"), (" · ", "dim"),
-            command(f"ftsdk show {short}"))  # fmt: skip
+        say(("next  ", "dim"), *steps([*next_steps(job)[:1], "show"], short))
 
 
 def _finish(follower: _Follower, *, quiet: bool, as_json: bool) -> None:

@@ -295,7 +295,9 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         if version is None:
             error = self.not_ready("weights alone", handle.job_id)
             error.what = "The training gave weights and no version, so Replicate cannot run it"
-            error.mend = "model.download(), and serve the weights elsewhere"
+            error.mend = (
+                f"ftsdk download {handle.job_id or 'JOB'} FOLDER, and serve the weights elsewhere"
+            )
             raise error
         return self._serving.chat(version, handle.raw.get("trainer") or {}, messages, options)
 

@@ -64,7 +64,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
     capabilities = Capabilities(
         methods=frozenset({"sft", "dpo"}),
         adapters=frozenset({"lora", "full"}),
-        formats=frozenset({"chat", "preference", "text"}),
+        formats=frozenset({"chat", "preference", "text", "tokens"}),
         hyperparameters=wire_body.HYPERPARAMETERS,
         find_by=FindBy.SUFFIX,
         can_cancel=True,
@@ -81,7 +81,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         max_file_bytes=_MAX_FILE_BYTES,
         key_variables=SERVICE.keys,
         extra="together",
-        note="results are called through a dedicated endpoint, billed by the minute: deploy()",
+        note="results are called through a dedicated endpoint, billed by the minute: ftsdk deploy",
     )
 
     secrets_mend = "leave it out; WANDB_API_KEY and HF_TOKEN are read when the job is sent"
@@ -120,13 +120,17 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         """A range from the catalogue; the quote comes with the upload."""
         if train is None:
             return Cost()
-        size = sum(_text_bytes(row) for row in train)
+        if train.format == "tokenized":
+            tokens = token_range(sum(len(row["input_ids"]) for row in train), "exact")
+        else:
+            size = sum(_text_bytes(row) for row in train)
+            tokens = token_range(size // _BYTES_PER_TOKEN, "estimated")
         return estimate_training(
             "together",
             spec.model,
             method=spec.method,
             adapter_kind=adapter_kind(spec),
-            tokens=token_range(size // _BYTES_PER_TOKEN, "estimated"),
+            tokens=tokens,
             epochs=spec.hyperparameters.epochs or 1,
             rows=train.rows,
             packed=spec.provider_options.get("packing", True) is not False,

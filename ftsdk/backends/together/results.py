@@ -9,7 +9,7 @@ from typing import Any
 from ftsdk.backends.together import mapping
 from ftsdk.backends.together.serving import Endpoint, Serving
 from ftsdk.clock import Clock
-from ftsdk.errors import NotReady, Unsupported
+from ftsdk.errors import NotReady, Rejected, Unsupported
 from ftsdk.records import ChatAnswer, Cost, CostBasis, ModelHandle
 
 __all__ = ["Results"]
@@ -56,7 +56,7 @@ class Results:
             raise Unsupported(
                 "The model is not in Together's registry, so it cannot be deployed there",
                 where=f"job {handle.raw.get('ft_id')}; its upload to the registry did not happen",
-                mend="download the weights instead",
+                mend=f"ftsdk download {handle.job_id or 'JOB'} FOLDER takes the weights instead",
             )
         return self._served(
             handle, self._serving.start(_endpoint_name(handle), registered, **options)
@@ -75,12 +75,15 @@ class Results:
         if endpoint is None:
             hourly = handle.running_cost.hosting_usd_per_hour
             price = f", about ${hourly:.2f} an hour" if hourly is not None else ""
+            job = handle.job_id or "JOB"
             raise NotReady(
                 "The model has no endpoint, so it cannot be called now",
                 where="Together",
-                mend=f"model.deploy() starts one{price}; or model.download()",
+                mend=f"ftsdk deploy {job} --for 2h (in Python model.deploy(hours=2)) starts one{price}; "
+                f"or ftsdk download {job} FOLDER",
                 job_id=handle.job_id,
             )
+        _require_running(endpoint, handle)
         asked = {k: v for k, v in options.items() if v is not None}
         told = self._serving.chat(endpoint, {"messages": [*messages], **asked})
         choice = told["choices"][0]
@@ -92,6 +95,28 @@ class Results:
             finish_reason=choice.get("finish_reason"),
             raw=told,
         )
+
+
+def _require_running(endpoint: Endpoint, handle: ModelHandle) -> None:
+    """Raise where a call would not be answered."""
+    if endpoint.callable_now:
+        return
+    job, state = handle.job_id or "JOB", endpoint.state.lower()
+    where = f"Together, endpoint {endpoint.name}"
+    if endpoint.is_starting:
+        raise NotReady(
+            f"The endpoint is {state}: a call would not be answered yet",
+            where=where,
+            mend="try again in a few minutes",
+            job_id=handle.job_id,
+        )
+    raise Rejected(
+        f"The endpoint is {state}",
+        where=where,
+        mend=f"ftsdk undeploy {job}, then ftsdk deploy {job} starts it anew "
+        "(in Python model.undeploy(), model.deploy())",
+        job_id=handle.job_id,
+    )
 
 
 def _endpoint_name(handle: ModelHandle) -> str:

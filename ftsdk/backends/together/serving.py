@@ -19,8 +19,6 @@ from ftsdk.errors import (
     AuthError,
     FtsdkError,
     NotFound,
-    NotReady,
-    Rejected,
     UnexpectedResponse,
     Unsupported,
     UsageError,
@@ -50,6 +48,11 @@ class Endpoint:
     def callable_now(self) -> bool:
         """True when a call would be answered."""
         return self.state in _READY
+
+    @property
+    def is_starting(self) -> bool:
+        """True when it will be callable after a while."""
+        return self.state in _STARTING
 
     def to_dict(self) -> dict[str, Any]:
         """As it is kept in a handle's `raw`."""
@@ -210,7 +213,8 @@ class Serving:
             raise Unsupported(
                 "Together has no config with which this model could be served",
                 where=model,
-                mend="download the weights and serve them elsewhere; `-Reference` bases often have none",
+                mend="ftsdk download JOB FOLDER, and serve the weights elsewhere; `-Reference` bases often "
+                "have none",
             )
         if given is None and len(fitting) > 1:
             told = ", ".join(
@@ -220,7 +224,7 @@ class Serving:
             raise UsageError(
                 "Several configs fit this model, at different prices",
                 where=model,
-                mend=f"deploy(config=…) with one of {told}",
+                mend=f"ftsdk deploy JOB --set config=ID (in Python options={{'config': ID}}) with one of {told}",
             )
         identity = given or next(iter(fitting))
         row, price = fitting[identity]
@@ -242,19 +246,7 @@ class Serving:
     # --- calling ---
 
     def chat(self, endpoint: Endpoint, body: Mapping[str, Any]) -> dict[str, Any]:
-        """One chat completion; exactly one call. Raises `NotReady` while the endpoint starts."""
-        if endpoint.state in _STARTING:
-            raise NotReady(
-                f"The endpoint is {endpoint.state.lower()}: a call would not be answered yet",
-                where=f"Together, endpoint {endpoint.name}",
-                mend="try again in a few minutes",
-            )
-        if not endpoint.callable_now:
-            raise Rejected(
-                f"The endpoint is {endpoint.state.lower()}",
-                where=f"Together, endpoint {endpoint.name}",
-                mend="model.undeploy(), then model.deploy() starts it anew",
-            )
+        """One chat completion; exactly one call."""
         told = self._wire.send("POST", self._wire.chat_url, {"model": endpoint.name, **body})
         choices = told.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None

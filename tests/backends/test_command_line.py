@@ -1,0 +1,121 @@
+"""The hosted backends through the command line: what it offers next, and what mends what."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+
+from ftsdk.cli.app import app
+from ftsdk.testing.lab import Lab
+from tests.backends.hosted_worlds import HOSTED, ROWS
+from tests.unit.cli.conftest import Cli
+
+
+@pytest.fixture
+def at(monkeypatch, tmp_path, clock):
+    """Makes a command line whose provider is a double, with the double itself."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("ftsdk.client.SystemClock", lambda: clock)
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    with contextlib.ExitStack() as stack:
+
+        def made(provider: str) -> tuple[Cli, object]:
+            pytest.importorskip(provider)
+            double = stack.enter_context(Lab(provider, clock=clock))[provider]
+            for name, value in double.variables().items():
+                monkeypatch.setenv(name, value)
+            return Cli(), double
+
+        yield made
+
+
+def create(cli: Cli, provider: str) -> str:
+    """The id of a new job, made on the command line."""
+    told = HOSTED[provider].job
+    options = [f"{k}={v}" for k, v in told.get("provider_options", {}).items()]
+    sets = [word for one in options for word in ("--set", one)]
+    made = cli.ok("create", "rows.jsonl", "--provider", provider, "--model", told["model"],
+                  "--yes", "--detach", "--json", *sets)  # fmt: skip
+    return str(made.json["id"])
+
+
+def offered(cli: Cli, job: str) -> list[str]:
+    """The commands that `show` offers next, without their program's name."""
+    line = cli.ok("show", job).out.strip().split("\n")[-1]
+    name, _, told = line.strip().partition(" ")
+    assert name == "next"
+    return [one.strip().removeprefix("ftsdk ").partition(" ")[0] for one in told.split("·")]
+
+
+@pytest.mark.parametrize(
+    ("provider", "done"),
+    [
+        ("openai", ["chat"]),
+        ("together", ["deploy", "download"]),
+        ("replicate", ["chat", "download"]),
+    ],
+)
+def test_only_what_the_provider_can_is_offered(at, clock, provider, done) -> None:
+    cli, _ = at(provider)
+    job = create(cli, provider)
+    assert offered(cli, job) == ["watch", "cancel"]
+    clock.advance(3600)
+    assert offered(cli, job) == done
+    watched = cli.ok("watch", job).out.strip().split("\n")[-1]
+    assert watched == f"next  ftsdk {done[0]} {job} · ftsdk show {job}"
+
+
+@pytest.mark.parametrize(
+    ("provider", "cancelled"), [("openai", ["resume", "logs"]), ("together", ["logs"])]
+)
+def test_a_cancelled_job_is_resumed_where_that_can_be(at, clock, provider, cancelled) -> None:
+    cli, _ = at(provider)
+    job = create(cli, provider)
+    cli.ok("cancel", job)
+    clock.advance(3600)
+    assert offered(cli, job) == cancelled
+
+
+def commands_in(words: str) -> set[str]:
+    """What in a sentence is a command of ours, each held against the commands there are."""
+    found = {tail.split()[0] for tail in words.split("ftsdk ")[1:]}
+    assert found <= {one.name or one.callback.__name__ for one in app.registered_commands}
+    return found
+
+
+def test_a_model_without_an_endpoint_says_how_to_deploy_it(at, clock) -> None:
+    cli, _ = at("together")
+    job = create(cli, "together")
+    clock.advance(3600)
+    error = cli.error(5, "chat", job, "-m", "hello")
+    assert f"ftsdk deploy {job} --for 2h" in error["mend"]
+    assert f"ftsdk download {job} FOLDER" in error["mend"]
+    assert commands_in(error["mend"]) == {"deploy", "download"}
+    cli.ok("deploy", job, "--for", "2h", "--yes")
+    clock.advance(600)
+    assert cli.ok("chat", job, "-m", "hello").out.strip()
+    assert offered(cli, job) == ["chat", "download"]
+
+
+def test_an_earlier_id_of_a_restarted_job_is_adopted_as_the_job_it_became(
+    at, clock, monkeypatch, tmp_path
+) -> None:
+    cli, double = at("together")
+    create(cli, "together")
+    (old,) = double.jobs
+    new = double.restart(old)
+    monkeypatch.setenv("FTSDK_HOME", str(tmp_path / "another"))
+    told = cli.ok("adopt", "together", old).out
+    assert f"is {new} at together, restarted from {old}" in told
+    [job] = cli.ok("list", "--json").json["jobs"]
+    assert (job["provider_job_id"], job["earlier_ids"]) == (new, [old])
+    for identity in (old, new):  # the same job, whichever of its ids is given
+        assert cli.ok("adopt", "together", identity, "--json").json["id"] == job["id"]
+        assert cli.ok("show", identity, "--json").json["id"] == job["id"]
+    assert f"before: {old}" in cli.ok("show", job["id"]).out
+    clock.advance(3600)
+    assert cli.ok("wait", old, "--json").json["status"] == "succeeded"

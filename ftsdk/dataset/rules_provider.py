@@ -57,7 +57,9 @@ note("FT215", "fault", "A row that fits two formats", "remove the keys of one of
      "Together refuses a row that matches two of its formats.")  # fmt: skip
 
 
-note("FT217", "fault", "Tokenised rows in a file that the provider does not read as such", "write them as Parquet: `convert --to tokenized`")  # fmt: skip
+note("FT217", "notice", "Tokenised rows in a file that the provider does not read as such",
+     "to upload it by hand, write it as Parquet: `convert --to tokenized`",
+     "`create` writes them as the provider reads them, whatever file they come in.")  # fmt: skip
 
 
 def row_hits(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:

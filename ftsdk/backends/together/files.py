@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.hosted import looks, rows_file
+from ftsdk.backends.hosted import aside, looks, rows_file
 from ftsdk.backends.together.wire import Wire, known_id
 from ftsdk.clock import Clock
-from ftsdk.dataset import Dataset, DatasetReport, Fault
+from ftsdk.dataset import Dataset, DatasetReport, Fault, convert
 from ftsdk.errors import DatasetError, Rejected, Unavailable
 
 __all__ = ["Files"]
@@ -33,7 +34,7 @@ class Files:
         Raises `DatasetError` with Together's own report, `Unavailable` when the check takes over
         an hour, and what the upload raises.
         """
-        with rows_file(rows, self._home) as path:
+        with _sendable(rows, self._home) as path:
             identity = self._wire.upload(path)
         self._wait(identity, rows, model=model, method=method)
         return identity
@@ -60,6 +61,19 @@ class Files:
             where=f"Together, file {identity}",
             mend="try again later; the file is not uploaded twice",
         )
+
+
+@contextlib.contextmanager
+def _sendable(rows: Dataset, home: Path) -> Iterator[Path]:
+    """The rows as a file that Together reads: tokens as Parquet, all else as JSON lines."""
+    if rows.format != "tokenized":
+        with rows_file(rows, home) as path:
+            yield path
+        return
+    with aside(home) as place:
+        path = place / f"{rows.sha256}.parquet"
+        convert(rows, "tokenized", path)
+        yield path
 
 
 def _is_invalid(report: Any) -> bool:

@@ -85,7 +85,7 @@ class RecordChecks:
         assert able.adapters
         assert able.adapters <= {"lora", "nf4", "full"}
         assert able.formats
-        assert able.formats <= {"chat", "preference", "text"}
+        assert able.formats <= {"chat", "preference", "text", "tokens"}
         assert ("dpo" in able.methods) <= ("preference" in able.formats)
 
     def test_hyperparameters_are_fields_of_ours(self, world: World) -> None:

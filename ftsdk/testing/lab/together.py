@@ -141,11 +141,11 @@ class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
         }
 
     def _price(self, body: dict[str, Any]) -> tuple[int, int, float]:
-        train = brain.count_tokens(self._file(body["training_file"])["content"])
+        train = brain.count_tokens(self._file(body["training_file"])["rows"])
         train *= int(body.get("n_epochs", 1))
         evaluated = 0
         if body.get("validation_file"):
-            evaluated = brain.count_tokens(self._file(body["validation_file"])["content"])
+            evaluated = brain.count_tokens(self._file(body["validation_file"])["rows"])
             evaluated *= int(body.get("n_evals", 0))
         rate = _USD_PER_MTOK[(body.get("training_type") or {"type": "Lora"})["type"]]
         price = (train + evaluated) * rate / 1e6
@@ -174,7 +174,8 @@ class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
     def _new_job(self, body: dict[str, Any], model: str) -> PretendTogetherJob:
         digest = self.new_id("", 32)
         job_id = f"ft-{digest[:8]}-{digest[8:12]}-{digest[12:16]}"
-        content = self._file(body["training_file"])["content"]
+        file = self._file(body["training_file"])
+        content = file["rows"]
         now = self.now()
         job = PretendTogetherJob(
             id=job_id,
@@ -186,7 +187,7 @@ class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
             tokens=brain.count_tokens(content),
             content=content,
             price_usd=self._price(body)[2],
-            file_bytes=len(content),
+            file_bytes=len(file["content"]),
             visible_after_lists=self.lists_before_visible,
         )
         self.jobs[job_id] = job

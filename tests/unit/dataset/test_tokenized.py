@@ -150,6 +150,7 @@ def test_they_are_parquet_at_together_and_nothing_elsewhere(tmp_path: Path) -> N
     path = tmp_path / "t.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     assert look(path).counts == {"FT217": 1}
+    assert look(path).ok  # `create` writes them as Parquet by itself
     assert look(path, method="dpo").counts == {"FT205": 1, "FT217": 1}
     assert look(ROWS * 5, provider="openai").counts["FT205"] == 1
     with pytest.raises(DatasetError):

@@ -6,17 +6,19 @@ import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from ftsdk.creating import spec_of
 from ftsdk.dataset import Dataset
 from ftsdk.errors import FtsdkError, Unsupported
 from ftsdk.money import catalogue_of, today_of
 from ftsdk.records import Cost, Plan
-from ftsdk.spec import JobSpec, LoRA, Method
+from ftsdk.spec import JobSpec, Method
 
 if TYPE_CHECKING:
     from ftsdk.backends.base import Capabilities
-    from ftsdk.client import Client, Rows
+    from ftsdk.client import Client
+    from ftsdk.creating import AdapterArgument, Rows
     from ftsdk.dataset import DatasetReport
     from ftsdk.pricing import Option, Target
 
@@ -47,7 +49,7 @@ def estimate(
     provider: str | None = None,
     model: str | None = None,
     method: Method | None = None,
-    adapter: LoRA | Mapping[str, Any] | Literal["default"] | None = "default",
+    adapter: AdapterArgument = "default",
     epochs: float | None = None,
 ) -> Cost:
     """What training on these rows would cost at one provider; nothing is sent.
@@ -55,17 +57,13 @@ def estimate(
     A backend's own estimate is taken where it knows one, else the catalogue's. Rows with faults
     are counted as they are: `validate` tells of them.
     """
-    spec = client._spec(
+    spec = spec_of(
+        client.config,
         model=model,
         provider=provider,
         method=method,
         adapter=adapter,
         hyperparameters=None if epochs is None else {"epochs": epochs},
-        name=None,
-        seed=0,
-        tags=None,
-        max_cost=None,
-        provider_options=None,
     )
     train = Dataset.load(dataset)
     target = _target(client, spec, train, _Counts())
@@ -79,7 +77,7 @@ def compare(
     *,
     places: Sequence[str] = (),
     method: Method | None = None,
-    adapter: LoRA | Mapping[str, Any] | Literal["default"] | None = "default",
+    adapter: AdapterArgument = "default",
     epochs: float | None = None,
     everything: bool = False,
 ) -> Comparison:
@@ -94,17 +92,13 @@ def compare(
     for place in dict.fromkeys(chosen):
         provider, _, model = place.partition(":")
         for name in [model] if model else _models(client, provider, how, everything=everything):
-            spec = client._spec(
+            spec = spec_of(
+                client.config,
                 model=name,
                 provider=provider,
                 method=method,
                 adapter=adapter,
                 hyperparameters=None if epochs is None else {"epochs": epochs},
-                name=None,
-                seed=0,
-                tags=None,
-                max_cost=None,
-                provider_options=None,
             )
             how, epochs = spec.method, spec.hyperparameters.epochs
             targets.append(_target(client, spec, train, counts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ftsdk import verbs
 from ftsdk._card import job_card
 from ftsdk.errors import JobCancelled, JobFailed, NeedsDecision, NotReady
 from ftsdk.records import (
@@ -105,7 +106,7 @@ class FineTuneJob:
 
         Raises a `BackendError` when it could not ask; the snapshot then stays as it was.
         """
-        self._snapshot = self._client._refresh(self._snapshot)
+        self._snapshot = verbs.refresh(self._client, self._snapshot)
         return self
 
     def wait(
@@ -188,7 +189,7 @@ class FineTuneJob:
 
         A job that was never sent is cancelled at once; one that ended stays as it is.
         """
-        self._snapshot = self._client._cancel(self._snapshot)
+        self._snapshot = verbs.cancel(self._client, self._snapshot)
         return self
 
     def pause(self) -> FineTuneJob:
@@ -196,7 +197,7 @@ class FineTuneJob:
 
         One that ended stays as it is. Raises `Unsupported` where the backend cannot.
         """
-        self._snapshot = self._client._pause(self._snapshot)
+        self._snapshot = verbs.pause(self._client, self._snapshot)
         return self
 
     def delete(self) -> FineTuneJob:
@@ -204,7 +205,7 @@ class FineTuneJob:
 
         Raises `UsageError` for a job that has not ended, `Unsupported` where the backend cannot.
         """
-        self._snapshot = self._client._delete(self._snapshot)
+        self._snapshot = verbs.delete(self._client, self._snapshot)
         return self
 
     def resume(self) -> FineTuneJob:
@@ -212,7 +213,7 @@ class FineTuneJob:
 
         Raises `Unsupported` elsewhere.
         """
-        self._snapshot = self._client._resume(self._snapshot)
+        self._snapshot = verbs.resume(self._client, self._snapshot)
         return self
 
     # --- the result ---

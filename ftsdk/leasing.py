@@ -21,6 +21,7 @@ from ftsdk.records import JobSnapshot, JobStatus, ModelHandle
 from ftsdk.store import Journal
 from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.spending import Spending, check_limits
+from ftsdk.verbs import cancel, refresh
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
@@ -295,7 +296,7 @@ def _capped(client: Client, now: dt.datetime, own_profile: bool) -> list[Notice]
 def _as_it_stands(client: Client, job: JobSnapshot) -> JobSnapshot:
     """The job as its provider tells it now: it may have begun, or ended, since anybody looked."""
     try:
-        return client._refresh(job)
+        return refresh(client, job)
     except FtsdkError as error:
         _log.warning("job %s has a cap and could not be asked for: %s", job.id, error.what)
         return job
@@ -321,7 +322,7 @@ def _so_far(client: Client, job: JobSnapshot, rate: Decimal, now: dt.datetime) -
 def _stopped(client: Client, job: JobSnapshot, cap: Decimal, spent: Decimal) -> list[Notice]:
     about = f"{job.id} has cost about ${spent:.2f} and its cap is ${cap:.2f}"
     try:
-        now = client._cancel(job)
+        now = cancel(client, job)
     except FtsdkError as error:
         _log.warning("job %s is over its cap and could not be cancelled: %s", job.id, error.what)
         return [Notice("not_ended", f"{about}: cancelling it DID NOT WORK: {error.what}", job.id)]

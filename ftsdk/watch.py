@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ftsdk.clock import Clock
 from ftsdk.errors import BackendError, WaitTimeout
 from ftsdk.records import Event, JobSnapshot, JobStatus
+from ftsdk.verbs import refresh, refresh_many
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
@@ -24,7 +25,7 @@ def poll_once(client: Client, snapshots: Sequence[JobSnapshot]) -> list[JobSnaps
 
     Raises what the backend raises when it could not ask.
     """
-    return client._refresh_many(snapshots)
+    return refresh_many(client, snapshots)
 
 
 def follow(
@@ -48,7 +49,7 @@ def follow(
     attendant = Attendant(client)
     while True:
         try:
-            snapshot = client._refresh(snapshot)
+            snapshot = refresh(client, snapshot)
             fresh = (
                 backend.events(snapshot.first_provider_id, after=seen)
                 if events and able.has_events and snapshot.first_provider_id

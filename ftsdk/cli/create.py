@@ -23,7 +23,8 @@ from ftsdk.cli.words import clean, cost_words
 from ftsdk.errors import Unavailable
 
 if TYPE_CHECKING:
-    from ftsdk.client import Client, PreparedJob
+    from ftsdk.client import Client
+    from ftsdk.creating import PreparedJob
     from ftsdk.job import FineTuneJob
     from ftsdk.records import Cost
 
@@ -63,9 +64,9 @@ def create(
     --json never asks: without --yes it refuses with exit code 7, whatever the cost. With it, the
     job is printed once it is accepted (--detach), else once it has ended.
     """
-    from ftsdk.client import _check_key
+    from ftsdk.creating import check_key
 
-    _check_key(key)
+    check_key(key)
     client = open_client(said.profile)
     asked = said.asked(client)
     silent = no_input or as_json
@@ -116,7 +117,9 @@ def _meant_twice(
     That is nearly always a slip or a script that tries again, so where it may cost something not
     even --yes answers this one: --again does, or a --key, which makes the second call harmless.
     """
-    twin = client._twin(prepared, TWIN_WITHIN)
+    from ftsdk.creating import twin_of
+
+    twin = twin_of(client, prepared, TWIN_WITHIN)
     if twin is None:
         return True
     free = client.backend(prepared.spec.provider).capabilities.price == "free"
@@ -167,10 +170,13 @@ def _send(
     *,
     quiet: bool,
 ) -> FineTuneJob:
+    from ftsdk.creating import submit
+    from ftsdk.job import FineTuneJob
+
     before = {job.id for job in client.list_jobs()}
     try:
         with sending(quiet=quiet):
-            return client._submit(prepared, key, "all" in allowed or allowed, agreed)
+            sent = submit(client, prepared, key, "all" in allowed or allowed, agreed)
     except KeyboardInterrupt:
         fresh = [job for job in client.list_jobs(limit=5) if job.id not in before]
         if not fresh:
@@ -180,6 +186,7 @@ def _send(
         )
         note("  ", command(f"ftsdk reconcile {fresh[0].id}"), ("  finds out", "dim"))
         raise typer.Exit(INTERRUPTED) from None
+    return FineTuneJob(client, sent)
 
 
 def _follow(client: Client, job: FineTuneJob, *, there: bool, detach: bool, as_json: bool) -> None:

@@ -16,7 +16,8 @@ from ftsdk.cli.output import busy
 from ftsdk.errors import UsageError
 
 if TYPE_CHECKING:
-    from ftsdk.client import Client, PreparedJob
+    from ftsdk.client import Client
+    from ftsdk.creating import PreparedJob
     from ftsdk.spec import LoRA
 
 __all__ = ["Asked", "JobOptions", "takes_a_job"]
@@ -121,8 +122,10 @@ class Asked:
 
     def prepared(self, client: Client, *, quiet: bool, bring: bool = False) -> PreparedJob:
         """The job, checked and planned; nothing is sent. `bring` fetches a base that may be."""
+        from ftsdk.creating import prepare
+
         with busy(f"checking {self.dataset.name}", quiet=quiet):
-            return client._prepare(self.dataset, self.validation, bring=bring, **self.arguments)
+            return prepare(client, self.dataset, self.validation, bring=bring, **self.arguments)
 
 
 def takes_a_job(

@@ -16,6 +16,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "backends": ("backends",),
     "jobs": (
         "client",
+        "creating",
+        "verbs",
         "aio",
         "job",
         "submission",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ftsdk.backends.base import Context
+from ftsdk.creating import prepare, submit
 from ftsdk.errors import BudgetError
 from ftsdk.money import line_of
 from ftsdk.records import Cost, JobStatus
@@ -97,15 +98,12 @@ def test_no_quote_fails_closed_where_there_is_a_budget(home):
 
 def test_a_yes_is_for_the_amount_that_was_shown(home):
     client, backend = quoting(home)
-    prepared = client._prepare(
-        ROWS, None, model=None, provider=None, method=None, adapter="default", name=None, seed=0,
-        hyperparameters=None, tags=None, max_cost=None, provider_options=None,
-    )  # fmt: skip
+    prepared = prepare(client, ROWS)
     with pytest.raises(BudgetError, match=r"the yes was for up to \$1.00") as caught:
-        client._submit(prepared, None, agreed=Decimal(1))
+        submit(client, prepared, None, agreed=Decimal(1))
     assert "--max-cost 1.25" in caught.value.mend
     assert backend.sent == 0
-    client._submit(prepared, None, agreed=Decimal(2))
+    submit(client, prepared, None, agreed=Decimal(2))
     assert backend.sent == 1
 
 

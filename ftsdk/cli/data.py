@@ -51,7 +51,7 @@ def inspect(
         int | None, typer.Option(metavar="N", help="Show the row at this line.")
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(metavar="N", help="Rows to show [3; in a page 10,000].")
+        int | None, typer.Option(metavar="N", help="Rows to show [3], or in the page [10,000].")
     ] = None,
     max_length: Annotated[
         int | None, typer.Option(metavar="TOKENS", help="Mark longer rows.")
@@ -95,7 +95,7 @@ def inspect(
     if as_json:
         emit(seen.to_dict() | ({} if other is None else {"against": seen.diff(other).to_dict()}))
         return
-    _show(seen, ids=ids, with_rows=html is None or rows is not None or line is not None)
+    _show(seen, ids=ids, with_rows=html is None or line is not None)
     if other is not None:
         for told in str(seen.diff(other)).split("\n"):
             say(clean(told))

@@ -72,3 +72,30 @@ def test_the_batches_are_the_xray(tmp_path: Path) -> None:
     assert (counted.total, counted.trained) == (seen.summary.total, seen.summary.trained)
     assert counted.trained == trained
     json.dumps(seen.to_dict())
+
+
+def test_rows_for_a_page_do_not_flood_the_terminal(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from ftsdk.cli.app import app
+
+    write_tokenizer(tmp_path / "tok")
+    data = Dataset.load(chats()).write_jsonl(tmp_path / "rows.jsonl")
+    page = tmp_path / "page.html"
+    ran = CliRunner().invoke(
+        app,
+        [
+            "inspect",
+            str(data),
+            "--model",
+            str(tmp_path / "tok"),
+            "--html",
+            str(page),
+            "--rows",
+            "9",
+        ],
+    )
+    assert ran.exit_code == 0, ran.output
+    assert "9 rows; open it in a browser" in ran.stdout
+    assert "line 1 " not in ran.stdout
+    assert "Be odd" not in page.read_text(encoding="utf-8")  # the row at line 41 is not in it

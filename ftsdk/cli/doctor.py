@@ -32,6 +32,8 @@ _EXTRAS = {
     "replicate": ("replicate",),
     "local": ("torch", "transformers", "peft", "accelerate", "safetensors", "bitsandbytes", "gguf"),
 }
+_WAL_MENDED = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
+"""The first releases of SQLite whose write-ahead log is sound (sqlite.org/wal.html, 2026-10-25)."""
 _LOW_SPACE_BYTES = 2_000_000_000
 
 
@@ -101,13 +103,34 @@ def _checks(profile: str | None) -> Iterator[Check]:
 
 
 def _versions() -> Iterator[Check]:
-    import sqlite3
-
     from ftsdk._version import __version__
 
     python = ".".join(str(part) for part in sys.version_info[:3])
     yield Check("ftsdk", "ok", f"{__version__} · Python {python} · {sys.executable}")
-    yield Check("sqlite", "ok", sqlite3.sqlite_version)
+    yield _sqlite()
+
+
+def _sqlite() -> Check:
+    """Whether the linked SQLite can keep the journal, and how its faults touch it."""
+    import sqlite3
+
+    from ftsdk.store import OLDEST_SQLITE
+
+    version = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(str(part) for part in OLDEST_SQLITE[:2])
+        return Check("sqlite", "fault", f"{version}: the journal needs {oldest} or newer",
+                     "use a Python that brings a newer SQLite")  # fmt: skip
+    if not _wal_is_sound(sqlite3.sqlite_version_info):
+        return Check(
+            "sqlite", "ok", f"{version} · its WAL can damage a file; the journal uses none"
+        )
+    return Check("sqlite", "ok", version)
+
+
+def _wal_is_sound(version: tuple[int, ...]) -> bool:
+    same_line = [first for first in _WAL_MENDED if first[:2] == version[:2]]
+    return version >= (same_line[0] if same_line else _WAL_MENDED[-1])
 
 
 def _home(home: Path) -> Check:

@@ -6,6 +6,6 @@ and both are loaded when they are asked for.
 
 from __future__ import annotations
 
-from ftsdk.store.journal import Also, Journal, KeyTaken, Move
+from ftsdk.store.journal import OLDEST_SQLITE, Also, Journal, KeyTaken, Move
 
-__all__ = ["Also", "Journal", "KeyTaken", "Move"]
+__all__ = ["OLDEST_SQLITE", "Also", "Journal", "KeyTaken", "Move"]

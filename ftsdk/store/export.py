@@ -14,7 +14,7 @@ from typing import Any
 from ftsdk.records import JobSnapshot, JobStatus
 from ftsdk.store.journal import Journal
 
-__all__ = ["export_lines", "forget_before", "forgettable"]
+__all__ = ["export_lines", "forget", "forgettable"]
 
 FORMAT = 1
 
@@ -30,22 +30,25 @@ def export_lines(journal: Journal) -> Iterator[bytes]:
         yield json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def forgettable(journal: Journal, before: dt.datetime) -> list[JobSnapshot]:
-    """Jobs that ended before `before`, oldest first: those that may be forgotten.
+def forgettable(journal: Journal, age: dt.timedelta, now: dt.datetime) -> list[JobSnapshot]:
+    """Jobs that ended longer ago than `age`, oldest first: those that may be forgotten.
 
-    A job that has not ended, or whose sending is in doubt, is never among them.
+    A job that has not ended, or whose sending is in doubt, is never among them; nor is one of this
+    month (UTC), since it counts against the month's budget.
     """
+    month = now.astimezone(dt.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    before = min(now - age, month)
     final = frozenset(status for status in JobStatus if status.is_final)
     ended = journal.list(status=final)
     return [job for job in reversed(ended) if (job.finished_at or job.updated_at) < before]
 
 
-def forget_before(journal: Journal, before: dt.datetime) -> list[JobSnapshot]:
+def forget(journal: Journal, age: dt.timedelta, now: dt.datetime) -> list[JobSnapshot]:
     """Forget the jobs that `forgettable` names, in one transaction, and return them.
 
     What the provider has of them stays there, and so does a local run's directory.
     """
-    old = forgettable(journal, before)
+    old = forgettable(journal, age, now)
     with journal.write() as cursor:
         cursor.executemany("DELETE FROM jobs WHERE id = ?", [(job.id,) for job in old])
     return old

@@ -17,20 +17,23 @@ import datetime as dt
 import os
 import sqlite3
 import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ftsdk.errors import JournalDamaged, JournalLocked, JournalTooNew, StoreError, UnknownJob
-from ftsdk.fsops import make_private_folder
+from ftsdk.fsops import atomic_write_bytes, make_private_folder
 from ftsdk.records import JobSnapshot, JobStatus, can_move
 from ftsdk.store.migrations import MIGRATIONS
 
-__all__ = ["Journal", "KeyTaken", "Move"]
+__all__ = ["OLDEST_SQLITE", "Journal", "KeyTaken", "Move"]
 
 APPLICATION_ID = 0x66745344  # "ftSD": tells our file from any other SQLite database
 BUSY_TIMEOUT_S = 30.0
+OLDEST_SQLITE = (3, 37, 0)
+"""The first with STRICT tables, which refuse a value of the wrong type."""
 
 
 class KeyTaken(Exception):
@@ -62,6 +65,7 @@ class Journal:
         self.path = home / "journal.db"
         self.read_only = read_only
         self._local = threading.local()
+        _require_sqlite()
         with self._errors():
             if not read_only:
                 self._prepare(home)
@@ -187,6 +191,12 @@ class Journal:
                 f"Another process held the journal for over {BUSY_TIMEOUT_S:.0f} s",
                 where=str(self.path),
                 mend="try again; `ftsdk doctor` tells who may hold it",
+            )
+        if self.read_only and "readonly" in text:
+            return StoreError(
+                "A write to the journal was cut short, and a reader cannot undo it",
+                where=str(self.path),
+                mend="a command that may write does, for instance `ftsdk list`",
             )
         if "full" in text:
             mend = "free some space, then run the same command again; nothing is half written"
@@ -442,3 +452,35 @@ class Journal:
         """`ok`, or what SQLite finds wrong."""
         with self._errors():
             return str(self._connection().execute("PRAGMA integrity_check").fetchone()[0])
+
+    def backup(self, target: Path) -> None:
+        """Write a copy of the whole journal as it stands now, whole or not at all (0600).
+
+        Other processes may write meanwhile: the copy is of one moment. It is put back as
+        `journal.db` in a home folder. Raises `StoreError` for a `target` that cannot be written.
+        """
+        with self._errors():
+            connection = self._connection()
+            connection.execute("BEGIN")  # a read transaction, so that all pages are of one moment
+            try:
+                copy = connection.serialize()
+            finally:
+                connection.execute("COMMIT")
+        try:
+            atomic_write_bytes(target, copy)
+        except OSError as error:
+            raise StoreError(
+                f"The copy cannot be written: {error.strerror or error}",
+                where=str(target),
+                mend="name a file in a folder that is there and can be written",
+            ) from error
+
+
+def _require_sqlite() -> None:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(str(part) for part in OLDEST_SQLITE[:2])
+        raise StoreError(
+            f"This Python links SQLite {sqlite3.sqlite_version}; the journal needs {oldest} or newer",
+            where=sys.executable,
+            mend="use a Python that brings a newer SQLite, for instance `uv python install`",
+        )

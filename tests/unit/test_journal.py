@@ -272,3 +272,44 @@ def test_damage_found_after_a_cut_is_said(home: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Journal, "integrity", lambda _: "row 1 missing from index")
     with pytest.raises(JournalDamaged, match="missing from index"):
         Journal(home)
+
+
+def test_a_reader_cannot_undo_a_cut_and_says_who_can(home: Path) -> None:
+    Journal(home).add(snapshot())
+    cut_short(home)
+    with pytest.raises(StoreError, match="a reader cannot undo it") as caught:
+        Journal(home, read_only=True)
+    assert "ftsdk list" in caught.value.mend
+    Journal(home).close()
+    assert len(Journal(home, read_only=True).list()) == 1
+
+
+def test_a_backup_holds_one_moment_while_others_write(home: Path, tmp_path: Path) -> None:
+    journal = Journal(home)
+    done = threading.Event()
+
+    def write() -> None:
+        while not done.is_set():
+            journal.add(snapshot())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(5):
+            copy = tmp_path / str(number)
+            copy.mkdir(mode=0o700)
+            journal.backup(copy / "journal.db")
+            found = Journal(copy)
+            assert found.integrity() == "ok"
+            assert all(found.moves(job.id) for job in found.list())
+    finally:
+        done.set()
+        writer.join()
+
+
+def test_an_sqlite_that_is_too_old_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr("sqlite3.sqlite_version", "3.34.1")
+    with pytest.raises(StoreError, match=r"links SQLite 3\.34\.1; the journal needs 3\.37"):
+        Journal(home)
+    assert not home.exists()

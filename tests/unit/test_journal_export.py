@@ -9,7 +9,7 @@ from typing import Any
 
 from ftsdk.client import Client
 from ftsdk.clock import ManualClock
-from ftsdk.store.export import export_lines, forget_before, forgettable
+from ftsdk.store.export import export_lines, forget, forgettable
 
 Rows = Callable[[int], list[dict[str, Any]]]
 
@@ -31,12 +31,22 @@ def test_only_what_ended_is_forgotten(client: Client, rows: Rows, clock: ManualC
     still = client.create_job(rows(2), provider_options={"timeline": [["running", 0]]})
     clock.advance(100 * 86_400)
     new = client.create_job(rows(3)).wait()
-    before = clock.now() - dt.timedelta(days=90)
-    assert [job.id for job in forgettable(client.journal, before)] == [old.id]
-    assert [job.id for job in forget_before(client.journal, before)] == [old.id]
+    age, now = dt.timedelta(days=90), clock.now()
+    assert [job.id for job in forgettable(client.journal, age, now)] == [old.id]
+    assert [job.id for job in forget(client.journal, age, now)] == [old.id]
     assert {job.id for job in client.list_jobs()} == {still.id, new.id}
     assert client.journal.moves(old.id) == []
     assert client.journal.moves(new.id)
+
+
+def test_what_counts_against_this_month_is_kept(
+    client: Client, rows: Rows, clock: ManualClock
+) -> None:
+    client.create_job(rows(1)).wait()
+    made, day = clock.now(), dt.timedelta(days=1)
+    next_month = (made.replace(day=1) + 31 * day).replace(day=1, hour=0, minute=0, second=0)
+    assert forgettable(client.journal, day, next_month - day / 86_400) == []
+    assert len(forgettable(client.journal, day, next_month + 2 * day)) == 1
 
 
 def test_a_twin_is_the_same_job_not_long_ago(

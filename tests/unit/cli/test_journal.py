@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from ftsdk.store import Journal
+
 from .conftest import DONE
 
 
@@ -23,9 +25,25 @@ def test_export_gives_a_line_for_each_job(cli, data, tmp_path):
     assert cli("journal", "export", target).code == 2
 
 
+def test_backup_is_a_journal_that_can_be_put_back(cli, data, tmp_path, home, monkeypatch):
+    job = make(cli, data)
+    copy = tmp_path / "elsewhere" / "journal.db"
+    error = cli.error(2, "journal", "backup", copy)
+    assert "No such file" in error["what"]
+    copy.parent.mkdir(mode=0o700)
+    assert "1 job. To use it" in cli.ok("journal", "backup", copy).out
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert cli("journal", "backup", copy).code == 2  # nothing is overwritten
+    moves = Journal(home).moves(job)
+    assert Journal(copy.parent, read_only=True).moves(job) == moves
+    monkeypatch.setenv("FTSDK_HOME", str(copy.parent))
+    assert cli.ok("journal", "check", "--json").json["jobs"] == 1
+    assert [one["id"] for one in cli.ok("list", "--json").json["jobs"]] == [job]
+
+
 def test_check_says_that_it_is_sound(cli, data):
     make(cli, data)
-    assert "is sound: 1 jobs" in cli.ok("journal", "check").out
+    assert "is sound: 1 job." in cli.ok("journal", "check").out
     assert cli.ok("journal", "check", "--json").json["ok"] is True
 
 

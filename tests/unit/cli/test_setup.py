@@ -168,3 +168,21 @@ def test_without_enough_words_it_helps(cli, words):
     ran = cli(*words)
     assert ran.code in (0, 2)
     assert "ftsdk" in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    ("version", "verdict", "told"),
+    [
+        ((3, 34, 1), "fault", "3.34.1: the journal needs 3.37 or newer"),
+        ((3, 40, 1), "ok", "3.40.1 · its WAL can damage a file; the journal uses none"),
+        ((3, 44, 6), "ok", "3.44.6"),
+        ((3, 50, 6), "ok", "3.50.6 · its WAL can damage a file; the journal uses none"),
+        ((3, 51, 3), "ok", "3.51.3"),
+        ((3, 53, 0), "ok", "3.53.0"),
+    ],
+)
+def test_doctor_judges_the_linked_sqlite(cli, monkeypatch, version, verdict, told):
+    monkeypatch.setattr("sqlite3.sqlite_version_info", version)
+    monkeypatch.setattr("sqlite3.sqlite_version", ".".join(map(str, version)))
+    checks = {one["name"]: one for one in cli("doctor", "--json").json["checks"]}
+    assert (checks["sqlite"]["verdict"], checks["sqlite"]["found"]) == (verdict, told)

@@ -270,7 +270,10 @@ class Backend(abc.ABC):
         """The account's jobs, newest first."""
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
-        """Several jobs at once; backends with a list call spend fewer requests here."""
+        """Several jobs at once; backends with a list call spend fewer requests here.
+
+        Of many, some may be left out to keep the provider's pace: they are as they were known.
+        """
         return (self.get(one) for one in provider_job_ids)
 
     @abc.abstractmethod

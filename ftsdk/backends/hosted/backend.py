@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 import builtins
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from ftsdk.backends.hosted.redact import refuse_secrets
 from ftsdk.backends.hosted.weights import weights_to
 from ftsdk.backends.hosted.wire import HostedWire
 from ftsdk.errors import UnexpectedResponse
-from ftsdk.records import ModelHandle, RemoteJob
+from ftsdk.records import JobStatus, ModelHandle, RemoteJob
 from ftsdk.spec import JobSpec
 
 __all__ = ["HostedBackend"]
@@ -25,6 +26,8 @@ __all__ = ["HostedBackend"]
 W = TypeVar("W", bound=HostedWire[Any])
 Ready = TypeVar("Ready")
 
+_AT_ONCE = 3
+"""So many jobs are read by themselves without a wait; a person's list of a few jobs is not slow."""
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}")
 
 
@@ -39,6 +42,7 @@ class HostedBackend(Backend, Generic[W, Ready]):
         self.wire = wire
         self.base_url = wire.base_url
         self._ready: dict[str, Ready] = {}
+        self._read_at: dict[str, float] = {}
 
     def close(self) -> None:
         self.wire.close()
@@ -103,6 +107,31 @@ class HostedBackend(Backend, Generic[W, Ready]):
         return job.model_copy(update={"tag": request.tag})
 
     # --- telling ---
+
+    def _in_turn(self, behind: Mapping[str, RemoteJob | None]) -> Iterator[RemoteJob]:
+        """Jobs of which a list does not tell all (or nothing: None), read one by one in its pace.
+
+        Those that were not read for longest come first. When half a poll has passed, the others are
+        left for the next time: as the list has them, though not as ended; unlisted ones not at all.
+        """
+        until = self.clock.monotonic() + self.capabilities.poll_s / 2
+        order = sorted(behind, key=lambda one: self._read_at.get(one, -math.inf))
+        for number, identity in enumerate(order):
+            row = behind[identity]
+            if number < _AT_ONCE or self.wire.pace.wait(until):
+                self._read_at[identity] = self.clock.monotonic()
+                yield self.get(identity)
+            elif row is not None:
+                yield self._not_ended(row)
+
+    def _not_ended(self, row: RemoteJob) -> RemoteJob:
+        """A job that a list calls ended, until it is known what it came to."""
+        if not row.status.is_final:
+            return row
+        told = f"{self.wire.service.title} says {row.raw_status}; what it came to is read next"
+        left_out = dict.fromkeys(("error", "finished_at", "result_model", "cost"))
+        update = {**left_out, "status": JobStatus.FINALIZING, "message": told}
+        return row.model_copy(update=update)
 
     @staticmethod
     def _last(lines: builtins.list[str], tail: int | None) -> builtins.list[str]:

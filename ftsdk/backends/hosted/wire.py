@@ -16,6 +16,7 @@ from ftsdk.backends.base import Context
 from ftsdk.backends.hosted.answers import json_object, unexpected
 from ftsdk.backends.hosted.keys import BoundKey
 from ftsdk.backends.hosted.mapping import Judge, attempt
+from ftsdk.backends.hosted.pace import Pace
 from ftsdk.backends.hosted.reads import Reads
 from ftsdk.backends.hosted.redact import guard_logs
 from ftsdk.backends.hosted.trust import Place, Service, is_loopback, place_of
@@ -48,6 +49,7 @@ class HostedWire(abc.ABC, Generic[Client]):
         self._service = service
         self._place = self._placed(place_of(context, service))
         self.reads = Reads(context.clock)
+        self.pace = Pace(context.clock)
         self._lock = threading.Lock()
         self._client: tuple[str, Client] | None = None
 
@@ -123,6 +125,7 @@ class HostedWire(abc.ABC, Generic[Client]):
         judge: Judge | None = None,
     ) -> _T:
         """One attempt. `sends` marks the create call, whose error says whether it may have arrived."""
+        self.pace.count()
         return attempt(
             ask,
             provider=self.service.title,

@@ -222,7 +222,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
         """A few by one request each; many by pages of the list, then one each for the old ones."""
-        missing = dict.fromkeys(provider_job_ids)
+        missing: dict[str, None] = dict.fromkeys(provider_job_ids)
         if len(missing) > _FEW:
             pages = 2 + len(missing) // 50
             for number, raw in enumerate(self._raw_jobs()):
@@ -231,8 +231,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
                     yield self._told(raw, f"GET {_JOBS}")
                 if not missing or number >= pages * 100:
                     break
-        for identity in missing:
-            yield self.get(identity)
+        yield from self._in_turn(missing)
 
     def cancel(self, provider_job_id: str) -> None:
         self._act(provider_job_id, "cancel", JobStatus.CANCELLING)

@@ -232,7 +232,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
                 yield self._told(row)
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
-        """List calls while they find several a page; what ended or was not found, one by one."""
+        """List calls while they find several a page; what they do not tell, one by one: `_in_turn`."""
         wanted, listed = set(provider_job_ids), dict[str, RemoteJob]()
         if len(wanted) > 2:
             for number, job in enumerate(self.list(), 1):
@@ -240,9 +240,14 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
                     listed[job.provider_job_id] = job
                 if len(listed) == len(wanted) or number > 100 + 50 * len(listed):
                     break
+        behind: dict[str, RemoteJob | None] = {}
         for identity in provider_job_ids:
             found = listed.get(identity)
-            yield found if found is not None and not found.status.is_final else self.get(identity)
+            if found is None or not mapping.tells_all(found):
+                behind[identity] = found
+            else:
+                yield found
+        yield from self._in_turn(behind)
 
     def cancel(self, provider_job_id: str) -> None:
         if not self.get(provider_job_id).status.is_final:

@@ -37,6 +37,7 @@ __all__ = [
     "remote_job",
     "result_handle",
     "status_of",
+    "tells_all",
     "version_of",
     "weights_of",
 ]
@@ -130,6 +131,19 @@ def remote_job(data: Mapping[str, Any], *, cost: Cost | None = None) -> RemoteJo
         cost=cost,
         raw=dict(data),
     )
+
+
+def tells_all(job: RemoteJob) -> bool:
+    """Whether a row of the list is all that there is to know: of one that ended, also what it cost.
+
+    The documentation does not promise that rows have logs; those of a failure are read.
+    """
+    if not job.status.is_final:
+        return True
+    metrics = job.raw.get("metrics")
+    has_seconds = isinstance(metrics, Mapping) and "predict_time" in metrics
+    has_logs = job.status is not JobStatus.FAILED or "logs" in job.raw
+    return has_logs and (has_seconds or job.raw_status == "aborted")
 
 
 def _model(data: Mapping[str, Any]) -> str | None:

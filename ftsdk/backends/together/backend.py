@@ -222,9 +222,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
     def get(self, provider_job_id: str) -> RemoteJob:
         """The job now: a restarted one under the id it goes on with, the asked one beside it."""
         current, data, job = self._jobs.followed(known_id(provider_job_id))
-        if job.status in (JobStatus.SUCCEEDED, JobStatus.CANCELLED):
-            bill = billed(data, self.catalogue, self.clock.now().date())
-            job = job.model_copy(update={"cost": bill})
+        job = self._billed(job, data)
         if current == provider_job_id:
             return job
         before = self._jobs.known_chain(provider_job_id)[:-1]
@@ -241,18 +239,27 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         yield from jobs[:limit]
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
-        """One list call; what ended, or is not in the list, is asked for one by one."""
+        """One list call; where it does not tell all, one by one: see `_in_turn`."""
         if len(provider_job_ids) < 2:
             yield from (self.get(one) for one in provider_job_ids)
             return
         listed = {str(row["id"]): row for row in self._jobs.rows()}
+        behind: dict[str, RemoteJob | None] = {}
         for identity in provider_job_ids:
             row = listed.get(identity)
-            job = None if row is None else mapping.remote_job(row)
-            if job is None or job.status.is_final or job.raw_status == "completed":
-                yield self.get(identity)
+            job = None if row is None else self._billed(mapping.remote_job(row), row)
+            if job is None or not _tells_all(job):
+                behind[identity] = job
             else:
                 yield job
+        yield from self._in_turn(behind)
+
+    def _billed(self, job: RemoteJob, data: Mapping[str, Any]) -> RemoteJob:
+        """The job with its bill, where it has ended and was not for nothing."""
+        if job.status not in (JobStatus.SUCCEEDED, JobStatus.CANCELLED):
+            return job
+        bill = billed(data, self.catalogue, self.clock.now().date())
+        return job.model_copy(update={"cost": bill})
 
     def cancel(self, provider_job_id: str) -> None:
         current, _, job = self._jobs.followed(known_id(provider_job_id))
@@ -328,6 +335,16 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         }
         source = Source(url, headers, allow_loopback=self.wire.is_here)
         return self._weights(handle, source, folder)
+
+
+def _tells_all(job: RemoteJob) -> bool:
+    """Whether a row of the list is all that there is to know of a job now.
+
+    One that failed or was cancelled may go on under another id, which only its events tell.
+    """
+    if job.status is JobStatus.SUCCEEDED:
+        return job.trained_tokens is not None
+    return not job.status.is_final and job.raw_status != "completed"
 
 
 def _text_bytes(value: Any) -> int:

@@ -186,9 +186,8 @@ class Double:
     def _answer(self, request: Request) -> Answer:
         if request.path.startswith("/_lab/"):
             return Answer(self._told(request))
-        kept = request
-        if len(request.body) > _KEPT_BODY_BYTES:
-            kept = replace(request, body=request.body[:_KEPT_BODY_BYTES])
+        body = request.body[:_KEPT_BODY_BYTES]
+        kept = replace(request, body=body, received_at=self.now())
         with self._lock:
             self.requests.append(kept)
             fault = self.faults.take(request)

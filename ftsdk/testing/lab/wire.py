@@ -41,6 +41,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     received_at: dt.datetime
+    """By the machine's clock; of those that a double keeps, by the clock that it was given."""
 
     def json(self) -> Any:
         """The body as JSON. Raises `Refusal` (400) when it is none."""

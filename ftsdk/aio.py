@@ -124,6 +124,13 @@ class AsyncModelHandle:
         """Deploy the model for `hours`, and return it as it then is: `FineTuneJob.deploy`."""
         return AsyncModelHandle(await _shielded(self._sync.deploy, hours=hours, options=options))
 
+    async def wait(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous twin
+    ) -> AsyncModelHandle:
+        """Wait until a call would be answered, and return the model as it then is."""
+        return AsyncModelHandle(await _in_thread(self._sync.wait, timeout))
+
 
 class AsyncFineTuneJob:
     """A `FineTuneJob` whose verbs are awaited."""
@@ -251,6 +258,7 @@ class AsyncFineTuneJob:
     checkpoints = _twin(FineTuneJob.checkpoints, _as_it_is)
     logs = _twin(FineTuneJob.logs, _as_it_is)
     result = _twin(FineTuneJob.result, AsyncModelHandle)
+    callable_result = _twin(FineTuneJob.callable_result, AsyncModelHandle)
     deploy = _twin(FineTuneJob.deploy, AsyncModelHandle, shield=True)
 
     async def undeploy(self) -> AsyncFineTuneJob:

@@ -257,6 +257,16 @@ class FineTuneJob:
 
         return deploy(self._client, self.id, hours=hours, options=options)[0].owned_by(self)
 
+    def callable_result(self, timeout: float | None = None) -> ModelHandle:
+        """The model once a call would be answered: waits for a deployment that is on its way.
+
+        `timeout` in seconds. Raises `WaitTimeout` (the deployment goes on, and costs), `NotReady`
+        where nothing is on its way, and what `result` raises.
+        """
+        from ftsdk.leasing import until_callable
+
+        return until_callable(self.result, self._client.clock, timeout)
+
     def undeploy(self) -> FineTuneJob:
         """End the deployment of the model now, and return this handle; it costs nothing more."""
         from ftsdk.leasing import undeploy

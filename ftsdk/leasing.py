@@ -10,13 +10,22 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk.budget import Budget, budget_of, require_spending
-from ftsdk.errors import FtsdkError, JournalLocked, NotFound, UnknownJob, UsageError
+from ftsdk.clock import Clock
+from ftsdk.errors import (
+    FtsdkError,
+    JournalLocked,
+    NotFound,
+    NotReady,
+    UnknownJob,
+    UsageError,
+    WaitTimeout,
+)
 from ftsdk.records import JobSnapshot, JobStatus, ModelHandle
 from ftsdk.store import Journal
 from ftsdk.store.leases import Lease, Leases
@@ -34,9 +43,13 @@ __all__ = [
     "profiles_at_stake",
     "still_costs",
     "undeploy",
+    "until_callable",
 ]
 
 _log = logging.getLogger("ftsdk")
+
+_LOOK_EVERY_S = 5.0
+"""Between two looks at a deployment that is on its way; it takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,34 @@ def deploy(
         error.job_id = error.job_id or snapshot.id
         raise
     return served, leases.opened(lease.id, str(served.id))
+
+
+def until_callable(
+    look: Callable[[], ModelHandle], clock: Clock, timeout: float | None = None
+) -> ModelHandle:
+    """The model once a call would be answered; `look` tells it as it is now, `timeout` in seconds.
+
+    Raises `WaitTimeout` when it takes longer, `NotReady` when no deployment is on its way.
+    """
+    until = None if timeout is None else clock.monotonic() + timeout
+    while not (model := look()).callable_now:
+        job = model.job_id or "JOB"
+        if not model.is_starting:
+            raise NotReady(
+                "The model cannot be called, and no deployment of it is on its way",
+                where=f"provider {model.provider}",
+                mend=f"ftsdk deploy {job} --for 2h, or model.deploy(hours=2), starts one",
+                job_id=model.job_id,
+            )
+        if until is not None and clock.monotonic() >= until:
+            raise WaitTimeout(
+                f"The deployment was not ready after {timeout:g} s; it goes on, and costs",
+                where=f"provider {model.provider}",
+                mend=f"wait again, or end it: ftsdk undeploy {job}",
+                job_id=model.job_id,
+            )
+        clock.sleep(_LOOK_EVERY_S)
+    return model
 
 
 def _verb(backend: Any, name: str) -> Any:

@@ -245,11 +245,14 @@ class _Owner(Protocol):
 
     def undeploy(self) -> Any: ...
 
+    def callable_result(self, timeout: float | None = None) -> ModelHandle: ...
+
 
 class ModelHandle(_Record):
     """A model that a job made: what it is, where it lies, whether it can be called now.
 
-    Never filled early: a handle exists only once the provider has the model. A handle from
+    Never filled early: a handle exists only once the provider has the model. `callable_now` says
+    that a call would be answered, `is_starting` that a deployment is on its way. A handle from
     `job.result()` is bound to its backend and its job and can act; one read back from JSON or a
     pickle is data alone until the job is asked again.
     """
@@ -264,6 +267,7 @@ class ModelHandle(_Record):
     path: Path | None = None
     size_bytes: int | None = None
     callable_now: bool = False
+    is_starting: bool = False
     running_cost: Cost = Field(default_factory=Cost)
     retires_on: dt.date | None = None
     job_id: str | None = None
@@ -336,6 +340,13 @@ class ModelHandle(_Record):
     ) -> ModelHandle:
         """Deploy the model for `hours`, and return it as it then is: `FineTuneJob.deploy`."""
         return (self._owner or self._unbound()).deploy(hours=hours, options=options)
+
+    def wait(self, timeout: float | None = None) -> ModelHandle:
+        """Wait until a call would be answered, and return the model as it then is.
+
+        `FineTuneJob.callable_result`; `timeout` in seconds.
+        """
+        return (self._owner or self._unbound()).callable_result(timeout=timeout)
 
     def undeploy(self) -> None:
         """End the deployment now; it costs nothing more."""

@@ -9,7 +9,7 @@ import typer
 
 from ftsdk.cli.asking import decide, stop
 from ftsdk.cli.options import Job, Json, NoInput, Profile, Yes, values
-from ftsdk.cli.output import columns, command, emit, note, say
+from ftsdk.cli.output import busy, columns, command, emit, note, say
 from ftsdk.cli.session import find, open_client
 from ftsdk.cli.words import clean, when
 from ftsdk.errors import FtsdkError, UsageError
@@ -31,6 +31,7 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="An option of the provider; may be repeated."),
 ]
+Wait = Annotated[bool, typer.Option("--wait", help="Stay until a call would be answered.")]
 Which = Annotated[str, typer.Argument(metavar="JOB|LEASE", help="A job, or the id of a lease.")]
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([mhd])")
@@ -85,6 +86,7 @@ def deploy(
     job: Job,
     for_: For = None,
     set_: Options = None,
+    wait: Wait = False,
     yes: Yes = False,
     no_input: NoInput = False,
     profile: Profile = None,
@@ -112,11 +114,14 @@ def deploy(
     ):
         raise stop("Nothing was deployed.")
     handle, lease = start(client, found.id, hours=hours, options=values(set_))
+    if wait:
+        with busy(f"waiting for {clean(found.model)} at {found.provider}", quiet=as_json):
+            handle = client.get_job(found.id).callable_result()
     if as_json:
         emit({"lease": _document(client, lease), "callable_now": handle.callable_now})
         return
     ready = (
-        "callable now" if handle.callable_now else "starting; `ftsdk show` tells when it is ready"
+        "callable now" if handle.callable_now else f"starting; `ftsdk show {found.id}` tells when it is ready"
     )
     say((lease.id, "bold"), f"  {ready}  ·  until {when(lease.ends_at, client.clock.now())}  ·  end it: ",
         command(f"ftsdk undeploy {lease.id}"))  # fmt: skip

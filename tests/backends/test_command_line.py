@@ -101,6 +101,21 @@ def test_a_model_without_an_endpoint_says_how_to_deploy_it(at, clock) -> None:
     assert offered(cli, job) == ["chat", "download"]
 
 
+def test_deploy_can_wait_until_the_model_answers(at, clock) -> None:
+    cli, _ = at("together")
+    job = create(cli, "together")
+    clock.advance(3600)
+    refused = cli.error(5, "chat", job, "-m", "hello")
+    started = cli.ok("deploy", job, "--yes").out
+    assert f"starting; `ftsdk show {job}` tells when it is ready" in started
+    early = cli("chat", job, "-m", "hello", "--json")
+    assert early.code == 5
+    assert early.json["error"]["what"] != refused["what"]
+    assert f"ftsdk deploy {job} --wait" in early.json["error"]["mend"]
+    assert "callable now" in cli.ok("deploy", job, "--wait", "--yes").out
+    assert cli.ok("chat", job, "-m", "hello").out.strip()
+
+
 def test_an_earlier_id_of_a_restarted_job_is_adopted_as_the_job_it_became(
     at, clock, monkeypatch, tmp_path
 ) -> None:

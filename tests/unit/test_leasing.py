@@ -19,6 +19,7 @@ from ftsdk.errors import (
     UnknownJob,
     Unsupported,
     UsageError,
+    WaitTimeout,
 )
 from ftsdk.leasing import deploy, enforce, still_costs, undeploy
 from ftsdk.records import Cost, JobStatus
@@ -327,6 +328,29 @@ def test_so_does_the_model_itself(made):
     assert Leases(client.journal).list(running=True) == []
     with pytest.raises(NotReady, match="data alone"):
         pickle.loads(pickle.dumps(model)).deploy(hours=1)  # our own bytes
+
+
+def test_a_model_is_waited_for_while_its_deployment_starts(made, monkeypatch):
+    client, job, clock = made()
+    backend = client.backend("fake")
+    began = clock.monotonic()
+
+    def starting(provider_job_id):
+        age = clock.monotonic() - began
+        told = {"callable_now": age >= 60, "is_starting": bool(backend.standing) and age < 60}
+        return Deploying.model(backend, provider_job_id).model_copy(update=told)
+
+    monkeypatch.setattr(backend, "model", starting)
+    with pytest.raises(NotReady, match="no deployment of it is on its way") as idle:
+        job.result().wait()
+    assert f"ftsdk deploy {job.id}" in idle.value.mend
+    served = job.deploy(hours=1).owned_by(job)
+    with pytest.raises(WaitTimeout, match="it goes on, and costs") as late:
+        job.callable_result(timeout=10)
+    assert late.value.job_id == job.id
+    assert len(Leases(client.journal).list(running=True)) == 1
+    assert served.wait().callable_now
+    assert 60 <= clock.monotonic() - began < 70
 
 
 def test_whoever_waits_sees_the_warning_and_the_stop(home):

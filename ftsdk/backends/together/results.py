@@ -40,6 +40,7 @@ class Results:
         return handle.model_copy(
             update={
                 "callable_now": endpoint is not None and endpoint.callable_now,
+                "is_starting": endpoint is not None and endpoint.is_starting,
                 "running_cost": cost,
                 "raw": raw,
             }
@@ -107,7 +108,7 @@ def _require_running(endpoint: Endpoint, handle: ModelHandle) -> None:
         raise NotReady(
             f"The endpoint is {state}: a call would not be answered yet",
             where=where,
-            mend="try again in a few minutes",
+            mend=f"it takes minutes; ftsdk deploy {job} --wait (in Python model.wait()) waits for it",
             job_id=handle.job_id,
         )
     raise Rejected(

@@ -110,7 +110,7 @@ CAPABILITIES: Mapping[str, Callable[[Any], str]] = {
     "key": lambda able: _words(able.key_variables) or "none",
     "extra": lambda able: f"`{able.extra}`" if able.extra else "none",
     "no new accounts from": lambda able: str(able.closed_to_new_accounts_on or "–"),
-    "no new jobs after": lambda able: str(able.no_new_jobs_after or "–"),
+    "no new jobs from": lambda able: str(able.no_new_jobs_from or "–"),
     "asked every": lambda able: f"{able.poll_s:g} s",
 }
 

@@ -108,7 +108,7 @@ class Capabilities:
     max_rows: int | None = None
     max_file_bytes: int | None = None
     closed_to_new_accounts_on: dt.date | None = None
-    no_new_jobs_after: dt.date | None = None
+    no_new_jobs_from: dt.date | None = None
     key_variables: tuple[str, ...] = ()
     extra: str | None = None
     note: str = ""

@@ -115,7 +115,7 @@ def _print_one(name: str, able: Capabilities) -> None:
         ("asked", f"every {duration(able.poll_s)}"),
         ("closed", f"to new accounts on {able.closed_to_new_accounts_on}"
                    if able.closed_to_new_accounts_on else ""),
-        ("ends", f"no new jobs after {able.no_new_jobs_after}" if able.no_new_jobs_after else ""),
+        ("ends", f"no new jobs from {able.no_new_jobs_from}" if able.no_new_jobs_from else ""),
     ]  # fmt: skip
     labelled([(label, value) for label, value in facts if value])
     say()

@@ -142,8 +142,8 @@ def _short_note(option: Option) -> str:
         parts.append(f"{duration(option.duration_s[1])} here")
     elif any("time is a guess" in line for line in option.training.assumptions):
         parts.append("time is a guess")
-    if option.no_new_jobs_after is not None:
-        parts.append(f"no new jobs after {date_words(option.no_new_jobs_after)}")
+    if option.no_new_jobs_from is not None:
+        parts.append(f"no new jobs from {date_words(option.no_new_jobs_from)}")
     dated = (option.title, *([option.model.rpartition("/")[2]] if option.ends_on else []))
     parts += [
         text for text in option.notes if not text.startswith(dated) and " end on " not in text

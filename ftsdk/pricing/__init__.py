@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from ftsdk.pricing.catalogue import Entry, load_catalogue, lookup, shipped
 from ftsdk.pricing.comparison import Option, Target, compare, targets_of
-from ftsdk.pricing.endings import WITHIN_DAYS, Lifetime, closed, ends_on, lifetime, warnings
+from ftsdk.pricing.endings import (
+    WITHIN_DAYS,
+    Lifetime,
+    closed,
+    ends_on,
+    last_safe_day,
+    lifetime,
+    warnings,
+)
 from ftsdk.pricing.estimate import (
     Serving,
     estimate_training,
@@ -39,6 +47,7 @@ __all__ = [
     "estimate_training",
     "hosting",
     "hourly_rate",
+    "last_safe_day",
     "lifetime",
     "load_catalogue",
     "lookup",

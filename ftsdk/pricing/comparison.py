@@ -50,7 +50,7 @@ class Option:
     serving: Serving
     duration_s: tuple[float, float] | None
     ends_on: dt.date | None
-    no_new_jobs_after: dt.date | None
+    no_new_jobs_from: dt.date | None
     closed: str | None
     unsupported: tuple[str, ...]
     notes: tuple[str, ...]
@@ -81,7 +81,7 @@ class Option:
             },
             "duration_s": self.duration_s,
             "ends_on": self.ends_on,
-            "no_new_jobs_after": self.no_new_jobs_after,
+            "no_new_jobs_from": self.no_new_jobs_from,
             "closed": self.closed,
             "unsupported": list(self.unsupported),
             "notes": list(self.notes),
@@ -173,7 +173,7 @@ def _option(
         serving=hosting(target.provider, target.model, book),
         duration_s=target.duration_s,
         ends_on=life.ends_on,
-        no_new_jobs_after=life.no_new_jobs_after,
+        no_new_jobs_from=life.no_new_jobs_from,
         closed=shut,
         unsupported=tuple(dict.fromkeys(refused)),
         notes=tuple(notes),
@@ -192,7 +192,7 @@ def _elsewhere(target: Target) -> Option:
         serving=Serving("unknown", "unknown", note="no price is known at this address"),
         duration_s=target.duration_s,
         ends_on=None,
-        no_new_jobs_after=None,
+        no_new_jobs_from=None,
         closed=None,
         unsupported=target.unsupported,
         notes=(target.note,) if target.note else (),

@@ -1,7 +1,8 @@
 """Which doors are closed, which close soon, and until when a fine-tune answers.
 
-A day named by a provider is taken at its most careful reading: new jobs are refused here once the
-day is over, warned of on the day itself, and the last day to retrain is the day before it.
+Providers name the day of an end, and seldom say whether that day still counts. It is read with care
+both ways: the last safe day is the one before, on the day itself a job is tried with a warning, and
+from the day after it is refused here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ from dataclasses import dataclass
 from ftsdk.pricing.catalogue import Entry, lookup, shipped
 from ftsdk.pricing.schema import Catalogue, Dated
 
-__all__ = ["WITHIN_DAYS", "Lifetime", "Live", "closed", "ends_on", "lifetime", "warnings"]
+__all__ = [
+    "WITHIN_DAYS",
+    "Lifetime",
+    "Live",
+    "closed",
+    "ends_on",
+    "last_safe_day",
+    "lifetime",
+    "warnings",
+]
 
 WITHIN_DAYS = 60
 """How near an end must be to be warned of."""
@@ -28,7 +38,7 @@ class Lifetime:
 
     provider: str
     model: str
-    no_new_jobs_after: dt.date | None = None
+    no_new_jobs_from: dt.date | None = None
     ends_on: dt.date | None = None
     retrain_by: dt.date | None = None
     source: str = ""
@@ -47,10 +57,10 @@ def lifetime(
     told = _told(provider, model, entry, live)
     if entry is None:
         asked = f"{provider}, asked now" if told else ""
-        before = _before(None, told)
+        before = last_safe_day(told)
         return Lifetime(provider, model, ends_on=told, retrain_by=before, source=asked)
     new_jobs = _earliest(
-        entry.facts.no_new_jobs_after, entry.model.no_new_jobs_after if entry.model else None
+        entry.facts.no_new_jobs_from, entry.model.no_new_jobs_from if entry.model else None
     )
     end = _earliest(entry.facts.ends_on, entry.model.ends_on if entry.model else None)
     last = end.day if end is not None and told is None else told
@@ -59,9 +69,9 @@ def lifetime(
     return Lifetime(
         provider,
         entry.model_id or model,
-        no_new_jobs_after=new_jobs.day if new_jobs else None,
+        no_new_jobs_from=new_jobs.day if new_jobs else None,
         ends_on=last,
-        retrain_by=_before(new_jobs.day if new_jobs else None, last),
+        retrain_by=last_safe_day(new_jobs.day if new_jobs else None, last),
         source=f"{provider}, asked now" if told else source.title if source else "",
         as_of=None if told or source is None else source.day,
         confirmed=told is not None or figure is None or figure.confirmed,
@@ -82,9 +92,10 @@ def _earliest(*days: Dated | None) -> Dated | None:
     return min(known, key=lambda one: one.day) if known else None
 
 
-def _before(*days: dt.date | None) -> dt.date | None:
-    known = [day - dt.timedelta(days=1) for day in days if day is not None]
-    return min(known) if known else None
+def last_safe_day(*named: dt.date | None) -> dt.date | None:
+    """The last day on which a new job is surely taken: the one before the first day named."""
+    known = [day for day in named if day is not None]
+    return min(known) - dt.timedelta(days=1) if known else None
 
 
 def ends_on(
@@ -112,12 +123,12 @@ def closed(
         return None
     title = entry.facts.title
     for figure, whom in (
-        (entry.facts.no_new_jobs_after, title),
-        (entry.model.no_new_jobs_after if entry.model else None, f"{title} for {life.model}"),
+        (entry.facts.no_new_jobs_from, title),
+        (entry.model.no_new_jobs_from if entry.model else None, f"{title} for {life.model}"),
     ):
         if figure is not None and figure.day < today:
             day = f"{figure.day}" + ("" if figure.confirmed else f" (UNCONFIRMED: {figure.note})")
-            return f"{whom} takes no new jobs after {day}"
+            return f"{whom} takes no new jobs since {day}"
     return None
 
 
@@ -151,13 +162,16 @@ def warnings(
             if figure is not None and figure.day <= today:
                 whom = figure.note or "accounts without earlier jobs"
                 said.append(f"{title} is closed since {figure.day} to some accounts ({whom})")
-    if life.no_new_jobs_after is not None:
-        left = (life.no_new_jobs_after - today).days
+    if life.no_new_jobs_from is not None:
+        left = (life.no_new_jobs_from - today).days
         if left == 0:
-            said.append(f"{title} takes no new jobs from about today; it may refuse already")
+            said.append(f"{title} takes no new jobs from today on; it may refuse already")
         elif 0 < left <= within_days:
-            day = life.no_new_jobs_after
-            said.append(f"{title} takes no new jobs after {day}, in {_days(left)}")
+            day = life.no_new_jobs_from
+            said.append(
+                f"{title} takes no new jobs from {day}, in {_days(left)}; "
+                f"the last safe day is {last_safe_day(day)}"
+            )
     if life.ends_on is not None and 0 < (left := (life.ends_on - today).days) <= within_days:
         after = f"; named replacement: {life.replacement}" if life.replacement else ""
         said.append(

@@ -166,7 +166,7 @@ class Model(_Entry):
     inference: Inference | None = None
     hardware: str | None = None
     closed_to_new_accounts_on: Dated | None = None
-    no_new_jobs_after: Dated | None = None
+    no_new_jobs_from: Dated | None = None
     ends_on: Dated | None = None
     replacement: str = ""
     note: str = ""
@@ -189,7 +189,7 @@ class Provider(_Entry):
     failed_jobs_are_free: Rule | None = None
     limits: Limits | None = None
     closed_to_new_accounts_on: Dated | None = None
-    no_new_jobs_after: Dated | None = None
+    no_new_jobs_from: Dated | None = None
     ends_on: Dated | None = None
     rates: Mapping[str, tuple[Rate, ...]] = Field(default_factory=dict)
     hardware: Mapping[str, Hardware] = Field(default_factory=dict)

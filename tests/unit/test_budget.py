@@ -363,7 +363,7 @@ def test_what_is_free_goes_on(client, rows):
 def closed_catalogue(home, day):
     home.mkdir(parents=True, exist_ok=True)
     (home / "prices.toml").write_text(
-        f"as_of = 2025-12-01\n[providers.fake]\nno_new_jobs_after = {{ day = {day} }}\n"
+        f"as_of = 2025-12-01\n[providers.fake]\nno_new_jobs_from = {{ day = {day} }}\n"
     )
 
 
@@ -372,7 +372,7 @@ def test_a_past_date_is_refused_before_anything(home, client, rows):
     with pytest.raises(ProviderClosed) as caught:
         client.create_job(rows(5))
     assert caught.value.submitted == "no"
-    assert "takes no new jobs after 2025-12-31" in caught.value.what
+    assert "takes no new jobs since 2025-12-31" in caught.value.what
     assert client.list_jobs() == []
     with pytest.raises(ProviderClosed):
         client.plan(rows(5))
@@ -381,7 +381,7 @@ def test_a_past_date_is_refused_before_anything(home, client, rows):
 def test_a_near_date_is_warned_of(home, client, rows):
     closed_catalogue(home, "2026-02-01")
     assert client.plan(rows(5)).warnings == (
-        "the rehearsal provider takes no new jobs after 2026-02-01, in 31 days",
+        "the rehearsal provider takes no new jobs from 2026-02-01, in 31 days; the last safe day is 2026-01-31",
     )
     client.create_job(rows(5))
 

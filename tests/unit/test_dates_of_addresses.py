@@ -70,7 +70,7 @@ def test_a_gateway_whose_service_is_named_has_its_dates(home):
 
 @pytest.mark.parametrize("address", [None, "https://api.openai.com/v1"])
 def test_the_closed_door_of_openai_refuses_at_its_own_address(home, rows, address):
-    with pytest.raises(ProviderClosed, match="no new jobs after 2027-01-06"):
+    with pytest.raises(ProviderClosed, match="no new jobs since 2027-01-06"):
         client_at(home, address, day=CLOSED).plan(rows(20))
 
 
@@ -81,7 +81,7 @@ def test_the_closed_door_of_openai_lets_a_look_alike_be(home, rows):
 
 def test_sixty_days_before_the_end_a_plan_warns(home, rows):
     said = " ".join(client_at(home, None).plan(rows(20)).warnings)
-    assert "OpenAI takes no new jobs after 2027-01-06, in 42 days" in said
+    assert "OpenAI takes no new jobs from 2027-01-06, in 42 days" in said
     assert "end on 2027-01-14, in 50 days" in said
     assert said.count("2027-01-06") == 1  # each day is told once
     early = client_at(home, None, day=TODAY - dt.timedelta(days=30)).plan(rows(20))

@@ -82,7 +82,7 @@ def notes(
         told.append("the model will need a deployment of its own; training starts none")
     if profile.result == "adapter":
         told.append("the result is an adapter to fetch, not a model that answers by name")
-    if profile.capabilities.note and profile.capabilities.no_new_jobs_after is None:
+    if profile.capabilities.note and profile.capabilities.no_new_jobs_from is None:
         warned.append(f"{profile.title}: {profile.capabilities.note}")
     if dated_as is not None:
         from ftsdk.pricing import warnings

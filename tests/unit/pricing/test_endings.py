@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
+from ftsdk.backends.openai import OpenAIBackend
 from ftsdk.pricing import (
     AccountModel,
     calendar,
     closed,
     ends_on,
+    last_safe_day,
     lifetime,
     load_catalogue,
     radar,
@@ -33,7 +36,7 @@ def day(text):
     [
         ("openai", "gpt-4.1-mini", "2026-11-25", None),
         ("openai", "gpt-4.1-mini", "2027-01-06", None),
-        ("openai", "gpt-4.1-mini", "2027-01-07", "OpenAI takes no new jobs after 2027-01-06"),
+        ("openai", "gpt-4.1-mini", "2027-01-07", "OpenAI takes no new jobs since 2027-01-06"),
         ("openai", "gpt-4.1-mini", "2027-01-14", "ended at OpenAI on 2027-01-14"),
         ("openai", "gpt-4.1-nano", "2026-10-22", None),
         ("openai", "gpt-4.1-nano", "2026-10-23", "gpt-4.1-nano-2025-04-14 ended at OpenAI"),
@@ -68,7 +71,7 @@ def test_what_a_provider_tells_now_is_preferred():
 
 def test_your_own_file_can_move_a_date(tmp_path):
     (tmp_path / "prices.toml").write_text(
-        "as_of = 2026-11-25\n[providers.fireworks]\nno_new_jobs_after = { day = 2030-01-01 }\n"
+        "as_of = 2026-11-25\n[providers.fireworks]\nno_new_jobs_from = { day = 2030-01-01 }\n"
     )
     book = load_catalogue(tmp_path)
     assert closed("fireworks", "qwen3-8b", TODAY, catalogue=book) is None
@@ -77,16 +80,32 @@ def test_your_own_file_can_move_a_date(tmp_path):
 def test_warnings_within_sixty_days():
     said = warnings("openai", "gpt-4.1-mini", TODAY)
     assert said[0].startswith("OpenAI is closed since 2026-05-07 to some accounts")
-    assert said[1] == "OpenAI takes no new jobs after 2027-01-06, in 42 days"
+    assert said[1] == (
+        "OpenAI takes no new jobs from 2027-01-06, in 42 days; the last safe day is 2027-01-05"
+    )
     assert said[2].startswith(
         "gpt-4.1-mini-2025-04-14 and every fine-tune of it end on 2027-01-14, in 50 days; "
         "named replacement: gpt-6-luna"
     )
     assert len(warnings("openai", "gpt-4.1-mini", day("2026-11-01"))) == 1
-    assert "about today" in warnings("openai", "gpt-4.1-mini", day("2027-01-06"))[1]
+    assert "from today on" in warnings("openai", "gpt-4.1-mini", day("2027-01-06"))[1]
     assert warnings("openai", "gpt-4.1-mini", day("2027-01-13"))[-1].count("in 1 day") == 1
     assert warnings("together", "Qwen3.5-9B", TODAY) == ()
     assert warnings("nobody", "x", TODAY) == ()
+
+
+def test_every_place_tells_the_same_day_of_the_end():
+    told = shipped().providers["openai"].no_new_jobs_from
+    able = OpenAIBackend.capabilities
+    assert able.no_new_jobs_from == told.day
+    assert f"no new jobs from {told.day}" in able.note
+    safe = last_safe_day(told.day)
+    assert lifetime("openai", "gpt-4.1").retrain_by == safe
+    assert f"from {told.day}, in 42 days; the last safe day is {safe}" in " ".join(
+        warnings("openai", "gpt-4.1", TODAY)
+    )
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    assert f"no new fine-tuning jobs from {told.day.day} {told.day:%B %Y}" in readme
 
 
 def test_the_last_day_to_train_is_the_careful_one():

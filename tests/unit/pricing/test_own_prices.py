@@ -23,7 +23,7 @@ as_of = 2026-11-25
 [providers.openai.models."gpt-4.1-mini-2025-04-14"]
 training = [{ usd_per_mtok = 4000 }]
 
-[providers.openai.models."gpt-4.1-nano-2025-04-14".no_new_jobs_after]
+[providers.openai.models."gpt-4.1-nano-2025-04-14".no_new_jobs_from]
 day = 2025-12-31
 
 [providers.together]
@@ -79,7 +79,7 @@ def test_openai_plans_and_bills_by_your_price(backend, rows):
 
 
 def test_openai_refuses_by_your_day(backend, rows):
-    with pytest.raises(ProviderClosed, match="no new jobs after 2025-12-31"):
+    with pytest.raises(ProviderClosed, match="no new jobs since 2025-12-31"):
         backend("openai").check(spec("openai", "gpt-4.1-nano-2025-04-14"))
 
 

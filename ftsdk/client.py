@@ -11,6 +11,8 @@ from typing import Any, Self
 
 from ftsdk import verbs
 from ftsdk.backends.base import Backend, Context
+from ftsdk.backends.progress import Listener
+from ftsdk.backends.progress import on_upload as listening
 from ftsdk.backends.registry import load_backend
 from ftsdk.clock import Clock, SystemClock
 from ftsdk.config import Config, Environment, default_home, load_config
@@ -73,6 +75,7 @@ class Client:
         key: str | None = None,
         provider_options: Mapping[str, Any] | None = None,
         allow_findings: bool | Collection[str] = False,
+        on_upload: Listener | None = None,
     ) -> FineTuneJob:
         """Check the data, plan, and submit one job, exactly once.
 
@@ -80,6 +83,7 @@ class Client:
         fine-tuning. `max_cost` is in US dollars. With `key`, calling again returns the same job.
         Rows with secrets or personal data (FT4xx) leave this machine only when `allow_findings`
         acknowledges them: True, or the codes that are meant; the journal keeps that with the job.
+        `on_upload` is told the bytes sent so far and all bytes, while rows are uploaded.
 
         Raises, before anything is sent: `ConfigError`, `SpecError`, `Unsupported`, `DatasetError`
         (with the whole report), `BudgetError`. From sending: a `BackendError` or `NeedsDecision`
@@ -102,7 +106,8 @@ class Client:
             max_cost=max_cost,
             provider_options=provider_options,
         )
-        return FineTuneJob(self, submit(self, prepared, key, allow_findings))
+        with listening(on_upload):
+            return FineTuneJob(self, submit(self, prepared, key, allow_findings))
 
     def plan(
         self,

@@ -1,8 +1,12 @@
 """How far an upload is, told to whoever listens: a bar, a notebook, nobody.
 
 ```python
-with on_upload(lambda sent, size: print(f"{sent:,} of {size:,} bytes")):
-    job = client.create_job(dataset="train.jsonl", provider="together")
+def show(sent: int, size: int) -> None:
+    print(f"{sent:,} of {size:,} bytes")
+
+job = client.create_job("train.jsonl", provider="together", on_upload=show)
+with on_upload(show):  # the same for whatever uploads in the block
+    client.reconcile()
 ```
 
 The listener is of this thread alone (and of tasks begun in it), so that two jobs that are sent at
@@ -31,9 +35,12 @@ _log = logging.getLogger("ftsdk.upload")
 
 
 @contextlib.contextmanager
-def on_upload(listener: Listener) -> Iterator[None]:
-    """While the block runs, tell `listener` how far each upload of this thread is."""
-    before = _LISTENER.set(listener)
+def on_upload(listener: Listener | None) -> Iterator[None]:
+    """While the block runs, tell `listener` how far each upload of this thread is.
+
+    None leaves it to whoever listens already.
+    """
+    before = _LISTENER.set(listener or _LISTENER.get())
     try:
         yield
     finally:

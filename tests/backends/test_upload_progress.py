@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,8 +31,8 @@ def world(request, tmp_path):
 
 def create(client, name, **changes):
     seen: list[tuple[int, int]] = []
-    with on_upload(lambda *told: seen.append(told)):
-        HOSTED[name].new(client, rows=chat_rows(400), **changes)
+    hear = lambda sent, size: seen.append((sent, size))
+    HOSTED[name].new(client, **{"rows": chat_rows(400), "on_upload": hear, **changes})
     return seen
 
 
@@ -62,3 +63,28 @@ def test_two_jobs_at_once_do_not_hear_each_other(world):
     for seen in (first, second):
         sent = [told for told, _ in seen]
         assert sent == sorted(sent)
+
+
+def test_a_block_hears_the_uploads_in_it_and_a_job_its_own(world):
+    name, _, client = world
+    block: list[tuple[int, int]] = []
+    with on_upload(lambda *told: block.append(told)):
+        HOSTED[name].new(client, rows=chat_rows(400))
+        heard = len(block)
+        assert create(client, name, rows=chat_rows(401))
+    assert len(block) == heard > 0
+
+
+async def _awaited(name, home, clock, env, hear):
+    async with ftsdk.AsyncClient(home=home, clock=clock, env=env) as client:
+        given = {"provider": name, **HOSTED[name].job, "on_upload": hear}
+        await client.create_job(chat_rows(400), **given)
+
+
+def test_awaited_it_is_told_as_well(world, tmp_path):
+    name, double, _ = world
+    seen: list[tuple[int, int]] = []
+    hear = lambda sent, size: seen.append((sent, size))
+    home = tmp_path / "other"
+    asyncio.run(_awaited(name, home, double.clock, double.variables(), hear))
+    assert seen[-1][0] == seen[-1][1] > 0

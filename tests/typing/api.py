@@ -50,7 +50,7 @@ def create() -> FineTuneJob:
     assert_type(job, FineTuneJob)
     ftsdk.create_job(Path("train.jsonl"), adapter=None, hyperparameters={"epochs": 1})
     ftsdk.create_job([{"messages": []}], max_cost=Decimal(5), validation="val.jsonl")
-    ftsdk.create_job(rows(), adapter={"rank": 8})
+    ftsdk.create_job(rows(), adapter={"rank": 8}, on_upload=lambda sent, size: print(sent / size))
     return job
 
 

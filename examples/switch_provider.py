@@ -51,7 +51,10 @@ def main() -> None:
     job = support_job(client)
     print(f"\nprofile {client.config.profile}: {job.id} on {job.provider}")
     job.wait()
-    print(job.result().chat("I was charged twice for one order").text)
+    model = job.result()
+    if not model.callable_now:  # at some providers a model answers only while it is deployed
+        model = model.deploy(hours=1).wait()
+    print(model.chat("I was charged twice for one order").text)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,10 @@ seed = "seed"
 [profiles.fake]
 provider = "fake"
 model = "smollm2-135m"
+
+[profiles.local]
+provider = "local"
+model = "./base"
 """
 QUESTION = "where is parcel number 7"
 
@@ -55,10 +59,7 @@ def story(client):
     job.wait()
     handle = job.result()
     if not handle.callable_now:
-        handle = job.deploy(hours=1)
-        while not handle.callable_now:
-            client.clock.sleep(30)
-            handle = job.result()
+        handle = job.deploy(hours=1).wait()
     text = handle.chat(QUESTION).text
     if client.backend(job.provider).capabilities.can_deploy:
         job.undeploy()
@@ -93,3 +94,17 @@ def test_by_profile_alone(project, profile):
         client.close()
     assert (job.provider, job.status) == (profile, "succeeded")
     assert text == "parcel 7 is on its way"
+
+
+def test_by_profile_on_this_machine(project):
+    pytest.importorskip("torch", reason="needs the extra `local`")
+    from tests.train.tiny import write_model
+
+    write_model(project / "base")
+    config = load_config(profile="local", env={})
+    client = ftsdk.Client(home=project / "home", env={}, config=config)
+    job, text = story(client)
+    client.close()
+    assert (job.provider, job.status) == ("local", "succeeded")
+    assert isinstance(text, str)  # a toy of some thousand weights, whose words mean nothing
+    assert job.result().path.is_dir()

@@ -121,7 +121,9 @@ def deploy(
         emit({"lease": _document(client, lease), "callable_now": handle.callable_now})
         return
     ready = (
-        "callable now" if handle.callable_now else f"starting; `ftsdk show {found.id}` tells when it is ready"
+        "callable now"
+        if handle.callable_now
+        else f"starting; `ftsdk show {found.id}` tells when it is ready"
     )
     say((lease.id, "bold"), f"  {ready}  ·  until {when(lease.ends_at, client.clock.now())}  ·  end it: ",
         command(f"ftsdk undeploy {lease.id}"))  # fmt: skip
@@ -171,7 +173,9 @@ def attend() -> None:
             told += enforce(open_client(profile), own_profile=True)
         except FtsdkError as error:
             whom = "what runs" if profile is None else f"what runs under profile {profile}"
-            note(("! ", "red"), f"{whom} could not be looked after: {clean(error.what)}")
+            where = "" if profile is None else "; run `ftsdk leases` where its ftsdk.toml stands"
+            told_why = f"could not be looked after, and may cost: {clean(error.what)}{where}"
+            note(("! ", "red"), f"{whom} {told_why}")
     for notice in told:
         loud = notice.kind in ("not_ended", "stopped", "near_cap")
         note(("! ", "red" if loud else "yellow"), (clean(notice.text), "bold" if loud else ""))

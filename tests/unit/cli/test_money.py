@@ -219,6 +219,17 @@ def test_a_lease_from_deploy_to_its_end(cli, data, priced, clock, home):
     assert "hosting" in cli.ok("costs", "--by", "kind").out
 
 
+def test_a_lease_whose_profile_is_not_here_is_said_loudly(cli, data, priced):
+    file = Path("ftsdk.toml")
+    file.write_text('[profiles.prod]\nprovider = "fake"\n')
+    job = cli.ok("create", data, "--profile", "prod", "--yes", "--json").json["id"]
+    cli.ok("deploy", job, "--profile", "prod", "--yes")
+    file.unlink()
+    told = cli.ok("list").err
+    assert "what runs under profile prod could not be looked after, and may cost" in told
+    assert "run `ftsdk leases` where its ftsdk.toml stands" in told
+
+
 def test_undeploy_by_job_and_by_lease(cli, data, priced):
     job = cli.ok("create", data, "--yes", "--json").json["id"]
     lease = cli.ok("deploy", job, "--yes", "--json").json["lease"]

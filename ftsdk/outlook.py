@@ -148,7 +148,7 @@ def _with_keys(client: Client) -> dict[str, Backend]:
     found = {}
     for name in backend_names():
         try:
-            own = load_backend(name).capabilities.key_variables[:1]  # the others may be shared
+            own = load_backend(name).capabilities.key_variables
             if any(client.env.get(key) for key in own):
                 backend = client.backend(name)
                 found[_label(backend)] = backend

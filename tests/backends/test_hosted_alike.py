@@ -232,6 +232,23 @@ def test_a_file_does_not_move_the_usual_key_to_this_machine(hosted, home) -> Non
     assert made.wire.key().reveal(url) == "k-usual-0123456789"
 
 
+def test_a_key_for_openai_is_not_sent_to_azure(home) -> None:
+    """Azure's own variable gives its key; OpenAI's does where its address names the same place."""
+    pytest.importorskip("openai")
+    url = "https://house.openai.azure.com/openai/v1"
+    env = {"AZURE_OPENAI_ENDPOINT": url, "OPENAI_API_KEY": "k-openai-0123456789"}
+
+    def key() -> str:
+        return load_backend("azure")(Context(home=home, env=env)).wire.key().reveal(url)
+
+    with pytest.raises(ftsdk.ConfigError, match="AZURE_OPENAI_API_KEY"):
+        key()
+    env["OPENAI_BASE_URL"] = url
+    assert key() == "k-openai-0123456789"
+    env["AZURE_OPENAI_API_KEY"] = "k-azure-0123456789"
+    assert key() == "k-azure-0123456789"
+
+
 @pytest.mark.parametrize("url", ["http://api.example.com", "https://u:p@x.example", "ftp://x"])
 def test_a_base_url_that_must_not_carry_a_key_is_refused(hosted, url: str, home, clock) -> None:
     env = {hosted.url: url, hosted.key: "k-000000"}

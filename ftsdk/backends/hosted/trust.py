@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ftsdk.backends.base import Context
@@ -21,7 +21,11 @@ __all__ = ["Place", "Service", "is_loopback", "place_of"]
 
 @dataclass(frozen=True)
 class Service:
-    """A provider as its address and key tell it. A host that begins with a dot ends host names."""
+    """A provider as its address and key tell it. A host that begins with a dot ends host names.
+
+    `shared_keys` are variables that usually hold another provider's key, each with the variable of
+    the address it belongs to: such a key goes there and nowhere else.
+    """
 
     name: str
     title: str
@@ -30,6 +34,13 @@ class Service:
     hosts: tuple[str, ...] = ()
     url: str | None = None
     extra: str = ""
+    shared_keys: Mapping[str, str] = field(default_factory=dict)
+
+    def keys_for(self, url: str, env: Mapping[str, str]) -> tuple[str, ...]:
+        """The variables whose key may go to `url`."""
+        beside = ((key, env.get(variable)) for key, variable in self.shared_keys.items())
+        shared = (key for key, own in beside if own and origin_of(own) == origin_of(url))
+        return (*self.keys, *shared)
 
     def owns(self, host: str) -> bool:
         """True for one of the provider's own hosts."""
@@ -55,7 +66,7 @@ class Place:
         if self.from_file and not service.owns(host) and not agreed:
             variable = "FTSDK_KEY_" + re.sub(r"[^A-Z0-9]", "_", host.upper())
             return bind_key(host, (variable,), env, self.url)
-        return bind_key(service.name, service.keys, env, self.url)
+        return bind_key(service.name, service.keys_for(self.url, env), env, self.url)
 
 
 def place_of(context: Context, service: Service) -> Place:

@@ -63,6 +63,7 @@ class Profile:
     url: str | None = None
     url_variables: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    shared_keys: Mapping[str, str] = field(default_factory=dict)
     id_pattern: str = r"[A-Za-z0-9][A-Za-z0-9_.:-]{2,127}"
     takes_suffix: bool = True
     longest_suffix: int = 64
@@ -87,6 +88,7 @@ class Profile:
             name=self.name,
             title=self.title,
             keys=self.capabilities.key_variables,
+            shared_keys=self.shared_keys,
             url_variables=self.url_variables,
             hosts=self.hosts,
             url=self.url,
@@ -123,11 +125,12 @@ AZURE = Profile(
         _CAPABILITIES,
         find_by=FindBy.SUFFIX,
         can_chat=False,
-        key_variables=("AZURE_OPENAI_API_KEY", "OPENAI_API_KEY"),
+        key_variables=("AZURE_OPENAI_API_KEY",),
         note="a tuned model needs a deployment of its own, which costs by the hour and is made with "
         "Azure's own tools; chat(…, deployment=NAME) asks it",
     ),
     url_variables=("AZURE_OPENAI_ENDPOINT", "OPENAI_BASE_URL"),
+    shared_keys={"OPENAI_API_KEY": "OPENAI_BASE_URL"},
     hosts=(".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"),
     id_pattern=r"ftjob-[A-Za-z0-9_-]{3,120}",
     longest_suffix=40,

@@ -8,13 +8,14 @@ import shlex
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ftsdk.cli.options import Json
-from ftsdk.cli.output import columns, emit, note, say
+from ftsdk.cli.output import columns, command, emit, note, say
 
 __all__ = ["app"]
 
@@ -65,7 +66,7 @@ def up(
 
     chosen = _names(names)
     ports = {name: port + number if port else 0 for number, name in enumerate(chosen)}
-    lab = Lab(*chosen, ports=ports)
+    lab, over = Lab(*chosen, ports=ports), _stopped()
     try:
         lab.start()
     except OSError as error:
@@ -75,7 +76,14 @@ def up(
             where=f"127.0.0.1, ports {port} to {port + len(chosen) - 1}",
             mend="stop the other one, or choose another --port (0 takes free ones)",
         ) from error
-    told = {name: {"url": lab[name].base_url, "env": lab[name].variables()} for name in chosen}
+    told = {
+        name: {
+            "url": lab[name].base_url,
+            "env": lab[name].variables(),
+            "create": f"ftsdk create DATA {lab[name].rehearsal} --yes",
+        }
+        for name in chosen
+    }
     path = _state_file()
     make_private_folder(path.parent)
     atomic_write_json(path, {"pid": os.getpid(), "doubles": told})
@@ -84,20 +92,32 @@ def up(
             emit({"lab": told})
         else:
             columns([[(name, "bold"), facts["url"]] for name, facts in told.items()])
-            note(
-                ("  in another shell: ", "dim"), ('eval "$(ftsdk lab env)"', "cyan"),
-                ("   then create jobs as usual; Ctrl-C ends the lab and its jobs", "dim"),
-            )  # fmt: skip
-        _until_stopped()
+            _how_to_go_on([facts["create"] for facts in told.values()])
+        _wait(over)
     finally:
         lab.stop()
         path.unlink(missing_ok=True)
 
 
-def _until_stopped() -> None:
+def _how_to_go_on(creates: Sequence[str]) -> None:
+    note(
+        ("  in another shell: ", "dim"), ('eval "$(ftsdk lab env)"', "cyan"),
+        ("   then, for instance", "dim"),
+    )  # fmt: skip
+    for line in creates:
+        note("    ", command(line))
+    note(("  Ctrl-C ends the lab and its jobs", "dim"))
+
+
+def _stopped() -> threading.Event:
+    """What is set when the process is asked to end: then the doubles stop in order."""
     over = threading.Event()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: over.set())
+    return over
+
+
+def _wait(over: threading.Event) -> None:
     try:
         while not over.wait(0.5):
             pass

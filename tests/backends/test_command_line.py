@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from ftsdk.cli.app import app
 from ftsdk.testing.lab import Lab
+from ftsdk.testing.lab.replicate import TRAINER
 from tests.backends.hosted_worlds import HOSTED, ROWS
 from tests.unit.cli.conftest import Cli
 
@@ -134,3 +136,45 @@ def test_an_earlier_id_of_a_restarted_job_is_adopted_as_the_job_it_became(
     assert f"before: {old}" in cli.ok("show", job["id"]).out
     clock.advance(3600)
     assert cli.ok("wait", old, "--json").json["status"] == "succeeded"
+
+
+# --- a rehearsal -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("provider", HOSTED)
+def test_the_line_that_the_lab_tells_makes_a_job(at, clock, provider) -> None:
+    cli, double = at(provider)
+    words = shlex.split(double.rehearsal)
+    assert words[:2] == ["--provider", provider]
+    cli.ok("create", "rows.jsonl", *words, "--yes")
+    assert cli.ok("list", "--json").json["jobs"][0]["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "known"),
+    [
+        ("openai", "gpt-nope", "gpt-4.1-mini-2025-04-14"),
+        ("together", "Qwen/Qwen3.5-8B", "Qwen/Qwen3.5-9B"),
+        ("replicate", "meta/llama-2-7b", "lab/llama-trainer"),
+    ],
+)
+def test_an_unknown_model_says_which_are_known(at, provider, model, known) -> None:
+    cli, double = at(provider)
+    words = shlex.split(double.rehearsal)
+    words[words.index("--model") + 1] = model
+    told = cli("create", "rows.jsonl", *words, "--yes")
+    assert told.code in (2, 4)
+    assert model in told.err
+    assert known in told.err
+    assert "nothing was submitted" in told.err
+
+
+def test_a_destination_is_asked_for_and_made_by_what_the_errors_say(at) -> None:
+    cli, double = at("replicate")
+    words = ["create", "rows.jsonl", "--provider", "replicate", "--model", TRAINER, "--yes", "-d"]
+    needed = cli(*words)
+    assert "--set destination=me/tuned" in needed.err
+    absent = cli(*words, "--set", "destination=me/tuned")
+    assert "--set create_destination=true" in absent.err
+    cli.ok(*words, "--set", "destination=me/tuned", "--set", "create_destination=true")
+    assert len(double.trainings) == 1

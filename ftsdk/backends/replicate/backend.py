@@ -94,7 +94,10 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
     )
 
     secrets_mend = "leave it out: Replicate would also show it in the training's input"
-    refusal_mend = "leave them out, or declare the trainer's inputs in provider_options.trainer"
+    refusal_mend = (
+        "provider_options are given with --set NAME=VALUE; what the trainer does not take is left "
+        "out, or declared in provider_options.trainer"
+    )
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, Wire(context))

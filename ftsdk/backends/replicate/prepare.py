@@ -44,7 +44,7 @@ class Preparing:
         except NotFound as error:
             raise UnknownModel(
                 f"Replicate has no model {owner}/{name}",
-                where=f"Replicate, GET /v1/models/{owner}/{name}",
+                where=f"Replicate, GET /v1/models/{owner}/{name}; {error.what}",
                 mend="check the name; a private model needs its owner's key",
                 submitted="no",
             ) from error
@@ -68,7 +68,9 @@ class Preparing:
                 raise Unsupported(
                     f"The destination {asked.destination} is not there",
                     where="provider_options.destination",
-                    mend="make the model at Replicate, or set provider_options.create_destination",
+                    mend="make the model at Replicate, or let it be made, private: "
+                    "--set create_destination=true "
+                    "(in Python provider_options={…, 'create_destination': True})",
                     submitted="no",
                 ) from error
             owner, _, name = str(asked.destination).partition("/")

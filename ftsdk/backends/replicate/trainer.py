@@ -144,7 +144,10 @@ def asked_of(spec: JobSpec, defaults: Mapping[str, Any]) -> tuple[Asked, list[st
     trainer = _trainer(options.get("trainer", "llama"), faults)
     destination, url = options.get("destination"), options.get("data_url")
     if destination is None:
-        faults.append("provider_options.destination is needed: owner/name of the model to make")
+        faults.append(
+            "provider_options.destination is needed: owner/name of the model to make, "
+            "for instance --set destination=me/tuned"
+        )
     elif not isinstance(destination, str) or not _DESTINATION.match(destination):
         faults.append(f"provider_options.destination {destination!r} is not owner/name")
     if url is not None and not (isinstance(url, str) and url.startswith("https://")):

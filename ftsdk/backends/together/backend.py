@@ -9,6 +9,7 @@ new id is followed there, whichever of its ids is asked for.
 from __future__ import annotations
 
 import builtins
+import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from ftsdk.backends.together.money import billed
 from ftsdk.backends.together.results import Results
 from ftsdk.backends.together.serving import Serving
 from ftsdk.backends.together.wire import SERVICE, Wire, known_id
+from ftsdk.config import nearest
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
     NotFound,
@@ -182,13 +184,19 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         try:
             return self.wire.get("/v1/fine-tunes/models/limits", {"model_name": name})
         except NotFound as error:
+            tuned = self._tuned()
+            near = difflib.get_close_matches(name, tuned, n=5, cutoff=0.3) or tuned[:5]
             raise UnknownModel(
-                f"Together does not tune {name!r}",
-                where="Together, GET /v1/fine-tunes/models/limits",
-                mend="`ftsdk models --provider together` lists what it tunes; names are whole, "
-                "for instance Qwen/Qwen3.5-9B",
+                f"Together does not tune {name!r}{nearest(name, tuned)}",
+                where=f"Together, GET /v1/fine-tunes/models/limits; it tunes {len(tuned)} models",
+                mend=f"names are whole, for instance {', '.join(near) or 'Qwen/Qwen3.5-9B'}",
                 submitted="no",
             ) from error
+
+    def _tuned(self) -> builtins.list[str]:
+        """The names of the models that Together says it tunes."""
+        told = self.wire.get("/v1/fine-tunes/models/supported").get("models")
+        return [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
 
     def _quoted(self, body: Mapping[str, Any]) -> Cost:
         """Together's quote, held against what the account may spend."""

@@ -45,6 +45,8 @@ class Double:
     """
 
     name: ClassVar[str] = "double"
+    rehearsal: ClassVar[str] = ""
+    """What follows `ftsdk create DATA` for a job that this double takes; `ftsdk lab up` tells it."""
     settable: ClassVar[tuple[str, ...]] = ()
     """Attributes that `ftsdk lab set` may change: `closed`, a quota, …"""
     _routes: ClassVar[tuple[tuple[str, re.Pattern[str], str], ...]] = ()

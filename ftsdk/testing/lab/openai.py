@@ -44,6 +44,7 @@ class OpenAIDouble(OpenAIModels):
     """See the module's docstring."""
 
     name = "openai"
+    rehearsal = "--provider openai --model gpt-4.1-mini-2025-04-14"
     settable = (
         "closed",
         "jobs_at_once",
@@ -141,7 +142,7 @@ class OpenAIDouble(OpenAIModels):
             raise refuse(
                 400,
                 f"Model {body['model']} is not available for fine-tuning with method {kind} or does "
-                "not exist.",
+                f"not exist. The lab tunes {', '.join(TUNABLE)}.",
                 code="model_not_available",
                 param="model",
             )

@@ -33,6 +33,7 @@ class ReplicateDouble(ReplicateLibrary, ReplicateRunning):
     """See the module's docstring."""
 
     name = "replicate"
+    rehearsal = f"--provider replicate --model {TRAINER} --set destination=lab/tuned"
     settable = ("credit", "trainings_at_once", "lists_before_visible", "page_size")
 
     def __init__(

@@ -115,7 +115,7 @@ class ReplicateLibrary(Double):
 
     def _known(self, owner: str, name: str) -> str:
         if f"{owner}/{name}" not in self.models:
-            raise problem(404, "Not found", "Model not found")
+            raise problem(404, "Not found", f"Model not found; what the lab trains is {TRAINER}")
         return f"{owner}/{name}"
 
     def _shown_model(self, name: str) -> dict[str, Any]:

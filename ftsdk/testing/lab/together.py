@@ -43,6 +43,7 @@ class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
     """See the module's docstring."""
 
     name = "together"
+    rehearsal = "--provider together --model Qwen/Qwen3.5-9B"
     settable = (
         "jobs_at_once",
         "user_limit_usd",

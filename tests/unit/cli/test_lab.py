@@ -69,3 +69,17 @@ def test_without_a_lab_it_says_so(tmp_path):
     assert told.returncode == 2
     assert "No lab is up" in told.stderr
     assert run(tmp_path, "up", "nobody").returncode == 2
+
+
+def test_up_tells_how_to_go_on(tmp_path):
+    env = {**os.environ, "FTSDK_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "ftsdk", "lab", "up", "openai", "replicate", "--port", "0"]
+    command = [*command, "--json"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+        told = json.loads("".join([*iter(process.stdout.readline, "}\n"), "}"]))["lab"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    for name, facts in told.items():
+        words = shlex.split(facts["create"])
+        assert words[:3] == ["ftsdk", "create", "DATA"]
+        assert words[words.index("--provider") + 1] == name

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -52,6 +52,14 @@ def validate(
             "--format", metavar="NAME", help="The rows' format, where the guess is wrong."
         ),
     ] = None,
+    near_duplicates: Annotated[
+        bool | None,
+        typer.Option(
+            "--near-duplicates/--no-near-duplicates",
+            help="Look for rows that are nearly the same [up to 16 MiB].",
+            show_default=False,
+        ),
+    ] = None,
     max_length: Annotated[
         int | None, typer.Option(metavar="TOKENS", help="Name the rows that are longer.")
     ] = None,
@@ -80,20 +88,20 @@ def validate(
                 validation=validation,
                 tokenizer=model_folder(client, _setting(client, "model", model)),
                 format=row_format,
+                near_duplicates=near_duplicates,
                 max_length=max_length,
                 on_bytes=on_bytes,
             )
         reports.append(report)
         if not as_json:
             show_findings(report)
-            if not report.ok or report.notices:
-                say((f"details: ftsdk validate {clean(path)} --json", "dim"))
-    if mended is not None:
-        _mend(dataset, mended, quiet=as_json)
+            for hint in _hints(report, mended):
+                say((hint, "dim"))
+    told = None if mended is None else _mend(dataset, mended, quiet=as_json)
     if as_json and more:
         emit({"ok": all(r.ok for r in reports), "reports": [r.to_dict() for r in reports]})
     elif as_json:
-        emit(reports[0].to_dict())
+        emit(reports[0].to_dict() | ({} if told is None else {"fix": told}))
     if any(not r.ok or (strict and r.notices) for r in reports):
         raise typer.Exit(_FAULTY)
 
@@ -124,13 +132,26 @@ def _setting(client: Client, name: str, argument: str | None) -> str | None:
     return None if found is None else str(found.value)
 
 
-def _mend(dataset: Path, mended: Path, *, quiet: bool) -> None:
+def _hints(report: DatasetReport, mended: Path | None) -> Iterator[str]:
+    """Where to read more, and what `--fix` could do."""
+    from ftsdk.dataset import RULES
+
+    if report.ok and not report.notices:
+        return
+    yield "details, and how to mend each: the same command with --json"
+    codes = [code for code in report.by_code() if code in RULES and RULES[code].fixable]
+    if codes and mended is None:
+        yield f"--fix FILE writes a copy with what can be mended of {', '.join(codes)}"
+
+
+def _mend(dataset: Path, mended: Path, *, quiet: bool) -> dict[str, Any]:
     from ftsdk.dataset import fix
 
     report = fix(dataset, mended)
     if not quiet:
         for line in str(report).split("\n"):
             say(clean_line(line))
+    return report.to_dict()
 
 
 def show_findings(report: DatasetReport, *, stderr: bool = False) -> None:

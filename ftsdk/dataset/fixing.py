@@ -36,18 +36,24 @@ class Mend:
 
 @dataclass(frozen=True)
 class FixReport:
-    """What `fix` did. `rows` were written; `left` could not be read and stand there unchanged."""
+    """What `fix` did. `rows` were written; `left` could not be read and stand there unchanged.
+
+    `mends` are the first 10,000, `counts` all of them by code; `also` is what was done to the file
+    as a whole.
+    """
 
     path: Path
     rows: int
     left: int
     mends: tuple[Mend, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As `--json` prints it."""
         return {
             "path": str(self.path), "rows": self.rows, "left": self.left, "counts": self.counts,
+            "also": list(self.also),
             "mends": [{"code": m.code, "line": m.line, "field": m.field, "done": m.done} for m in self.mends],
         }  # fmt: skip
 
@@ -58,6 +64,7 @@ class FixReport:
             lines.append(
                 f"  {code}  {count:,} ×  {first[code].done}   first at line {first[code].line}"
             )
+        lines.extend(f"  {done}" for done in self.also)
         if self.left:
             lines.append(f"  {self.left:,} rows could not be read and stand there unchanged")
         return "\n".join(lines)
@@ -93,20 +100,51 @@ def fix(
                     work.note(Mend("FT020", 1, "", "took the byte order mark off"))
                     continue
                 raise_stop(opened.name, record)  # nothing can be copied that could not be held
+            work.ends.see(*record)
             line = work.line(*record)
             if line is not None:
                 handle.write(line)
                 handle.write(b"\n")
-    return FixReport(path, work.rows, work.left, tuple(work.mends), dict(work.counts))
+    return FixReport(
+        path, work.rows, work.left, tuple(work.mends), dict(work.counts), tuple(work.also())
+    )
+
+
+class _LineEnds:
+    """What stands between the records: blank lines and CRs, which a mended copy has no more."""
+
+    def __init__(self) -> None:
+        self._line, self._end = 0, 0
+        self.blank = 0
+        self.has_cr = False
+
+    def see(self, line: int, offset: int | None, raw: bytes) -> None:
+        """Look at what stands before a record; its offset is None where the source is no text."""
+        if offset is None:
+            return
+        feeds, between = line - self._line, offset - self._end
+        self.blank += feeds - 1
+        if self._line and between > feeds:  # spaces of a blank line count as well
+            self.has_cr = self.has_cr or feeds == 1 or between == 2 * feeds
+        self._line, self._end = line, offset + len(raw)
 
 
 class _Fixing:
     def __init__(self, drop: bool) -> None:
         self._drop = drop
+        self.ends = _LineEnds()
         self._seen: set[bytes] = set()
         self.mends: list[Mend] = []
         self.counts: Counter[str] = Counter()
         self.rows = self.left = 0
+
+    def also(self) -> Iterator[str]:
+        """What was done to the file as a whole."""
+        if self.ends.blank:
+            lines = "1 blank line" if self.ends.blank == 1 else f"{self.ends.blank:,} blank lines"
+            yield f"left out {lines}"
+        if self.ends.has_cr:
+            yield "ended the lines in LF, which ended in CR LF"
 
     def note(self, mend: Mend) -> None:
         self.counts[mend.code] += 1

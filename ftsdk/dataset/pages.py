@@ -17,6 +17,7 @@ FAMILIES = (
     ("FT3", "Repeats and odd rows"),
     ("FT4", "Secrets and personal data"),
     ("FT5", "What the model is shown"),
+    ("FT9", "What the provider found"),
 )
 
 
@@ -55,7 +56,10 @@ def _page(rule: Rule) -> str:
         lines += ["", rule.page]
     lines += ["", f"**Mend:** {rule.mend}."]
     if rule.fixable:
-        lines += ["", "`ftsdk validate DATA --fix FILE` writes a copy in which this is mended."]
+        lines += [
+            "",
+            "`ftsdk validate DATA --fix FILE` writes a copy in which it is mended, where nothing is lost by that.",
+        ]
     lines += ["", "[All codes](index.md)"]
     return "\n".join(lines) + "\n"
 

@@ -24,9 +24,8 @@ note(
     "FT302",
     "notice",
     "Rows that are the same",
-    "keep one of them; --fix does",
+    "keep one of them: `ftsdk fix DATA -o FILE --drop-duplicates` does",
     "Repeated rows weigh more, and a split may put one on each side.",
-    fixable=True,
 )
 note("FT304", "notice", "Rows of the validation set that are also in the training set", "remove them from one of the two",
      "Compared byte by byte, and after folding case and white space. The validation loss of a row "

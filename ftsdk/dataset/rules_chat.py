@@ -77,12 +77,12 @@ def message_is_an_object(row: Row) -> Iterator[Hit]:
                 )
 
 
-@row_rule("FT104", "fault", "use system, developer, user, assistant or tool")
+@row_rule("FT104", "fault", "use system, developer, user, assistant or tool", fixable=True)
 def role_is_known(row: Row) -> Iterator[Hit]:
     """A role that no chat format has.
 
     Roles are lower case and plain ASCII. `function` is the old name of `tool`. A letter that only
-    looks Latin (Cyrillic `а`) is named with its code point.
+    looks Latin (Cyrillic `а`) is named with its code point. `--fix` writes roles in capitals small.
     """
     for i, message in messages_of(row):
         role = message.get("role")
@@ -162,12 +162,12 @@ def parts_are_known(row: Row) -> Iterator[Hit]:
                 yield Hit(place, f"an unknown part, its keys are {keys}")
 
 
-@row_rule("FT107", "fault", "use the number 0 or 1")
+@row_rule("FT107", "fault", "use the number 0 or 1", fixable=True)
 def weight_is_zero_or_one(row: Row) -> Iterator[Hit]:
     """A message weight that is neither 0 nor 1.
 
     `weight` on an assistant message says whether it is trained on. `true`, `"1"` and `0.5` are
-    refused by the providers that read it.
+    refused by the providers that read it. `--fix` writes `true`, `1.0` and `"1"` as 1.
     """
     for i, message in messages_of(row):
         if "weight" not in message:

@@ -34,6 +34,11 @@ def test_fix_writes_a_copy_and_says_so(cli):
     )
     ran = cli("validate", data, "--fix", "out.jsonl")
     assert "FT104" in ran.out
+    told = cli("validate", data, "--fix", "twice.jsonl", "--json").json
+    assert told["fix"]["counts"] == {"FT104": 1}
+    assert told["fix"]["mends"][0]["line"] == 13
+    assert "--fix" in cli("validate", data).out
+    assert "--fix FILE" not in ran.out
     assert cli.ok("validate", "out.jsonl").code == 0
     document = cli.ok("fix", data, "-o", "again.jsonl", "--json").json
     assert document["counts"] == {"FT104": 1}

@@ -49,6 +49,8 @@ def test_mends_lose_nothing_and_are_listed(tmp_path: Path) -> None:
         json.loads(mended[2])["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"a": 1}'
     )
     assert mended[3].decode() == lines[3]
+    assert report.also == ("left out 1 blank line", "ended the lines in LF, which ended in CR LF")
+    assert all(done in str(report) for done in report.also)
     assert "first at line 3" in str(report)
 
 
@@ -57,6 +59,15 @@ def test_a_second_run_finds_nothing_to_mend(tmp_path: Path) -> None:
     assert fix(tmp_path / "a.jsonl", tmp_path / "b.jsonl").counts == {"FT104": 1}
     assert fix(tmp_path / "b.jsonl", tmp_path / "c.jsonl").counts == {}
     assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "c.jsonl").read_bytes()
+
+
+def test_what_needs_no_mending_is_copied_byte_by_byte(tmp_path: Path) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"messages": [{"role": "user", "content": "caf\\u00e9"}, '
+                      '{"role": "assistant",  "content": "1.10"}], "id": 1.10}\n')  # fmt: skip
+    report = fix(source, tmp_path / "b.jsonl")
+    assert (report.counts, report.also) == ({}, ())
+    assert (tmp_path / "b.jsonl").read_bytes() == source.read_bytes()
 
 
 def test_it_never_overwrites_its_source_and_needs_one(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import orjson
 from ftsdk.dataset.lines import Record, Stop
 from ftsdk.dataset.report import Fault
 
-__all__ = ["Spool"]
+__all__ = ["Spool", "encode", "without_nulls"]
 
 _IN_MEMORY = 32 << 20
 
@@ -74,13 +74,22 @@ class Spool:
 
 
 def iterate(rows: Any) -> Iterator[Any]:
-    """The rows of whatever holds rows; a `Stop` says what cannot be taken."""
+    """The rows of whatever holds rows; a `Stop` says what cannot be taken.
+
+    A table has every column in every row: a cell that is missing is left out, as in Parquet.
+    """
     if hasattr(rows, "to_dicts") and hasattr(rows, "iter_rows"):  # polars
-        yield from rows.iter_rows(named=True)
+        yield from map(without_nulls, rows.iter_rows(named=True))
     elif hasattr(rows, "itertuples") and hasattr(rows, "to_dict"):  # pandas
         names = [str(c) for c in rows.columns]
         for values in rows.itertuples(index=False, name=None):
-            yield dict(zip(names, values, strict=True))
+            cells = zip(names, values, strict=True)
+            yield without_nulls({name: cell for name, cell in cells if not _is_missing(cell)})
+    elif hasattr(rows, "column_names") and hasattr(rows, "features"):  # Hugging Face
+        yield from map(without_nulls, rows)
+    elif isinstance(rows, Mapping) and any(hasattr(part, "column_names") for part in rows.values()):
+        parts = ", ".join(repr(name) for name in rows)
+        raise Stop(_no_rows(f"several datasets: {parts}", "pass one of them: data['train']"))
     elif isinstance(rows, Mapping):
         raise Stop(_no_rows("one dict is one row, not a dataset", "put it in a list: [row]"))
     elif isinstance(rows, (bytes, bytearray)):
@@ -95,6 +104,22 @@ def iterate(rows: Any) -> Iterator[Any]:
                 "or a Hugging Face dataset",
             )
         )
+
+
+def without_nulls(value: Any) -> Any:
+    """A value of a table: every struct has all keys of its column, and null is for those it has not."""
+    if isinstance(value, dict):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [without_nulls(v) for v in value]
+    return value
+
+
+def _is_missing(cell: Any) -> bool:
+    """Whether a cell of pandas is empty: it writes that as NaN, NA or NaT."""
+    if isinstance(cell, float):
+        return math.isnan(cell)
+    return type(cell).__name__ in ("NAType", "NaTType")
 
 
 def _no_rows(message: str, mend: str) -> Fault:

@@ -11,7 +11,7 @@ import orjson
 
 from ftsdk.dataset.lines import Record, Stop
 from ftsdk.dataset.report import Fault
-from ftsdk.dataset.spool import encode
+from ftsdk.dataset.spool import encode, without_nulls
 from ftsdk.errors import MissingExtra
 
 __all__ = ["JSON_COLUMNS", "read_csv", "read_parquet"]
@@ -126,19 +126,10 @@ def read_parquet(handle: BinaryIO) -> Iterator[Record | Fault]:
         for batch in pq.ParquetFile(handle).iter_batches(batch_size=512):
             for row in batch.to_pylist():
                 number += 1
-                raw = encode(_without_nulls(row), number)
+                raw = encode(without_nulls(row), number)
                 yield raw if isinstance(raw, Fault) else (number, None, raw)
     except (pa.ArrowException, OSError) as error:
         yield _fault(0, f"not a sound Parquet file: {str(error)[:80]}")
-
-
-def _without_nulls(value: Any) -> Any:
-    """Parquet gives every struct all keys of its column; a null key means that it is not there."""
-    if isinstance(value, dict):
-        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
-    if isinstance(value, list):
-        return [_without_nulls(v) for v in value]
-    return value
 
 
 def _fault(number: int, message: str) -> Fault:

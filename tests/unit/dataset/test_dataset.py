@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftsdk.dataset import Dataset
+from ftsdk.dataset import Dataset, validate
 from ftsdk.errors import DatasetError, UsageError
 
 
@@ -118,6 +118,53 @@ def test_datasets_of_hugging_face(tmp_path: Path) -> None:
     assert list(Dataset.load(streamed)) == COLUMN_ROWS
     nested = hugging.Dataset.from_list(ROWS[:2])
     assert list(Dataset.load(nested)) == ROWS[:2]
+
+
+ALIKE = [
+    {
+        "messages": [
+            {"role": "user", "content": "how is the weather?"},
+            {"role": "assistant", "tool_calls": [{"id": "c", "type": "function",
+                "function": {"name": "look", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "c", "content": "fine"},
+            {"role": "assistant", "content": "It is fine.", "weight": 1},
+        ],
+        "tools": [{"type": "function", "function": {"name": "look"}}],
+    },
+    chat("hello", "good day"),
+]  # fmt: skip
+"""Rows of which one has what the other has not."""
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "datasets", "parquet"])
+def test_what_a_table_has_no_value_for_is_not_there(kind: str, tmp_path: Path) -> None:
+    library = pytest.importorskip("pyarrow" if kind == "parquet" else kind)
+    if kind == "parquet":
+        import pyarrow.parquet as pq
+
+        held: Any = tmp_path / "rows.parquet"
+        pq.write_table(library.Table.from_pylist(ALIKE), held)
+    elif kind == "datasets":
+        held = library.Dataset.from_list(ALIKE)
+    else:
+        held = library.DataFrame(ALIKE)
+    assert list(Dataset.load(held)) == ALIKE
+    assert validate(held, near_duplicates=False).counts == {}
+
+
+def test_a_missing_cell_of_pandas_is_no_number() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"prompt": ["a", "b"], "completion": ["c", float("nan")]})
+    (fault,) = validate(frame, near_duplicates=False).faults
+    assert (fault.code, fault.line, fault.field) == ("FT100", 2, "")
+
+
+def test_several_datasets_at_once_are_refused_with_their_names() -> None:
+    hugging = pytest.importorskip("datasets")
+    parts = hugging.DatasetDict({"train": hugging.Dataset.from_dict(COLUMNS)})
+    (fault,) = validate(parts).faults
+    assert "'train'" in fault.message
+    assert "data['train']" in fault.mend
 
 
 def test_parquet(tmp_path: Path) -> None:

@@ -292,7 +292,7 @@ class OpenAICounter:
                 continue
             content = message.get("content")
             said = self._count(content) if type(content) is str else self._parts(content)
-            if len(message) > 2:
+            if len(message) > 2 or content is None:  # calls may stand in the content's place
                 said += self._rest(message)
             total += said + 3
             if message.get("role") == "assistant" and message.get("weight", 1) != 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from ftsdk.dataset.limits import LIMITS, Limits
 from ftsdk.dataset.report import DatasetReport, Fault, Findings
 from ftsdk.dataset.rows import Read
 from ftsdk.dataset.rules import RULES, Hit, fault_of, note
-from ftsdk.dataset.rules_provider import row_hits
+from ftsdk.dataset.rules_provider import at_provider, row_hits
 from ftsdk.dataset.wire import Row, Written, left_over, take_system
 from ftsdk.dataset.wire_claude import write_claude
 from ftsdk.dataset.wire_converse_write import write_converse
@@ -95,9 +94,9 @@ def _refusals(read: Read, to: str, limits: Limits | None, dataset: Dataset) -> I
     row, line = read.row, read.line
     source = FORMATS[dataset.format or "chat"]
     if limits is not None:
-        for code, severity, hit in row_hits(row, limits):
+        for code, fact, hit in row_hits(row, limits):
             placed = hit._replace(field=source.field(hit.field, read.raw))
-            yield replace(fault_of(code, line, placed, offset=read.offset), severity=severity)
+            yield at_provider(fault_of(code, line, placed, offset=read.offset), fact)
     written = WRITERS[_format(row, to, limits)](row)
     if isinstance(written, list):
         for hit in written:

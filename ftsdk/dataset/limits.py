@@ -42,7 +42,8 @@ class Limits:
     )
     """The wire format that is written for a shape (a name of `FORMATS`)."""
     features: frozenset[str] = frozenset()
-    """Of name, weight, tools, images, reasoning, parallel_tool_calls, sample_weight, extra."""
+    """Of name, weight, tools, images, images in preference rows, reasoning, parallel_tool_calls,
+    sample_weight, extra."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """Where it stands that a feature is not taken, for the features of which one might doubt it."""
     row_keys: frozenset[str] = frozenset()
@@ -62,8 +63,8 @@ class Limits:
     tokens_in: Fact | None = None
     """The container that tokenised rows are taken in."""
     call_id_chars: Fact | None = None
-    nul: Fact | None = None
-    suffix: Fact | None = None
+    one_format: Fact | None = None
+    """A row with the keys of two formats is refused."""
     refuses_long_rows: bool = False
     """Whether a row longer than the job's `max_length` ends the job (others cut it)."""
 
@@ -101,6 +102,7 @@ _ALL = (
     Limits(
         "openai", "OpenAI", {"sft": _CHAT, "dpo": _PAIRS}, _O,
         features=frozenset(("name", "weight", "tools", "images", "parallel_tool_calls")),
+        lacks={"images in preference rows": _O},
         roles=_OPENAI_ROLES,
         min_rows=Fact(10, _O),
         max_file_bytes=Fact(512 << 20, _O_SPEC),
@@ -109,12 +111,11 @@ _ALL = (
         image_urls=Fact(("https://", "http://", "data:"), _O),
         max_image_rows=Fact(50_000, _O),
         special_tokens=Fact(True, _O_SPECIAL),
-        nul=Fact(True, "inference: texts are stored as C strings in places", sure=False),
-        suffix=Fact(r"[^\n]{1,64}", _O_SPEC),
     ),
     Limits(
         "azure", "Azure OpenAI", {"sft": _CHAT, "dpo": _PAIRS}, _A,
         features=frozenset(("name", "weight", "tools", "images", "parallel_tool_calls")),
+        lacks={"images in preference rows": _A},
         roles=_OPENAI_ROLES,
         min_rows=Fact(10, _A),
         max_file_bytes=Fact(512 << 20, _A),
@@ -123,18 +124,18 @@ _ALL = (
         image_urls=Fact(("https://", "http://", "data:"), _A),
         max_image_rows=Fact(50_000, _A),
         special_tokens=Fact(True, _O_SPECIAL),
-        suffix=Fact(r"[^\n.]{1,40}", _A),
     ),
     Limits(
         "together", "Together", {"sft": frozenset(("chat", "text", "tokens")), "dpo": _PAIRS}, _T,
-        features=frozenset(("weight", "tools", "images", "reasoning", "parallel_tool_calls", "sample_weight")),
+        features=frozenset(("weight", "tools", "images", "images in preference rows", "reasoning",
+                            "parallel_tool_calls", "sample_weight")),
         min_rows=Fact(1, _T),
         max_file_bytes=Fact(50_100_000_000, _T_SDK),
         images_per_row=Fact(10, _T),
         image_urls=Fact(("data:",), _T),
         must_alternate=Fact("user", _T),
         tokens_in=Fact("parquet", _T_SDK),
-        suffix=Fact(r".{1,40}", "together-openapi, FinetuneCreate"),
+        one_format=Fact(True, _T),
     ),
     Limits(
         "replicate", "Replicate", {"sft": frozenset(("chat", "text"))},
@@ -144,18 +145,16 @@ _ALL = (
     ),
     Limits(
         "fireworks", "Fireworks", {"sft": _CHAT, "dpo": _PAIRS}, _FIREWORKS,
-        features=frozenset(("weight", "tools", "images", "reasoning")),
+        features=frozenset(("weight", "tools", "images", "images in preference rows", "reasoning")),
         min_rows=Fact(3, _FIREWORKS),
         max_rows=Fact(3_000_000, _FIREWORKS),
         max_file_bytes=Fact(150 << 20, _FIREWORKS),
-        suffix=Fact(r"[a-z0-9-]{1,63}", _FIREWORKS),
     ),
     Limits(
         "mistral", "Mistral", {"sft": _CHAT}, "Mistral's fine-tuning guide (API closed in 2026)",
         features=frozenset(("weight", "tools", "images")),
         max_file_bytes=Fact(512 << 20, "Mistral's OpenAPI"),
         call_id_chars=Fact(9, "Mistral's fine-tuning guide"),
-        suffix=Fact(r".{1,18}", "Mistral's OpenAPI"),
     ),
     Limits(
         "bedrock", "Bedrock (Nova, Converse rows)", {"sft": _CHAT}, _NOVA,
@@ -212,8 +211,8 @@ _ALL = (
     ),
     Limits(
         "fake", "the fake backend", {"sft": frozenset(("chat", "text")), "dpo": _PAIRS}, "ftsdk's own",
-        features=frozenset(("name", "weight", "tools", "images", "reasoning", "parallel_tool_calls",
-                            "sample_weight", "extra")),
+        features=frozenset(("name", "weight", "tools", "images", "images in preference rows", "reasoning",
+                            "parallel_tool_calls", "sample_weight", "extra")),
         roles=_OPENAI_ROLES,
     ),
 )  # fmt: skip

@@ -6,15 +6,20 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
+from ftsdk.dataset.formats import shape_of
+from ftsdk.dataset.repeats import keys_of
 from ftsdk.dataset.report import Fault
 from ftsdk.dataset.rules import RULES, note
 from ftsdk.dataset.rules_content import texts_of
 from ftsdk.errors import MissingExtra
 
-__all__ = ["NearRepeats", "shingles"]
+__all__ = ["NearRepeats", "shingles", "why_not_near"]
 
 note("FT303", "notice", "Rows that are nearly the same", "keep one of them, unless the difference matters",
-     "Four word triples of five are shared (MinHash, 128 permutations; borders are fuzzy).")  # fmt: skip
+     "Four word triples of five are shared (MinHash, 128 permutations; borders are fuzzy). Case, "
+     "space and the punctuation around words do not count, nor does a system message: it is often "
+     "long and the same in all rows. A file above 16 MiB is looked at when `near_duplicates=True` "
+     "(or `--near-duplicates`) asks for it; the report says when it was not.")  # fmt: skip
 note("FT305", "notice", "Rows of the validation set that are nearly in the training set", "remove them from one of the two",
      "As FT303, across the two sets: such rows leak as equal ones (FT304) do. The line is of the "
      "training set; the message names the line of the validation set.")  # fmt: skip
@@ -23,15 +28,47 @@ THRESHOLD = 0.8
 _PERMUTATIONS = 128
 _BANDS = 16  # of 8: half of the pairs at similarity 0.71, nearly all at 0.8
 _AUTO_BYTES = 16 << 20
+_SYSTEM = ("system", "developer")
 _MEMBERS = 8  # held-out rows of one band that a row is compared with
 
 
+_AROUND_WORDS = ".,;:!?…\"'“”‘’()[]{}*_`"
+
+
 def shingles(row: dict[str, Any]) -> list[str]:
-    """The word triples of everything a row says, case and white space folded."""
-    words = " ".join(text for _, text in texts_of(row)).casefold().split()
+    """The word triples of what a row says beside its system message.
+
+    Case, white space and the punctuation around words are folded.
+    """
+    said = [text for _, text in texts_of(_without_system(row))] or [t for _, t in texts_of(row)]
+    bare = (word.strip(_AROUND_WORDS) for word in " ".join(said).casefold().split())
+    words = [word for word in bare if word]
     if len(words) < 3:
         return [" ".join(words)]
     return [" ".join(words[i : i + 3]) for i in range(len(words) - 2)]
+
+
+def _without_system(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without system messages; a preference row without those of its prompt."""
+    messages = row.get("messages")
+    if isinstance(messages, list):
+        kept = [m for m in messages if not isinstance(m, dict) or m.get("role") not in _SYSTEM]
+        return {**row, "messages": kept}
+    prompt = row.get("input")
+    return {**row, "input": _without_system(prompt)} if isinstance(prompt, dict) else row
+
+
+def why_not_near(asked: bool | None, size_bytes: int | None) -> list[str]:
+    """Why near-duplicates are not looked for where nobody said so; nothing where they are."""
+    if asked is not None:
+        return []
+    if importlib.util.find_spec("rensa") is None:
+        return ["near-duplicates: they need the package rensa (pip install 'ftsdk[data]')"]
+    if size_bytes is not None and size_bytes > _AUTO_BYTES:
+        return [
+            "near-duplicates: the file is large; --near-duplicates (near_duplicates=True) looks"
+        ]
+    return []
 
 
 class NearRepeats:
@@ -43,6 +80,7 @@ class NearRepeats:
         self._make = RMinHash
         self._bands: list[dict[int, int]] = [{} for _ in range(_BANDS)]
         self._kept: list[tuple[int, Any]] = []
+        self._exact: list[tuple[int, int]] = []
         self._pairs: dict[int, list[int]] = {}
         self._held_out: list[tuple[int, Any]] = []
         self._held_out_bands: list[dict[int, list[int]]] = [{} for _ in range(_BANDS)]
@@ -87,6 +125,7 @@ class NearRepeats:
             self._look_for_leak(line, minhash, keys)
         me = len(self._kept)
         self._kept.append((line, minhash))
+        self._exact.append(keys_of(row, shape_of(row)))
         near: int | None = None
         for band, key in zip(self._bands, keys, strict=True):
             other = band.setdefault(key, me)
@@ -121,7 +160,7 @@ class NearRepeats:
         yield from self._leaks
         rule = RULES["FT303"]
         for first, others in self._pairs.items():
-            unequal = [o for o in others if self._kept[o][1].jaccard(self._kept[first][1]) < 1.0]
+            unequal = [o for o in others if self._exact[o] != self._exact[first]]
             if not unequal:
                 continue
             lines = tuple(self._kept[i][0] for i in (first, *unequal[:19]))

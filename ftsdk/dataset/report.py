@@ -77,21 +77,32 @@ class Fault:
 
 
 class Findings:
-    """Collects faults and notices: all are counted, the first of each code are kept."""
+    """Collects faults and notices: all are counted, the first of each code are kept.
+
+    `counts` are findings by code, `rows` the rows that have one: two findings in one row are one
+    row. So what is found in rows comes in the order of the rows.
+    """
 
     def __init__(self, kept_per_code: int = KEPT_PER_CODE) -> None:
         self.kept: list[Fault] = []
         self.counts: dict[str, int] = {}
         self.rows: dict[str, int] = {}
+        self._last: dict[str, int] = {}
         self._limit = kept_per_code
 
     def add(self, fault: Fault) -> None:
         """Count a finding, and keep it while its code has room."""
         count = self.counts.get(fault.code, 0) + 1
         self.counts[fault.code] = count
-        self.rows[fault.code] = self.rows.get(fault.code, 0) + fault.rows
+        if fault.lines or not fault.line or self._last.get(fault.code) != fault.line:
+            self.rows[fault.code] = self.rows.get(fault.code, 0) + fault.rows
+        self._last[fault.code] = fault.line
         if count <= self._limit:
             self.kept.append(fault)
+
+    def next_set(self) -> None:
+        """What is added from here on is about other rows, whose lines begin anew."""
+        self._last.clear()
 
     def join(
         self, kept: Iterable[Fault], counts: Mapping[str, int], rows: Mapping[str, int]

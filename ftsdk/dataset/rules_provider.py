@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ftsdk.dataset.formats import FORMATS, shape_of
 from ftsdk.dataset.limits import Fact, Limits
-from ftsdk.dataset.report import Fault, Severity
+from ftsdk.dataset.report import Fault
 from ftsdk.dataset.rules import RULES, Hit, note
 from ftsdk.dataset.rules_chat import ROLES, messages_of
 from ftsdk.dataset.rules_content import MESSAGE_KEYS, ROW_KEYS, SPECIAL_TOKEN, images_of, texts_of
 
-__all__ = ["file_faults", "row_hits"]
+__all__ = ["at_provider", "file_faults", "row_hits"]
 
 Row = dict[str, Any]
 
@@ -57,44 +58,89 @@ note("FT215", "fault", "A row that fits two formats", "remove the keys of one of
      "Together refuses a row that matches two of its formats.")  # fmt: skip
 
 
+note("FT900", "fault", "The provider's own check refuses the rows", "correct the row that it names",
+     "What a provider says of an uploaded file, in its own words. No job is made then, and nothing "
+     "is billed.")  # fmt: skip
 note("FT217", "notice", "Tokenised rows in a file that the provider does not read as such",
      "to upload it by hand, write it as Parquet: `convert --to tokenized`",
      "`create` writes them as the provider reads them, whatever file they come in.")  # fmt: skip
 
 
-def row_hits(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:
-    """Every `(code, severity, hit)` of one canonical row at this provider."""
+_Told = tuple[str, Fact, Hit]
+
+
+def at_provider(fault: Fault, fact: Fact) -> Fault:
+    """The finding with where its limit stands; a notice where that is not the provider's word."""
+    return replace(
+        fault,
+        severity=fault.severity if fact.sure else "notice",
+        mend=f"{fault.mend} (source: {fact.source}, read {fact.as_of})",
+    )
+
+
+def row_hits(row: Row, limits: Limits) -> Iterator[_Told]:
+    """Every `(code, fact, hit)` of one canonical row at this provider."""
+    page = Fact(None, limits.source, limits.as_of)
+    both = _other_format(row) if limits.one_format is not None else ()
+    if both and limits.one_format is not None:
+        hit = Hit(both[0], f"the row has the keys of two of {limits.title}'s formats", row[both[0]])
+        yield "FT215", limits.one_format, hit
     for place, feature in _features(row):
-        if feature not in limits.features:
-            if feature == "extra" and place in limits.row_keys:
-                continue
-            what = feature.replace("_", " ")
-            source = f" (source: {limits.lacks[feature]})" if feature in limits.lacks else ""
-            yield "FT206", "fault", Hit(place, f"{limits.title} cannot carry {what}{source}")
+        if feature in limits.features or place in both:
+            continue
+        if feature == "extra" and place in limits.row_keys:
+            continue
+        fact = Fact(None, limits.lacks.get(feature, limits.source), limits.as_of)
+        yield "FT206", fact, Hit(place, f"{limits.title} cannot carry {_words(feature, place)}")
     for i, message in messages_of(row):
         role = message.get("role")
         if role in ROLES and role not in limits.roles:
-            yield (
-                "FT212",
-                "fault",
-                Hit(f"messages[{i}].role", f"{limits.title} has no role {role!r}"),
-            )
+            yield "FT212", page, Hit(f"messages[{i}].role", f"{limits.title} has no role {role!r}")
     if limits.must_alternate is not None:
-        yield from _alternation(row, limits)
-    if limits.special_tokens is not None or limits.reserved_words is not None:
-        yield from _texts(row, limits)
+        yield from _alternation(row, limits, limits.must_alternate)
+    yield from _texts(row, limits)
     if limits.images_per_row is not None:
         count = sum(1 for _ in images_of(row))
         if count > limits.images_per_row.value:
-            yield "FT208", "fault", Hit(
+            yield "FT208", limits.images_per_row, Hit(
                 "messages", f"{count} images, {limits.title} takes {limits.images_per_row.value} a row")  # fmt: skip
     if limits.image_urls is not None:
         for place, _, url in images_of(row):
             if not url.lower().startswith(limits.image_urls.value):
                 taken = " or ".join(limits.image_urls.value)
-                yield "FT209", "fault", Hit(f"{place}.url", f"{limits.title} reads images at {taken} only", url)  # fmt: skip
+                yield "FT209", limits.image_urls, Hit(f"{place}.url", f"{limits.title} reads images at {taken} only", url)  # fmt: skip
     if limits.call_id_chars is not None:
-        yield from _call_ids(row, limits)
+        yield from _call_ids(row, limits, limits.call_id_chars)
+
+
+_FEATURE_WORDS = {
+    "sample_weight": "a weight of the whole row",
+    "name": "a message's name",
+    "weight": "a message's weight",
+}
+
+
+def _words(feature: str, place: str) -> str:
+    """A feature as a person calls it."""
+    if feature == "extra":
+        return f"the key {place.rpartition('.')[2][:40]!r}"
+    return _FEATURE_WORDS.get(feature, feature)
+
+
+_FORMAT_KEYS = (
+    ("messages",),
+    ("prompt", "completion"),
+    ("text",),
+    ("preferred_output", "non_preferred_output"),
+)
+
+
+def _other_format(row: Row) -> tuple[str, ...]:
+    """The keys of another format that stand in a canonical row beside its own."""
+    shape = shape_of(row)
+    own = {"chat": "messages", "preference": "preferred_output", "text": "text"}.get(shape)
+    found = (keys for keys in _FORMAT_KEYS if own not in keys and all(k in row for k in keys))
+    return next(found, ())
 
 
 def _features(row: Row) -> Iterator[tuple[str, str]]:
@@ -117,9 +163,11 @@ def _features(row: Row) -> Iterator[tuple[str, str]]:
     for place, messages in groups:
         for i, message in enumerate(messages if isinstance(messages, list) else []):
             if isinstance(message, dict):
-                yield from _message_features(
+                for where, feature in _message_features(
                     f"{place}[{i}]", message, with_tools=not inner.get("tools")
-                )
+                ):
+                    is_pair = shape == "preference" and feature == "images"
+                    yield where, "images in preference rows" if is_pair else feature
 
 
 _IMAGE_KEYS = {"media_type": "media type", "bucket_owner": "bucket owner"}
@@ -151,49 +199,51 @@ def _message_features(place: str, message: Row, *, with_tools: bool) -> Iterator
             yield f"{place}.content[{j}].image_url.{key}", _IMAGE_KEYS[key]
 
 
-def _alternation(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:
+def _alternation(row: Row, limits: Limits, fact: Fact) -> Iterator[_Told]:
     expected = "user"
     for at, (i, message) in enumerate(messages_of(row)):
         role = message.get("role")
         if role in ("system", "developer"):
             if at:
-                yield (
-                    "FT214",
-                    "fault",
-                    Hit(f"messages[{i}].role", f"{limits.title} takes a system message only first"),
+                hit = Hit(
+                    f"messages[{i}].role", f"{limits.title} takes a system message only first"
                 )
+                yield "FT214", fact, hit
             continue
         if role == "tool":
             expected = "assistant"
             continue
         if role in ("user", "assistant"):
             if role != expected:
-                yield "FT214", "fault", Hit(
+                yield "FT214", fact, Hit(
                     f"messages[{i}].role", f"{limits.title} asks for the {expected} here, not the {role}")  # fmt: skip
             expected = "assistant" if role == "user" else "user"
 
 
-def _texts(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:
-    words = limits.reserved_words.value if limits.reserved_words is not None else ()
+def _texts(row: Row, limits: Limits) -> Iterator[_Told]:
+    special, reserved = limits.special_tokens, limits.reserved_words
+    if special is None and reserved is None:
+        return
     for place, text in texts_of(row):
-        if limits.special_tokens is not None and "<" in text:
+        if special is not None and "<" in text:
             match = SPECIAL_TOKEN.search(text)
             if match and match.group().startswith("<|"):
-                yield "FT207", "fault", Hit(
+                yield "FT207", special, Hit(
                     place, f"{limits.title} fails the whole file when a text holds {match.group()!r}", match.group())  # fmt: skip
-        word = next((w for w in words if w in text), None)
-        if word is not None:
-            yield "FT211", "fault", Hit(place, f"{limits.title} reserves {word!r}", word)
+        if reserved is not None:
+            word = next((w for w in reserved.value if w in text), None)
+            if word is not None:
+                yield "FT211", reserved, Hit(place, f"{limits.title} reserves {word!r}", word)
 
 
-def _call_ids(row: Row, limits: Limits) -> Iterator[tuple[str, Severity, Hit]]:
-    wanted = limits.call_id_chars.value if limits.call_id_chars is not None else 0
+def _call_ids(row: Row, limits: Limits, fact: Fact) -> Iterator[_Told]:
+    wanted = fact.value
     for i, message in messages_of(row):
         calls = message.get("tool_calls")
         for j, call in enumerate(calls if isinstance(calls, list) else []):
             name = call.get("id") if isinstance(call, dict) else None
             if isinstance(name, str) and len(name) != wanted:
-                yield "FT213", "fault", Hit(
+                yield "FT213", fact, Hit(
                     f"messages[{i}].tool_calls[{j}].id", f"{limits.title} wants ids of {wanted} characters", name)  # fmt: skip
 
 
@@ -252,11 +302,9 @@ def file_faults(
 
 
 def _limit(code: str, message: str, fact: Fact) -> Fault:
-    fault = _file(code, message, fact.source, fact.as_of)
-    return fault if fact.sure else Fault(fault.code, "notice", 0, fault.message, fault.mend)
+    rule = RULES[code]
+    return at_provider(Fault(code, rule.severity, 0, message, rule.mend), fact)
 
 
 def _file(code: str, message: str, source: str, as_of: str) -> Fault:
-    rule = RULES[code]
-    return Fault(code=code, severity=rule.severity, line=0, message=message,
-                 mend=f"{rule.mend} (source: {source}, read {as_of})")  # fmt: skip
+    return _limit(code, message, Fact(None, source, as_of))

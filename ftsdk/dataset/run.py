@@ -16,7 +16,7 @@ from ftsdk.dataset.formats import FORMATS, Format
 from ftsdk.dataset.languages import MIN_CHARS, Sample, odd_languages, odd_languages_of_file
 from ftsdk.dataset.limits import Fact, Limits, limits_for
 from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
-from ftsdk.dataset.near import NearRepeats
+from ftsdk.dataset.near import NearRepeats, why_not_near
 from ftsdk.dataset.parallel import Forwards, is_long, read_in_parts
 from ftsdk.dataset.places import model_folder
 from ftsdk.dataset.repeats import Repeats, keys_of, normal
@@ -24,7 +24,7 @@ from ftsdk.dataset.report import DatasetReport, Fault, Findings
 from ftsdk.dataset.rows import Read, RowReader
 from ftsdk.dataset.rules import Hit, Rule, fault_of
 from ftsdk.dataset.rules_content import images_of
-from ftsdk.dataset.rules_provider import file_faults, row_hits
+from ftsdk.dataset.rules_provider import at_provider, file_faults, row_hits
 from ftsdk.dataset.rules_tokens import GivenTokens, beyond, token_bound
 from ftsdk.dataset.source import Source, open_source
 from ftsdk.dataset.tallies import Tallies, is_usual
@@ -58,7 +58,8 @@ def judge(
     """What `validate` gives; its arguments are told there."""
     opened = _open(source, format_name, name, max_row_bytes)
     if isinstance(opened, Fault):
-        shown = name or (Path(source).name if isinstance(source, (str, Path)) else "rows")
+        is_path = isinstance(source, (str, Path))
+        shown = name or ((Path(source).name or str(source)) if is_path else "rows")
         return DatasetReport(
             name=shown, rows=0, faults=(opened,), provider=provider, model=model, method=method,
             counts={opened.code: 1}, row_counts={opened.code: 1},
@@ -143,9 +144,9 @@ class Run:
         self.found = Findings()
         self.repeats, self.tallies = Repeats(), Tallies()
         self.near = NearRepeats.when_asked(near, opened.source.size_bytes)
+        self.skipped = why_not_near(near, opened.source.size_bytes)
         self.validation: dict[int, int] = {}
         self.validation_tokens: int | None = None
-        self.skipped: list[str] = []
         self.rows = self.records = self.image_rows = 0
         self.may_part = False
         self.tokenizer: str | Path | None = None
@@ -191,6 +192,7 @@ class Run:
                 self.found.add(_in_validation(fault))
         if not reader.records:
             self.found.add(_in_validation(_file_fault("FT004", f"{opened.name} holds no rows")))
+        self.found.next_set()
 
     # --- the pass -----------------------------------------------------------------------------
 
@@ -323,8 +325,8 @@ class Run:
     def _judge_provider(self, item: Read, fmt: Format | None) -> Iterator[Fault]:
         if self.limits is None or fmt is None or (item.plain and not self.limits.reads_text):
             return
-        for code, severity, hit in row_hits(item.row, self.limits):
-            yield dataclasses.replace(_placed(code, item, fmt, hit), severity=severity)
+        for code, fact, hit in row_hits(item.row, self.limits):
+            yield at_provider(_placed(code, item, fmt, hit), fact)
 
     def _compare(self, item: Read) -> bool:
         """Whether the row is in the validation set, told as FT304."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ftsdk.dataset import RULES, validate
+from ftsdk.dataset import RULES, near, validate
 from ftsdk.dataset.report import DatasetReport
 
 
@@ -74,6 +75,56 @@ def test_near_duplicates() -> None:
     assert [(f.code, f.lines) for f in report.notices] == [("FT303", (1, 2))]
 
 
+def test_a_system_message_makes_no_rows_alike() -> None:
+    pytest.importorskip("rensa")
+    system = {
+        "role": "system",
+        "content": "".join(f"Rule {i} is to be polite. " for i in range(90)),
+    }
+    rows = [{"messages": [system, *row["messages"]]} for row in MANY[:10]]
+    held = [{"messages": [system, *row["messages"]]} for row in MANY[10:20]]
+    report = validate(rows, validation=held, tokens=False, near_duplicates=True)
+    assert report.counts == {}
+    pairs = [{"input": {"messages": [system, row["messages"][0]]},
+              "preferred_output": [row["messages"][1]],
+              "non_preferred_output": [{"role": "assistant", "content": f"no, never {i}"}]}
+             for i, row in enumerate(MANY[:10])]  # fmt: skip
+    assert validate(pairs, tokens=False, near_duplicates=True, method="dpo").counts == {}
+
+
+def test_rows_that_differ_in_case_and_points_only_are_nearly_the_same() -> None:
+    pytest.importorskip("rensa")
+    rows = [chat("where is my red parcel", "it is on its way to you"),
+            chat("Where is my red parcel?", "It is on its way to you.")]  # fmt: skip
+    report = validate(rows, tokens=False, near_duplicates=True)
+    assert [(f.code, f.lines) for f in report.notices] == [("FT303", (1, 2))]
+    same = validate([rows[0], rows[0]], tokens=False, near_duplicates=True)
+    assert list(same.counts) == ["FT302"]
+
+
+def test_it_says_when_nearly_equal_rows_are_not_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("rensa")
+    monkeypatch.setattr(near, "_AUTO_BYTES", 1000)
+    (why,) = validate(MANY, tokens=False).skipped
+    assert "near-duplicates" in why
+    assert "--near-duplicates" in str(validate(MANY, tokens=False))
+    assert validate(MANY, tokens=False, near_duplicates=True).skipped == ()
+    assert validate(MANY, tokens=False, near_duplicates=False).skipped == ()
+
+
+def test_rows_are_counted_and_not_what_is_found_in_them() -> None:
+    twice = {"messages": [{"role": "User", "content": "a"}, {"role": "Assistant", "content": "b"}]}
+    report = look([twice, twice, chat("x", "sk_live_4eC39HqLyjWDarjtT1zdp7dc ghp_16C7e42F292c6912E7710c838347Ae178B4a")])  # fmt: skip
+    assert report.counts["FT104"] == 4
+    assert report.row_counts["FT104"] == 2
+    lines = [line for line in str(report).split("\n") if "FT104" in line]
+    assert "2 rows" in lines[0]
+    both = look([twice], validation=[twice])
+    assert both.row_counts["FT104"] == 2
+
+
 def test_near_duplicates_across_training_and_validation() -> None:
     pytest.importorskip("rensa")
     words = "the quick brown fox jumps over the lazy dog while seven wizards quietly boil some tea in the kitchen of an old house where nobody but a cook has lived for a hundred and eleven winters "
@@ -106,11 +157,22 @@ def test_answers_that_say_nothing_dominate_or_are_odd() -> None:
     assert [(f.code, f.line) for f in long.notices] == [("FT308", 61)]
 
 
+PICTURED = {
+    "input": {"messages": [{"role": "user", "content": [
+        {"type": "text", "text": "what is it?"},
+        {"type": "image_url", "image_url": {"url": "https://images.example.com/a.png"}}]}]},
+    "preferred_output": [{"role": "assistant", "content": "a parcel"}],
+    "non_preferred_output": [{"role": "assistant", "content": "a cat"}],
+}  # fmt: skip
 PROVIDERS: list[tuple[str, str, list[dict[str, Any]], dict[str, Any]]] = [
     ("openai", "FT201", MANY[:9], {}),
     ("openai", "FT207", [*MANY[:10], chat("a <|fim_suffix|> b")], {}),
     ("openai", "FT206", [*MANY[:10], chat("a", id=3)], {}),
     ("openai", "FT205", [*MANY], {"method": "dpo"}),
+    ("openai", "FT206", [PICTURED] * 10, {"method": "dpo"}),
+    ("together", "FT215", [chat("a", text="b")], {}),
+    ("together", "FT215", [{"prompt": "a", "completion": "b", "text": "c"}], {}),
+    ("together", "FT215", [chat("a", prompt="b", completion="c")], {}),
     ("openai", "FT205", [{"text": "abc"}] * 10, {}),
     ("together", "FT206", [{"messages": [{"role": "user", "content": "a", "name": "Ann"}, MANY[0]["messages"][1]]}], {}),
     ("together", "FT214", [{"messages": [MANY[0]["messages"][0], *MANY[1]["messages"]]}], {}),
@@ -127,13 +189,22 @@ PROVIDERS: list[tuple[str, str, list[dict[str, Any]], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
+def test_a_row_of_two_formats_is_told_once() -> None:
+    report = look([chat("a", text="b")], provider="together")
+    assert [(f.code, f.field) for f in report.faults] == [("FT215", "text")]
+    extra = look([chat("a", id=3)], provider="openai")
+    assert "the key 'id'" in next(f.message for f in extra.faults if f.code == "FT206")
+
+
 @pytest.mark.parametrize(
     "number", range(len(PROVIDERS)), ids=lambda i: f"{PROVIDERS[i][0]}-{PROVIDERS[i][1]}-{i}"
 )
 def test_providers_refuse_what_they_cannot_take(number: int) -> None:
     provider, code, rows, options = PROVIDERS[number]
     report = look(rows, provider=provider, **options)
-    assert code in [f.code for f in report.faults]
+    told = [f for f in report.faults if f.code == code]
+    assert told
+    assert all(re.search(r"\(source: .+, read \d{4}-\d\d-\d\d\)$", f.mend) for f in told)
     assert code not in look(rows).counts
 
 

@@ -40,6 +40,12 @@ def texts_of(row: Row) -> Iterator[tuple[str, str]]:
     """Every text that the model sees, with its field path; of any canonical shape."""
     if isinstance(row.get("text"), str):
         yield "text", row["text"]
+    for place, message in _placed_messages(row):
+        yield from _texts_of_message(place, message)
+
+
+def _placed_messages(row: Row) -> Iterator[tuple[str, Row]]:
+    """Every message of a chat or preference row with its field path."""
     groups: list[tuple[str, Any]] = [("messages", row.get("messages"))]
     prompt = row.get("input")
     if isinstance(prompt, dict):
@@ -48,7 +54,7 @@ def texts_of(row: Row) -> Iterator[tuple[str, str]]:
     for place, messages in groups:
         for i, message in enumerate(messages if isinstance(messages, list) else []):
             if isinstance(message, dict):
-                yield from _texts_of_message(f"{place}[{i}]", message)
+                yield f"{place}[{i}]", message
 
 
 def _texts_of_message(place: str, message: Row) -> Iterator[tuple[str, str]]:
@@ -71,15 +77,15 @@ def _texts_of_message(place: str, message: Row) -> Iterator[tuple[str, str]]:
 
 
 def images_of(row: Row) -> Iterator[tuple[str, str, str]]:
-    """Every image of a chat row: field path, the message's role, its URL."""
-    for i, message in messages_of(row):
+    """Every image of a chat or preference row: field path, the message's role, its URL."""
+    for place, message in _placed_messages(row):
         content = message.get("content")
         for j, part in enumerate(content if isinstance(content, list) else []):
             if isinstance(part, dict) and part.get("type") == "image_url":
                 image = part.get("image_url")
                 url = image.get("url") if isinstance(image, dict) else image
                 if isinstance(url, str) and url:
-                    yield f"messages[{i}].content[{j}].image_url", str(message.get("role")), url
+                    yield f"{place}.content[{j}].image_url", str(message.get("role")), url
 
 
 @row_rule("FT120", "notice", "remove it, or check its spelling")
@@ -103,6 +109,7 @@ def keys_are_known(row: Row) -> Iterator[Hit]:
     "FT121",
     "fault",
     "use a public https URL, a data: URL with the image's bytes, or gs:// or s3://",
+    shape="any",
 )
 def image_urls_are_public(row: Row) -> Iterator[Hit]:
     """An image URL that names a file, a private address, or nothing that a provider could read.
@@ -150,7 +157,7 @@ _MAGIC = {
 }
 
 
-@row_rule("FT122", "fault", "embed a PNG, JPEG or WEBP of at most 10 MB")
+@row_rule("FT122", "fault", "embed a PNG, JPEG or WEBP of at most 10 MB", shape="any")
 def embedded_images_are_images(row: Row) -> Iterator[Hit]:
     """An embedded image (`data:`) that is no PNG, JPEG or WEBP, is too large, or is not base64."""
     for place, _, url in images_of(row):
@@ -183,7 +190,7 @@ def _why_no_image(data: str, kind: str) -> str:
     return "" if found == kind else f"an embedded {found} image that says it is {kind}"
 
 
-@row_rule("FT123", "fault", "move the image into a user message")
+@row_rule("FT123", "fault", "move the image into a user message", shape="any")
 def images_are_the_users(row: Row) -> Iterator[Hit]:
     """An image in a message that is not the user's: providers take none there."""
     for place, role, _ in images_of(row):

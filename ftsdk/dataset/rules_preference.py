@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from ftsdk.dataset.rules import Hit, row_rule
+from ftsdk.dataset.rules import RULES, Hit, row_rule
 from ftsdk.dataset.rules_chat import ROLES, has_text, kind_of
 
-__all__ = ["OUTPUTS"]
+__all__ = ["OUTPUTS", "pair_hits"]
 
 Row = dict[str, Any]
 OUTPUTS = ("preferred_output", "non_preferred_output")
+_AS_CHAT = (
+    "FT106", "FT112", "FT113", "FT114", "FT115", "FT116", "FT117", "FT118", "FT119",
+)  # fmt: skip
+"""Rules over chat rows that hold for a pair as well: parts, tools and calls."""
+
+
+def pair_hits(row: Row) -> Iterator[tuple[str, Hit]]:
+    """What the rules over chat rows find in a pair, where each answer stands behind the prompt."""
+    found = row.get("input")
+    prompt = found if isinstance(found, dict) else {}
+    messages = prompt.get("messages")
+    asked = messages if isinstance(messages, list) else []
+    told: set[tuple[str, str, str]] = set()
+    for name in OUTPUTS:
+        output = row.get(name)
+        chat = {**prompt, "messages": [*asked, *(output if isinstance(output, list) else [])]}
+        for code in _AS_CHAT:
+            check = RULES[code].check
+            for hit in check(chat) if check is not None else ():
+                placed = hit._replace(field=_place(hit.field, len(asked), name))
+                key = (code, placed.field, placed.message)
+                if key not in told:  # the prompt is looked at twice
+                    told.add(key)
+                    yield code, placed
+
+
+def _place(field: str, asked: int, output: str) -> str:
+    """A path of the chat row as one of the pair."""
+    match = re.match(r"messages\[(\d+)\]", field)
+    if match is None:
+        return f"input.{field}"
+    number, inside = int(match[1]), field[match.end() :]
+    if number < asked:
+        return f"input.messages[{number}]{inside}"
+    return f"{output}[{number - asked}]{inside}"
 
 
 @row_rule(

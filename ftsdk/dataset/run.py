@@ -24,6 +24,7 @@ from ftsdk.dataset.report import DatasetReport, Fault, Findings
 from ftsdk.dataset.rows import Read, RowReader
 from ftsdk.dataset.rules import Hit, Rule, fault_of
 from ftsdk.dataset.rules_content import images_of
+from ftsdk.dataset.rules_preference import pair_hits
 from ftsdk.dataset.rules_provider import at_provider, file_faults, row_hits
 from ftsdk.dataset.rules_tokens import GivenTokens, beyond, token_bound
 from ftsdk.dataset.source import Source, open_source
@@ -181,6 +182,9 @@ class Run:
                 for fault in self._judge(item, reader.spec):
                     sound &= fault.severity != "fault"
                     self.found.add(_in_validation(fault))
+                if findings.may_hold(item.raw):
+                    for fault in _sensitive(item, reader.spec):
+                        self.found.add(_in_validation(fault))
                 self.validation.setdefault(normal(item.row), item.line)
                 if self.near is not None:
                     self.near.add_validation(item.line, item.row)
@@ -317,6 +321,9 @@ class Run:
                 if rule.check is not None:
                     for hit in rule.check(item.row):
                         yield _placed(rule.code, item, fmt, hit)
+            if fmt.shape == "preference":
+                for code, hit in pair_hits(item.row):
+                    yield _placed(code, item, fmt, hit)
             if fmt.own is not None:
                 for code, hit in fmt.own(orjson.loads(item.raw)):
                     yield fault_of(code, item.line, hit, offset=item.offset)

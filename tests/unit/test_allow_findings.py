@@ -54,3 +54,18 @@ def test_an_upload_waits_for_every_kind_to_be_acknowledged(tmp_path: Path) -> No
         "FT402": 1,
         "FT406": 3,
     }
+
+
+@pytest.mark.usefixtures("away")
+def test_held_out_rows_leave_the_machine_as_well(tmp_path: Path) -> None:
+    client = ftsdk.Client(home=tmp_path)
+    clean = [
+        {"messages": [{"role": "user", "content": f"number {i}"}, {"role": "assistant", "content": f"answer {i}"}]}
+        for i in range(4)
+    ]  # fmt: skip
+    asked = {"provider": "fake", "model": "fake-small", "validation": ROWS}
+    with pytest.raises(DatasetError, match=r"1 × FT402, 3 × FT406") as caught:
+        client.create_job(clean, **asked)
+    assert caught.value.report.findings[0].message.startswith("validation: ")
+    job = client.create_job(clean, **asked, allow_findings=True)
+    assert job.snapshot.dataset["findings_allowed"] == {"FT402": 1, "FT406": 3}

@@ -238,6 +238,23 @@ def test_images_are_counted(tmp_path: Path) -> None:
     assert look([*MANY[:9], row], provider="azure").ok
 
 
+def test_a_call_counts_with_and_without_a_null_beside_it() -> None:
+    pytest.importorskip("bpe_openai")
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    answers: list[dict[str, Any]] = [
+        {"tool_calls": [call]},
+        {"tool_calls": [call], "content": None},
+    ]
+    one, other = (
+        look([{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", **answer}], "tools": tools}],
+             tokens=True, model="gpt-4.1").tokens
+        for answer in answers
+    )  # fmt: skip
+    assert one == other
+    assert one.trained > 10
+
+
 def test_exact_tokens_of_openai() -> None:
     pytest.importorskip("bpe_openai")
     report = validate(

@@ -213,3 +213,42 @@ def test_plain_rows_break_no_rule(messages: list[Any]) -> None:
         for rule in RULES.values():
             if rule.check and rule.shape in ("chat", "any"):
                 assert list(rule.check(row)) == [], rule.code
+
+
+TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {
+    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}]  # fmt: skip
+
+
+def pair_with_call(arguments: Any, name: str = "look", **prompt: Any) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    call = {"id": "c1", "type": "function", "function": function}
+    return {
+        "input": {"messages": [{"role": "user", "content": "weather?"}], "tools": TOOLS, **prompt},
+        "preferred_output": [{"role": "assistant", "tool_calls": [call]}],
+        "non_preferred_output": [{"role": "assistant", "content": "no idea"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "field"),
+    [
+        (pair_with_call("no json"), "FT113", "preferred_output[0].tool_calls[0].function.arguments"),
+        (pair_with_call('"{}"'), "FT114", "preferred_output[0].tool_calls[0].function.arguments"),
+        (pair_with_call("{}", "other"), "FT117", "preferred_output[0].tool_calls[0].function.name"),
+        (pair_with_call('{"city": 5}'), "FT118", "preferred_output[0].tool_calls[0].function.arguments"),
+        (pair_with_call('{"city": "a"}', tools=[{}]), "FT119", "input.tools[0]"),
+        (pair_with_call('{"city": "a"}', messages=[{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [
+            {"id": "c0", "type": "function", "function": {"name": "look", "arguments": '{"city": "b"}'}}]}]),
+         "FT115", "input.messages[1].tool_calls[0].id"),
+        (pair_with_call('{"city": "a"}', messages=[{"role": "user", "content": [
+            {"type": "text", "text": "this"}, {"type": "image_url", "image_url": {"url": "file:///a.png"}}]}]),
+         "FT121", "input.messages[0].content[1].image_url.url"),
+    ],
+)  # fmt: skip
+def test_tools_and_images_of_a_pair_are_judged_as_in_chat(
+    row: dict[str, Any], code: str, field: str
+) -> None:
+    report = validate([row], tokens=False, near_duplicates=False, method="dpo")
+    assert [f.field for f in report.faults if f.code == code] == [field]
+    sound = pair_with_call('{"city": "a"}')
+    assert validate([sound], tokens=False, near_duplicates=False, method="dpo").ok

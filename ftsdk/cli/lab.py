@@ -161,7 +161,11 @@ def fault(
     provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="Whose answers go wrong.")],
     behaviour: Annotated[
         str,
-        typer.Argument(metavar="FAULT", help="reset, close, hang, cut, html, status …; or none."),
+        typer.Argument(
+            metavar="FAULT",
+            help="reset, close, hang, drip, cut, html, empty, status, set, rename, drop, repeat, "
+            "twice; or none.",
+        ),
     ],
     method: Annotated[str | None, typer.Option(metavar="VERB", help="Only such requests.")] = None,
     path: Annotated[
@@ -175,12 +179,20 @@ def fault(
     retry_after: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="A Retry-After header with it.")
     ] = None,
+    field: Annotated[
+        str, typer.Option(metavar="NAME", help="Which field of the answer: set, rename, drop.")
+    ] = "id",
+    value: Annotated[
+        str | None,
+        typer.Option(metavar="VALUE", help="What it is set to, or its new name: set, rename."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Let the next such request to a double of the lab go wrong; `none` ends all faults."""
     given = {
         "behaviour": behaviour, "method": method, "path": path, "times": times, "acted": acted,
-        "status": status, "retry_after": retry_after,
+        "status": status, "retry_after": retry_after, "field": field,
+        "value": None if value is None else _value(value),
     }  # fmt: skip
     told = _tell(provider, "faults", given)
     if as_json:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 from pathlib import Path
 
 import pytest
 
+import ftsdk
 from ftsdk.cli.app import app
 from ftsdk.testing.lab import Lab
 from ftsdk.testing.lab.replicate import TRAINER
@@ -178,3 +180,24 @@ def test_a_destination_is_asked_for_and_made_by_what_the_errors_say(at) -> None:
     assert "--set create_destination=true" in absent.err
     cli.ok(*words, "--set", "destination=me/tuned", "--set", "create_destination=true")
     assert len(double.trainings) == 1
+
+
+@pytest.mark.parametrize("provider", HOSTED)
+def test_faults_of_an_answer_are_told_on_the_command_line(at, home, provider) -> None:
+    """An unknown status, a field by another name, and rows that come twice."""
+    cli, double = at(provider)
+    job = create(cli, provider)
+    theirs = cli.ok("show", job, "--json").json["provider_job_id"]
+    facts = {"url": double.origin, "env": {}}
+    (home / "lab.json").write_text(json.dumps({"pid": os.getpid(), "doubles": {provider: facts}}))
+    fault = ["lab", "fault", provider, "--method", "GET", "--path", theirs + "$"]
+    cli.ok(*fault, "set", "--field", "status", "--value", "levitating")
+    [told] = cli.ok("list", "--json").json["jobs"]
+    assert (told["status"], told["raw_status"]) == ("unknown", "levitating")
+    cli.ok(*fault, "rename", "--field", "status", "--value", "state")
+    [told] = cli.ok("list", "--json").json["jobs"]
+    assert told["status"] == "unknown"
+    cli.ok("lab", "fault", provider, "repeat", "--method", "GET", "--times", "9")
+    with ftsdk.Client() as client:
+        assert [one.provider_job_id for one in client.backend(provider).list()] == [theirs]
+    assert double.faults.shown == 3

@@ -29,6 +29,7 @@ Behaviour = Literal[
     "twice",  # the double acts twice: two jobs out of one request
 ]
 _NEEDS_THE_ANSWER = frozenset({"drip", "cut", "set", "rename", "drop", "repeat", "twice"})
+_LISTS = ("data", "results")
 BEHAVIOURS: tuple[str, ...] = Behaviour.__args__  # type: ignore[attr-defined]  # the words of a Literal
 
 
@@ -99,9 +100,15 @@ class Fault:
             body[str(self.value)] = body.pop(self.field)
         elif self.behaviour == "drop":
             body.pop(self.field, None)
-        elif self.behaviour == "repeat" and isinstance(body.get("data"), list):
-            body["data"] = [item for item in body["data"] for _ in range(2)]
+        elif self.behaviour == "repeat":
+            body |= {
+                name: _twice(body[name]) for name in _LISTS if isinstance(body.get(name), list)
+            }
         return Reply(honest.status, body, honest.headers)
+
+
+def _twice(items: list[Any]) -> list[Any]:
+    return [item for item in items for _ in range(2)]
 
 
 class Faults:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FineTuneJob"]
 
+_log = logging.getLogger("ftsdk")
+
 
 class FineTuneJob:
     """A handle on one job. It holds a snapshot; `refresh` replaces it, nothing else does.
@@ -36,6 +39,7 @@ class FineTuneJob:
     def __init__(self, client: Client, snapshot: JobSnapshot) -> None:
         self._client = client
         self._snapshot = snapshot
+        self._warned_of_cap = False
 
     # --- what is known now, without asking ---
 
@@ -104,10 +108,21 @@ class FineTuneJob:
     def refresh(self) -> FineTuneJob:
         """Ask the provider, keep the answer in the journal, and return this handle.
 
-        Raises a `BackendError` when it could not ask; the snapshot then stays as it was.
+        It only reads: a job that is billed by the hour and runs on over its cap is warned of in the
+        log, once a handle; `wait`, `ftsdk watch` and the next command cancel it. Raises a
+        `BackendError` when it could not ask; the snapshot then stays as it was.
         """
         self._snapshot = verbs.refresh(self._client, self._snapshot)
+        self._warn_of_cap()
         return self
+
+    def _warn_of_cap(self) -> None:
+        from ftsdk.leasing import over_cap
+
+        told = None if self._warned_of_cap else over_cap(self._client, self._snapshot)
+        if told is not None:
+            _log.warning(told)
+            self._warned_of_cap = True
 
     def wait(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +40,7 @@ __all__ = [
     "Notice",
     "deploy",
     "enforce",
+    "over_cap",
     "profiles_at_stake",
     "still_costs",
     "undeploy",
@@ -219,18 +220,21 @@ def _find(client: Client, leases: Leases, lease_id: str) -> Lease:
 # --- what runs on ----------------------------------------------------------------------------------
 
 
-def enforce(client: Client, *, own_profile: bool = False) -> list[Notice]:
+def enforce(
+    client: Client, *, own_profile: bool = False, watched: Collection[str] = ()
+) -> list[Notice]:
     """End leases that are over, and stop jobs at their cap; what happened, and what still costs.
 
     A lease whose provider cannot be reached stays, is said loudly, and is tried again next time.
     Everything here ends spending, so it goes through where spending is forbidden. With
-    `own_profile`, only what was started under the client's profile is looked at.
+    `own_profile`, only what was started under the client's profile is looked at, and the jobs whose
+    ids are `watched`.
     """
     now, told = client.clock.now(), list[Notice]()
     for lease in _leases(client, own_profile):
         if lease.is_over(now):
             told.append(_ended(client, lease))
-    told += _capped(client, now, own_profile)
+    told += _capped(client, now, own_profile, watched)
     return told + still_costs(client, own_profile=own_profile)
 
 
@@ -247,10 +251,12 @@ def profiles_at_stake(journal: Journal) -> list[str | None]:
 
 
 class Attendant:
-    """Looks after leases and caps while something is watched: `enforce`, at most every `every_s`."""
+    """Looks after leases and caps while jobs are watched: `enforce`, at most every `every_s`."""
 
-    def __init__(self, client: Client, every_s: float = 30.0) -> None:
-        self.client, self.every_s = client, every_s
+    def __init__(
+        self, client: Client, watched: Collection[str] = (), *, every_s: float = 30.0
+    ) -> None:
+        self.client, self.watched, self.every_s = client, watched, every_s
         self._looked: float | None = None
 
     def look(self) -> list[Notice]:
@@ -260,7 +266,7 @@ class Attendant:
             return []
         self._looked = now
         try:
-            told = enforce(self.client, own_profile=True)
+            told = enforce(self.client, own_profile=True, watched=self.watched)
         except JournalLocked:
             return []  # somebody writes just now; the next look finds the same
         return [notice for notice in told if notice.kind != "costs"]
@@ -311,10 +317,12 @@ def _span(span: dt.timedelta) -> str:
 # --- jobs billed by the hour -------------------------------------------------------------------------
 
 
-def _capped(client: Client, now: dt.datetime, own_profile: bool) -> list[Notice]:
+def _capped(
+    client: Client, now: dt.datetime, own_profile: bool, watched: Collection[str]
+) -> list[Notice]:
     budget, money, told = budget_of(client.config), Spending(client.journal), list[Notice]()
     for known, held in money.capped():
-        if own_profile and known.profile != client.config.profile:
+        if own_profile and known.profile != client.config.profile and known.id not in watched:
             continue
         job = _as_it_stands(client, known)
         cap, rate = held.cap or Decimal(0), held.usd_per_hour or Decimal(0)
@@ -332,6 +340,26 @@ def _capped(client: Client, now: dt.datetime, own_profile: bool) -> list[Notice]
             )
             told.append(Notice("near_cap", text, job.id))
     return told
+
+
+def over_cap(client: Client, job: JobSnapshot) -> str | None:
+    """What to say of a job that runs on over its cap; reads the journal, asks and ends nothing."""
+    if job.status is not JobStatus.RUNNING:
+        return None
+    held = Spending(client.journal).get(job.id)
+    if held is None or held.cap is None or held.usd_per_hour is None:
+        return None
+    spent = _so_far(client, job, held.usd_per_hour, client.clock.now())
+    if spent < held.cap:
+        return None
+    return (
+        f"{_about(job, held.cap, spent)}, and reading it ends nothing: "
+        f"job.wait(), `ftsdk watch {job.id}` or job.cancel() does"
+    )
+
+
+def _about(job: JobSnapshot, cap: Decimal, spent: Decimal) -> str:
+    return f"{job.id} has cost about ${spent:.2f} and its cap is ${cap:.2f}"
 
 
 def _as_it_stands(client: Client, job: JobSnapshot) -> JobSnapshot:
@@ -361,7 +389,7 @@ def _so_far(client: Client, job: JobSnapshot, rate: Decimal, now: dt.datetime) -
 
 
 def _stopped(client: Client, job: JobSnapshot, cap: Decimal, spent: Decimal) -> list[Notice]:
-    about = f"{job.id} has cost about ${spent:.2f} and its cap is ${cap:.2f}"
+    about = _about(job, cap, spent)
     try:
         now = cancel(client, job)
     except FtsdkError as error:

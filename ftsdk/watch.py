@@ -46,7 +46,7 @@ def follow(
     backend, clock = client._backend_for(snapshot), client.clock
     able, started, seen = backend.capabilities, clock.monotonic(), 0
     lost_since: float | None = None
-    attendant = Attendant(client)
+    attendant = Attendant(client, [snapshot.id])
     while True:
         try:
             snapshot = refresh(client, snapshot)

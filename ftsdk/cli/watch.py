@@ -119,7 +119,8 @@ class _Follower:
         """Ask, show, pause, until every job stands still."""
         from ftsdk.leasing import Attendant
 
-        clock, attendant = self.client.clock, Attendant(self.client)
+        clock = self.client.clock
+        attendant = Attendant(self.client, [job.id for job in self.jobs])
         started = clock.monotonic()
         while True:
             show(self.ask())

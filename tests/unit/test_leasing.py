@@ -198,7 +198,7 @@ def running(client, clock, *, cap, rate, look=True):
     job = client.create_job(ROWS, provider_options={"timeline": timeline})
     held = Spending(client.journal).get(job.id)
     with client.journal.write() as cursor:
-        cursor.execute("DELETE FROM reservations")
+        cursor.execute("DELETE FROM reservations WHERE job_id = ?", (job.id,))
         again = Reservation(job.id, held.month, None, held.cost, Decimal(rate), Decimal(cap))
         reserving(again, ())(cursor, job.snapshot)
     clock.advance(3600)
@@ -362,3 +362,45 @@ def test_whoever_waits_sees_the_warning_and_the_stop(home):
     assert "it is cancelled at $1.00" in told[0]
     assert "its cap is $1.00: cancelled" in told[1]
     assert job.status is JobStatus.CANCELLED
+
+
+def cancels(client, monkeypatch):
+    """The jobs that the provider is asked to cancel from now on."""
+    backend, asked = client.backend("fake"), []
+    real = backend.cancel
+    monkeypatch.setattr(backend, "cancel", lambda one: asked.append(one) or real(one))
+    return asked
+
+
+def test_reading_a_job_over_its_cap_cancels_nothing_and_says_what_does(home, monkeypatch, caplog):
+    clock = ManualClock()
+    client = priced_client(home, clock=clock)
+    job = running(client, clock, cap=10, rate=10)
+    asked = cancels(client, monkeypatch)
+    clock.advance(0.9 * 3600)
+    assert job.refresh().status is JobStatus.RUNNING
+    assert caplog.messages == []  # near it is said by whoever ends it
+    clock.advance(0.2 * 3600)
+    for _ in range(3):
+        assert job.refresh().status is JobStatus.RUNNING
+    (told,) = caplog.messages
+    assert told.startswith(f"{job.id} has cost about $11.00 and its cap is $10.00, and reading it")
+    assert told.endswith(f"job.wait(), `ftsdk watch {job.id}` or job.cancel() does")
+    with pytest.raises(NotReady):
+        client.get_job(job.id).result()
+    assert asked == []
+    job.wait()
+    assert (len(asked), job.status) == (1, JobStatus.CANCELLED)
+
+
+def test_whoever_waits_for_a_job_ends_it_at_its_cap_whatever_its_profile(home, monkeypatch):
+    clock = ManualClock()
+    client = priced_client(home, clock=clock)
+    job = running(client, clock, cap=1, rate=36)
+    other = running(client, clock, cap=1, rate=36)
+    for one in (job, other):
+        client.journal.change(one.id, now=clock.now(), why="made elsewhere", profile="prod")
+    asked = cancels(client, monkeypatch)
+    job.wait()
+    assert asked == [job.provider_job_id]
+    assert other.refresh().status is JobStatus.RUNNING

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -88,7 +89,10 @@ def may_hold(raw: bytes) -> bool:
 
 
 def scan_row(row: Any) -> Iterator[tuple[str, Finding]]:
-    """Every finding in every string of a row, with its field path; one of a kind per field."""
+    """Every finding in every string of a row, with its field path; one of a kind per field.
+
+    What stands in a key has the path of the object that has the key.
+    """
     stack: list[tuple[str, Any]] = [("", row)]
     while stack:
         place, value = stack.pop()
@@ -96,6 +100,8 @@ def scan_row(row: Any) -> Iterator[tuple[str, Finding]]:
             for finding in scan_text(value):
                 yield place, finding
         elif isinstance(value, dict):
+            for finding in itertools.chain.from_iterable(map(scan_text, value)):
+                yield place, finding
             stack.extend((f"{place}.{k}" if place else k, v) for k, v in reversed(value.items()))
         elif isinstance(value, list):
             stack.extend((f"{place}[{i}]", v) for i, v in reversed(list(enumerate(value))))

@@ -41,8 +41,8 @@ class Format:
     """One wire format of a row.
 
     `keys` are the top-level keys that make a row this format; `read` gives the canonical row.
-    A canonical field path becomes the source's by `turns`, which says where each message stood, or
-    by `places` (pairs of pattern and replacement). `own` gives codes and hits of what is wrong in
+    A canonical field path becomes the source's by `turns`, which says where each message stood, by
+    `place`, which is given the source row, or by `places` (pairs of pattern and replacement). `own` gives codes and hits of what is wrong in
     this format alone, where the canonical row no longer shows it.
     """
 
@@ -54,11 +54,14 @@ class Format:
     places: tuple[tuple[str, str], ...] = ()
     turns: Callable[[Row], Iterator[Turn]] | None = None
     own: Own | None = None
+    place: Callable[[Row, str], str] | None = None
 
     def field(self, canonical: str, raw: bytes | None = None) -> str:
         """The path that a person finds in the file for a canonical path of the record `raw`."""
         if self.turns is not None and raw is not None and canonical.startswith("messages["):
             return _source_place(self.turns(orjson.loads(raw)), canonical)
+        if self.place is not None and raw is not None:
+            return self.place(orjson.loads(raw), canonical)
         for pattern, replacement in self.places:
             told, count = re.subn(pattern, replacement, canonical, count=1)
             if count:
@@ -177,10 +180,7 @@ def _read_chosen(row: Row) -> Row:
     if "prompt" in row:
         asked = _turns(row["prompt"], "user")
     elif isinstance(chosen, list) and isinstance(rejected, list):
-        # The prompt is what both conversations begin with.
-        shared = 0
-        while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
-            shared += 1
+        shared = _shared(chosen, rejected)
         asked, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
     else:
         asked = None
@@ -194,6 +194,34 @@ def _read_chosen(row: Row) -> Row:
         "non_preferred_output": _turns(rejected, "assistant"),
         **rest(row, "prompt", "chosen", "rejected", "tools", "parallel_tool_calls"),
     }
+
+
+def _shared(chosen: Any, rejected: Any) -> int:
+    """How many messages two conversations begin with alike: the prompt, where none stands apart."""
+    if not isinstance(chosen, list) or not isinstance(rejected, list):
+        return 0
+    count = 0
+    while count < min(len(chosen), len(rejected)) - 1 and chosen[count] == rejected[count]:
+        count += 1
+    return count
+
+
+def _chosen_place(row: Row, canonical: str) -> str:
+    """Where a canonical path stands in a row of prompt, chosen and rejected."""
+    has_prompt = "prompt" in row
+    if canonical.startswith("input.messages"):
+        key = "prompt" if has_prompt else "chosen"
+        inside = canonical.removeprefix("input.messages")
+        return key if isinstance(row.get(key), str) else key + inside
+    for output, key in (("preferred_output", "chosen"), ("non_preferred_output", "rejected")):
+        if not canonical.startswith(output):
+            continue
+        if isinstance(row.get(key), str):
+            return key
+        shift = 0 if has_prompt else _shared(row.get("chosen"), row.get("rejected"))
+        number, bracket, inside = canonical.removeprefix(f"{output}[").partition("]")
+        return f"{key}[{int(number) + shift}]{inside}" if bracket else key
+    return canonical.removeprefix("input.")
 
 
 # --- the table -------------------------------------------------------------------------------
@@ -215,13 +243,7 @@ FORMATS: dict[str, Format] = {
             "preference",
             ("chosen", "rejected"),
             _read_chosen,
-            (
-                (r"^input\.messages\[\d+\]\.content", "prompt"),
-                (r"^input\.messages", "prompt"),
-                (r"^input\.", ""),
-                (r"^preferred_output", "chosen"),
-                (r"^non_preferred_output", "rejected"),
-            ),
+            place=_chosen_place,
         ),
         Format(
             "sharegpt",

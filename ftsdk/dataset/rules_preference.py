@@ -74,16 +74,18 @@ def preference_is_whole(row: Row) -> Iterator[Hit]:
         )
     elif not isinstance(messages, list) or not messages:
         yield Hit("input.messages", "the prompt has no messages")
-    for name in OUTPUTS:
+    for name, side in zip(OUTPUTS, ("preferred", "other"), strict=True):
         output = row.get(name)
         old = name.replace("output", "completion")
         if output is None:
             hint = f" (the row has the old name {old!r})" if old in row else ""
-            yield Hit(name, f"{name} is missing{hint}")
+            yield Hit(name, f"the {side} answer is missing{hint}")
         elif not isinstance(output, list):
-            yield Hit(name, f"{name} is {kind_of(output)}, not a list of messages", output)
+            yield Hit(
+                name, f"the {side} answer is {kind_of(output)}, not a list of messages", output
+            )
         elif len(output) != 1:
-            yield Hit(name, f"{name} has {len(output)} messages, not one")
+            yield Hit(name, f"the {side} answer has {len(output)} messages, not one")
 
 
 @row_rule(

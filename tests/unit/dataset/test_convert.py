@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path: Path) -> No
          "conversations[0].from"),
         ({"contents": [{"role": "user", "parts": [{"text": "a"}]}, {"role": "model", "parts": []}]}, "gemini",
          "contents[1].parts"),
-        ({"prompt": "a", "chosen": "b", "rejected": ""}, "chosen", "rejected[0].content"),
+        ({"prompt": "a", "chosen": "b", "rejected": ""}, "chosen", "rejected"),
         ({"system": "x", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]},
          "claude", "messages[1].content"),
     ],

@@ -252,3 +252,38 @@ def test_tools_and_images_of_a_pair_are_judged_as_in_chat(
     assert [f.field for f in report.faults if f.code == code] == [field]
     sound = pair_with_call('{"city": "a"}')
     assert validate([sound], tokens=False, near_duplicates=False, method="dpo").ok
+
+
+def said(text: str, role: str = "user") -> dict[str, str]:
+    return {"role": role, "content": text}
+
+
+KEY = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
+PAIRED: list[tuple[dict[str, Any], str, str]] = [
+    ({"prompt": "x", "chosen": KEY, "rejected": "y"}, "FT401", "chosen"),
+    ({"prompt": KEY, "chosen": "z", "rejected": "y"}, "FT401", "prompt"),
+    ({"prompt": [said("a"), said("b", "assistant"), said(KEY)], "chosen": [said("q", "assistant")],
+      "rejected": [said("r", "assistant")]}, "FT401", "prompt[2].content"),
+    ({"chosen": [said("a"), said(KEY, "assistant")], "rejected": [said("a"), said("b", "assistant")]},
+     "FT401", "chosen[1].content"),
+    ({"chosen": [said(KEY), said("c", "assistant")], "rejected": [said(KEY), said("b", "assistant")]},
+     "FT401", "chosen[0].content"),
+    ({"prompt": "x", "chosen": "y"}, "FT126", "rejected"),
+    ({"prompt": "x", "chosen": "y", "rejected": ""}, "FT127", "rejected"),
+    ({"prompt": "x", "chosen": "y", "rejected": "z", "tools": [{}]}, "FT119", "tools[0]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "code", "field"), PAIRED)
+def test_a_finding_of_a_pair_has_its_place_in_the_file(
+    row: dict[str, Any], code: str, field: str
+) -> None:
+    report = validate([row], tokens=False, near_duplicates=False, method="dpo")
+    found = [f.field for f in (*report.faults, *report.notices) if f.code == code]
+    assert found == [field]
+
+
+def test_a_secret_in_a_key_is_found() -> None:
+    row = {"messages": [said("a"), said("b c d", "assistant")], "metadata": {"anna.lee@corp-mail.net": 1}}  # fmt: skip
+    report = validate([row], tokens=False, near_duplicates=False)
+    assert [(f.code, f.field) for f in report.findings] == [("FT406", "metadata")]

@@ -80,7 +80,7 @@ def deploy(
     lease is extended. Raises `BudgetError`, `Unsupported`, `NotReady`, or the provider's refusal.
     """
     snapshot = client.journal.get(job_id)
-    backend = client.backend(snapshot.provider)
+    backend = client._backend_for(snapshot)
     if not backend.capabilities.can_deploy or snapshot.provider_job_id is None:
         raise backend.cannot("deploy a model")
     budget = budget_of(client.config)
@@ -191,7 +191,7 @@ def undeploy(client: Client, lease_id: str, why: str = "undeployed") -> Lease:
     try:
         if lease.job_id is not None:
             snapshot = client.journal.get(lease.job_id)
-            backend = client.backend(snapshot.provider)
+            backend = client._backend_for(snapshot)
             handle = backend.model(str(snapshot.provider_job_id))
             _verb(backend, "undeploy")(handle)
     except NotFound:

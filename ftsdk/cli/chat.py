@@ -120,7 +120,7 @@ class _Talk:
     def _answer(self, who: str, history: Sequence[Message]) -> ChatAnswer:
         with busy(f"{who} is thinking"):
             if who == "base":
-                backend = self.client.backend(self.handle.provider)
+                backend = self.client._backend_for(self.job.snapshot)
                 return backend.chat_base(self.handle, history, self.options)
             return self.handle.chat(history, **self.options)
 

@@ -100,7 +100,10 @@ def deploy(
     found = find(client, job)
     hours = hours_of(for_)
     span = budget_of(client.config).lease.total_seconds() / 3600 if hours is None else hours
-    price = client.backend(found.provider).model(str(found.provider_job_id)).running_cost
+    backend = client._backend_for(found.snapshot)
+    if not backend.capabilities.can_deploy:
+        raise backend.cannot("deploy a model")
+    price = found.result().running_cost
     hourly = price.hosting_usd_per_hour
     cost = "at a price that is not known" if hourly is None else f"at ${hourly:.2f} an hour"
     most = "" if hourly is None else f", at most ${hourly * _decimal(span):.2f}"

@@ -60,7 +60,7 @@ def logs(
 
 def _follow_logs(job: FineTuneJob) -> None:
     client = job._client
-    pace = client.backend(job.provider).capabilities.poll_s
+    pace = client._backend_for(job.snapshot).capabilities.poll_s
     seen = len(job.logs())
     while True:
         ended = refreshed(client, [job])[0][0].is_final

@@ -109,7 +109,7 @@ class _Follower:
         self.short = short
         self.losses: dict[str, list[float]] = {}
         self.with_losses = with_losses
-        self.pace = min(client.backend(job.provider).capabilities.poll_s for job in jobs)
+        self.pace = min(client._backend_for(job.snapshot).capabilities.poll_s for job in jobs)
         self._lost: dict[str, float] = {}
         self._round = 0
         self._asked: dict[str, int] = {}
@@ -168,7 +168,7 @@ class _Follower:
         return frozenset(job.id for job in turn)
 
     def _has_curve(self, job: FineTuneJob) -> bool:
-        able = self.client.backend(job.provider).capabilities
+        able = self.client._backend_for(job.snapshot).capabilities
         return able.has_metrics and job.provider_job_id is not None
 
     def _curve(self, job: FineTuneJob) -> str:

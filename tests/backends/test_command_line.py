@@ -140,6 +140,41 @@ def test_an_earlier_id_of_a_restarted_job_is_adopted_as_the_job_it_became(
     assert cli.ok("wait", old, "--json").json["status"] == "succeeded"
 
 
+def test_what_is_deployed_is_ended_where_it_stands_whatever_is_configured_later(at, clock) -> None:
+    cli, first = at("together")
+    job = create(cli, "together")
+    clock.advance(3600)
+    _, second = at("together")  # from here on another address is configured
+    assert second.base_url != first.base_url
+    cli.ok("deploy", job, "--for", "2h", "--yes")
+    clock.advance(600)
+    assert cli.ok("chat", job, "-m", "hello").out.strip()
+    assert len(first.endpoints) == 1
+    cli.ok("undeploy", job)
+    assert first.endpoints == {}
+    assert [one.path for one in second.requests] == []
+
+
+def test_a_model_that_cannot_be_deployed_is_refused_before_a_question(at, clock) -> None:
+    cli, _ = at("openai")
+    job = create(cli, "openai")
+    clock.advance(3600)
+    assert "cannot deploy" in cli.error(2, "deploy", job)["what"]
+    cli, _ = at("together")
+    early = create(cli, "together")
+    assert cli.error(5, "deploy", early)["code"] == "not_ready"
+
+
+def test_the_base_model_is_asked_where_the_job_was_made(at, clock) -> None:
+    cli, first = at("openai")
+    job = create(cli, "openai")
+    clock.advance(3600)
+    _, second = at("openai")
+    cli.ok("chat", job, "-m", "hello", "--beside-base")
+    assert first.count("POST", "/chat/completions$") == 2
+    assert second.count() == 0
+
+
 # --- a rehearsal -------------------------------------------------------------------------------
 
 

@@ -23,6 +23,8 @@ __all__ = ["show_findings", "validate"]
 
 _FAULTY = 3
 _LONG_BYTES = 20 << 20
+_LONG_PACKED_BYTES = 4 << 20
+"""Of a container that is slower to read: compressed, a table, an array."""
 
 
 def validate(
@@ -110,7 +112,8 @@ def validate(
 def reading(path: Path, *, quiet: bool) -> Iterator[Callable[[int], None] | None]:
     """A bar while a long file is read on a terminal; a spinner for a short one."""
     size = path.stat().st_size if path.is_file() else 0
-    if quiet or size < _LONG_BYTES or not sys.stderr.isatty():
+    long = _LONG_BYTES if path.suffix == ".jsonl" else _LONG_PACKED_BYTES
+    if quiet or size < long or not sys.stderr.isatty():
         with busy(f"checking {path.name}", quiet=quiet):
             yield None
         return

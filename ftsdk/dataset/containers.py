@@ -128,6 +128,9 @@ def _refuse_wide(head: bytes) -> None:
         raise _stop("FT007", "the file is UTF-16 (big endian, without BOM)", "save it as UTF-8")
 
 
+_TELL_EACH = 256  # records
+
+
 def records(
     handle: BinaryIO,
     container: str,
@@ -142,11 +145,25 @@ def records(
         stream = _Inflated(handle, container, on_bytes)
         yield from read_lines(cast("BinaryIO", stream), max_row_bytes=max_row_bytes)
     elif container == "json":
-        yield from _json_array(handle, max_row_bytes)
+        yield from _telling(_json_array(handle, max_row_bytes), handle, on_bytes)
     elif container == "csv":
-        yield from _csv(handle, max_row_bytes)
+        yield from _telling(_csv(handle, max_row_bytes), handle, on_bytes)
     else:
-        yield from _parquet(handle)
+        yield from _parquet(handle, on_bytes)
+
+
+def _telling(
+    found: Iterator[Record | Fault], handle: BinaryIO, on_bytes: Callable[[int], None] | None
+) -> Iterator[Record | Fault]:
+    """The records, while it is told now and then how far the file was read."""
+    told = 0
+    for number, record in enumerate(found):
+        if on_bytes is not None and not number % _TELL_EACH:
+            on_bytes(handle.tell() - told)
+            told = handle.tell()
+        yield record
+    if on_bytes is not None:
+        on_bytes(handle.tell() - told)
 
 
 class _Inflated:
@@ -249,10 +266,10 @@ def _csv(handle: BinaryIO, max_row_bytes: int) -> Iterator[Record | Fault]:
     yield from read_csv(handle, max_row_bytes=max_row_bytes)
 
 
-def _parquet(handle: BinaryIO) -> Iterator[Record | Fault]:
+def _parquet(handle: BinaryIO, on_bytes: Callable[[int], None] | None) -> Iterator[Record | Fault]:
     from ftsdk.dataset.tables import read_parquet
 
-    yield from read_parquet(handle)
+    yield from read_parquet(handle, on_bytes=on_bytes)
 
 
 def _stop(code: str, message: str, mend: str) -> Stop:

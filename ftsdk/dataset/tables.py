@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
 import orjson
@@ -111,8 +112,13 @@ def _formula(number: int, column: str, cell: str) -> Fault:
     )
 
 
-def read_parquet(handle: BinaryIO) -> Iterator[Record | Fault]:
-    """Rows of a Parquet file, batch by batch; null columns are left out."""
+def read_parquet(
+    handle: BinaryIO, *, on_bytes: Callable[[int], None] | None = None
+) -> Iterator[Record | Fault]:
+    """Rows of a Parquet file, batch by batch; null columns are left out.
+
+    Columns lie apart in the file, so `on_bytes` is told the share of its bytes that the rows are.
+    """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -122,12 +128,17 @@ def read_parquet(handle: BinaryIO) -> Iterator[Record | Fault]:
             mend="pip install 'ftsdk[data]', or convert the file to JSON lines",
         ) from error
     try:
-        number = 0
-        for batch in pq.ParquetFile(handle).iter_batches(batch_size=512):
+        number = told = 0
+        file, size = pq.ParquetFile(handle), os.fstat(handle.fileno()).st_size
+        for batch in file.iter_batches(batch_size=512):
             for row in batch.to_pylist():
                 number += 1
                 raw = encode(without_nulls(row), number)
                 yield raw if isinstance(raw, Fault) else (number, None, raw)
+            if on_bytes is not None:
+                now = size * number // file.metadata.num_rows
+                on_bytes(now - told)
+                told = now
     except (pa.ArrowException, OSError) as error:
         yield _fault(0, f"not a sound Parquet file: {str(error)[:80]}")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import json
 import os
 from pathlib import Path
 
@@ -209,3 +211,28 @@ def test_all_faults_come_at_once_and_the_error_carries_them(tmp_path: Path) -> N
     assert caught.value.report is report
     assert "line 2, messages[0].role [FT104]" in caught.value.where
     assert "3 more" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.json", "a.csv", "a.parquet"])  # fmt: skip
+def test_how_far_a_file_was_read_is_told_in_every_container(tmp_path: Path, name: str) -> None:
+    rows = [{"prompt": f"question {i} {os.urandom(300).hex()}", "completion": f"answer {i}"} for i in range(4000)]  # fmt: skip
+    lines = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    path = tmp_path / name
+    if name.endswith(".csv"):
+        with path.open("w", newline="") as handle:
+            table = csv.DictWriter(handle, ["prompt", "completion"])
+            table.writeheader()
+            table.writerows(rows)
+    elif name.endswith(".parquet"):
+        arrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(arrow.Table.from_pylist(rows), path)
+    else:
+        packed = {"gz": gzip.compress, "json": lambda _: json.dumps(rows).encode()}
+        if name.endswith(".zst"):
+            packed["zst"] = pytest.importorskip("zstandard").compress
+        path.write_bytes(packed.get(name.rpartition(".")[2], bytes)(lines))
+    told: list[int] = []
+    report = validate(path, tokens=False, near_duplicates=False, on_bytes=told.append)
+    assert report.rows == 4000
+    assert sum(told) == path.stat().st_size
+    assert sum(count > 0 for count in told) > 2

@@ -429,6 +429,16 @@ def test_an_estimate_before_and_the_bill_after(client, clock):
     assert cost.low == cost.high == Decimal(job.snapshot.trained_tokens) * 5 / 1_000_000
 
 
+def test_a_cancelled_job_costs_the_tokens_that_are_told(client, double, clock):
+    job = create(client)
+    clock.advance(5)
+    facts = {"method": "GET", "path": "/fine_tuning/jobs/", "times": None}
+    double.faults.add("set", field="trained_tokens", value=2_000, **facts)
+    assert job.cancel().status is JobStatus.CANCELLED
+    assert job.cost.basis is CostBasis.BILLED
+    assert job.cost.low == job.cost.high == Decimal("0.01")
+
+
 # --- keys and places ---
 
 

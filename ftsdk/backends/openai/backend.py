@@ -200,10 +200,11 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         self, raw: Mapping[str, Any], action: str, *, asked_for: str | None = None
     ) -> RemoteJob:
         job = remote_job(raw, self.service, action=action, asked_for=asked_for)
-        if job.status is not JobStatus.SUCCEEDED:
+        if not job.status.is_final:
             return job
-        tokens = job.trained_tokens
-        if tokens is None and self.service.billed_in_events and asked_for is not None:
+        tokens = job.trained_tokens  # billable ones, also of a job that was cancelled on its way
+        in_events = self.service.billed_in_events and job.status is not JobStatus.FAILED
+        if tokens is None and in_events and asked_for is not None:
             tokens = curve.billed_tokens(
                 str(one.get("message")) for one in self.feeds.raw_events(asked_for)
             )

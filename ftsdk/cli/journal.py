@@ -14,7 +14,7 @@ from ftsdk.cli.options import Json, NoInput, Yes
 from ftsdk.cli.output import emit, say
 from ftsdk.cli.session import open_client
 from ftsdk.cli.words import many
-from ftsdk.errors import JournalDamaged, UsageError
+from ftsdk.errors import UsageError
 
 __all__ = ["app"]
 
@@ -37,9 +37,13 @@ Days = Annotated[
 def export(file: Target = None) -> None:
     """Write every job with all its statuses as JSON lines, oldest first. Nothing in it is secret."""
     from ftsdk.fsops import atomic_write_bytes
+    from ftsdk.store import Journal
     from ftsdk.store.export import export_lines
 
-    lines = export_lines(open_client(None).journal)
+    home = open_client(None).home
+    # Opened to read alone, so that what a damaged journal still tells can be kept.
+    there = (home / "journal.db").exists()
+    lines = export_lines(Journal(home, read_only=True)) if there else ()
     if file is None:
         for line in lines:
             sys.stdout.buffer.write(line)
@@ -76,14 +80,7 @@ def backup(file: Copy, as_json: Json = False) -> None:
 def check(as_json: Json = False) -> None:
     """Let SQLite check the whole journal file."""
     journal = open_client(None).journal
-    found = journal.integrity()
-    if found != "ok":
-        raise JournalDamaged(
-            f"SQLite finds the journal damaged: {found}",
-            where=str(journal.path),
-            mend="`ftsdk journal export` what can be read, then move the file away; "
-            "`ftsdk adopt` takes jobs in again",
-        )
+    journal.require_sound()
     if as_json:
         emit({"ok": True, "path": str(journal.path), "jobs": len(journal.list())})
     else:

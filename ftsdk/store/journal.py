@@ -55,7 +55,7 @@ class Journal:
     """Open (and make, or migrate) the journal in `home`.
 
     One object may be used from several threads: each gets its own connection. `read_only` opens
-    without creating, migrating or writing.
+    without creating, migrating, checking or writing.
 
     Raises `JournalTooNew`, `JournalDamaged`, `JournalLocked` or `StoreError` (read-only folder,
     full disk, a foreign file).
@@ -69,10 +69,10 @@ class Journal:
         with self._errors():
             if not read_only:
                 self._prepare(home)
-            unclean = self._was_cut_short()
+                self._mark_a_cut()
             self._check_file()
-            if unclean and (found := self.integrity()) != "ok":
-                raise self._damaged(found)
+            if not read_only:
+                self._check_after_a_cut()
             self._migrate()
 
     # --- opening ---
@@ -91,17 +91,28 @@ class Journal:
             if os.name != "nt" and stat.S_IMODE(self.path.stat().st_mode) & 0o077:
                 self.path.chmod(0o600)
 
-    def _was_cut_short(self) -> bool:
-        """Whether a write was under way when its process ended (or still is, in another one).
+    @property
+    def _unchecked(self) -> Path:
+        """A file that stands while the journal is to be checked whole; damage keeps it there."""
+        return self.path.with_name(self.path.name + "-unchecked")
+
+    def _mark_a_cut(self) -> None:
+        """Note that a write was under way when its process ended (or still is, in another one).
 
         A finished write leaves SQLite's rollback file empty. After one that was cut short SQLite
-        restores the state before it; the whole file is then checked once, to be sure.
+        restores the state before it, at the first look into the file, and the trace is gone.
         """
         rollback = self.path.with_name(self.path.name + "-journal")
-        try:
-            return rollback.stat().st_size > 0
-        except FileNotFoundError:
-            return False
+        with contextlib.suppress(FileNotFoundError):
+            if rollback.stat().st_size > 0:
+                self._unchecked.touch(mode=0o600)
+
+    def _check_after_a_cut(self) -> None:
+        """Have the whole file checked; until it is found sound, every opening says that it is not."""
+        if not self._unchecked.exists():
+            return
+        self.require_sound()
+        self._unchecked.unlink(missing_ok=True)
 
     def _check_file(self) -> None:
         connection = self._connection()
@@ -129,7 +140,8 @@ class Journal:
         return JournalDamaged(
             f"The journal is not a sound database: {why}",
             where=str(self.path),
-            mend="keep a copy, then move it away; jobs can be taken in again with `ftsdk adopt`",
+            mend="keep what `ftsdk journal export` can read, then move the file away; "
+            "`ftsdk adopt` takes jobs in again",
         )
 
     def _connection(self) -> sqlite3.Connection:
@@ -452,6 +464,12 @@ class Journal:
         """`ok`, or what SQLite finds wrong."""
         with self._errors():
             return str(self._connection().execute("PRAGMA integrity_check").fetchone()[0])
+
+    def require_sound(self) -> None:
+        """Raise `JournalDamaged` with what SQLite finds wrong in the file, if anything."""
+        found = self.integrity()
+        if found != "ok":
+            raise self._damaged(found)
 
     def backup(self, target: Path) -> None:
         """Write a copy of the whole journal as it stands now, whole or not at all (0600).

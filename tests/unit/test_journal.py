@@ -270,8 +270,13 @@ def test_damage_found_after_a_cut_is_said(home: Path, monkeypatch: pytest.Monkey
     Journal(home).add(snapshot())
     cut_short(home)
     monkeypatch.setattr(Journal, "integrity", lambda _: "row 1 missing from index")
-    with pytest.raises(JournalDamaged, match="missing from index"):
-        Journal(home)
+    for _ in range(2):  # not at the first opening alone: that one may be somebody else's
+        with pytest.raises(JournalDamaged, match="missing from index"):
+            Journal(home)
+    assert len(Journal(home, read_only=True).list()) == 1
+    monkeypatch.undo()
+    Journal(home).close()
+    assert not (home / "journal.db-unchecked").exists()
 
 
 def test_a_reader_cannot_undo_a_cut_and_says_who_can(home: Path) -> None:

@@ -14,6 +14,11 @@ def make(cli, data, **words):
     return cli.ok("create", data, "--yes", "--json", "--set", DONE, *flags).json["id"]
 
 
+def test_export_of_no_journal_is_empty_and_makes_none(cli, home):
+    assert cli.ok("journal", "export").out == ""
+    assert not (home / "journal.db").exists()
+
+
 def test_export_gives_a_line_for_each_job(cli, data, tmp_path):
     ids = [make(cli, data, seed=n) for n in range(2)]
     lines = cli.ok("journal", "export").out.split("\n")
@@ -55,6 +60,21 @@ def test_check_finds_damage(cli, data, home):
     path.write_bytes(bytes(raw))
     error = cli.error(2, "journal", "check")
     assert error["code"] == "journal_damaged"
+
+
+def test_damage_after_a_cut_stops_every_command_but_export(cli, data, home, monkeypatch):
+    job = make(cli, data)
+    (home / "journal.db-unchecked").touch()  # a write was cut short
+    with monkeypatch.context() as broken:
+        broken.setattr(Journal, "integrity", lambda _: "row 1 missing from index")
+        for words in (("list",), ("list",), ("journal", "check"), ("show", job)):
+            error = cli.error(2, *words)
+            assert error["code"] == "journal_damaged"
+            assert "missing from index" in error["what"]
+            assert "ftsdk journal export" in error["mend"]
+        assert json.loads(cli.ok("journal", "export").out)["job"]["id"] == job
+    cli.ok("list")
+    assert not (home / "journal.db-unchecked").exists()
 
 
 def test_forget_asks_and_spares_the_young(cli, data):

@@ -87,6 +87,10 @@ def _words(values: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in sorted(values))
 
 
+def _resumes(able: Any) -> str:
+    return "paused" if able.can_resume and not able.resumes_ended else _yes(able.can_resume)
+
+
 CAPABILITIES: Mapping[str, Callable[[Any], str]] = {
     "methods": lambda able: _words(able.methods),
     "training kinds": lambda able: _words(able.adapters),
@@ -95,7 +99,7 @@ CAPABILITIES: Mapping[str, Callable[[Any], str]] = {
     "seed": lambda able: _yes(able.takes_seed),
     "cancel": lambda able: _yes(able.can_cancel),
     "pause": lambda able: _yes(able.can_pause),
-    "resume": lambda able: _yes(able.can_resume),
+    "resume": _resumes,
     "events": lambda able: _yes(able.has_events),
     "metrics": lambda able: _yes(able.has_metrics),
     "checkpoints": lambda able: _yes(able.has_checkpoints),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftsdk.backends.base import Backend
 from ftsdk.budget import require_spending
-from ftsdk.errors import JournalLocked, UsageError
+from ftsdk.errors import JournalLocked, Unsupported, UsageError
 from ftsdk.ids import client_token, new_job_id, submission_tag
 from ftsdk.records import JobSnapshot, JobStatus, RemoteJob
 from ftsdk.submission import applied
@@ -144,6 +144,12 @@ def resume(client: Client, snapshot: JobSnapshot) -> JobSnapshot:
             f"The job is {current.status}; there is nothing to resume",
             where=f"job {current.id}",
             mend=f"ftsdk show {current.id}",
+        )
+    if current.status.is_final and not backend.capabilities.resumes_ended:
+        raise Unsupported(
+            f"{current.provider} resumes a paused job alone; this one is {current.status}",
+            where=f"job {current.id}",
+            mend="create it again; ftsdk create takes the same data and settings",
         )
     remote = backend.resume(current.provider_job_id)
     fields = {**applied(current, remote), "finished_at": None}

@@ -80,7 +80,8 @@ class Capabilities:
 
     `hyperparameters` names every field it takes, with its range: a field that is not named is
     refused before anything is sent. `adapters` are the kinds of training: `lora`, `nf4` (QLoRA),
-    `full`.
+    `full`. `can_resume` lets a paused job go on; with `resumes_ended` also one that failed or was
+    cancelled.
     """
 
     methods: frozenset[str]
@@ -92,6 +93,7 @@ class Capabilities:
     can_cancel: bool = False
     can_pause: bool = False
     can_resume: bool = False
+    resumes_ended: bool = False
     can_delete: bool = False
     can_deploy: bool = False
     can_download: bool = False

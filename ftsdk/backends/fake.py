@@ -82,6 +82,7 @@ class FakeBackend(Backend):
         can_cancel=True,
         can_pause=True,
         can_resume=True,
+        resumes_ended=True,
         can_delete=True,
         can_download=True,
         can_chat=True,

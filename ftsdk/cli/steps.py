@@ -50,9 +50,10 @@ def _wanted(job: FineTuneJob, able: Capabilities, handle: ModelHandle | None) ->
     if job.status is JobStatus.SUCCEEDED:
         callable_now = not able.can_deploy if handle is None else handle.callable_now
         return ("chat" if callable_now else "deploy", "download")
+    again = ("resume",) if able.resumes_ended else ()
     return {
-        JobStatus.FAILED: ("logs", "resume"),
-        JobStatus.CANCELLED: ("resume", "logs"),
+        JobStatus.FAILED: ("logs", *again),
+        JobStatus.CANCELLED: (*again, "logs"),
         JobStatus.PAUSED: ("resume", "cancel"),
         JobStatus.IN_DOUBT: ("reconcile", "resolve"),
         JobStatus.SUBMITTING: ("reconcile",),

@@ -73,15 +73,27 @@ def test_only_what_the_provider_can_is_offered(at, clock, provider, done) -> Non
     assert watched == f"next  ftsdk {done[0]} {job} · ftsdk show {job}"
 
 
-@pytest.mark.parametrize(
-    ("provider", "cancelled"), [("openai", ["resume", "logs"]), ("together", ["logs"])]
-)
-def test_a_cancelled_job_is_resumed_where_that_can_be(at, clock, provider, cancelled) -> None:
+@pytest.mark.parametrize("provider", ["openai", "together"])
+def test_what_cannot_go_on_is_not_offered_to(at, clock, provider) -> None:
     cli, _ = at(provider)
     job = create(cli, provider)
     cli.ok("cancel", job)
     clock.advance(3600)
-    assert offered(cli, job) == cancelled
+    assert offered(cli, job) == ["logs"]
+    error = cli.error(2, "resume", job)
+    assert error["code"] == "unsupported"
+    assert "resume" in error["what"]
+
+
+def test_a_paused_job_is_resumed(at, clock) -> None:
+    cli, _ = at("openai")
+    job = create(cli, "openai")
+    clock.advance(3)
+    cli.ok("pause", job)
+    assert offered(cli, job) == ["resume", "cancel"]
+    cli.ok("resume", job)
+    clock.advance(3600)
+    assert cli.ok("show", job, "--json").json["status"] == "succeeded"
 
 
 def commands_in(words: str) -> set[str]:

@@ -73,6 +73,7 @@ class LocalBackend(Backend):
         resend_is_safe=True,  # the run directory is the job's own: starting it twice is one run
         can_cancel=True,
         can_resume=True,
+        resumes_ended=True,
         can_delete=True,
         can_download=True,
         can_chat=True,

@@ -255,7 +255,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
             # It may have ended, or have been stopped, in the meantime: then nothing is wrong.
             raw = self._raw(provider_job_id)
             status = self._told(raw, f"GET {_JOBS}/ID").status
-            if status.is_final or status is reached:
+            if status is reached or (status.is_final and verb != "resume"):
                 return raw
             raise
 

@@ -334,6 +334,21 @@ class JobChecks:
         ended = world.until(job.provider_job_id, lambda one: one.status.is_final)
         assert ended.status is JobStatus.SUCCEEDED
 
+    def test_a_cancelled_job_goes_on_where_the_record_says_so(self, world: World) -> None:
+        needs(world, "can_cancel")
+        needs(world, "can_resume")
+        job = world.fresh()
+        world.backend.cancel(job.provider_job_id)
+        held = world.until(job.provider_job_id, lambda one: one.status.is_final)
+        assert held.status is JobStatus.CANCELLED
+        if not world.backend.capabilities.resumes_ended:
+            with pytest.raises(FtsdkError):
+                world.backend.resume(job.provider_job_id)
+            return
+        world.backend.resume(job.provider_job_id)
+        ended = world.until(job.provider_job_id, lambda one: one.status.is_final)
+        assert ended.status is JobStatus.SUCCEEDED
+
     def test_a_downloaded_result_is_there(self, world: World) -> None:
         needs(world, "can_download")
         handle = world.backend.model(world.finished())

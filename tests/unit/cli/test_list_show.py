@@ -100,6 +100,11 @@ def test_show_a_failed_job(cli, data):
     assert "ftsdk logs" in ran.out
 
 
+def test_show_a_cancelled_job_that_can_go_on(cli, running):
+    cli.ok("cancel", running)
+    assert f"next     ftsdk resume {running} · ftsdk logs" in cli.ok("show", running).out
+
+
 def test_show_a_job_in_doubt_names_the_ways_out(cli, data):
     cli("create", data, "--yes", "--set", "submit=lost_request")
     ran = cli.ok("show")

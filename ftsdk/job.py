@@ -244,10 +244,13 @@ class FineTuneJob:
         if snapshot.status is JobStatus.FAILED:
             raise self._failed()
         if snapshot.status is JobStatus.CANCELLED:
+            goes_on = self._client._backend_for(snapshot).capabilities.resumes_ended
             raise JobCancelled(
                 "The job was cancelled, so there is no result",
                 where=f"provider {snapshot.provider}",
-                mend="create it again, or `ftsdk resume` where the backend can",
+                mend=f"ftsdk resume {self.id}, or create it again"
+                if goes_on
+                else "create it again",
                 job_id=self.id,
             )
         if snapshot.status is not JobStatus.SUCCEEDED or snapshot.provider_job_id is None:

@@ -80,6 +80,7 @@ def test_what_cannot_go_on_is_not_offered_to(at, clock, provider) -> None:
     cli.ok("cancel", job)
     clock.advance(3600)
     assert offered(cli, job) == ["logs"]
+    assert cli.error(5, "chat", job, "-m", "hello")["mend"] == "create it again"
     error = cli.error(2, "resume", job)
     assert error["code"] == "unsupported"
     assert "resume" in error["what"]
@@ -185,6 +186,14 @@ def test_the_base_model_is_asked_where_the_job_was_made(at, clock) -> None:
     cli.ok("chat", job, "-m", "hello", "--beside-base")
     assert first.count("POST", "/chat/completions$") == 2
     assert second.count() == 0
+
+
+def test_a_job_without_a_model_has_nothing_to_delete(at, clock) -> None:
+    cli, double = at("openai")
+    job = create(cli, "openai")
+    cli.ok("cancel", job)
+    assert "no model to delete" in cli.error(4, "delete", job, "--yes")["what"]
+    assert double.count("DELETE") == 0
 
 
 # --- a rehearsal -------------------------------------------------------------------------------

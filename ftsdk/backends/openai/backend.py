@@ -266,9 +266,14 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
     def delete(self, provider_job_id: str) -> None:
         if not self.capabilities.can_delete:
             raise self.cannot("delete a result")
-        model = self.get(provider_job_id).result_model
+        job = self.get(provider_job_id)
+        model = job.result_model
         if model is None:
-            raise self.not_ready("without a result")
+            raise Rejected(
+                f"The job left no model to delete: it is {job.raw_status or job.status}",
+                where=f"{self.service.title}, job {provider_job_id}",
+                mend="nothing; a job itself cannot be deleted there, and costs nothing more",
+            )
         self.wire.act(
             "DELETE /models/ID", lambda client: client.models.with_raw_response.delete(model)
         )

@@ -51,6 +51,7 @@ class Limits:
     roles: frozenset[str] = frozenset(("system", "user", "assistant", "tool"))
     min_rows: Fact | None = None
     max_rows: Fact | None = None
+    max_validation_rows: Fact | None = None
     max_file_bytes: Fact | None = None
     row_tokens: Fact | None = None
     images_per_row: Fact | None = None
@@ -75,6 +76,9 @@ class Limits:
 
 
 _O = "developers.openai.com/api/docs/guides (supervised, vision, preference fine-tuning)"
+_O_VISION = (
+    "developers.openai.com/api/docs/guides/vision-fine-tuning: its base is gpt-4o-2024-08-06"
+)
 _O_SPEC = "openai/openai-openapi openapi.yaml @f85dbe22 (2026-08-21)"
 _O_SPECIAL = "johny-b/llmcomp issue 59 (2026-02-12): a message with <|fim_suffix|> failed the file"
 _A = "MicrosoftDocs/azure-ai-docs how-to/fine-tuning.md (2026-10)"
@@ -178,6 +182,7 @@ _ALL = (
         roles=frozenset(("system", "user", "assistant")),
         min_rows=Fact(32, "widely quoted; not confirmed", sure=False),
         max_rows=Fact(10_000, _HAIKU),
+        max_validation_rows=Fact(1_000, _HAIKU),
         row_tokens=Fact(32_000, _HAIKU),
         must_alternate=Fact("user", _HAIKU),
     ),
@@ -190,6 +195,7 @@ _ALL = (
         image_urls=Fact(("gs://", "https://", "http://"), _GEMINI_IMAGES),
         max_image_rows=Fact(300_000, _GEMINI),
         max_rows=Fact(1_000_000, _GEMINI),
+        max_validation_rows=Fact(5_000, _GEMINI),
         max_file_bytes=Fact(1 << 30, _GEMINI),
         row_tokens=Fact(131_072, _GEMINI),
     ),
@@ -228,13 +234,20 @@ _MODEL_TOKENS: dict[tuple[str, str], dict[str, Fact]] = {
 
 
 def limits_for(provider: str | None, model: str | None = None) -> Limits | None:
-    """The record of a provider; the bases of Bedrock differ in what they take."""
+    """The record of a provider; the bases of Bedrock and of OpenAI differ in what they take."""
     name = (model or "").lower()
     if provider == "bedrock" and "claude" in name:
         return LIMITS["bedrock-claude"]
     if provider == "bedrock" and "nova-2-lite" in name:
         nova = LIMITS["bedrock"]
         return replace(nova, features=nova.features | {"reasoning"}, min_rows=Fact(200, _NOVA_2))
+    if provider == "openai" and name and ("gpt-4o" not in name or "mini" in name):
+        openai = LIMITS["openai"]
+        return replace(
+            openai,
+            features=openai.features - {"images"},
+            lacks={**openai.lacks, "images": _O_VISION},
+        )
     if provider == "bedrock" and "micro" in name:
         nova = LIMITS["bedrock"]
         return replace(

@@ -71,6 +71,43 @@ def why_not_near(asked: bool | None, size_bytes: int | None) -> list[str]:
     return []
 
 
+class _Alike:
+    """The rows of one set: each is paired with the first earlier one that it nearly equals."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[int, Any]] = []
+        self._exact: list[tuple[int, int]] = []
+        self._bands: list[dict[int, int]] = [{} for _ in range(_BANDS)]
+        self._pairs: dict[int, list[int]] = {}
+
+    def add(self, line: int, row: dict[str, Any], minhash: Any, keys: list[int]) -> None:
+        """Remember a row by its signature."""
+        me = len(self.kept)
+        self.kept.append((line, minhash))
+        self._exact.append(keys_of(row, shape_of(row)))
+        near: int | None = None
+        for band, key in zip(self._bands, keys, strict=True):
+            other = band.setdefault(key, me)
+            if other != me and near is None and self.kept[other][1].jaccard(minhash) >= THRESHOLD:
+                near = other
+        if near is not None:
+            self._pairs.setdefault(near, []).append(me)
+
+    def faults(self) -> Iterator[Fault]:
+        """One notice a group, with the lines of its members (equal rows are FT302's affair)."""
+        rule = RULES["FT303"]
+        for first, others in self._pairs.items():
+            unequal = [o for o in others if self._exact[o] != self._exact[first]]
+            if not unequal:
+                continue
+            lines = tuple(self.kept[i][0] for i in (first, *unequal[:19]))
+            yield Fault(
+                code="FT303", severity=rule.severity, line=lines[0],
+                message=f"{len(unequal) + 1} rows are nearly the same", mend=rule.mend,
+                rows=len(unequal) + 1, lines=lines,
+            )  # fmt: skip
+
+
 class NearRepeats:
     """Signatures of all rows in bands; rows that share a band are compared."""
 
@@ -78,11 +115,7 @@ class NearRepeats:
         from rensa import RMinHash
 
         self._make = RMinHash
-        self._bands: list[dict[int, int]] = [{} for _ in range(_BANDS)]
-        self._kept: list[tuple[int, Any]] = []
-        self._exact: list[tuple[int, int]] = []
-        self._pairs: dict[int, list[int]] = {}
-        self._held_out: list[tuple[int, Any]] = []
+        self._train, self._held_out = _Alike(), _Alike()
         self._held_out_bands: list[dict[int, list[int]]] = [{} for _ in range(_BANDS)]
         self._leaks: list[Fault] = []
 
@@ -103,39 +136,32 @@ class NearRepeats:
 
     def add_validation(self, line: int, row: dict[str, Any]) -> None:
         """Remember a held-out row: those given to `add` afterwards are compared with it."""
-        if not any(True for _ in texts_of(row)):
-            return  # tokenised rows have no words
-        minhash, keys = self._signature(row)
-        me = len(self._held_out)
-        self._held_out.append((line, minhash))
-        for band, key in zip(self._held_out_bands, keys, strict=True):
+        signature = self._signature(row)
+        if signature is None:
+            return
+        me = len(self._held_out.kept)
+        self._held_out.add(line, row, *signature)
+        for band, key in zip(self._held_out_bands, signature[1], strict=True):
             members = band.setdefault(key, [])
             if len(members) < _MEMBERS:
                 members.append(me)
 
     def add(self, line: int, row: dict[str, Any], *, told: bool = False) -> None:
-        """Remember a row, and pair it with the first earlier one that it nearly equals.
+        """Remember a row of the training set.
 
         `told` leaves the held-out rows out: the row was told to be one of them already.
         """
-        if not any(True for _ in texts_of(row)):
-            return  # tokenised rows have no words
-        minhash, keys = self._signature(row)
-        if self._held_out and not told:
-            self._look_for_leak(line, minhash, keys)
-        me = len(self._kept)
-        self._kept.append((line, minhash))
-        self._exact.append(keys_of(row, shape_of(row)))
-        near: int | None = None
-        for band, key in zip(self._bands, keys, strict=True):
-            other = band.setdefault(key, me)
-            if other != me and near is None and self._kept[other][1].jaccard(minhash) >= THRESHOLD:
-                near = other
-        if near is not None:
-            self._pairs.setdefault(near, []).append(me)
+        signature = self._signature(row)
+        if signature is None:
+            return
+        if self._held_out.kept and not told:
+            self._look_for_leak(line, *signature)
+        self._train.add(line, row, *signature)
 
-    def _signature(self, row: dict[str, Any]) -> tuple[Any, list[int]]:
-        """The MinHash of a row, and the key of each of its bands."""
+    def _signature(self, row: dict[str, Any]) -> tuple[Any, list[int]] | None:
+        """The MinHash of a row, and the key of each of its bands; None without words."""
+        if not any(True for _ in texts_of(row)):
+            return None  # tokenised rows
         minhash = self._make(num_perm=_PERMUTATIONS, seed=42)
         minhash.update(shingles(row))
         digest = minhash.digest()
@@ -145,7 +171,8 @@ class NearRepeats:
     def _look_for_leak(self, line: int, minhash: Any, keys: list[int]) -> None:
         near = {i for band, key in zip(self._held_out_bands, keys, strict=True)
                 for i in band.get(key, ())}  # fmt: skip
-        alike = [(self._held_out[i][1].jaccard(minhash), -self._held_out[i][0]) for i in near]
+        kept = self._held_out.kept
+        alike = [(kept[i][1].jaccard(minhash), -kept[i][0]) for i in near]
         likeness, other = max(alike, default=(0.0, 0))
         if likeness < THRESHOLD:
             return
@@ -155,17 +182,11 @@ class NearRepeats:
                   f"nearly line {-other} of the validation set ({likeness:.0%} alike)", rule.mend)
         )  # fmt: skip
 
+    def validation_faults(self) -> Iterator[Fault]:
+        """Rows of the validation set that are nearly the same."""
+        yield from self._held_out.faults()
+
     def faults(self) -> Iterator[Fault]:
-        """One notice a group, with the lines of its members (equal rows are FT302's affair)."""
+        """Rows of the training set that are nearly the same, and those that leak."""
         yield from self._leaks
-        rule = RULES["FT303"]
-        for first, others in self._pairs.items():
-            unequal = [o for o in others if self._exact[o] != self._exact[first]]
-            if not unequal:
-                continue
-            lines = tuple(self._kept[i][0] for i in (first, *unequal[:19]))
-            yield Fault(
-                code="FT303", severity=rule.severity, line=lines[0],
-                message=f"{len(unequal) + 1} rows are nearly the same", mend=rule.mend,
-                rows=len(unequal) + 1, lines=lines,
-            )  # fmt: skip
+        yield from self._train.faults()

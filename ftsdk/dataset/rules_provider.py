@@ -13,7 +13,7 @@ from ftsdk.dataset.rules import RULES, Hit, note
 from ftsdk.dataset.rules_chat import ROLES, messages_of
 from ftsdk.dataset.rules_content import MESSAGE_KEYS, ROW_KEYS, SPECIAL_TOKEN, images_of, texts_of
 
-__all__ = ["at_provider", "file_faults", "row_hits"]
+__all__ = ["at_provider", "file_faults", "row_hits", "validation_faults"]
 
 Row = dict[str, Any]
 
@@ -299,6 +299,15 @@ def file_faults(
     if limits.max_image_rows is not None and image_rows > limits.max_image_rows.value:
         yield _limit(
             "FT208", f"{image_rows:,} rows with images, {limits.title} takes {limits.max_image_rows.value:,}", limits.max_image_rows)  # fmt: skip
+
+
+def validation_faults(limits: Limits, rows: int) -> Iterator[Fault]:
+    """What the provider says to the held-out rows as a whole."""
+    most = limits.max_validation_rows
+    if most is not None and rows > most.value:
+        yield _limit(
+            "FT202", f"{rows:,} rows, {limits.title} takes at most {most.value:,} of them", most
+        )
 
 
 def _limit(code: str, message: str, fact: Fact) -> Fault:

@@ -12,7 +12,7 @@ import orjson
 from ftsdk.dataset import findings
 from ftsdk.dataset.codes import RULES
 from ftsdk.dataset.dataset import Dataset
-from ftsdk.dataset.formats import FORMATS, Format
+from ftsdk.dataset.formats import FORMATS, Format, shape_of
 from ftsdk.dataset.languages import MIN_CHARS, Sample, odd_languages, odd_languages_of_file
 from ftsdk.dataset.limits import Fact, Limits, limits_for
 from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
@@ -25,7 +25,7 @@ from ftsdk.dataset.rows import Read, RowReader
 from ftsdk.dataset.rules import Hit, Rule, fault_of
 from ftsdk.dataset.rules_content import images_of
 from ftsdk.dataset.rules_preference import pair_hits
-from ftsdk.dataset.rules_provider import at_provider, file_faults, row_hits
+from ftsdk.dataset.rules_provider import at_provider, file_faults, row_hits, validation_faults
 from ftsdk.dataset.rules_tokens import GivenTokens, beyond, token_bound
 from ftsdk.dataset.source import Source, open_source
 from ftsdk.dataset.tallies import Tallies, is_usual
@@ -172,6 +172,7 @@ class Run:
             return
         reader = RowReader(opened.source, format=opened.format, max_row_bytes=opened.max_row_bytes)
         counting = None if self.counting is None else Counting(self.counting.counter)
+        repeats = Repeats()
         rows = 0
         for item in reader:
             if isinstance(item, Fault):
@@ -186,6 +187,7 @@ class Run:
                     for fault in _sensitive(item, reader.spec):
                         self.found.add(_in_validation(fault))
                 self.validation.setdefault(normal(item.row), item.line)
+                repeats.add(item.line, *keys_of(item.row, shape_of(item.row)), len(item.raw))
                 if self.near is not None:
                     self.near.add_validation(item.line, item.row)
                 if counting is not None and sound:
@@ -194,9 +196,17 @@ class Run:
             self.validation_tokens = sum(counting.totals)
             for fault in counting.faults(self.limits, self.model, self.method, self.max_length):
                 self.found.add(_in_validation(fault))
+        self.found.extend(map(_in_validation, repeats.faults(text=reader.format == "text")))
+        if self.near is not None:
+            self.found.extend(map(_in_validation, self.near.validation_faults()))
+        self.found.extend(map(_in_validation, self._validation_limits(rows)))
         if not reader.records:
             self.found.add(_in_validation(_file_fault("FT004", f"{opened.name} holds no rows")))
         self.found.next_set()
+
+    def _validation_limits(self, rows: int) -> Iterator[Fault]:
+        if self.limits is not None:
+            yield from validation_faults(self.limits, rows)
 
     # --- the pass -----------------------------------------------------------------------------
 

@@ -102,6 +102,44 @@ def test_rows_that_differ_in_case_and_points_only_are_nearly_the_same() -> None:
     assert list(same.counts) == ["FT302"]
 
 
+def test_repeats_among_the_held_out_rows_are_told() -> None:
+    pytest.importorskip("rensa")
+    held = [chat("one", "the first answer"), chat("one", "the first answer"), chat("one", "another answer"),
+            chat("where is my red parcel", "it is on its way to you"),
+            chat("Where is my red parcel?", "It is on its way to you.")]  # fmt: skip
+    report = validate(MANY, validation=held, tokens=False, near_duplicates=True)
+    found = {(f.code, f.lines, f.message.partition(":")[0]) for f in report.notices}
+    assert found == {
+        ("FT301", (1, 2, 3), "validation"),
+        ("FT302", (1, 2), "validation"),
+        ("FT303", (4, 5), "validation"),
+    }
+
+
+def test_a_provider_that_takes_few_held_out_rows_says_so() -> None:
+    held = [chat(f"held {i}", f"out {i}") for i in range(1001)]
+    claude = {"provider": "bedrock", "model": "anthropic.claude-3-haiku-20240307-v1:0"}
+    told = look(MANY, validation=held, **claude)
+    assert [f.code for f in told.faults] == ["FT202"]
+    assert "1,001 rows" in told.faults[0].message
+    assert look(MANY, validation=held[:1000], **claude).ok
+
+
+@pytest.mark.parametrize(
+    ("model", "taken"),
+    [(None, True), ("gpt-4o-2024-08-06", True), ("ft:gpt-4o-2024-08-06:acme::1", True),
+     ("gpt-4.1-mini-2025-04-14", False), ("gpt-4o-mini-2024-07-18", False)],
+)  # fmt: skip
+def test_openai_tunes_images_on_one_base(model: str | None, taken: bool) -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://images.example.com/a.png"}}
+    row = {"messages": [{"role": "user", "content": [{"type": "text", "text": "what?"}, image]},
+                        {"role": "assistant", "content": "a parcel"}]}  # fmt: skip
+    report = look([*MANY[:9], row], provider="openai", model=model)
+    assert report.ok is taken
+    if not taken:
+        assert "gpt-4o-2024-08-06" in report.faults[0].mend
+
+
 def test_it_says_when_nearly_equal_rows_are_not_looked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from ftsdk.dataset import DatasetReport
     from ftsdk.pricing import Option, Target
 
-__all__ = ["Comparison", "billed", "compare", "counted", "counts_for_bill", "estimate"]
+__all__ = [
+    "Comparison", "billed", "capabilities_of", "compare", "counted", "counts_for_bill", "estimate",
+]  # fmt: skip
 
 _FASTER, _SLOWER = 0.7, 1.6
 """How far a run's time may be from what an earlier one's speed says: other work, other lengths."""
@@ -148,7 +150,7 @@ def billed(client: Client, report: DatasetReport, method: str) -> DatasetReport:
     from ftsdk.pricing import estimate_training, token_range, training_tokens
 
     told, provider, model = report.tokens, report.provider, report.model or ""
-    able = None if provider is None else _able(provider)
+    able = None if provider is None else capabilities_of(provider)
     if told is None or provider is None or (able is not None and able.price == "free"):
         return report
     book = catalogue_of(client)
@@ -175,12 +177,12 @@ def counts_for_bill(provider: str | None) -> bool:
     """Whether rows for this provider are to be counted, if need be by a rough measure."""
     import importlib.util
 
-    able = None if provider is None else _able(provider)
+    able = None if provider is None else capabilities_of(provider)
     paid = able is not None and able.price != "free"
     return paid and importlib.util.find_spec("bpe_openai") is not None
 
 
-def _able(provider: str) -> Capabilities | None:
+def capabilities_of(provider: str) -> Capabilities | None:
     """The record of a provider's backend; None where we have only its limits."""
     from ftsdk.backends.registry import backend_names, load_backend
 

@@ -7,11 +7,11 @@ tells live) beat this table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-__all__ = ["LIMITS", "Fact", "Limits", "limits_for", "model_row_tokens"]
+__all__ = ["LIMITS", "Fact", "Limits", "limits_for", "limits_of_formats", "model_row_tokens"]
 
 _READ = "2026-11-23"
 
@@ -23,6 +23,7 @@ class Fact:
     value: Any
     source: str
     as_of: str = _READ
+    """Empty where the source is installed code."""
     sure: bool = True
     """False when the source is not the provider's own word; then breaking it is a notice."""
 
@@ -134,7 +135,7 @@ _ALL = (
         features=frozenset(("weight", "tools", "images", "images in preference rows", "reasoning",
                             "parallel_tool_calls", "sample_weight")),
         min_rows=Fact(1, _T),
-        max_file_bytes=Fact(50_100_000_000, _T_SDK),
+        max_file_bytes=Fact(int(50.1 * 2**30), _T_SDK),
         images_per_row=Fact(10, _T),
         image_urls=Fact(("data:",), _T),
         must_alternate=Fact("user", _T),
@@ -254,6 +255,16 @@ def limits_for(provider: str | None, model: str | None = None) -> Limits | None:
             nova, features=nova.features - {"images"}, lacks={**nova.lacks, "images": _NOVA}
         )
     return LIMITS.get(provider) if provider is not None else None
+
+
+def limits_of_formats(provider: str, formats: Collection[str]) -> Limits:
+    """The record of a provider that we know by its backend alone: shapes, and no other limit."""
+    pairs = frozenset(formats) & _PAIRS
+    shapes = {"sft": frozenset(formats) - _PAIRS, "dpo": pairs}
+    return Limits(
+        provider, provider, {method: taken for method, taken in shapes.items() if taken},
+        f"the {provider} backend", as_of="", features=LIMITS["fake"].features, roles=_OPENAI_ROLES,
+    )  # fmt: skip
 
 
 def model_row_tokens(provider: str, model: str | None, method: str) -> Fact | None:

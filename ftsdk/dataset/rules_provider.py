@@ -71,10 +71,11 @@ _Told = tuple[str, Fact, Hit]
 
 def at_provider(fault: Fault, fact: Fact) -> Fault:
     """The finding with where its limit stands; a notice where that is not the provider's word."""
+    read = f", read {fact.as_of}" if fact.as_of else ""
     return replace(
         fault,
         severity=fault.severity if fact.sure else "notice",
-        mend=f"{fault.mend} (source: {fact.source}, read {fact.as_of})",
+        mend=f"{fault.mend} (source: {fact.source}{read})",
     )
 
 

@@ -14,7 +14,7 @@ from ftsdk.dataset.codes import RULES
 from ftsdk.dataset.dataset import Dataset
 from ftsdk.dataset.formats import FORMATS, Format, shape_of
 from ftsdk.dataset.languages import MIN_CHARS, Sample, odd_languages, odd_languages_of_file
-from ftsdk.dataset.limits import Fact, Limits, limits_for
+from ftsdk.dataset.limits import Fact, Limits, limits_for, limits_of_formats
 from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.near import NearRepeats, why_not_near
 from ftsdk.dataset.parallel import Forwards, is_long, read_in_parts
@@ -69,7 +69,10 @@ def judge(
     counting = None if tokens is False else counter_for(
         tokenizer, model=model, provider=provider, wanted=tokens is True
     )  # fmt: skip
-    limits = _with_capabilities(limits_for(provider, model), capabilities)
+    limits = limits_for(provider, model)
+    if limits is None and provider is not None and capabilities is not None:
+        limits = limits_of_formats(provider, capabilities.formats)
+    limits = _with_capabilities(limits, capabilities)
     run = Run(opened, limits, provider, model, method, counting, max_length, near_duplicates)
     if counting is not None:
         run.counter = {"tokenizer": None if tokenizer is None else str(tokenizer), "model": model,
@@ -117,7 +120,7 @@ def _with_capabilities(limits: Limits | None, capabilities: Any) -> Limits | Non
         if value is not None and (field != "min_rows" or value > 1):
             known = getattr(limits, field)
             if known is None or known.value != value:
-                changed[field] = Fact(value, f"the {limits.provider} backend")
+                changed[field] = Fact(value, f"the {limits.provider} backend", as_of="")
     formats = getattr(capabilities, "formats", None)
     if formats:
         shapes = {m: frozenset(s & frozenset(formats)) for m, s in limits.shapes.items()}

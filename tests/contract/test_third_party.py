@@ -87,3 +87,15 @@ def test_it_passes_the_kit(installed):
     told = run(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE / "tests"))
     assert told.returncode == 0, told.stdout[-3000:]
     assert " passed" in told.stdout
+
+
+def test_rows_are_judged_by_what_its_record_takes(installed):
+    code = (
+        "import ftsdk; print(ftsdk.validate([{'text': 'abc'}], provider='parrot').faults[0].message);"
+        "print(ftsdk.validate([{'messages': [{'role': 'user', 'content': 'a'},"
+        " {'role': 'assistant', 'content': 'b'}]}], provider='parrot').ok)"
+    )
+    told = run(installed, "-c", code)
+    assert told.returncode == 0, told.stderr[-3000:]
+    assert "parrot takes chat rows" in told.stdout
+    assert told.stdout.endswith("True\n")

@@ -264,6 +264,20 @@ def test_a_backends_own_numbers_beat_ours() -> None:
     assert look(MANY, provider="fake", capabilities=able).counts == {"FT205": 1}
 
 
+def test_a_backend_of_which_we_know_nothing_is_judged_by_its_own_record() -> None:
+    able = SimpleNamespace(
+        min_rows=100, max_rows=None, max_file_bytes=None, formats=frozenset({"chat"})
+    )
+    few = look(MANY, provider="parrot", capabilities=able)
+    assert [(f.code, f.mend.rpartition("(")[2]) for f in few.faults] == [
+        ("FT201", "source: the parrot backend)")
+    ]
+    able.min_rows = 1
+    assert look([chat("a", name="x", id=3)], provider="parrot", capabilities=able).ok
+    assert list(look([{"text": "abc"}], provider="parrot", capabilities=able).counts) == ["FT205"]
+    assert "FT205" in look(MANY, provider="parrot", method="dpo", capabilities=able).counts
+
+
 def test_images_are_counted(tmp_path: Path) -> None:
     part = {"type": "image_url", "image_url": {"url": "https://a.org/x.png"}}
     row = {

@@ -232,6 +232,9 @@ def test_a_destination_is_asked_for_and_made_by_what_the_errors_say(at) -> None:
     words = ["create", "rows.jsonl", "--provider", "replicate", "--model", TRAINER, "--yes", "-d"]
     needed = cli(*words)
     assert "--set destination=me/tuned" in needed.err
+    compared = cli.ok("estimate", "rows.jsonl", "--compare").out
+    [line] = [one for one in compared.split("\n") if "replicate" in one]
+    assert "not supported" not in line  # it is: something is left to be said
     absent = cli(*words, "--set", "destination=me/tuned")
     assert "--set create_destination=true" in absent.err
     cli.ok(*words, "--set", "destination=me/tuned", "--set", "create_destination=true")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.replicate import ReplicateBackend, mapping, rows, schema, trainer
-from ftsdk.errors import DatasetError, Unsupported
+from ftsdk.errors import DatasetError, SpecError, Unsupported
 from ftsdk.records import JobStatus, ModelKind
 from ftsdk.spec import JobSpec
 from ftsdk.testing.lab.replicate_rules import TRAINING_INPUT
@@ -217,7 +217,8 @@ def test_a_trainer_of_ones_own_is_declared() -> None:
 @pytest.mark.parametrize(
     ("given_", "named"),
     [
-        ({"options": {"destination": None}}, "destination is needed"),
+        ({"options": {"destination": 5}}, "destination"),
+        ({"options": {"destination": None, "bogus": 1}}, "destination is needed"),
         ({"options": {"destination": "nope"}}, "destination"),
         ({"options": {"bogus": 1}}, "bogus"),
         ({"options": {"trainer": "nobody"}}, "trainer"),
@@ -245,6 +246,13 @@ def test_what_it_cannot_take_is_refused_by_name(
     with pytest.raises(Unsupported) as caught:
         backend.plan(spec(**given_))
     assert named in str(caught.value)
+    assert caught.value.submitted == "no"
+
+
+def test_a_missing_destination_is_asked_for_and_not_called_unsupported(backend) -> None:
+    with pytest.raises(SpecError, match="destination is needed") as caught:
+        backend.plan(spec(options={"destination": None}))
+    assert "--set destination=" in caught.value.mend
     assert caught.value.submitted == "no"
 
 

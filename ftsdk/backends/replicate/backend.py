@@ -33,7 +33,7 @@ from ftsdk.backends.replicate.serving import Serving
 from ftsdk.backends.replicate.trainer import Asked
 from ftsdk.backends.replicate.wire import SERVICE, Wire, known_id
 from ftsdk.dataset import Dataset
-from ftsdk.errors import NotFound, UnexpectedResponse, Unsupported
+from ftsdk.errors import NotFound, SpecError, UnexpectedResponse, Unsupported
 from ftsdk.pricing import estimate_training, hosting, hourly_rate
 from ftsdk.records import (
     ChatAnswer,
@@ -115,7 +115,18 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         asked, faults = self._asked(spec)
         if MODEL.match(spec.model) is None:
             faults.insert(0, f"model {spec.model!r} is not owner/name or owner/name:version")
-        self._refuse([*refusals(self, spec), *faults, *trainer.faults_of(spec, asked)], spec)
+        faults = [*refusals(self, spec), *faults, *trainer.faults_of(spec, asked)]
+        if asked.destination is not None:
+            self._refuse(faults, spec)
+            return
+        needed = "provider_options.destination is needed: owner/name of the model to make"
+        self._refuse([*faults, needed] if faults else (), spec)
+        raise SpecError(
+            needed,
+            where=f"backend {self.name}, {spec.model}, before anything was sent",
+            mend="--set destination=me/tuned (in Python provider_options={'destination': …})",
+            submitted="no",
+        )
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         plan = super().plan(spec, train)

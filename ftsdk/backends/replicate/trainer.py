@@ -143,12 +143,7 @@ def asked_of(spec: JobSpec, defaults: Mapping[str, Any]) -> tuple[Asked, list[st
     ]
     trainer = _trainer(options.get("trainer", "llama"), faults)
     destination, url = options.get("destination"), options.get("data_url")
-    if destination is None:
-        faults.append(
-            "provider_options.destination is needed: owner/name of the model to make, "
-            "for instance --set destination=me/tuned"
-        )
-    elif not isinstance(destination, str) or not _DESTINATION.match(destination):
+    if destination is not None and not _is_destination(destination):
         faults.append(f"provider_options.destination {destination!r} is not owner/name")
     if url is not None and not (isinstance(url, str) and url.startswith("https://")):
         faults.append("provider_options.data_url must be an https:// URL")
@@ -163,7 +158,7 @@ def asked_of(spec: JobSpec, defaults: Mapping[str, Any]) -> tuple[Asked, list[st
     return (
         Asked(
             trainer=trainer,
-            destination=destination if isinstance(destination, str) else None,
+            destination=None if destination is None else str(destination),
             create_destination=options.get("create_destination") is True,
             data_url=url if isinstance(url, str) else None,
             input=given,
@@ -173,6 +168,10 @@ def asked_of(spec: JobSpec, defaults: Mapping[str, Any]) -> tuple[Asked, list[st
         ),
         faults,
     )
+
+
+def _is_destination(value: Any) -> bool:
+    return isinstance(value, str) and _DESTINATION.match(value) is not None
 
 
 def _is_span(value: Any) -> bool:

@@ -204,6 +204,11 @@ class AsyncFineTuneJob:
         """True when it has ended."""
         return self._sync.is_final
 
+    @property
+    def needs_decision(self) -> bool:
+        """True when it is in doubt, and the time in which it should have shown is over."""
+        return self._sync.needs_decision
+
     async def refresh(self) -> AsyncFineTuneJob:
         """Ask the provider and return this handle."""
         await _in_thread(self._sync.refresh)

@@ -103,6 +103,15 @@ class FineTuneJob:
         """True when it has ended."""
         return self.status.is_final
 
+    @property
+    def needs_decision(self) -> bool:
+        """True when it is in doubt, and the time in which it should have shown is over.
+
+        `Client.resolve` decides it; looking again (`Client.reconcile`) does no harm.
+        """
+        overdue = self._client._submitter().is_past_horizon(self._snapshot)
+        return self.status is JobStatus.IN_DOUBT and overdue
+
     # --- asking ---
 
     def refresh(self) -> FineTuneJob:

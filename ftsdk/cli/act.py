@@ -13,7 +13,7 @@ from ftsdk.cli.asking import decide, stop
 from ftsdk.cli.options import Job, Json, Profile
 from ftsdk.cli.output import busy, command, emit, note, say
 from ftsdk.cli.session import find, job_document, open_client, short_id
-from ftsdk.cli.words import clean, percent, size, status_style, status_words
+from ftsdk.cli.words import clean, percent, size, standing, status_style, status_words
 from ftsdk.errors import FtsdkError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _tell(client: Client, job: FineTuneJob, told: str, *next_words: str) -> None
     parts = [
         (short, "bold"),
         "  ",
-        (status_words(job.status), status_style(job.status)),
+        (standing(job), status_style(job.status)),
         f"  {told}",
     ]
     for index, word in enumerate(next_words):
@@ -158,7 +158,9 @@ def _tell_reconciled(client: Client, job: FineTuneJob) -> None:
     from ftsdk.records import JobStatus
 
     if job.status is JobStatus.IN_DOUBT:
-        _tell(client, job, f"not found yet, looking for {job.snapshot.tag}", "reconcile", "resolve")
+        yet = "" if job.needs_decision else " yet"
+        told = f"not found{yet}, looking for {job.snapshot.tag}"
+        _tell(client, job, told, "reconcile", "resolve")
     elif job.status.is_remote:
         theirs = clean(job.provider_job_id)
         _tell(client, job, f"found at {job.provider} as {theirs}; nothing was sent again", "watch")

@@ -11,7 +11,7 @@ from ftsdk.cli import complete
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.output import columns, command, emit, note, say
 from ftsdk.cli.session import job_document, open_client, refreshed, short_ids
-from ftsdk.cli.words import clean, cost_words, percent, redact, status_style, status_words, when
+from ftsdk.cli.words import clean, cost_words, percent, redact, standing, status_style, when
 from ftsdk.errors import NeedsDecision
 
 if TYPE_CHECKING:
@@ -80,20 +80,18 @@ def _document(job: FineTuneJob, error: FtsdkError | None) -> dict[str, Any]:
 def _table(client: Client, jobs: list[FineTuneJob], failed: dict[str, FtsdkError]) -> None:
     short = short_ids(client) if sys.stdout.isatty() else {}
     now = client.clock.now()
-    rows = []
-    for job in jobs:
-        error = failed.get(job.id)
-        undecided = isinstance(error, NeedsDecision)
-        word = "needs a decision" if undecided else status_words(job.status)
-        rows.append([
+    rows = [
+        [
             (short.get(job.id, job.id), "bold"),
             clean(job.name or job.snapshot.profile or "", 24),
             clean(job.provider, 16),
             clean(job.model, 32),
-            (word, "yellow" if undecided else status_style(job.status)),
-            _fact(job, error),
+            (standing(job), status_style(job.status)),
+            _fact(job, failed.get(job.id)),
             (when(job.snapshot.created_at, now), "dim"),
-        ])  # fmt: skip
+        ]
+        for job in jobs
+    ]
     columns(rows)
     for error in {id(e): e for e in failed.values()}.values():
         if isinstance(error, NeedsDecision):

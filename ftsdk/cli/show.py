@@ -24,8 +24,8 @@ from ftsdk.cli.words import (
     percent,
     redact,
     size,
+    standing,
     status_style,
-    status_words,
 )
 from ftsdk.errors import BackendError, FtsdkError
 
@@ -112,7 +112,7 @@ def _print(
     raw = snapshot.raw_status
     theirs = f" ({clean(raw, 40)})" if raw and raw != snapshot.status else ""
     say(
-        *head, (status_words(job.status), status_style(job.status)), (theirs, "dim"),
+        *head, (standing(job), status_style(job.status)), (theirs, "dim"),
         f"   {clean(snapshot.provider)} · {clean(snapshot.model)}{_took(job)}   "
         f"{cost_words(snapshot.cost)}",
     )  # fmt: skip

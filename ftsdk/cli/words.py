@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ftsdk.job import FineTuneJob
     from ftsdk.records import Cost
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "percent",
     "redact",
     "size",
+    "standing",
     "status_style",
     "status_words",
     "when",
@@ -170,6 +172,11 @@ def cost_words(cost: Cost) -> str:
 def status_words(status: object) -> str:
     """A status as people write it: `in doubt`."""
     return str(status).replace("_", " ")
+
+
+def standing(job: FineTuneJob) -> str:
+    """Where a job stands, as people write it; a doubt that only they can end is said as such."""
+    return "needs a decision" if job.needs_decision else status_words(job.status)
 
 
 def status_style(status: object) -> str:

@@ -39,6 +39,16 @@ def test_reconcile_finds_what_shows_late(cli, data, clock):
     assert "No job is in doubt." in cli.ok("reconcile").out
 
 
+def test_what_never_shows_needs_a_decision_in_every_view(cli, data, clock):
+    words = ("--set", "submit=lost", "--set", "visible_after_s=100000")
+    job = cli.error(4, "create", data, "--yes", *words)["job_id"]
+    assert "in doubt" in cli.ok("show", job).out
+    clock.advance(3600)
+    assert "needs a decision  not found, looking for ft" in cli.ok("reconcile").out
+    assert "needs a decision" in cli.ok("show", job).out
+    assert "needs a decision" in cli("list").out
+
+
 def test_resolve_by_giving_up(cli, data):
     cli("create", data, "--yes", "--set", "submit=lost_request")
     [job] = cli.ok("list", "--json").json["jobs"]

@@ -185,6 +185,10 @@ def adopt(client: Client, provider: str, provider_job_id: str) -> JobSnapshot:
         return client._submitter().resolve(
             ours.id, adopt=remote.provider_job_id, send_again=False, give_up=False
         )
+    if ours is not None:
+        current = refresh(client, ours)
+        if current.provider_job_id == remote.provider_job_id:
+            return current  # restarted under this id since anybody looked
     snapshot = _stranger(client, provider, remote, tag=None if ours is not None else remote.tag)
     client.journal.add(snapshot, taken_in(client, snapshot))
     return snapshot

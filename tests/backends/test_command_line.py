@@ -196,6 +196,16 @@ def test_a_job_without_a_model_has_nothing_to_delete(at, clock) -> None:
     assert double.count("DELETE") == 0
 
 
+def test_the_new_id_of_a_restarted_job_is_the_job_that_is_here(at) -> None:
+    cli, double = at("together")
+    job = create(cli, "together")
+    (old,) = double.jobs
+    new = double.restart(old)  # and nobody has looked since
+    assert cli.ok("adopt", "together", new, "--json").json["id"] == job
+    [told] = cli.ok("list", "--json").json["jobs"]
+    assert (told["provider_job_id"], told["earlier_ids"]) == (new, [old])
+
+
 # --- a rehearsal -------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from ftsdk.dataset.formats import shape_of
 from ftsdk.dataset.repeats import keys_of
 from ftsdk.dataset.report import Fault
 from ftsdk.dataset.rules import RULES, note
-from ftsdk.dataset.rules_content import texts_of
+from ftsdk.dataset.rules_content import images_of, texts_of
 from ftsdk.errors import MissingExtra
 
 __all__ = ["NearRepeats", "shingles", "why_not_near"]
@@ -18,7 +18,8 @@ __all__ = ["NearRepeats", "shingles", "why_not_near"]
 note("FT303", "notice", "Rows that are nearly the same", "keep one of them, unless the difference matters",
      "Four word triples of five are shared (MinHash, 128 permutations; borders are fuzzy). Case, "
      "space and the punctuation around words do not count, nor does a system message: it is often "
-     "long and the same in all rows. A file above 16 MiB is looked at when `near_duplicates=True` "
+     "long and the same in all rows. Rows with images are not compared, as words say too little of "
+     "them. A file above 16 MiB is looked at when `near_duplicates=True` "
      "(or `--near-duplicates`) asks for it; the report says when it was not.")  # fmt: skip
 note("FT305", "notice", "Rows of the validation set that are nearly in the training set", "remove them from one of the two",
      "As FT303, across the two sets: such rows leak as equal ones (FT304) do. The line is of the "
@@ -159,9 +160,9 @@ class NearRepeats:
         self._train.add(line, row, *signature)
 
     def _signature(self, row: dict[str, Any]) -> tuple[Any, list[int]] | None:
-        """The MinHash of a row, and the key of each of its bands; None without words."""
-        if not any(True for _ in texts_of(row)):
-            return None  # tokenised rows
+        """The MinHash of a row, and the key of each of its bands; None where words do not tell."""
+        if not any(True for _ in texts_of(row)) or any(True for _ in images_of(row)):
+            return None  # tokenised rows; rows that may differ in their images alone
         minhash = self._make(num_perm=_PERMUTATIONS, seed=42)
         minhash.update(shingles(row))
         digest = minhash.digest()

@@ -6,6 +6,7 @@ what is wrong and how to mend it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -19,6 +20,9 @@ Severity = Literal["fault", "notice"]
 
 KEPT_PER_CODE = 10_000
 """So many findings of one code are kept in full; beyond it they are counted only."""
+
+
+_NUMBERS = re.compile(r"\d[\d,.]*")
 
 
 def short(value: object, limit: int = 60) -> str:
@@ -280,7 +284,7 @@ class DatasetReport:
         for severity, mark in (("fault", "✗"), ("notice", "!")):
             for code, faults in self.by_code(severity).items():  # type: ignore[arg-type]  # literal
                 rows = self.row_counts.get(code, len(faults))
-                yield mark, code, _rows(rows, faults), faults[0].message, _place(faults)
+                yield mark, code, _rows(rows, faults), _first_message(faults), _place(faults)
 
     def closing(self) -> str:
         """How many faults and notices, in one line."""
@@ -314,6 +318,15 @@ class DatasetReport:
 
 def _many(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def _first_message(faults: list[Fault]) -> str:
+    """What the first finding says, and how many of another kind stand behind its code."""
+    kinds = {_NUMBERS.sub("0", fault.message.partition(" (")[0]) for fault in faults}
+    if len(kinds) == 1:
+        return faults[0].message
+    others = "1 other kind" if len(kinds) == 2 else f"{len(kinds) - 1:,} other kinds"
+    return f"{short(faults[0].message, 80)} (+ {others})"
 
 
 def _rows(count: int, faults: list[Fault]) -> str:

@@ -92,6 +92,24 @@ def test_a_system_message_makes_no_rows_alike() -> None:
     assert validate(pairs, tokens=False, near_duplicates=True, method="dpo").counts == {}
 
 
+def test_rows_with_images_are_not_alike_by_their_words() -> None:
+    pytest.importorskip("rensa")
+    rows = [{"messages": [{"role": "user", "content": [
+                {"type": "text", "text": "what do you see in this picture?"},
+                {"type": "image_url", "image_url": {"url": f"https://images.example.com/{i}.png"}}]},
+             {"role": "assistant", "content": "a red parcel on a table"}]} for i in range(5)]  # fmt: skip
+    assert "FT303" not in validate(rows, tokens=False, near_duplicates=True).counts
+
+
+def test_the_table_says_when_a_code_hides_other_kinds() -> None:
+    rows = [*MANY[:10], chat("a", id=3), chat("b", more=4), chat("c", id=5)]
+    (line,) = (n for n in str(look(rows, provider="openai")).split("\n") if "FT206" in n)
+    assert "the key 'id' (+ 1 other kind)" in line
+    keys = [chat("mail", f"write to anna{i}@corp-mail.net please") for i in range(4)]
+    (line,) = (n for n in str(look(keys)).split("\n") if "FT406" in n)
+    assert "other kind" not in line
+
+
 def test_rows_that_differ_in_case_and_points_only_are_nearly_the_same() -> None:
     pytest.importorskip("rensa")
     rows = [chat("where is my red parcel", "it is on its way to you"),

@@ -322,7 +322,8 @@ def _many(count: int, word: str) -> str:
 
 def _first_message(faults: list[Fault]) -> str:
     """What the first finding says, and how many of another kind stand behind its code."""
-    kinds = {_NUMBERS.sub("0", fault.message.partition(" (")[0]) for fault in faults}
+    said = (fault.message.removeprefix("validation: ").partition(" (")[0] for fault in faults)
+    kinds = {_NUMBERS.sub("0", one) for one in said}
     if len(kinds) == 1:
         return faults[0].message
     others = "1 other kind" if len(kinds) == 2 else f"{len(kinds) - 1:,} other kinds"

@@ -122,7 +122,8 @@ def estimate_training(
     if machine is not None:
         return _by_time(book, entry, machine, seconds)
     if entry.model is None:
-        return _unknown(f"{entry.facts.title}: no price is known for {model}")
+        missing = f"no price is known for {model}" if model else "the price goes by the base model"
+        return _unknown(f"{entry.facts.title}: {missing}")
     rate = _rate(entry, method, "lora" if adapter_kind == "nf4" else adapter_kind)
     if rate is None:
         what = f"{method}, {adapter_kind or 'any kind of training'}"

@@ -32,6 +32,13 @@ def test_tokens_times_epochs_and_the_price(tmp_path: Path) -> None:
     assert told.to_dict()["billed_tokens"]["openai"]["usd_high"] == str(bill.usd_high)
 
 
+def test_without_a_model_it_says_that_the_price_goes_by_it(tmp_path: Path) -> None:
+    with ftsdk.Client(home=tmp_path) as client:
+        told = client.validate(ROWS, provider="together")
+    assert told.billed_tokens["together"].usd_high is None
+    assert "the price goes by the base model" in str(told)
+
+
 def test_a_minimum_charge_and_a_rough_count(tmp_path: Path) -> None:
     told = report(tmp_path, "together", "Qwen/Qwen3-8B")
     bill = told.billed_tokens["together"]

@@ -108,6 +108,8 @@ def test_the_table_says_when_a_code_hides_other_kinds() -> None:
     keys = [chat("mail", f"write to anna{i}@corp-mail.net please") for i in range(4)]
     (line,) = (n for n in str(look(keys)).split("\n") if "FT406" in n)
     assert "other kind" not in line
+    (line,) = (n for n in str(look(keys, validation=keys[:2])).split("\n") if "FT406" in n)
+    assert "other kind" not in line
 
 
 def test_rows_that_differ_in_case_and_points_only_are_nearly_the_same() -> None:

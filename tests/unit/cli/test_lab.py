@@ -71,6 +71,19 @@ def test_without_a_lab_it_says_so(tmp_path):
     assert run(tmp_path, "up", "nobody").returncode == 2
 
 
+def test_the_lab_that_began_last_is_the_one_that_is_told_of(lab, tmp_path):
+    env = {**os.environ, "FTSDK_HOME": str(lab), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "ftsdk", "lab", "up", "replicate", "--port", "0"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert "replicate" in process.stdout.readline()
+        second = (lab / "lab.json").read_bytes()
+        (lab / "lab.json").write_bytes(second.replace(str(process.pid).encode(), b"1"))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert (lab / "lab.json").exists()  # it was not this one's any more
+    (lab / "lab.json").unlink()
+
+
 def test_up_tells_how_to_go_on(tmp_path):
     env = {**os.environ, "FTSDK_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "ftsdk", "lab", "up", "openai", "replicate", "--port", "0"]

@@ -170,13 +170,18 @@ class _Fixing:
         return orjson.dumps(value) if mends else raw
 
 
+_MESSAGES = (
+    "messages", "conversations", "preferred_output", "non_preferred_output", "prompt", "chosen", "rejected",
+)  # fmt: skip
+"""Where lists of messages stand in the rows of any format."""
+
+
 def mend_row(row: Row, line: int) -> Iterator[Mend]:
     """Mend a row in place, and say each mend."""
-    groups: list[tuple[str, Any]] = [("messages", row.get("messages"))]
+    groups: list[tuple[str, Any]] = [(name, row.get(name)) for name in _MESSAGES]
     prompt = row.get("input")
     if isinstance(prompt, dict):
         groups.append(("input.messages", prompt.get("messages")))
-    groups += [(n, row.get(n)) for n in ("preferred_output", "non_preferred_output")]
     for place, messages in groups:
         for i, message in enumerate(messages if isinstance(messages, list) else []):
             if isinstance(message, dict):

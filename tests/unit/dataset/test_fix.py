@@ -61,6 +61,28 @@ def test_a_second_run_finds_nothing_to_mend(tmp_path: Path) -> None:
     assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "c.jsonl").read_bytes()
 
 
+def test_what_is_found_in_other_formats_is_mended_there(tmp_path: Path) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '"{}"'}}
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    answer = [{"role": "assistant", "tool_calls": [call]}]
+    rows = {
+        "chosen": {"prompt": [{"role": "User", "content": "a"}], "chosen": answer,
+                   "rejected": [{"role": "assistant", "content": "no"}], "tools": tools},
+        "preference": {"input": {"messages": [{"role": "User", "content": "a"}], "tools": tools},
+                       "preferred_output": answer,
+                       "non_preferred_output": [{"role": "assistant", "content": "no"}]},
+    }  # fmt: skip
+    for name, row in rows.items():
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(json.dumps(row) + "\n")
+        before = validate(path, method="dpo", near_duplicates=False)
+        report = fix(path, tmp_path / f"{name}.mended.jsonl")
+        told = {(m.code, m.field) for m in report.mends}
+        assert {("FT114", f.field) for f in before.faults if f.code == "FT114"} < told
+        assert len(told) == 2
+        assert validate(report.path, method="dpo", near_duplicates=False).ok
+
+
 def test_what_needs_no_mending_is_copied_byte_by_byte(tmp_path: Path) -> None:
     source = tmp_path / "a.jsonl"
     source.write_text('{"messages": [{"role": "user", "content": "caf\\u00e9"}, '

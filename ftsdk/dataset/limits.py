@@ -81,6 +81,10 @@ _O_VISION = (
     "developers.openai.com/api/docs/guides/vision-fine-tuning: its base is gpt-4o-2024-08-06"
 )
 _O_SPEC = "openai/openai-openapi openapi.yaml @f85dbe22 (2026-08-21)"
+_O_PARTS = (
+    f"{_O_SPEC}: one call takes 512 MB, and larger files go up by parts; "
+    "whether they are then trained on is UNCONFIRMED"
+)
 _O_SPECIAL = "johny-b/llmcomp issue 59 (2026-02-12): a message with <|fim_suffix|> failed the file"
 _A = "MicrosoftDocs/azure-ai-docs how-to/fine-tuning.md (2026-10)"
 _T = "docs.together.ai/docs/fine-tuning data preparation (2026-08)"
@@ -110,7 +114,7 @@ _ALL = (
         lacks={"images in preference rows": _O},
         roles=_OPENAI_ROLES,
         min_rows=Fact(10, _O),
-        max_file_bytes=Fact(512 << 20, _O_SPEC),
+        max_file_bytes=Fact(512 << 20, _O_PARTS, sure=False),
         row_tokens=Fact(65_536, "commonly quoted; not on OpenAI's page", sure=False),
         images_per_row=Fact(10, _O),
         image_urls=Fact(("https://", "http://", "data:"), _O),

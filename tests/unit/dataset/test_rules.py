@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from ftsdk.dataset import RULES, validate
 from ftsdk.dataset.dataset import canonical_bytes
+from ftsdk.dataset.limits import limits_for
 from ftsdk.dataset.plain import is_plain
+from ftsdk.dataset.rules_provider import file_faults
 
 WEATHER = {
     "type": "function",
@@ -287,3 +289,16 @@ def test_a_secret_in_a_key_is_found() -> None:
     row = {"messages": [said("a"), said("b c d", "assistant")], "metadata": {"anna.lee@corp-mail.net": 1}}  # fmt: skip
     report = validate([row], tokens=False, near_duplicates=False)
     assert [(f.code, f.field) for f in report.findings] == [("FT406", "metadata")]
+
+
+@pytest.mark.parametrize(
+    ("provider", "severity"), [("openai", "notice"), ("azure", "fault"), ("fireworks", "fault")]
+)
+def test_a_file_over_the_limit_stops_a_job_where_that_is_sure(provider, severity):
+    limits = limits_for(provider)
+    facts = {"method": "sft", "format_name": "chat", "rows": 100, "image_rows": 0}
+    most = limits.max_file_bytes.value
+    assert not list(file_faults(limits, size_bytes=most, **facts))
+    (found,) = file_faults(limits, size_bytes=most + 1, **facts)
+    assert (found.code, found.severity) == ("FT203", severity)
+    assert ("UNCONFIRMED" in found.mend) == (severity == "notice")

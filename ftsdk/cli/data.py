@@ -91,7 +91,7 @@ def inspect(
     if html is not None:
         from ftsdk.fsops import atomic_write_bytes
 
-        atomic_write_bytes(html, seen.to_html().encode("utf-8", "surrogatepass"), mode=0o644)
+        atomic_write_bytes(html, seen.to_html().encode("utf-8", "surrogatepass"))
     if as_json:
         emit(seen.to_dict() | ({} if other is None else {"against": seen.diff(other).to_dict()}))
         return

@@ -79,7 +79,7 @@ def convert(
             name=dataset.name, rows=rows, faults=faults, format=dataset.format,
             counts=found.counts, row_counts=found.rows,
         ).error()  # fmt: skip
-    with fsops.atomic_file(Path(output), mode=0o644) as handle:
+    with fsops.atomic_file(Path(output)) as handle:
         for row in dataset:
             handle.write(orjson.dumps(write_row(row, _format(row, to, limits))))
             handle.write(b"\n")

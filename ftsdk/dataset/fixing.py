@@ -93,7 +93,7 @@ def fix(
     except Stop as stop:
         raise_stop(str(source), stop.fault)
     work = _Fixing(drop_duplicates)
-    with fsops.atomic_file(path, mode=0o644) as handle:
+    with fsops.atomic_file(path) as handle:
         for record in opened.records(max_row_bytes=max_row_bytes):
             if isinstance(record, Fault):
                 if record.code == "FT020":

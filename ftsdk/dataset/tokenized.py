@@ -51,7 +51,7 @@ def write_tokenized(dataset: Dataset, output: Path, tokenizer: Any, max_length: 
         ],
         metadata=facts,
     )
-    with fsops.atomic_file(output, mode=0o644) as handle:
+    with fsops.atomic_file(output) as handle:
         with pq.ParquetWriter(handle, schema) as writer:
             for batch in _batches(writing.rows()):
                 writer.write_table(pa.Table.from_pylist(batch, schema=schema))

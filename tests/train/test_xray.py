@@ -98,4 +98,5 @@ def test_rows_for_a_page_do_not_flood_the_terminal(tmp_path: Path) -> None:
     assert ran.exit_code == 0, ran.output
     assert "9 rows; open it in a browser" in ran.stdout
     assert "line 1 " not in ran.stdout
+    assert page.stat().st_mode & 0o077 == 0  # the rows are in it
     assert "Be odd" not in page.read_text(encoding="utf-8")  # the row at line 41 is not in it

@@ -76,3 +76,13 @@ def test_inspect_says_what_is_not_visible(cli):
     document = cli.ok("inspect", data, "--model", "gpt-4.1-mini", "--html", "x.html", "--json").json
     assert document["visible"] is False
     assert Path("x.html").read_text().startswith("<!doctype html>")
+
+
+def test_files_that_hold_rows_are_private(cli):
+    data = write("rows.jsonl", 40)
+    cli.ok("convert", data, "--to", "gemini", "-o", "g.jsonl")
+    cli.ok("split", data, "-o", "parts")
+    cli.ok("validate", data, "--fix", "fixed.jsonl")
+    made = [Path("g.jsonl"), Path("fixed.jsonl"), *Path("parts").iterdir()]
+    assert len(made) == 4
+    assert {path.stat().st_mode & 0o777 for path in made} == {0o600}

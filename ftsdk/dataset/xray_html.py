@@ -16,6 +16,9 @@ __all__ = ["page"]
 _BLOCK = 250
 """Rows in one packed block; the page unpacks a block when it is looked at."""
 
+_OPENING = 48
+"""Characters of a row in the list; more would not be seen there."""
+
 
 def page(xray: Xray) -> str:
     """The HTML text. All data is packed as base64, so that no row can break out of its element."""
@@ -26,7 +29,8 @@ def page(xray: Xray) -> str:
     ]
     scripts = "\n".join(f'<script type="text/plain" class="block">{b}</script>' for b in blocks)
     index = [
-        [r.line, r.tokens, r.trained, len(r.notes), r.part, r.parts, r.name] for r in xray.shown
+        [r.line, r.tokens, r.trained, len(r.notes), r.part, r.parts, r.name, _opening(r)]
+        for r in xray.shown
     ]
     facts = _packed({**_facts(xray), "index": index, "per_block": _BLOCK})
     return template.replace("<!--BLOCKS-->", scripts).replace("<!--FACTS-->", facts)
@@ -46,6 +50,13 @@ def _facts(xray: Xray) -> dict[str, Any]:
         "known": xray.known,
         "sequences": len(xray.lengths),
     }
+
+
+def _opening(row: XrayRow) -> str:
+    """The first words that are learned, for the list of rows; of the whole text where none is."""
+    words = "".join(p.text for p in row.pieces if p.trained and not p.special)
+    words = words or "".join(p.text for p in row.pieces if not p.special)
+    return " ".join(words[: 4 * _OPENING].split())[:_OPENING]
 
 
 def _row(row: XrayRow) -> dict[str, Any]:

@@ -230,6 +230,7 @@ def test_the_page_shows_rows_in_a_browser(tmp_path: Path, theme: str) -> None:
     assert "&lt;" in dom
     assert "<img" not in dom
     assert 'class="t l s"' in dom
+    assert '<span class="say">a0</span>' in dom  # each row of the list says what it teaches
     assert len(re.findall('class="entry"', dom)) < 120  # only the rows in view are drawn
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import secrets
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from ftsdk.budget import Budget, budget_of, require_spending
 from ftsdk.clock import Clock
@@ -29,7 +30,7 @@ from ftsdk.errors import (
 from ftsdk.records import JobSnapshot, JobStatus, ModelHandle
 from ftsdk.store import Journal
 from ftsdk.store.leases import Lease, Leases
-from ftsdk.store.spending import Spending, check_limits
+from ftsdk.store.spending import Spending, check_limits, month_of
 from ftsdk.verbs import cancel, refresh
 
 if TYPE_CHECKING:
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Attendant",
     "Notice",
+    "PricesDeployments",
     "deploy",
     "enforce",
     "over_cap",
+    "price_of",
     "profiles_at_stake",
     "still_costs",
     "undeploy",
@@ -66,6 +69,36 @@ class Notice:
         return self.text
 
 
+@runtime_checkable
+class PricesDeployments(Protocol):
+    """A backend that can tell what a deployment would cost with the options it is asked with."""
+
+    def deployment_usd_per_hour(self, handle: ModelHandle, **options: Any) -> Decimal | None:
+        """US dollars an hour at most, all replicas together; None where nobody knows. Only reads."""
+        ...
+
+
+def price_of(
+    client: Client, job_id: str, options: Mapping[str, Any] | None = None
+) -> Decimal | None:
+    """US dollars an hour that `deploy` with these options may cost; None where it is not known.
+
+    A model that stands already costs what it was deployed at.
+    """
+    snapshot = client.journal.get(job_id)
+    lease = _standing(Leases(client.journal), snapshot.id)
+    if lease is not None:
+        return lease.usd_per_hour
+    backend = client._backend_for(snapshot)
+    return _hourly(backend, backend.model(str(snapshot.provider_job_id)), options or {})
+
+
+def _hourly(backend: Any, handle: ModelHandle, options: Mapping[str, Any]) -> Decimal | None:
+    if isinstance(backend, PricesDeployments):
+        return backend.deployment_usd_per_hour(handle, **options)
+    return handle.running_cost.hosting_usd_per_hour
+
+
 def deploy(
     client: Client,
     job_id: str,
@@ -75,9 +108,9 @@ def deploy(
 ) -> tuple[ModelHandle, Lease]:
     """Deploy the model of a job for `hours` (the budget's `lease_hours`, else 2).
 
-    The lease is written first; its whole time counts against the month's budget. `options` go to
-    the backend's `deploy` untouched. A model that is deployed already is not deployed twice: its
-    lease is extended. Raises `BudgetError`, `Unsupported`, `NotReady`, or the provider's refusal.
+    The lease is written first; its whole time counts against the budget of each month in which it
+    stands. `options` go to the backend's `deploy` untouched. A model that is deployed already is
+    not deployed twice: its lease is extended, where the budget has room for it. Raises `BudgetError`, `Unsupported`, `NotReady`, or the provider's refusal.
     """
     snapshot = client.journal.get(job_id)
     backend = client._backend_for(snapshot)
@@ -89,16 +122,19 @@ def deploy(
     require_spending("deploying a model", snapshot.provider, free=free, env=client.env)
     handle = backend.model(snapshot.provider_job_id)
     leases, now = Leases(client.journal), client.clock.now()
-    lease = _standing(leases, snapshot.id)
+    standing = lease = _standing(leases, snapshot.id)
     if lease is None:
-        lease = _begun(client, leases, snapshot, handle, now + span, budget)
-    else:
-        lease = leases.extend(lease.id, max(lease.ends_at, now + span))
+        hourly = _hourly(backend, handle, options or {})
+        lease = _begun(client, leases, snapshot, handle, now + span, budget, hourly)
+    elif lease.ends_at < now + span:
+        lease = _extended(leases, lease, now + span, now, budget)
     try:
         served = _verb(backend, "deploy")(handle, **(options or {}))
     except FtsdkError as error:
         refused = error.submitted is None and not error.retryable
-        if error.submitted == "no" or refused:
+        if standing is not None:
+            leases.extend(lease.id, standing.ends_at)  # what stood goes on standing, and costs
+        elif error.submitted == "no" or refused:
             leases.closed(lease.id, client.clock.now(), f"not deployed: {error.what}")
         error.job_id = error.job_id or snapshot.id
         raise
@@ -159,6 +195,7 @@ def _begun(
     handle: ModelHandle,
     ends_at: dt.datetime,
     budget: Budget,
+    usd_per_hour: Decimal | None,
 ) -> Lease:
     now = client.clock.now()
     lease = Lease(
@@ -169,13 +206,42 @@ def _begun(
         ends_at=ends_at,
         job_id=snapshot.id,
         profile=client.config.profile,
-        usd_per_hour=handle.running_cost.hosting_usd_per_hour,
+        usd_per_hour=usd_per_hour,
     )
-    amount = lease.weight(now)
-    leases.begin(
-        lease, lambda cursor: check_limits(cursor, budget.limits, now, amount, "deployment")
-    )
+    leases.begin(lease, lambda cursor: _fits(cursor, budget, now, lease))
     return lease
+
+
+def _extended(
+    leases: Leases, lease: Lease, ends_at: dt.datetime, now: dt.datetime, budget: Budget
+) -> Lease:
+    longer = replace(lease, ends_at=ends_at)
+    return leases.extend(
+        lease.id, ends_at, lambda cursor: _fits(cursor, budget, now, longer, before=lease)
+    )
+
+
+def _fits(
+    cursor: sqlite3.Cursor,
+    budget: Budget,
+    now: dt.datetime,
+    lease: Lease,
+    before: Lease | None = None,
+) -> None:
+    """Raise `BudgetError` when a month has no room for its hours of the lease, or nobody knows."""
+    for month in _months(lease.started_at, lease.ends_at):
+        whole = lease.weight(now, month)
+        counted = Decimal(0) if before is None else before.weight(now, month)
+        more = None if whole is None or counted is None else whole - counted
+        check_limits(cursor, budget.limits, now, more, "deployment", month=month)
+
+
+def _months(first: dt.datetime, last: dt.datetime) -> Iterator[str]:
+    """The calendar months (UTC) from one time to another, both included."""
+    day = first.astimezone(dt.UTC).replace(day=1)
+    while (month := month_of(day)) <= month_of(last):
+        yield month
+        day = (day + dt.timedelta(days=32)).replace(day=1)
 
 
 def undeploy(client: Client, lease_id: str, why: str = "undeployed") -> Lease:

@@ -95,6 +95,7 @@ def deploy(
     """Deploy a job's model for a while. The price is shown first; it ends when the lease ends."""
     from ftsdk.budget import budget_of
     from ftsdk.leasing import deploy as start
+    from ftsdk.leasing import price_of
 
     client = open_client(profile)
     found = find(client, job)
@@ -103,8 +104,9 @@ def deploy(
     backend = client._backend_for(found.snapshot)
     if not backend.capabilities.can_deploy:
         raise backend.cannot("deploy a model")
-    price = found.result().running_cost
-    hourly = price.hosting_usd_per_hour
+    options = values(set_)
+    found.result()  # a job that made no model is refused before any question
+    hourly = price_of(client, found.id, options)
     cost = "at a price that is not known" if hourly is None else f"at ${hourly:.2f} an hour"
     most = "" if hourly is None else f", at most ${hourly * _decimal(span):.2f}"
     if not decide(
@@ -116,7 +118,7 @@ def deploy(
         mend="say --yes to deploy it without a question",
     ):
         raise stop("Nothing was deployed.")
-    handle, lease = start(client, found.id, hours=hours, options=values(set_))
+    handle, lease = start(client, found.id, hours=hours, options=options)
     if wait:
         with busy(f"waiting for {clean(found.model)} at {found.provider}", quiet=as_json):
             handle = client.get_job(found.id).callable_result()

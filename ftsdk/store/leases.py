@@ -41,19 +41,35 @@ class Lease:
         """True when it should no longer stand."""
         return self.state != "closed" and self.ends_at <= now
 
-    def cost(self, now: dt.datetime) -> Decimal | None:
-        """What it has cost so far, in US dollars; None where the price is not known."""
-        return self._until(self.closed_at or now)
+    def cost(self, now: dt.datetime, month: str | None = None) -> Decimal | None:
+        """What it has cost so far, in US dollars; None where the price is not known.
 
-    def weight(self, now: dt.datetime) -> Decimal | None:
-        """What it counts for in a budget: its whole time while it stands, what it took after."""
-        return self._until(self.closed_at or max(self.ends_at, now))
+        With `month` (`2026-11`, UTC), what its hours in that calendar month cost.
+        """
+        return self._until(self.closed_at or now, month)
 
-    def _until(self, end: dt.datetime) -> Decimal | None:
+    def weight(self, now: dt.datetime, month: str | None = None) -> Decimal | None:
+        """What it counts for in a budget: its whole time while it stands, what it took after.
+
+        With `month`, what its hours in that calendar month count for.
+        """
+        return self._until(self.closed_at or max(self.ends_at, now), month)
+
+    def _until(self, end: dt.datetime, month: str | None) -> Decimal | None:
         if self.usd_per_hour is None:
             return None
-        seconds = max(0.0, (end - self.started_at).total_seconds())
+        start = self.started_at
+        if month is not None:
+            first, after = _month(month)
+            start, end = max(start, first), min(end, after)
+        seconds = max(0.0, (end - start).total_seconds())
         return (self.usd_per_hour * Decimal(str(seconds)) / 3600).quantize(Decimal("0.000001"))
+
+
+def _month(month: str) -> tuple[dt.datetime, dt.datetime]:
+    """The first moment of a calendar month in UTC, and the first after it."""
+    first = dt.datetime.fromisoformat(f"{month}-01T00:00:00+00:00")
+    return first, (first + dt.timedelta(days=32)).replace(day=1)
 
 
 class Leases:
@@ -91,9 +107,17 @@ class Leases:
         """The provider has it, under this id."""
         return self._change(lease_id, state="open", deployment_id=deployment_id)
 
-    def extend(self, lease_id: str, ends_at: dt.datetime) -> Lease:
-        """Let it stand until `ends_at`; a closed one stays closed."""
-        return self._change(lease_id, ends_at=ends_at.astimezone(dt.UTC).isoformat())
+    def extend(
+        self,
+        lease_id: str,
+        ends_at: dt.datetime,
+        first: Callable[[sqlite3.Cursor], None] | None = None,
+    ) -> Lease:
+        """Let it stand until `ends_at`; a closed one stays closed.
+
+        `first` runs in the same transaction; when it raises, nothing is written.
+        """
+        return self._change(lease_id, first, ends_at=ends_at.astimezone(dt.UTC).isoformat())
 
     def closed(self, lease_id: str, now: dt.datetime, why: str) -> Lease:
         """It no longer stands; closing twice keeps the first time and reason."""
@@ -103,10 +127,14 @@ class Leases:
         """Closing it did not work, for this reason."""
         return self._change(lease_id, why=why)
 
-    def _change(self, lease_id: str, **new: str) -> Lease:
+    def _change(
+        self, lease_id: str, first: Callable[[sqlite3.Cursor], None] | None = None, **new: str
+    ) -> Lease:
         """Set what is given; a closed lease stays as it is."""
         names = ("state", "deployment_id", "ends_at", "closed_at", "why")
         with self.journal.write() as cursor:
+            if first is not None:
+                first(cursor)
             cursor.execute(
                 "UPDATE leases SET state = coalesce(?, state), "
                 "deployment_id = coalesce(?, deployment_id), ends_at = coalesce(?, ends_at), "
@@ -127,10 +155,11 @@ class Leases:
 
 
 def leases_of(cursor: sqlite3.Cursor, month: str, profile: str | None) -> list[Lease]:
-    """The leases that began in `month`: all, or those of one profile."""
+    """The leases that stood, or may stand, in `month`: all, or those of one profile."""
     rows = cursor.execute(
-        "SELECT * FROM leases WHERE substr(started_at, 1, 7) = ? AND (? IS NULL OR profile = ?)",
-        (month, profile, profile),
+        "SELECT * FROM leases WHERE substr(started_at, 1, 7) <= ? "
+        "AND (state != 'closed' OR substr(closed_at, 1, 7) >= ?) AND (? IS NULL OR profile = ?)",
+        (month, month, profile, profile),
     ).fetchall()
     return [_lease(row) for row in rows]
 

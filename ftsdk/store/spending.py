@@ -174,10 +174,17 @@ def check_limits(
     what: str,
     *,
     apart_from: str | None = None,
+    month: str | None = None,
 ) -> None:
-    """Raise `BudgetError` when `amount` more would go over one of the limits, or nobody knows."""
+    """Raise `BudgetError` when `amount` more would go over one of the limits, or nobody knows.
+
+    It is for `month`, or for that of `now`. What costs nothing fits, whatever the month holds.
+    """
+    if amount == 0:
+        return
+    month = month or month_of(now)
     for limit in limits:
-        spent = _counted(cursor, limit, now, apart_from)
+        spent = _counted(cursor, limit, now, month, apart_from)
         if amount is None:
             raise BudgetError(
                 f"The budget is {limit}, and what this {what} would cost is not known",
@@ -189,7 +196,7 @@ def check_limits(
             left = max(Decimal(0), limit.usd - spent)
             raise BudgetError(
                 f"The {what} may cost ${amount:.2f}, and ${left:.2f} of {limit} is left",
-                where=f"{limit.where}; {month_of(now)} holds ${spent:.2f} already",
+                where=f"{limit.where}; {month} holds ${spent:.2f} already",
                 mend="`ftsdk costs` shows for what; raise the budget, or wait for the next month",
                 submitted="no",
             )
@@ -214,11 +221,11 @@ def _check_cap(held: Reservation, limits: Sequence[Limit]) -> None:
 
 
 def _counted(
-    cursor: sqlite3.Cursor, limit: Limit, now: dt.datetime, apart_from: str | None
+    cursor: sqlite3.Cursor, limit: Limit, now: dt.datetime, month: str, apart_from: str | None
 ) -> Decimal:
-    """What counts against `limit` this month; raises `BudgetError` when a part is not known."""
+    """What counts against `limit` in `month`; raises `BudgetError` when a part is not known."""
     total = Decimal(0)
-    for job, held in _of_month(cursor, month_of(now), limit.profile):
+    for job, held in _of_month(cursor, month, limit.profile):
         usd = Decimal(0) if job.id == apart_from else weight(job, held, now).usd
         if usd is None:
             raise BudgetError(
@@ -228,8 +235,8 @@ def _counted(
                 submitted="no",
             )
         total += usd
-    for lease in leases_of(cursor, month_of(now), limit.profile):
-        usd = lease.weight(now)
+    for lease in leases_of(cursor, month, limit.profile):
+        usd = lease.weight(now, month)
         if usd is None:
             raise BudgetError(
                 f"The budget is {limit}, and what a deployment costs is not known",
@@ -338,8 +345,10 @@ class Spending:
         for job, held in _with_jobs(self.journal.read(_OF_MONTH, (month, profile, profile))):
             told = told.and_(weight(job, held, now))
         for lease in Leases(self.journal).list():
-            if month_of(lease.started_at) == month and profile in (None, lease.profile):
-                whole, so_far = lease.weight(now), lease.cost(now)
+            until = lease.closed_at or max(lease.ends_at, now)
+            stands = month_of(lease.started_at) <= month <= month_of(until)
+            if stands and profile in (None, lease.profile):
+                whole, so_far = lease.weight(now, month), lease.cost(now, month)
                 told = told.and_(Weight(so_far, True, "so far"))
                 if whole is not None and so_far is not None:
                     told = told.and_(Weight(whole - so_far, False, "until its lease ends"))

@@ -23,6 +23,7 @@ from ftsdk.errors import (
     Unsupported,
     UsageError,
 )
+from ftsdk.leasing import deploy, price_of
 from ftsdk.records import Cost, JobStatus
 from ftsdk.submission import Horizon
 from ftsdk.testing.lab.wire import Reply, Request
@@ -543,6 +544,24 @@ def test_several_configs_need_a_choice(client, double, clock, backend) -> None:
     assert backend.deploy(model, config="cr_2").running_cost.hosting_usd_per_hour == Decimal("8.99")
     with pytest.raises(UsageError, match="lease"):
         backend.deploy(model, inactive_timeout=0)
+
+
+def test_the_price_of_a_deployment_goes_by_its_config_and_its_replicas(
+    client, double, clock, backend
+) -> None:
+    double.configs = 2
+    job = done(client, clock)
+    with pytest.raises(UsageError, match=r"cr_1 .*\$5\.49/h.*cr_2"):
+        price_of(client, job.id)
+    assert price_of(client, job.id, {"config": "cr_1"}) == Decimal("5.49")
+    both = {"config": "cr_2", "max_replicas": 3}
+    assert price_of(client, job.id, both) == Decimal("26.97")
+    for wrong in (0, "many", True):
+        with pytest.raises(UsageError, match="min_replicas"):
+            price_of(client, job.id, {"config": "cr_1", "max_replicas": wrong})
+    assert double.endpoints == {}
+    _, lease = deploy(client, job.id, options=both)
+    assert lease.usd_per_hour == Decimal("26.97")
 
 
 def test_adopting_and_odd_ids(client, double, backend) -> None:

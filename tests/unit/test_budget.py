@@ -184,6 +184,15 @@ def test_what_is_free_needs_no_budget(home, rows):
     client.create_job(rows(5))
 
 
+def test_what_is_free_fits_a_month_that_is_overspent_or_not_known(home):
+    job = priced_client(home, {"month": "1"}).create_job(ROWS)
+    Spending(priced_client(home).journal).settle(job.id, Decimal(9), "the bill")
+    free = priced_client(home, {"month": "1"}, price=Decimal(0))
+    assert free.create_job(ROWS).status is JobStatus.QUEUED
+    priced_client(home, price=None).create_job(ROWS)
+    assert free.create_job(ROWS).status is JobStatus.QUEUED
+
+
 def test_settling_what_is_not_held(home):
     client = priced_client(home)
     with pytest.raises(UnknownJob):

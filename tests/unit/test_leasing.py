@@ -21,7 +21,7 @@ from ftsdk.errors import (
     UsageError,
     WaitTimeout,
 )
-from ftsdk.leasing import deploy, enforce, still_costs, undeploy
+from ftsdk.leasing import deploy, enforce, price_of, still_costs, undeploy
 from ftsdk.records import Cost, JobStatus
 from ftsdk.store.leases import Leases
 from ftsdk.store.spending import Reservation, Spending, reserving
@@ -124,6 +124,60 @@ def test_the_whole_lease_counts_against_the_month_and_less_once_it_is_closed(mad
     undeploy(client, job.id)
     assert Spending(client.journal).spent(clock.now()) == (Decimal(2), 0)
     client.create_job(ROWS)
+
+
+def test_a_lease_is_extended_only_as_far_as_the_month_has_room(made):
+    client, job, _ = made({"month": "20.00"})  # the job itself holds $1
+    _, lease = deploy(client, job.id, hours=2)
+    with pytest.raises(BudgetError, match=r"may cost \$12\.00, and \$7\.00 of \$20\.00"):
+        deploy(client, job.id, hours=4)
+    assert Leases(client.journal).list() == [lease]
+    assert deploy(client, job.id, hours=3)[1].ends_at - lease.ends_at == dt.timedelta(hours=1)
+
+
+def test_an_extension_that_fails_leaves_the_lease_of_what_stands(made):
+    client, job, _ = made()
+    _, lease = deploy(client, job.id, hours=2)
+    for failure in (Unavailable("no network", submitted="no"), Rejected("too long")):
+        client.backend("fake").fails = failure
+        with pytest.raises(type(failure)):
+            deploy(client, job.id, hours=5)
+        assert Leases(client.journal).list(running=True) == [lease]
+
+
+def test_a_lease_counts_in_each_month_for_its_hours_there(home):
+    clock = ManualClock(dt.datetime(2026, 11, 30, 21, 59, 50, tzinfo=dt.UTC))
+    client = priced_client(home, {"month": "13.00"}, clock=clock)
+    client._backends["fake", None] = Deploying(client.backend("fake").context)
+    job = client.create_job(ROWS)  # $1
+    clock.advance(10)
+    job.refresh()
+    with pytest.raises(BudgetError, match=r"\$18\.00, and \$13\.00") as caught:
+        deploy(client, job.id, hours=5)  # $12 of November, and $18 of December
+    assert "2026-12 holds $0.00" in caught.value.where
+    deploy(client, job.id, hours=4)
+    assert Spending(client.journal).spent(clock.now()) == (Decimal(13), 0)
+    clock.advance(2 * 3600)
+    assert Spending(client.journal).spent(clock.now()) == (Decimal(12), 0)
+    client.create_job([*ROWS, ROWS[0]])
+    with pytest.raises(BudgetError):
+        client.create_job([*ROWS, ROWS[1]])
+
+
+def test_the_options_of_a_deployment_are_part_of_its_price(made):
+    client, job, _ = made({"month": "20.00"})
+
+    class ByReplica(Deploying):
+        def deployment_usd_per_hour(self, handle, *, replicas=1):
+            return self.hourly * replicas
+
+    client._backends["fake", None] = ByReplica(client.backend("fake").context)
+    assert price_of(client, job.id, {"replicas": 3}) == 18
+    with pytest.raises(BudgetError, match=r"may cost \$36\.00"):
+        deploy(client, job.id, options={"replicas": 3})
+    _, lease = deploy(client, job.id, hours=1, options={"replicas": 3})
+    assert lease.usd_per_hour == 18
+    assert price_of(client, job.id) == 18  # as it stands
 
 
 def test_an_unknown_price_of_hosting_fails_closed_with_a_budget(made):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +322,10 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         Options: `config`, `min_replicas`, `max_replicas`, `inactive_timeout` (see `Serving.start`).
         """
         return self._results.deployed(handle, **options).bound_to(self)
+
+    def deployment_usd_per_hour(self, handle: ModelHandle, **options: Any) -> Decimal | None:
+        """US dollars an hour at most for `deploy` with these options, all replicas together."""
+        return self._results.usd_per_hour(handle, **options)
 
     def undeploy(self, handle: ModelHandle) -> ModelHandle:
         """Take the model's endpoint away; billing ends with it."""

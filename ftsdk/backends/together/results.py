@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from ftsdk.backends.together import mapping
@@ -51,17 +52,23 @@ class Results:
 
         Raises `Unsupported` for a model that never came to Together's registry.
         """
-        ids = (handle.raw.get(name) for name in ("model_object_id", "adapter_object_id"))
-        registered = next((str(one) for one in ids if one), None)
-        if registered is None:
-            raise Unsupported(
-                "The model is not in Together's registry, so it cannot be deployed there",
-                where=f"job {handle.raw.get('ft_id')}; its upload to the registry did not happen",
-                mend=f"ftsdk download {handle.job_id or 'JOB'} FOLDER takes the weights instead",
-            )
+        registered = _registered(handle)
         return self._served(
             handle, self._serving.start(_endpoint_name(handle), registered, **options)
         )
+
+    def usd_per_hour(self, handle: ModelHandle, **options: Any) -> Decimal | None:
+        """What `deployed` with these options costs an hour at most: Together's price, else ours."""
+        ours = handle.running_cost.hosting_usd_per_hour
+        endpoint = handle.raw.get("endpoint")
+        if endpoint is not None and endpoint["deployment"] is not None:
+            return ours  # it stands already, and `deployed` starts no other
+        names = ("config", "min_replicas", "max_replicas")
+        asked = {name: options[name] for name in names if name in options}
+        told = self._serving.usd_per_hour(_registered(handle), **asked)
+        if told is not None or ours is None:
+            return told
+        return ours * int(options.get("max_replicas", 1))
 
     def undeployed(self, handle: ModelHandle) -> ModelHandle:
         """The handle without an endpoint."""
@@ -96,6 +103,19 @@ class Results:
             finish_reason=choice.get("finish_reason"),
             raw=told,
         )
+
+
+def _registered(handle: ModelHandle) -> str:
+    """The model's id in Together's registry; raises `Unsupported` where it never came there."""
+    ids = (handle.raw.get(name) for name in ("model_object_id", "adapter_object_id"))
+    registered = next((str(one) for one in ids if one), None)
+    if registered is None:
+        raise Unsupported(
+            "The model is not in Together's registry, so it cannot be deployed there",
+            where=f"job {handle.raw.get('ft_id')}; its upload to the registry did not happen",
+            mend=f"ftsdk download {handle.job_id or 'JOB'} FOLDER takes the weights instead",
+        )
+    return registered
 
 
 def _require_running(endpoint: Endpoint, handle: ModelHandle) -> None:

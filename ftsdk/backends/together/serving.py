@@ -124,6 +124,24 @@ class Serving:
                     found[str(name)] = Decimal(cents) / 100
         return found
 
+    def usd_per_hour(
+        self,
+        model_id: str,
+        *,
+        config: str | None = None,
+        min_replicas: int = 1,
+        max_replicas: int = 1,
+    ) -> Decimal | None:
+        """What `start` with these options costs at most, all replicas together; only reads.
+
+        None where Together tells no price. Raises as `start` does for options that are not clear.
+        """
+        _require_replicas(min_replicas, max_replicas)
+        project = self._project()
+        model = f"projects/{project}/models/{known_id(model_id, 'model')}"
+        price = self._config(project, model, config)[1]
+        return None if price is None else price * max_replicas
+
     # --- starting and stopping ---
 
     def start(
@@ -151,10 +169,7 @@ class Serving:
                 where="deploy",
                 mend="an endpoint without a lease would bill until somebody remembers it",
             )
-        if not 0 < min_replicas <= max_replicas:
-            raise UsageError(
-                "min_replicas must be at least 1 and at most max_replicas", where="deploy"
-            )
+        _require_replicas(min_replicas, max_replicas)
         project = self._project()
         model = f"projects/{project}/models/{known_id(model_id, 'model')}"
         there = self.find(name)
@@ -257,6 +272,15 @@ class Serving:
                 mend="try again",
             )
         return told
+
+
+def _require_replicas(least: int, most: int) -> None:
+    if not (type(least) is int and type(most) is int and 0 < least <= most):
+        raise UsageError(
+            "min_replicas must be at least 1 and at most max_replicas",
+            where="deploy",
+            mend="whole numbers, for instance min_replicas=1, max_replicas=2",
+        )
 
 
 def _hardware(config: Mapping[str, Any]) -> str:

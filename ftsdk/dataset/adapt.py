@@ -18,6 +18,8 @@ __all__ = ["Style", "fit_messages", "style_of"]
 
 _WORD = "ftsdkprobe"
 _ARGUMENTS = {"ftsdkprobe": "Oslo"}
+_TOOL = {"type": "function", "function": {
+    "name": "other", "description": "", "parameters": {"type": "object", "properties": {}}}}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +34,35 @@ class Style:
     mapping: bool | None
 
 
-def style_of(tokenizer: ChatTokenizer) -> Style:
-    """The style of a tokenizer's template, found once by asking it."""
-    known: Style | None = tokenizer._compiled.get("style")
+def style_of(tokenizer: ChatTokenizer, *, with_tools: bool = False) -> Style:
+    """The style of a tokenizer's template, found once by asking it.
+
+    `with_tools` asks the template that renders conversations with tools, where that stands apart.
+    """
+    separate = with_tools and tokenizer.tools_template is not None
+    key = "tools_style" if separate else "style"
+    known: Style | None = tokenizer._compiled.get(key)
     if known is None:
-        parts = not _says(tokenizer, _user(_WORD), _WORD) and _says(
-            tokenizer, _user([{"type": "text", "text": _WORD}]), _WORD
+        tools = [_TOOL] if separate else None
+        parts = not _says(tokenizer, _user(_WORD), tools) and _says(
+            tokenizer, _user([{"type": "text", "text": _WORD}]), tools
         )
-        known = Style(parts, _mapping(tokenizer, parts=parts))
-        tokenizer._compiled["style"] = known
+        known = Style(parts, _mapping(tokenizer, tools, parts=parts))
+        tokenizer._compiled[key] = known
     return known
 
 
 def fit_messages(
-    messages: Sequence[Mapping[str, Any]], tokenizer: ChatTokenizer
+    messages: Sequence[Mapping[str, Any]],
+    tokenizer: ChatTokenizer,
+    *,
+    tools: Sequence[Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Canonical messages as the template reads them, without what only training knows.
 
     Raises `TemplateFailed` when there are tool calls and the template cannot write them.
     """
-    style = style_of(tokenizer)
+    style = style_of(tokenizer, with_tools=bool(tools))
     return [_fit(message, style) for message in messages]
 
 
@@ -105,15 +116,17 @@ def _user(content: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": content}]
 
 
-def _says(tokenizer: ChatTokenizer, messages: list[dict[str, Any]], wanted: str) -> bool:
+def _says(
+    tokenizer: ChatTokenizer, messages: list[dict[str, Any]], tools: list[Any] | None
+) -> bool:
     try:
-        text, _ = tokenizer.render(messages)
+        text, _ = tokenizer.render(messages, tools=tools)
     except TemplateFailed:
         return False
-    return wanted in text
+    return _WORD in text
 
 
-def _mapping(tokenizer: ChatTokenizer, *, parts: bool) -> bool | None:
+def _mapping(tokenizer: ChatTokenizer, tools: list[Any] | None, *, parts: bool) -> bool | None:
     """Whether arguments are to be a mapping (tried first, as most templates write them as JSON)."""
     for mapping in (True, False):
         arguments: Any = _ARGUMENTS if mapping else json.dumps(_ARGUMENTS)
@@ -123,7 +136,7 @@ def _mapping(tokenizer: ChatTokenizer, *, parts: bool) -> bool | None:
         asked = _user([{"type": "text", "text": "hi"}] if parts else "hi")
         answer = {"role": "assistant", "content": empty, "tool_calls": [call]}
         try:
-            text, _ = tokenizer.render([*asked, answer])
+            text, _ = tokenizer.render([*asked, answer], tools=tools)
         except TemplateFailed:
             continue
         if _WORD in text and f'\\"{_WORD}' not in text and "probe_function" in text:

@@ -91,7 +91,7 @@ def render_prompt(
 ) -> list[int]:
     """The ids of a conversation up to where the model is to answer."""
     text, _ = tokenizer.render(
-        fit_messages(messages, tokenizer), tools=tools, add_generation_prompt=True
+        fit_messages(messages, tokenizer, tools=tools), tools=tools, add_generation_prompt=True
     )
     return tokenizer.encode(text)
 
@@ -216,7 +216,7 @@ def _find_spans(
     number: int,
 ) -> tuple[str, list[Span]]:
     """The whole text, and the character span of each trained turn, in order."""
-    clean = fit_messages(messages, tokenizer)
+    clean = fit_messages(messages, tokenizer, tools=tools)
     whole, marked = tokenizer.render(clean, tools=tools)
     if marked:
         turns = [i for i, message in enumerate(messages) if message.get("role") == "assistant"]

@@ -36,7 +36,8 @@ class ChatTokenizer:
     """Turns messages into text, and text into token ids, as one model folder says.
 
     `encode` gives the ids of a text with its special tokens recognised and none added: what a
-    template renders already holds them.
+    template renders already holds them. Some models have a template of its own for conversations
+    with tools (`tool_use` beside `default`); rows that declare tools are rendered by that one.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ChatTokenizer:
     special_ids: frozenset[int]
     eos_id: int | None
     now: dt.datetime | None = None
+    tools_template: str | None = None
     _compiled: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -61,9 +63,11 @@ class ChatTokenizer:
         specials = _special_tokens(config, _read_json(folder / "special_tokens_map.json"))
         eos = specials.get("eos_token")
         added = tokenizer.get_added_tokens_decoder()
+        template, tools_template = _template_texts(folder, config)
         return cls(
             name=folder.name,
-            template=_template_text(folder, config),
+            template=template,
+            tools_template=tools_template,
             special_tokens=specials,
             encode=lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids),
             decode=lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=False)),
@@ -74,7 +78,10 @@ class ChatTokenizer:
 
     @property
     def template_sha256(self) -> str:
-        """The SHA-256 of the template's text: two models with one value render alike."""
+        """The SHA-256 of the template's text (of `default`, where there is one for tools beside).
+
+        Two models with one value render conversations without tools alike.
+        """
         return hashlib.sha256(self.template.encode()).hexdigest()
 
     def render(
@@ -88,14 +95,9 @@ class ChatTokenizer:
 
         The spans are empty unless the template uses `{% generation %}`. Raises `TemplateFailed`.
         """
-        import jinja2
-
-        compiled = self._compiled.get("template")
-        if compiled is None:
-            compiled = self._compiled["template"] = self._compile()
         nonce = secrets.token_hex(8)
         try:
-            marked = compiled.render(
+            marked = self._template(with_tools=bool(tools)).render(
                 messages=[dict(message) for message in messages],
                 tools=list(tools) if tools else None,
                 documents=None,
@@ -103,11 +105,21 @@ class ChatTokenizer:
                 generation_nonce=nonce,
                 **self.special_tokens,
             )
-        except (jinja2.TemplateError, TypeError, KeyError, ValueError) as error:
+        except (TemplateFailed, MissingExtra):
+            raise
+        except Exception as error:  # code from outside may raise whatever it likes
             raise TemplateFailed(f"{type(error).__name__}: {error}") from error
         return _split_marks(marked, nonce)
 
-    def _compile(self) -> Any:
+    def _template(self, *, with_tools: bool) -> Any:
+        """The compiled template for conversations with tools, or for the others."""
+        separate = with_tools and self.tools_template is not None
+        name = "tools_template" if separate else "template"
+        if name not in self._compiled:
+            self._compiled[name] = self._compile(getattr(self, name))
+        return self._compiled[name]
+
+    def _compile(self, text: str) -> Any:
         try:
             from jinja2.ext import loopcontrols
             from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -122,7 +134,7 @@ class ChatTokenizer:
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = self._strftime_now
-        return environment.from_string(self.template)
+        return environment.from_string(text)
 
     def _strftime_now(self, form: str) -> str:
         return (self.now or dt.datetime.now(dt.UTC)).strftime(form)
@@ -172,16 +184,18 @@ def _special_tokens(*sources: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _template_text(folder: Path, config: Mapping[str, Any]) -> str:
+def _template_texts(folder: Path, config: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The chat template of a folder, and the one for tools where that stands apart."""
     path = folder / "chat_template.jinja"
     if path.is_file():
-        return path.read_bytes().decode()
+        return path.read_bytes().decode(), None
     value = config.get("chat_template")
+    named = {"default": value}
     if isinstance(value, list):
         named = {entry.get("name"): entry.get("template") for entry in value}
-        value = named.get("default")
-    if isinstance(value, str) and value:
-        return value
+    template, tools = named.get("default"), named.get("tool_use")
+    if isinstance(template, str) and template:
+        return template, tools if isinstance(tools, str) and tools else None
     raise Unsupported(
         f"The model {folder.name} has no chat template, so chat rows cannot become tokens.",
         where=f"{path} and tokenizer_config.json",
@@ -226,9 +240,17 @@ def _generation_extension() -> Any:
     return Generation
 
 
-def _tojson(value: Any, indent: int | None = None, **_: Any) -> str:
-    # Jinja's own filter escapes for HTML; chat templates mean plain JSON.
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    # Jinja's own filter escapes for HTML; chat templates mean plain JSON, and these four options.
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
 
 
 def _raise_exception(message: str) -> None:

@@ -164,6 +164,12 @@ def test_a_template_that_rewrites_history_is_refused_or_split(folder: Path) -> N
         "{{ raise_exception('no tools') }}",
         "{{ messages[0].content + 1 }}",
         "{{ messages.append(1) }}",
+        "{% if %}",
+        "{{ 1 | no_such_filter }}",
+        "{{ 1 / 0 }}",
+        "{{ '{}'.format() }}",
+        "{% for i in range(999999999) %}{% endfor %}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
     ],
 )
 def test_a_template_cannot_reach_out(folder: Path, template: str) -> None:
@@ -178,6 +184,51 @@ def test_marks_in_the_data_are_only_text(folder: Path) -> None:
     chat = tokenizer(folder, GENERATION)
     odd = "{% generation %}{{ 7*7 }}\ue000\ue001"
     assert learnt([user(odd), assistant(odd)], chat) == [odd + "<|im_end|>"]
+
+
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [
+        ("", '[{"b": 1, "a": "é"}]'),
+        ("separators=(',', ':')", '[{"b":1,"a":"é"}]'),
+        ("sort_keys=true", '[{"a": "é", "b": 1}]'),
+        ("ensure_ascii=true", '[{"b": 1, "a": "\\u00e9"}]'),
+        ("indent=1", '[\n {\n  "b": 1,\n  "a": "é"\n }\n]'),
+    ],
+)
+def test_tools_are_written_as_the_template_asks(folder: Path, options: str, written: str) -> None:
+    chat = tokenizer(folder, "{{ tools | tojson(" + options + ") }}")
+    assert chat.render([user("one")], tools=[{"b": 1, "a": "é"}])[0] == written
+
+
+def test_rows_with_tools_are_rendered_by_the_template_for_tools(
+    folder: Path, tmp_path: Path
+) -> None:
+    import json
+    import shutil
+
+    place = shutil.copytree(folder, tmp_path / "two")
+    (place / "chat_template.jinja").unlink(missing_ok=True)
+    config = json.loads((place / "tokenizer_config.json").read_bytes())
+    turns = "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
+    calls = turns.replace("{{ m.content }}", "{{ m.content }}{{ (m.tool_calls or []) | tojson }}")
+    config["chat_template"] = [
+        {"name": "default", "template": turns},
+        {"name": "tool_use", "template": "{{ tools[0].function.name }}:" + calls},
+    ]
+    (place / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    chat = ChatTokenizer.from_folder(place)
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    row = {"messages": [user("one"), {"role": "assistant", "content": None, "tool_calls": [call]}]}
+
+    plain = render_row({"messages": [user("one"), assistant("two")]}, chat)
+    assert chat.decode(list(plain.ids)) == "one<|im_end|>two<|im_end|>"
+    shown = chat.decode(list(render_row({**row, "tools": [tool]}, chat).ids))
+    assert shown.startswith("weather:one")
+    assert '"arguments": {}' in shown
+    with pytest.raises(RowFault, match="no place for tool calls"):
+        render_row(row, chat)
 
 
 def test_the_day_in_a_prompt_can_be_held(folder: Path) -> None:

@@ -49,7 +49,8 @@ def radar(
 ) -> None:
     """Show the day each fine-tune dies, and the last day to train it again.
 
-    Exit code 7 when something has ended or ends soon and was not acknowledged: for CI.
+    Exit code 7 when something has ended or ends soon and was not acknowledged: for CI. With --ics,
+    0 once the file is written.
     """
     from ftsdk.outlook import radar as found
 
@@ -59,6 +60,7 @@ def radar(
         _acknowledge(client, told, ack)
         told = found(client, live=live, within_days=within)
     if ics is not None:
+        _name_not_asked(told)
         _write_calendar(client, told, ics)
         return
     if as_json:
@@ -103,11 +105,13 @@ def date_words(day: dt.date | None) -> str:
 
 
 def write_text(target: str, text: str, what: str, option: str) -> None:
-    """Write a file whole, or print it for `-`; says what was written."""
+    """Write a file whole, or print its very bytes for `-`; says what was written."""
     from ftsdk.fsops import atomic_write_bytes
 
     if target == "-":
-        sys.stdout.write(text.replace("\r\n", "\n"))
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())  # as text, its line ends would be the platform's
+        sys.stdout.buffer.flush()
         return
     try:
         atomic_write_bytes(Path(target), text.encode(), mode=0o644)
@@ -123,9 +127,13 @@ def write_text(target: str, text: str, what: str, option: str) -> None:
 _STYLES = {"ended": "red", "soon": "yellow", "later": "", "open": "dim"}
 
 
-def _show_radar(told: Radar) -> None:
+def _name_not_asked(told: Radar) -> None:
     for one in told.not_asked:
         note(("not asked  ", "yellow"), clean(one))
+
+
+def _show_radar(told: Radar) -> None:
+    _name_not_asked(told)
     if not told.rows:
         say("Nothing to watch over: the journal knows no fine-tune.")
         return

@@ -13,6 +13,7 @@ import pytest
 
 from ftsdk.backends.fake import FakeBackend
 from ftsdk.cli.leases import hours_of
+from ftsdk.cli.radar import write_text
 from ftsdk.errors import UsageError
 from ftsdk.records import Cost
 from ftsdk.store import Journal
@@ -193,6 +194,18 @@ def test_radar_writes_a_calendar(cli, done, dying):
     text = Path("ends.ics").read_bytes().decode()
     assert f"DTSTART;VALUE=DATE:{dying:%Y%m%d}\r\n" in text
     assert cli.ok("radar", "--ics", "-").out.startswith("BEGIN:VCALENDAR\n")
+
+
+def test_a_calendar_names_the_providers_that_it_lacks(cli, done, dying, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    ran = cli.ok("radar", "--live", "--ics", "ends.ics")
+    assert "not asked  openai at 127.0.0.1: " in ran.err
+
+
+def test_a_file_that_is_printed_has_the_line_ends_of_its_format(capsysbinary):
+    write_text("-", "BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n", "2 lines", "--ics")
+    assert capsysbinary.readouterr().out == b"BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n"
 
 
 # --- leases ----------------------------------------------------------------------------------------

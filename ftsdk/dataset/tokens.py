@@ -83,7 +83,8 @@ class TokenSummary:
     """Tokens of one dataset for one tokenizer.
 
     `total` counts every token that the model sees in one epoch, `trained` those that the loss
-    counts; quantiles are of whole rows. `exact` is False for an estimate.
+    counts; quantiles are of whole rows (both sequences of a pair), and a quantile is a length that
+    a row has: of the two nearest the longer. `exact` is False for an estimate.
     """
 
     tokenizer: str
@@ -208,10 +209,10 @@ class Counting:
             if fact is not None:
                 rule = RULES["FT204"]
                 sure = fact.sure and self.counter.exact
-                for line, total in zip(self.lines, self.totals, strict=True):
-                    if total > fact.value:
+                for line, longest in zip(self.lines, self.longest, strict=True):
+                    if longest > fact.value:
                         yield Fault("FT204", "fault" if sure else "notice", line,
-                                    f"{total:,} tokens, {limits.title} trains on {fact.value:,} a row",
+                                    f"{longest:,} tokens, {limits.title} trains on {fact.value:,} a row",
                                     f"{rule.mend} (source: {fact.source}, read {fact.as_of})")  # fmt: skip
 
     def summary(self, max_length: int | None, cut_at: int | None = None) -> TokenSummary | None:
@@ -221,8 +222,8 @@ class Counting:
         ordered = sorted(self.totals)
         last, total = len(ordered) - 1, sum(ordered)
         kept, width = total, ordered[-1] // _BINS + 1
-        if cut_at is not None and ordered[-1] > cut_at:
-            kept = sum(min(t, cut_at) for t in ordered)
+        if cut_at is not None and max(self.longest) > cut_at:
+            kept = sum(map(_kept, self.totals, self.longest, itertools.repeat(cut_at)))
         return TokenSummary(
             tokenizer=self.counter.name,
             exact=self.counter.exact,
@@ -243,6 +244,15 @@ class Counting:
         )
 
 
+def _kept(total: int, longest: int, cut_at: int) -> int:
+    """What is left of a row when each of its sequences is cut.
+
+    Of a pair both are known; of a row in more pieces the longest alone.
+    """
+    others = total - longest
+    return min(longest, cut_at) + (min(others, cut_at) if others <= longest else others)
+
+
 def _binned(ordered: list[int], width: int) -> tuple[int, ...]:
     """How many of the ordered numbers fall into each bin of `width`, from zero on."""
     borders = [bisect.bisect_left(ordered, k * width) for k in range(ordered[-1] // width + 2)]
@@ -252,15 +262,16 @@ def _binned(ordered: list[int], width: int) -> tuple[int, ...]:
 class OpenAICounter:
     """OpenAI's encodings, offline (`bpe-openai`, extra `data`).
 
-    Texts are counted exactly. What stands around them is not public: 3 tokens a message, 1 for a
-    name and 3 for the start of the answer, as OpenAI's cookbook counts. Tools and images have no
-    published count, so a row that has them makes the sum an estimate.
+    Texts are counted exactly. What stands around them is not public: the role's own tokens and 3 a
+    message, 1 for a name and 3 for the start of the answer, as OpenAI's cookbook counts. Tools and
+    images have no published count, so a row that has them makes the sum an estimate.
     """
 
     def __init__(self, encoding: str) -> None:
         self.name = encoding
         self.exact = True
         self._count = _openai_count(encoding)
+        self._roles: dict[Any, int] = {}
 
     def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
         """Tokens of the row, of its trained answers, and of its longest sequence."""
@@ -294,10 +305,20 @@ class OpenAICounter:
             said = self._count(content) if type(content) is str else self._parts(content)
             if len(message) > 2 or content is None:  # calls may stand in the content's place
                 said += self._rest(message)
-            total += said + 3
-            if message.get("role") == "assistant" and message.get("weight", 1) != 0:
+            role = message.get("role")
+            total += said + 3 + self._role(role)
+            if role == "assistant" and message.get("weight", 1) != 0:
                 trained += said
         return total, trained
+
+    def _role(self, role: Any) -> int:
+        """The tokens of a role's name; a file has a handful of them."""
+        if type(role) is not str:
+            return 0
+        known = self._roles.get(role)
+        if known is None:
+            known = self._roles[role] = self._count(role)
+        return known
 
     def _parts(self, content: Any) -> int:
         count = 0

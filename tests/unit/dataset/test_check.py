@@ -327,6 +327,45 @@ def test_a_call_counts_with_and_without_a_null_beside_it() -> None:
     assert one.trained > 10
 
 
+def test_a_pair_is_cut_answer_by_answer() -> None:
+    pytest.importorskip("bpe_openai")
+    pair = {"input": {"messages": [{"role": "user", "content": "word " * 40_000}]},
+            "preferred_output": [{"role": "assistant", "content": "a"}],
+            "non_preferred_output": [{"role": "assistant", "content": "b"}]}  # fmt: skip
+
+    def tell(row: dict[str, Any]) -> Any:
+        return validate(
+            [row], model="gpt-4o", provider="openai", method="dpo", near_duplicates=False
+        )
+
+    fits = tell(pair)
+    assert "FT204" not in fits.counts  # 40,000 tokens a sequence, 80,000 a pair
+    assert fits.tokens.kept == fits.tokens.total > 80_000
+    pair["input"]["messages"][0]["content"] = "word " * 70_000
+    long = tell(pair)
+    assert "FT204" in long.counts
+    assert long.tokens.kept == 2 * 65_536
+
+
+def test_the_rough_frame_of_openai_is_the_cookbooks() -> None:
+    bpe_openai = pytest.importorskip("bpe_openai")
+    encoding = bpe_openai.get_encoding("o200k_base")
+    messages = [
+        {"role": "system", "content": "Be brief, é 🙂."},
+        {"role": "user", "content": "Where is it?", "name": "anna"},
+        {"role": "assistant", "content": "There."},
+    ]
+
+    def count(text: str) -> int:
+        return len(encoding.encode(text))
+
+    wanted = 3 + sum(
+        3 + sum(count(v) for v in message.values()) + ("name" in message) for message in messages
+    )
+    told = validate([{"messages": messages}], model="gpt-4o", near_duplicates=False).tokens
+    assert (told.total, told.trained) == (wanted, count("There."))
+
+
 def test_exact_tokens_of_openai() -> None:
     pytest.importorskip("bpe_openai")
     report = validate(
@@ -337,7 +376,8 @@ def test_exact_tokens_of_openai() -> None:
     one = validate(
         [chat("hello world", "hello world")], model="gpt-4o", near_duplicates=False
     ).tokens
-    assert (one.total, one.trained) == (2 + 2 + 3 + 3 + 3, 2)
+    # Two texts, two roles of a token each, 3 a message, 3 for the start of the answer.
+    assert (one.total, one.trained) == (2 + 2 + 1 + 1 + 3 + 3 + 3, 2)
     twice = validate([*MANY, *MANY], model="gpt-4o", near_duplicates=False).tokens
     assert twice.total == 2 * report.tokens.total
     long = validate(

@@ -225,9 +225,14 @@ class Client:
     ) -> FineTuneJob:
         """Decide a job in doubt: adopt the provider's id, send again, or give up.
 
-        Raises `UsageError` unless exactly one decision is given and there is something to decide.
+        Sending again counts against the budget of the month in which that is done. Raises
+        `UsageError` unless exactly one decision is given and there is something to decide.
         """
         full = self.journal.get(job_id).id
+        if send_again:
+            from ftsdk.money import hold_anew
+
+            hold_anew(self, full)
         snapshot = self._submitter().resolve(
             full, adopt=adopt, send_again=send_again, give_up=give_up
         )

@@ -222,10 +222,14 @@ def submit(
     agreed: Decimal | None = None,
 ) -> JobSnapshot:
     """Journal and send what was prepared; `agreed` is what a person said yes to, in dollars."""
-    from ftsdk.money import hold
+    from ftsdk.money import hold, hold_anew
+    from ftsdk.store.spending import Spending
 
     spec = prepared.spec
     allowed = _acknowledged(client, prepared, allow_findings)
+    unsent = None if key is None else Spending(client.journal).unsent(key)
+    if unsent is not None:
+        hold_anew(client, unsent)
     return client._submitter(agreed).create(
         spec,
         prepared.train,

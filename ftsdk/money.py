@@ -23,6 +23,7 @@ __all__ = [
     "catalogue_of",
     "checked",
     "hold",
+    "hold_anew",
     "ledger",
     "line_of",
     "quoted",
@@ -114,6 +115,19 @@ def hold(client: Client, plan: Plan, spec: JobSpec) -> Also:
     require_spending("creating a job", spec.provider, free=free, env=client.env)
     rate = backend.training_usd_per_hour(spec) if isinstance(backend, BillsByHour) else None
     return reserve(client.config, plan, spec, catalogue_of(client), rate)
+
+
+def hold_anew(client: Client, job_id: str) -> None:
+    """Before a job of an earlier month is sent: it is held against the month in which it is sent.
+
+    Raises `BudgetError` where that has no room for it.
+    """
+    limits = budget_of(client.config).limits
+    try:
+        Spending(client.journal).carry_over(job_id, client.clock.now(), limits)
+    except BudgetError as error:
+        error.job_id, error.tag = job_id, client.journal.get(job_id).tag
+        raise
 
 
 def taken_in(client: Client, snapshot: JobSnapshot) -> Also:

@@ -393,12 +393,38 @@ class Spending:
             held = replace(_reservation(row), quoted=quote.high, quoted_source=quote.source)
             _check_cap(held, limits)
             made = dt.datetime.fromisoformat(row["created_at"])
-            check_limits(cursor, limits, made, held.usd, "job", apart_from=job_id)
+            check_limits(cursor, limits, made, held.usd, "job", apart_from=job_id, month=held.month)
             cursor.execute(
                 "UPDATE reservations SET quoted = ?, quoted_source = ? WHERE job_id = ?",
                 (_text(held.quoted), held.quoted_source, job_id),
             )
             return held
+
+    def unsent(self, key: str) -> str | None:
+        """The id of the job of this key, where it was journaled and never sent."""
+        rows = self.journal.read(
+            "SELECT id FROM jobs WHERE key = ? AND status = ?", (key, JobStatus.CREATED.value)
+        )
+        return rows[0]["id"] if rows else None
+
+    def carry_over(self, job_id: str, now: dt.datetime, limits: Sequence[Limit]) -> None:
+        """Hold a job that no provider has accepted against the month of `now`, in which it is sent.
+
+        Raises `BudgetError` where that month has no room for it; then it stays where it was held.
+        """
+        with self.journal.write() as cursor:
+            row = cursor.execute(
+                "SELECT r.*, j.snapshot FROM reservations r JOIN jobs j ON j.id = r.job_id "
+                "WHERE r.job_id = ? AND r.month != ? AND j.provider_job_id IS NULL",
+                (job_id, month_of(now)),
+            ).fetchone()
+            if row is None:
+                return
+            usd = _reservation(row).usd
+            check_limits(cursor, limits, now, usd, "job", apart_from=job_id)
+            cursor.execute(
+                "UPDATE reservations SET month = ? WHERE job_id = ?", (month_of(now), job_id)
+            )
 
     # --- what somebody has seen ---
 

@@ -13,7 +13,7 @@ from ftsdk.budget import Budget, budget_of, forbid_spending, require_spending
 from ftsdk.client import Client
 from ftsdk.clock import ManualClock
 from ftsdk.config import Config
-from ftsdk.errors import BudgetError, ConfigError, ProviderClosed, UnknownJob
+from ftsdk.errors import BudgetError, ConfigError, ProviderClosed, Unavailable, UnknownJob
 from ftsdk.records import Cost, JobStatus
 from ftsdk.store import Journal
 from ftsdk.store.spending import Reservation, Spending, month_of, weight
@@ -121,6 +121,50 @@ def test_a_bill_under_the_estimate_gives_room_again(home, clock):
     client.journal.change(first.id, now=clock.now(), why="a bill", cost=billed)
     client.create_job(ROWS)
     assert Spending(client.journal).spent(clock.now()) == (Decimal("1.20"), 0)
+
+
+@pytest.fixture
+def over_midnight(home, monkeypatch):
+    """A client, a job that could not be sent in November, and December, which has room for one."""
+    clock = ManualClock(dt.datetime(2026, 11, 30, 23, 30, tzinfo=dt.UTC))
+    client = priced_client(home, {"month": "1.50"}, clock=clock)
+    backend = client.backend("fake")
+
+    def away(request):
+        raise Unavailable("no network", submitted="no", retryable=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "submit", away)
+        with pytest.raises(Unavailable) as caught:
+            client.create_job(ROWS, key="k")
+    clock.advance(3600)
+    return client, caught.value.job_id
+
+
+SENDS = [
+    lambda client, _: client.create_job(ROWS, key="k"),
+    lambda client, job: client.resolve(job, send_again=True),
+]
+
+
+@pytest.mark.parametrize("send", SENDS)
+def test_a_job_that_is_sent_in_a_later_month_counts_there(over_midnight, send):
+    client, job = over_midnight
+    assert send(client, job).status is JobStatus.QUEUED
+    assert Spending(client.journal).spent(client.clock.now()) == (Decimal(1), 0)
+    with pytest.raises(BudgetError):
+        client.create_job([*ROWS, ROWS[0]])
+
+
+@pytest.mark.parametrize("send", SENDS)
+def test_and_needs_room_there(over_midnight, send):
+    client, job = over_midnight
+    client.create_job([*ROWS, ROWS[0]])
+    with pytest.raises(BudgetError, match="2026-12 holds") as caught:
+        send(client, job)
+    assert (caught.value.job_id, caught.value.submitted) == (job, "no")
+    assert client.get_job(job).status is JobStatus.CREATED
+    assert client.backend("fake").sent == 1
 
 
 def test_what_was_never_sent_weighs_nothing(home):

@@ -383,6 +383,8 @@ def refusals(backend: Backend, spec: JobSpec) -> list[str]:
     kind = adapter_kind(spec)
     if kind not in able.adapters:
         faults.append(f"training kind {kind!r} (it has {', '.join(sorted(able.adapters))})")
+    if spec.seed and not able.takes_seed:
+        faults.append(f"seed={spec.seed} is not taken by {backend.name}")
     for name, value in spec.hyperparameters.given().items():
         allowed = able.hyperparameters.get(name)
         if allowed is None:

@@ -34,6 +34,8 @@ SENT_AS = {
     "epochs": "method.supervised.hyperparameters.n_epochs",
     "batch_size": "method.supervised.hyperparameters.batch_size",
     "learning_rate_multiplier": "method.supervised.hyperparameters.learning_rate_multiplier",
+    "beta": "method.dpo.hyperparameters.beta",
+    "method": "method.type",
     "seed": "seed",
     "validation": "validation_file",
 }
@@ -82,7 +84,14 @@ class TestOpenAI(BackendConformance):
     def world(cls, tmp_path_factory, held):
         with OpenAIDouble(clock=ManualClock(START), keys=[KEY]) as double:
             held(double, "openai", "/v1")
-            made = world_of(OpenAIBackend, double, tmp_path_factory.mktemp("openai"))
+            made = world_of(
+                OpenAIBackend,
+                double,
+                tmp_path_factory.mktemp("openai"),
+                untouched={
+                    "integrations": [{"type": "wandb", "wandb": {"project": "parity", "tags": []}}]
+                },
+            )
             yield made
             made.backend.close()
             # The kit shows words that the schema does not have, on purpose.
@@ -118,7 +127,13 @@ class TestNebius(BackendConformance):
                 double,
                 tmp_path_factory.mktemp("nebius"),
                 model="meta-llama/Llama-3.1-8B-Instruct",
-                sent_as={**TOP_LEVEL, "learning_rate": "hyperparameters.learning_rate_multiplier"},
+                sent_as={
+                    **TOP_LEVEL,
+                    "learning_rate": "hyperparameters.learning_rate_multiplier",
+                    "rank": "hyperparameters.lora_r",
+                    "alpha": "hyperparameters.lora_alpha",
+                    "dropout": "hyperparameters.lora_dropout",
+                },
             )
             yield made
             made.backend.close()
@@ -136,7 +151,10 @@ class TestCrusoe(BackendConformance):
                 double,
                 tmp_path_factory.mktemp("crusoe"),
                 model="Qwen/Qwen3-8B",
-                sent_as=TOP_LEVEL,
+                sent_as={
+                    **TOP_LEVEL,
+                    "learning_rate_multiplier": "hyperparameters.learning_rate_multiplier",
+                },
             )
             yield made
             made.backend.close()

@@ -30,6 +30,9 @@ NAMES = {
     "warmup_ratio": "warmup_ratio",
     "weight_decay": "weight_decay",
     "max_grad_norm": "max_grad_norm",
+    "rank": "lora_rank",
+    "alpha": "lora_alpha",
+    "dropout": "lora_dropout",
     "seed": "seed",
     "validation": "validation_data",
 }
@@ -75,6 +78,7 @@ class TestReplicate(BackendConformance):
                 provider_options={"destination": "lab/tuned", "trainer": record},
                 statuses=STATUSES,
                 sent_as={ours: f"input.{wire}" for ours, wire in NAMES.items()},
+                untouched={"webhook": "https://hooks.example.com/done"},
                 secrets=(KEY,),
                 unknown_id="00000000000000000000000000",
                 fails_with={"rows": [EXPLODES] * 3},

@@ -31,9 +31,44 @@ SENT_AS = {
     "warmup_ratio": "warmup_ratio",
     "weight_decay": "weight_decay",
     "max_grad_norm": "max_grad_norm",
+    "schedule": "lr_scheduler.lr_scheduler_type",
+    "beta": "training_method.dpo_beta",
+    "method": "training_method.method",
+    "rank": "training_type.lora_r",
+    "alpha": "training_type.lora_alpha",
+    "dropout": "training_type.lora_dropout",
+    "target_modules": "training_type.lora_trainable_modules",
     "seed": "random_seed",
     "validation": "validation_file",
 }
+
+
+def world_of(
+    double: TogetherDouble, home: Path, cls: type[TogetherBackend] = TogetherBackend
+) -> World:
+    """One account at the double."""
+    env = {"TOGETHER_API_KEY": KEY, "TOGETHER_BASE_URL": double.base_url}
+
+    def make(place: Path) -> TogetherBackend:
+        options = {"timeout_s": 5}
+        return cls(Context(home=place, clock=double.clock, env=env, options=options))
+
+    def show(job_id: str, word: str | None) -> None:
+        double.jobs[job_id].forced = word
+
+    return World(
+        make=make,
+        home=home,
+        model=MODEL,
+        clock=double.clock,
+        wire=LabWire(double, create=("POST", CREATE), status=show, jobs=lambda: len(double.jobs)),
+        statuses=STATUSES,
+        sent_as=SENT_AS,
+        untouched={"wandb_project_name": "parity"},
+        secrets=(KEY,),
+        unknown_id="ft-00000000-0000-0000",
+        fail=lambda job_id: double.fail(job_id, "the GPU ran out of memory"),
+    )
 
 
 class TestTogether(BackendConformance):
@@ -41,34 +76,7 @@ class TestTogether(BackendConformance):
     @classmethod
     def world(cls, tmp_path_factory):
         with TogetherDouble(clock=ManualClock(START), keys=[KEY]) as double:
-            env = {"TOGETHER_API_KEY": KEY, "TOGETHER_BASE_URL": double.base_url}
-
-            def make(home: Path) -> TogetherBackend:
-                options = {"timeout_s": 5}
-                return TogetherBackend(
-                    Context(home=home, clock=double.clock, env=env, options=options)
-                )
-
-            def show(job_id: str, word: str | None) -> None:
-                double.jobs[job_id].forced = word
-
-            made = World(
-                make=make,
-                home=tmp_path_factory.mktemp("together"),
-                model=MODEL,
-                clock=double.clock,
-                wire=LabWire(
-                    double,
-                    create=("POST", CREATE),
-                    status=show,
-                    jobs=lambda: len(double.jobs),
-                ),
-                statuses=STATUSES,
-                sent_as=SENT_AS,
-                secrets=(KEY,),
-                unknown_id="ft-00000000-0000-0000",
-                fails_with=None,
-            )
+            made = world_of(double, tmp_path_factory.mktemp("together"))
             yield made
             made.backend.close()
             assert double.violations == []

@@ -38,6 +38,7 @@ class ParrotDouble(Double):
             "model": job["asked"]["model"],
             "label": job["asked"]["label"],
             "created": job["timeline"].started.isoformat(),
+            "why": "it lost its voice" if word == "mute" else "",
         }
 
     def _job(self, job_id: str) -> dict[str, Any]:

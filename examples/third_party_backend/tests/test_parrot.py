@@ -37,4 +37,5 @@ class TestParrot(BackendConformance):
                 sent_as={"epochs": "epochs", "seed": "seed"},
                 secrets=("lab-parrot-key",),
                 unknown_id="parrot-" + "0" * 24,
+                fail=lambda job_id: show(job_id, "mute"),
             )

@@ -15,6 +15,7 @@ from ftsdk.spec import JobSpec, LoRA
 __all__ = ["create_body", "faults_of", "plan_fields", "suffix_for"]
 
 _OURS = ("model", "training_file", "validation_file", "seed", "method")
+_ADAPTER = ("rank", "alpha", "dropout", "target_modules")
 
 
 def faults_of(profile: Profile, spec: JobSpec) -> list[str]:
@@ -23,11 +24,12 @@ def faults_of(profile: Profile, spec: JobSpec) -> list[str]:
 
 
 def _adapter(profile: Profile, spec: JobSpec) -> Iterator[str]:
-    """Rank and its like are the service's own choice; only the default asks for nothing."""
-    if spec.adapter is None or profile.own_hyperparameters:
+    """What of the adapter is the service's own choice; only the default asks for nothing."""
+    if spec.adapter is None:
         return
     default = LoRA(quantize=spec.adapter.quantize)
-    for name in ("rank", "alpha", "dropout", "target_modules"):
+    theirs = ("target_modules",) if profile.own_hyperparameters else _ADAPTER
+    for name in theirs:
         value = getattr(spec.adapter, name)
         if value != getattr(default, name):
             yield f"adapter {name}={value!r} ({profile.title} chooses it itself)"

@@ -1,4 +1,4 @@
-"""The conformance kit: about seventy checks of a backend, adopted with one class.
+"""The conformance kit: more than eighty checks of a backend, adopted with one class.
 
 ```python
 from ftsdk.testing.conformance import BackendConformance, World
@@ -19,16 +19,17 @@ from __future__ import annotations
 
 import pytest
 
-for _part in ("faults", "jobs", "record", "world"):
+for _part in ("faults", "jobs", "record", "sending", "world"):
     pytest.register_assert_rewrite(f"ftsdk.testing.conformance.{_part}")
 
 from ftsdk.testing.conformance.faults import FaultChecks
 from ftsdk.testing.conformance.jobs import JobChecks
 from ftsdk.testing.conformance.record import RecordChecks
+from ftsdk.testing.conformance.sending import SendingChecks
 from ftsdk.testing.conformance.world import LabWire, Wire, World
 
 __all__ = ["BackendConformance", "LabWire", "Wire", "World"]
 
 
-class BackendConformance(RecordChecks, JobChecks, FaultChecks):
+class BackendConformance(RecordChecks, SendingChecks, JobChecks, FaultChecks):
     """Derive from it, give it a fixture `world` (scope `class`), and run pytest."""

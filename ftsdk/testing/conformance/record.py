@@ -11,7 +11,7 @@ import pytest
 
 from ftsdk.backends.base import Backend, FindBy, Range
 from ftsdk.backends.registry import backend_names, load_backend
-from ftsdk.errors import SpecError, Unsupported
+from ftsdk.errors import FtsdkError, SpecError, Unsupported
 from ftsdk.records import CostBasis, ModelHandle, ModelKind
 from ftsdk.spec import Hyperparameters, LoRA
 from ftsdk.testing.conformance.world import World
@@ -19,6 +19,7 @@ from ftsdk.testing.conformance.world import World
 __all__ = ["RecordChecks"]
 
 _VERBS: Mapping[str, str] = {
+    "can_cancel": "cancel",
     "can_pause": "pause",
     "can_resume": "resume",
     "can_delete": "delete",
@@ -131,10 +132,15 @@ class RecordChecks:
             arguments = (handle, [{"role": "user", "content": "x"}], {})
         elif verb == "download":
             arguments = (handle, world.home / "nowhere")
-        with world.watched() as seen, pytest.raises(Exception) as caught:  # noqa: PT011  # typed below
+        with world.watched() as seen, pytest.raises(FtsdkError) as caught:
             getattr(world.backend, verb)(*arguments)
-        assert isinstance(caught.value, Unsupported) or type(caught.value).__name__ == "NotReady"
+        assert isinstance(caught.value, Unsupported), f"{verb} works, and {claim} is not claimed"
         assert [one for one in seen if one[0] != "GET"] == []
+
+    def test_deploying_is_there_where_it_is_claimed_and_only_there(self, world: World) -> None:
+        claimed = world.backend.capabilities.can_deploy
+        for verb in ("deploy", "undeploy"):
+            assert callable(getattr(world.backend, verb, None)) is claimed, verb
 
     def test_making_one_sends_nothing(self, world: World) -> None:
         with world.watched() as seen:
@@ -251,6 +257,17 @@ class RecordChecks:
             assert 0 <= cost.low <= cost.high
         else:
             assert cost.basis is CostBasis.UNKNOWN
+
+    def test_a_price_that_nobody_told_is_not_invented(self, world: World) -> None:
+        """Brainwires took a default for every model that it did not know."""
+        request = world.request()
+        spec = world.spec(model="nobody/knows-this-model")
+        cost = world.backend.estimate(spec, request.train)
+        if world.backend.capabilities.price == "free":
+            assert cost.high == 0
+        else:
+            assert cost.basis is CostBasis.UNKNOWN
+            assert cost.high is None
 
     def test_an_estimate_without_rows_does_not_raise(self, world: World) -> None:
         world.backend.estimate(world.spec())

@@ -150,8 +150,10 @@ class World:
     """One backend in one account.
 
     `make` builds a backend over a home folder; it is called again to play a restart. `statuses`
-    are all raw words the provider is known to use, and ours for each. `sent_as` says under which
-    path (`a.b`) of the create body each hyperparameter arrives, where the world has a wire.
+    are all raw words the provider is known to use, and ours for each. Where the world has a wire,
+    `sent_as` says under which path (`a.b`) of the create body everything arrives that the record
+    claims: hyperparameters, `seed`, `validation`, `method` where there are several, and what it
+    lets one choose of an adapter. `untouched` are `provider_options` that it finds there as given.
     `step_s` is how far time moves between two looks at a running job.
     """
 
@@ -166,12 +168,15 @@ class World:
     sent_as: Mapping[str, str] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     provider_options: Mapping[str, Any] = field(default_factory=dict)
+    untouched: Mapping[str, Any] = field(default_factory=dict)
     secrets: Sequence[str] = ()
     unknown_id: str = "fake-0000000000000000"
     step_s: float = 1.0
     is_registered: bool = True
     fails_with: Mapping[str, Any] | None = None
     """`provider_options` or rows (`{"rows": […]}`) with which a job ends in failure."""
+    fail: Callable[[str], None] | None = None
+    """Lets the job with this id end in failure at the double, for a reason that it tells."""
 
     def __post_init__(self) -> None:
         self.backend = self.make(self.home)
@@ -227,9 +232,14 @@ class World:
             self._first = request, self.backend.submit(request)
         return self._first
 
+    def another(self, **changes: Any) -> tuple[SubmitRequest, RemoteJob]:
+        """A new job, and what was submitted."""
+        request = self.request(**changes)
+        return request, self.backend.submit(request)
+
     def fresh(self, **changes: Any) -> RemoteJob:
         """A new job."""
-        return self.backend.submit(self.request(**changes))
+        return self.another(**changes)[1]
 
     def finished(self) -> str:
         """The id of a job that has ended well; made once."""

@@ -22,6 +22,7 @@ def test_every_figure_names_a_page_and_a_day():
         assert figure.source != YOURS
         assert source.day <= book.as_of
         assert source.title
+        assert str(source.url).startswith("https://")
 
 
 def test_every_source_is_used():

@@ -255,17 +255,26 @@ def undeploy(client: Client, lease_id: str, why: str = "undeployed") -> Lease:
     if lease.state == "closed":
         return lease
     try:
-        if lease.job_id is not None:
-            snapshot = client.journal.get(lease.job_id)
-            backend = client._backend_for(snapshot)
-            handle = backend.model(str(snapshot.provider_job_id))
-            _verb(backend, "undeploy")(handle)
+        snapshot = client.journal.get(_job_of(lease))
+        backend = client._backend_for(snapshot)
+        handle = backend.model(str(snapshot.provider_job_id))
+        _verb(backend, "undeploy")(handle)
     except NotFound:
         why = f"{why}; the provider does not know it any more"
     except FtsdkError as error:
         leases.troubled(lease.id, error.what)
         raise
     return leases.closed(lease.id, client.clock.now(), why)
+
+
+def _job_of(lease: Lease) -> str:
+    if lease.job_id is None:
+        raise UnknownJob(
+            "The lease's job is not in the journal any more, so its model cannot be undeployed here",
+            where=f"lease {lease.id}, deployment {lease.deployment_id}",
+            mend=f"undeploy {lease.model} at {lease.provider} itself",
+        )
+    return lease.job_id
 
 
 def _find(client: Client, leases: Leases, lease_id: str) -> Lease:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ftsdk.records import JobSnapshot, JobStatus
 from ftsdk.store.journal import Journal
+from ftsdk.store.leases import Leases
 
 __all__ = ["export_lines", "forget", "forgettable"]
 
@@ -34,13 +35,18 @@ def forgettable(journal: Journal, age: dt.timedelta, now: dt.datetime) -> list[J
     """Jobs that ended longer ago than `age`, oldest first: those that may be forgotten.
 
     A job that has not ended, or whose sending is in doubt, is never among them; nor is one of this
-    month (UTC), since it counts against the month's budget.
+    month (UTC), since it counts against the month's budget, nor one whose model stands deployed.
     """
     month = now.astimezone(dt.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     before = min(now - age, month)
     final = frozenset(status for status in JobStatus if status.is_final)
     ended = journal.list(status=final)
-    return [job for job in reversed(ended) if (job.finished_at or job.updated_at) < before]
+    deployed = {lease.job_id for lease in Leases(journal).list(running=True)}
+    return [
+        job
+        for job in reversed(ended)
+        if (job.finished_at or job.updated_at) < before and job.id not in deployed
+    ]
 
 
 def forget(journal: Journal, age: dt.timedelta, now: dt.datetime) -> list[JobSnapshot]:

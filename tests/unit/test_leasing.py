@@ -23,6 +23,7 @@ from ftsdk.errors import (
 )
 from ftsdk.leasing import deploy, enforce, price_of, still_costs, undeploy
 from ftsdk.records import Cost, JobStatus
+from ftsdk.store.export import forgettable
 from ftsdk.store.leases import Leases
 from ftsdk.store.spending import Reservation, Spending, reserving
 from tests.faults.priced import ROWS, PricedBackend, priced_client
@@ -226,6 +227,29 @@ def test_a_crash_before_the_answer_leaves_a_lease(made):
     backend.fails = None
     clock.advance(7201)
     assert [n.kind for n in enforce(client)] == ["ended"]
+
+
+def test_a_job_is_not_forgotten_while_its_model_stands_deployed(made):
+    client, job, clock = made()
+    deploy(client, job.id, hours=24 * 31)
+    clock.advance(400 * 24 * 3600)
+    year = dt.timedelta(days=365)
+    assert forgettable(client.journal, year, clock.now()) == []
+    enforce(client)
+    assert client.backend("fake").standing == set()
+    assert [one.id for one in forgettable(client.journal, year, clock.now())] == [job.id]
+
+
+def test_a_lease_without_its_job_is_never_called_undeployed(made):
+    client, job, clock = made()
+    _, lease = deploy(client, job.id)
+    with client.journal.write() as cursor:
+        cursor.execute("DELETE FROM jobs")
+    clock.advance(7201)
+    [notice] = enforce(client)
+    assert notice.kind == "not_ended"
+    assert "may STILL COST" in notice.text
+    assert client.backend("fake").standing == {lease.model}
 
 
 @pytest.mark.parametrize("hours", [0, -1, 1000])

@@ -44,6 +44,8 @@ RULES: Mapping[str, Rule] = {
     "gaierror": "before",
     # Never a request: the call itself is wrong.
     "CookieConflict": "unsendable",
+    "InvalidFileFormatError": "unsendable",
+    "MissingStreamClassError": "unsendable",
     "_AmbiguousModuleClientUsageError": "unsendable",  # of openai's module-level client
     "FileTypeError": "unsendable",
     "InvalidURL": "unsendable",
@@ -57,6 +59,7 @@ RULES: Mapping[str, Rule] = {
     "ConnectionError": "lost",
     "ConnectionResetError": "lost",
     "EndOfStream": "lost",
+    "FileAlreadyExistsError": "lost",  # of together's upload, which takes it for "already there"
     "HTTPError": "lost",
     "NetworkError": "lost",
     "ProtocolError": "lost",
@@ -91,7 +94,7 @@ RULES: Mapping[str, Rule] = {
     "WebSocketQueueFullError": "unsendable",
 }
 """What each exception of the SDKs (`openai`, `together`, `replicate`), of httpx and httpx2, and of
-the socket layer says about the request, by the class's own name. A test finds any that is missing."""
+the socket layer says about the request, by the class's own name. A test looks through every module of theirs for one that is missing."""
 
 
 def rule_of(error: BaseException) -> tuple[Rule | None, BaseException]:

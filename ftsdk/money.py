@@ -23,6 +23,7 @@ __all__ = [
     "catalogue_of",
     "checked",
     "hold",
+    "hold_again",
     "hold_anew",
     "ledger",
     "line_of",
@@ -128,6 +129,15 @@ def hold_anew(client: Client, job_id: str) -> None:
     except BudgetError as error:
         error.job_id, error.tag = job_id, client.journal.get(job_id).tag
         raise
+
+
+def hold_again(client: Client, job_id: str) -> None:
+    """Before an ended job goes on: what it may cost is held again, in the month in which it does.
+
+    Raises `BudgetError` where that has no room for it.
+    """
+    limits = budget_of(client.config).limits
+    Spending(client.journal).reopen(job_id, client.clock.now(), limits)
 
 
 def taken_in(client: Client, snapshot: JobSnapshot) -> Also:

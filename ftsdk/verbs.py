@@ -151,6 +151,10 @@ def resume(client: Client, snapshot: JobSnapshot) -> JobSnapshot:
             where=f"job {current.id}",
             mend="create it again; ftsdk create takes the same data and settings",
         )
+    if current.status.is_final and not free:
+        from ftsdk.money import hold_again
+
+        hold_again(client, current.id)
     remote = backend.resume(current.provider_job_id)
     fields = {**applied(current, remote), "finished_at": None}
     client.journal.change(

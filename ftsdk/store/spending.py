@@ -426,6 +426,25 @@ class Spending:
                 "UPDATE reservations SET month = ? WHERE job_id = ?", (month_of(now), job_id)
             )
 
+    def reopen(self, job_id: str, now: dt.datetime, limits: Sequence[Limit]) -> None:
+        """Hold a job that ended and goes on against the month of `now`; what was settled is open.
+
+        Raises `BudgetError` where that month has no room for it; then everything stays as it was.
+        """
+        with self.journal.write() as cursor:
+            row = cursor.execute(
+                "SELECT * FROM reservations WHERE job_id = ?", (job_id,)
+            ).fetchone()
+            if row is None:
+                return
+            usd = _reservation(row).usd
+            check_limits(cursor, limits, now, usd, "job", apart_from=job_id)
+            cursor.execute(
+                "UPDATE reservations SET month = ?, settled = NULL, settled_why = NULL "
+                "WHERE job_id = ?",
+                (month_of(now), job_id),
+            )
+
     # --- what somebody has seen ---
 
     def acknowledge(self, kind: str, subject: str, now: dt.datetime, note: str = "") -> bool:

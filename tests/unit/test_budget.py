@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ftsdk.errors import BudgetError, ConfigError, ProviderClosed, Unavailable, 
 from ftsdk.records import Cost, JobStatus
 from ftsdk.store import Journal
 from ftsdk.store.spending import Reservation, Spending, month_of, weight
-from tests.faults.priced import ROWS, priced_client
+from tests.faults.priced import ROWS, PricedBackend, priced_client
 
 NOW = dt.datetime(2026, 11, 25, tzinfo=dt.UTC)
 
@@ -345,6 +346,30 @@ def test_a_journal_of_the_first_schema_is_taken_along(home, monkeypatch):
         patch.setattr(module, "MIGRATIONS", module.MIGRATIONS[:1])
         Journal(home).close()
     assert Spending(Journal(home)).all() == []
+
+
+class GoesOn(PricedBackend):
+    """A paid provider that also resumes jobs that ended."""
+
+    capabilities = replace(PricedBackend.capabilities, resumes_ended=True)
+
+
+def test_an_ended_job_goes_on_only_where_the_month_has_room(home, clock):
+    client = priced_client(home, {"month": "1.50"}, clock=clock)
+    client._backends["fake", None] = GoesOn(client.backend("fake").context)
+    job = client.create_job(ROWS, provider_options={"timeline": [["running", 0], ["failed", 1]]})
+    clock.advance(2)
+    assert job.refresh().status is JobStatus.FAILED
+    money = Spending(client.journal)
+    money.settle(job.id, Decimal("0.40"), "the bill")
+    other = client.create_job([*ROWS, ROWS[0]])
+    with pytest.raises(BudgetError):
+        job.resume()
+    assert money.spent(clock.now()) == (Decimal("1.40"), 0)
+    assert client.backend("fake").sent == 2
+    money.settle(other.id, Decimal("0.10"), "the bill")
+    job.resume()
+    assert money.spent(clock.now()) == (Decimal("1.10"), 0)  # what was settled may not be all
 
 
 # --- the switch --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import orjson
 
 from ftsdk.dataset.lines import Record, Stop
 from ftsdk.dataset.report import Fault
+from ftsdk.dataset.strict import MAX_DEPTH
 
 __all__ = ["Spool", "encode", "without_nulls"]
 
@@ -84,9 +85,10 @@ def iterate(rows: Any) -> Iterator[Any]:
         names = [str(c) for c in rows.columns]
         for values in rows.itertuples(index=False, name=None):
             cells = zip(names, values, strict=True)
-            yield without_nulls({name: cell for name, cell in cells if not _is_missing(cell)})
+            row = {name: _plain(cell) for name, cell in cells if not _is_missing(cell)}
+            yield _whole_weights(without_nulls(row))
     elif hasattr(rows, "column_names") and hasattr(rows, "features"):  # Hugging Face
-        yield from map(without_nulls, rows)
+        yield from (_whole_weights(without_nulls(_plain(row))) for row in rows)
     elif isinstance(rows, Mapping) and any(hasattr(part, "column_names") for part in rows.values()):
         parts = ", ".join(repr(name) for name in rows)
         raise Stop(_no_rows(f"several datasets: {parts}", "pass one of them: data['train']"))
@@ -115,6 +117,16 @@ def without_nulls(value: Any) -> Any:
     return value
 
 
+def _whole_weights(row: Any) -> Any:
+    """A row whose weights numpy wrote as floats: it does so where other messages have none."""
+    turns = row.get("messages") if isinstance(row, dict) else None
+    for turn in turns if isinstance(turns, list) else ():
+        weight = turn.get("weight") if isinstance(turn, dict) else None
+        if type(weight) is float and weight.is_integer():
+            turn["weight"] = int(weight)
+    return row
+
+
 def _is_missing(cell: Any) -> bool:
     """Whether a cell of pandas is empty: it writes that as NaN, NA or NaT."""
     if isinstance(cell, float):
@@ -128,9 +140,17 @@ def _no_rows(message: str, mend: str) -> Fault:
 
 def encode(row: Any, number: int) -> bytes | Fault:
     """A Python row as JSON bytes; a fault when it holds what JSON cannot say."""
-    row = _plain(row)
     try:
+        row = _plain(row)
         raw = orjson.dumps(row)
+    except RecursionError:  # deeper than Python goes, or a row that holds itself
+        return Fault(
+            code="FT015",
+            severity="fault",
+            line=number,
+            message=f"nested deeper than {MAX_DEPTH} levels",
+            mend="flatten the row",
+        )
     except (TypeError, orjson.JSONEncodeError) as error:
         return Fault(
             code="FT024",

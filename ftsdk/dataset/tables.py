@@ -1,4 +1,4 @@
-"""CSV and Parquet as JSON records: a column is a key; cells that hold JSON lists are unpacked."""
+"""CSV and Parquet as JSON records: a column is a key; cells of CSV that hold JSON are unpacked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, cast
 
 import orjson
 
+from ftsdk.dataset import strict
 from ftsdk.dataset.lines import Record, Stop
 from ftsdk.dataset.report import Fault
 from ftsdk.dataset.spool import encode, without_nulls
@@ -19,12 +20,15 @@ __all__ = ["JSON_COLUMNS", "read_csv", "read_parquet"]
 
 JSON_COLUMNS = frozenset(
     (
-        "messages", "conversations", "contents", "tools", "input", "preferred_output",
-        "non_preferred_output", "chosen", "rejected", "prompt", "system", "systemInstruction",
-        "parallel_tool_calls", "metadata",
+        "messages", "conversations", "contents", "tools", "preferred_output",
+        "non_preferred_output", "systemInstruction", "parallel_tool_calls", "metadata",
     )
 )  # fmt: skip
-"""Columns whose cells may hold JSON; elsewhere a cell is text, whatever it looks like."""
+"""Columns whose cells hold JSON; elsewhere a cell is text, whatever it looks like."""
+
+_EITHER = {"input": '"messages"', "prompt": '"role"', "chosen": '"role"', "rejected": '"role"',
+           "system": '"text"'}  # fmt: skip
+"""Columns of text or of JSON, and what JSON has there; a text may well be `[3, 1, 2]`."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -81,12 +85,17 @@ def read_csv(handle: BinaryIO, *, max_row_bytes: int) -> Iterator[Record | Fault
 def _record(number: int, cells: dict[str, str], limit: int) -> Record | Fault:
     row: dict[str, Any] = {}
     for name, cell in cells.items():
-        if name in JSON_COLUMNS and cell.lstrip()[:1] in ("[", "{"):
-            try:
-                row[name] = orjson.loads(cell)
-            except orjson.JSONDecodeError as error:
-                return _fault(number, f"the cell {name} is not JSON: {error.msg}")
-        elif cell or name not in JSON_COLUMNS:
+        if "\x00" in cell:
+            return Fault("FT016", "fault", number, "a NUL byte", "remove it; text holds none", field=name)  # fmt: skip
+        if _holds_json(name, cell):
+            value = strict.parse(cell.encode())
+            if isinstance(value, strict.Flaw):
+                message = f"the cell {name}: {value.message}"
+                return Fault(value.code, "fault", number, message, value.mend, field=name)
+            row[name] = value
+        elif name == "parallel_tool_calls" and cell.lower() in ("true", "false"):
+            row[name] = cell.lower() == "true"
+        elif cell or not (name in JSON_COLUMNS or name in _EITHER):
             row[name] = cell
     raw = orjson.dumps(row)
     if len(raw) > limit:
@@ -98,6 +107,12 @@ def _record(number: int, cells: dict[str, str], limit: int) -> Record | Fault:
             "split it, or pass max_row_bytes=",
         )
     return (number, None, raw)
+
+
+def _holds_json(name: str, cell: str) -> bool:
+    if cell.lstrip()[:1] not in ("[", "{"):
+        return False
+    return name in JSON_COLUMNS or (name in _EITHER and _EITHER[name] in cell)
 
 
 def _formula(number: int, column: str, cell: str) -> Fault:

@@ -106,6 +106,22 @@ def test_a_pandas_frame() -> None:
     assert list(Dataset.load(pandas.DataFrame(COLUMNS))) == COLUMN_ROWS
 
 
+def test_nested_cells_of_arrays_lose_their_nulls_too(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas", reason="frames of pandas need pandas")
+    pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    rows = [
+        {"messages": [{"role": "user", "content": "a"},
+                      {"role": "assistant", "tool_calls": [call], "weight": 0},
+                      {"role": "tool", "tool_call_id": "c", "content": "r"},
+                      {"role": "assistant", "content": "b", "weight": 1}]}
+    ]  # fmt: skip
+    pandas.DataFrame(rows).to_parquet(tmp_path / "rows.parquet")
+    frame = pandas.read_parquet(tmp_path / "rows.parquet")  # its cells are arrays of numpy
+    assert list(Dataset.load(frame)) == rows
+    assert "1.0" not in str(list(Dataset.load(frame)))
+
+
 def test_a_polars_frame() -> None:
     polars = pytest.importorskip("polars", reason="frames of polars need polars")
     assert list(Dataset.load(polars.DataFrame(COLUMNS))) == COLUMN_ROWS

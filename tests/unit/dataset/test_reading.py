@@ -178,6 +178,66 @@ def test_json_array_gives_rows_with_offsets(tmp_path: Path) -> None:
         assert code in codes(check(tmp_path, bad, "rows.json"))
 
 
+def test_a_bad_element_of_an_array_is_named_where_it_breaks(tmp_path: Path) -> None:
+    bad = b'{"messages": [1,}'
+    for head in (b"[\n", b"\xef\xbb\xbf  ["):
+        data = head + b",\n".join([GOOD, GOOD, bad, GOOD]) + b"]"
+        (fault,) = check(tmp_path, data, "rows.json").faults
+        place = data.index(bad) + len(bad) - 1
+        assert (fault.code, fault.line, fault.offset) == ("FT010", 3, place)
+
+
+def test_an_array_is_cut_into_rows_across_reads(tmp_path: Path) -> None:
+    rows = [
+        {"text": '[{"\\' * n + "]}, é\u2028" * (n % 7) + "x" * (n % 3 * 70_000), "n": [n, [], {}, [{}]]}
+        for n in range(60)
+    ]  # fmt: skip
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+    assert list(Dataset.load(path)) == rows
+
+
+def test_cells_of_csv_are_judged_as_strictly_as_lines(tmp_path: Path) -> None:
+    turns = '[{{"role":"user","content":"a"{}}},{{"role":"assistant","content":"b"}}]'
+    cells = [turns.format(more) for more in
+             ("", ',"content":"c"', ',"x":123456789012345678901', ',"x":NaN', ',"x":"\\ud800"', "\x00")]  # fmt: skip
+    path = tmp_path / "rows.csv"
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows(
+            [["messages", "parallel_tool_calls"], *([c, "True"] for c in cells)]
+        )
+    report = validate(path)
+    assert [(f.code, f.line, f.field) for f in report.faults] == [
+        (code, line, "messages")
+        for line, code in enumerate(("FT014", "FT013", "FT013", "FT012", "FT016"), start=2)
+    ]
+
+
+def test_a_text_of_csv_may_look_like_json(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    pairs = [("Sort this", "[3, 1, 2]"), ("Tidy", '{"b": 1,}'), ("[Note] say hi", "")]
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows(
+            [["instruction", "input", "output"], *([*p, "x"] for p in pairs)]
+        )
+    asked = [row["messages"][0]["content"] for row in Dataset.load(path)]
+    assert asked == ["Sort this\n\n[3, 1, 2]", 'Tidy\n\n{"b": 1,}', "[Note] say hi"]
+    chosen = '[{"role": "assistant", "content": "yes"}]'
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows(
+            [["prompt", "chosen", "rejected"], ["[1] or [2]?", chosen, "no"]]
+        )
+    (row,) = Dataset.load(path)
+    assert row["input"]["messages"][0]["content"] == "[1] or [2]?"
+    assert row["preferred_output"] == json.loads(chosen)
+
+
+def test_a_row_that_holds_itself_is_a_fault() -> None:
+    rounds: list[object] = []
+    rounds.append({"messages": rounds})
+    assert codes(validate([{"messages": rounds}])) == ["FT015"]
+
+
 def test_csv_with_json_cells_and_formulas(tmp_path: Path) -> None:
     text = 'prompt,completion\n"hello\nthere",hi\n=cmd|x,ok\nshort\n'
     report = check(tmp_path, text.encode(), "rows.csv")

@@ -16,6 +16,8 @@ from ftsdk.dataset.limits import LIMITS, Limits
 from ftsdk.dataset.report import DatasetReport, Fault, Findings
 from ftsdk.dataset.rows import Read
 from ftsdk.dataset.rules import RULES, Hit, fault_of, note
+from ftsdk.dataset.rules_chat import parts_are_known, role_is_known
+from ftsdk.dataset.rules_preference import OUTPUTS
 from ftsdk.dataset.rules_provider import at_provider, row_hits
 from ftsdk.dataset.wire import Row, Written, left_over, take_system
 from ftsdk.dataset.wire_claude import write_claude
@@ -154,6 +156,41 @@ def _same(row: Row) -> Written:
     return row
 
 
+_FOREIGN = ("schemaVersion", "toolConfig", "system")
+"""Row keys by which a reader would take chat rows for another format's."""
+
+
+def _write_chat(row: Row) -> Written:
+    foreign = [
+        Hit(key, f"chat has no place for {key!r}", row[key]) for key in _FOREIGN if key in row
+    ]
+    return [*foreign, *_unknown(row, "messages", "chat")] or row
+
+
+def _write_preference(row: Row) -> Written:
+    title = "preference pairs"
+    prompt = row.get("input")
+    inside = _unknown(prompt, "messages", title) if isinstance(prompt, dict) else []
+    hits = [hit._replace(field=f"input.{hit.field}") for hit in inside]
+    for key in OUTPUTS:
+        hits += _unknown(row, key, title)
+    return hits or row
+
+
+def _unknown(row: Row, key: str, title: str) -> list[Hit]:
+    """Hits for roles and content parts, of another format or of none, in the messages at `key`."""
+    turns = {"messages": row.get(key)}
+    return [
+        Hit(
+            hit.field.replace("messages", key, 1),
+            f"{title} cannot carry it: {hit.message}",
+            hit.value,
+        )
+        for rule in (role_is_known, parts_are_known)
+        for hit in rule(turns)
+    ]
+
+
 def _write_completion(row: Row) -> Written:
     title = "prompt / completion"
     messages = row["messages"]
@@ -223,8 +260,8 @@ def _write_chosen(row: Row) -> Written:
 WRITERS: dict[str, Writer] = {
     name: _of_shape(FORMATS[name].shape, name, write)
     for name, write in {
-        "chat": _same,
-        "preference": _same,
+        "chat": _write_chat,
+        "preference": _write_preference,
         "chosen": _write_chosen,
         "sharegpt": _write_sharegpt,
         "instruction": _write_instruction,

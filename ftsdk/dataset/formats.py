@@ -112,8 +112,8 @@ def _read_completion(row: Row) -> Row:
 
 def _instruction_turns(row: Row) -> Iterator[Turn]:
     user, given = row.get("instruction"), row.get("input")
-    if given not in (None, ""):
-        user = f"{user}\n\n{given}" if isinstance(user, str) and isinstance(given, str) else given
+    if isinstance(user, str) and given not in (None, ""):
+        user = f"{user}\n\n{given}" if user and isinstance(given, str) else given
     if row.get("system") not in (None, ""):
         yield Turn("system", {"role": "system", "content": row["system"]}, "", "")
     history = row.get("history") or []
@@ -152,6 +152,9 @@ def _sharegpt_turns(row: Row) -> Iterator[Turn]:
     for i, turn in enumerate(turns if isinstance(turns, list) else []):
         if not isinstance(turn, dict):
             yield Turn(f"conversations[{i}]", turn)
+            continue
+        if not {"from", "role"} - turn.keys() or not {"value", "content"} - turn.keys():
+            yield Turn(f"conversations[{i}]", turn)  # said twice; which one counts is not known
             continue
         said = turn.get("from", turn.get("role"))
         role = _SHAREGPT_ROLES.get(said, said) if isinstance(said, str) else said

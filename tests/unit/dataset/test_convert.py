@@ -117,6 +117,62 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path: Path) -> No
         write_row({"messages": [{"role": "user", "content": [1]}, good["messages"][1]]}, "claude")
 
 
+USER, ANSWER = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+THOUGHT = {"type": "thinking", "thinking": "t", "signature": "s"}
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"messages": [{"role": "robot", "content": "a"}, ANSWER]}, "messages[0].role"),
+        ({"messages": [USER, {"role": "assistant", "content": [THOUGHT]}]}, "messages[1].content[0].type"),
+        ({"contents": [{"role": "user", "parts": [{"fileData": {"mimeType": "video/mp4", "fileUri": "gs://v.mp4"}}]},
+                       {"role": "model", "parts": [{"text": "b"}]}]}, "contents[0].parts[0]"),
+        ({"schemaVersion": "bedrock-conversation-2024", "toolConfig": {"toolChoice": {"auto": {}}},
+          "messages": [{"role": "user", "content": [{"text": "a"}]}, {"role": "assistant", "content": [{"text": "b"}]}]},
+         "toolConfig"),
+        ({"conversations": [{"from": "human", "value": "a"}, {"from": "function_call", "value": "{}"}]},
+         "conversations[1].from"),
+    ],
+)  # fmt: skip
+def test_chat_rows_hold_nothing_that_chat_has_no_place_for(
+    row: dict[str, Any], field: str, tmp_path: Path
+) -> None:
+    for to in ("chat", "openai", "local"):
+        with pytest.raises(DatasetError) as caught:
+            convert([row], to, tmp_path / "out.jsonl")
+        found = [f.field for f in caught.value.report.faults if f.code == "FT216"]
+        assert found == [field], to
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pairs_hold_nothing_that_they_have_no_place_for(tmp_path: Path) -> None:
+    row = {"prompt": [{"role": "robot", "content": "a"}], "chosen": [ANSWER],
+           "rejected": [{"role": "assistant", "content": [THOUGHT]}]}  # fmt: skip
+    with pytest.raises(DatasetError) as caught:
+        convert([row], "preference", tmp_path / "out.jsonl")
+    found = [(f.code, f.field) for f in caught.value.report.faults]
+    assert found == [("FT216", "prompt[0].role"), ("FT216", "rejected[0].content[0].type")]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"conversations": [{"from": "human", "value": "a", "content": "lost"}, {"from": "gpt", "value": "b"}]},
+        {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "role": "lost", "value": "b"}]},
+        {"instruction": ["lost"], "input": "a", "output": "b"},
+    ],
+)  # fmt: skip
+def test_what_is_said_twice_or_wrongly_is_a_fault_and_not_dropped(row: dict[str, Any]) -> None:
+    assert "lost" in said(list(Dataset.load([row])))
+    assert not validate([row]).ok
+
+
+def test_an_input_without_instruction_is_the_question() -> None:
+    (row,) = Dataset.load([{"instruction": "", "input": "a", "output": "b"}])
+    assert row == {"messages": [USER, ANSWER]}
+
+
 @pytest.mark.parametrize(
     ("row", "name", "field"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,13 @@ from ftsdk.errors import UsageError
 if TYPE_CHECKING:
     from ftsdk.client import Client
     from ftsdk.dataset import Xray
+    from ftsdk.dataset.report import Fault
     from ftsdk.dataset.xray import XrayRow
 
 __all__ = ["convert", "fix", "inspect", "model_folder", "split"]
+
+_PAGE = 10_000
+"""Rows in the page, and rows that two models are compared by."""
 
 Format = Annotated[
     str | None,
@@ -70,35 +75,38 @@ def inspect(
         client.config.setting("model", model),
     )
     name = None if base is None else str(base.value)
-    shown = rows if rows is not None else 10_000 if html is not None else 3
+    shown = rows if rows is not None else _PAGE if html is not None else 3
+    kept = shown if against is None else max(shown, _PAGE)
 
     def xray(wanted: str | None) -> Xray:
         with busy(f"looking at {dataset.name}", quiet=as_json):
             return look(
                 dataset, model=wanted, tokenizer=model_folder(client, wanted), format=row_format,
                 provider=None if chosen is None else str(chosen.value), max_length=max_length,
-                rows=shown, line=line,
+                rows=kept, line=line,
             )  # fmt: skip
 
     seen = xray(name)
     other = None if against is None else xray(against)
-    if line is not None and seen.visible and not seen.shown:
+    told = None if other is None else seen.diff(other)
+    seen = replace(seen, shown=_first(seen.shown, shown), findings=_at(line, seen.findings))
+    if line is not None and seen.visible and not (seen.shown or seen.findings):
         raise UsageError(
             f"there is no row at line {line}",
             where=dataset.name,
-            mend=f"1 to {len(seen.lengths):,}",
+            mend=f"the last row stands at line {seen.last_line:,}",
         )
     if html is not None:
         from ftsdk.fsops import atomic_write_bytes
 
         atomic_write_bytes(html, seen.to_html().encode("utf-8", "surrogatepass"))
     if as_json:
-        emit(seen.to_dict() | ({} if other is None else {"against": seen.diff(other).to_dict()}))
+        emit(seen.to_dict() | ({} if told is None else {"against": told.to_dict()}))
         return
     _show(seen, ids=ids, with_rows=html is None or line is not None)
-    if other is not None:
-        for told in str(seen.diff(other)).split("\n"):
-            say(clean(told))
+    if told is not None:
+        for said in str(told).split("\n"):
+            say(clean(said))
     if html is not None:
         say(
             ("Wrote ", ""),
@@ -111,6 +119,17 @@ def inspect(
         and (more := seen.summary.rows - _rows_of(seen.shown)) > 0
     ):
         note((f"{more:,} more rows: --line N, --rows N, or --html FILE", "dim"))
+
+
+def _first(shown: Sequence[XrayRow], rows: int) -> tuple[XrayRow, ...]:
+    """The sequences of the first rows."""
+    lines = set(list(dict.fromkeys(row.line for row in shown))[:rows])
+    return tuple(row for row in shown if row.line in lines)
+
+
+def _at(line: int | None, findings: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    """The findings of the row that was asked for; all of them where none was."""
+    return findings if line is None else tuple(f for f in findings if f.line == line)
 
 
 def _rows_of(shown: Sequence[XrayRow]) -> int:
@@ -150,19 +169,25 @@ def _show(seen: Xray, *, ids: bool, with_rows: bool) -> None:
 
 def _coloured(row: XrayRow, *, ids: bool) -> list[Any]:
     """Learned tokens in green on their own; context dim; without colour the marks ⟦ ⟧ tell."""
+    import os
     import sys
 
-    if not ids and not sys.stdout.isatty():
+    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    if not ids and not colours:
         return [_printable(row.marked())]
     cells: list[Any] = []
+    on = False
     for piece in row.pieces:
+        if not colours and piece.trained is not on:
+            cells.append("⟦" if piece.trained else "⟧")
+            on = piece.trained
         style = "black on green" if piece.trained else "dim"
         if piece.special:
             style += " bold" if piece.trained else ""
         cells.append((_printable(piece.text), style))
         if ids:
             cells.append(("·" + "+".join(map(str, piece.ids)) + " ", "blue"))
-    return cells
+    return [*cells, "⟧"] if on else cells
 
 
 def _printable(text: str) -> str:

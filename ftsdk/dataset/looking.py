@@ -45,8 +45,7 @@ def inspect(
     """Look at a dataset as `model` sees it.
 
     `tokenizer` is a model folder or a `ChatTokenizer`; `model` may itself be a folder, or the short
-    name of a pulled model. `rows` is
-    how many are kept in full, `line` keeps that one alone. Raises `DatasetError` at a row that
+    name of a pulled model. `rows` is how many are kept in full, `line` keeps that one alone. Raises `DatasetError` at a row that
     cannot be read.
     """
     dataset = Dataset.load(source, format=format)
@@ -106,11 +105,12 @@ class _Look:
         self.learned: list[int] = []
         self.shown: list[XrayRow] = []
         self.findings: list[Fault] = []
-        self.refused = self.rows = 0
+        self.refused = self.rows = self.last_line = 0
         self.counting = Counting(TemplateCounter(chat))
 
     def take(self, line: int, row: dict[str, Any]) -> None:
         """Render one row as the trainer would."""
+        self.last_line = line
         try:
             found = render_sequences(row, self.chat, number=line)
         except RowFault as fault:
@@ -134,24 +134,33 @@ class _Look:
                 )  # fmt: skip
 
     def _add(self, code: str, line: int, message: str) -> None:
-        if sum(f.code == code for f in self.findings) < 100:
+        if line == self.line or sum(f.code == code for f in self.findings) < 100:
             rule = RULES[code]
             self.findings.append(Fault(code, rule.severity, line, message, rule.mend))
 
     def _notes(self, line: int, part: Rendered, *, ends: bool) -> Iterator[str]:
         """What is odd in one sequence."""
         if self.max_length is not None and len(part) > self.max_length:
-            message = f"{len(part):,} tokens, max_length is {self.max_length:,}"
+            message = (
+                f"{len(part):,} tokens, max_length is {self.max_length:,}: {self._behind(part)}"
+            )
             self._add("FT502", line, message)
             yield message
         if ends and not _ends_closed(part, self.chat):
             self._add("FT503", line, "an answer is trained without a token that ends it")
             yield "an answer has no end token in what is trained"
 
+    def _behind(self, part: Rendered) -> str:
+        """What a cut at `max_length` would take from what is learned."""
+        left = Rendered(part.ids[: self.max_length], part.trained[: self.max_length]).trained_count
+        if not left:
+            return "cut there, it has nothing to learn"
+        return f"cut there, {left:,} of {part.trained_count:,} learned tokens are left"
+
     def _lost(self, line: int, row: Mapping[str, Any], parts: Sequence[Rendered]) -> Iterator[str]:
         """What the row has and none of its sequences shows."""
         messages, tools = _said(row)
-        reasons = [m.get("reasoning_content") for m in messages]
+        reasons = [next((m[k] for k in _REASONING if m.get(k)), None) for m in messages]
         if not tools and not any(reasons):
             return
         texts = [self.chat.decode(list(part.ids)) for part in parts]
@@ -177,7 +186,11 @@ class _Look:
             name, model, visible=True, template_sha256=self.chat.template_sha256, summary=summary,
             lengths=tuple(self.lengths), learned=tuple(self.learned), shown=tuple(self.shown),
             findings=tuple(self.findings), refused=self.refused, max_length=self.max_length,
+            last_line=self.last_line,
         )  # fmt: skip
+
+
+_REASONING = ("reasoning_content", "reasoning", "thinking")
 
 
 def _said(row: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Any]]:

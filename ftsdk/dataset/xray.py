@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,8 @@ class Xray:
     refused: int = 0
     max_length: int | None = None
     known: tuple[str, ...] = ()
+    last_line: int = 0
+    """Where the last row stands."""
 
     def histogram(self, bins: int = BINS) -> list[tuple[int, int, int, int]]:
         """`(from, to, sequences, trained tokens)` per bin of length."""
@@ -127,8 +130,8 @@ class Xray:
 
     def diff(self, other: Xray) -> XrayDiff:
         """Where two models see the same rows differently (the shown rows in full)."""
-        mine = {(r.line, r.part): r for r in self.shown}
-        pairs = [(mine[k], r) for r in other.shown if (k := (r.line, r.part)) in mine]
+        mine, theirs = _by_row(self.shown), _by_row(other.shown)
+        pairs = [(mine[k], found) for k, found in theirs.items() if k in mine]
         return XrayDiff(self, other, tuple(_row_diff(a, b) for a, b in pairs))
 
     def headline(self) -> str:
@@ -203,6 +206,8 @@ class XrayDiff:
         if hidden:
             lines.append(f"  rows cannot be compared: {' and '.join(hidden)} not visible")
             return "\n".join(lines)
+        if self.left.refused or self.right.refused:
+            lines.append(f"  refused  {self.left.refused:,}  →  {self.right.refused:,} rows")
         same = (
             "the same" if self.left.template_sha256 == self.right.template_sha256 else "different"
         )
@@ -216,12 +221,28 @@ class XrayDiff:
         return "\n".join(lines)
 
 
-def _row_diff(left: XrayRow, right: XrayRow) -> RowDiff:
+def _by_row(shown: Sequence[XrayRow]) -> dict[tuple[int, str], list[XrayRow]]:
+    """The sequences of each row, which one model may see whole and another answer by answer.
+
+    The two answers of a pair are compared each on its own.
+    """
+    found: dict[tuple[int, str], list[XrayRow]] = {}
+    for row in shown:
+        found.setdefault((row.line, row.name), []).append(row)
+    return found
+
+
+def _row_diff(left: Sequence[XrayRow], right: Sequence[XrayRow]) -> RowDiff:
     texts = [
-        "".join(p.text for p in row.pieces if p.trained and not p.special) for row in (left, right)
+        "".join(p.text for row in rows for p in row.pieces if p.trained and not p.special)
+        for rows in (left, right)
     ]
     at = 0
     while at < min(map(len, texts)) and texts[0][at] == texts[1][at]:
         at += 1
-    return RowDiff(left.line, (left.tokens, right.tokens), (left.trained, right.trained),
-                   texts[0] == texts[1], (texts[0][at : at + 60], texts[1][at : at + 60]))  # fmt: skip
+    tokens, trained = (
+        (sum(getattr(r, name) for r in left), sum(getattr(r, name) for r in right))
+        for name in ("tokens", "trained")
+    )
+    return RowDiff(left[0].line, tokens, trained, texts[0] == texts[1],
+                   (texts[0][at : at + 60], texts[1][at : at + 60]))  # fmt: skip

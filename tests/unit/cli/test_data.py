@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+
+import pytest
 
 GOOD = '{"messages": [{"role": "user", "content": "a %d"}, {"role": "assistant", "content": "the answer is %d"}]}\n'
 
@@ -76,6 +79,40 @@ def test_inspect_says_what_is_not_visible(cli):
     document = cli.ok("inspect", data, "--model", "gpt-4.1-mini", "--html", "x.html", "--json").json
     assert document["visible"] is False
     assert Path("x.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    pytest.importorskip("tokenizers", reason="needs ftsdk[local]")
+    from tests.train import tiny
+
+    place = tmp_path / "tiny"
+    place.mkdir()
+    tiny.write_tokenizer(place)
+    (place / "config.json").write_text("{}")
+    return place
+
+
+def test_inspect_tells_why_a_row_cannot_be_shown(cli, folder):
+    data = write("rows.jsonl", 3, '\n{"messages": [{"role": "user", "content": "x"}]}\n')
+    ran = cli.ok("inspect", data, "--model", folder, "--line", "5")
+    assert "FT501 line 5" in ran.out
+    assert "FT501" not in cli.ok("inspect", data, "--model", folder, "--line", "1").out
+    error = cli.error(2, "inspect", data, "--model", folder, "--line", "4")
+    assert error["mend"] == "the last row stands at line 5"
+
+
+def test_inspect_marks_what_is_learned_beside_ids_without_colours(cli, folder):
+    out = cli.ok("inspect", write("rows.jsonl"), "--model", folder, "--line", "1", "--ids").out
+    learned = out.partition("⟦")[2].partition("⟧")[0]
+    assert re.sub(r"·[0-9+]+ ", "", learned) == "the answer is 0<|im_end|>"
+
+
+def test_inspect_compares_more_rows_than_it_shows(cli, folder):
+    data = write("rows.jsonl", 40)
+    ran = cli.ok("inspect", data, "--model", folder, "--against", folder, "--rows", "2", "--json")
+    assert len(ran.json["rows"]) == 2
+    assert len(ran.json["against"]["rows"]) == 40
 
 
 def test_files_that_hold_rows_are_private(cli):

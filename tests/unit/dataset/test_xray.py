@@ -151,6 +151,37 @@ def test_two_targets_are_compared() -> None:
     json.dumps(told.to_dict())
 
 
+def test_rows_that_one_model_sees_in_pieces_are_compared_whole() -> None:
+    row = chat("a", "b", "c", "d")
+    row["messages"][1]["reasoning_content"] = row["messages"][3]["reasoning_content"] = "so"
+    always = THINKING.replace(" and loop.last", "")
+    whole, parts = (inspect([row], tokenizer=letters(t), model=t[:9]) for t in (always, THINKING))
+    assert ([len(x.shown) for x in (whole, parts)], len(whole.diff(parts).rows)) == ([1, 2], 1)
+    (told,) = whole.diff(parts).rows
+    assert told.same_learned
+    assert told.trained[0] == told.trained[1]
+    assert told.tokens[0] < told.tokens[1]
+    refusing = inspect([row], tokenizer=letters("{{ raise_exception('no') }}"), model="three")
+    assert "refused  0  →  1 rows" in str(whole.diff(refusing))
+
+
+def test_what_a_cut_leaves_to_learn_is_said() -> None:
+    seen = inspect([chat("a", "word by word")], tokenizer=letters(CHATML), max_length=28)
+    whole = seen.shown[0]
+    assert (whole.tokens, whole.trained) == (34, 13)
+    assert "cut there, 8 of 13 learned tokens are left" in whole.notes[0]
+    short = inspect([chat("a", "word by word")], tokenizer=letters(CHATML), max_length=10)
+    assert short.findings[0].message.endswith("cut there, it has nothing to learn")
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning", "thinking"])
+def test_reasoning_that_is_dropped_is_told_whatever_its_key(key: str) -> None:
+    row = chat("a", "b")
+    row["messages"][1][key] = "because"
+    assert [f.code for f in inspect([row], tokenizer=letters(CHATML)).findings] == ["FT505"]
+    assert inspect([row], tokenizer=letters(THINKING)).findings == ()
+
+
 def test_closed_models_say_not_visible() -> None:
     pytest.importorskip("bpe_openai")
     seen = inspect(ROWS, model="gpt-4.1-mini", provider="openai")

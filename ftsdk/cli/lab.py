@@ -173,8 +173,8 @@ def fault(
         str,
         typer.Argument(
             metavar="FAULT",
-            help="reset, close, hang, drip, cut, html, empty, status, set, rename, drop, repeat, "
-            "twice; or none.",
+            help="refuse, reset, close, hang, drip, cut, html, empty, status, set, rename, drop, "
+            "repeat, twice; or none.",
         ),
     ],
     method: Annotated[str | None, typer.Option(metavar="VERB", help="Only such requests.")] = None,
@@ -196,17 +196,25 @@ def fault(
         str | None,
         typer.Option(metavar="VALUE", help="What it is set to, or its new name: set, rename."),
     ] = None,
+    seconds: Annotated[
+        float, typer.Option(metavar="N", help="How long nobody is let in: refuse.")
+    ] = 30.0,
     as_json: Json = False,
 ) -> None:
-    """Let the next such request to a double of the lab go wrong; `none` ends all faults."""
+    """Let the next such request to a double of the lab go wrong; `none` ends all faults.
+
+    `refuse` takes no connection at all, whatever the request, until its seconds are over.
+    """
     given = {
         "behaviour": behaviour, "method": method, "path": path, "times": times, "acted": acted,
         "status": status, "retry_after": retry_after, "field": field,
-        "value": None if value is None else _value(value),
+        "value": None if value is None else _value(value), "seconds": seconds,
     }  # fmt: skip
     told = _tell(provider, "faults", given)
     if as_json:
         emit(told)
+    elif behaviour == "refuse":
+        say(f"{provider}: takes no connection for {seconds:g} s")
     else:
         say(f"{provider}: {told['waiting']} fault(s) wait for their request")
 

@@ -45,3 +45,39 @@ def test_anything_else_is_refused_with_what_can_be(lab, name):
     told = json.load(caught.value)["error"]
     assert "lists_before_visible" in told
     caught.value.close()
+
+
+def faults(double: Any, **given: Any) -> Any:
+    return post(f"{double.origin}/_lab/faults", given)
+
+
+def knock(double: Any) -> None:
+    """Until nobody answers: the port is closed a moment after the answer that says so."""
+    while True:
+        faults(double, behaviour="none")
+
+
+def test_refuse_lets_nobody_in_until_the_lab_ends(lab):
+    double = lab["openai"]
+    assert faults(double, behaviour="refuse", seconds=3600)["refuses_for_s"] == 3600
+    with pytest.raises(OSError):
+        knock(double)
+    assert faults(lab["together"], behaviour="none") == {"waiting": 0}
+    double.stop()
+    with pytest.raises(OSError):
+        faults(double, behaviour="none")
+
+
+def test_after_refusing_the_same_port_serves_again():
+    with Lab("openai") as lab:
+        double = lab["openai"]
+        double.refuse_for(0.01)
+        assert faults(double, behaviour="none") == {"waiting": 0}
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "30", None, 1e9])
+def test_refusing_takes_a_number_of_seconds(lab, seconds):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        faults(lab["replicate"], behaviour="refuse", seconds=seconds)
+    assert "seconds" in json.load(caught.value)["error"]
+    caught.value.close()

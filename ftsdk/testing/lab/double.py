@@ -23,6 +23,7 @@ __all__ = ["Double", "route"]
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _KEPT_BODY_BYTES = 256 * 1024
 _KEPT_REQUESTS = 200_000
+_LONGEST_REFUSAL_S = 86_400
 _TOLD = ("method", "path", "times", "skip", "acted", "status", "retry_after", "field", "value")
 
 
@@ -62,6 +63,7 @@ class Double:
         """Decides the ids; set it where a test needs the same ones again."""
         self._numbers: dict[str, int] = {}
         self._server = Server(self._answer, port)
+        self._over = threading.Event()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -77,11 +79,13 @@ class Double:
 
     def start(self) -> Self:
         """Serve until `stop`."""
+        self._over.clear()
         self._server.start()
         return self
 
     def stop(self) -> None:
         """Close everything."""
+        self._over.set()
         self._server.stop()
 
     def __enter__(self) -> Self:
@@ -95,6 +99,12 @@ class Double:
         """Refuse connections while the block runs."""
         with self._server.down():
             yield
+
+    def refuse_for(self, seconds: float) -> None:
+        """Refuse connections for so long, or until `stop`; then the same port serves again."""
+        self._server.stop()
+        if not self._over.wait(seconds):
+            self._server.start()
 
     @property
     def origin(self) -> str:
@@ -154,27 +164,43 @@ class Double:
 
     # --- dispatch ---
 
-    def _told(self, request: Request) -> Reply:
+    def _told(self, request: Request) -> Answer:
         """The lab's own door: `/_lab/faults` adds faults (or ends them), `/_lab/state` sets state.
+
+        `refuse` is no fault of a request but of the port: nobody is heard for its `seconds`, this
+        door neither.
 
         Only for this machine's own programs: a page in a browser sends another Host or an Origin.
         """
         host = request.headers.get("host", "").rpartition(":")[0]
         if host not in ("127.0.0.1", "localhost") or "origin" in request.headers:
-            return Reply(403, {"error": "only for programs of this machine"})
+            return Answer(Reply(403, {"error": "only for programs of this machine"}))
         given = request.json() if request.method == "POST" else None
         if request.path == "/_lab/state" and isinstance(given, dict):
-            return self._set(given)
+            return Answer(self._set(given))
         if request.method != "POST" or request.path != "/_lab/faults":
-            return Reply(404, {"error": "the lab has POST /_lab/faults and /_lab/state"})
-        if not isinstance(given, dict) or given.get("behaviour") not in ("none", *BEHAVIOURS):
-            return Reply(400, {"error": f"behaviour is none or one of {', '.join(BEHAVIOURS)}"})
-        if given["behaviour"] == "none":
+            return Answer(Reply(404, {"error": "the lab has POST /_lab/faults and /_lab/state"}))
+        if not isinstance(given, dict):
+            return Answer(Reply(400, {"error": "a fault is a table"}))
+        behaviour = given.get("behaviour")
+        if behaviour == "refuse":
+            return self._refuse(given.get("seconds"))
+        if behaviour not in ("none", *BEHAVIOURS):
+            known = ", ".join(("none", "refuse", *BEHAVIOURS))
+            return Answer(Reply(400, {"error": f"behaviour is one of {known}"}))
+        if behaviour == "none":
             self.faults.clear()
         else:
             allowed = set(_TOLD) & set(given)
-            self.faults.add(given["behaviour"], **{name: given[name] for name in allowed})
-        return Reply(200, {"waiting": self.faults.waiting})
+            self.faults.add(behaviour, **{name: given[name] for name in allowed})
+        return Answer(Reply(200, {"waiting": self.faults.waiting}))
+
+    def _refuse(self, seconds: Any) -> Answer:
+        if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_REFUSAL_S:
+            said = f"seconds is a number up to {_LONGEST_REFUSAL_S}"
+            return Answer(Reply(400, {"error": said}))
+        told = {"waiting": self.faults.waiting, "refuses_for_s": seconds}
+        return Answer(Reply(200, told), then=lambda: self.refuse_for(seconds))
 
     def _set(self, given: Mapping[str, Any]) -> Reply:
         unknown = sorted(set(given) - set(self.settable))
@@ -187,7 +213,7 @@ class Double:
 
     def _answer(self, request: Request) -> Answer:
         if request.path.startswith("/_lab/"):
-            return Answer(self._told(request))
+            return self._told(request)
         body = request.body[:_KEPT_BODY_BYTES]
         kept = replace(request, body=body, received_at=self.now())
         with self._lock:

@@ -29,10 +29,11 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True)
 class Answer:
-    """A reply and the fault, if any, that spoils how it is sent."""
+    """A reply, the fault, if any, that spoils how it is sent, and what is done once it is sent."""
 
     reply: Reply
     fault: Fault | None = None
+    then: Callable[[], None] | None = None
 
 
 class _BadRequest(Exception):
@@ -118,7 +119,10 @@ class Server:
                         return
                     answer = self._handler(request)
                     close = request.headers.get("connection", "").lower() == "close"
-                    if not self._send(connection, answer, stopping) or close:
+                    goes_on = self._send(connection, answer, stopping)
+                    if answer.then is not None:
+                        answer.then()
+                    if not goes_on or close:
                         return
         except _BadRequest:
             _write(connection, Reply(400, {"error": {"message": "not an HTTP request"}}))

@@ -74,8 +74,7 @@ def _document(name: str, able: Capabilities | FtsdkError) -> dict[str, Any]:
 
 
 def _print_all(found: list[tuple[str, Capabilities | FtsdkError]]) -> None:
-    shown = [words for words in _ABLE if words[1] != "delete"]
-    head = ["", "methods", "adapters", *(word for _, word in shown), "price", "key"]
+    head = ["", "methods", "adapters", *(word for _, word in _ABLE), "price", "key"]
     rows: list[list[Any]] = [[(word, "dim") for word in head]]
     for name, able in found:
         if isinstance(able, FtsdkError):
@@ -84,7 +83,7 @@ def _print_all(found: list[tuple[str, Capabilities | FtsdkError]]) -> None:
             continue
         rows.append([
             (name, "bold"), " ".join(sorted(able.methods)), " ".join(sorted(able.adapters)),
-            *(("✓", "green") if getattr(able, field) else ("–", "dim") for field, _ in shown),
+            *(("✓", "green") if getattr(able, field) else ("–", "dim") for field, _ in _ABLE),
             able.price, able.key_variables[0] if able.key_variables else ("none", "dim"),
         ])  # fmt: skip
     columns(rows)

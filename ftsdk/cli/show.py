@@ -164,10 +164,11 @@ def _facts(
 
 def _data(job: FineTuneJob) -> str:
     data = job.snapshot.dataset
-    if not data:
-        return ""
-    parts = [f"{clean(data.get('name', 'rows'), 60)}  sha256 {str(data.get('sha256'))[:8]}…"]
-    parts.append(many(int(data.get("rows") or 0), "row"))
+    if "sha256" in data:
+        name, rows = clean(data.get("name", "rows"), 60), int(data.get("rows") or 0)
+        parts = [f"{name}  sha256 {data['sha256'][:8]}…", many(rows, "row")]
+    else:
+        parts = ["not known here: the job was made elsewhere"]
     if data.get("validation_rows"):
         parts.append(f"{count(data['validation_rows'])} held out")
     if job.snapshot.trained_tokens:
@@ -209,7 +210,7 @@ def _model(handle: ModelHandle) -> str:
     parts = [handle.kind.replace("_", " ")]
     if handle.size_bytes is not None:
         parts[0] += f", {size(handle.size_bytes)}"
-    parts.append("callable now" if handle.callable_now else "not callable yet")
+    parts.append("callable now" if handle.callable_now else "not callable now")
     if handle.retires_on is not None:
         parts.append(f"until {handle.retires_on}")
     if handle.chat_template_sha256:

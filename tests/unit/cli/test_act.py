@@ -102,6 +102,16 @@ def test_adopt_takes_a_job_once(cli, done, tmp_path, monkeypatch):
     assert f"is {theirs} at fake" in cli.ok("adopt", "fake", theirs).out
 
 
+def test_of_an_adopted_job_no_rows_are_invented(cli, done, home):
+    theirs = cli.ok("show", done, "--json").json["provider_job_id"]
+    (home / "journal.db").unlink()  # another machine, which did not make it
+    adopted = cli.ok("adopt", "fake", theirs, "--json").json["id"]
+    shown = cli.ok("show", adopted).out
+    assert "the job was made elsewhere" in shown
+    assert "0 rows" not in shown
+    assert "None" not in shown
+
+
 def test_download_copies_the_result(cli, done):
     document = cli.ok("download", done, "out", "--json").json
     assert set(document["files"]) == {"rows.jsonl", "ftsdk.json"}

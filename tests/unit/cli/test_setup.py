@@ -79,6 +79,7 @@ def test_backends_are_compared(cli):
     lines = {line.split()[0]: line for line in out.strip().split("\n") if line.strip()}
     assert "✓" in lines["fake"]
     assert "local" in lines
+    assert "delete" in out.split("\n")[0]  # what an error sends here for
     found = cli.ok("backends", "--json").json["backends"]
     fake = next(one for one in found if one["name"] == "fake")
     assert fake["can_cancel"] is True

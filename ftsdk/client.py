@@ -18,9 +18,9 @@ from ftsdk.clock import Clock, SystemClock
 from ftsdk.config import Config, Environment, default_home, load_config
 from ftsdk.creating import DEFAULT, AdapterArgument, Rows, check_key, prepare, submit
 from ftsdk.dataset import DatasetReport, validate
-from ftsdk.errors import ConfigError, UsageError
+from ftsdk.errors import ConfigError
 from ftsdk.job import FineTuneJob
-from ftsdk.records import Cost, JobSnapshot, JobStatus, Plan
+from ftsdk.records import Cost, JobSnapshot, JobStatus, Plan, statuses_of
 from ftsdk.spec import Hyperparameters, Method
 from ftsdk.store import Journal
 from ftsdk.submission import Horizon, Submitter
@@ -185,7 +185,7 @@ class Client:
         limit: int | None = None,
     ) -> list[FineTuneJob]:
         """Jobs of the journal, newest first. `tag` is a name, `name=value`, or a pair."""
-        wanted = None if status is None else _statuses(status)
+        wanted = None if status is None else statuses_of(status)
         found = self.journal.list(
             status=wanted, provider=provider, limit=None if tag is not None else limit
         )
@@ -364,21 +364,6 @@ class Client:
 
 def _is(setting: Any, name: str) -> bool:
     return setting is not None and setting.value == name
-
-
-def _statuses(value: JobStatus | str | Iterable[JobStatus | str]) -> frozenset[JobStatus]:
-    words: Iterable[JobStatus | str] = [value] if isinstance(value, str) else value
-    found = set()
-    for word in words:
-        try:
-            found.add(JobStatus(str(word).replace(" ", "_")))
-        except ValueError as error:
-            raise UsageError(
-                f"{str(word)!r} is not a status",
-                where="the argument status=",
-                mend=f"one of {', '.join(JobStatus)}",
-            ) from error
-    return frozenset(found)
 
 
 def _has_tag(snapshot: JobSnapshot, tag: str | tuple[str, str]) -> bool:

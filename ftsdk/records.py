@@ -7,7 +7,7 @@ stands beside ours (`raw_status`), and fields we do not know are kept in `raw`.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from ftsdk.errors import NotReady
+from ftsdk.errors import NotReady, UsageError
 
 __all__ = [
     "ALLOWED_MOVES",
@@ -35,6 +35,7 @@ __all__ = [
     "Progress",
     "RemoteJob",
     "can_move",
+    "statuses_of",
 ]
 
 
@@ -86,6 +87,26 @@ class JobStatus(StrEnum):
 _FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 _OURS = frozenset({JobStatus.CREATED, JobStatus.SUBMITTING, JobStatus.IN_DOUBT})
 _REMOTE = frozenset(JobStatus) - _OURS
+
+
+def statuses_of(value: JobStatus | str | Iterable[JobStatus | str]) -> frozenset[JobStatus]:
+    """The statuses that somebody names: one or several, `in doubt` as well as `in_doubt`.
+
+    Raises `UsageError` for a word that is none.
+    """
+    words: Iterable[JobStatus | str] = [value] if isinstance(value, str) else value
+    found = set()
+    for word in words:
+        try:
+            found.add(JobStatus(str(word).replace(" ", "_")))
+        except ValueError as error:
+            raise UsageError(
+                f"{str(word)!r} is not a status",
+                where="the argument status=",
+                mend=f"one of {', '.join(JobStatus)}",
+            ) from error
+    return frozenset(found)
+
 
 ALLOWED_MOVES: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.CREATED: frozenset({JobStatus.SUBMITTING, JobStatus.FAILED, JobStatus.CANCELLED}),

@@ -51,11 +51,10 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the jobs, newest first. Those that have not ended are asked about; nothing is spent."""
-    from ftsdk.client import _statuses
-    from ftsdk.records import JobStatus
+    from ftsdk.records import JobStatus, statuses_of
 
     client = open_client(profile)
-    wanted = _statuses(status) if status else frozenset(JobStatus)
+    wanted = statuses_of(status) if status else frozenset(JobStatus)
     # The journal's word may be old: jobs are asked first and chosen by what they are now.
     known = client.list_jobs(provider=provider, tag=tag, limit=None if status else limit)
     failed: dict[str, FtsdkError] = {}

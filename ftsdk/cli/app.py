@@ -53,7 +53,8 @@ def _version(wanted: bool) -> None:
 
 _ATTENDING = frozenset({
     "create", "list", "show", "watch", "wait", "logs", "metrics", "events", "checkpoints",
-    "reconcile", "chat", "download", "costs", "leases",
+    "cancel", "pause", "resume", "reconcile", "resolve", "adopt",
+    "chat", "download", "delete", "deploy", "costs", "leases",
 })  # fmt: skip
 """The commands that first end leases that are over and stop jobs at their cap, and say what costs."""
 

@@ -294,7 +294,9 @@ def test_adopting_says_that_its_cost_is_to_be_settled(cli, data, priced, monkeyp
     assert "unknown" not in cli.ok("costs", "--settle", job, "--usd", "0.75").out
 
 
-@pytest.mark.parametrize("command", [["list"], ["show"], ["logs"], ["events"], ["costs"]])
+@pytest.mark.parametrize(
+    "command", [["list"], ["show"], ["logs"], ["events"], ["costs"], ["cancel", "JOB"]]
+)
 def test_the_next_command_stops_a_job_at_its_cap(cli, data, monkeypatch, command):
     """A job billed by the hour, begun three hours ago, whose cap is two: whatever reads it ends it."""
 
@@ -312,8 +314,9 @@ def test_the_next_command_stops_a_job_at_its_cap(cli, data, monkeypatch, command
             return super().get(provider_job_id).model_copy(update={"started_at": began})
 
     monkeypatch.setattr("ftsdk.client.load_backend", lambda _: Hourly)
-    cli.ok("create", data, "--yes", "-d", "--max-cost", "20", "--set", 'timeline=[["running", 0]]')
+    runs = ("--set", 'timeline=[["running", 0]]')
+    job = cli.ok("create", data, "--yes", "-d", "--json", "--max-cost", "20", *runs).json["id"]
     monkeypatch.setenv("FTSDK_FORBID_SPENDING", "1")
-    ran = cli.ok(*command)
+    ran = cli.ok(*(job if word == "JOB" else word for word in command))
     assert "has cost about $30.00 and its cap is $20.00: cancelled" in ran.err
     assert cli.ok("list", "--json").json["jobs"][0]["status"] == "cancelled"

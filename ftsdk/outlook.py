@@ -59,7 +59,8 @@ def radar(client: Client, *, live: bool = False, within_days: int | None = None)
 
     With `live`, the providers of the journal's jobs, and those with a key in the environment, are
     asked when models end and which fine-tunes the account has (reads only); one that cannot be
-    asked is named in `not_asked` and keeps nobody else waiting. The days they tell are kept, and
+    asked, or has too many jobs to look through, is named in `not_asked` and keeps nobody else
+    waiting. The days they tell are kept, and
     plans and estimates go by them from then on.
     """
     from ftsdk.pricing import WITHIN_DAYS
@@ -118,10 +119,13 @@ def _ask(owner: str, backend: Backend, known: set[str | None], told: _Told) -> N
     from ftsdk.pricing import AccountModel
 
     ends = dict(backend.model_ends()) if isinstance(backend, TellsEnds) else {}
-    made = [job for job in islice(backend.list(), _LISTED) if job.result_model]
+    jobs = list(islice(backend.list(), _LISTED + 1))
+    made = [job for job in jobs[:_LISTED] if job.result_model]
     tunes = {str(job.result_model): job.model for job in made}
     if isinstance(backend, ListsModels):
         tunes |= backend.account_models()
+    elif len(jobs) > _LISTED:
+        told.failed.append(f"{owner}: for the jobs before its newest {_LISTED}")
     ours = {str(job.result_model) for job in made if job.provider_job_id in known}
     told.ends.update({(owner, model): day for model, day in ends.items()})
     told.account += [

@@ -134,6 +134,18 @@ def test_live_ends_are_asked_only_when_wanted(home):
     assert found.rows[0].source == "fake, asked now"
 
 
+def test_an_account_of_too_many_jobs_is_named(home, monkeypatch):
+    monkeypatch.setattr("ftsdk.outlook._LISTED", 2)
+    client = priced_client(home, clock=ManualClock(START))
+    for count in (3, 4):
+        client.create_job(ROWS[:count])
+    assert radar(client, live=True).not_asked == ()
+    client.create_job(ROWS)
+    assert radar(client, live=True).not_asked == ("fake: for the jobs before its newest 2",)
+    client._backends["fake", None] = Telling(client.backend("fake").context)
+    assert radar(client, live=True).not_asked == ()  # it lists its models whole
+
+
 def test_openai_tells_its_ends_itself(tmp_path):
     pytest.importorskip("openai")
     from ftsdk.testing.lab.openai import OpenAIDouble

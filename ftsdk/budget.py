@@ -8,8 +8,8 @@
     month = "100.00"         # those of this profile
 
 The high end of the estimate is held in the transaction that journals the job. `forbid_spending`
-closes every paid door of the process, and `FTSDK_FORBID_SPENDING=1` those of a whole CI run;
-cancelling and undeploying stay open.
+closes the doors of the process by which a paid job or deployment starts, and
+`FTSDK_FORBID_SPENDING=1` those of a whole CI run; cancelling and undeploying stay open.
 """
 
 from __future__ import annotations
@@ -227,10 +227,11 @@ _depth = 0
 
 @contextlib.contextmanager
 def forbid_spending() -> Iterator[None]:
-    """Inside this block nothing of this process can spend: no create, resume or deploy that costs.
+    """Inside this block this process starts nothing that costs: no create, resume or deploy.
 
     Holds for all threads. What is free (this machine, `fake`) goes on, and so do cancelling and
-    undeploying, which end spending.
+    undeploying, which end spending. Questions to a model that is there (`chat`) go through, too;
+    a provider may bill them by the token.
     """
     global _depth  # noqa: PLW0603  # one switch per process, on purpose
     with _lock:

@@ -81,14 +81,17 @@ def compare(
     method: Method | None = None,
     adapter: AdapterArgument = "default",
     epochs: float | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
     everything: bool = False,
 ) -> Comparison:
     """What the same fine-tune would cost elsewhere; nothing is sent.
 
     `places` are `provider` or `provider:model`; without them, those of the profiles, and of each
-    installed provider its two cheapest models (all of them with `everything`).
+    installed provider its two cheapest models (all of them with `everything`). A place that does
+    not take one of the `hyperparameters` says so in `unsupported`.
     """
     train, counts = Dataset.load(dataset), _Counts()
+    given = {**(hyperparameters or {}), **({} if epochs is None else {"epochs": epochs})}
     chosen = places or _places(client, method or "sft", everything=everything)
     targets, how = [], method or "sft"
     for place in dict.fromkeys(chosen):
@@ -100,7 +103,7 @@ def compare(
                 provider=provider,
                 method=method,
                 adapter=adapter,
-                hyperparameters=None if epochs is None else {"epochs": epochs},
+                hyperparameters=given,
             )
             how, epochs = spec.method, spec.hyperparameters.epochs
             targets.append(_target(client, spec, train, counts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,19 +62,31 @@ def estimate(
     if said.provider or said.model:
         chosen = said.provider or client.config.require("provider").value
         with_ = [f"{chosen}:{said.model}" if said.model else str(chosen), *(with_ or [])]
+    asked = said.asked(client)
+    _no_options(asked.arguments["provider_options"])
     found = compared(
         client,
         said.dataset,
         places=with_ or (),
         method=_method(said.method),
-        adapter=None if said.full else "default",
-        epochs=said.epochs,
+        adapter=asked.adapter,
+        hyperparameters=asked.arguments["hyperparameters"],
         everything=everything,
     )
     if as_json:
         emit(_comparison_document(found))
     else:
         _show_comparison(found, explain=explain)
+
+
+def _no_options(options: Mapping[str, Any]) -> None:
+    """Refuse what one provider alone understands: it says nothing about the others."""
+    if options:
+        raise UsageError(
+            f"{', '.join(options)} is an option of one provider, and says nothing about the others",
+            where="--set, with --compare",
+            mend="leave it out, or estimate at one provider without --compare",
+        )
 
 
 def _method(word: str | None) -> Any:

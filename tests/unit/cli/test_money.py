@@ -66,6 +66,21 @@ def test_estimate_compares_places(cli, data):
     assert "Nothing" not in ran.err
 
 
+def test_a_comparison_says_who_does_not_take_what_is_asked(cli, data):
+    places = ("--with", "openai:gpt-4.1-mini-2025-04-14", "--with", "together:Qwen/Qwen3-8B")
+    asked = ("--set", "weight_decay=0.1", "--set", "rank=8")
+    told = cli.ok("estimate", data, *places, *asked, "--json").json["options"]
+    said = {one["provider"]: " ".join(one["unsupported"]) for one in told}
+    assert "weight_decay=0.1" in said["openai"]
+    assert "rank=8" in said["openai"]
+    assert said["together"] == ""
+
+
+def test_an_option_of_one_provider_is_not_compared(cli, data):
+    error = cli.error(2, "estimate", data, "--compare", "--set", "hardware=gpu-l40s")
+    assert "hardware" in error["what"]
+
+
 def test_compare_as_json(cli, data, clock):
     clock.advance(400 * 24 * 3600)  # after the end of OpenAI's tuning
     told = cli.ok("estimate", data, "--with", "openai:gpt-4.1-mini", "--epochs", "1", "--json").json

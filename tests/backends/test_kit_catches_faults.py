@@ -389,6 +389,11 @@ KNOWN = (
         "test_every_hyperparameter_of_the_record_arrives",
     ),
     Known(
+        "another default is sent than the plan tells",
+        body(lambda made: made.update(learning_rate=5e-4)),
+        "test_a_plan_tells_the_defaults_that_are_sent",
+    ),
+    Known(
         "what is not taken is dropped without a word",
         own(plan=plan_keeps_quiet),
         "test_an_unknown_hyperparameter_is_refused_by_name",

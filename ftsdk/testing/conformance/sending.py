@@ -65,6 +65,15 @@ class SendingChecks:
         for name, value in given.items():
             assert at(body, place_of(world, name)) == value, name
 
+    def test_a_plan_tells_the_defaults_that_are_sent(self, world: World) -> None:
+        """What the body leaves out is the service's own default."""
+        body = sent(world)
+        able = world.backend.capabilities.hyperparameters
+        for field in world.backend.plan(world.spec()).fields:
+            if field.name in able and field.name in world.sent_as:
+                told = at(body, world.sent_as[field.name])
+                assert told is None or told == field.sent, field.name
+
     def test_every_unit_of_the_learning_rate_arrives_as_itself(self, world: World) -> None:
         """Portkey sent a multiplier as an absolute rate."""
         able = world.backend.capabilities.hyperparameters

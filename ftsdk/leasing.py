@@ -7,10 +7,10 @@ command. It also stops a job that is billed by the hour at its cap, with a warni
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import secrets
-import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -23,14 +23,16 @@ from ftsdk.errors import (
     JournalLocked,
     NotFound,
     NotReady,
+    StoreError,
     UnknownJob,
     UsageError,
     WaitTimeout,
 )
+from ftsdk.fsops import make_private_folder
 from ftsdk.records import JobSnapshot, JobStatus, ModelHandle
 from ftsdk.store import Journal
 from ftsdk.store.leases import Lease, Leases
-from ftsdk.store.spending import Spending, check_limits, month_of
+from ftsdk.store.spending import Spending, check_lease
 from ftsdk.verbs import cancel, refresh
 
 if TYPE_CHECKING:
@@ -54,6 +56,9 @@ _log = logging.getLogger("ftsdk")
 
 _LOOK_EVERY_S = 5.0
 """Between two looks at a deployment that is on its way; it takes minutes."""
+
+_LOCK_WAIT_S = 120.0
+"""How long somebody else may take to start a deployment before a second caller gives up."""
 
 
 @dataclass(frozen=True)
@@ -110,26 +115,70 @@ def deploy(
 
     The lease is written first; its whole time counts against the budget of each month in which it
     stands. `options` go to the backend's `deploy` untouched. A model that is deployed already is
-    not deployed twice: its lease is extended, where the budget has room for it. Raises `BudgetError`, `Unsupported`, `NotReady`, or the provider's refusal.
+    not deployed twice: its lease is extended, where the budget has room for it; of several callers
+    at once one goes first. Raises `BudgetError`, `Unsupported`, `NotReady`, or the provider's refusal.
     """
     snapshot = client.journal.get(job_id)
     backend = client._backend_for(snapshot)
     if not backend.capabilities.can_deploy or snapshot.provider_job_id is None:
         raise backend.cannot("deploy a model")
-    budget = budget_of(client.config)
-    span = budget.lease if hours is None else dt.timedelta(hours=_hours(hours))
+    span = budget_of(client.config).lease if hours is None else dt.timedelta(hours=_hours(hours))
     free = backend.capabilities.price == "free"
     require_spending("deploying a model", snapshot.provider, free=free, env=client.env)
-    handle = backend.model(snapshot.provider_job_id)
+    with _alone(client, snapshot.id):
+        return _deployed(client, snapshot, backend, span, options or {})
+
+
+@contextlib.contextmanager
+def _alone(client: Client, job_id: str) -> Iterator[None]:
+    """Hold the lock under which the job's model is deployed; freed when its process ends."""
+    from filelock import FileLock, Timeout
+
+    path = client.home / "locks" / f"{job_id}.deploy.lock"
+    lock = FileLock(path, timeout=_LOCK_WAIT_S, mode=0o600, thread_local=False)
+    try:
+        make_private_folder(path.parent)
+        lock.acquire()
+    except Timeout as error:
+        raise StoreError(
+            "Somebody else is deploying this model just now",
+            where=str(path),
+            mend="`ftsdk leases` shows what stands; run it again",
+            job_id=job_id,
+            submitted="no",
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"The lock of a deployment cannot be taken: {error.strerror or error}",
+            where=str(path),
+            mend="make the folder writable, or set FTSDK_HOME to one that is",
+            job_id=job_id,
+            submitted="no",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _deployed(
+    client: Client,
+    snapshot: JobSnapshot,
+    backend: Any,
+    span: dt.timedelta,
+    options: Mapping[str, Any],
+) -> tuple[ModelHandle, Lease]:
+    budget = budget_of(client.config)
+    handle = backend.model(str(snapshot.provider_job_id))
     leases, now = Leases(client.journal), client.clock.now()
     standing = lease = _standing(leases, snapshot.id)
     if lease is None:
-        hourly = _hourly(backend, handle, options or {})
+        hourly = _hourly(backend, handle, options)
         lease = _begun(client, leases, snapshot, handle, now + span, budget, hourly)
     elif lease.ends_at < now + span:
         lease = _extended(leases, lease, now + span, now, budget)
     try:
-        served = _verb(backend, "deploy")(handle, **(options or {}))
+        served = _verb(backend, "deploy")(handle, **options)
     except FtsdkError as error:
         refused = error.submitted is None and not error.retryable
         if standing is not None:
@@ -208,7 +257,7 @@ def _begun(
         profile=client.config.profile,
         usd_per_hour=usd_per_hour,
     )
-    leases.begin(lease, lambda cursor: _fits(cursor, budget, now, lease))
+    leases.begin(lease, lambda cursor: check_lease(cursor, budget.limits, now, lease))
     return lease
 
 
@@ -217,31 +266,10 @@ def _extended(
 ) -> Lease:
     longer = replace(lease, ends_at=ends_at)
     return leases.extend(
-        lease.id, ends_at, lambda cursor: _fits(cursor, budget, now, longer, before=lease)
+        lease.id,
+        ends_at,
+        lambda cursor: check_lease(cursor, budget.limits, now, longer, before=lease),
     )
-
-
-def _fits(
-    cursor: sqlite3.Cursor,
-    budget: Budget,
-    now: dt.datetime,
-    lease: Lease,
-    before: Lease | None = None,
-) -> None:
-    """Raise `BudgetError` when a month has no room for its hours of the lease, or nobody knows."""
-    for month in _months(lease.started_at, lease.ends_at):
-        whole = lease.weight(now, month)
-        counted = Decimal(0) if before is None else before.weight(now, month)
-        more = None if whole is None or counted is None else whole - counted
-        check_limits(cursor, budget.limits, now, more, "deployment", month=month)
-
-
-def _months(first: dt.datetime, last: dt.datetime) -> Iterator[str]:
-    """The calendar months (UTC) from one time to another, both included."""
-    day = first.astimezone(dt.UTC).replace(day=1)
-    while (month := month_of(day)) <= month_of(last):
-        yield month
-        day = (day + dt.timedelta(days=32)).replace(day=1)
 
 
 def undeploy(client: Client, lease_id: str, why: str = "undeployed") -> Lease:

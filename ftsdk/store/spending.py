@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from ftsdk.errors import BudgetError, UnknownJob
 from ftsdk.records import Cost, CostBasis, JobSnapshot, JobStatus
 from ftsdk.store.journal import Also, Journal
-from ftsdk.store.leases import Leases, leases_of
+from ftsdk.store.leases import Lease, Leases, leases_of
 
 __all__ = [
     "Limit",
@@ -25,6 +25,7 @@ __all__ = [
     "Reservation",
     "Spending",
     "Weight",
+    "check_lease",
     "check_limits",
     "month_of",
     "reserving",
@@ -200,6 +201,29 @@ def check_limits(
                 mend="`ftsdk costs` shows for what; raise the budget, or wait for the next month",
                 submitted="no",
             )
+
+
+def check_lease(
+    cursor: sqlite3.Cursor,
+    limits: Sequence[Limit],
+    now: dt.datetime,
+    lease: Lease,
+    before: Lease | None = None,
+) -> None:
+    """Raise `BudgetError` when a month has no room for its hours of the lease, or nobody knows."""
+    for month in _months(lease.started_at, lease.ends_at):
+        whole = lease.weight(now, month)
+        counted = Decimal(0) if before is None else before.weight(now, month)
+        more = None if whole is None or counted is None else whole - counted
+        check_limits(cursor, limits, now, more, "deployment", month=month)
+
+
+def _months(first: dt.datetime, last: dt.datetime) -> Iterator[str]:
+    """The calendar months (UTC) from one time to another, both included."""
+    day = first.astimezone(dt.UTC).replace(day=1)
+    while (month := month_of(day)) <= month_of(last):
+        yield month
+        day = (day + dt.timedelta(days=32)).replace(day=1)
 
 
 def _check_cap(held: Reservation, limits: Sequence[Limit]) -> None:

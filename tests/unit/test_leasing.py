@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 
@@ -134,6 +135,14 @@ def test_a_lease_is_extended_only_as_far_as_the_month_has_room(made):
         deploy(client, job.id, hours=4)
     assert Leases(client.journal).list() == [lease]
     assert deploy(client, job.id, hours=3)[1].ends_at - lease.ends_at == dt.timedelta(hours=1)
+
+
+def test_of_several_that_deploy_at_once_one_starts_it(made):
+    client, job, _ = made({"month": "14.00"})  # room for one lease of two hours
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(lambda _: deploy(client, job.id, hours=2)[1].id, range(8)))
+    [lease] = Leases(client.journal).list()
+    assert set(told) == {lease.id}
 
 
 def test_an_extension_that_fails_leaves_the_lease_of_what_stands(made):

@@ -14,7 +14,10 @@ from typing import Any
 
 from ftsdk.dataset.template import ChatTokenizer, TemplateFailed
 
-__all__ = ["Style", "fit_messages", "style_of"]
+__all__ = ["REASONING", "Style", "fit_messages", "style_of"]
+
+REASONING = ("reasoning_content", "thinking", "reasoning")
+"""The names that a message's reasoning goes by; the first is the usual one."""
 
 _WORD = "ftsdkprobe"
 _ARGUMENTS = {"ftsdkprobe": "Oslo"}
@@ -27,11 +30,15 @@ class Style:
     """How a template wants its messages.
 
     `parts`: content as a list of parts. `mapping`: tool arguments as a mapping; None when the
-    template writes tool calls rightly in neither shape.
+    template writes tool calls rightly in neither shape. `null`: it writes them only where the
+    content is null; elsewhere content that is not there is an empty text, as many templates would
+    write out "None". `both`: it writes the calls of a message that says something, too.
     """
 
     parts: bool
     mapping: bool | None
+    null: bool
+    both: bool
 
 
 def style_of(tokenizer: ChatTokenizer, *, with_tools: bool = False) -> Style:
@@ -47,8 +54,7 @@ def style_of(tokenizer: ChatTokenizer, *, with_tools: bool = False) -> Style:
         parts = not _says(tokenizer, _user(_WORD), tools) and _says(
             tokenizer, _user([{"type": "text", "text": _WORD}]), tools
         )
-        known = Style(parts, _mapping(tokenizer, tools, parts=parts))
-        tokenizer._compiled[key] = known
+        known = tokenizer._compiled[key] = _style(tokenizer, tools, parts=parts)
     return known
 
 
@@ -68,23 +74,25 @@ def fit_messages(
 
 def _fit(message: Mapping[str, Any], style: Style) -> dict[str, Any]:
     told = {k: v for k, v in message.items() if k != "weight"}
-    for other in ("reasoning", "thinking"):
-        if other in told and "reasoning_content" not in told:
-            told["reasoning_content"] = told.pop(other)
-    content = told.get("content")
-    if content is None:
-        told["content"] = ""  # "None" would be written out by many templates
-        content = ""
-    if style.parts and isinstance(content, str):
-        told["content"] = [{"type": "text", "text": content}]
-    elif not style.parts and isinstance(content, list) and all(_is_text(p) for p in content):
-        told["content"] = "".join(p["text"] for p in content)
-    calls = told.get("tool_calls")
+    reasoning = next((told[key] for key in REASONING if told.get(key) is not None), None)
+    if reasoning is not None:  # templates read one name or the other, and take either's place
+        told = {"thinking": reasoning, **told, "reasoning_content": reasoning}
+    content, calls = told.get("content"), told.get("tool_calls")
     if isinstance(calls, list) and calls:
         if style.mapping is None:
             why = "it has no place for tool calls, or writes their arguments twice"
             raise TemplateFailed(why)
+        if content and not style.both:
+            raise TemplateFailed("it drops the tool calls of a message that says something, too")
         told["tool_calls"] = [_fit_call(call, mapping=style.mapping) for call in calls]
+        if style.null and not content:
+            return {**told, "content": None}
+    if content is None:
+        told["content"] = content = ""
+    if style.parts and isinstance(content, str):
+        told["content"] = [{"type": "text", "text": content}]
+    elif not style.parts and isinstance(content, list) and all(_is_text(p) for p in content):
+        told["content"] = "".join(p["text"] for p in content)
     return told
 
 
@@ -126,19 +134,31 @@ def _says(
     return _WORD in text
 
 
-def _mapping(tokenizer: ChatTokenizer, tools: list[Any] | None, *, parts: bool) -> bool | None:
-    """Whether arguments are to be a mapping (tried first, as most templates write them as JSON)."""
-    for mapping in (True, False):
-        arguments: Any = _ARGUMENTS if mapping else json.dumps(_ARGUMENTS)
-        function = {"name": "probe_function", "arguments": arguments}
-        call = {"id": "call12345", "type": "function", "function": function}
-        empty: Any = [{"type": "text", "text": ""}] if parts else ""
-        asked = _user([{"type": "text", "text": "hi"}] if parts else "hi")
-        answer = {"role": "assistant", "content": empty, "tool_calls": [call]}
-        try:
-            text, _ = tokenizer.render([*asked, answer], tools=tools)
-        except TemplateFailed:
-            continue
-        if _WORD in text and f'\\"{_WORD}' not in text and "probe_function" in text:
-            return mapping
-    return None
+def _style(tokenizer: ChatTokenizer, tools: list[Any] | None, *, parts: bool) -> Style:
+    """The first shape in which the template writes a call rightly.
+
+    Arguments as a mapping are tried first, as most templates write them as JSON.
+    """
+    empty: Any = [{"type": "text", "text": ""}] if parts else ""
+    said: Any = [{"type": "text", "text": "hi"}] if parts else "hi"
+    for content in (empty, None):
+        for mapping in (True, False):
+            if _calls(tokenizer, tools, said, content, mapping=mapping):
+                both = _calls(tokenizer, tools, said, said, mapping=mapping)
+                return Style(parts, mapping, null=content is None, both=both)
+    return Style(parts, None, null=False, both=False)
+
+
+def _calls(
+    tokenizer: ChatTokenizer, tools: list[Any] | None, asked: Any, content: Any, *, mapping: bool
+) -> bool:
+    """Whether a call with these arguments, in a message of this content, is written rightly."""
+    arguments: Any = _ARGUMENTS if mapping else json.dumps(_ARGUMENTS)
+    function = {"name": "probe_function", "arguments": arguments}
+    call = {"id": "call12345", "type": "function", "function": function}
+    answer = {"role": "assistant", "content": content, "tool_calls": [call]}
+    try:
+        text, _ = tokenizer.render([*_user(asked), answer], tools=tools)
+    except TemplateFailed:
+        return False
+    return _WORD in text and f'\\"{_WORD}' not in text and "probe_function" in text

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ftsdk.dataset.adapt import REASONING
 from ftsdk.dataset.dataset import Dataset
 from ftsdk.dataset.places import model_folder
 from ftsdk.dataset.render import Rendered, RowFault, render_sequences
@@ -29,6 +30,9 @@ note("FT505", "notice", "The chat template drops the reasoning", "train without 
 note("FT507", "notice", "The chat template ignores the tools", "choose a model whose template writes tools",
      "The row declares tools that do not appear in the rendered text: the model would learn to call "
      "what it was never shown.")  # fmt: skip
+note("FT508", "notice", "The chat template drops what is said beside a tool call", "say it in a turn of its own, or choose a template that keeps it",
+     "Some templates write the calls of a message and leave its text out. That text is in the row and "
+     "is not learned.")  # fmt: skip
 
 
 def inspect(
@@ -160,8 +164,11 @@ class _Look:
     def _lost(self, line: int, row: Mapping[str, Any], parts: Sequence[Rendered]) -> Iterator[str]:
         """What the row has and none of its sequences shows."""
         messages, tools = _said(row)
-        reasons = [next((m[k] for k in _REASONING if m.get(k)), None) for m in messages]
-        if not tools and not any(reasons):
+        reasons = [next((m[k] for k in REASONING if m.get(k)), None) for m in messages]
+        beside = [
+            m["content"] for m in messages if m.get("tool_calls") and _is_said(m.get("content"))
+        ]
+        if not tools and not any(reasons) and not beside:
             return
         texts = [self.chat.decode(list(part.ids)) for part in parts]
         lost = [
@@ -174,6 +181,9 @@ class _Look:
         if lost:
             self._add("FT505", line, f"the template drops the reasoning {short(lost[0], 40)!r}")
             yield "reasoning is dropped by the template"
+        if unsaid := [c for c in beside if not any(c.strip() in text for text in texts)]:
+            self._add("FT508", line, f"the template drops {short(unsaid[0], 40)!r} beside a call")
+            yield "what is said beside a tool call is dropped by the template"
         names = [t["function"]["name"] for t in tools if isinstance(t, dict) and "function" in t]
         if any(name not in text for name in names for text in texts):
             self._add("FT507", line, "the template does not show the declared tools")
@@ -190,7 +200,8 @@ class _Look:
         )  # fmt: skip
 
 
-_REASONING = ("reasoning_content", "reasoning", "thinking")
+def _is_said(content: Any) -> bool:
+    return isinstance(content, str) and bool(content.strip())
 
 
 def _said(row: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Any]]:

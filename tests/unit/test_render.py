@@ -231,6 +231,36 @@ def test_rows_with_tools_are_rendered_by_the_template_for_tools(
         render_row(row, chat)
 
 
+CALL = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": '{"a": 1}'}}
+
+
+def called(text: str | None) -> dict[str, Any]:
+    return {"role": "assistant", "content": text, "tool_calls": [CALL]}
+
+
+def test_a_template_that_writes_calls_for_null_content_gets_it(folder: Path) -> None:
+    template = (
+        "{% for m in messages %}{% if m.role == 'assistant' and m.content is none %}"
+        "{{ m.tool_calls[0].function.name + m.tool_calls[0].function.arguments }}"
+        "{% else %}{{ m.content }}{% endif %}<|im_end|>{% endfor %}"
+    )
+    chat = tokenizer(folder, template)
+    assert learnt([user("one"), called(None)], chat) == ['weather{"a": 1}<|im_end|>']
+    assert learnt([user("one"), called("")], chat) == ['weather{"a": 1}<|im_end|>']
+    with pytest.raises(RowFault, match="drops the tool calls"):
+        render_row({"messages": [user("one"), called("I look")]}, chat)
+
+
+@pytest.mark.parametrize("read", ["reasoning_content", "thinking"])
+@pytest.mark.parametrize("key", ["reasoning_content", "thinking", "reasoning"])
+def test_reasoning_reaches_the_template_by_the_name_that_it_reads(
+    folder: Path, read: str, key: str
+) -> None:
+    template = "{% for m in messages %}{{ m." + read + " or '' }}{{ m.content }}<|im_end|>{% endfor %}"  # fmt: skip
+    chat = tokenizer(folder, template)
+    assert learnt([user("one"), assistant("two", **{key: "so: "})], chat) == ["so: two<|im_end|>"]
+
+
 def test_the_day_in_a_prompt_can_be_held(folder: Path) -> None:
     day = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
     chat = tokenizer(folder, "{{ strftime_now('%d %b %Y') }}", now=day)

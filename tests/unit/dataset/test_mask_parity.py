@@ -197,13 +197,14 @@ OTHER_TEXT = {
 }
 BOTH_REFUSE = {
     # No place for tools in these templates (alternating roles, or calls that are dropped).
-    **{key: {"tool"} for key in ("cohere", "cohere2", "deepseek_r1_distill", "gemma3", "idefics3", "lfm2", "llama3", "llava_next", "phi3", "phi3_5", "qwen2_5_vl", "smolvlm")},
+    **{key: {"tool"} for key in ("cohere", "cohere2", "gemma3", "idefics3", "lfm2", "llama3", "llava_next", "phi3", "phi3_5", "qwen2_5_vl", "smolvlm")},
     "gemma": {"tool", "system", "long"},  # and none for a system message
 }  # fmt: skip
 IN_PIECES = {
     # Earlier turns lose their thinking once more messages follow.
     "diffusion_gemma": {"reasoning-multi"},
     "glm4moe": {"reasoning-multi"},
+    "gptoss": {"reasoning-multi"},
     **{key: {"reasoning-multi"} for key in ("nemotron_3_5_lightning", "nemotron_3_nano", "nemotron_3_super", "nemotron_3_ultra")},
     "qwen3": {"multi", "long", "reasoning-multi", "tool"},
     **{key: {"multi", "long", "reasoning-multi"} for key in ("qwen3_5_nothink", "qwen3_5_think", "qwen3_6")},

@@ -182,6 +182,21 @@ def test_reasoning_that_is_dropped_is_told_whatever_its_key(key: str) -> None:
     assert inspect([row], tokenizer=letters(THINKING)).findings == ()
 
 
+def test_what_is_said_beside_a_call_and_dropped_is_told() -> None:
+    template = CHATML.replace(
+        "{{ m.content }}",
+        "{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% else %}{{ m.content }}{% endif %}",
+    )
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    row = chat("a", "let me look")
+    row["messages"][1]["tool_calls"] = [call]
+    seen = inspect([row], tokenizer=letters(template))
+    assert [f.code for f in seen.findings] == ["FT508"]
+    assert "'let me look' beside a call" in seen.findings[0].message
+    row["messages"][1]["content"] = None
+    assert inspect([row], tokenizer=letters(template)).findings == ()
+
+
 def test_closed_models_say_not_visible() -> None:
     pytest.importorskip("bpe_openai")
     seen = inspect(ROWS, model="gpt-4.1-mini", provider="openai")

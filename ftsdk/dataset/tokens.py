@@ -19,6 +19,7 @@ from ftsdk.dataset.render import RowFault, render_sequences
 from ftsdk.dataset.report import Fault
 from ftsdk.dataset.rules import RULES, note
 from ftsdk.dataset.rules_content import texts_of
+from ftsdk.dataset.rules_preference import OUTPUTS
 from ftsdk.dataset.template import ChatTokenizer
 from ftsdk.errors import MissingExtra
 
@@ -350,12 +351,19 @@ class Estimate:
     exact = False
 
     def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
-        """A guess at the tokens of the row, of its answers, and of the row again."""
+        """A guess at the tokens of the row, of its answers, and of its longest sequence."""
         total = trained = 0
+        pair: dict[str, int] = {}
         for place, text in texts_of(row):
             size = len(text) // 4 + 4
             total += size
             trained += size if place.startswith(("preferred", "non_preferred", "text")) else 0
+            name = place.partition("[")[0]
+            pair[name] = pair.get(name, 0) + size
+        if "preferred_output" in pair or "non_preferred_output" in pair:
+            asked = pair.get("input.messages", 0)  # the prompt stands before both answers
+            longest = asked + max(pair.get(name, 0) for name in OUTPUTS)
+            return total + asked, trained, longest
         messages = row.get("messages")
         for message in messages if isinstance(messages, list) else []:
             content = message.get("content") if isinstance(message, dict) else None

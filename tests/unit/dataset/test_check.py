@@ -347,6 +347,16 @@ def test_a_pair_is_cut_answer_by_answer() -> None:
     assert long.tokens.kept == 2 * 65_536
 
 
+def test_an_estimate_of_a_pair_has_the_prompt_before_both_answers() -> None:
+    pair = {"input": {"messages": [{"role": "user", "content": "x" * 400}]},
+            "preferred_output": [{"role": "assistant", "content": "y" * 40}],
+            "non_preferred_output": [{"role": "assistant", "content": "z" * 80}]}  # fmt: skip
+    told = validate([pair], provider="together", method="dpo", tokens=True, near_duplicates=False)
+    assert not told.tokens.exact
+    assert told.tokens.total == 2 * (100 + 4) + (10 + 4) + (20 + 4)
+    assert told.tokens.trained == (10 + 4) + (20 + 4)
+
+
 def test_the_rough_frame_of_openai_is_the_cookbooks() -> None:
     bpe_openai = pytest.importorskip("bpe_openai")
     encoding = bpe_openai.get_encoding("o200k_base")

@@ -11,8 +11,8 @@ from ftsdk.errors import BudgetError, ProviderClosed
 from ftsdk.records import BudgetLine, Cost, JobSnapshot, Plan
 from ftsdk.spec import JobSpec
 from ftsdk.store import Also
-from ftsdk.store.leases import Leases
-from ftsdk.store.spending import Reservation, Spending, weight
+from ftsdk.store.leases import Lease, Leases
+from ftsdk.store.spending import Reservation, Spending, months_of, weight
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
@@ -173,33 +173,46 @@ def quoted(
 def ledger(
     client: Client, *, since: dt.date | None = None, until: dt.date | None = None
 ) -> list[Line]:
-    """Every job's training and every deployment, newest first; both days are included."""
-    from ftsdk.pricing import Line
+    """Every job's training and every deployment, newest first; both days are included.
 
+    A deployment that stands in several calendar months has a line for its hours in each.
+    """
     now = client.clock.now()
     lines = [_training_line(job, held, now) for job, held in Spending(client.journal).all()]
     for lease in Leases(client.journal).list():
-        actual = lease.cost(now) if lease.state == "closed" else None
-        lines.append(
-            Line(
-                kind="hosting",
-                id=lease.id,
-                time=lease.started_at,
-                provider=lease.provider,
-                model=lease.model,
-                status=lease.state,
-                actual=actual,
-                counted=lease.weight(now),
-                why=lease.why or f"until {lease.ends_at:%Y-%m-%d %H:%M} UTC",
-                profile=lease.profile,
-            )
-        )
+        lines += _hosting_lines(lease, now)
     fit = [
         line
         for line in lines
         if (since is None or line.day >= since) and (until is None or line.day <= until)
     ]
     return sorted(fit, key=lambda line: line.time, reverse=True)
+
+
+def _hosting_lines(lease: Lease, now: dt.datetime) -> list[Line]:
+    from ftsdk.pricing import Line
+
+    lines: list[Line] = []
+    for month in months_of(lease.started_at, lease.closed_at or max(lease.ends_at, now)):
+        begins = max(lease.started_at, dt.datetime.fromisoformat(f"{month}-01T00:00:00+00:00"))
+        counted = lease.weight(now, month)
+        if counted == 0 and lines:
+            continue  # it ended with the month before
+        lines.append(
+            Line(
+                kind="hosting",
+                id=lease.id,
+                time=begins,
+                provider=lease.provider,
+                model=lease.model,
+                status=lease.state,
+                actual=lease.cost(now, month) if lease.state == "closed" else None,
+                counted=counted,
+                why=lease.why or f"until {lease.ends_at:%Y-%m-%d %H:%M} UTC",
+                profile=lease.profile,
+            )
+        )
+    return lines
 
 
 def line_of(client: Client, job: JobSnapshot) -> Line:

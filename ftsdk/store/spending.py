@@ -28,6 +28,7 @@ __all__ = [
     "check_lease",
     "check_limits",
     "month_of",
+    "months_of",
     "reserving",
     "weight",
 ]
@@ -107,6 +108,14 @@ class Month:
 def month_of(time: dt.datetime) -> str:
     """The calendar month, in UTC: `2026-11`."""
     return f"{time.astimezone(dt.UTC):%Y-%m}"
+
+
+def months_of(first: dt.datetime, last: dt.datetime) -> Iterator[str]:
+    """The calendar months (UTC) from that of `first` to that of `last`, both included."""
+    day = first.astimezone(dt.UTC).replace(day=1)
+    while (month := month_of(day)) <= month_of(last):
+        yield month
+        day = (day + dt.timedelta(days=32)).replace(day=1)
 
 
 def weight(job: JobSnapshot, held: Reservation | None, now: dt.datetime | None = None) -> Weight:
@@ -211,19 +220,11 @@ def check_lease(
     before: Lease | None = None,
 ) -> None:
     """Raise `BudgetError` when a month has no room for its hours of the lease, or nobody knows."""
-    for month in _months(lease.started_at, lease.ends_at):
+    for month in months_of(lease.started_at, lease.ends_at):
         whole = lease.weight(now, month)
         counted = Decimal(0) if before is None else before.weight(now, month)
         more = None if whole is None or counted is None else whole - counted
         check_limits(cursor, limits, now, more, "deployment", month=month)
-
-
-def _months(first: dt.datetime, last: dt.datetime) -> Iterator[str]:
-    """The calendar months (UTC) from one time to another, both included."""
-    day = first.astimezone(dt.UTC).replace(day=1)
-    while (month := month_of(day)) <= month_of(last):
-        yield month
-        day = (day + dt.timedelta(days=32)).replace(day=1)
 
 
 def _check_cap(held: Reservation, limits: Sequence[Limit]) -> None:

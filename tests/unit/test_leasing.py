@@ -23,6 +23,8 @@ from ftsdk.errors import (
     WaitTimeout,
 )
 from ftsdk.leasing import deploy, enforce, price_of, still_costs, undeploy
+from ftsdk.money import ledger
+from ftsdk.pricing import totals
 from ftsdk.records import Cost, JobStatus
 from ftsdk.store.export import forgettable
 from ftsdk.store.leases import Leases
@@ -169,6 +171,8 @@ def test_a_lease_counts_in_each_month_for_its_hours_there(home):
     assert Spending(client.journal).spent(clock.now()) == (Decimal(13), 0)
     clock.advance(2 * 3600)
     assert Spending(client.journal).spent(clock.now()) == (Decimal(12), 0)
+    months = [(line.key, line.counted) for line in totals(ledger(client), "month")]
+    assert months == [("2026-12", 12), ("2026-11", 13)]
     client.create_job([*ROWS, ROWS[0]])
     with pytest.raises(BudgetError):
         client.create_job([*ROWS, ROWS[1]])

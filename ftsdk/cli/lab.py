@@ -273,6 +273,9 @@ def _tell(provider: str, door: str, given: dict[str, Any]) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise UsageError(
-            "The lab does not answer", where=url, mend="start it again: ftsdk lab up"
+            "The lab does not answer",
+            where=url,
+            mend="wait until it has refused for long enough, if you told it to; else start it again: "
+            "ftsdk lab up",
         ) from error
     return told

@@ -347,3 +347,10 @@ def test_the_models_own_limits_are_named(model: str, given_: dict[str, Any], nam
 
 def test_limits_that_say_nothing_refuse_nothing() -> None:
     assert body.faults_by_limits(sent(hyperparameters={"epochs": 500}), {}) == []
+
+
+@pytest.mark.parametrize("value", ["x", None, [], {"a": 1}])
+def test_an_option_that_is_no_number_goes_through_for_together_to_judge(value: Any) -> None:
+    made = sent(provider_options={"n_evals": value, "n_checkpoints": value})
+    assert made["n_evals"] == value
+    assert body.faults_by_limits(made, next(iter(LIMITS.values()))) == []

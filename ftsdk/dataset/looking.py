@@ -10,11 +10,13 @@ from typing import Any
 
 from ftsdk.dataset.adapt import REASONING
 from ftsdk.dataset.dataset import Dataset
+from ftsdk.dataset.formats import shape_of
 from ftsdk.dataset.places import model_folder
 from ftsdk.dataset.render import Rendered, RowFault, render_sequences
 from ftsdk.dataset.report import Fault, short
 from ftsdk.dataset.rules import RULES, note
 from ftsdk.dataset.rules_preference import OUTPUTS
+from ftsdk.dataset.rules_tokens import GivenTokens
 from ftsdk.dataset.template import ChatTokenizer
 from ftsdk.dataset.tokens import RENDER_CODES, Counting, TemplateCounter, counter_for, encoding_of
 from ftsdk.dataset.xray import Piece, Xray, XrayRow
@@ -70,7 +72,10 @@ def _folder(place: Any) -> ChatTokenizer | None:
 
 
 def _closed(dataset: Dataset, model: str | None, tokenizer: Any, provider: str | None) -> Xray:
-    counting = counter_for(tokenizer, model=model, provider=provider, wanted=True)
+    if dataset.format == "tokenized":
+        counting: Counting | None = Counting(GivenTokens())
+    else:
+        counting = counter_for(tokenizer, model=model, provider=provider, wanted=True)
     if counting is not None:
         for read in dataset._reads():
             counting.add(read.line, read.row)
@@ -79,7 +84,9 @@ def _closed(dataset: Dataset, model: str | None, tokenizer: Any, provider: str |
         known = ["the provider applies its own chat template; nobody outside sees the ids"]
     else:
         known = ["its tokenizer is not on this machine; give the model's folder to see the tokens"]
-    if summary is not None:
+    if dataset.format == "tokenized":
+        known.append("the rows are tokens already")
+    elif summary is not None:
         known.append(
             "texts are counted exactly, what stands around them by OpenAI's cookbook"
             if summary.exact else "token counts are an estimate"
@@ -130,7 +137,10 @@ class _Look:
         self.counting.put(line, sum(lengths), sum(learned), max(lengths))
         of_row = list(self._lost(line, row, [part for _, part in found]))
         for number, (name, part) in enumerate(found, start=1):
-            notes = [*self._notes(line, part, ends="text" not in row), *of_row]
+            notes = [
+                *self._notes(line, part, ends=shape_of(row) in ("chat", "preference")),
+                *of_row,
+            ]
             if wanted:
                 self.shown.append(
                     XrayRow(line, number, len(found), name, len(part), part.trained_count,

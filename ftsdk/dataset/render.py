@@ -19,6 +19,7 @@ from ftsdk.dataset.adapt import fit_messages
 from ftsdk.dataset.template import ChatTokenizer, Span, TemplateFailed
 
 __all__ = [
+    "IGNORED",
     "Rendered",
     "RowFault",
     "render_parts",
@@ -27,6 +28,10 @@ __all__ = [
     "render_rows",
     "render_sequences",
 ]
+
+
+IGNORED = -100
+"""The label of a token that the loss leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +176,10 @@ def render_sequences(
 
     A chat row is itself or its parts, without a name. A preference row is two sequences, its prompt
     with the `preferred` and with the `non-preferred` answer, and only that answer is trained. Plain
-    text is one, and all of it is trained. Raises `RowFault`.
+    text is one, and all of it is trained. A tokenised row is what it says. Raises `RowFault`.
     """
+    if "input_ids" in row:
+        return [("", _given(row, number))]
     if "messages" in row:
         return [("", part) for part in render_parts(row, tokenizer, number=number)]
     if "text" in row:
@@ -184,6 +191,23 @@ def render_sequences(
         (name, render_row({**prompt, "messages": [*asked, *row[key]]}, tokenizer, number=number))
         for name, key in (("preferred", "preferred_output"), ("non-preferred", "non_preferred_output"))
     ]  # fmt: skip
+
+
+def _given(row: Mapping[str, Any], number: int) -> Rendered:
+    """A row of tokens; without labels all of them are learned."""
+    ids, labels = row["input_ids"], row.get("labels")
+    try:
+        tokens = array("i", ids)
+        trained = bytes(label != IGNORED for label in (ids if labels is None else labels))
+    except (TypeError, OverflowError) as error:
+        message = "the ids and labels are no lists of token ids"
+        raise RowFault(number, "no_tokens", message) from error
+    if len(tokens) != len(trained):
+        message = f"{len(trained):,} labels for {len(tokens):,} tokens"
+        raise RowFault(number, "no_tokens", message, len(tokens))
+    if 1 not in trained[1:]:
+        raise RowFault(number, "nothing_trained", "every label is -100", len(tokens))
+    return Rendered(tokens, trained)
 
 
 def _only(messages: Sequence[Mapping[str, Any]], index: int) -> list[dict[str, Any]]:

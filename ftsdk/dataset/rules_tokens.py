@@ -11,16 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ftsdk.dataset.render import IGNORED
 from ftsdk.dataset.rules import Hit, note, row_rule
 from ftsdk.dataset.rules_chat import kind_of
 
-__all__ = ["COLUMNS", "IGNORED", "GivenTokens", "beyond", "token_bound"]
+__all__ = ["COLUMNS", "GivenTokens", "beyond", "token_bound"]
 
 Row = dict[str, Any]
 
 COLUMNS = ("input_ids", "attention_mask", "labels", "position_ids")
-IGNORED = -100
-"""The label of a token that the loss does not count."""
 
 _MOST = 2**31 - 1
 

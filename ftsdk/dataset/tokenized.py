@@ -16,11 +16,11 @@ from ftsdk import fsops
 from ftsdk.dataset.dataset import Dataset
 from ftsdk.dataset.formats import FORMATS, shape_of
 from ftsdk.dataset.places import model_folder
-from ftsdk.dataset.render import Rendered, RowFault, render_parts
+from ftsdk.dataset.render import IGNORED, Rendered, RowFault, render_parts
 from ftsdk.dataset.report import DatasetReport, Findings
 from ftsdk.dataset.rows import Read
 from ftsdk.dataset.rules import RULES, Hit, fault_of
-from ftsdk.dataset.rules_tokens import COLUMNS, IGNORED
+from ftsdk.dataset.rules_tokens import COLUMNS
 from ftsdk.dataset.template import ChatTokenizer
 from ftsdk.dataset.tokens import RENDER_CODES
 from ftsdk.errors import MissingExtra, UsageError

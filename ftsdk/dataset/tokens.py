@@ -76,6 +76,7 @@ RENDER_CODES = {
     "assistant_first": "FT504",
     "template_failed": "FT506",
     "too_long": "FT502",
+    "no_tokens": "FT140",
 }
 
 

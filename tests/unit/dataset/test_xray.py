@@ -139,6 +139,20 @@ def test_plain_text_is_learned_whole() -> None:
     assert (seen.summary.total, seen.summary.trained, seen.findings) == (4, 3, ())
 
 
+def test_tokenised_rows_are_shown_as_they_are() -> None:
+    toy = letters(CHATML)
+    ids = [300, *b"hi", 301]
+    rows = [{"input_ids": ids, "labels": [-100, -100, ids[2], 301]}, {"input_ids": ids},
+            {"input_ids": ids, "labels": [-100] * 4}, {"input_ids": ids, "labels": [1]},
+            {"input_ids": ["x"]}]  # fmt: skip
+    seen = inspect(rows, tokenizer=toy)
+    assert [r.marked() for r in seen.shown] == ["<|im_start|>h⟦i<|im_end|>⟧", "⟦<|im_start|>hi<|im_end|>⟧"]  # fmt: skip
+    assert (seen.summary.total, seen.summary.trained) == (8, 2 + 3)
+    assert [(f.code, f.line) for f in seen.findings] == [("FT501", 3), ("FT140", 4), ("FT140", 5)]
+    closed = inspect(rows[:2], model="gpt-4o")
+    assert (closed.summary.total, closed.summary.trained) == (8, 2 + 3)
+
+
 def test_two_targets_are_compared() -> None:
     left, right = (
         inspect(ROWS, tokenizer=letters(t, n), model=n)

@@ -146,8 +146,8 @@ def _epochs(plan: Plan) -> float | None:
 def billed(client: Client, report: DatasetReport, method: str) -> DatasetReport:
     """The report with what its provider would bill for these rows: tokens, epochs, minimum, price.
 
-    Epochs are the configured ones, else the default of our backend, else the provider's. Nothing
-    is asked of anybody; what is not known is said.
+    Epochs are the configured ones, else the default of our backend, else the provider's; packing is
+    on unless it is configured off. Nothing is asked of anybody; what is not known is said.
     """
     from ftsdk.dataset.report import BilledTokens
     from ftsdk.pricing import estimate_training, token_range, training_tokens
@@ -162,8 +162,11 @@ def billed(client: Client, report: DatasetReport, method: str) -> DatasetReport:
     if given is None and able is not None and "epochs" in able.hyperparameters:
         given = able.hyperparameters["epochs"].default
     epochs = None if isinstance(given, str) else given  # "auto": the provider chooses
+    packed = client.config.table("provider_options").get("packing", True) is not False
     facts: dict[str, Any] = {
         "method": method, "tokens": tokens, "epochs": epochs, "rows": report.rows, "catalogue": book,
+        "packed": packed or report.format == "tokenized",  # tokens are taken as they are
+        "max_length": told.max_length,
     }  # fmt: skip
     found = training_tokens(provider, model, **facts)
     if isinstance(found, str):

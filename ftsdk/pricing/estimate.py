@@ -149,6 +149,8 @@ def training_tokens(
     tokens: Tokens | None = None,
     epochs: float | Decimal | None = None,
     rows: int | None = None,
+    packed: bool = True,
+    max_length: int | None = None,
     catalogue: Catalogue | None = None,
 ) -> tuple[int, int, tuple[str, ...]] | str:
     """The least and the most tokens that a provider bills for, and what was assumed; or why none.
@@ -162,10 +164,12 @@ def training_tokens(
         return "charges nothing"
     if entry.facts.hardware:
         return "bills by the second, not by the token"
-    found = _billed_tokens(entry.facts, tokens, epochs, rows, method, packed=True, max_length=None)
+    found = _billed_tokens(
+        entry.facts, tokens, epochs, rows, method, packed=packed, max_length=max_length
+    )
     if isinstance(found, str):
         return found
-    said = (*found.assumptions, "padding is not billed")
+    said = (*found.assumptions, *(("padding is not billed",) if packed else ()))
     return (
         int(found.low.to_integral_value(ROUND_FLOOR)),
         int(found.high.to_integral_value(ROUND_CEILING)),
@@ -252,6 +256,8 @@ def _billed_tokens(
     packed: bool,
     max_length: int | None,
 ) -> _Sum | str:
+    if not packed and (rows is None or max_length is None):
+        return "without packing every row is billed as max_length tokens, which is not given"
     if not packed and rows is not None and max_length is not None:
         total = _Sum(Decimal(rows * max_length), Decimal(rows * max_length))
         total.assumptions.append(f"not packed: {rows:,} rows × {max_length:,} tokens")

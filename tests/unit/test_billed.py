@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import ftsdk
+from ftsdk.config import load_config
 from ftsdk.dataset import validate
 
 ROWS = [
@@ -54,6 +55,22 @@ def test_rows_that_are_cut_and_validation_rows_are_said(tmp_path: Path) -> None:
     assert bill.high == 3 * told.tokens.kept
     assert any("cut at 20 tokens" in one for one in bill.assumptions)
     assert any(f"{told.validation_tokens} validation" in one for one in bill.assumptions)
+
+
+def test_without_packing_every_row_is_billed_at_full_length(tmp_path: Path) -> None:
+    text = 'profile = "p"\n[profiles.p.provider_options]\npacking = false\n'
+    (tmp_path / "ftsdk.toml").write_text(text, encoding="utf-8")
+    config = load_config(folder=tmp_path, env={})
+    with ftsdk.Client(home=tmp_path, config=config) as client:
+        told, open_ended = (
+            client.validate(ROWS, provider="together", model="Qwen/Qwen3-8B", **more)
+            for more in ({"max_length": 4096}, {})
+        )
+    bill = told.billed_tokens["together"]
+    assert bill.low == bill.high == 40 * 4096
+    assert "padding is not billed" not in str(bill)
+    assert open_ended.billed_tokens["together"].low is None
+    assert "which is not given" in str(open_ended)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,10 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
+from pydantic_core import to_jsonable_python
 
 from ftsdk.errors import SpecError
 
@@ -119,6 +121,17 @@ class JobSpec(_Frozen):
     tags: Mapping[str, str] = Field(default_factory=dict)
     max_cost: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
     provider_options: Mapping[str, Any] = Field(default_factory=dict)
+
+    @field_validator("provider_options")
+    @classmethod
+    def _options_are_json(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """They are journaled and sent as JSON; what cannot be written so is told here."""
+        try:
+            plain = to_jsonable_python(options)
+            json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"it holds what JSON cannot: {error}") from error
+        return options
 
     def fingerprint(self, train_sha256: str, validation_sha256: str | None) -> str:
         """SHA-256 over everything that decides what is trained and where.

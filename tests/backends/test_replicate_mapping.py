@@ -291,3 +291,9 @@ def test_rows_are_written_as_the_trainer_reads_them() -> None:
     ):  # fmt: skip
         with pytest.raises(DatasetError, match="Row 3"):
             rows.written(row, shape, 3, "x")
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, ["gpu-l40s"], 8])
+def test_hardware_that_is_no_name_is_refused_by_name(backend, value: Any) -> None:
+    with pytest.raises(Unsupported, match=r"provider_options\.hardware"):
+        backend.plan(spec(options={"hardware": value}))

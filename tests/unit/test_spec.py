@@ -80,6 +80,20 @@ def test_a_spec_round_trips_through_json_and_pickle() -> None:
     assert spec.max_cost == Decimal("5.10")
 
 
+LOOP: dict = {}
+LOOP["again"] = LOOP
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("inf"), "\ud800", object(), b"\xff", LOOP],
+    ids=["nan", "inf", "half a character", "object", "bytes", "loop"],
+)
+def test_options_that_json_cannot_hold_are_told(value) -> None:
+    with pytest.raises(SpecError, match="provider_options: it holds what JSON cannot"):
+        make(provider_options={"a": [value]})
+
+
 def test_values_are_not_repeated_in_errors() -> None:
     with pytest.raises(SpecError) as caught:
         make(model="m" * 600 + "sk-secret")

@@ -145,6 +145,10 @@ def asked_of(spec: JobSpec, defaults: Mapping[str, Any]) -> tuple[Asked, list[st
     destination, url = options.get("destination"), options.get("data_url")
     if destination is not None and not _is_destination(destination):
         faults.append(f"provider_options.destination {destination!r} is not owner/name")
+    hardware = options.get("hardware")
+    if hardware is not None and not isinstance(hardware, str):
+        faults.append("provider_options.hardware must be one of Replicate's names, as text")
+        hardware = None
     if url is not None and not (isinstance(url, str) and url.startswith("https://")):
         faults.append("provider_options.data_url must be an https:// URL")
     given = options.get("input", {})
@@ -162,7 +166,7 @@ def asked_of(spec: JobSpec, defaults: Mapping[str, Any]) -> tuple[Asked, list[st
             create_destination=options.get("create_destination") is True,
             data_url=url if isinstance(url, str) else None,
             input=given,
-            hardware=options.get("hardware") or trainer.hardware,
+            hardware=hardware or trainer.hardware,
             seconds=None if seconds is None else (float(seconds[0]), float(seconds[1])),
             extra={k: options[k] for k in sorted(_THROUGH) if k in options},
         ),

@@ -45,6 +45,8 @@ def judge(path: Path, head: bytes) -> tuple[str, list[Fault]]:
         ),
         None,
     )
+    if found is None and "." not in path.stem:  # `rows.zst`: what is inside is taken for JSON lines
+        found = {".gz": "jsonl.gz", ".zst": "jsonl.zst"}.get(path.suffix.lower())
     for magic, kind, ending in (
         (_GZIP, "jsonl.gz", ".jsonl.gz"),
         (_ZSTD, "jsonl.zst", ".jsonl.zst"),

@@ -59,9 +59,9 @@ class Dataset:
     ) -> Dataset:
         """A dataset from a path, another `Dataset`, rows, an iterable, or a data frame.
 
-        Files: `.jsonl`, `.jsonl.gz`, `.jsonl.zst`, `.json` (an array), `.csv`, `.parquet`. Rows in
-        memory are copied. Raises `DatasetError` when there is nothing to read; rows are judged
-        when they are read.
+        Files: `.jsonl`, `.jsonl.gz`, `.jsonl.zst` (or `.gz`, `.zst`), `.json` (an array), `.csv`,
+        `.parquet`. Rows in memory are copied. Raises `DatasetError` when there is nothing to read;
+        rows are judged when they are read.
         """
         if isinstance(source, Dataset):
             if format is None and name is None:

@@ -221,7 +221,7 @@ class Run:
         tell = None if on_bytes is None else Forwards(on_bytes)
         if alone or not self.may_part or not read_in_parts(self, self.counter, tell):
             self.read(tell)
-        if not self.records and not self.found.counts:
+        if not self.records and not any(f.severity == "fault" for f in self.found.kept):
             self.found.add(_file_fault("FT004", f"{opened.name} holds no rows"))
         self._finish()
 

@@ -169,6 +169,22 @@ def test_gzip_is_read_and_a_cut_one_refused(tmp_path: Path, cut: bool) -> None:
     assert cut or report.rows == 1000
 
 
+@pytest.mark.parametrize("name", ["rows.gz", "rows.zst"])
+def test_a_packed_file_without_an_inner_ending_holds_lines(tmp_path: Path, name: str) -> None:
+    data = (GOOD + b"\n") * 10
+    if name.endswith(".zst"):
+        data = pytest.importorskip("zstandard", reason="zst needs ftsdk[data]").compress(data)
+    else:
+        data = gzip.compress(data)
+    report = check(tmp_path, data, name)
+    assert (report.rows, codes(report)) == (10, [])
+    assert codes(check(tmp_path, data, f"rows.csv.{name[5:]}")) == ["FT005"]
+
+
+def test_a_file_of_a_byte_order_mark_alone_holds_no_rows(tmp_path: Path) -> None:
+    assert codes(check(tmp_path, b"\xef\xbb\xbf")) == ["FT004"]
+
+
 def test_json_array_gives_rows_with_offsets(tmp_path: Path) -> None:
     data = b"[\n  " + GOOD + b",\n  " + GOOD.replace(b'"user"', b'"User"') + b"\n]\n"
     report = check(tmp_path, data, "rows.json")

@@ -21,6 +21,8 @@ MESSAGE_KEYS = frozenset(
      "reasoning", "thinking", "refusal", "function_call", "audio", "annotations")
 )  # fmt: skip
 ROW_KEYS = frozenset(("messages", "tools", "parallel_tool_calls", "weight", "functions"))
+_OTHERS_KEYS = frozenset(("generationConfig", "toolConfig"))
+"""Known too, of Gemini's and Converse's rows; whoever cannot carry them says so by name."""
 MAX_IMAGE_BYTES = 10 << 20
 
 SPECIAL_TOKEN = re.compile(
@@ -96,7 +98,7 @@ def keys_are_known(row: Row) -> Iterator[Hit]:
     lost without a word.
     """
     for key in row:
-        if key not in ROW_KEYS:
+        if key not in ROW_KEYS and key not in _OTHERS_KEYS:
             yield Hit(key, f"the row has an unknown key {key[:40]!r}", row[key])
     for i, message in messages_of(row):
         for key in message:

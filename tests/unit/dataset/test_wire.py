@@ -549,3 +549,15 @@ def test_damaged_rows_are_told_and_never_break_a_reader_or_a_writer(name: str) -
         read = FORMATS[name].read(row)
         for write in WRITERS.values():
             assert isinstance(write(read), dict | list)
+
+
+def test_keys_that_a_format_has_are_no_unknown_keys() -> None:
+    rows = (
+        {"contents": [{"role": "user", "parts": [{"text": "a"}]}, {"role": "model", "parts": [{"text": "b"}]}],
+         "generationConfig": {"mediaResolution": "MEDIA_RESOLUTION_LOW"}},
+        {"schemaVersion": "bedrock-conversation-2024",
+         "messages": [{"role": "user", "content": [{"text": "a"}]}, {"role": "assistant", "content": [{"text": "b"}]}],
+         "toolConfig": {"toolChoice": {"auto": {}}}},
+    )  # fmt: skip
+    for row in rows:
+        assert "FT120" not in validate([row], near_duplicates=False).counts

@@ -23,7 +23,7 @@ def test_create_show_and_costs_tell_both(cli, data, on_the_line):
     told = cli.ok("show", "--json").json["figures"]
     assert (told["quoted"], told["quote_off"], told["estimate"]) == ("1.25", "0.25", ["0.5", "1"])
     out = cli.ok("costs").out
-    assert out.split("\n")[0].split() == ["day", "jobs", "estimate", "quoted", "billed", "counts"]
+    assert out.split("\n")[0].split() == ["day", "lines", "estimate", "quoted", "billed", "counts"]
     assert "$1.25" in out
     rows = list(csv.DictReader(io.StringIO(cli.ok("costs", "--csv", "-").out)))
     assert (rows[0]["estimate_high_usd"], rows[0]["quoted_usd"]) == ("1", "1.25")

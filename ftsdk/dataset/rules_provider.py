@@ -144,6 +144,14 @@ def _other_format(row: Row) -> tuple[str, ...]:
     return next(found, ())
 
 
+_OWN_KEYS = {
+    "chat": ROW_KEYS,
+    "preference": frozenset(("input", "preferred_output", "non_preferred_output", "weight")),
+    "text": frozenset(("text", "weight")),
+}
+"""Top-level keys of a canonical row by its shape; the columns of tokenised rows have a rule."""
+
+
 def _features(row: Row) -> Iterator[tuple[str, str]]:
     shape = shape_of(row)
     inner = row.get("input") if shape == "preference" else row
@@ -155,10 +163,13 @@ def _features(row: Row) -> Iterator[tuple[str, str]]:
         yield f"{prefix}parallel_tool_calls", "parallel_tool_calls"
     if "weight" in row:
         yield "weight", "sample_weight"
-    if shape == "chat":
-        for key in row:
+    for key in row:
+        if key not in _OWN_KEYS.get(shape, row):
+            yield key, "extra"
+    if shape == "preference":
+        for key in inner:
             if key not in ROW_KEYS:
-                yield key, "extra"
+                yield f"input.{key}", "extra"
     groups = [(f"{prefix}messages", inner.get("messages"))]
     groups += [(n, row.get(n)) for n in ("preferred_output", "non_preferred_output")]
     for place, messages in groups:

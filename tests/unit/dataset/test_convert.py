@@ -117,6 +117,24 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path: Path) -> No
         write_row({"messages": [{"role": "user", "content": [1]}, good["messages"][1]]}, "claude")
 
 
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"text": "t", "source": "web"}, "source"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c", "score_chosen": 5}, "score_chosen"),
+        ({"input": {"messages": [{"role": "user", "content": "a"}], "note": 1},
+          "preferred_output": [{"role": "assistant", "content": "b"}],
+          "non_preferred_output": [{"role": "assistant", "content": "c"}]}, "input.note"),
+    ],
+)  # fmt: skip
+def test_keys_of_pairs_and_texts_that_a_provider_has_no_place_for_are_named(
+    row: dict[str, Any], field: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError) as caught:
+        convert([row], "together", tmp_path / "out.jsonl")
+    assert [(f.code, f.field) for f in caught.value.report.faults] == [("FT206", field)]
+
+
 USER, ANSWER = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
 THOUGHT = {"type": "thinking", "thinking": "t", "signature": "s"}
 

@@ -105,7 +105,7 @@ class Leases:
 
     def opened(self, lease_id: str, deployment_id: str) -> Lease:
         """The provider has it, under this id."""
-        return self._change(lease_id, state="open", deployment_id=deployment_id)
+        return self._change(lease_id, state="open", deployment_id=deployment_id, why="")
 
     def extend(
         self,

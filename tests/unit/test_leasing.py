@@ -227,6 +227,9 @@ def test_a_refusal_closes_the_lease_and_doubt_leaves_it_open(made):
     assert notices[0].kind == "not_ended"
     assert "may STILL COST $6.00 an hour" in notices[0].text
     backend.fails = None
+    _, lease = deploy(client, job.id, hours=1)
+    assert (lease.state, lease.why) == ("open", "")  # what was in the way is past
+    clock.advance(3601)
     assert [n.kind for n in enforce(client)] == ["ended"]
 
 

@@ -88,7 +88,15 @@ def iterate(rows: Any) -> Iterator[Any]:
             row = {name: _plain(cell) for name, cell in cells if not _is_missing(cell)}
             yield _whole_weights(without_nulls(row))
     elif hasattr(rows, "column_names") and hasattr(rows, "features"):  # Hugging Face
-        yield from (_whole_weights(without_nulls(_plain(row))) for row in rows)
+        plain = (
+            rows.with_format(None) if hasattr(rows, "with_format") else rows
+        )  # no arrays, no frames
+        yield from map(without_nulls, plain)
+    elif hasattr(rows, "to_batches") and hasattr(rows, "column_names"):  # a table of pyarrow
+        for batch in rows.to_batches():
+            yield from map(without_nulls, batch.to_pylist())
+    elif hasattr(rows, "collect") and hasattr(rows, "lazy"):  # polars, before it has run
+        raise Stop(_no_rows("a lazy frame has no rows yet", "pass frame.collect()"))
     elif isinstance(rows, Mapping) and any(hasattr(part, "column_names") for part in rows.values()):
         parts = ", ".join(repr(name) for name in rows)
         raise Stop(_no_rows(f"several datasets: {parts}", "pass one of them: data['train']"))

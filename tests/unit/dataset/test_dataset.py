@@ -122,6 +122,25 @@ def test_nested_cells_of_arrays_lose_their_nulls_too(tmp_path: Path) -> None:
     assert "1.0" not in str(list(Dataset.load(frame)))
 
 
+def test_tables_of_pyarrow_and_formatted_datasets() -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="tables need pyarrow")
+    hugging = pytest.importorskip("datasets", reason="datasets objects need datasets")
+    rows = [
+        {"messages": [{"role": "user", "content": f"a {i}"}, {"role": "assistant", "content": "b", "weight": i % 2}]}
+        for i in range(4)
+    ]  # fmt: skip
+    assert list(Dataset.load(pyarrow.Table.from_pylist(rows))) == rows
+    made = hugging.Dataset.from_list(rows)
+    for name in ("numpy", "pandas", "arrow", None):
+        assert list(Dataset.load(made.with_format(name))) == rows, name
+
+
+def test_a_lazy_frame_says_what_to_do() -> None:
+    polars = pytest.importorskip("polars", reason="frames of polars need polars")
+    (fault,) = validate(polars.LazyFrame({"text": ["a"]})).faults
+    assert fault.mend == "pass frame.collect()"
+
+
 def test_a_polars_frame() -> None:
     polars = pytest.importorskip("polars", reason="frames of polars need polars")
     assert list(Dataset.load(polars.DataFrame(COLUMNS))) == COLUMN_ROWS

@@ -220,16 +220,22 @@ def submit(
     key: str | None,
     allow_findings: bool | Collection[str] = False,
     agreed: Decimal | None = None,
+    first_after: dt.datetime | None = None,
 ) -> JobSnapshot:
-    """Journal and send what was prepared; `agreed` is what a person said yes to, in dollars."""
+    """Journal and send what was prepared; `agreed` is what a person said yes to, in dollars.
+
+    With `first_after`, `NeedsDecision` is raised where the very same job was made after that time.
+    """
     from ftsdk.money import hold, hold_anew
     from ftsdk.store.spending import Spending
+    from ftsdk.store.twins import first_since
 
     spec = prepared.spec
     allowed = _acknowledged(client, prepared, allow_findings)
     unsent = None if key is None else Spending(client.journal).unsent(key)
     if unsent is not None:
         hold_anew(client, unsent)
+    held = hold(client, prepared.plan, spec)
     return client._submitter(agreed).create(
         spec,
         prepared.train,
@@ -241,7 +247,7 @@ def submit(
             **allowed,
             **client._address(spec.provider),
         },
-        also=hold(client, prepared.plan, spec),
+        also=held if first_after is None else first_since(first_after, held),
     )
 
 

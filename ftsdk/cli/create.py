@@ -75,12 +75,14 @@ def create(
     there = _already_there(client, key)
     if not as_json and there is None:
         show_plan(made, asked.adapter)
-    if key is None and not _meant_twice(client, prepared, again=again, yes=yes, no_input=silent):
-        raise stop("Nothing was started.")
+    first_after = None
+    if key is None and not _may_be_a_twin(client, prepared, again=again, yes=yes):
+        first_after = _first_after(client, prepared, no_input=silent)
     if there is None and not _agreed(made.cost, said.max_cost, yes=yes, no_input=silent):
         raise stop("Nothing was started.")
     agreed = None if yes or said.max_cost else made.cost.high  # --max-cost is the job's own cap
-    job = _send(client, prepared, key, allow_findings or (), agreed, quiet=as_json)
+    allowed = allow_findings or ()
+    job = _send(client, prepared, key, allowed, agreed, first_after, quiet=as_json)
     _follow(client, job, there=there is not None, detach=detach, as_json=as_json)
 
 
@@ -109,30 +111,36 @@ def _prepared(
     return asked.prepared(client, quiet=quiet, bring=True)
 
 
-def _meant_twice(
-    client: Client, prepared: PreparedJob, *, again: bool, yes: bool, no_input: bool
-) -> bool:
+def _may_be_a_twin(client: Client, prepared: PreparedJob, *, again: bool, yes: bool) -> bool:
+    """Whether the very same job may be made twice unasked: where it is meant, or costs nothing."""
+    free = client.backend(prepared.spec.provider).capabilities.price == "free"
+    return again or (yes and free)
+
+
+def _first_after(client: Client, prepared: PreparedJob, *, no_input: bool) -> dt.datetime:
     """Ask before the very same job is made a second time within minutes.
 
     That is nearly always a slip or a script that tries again, so where it may cost something not
     even --yes answers this one: --again does, or a --key, which makes the second call harmless.
+    Returns the time after which this job must be the first of its kind when it is journaled.
     """
     from ftsdk.creating import twin_of
 
     twin = twin_of(client, prepared, TWIN_WITHIN)
     if twin is None:
-        return True
-    free = client.backend(prepared.spec.provider).capabilities.price == "free"
+        return client.clock.now() - TWIN_WITHIN
     minutes = round((client.clock.now() - twin.created_at).total_seconds() / 60)
     ago = "just now" if minutes < 1 else f"{minutes} min ago"
-    return decide(
+    if not decide(
         f"{short_id(client, twin.id)}, made {ago}, is this very job. Make it again?",
-        yes=again or (yes and free),
+        yes=False,
         no_input=no_input,
         default=False,
         unasked=f"{twin.id}, made {ago}, is this very job: same rows, same settings, same provider",
         mend=f"ftsdk watch {twin.id}; or say --again to make a second one, or give each its --key",
-    )
+    ):
+        raise stop("Nothing was started.")
+    return twin.created_at
 
 
 def _already_there(client: Client, key: str | None) -> FineTuneJob | None:
@@ -167,6 +175,7 @@ def _send(
     key: str | None,
     allowed: Collection[str],
     agreed: Decimal | None,
+    first_after: dt.datetime | None,
     *,
     quiet: bool,
 ) -> FineTuneJob:
@@ -176,7 +185,8 @@ def _send(
     before = {job.id for job in client.list_jobs()}
     try:
         with sending(quiet=quiet):
-            sent = submit(client, prepared, key, "all" in allowed or allowed, agreed)
+            acknowledged = "all" in allowed or allowed
+            sent = submit(client, prepared, key, acknowledged, agreed, first_after)
     except KeyboardInterrupt:
         fresh = [job for job in client.list_jobs(limit=5) if job.id not in before]
         if not fresh:

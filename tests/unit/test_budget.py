@@ -14,7 +14,15 @@ from ftsdk.budget import Budget, budget_of, forbid_spending, require_spending
 from ftsdk.client import Client
 from ftsdk.clock import ManualClock
 from ftsdk.config import Config
-from ftsdk.errors import BudgetError, ConfigError, ProviderClosed, Unavailable, UnknownJob
+from ftsdk.creating import prepare, submit
+from ftsdk.errors import (
+    BudgetError,
+    ConfigError,
+    NeedsDecision,
+    ProviderClosed,
+    Unavailable,
+    UnknownJob,
+)
 from ftsdk.records import Cost, JobStatus
 from ftsdk.store import Journal
 from ftsdk.store.spending import Reservation, Spending, month_of, weight
@@ -370,6 +378,19 @@ def test_an_ended_job_goes_on_only_where_the_month_has_room(home, clock):
     money.settle(other.id, Decimal("0.10"), "the bill")
     job.resume()
     assert money.spent(clock.now()) == (Decimal("1.10"), 0)  # what was settled may not be all
+
+
+def test_of_two_programs_that_make_the_same_job_at_once_one_does(home, clock):
+    first, second = priced_client(home, clock=clock), priced_client(home, clock=clock)
+    before = clock.now() - dt.timedelta(minutes=10)
+    asked = [prepare(client, ROWS) for client in (first, second)]  # neither sees the other yet
+    made = submit(first, asked[0], None, first_after=before)
+    with pytest.raises(NeedsDecision, match=made.id) as caught:
+        submit(second, asked[1], None, first_after=before)
+    assert caught.value.submitted == "no"
+    assert [job.id for job in second.list_jobs()] == [made.id]
+    assert second.backend("fake").sent == 0
+    submit(second, prepare(second, ROWS[1:]), None, first_after=before)  # another job
 
 
 # --- the switch --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from ftsdk.backends.base import Context
 from ftsdk.backends.openai import AzureBackend, CrusoeBackend, NebiusBackend, OpenAIBackend
 from ftsdk.clock import ManualClock
 from ftsdk.records import JobStatus
+from ftsdk.spec import JobSpec
 from ftsdk.testing.conformance import BackendConformance, LabWire, World
 from ftsdk.testing.lab.openai import OpenAIDouble
 
@@ -59,12 +60,12 @@ def wire_of(double: OpenAIDouble) -> LabWire:
     )
 
 
-def world_of(cls, double: OpenAIDouble, home, **changes) -> World:
+def world_of(cls, double: OpenAIDouble, home, options=(), **changes) -> World:
     env = double.variables()
 
     def make(place):
-        context = Context(home=place, clock=double.clock, env=env, options={"timeout_s": 5})
-        return cls(context)
+        given = {"timeout_s": 5, **dict(options)}
+        return cls(Context(home=place, clock=double.clock, env=env, options=given))
 
     facts = {
         "model": "gpt-4.1-mini-2025-04-14",
@@ -158,3 +159,28 @@ class TestCrusoe(BackendConformance):
             )
             yield made
             made.backend.close()
+
+
+class TestAnyOtherService(BackendConformance):
+    """A look-alike that nobody told us of: `base_url` alone says where it is."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def world(cls, tmp_path_factory):
+        with OpenAIDouble(clock=ManualClock(START), keys=[KEY]) as double:
+            made = world_of(
+                OpenAIBackend,
+                double,
+                tmp_path_factory.mktemp("generic"),
+                options={"profile": "generic"},
+            )
+            yield made
+            made.backend.close()
+
+
+def test_of_a_service_that_is_not_known_the_plan_says_whose_choice_the_adapter_is(home) -> None:
+    context = Context(home=home, base_url="https://tuning.example.com/v1")
+    plan = OpenAIBackend(context).plan(
+        JobSpec.build(provider="openai", model="m", adapter=None),
+    )
+    assert "adapter: full → theirs" in plan.explain()

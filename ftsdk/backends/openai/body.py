@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ftsdk.backends.base import FindBy
+from ftsdk.backends.base import FindBy, adapter_kind
 from ftsdk.backends.openai.jobs import MARK
 from ftsdk.backends.openai.profiles import Profile
 from ftsdk.records import PlannedField
@@ -143,10 +143,10 @@ def plan_fields(profile: Profile, spec: JobSpec) -> Iterator[PlannedField]:
         yield PlannedField(
             name="mark", sent=example, sent_as=f"metadata.{MARK}", note="how it is found again"
         )
-    if spec.adapter is not None and not profile.own_hyperparameters:
+    if not profile.own_hyperparameters:
         yield PlannedField(
             name="adapter",
-            asked="lora",
+            asked=adapter_kind(spec),
             sent="theirs",
             note=f"how weights are adapted is {profile.title}'s own",
         )

@@ -194,7 +194,10 @@ class _Look:
         if unsaid := [c for c in beside if not any(c.strip() in text for text in texts)]:
             self._add("FT508", line, f"the template drops {short(unsaid[0], 40)!r} beside a call")
             yield "what is said beside a tool call is dropped by the template"
-        names = [t["function"]["name"] for t in tools if isinstance(t, dict) and "function" in t]
+        functions = [t.get("function") for t in tools if isinstance(t, dict)]
+        names = [
+            f["name"] for f in functions if isinstance(f, dict) and isinstance(f.get("name"), str)
+        ]
         if any(name not in text for name in names for text in texts):
             self._add("FT507", line, "the template does not show the declared tools")
             yield "the declared tools are not shown"

@@ -117,7 +117,7 @@ def render_row(row: Mapping[str, Any], tokenizer: ChatTokenizer, *, number: int 
 
     A message with `weight` 0 is shown to the model and not trained.
     """
-    messages = row["messages"]
+    messages = _messages(row.get("messages"), number)
     trained = [
         index
         for index, message in enumerate(messages)
@@ -183,14 +183,29 @@ def render_sequences(
     if "messages" in row:
         return [("", part) for part in render_parts(row, tokenizer, number=number)]
     if "text" in row:
+        if not isinstance(row["text"], str):
+            raise RowFault(number, "no_text", "the text is no string")
         ids = tokenizer.encode(row["text"])
         return [("", Rendered(array("i", ids), b"\x01" * len(ids)))]
-    prompt = row["input"]
-    asked = [{**m, "weight": 0} if m.get("role") == "assistant" else m for m in prompt["messages"]]
+    prompt = row.get("input")
+    if not isinstance(prompt, Mapping):
+        raise RowFault(number, "no_messages", "the prompt has no messages")
+    messages = _messages(prompt.get("messages"), number)
+    asked = [{**m, "weight": 0} if m.get("role") == "assistant" else m for m in messages]
     return [
-        (name, render_row({**prompt, "messages": [*asked, *row[key]]}, tokenizer, number=number))
+        (name, render_row({**prompt, "messages": [*asked, *_messages(row.get(key), number)]},
+                          tokenizer, number=number))
         for name, key in (("preferred", "preferred_output"), ("non-preferred", "non_preferred_output"))
     ]  # fmt: skip
+
+
+def _messages(messages: Any, number: int) -> Sequence[Mapping[str, Any]]:
+    """The messages of a row that was not judged before; raises `RowFault` where they are none."""
+    if not isinstance(messages, (list, tuple)):
+        raise RowFault(number, "no_messages", "the messages are no list")
+    if not all(isinstance(message, Mapping) for message in messages):
+        raise RowFault(number, "no_object", "a message is no object")
+    return messages
 
 
 def _given(row: Mapping[str, Any], number: int) -> Rendered:
@@ -202,6 +217,8 @@ def _given(row: Mapping[str, Any], number: int) -> Rendered:
     except (TypeError, OverflowError) as error:
         message = "the ids and labels are no lists of token ids"
         raise RowFault(number, "no_tokens", message) from error
+    if min(tokens, default=0) < 0:
+        raise RowFault(number, "no_tokens", f"{min(tokens)} is no token id", len(tokens))
     if len(tokens) != len(trained):
         message = f"{len(trained):,} labels for {len(tokens):,} tokens"
         raise RowFault(number, "no_tokens", message, len(tokens))

@@ -77,6 +77,9 @@ RENDER_CODES = {
     "template_failed": "FT506",
     "too_long": "FT502",
     "no_tokens": "FT140",
+    "no_messages": "FT102",
+    "no_object": "FT103",
+    "no_text": "FT129",
 }
 
 

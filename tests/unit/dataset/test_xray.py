@@ -153,6 +153,37 @@ def test_tokenised_rows_are_shown_as_they_are() -> None:
     assert (closed.summary.total, closed.summary.trained) == (8, 2 + 3)
 
 
+MALFORMED = {
+    "no list": ({"messages": 5}, "FT102"),
+    "null": ({"messages": None}, "FT102"),
+    "a message that is text": ({"messages": ["a", {"role": "assistant", "content": "b"}]}, "FT103"),
+    "contents": ({"contents": [5]}, "FT103"),
+    "a prompt that is none": (
+        {"input": 5, "preferred_output": None, "non_preferred_output": 3},
+        "FT102",
+    ),
+    "no prompt": ({"chosen": "a", "rejected": "b"}, "FT102"),
+    "an answer that is text": (
+        {"input": {"messages": []}, "preferred_output": "a", "non_preferred_output": [5]},
+        "FT102",
+    ),
+    "no text": ({"text": None}, "FT129"),
+    "no token ids": ({"input_ids": [-1, 5]}, "FT140"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed_rows_are_refused_by_name(case: str) -> None:
+    row, code = MALFORMED[case]
+    seen = inspect([row], tokenizer=letters(CHATML))
+    assert (seen.refused, [f.code for f in seen.findings]) == (1, [code])
+
+
+def test_tools_that_are_no_functions_break_nothing() -> None:
+    seen = inspect([chat("a", "b", tools=[{"function": 5}, 7])], tokenizer=letters(CHATML))
+    assert [r.trained for r in seen.shown] == [2]
+
+
 def test_two_targets_are_compared() -> None:
     left, right = (
         inspect(ROWS, tokenizer=letters(t, n), model=n)

@@ -147,6 +147,7 @@ class Submitter:
             "or settings differ from these",
             mend="use another key for another job; the same key is for the same job",
             job_id=existing.id,
+            tag=existing.tag,
             submitted="no",
         )
 

@@ -79,7 +79,7 @@ class Capabilities:
     """What a backend can do; on the class, readable without key or network.
 
     `hyperparameters` names every field it takes, with its range: a field that is not named is
-    refused before anything is sent. `adapters` are the kinds of training: `lora`, `nf4` (QLoRA),
+    refused before anything is sent, and `instead` says what stands in its place. `adapters` are the kinds of training: `lora`, `nf4` (QLoRA),
     `full`. `can_resume` lets a paused job go on; with `resumes_ended` also one that failed or was
     cancelled.
     """
@@ -88,6 +88,7 @@ class Capabilities:
     adapters: frozenset[str]
     formats: frozenset[str]
     hyperparameters: Mapping[str, Range] = field(default_factory=dict)
+    instead: Mapping[str, str] = field(default_factory=dict)
     find_by: FindBy = FindBy.NONE
     resend_is_safe: bool = False
     can_cancel: bool = False
@@ -388,7 +389,10 @@ def refusals(backend: Backend, spec: JobSpec) -> list[str]:
     for name, value in spec.hyperparameters.given().items():
         allowed = able.hyperparameters.get(name)
         if allowed is None:
-            faults.append(f"hyperparameter {name}={value!r} is not taken by {backend.name}")
+            instead = f"; it has {able.instead[name]}" if name in able.instead else ""
+            faults.append(
+                f"hyperparameter {name}={value!r} is not taken by {backend.name}{instead}"
+            )
             continue
         fault = allowed.fault(value)
         if fault is not None:

@@ -396,6 +396,7 @@ def test_what_cannot_be_sent_is_refused_by_name(client, double, changes, named):
     with pytest.raises(Unsupported) as caught:
         create(client, **changes)
     assert named in str(caught.value)
+    assert "2 things" not in caught.value.what
     assert len(double.requests) == 0
 
 

@@ -20,32 +20,27 @@ _ADAPTER = ("rank", "alpha", "dropout", "target_modules")
 
 def faults_of(profile: Profile, spec: JobSpec) -> list[str]:
     """What this service cannot take beyond its record, each by name."""
-    return [*_adapter(profile, spec), *_hyperparameters(profile, spec), *_options(profile, spec)]
+    return [*_adapter(profile, spec), *_hyperparameters(spec), *_options(profile, spec)]
 
 
 def _adapter(profile: Profile, spec: JobSpec) -> Iterator[str]:
     """What of the adapter is the service's own choice; only the default asks for nothing."""
     if spec.adapter is None:
         return
-    default = LoRA(quantize=spec.adapter.quantize)
+    usual = LoRA(rank=spec.adapter.rank, quantize=spec.adapter.quantize)  # alpha follows the rank
     theirs = ("target_modules",) if profile.own_hyperparameters else _ADAPTER
     for name in theirs:
         value = getattr(spec.adapter, name)
-        if value != getattr(default, name):
+        if value != (LoRA().rank if name == "rank" else getattr(usual, name)):
             yield f"adapter {name}={value!r} ({profile.title} chooses it itself)"
 
 
-def _hyperparameters(profile: Profile, spec: JobSpec) -> Iterator[str]:
+def _hyperparameters(spec: JobSpec) -> Iterator[str]:
     asked = spec.hyperparameters
     if asked.epochs is not None and not float(asked.epochs).is_integer():
         yield f"hyperparameter epochs={asked.epochs!r} must be a whole number"
     if asked.beta is not None and spec.method != "dpo":
         yield f"hyperparameter beta={asked.beta!r} is for method 'dpo' alone"
-    if (
-        asked.learning_rate is not None
-        and "learning_rate" not in profile.capabilities.hyperparameters
-    ):
-        yield "an absolute learning rate: there is only learning_rate_multiplier, a factor on theirs"
 
 
 def _options(profile: Profile, spec: JobSpec) -> Iterator[str]:

@@ -28,6 +28,7 @@ _CAPABILITIES = Capabilities(
     adapters=frozenset({"lora"}),
     formats=frozenset({"chat", "preference"}),
     hyperparameters=_HYPERPARAMETERS,
+    instead={"learning_rate": "learning_rate_multiplier, a factor on their own"},
     find_by=FindBy.METADATA,
     can_cancel=True,
     can_pause=True,

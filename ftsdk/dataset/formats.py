@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -42,8 +42,9 @@ class Format:
 
     `keys` are the top-level keys that make a row this format; `read` gives the canonical row.
     A canonical field path becomes the source's by `turns`, which says where each message stood, by
-    `place`, which is given the source row, or by `places` (pairs of pattern and replacement). `own` gives codes and hits of what is wrong in
-    this format alone, where the canonical row no longer shows it.
+    `place`, which is given the source row, or by `places` (pairs of pattern and replacement). `own`
+    gives codes and hits of what is wrong in this format alone, where the canonical row no longer
+    shows it.
     """
 
     name: str
@@ -100,14 +101,28 @@ def _same(row: Row) -> Row:
     return row
 
 
+def _completion_turns(row: Row) -> Iterator[Turn]:
+    """Two texts, or two lists of messages; then what the prompt says is not learned."""
+    for key, role in (("prompt", "user"), ("completion", "assistant")):
+        said = row.get(key)
+        if not _are_messages(said):
+            yield Turn(key, {"role": role, "content": said}, "", "")
+            continue
+        for i, message in enumerate(said):
+            given = key == "prompt" and message["role"] == "assistant"
+            yield Turn(f"{key}[{i}]", {"weight": 0, **message} if given else message)
+
+
+def _are_messages(value: Any) -> TypeGuard[list[dict[str, Any]]]:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(one, dict) and "role" in one for one in value)
+    )
+
+
 def _read_completion(row: Row) -> Row:
-    return {
-        "messages": [
-            {"role": "user", "content": row.get("prompt")},
-            {"role": "assistant", "content": row.get("completion")},
-        ],
-        **rest(row, "prompt", "completion"),
-    }
+    return {"messages": messages_of(_completion_turns(row)), **rest(row, "prompt", "completion")}
 
 
 def _instruction_turns(row: Row) -> Iterator[Turn]:
@@ -180,7 +195,7 @@ def _turns(value: Any, role: str) -> Any:
 
 def _read_chosen(row: Row) -> Row:
     chosen, rejected = row.get("chosen"), row.get("rejected")
-    if "prompt" in row:
+    if _stands_apart(row):
         asked = _turns(row["prompt"], "user")
     elif isinstance(chosen, list) and isinstance(rejected, list):
         shared = _shared(chosen, rejected)
@@ -209,9 +224,17 @@ def _shared(chosen: Any, rejected: Any) -> int:
     return count
 
 
+def _stands_apart(row: Row) -> bool:
+    """Whether the prompt is said beside both conversations, not told again from within them."""
+    if not isinstance(row.get("prompt"), str):
+        return "prompt" in row
+    shared = _shared(row.get("chosen"), row.get("rejected"))
+    return not shared or row["chosen"][shared - 1] != {"role": "user", "content": row["prompt"]}
+
+
 def _chosen_place(row: Row, canonical: str) -> str:
     """Where a canonical path stands in a row of prompt, chosen and rejected."""
-    has_prompt = "prompt" in row
+    has_prompt = _stands_apart(row)
     if canonical.startswith("input.messages"):
         key = "prompt" if has_prompt else "chosen"
         inside = canonical.removeprefix("input.messages")
@@ -271,10 +294,7 @@ FORMATS: dict[str, Format] = {
             "chat",
             ("prompt", "completion"),
             _read_completion,
-            (
-                (r"^messages\[0\](\.content)?", "prompt"),
-                (r"^messages\[1\](\.content)?", "completion"),
-            ),
+            turns=_completion_turns,
         ),
         Format(
             "gemini",

@@ -224,3 +224,50 @@ def test_mixed_and_forced_formats(tmp_path: Path) -> None:
     assert validate([both], format="text").format == "text"
     with pytest.raises(UsageError, match="no row format"):
         validate([chat], format="chatt")
+
+
+def says(role: str, content: str, **more: Any) -> dict[str, Any]:
+    return {"role": role, "content": content, **more}
+
+
+def test_a_prompt_and_a_completion_may_be_messages() -> None:
+    """As TRL has them; the prompt's own answers are context, unless they say otherwise."""
+    row = {
+        "prompt": [says("user", "Hi"), says("assistant", "Hello."), says("user", "Sky?")],
+        "completion": [says("assistant", "Blue.")],
+    }
+    assert detect(row) == "completion"
+    assert FORMATS["completion"].read(row) == {
+        "messages": [
+            says("user", "Hi"),
+            says("assistant", "Hello.", weight=0),
+            says("user", "Sky?"),
+            says("assistant", "Blue."),
+        ]
+    }
+    row["prompt"][1]["weight"] = 1
+    assert FORMATS["completion"].read(row)["messages"][1]["weight"] == 1
+    row["completion"][0]["content"] = ""
+    (fault,) = validate([row]).faults
+    assert (fault.code, fault.field) == ("FT109", "completion[0].content")
+
+
+def test_a_prompt_that_both_conversations_begin_with_is_said_once() -> None:
+    """As UltraFeedback has it: the prompt as a text, and again in both lists."""
+    asked = [says("system", "Be right."), says("user", "Sky?")]
+    row = {
+        "prompt": "Sky?",
+        "chosen": [*asked, says("assistant", "Blue.")],
+        "rejected": [*asked, says("assistant", "Green.")],
+    }
+    assert FORMATS["chosen"].read(row) == {
+        "input": {"messages": asked},
+        "preferred_output": [says("assistant", "Blue.")],
+        "non_preferred_output": [says("assistant", "Green.")],
+    }
+    assert validate([row], method="dpo").ok
+    row["rejected"][2]["content"] = ""
+    (fault,) = validate([row], method="dpo").faults
+    assert fault.field == "rejected[2].content"
+    row["prompt"] = "Sea?"  # not what the conversations begin with: nothing is dropped
+    assert {f.code for f in validate([row], method="dpo").faults} >= {"FT126"}

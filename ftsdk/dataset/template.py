@@ -188,7 +188,8 @@ def _template_texts(folder: Path, config: Mapping[str, Any]) -> tuple[str, str |
     """The chat template of a folder, and the one for tools where that stands apart."""
     path = folder / "chat_template.jinja"
     if path.is_file():
-        return path.read_bytes().decode(), None
+        beside = folder / "additional_chat_templates" / "tool_use.jinja"
+        return path.read_bytes().decode(), beside.read_text("utf-8") if beside.is_file() else None
     value = config.get("chat_template")
     named = {"default": value}
     if isinstance(value, list):

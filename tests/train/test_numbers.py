@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from array import array
 from pathlib import Path
 from typing import Any
@@ -302,6 +303,10 @@ def test_the_result_says_where_it_comes_from(tiny_model: Path, train: Any, tmp_p
     from ftsdk.backends.local.rundir import RunDir
     from ftsdk.dataset.template import ChatTokenizer
 
+    tiny_model = shutil.copytree(tiny_model, tmp_path / "tiny")
+    for_tools = tiny_model / "additional_chat_templates" / "tool_use.jinja"
+    for_tools.parent.mkdir()
+    for_tools.write_text("{{ tools }}", encoding="utf-8")
     spec = tiny.spec(tiny_model, options={"dtype": "float32"})
     run = RunDir.create(
         tmp_path / "run", spec, train=tiny.rows(40), validation=tiny.rows(8, seed=1)
@@ -310,6 +315,7 @@ def test_the_result_says_where_it_comes_from(tiny_model: Path, train: Any, tmp_p
     told = json.loads((run.result_path / "ftsdk.json").read_bytes())
     tokenizer = ChatTokenizer.from_folder(run.result_path)
     assert told["chat_template_sha256"] == tokenizer.template_sha256
+    assert tokenizer.tools_template == "{{ tools }}"
     assert told["adapter"]["rank"] == 4
     config = json.loads((run.result_path / "adapter_config.json").read_bytes())
     assert config["base_model_name_or_path"] == "tiny"

@@ -201,8 +201,9 @@ def test_tools_are_written_as_the_template_asks(folder: Path, options: str, writ
     assert chat.render([user("one")], tools=[{"b": 1, "a": "é"}])[0] == written
 
 
+@pytest.mark.parametrize("beside", ["in the configuration", "in files"])
 def test_rows_with_tools_are_rendered_by_the_template_for_tools(
-    folder: Path, tmp_path: Path
+    folder: Path, tmp_path: Path, beside: str
 ) -> None:
     import json
     import shutil
@@ -212,10 +213,16 @@ def test_rows_with_tools_are_rendered_by_the_template_for_tools(
     config = json.loads((place / "tokenizer_config.json").read_bytes())
     turns = "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
     calls = turns.replace("{{ m.content }}", "{{ m.content }}{{ (m.tool_calls or []) | tojson }}")
+    for_tools = "{{ tools[0].function.name }}:" + calls
     config["chat_template"] = [
         {"name": "default", "template": turns},
-        {"name": "tool_use", "template": "{{ tools[0].function.name }}:" + calls},
+        {"name": "tool_use", "template": for_tools},
     ]
+    if beside == "in files":
+        del config["chat_template"]
+        (place / "chat_template.jinja").write_text(turns, encoding="utf-8")
+        (place / "additional_chat_templates").mkdir()
+        (place / "additional_chat_templates" / "tool_use.jinja").write_text(for_tools, "utf-8")
     (place / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     chat = ChatTokenizer.from_folder(place)
     tool = {"type": "function", "function": {"name": "weather", "parameters": {}}}

@@ -30,6 +30,7 @@ _TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",
+    "additional_chat_templates/tool_use.jinja",
     "vocab.json",
     "merges.txt",
     "tokenizer.model",
@@ -84,6 +85,7 @@ def save_result(
             save_file(weights, folder / ADAPTER_FILE, metadata={"format": "pt"})
         for name in _TOKENIZER_FILES:
             if (tokenizer_folder / name).is_file():
+                (folder / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(tokenizer_folder / name, folder / name)
         text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / "ftsdk.json").write_bytes(text.encode() + b"\n")

@@ -28,6 +28,7 @@ NAMES = {
     "max_steps": "max_steps",
     "max_length": "max_length",
     "warmup_ratio": "warmup_ratio",
+    "schedule": "lr_scheduler",
     "weight_decay": "weight_decay",
     "max_grad_norm": "max_grad_norm",
     "rank": "lora_rank",

@@ -54,8 +54,8 @@ _ULID = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _A_DAY = dt.timedelta(days=1)
 
 
-def _mapped(name: str, *, low: float | None = None, high: float | None = None) -> Range:
-    return Range(low=low, high=high, sent_as=f"input.<{name}>", source=_DOCS)
+def _mapped(name: str, **bounds: Any) -> Range:
+    return Range(**bounds, sent_as=f"input.<{name}>", source=_DOCS)
 
 
 class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
@@ -74,6 +74,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
             "gradient_accumulation_steps": _mapped("gradient_accumulation_steps", low=1),
             "max_length": _mapped("max_length", low=1),
             "warmup_ratio": _mapped("warmup_ratio", low=0, high=1),
+            "schedule": _mapped("schedule", choices=("constant", "linear", "cosine")),
             "weight_decay": _mapped("weight_decay", low=0),
             "max_grad_norm": _mapped("max_grad_norm", low=0),
         },

@@ -26,6 +26,7 @@ TRAINING_INPUT: dict[str, Any] = {
         "warmup_ratio": {"type": "number", "minimum": 0, "maximum": 1},
         "weight_decay": {"type": "number", "minimum": 0},
         "max_grad_norm": {"type": "number", "minimum": 0},
+        "lr_scheduler": {"type": "string", "enum": ["constant", "linear", "cosine"]},
         "seed": {"type": "integer"},
         "lora_rank": {"type": "integer", "default": 8},
         "lora_alpha": {"type": "integer", "default": 16},

@@ -21,9 +21,11 @@ pty = pytest.importorskip("pty", reason="this system has no pseudo terminals")
 from tests.unit.cli.conftest import DONE, LONG  # noqa: E402  # after the skip
 
 _PATIENCE_S = 60.0
-# Makes the pseudo terminal the one that Ctrl-C on it reaches, then becomes the command.
+# Makes the pseudo terminal the one that Ctrl-C on it reaches, then becomes the command. Tests that
+# run in the background of a shell inherit from it that Ctrl-C is ignored; at a terminal it is not.
 _TAKE_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, "-m", "ftsdk", *sys.argv[1:]])
 """

@@ -11,7 +11,7 @@ import typer
 
 from ftsdk.cli.options import Json, Model, Profile, Provider, Rows
 from ftsdk.cli.output import busy, columns, emit, note, say
-from ftsdk.cli.words import clean
+from ftsdk.cli.words import clean, many
 from ftsdk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -155,11 +155,12 @@ def _show(seen: Xray, *, ids: bool, with_rows: bool) -> None:
         right=(0,),
     )  # fmt: skip
     if seen.refused:
-        say(("  ✗ ", "red"), f"{seen.refused:,} rows cannot be trained on this model")
+        say(("  ✗ ", "red"), f"{many(seen.refused, 'row')} cannot be trained on this model")
     for finding in seen.findings[:10]:
         say(
             ("  ! ", "yellow") if finding.severity == "notice" else ("  ✗ ", "red"),
             clean(str(finding)),
+            (f"   {clean(finding.mend)}" if finding.mend else "", "dim"),
         )
     for row in seen.shown if with_rows else ():
         say()

@@ -66,6 +66,14 @@ note(
     "change the row, or choose another model",
     "Templates refuse, for instance, a system message, tools, or turns that do not alternate.",
 )
+note(
+    "FT509",
+    "fault",
+    "The row begins with an assistant's turn to train",
+    "put the user's turn before it, or give it weight 0",
+    "Where an answer begins is told by the template's text for the turns before it; before the first "
+    "turn there is none.",
+)
 
 _BINS = 24
 
@@ -73,7 +81,7 @@ RENDER_CODES = {
     "no_assistant": "FT501",
     "nothing_trained": "FT501",
     "template_not_nested": "FT504",
-    "assistant_first": "FT504",
+    "assistant_first": "FT509",
     "template_failed": "FT506",
     "too_long": "FT502",
     "no_tokens": "FT140",

@@ -281,3 +281,14 @@ def test_a_folder_without_template_or_tokenizer_is_refused(folder: Path, tmp_pat
     (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
     with pytest.raises(Unsupported, match="chat template"):
         ChatTokenizer.from_folder(tmp_path)
+
+
+def test_a_row_that_begins_with_its_answer_is_refused_as_such(folder: Path) -> None:
+    from ftsdk.dataset import validate
+
+    row = {"messages": [assistant("two"), user("one"), assistant("three")]}
+    (fault,) = validate([row], tokenizer=tokenizer(folder)).faults
+    assert fault.code == "FT509"
+    assert "before it" in fault.mend
+    row["messages"][0]["weight"] = 0
+    assert validate([row], tokenizer=tokenizer(folder)).ok

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +33,10 @@ Format = Annotated[
     typer.Option("--format", metavar="NAME", help="The rows' format, where the guess is wrong."),
 ]
 Out = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")]
+OutOrPipe = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="FILE|-", help="The file to write; - prints the rows."),
+]
 
 
 def model_folder(client: Client, model: str | None) -> Path | None:
@@ -206,7 +213,7 @@ def convert(
             help="chat, gemini, converse, sharegpt, …; a provider; or tokenized (Parquet).",
         ),
     ],
-    output: Out,
+    output: OutOrPipe,
     row_format: Format = None,
     model: Annotated[
         str | None,
@@ -222,10 +229,23 @@ def convert(
     from ftsdk.dataset import convert as write
 
     tokenizer = None if model is None else model_folder(open_client(None), model) or model
-    with busy(f"converting {dataset.name}", quiet=as_json):
-        rows = write(
-            dataset, to, output, format=row_format, tokenizer=tokenizer, max_length=max_length
+    printed = str(output) == "-"
+    if printed and as_json:
+        raise UsageError(
+            "--json and -o - both want standard output", where="convert", mend="-o FILE"
         )
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "rows" if printed else output
+        with busy(f"converting {dataset.name}", quiet=as_json):
+            rows = write(
+                dataset, to, target, format=row_format, tokenizer=tokenizer, max_length=max_length
+            )
+        if printed:
+            with target.open("rb") as written:
+                shutil.copyfileobj(written, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            note(f"{rows:,} rows as {clean(to)}")
+            return
     if as_json:
         emit({"rows": rows, "to": to, "path": str(output)})
     else:

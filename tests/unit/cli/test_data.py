@@ -115,6 +115,15 @@ def test_inspect_compares_more_rows_than_it_shows(cli, folder):
     assert len(ran.json["against"]["rows"]) == 40
 
 
+def test_converted_rows_go_down_a_pipe(cli):
+    data = write("rows.jsonl", 12)
+    ran = cli.ok("convert", data, "--to", "gemini", "-o", "-")
+    assert [set(json.loads(line)) for line in ran.out.strip().split("\n")] == [{"contents"}] * 12
+    assert "12 rows as gemini" in ran.err
+    assert not Path("-").exists()
+    assert cli("convert", data, "--to", "gemini", "-o", "-", "--json").code == 2
+
+
 def test_files_that_hold_rows_are_private(cli):
     data = write("rows.jsonl", 40)
     cli.ok("convert", data, "--to", "gemini", "-o", "g.jsonl")

@@ -126,7 +126,7 @@ class FineTuneJob:
         return self
 
     def _warn_of_cap(self) -> None:
-        from ftsdk.leasing import over_cap
+        from ftsdk.attending import over_cap
 
         told = None if self._warned_of_cap else over_cap(self._client, self._snapshot)
         if told is not None:

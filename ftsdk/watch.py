@@ -11,8 +11,8 @@ from ftsdk.records import Event, JobSnapshot, JobStatus
 from ftsdk.verbs import refresh, refresh_many
 
 if TYPE_CHECKING:
+    from ftsdk.attending import Notice
     from ftsdk.client import Client
-    from ftsdk.leasing import Notice
 
 __all__ = ["follow", "poll_once"]
 
@@ -41,7 +41,7 @@ def follow(
     Raises `WaitTimeout` after `timeout` seconds; the job goes on. A provider that cannot be
     reached is asked again for five minutes, then its error is raised; the job goes on then, too.
     """
-    from ftsdk.leasing import Attendant
+    from ftsdk.attending import Attendant
 
     backend, clock = client._backend_for(snapshot), client.clock
     able, started, seen = backend.capabilities, clock.monotonic(), 0

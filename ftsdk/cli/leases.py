@@ -165,7 +165,7 @@ def attend() -> None:
 
     if not (default_home() / "journal.db").is_file():
         return
-    from ftsdk.leasing import enforce, profiles_at_stake
+    from ftsdk.attending import enforce, profiles_at_stake
     from ftsdk.store import Journal
 
     told = []

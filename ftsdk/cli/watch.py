@@ -117,7 +117,7 @@ class _Follower:
 
     def run(self, show: Callable[[list[Row]], None]) -> None:
         """Ask, show, pause, until every job stands still."""
-        from ftsdk.leasing import Attendant
+        from ftsdk.attending import Attendant
 
         clock = self.client.clock
         attendant = Attendant(self.client, [job.id for job in self.jobs])

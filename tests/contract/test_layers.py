@@ -25,6 +25,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "budget",
         "money",
         "outlook",
+        "attending",
         "leasing",
         "estimates",
         "webhooks",

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import pytest
 
+from ftsdk.attending import enforce, still_costs
 from ftsdk.budget import forbid_spending
 from ftsdk.clock import ManualClock
 from ftsdk.errors import (
@@ -22,7 +23,7 @@ from ftsdk.errors import (
     UsageError,
     WaitTimeout,
 )
-from ftsdk.leasing import deploy, enforce, price_of, still_costs, undeploy
+from ftsdk.leasing import deploy, price_of, undeploy
 from ftsdk.money import ledger
 from ftsdk.pricing import totals
 from ftsdk.records import Cost, JobStatus

@@ -109,8 +109,9 @@ class FineTuneJob:
 
         `Client.resolve` decides it; looking again (`Client.reconcile`) does no harm.
         """
-        overdue = self._client._submitter().is_past_horizon(self._snapshot)
-        return self.status is JobStatus.IN_DOUBT and overdue
+        if self.status is not JobStatus.IN_DOUBT:
+            return False
+        return self._client._submitter().is_past_horizon(self._snapshot)
 
     # --- asking ---
 

@@ -79,8 +79,8 @@ class Capabilities:
     """What a backend can do; on the class, readable without key or network.
 
     `hyperparameters` names every field it takes, with its range: a field that is not named is
-    refused before anything is sent, and `instead` says what stands in its place. `adapters` are the kinds of training: `lora`, `nf4` (QLoRA),
-    `full`. `can_resume` lets a paused job go on; with `resumes_ended` also one that failed or was
+    refused before anything is sent, and `instead` says what stands in its place. `adapters` are the
+    kinds of training: `lora`, `nf4` (QLoRA), `full`. `can_resume` lets a paused job go on; with `resumes_ended` also one that failed or was
     cancelled.
     """
 

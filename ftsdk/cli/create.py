@@ -125,19 +125,21 @@ def _first_after(client: Client, prepared: PreparedJob, *, no_input: bool) -> dt
     Returns the time after which this job must be the first of its kind when it is journaled.
     """
     from ftsdk.creating import twin_of
+    from ftsdk.store.twins import already_made
 
     twin = twin_of(client, prepared, TWIN_WITHIN)
     if twin is None:
         return client.clock.now() - TWIN_WITHIN
     minutes = round((client.clock.now() - twin.created_at).total_seconds() / 60)
     ago = "just now" if minutes < 1 else f"{minutes} min ago"
+    unasked, mend = already_made(twin.id, ago)
     if not decide(
         f"{short_id(client, twin.id)}, made {ago}, is this very job. Make it again?",
         yes=False,
         no_input=no_input,
         default=False,
-        unasked=f"{twin.id}, made {ago}, is this very job: same rows, same settings, same provider",
-        mend=f"ftsdk watch {twin.id}; or say --again to make a second one, or give each its --key",
+        unasked=unasked,
+        mend=mend,
     ):
         raise stop("Nothing was started.")
     return twin.created_at

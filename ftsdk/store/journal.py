@@ -27,6 +27,7 @@ from ftsdk.errors import JournalDamaged, JournalLocked, JournalTooNew, StoreErro
 from ftsdk.fsops import atomic_write_bytes, make_private_folder
 from ftsdk.records import JobSnapshot, JobStatus, can_move
 from ftsdk.store.migrations import MIGRATIONS
+from ftsdk.store.twins import newest_twin
 
 __all__ = ["OLDEST_SQLITE", "Journal", "KeyTaken", "Move"]
 
@@ -417,26 +418,9 @@ class Journal:
         return JobSnapshot.model_validate_json(row["snapshot"]) if row else None
 
     def twin(self, fingerprint: str, since: dt.datetime) -> JobSnapshot | None:
-        """The newest job since then that trains the very same thing in the same place, if any.
-
-        One that failed or was cancelled is no twin: it is right to send such a job again.
-        """
+        """The newest job since then that trains the very same thing in the same place, if any."""
         with self._errors():
-            row = (
-                self._connection()
-                .execute(
-                    "SELECT snapshot FROM jobs WHERE fingerprint = ? AND created_at >= ? "
-                    "AND status NOT IN (?, ?) ORDER BY created_at DESC LIMIT 1",
-                    (
-                        fingerprint,
-                        since.isoformat(),
-                        JobStatus.FAILED.value,
-                        JobStatus.CANCELLED.value,
-                    ),
-                )
-                .fetchone()
-            )
-        return JobSnapshot.model_validate_json(row["snapshot"]) if row else None
+            return newest_twin(self._connection(), fingerprint, since)
 
     def moves(self, job_id: str) -> builtins.list[Move]:
         """Every status the job has had, oldest first."""

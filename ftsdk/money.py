@@ -11,7 +11,7 @@ from ftsdk.errors import BudgetError, ProviderClosed
 from ftsdk.records import BudgetLine, Cost, JobSnapshot, Plan
 from ftsdk.spec import JobSpec
 from ftsdk.store import Also
-from ftsdk.store.leases import Lease, Leases
+from ftsdk.store.leases import Lease, Leases, month_bounds
 from ftsdk.store.spending import Reservation, Spending, months_of, weight
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _hosting_lines(lease: Lease, now: dt.datetime) -> list[Line]:
 
     lines: list[Line] = []
     for month in months_of(lease.started_at, lease.closed_at or max(lease.ends_at, now)):
-        begins = max(lease.started_at, dt.datetime.fromisoformat(f"{month}-01T00:00:00+00:00"))
+        begins = max(lease.started_at, month_bounds(month)[0])
         counted = lease.weight(now, month)
         if counted == 0 and lines:
             continue  # it ended with the month before

@@ -13,7 +13,8 @@ from typing import Any
 
 from ftsdk.records import JobSnapshot, JobStatus
 from ftsdk.store.journal import Journal
-from ftsdk.store.leases import Leases
+from ftsdk.store.leases import Leases, month_bounds
+from ftsdk.store.spending import month_of
 
 __all__ = ["export_lines", "forget", "forgettable"]
 
@@ -37,8 +38,7 @@ def forgettable(journal: Journal, age: dt.timedelta, now: dt.datetime) -> list[J
     A job that has not ended, or whose sending is in doubt, is never among them; nor is one of this
     month (UTC), since it counts against the month's budget, nor one whose model stands deployed.
     """
-    month = now.astimezone(dt.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    before = min(now - age, month)
+    before = min(now - age, month_bounds(month_of(now))[0])
     final = frozenset(status for status in JobStatus if status.is_final)
     ended = journal.list(status=final)
     deployed = {lease.job_id for lease in Leases(journal).list(running=True)}

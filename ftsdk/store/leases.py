@@ -11,7 +11,7 @@ from typing import Literal
 
 from ftsdk.store.journal import Journal
 
-__all__ = ["Lease", "Leases", "leases_of"]
+__all__ = ["Lease", "Leases", "leases_of", "month_bounds"]
 
 LeaseState = Literal["opening", "open", "closed"]
 
@@ -60,13 +60,13 @@ class Lease:
             return None
         start = self.started_at
         if month is not None:
-            first, after = _month(month)
+            first, after = month_bounds(month)
             start, end = max(start, first), min(end, after)
         seconds = max(0.0, (end - start).total_seconds())
         return (self.usd_per_hour * Decimal(str(seconds)) / 3600).quantize(Decimal("0.000001"))
 
 
-def _month(month: str) -> tuple[dt.datetime, dt.datetime]:
+def month_bounds(month: str) -> tuple[dt.datetime, dt.datetime]:
     """The first moment of a calendar month in UTC, and the first after it."""
     first = dt.datetime.fromisoformat(f"{month}-01T00:00:00+00:00")
     return first, (first + dt.timedelta(days=32)).replace(day=1)

@@ -17,7 +17,7 @@ from decimal import Decimal
 from ftsdk.errors import BudgetError, UnknownJob
 from ftsdk.records import Cost, CostBasis, JobSnapshot, JobStatus
 from ftsdk.store.journal import Also, Journal
-from ftsdk.store.leases import Lease, Leases, leases_of
+from ftsdk.store.leases import Lease, Leases, leases_of, month_bounds
 
 __all__ = [
     "Limit",
@@ -112,10 +112,10 @@ def month_of(time: dt.datetime) -> str:
 
 def months_of(first: dt.datetime, last: dt.datetime) -> Iterator[str]:
     """The calendar months (UTC) from that of `first` to that of `last`, both included."""
-    day = first.astimezone(dt.UTC).replace(day=1)
-    while (month := month_of(day)) <= month_of(last):
+    month = month_of(first)
+    while month <= month_of(last):
         yield month
-        day = (day + dt.timedelta(days=32)).replace(day=1)
+        month = month_of(month_bounds(month)[1])
 
 
 def weight(job: JobSnapshot, held: Reservation | None, now: dt.datetime | None = None) -> Weight:

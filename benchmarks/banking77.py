@@ -109,7 +109,7 @@ def tell(event: ftsdk.Event) -> None:
 
 def score(model: ftsdk.ModelHandle, rows: list[Row], *, tuned: bool) -> int:
     """How many answers are the intent exactly."""
-    from ftsdk.backends.local.infer import base_folder, load_model
+    from ftsdk.backends.local.inference import base_folder, load_model
 
     if model.path is None:
         raise ftsdk.NotReady("The model is not on this machine", where=f"model {model.id}")

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 import ftsdk
-from ftsdk.backends.openai.wire import Wire
-from ftsdk.testing.lab.openai import OpenAIDouble
+from ftsdk.backends.openai.transport import Wire
+from ftsdk.testing.lab.openai.double import OpenAIDouble
 
 MODEL = "gpt-4.1-mini-2025-04-14"
 spent = {"s": 0.0}

@@ -19,8 +19,7 @@ from ftsdk._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ftsdk.aio import AsyncClient, AsyncFineTuneJob
-    from ftsdk.budget import forbid_spending
+    from ftsdk.async_client import AsyncClient, AsyncFineTuneJob
     from ftsdk.client import Client
     from ftsdk.dataset import Dataset, DatasetReport
     from ftsdk.errors import (
@@ -54,8 +53,9 @@ if TYPE_CHECKING:
         UsageError,
         WaitTimeout,
     )
-    from ftsdk.job import FineTuneJob
-    from ftsdk.records import (
+    from ftsdk.jobs.job import FineTuneJob
+    from ftsdk.spending.budget import forbid_spending
+    from ftsdk.types.job import (
         ChatAnswer,
         Checkpoint,
         Cost,
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
         Plan,
         Progress,
     )
-    from ftsdk.spec import Hyperparameters, JobSpec, LoRA
+    from ftsdk.types.spec import Hyperparameters, JobSpec, LoRA
 
     _bound = Client()
     adopt_job = _bound.adopt_job
@@ -144,12 +144,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ftsdk.aio": ("AsyncClient", "AsyncFineTuneJob"),
-    "ftsdk.budget": ("forbid_spending",),
+    "ftsdk.async_client": ("AsyncClient", "AsyncFineTuneJob"),
+    "ftsdk.spending.budget": ("forbid_spending",),
     "ftsdk.client": ("Client",),
     "ftsdk.dataset": ("Dataset", "DatasetReport"),
-    "ftsdk.job": ("FineTuneJob",),
-    "ftsdk.records": (
+    "ftsdk.jobs.job": ("FineTuneJob",),
+    "ftsdk.types.job": (
         "ChatAnswer",
         "Checkpoint",
         "Cost",
@@ -161,7 +161,7 @@ _HOMES = {
         "Plan",
         "Progress",
     ),
-    "ftsdk.spec": ("Hyperparameters", "JobSpec", "LoRA"),
+    "ftsdk.types.spec": ("Hyperparameters", "JobSpec", "LoRA"),
 }
 _VERBS = frozenset(name for name in __all__ if name.islower()) - {
     "__version__",

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.clock import Clock, SystemClock
 from ftsdk.errors import ConfigError, FtsdkError
-from ftsdk.store.seen import SeenIds
+from ftsdk.store.webhook_ids import SeenIds
+from ftsdk.util.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from ftsdk.client import Client

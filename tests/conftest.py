@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ftsdk.client import Client
-from ftsdk.clock import ManualClock
 from ftsdk.config import Config
-from ftsdk.submission import Horizon
+from ftsdk.jobs.submitter import Horizon
+from ftsdk.util.clock import ManualClock
 
 _CLEARED = ("FTSDK_", "OPENAI_", "AZURE_OPENAI_", "TOGETHER_", "REPLICATE_", "HF_")
 

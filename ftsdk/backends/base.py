@@ -17,11 +17,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ftsdk.clock import Clock, SystemClock
 from ftsdk.config import Environment
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotReady, Unsupported
-from ftsdk.records import (
+from ftsdk.types.job import (
     ChatAnswer,
     Checkpoint,
     Cost,
@@ -33,10 +32,11 @@ from ftsdk.records import (
     PlannedField,
     RemoteJob,
 )
-from ftsdk.spec import Hyperparameters, JobSpec
+from ftsdk.types.spec import Hyperparameters, JobSpec
+from ftsdk.util.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
-    from ftsdk.pricing import Catalogue
+    from ftsdk.catalogue import Catalogue
 
 __all__ = ["Backend", "Capabilities", "Context", "FindBy", "Range", "SubmitRequest"]
 
@@ -209,7 +209,7 @@ class Backend(abc.ABC):
     @property
     def catalogue(self) -> Catalogue:
         """Prices and end dates: the shipped ones, under the user's own `prices.toml` in the home."""
-        from ftsdk.pricing import load_catalogue
+        from ftsdk.catalogue import load_catalogue
 
         return load_catalogue(self.context.home)
 

@@ -28,11 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.base import Backend, Capabilities, FindBy, Range, SubmitRequest
-from ftsdk.clock import parse_time
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, Rejected, Unavailable, Unsupported
-from ftsdk.fsops import atomic_write_json, make_private_folder
-from ftsdk.records import (
+from ftsdk.types.job import (
     ChatAnswer,
     Checkpoint,
     Cost,
@@ -46,7 +44,9 @@ from ftsdk.records import (
     Progress,
     RemoteJob,
 )
-from ftsdk.spec import JobSpec
+from ftsdk.types.spec import JobSpec
+from ftsdk.util.clock import parse_time
+from ftsdk.util.files import atomic_write_json, make_private_folder
 
 __all__ = ["FakeBackend"]
 

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.errors import JournalDamaged, JournalLocked, JournalTooNew, StoreError, UnknownJob
-from ftsdk.fsops import atomic_write_bytes, make_private_folder
-from ftsdk.records import JobSnapshot, JobStatus, can_move
+from ftsdk.store.duplicates import newest_twin
 from ftsdk.store.migrations import MIGRATIONS
-from ftsdk.store.twins import newest_twin
+from ftsdk.types.job import JobSnapshot, JobStatus, can_move
+from ftsdk.util.files import atomic_write_bytes, make_private_folder
 
 __all__ = ["OLDEST_SQLITE", "Journal", "KeyTaken", "Move"]
 

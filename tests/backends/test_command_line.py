@@ -13,7 +13,7 @@ import pytest
 import ftsdk
 from ftsdk.cli.app import app
 from ftsdk.testing.lab import Lab
-from ftsdk.testing.lab.replicate import TRAINER
+from ftsdk.testing.lab.replicate.double import TRAINER
 from tests.backends.hosted_worlds import HOSTED, ROWS
 from tests.unit.cli.conftest import Cli
 

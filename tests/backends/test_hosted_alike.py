@@ -11,7 +11,6 @@ import pytest
 import ftsdk
 from ftsdk.backends.base import Context
 from ftsdk.backends.registry import load_backend
-from ftsdk.clock import ManualClock
 from ftsdk.errors import (
     AuthError,
     NeedsDecision,
@@ -20,9 +19,10 @@ from ftsdk.errors import (
     Unavailable,
     UnexpectedResponse,
 )
-from ftsdk.records import JobStatus
-from ftsdk.submission import Horizon
+from ftsdk.jobs.submitter import Horizon
 from ftsdk.testing.lab import Lab
+from ftsdk.types.job import JobStatus
+from ftsdk.util.clock import ManualClock
 from tests.backends.hosted_worlds import HOSTED, Hosted
 
 

@@ -17,16 +17,16 @@ from typing import Any
 import pytest
 
 from ftsdk.backends.base import Range
-from ftsdk.clock import ManualClock
+from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("together", reason="the faults are planted in the backend for Together")
 
-from ftsdk.backends.together import TogetherBackend, mapping
-from ftsdk.backends.together import body as wire_body
+from ftsdk.backends.together import TogetherBackend, job_mapping
+from ftsdk.backends.together import request as wire_body
 from ftsdk.errors import BackendError, FtsdkError, NotFound, Unsupported
-from ftsdk.records import Cost, CostBasis, JobStatus, RemoteJob
 from ftsdk.testing.conformance import BackendConformance
-from ftsdk.testing.lab.together import TogetherDouble
+from ftsdk.testing.lab.together.double import TogetherDouble
+from ftsdk.types.job import Cost, CostBasis, JobStatus, RemoteJob
 from tests.backends.test_together_kit import KEY, START, world_of
 
 Plant = Callable[[pytest.MonkeyPatch], type[TogetherBackend]]
@@ -36,7 +36,7 @@ def words(**told: JobStatus) -> Plant:
     """Other meanings for the provider's words."""
 
     def plant(patch: pytest.MonkeyPatch) -> type[TogetherBackend]:
-        patch.setattr(mapping, "STATUSES", {**mapping.STATUSES, **told})
+        patch.setattr(job_mapping, "STATUSES", {**job_mapping.STATUSES, **told})
         return TogetherBackend
 
     return plant
@@ -46,8 +46,8 @@ def unknown_word(meaning: Callable[[str], JobStatus]) -> Plant:
     """What becomes of a word that no table has."""
 
     def plant(patch: pytest.MonkeyPatch) -> type[TogetherBackend]:
-        known = mapping.STATUSES
-        patch.setattr(mapping, "status_of", lambda word: known.get(word) or meaning(word))
+        known = job_mapping.STATUSES
+        patch.setattr(job_mapping, "status_of", lambda word: known.get(word) or meaning(word))
         return TogetherBackend
 
     return plant
@@ -162,7 +162,9 @@ def cancel_forgets(self: Any, identity: str) -> None:
 
 def model_of_anything(self: Any, identity: str) -> Any:
     data = self.wire.get(f"/v1/fine-tunes/{identity}")
-    return mapping.result_handle({"model_output_name": "x", **data}, hosting=None).bound_to(self)
+    return job_mapping.result_handle({"model_output_name": "x", **data}, hosting=None).bound_to(
+        self
+    )
 
 
 def model_is_callable(self: Any, identity: str) -> Any:

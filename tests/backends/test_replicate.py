@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import ftsdk
-from ftsdk.clock import ManualClock
 from ftsdk.errors import (
     BudgetError,
     NotFound,
@@ -20,13 +19,14 @@ from ftsdk.errors import (
     UnknownModel,
     Unsupported,
 )
-from ftsdk.records import JobStatus
-from ftsdk.submission import Horizon
+from ftsdk.jobs.submitter import Horizon
+from ftsdk.types.job import JobStatus
+from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("httpx", reason="needs the extra `replicate`")
 
 from ftsdk.backends.replicate import ReplicateBackend
-from ftsdk.testing.lab.replicate import TRAINER, VERSION, ReplicateDouble
+from ftsdk.testing.lab.replicate.double import TRAINER, VERSION, ReplicateDouble
 from tests.backends.hosted_worlds import HOSTED, ROWS
 
 CREATE = r"/trainings$"

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import ftsdk
-from ftsdk.clock import ManualClock
 from ftsdk.errors import DatasetError
-from ftsdk.records import JobStatus
+from ftsdk.types.job import JobStatus
+from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("together", reason="needs the extra `together`")
 
-from ftsdk.testing.lab.together import TogetherDouble
+from ftsdk.testing.lab.together.double import TogetherDouble
 from tests.backends.hosted_worlds import HOSTED
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra `data`")

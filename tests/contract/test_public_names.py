@@ -11,8 +11,8 @@ import pytest
 
 import ftsdk
 import ftsdk.errors
-import ftsdk.records
-import ftsdk.spec
+import ftsdk.types.job
+import ftsdk.types.spec
 
 INIT = Path(ftsdk.__file__)
 TREE = ast.parse(INIT.read_text())
@@ -86,7 +86,7 @@ def test_functions_of_the_module_are_the_client_s_methods(name: str) -> None:
     assert list(inspect.signature(ours).parameters.values()) == wanted, "help() tells the arguments"
 
 
-@pytest.mark.parametrize("module", [ftsdk.errors, ftsdk.records, ftsdk.spec])
+@pytest.mark.parametrize("module", [ftsdk.errors, ftsdk.types.job, ftsdk.types.spec])
 def test_modules_list_what_they_define(module: object) -> None:
     own = {
         name

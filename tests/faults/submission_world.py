@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.base import Backend, Capabilities, Context, FindBy, SubmitRequest
-from ftsdk.clock import ManualClock
 from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, FtsdkError, NeedsDecision, NotFound, Rejected, Unavailable
-from ftsdk.records import JobSnapshot, JobStatus, ModelHandle, RemoteJob
-from ftsdk.spec import JobSpec
+from ftsdk.jobs.submitter import Horizon, Submitter
 from ftsdk.store import Journal
-from ftsdk.submission import Horizon, Submitter
+from ftsdk.types.job import JobSnapshot, JobStatus, ModelHandle, RemoteJob
+from ftsdk.types.spec import JobSpec
+from ftsdk.util.clock import ManualClock
 
 FAULTS = (
     "ok",

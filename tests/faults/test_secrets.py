@@ -21,9 +21,9 @@ import pytest
 
 import ftsdk
 from ftsdk.backends.hosted import scrub
-from ftsdk.clock import ManualClock
 from ftsdk.config import Config
 from ftsdk.errors import ConfigError, FtsdkError, Unsupported
+from ftsdk.util.clock import ManualClock
 from tests.faults.providers import OPENAI, REPLICATE, ROWS, START, TOGETHER, each_provider
 
 HERE = str(Path(__file__).parent)

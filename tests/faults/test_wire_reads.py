@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from ftsdk.cli.app import app
-from ftsdk.clock import ManualClock
 from ftsdk.errors import FtsdkError, NotFound
-from ftsdk.records import JobStatus
-from ftsdk.watch import poll_once
+from ftsdk.jobs.follow import poll_once
+from ftsdk.types.job import JobStatus
+from ftsdk.util.clock import ManualClock
 from tests.faults.providers import PROVIDERS, ROWS, START, each_provider
 
 INVENTED = ("compacting", "ON_HOLD", "succeeded!", "paused_v2", "已完成")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.local.checkpoint import verify
-from ftsdk.backends.local.rundir import RunDir
-from ftsdk.backends.local.supervise import EXIT_INTERRUPTED
+from ftsdk.backends.local.runs.run_dir import RunDir
+from ftsdk.backends.local.runs.supervisor import EXIT_INTERRUPTED
+from ftsdk.backends.local.training.checkpoint import verify
 from tests.train import tiny
 
 Train = Callable[..., int]

@@ -12,9 +12,9 @@ import httpx
 
 from ftsdk.backends import Backend, Capabilities, Context, FindBy, Range, SubmitRequest
 from ftsdk.backends.hosted import Reads, attempt, bind_key, checked_base_url, guard_logs
-from ftsdk.clock import parse_time
 from ftsdk.errors import NotFound, UnexpectedResponse
-from ftsdk.records import ChatAnswer, JobStatus, ModelHandle, ModelKind, RemoteJob
+from ftsdk.types.job import ChatAnswer, JobStatus, ModelHandle, ModelKind, RemoteJob
+from ftsdk.util.clock import parse_time
 
 STATUSES = {
     "egg": JobStatus.QUEUED,

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from ftsdk.backends.hosted.answers import (
+from ftsdk.backends.hosted.api_keys import BoundKey, bind_key, checked_base_url, origin_of
+from ftsdk.backends.hosted.backend import HostedBackend
+from ftsdk.backends.hosted.error_facts import HTTPFacts
+from ftsdk.backends.hosted.errors import attempt, error_for_status
+from ftsdk.backends.hosted.key_trust import Place, Service
+from ftsdk.backends.hosted.polling import looks
+from ftsdk.backends.hosted.redact import guard_logs, mask_known, refuse_secrets, remember, scrub
+from ftsdk.backends.hosted.response_checks import (
     checked_id,
     json_object,
     nothing_sent,
     spend_limit,
     unexpected,
 )
-from ftsdk.backends.hosted.backend import HostedBackend
-from ftsdk.backends.hosted.facts import HTTPFacts
-from ftsdk.backends.hosted.keys import BoundKey, bind_key, checked_base_url, origin_of
-from ftsdk.backends.hosted.mapping import attempt, error_for_status
-from ftsdk.backends.hosted.reads import PROCESS_BUDGET, Reads, RetryBudget
-from ftsdk.backends.hosted.redact import guard_logs, mask_known, refuse_secrets, remember, scrub
-from ftsdk.backends.hosted.trust import Place, Service
+from ftsdk.backends.hosted.retries import PROCESS_BUDGET, Reads, RetryBudget
+from ftsdk.backends.hosted.transport import HostedWire
 from ftsdk.backends.hosted.uploads import Uploads, aside, rows_file
-from ftsdk.backends.hosted.waiting import looks
-from ftsdk.backends.hosted.wire import HostedWire
 
 __all__ = [
     "PROCESS_BUDGET",

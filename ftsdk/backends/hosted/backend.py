@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from ftsdk.artifacts.fetch import Source
+from ftsdk.artifacts.download import Source
 from ftsdk.backends.base import Backend, Context, SubmitRequest, refuse
-from ftsdk.backends.hosted.answers import nothing_sent
 from ftsdk.backends.hosted.redact import refuse_secrets
-from ftsdk.backends.hosted.weights import weights_to
-from ftsdk.backends.hosted.wire import HostedWire
+from ftsdk.backends.hosted.response_checks import nothing_sent
+from ftsdk.backends.hosted.results import weights_to
+from ftsdk.backends.hosted.transport import HostedWire
 from ftsdk.errors import UnexpectedResponse
-from ftsdk.records import JobStatus, ModelHandle, RemoteJob
-from ftsdk.spec import JobSpec
+from ftsdk.types.job import JobStatus, ModelHandle, RemoteJob
+from ftsdk.types.spec import JobSpec
 
 __all__ = ["HostedBackend"]
 

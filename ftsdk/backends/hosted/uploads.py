@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.hosted.keys import BoundKey
+from ftsdk.backends.hosted.api_keys import BoundKey
 from ftsdk.dataset import Dataset
-from ftsdk.fsops import atomic_write_json, make_private_folder
+from ftsdk.util.files import atomic_write_json, make_private_folder
 
 __all__ = ["Uploads", "aside", "rows_file"]
 

@@ -24,10 +24,10 @@ from ftsdk.backends.base import (
     SubmitRequest,
     adapter_kind,
 )
-from ftsdk.backends.local.defaults import HYPERPARAMETERS, LocalOptions
-from ftsdk.backends.local.models import ResolvedModel, is_pulled, pull_size, resolve_model
-from ftsdk.backends.local.rundir import RunDir
-from ftsdk.backends.local.telling import (
+from ftsdk.backends.local.models.resolve import ResolvedModel, is_pulled, pull_size, resolve_model
+from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions
+from ftsdk.backends.local.runs.run_dir import RunDir
+from ftsdk.backends.local.status import (
     FREE,
     checkpoint_of,
     event_of,
@@ -37,8 +37,7 @@ from ftsdk.backends.local.telling import (
 )
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, StoreError, Unsupported, UsageError
-from ftsdk.ids import JOB_ID
-from ftsdk.records import (
+from ftsdk.types.job import (
     ChatAnswer,
     Checkpoint,
     Event,
@@ -49,7 +48,8 @@ from ftsdk.records import (
     PlannedField,
     RemoteJob,
 )
-from ftsdk.spec import JobSpec, spec_error
+from ftsdk.types.spec import JobSpec, spec_error
+from ftsdk.util.ids import JOB_ID
 
 __all__ = ["LocalBackend"]
 
@@ -339,7 +339,7 @@ class LocalBackend(Backend):
         *,
         tuned: bool,
     ) -> ChatAnswer:
-        from ftsdk.backends.local.infer import chat
+        from ftsdk.backends.local.inference import chat
 
         return chat(_existing(handle), messages, options, tuned=tuned)
 

@@ -9,15 +9,14 @@ from typing import Any, ClassVar
 
 from ftsdk.backends.base import Context, FindBy, SubmitRequest, refusals
 from ftsdk.backends.hosted import HostedBackend
-from ftsdk.backends.openai import curve
-from ftsdk.backends.openai.body import create_body, faults_of, plan_fields
+from ftsdk.backends.openai import metrics
+from ftsdk.backends.openai.account_models import Models
 from ftsdk.backends.openai.chat import ask, chat_with
-from ftsdk.backends.openai.doors import closed_door
-from ftsdk.backends.openai.feeds import Feeds
+from ftsdk.backends.openai.cost import estimate, notes
+from ftsdk.backends.openai.errors import closed_door
+from ftsdk.backends.openai.events import Feeds
 from ftsdk.backends.openai.files import Files
-from ftsdk.backends.openai.jobs import MARK, billed, remote_job, result_of
-from ftsdk.backends.openai.models import Models
-from ftsdk.backends.openai.money import estimate, notes
+from ftsdk.backends.openai.job_mapping import MARK, billed, remote_job, result_of
 from ftsdk.backends.openai.profiles import (
     AZURE,
     CRUSOE,
@@ -27,7 +26,8 @@ from ftsdk.backends.openai.profiles import (
     PROFILES,
     Profile,
 )
-from ftsdk.backends.openai.wire import Wire
+from ftsdk.backends.openai.request import create_body, faults_of, plan_fields
+from ftsdk.backends.openai.transport import Wire
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
     ConfigError,
@@ -35,7 +35,7 @@ from ftsdk.errors import (
     ProviderClosed,
     Rejected,
 )
-from ftsdk.records import (
+from ftsdk.types.job import (
     ChatAnswer,
     Checkpoint,
     Cost,
@@ -47,7 +47,7 @@ from ftsdk.records import (
     Plan,
     RemoteJob,
 )
-from ftsdk.spec import JobSpec
+from ftsdk.types.spec import JobSpec
 
 __all__ = ["AzureBackend", "CrusoeBackend", "NebiusBackend", "OpenAIBackend"]
 
@@ -120,7 +120,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         """Raise `ProviderClosed` when the service takes no new jobs (for this model) any more."""
         if self.dated_as is None:
             return
-        from ftsdk.pricing import closed
+        from ftsdk.catalogue import closed
 
         today = self.clock.now().date()
         why = closed(self.dated_as, spec.model, today, catalogue=self.catalogue)
@@ -205,7 +205,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         tokens = job.trained_tokens  # billable ones, also of a job that was cancelled on its way
         in_events = self.service.billed_in_events and job.status is not JobStatus.FAILED
         if tokens is None and in_events and asked_for is not None:
-            tokens = curve.billed_tokens(
+            tokens = metrics.billed_tokens(
                 str(one.get("message")) for one in self.feeds.raw_events(asked_for)
             )
         return job.model_copy(
@@ -327,7 +327,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         return self._models.own()
 
     def _ends_on(self, base: str) -> Any:
-        from ftsdk.pricing import ends_on
+        from ftsdk.catalogue import ends_on
 
         if self.dated_as is None:
             return None

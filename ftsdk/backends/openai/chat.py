@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from ftsdk.backends.openai.wire import Wire
-from ftsdk.clock import Clock
+from ftsdk.backends.openai.transport import Wire
 from ftsdk.errors import NotFound, NotReady, Unavailable
-from ftsdk.records import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.types.job import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.util.clock import Clock
 
 __all__ = ["ask", "chat_with"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.hosted import Uploads, aside, looks, rows_file, scrub
-from ftsdk.backends.openai.wire import Wire
-from ftsdk.backends.progress import Counted, telling
+from ftsdk.backends.openai.transport import Wire
+from ftsdk.backends.upload_progress import Counted, telling
 from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, NotFound, Rejected, Unavailable
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ftsdk.backends.base import Capabilities, FindBy, Range
-from ftsdk.backends.hosted.trust import Service, is_loopback
+from ftsdk.backends.hosted.key_trust import Service, is_loopback
 
 __all__ = ["AZURE", "CRUSOE", "GENERIC", "NEBIUS", "OPENAI", "PROFILES", "Profile", "profile_for"]
 

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ftsdk.artifacts.fetch import Source
+from ftsdk.artifacts.download import Source
 from ftsdk.backends.base import (
     Capabilities,
     Context,
@@ -25,17 +25,17 @@ from ftsdk.backends.base import (
     refusals,
 )
 from ftsdk.backends.hosted import HostedBackend
-from ftsdk.backends.replicate import mapping, trainer
-from ftsdk.backends.replicate.notes import Notes
+from ftsdk.backends.replicate import job_mapping, trainer
+from ftsdk.backends.replicate.input_schema import schema_faults
+from ftsdk.backends.replicate.predictions import Serving
 from ftsdk.backends.replicate.prepare import MAX_FILE_BYTES, MODEL, Preparing, marked
-from ftsdk.backends.replicate.schema import schema_faults
-from ftsdk.backends.replicate.serving import Serving
+from ftsdk.backends.replicate.saved_requests import Notes
 from ftsdk.backends.replicate.trainer import Asked
-from ftsdk.backends.replicate.wire import SERVICE, Wire, known_id
+from ftsdk.backends.replicate.transport import SERVICE, Wire, known_id
+from ftsdk.catalogue import estimate_training, hosting, hourly_rate
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, SpecError, UnexpectedResponse, Unsupported
-from ftsdk.pricing import estimate_training, hosting, hourly_rate
-from ftsdk.records import (
+from ftsdk.types.job import (
     ChatAnswer,
     Cost,
     Event,
@@ -45,7 +45,7 @@ from ftsdk.records import (
     Plan,
     RemoteJob,
 )
-from ftsdk.spec import JobSpec
+from ftsdk.types.spec import JobSpec
 
 __all__ = ["ReplicateBackend"]
 
@@ -173,7 +173,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
     ) -> RemoteJob:
         path, body, guess = ready
         told = self.wire.post(path, body, creates=True)
-        return mapping.remote_job(told, cost=guess if guess.high is not None else None)
+        return job_mapping.remote_job(told, cost=guess if guess.high is not None else None)
 
     def _prepared(self, request: SubmitRequest) -> tuple[str, dict[str, Any], Cost]:
         """Path and body of the create call, after all that can be refused was; and what it may cost."""
@@ -212,8 +212,8 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         since = _time_of(request.job_id)
         found = []
         for row in self.wire.pages("/v1/trainings"):
-            job = mapping.remote_job(row)
-            if mapping.mark_in(row) == request.tag and job.provider_job_id:
+            job = job_mapping.remote_job(row)
+            if job_mapping.mark_in(row) == request.tag and job.provider_job_id:
                 found.append(job)
             if since is not None and job.created_at is not None and job.created_at < since - _A_DAY:
                 break  # newest first: everything beyond is older than the job
@@ -231,7 +231,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         return data
 
     def _told(self, data: Mapping[str, Any]) -> RemoteJob:
-        return mapping.remote_job(data, cost=self._notes.cost(data, self.catalogue))
+        return job_mapping.remote_job(data, cost=self._notes.cost(data, self.catalogue))
 
     def get(self, provider_job_id: str) -> RemoteJob:
         return self._told(self._data(provider_job_id))
@@ -258,7 +258,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         behind: dict[str, RemoteJob | None] = {}
         for identity in provider_job_ids:
             found = listed.get(identity)
-            if found is None or not mapping.tells_all(found):
+            if found is None or not job_mapping.tells_all(found):
                 behind[identity] = found
             else:
                 yield found
@@ -273,27 +273,27 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
     def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
         data = self._data(provider_job_id)
         record, _ = self._notes.of(data)
-        return [one for one in mapping.events_of(data, record.logs) if one.seq > after]
+        return [one for one in job_mapping.events_of(data, record.logs) if one.seq > after]
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         """The curve, where the trainer's record says how its log tells it; else empty."""
         data = self._data(provider_job_id)
         record, _ = self._notes.of(data)
-        return mapping.metrics_of(mapping.log_lines(data), record.logs)
+        return job_mapping.metrics_of(job_mapping.log_lines(data), record.logs)
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
-        lines = mapping.log_lines(self._data(provider_job_id))
+        lines = job_mapping.log_lines(self._data(provider_job_id))
         return self._last(lines, tail)
 
     # --- the result ---
 
     def model(self, provider_job_id: str) -> ModelHandle:
         data = self._data(provider_job_id)
-        job = mapping.remote_job(data)
+        job = job_mapping.remote_job(data)
         if job.status is not JobStatus.SUCCEEDED:
             raise self.not_ready(job.status)
         serving = hosting("replicate", str(data.get("model") or ""), self.catalogue).cost()
-        handle = mapping.result_handle(data, hosting=serving)
+        handle = job_mapping.result_handle(data, hosting=serving)
         if handle is None:
             raise NotFound(
                 "The training succeeded, and Replicate has removed what it gave",
@@ -311,7 +311,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        version = mapping.version_of(handle.raw)
+        version = job_mapping.version_of(handle.raw)
         if version is None:
             error = self.not_ready("weights alone", handle.job_id)
             error.what = "The training gave weights and no version, so Replicate cannot run it"
@@ -323,7 +323,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
 
     def download(self, handle: ModelHandle, folder: Path) -> Path:
         """The weights as the trainer packed them (tar, tar.gz, tar.zst, zip), unpacked."""
-        url = mapping.weights_of(handle.raw)
+        url = job_mapping.weights_of(handle.raw)
         if url is None:
             raise Unsupported(
                 "The trainer gave no address of weights",

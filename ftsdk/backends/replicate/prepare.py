@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ftsdk.backends.hosted import aside
-from ftsdk.backends.replicate.mapping import MARK
-from ftsdk.backends.replicate.rows import written
+from ftsdk.backends.replicate.job_mapping import MARK
+from ftsdk.backends.replicate.prompts import written
 from ftsdk.backends.replicate.trainer import Asked, Trainer
-from ftsdk.backends.replicate.wire import Wire
+from ftsdk.backends.replicate.transport import Wire
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, UnexpectedResponse, UnknownModel, Unsupported
-from ftsdk.spec import JobSpec
+from ftsdk.types.spec import JobSpec
 
 __all__ = ["MAX_FILE_BYTES", "MODEL", "Preparing", "marked"]
 

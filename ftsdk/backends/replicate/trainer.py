@@ -21,9 +21,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ftsdk.backends.replicate.rows import Shape
-from ftsdk.records import PlannedField
-from ftsdk.spec import JobSpec, LoRA, spec_error
+from ftsdk.backends.replicate.prompts import Shape
+from ftsdk.types.job import PlannedField
+from ftsdk.types.spec import JobSpec, LoRA, spec_error
 
 __all__ = [
     "TRAINERS",

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ftsdk.artifacts.fetch import Source
+from ftsdk.artifacts.download import Source
 from ftsdk.backends.base import (
     Capabilities,
     Context,
@@ -25,14 +25,15 @@ from ftsdk.backends.base import (
     refusals,
 )
 from ftsdk.backends.hosted import HostedBackend
-from ftsdk.backends.together import body as wire_body
-from ftsdk.backends.together import feeds, mapping
+from ftsdk.backends.together import events, job_mapping
+from ftsdk.backends.together import request as wire_body
+from ftsdk.backends.together.chat import Results
+from ftsdk.backends.together.cost import billed
+from ftsdk.backends.together.endpoints import Serving
 from ftsdk.backends.together.files import Files
-from ftsdk.backends.together.jobs import Jobs, age_of
-from ftsdk.backends.together.money import billed
-from ftsdk.backends.together.results import Results
-from ftsdk.backends.together.serving import Serving
-from ftsdk.backends.together.wire import SERVICE, Wire, known_id
+from ftsdk.backends.together.job_reads import Jobs, age_of
+from ftsdk.backends.together.transport import SERVICE, Wire, known_id
+from ftsdk.catalogue import estimate_training, hosting, token_range
 from ftsdk.config import nearest
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
@@ -40,8 +41,7 @@ from ftsdk.errors import (
     Rejected,
     UnknownModel,
 )
-from ftsdk.pricing import estimate_training, hosting, token_range
-from ftsdk.records import (
+from ftsdk.types.job import (
     ChatAnswer,
     Checkpoint,
     Cost,
@@ -52,7 +52,7 @@ from ftsdk.records import (
     Plan,
     RemoteJob,
 )
-from ftsdk.spec import JobSpec
+from ftsdk.types.spec import JobSpec
 
 __all__ = ["TogetherBackend"]
 
@@ -173,7 +173,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
     def _created(self, request: SubmitRequest, ready: tuple[dict[str, Any], Cost]) -> RemoteJob:
         body, _ = ready
         data = self.wire.send("POST", "/v1/fine-tunes", body, creates=True, joins=True)
-        return mapping.remote_job(data)
+        return job_mapping.remote_job(data)
 
     def _limits(self, spec: JobSpec) -> Mapping[str, Any]:
         """The model's own limits; for a job continued from another, those of its model.
@@ -202,7 +202,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
     def _quoted(self, body: Mapping[str, Any]) -> Cost:
         """Together's quote, held against what the account may spend."""
         told = self.wire.ask("/v1/fine-tunes/estimate-price", wire_body.estimate_body(body))
-        quote = mapping.quoted_cost(told, self.clock.now().date())
+        quote = job_mapping.quoted_cost(told, self.clock.now().date())
         if told.get("allowed_to_proceed") is False:
             raise Rejected(
                 f"Together would not let the job proceed: it would cost {quote}, over the "
@@ -221,7 +221,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
                 for name in ("suffix", "model_output_name")
             )
         ]
-        jobs = sorted(map(mapping.remote_job, marked), key=age_of)
+        jobs = sorted(map(job_mapping.remote_job, marked), key=age_of)
         if len(jobs) < 2:
             return jobs
         # A restart carries our mark on: the two are one job.
@@ -244,7 +244,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         )
 
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
-        jobs = sorted(map(mapping.remote_job, self._jobs.rows()), key=age_of, reverse=True)
+        jobs = sorted(map(job_mapping.remote_job, self._jobs.rows()), key=age_of, reverse=True)
         yield from jobs[:limit]
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
@@ -256,7 +256,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         behind: dict[str, RemoteJob | None] = {}
         for identity in provider_job_ids:
             row = listed.get(identity)
-            job = None if row is None else self._billed(mapping.remote_job(row), row)
+            job = None if row is None else self._billed(job_mapping.remote_job(row), row)
             if job is None or not _tells_all(job):
                 behind[identity] = job
             else:
@@ -286,18 +286,18 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         told: builtins.list[Event] = []
         for identity in self._jobs.chain(provider_job_id):
             rows = self._jobs.event_rows(identity)
-            told += feeds.events_of(rows, identity, first_seq=len(told) + 1)
+            told += events.events_of(rows, identity, first_seq=len(told) + 1)
         return [event for event in told if event.seq > after]
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         current = self._jobs.chain(provider_job_id)[-1]
         rows = self.wire.get(f"/v1/fine-tunes/{current}/metrics").get("metrics")
-        return feeds.metrics_of(rows if isinstance(rows, list) else [])
+        return events.metrics_of(rows if isinstance(rows, list) else [])
 
     def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
         current = self._jobs.chain(provider_job_id)[-1]
         rows = self.wire.get(f"/v1/fine-tunes/{current}/checkpoints").get("data")
-        return feeds.checkpoints_of(rows if isinstance(rows, list) else [], current)
+        return events.checkpoints_of(rows if isinstance(rows, list) else [], current)
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         lines = [str(event) for event in self.events(provider_job_id)]
@@ -310,7 +310,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         if job.status is not JobStatus.SUCCEEDED:
             raise self.not_ready(job.status)
         serving = hosting("together", str(data.get("model") or ""), self.catalogue).cost()
-        handle = mapping.result_handle(data, hosting=serving)
+        handle = job_mapping.result_handle(data, hosting=serving)
         handle = handle.model_copy(update={"raw": {**data, "ft_id": current}})
         return self._results.as_it_is(handle).bound_to(self)
 

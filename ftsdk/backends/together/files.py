@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.hosted import aside, looks, rows_file
-from ftsdk.backends.together.wire import Wire, known_id
-from ftsdk.clock import Clock
+from ftsdk.backends.together.transport import Wire, known_id
 from ftsdk.dataset import Dataset, DatasetReport, Fault, convert
 from ftsdk.errors import DatasetError, Rejected, Unavailable
+from ftsdk.util.clock import Clock
 
 __all__ = ["Files"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ftsdk.errors import BackendError, FtsdkError, RateLimited, Unavailable
-from ftsdk.records import JobStatus
 from ftsdk.testing.conformance.world import Wire, World
+from ftsdk.types.job import JobStatus
 
 __all__ = ["FaultChecks"]
 

@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import pytest
 
-from ftsdk.clock import ManualClock
 from ftsdk.errors import FtsdkError, NotFound, NotReady
-from ftsdk.ids import submission_tag
-from ftsdk.records import CostBasis, JobStatus, ModelHandle, ModelKind
 from ftsdk.testing.conformance.world import World
+from ftsdk.types.job import CostBasis, JobStatus, ModelHandle, ModelKind
+from ftsdk.util.clock import ManualClock
+from ftsdk.util.ids import submission_tag
 
 __all__ = ["JobChecks"]
 

@@ -12,9 +12,9 @@ import pytest
 from ftsdk.backends.base import Backend, FindBy, Range
 from ftsdk.backends.registry import backend_names, load_backend
 from ftsdk.errors import FtsdkError, SpecError, Unsupported
-from ftsdk.records import CostBasis, ModelHandle, ModelKind
-from ftsdk.spec import Hyperparameters, LoRA
 from ftsdk.testing.conformance.world import World
+from ftsdk.types.job import CostBasis, ModelHandle, ModelKind
+from ftsdk.types.spec import Hyperparameters, LoRA
 
 __all__ = ["RecordChecks"]
 

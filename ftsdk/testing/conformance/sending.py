@@ -10,8 +10,8 @@ import pytest
 
 from ftsdk.backends.base import Range
 from ftsdk.errors import Unsupported
-from ftsdk.spec import LoRA
 from ftsdk.testing.conformance.world import World, at
+from ftsdk.types.spec import LoRA
 
 __all__ = ["SendingChecks"]
 

@@ -255,7 +255,7 @@ def test_a_full_disk_is_2_and_nothing_is_half_done(cli, data, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as full:
-        full.setattr("ftsdk.fsops.os.fsync", fsync)
+        full.setattr("ftsdk.util.files.os.fsync", fsync)
         error = cli.error(2, "create", data, "--yes")
     assert error["code"] == "store"
     assert "space" in error["what"] + error["mend"]

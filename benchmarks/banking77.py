@@ -76,7 +76,7 @@ def sample(path: Path, count: int, seed: int) -> list[Row]:
         raise ftsdk.ConfigError(
             f"The benchmark's data is not here: {path.name}",
             where=str(path.resolve()),
-            mend="give the folder that holds it with --data FOLDER",
+            hint="give the folder that holds it with --data FOLDER",
         )
     lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
     rows = [json.loads(line) for line in lines]

@@ -26,8 +26,7 @@ from ftsdk.backends.base import Backend, Range
 from ftsdk.backends.registry import GROUP
 from ftsdk.errors import FtsdkError
 from ftsdk.store.migrations import MIGRATIONS
-from ftsdk.types import job
-from ftsdk.types.job import ALLOWED_MOVES, JobStatus
+from ftsdk.types.status import ALLOWED_MOVES, JobStatus
 
 DOCS = Path(__file__).resolve().parent
 PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -173,7 +172,7 @@ def _member_docs(enum: type) -> dict[str, str]:
 
 def statuses() -> str:
     """Every status, what it means, and what may follow."""
-    docs = _member_docs(job.JobStatus)
+    docs = _member_docs(JobStatus)
     rows = []
     for status in JobStatus:
         whose = "final" if status.is_final else "theirs" if status.is_remote else "ours"

@@ -55,19 +55,13 @@ if TYPE_CHECKING:
     )
     from ftsdk.jobs.job import FineTuneJob
     from ftsdk.spending.budget import forbid_spending
-    from ftsdk.types.job import (
-        ChatAnswer,
-        Checkpoint,
-        Cost,
-        Event,
-        JobSnapshot,
-        JobStatus,
-        MetricPoint,
-        ModelHandle,
-        Plan,
-        Progress,
-    )
+    from ftsdk.types.cost import Cost
+    from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
+    from ftsdk.types.job import JobSnapshot
+    from ftsdk.types.model import ChatAnswer, ModelHandle
+    from ftsdk.types.plan import Plan
     from ftsdk.types.spec import Hyperparameters, JobSpec, LoRA
+    from ftsdk.types.status import JobStatus
 
     _bound = Client()
     adopt_job = _bound.adopt_job
@@ -149,18 +143,12 @@ _HOMES = {
     "ftsdk.client": ("Client",),
     "ftsdk.dataset": ("Dataset", "DatasetReport"),
     "ftsdk.jobs.job": ("FineTuneJob",),
-    "ftsdk.types.job": (
-        "ChatAnswer",
-        "Checkpoint",
-        "Cost",
-        "Event",
-        "JobSnapshot",
-        "JobStatus",
-        "MetricPoint",
-        "ModelHandle",
-        "Plan",
-        "Progress",
-    ),
+    "ftsdk.types.cost": ("Cost",),
+    "ftsdk.types.events": ("Checkpoint", "Event", "MetricPoint", "Progress"),
+    "ftsdk.types.job": ("JobSnapshot",),
+    "ftsdk.types.model": ("ChatAnswer", "ModelHandle"),
+    "ftsdk.types.plan": ("Plan",),
+    "ftsdk.types.status": ("JobStatus",),
     "ftsdk.types.spec": ("Hyperparameters", "JobSpec", "LoRA"),
 }
 _VERBS = frozenset(name for name in __all__ if name.islower()) - {

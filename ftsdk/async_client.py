@@ -20,14 +20,11 @@ from ftsdk.client import Client
 from ftsdk.config import Config
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.submitter import Horizon
-from ftsdk.types.job import (
-    Cost,
-    Event,
-    JobSnapshot,
-    JobStatus,
-    ModelHandle,
-    Progress,
-)
+from ftsdk.types.cost import Cost
+from ftsdk.types.events import Event, Progress
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.model import ModelHandle
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import Clock
 
 __all__ = ["AsyncClient", "AsyncFineTuneJob", "AsyncModelHandle"]

@@ -21,8 +21,11 @@ from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.submitter import Horizon, Submitter
 from ftsdk.planning.prepare import DEFAULT, AdapterArgument, Rows, check_key, prepare, submit
 from ftsdk.store import Journal
-from ftsdk.types.job import Cost, JobSnapshot, JobStatus, Plan, statuses_of
+from ftsdk.types.cost import Cost
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.plan import Plan
 from ftsdk.types.spec import Hyperparameters, Method
+from ftsdk.types.status import JobStatus, statuses_of
 from ftsdk.util.clock import Clock, SystemClock
 
 __all__ = ["Client"]

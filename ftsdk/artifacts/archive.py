@@ -71,7 +71,7 @@ def unpack(archive: Path, target: Path, *, limits: ArchiveLimits | None = None) 
         raise StoreError(
             "The folder for the weights already holds files",
             where=str(target),
-            mend="give a folder that is not there yet, or an empty one",
+            hint="give a folder that is not there yet, or an empty one",
         )
     try:
         with atomic_folder(target) as folder:
@@ -90,7 +90,7 @@ def _refused(archive: Path, why: str) -> UnexpectedResponse:
     return UnexpectedResponse(
         f"The archive {archive.name} is refused: {why}",
         where=str(archive),
-        mend="download it again; if it stays so, ask the provider, and do not unpack it by hand",
+        hint="download it again; if it stays so, ask the provider, and do not unpack it by hand",
     )
 
 
@@ -99,7 +99,7 @@ def _disk(target: Path, error: OSError) -> StoreError:
     return StoreError(
         "The disk is full" if full else f"The weights cannot be written: {error.strerror or error}",
         where=str(target),
-        mend="free some space, or unpack on another disk" if full else "check the folder's rights",
+        hint="free some space, or unpack on another disk" if full else "check the folder's rights",
     )
 
 
@@ -253,7 +253,7 @@ def _zstd(raw: BinaryIO) -> Iterator[_Readable]:
     except ImportError as error:
         raise MissingExtra(
             "Unpacking tar.zst needs zstandard, which is not installed",
-            mend="pip install 'ftsdk[together]'",
+            hint="pip install 'ftsdk[together]'",
         ) from error
     decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
     try:

@@ -110,7 +110,7 @@ def _resolved(url: str, host: str, port: int, *, allow_loopback: bool) -> tuple[
         raise Unavailable(
             f"The host of the weights has no address: {host}",
             where=_shown(url),
-            mend="check the network and try again",
+            hint="check the network and try again",
         ) from error
     addresses = tuple(dict.fromkeys(str(one[4][0]).partition("%")[0] for one in found))
     for text in addresses:
@@ -130,7 +130,7 @@ def _refused(url: str, why: str) -> UnexpectedResponse:
     return UnexpectedResponse(
         f"The address of the weights is refused: {why}",
         where=_shown(url),
-        mend="fetch it by hand only if you know who named it",
+        hint="fetch it by hand only if you know who named it",
     )
 
 
@@ -189,13 +189,13 @@ def fetch(
             raise Unavailable(
                 f"The download broke off {_ATTEMPTS} times, at byte {state.got}: {failure}",
                 where=source.shown,
-                mend="try again; it begins anew",
+                hint="try again; it begins anew",
             )
     except OSError as error:
         raise StoreError(
             f"The weights cannot be written: {error.strerror or error}",
             where=str(target),
-            mend="free some space, or give another folder",
+            hint="free some space, or give another folder",
         ) from error
 
 
@@ -275,13 +275,13 @@ def _judge(response: httpx.Response, source: Source, state: _State, out: Any) ->
         raise AuthError(
             "The address of the weights is not open (any more)",
             where=f"{source.shown}, HTTP {status}",
-            mend="ask for the job again: such addresses expire; then check the key",
+            hint="ask for the job again: such addresses expire; then check the key",
         )
     if status in (404, 410):
         raise NotFound(
             "The weights are not there (any more)",
             where=f"{source.shown}, HTTP {status}",
-            mend="check that the job succeeded and its files were not deleted",
+            hint="check that the job succeeded and its files were not deleted",
         )
     if status not in (200, 206):
         raise _odd(source, f"HTTP {status}")
@@ -312,5 +312,5 @@ def _odd(source: Source, why: str) -> UnexpectedResponse:
     return UnexpectedResponse(
         f"The download of the weights is refused: {why}",
         where=source.shown,
-        mend="try again; if it stays so, ask the provider",
+        hint="try again; if it stays so, ask the provider",
     )

@@ -38,7 +38,7 @@ def extract_member(archive: Path, suffix: str, target: Path, *, max_bytes: int) 
         raise UnexpectedResponse(
             f"{archive.name} is not a sound archive: {error}.",
             where=str(archive),
-            mend="download it again",
+            hint="download it again",
         ) from error
 
 

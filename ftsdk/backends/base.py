@@ -20,18 +20,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ftsdk.config import Environment
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotReady, Unsupported
-from ftsdk.types.job import (
-    ChatAnswer,
-    Checkpoint,
-    Cost,
-    CostBasis,
-    Event,
-    MetricPoint,
-    ModelHandle,
-    Plan,
-    PlannedField,
-    RemoteJob,
-)
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.events import Checkpoint, Event, MetricPoint
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle
+from ftsdk.types.plan import Plan, PlannedField
 from ftsdk.types.spec import Hyperparameters, JobSpec
 from ftsdk.util.clock import Clock, SystemClock
 
@@ -171,7 +164,7 @@ class Backend(abc.ABC):
         refuse(
             refusals(self, spec),
             where=f"backend {self.name}, before anything was sent",
-            mend=f"leave them out, or choose another provider; `ftsdk backends {self.name}` "
+            hint=f"leave them out, or choose another provider; `ftsdk backends {self.name}` "
             "lists what it takes",
         )
 
@@ -343,7 +336,7 @@ class Backend(abc.ABC):
         return Unsupported(
             f"{self.name} cannot {what}",
             where=f"backend {self.name}",
-            mend="`ftsdk backends` shows which provider can",
+            hint="`ftsdk backends` shows which provider can",
         )
 
     def not_ready(self, status: object, job_id: str | None = None) -> NotReady:
@@ -351,7 +344,7 @@ class Backend(abc.ABC):
         return NotReady(
             f"The job has no result yet: it is {status}",
             where=f"{self.name}",
-            mend="wait for it: `ftsdk watch`, or job.wait()",
+            hint="wait for it: `ftsdk watch`, or job.wait()",
             job_id=job_id,
         )
 
@@ -363,13 +356,13 @@ def adapter_kind(spec: JobSpec) -> str:
     return spec.adapter.quantize or "lora"
 
 
-def refuse(faults: Sequence[str], *, where: str, mend: str) -> None:
+def refuse(faults: Sequence[str], *, where: str, hint: str) -> None:
     """Raise one `Unsupported` with all of these faults, if there are any; nothing was sent."""
     if faults:
         raise Unsupported(
             faults[0] if len(faults) == 1 else f"{len(faults)} things: " + "; ".join(faults),
             where=where,
-            mend=mend,
+            hint=hint,
             faults=tuple(faults),
             submitted="no",
         )

@@ -30,21 +30,13 @@ from typing import Any
 from ftsdk.backends.base import Backend, Capabilities, FindBy, Range, SubmitRequest
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, Rejected, Unavailable, Unsupported
-from ftsdk.types.job import (
-    ChatAnswer,
-    Checkpoint,
-    Cost,
-    CostBasis,
-    Event,
-    JobStatus,
-    MetricPoint,
-    ModelHandle,
-    ModelKind,
-    Plan,
-    Progress,
-    RemoteJob,
-)
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import parse_time
 from ftsdk.util.files import atomic_write_json, make_private_folder
 
@@ -107,7 +99,7 @@ class FakeBackend(Backend):
             raise NotFound(
                 f"fake has no job {provider_job_id!r}",
                 where=str(self._folder),
-                mend="`ftsdk list` shows the jobs of this machine",
+                hint="`ftsdk list` shows the jobs of this machine",
             )
         data: dict[str, Any] = json.loads(path.read_bytes())
         return data
@@ -129,7 +121,7 @@ class FakeBackend(Backend):
             raise Unsupported(
                 f"fake does not know provider_options {', '.join(unknown)}",
                 where="backend fake",
-                mend=f"it takes {', '.join(sorted(_OPTIONS))}",
+                hint=f"it takes {', '.join(sorted(_OPTIONS))}",
                 submitted="no",
             )
         return options

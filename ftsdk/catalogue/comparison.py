@@ -12,7 +12,7 @@ from ftsdk.catalogue.load import lookup, shipped
 from ftsdk.catalogue.retirement import Live, closed, lifetime, warnings
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.catalogue.training_cost import Serving, Tokens, estimate_training, hosting
-from ftsdk.types.job import Cost
+from ftsdk.types.cost import Cost
 
 __all__ = ["Option", "Target", "compare", "targets_of"]
 

@@ -119,7 +119,7 @@ def _refused(path: Path, why: str) -> ConfigError:
     return ConfigError(
         f"Your price file cannot be used: {why}",
         where=str(path),
-        mend="correct it, or move it away to go by the shipped catalogue",
+        hint="correct it, or move it away to go by the shipped catalogue",
     )
 
 

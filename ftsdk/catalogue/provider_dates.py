@@ -55,7 +55,7 @@ def read_told(path: Path, data: bytes) -> Told:
         raise ConfigError(
             "The days that providers told cannot be read",
             where=str(path),
-            mend="remove the file; `ftsdk radar --live` asks again",
+            hint="remove the file; `ftsdk radar --live` asks again",
         ) from error
 
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from ftsdk.catalogue.load import shipped
 from ftsdk.catalogue.retirement import WITHIN_DAYS, Lifetime, Live, lifetime
 from ftsdk.catalogue.schema import Catalogue
-from ftsdk.types.job import JobSnapshot, JobStatus
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 
 __all__ = ["AccountModel", "Ending", "Radar", "calendar", "radar"]
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from ftsdk.catalogue.load import Entry, lookup, shipped
 from ftsdk.catalogue.schema import Catalogue, Hardware, Provider, Rate, Span
-from ftsdk.types.job import Cost, CostBasis
+from ftsdk.types.cost import Cost, CostBasis
 
 __all__ = [
     "Serving",

@@ -57,6 +57,6 @@ def models(incomplete: str) -> list[str]:
 
 def statuses(incomplete: str) -> list[str]:
     """Words for a job's status."""
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     return [status.value for status in JobStatus if status.value.startswith(incomplete)]

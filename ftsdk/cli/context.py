@@ -44,7 +44,7 @@ def find(client: Client, word: str) -> FineTuneJob:
         raise UnknownJob(
             f"{len(meant)} jobs are called {word!r}",
             where=", ".join(job.id for job in meant[:5]),
-            mend="give the id of one",
+            hint="give the id of one",
         )
     from ftsdk.config import nearest
 
@@ -52,7 +52,7 @@ def find(client: Client, word: str) -> FineTuneJob:
     raise UnknownJob(
         f"No job is called {word!r}{nearest(word, known)}",
         where=str(client.home / "journal.db"),
-        mend="`ftsdk list` shows the jobs; another FTSDK_HOME may hold it",
+        hint="`ftsdk list` shows the jobs; another FTSDK_HOME may hold it",
     )
 
 
@@ -67,7 +67,7 @@ def newest(
         raise UnknownJob(
             "There is no job yet",
             where=str(client.home / "journal.db"),
-            mend="ftsdk create DATA starts one",
+            hint="ftsdk create DATA starts one",
         )
     return next((job for job in everything if fit is not None and fit(job)), everything[0])
 

@@ -85,7 +85,7 @@ def _run(go: Callable[[], None], as_json: bool) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         if as_json:
-            interrupted = FtsdkError("Interrupted", mend="run it again; jobs that run go on")
+            interrupted = FtsdkError("Interrupted", hint="run it again; jobs that run go on")
             show_error(interrupted, as_json=True)
         else:
             print(file=sys.stderr)
@@ -127,7 +127,7 @@ def _wrong_use(error: Exception) -> UsageError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "ftsdk"
     what = str(error.format_message() if hasattr(error, "format_message") else error)
-    return UsageError(what.strip().rstrip("."), where=f"`{path}`", mend=f"{path} --help")
+    return UsageError(what.strip().rstrip("."), where=f"`{path}`", hint=f"{path} --help")
 
 
 def _own_fault(error: Exception) -> FtsdkError:
@@ -137,7 +137,7 @@ def _own_fault(error: Exception) -> FtsdkError:
     return FtsdkError(
         f"This is a fault of ftsdk, not of yours: {type(error).__name__}: {error}"[:500],
         where=f"its traceback is in {path}" if path else "its traceback could not be written down",
-        mend="please report it with that file; `ftsdk list` tells where your jobs stand",
+        hint="please report it with that file; `ftsdk list` tells where your jobs stand",
     )
 
 

@@ -186,7 +186,7 @@ def _set(
             raise UsageError(
                 f"{rest} is given twice",
                 where=f"--{rest.replace('_', '-')} and --set {name}",
-                mend="give it once",
+                hint="give it once",
             )
         target[rest] = value
 
@@ -200,7 +200,7 @@ def _adapter(client: Client, asked: dict[str, Any], full: bool) -> LoRA | None:
         raise UsageError(
             f"--full trains all weights, and {', '.join(asked)} is for an adapter",
             where="the command line",
-            mend="leave one of them out",
+            hint="leave one of them out",
         )
     if full:
         return None

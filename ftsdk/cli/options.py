@@ -86,13 +86,13 @@ def pairs(given: Iterable[str] | None, option: str) -> dict[str, str]:
             raise UsageError(
                 f"{option} {item!r} is not NAME=VALUE",
                 where="the command line",
-                mend=f"for instance {option} team=cx",
+                hint=f"for instance {option} team=cx",
             )
         if name.strip() in found:
             raise UsageError(
                 f"{option} {name.strip()} is given twice",
                 where="the command line",
-                mend="give it once",
+                hint="give it once",
             )
         found[name.strip()] = value
     return found

@@ -13,7 +13,7 @@ __all__ = ["decide", "stop"]
 
 
 def decide(
-    question: str, *, yes: bool, no_input: bool, default: bool, unasked: str, mend: str
+    question: str, *, yes: bool, no_input: bool, default: bool, unasked: str, hint: str
 ) -> bool:
     """The answer to a yes-or-no question on standard error; `yes` answers it beforehand.
 
@@ -23,7 +23,7 @@ def decide(
     if yes:
         return True
     if no_input:
-        raise _undecided(unasked, mend)
+        raise _undecided(unasked, hint)
     screen = console(stderr=True)
     screen.print(
         text(question, (" [Y/n] " if default else " [y/N] ", "dim")), end="", soft_wrap=True
@@ -33,7 +33,7 @@ def decide(
         answer = sys.stdin.readline()
         if not answer:
             screen.print()
-            raise _undecided(unasked, mend)
+            raise _undecided(unasked, hint)
         word = answer.strip().lower()
         if not word:
             return default
@@ -43,8 +43,8 @@ def decide(
         sys.stderr.flush()
 
 
-def _undecided(unasked: str, mend: str) -> NeedsDecision:
-    return NeedsDecision(unasked, where="nobody was there to ask", mend=mend, submitted="no")
+def _undecided(unasked: str, hint: str) -> NeedsDecision:
+    return NeedsDecision(unasked, where="nobody was there to ask", hint=hint, submitted="no")
 
 
 def stop(message: str) -> typer.Exit:

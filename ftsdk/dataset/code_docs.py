@@ -54,7 +54,7 @@ def _page(rule: Rule) -> str:
     lines = [f"# {rule.code}: {rule.title}", "", kind]
     if rule.page:
         lines += ["", rule.page]
-    lines += ["", f"**Mend:** {rule.mend}."]
+    lines += ["", f"**Mend:** {rule.hint}."]
     if rule.fixable:
         lines += [
             "",

@@ -168,7 +168,7 @@ class Dataset:
             raise UsageError(
                 f"the fraction {fraction} is not between 0 and 1",
                 where="split",
-                mend="use 0.1 for a tenth",
+                hint="use 0.1 for a tenth",
             )
         place = _placer(seed, group_by)
         border = _border(fraction, (place(row) for row in self))
@@ -225,7 +225,7 @@ def _group(row: Row, group_by: Key) -> bytes:
         raise UsageError(
             f"a row has no value for the group {group_by!r}",
             where="split",
-            mend="give every row that key, or group by another",
+            hint="give every row that key, or group by another",
         )
     return repr(value).encode("utf-8", "backslashreplace")
 

@@ -52,7 +52,7 @@ class RowReader:
             raise UsageError(
                 f"there is no row format {self.format!r}",
                 where="format=",
-                mend=f"one of {', '.join(FORMATS)}",
+                hint=f"one of {', '.join(FORMATS)}",
             )
         self._forced = self.format is not None
 
@@ -91,7 +91,7 @@ class RowReader:
                 "fault",
                 line,
                 f"the row is no object: {short(value)}",
-                RULES["FT019"].mend,
+                RULES["FT019"].hint,
                 offset=offset,
             )
         found = detect(value)
@@ -107,7 +107,7 @@ class RowReader:
                 "fault",
                 line,
                 f"no format has these keys: {keys}",
-                RULES["FT100"].mend,
+                RULES["FT100"].hint,
                 offset=offset,
             )
         if found != name and not self._fits(value, name):
@@ -116,7 +116,7 @@ class RowReader:
                 "fault",
                 line,
                 f"a row of another format ({_title(found)}) in a file of {FORMATS[name].title}",
-                RULES["FT101"].mend,
+                RULES["FT101"].hint,
                 offset=offset,
             )
         fmt = FORMATS[name]
@@ -137,7 +137,7 @@ class RowReader:
     def _flawed(self, record: Record) -> Fault:
         flaw = strict_json.parse(record[2])
         if not isinstance(flaw, strict_json.Flaw):  # the two readers disagree: refuse, and say so
-            flaw = strict_json.Flaw("FT010", "not JSON", RULES["FT010"].mend)
+            flaw = strict_json.Flaw("FT010", "not JSON", RULES["FT010"].hint)
         return _fault(record, flaw)
 
     @property
@@ -161,6 +161,6 @@ def _fault(record: Record, flaw: strict_json.Flaw) -> Fault:
         line=line,
         offset=offset,
         message=flaw.message,
-        mend=flaw.mend,
+        hint=flaw.hint,
         value=short(around),
     )

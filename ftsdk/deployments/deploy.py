@@ -27,7 +27,8 @@ from ftsdk.errors import (
 from ftsdk.spending.budget import Budget, budget_of, require_spending
 from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.reservations import check_lease
-from ftsdk.types.job import JobSnapshot, ModelHandle
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.model import ModelHandle
 from ftsdk.util.clock import Clock
 from ftsdk.util.files import make_private_folder
 
@@ -120,7 +121,7 @@ def _alone(client: Client, job_id: str) -> Iterator[None]:
         raise StoreError(
             "Somebody else is deploying this model just now",
             where=str(path),
-            mend="`ftsdk leases` shows what stands; run it again",
+            hint="`ftsdk leases` shows what stands; run it again",
             job_id=job_id,
             submitted="no",
         ) from error
@@ -128,7 +129,7 @@ def _alone(client: Client, job_id: str) -> Iterator[None]:
         raise StoreError(
             f"The lock of a deployment cannot be taken: {error.strerror or error}",
             where=str(path),
-            mend="make the folder writable, or set FTSDK_HOME to one that is",
+            hint="make the folder writable, or set FTSDK_HOME to one that is",
             job_id=job_id,
             submitted="no",
         ) from error
@@ -181,14 +182,14 @@ def until_callable(
             raise NotReady(
                 "The model cannot be called, and no deployment of it is on its way",
                 where=f"provider {model.provider}",
-                mend=f"ftsdk deploy {job} --for 2h, or model.deploy(hours=2), starts one",
+                hint=f"ftsdk deploy {job} --for 2h, or model.deploy(hours=2), starts one",
                 job_id=model.job_id,
             )
         if until is not None and clock.monotonic() >= until:
             raise WaitTimeout(
                 f"The deployment was not ready after {timeout:g} s; it goes on, and costs",
                 where=f"provider {model.provider}",
-                mend=f"wait again, or end it: ftsdk undeploy {job}",
+                hint=f"wait again, or end it: ftsdk undeploy {job}",
                 job_id=model.job_id,
             )
         clock.sleep(_LOOK_EVERY_S)
@@ -205,7 +206,7 @@ def _hours(hours: float) -> float:
         raise UsageError(
             f"A lease of {hours:g} hours is not one",
             where="deploy",
-            mend="give more than 0 hours and at most 744 (31 days)",
+            hint="give more than 0 hours and at most 744 (31 days)",
         )
     return hours
 
@@ -277,7 +278,7 @@ def _job_of(lease: Lease) -> str:
         raise UnknownJob(
             "The lease's job is not in the journal any more, so its model cannot be undeployed here",
             where=f"lease {lease.id}, deployment {lease.deployment_id}",
-            mend=f"undeploy {lease.model} at {lease.provider} itself",
+            hint=f"undeploy {lease.model} at {lease.provider} itself",
         )
     return lease.job_id
 
@@ -292,6 +293,6 @@ def _find(client: Client, leases: Leases, lease_id: str) -> Lease:
         raise UnknownJob(
             f"No lease is called {lease_id}",
             where=str(client.journal.path),
-            mend="`ftsdk leases --all` lists them",
+            hint="`ftsdk leases --all` lists them",
         )
     return (standing or found)[-1]

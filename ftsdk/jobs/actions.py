@@ -9,7 +9,8 @@ from ftsdk.backends.base import Backend
 from ftsdk.errors import JournalLocked, Unsupported, UsageError
 from ftsdk.jobs.submitter import applied
 from ftsdk.spending.budget import require_spending
-from ftsdk.types.job import JobSnapshot, JobStatus, RemoteJob
+from ftsdk.types.job import JobSnapshot, RemoteJob
+from ftsdk.types.status import JobStatus
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def delete(client: Client, snapshot: JobSnapshot) -> JobSnapshot:
         raise UsageError(
             f"The job is {current.status}; there is no result to delete",
             where=f"job {current.id}",
-            mend=f"ftsdk cancel {current.id} ends it first",
+            hint=f"ftsdk cancel {current.id} ends it first",
         )
     backend.delete(current.provider_job_id)
     return current
@@ -143,13 +144,13 @@ def resume(client: Client, snapshot: JobSnapshot) -> JobSnapshot:
         raise UsageError(
             f"The job is {current.status}; there is nothing to resume",
             where=f"job {current.id}",
-            mend=f"ftsdk show {current.id}",
+            hint=f"ftsdk show {current.id}",
         )
     if current.status.is_final and not backend.capabilities.resumes_ended:
         raise Unsupported(
             f"{current.provider} resumes a paused job alone; this one is {current.status}",
             where=f"job {current.id}",
-            mend="create it again; ftsdk create takes the same data and settings",
+            hint="create it again; ftsdk create takes the same data and settings",
         )
     if current.status.is_final and not free:
         from ftsdk.spending.reserve import hold_again

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from ftsdk.errors import BackendError, WaitTimeout
 from ftsdk.jobs.actions import refresh, refresh_many
-from ftsdk.types.job import Event, JobSnapshot, JobStatus
+from ftsdk.types.events import Event
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import Clock
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ def _pause(
         raise WaitTimeout(
             f"The job is still {snapshot.status} after {timeout:g} s; it goes on",
             where=f"provider {snapshot.provider}",
-            mend=f"ftsdk watch {snapshot.id}, or job.wait() again",
+            hint=f"ftsdk watch {snapshot.id}, or job.wait() again",
             job_id=snapshot.id,
         )
     clock.sleep(min(poll_s, left))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from ftsdk.types.job import JobSnapshot, MetricPoint
+from ftsdk.types.events import MetricPoint
+from ftsdk.types.job import JobSnapshot
 
 __all__ = ["curve_svg", "job_card", "sparkline"]
 

@@ -10,16 +10,11 @@ from ftsdk.errors import JobCancelled, JobFailed, NeedsDecision, NotReady
 from ftsdk.jobs import actions
 from ftsdk.jobs.follow import follow
 from ftsdk.jobs.html import job_card
-from ftsdk.types.job import (
-    Checkpoint,
-    Cost,
-    Event,
-    JobSnapshot,
-    JobStatus,
-    MetricPoint,
-    ModelHandle,
-    Progress,
-)
+from ftsdk.types.cost import Cost
+from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.model import ModelHandle
+from ftsdk.types.status import JobStatus
 
 if TYPE_CHECKING:
     from ftsdk.backends.base import Backend
@@ -168,13 +163,13 @@ class FineTuneJob:
             return NeedsDecision(
                 f"The job stands still: {snapshot.message or snapshot.raw_status}",
                 where=f"provider {snapshot.provider}",
-                mend=f"ftsdk resume {self.id} continues it; ftsdk cancel {self.id} ends it",
+                hint=f"ftsdk resume {self.id} continues it; ftsdk cancel {self.id} ends it",
                 job_id=self.id,
             )
         return NeedsDecision(
             "The job was journaled and never sent",
             where=f"provider {snapshot.provider}",
-            mend=f"ftsdk resolve {self.id} --send-again, or --give-up",
+            hint=f"ftsdk resolve {self.id} --send-again, or --give-up",
             job_id=self.id,
             submitted="no",
         )
@@ -258,7 +253,7 @@ class FineTuneJob:
             raise JobCancelled(
                 "The job was cancelled, so there is no result",
                 where=f"provider {snapshot.provider}",
-                mend=f"ftsdk resume {self.id}, or create it again"
+                hint=f"ftsdk resume {self.id}, or create it again"
                 if goes_on
                 else "create it again",
                 job_id=self.id,
@@ -267,7 +262,7 @@ class FineTuneJob:
             raise NotReady(
                 f"The job has no result yet: it is {snapshot.status.replace('_', ' ')}",
                 where=f"provider {snapshot.provider}",
-                mend=f"ftsdk watch {self.id}, or job.wait()",
+                hint=f"ftsdk watch {self.id}, or job.wait()",
                 job_id=self.id,
             )
         return self._client._backend_for(snapshot).model(snapshot.provider_job_id).owned_by(self)
@@ -310,7 +305,7 @@ class FineTuneJob:
             f"The job failed: {message}",
             where=f"provider {snapshot.provider}"
             + (f", its job {snapshot.provider_job_id}" if snapshot.provider_job_id else ""),
-            mend=str(error.get("mend") or f"ftsdk logs {self.id} shows its last lines"),
+            hint=str(error.get("hint") or f"ftsdk logs {self.id} shows its last lines"),
             job_id=self.id,
             log_tail=tuple(error.get("log_tail", ())),
         )

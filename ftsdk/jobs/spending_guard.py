@@ -20,7 +20,8 @@ from ftsdk.spending.budget import budget_of
 from ftsdk.store import Journal
 from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.reservations import Spending
-from ftsdk.types.job import JobSnapshot, JobStatus
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 
 if TYPE_CHECKING:
     from ftsdk.client import Client

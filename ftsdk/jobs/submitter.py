@@ -42,8 +42,10 @@ from ftsdk.errors import (
 )
 from ftsdk.spending.budget import require_spending
 from ftsdk.store import Also, Journal, KeyTaken
-from ftsdk.types.job import Cost, JobSnapshot, JobStatus, RemoteJob
+from ftsdk.types.cost import Cost
+from ftsdk.types.job import JobSnapshot, RemoteJob
 from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import Clock
 from ftsdk.util.files import fsync_folder, make_private_folder
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
@@ -145,7 +147,7 @@ class Submitter:
             f"The key {key!r} already stands for another job",
             where=f"job {existing.id}, created {existing.created_at:%Y-%m-%d %H:%M} UTC; its data "
             "or settings differ from these",
-            mend="use another key for another job; the same key is for the same job",
+            hint="use another key for another job; the same key is for the same job",
             job_id=existing.id,
             tag=existing.tag,
             submitted="no",
@@ -175,7 +177,7 @@ class Submitter:
                 raise StoreError(
                     f"The job's lock cannot be taken: {error.strerror or error}",
                     where=str(folder),
-                    mend="make the folder writable, or set FTSDK_HOME to one that is",
+                    hint="make the folder writable, or set FTSDK_HOME to one that is",
                 ) from error
         try:
             yield True
@@ -304,7 +306,7 @@ class Submitter:
             raise UnexpectedResponse(
                 "The provider answered without a usable job id",
                 where=f"provider {snapshot.provider}",
-                mend=f"ftsdk reconcile {snapshot.id}",
+                hint=f"ftsdk reconcile {snapshot.id}",
                 submitted="maybe",
                 job_id=snapshot.id,
             )
@@ -366,7 +368,7 @@ class Submitter:
 
     def _undecided(self, snapshot: JobSnapshot, cause: FtsdkError | None) -> FtsdkError:
         if cause is not None and not self.is_past_horizon(snapshot):
-            cause.mend = (
+            cause.hint = (
                 f"`ftsdk reconcile {snapshot.id}` looks again; do not create it again, it may exist"
             )
             return cause
@@ -379,7 +381,7 @@ class Submitter:
         return NeedsDecision(
             f"The create call got no answer, and no job with our mark {snapshot.tag} was found",
             where=f"provider {snapshot.provider}; {looked}",
-            mend=f"ftsdk resolve {snapshot.id} --adopt ID, or --send-again (it may exist twice), "
+            hint=f"ftsdk resolve {snapshot.id} --adopt ID, or --send-again (it may exist twice), "
             "or --give-up",
             job_id=snapshot.id,
             submitted="maybe",
@@ -403,7 +405,7 @@ class Submitter:
             raise UsageError(
                 "Give exactly one decision",
                 where=f"job {job_id}",
-                mend="adopt, send_again or give_up",
+                hint="adopt, send_again or give_up",
             )
         with self._telling(job_id), self._alone(job_id, _LOCK_WAIT_S) as mine:
             snapshot = self.journal.get(job_id)
@@ -415,7 +417,7 @@ class Submitter:
                 raise UsageError(
                     f"The job is {snapshot.status}; there is nothing to decide",
                     where=f"job {job_id}",
-                    mend=f"ftsdk show {job_id}",
+                    hint=f"ftsdk show {job_id}",
                 )
             if adopt is not None:
                 other = self.journal.find_provider_job(snapshot.provider, adopt)
@@ -423,7 +425,7 @@ class Submitter:
                     raise UsageError(
                         "The provider's job already belongs to another job of this journal",
                         where=f"job {other.id}",
-                        mend=f"ftsdk resolve {job_id} --give-up, if it is that one",
+                        hint=f"ftsdk resolve {job_id} --give-up, if it is that one",
                         job_id=job_id,
                     )
                 remote = self.backend_for(snapshot).get(adopt)
@@ -468,7 +470,7 @@ class Submitter:
             raise StoreError(
                 "The job's rows are no longer kept on this machine",
                 where=str(path),
-                mend="put the file back, or create the job anew from its data",
+                hint="put the file back, or create the job anew from its data",
                 job_id=snapshot.id,
             )
         return Dataset.load(path, name=snapshot.dataset.get("name"))
@@ -495,7 +497,7 @@ def keep_dataset(home: Path, dataset: Dataset) -> Path:
         raise StoreError(
             f"The rows cannot be kept: {error.strerror or error}",
             where=str(path.parent),
-            mend="free some space or set FTSDK_HOME to another disk; nothing was submitted",
+            hint="free some space or set FTSDK_HOME to another disk; nothing was submitted",
             submitted="no",
         ) from error
     return path

@@ -12,7 +12,8 @@ from ftsdk.dataset import Dataset
 from ftsdk.errors import FtsdkError, Unsupported
 from ftsdk.planning.prepare import spec_of
 from ftsdk.spending.reserve import catalogue_of, today_of
-from ftsdk.types.job import Cost, Plan
+from ftsdk.types.cost import Cost
+from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec, Method
 
 if TYPE_CHECKING:

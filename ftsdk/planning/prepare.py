@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from ftsdk.config import Config
 from ftsdk.dataset import Dataset, DatasetReport, validate
 from ftsdk.errors import BudgetError, DatasetError, Unsupported, UsageError
-from ftsdk.types.job import JobSnapshot, Plan
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.plan import Plan
 from ftsdk.types.spec import Hyperparameters, JobSpec, LoRA, Method
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _rows(
             raise UsageError(
                 f"validation={validation} is not a fraction between 0 and 1",
                 where="the job's arguments",
-                mend="for instance validation=0.1, or a path",
+                hint="for instance validation=0.1, or a path",
             )
     elif validation is not None:
         check = Dataset.load(validation)
@@ -146,7 +147,7 @@ def _rows(
         raise Unsupported(
             f"{spec.provider} takes no validation rows",
             where=f"backend {spec.provider}",
-            mend="leave validation out",
+            hint="leave validation out",
             submitted="no",
         )
     report = validate(
@@ -164,7 +165,7 @@ def _rows(
         raise DatasetError(
             first.what,
             where=first.where,
-            mend=f"{first.mend}; the report names every row",
+            hint=f"{first.hint}; the report names every row",
             report=report,
             submitted="no",
         )
@@ -184,14 +185,14 @@ def _within_budget(plan: Plan, spec: JobSpec) -> None:
         raise BudgetError(
             f"max_cost is ${limit}, and what {spec.provider} would charge is not known",
             where=f"{spec.provider}, {spec.model}",
-            mend="leave max_cost out to accept an unknown price, or choose a model with a known one",
+            hint="leave max_cost out to accept an unknown price, or choose a model with a known one",
             submitted="no",
         )
     if high > limit:
         raise BudgetError(
             f"The job may cost {plan.cost}, over the limit of ${limit}",
             where=f"{spec.provider}, {spec.model}; {plan.cost.source}",
-            mend="fewer rows or epochs, a cheaper model, or a higher max_cost",
+            hint="fewer rows or epochs, a cheaper model, or a higher max_cost",
             submitted="no",
         )
 
@@ -210,7 +211,7 @@ def check_key(key: str | None) -> None:
         raise UsageError(
             "A key is 1 to 255 printable characters",
             where="the argument key=",
-            mend="for instance key='nightly-2026-11-25'",
+            hint="for instance key='nightly-2026-11-25'",
         )
 
 
@@ -268,7 +269,7 @@ def _acknowledged(
         raise DatasetError(
             f"The rows hold what looks like secrets or personal data ({told})",
             where=prepared.train.name,
-            mend=f"remove them; or acknowledge them: allow_findings={list(still_open)} ({codes})",
+            hint=f"remove them; or acknowledge them: allow_findings={list(still_open)} ({codes})",
             report=report,
             submitted="no",
         )

@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from ftsdk.config import Config, nearest
 from ftsdk.errors import BudgetError, ConfigError
 from ftsdk.store import Also
-from ftsdk.types.job import Cost, CostBasis, JobSnapshot, Plan
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ def _table(data: Any, where: str) -> Mapping[str, Any]:
         raise ConfigError(
             f"The budget has a fault: {'; '.join(faults)}",
             where=where,
-            mend='for instance month = "200.00"; it takes job, month, warn_at and lease_hours',
+            hint='for instance month = "200.00"; it takes job, month, warn_at and lease_hours',
         )
     return read
 
@@ -139,14 +141,14 @@ def check_job(plan: Plan, spec: JobSpec, budget: Budget) -> None:
         raise BudgetError(
             f"A job may cost ${budget.job:.2f}, and what {spec.provider} would charge is not known",
             where=f"{budget.where}; {spec.provider}, {spec.model}",
-            mend="choose a model with a known price, or add its price to prices.toml",
+            hint="choose a model with a known price, or add its price to prices.toml",
             submitted="no",
         )
     if high > budget.job:
         raise BudgetError(
             f"The job may cost {plan.cost}, and a job may cost ${budget.job:.2f}",
             where=f"{budget.where}; {plan.cost.source}",
-            mend="fewer rows or epochs, a cheaper model, or a higher budget for a job",
+            hint="fewer rows or epochs, a cheaper model, or a higher budget for a job",
             submitted="no",
         )
 
@@ -250,14 +252,14 @@ def require_spending(
     if free:
         return
     if _depth > 0:
-        why, mend = "inside forbid_spending()", "do it outside of that block"
+        why, hint = "inside forbid_spending()", "do it outside of that block"
     elif (env or {}).get(FORBID_VARIABLE, "").strip().lower() not in ("", "0", "false", "no"):
-        why, mend = f"the variable {FORBID_VARIABLE}", f"unset {FORBID_VARIABLE}, if you mean it"
+        why, hint = f"the variable {FORBID_VARIABLE}", f"unset {FORBID_VARIABLE}, if you mean it"
     else:
         return
     raise BudgetError(
         f"Spending is forbidden here, and {what} at {provider} may cost",
         where=why,
-        mend=mend,
+        hint=hint,
         submitted="no",
     )

@@ -114,7 +114,7 @@ def _key(line: Line, by: str) -> str:
     raise UsageError(
         f"Costs are not told by {by!r}",
         where="--by",
-        mend="day, month, provider, model, profile, kind, status, or tag:NAME",
+        hint="day, month, provider, model, profile, kind, status, or tag:NAME",
     )
 
 

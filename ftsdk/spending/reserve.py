@@ -11,7 +11,9 @@ from ftsdk.spending.budget import BillsByHour, budget_of, counting, require_spen
 from ftsdk.store import Also
 from ftsdk.store.leases import Lease, Leases, month_bounds
 from ftsdk.store.reservations import Reservation, Spending, months_of, weight
-from ftsdk.types.job import BudgetLine, Cost, JobSnapshot, Plan
+from ftsdk.types.cost import Cost
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.plan import BudgetLine, Plan
 from ftsdk.types.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def checked(client: Client, plan: Plan, spec: JobSpec) -> Plan:
         raise ProviderClosed(
             reason,
             where=f"{spec.provider}, {spec.model}; catalogue of {book.as_of}, before any upload",
-            mend="`ftsdk estimate DATA --compare` shows where it can go; a newer date goes into "
+            hint="`ftsdk estimate DATA --compare` shows where it can go; a newer date goes into "
             "prices.toml in FTSDK_HOME",
             submitted="no",
         )
@@ -161,7 +163,7 @@ def quoted(
         raise BudgetError(
             f"{snapshot.provider} quotes {quote}, and the yes was for up to ${agreed:.2f}",
             where=f"{quote.source}; no job was made",
-            mend=f"run it again with --max-cost {quote.high:.2f}, if that is fine",
+            hint=f"run it again with --max-cost {quote.high:.2f}, if that is fine",
             submitted="no",
         )
     held = Spending(client.journal).requote(snapshot.id, quote, budget_of(client.config).limits)

@@ -7,7 +7,8 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from ftsdk.errors import NeedsDecision
-from ftsdk.types.job import JobSnapshot, JobStatus
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 
 if TYPE_CHECKING:
     from ftsdk.store.journal import Also
@@ -58,11 +59,11 @@ def first_since(after: dt.datetime, also: Also) -> Also:
     def guard(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> None:
         other = newest_twin(cursor, snapshot.fingerprint, after, but=snapshot.id)
         if other is not None and other.created_at > after:
-            what, mend = already_made(other.id)
+            what, hint = already_made(other.id)
             raise NeedsDecision(
                 what,
                 where="it was made while this one was being prepared",
-                mend=mend,
+                hint=hint,
                 submitted="no",
             )
         also(cursor, snapshot)

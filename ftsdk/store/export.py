@@ -14,7 +14,8 @@ from typing import Any
 from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Leases, month_bounds
 from ftsdk.store.reservations import month_of
-from ftsdk.types.job import JobSnapshot, JobStatus
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 
 __all__ = ["export_lines", "forget", "forgettable"]
 

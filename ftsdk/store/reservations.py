@@ -17,7 +17,9 @@ from decimal import Decimal
 from ftsdk.errors import BudgetError, UnknownJob
 from ftsdk.store.journal import Also, Journal
 from ftsdk.store.leases import Lease, Leases, leases_of, month_bounds
-from ftsdk.types.job import Cost, CostBasis, JobSnapshot, JobStatus
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 
 __all__ = [
     "Limit",
@@ -199,7 +201,7 @@ def check_limits(
             raise BudgetError(
                 f"The budget is {limit}, and what this {what} would cost is not known",
                 where=limit.where,
-                mend="choose a model with a known price, or add its price to prices.toml",
+                hint="choose a model with a known price, or add its price to prices.toml",
                 submitted="no",
             )
         if spent + amount > limit.usd:
@@ -207,7 +209,7 @@ def check_limits(
             raise BudgetError(
                 f"The {what} may cost ${amount:.2f}, and ${left:.2f} of {limit} is left",
                 where=f"{limit.where}; {month} holds ${spent:.2f} already",
-                mend="`ftsdk costs` shows for what; raise the budget, or wait for the next month",
+                hint="`ftsdk costs` shows for what; raise the budget, or wait for the next month",
                 submitted="no",
             )
 
@@ -233,14 +235,14 @@ def _check_cap(held: Reservation, limits: Sequence[Limit]) -> None:
         raise BudgetError(
             f"There is a budget, and the provider gives no quote: {held.quoted_source}",
             where=f"job {held.job_id}; nothing was sent",
-            mend="leave max_cost and the budget out to accept an unknown price",
+            hint="leave max_cost and the budget out to accept an unknown price",
             submitted="no",
         )
     if held.quoted is not None and held.cap is not None and held.quoted > held.cap:
         raise BudgetError(
             f"The provider quotes ${held.quoted:.2f}, over the limit of ${held.cap:.2f} for this job",
             where=f"{held.quoted_source}; our table said {held.cost}; no job was made",
-            mend="fewer rows or epochs, a cheaper model, or a higher max_cost",
+            hint="fewer rows or epochs, a cheaper model, or a higher max_cost",
             submitted="no",
         )
 
@@ -256,7 +258,7 @@ def _counted(
             raise BudgetError(
                 f"The budget is {limit}, and what an earlier job costs is not known",
                 where=f"{limit.where}; job {job.id}",
-                mend=f"ftsdk costs --settle {job.id} --usd AMOUNT, with what was billed",
+                hint=f"ftsdk costs --settle {job.id} --usd AMOUNT, with what was billed",
                 submitted="no",
             )
         total += usd
@@ -266,7 +268,7 @@ def _counted(
             raise BudgetError(
                 f"The budget is {limit}, and what a deployment costs is not known",
                 where=f"{limit.where}; {lease.provider}, {lease.model}",
-                mend="`ftsdk leases` shows it",
+                hint="`ftsdk leases` shows it",
                 submitted="no",
             )
         total += usd
@@ -399,7 +401,7 @@ class Spending:
                 raise UnknownJob(
                     f"Nothing is held for {job.id}: it is older than budgets",
                     where=str(self.journal.path),
-                    mend="its cost is what the provider tells: `ftsdk costs`",
+                    hint="its cost is what the provider tells: `ftsdk costs`",
                 )
 
     def requote(self, job_id: str, quote: Cost, limits: Sequence[Limit]) -> Reservation | None:

@@ -43,7 +43,7 @@ class SeenIds:
             raise StoreError(
                 f"The memory of webhook ids cannot be used: {error}",
                 where=str(self._path),
-                mend="make the folder writable; the file may be removed, it holds ids alone",
+                hint="make the folder writable; the file may be removed, it holds ids alone",
             ) from error
 
     def add(self, identity: str) -> bool:

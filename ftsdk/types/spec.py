@@ -164,6 +164,6 @@ def spec_error(error: ValidationError, *, where: str = "the job's arguments") ->
     return SpecError(
         what,
         where=where,
-        mend="correct the named fields; `ftsdk plan` shows what would be sent",
+        hint="correct the named fields; `ftsdk plan` shows what would be sent",
         faults=tuple(faults),
     )

@@ -21,7 +21,7 @@ from ftsdk.errors import (
 )
 from ftsdk.jobs.submitter import Horizon
 from ftsdk.testing.lab import Lab
-from ftsdk.types.job import JobStatus
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 from tests.backends.hosted_worlds import HOSTED, Hosted
 

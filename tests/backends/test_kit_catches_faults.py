@@ -26,7 +26,9 @@ from ftsdk.backends.together import request as wire_body
 from ftsdk.errors import BackendError, FtsdkError, NotFound, Unsupported
 from ftsdk.testing.conformance import BackendConformance
 from ftsdk.testing.lab.together.double import TogetherDouble
-from ftsdk.types.job import Cost, CostBasis, JobStatus, RemoteJob
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.status import JobStatus
 from tests.backends.test_together_kit import KEY, START, world_of
 
 Plant = Callable[[pytest.MonkeyPatch], type[TogetherBackend]]

@@ -8,7 +8,8 @@ import pytest
 
 from ftsdk.backends.hosted.polling_rate import Pace
 from ftsdk.jobs.follow import poll_once
-from ftsdk.types.job import CostBasis, JobStatus
+from ftsdk.types.cost import CostBasis
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 from tests.faults.providers import OPENAI, REPLICATE, START, TOGETHER

@@ -10,8 +10,8 @@ from ftsdk.backends.base import Context
 from ftsdk.backends.openai import AzureBackend, CrusoeBackend, NebiusBackend, OpenAIBackend
 from ftsdk.testing.conformance import BackendConformance, LabWire, World
 from ftsdk.testing.lab.openai.double import OpenAIDouble
-from ftsdk.types.job import JobStatus
 from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("openai")

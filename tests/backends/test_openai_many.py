@@ -11,7 +11,8 @@ from ftsdk.jobs.follow import poll_once
 from ftsdk.testing.lab import Stage, Timeline
 from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.testing.lab.openai.jobs import PretendJob
-from ftsdk.types.job import JobSnapshot, JobStatus
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 

@@ -31,8 +31,9 @@ from ftsdk.errors import (
 )
 from ftsdk.testing.conformance.world import chat_rows, pair_rows
 from ftsdk.testing.lab.openai.double import OpenAIDouble
-from ftsdk.types.job import CostBasis, JobStatus
+from ftsdk.types.cost import CostBasis
 from ftsdk.types.spec import JobSpec, LoRA
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("openai")
@@ -310,7 +311,7 @@ def test_azures_quirks(tmp_path, clock):
         assert (handle.kind, handle.callable_now) == ("needs_deployment", False)
         with pytest.raises(NotReady) as caught:
             handle.chat("hello")
-        assert f"--model-name {handle.id} --model-version 1" in caught.value.mend
+        assert f"--model-name {handle.id} --model-version 1" in caught.value.hint
         with pytest.raises(NotFound):
             handle.chat("hello", deployment="support-bot")
         double.deployments["support-bot"] = handle.id

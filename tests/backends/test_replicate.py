@@ -20,7 +20,7 @@ from ftsdk.errors import (
     Unsupported,
 )
 from ftsdk.jobs.submitter import Horizon
-from ftsdk.types.job import JobStatus
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("httpx", reason="needs the extra `replicate`")

@@ -14,8 +14,9 @@ from ftsdk.backends.base import Context
 from ftsdk.backends.replicate import ReplicateBackend, input_schema, job_mapping, prompts, trainer
 from ftsdk.errors import DatasetError, SpecError, Unsupported
 from ftsdk.testing.lab.replicate.request_checks import TRAINING_INPUT
-from ftsdk.types.job import JobStatus, ModelKind
+from ftsdk.types.model import ModelKind
 from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
 OUTPUT = {"version": "me/tuned:abcdef0123456789", "weights": "https://delivery.example/w.tar"}
 
@@ -252,7 +253,7 @@ def test_what_it_cannot_take_is_refused_by_name(
 def test_a_missing_destination_is_asked_for_and_not_called_unsupported(backend) -> None:
     with pytest.raises(SpecError, match="destination is needed") as caught:
         backend.plan(spec(options={"destination": None}))
-    assert "--set destination=" in caught.value.mend
+    assert "--set destination=" in caught.value.hint
     assert caught.value.submitted == "no"
 
 

@@ -26,7 +26,8 @@ from ftsdk.errors import (
 from ftsdk.jobs.follow import poll_once
 from ftsdk.jobs.submitter import Horizon
 from ftsdk.testing.lab.wire import Reply, Request
-from ftsdk.types.job import Cost, JobStatus
+from ftsdk.types.cost import Cost
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("together", reason="needs the extra `together`")

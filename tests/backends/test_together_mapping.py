@@ -13,8 +13,9 @@ from ftsdk.backends.base import Context
 from ftsdk.backends.together import TogetherBackend, events, job_mapping, request
 from ftsdk.errors import Unsupported
 from ftsdk.testing.lab.together.request_checks import LIMITS
-from ftsdk.types.job import JobStatus, ModelKind
+from ftsdk.types.model import ModelKind
 from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
 NOW = dt.datetime(2026, 11, 25, tzinfo=dt.UTC)
 RESULT = {"model_output_name": "me/x", "model_object_id": "ml_1"}

@@ -11,7 +11,7 @@ import pytest
 
 import ftsdk
 from ftsdk.errors import DatasetError
-from ftsdk.types.job import JobStatus
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("together", reason="needs the extra `together`")

@@ -18,7 +18,7 @@ from ftsdk.backends.fake import FakeBackend
 from ftsdk.client import Client
 from ftsdk.config import Config
 from ftsdk.errors import BudgetError
-from ftsdk.types.job import Cost
+from ftsdk.types.cost import Cost
 from ftsdk.util.clock import Clock
 
 ROWS = [

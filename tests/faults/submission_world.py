@@ -26,8 +26,10 @@ from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, FtsdkError, NeedsDecision, NotFound, Rejected, Unavailable
 from ftsdk.jobs.submitter import Horizon, Submitter
 from ftsdk.store import Journal
-from ftsdk.types.job import JobSnapshot, JobStatus, ModelHandle, RemoteJob
+from ftsdk.types.job import JobSnapshot, RemoteJob
+from ftsdk.types.model import ModelHandle
 from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 
 FAULTS = (

@@ -27,7 +27,8 @@ pytest.importorskip("apsw", reason="a disk that loses power needs apsw, of the e
 from ftsdk.errors import StoreError
 from ftsdk.store import journal as journal_module
 from ftsdk.store.journal import Journal
-from ftsdk.types.job import JobSnapshot, JobStatus
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 from tests.faults.power_loss_vfs import (
     Connection,
     CutAt,

@@ -28,7 +28,7 @@ from ftsdk.config import Config
 from ftsdk.errors import FtsdkError, NeedsDecision
 from ftsdk.jobs.submitter import Horizon, Submitter
 from ftsdk.store import Journal
-from ftsdk.types.job import JobStatus
+from ftsdk.types.status import JobStatus
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks from a warm parent")
 

@@ -12,7 +12,8 @@ import pytest
 
 from ftsdk.errors import FtsdkError
 from ftsdk.jobs.submitter import Submitter
-from ftsdk.types.job import JobSnapshot, JobStatus
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 from tests.faults.submission_world import simulate
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ftsdk.types.job import JobStatus
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 from tests.faults.providers import START, each_provider

@@ -9,7 +9,7 @@ import pytest
 
 from ftsdk.errors import BackendError, FtsdkError, NeedsDecision
 from ftsdk.jobs.submitter import Horizon
-from ftsdk.types.job import JobStatus
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock, SystemClock
 from tests.faults.providers import START, each_provider
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from ftsdk.cli.app import app
 from ftsdk.errors import FtsdkError, NotFound
 from ftsdk.jobs.follow import poll_once
-from ftsdk.types.job import JobStatus
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 from tests.faults.providers import PROVIDERS, ROWS, START, each_provider
 

@@ -14,7 +14,7 @@ import ftsdk
 from ftsdk.errors import FtsdkError
 from ftsdk.jobs.submitter import Horizon
 from ftsdk.testing.lab import Double
-from ftsdk.types.job import JobStatus
+from ftsdk.types.status import JobStatus
 from tests.faults.providers import ROWS, Provider
 
 # (behaviour, whether the provider may have acted, facts)

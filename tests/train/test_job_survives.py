@@ -17,7 +17,7 @@ from ftsdk.client import Client
 from ftsdk.config import Config
 from ftsdk.errors import JobFailed, NeedsDecision
 from ftsdk.jobs.job import FineTuneJob
-from ftsdk.types.job import JobStatus
+from ftsdk.types.status import JobStatus
 from tests.train import tiny
 
 pytestmark = pytest.mark.skipif(

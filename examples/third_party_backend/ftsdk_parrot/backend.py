@@ -13,7 +13,9 @@ import httpx
 from ftsdk.backends import Backend, Capabilities, Context, FindBy, Range, SubmitRequest
 from ftsdk.backends.hosted import Reads, attempt, bind_key, checked_base_url, guard_logs
 from ftsdk.errors import NotFound, UnexpectedResponse
-from ftsdk.types.job import ChatAnswer, JobStatus, ModelHandle, ModelKind, RemoteJob
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import parse_time
 
 STATUSES = {
@@ -89,7 +91,7 @@ class ParrotBackend(Backend):
             raise UnexpectedResponse(
                 "parrot gave an answer without a job id",
                 where=self.base_url,
-                mend="check PARROT_URL",
+                hint="check PARROT_URL",
                 submitted="maybe" if asked_for is None else None,
             )
         word = str(told.get("status") or "")
@@ -169,5 +171,5 @@ class ParrotBackend(Backend):
         if _ID.fullmatch(identity):
             return identity
         raise NotFound(
-            "parrot has no job with such an id", where=repr(identity[:40]), mend="ftsdk list"
+            "parrot has no job with such an id", where=repr(identity[:40]), hint="ftsdk list"
         )

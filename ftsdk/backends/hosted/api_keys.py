@@ -57,7 +57,7 @@ def _bad_url(why: str, source: str) -> ConfigError:
     return ConfigError(
         f"The base URL cannot be used: {why}",
         where=source,
-        mend="give an https:// URL of host and path alone; http:// is for this machine",
+        hint="give an https:// URL of host and path alone; http:// is for this machine",
     )
 
 
@@ -77,7 +77,7 @@ class BoundKey:
             raise ConfigError(
                 f"The key for {self.origin} is not sent to {origin_of(url)}",
                 where="before sending",
-                mend="set base_url to the service that the key belongs to",
+                hint="set base_url to the service that the key belongs to",
             )
         return self.__secret
 

@@ -18,8 +18,10 @@ from ftsdk.backends.hosted.response_checks import nothing_sent
 from ftsdk.backends.hosted.results import weights_to
 from ftsdk.backends.hosted.transport import HostedWire
 from ftsdk.errors import UnexpectedResponse
-from ftsdk.types.job import JobStatus, ModelHandle, RemoteJob
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ModelHandle
 from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
 __all__ = ["HostedBackend"]
 
@@ -59,7 +61,7 @@ class HostedBackend(Backend, Generic[W, Ready]):
         refuse(
             faults,
             where=f"backend {self.name}, {spec.model}, before anything was sent",
-            mend=f"{self.refusal_mend}; `ftsdk backends {self.name}` lists what it takes",
+            hint=f"{self.refusal_mend}; `ftsdk backends {self.name}` lists what it takes",
         )
 
     def _refuse_secrets(self, spec: JobSpec) -> None:
@@ -67,7 +69,7 @@ class HostedBackend(Backend, Generic[W, Ready]):
         refuse_secrets(
             spec.provider_options,
             where=f"backend {self.name}, before anything was sent",
-            mend=self.secrets_mend,
+            hint=self.secrets_mend,
         )
 
     # --- submitting ---
@@ -102,7 +104,7 @@ class HostedBackend(Backend, Generic[W, Ready]):
         except UnexpectedResponse as error:
             if error.submitted is None:
                 error.submitted = "maybe"
-                error.mend = f"ftsdk reconcile {request.job_id}"
+                error.hint = f"ftsdk reconcile {request.job_id}"
             raise
         return job.model_copy(update={"tag": request.tag})
 

@@ -123,13 +123,13 @@ def error_for_status(
     if facts.request_id:
         where += f", request {facts.request_id}"
     wait = retry_after_s(facts.headers, now)
-    cls, what, mend, retryable = _reading(status, provider, said, wait)
+    cls, what, hint, retryable = _reading(status, provider, said, wait)
     if facts.should_retry is False:
         retryable = False
     return cls(
         what,
         where=where,
-        mend=mend,
+        hint=hint,
         retryable=retryable,
         status_code=status,
         request_id=facts.request_id,
@@ -143,28 +143,28 @@ def _reading(
 ) -> tuple[type[BackendError], str, str, bool]:
     """Class, first line, mend and `retryable` for a status."""
     if status == 401:
-        mend = f"check the key for {provider}; `ftsdk doctor` tells where it is read from"
-        return AuthError, f"{provider} does not accept the key{said}", mend, False
+        hint = f"check the key for {provider}; `ftsdk doctor` tells where it is read from"
+        return AuthError, f"{provider} does not accept the key{said}", hint, False
     if status == 403:
-        mend = "use a key with the right to do this, or ask the owner of the account"
-        return AuthError, f"{provider} does not allow this{said}", mend, False
+        hint = "use a key with the right to do this, or ask the owner of the account"
+        return AuthError, f"{provider} does not allow this{said}", hint, False
     if status == 404:
-        mend = "check the id, and that the key belongs to the account that has it"
-        return NotFound, f"{provider} does not know this{said}", mend, False
+        hint = "check the id, and that the key belongs to the account that has it"
+        return NotFound, f"{provider} does not know this{said}", hint, False
     if status == 429:
         again = f"wait {wait:g} s and try again" if wait else "wait a little and try again"
         return RateLimited, f"{provider} refuses for now: too many requests{said}", again, True
     if status in AMBIGUOUS_4XX:
         return Unavailable, f"{provider} could not take it just now{said}", "try again", True
     if 400 <= status < 500:
-        mend = "correct what the message names"
-        return Rejected, f"{provider} refused{said}", mend, False
+        hint = "correct what the message names"
+        return Rejected, f"{provider} refused{said}", hint, False
     if 300 <= status < 400:
-        mend = "set base_url to the service itself; redirects are not followed, keys would go along"
-        return UnexpectedResponse, f"{provider} answered with a redirect", mend, False
+        hint = "set base_url to the service itself; redirects are not followed, keys would go along"
+        return UnexpectedResponse, f"{provider} answered with a redirect", hint, False
     if status == 501:
-        mend = "the service does not offer this (any more)"
-        return Unavailable, f"{provider} does not offer this{said}", mend, False
+        hint = "the service does not offer this (any more)"
+        return Unavailable, f"{provider} does not offer this{said}", hint, False
     return Unavailable, f"{provider} has a fault of its own{said}", "try again later", True
 
 
@@ -174,23 +174,23 @@ def _without_status(rule: Rule, provider: str, action: str, source: BaseExceptio
         return Unavailable(
             f"{provider} could not be reached: {scrub(source, 120) or type(source).__name__}",
             where=where,
-            mend="check the network, the proxy and the base URL, then try again",
+            hint="check the network, the proxy and the base URL, then try again",
         )
     if rule == "unsendable":
         return Rejected(
             f"The request to {provider} could not be made: {scrub(source, 120)}",
             where=where,
-            mend="check the base URL and the options",
+            hint="check the base URL and the options",
         )
     if rule == "shape":
         return UnexpectedResponse(
             f"{provider} gave an answer that is not of the documented shape",
             where=where,
-            mend="check that the base URL is the service itself; if so, update ftsdk",
+            hint="check that the base URL is the service itself; if so, update ftsdk",
             retryable=True,  # a proxy's page, most often: the next answer may be the service's own
         )
     return Unavailable(
         f"{provider} gave no whole answer: {scrub(source, 120) or type(source).__name__}",
         where=where,
-        mend="try again",
+        hint="try again",
     )

@@ -87,7 +87,7 @@ def place_of(context: Context, service: Service) -> Place:
     raise ConfigError(
         f"No base URL is set for {service.name}",
         where=", ".join(["base_url in the profile", *variables]),
-        mend=f"set base_url in the profile, or export {service.url_variables[0]}=https://…",
+        hint=f"set base_url in the profile, or export {service.url_variables[0]}=https://…",
     )
 
 

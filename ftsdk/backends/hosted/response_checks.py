@@ -30,7 +30,7 @@ def unexpected(title: str, action: str, why: str, *, retryable: bool = False) ->
     return UnexpectedResponse(
         f"{title} gave an answer that is not of the documented shape: {why}",
         where=f"{title}, {action}",
-        mend="check that the base URL is the service itself; if so, update ftsdk",
+        hint="check that the base URL is the service itself; if so, update ftsdk",
         retryable=retryable,
     )
 
@@ -53,16 +53,16 @@ def json_object(content: bytes, title: str, action: str) -> dict[str, Any]:
     raise unexpected(title, action, what, retryable=True)
 
 
-def checked_id(value: str, ids: re.Pattern[str], title: str, what: str, mend: str) -> str:
+def checked_id(value: str, ids: re.Pattern[str], title: str, what: str, hint: str) -> str:
     """`value`, fit for a path. Raises `NotFound` for what can be no id of this service."""
     if ids.fullmatch(value):
         return value
     raise NotFound(
-        f"{title} has no {what} with such an id", where=f"{what} id {value[:40]!r}", mend=mend
+        f"{title} has no {what} with such an id", where=f"{what} id {value[:40]!r}", hint=hint
     )
 
 
-def spend_limit(title: str, what: str, mend: str) -> Callable[[HTTPFacts], FtsdkError | None]:
+def spend_limit(title: str, what: str, hint: str) -> Callable[[HTTPFacts], FtsdkError | None]:
     """A judge that reads HTTP 402 as a limit of the account, which no other attempt mends."""
 
     def judge(facts: HTTPFacts) -> FtsdkError | None:
@@ -71,7 +71,7 @@ def spend_limit(title: str, what: str, mend: str) -> Callable[[HTTPFacts], Ftsdk
         return Rejected(
             f"{what}: {facts.message}" if facts.message else what,
             where=f"{title}, HTTP 402",
-            mend=mend,
+            hint=hint,
             status_code=402,
             request_id=facts.request_id,
         )

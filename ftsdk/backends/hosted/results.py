@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ftsdk.artifacts.archive import unpack
 from ftsdk.artifacts.download import Source, fetch
-from ftsdk.types.job import ModelHandle
+from ftsdk.types.model import ModelHandle
 from ftsdk.util.clock import Clock
 from ftsdk.util.files import atomic_write_json, make_private_folder
 

@@ -103,7 +103,7 @@ class HostedWire(abc.ABC, Generic[Client]):
             raise MissingExtra(
                 f"The backend {self.service.name!r} needs {error.name}, which is not installed",
                 where=f"{self.service.title}, before anything was sent",
-                mend=f"pip install 'ftsdk[{self.service.extra}]'",
+                hint=f"pip install 'ftsdk[{self.service.extra}]'",
                 submitted="no",
             ) from error
         guard_logs()

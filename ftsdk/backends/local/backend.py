@@ -37,17 +37,10 @@ from ftsdk.backends.local.status import (
 )
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, StoreError, Unsupported, UsageError
-from ftsdk.types.job import (
-    ChatAnswer,
-    Checkpoint,
-    Event,
-    MetricPoint,
-    ModelHandle,
-    ModelKind,
-    Plan,
-    PlannedField,
-    RemoteJob,
-)
+from ftsdk.types.events import Checkpoint, Event, MetricPoint
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.types.plan import Plan, PlannedField
 from ftsdk.types.spec import JobSpec, spec_error
 from ftsdk.util.ids import JOB_ID
 
@@ -121,7 +114,7 @@ class LocalBackend(Backend):
             raise Unsupported(
                 f"local does not know provider_options {', '.join(unknown)}",
                 where="backend local, before anything was started",
-                mend=f"it takes {', '.join(LocalOptions.model_fields)}",
+                hint=f"it takes {', '.join(LocalOptions.model_fields)}",
                 submitted="no",
             )
         try:
@@ -175,7 +168,7 @@ class LocalBackend(Backend):
             raise NotFound(
                 f"local has no run {provider_job_id!r}",
                 where=str(self._runs),
-                mend="`ftsdk list --provider local` shows the runs",
+                hint="`ftsdk list --provider local` shows the runs",
             )
         return RunDir(self._runs / provider_job_id)
 
@@ -197,7 +190,7 @@ class LocalBackend(Backend):
             raise StoreError(
                 f"The run directory cannot be written: {error.strerror or error}",
                 where=str(path),
-                mend="free some space, or set FTSDK_HOME to another disk",
+                hint="free some space, or set FTSDK_HOME to another disk",
                 submitted="no",
                 retryable=True,
             ) from error
@@ -259,7 +252,7 @@ class LocalBackend(Backend):
             raise UsageError(
                 "The run has succeeded; there is nothing to resume",
                 where=f"run {provider_job_id}",
-                mend=f"ftsdk chat {provider_job_id}",
+                hint=f"ftsdk chat {provider_job_id}",
             )
         return remote_job(run)
 
@@ -270,7 +263,7 @@ class LocalBackend(Backend):
             raise UsageError(
                 "The run is still at work",
                 where=f"run {provider_job_id}",
-                mend=f"ftsdk cancel {provider_job_id} first",
+                hint=f"ftsdk cancel {provider_job_id} first",
             )
         aside = run.path.with_name(f".{run.path.name}.{secrets.token_hex(4)}.tmp")
         run.path.rename(aside)
@@ -349,7 +342,7 @@ class LocalBackend(Backend):
             raise UsageError(
                 "The folder is not empty, and nothing is overwritten",
                 where=str(folder),
-                mend="give a new or empty folder",
+                hint="give a new or empty folder",
             )
         try:
             shutil.copytree(source, folder, dirs_exist_ok=True)
@@ -357,7 +350,7 @@ class LocalBackend(Backend):
             raise StoreError(
                 f"The result cannot be copied: {error}",
                 where=str(folder),
-                mend="check the space and the permissions there; the result itself is intact",
+                hint="check the space and the permissions there; the result itself is intact",
             ) from error
         return folder
 
@@ -367,7 +360,7 @@ def _existing(handle: ModelHandle) -> Path:
         raise NotFound(
             "The result's folder is gone",
             where=str(handle.path),
-            mend="the run was deleted or moved; train it again",
+            hint="the run was deleted or moved; train it again",
         )
     return handle.path
 

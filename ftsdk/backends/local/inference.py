@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer, TemplateFailed
 from ftsdk.dataset.tokenize.render import render_prompt, stop_ids
 from ftsdk.errors import MissingExtra, NotFound, UsageError
-from ftsdk.types.job import ChatAnswer
+from ftsdk.types.model import ChatAnswer
 
 if TYPE_CHECKING:
     from ftsdk.backends.local.training.hardware import Hardware
@@ -80,7 +80,7 @@ class LocalModel:
             raise NotFound(
                 "There is no model in this folder.",
                 where=str(weights),
-                mend="name a result folder or a model folder; `ftsdk models` lists what is here",
+                hint="name a result folder or a model folder; `ftsdk models` lists what is here",
             )
         network: Any = AutoModelForCausalLM.from_pretrained(
             weights,
@@ -154,18 +154,18 @@ class LocalModel:
 
     def _prompt(self, messages: Messages, tools: Sequence[Any] | None) -> list[int]:
         if not messages:
-            raise UsageError("There is nothing to answer.", mend="give at least one message")
+            raise UsageError("There is nothing to answer.", hint="give at least one message")
         try:
             prompt = render_prompt(messages, self.tokenizer, tools=tools)
         except TemplateFailed as error:
             raise UsageError(
                 f"The chat template of this model cannot render these messages: {error}",
-                mend="use roles and content that the model knows",
+                hint="use roles and content that the model knows",
             ) from error
         if len(prompt) >= self.context:
             raise UsageError(
                 f"The conversation has {len(prompt)} tokens, and the model takes {self.context}.",
-                mend="leave out the oldest messages",
+                hint="leave out the oldest messages",
             )
         return prompt
 
@@ -245,7 +245,7 @@ def _need_torch() -> None:
     if missing:
         raise MissingExtra(
             f"Answering with a local model needs {', '.join(missing)}, not installed here.",
-            mend="pip install 'ftsdk[local]'",
+            hint="pip install 'ftsdk[local]'",
         )
 
 
@@ -256,7 +256,7 @@ def base_folder(folder: Path) -> Path:
         raise NotFound(
             "This result does not say where its base model is.",
             where=str(facts_path),
-            mend="name the base model's folder",
+            hint="name the base model's folder",
         )
     told = json.loads(facts_path.read_bytes())["base_model"]
     path = Path(told["path"])
@@ -264,7 +264,7 @@ def base_folder(folder: Path) -> Path:
         raise NotFound(
             f"The base model {told['name']} of this result is not on this machine any more.",
             where=str(path),
-            mend=f"ftsdk models pull {told['name']}",
+            hint=f"ftsdk models pull {told['name']}",
         )
     return path
 
@@ -342,7 +342,7 @@ def chat(
     if unknown:
         raise UsageError(
             f"A local model does not take {', '.join(unknown)}.",
-            mend=f"it takes {', '.join(OPTIONS)}",
+            hint=f"it takes {', '.join(OPTIONS)}",
         )
     given = {name: value for name, value in options.items() if value is not None}
     device = str(given.pop("device", "auto"))

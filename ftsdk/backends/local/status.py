@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.local.runs.run_dir import CheckpointInfo, RunDir, RunState
-from ftsdk.types.job import Checkpoint, Cost, Event, JobStatus, MetricPoint, Progress, RemoteJob
+from ftsdk.types.cost import Cost
+from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import parse_time
 from ftsdk.util.ids import submission_tag
 

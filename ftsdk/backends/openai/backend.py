@@ -35,19 +35,13 @@ from ftsdk.errors import (
     ProviderClosed,
     Rejected,
 )
-from ftsdk.types.job import (
-    ChatAnswer,
-    Checkpoint,
-    Cost,
-    Event,
-    JobStatus,
-    MetricPoint,
-    ModelHandle,
-    ModelKind,
-    Plan,
-    RemoteJob,
-)
+from ftsdk.types.cost import Cost
+from ftsdk.types.events import Checkpoint, Event, MetricPoint
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
 __all__ = ["AzureBackend", "CrusoeBackend", "NebiusBackend", "OpenAIBackend"]
 
@@ -72,7 +66,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
                 raise ConfigError(
                     f"No profile of an OpenAI-shaped service is called {named!r}",
                     where="options.profile of the configuration",
-                    mend=f"one of {', '.join(PROFILES)}",
+                    hint=f"one of {', '.join(PROFILES)}",
                 )
             chosen = PROFILES[named]
         super().__init__(context, Wire(context, chosen))
@@ -128,7 +122,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
             raise ProviderClosed(
                 f"No new job can be made: {why}",
                 where=f"{self.service.title}, before anything was sent",
-                mend="choose another provider: `ftsdk estimate --compare` shows what it would cost",
+                hint="choose another provider: `ftsdk estimate --compare` shows what it would cost",
                 submitted="no",
             )
 
@@ -193,7 +187,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         raise NotFound(
             f"{self.service.title} has no job with such an id",
             where=f"job id {provider_job_id[:40]!r}",
-            mend="`ftsdk list` shows the jobs of this machine",
+            hint="`ftsdk list` shows the jobs of this machine",
         )
 
     def _told(
@@ -272,7 +266,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
             raise Rejected(
                 f"The job left no model to delete: it is {job.raw_status or job.status}",
                 where=f"{self.service.title}, job {provider_job_id}",
-                mend="nothing; a job itself cannot be deleted there, and costs nothing more",
+                hint="nothing; a job itself cannot be deleted there, and costs nothing more",
             )
         self.wire.act(
             "DELETE /models/ID", lambda client: client.models.with_raw_response.delete(model)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from ftsdk.backends.openai.transport import Wire
 from ftsdk.errors import NotFound, NotReady, Unavailable
-from ftsdk.types.job import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
 from ftsdk.util.clock import Clock
 
 __all__ = ["ask", "chat_with"]
@@ -35,7 +35,7 @@ def chat_with(
         raise NotReady(
             f"{handle.id} is an adapter, which {title} does not answer with by its name",
             where=title,
-            mend="fetch its files there and serve them, or deploy it on the provider's own pages",
+            hint="fetch its files there and serve them, or deploy it on the provider's own pages",
             job_id=handle.job_id,
         )
     pauses = iter(_WARM_TRIES if handle.callable_now else ())
@@ -48,7 +48,7 @@ def chat_with(
                 raise NotReady(
                     f"{title} does not answer with this model",
                     where=f"model {handle.id}; {error.what}",
-                    mend="a new model can take some minutes; one that was deleted, or whose base "
+                    hint="a new model can take some minutes; one that was deleted, or whose base "
                     "has ended, does not come back",
                     job_id=handle.job_id,
                 ) from error
@@ -61,7 +61,7 @@ def _needs_deployment(title: str, handle: ModelHandle) -> NotReady:
         f"{handle.id} does not answer by its name: it needs a deployment, and there is no "
         "key here that could make one",
         where=f"{title}; a deployment costs by the hour, whether it is used or not",
-        mend="az cognitiveservices account deployment create --resource-group GROUP --name ACCOUNT "
+        hint="az cognitiveservices account deployment create --resource-group GROUP --name ACCOUNT "
         f"--deployment-name NAME --model-format OpenAI --model-name {handle.id} --model-version 1 "
         '--sku-name Standard --sku-capacity 1; then model.chat(…, deployment="NAME"), or '
         'deployment = "NAME" under [options] of ftsdk.toml',
@@ -91,7 +91,7 @@ def _answer(told: Mapping[str, Any], title: str) -> ChatAnswer:
         raise Unavailable(
             f"{title} gave an answer without a message",
             where="POST /chat/completions",
-            mend="ask again",
+            hint="ask again",
         )
     usage = told.get("usage")
     counts = usage if isinstance(usage, Mapping) else {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ftsdk.backends.base import adapter_kind
 from ftsdk.backends.openai.profiles import Profile
 from ftsdk.dataset import Dataset
-from ftsdk.types.job import Cost
+from ftsdk.types.cost import Cost
 from ftsdk.types.spec import JobSpec
 
 if TYPE_CHECKING:

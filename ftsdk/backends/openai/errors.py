@@ -29,7 +29,7 @@ def closed_door(title: str, action: str) -> Judge:
             f"{title} takes no new fine-tuning jobs from this account: {facts.message}",
             where=f"{title}, {action}, HTTP {facts.status}"
             + (f", request {facts.request_id}" if facts.request_id else ""),
-            mend="choose another provider; jobs and models that are there stay readable",
+            hint="choose another provider; jobs and models that are there stay readable",
             status_code=facts.status,
             request_id=facts.request_id,
         )

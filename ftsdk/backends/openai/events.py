@@ -10,7 +10,7 @@ from typing import Any
 from ftsdk.backends.openai import metrics
 from ftsdk.backends.openai.transport import Wire
 from ftsdk.errors import NotFound
-from ftsdk.types.job import Checkpoint, Event, MetricPoint
+from ftsdk.types.events import Checkpoint, Event, MetricPoint
 
 __all__ = ["Feeds"]
 

@@ -95,14 +95,14 @@ class Files:
                 raise Rejected(
                     f"{self._wire.profile.title} could not process the file: {details}",
                     where=f"file {file_id}",
-                    mend="`ftsdk validate` shows what the rows lack",
+                    hint="`ftsdk validate` shows what the rows lack",
                 )
             if status not in ("uploaded", "pending", "running", "processing", "notRunning"):
                 return file_id
         raise Unavailable(
             f"{self._wire.profile.title} has been processing the file for half an hour",
             where=f"file {file_id}, status {status}",
-            mend="create the job again later; the file is not uploaded again",
+            hint="create the job again later; the file is not uploaded again",
         )
 
     # --- sending ---

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ftsdk.backends.hosted import scrub, unexpected
 from ftsdk.backends.hosted.coerce import as_count, as_instant
 from ftsdk.backends.openai.profiles import Profile
-from ftsdk.types.job import Cost, CostBasis, JobStatus, RemoteJob
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.status import JobStatus
 
 if TYPE_CHECKING:
     from ftsdk.catalogue import Catalogue

@@ -12,7 +12,7 @@ from typing import Any
 
 from ftsdk.backends.hosted import scrub
 from ftsdk.backends.hosted.coerce import as_count, as_instant, as_number
-from ftsdk.types.job import Checkpoint, Event, MetricPoint
+from ftsdk.types.events import Checkpoint, Event, MetricPoint
 from ftsdk.util.clock import parse_time
 
 __all__ = [

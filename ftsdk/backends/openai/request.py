@@ -9,7 +9,7 @@ from typing import Any
 from ftsdk.backends.base import FindBy, adapter_kind
 from ftsdk.backends.openai.job_mapping import MARK
 from ftsdk.backends.openai.profiles import Profile
-from ftsdk.types.job import PlannedField
+from ftsdk.types.plan import PlannedField
 from ftsdk.types.spec import JobSpec, LoRA
 
 __all__ = ["create_body", "faults_of", "plan_fields", "suffix_for"]

@@ -35,17 +35,13 @@ from ftsdk.backends.replicate.transport import SERVICE, Wire, known_id
 from ftsdk.catalogue import estimate_training, hosting, hourly_rate
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, SpecError, UnexpectedResponse, Unsupported
-from ftsdk.types.job import (
-    ChatAnswer,
-    Cost,
-    Event,
-    JobStatus,
-    MetricPoint,
-    ModelHandle,
-    Plan,
-    RemoteJob,
-)
+from ftsdk.types.cost import Cost
+from ftsdk.types.events import Event, MetricPoint
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle
+from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
 __all__ = ["ReplicateBackend"]
 
@@ -125,7 +121,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         raise SpecError(
             needed,
             where=f"backend {self.name}, {spec.model}, before anything was sent",
-            mend="--set destination=me/tuned (in Python provider_options={'destination': …})",
+            hint="--set destination=me/tuned (in Python provider_options={'destination': …})",
             submitted="no",
         )
 
@@ -226,7 +222,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
             raise UnexpectedResponse(
                 "Replicate answered about another training than was asked",
                 where=f"Replicate, GET /v1/trainings/{provider_job_id}",
-                mend="ask again; if it stays so, check the base URL",
+                hint="ask again; if it stays so, check the base URL",
             )
         return data
 
@@ -298,7 +294,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
             raise NotFound(
                 "The training succeeded, and Replicate has removed what it gave",
                 where=f"Replicate, training {provider_job_id}",
-                mend="look at the versions of the destination model",
+                hint="look at the versions of the destination model",
             )
         record, _ = self._notes.of(data)
         facts = {
@@ -315,7 +311,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         if version is None:
             error = self.not_ready("weights alone", handle.job_id)
             error.what = "The training gave weights and no version, so Replicate cannot run it"
-            error.mend = (
+            error.hint = (
                 f"ftsdk download {handle.job_id or 'JOB'} FOLDER, and serve the weights elsewhere"
             )
             raise error
@@ -328,7 +324,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
             raise Unsupported(
                 "The trainer gave no address of weights",
                 where=f"model {handle.id}",
-                mend="run the version at Replicate",
+                hint="run the version at Replicate",
             )
         return self._weights(handle, Source(url, allow_loopback=self.wire.is_here), folder)
 

@@ -15,17 +15,11 @@ from typing import Any
 
 from ftsdk.backends.hosted.coerce import as_number, as_time
 from ftsdk.backends.hosted.redact import scrub
-from ftsdk.types.job import (
-    Cost,
-    CostBasis,
-    Event,
-    JobStatus,
-    MetricPoint,
-    ModelHandle,
-    ModelKind,
-    Progress,
-    RemoteJob,
-)
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.events import Event, MetricPoint, Progress
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ModelHandle, ModelKind
+from ftsdk.types.status import JobStatus
 
 __all__ = [
     "STATUSES",

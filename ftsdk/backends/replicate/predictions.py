@@ -9,7 +9,7 @@ from ftsdk.backends.hosted import looks
 from ftsdk.backends.replicate.prompts import prompt_of
 from ftsdk.backends.replicate.transport import Wire, known_id
 from ftsdk.errors import Rejected, Unavailable, UnexpectedResponse, Unsupported
-from ftsdk.types.job import ChatAnswer
+from ftsdk.types.model import ChatAnswer
 from ftsdk.util.clock import Clock
 
 __all__ = ["Serving"]
@@ -70,12 +70,12 @@ class Serving:
                 raise Rejected(
                     f"The prediction {word}: {prediction.get('error') or 'no reason given'}",
                     where=f"Replicate, prediction {identity}",
-                    mend="look at its logs at Replicate",
+                    hint="look at its logs at Replicate",
                 )
         raise Unavailable(
             f"The prediction is still {prediction.get('status')} after ten minutes",
             where=f"Replicate, prediction {identity}",
-            mend="try again: the model may have been starting",
+            hint="try again: the model may have been starting",
         )
 
 
@@ -96,7 +96,7 @@ def _prompt(record: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) ->
         raise Unsupported(
             "The last message must be a user's",
             where="Replicate takes one prompt",
-            mend="end with a message of role user",
+            hint="end with a message of role user",
         )
     return told | {field: prompt_of(turns)}
 
@@ -134,7 +134,7 @@ def _text(output: Any) -> str:
     raise UnexpectedResponse(
         "The prediction's output is not text",
         where="Replicate, predictions",
-        mend="this version is no language model; run it at Replicate",
+        hint="this version is no language model; run it at Replicate",
     )
 
 

@@ -45,7 +45,7 @@ class Preparing:
             raise UnknownModel(
                 f"Replicate has no model {owner}/{name}",
                 where=f"Replicate, GET /v1/models/{owner}/{name}; {error.what}",
-                mend="check the name; a private model needs its owner's key",
+                hint="check the name; a private model needs its owner's key",
                 submitted="no",
             ) from error
         latest = model.get("latest_version")
@@ -54,7 +54,7 @@ class Preparing:
             raise UnknownModel(
                 f"{owner}/{name} has no version that could be trained",
                 where="Replicate",
-                mend="name one: owner/name:version",
+                hint="name one: owner/name:version",
                 submitted="no",
             )
         return owner, name, identity
@@ -68,7 +68,7 @@ class Preparing:
                 raise Unsupported(
                     f"The destination {asked.destination} is not there",
                     where="provider_options.destination",
-                    mend="make the model at Replicate, or let it be made, private: "
+                    hint="make the model at Replicate, or let it be made, private: "
                     "--set create_destination=true "
                     "(in Python provider_options={…, 'create_destination': True})",
                     submitted="no",
@@ -88,7 +88,7 @@ class Preparing:
                 raise Unsupported(
                     f"The rows are {size} bytes; Replicate takes files of at most {MAX_FILE_BYTES}",
                     where=rows.name,
-                    mend="put the file where it can be fetched by https and give its address in "
+                    hint="put the file where it can be fetched by https and give its address in "
                     "provider_options.data_url",
                     submitted="no",
                 )
@@ -99,7 +99,7 @@ class Preparing:
             raise UnexpectedResponse(
                 "Replicate took the file and gave no address for it",
                 where="Replicate, POST /v1/files",
-                mend="try again",
+                hint="try again",
             )
         return url
 

@@ -45,6 +45,6 @@ def _no_form(number: int, name: str, shape: str) -> DatasetError:
     return DatasetError(
         f"Row {number} cannot be written for this trainer: it takes {what}",
         where=f"{name}, row {number}",
-        mend="change the row, or choose a trainer that takes chats (provider_options.trainer)",
+        hint="change the row, or choose a trainer that takes chats (provider_options.trainer)",
         submitted="no",
     )

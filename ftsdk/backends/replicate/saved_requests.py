@@ -14,7 +14,7 @@ from typing import Any
 from ftsdk.backends.replicate import job_mapping
 from ftsdk.backends.replicate.trainer import Asked, Trainer, asked_of
 from ftsdk.catalogue import Catalogue, estimate_training, lookup
-from ftsdk.types.job import Cost
+from ftsdk.types.cost import Cost
 from ftsdk.types.spec import JobSpec
 from ftsdk.util.files import atomic_write_json, make_private_folder
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ftsdk.backends.replicate.prompts import Shape
-from ftsdk.types.job import PlannedField
+from ftsdk.types.plan import PlannedField
 from ftsdk.types.spec import JobSpec, LoRA, spec_error
 
 __all__ = [

@@ -37,8 +37,8 @@ _MOST_PAGES = 500
 
 def known_id(value: str, what: str = "training") -> str:
     """`value`, fit for a path. Raises `NotFound` for what can be no id of Replicate's."""
-    mend = "ids are letters and digits; `ftsdk list` shows those of this machine"
-    return checked_id(value, _ID, SERVICE.title, what, mend)
+    hint = "ids are letters and digits; `ftsdk list` shows those of this machine"
+    return checked_id(value, _ID, SERVICE.title, what, hint)
 
 
 class Wire(HostedWire["httpx.Client"]):

@@ -41,18 +41,13 @@ from ftsdk.errors import (
     Rejected,
     UnknownModel,
 )
-from ftsdk.types.job import (
-    ChatAnswer,
-    Checkpoint,
-    Cost,
-    Event,
-    JobStatus,
-    MetricPoint,
-    ModelHandle,
-    Plan,
-    RemoteJob,
-)
+from ftsdk.types.cost import Cost
+from ftsdk.types.events import Checkpoint, Event, MetricPoint
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle
+from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
 __all__ = ["TogetherBackend"]
 
@@ -190,7 +185,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
             raise UnknownModel(
                 f"Together does not tune {name!r}{nearest(name, tuned)}",
                 where=f"Together, GET /v1/fine-tunes/models/limits; it tunes {len(tuned)} models",
-                mend=f"names are whole, for instance {', '.join(near) or 'Qwen/Qwen3.5-9B'}",
+                hint=f"names are whole, for instance {', '.join(near) or 'Qwen/Qwen3.5-9B'}",
                 submitted="no",
             ) from error
 
@@ -208,7 +203,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
                 f"Together would not let the job proceed: it would cost {quote}, over the "
                 f"account's limit of ${told.get('user_limit')}",
                 where="Together, POST /v1/fine-tunes/estimate-price",
-                mend="add credits or raise the limit at Together, then try again",
+                hint="add credits or raise the limit at Together, then try again",
             )
         return quote
 

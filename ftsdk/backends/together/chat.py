@@ -10,7 +10,8 @@ from typing import Any
 from ftsdk.backends.together import job_mapping
 from ftsdk.backends.together.endpoints import Endpoint, Serving
 from ftsdk.errors import NotReady, Rejected, Unsupported
-from ftsdk.types.job import ChatAnswer, Cost, CostBasis, ModelHandle
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.util.clock import Clock
 
 __all__ = ["Results"]
@@ -87,7 +88,7 @@ class Results:
             raise NotReady(
                 "The model has no endpoint, so it cannot be called now",
                 where="Together",
-                mend=f"ftsdk deploy {job} --for 2h (in Python model.deploy(hours=2)) starts one{price}; "
+                hint=f"ftsdk deploy {job} --for 2h (in Python model.deploy(hours=2)) starts one{price}; "
                 f"or ftsdk download {job} FOLDER",
                 job_id=handle.job_id,
             )
@@ -113,7 +114,7 @@ def _registered(handle: ModelHandle) -> str:
         raise Unsupported(
             "The model is not in Together's registry, so it cannot be deployed there",
             where=f"job {handle.raw.get('ft_id')}; its upload to the registry did not happen",
-            mend=f"ftsdk download {handle.job_id or 'JOB'} FOLDER takes the weights instead",
+            hint=f"ftsdk download {handle.job_id or 'JOB'} FOLDER takes the weights instead",
         )
     return registered
 
@@ -128,13 +129,13 @@ def _require_running(endpoint: Endpoint, handle: ModelHandle) -> None:
         raise NotReady(
             f"The endpoint is {state}: a call would not be answered yet",
             where=where,
-            mend=f"it takes minutes; ftsdk deploy {job} --wait (in Python model.wait()) waits for it",
+            hint=f"it takes minutes; ftsdk deploy {job} --wait (in Python model.wait()) waits for it",
             job_id=handle.job_id,
         )
     raise Rejected(
         f"The endpoint is {state}",
         where=where,
-        mend=f"ftsdk undeploy {job}, then ftsdk deploy {job} starts it anew "
+        hint=f"ftsdk undeploy {job}, then ftsdk deploy {job} starts it anew "
         "(in Python model.undeploy(), model.deploy())",
         job_id=handle.job_id,
     )

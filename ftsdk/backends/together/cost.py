@@ -14,7 +14,7 @@ from typing import Any
 
 from ftsdk.backends.hosted.coerce import as_count, as_decimal, as_text
 from ftsdk.catalogue import Catalogue, estimate_training
-from ftsdk.types.job import Cost, CostBasis
+from ftsdk.types.cost import Cost, CostBasis
 
 __all__ = ["billed"]
 

@@ -82,7 +82,7 @@ class Serving:
             raise UsageError(
                 "The key does not say which Together project it is for",
                 where="GET /v3/whoami",
-                mend="set TOGETHER_PROJECT_ID, or use a project's key",
+                hint="set TOGETHER_PROJECT_ID, or use a project's key",
             )
         return known_id(found, "project")
 
@@ -167,7 +167,7 @@ class Serving:
             raise UsageError(
                 f"inactive_timeout={inactive_timeout} is not between {low} and {high} minutes",
                 where="deploy",
-                mend="an endpoint without a lease would bill until somebody remembers it",
+                hint="an endpoint without a lease would bill until somebody remembers it",
             )
         _require_replicas(min_replicas, max_replicas)
         project = self._project()
@@ -222,13 +222,13 @@ class Serving:
             raise UsageError(
                 f"The config {given!r} does not fit this model",
                 where=model,
-                mend=f"one of {', '.join(sorted(fitting)) or 'none'}",
+                hint=f"one of {', '.join(sorted(fitting)) or 'none'}",
             )
         if not fitting:
             raise Unsupported(
                 "Together has no config with which this model could be served",
                 where=model,
-                mend="ftsdk download JOB FOLDER, and serve the weights elsewhere; `-Reference` bases often "
+                hint="ftsdk download JOB FOLDER, and serve the weights elsewhere; `-Reference` bases often "
                 "have none",
             )
         if given is None and len(fitting) > 1:
@@ -239,7 +239,7 @@ class Serving:
             raise UsageError(
                 "Several configs fit this model, at different prices",
                 where=model,
-                mend=f"ftsdk deploy JOB --set config=ID (in Python options={{'config': ID}}) with one of {told}",
+                hint=f"ftsdk deploy JOB --set config=ID (in Python options={{'config': ID}}) with one of {told}",
             )
         identity = given or next(iter(fitting))
         row, price = fitting[identity]
@@ -269,7 +269,7 @@ class Serving:
             raise UnexpectedResponse(
                 "Together's answer has no message in it",
                 where="Together, POST /v1/chat/completions",
-                mend="try again",
+                hint="try again",
             )
         return told
 
@@ -279,7 +279,7 @@ def _require_replicas(least: int, most: int) -> None:
         raise UsageError(
             "min_replicas must be at least 1 and at most max_replicas",
             where="deploy",
-            mend="whole numbers, for instance min_replicas=1, max_replicas=2",
+            hint="whole numbers, for instance min_replicas=1, max_replicas=2",
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ftsdk.backends.hosted.coerce import as_count, as_instant, as_number, as_text, as_time
 from ftsdk.backends.hosted.redact import scrub
-from ftsdk.types.job import Checkpoint, Event, MetricPoint
+from ftsdk.types.events import Checkpoint, Event, MetricPoint
 
 __all__ = [
     "checkpoints_of",

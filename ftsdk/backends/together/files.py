@@ -51,7 +51,7 @@ class Files:
                 raise Rejected(
                     "Together could not process the file",
                     where=f"Together, file {identity}",
-                    mend="try again; if it stays so, ask Together and name the file",
+                    hint="try again; if it stays so, ask Together and name the file",
                     retryable=True,
                 )
             if status == "COMPLETED" or (not status and told.get("Processed") is not False):
@@ -59,7 +59,7 @@ class Files:
         raise Unavailable(
             f"Together has been checking the file for an hour (it says {status})",
             where=f"Together, file {identity}",
-            mend="try again later; the file is not uploaded twice",
+            hint="try again later; the file is not uploaded twice",
         )
 
 
@@ -90,7 +90,7 @@ def refused_rows(rows: Dataset, report: Any, *, model: str, method: str) -> Data
         severity="fault",
         line=int(found.group(1)) if found else 0,
         message=f"Together: {message}",
-        mend="correct the row; `ftsdk validate --provider together` finds most such faults at home",
+        hint="correct the row; `ftsdk validate --provider together` finds most such faults at home",
     )
     ours = DatasetReport(
         name=rows.name,
@@ -106,7 +106,7 @@ def refused_rows(rows: Dataset, report: Any, *, model: str, method: str) -> Data
     return DatasetError(
         f"Together does not accept the rows: {message}",
         where=f"{rows.name}, checked by Together after the upload",
-        mend=fault.mend,
+        hint=fault.hint,
         report=ours,
         submitted="no",
     )

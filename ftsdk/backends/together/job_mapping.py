@@ -21,15 +21,11 @@ from ftsdk.backends.hosted.coerce import (
     as_text,
     as_time,
 )
-from ftsdk.types.job import (
-    Cost,
-    CostBasis,
-    JobStatus,
-    ModelHandle,
-    ModelKind,
-    Progress,
-    RemoteJob,
-)
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.events import Progress
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ModelHandle, ModelKind
+from ftsdk.types.status import JobStatus
 
 __all__ = [
     "STATUSES",

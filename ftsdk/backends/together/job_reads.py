@@ -13,7 +13,8 @@ from ftsdk.backends.together import job_mapping
 from ftsdk.backends.together.events import failure_message, successor_in, was_restarted
 from ftsdk.backends.together.transport import Wire, known_id
 from ftsdk.errors import UnexpectedResponse
-from ftsdk.types.job import JobStatus, RemoteJob
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.status import JobStatus
 
 __all__ = ["Jobs", "age_of"]
 
@@ -35,7 +36,7 @@ class Jobs:
             raise UnexpectedResponse(
                 "Together's list of jobs has no data in it",
                 where="Together, GET /v1/fine-tunes",
-                mend="check that the base URL is Together itself",
+                hint="check that the base URL is Together itself",
             )
         unique = {row.get("id"): row for row in data if isinstance(row, Mapping) and row.get("id")}
         return [*unique.values()]
@@ -54,7 +55,7 @@ class Jobs:
             raise UnexpectedResponse(
                 "Together answered about another job than was asked",
                 where=f"Together, GET /v1/fine-tunes/{identity}",
-                mend="ask again; if it stays so, check the base URL",
+                hint="ask again; if it stays so, check the base URL",
             )
         job = job_mapping.remote_job(data)
         if job.status not in _ENDED_BADLY:

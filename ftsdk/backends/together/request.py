@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ftsdk.backends.base import Range
-from ftsdk.types.job import PlannedField
+from ftsdk.types.plan import PlannedField
 from ftsdk.types.spec import JobSpec
 
 __all__ = [

@@ -48,8 +48,8 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}")
 
 def known_id(value: str, what: str = "job") -> str:
     """`value`, fit for a path. Raises `NotFound` for what can be no id of Together's."""
-    mend = "ids look like ft-0a1b2c3d-…; `ftsdk list` shows those of this machine"
-    return checked_id(value, _ID, SERVICE.title, what, mend)
+    hint = "ids look like ft-0a1b2c3d-…; `ftsdk list` shows those of this machine"
+    return checked_id(value, _ID, SERVICE.title, what, hint)
 
 
 class Wire(HostedWire["Together"]):
@@ -171,7 +171,7 @@ class Wire(HostedWire["Together"]):
                 raise Unavailable(
                     "Together did not take a part of the file",
                     where=f"{SERVICE.title}, PUT of a part",
-                    mend="try again; the upload starts anew",
+                    hint="try again; the upload starts anew",
                 ) from error
             return mask_known(str(getattr(told, "id", "") or "").encode()).decode()
 

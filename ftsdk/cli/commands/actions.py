@@ -43,7 +43,7 @@ def _tell(client: Client, job: FineTuneJob, told: str, *next_words: str) -> None
 
 def cancel(job: Job, profile: Profile = None, as_json: Json = False) -> None:
     """Ask the job to stop. A job that has ended stays as it is."""
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     client = open_client(profile)
     one = find(client, job)
@@ -88,7 +88,7 @@ def delete(
         no_input=no_input,
         default=False,
         unasked="Deleting needs a yes, and there is nobody to ask",
-        mend=f"ftsdk delete {one.id} --yes",
+        hint=f"ftsdk delete {one.id} --yes",
     ):
         raise stop("Nothing was deleted.")
     one.delete()
@@ -121,7 +121,7 @@ def reconcile(
     as_json: Json = False,
 ) -> None:
     """Look for jobs whose create call got no answer, and adopt what is found. Nothing is sent twice."""
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     client = open_client(profile)
     if job is not None:
@@ -155,7 +155,7 @@ def reconcile(
 
 
 def _tell_reconciled(client: Client, job: FineTuneJob) -> None:
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     if job.status is JobStatus.IN_DOUBT:
         yet = "" if job.needs_decision else " yet"
@@ -185,7 +185,7 @@ def resolve(
     as_json: Json = False,
 ) -> None:
     """Decide a job in doubt: adopt the provider's id, send it again, or give up."""
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     client = open_client(profile)
     one = find(client, job)
@@ -193,7 +193,7 @@ def resolve(
         raise UsageError(
             "Give exactly one decision",
             where=f"job {one.id}, {status_words(one.status)}",
-            mend=f"ftsdk resolve {one.id} --adopt ID, or --send-again, or --give-up",
+            hint=f"ftsdk resolve {one.id} --adopt ID, or --send-again, or --give-up",
         )
     if (
         send_again
@@ -204,7 +204,7 @@ def resolve(
             no_input=no_input or as_json,
             default=False,
             unasked="sending a job again may make, and cost, it twice",
-            mend="say --yes to accept that",
+            hint="say --yes to accept that",
         )
     ):
         raise stop("Nothing was sent.")

@@ -78,7 +78,7 @@ def _print_all(found: list[tuple[str, Capabilities | FtsdkError]]) -> None:
     rows: list[list[Any]] = [[(word, "dim") for word in head]]
     for name, able in found:
         if isinstance(able, FtsdkError):
-            rows.append([(name, "bold"), (clean(able.mend or able.what), "yellow"),
+            rows.append([(name, "bold"), (clean(able.hint or able.what), "yellow"),
                          *[""] * (len(head) - 2)])  # fmt: skip
             continue
         rows.append([

@@ -19,7 +19,7 @@ from ftsdk.errors import FtsdkError, UsageError
 if TYPE_CHECKING:
     from ftsdk.client import Client
     from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.types.job import ChatAnswer, ModelHandle
+    from ftsdk.types.model import ChatAnswer, ModelHandle
 
 __all__ = ["chat"]
 
@@ -55,11 +55,11 @@ def chat(
     as_json: Json = False,
 ) -> None:
     """Ask the model that a job made: once with a question, else in conversation."""
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     if words is not None and message is not None:
         raise UsageError(
-            "Two questions were given", where="ftsdk chat", mend="give TEXT or -m TEXT, not both"
+            "Two questions were given", where="ftsdk chat", hint="give TEXT or -m TEXT, not both"
         )
     message = words if message is None else message
 
@@ -71,14 +71,14 @@ def chat(
     if message is None and sys.stdin.isatty():
         if as_json:
             raise UsageError(
-                "--json answers one message", where="ftsdk chat", mend="give it with -m TEXT"
+                "--json answers one message", where="ftsdk chat", hint="give it with -m TEXT"
             )
         _converse(talk)
         return
     asked = sys.stdin.read() if message in (None, "-") else message
     if not asked or not asked.strip():
         raise UsageError(
-            "The message is empty", where="ftsdk chat", mend="give it with -m TEXT, or type it"
+            "The message is empty", where="ftsdk chat", hint="give it with -m TEXT, or type it"
         )
     _once(talk, asked, as_json=as_json)
 

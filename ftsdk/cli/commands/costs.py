@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ftsdk.client import Client
     from ftsdk.planning.estimate import Comparison
     from ftsdk.spending.ledger import Line, Total
-    from ftsdk.types.job import Cost
+    from ftsdk.types.cost import Cost
 
 __all__ = ["costs", "estimate"]
 
@@ -86,13 +86,13 @@ def _no_options(options: Mapping[str, Any]) -> None:
         raise UsageError(
             f"{', '.join(options)} is an option of one provider, and says nothing about the others",
             where="--set, with --compare",
-            mend="leave it out, or estimate at one provider without --compare",
+            hint="leave it out, or estimate at one provider without --compare",
         )
 
 
 def _method(word: str | None) -> Any:
     if word not in (None, "sft", "dpo"):
-        raise UsageError(f"{word!r} is no method", where="--method", mend="sft or dpo")
+        raise UsageError(f"{word!r} is no method", where="--method", hint="sft or dpo")
     return word
 
 
@@ -229,7 +229,7 @@ def _day(word: str | None, option: str) -> dt.date | None:
         return None if word is None else dt.date.fromisoformat(word)
     except ValueError as error:
         raise UsageError(
-            f"{word!r} is no day", where=option, mend="for instance 2026-11-01"
+            f"{word!r} is no day", where=option, hint="for instance 2026-11-01"
         ) from error
 
 
@@ -238,14 +238,14 @@ def _settle(client: Client, job: str | None, usd: str | None) -> None:
 
     if job is None or usd is None:
         raise UsageError(
-            "--settle and --usd go together", where="costs", mend="--settle JOB --usd 4.20"
+            "--settle and --usd go together", where="costs", hint="--settle JOB --usd 4.20"
         )
     try:
         amount = Decimal(usd.removeprefix("$"))
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount < 0:
-        raise UsageError(f"{usd!r} is no amount", where="--usd", mend="for instance 4.20")
+        raise UsageError(f"{usd!r} is no amount", where="--usd", hint="for instance 4.20")
     found = find(client, job)
     Spending(client.journal).settle(found.id, amount, "settled by hand")
     note(f"{found.id} counts ${amount:.2f} from now on.")

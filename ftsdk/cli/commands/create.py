@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ftsdk.client import Client
     from ftsdk.jobs.job import FineTuneJob
     from ftsdk.planning.prepare import PreparedJob
-    from ftsdk.types.job import Cost
+    from ftsdk.types.cost import Cost
 
 __all__ = ["create"]
 
@@ -102,7 +102,7 @@ def _prepared(
             no_input=no_input,
             default=True,
             unasked=error.what,
-            mend=f"ftsdk models pull {missing}, or --yes",
+            hint=f"ftsdk models pull {missing}, or --yes",
         ):
             raise
     from ftsdk.cli.commands.models import pull_with_bar
@@ -132,14 +132,14 @@ def _first_after(client: Client, prepared: PreparedJob, *, no_input: bool) -> dt
         return client.clock.now() - TWIN_WITHIN
     minutes = round((client.clock.now() - twin.created_at).total_seconds() / 60)
     ago = "just now" if minutes < 1 else f"{minutes} min ago"
-    unasked, mend = already_made(twin.id, ago)
+    unasked, hint = already_made(twin.id, ago)
     if not decide(
         f"{short_id(client, twin.id)}, made {ago}, is this very job. Make it again?",
         yes=False,
         no_input=no_input,
         default=False,
         unasked=unasked,
-        mend=mend,
+        hint=hint,
     ):
         raise stop("Nothing was started.")
     return twin.created_at
@@ -167,7 +167,7 @@ def _agreed(cost: Cost, max_cost: str | None, *, yes: bool, no_input: bool) -> b
         no_input=no_input,
         default=default,
         unasked=f"create asks before it starts a job ({cost_words(cost)})",
-        mend="say --yes to start it without a question",
+        hint="say --yes to start it without a question",
     )
 
 

@@ -101,7 +101,7 @@ def inspect(
         raise UsageError(
             f"there is no row at line {line}",
             where=dataset.name,
-            mend=f"the last row stands at line {seen.last_line:,}",
+            hint=f"the last row stands at line {seen.last_line:,}",
         )
     if html is not None:
         from ftsdk.util.files import atomic_write_bytes
@@ -167,7 +167,7 @@ def _show(seen: Xray, *, ids: bool, with_rows: bool) -> None:
         say(
             ("  ! ", "yellow") if finding.severity == "notice" else ("  ✗ ", "red"),
             clean(str(finding)),
-            (f"   {clean(finding.mend)}" if finding.mend else "", "dim"),
+            (f"   {clean(finding.hint)}" if finding.hint else "", "dim"),
         )
     for row in seen.shown if with_rows else ():
         say()
@@ -232,7 +232,7 @@ def convert(
     printed = str(output) == "-"
     if printed and as_json:
         raise UsageError(
-            "--json and -o - both want standard output", where="convert", mend="-o FILE"
+            "--json and -o - both want standard output", where="convert", hint="-o FILE"
         )
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "rows" if printed else output
@@ -307,10 +307,10 @@ def fix(
     as_json: Json = False,
 ) -> None:
     """Write a mended copy (JSON lines) and list what was done; only mends that lose nothing."""
-    from ftsdk.dataset import fix as mend
+    from ftsdk.dataset import fix as fix_rows
 
     with busy(f"mending {dataset.name}", quiet=as_json):
-        report = mend(dataset, output, drop_duplicates=drop_duplicates)
+        report = fix_rows(dataset, output, drop_duplicates=drop_duplicates)
     if as_json:
         emit(report.to_dict())
         return

@@ -45,7 +45,7 @@ def hours_of(word: str | None) -> float | None:
     found = _SPAN.fullmatch(word.strip().lower())
     if found is None:
         raise UsageError(
-            f"{word!r} is no time span", where="--for", mend="for instance 90m, 2h, 3d"
+            f"{word!r} is no time span", where="--for", hint="for instance 90m, 2h, 3d"
         )
     return float(found[1]) * _HOURS[found[2]]
 
@@ -115,7 +115,7 @@ def deploy(
         no_input=no_input or as_json,
         default=False,
         unasked=f"deploying asks before it spends ({cost}{most})",
-        mend="say --yes to deploy it without a question",
+        hint="say --yes to deploy it without a question",
     ):
         raise stop("Nothing was deployed.")
     handle, lease = start(client, found.id, hours=hours, options=options)

@@ -44,7 +44,7 @@ class Check:
     name: str
     verdict: Verdict
     found: str
-    mend: str = ""
+    hint: str = ""
 
 
 def path(as_json: Json = False) -> None:
@@ -76,8 +76,8 @@ def doctor(profile: Profile = None, as_json: Json = False) -> None:
         ]
         columns(rows)
         for check in checks:
-            if check.mend and check.verdict != "ok":
-                say((f"  {check.name}: ", "dim"), clean(check.mend))
+            if check.hint and check.verdict != "ok":
+                say((f"  {check.name}: ", "dim"), clean(check.hint))
         faults = sum(check.verdict == "fault" for check in checks)
         say("All is well." if ok else f"{many(faults, 'fault')}.")
     if not ok:
@@ -161,7 +161,7 @@ def _journal(home: Path) -> Iterator[Check]:
         journal.close()
         mode, version = _pragmas(file)
     except FtsdkError as error:
-        yield Check("journal", "fault", error.what, error.mend)
+        yield Check("journal", "fault", error.what, error.hint)
         return
     file_mode = stat.S_IMODE(file.stat().st_mode)
     told = f"{many(jobs, 'job')} · schema {version} · {mode} · mode {file_mode:04o}"
@@ -194,7 +194,7 @@ def _configuration(profile: str | None) -> tuple[Config | None, Check]:
         config = load_config(profile=profile)
     except FtsdkError as error:
         where = f" ({error.where})" if error.where else ""
-        return None, Check("config", "fault", error.what + where, error.mend)
+        return None, Check("config", "fault", error.what + where, error.hint)
     if config.path is None:
         return config, Check(
             "config", "note", "no ftsdk.toml here or above", "ftsdk init writes one"
@@ -215,7 +215,7 @@ def _chosen(config: Config) -> Check:
     try:
         load_backend(str(provider.value))
     except FtsdkError as error:
-        return Check("profile", "fault", f"{told}: {error.what}", error.mend)
+        return Check("profile", "fault", f"{told}: {error.what}", error.hint)
     return Check("profile", "ok", told)
 
 
@@ -226,7 +226,7 @@ def _keys() -> Iterator[Check]:
         try:
             variables = load_backend(name).capabilities.key_variables
         except FtsdkError as error:
-            yield Check(f"backend {name}", "note", error.what, error.mend)
+            yield Check(f"backend {name}", "note", error.what, error.hint)
             continue
         if variables:
             there = [variable for variable in variables if os.environ.get(variable)]

@@ -19,7 +19,7 @@ from ftsdk.errors import UsageError
 
 if TYPE_CHECKING:
     from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.types.job import Event, MetricPoint
+    from ftsdk.types.events import Event, MetricPoint
 
 __all__ = ["checkpoints", "events", "logs", "metrics"]
 
@@ -86,7 +86,7 @@ def _not_both(follow: bool, as_json: bool) -> None:
         raise UsageError(
             "--follow goes on line by line, and --json is one document",
             where="the command line",
-            mend="leave one of them out; `ftsdk wait --json` waits for the end",
+            hint="leave one of them out; `ftsdk wait --json` waits for the end",
         )
 
 
@@ -147,7 +147,7 @@ def metrics(
     """Show the training curve: a picture and a table; --csv and --json have every point."""
     if as_csv and as_json:
         raise UsageError(
-            "--csv and --json exclude each other", where="the command line", mend="choose one"
+            "--csv and --json exclude each other", where="the command line", hint="choose one"
         )
     client = open_client(profile)
     one = newest(client, job)

@@ -55,7 +55,7 @@ def init(
         raise ConfigError(
             "There is an ftsdk.toml already, and it was left alone",
             where=str(path),
-            mend="ftsdk init --print shows a fresh one; --force writes over it",
+            hint="ftsdk init --print shows a fresh one; --force writes over it",
         )
     try:
         atomic_write_bytes(path, TEMPLATE.encode(), mode=0o644)
@@ -63,7 +63,7 @@ def init(
         raise ConfigError(
             f"ftsdk.toml cannot be written: {error.strerror or error}",
             where=str(path),
-            mend="go to a folder that is writable, or `ftsdk init --print > ftsdk.toml`",
+            hint="go to a folder that is writable, or `ftsdk init --print > ftsdk.toml`",
         ) from error
     if as_json:
         emit({"path": path, "written": True, "text": TEMPLATE})

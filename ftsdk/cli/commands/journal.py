@@ -59,7 +59,7 @@ def _must_be_new(file: Path) -> None:
         raise UsageError(
             "The file is there already, and nothing is overwritten",
             where=str(file),
-            mend="name a new one",
+            hint="name a new one",
         )
 
 
@@ -104,7 +104,7 @@ def forget(
         no_input=no_input or as_json,
         default=False,
         unasked=f"{many(count, 'job')} would be forgotten",
-        mend="say --yes to forget them without a question",
+        hint="say --yes to forget them without a question",
     ):
         raise stop("Nothing was forgotten.")
     gone = forgotten(client.journal, age, now) if count else []

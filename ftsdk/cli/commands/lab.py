@@ -44,7 +44,7 @@ def _names(wanted: list[str] | None) -> list[str]:
             raise UsageError(
                 f"The lab has no double of {name!r}{nearest(name, DOUBLES)}",
                 where="ftsdk lab up",
-                mend=f"one of {', '.join(DOUBLES)}",
+                hint=f"one of {', '.join(DOUBLES)}",
             )
     return list(wanted or DOUBLES)
 
@@ -74,7 +74,7 @@ def up(
         raise UsageError(
             f"The lab cannot listen: {error.strerror or error}",
             where=f"127.0.0.1, ports {port} to {port + len(chosen) - 1}",
-            mend="stop the other one, or choose another --port (0 takes free ones)",
+            hint="stop the other one, or choose another --port (0 takes free ones)",
         ) from error
     told = {
         name: {
@@ -144,7 +144,7 @@ def _running() -> dict[str, Any]:
         os.kill(int(told["pid"]), 0)
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
-            "No lab is up", where=str(_state_file()), mend="start it in another shell: ftsdk lab up"
+            "No lab is up", where=str(_state_file()), hint="start it in another shell: ftsdk lab up"
         ) from error
     doubles: dict[str, Any] = told["doubles"]
     return doubles
@@ -256,7 +256,7 @@ def _tell(provider: str, door: str, given: dict[str, Any]) -> dict[str, Any]:
     doubles = _running()
     if provider not in doubles:
         raise UsageError(
-            f"The lab that is up has no {provider}", mend=f"one of {', '.join(doubles)}"
+            f"The lab that is up has no {provider}", hint=f"one of {', '.join(doubles)}"
         )
     url = "/".join(doubles[provider]["url"].split("/")[:3]) + f"/_lab/{door}"
     request = urllib.request.Request(  # noqa: S310  # the lab's own loopback address
@@ -269,13 +269,13 @@ def _tell(provider: str, door: str, given: dict[str, Any]) -> dict[str, Any]:
         with error:
             why = json.loads(error.read()).get("error", "")
         raise UsageError(
-            f"The lab refuses: {why}", where=f"the lab's {provider}", mend="correct what it names"
+            f"The lab refuses: {why}", where=f"the lab's {provider}", hint="correct what it names"
         ) from error
     except OSError as error:
         raise UsageError(
             "The lab does not answer",
             where=url,
-            mend="wait until it has refused for long enough, if you told it to; else start it again: "
+            hint="wait until it has refused for long enough, if you told it to; else start it again: "
             "ftsdk lab up",
         ) from error
     return told

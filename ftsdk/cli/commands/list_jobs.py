@@ -59,7 +59,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the jobs, newest first. Those that have not ended are asked about; nothing is spent."""
-    from ftsdk.types.job import JobStatus, statuses_of
+    from ftsdk.types.status import JobStatus, statuses_of
 
     client = open_client(profile)
     wanted = statuses_of(status) if status else frozenset(JobStatus)
@@ -102,14 +102,14 @@ def _table(client: Client, jobs: list[FineTuneJob], failed: dict[str, FtsdkError
     columns(rows)
     for error in {id(e): e for e in failed.values()}.values():
         if isinstance(error, NeedsDecision):
-            note((f"{error.job_id}  ", "bold"), clean(error.mend))
+            note((f"{error.job_id}  ", "bold"), clean(error.hint))
         else:
             note(("not asked  ", "yellow"), clean(error.what))
 
 
 def _fact(job: FineTuneJob, error: FtsdkError | None) -> str:
     """The one thing worth knowing of a job in this status."""
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     snapshot = job.snapshot
     if error is not None and not isinstance(error, NeedsDecision):

@@ -12,7 +12,7 @@ from ftsdk.cli.view.output import emit, say
 from ftsdk.cli.view.plan_view import adapter_words, cost_line, show_plan_table
 
 if TYPE_CHECKING:
-    from ftsdk.types.job import Plan
+    from ftsdk.types.plan import Plan
     from ftsdk.types.spec import LoRA
 
 __all__ = ["one_estimate", "plan"]

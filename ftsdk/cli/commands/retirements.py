@@ -86,7 +86,7 @@ def _acknowledge(client: Client, told: Radar, names: list[str]) -> None:
             raise UsageError(
                 f"Nothing on the radar is called {name!r}{nearest(name, known)}",
                 where="--ack",
-                mend="`ftsdk radar` lists the names",
+                hint="`ftsdk radar` lists the names",
             )
         for subject in meant:
             money.acknowledge("ending", subject, client.clock.now())
@@ -119,7 +119,7 @@ def write_text(target: str, text: str, what: str, option: str) -> None:
         raise StoreError(
             f"The file cannot be written: {error.strerror}",
             where=target,
-            mend=f"{option} with another path",
+            hint=f"{option} with another path",
         ) from error
     say(f"{what} in {clean(target)}")
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from ftsdk.client import Client
     from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.types.job import MetricPoint, ModelHandle
+    from ftsdk.types.events import MetricPoint
+    from ftsdk.types.model import ModelHandle
 
 __all__ = ["show"]
 
@@ -68,8 +69,8 @@ def show(
     _print(client, one, points, handle)
     if trouble is not None:
         note(("not asked  ", "yellow"), clean(trouble.what))
-        if trouble.mend:
-            note(("  mend   ", "dim"), clean(trouble.mend))
+        if trouble.hint:
+            note(("  hint   ", "dim"), clean(trouble.hint))
 
 
 def _points(client: Client, job: FineTuneJob) -> Sequence[MetricPoint]:
@@ -78,7 +79,7 @@ def _points(client: Client, job: FineTuneJob) -> Sequence[MetricPoint]:
 
 
 def _handle(job: FineTuneJob) -> ModelHandle | None:
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     return job.result() if job.status is JobStatus.SUCCEEDED else None
 
@@ -157,9 +158,9 @@ def _facts(
     if snapshot.message:
         style = status_style(job.status) if job.is_final else ""
         yield "message", (clean(redact(snapshot.message)), style)
-        mend = (snapshot.error or {}).get("mend")
-        if mend:
-            yield "mend", clean(mend)
+        hint = (snapshot.error or {}).get("hint")
+        if hint:
+            yield "hint", clean(hint)
 
 
 def _data(job: FineTuneJob) -> str:

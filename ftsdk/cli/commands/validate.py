@@ -73,12 +73,12 @@ def validate(
     from ftsdk.cli.context import open_client
 
     if method not in (None, "sft", "dpo"):
-        raise UsageError(f"No method is called {method!r}", where="--method", mend="sft or dpo")
+        raise UsageError(f"No method is called {method!r}", where="--method", hint="sft or dpo")
     client = open_client(profile)
     if provider is not None:
         load_backend(provider)  # a wrong name is told here, not silently taken for another target
     if more and mended is not None:
-        raise UsageError("--fix writes one file", where="--fix", mend="mend one file at a time")
+        raise UsageError("--fix writes one file", where="--fix", hint="mend one file at a time")
     reports = []
     for path in [dataset, *(more or [])]:
         with reading(path, quiet=as_json) as on_bytes:

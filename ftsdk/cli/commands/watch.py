@@ -183,7 +183,7 @@ class _Follower:
 
 
 def _stands_still(job: FineTuneJob) -> bool:
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     return job.is_final or job.status in (JobStatus.PAUSED, JobStatus.CREATED)
 
@@ -194,7 +194,7 @@ def _too_long(going: Sequence[FineTuneJob], timeout: float) -> WaitTimeout:
     return WaitTimeout(
         f"The job is still {status_words(first.status)} after {timeout:g} s{others}; it goes on",
         where=f"provider {first.provider}",
-        mend=f"ftsdk watch {first.id}",
+        hint=f"ftsdk watch {first.id}",
         job_id=first.id,
     )
 
@@ -246,7 +246,7 @@ def _leave(follower: _Follower) -> None:
 
 def ending(job: FineTuneJob, short: str, losses: Sequence[float]) -> None:
     """Say how a job ended and what can be done next."""
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     snapshot = job.snapshot
     parts = [f"{losses[0]:.2f} → {losses[-1]:.2f}"] if losses else []
@@ -263,7 +263,7 @@ def ending(job: FineTuneJob, short: str, losses: Sequence[float]) -> None:
 
 
 def _finish(follower: _Follower, *, quiet: bool, as_json: bool) -> None:
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     wrong = [error for job in follower.jobs if (error := _error_of(job)) is not None]
     documents = [job_document(job) for job in follower.jobs]
@@ -287,7 +287,7 @@ def _finish(follower: _Follower, *, quiet: bool, as_json: bool) -> None:
 
 
 def _error_of(job: FineTuneJob) -> JobError | None:
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     if job.status is JobStatus.SUCCEEDED:
         return None

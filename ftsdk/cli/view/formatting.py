@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.types.job import Cost
+    from ftsdk.types.cost import Cost
 
 __all__ = [
     "clean",

@@ -10,7 +10,7 @@ from ftsdk.cli.view.output import command
 if TYPE_CHECKING:
     from ftsdk.backends.base import Capabilities
     from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.types.job import ModelHandle
+    from ftsdk.types.model import ModelHandle
 
 __all__ = ["next_steps", "steps"]
 
@@ -45,7 +45,7 @@ def steps(commands: Iterable[str], short: str) -> list[tuple[str, str]]:
 
 
 def _wanted(job: FineTuneJob, able: Capabilities, handle: ModelHandle | None) -> Sequence[str]:
-    from ftsdk.types.job import JobStatus
+    from ftsdk.types.status import JobStatus
 
     if job.status is JobStatus.SUCCEEDED:
         callable_now = not able.can_deploy if handle is None else handle.callable_now

@@ -11,7 +11,8 @@ from ftsdk.cli.view.output import columns, labelled, say, text
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from ftsdk.types.job import BudgetLine, Cost, Plan, PlannedField
+    from ftsdk.types.cost import Cost
+    from ftsdk.types.plan import BudgetLine, Plan, PlannedField
     from ftsdk.types.spec import LoRA
 
 __all__ = ["adapter_words", "show_plan", "show_plan_table", "training_words"]

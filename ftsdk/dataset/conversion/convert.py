@@ -63,7 +63,7 @@ def convert(
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(
             f"there is no format or provider {to!r}{hint}", where="convert",
-            mend=f"one of {', '.join(targets())}",
+            hint=f"one of {', '.join(targets())}",
         )  # fmt: skip
     dataset = Dataset.load(source, format=format)
     if to == "tokenized":
@@ -111,7 +111,7 @@ def write_row(row: Row, to: str) -> Row:
     written = WRITERS[to](row)
     if isinstance(written, list):
         raise UsageError(f"{FORMATS[to].title} cannot carry {written[0].field}: {written[0].message}",
-                         where="row", mend=RULES["FT216"].mend)  # fmt: skip
+                         where="row", hint=RULES["FT216"].hint)  # fmt: skip
     return written
 
 

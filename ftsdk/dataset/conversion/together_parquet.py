@@ -40,7 +40,7 @@ def write_tokenized(dataset: Dataset, output: Path, tokenizer: Any, max_length: 
     pa, pq = _arrow()
     if output.suffix != ".parquet":
         raise UsageError("tokenised rows are written as Parquet", where=str(output),
-                         mend=f"name the file {output.stem}.parquet")  # fmt: skip
+                         hint=f"name the file {output.stem}.parquet")  # fmt: skip
     writing = _Writing(dataset, _tokenizer(tokenizer), max_length)
     facts = {} if writing.chat is None else {
         "ftsdk.tokenizer": writing.chat.name, "ftsdk.chat_template_sha256": writing.chat.template_sha256}  # fmt: skip
@@ -65,7 +65,7 @@ def _arrow() -> tuple[Any, Any]:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise MissingExtra(
-            "Writing .parquet files needs the package pyarrow.", mend="pip install 'ftsdk[data]'"
+            "Writing .parquet files needs the package pyarrow.", hint="pip install 'ftsdk[data]'"
         ) from error
     return pa, pq
 
@@ -77,7 +77,7 @@ def _tokenizer(given: Any) -> ChatTokenizer | None:
     if folder is None:
         raise UsageError(
             f"the tokenizer of {given!r} is not on this machine", where="convert to tokenized",
-            mend="name a model folder with tokenizer.json and a chat template, or pull the model: "
+            hint="name a model folder with tokenizer.json and a chat template, or pull the model: "
             "`ftsdk models pull`",
         )  # fmt: skip
     return ChatTokenizer.from_folder(folder)
@@ -131,7 +131,7 @@ class _Writing:
             return []
         if self.chat is None:
             raise UsageError("tokens are made by the base model's own tokenizer, and none was named",
-                             where="convert to tokenized", mend="name it: tokenizer=, or --model")  # fmt: skip
+                             where="convert to tokenized", hint="name it: tokenizer=, or --model")  # fmt: skip
         try:
             parts = render_parts(read.row, self.chat, number=read.line)
         except RowFault as error:

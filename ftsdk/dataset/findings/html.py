@@ -55,7 +55,7 @@ def _findings(report: DatasetReport) -> str:
     rows = [
         f'<tr><td style="{cell};white-space:nowrap;color:{_BAD if mark == "✗" else _WARN}">{mark} <code>{code}</code></td>'
         f'<td style="{cell};white-space:nowrap">{escape(count)}</td>'
-        f'<td style="{cell}">{escape(message)}<div style="opacity:.65">{escape(first[code].mend)}</div></td>'
+        f'<td style="{cell}">{escape(message)}<div style="opacity:.65">{escape(first[code].hint)}</div></td>'
         f'<td style="{cell};white-space:nowrap;opacity:.75">{escape(place)}</td></tr>'
         for mark, code, count, message, place in lines[:_FINDINGS]
     ]

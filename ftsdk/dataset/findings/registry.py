@@ -34,7 +34,7 @@ class Rule:
     code: str
     severity: Severity
     title: str
-    mend: str
+    hint: str
     page: str = ""
     check: RowCheck | None = None
     shape: str = "chat"
@@ -48,7 +48,7 @@ RULES: dict[str, Rule] = {}
 def row_rule(
     code: str,
     severity: Severity,
-    mend: str,
+    hint: str,
     *,
     shape: str = "chat",
     fixable: bool = False,
@@ -62,7 +62,7 @@ def row_rule(
                 code,
                 severity,
                 title.rstrip("."),
-                mend,
+                hint,
                 page.strip(),
                 check,
                 shape,
@@ -78,13 +78,13 @@ def note(
     code: str,
     severity: Severity,
     title: str,
-    mend: str,
+    hint: str,
     page: str = "",
     *,
     fixable: bool = False,
 ) -> Rule:
     """Register a code that another part of the engine fires (the reader, the repeats, …)."""
-    return _put(Rule(code, severity, title, mend, inspect.cleandoc(page), fixable=fixable))
+    return _put(Rule(code, severity, title, hint, inspect.cleandoc(page), fixable=fixable))
 
 
 def _put(rule: Rule) -> Rule:
@@ -104,7 +104,7 @@ def fault_of(code: str, line: int, hit: Hit, *, offset: int | None = None) -> Fa
         offset=offset,
         field=hit.field,
         message=hit.message,
-        mend=rule.mend,
+        hint=rule.hint,
         value="" if hit.value is None else _shown(hit.value),
     )
 

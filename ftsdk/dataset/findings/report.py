@@ -49,7 +49,7 @@ class Fault:
     severity: Severity
     line: int
     message: str
-    mend: str = ""
+    hint: str = ""
     field: str = ""
     offset: int | None = None
     value: str = ""
@@ -65,7 +65,7 @@ class Fault:
             "offset": self.offset,
             "field": self.field,
             "message": self.message,
-            "mend": self.mend,
+            "hint": self.hint,
             "value": self.value,
         }
         if self.lines:
@@ -263,7 +263,7 @@ class DatasetReport:
         return DatasetError(
             f"{first.message}{more}",
             where=f"{place} [{first.code}]",
-            mend=first.mend,
+            hint=first.hint,
             report=self,
         )
 

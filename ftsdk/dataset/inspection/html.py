@@ -48,7 +48,7 @@ def _facts(xray: Xray) -> dict[str, Any]:
         "template": xray.template_sha256,
         "tokens": None if xray.summary is None else xray.summary.to_dict(),
         "histogram": xray.histogram(),
-        "findings": [[f.code, f.severity, f.line, f.message, f.mend] for f in xray.findings],
+        "findings": [[f.code, f.severity, f.line, f.message, f.hint] for f in xray.findings],
         "refused": xray.refused,
         "max_length": xray.max_length,
         "known": xray.known,

@@ -156,7 +156,7 @@ class _Look:
     def _add(self, code: str, line: int, message: str) -> None:
         if line == self.line or sum(f.code == code for f in self.findings) < 100:
             rule = RULES[code]
-            self.findings.append(Fault(code, rule.severity, line, message, rule.mend))
+            self.findings.append(Fault(code, rule.severity, line, message, rule.hint))
 
     def _notes(self, line: int, part: Rendered, *, ends: bool) -> Iterator[str]:
         """What is odd in one sequence."""

@@ -219,7 +219,7 @@ def _zstd(handle: BinaryIO) -> Any:
     except ImportError as error:
         raise MissingExtra(
             "Reading .zst files needs the package zstandard.",
-            mend="pip install 'ftsdk[data]', or unpack the file",
+            hint="pip install 'ftsdk[data]', or unpack the file",
         ) from error
     return _Zstd(handle, zstandard.ZstdDecompressor(max_window_size=1 << 26))
 
@@ -274,5 +274,5 @@ def _parquet(handle: BinaryIO, on_bytes: Callable[[int], None] | None) -> Iterat
     yield from read_parquet(handle, on_bytes=on_bytes)
 
 
-def _stop(code: str, message: str, mend: str) -> Stop:
-    return Stop(Fault(code=code, severity="fault", line=0, message=message, mend=mend))
+def _stop(code: str, message: str, hint: str) -> Stop:
+    return Stop(Fault(code=code, severity="fault", line=0, message=message, hint=hint))

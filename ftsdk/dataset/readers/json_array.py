@@ -125,6 +125,6 @@ class _Splitter:
                 line=self._number,
                 offset=self._base + at,
                 message=message,
-                mend="write one array of row objects, or JSON lines",
+                hint="write one array of row objects, or JSON lines",
             )
         )

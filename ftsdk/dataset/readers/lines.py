@@ -109,7 +109,7 @@ def _no_nul(tail: bytes, line: int, offset: int) -> None:
                 line=line,
                 offset=offset,
                 message="an endless row with NUL bytes: this is not text",
-                mend="write the file again; it may be sparse or damaged",
+                hint="write the file again; it may be sparse or damaged",
             )
         )
 
@@ -121,7 +121,7 @@ def _too_long(line: int, offset: int, limit: int) -> Fault:
         line=line,
         offset=offset,
         message=f"the row is longer than {limit / (1 << 20):,.0f} MiB",
-        mend="split it, or pass max_row_bytes= when rows hold images",
+        hint="split it, or pass max_row_bytes= when rows hold images",
     )
 
 
@@ -132,5 +132,5 @@ def _bom() -> Fault:
         line=1,
         offset=0,
         message="the file starts with a byte order mark (BOM); it is skipped",
-        mend="save as UTF-8 without BOM",
+        hint="save as UTF-8 without BOM",
     )

@@ -142,8 +142,8 @@ def _is_missing(cell: Any) -> bool:
     return type(cell).__name__ in ("NAType", "NaTType")
 
 
-def _no_rows(message: str, mend: str) -> Fault:
-    return Fault(code="FT024", severity="fault", line=0, message=message, mend=mend)
+def _no_rows(message: str, hint: str) -> Fault:
+    return Fault(code="FT024", severity="fault", line=0, message=message, hint=hint)
 
 
 def encode(row: Any, number: int) -> bytes | Fault:
@@ -157,7 +157,7 @@ def encode(row: Any, number: int) -> bytes | Fault:
             severity="fault",
             line=number,
             message=f"nested deeper than {MAX_DEPTH} levels",
-            mend="flatten the row",
+            hint="flatten the row",
         )
     except (TypeError, orjson.JSONEncodeError) as error:
         return Fault(
@@ -165,7 +165,7 @@ def encode(row: Any, number: int) -> bytes | Fault:
             severity="fault",
             line=number,
             message=f"not JSON data: {str(error)[:80]}",
-            mend="use dicts with string keys, lists, strings, numbers, booleans and None",
+            hint="use dicts with string keys, lists, strings, numbers, booleans and None",
         )
     if b"null" in raw and _has_nan(row):
         return Fault(
@@ -173,7 +173,7 @@ def encode(row: Any, number: int) -> bytes | Fault:
             severity="fault",
             line=number,
             message="NaN and Infinity are not JSON",
-            mend="use None, or leave the field out",
+            hint="use None, or leave the field out",
         )
     return raw
 

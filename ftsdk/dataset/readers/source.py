@@ -175,6 +175,6 @@ def _nearest(path: Path) -> str:
     return f"check the path; the current folder is {Path.cwd()}"
 
 
-def file_fault(code: str, message: str, mend: str) -> Fault:
+def file_fault(code: str, message: str, hint: str) -> Fault:
     """A fault about the file as a whole."""
-    return Fault(code=code, severity="fault", line=0, message=message, mend=mend)
+    return Fault(code=code, severity="fault", line=0, message=message, hint=hint)

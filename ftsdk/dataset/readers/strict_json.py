@@ -29,7 +29,7 @@ class Flaw:
 
     code: str
     message: str
-    mend: str
+    hint: str
     offset: int = 0
 
 
@@ -100,8 +100,8 @@ def scan(raw: bytes) -> Flaw | None:
     found = _Scanner(text).run()
     if found is None:
         return None
-    code, message, mend, position = found
-    return Flaw(code, message, mend, len(text[:position].encode("utf-8")))
+    code, message, hint, position = found
+    return Flaw(code, message, hint, len(text[:position].encode("utf-8")))
 
 
 _Found = tuple[str, str, str, int]

@@ -91,7 +91,7 @@ def _record(number: int, cells: dict[str, str], limit: int) -> Record | Fault:
             value = strict_json.parse(cell.encode())
             if isinstance(value, strict_json.Flaw):
                 message = f"the cell {name}: {value.message}"
-                return Fault(value.code, "fault", number, message, value.mend, field=name)
+                return Fault(value.code, "fault", number, message, value.hint, field=name)
             row[name] = value
         elif name == "parallel_tool_calls" and cell.lower() in ("true", "false"):
             row[name] = cell.lower() == "true"
@@ -140,7 +140,7 @@ def read_parquet(
     except ImportError as error:
         raise MissingExtra(
             "Reading .parquet files needs the package pyarrow.",
-            mend="pip install 'ftsdk[data]', or convert the file to JSON lines",
+            hint="pip install 'ftsdk[data]', or convert the file to JSON lines",
         ) from error
     try:
         number = told = 0

@@ -129,7 +129,7 @@ class Repeats:
         rule = RULES[code]
         lines = tuple(self.lines[i] for i in members[:_LINES_SHOWN])
         return Fault(
-            code=code, severity=rule.severity, line=lines[0], message=message, mend=rule.mend,
+            code=code, severity=rule.severity, line=lines[0], message=message, hint=rule.hint,
             rows=len(members), lines=lines,
         )  # fmt: skip
 

@@ -166,7 +166,7 @@ def odd_languages(kept: Iterable[Told], *, whole: bool) -> Iterator[Fault]:
     rule = RULES["FT313"]
     for line, name in sorted(rare)[:_TOLD]:
         message = f"the answer is in {name}, {share} %{looked} are in {main}"
-        yield Fault("FT313", rule.severity, line, message, rule.mend)
+        yield Fault("FT313", rule.severity, line, message, rule.hint)
 
 
 def odd_languages_of_file(

@@ -104,7 +104,7 @@ class _Alike:
             lines = tuple(self.kept[i][0] for i in (first, *unequal[:19]))
             yield Fault(
                 code="FT303", severity=rule.severity, line=lines[0],
-                message=f"{len(unequal) + 1} rows are nearly the same", mend=rule.mend,
+                message=f"{len(unequal) + 1} rows are nearly the same", hint=rule.hint,
                 rows=len(unequal) + 1, lines=lines,
             )  # fmt: skip
 
@@ -129,7 +129,7 @@ class NearRepeats:
         if asked and not there:
             raise MissingExtra(
                 "Looking for near-duplicates needs the package rensa.",
-                mend="pip install 'ftsdk[data]'",
+                hint="pip install 'ftsdk[data]'",
             )
         if asked is None and (not there or size_bytes is None or size_bytes > _AUTO_BYTES):
             return None
@@ -180,7 +180,7 @@ class NearRepeats:
         rule = RULES["FT305"]
         self._leaks.append(
             Fault("FT305", rule.severity, line,
-                  f"nearly line {-other} of the validation set ({likeness:.0%} alike)", rule.mend)
+                  f"nearly line {-other} of the validation set ({likeness:.0%} alike)", rule.hint)
         )  # fmt: skip
 
     def validation_faults(self) -> Iterator[Fault]:

@@ -153,4 +153,4 @@ def _says_nothing(answer: str) -> bool:
 
 def _notice(code: str, line: int, message: str) -> Fault:
     rule = RULES[code]
-    return Fault(code=code, severity=rule.severity, line=line, message=message, mend=rule.mend)
+    return Fault(code=code, severity=rule.severity, line=line, message=message, hint=rule.hint)

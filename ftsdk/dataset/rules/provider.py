@@ -75,7 +75,7 @@ def at_provider(fault: Fault, fact: Fact) -> Fault:
     return replace(
         fault,
         severity=fault.severity if fact.sure else "notice",
-        mend=f"{fault.mend} (source: {fact.source}{read})",
+        hint=f"{fault.hint} (source: {fact.source}{read})",
     )
 
 
@@ -324,7 +324,7 @@ def validation_faults(limits: Limits, rows: int) -> Iterator[Fault]:
 
 def _limit(code: str, message: str, fact: Fact) -> Fault:
     rule = RULES[code]
-    return at_provider(Fault(code, rule.severity, 0, message, rule.mend), fact)
+    return at_provider(Fault(code, rule.severity, 0, message, rule.hint), fact)
 
 
 def _file(code: str, message: str, source: str, as_of: str) -> Fault:

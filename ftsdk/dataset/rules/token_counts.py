@@ -195,7 +195,7 @@ class Counting:
 
     def _refuse(self, line: int, code: str, message: str) -> None:
         rule = RULES[code]
-        self.refused.append(Fault(code, rule.severity, line, message, rule.mend, field="messages"))
+        self.refused.append(Fault(code, rule.severity, line, message, rule.hint, field="messages"))
 
     def again(self, line: int, index: int) -> None:
         """Count a row whose bytes are those of the row counted as number `index`."""
@@ -215,7 +215,7 @@ class Counting:
                         "fault" if refused else "notice",
                         line,
                         f"{longest:,} tokens, max_length is {max_length:,}",
-                        RULES["FT502"].mend,
+                        RULES["FT502"].hint,
                     )
         if limits is not None:
             fact = model_row_tokens(limits.provider, model, method) or limits.row_tokens
@@ -226,7 +226,7 @@ class Counting:
                     if longest > fact.value:
                         yield Fault("FT204", "fault" if sure else "notice", line,
                                     f"{longest:,} tokens, {limits.title} trains on {fact.value:,} a row",
-                                    f"{rule.mend} (source: {fact.source}, read {fact.as_of})")  # fmt: skip
+                                    f"{rule.hint} (source: {fact.source}, read {fact.as_of})")  # fmt: skip
 
     def summary(self, max_length: int | None, cut_at: int | None = None) -> TokenSummary | None:
         """The figures; None without rows. `cut_at` is where the target cuts a row."""
@@ -414,7 +414,7 @@ def _openai_count(encoding: str) -> Callable[[str], int]:
     except ImportError as error:
         raise MissingExtra(
             "Counting OpenAI's tokens needs the package bpe-openai.",
-            mend="pip install 'ftsdk[data]'",
+            hint="pip install 'ftsdk[data]'",
         ) from error
     counted: Callable[[str], int] = _bindings.tokenizer_for_encoding(encoding).count
     return counted

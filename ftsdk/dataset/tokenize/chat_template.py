@@ -143,7 +143,7 @@ class ChatTokenizer:
 def _missing(package: str) -> MissingExtra:
     return MissingExtra(
         f"Reading a tokenizer needs the package {package}, which is not installed.",
-        mend="pip install 'ftsdk[local]'",
+        hint="pip install 'ftsdk[local]'",
     )
 
 
@@ -157,7 +157,7 @@ def _load_tokenizer(folder: Path) -> Any:
         raise Unsupported(
             f"The model {folder.name} has no tokenizer.json, so its tokens cannot be counted.",
             where=str(path),
-            mend="use a model with a fast tokenizer, or save one with its tokenizer's save_pretrained",
+            hint="use a model with a fast tokenizer, or save one with its tokenizer's save_pretrained",
         )
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_truncation()
@@ -200,7 +200,7 @@ def _template_texts(folder: Path, config: Mapping[str, Any]) -> tuple[str, str |
     raise Unsupported(
         f"The model {folder.name} has no chat template, so chat rows cannot become tokens.",
         where=f"{path} and tokenizer_config.json",
-        mend="use the instruction-tuned model of the same family, or put a chat_template.jinja there",
+        hint="use the instruction-tuned model of the same family, or put a chat_template.jinja there",
     )
 
 

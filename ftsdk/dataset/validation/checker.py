@@ -458,4 +458,4 @@ def _in_validation(fault: Fault) -> Fault:
 
 def _file_fault(code: str, message: str) -> Fault:
     rule = RULES[code]
-    return Fault(code=code, severity=rule.severity, line=0, message=message, mend=rule.mend)
+    return Fault(code=code, severity=rule.severity, line=0, message=message, hint=rule.hint)

@@ -87,7 +87,7 @@ def fix(
     path = Path(output)
     if path.exists() and Path(source).exists() and path.samefile(source):
         raise UsageError("the mended copy would take the place of its source", where=str(path),
-                         mend="name another file")  # fmt: skip
+                         hint="name another file")  # fmt: skip
     try:
         opened = open_source(source)
     except Stop as stop:
@@ -146,10 +146,10 @@ class _Fixing:
         if self.ends.has_cr:
             yield "ended the lines in LF, which ended in CR LF"
 
-    def note(self, mend: Mend) -> None:
-        self.counts[mend.code] += 1
+    def note(self, hint: Mend) -> None:
+        self.counts[hint.code] += 1
         if len(self.mends) < 10_000:
-            self.mends.append(mend)
+            self.mends.append(hint)
 
     def line(self, line: int, _: int | None, raw: bytes) -> bytes | None:
         """The bytes to write for one record; None to leave it out."""
@@ -158,8 +158,8 @@ class _Fixing:
             self.rows, self.left = self.rows + 1, self.left + 1
             return raw
         mends = list(mend_row(value, line))
-        for mend in mends:
-            self.note(mend)
+        for hint in mends:
+            self.note(hint)
         if self._drop:
             key = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
             if key in self._seen:

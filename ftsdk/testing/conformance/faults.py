@@ -10,7 +10,7 @@ import pytest
 
 from ftsdk.errors import BackendError, FtsdkError, RateLimited, Unavailable
 from ftsdk.testing.conformance.world import Wire, World
-from ftsdk.types.job import JobStatus
+from ftsdk.types.status import JobStatus
 
 __all__ = ["FaultChecks"]
 

@@ -11,7 +11,9 @@ import pytest
 
 from ftsdk.errors import FtsdkError, NotFound, NotReady
 from ftsdk.testing.conformance.world import World
-from ftsdk.types.job import CostBasis, JobStatus, ModelHandle, ModelKind
+from ftsdk.types.cost import CostBasis
+from ftsdk.types.model import ModelHandle, ModelKind
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 from ftsdk.util.ids import submission_tag
 

@@ -13,7 +13,8 @@ from ftsdk.backends.base import Backend, FindBy, Range
 from ftsdk.backends.registry import backend_names, load_backend
 from ftsdk.errors import FtsdkError, SpecError, Unsupported
 from ftsdk.testing.conformance.world import World
-from ftsdk.types.job import CostBasis, ModelHandle, ModelKind
+from ftsdk.types.cost import CostBasis
+from ftsdk.types.model import ModelHandle, ModelKind
 from ftsdk.types.spec import Hyperparameters, LoRA
 
 __all__ = ["RecordChecks"]

@@ -13,8 +13,9 @@ from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.dataset import Dataset
 from ftsdk.errors import FtsdkError
 from ftsdk.testing.lab import Behaviour, Double
-from ftsdk.types.job import JobStatus, RemoteJob
+from ftsdk.types.job import RemoteJob
 from ftsdk.types.spec import JobSpec, LoRA
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock, SystemClock
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 

@@ -6,7 +6,7 @@ import datetime as dt
 from decimal import Decimal
 
 from ftsdk.catalogue import Target, compare, targets_of
-from ftsdk.types.job import Cost
+from ftsdk.types.cost import Cost
 
 TODAY = dt.date(2026, 11, 25)
 

@@ -21,7 +21,9 @@ from ftsdk.catalogue import (
     shipped,
     warnings,
 )
-from ftsdk.types.job import Cost, JobSnapshot, JobStatus
+from ftsdk.types.cost import Cost
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 
 TODAY = dt.date(2026, 11, 25)
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)

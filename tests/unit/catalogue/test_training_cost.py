@@ -17,7 +17,7 @@ from ftsdk.catalogue import (
     token_range,
 )
 from ftsdk.catalogue.training_cost import _auto_epochs
-from ftsdk.types.job import Cost, CostBasis
+from ftsdk.types.cost import Cost, CostBasis
 
 
 def said(cost: Cost) -> str:

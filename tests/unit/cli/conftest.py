@@ -55,7 +55,7 @@ class Cli:
         assert ran.code == code, ran
         assert ran.err == ""
         error = ran.json["error"]
-        assert {"code", "what", "where", "mend", "retryable", "submitted"} <= set(error)
+        assert {"code", "what", "where", "hint", "retryable", "submitted"} <= set(error)
         return error
 
 

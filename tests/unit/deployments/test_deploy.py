@@ -28,7 +28,8 @@ from ftsdk.spending.reserve import ledger
 from ftsdk.store.export import forgettable
 from ftsdk.store.leases import Leases
 from ftsdk.store.reservations import Reservation, Spending, reserving
-from ftsdk.types.job import Cost, JobStatus
+from ftsdk.types.cost import Cost
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 from tests.faults.priced import ROWS, PricedBackend, priced_client
 
@@ -438,7 +439,7 @@ def test_a_model_is_waited_for_while_its_deployment_starts(made, monkeypatch):
     monkeypatch.setattr(backend, "model", starting)
     with pytest.raises(NotReady, match="no deployment of it is on its way") as idle:
         job.result().wait()
-    assert f"ftsdk deploy {job.id}" in idle.value.mend
+    assert f"ftsdk deploy {job.id}" in idle.value.hint
     served = job.deploy(hours=1).owned_by(job)
     with pytest.raises(WaitTimeout, match="it goes on, and costs") as late:
         job.callable_result(timeout=10)

@@ -10,7 +10,9 @@ import pytest
 from ftsdk.errors import BudgetError
 from ftsdk.spending.reserve import ledger
 from ftsdk.store.reservations import Spending
-from ftsdk.types.job import Cost, JobStatus, RemoteJob
+from ftsdk.types.cost import Cost
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.status import JobStatus
 from tests.faults.priced import ROWS, priced_client
 
 
@@ -49,7 +51,7 @@ def test_adopting_is_never_refused_and_an_unknown_cost_closes_the_budget_until_s
     assert Spending(client.journal).spent(client.clock.now()) == (Decimal(0), 1)
     with pytest.raises(BudgetError) as caught:
         client.create_job(ROWS)
-    assert f"--settle {job.id}" in caught.value.mend
+    assert f"--settle {job.id}" in caught.value.hint
     Spending(client.journal).settle(job.id, Decimal(1), "by hand")
     client.create_job(ROWS)
 

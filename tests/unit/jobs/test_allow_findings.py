@@ -42,7 +42,7 @@ def test_an_upload_waits_for_every_kind_to_be_acknowledged(tmp_path: Path) -> No
             create(client, allow_findings=allowed)
         assert caught.value.submitted == "no"
         assert caught.value.report.findings
-        assert "allow_findings=" in caught.value.mend
+        assert "allow_findings=" in caught.value.hint
     assert client.list_jobs() == []
     client.plan(ROWS, provider="fake", model="fake-small")  # planning sends nothing
     job = create(client, allow_findings={"FT402", "FT406"})

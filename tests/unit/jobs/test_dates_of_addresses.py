@@ -11,7 +11,8 @@ from ftsdk.config import Config
 from ftsdk.errors import ProviderClosed
 from ftsdk.jobs.retirements import radar
 from ftsdk.planning.estimate import compare
-from ftsdk.types.job import JobSnapshot, JobStatus
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("openai", reason="needs the extra `openai`")

@@ -27,7 +27,10 @@ from ftsdk.errors import (
     UsageError,
     WaitTimeout,
 )
-from ftsdk.types.job import Event, JobSnapshot, JobStatus, ModelHandle, RemoteJob
+from ftsdk.types.events import Event
+from ftsdk.types.job import JobSnapshot, RemoteJob
+from ftsdk.types.model import ModelHandle
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 
 Rows = Callable[[int], list[dict[str, Any]]]
@@ -115,7 +118,7 @@ def test_paused_stands_still_and_says_how_to_go_on(
     client.backend("fake").pause(str(job.provider_job_id))
     with pytest.raises(NeedsDecision, match="stands still") as caught:
         job.wait(timeout=5)
-    assert "resume" in caught.value.mend
+    assert "resume" in caught.value.hint
     assert job.resume().wait().status is JobStatus.SUCCEEDED
 
 
@@ -204,7 +207,7 @@ def test_plan_shows_asked_and_sent(client: Client, rows: Rows) -> None:
 def test_a_limit_and_an_unknown_price_close_the_door(
     client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ftsdk.types.job import Cost
+    from ftsdk.types.cost import Cost
 
     assert client.create_job(rows(4), max_cost=0).status is JobStatus.QUEUED
     monkeypatch.setattr(FakeBackend, "estimate", lambda *_: Cost())

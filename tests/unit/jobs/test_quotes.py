@@ -12,7 +12,8 @@ from ftsdk.errors import BudgetError
 from ftsdk.planning.prepare import prepare, submit
 from ftsdk.spending.reserve import line_of
 from ftsdk.store.reservations import Spending
-from ftsdk.types.job import Cost, JobStatus
+from ftsdk.types.cost import Cost
+from ftsdk.types.status import JobStatus
 from tests.faults.priced import ROWS, PricedBackend, priced_client
 
 
@@ -101,7 +102,7 @@ def test_a_yes_is_for_the_amount_that_was_shown(home):
     prepared = prepare(client, ROWS)
     with pytest.raises(BudgetError, match=r"the yes was for up to \$1.00") as caught:
         submit(client, prepared, None, agreed=Decimal(1))
-    assert "--max-cost 1.25" in caught.value.mend
+    assert "--max-cost 1.25" in caught.value.hint
     assert backend.sent == 0
     submit(client, prepared, None, agreed=Decimal(2))
     assert backend.sent == 1

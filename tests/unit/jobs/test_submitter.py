@@ -22,7 +22,7 @@ from ftsdk.errors import (
     UsageError,
 )
 from ftsdk.jobs.submitter import Horizon, keep_dataset
-from ftsdk.types.job import JobStatus
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 
 Rows = Callable[[int], list[dict[str, Any]]]
@@ -83,7 +83,7 @@ def test_a_late_job_is_found_later(client: Client, rows: Rows, clock: ManualCloc
     with pytest.raises(Unavailable) as caught:
         client.create_job(rows(5), provider_options=options)
     assert caught.value.submitted == "maybe"
-    assert "reconcile" in caught.value.mend
+    assert "reconcile" in caught.value.hint
     job = client.get_job(str(caught.value.job_id))
     assert job.refresh().status is JobStatus.IN_DOUBT
     clock.advance(90)
@@ -102,7 +102,7 @@ def test_a_request_that_never_came_needs_a_decision(
     with pytest.raises(NeedsDecision) as asked:
         job.refresh()
     assert asked.value.exit_code == 7
-    assert "--give-up" in asked.value.mend
+    assert "--give-up" in asked.value.hint
     assert at_provider(client) == 0
     given_up = client.resolve(job.id, give_up=True)
     assert given_up.status is JobStatus.FAILED

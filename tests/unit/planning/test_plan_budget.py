@@ -6,7 +6,8 @@ import datetime as dt
 from decimal import Decimal
 
 from ftsdk.store.leases import Lease, Leases
-from ftsdk.types.job import Cost, JobStatus
+from ftsdk.types.cost import Cost
+from ftsdk.types.status import JobStatus
 from tests.faults.priced import ROWS, priced_client
 
 PROFILES = {"prod": {"budget": {"month": "2.50", "job": "0.90"}}}

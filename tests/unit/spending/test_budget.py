@@ -24,7 +24,8 @@ from ftsdk.planning.prepare import prepare, submit
 from ftsdk.spending.budget import Budget, budget_of, forbid_spending, require_spending
 from ftsdk.store import Journal
 from ftsdk.store.reservations import Reservation, Spending, month_of, weight
-from ftsdk.types.job import Cost, JobStatus
+from ftsdk.types.cost import Cost
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 from tests.faults.priced import ROWS, PricedBackend, priced_client
 
@@ -224,7 +225,7 @@ def test_an_earlier_job_of_unknown_price_closes_the_month_until_it_is_settled(ho
     with pytest.raises(BudgetError) as caught:
         client.create_job(ROWS)
     assert earlier.id in caught.value.where
-    assert f"ftsdk costs --settle {earlier.id}" in caught.value.mend
+    assert f"ftsdk costs --settle {earlier.id}" in caught.value.hint
     Spending(client.journal).settle(earlier.id, Decimal("4.00"), "their page")
     client.create_job(ROWS)
     with pytest.raises(BudgetError):
@@ -446,7 +447,7 @@ def test_the_switch_holds_in_other_threads_and_nests(home):
 def test_the_variable_forbids_as_well(home):
     with pytest.raises(BudgetError) as caught:
         priced_client(home, env={"FTSDK_FORBID_SPENDING": "1"}).create_job(ROWS)
-    assert "FTSDK_FORBID_SPENDING" in caught.value.mend
+    assert "FTSDK_FORBID_SPENDING" in caught.value.hint
     priced_client(home, env={"FTSDK_FORBID_SPENDING": "0"}).create_job(ROWS)
 
 

@@ -17,7 +17,8 @@ import pytest
 from ftsdk.errors import JournalDamaged, JournalTooNew, StoreError, UnknownJob
 from ftsdk.store import Journal, KeyTaken
 from ftsdk.store.migrations import MIGRATIONS
-from ftsdk.types.job import ALLOWED_MOVES, JobSnapshot, JobStatus
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import ALLOWED_MOVES, JobStatus
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 
 NOW = dt.datetime(2026, 11, 25, tzinfo=dt.UTC)
@@ -199,7 +200,7 @@ def test_a_home_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError) as caught:
         Journal(tmp_path / "file" / "home")
-    assert "FTSDK_HOME" in caught.value.mend
+    assert "FTSDK_HOME" in caught.value.hint
 
 
 def test_threads_share_one_journal(home: Path) -> None:
@@ -284,7 +285,7 @@ def test_a_reader_cannot_undo_a_cut_and_says_who_can(home: Path) -> None:
     cut_short(home)
     with pytest.raises(StoreError, match="a reader cannot undo it") as caught:
         Journal(home, read_only=True)
-    assert "ftsdk list" in caught.value.mend
+    assert "ftsdk list" in caught.value.hint
     Journal(home).close()
     assert len(Journal(home, read_only=True).list()) == 1
 

@@ -60,7 +60,7 @@ def _endpoint() -> str | None:
 def _require_library() -> None:
     if importlib.util.find_spec("huggingface_hub") is None:
         raise MissingExtra(
-            "Reading a model hub needs huggingface_hub.", mend="pip install 'ftsdk[local]'"
+            "Reading a model hub needs huggingface_hub.", hint="pip install 'ftsdk[local]'"
         )
 
 
@@ -79,20 +79,20 @@ def _mapped(repo: str) -> Iterator[None]:
         raise AuthError(
             f"{repo} asks for its terms to be accepted before it can be taken.",
             where=where,
-            mend="accept them on its page, then run `hf auth login` here",
+            hint="accept them on its page, then run `hf auth login` here",
         ) from error
     except (hub.RepositoryNotFoundError, hub.RevisionNotFoundError) as error:
         raise UnknownModel(
             f"The model hub has no model {repo} that may be read here.",
             where=where,
-            mend="check the spelling; for a private model run `hf auth login` first",
+            hint="check the spelling; for a private model run `hf auth login` first",
         ) from error
     except unreachable as error:
         first = next(iter(str(error).split("\n")), "") or type(error).__name__
         raise Unavailable(
             f"The model hub could not be reached for {repo}.",
             where=f"{where}: {type(error).__name__}: {first[:200]}",
-            mend="try again when there is a network, or give a local model folder "
+            hint="try again when there is a network, or give a local model folder "
             "(config.json, *.safetensors, tokenizer)",
         ) from error
 
@@ -108,7 +108,7 @@ def look_up(name: str) -> HubFiles:
         raise Unavailable(
             f"{repo} is not on this machine and the model hub is switched off.",
             where="HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set",
-            mend="unset it, or give a local model folder (config.json, *.safetensors, tokenizer)",
+            hint="unset it, or give a local model folder (config.json, *.safetensors, tokenizer)",
             retryable=False,
         )
     _require_library()
@@ -126,7 +126,7 @@ def look_up(name: str) -> HubFiles:
             f"{repo} has no safetensors"
             + (f", only pickle weights ({pickles[0]})." if pickles else "."),
             where=f"model hub, {repo} at {info.sha}",
-            mend="take a model that is published as safetensors",
+            hint="take a model that is published as safetensors",
         )
     card = info.card_data
     told = card.get("license") if card is not None else None
@@ -155,7 +155,7 @@ def download(found: HubFiles, model: str, tell: OnProgress, *, into: Path | None
         raise Unavailable(
             f"{found.repo} changed while it was being downloaded.",
             where=f"model hub, {found.repo}, begun at commit {found.revision}",
-            mend=f"run `ftsdk models pull {model}` again",
+            hint=f"run `ftsdk models pull {model}` again",
         )
     return folders.pop()
 

@@ -55,12 +55,12 @@ def check_model_folder(folder: Path) -> None:
             raise Unsupported(
                 f"{folder.name} is an adapter, not a base model.",
                 where=str(folder),
-                mend="give the base model that the adapter was trained on",
+                hint="give the base model that the adapter was trained on",
             )
         raise Unsupported(
             f"{folder.name} is not a model folder: it has no config.json.",
             where=str(folder),
-            mend="give a folder with config.json, *.safetensors and a tokenizer",
+            hint="give a folder with config.json, *.safetensors and a tokenizer",
         )
     _read_json(folder / "config.json")
     for path in weight_files(folder):
@@ -71,7 +71,7 @@ def check_model_folder(folder: Path) -> None:
         raise Unsupported(
             f"{folder.name} has no tokenizer.",
             where=str(folder),
-            mend="put tokenizer.json and tokenizer_config.json of the same model beside config.json",
+            hint="put tokenizer.json and tokenizer_config.json of the same model beside config.json",
         )
 
 
@@ -90,7 +90,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
                 f"{folder.name} is not whole: its index lists {missing[0] if missing else 'none'}, "
                 "which is not there.",
                 where=str(index),
-                mend="download the model again",
+                hint="download the model again",
             )
         return tuple(folder / name for name in names)
     if (single := folder / "model.safetensors").is_file():
@@ -103,12 +103,12 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         raise Unsupported(
             f"{folder.name} has only pickle weights ({pickles[0]}); ftsdk reads safetensors only.",
             where=str(folder),
-            mend=_FROM_PICKLE,
+            hint=_FROM_PICKLE,
         )
     raise Unsupported(
         f"{folder.name} has no weights: no *.safetensors file.",
         where=str(folder),
-        mend="download the model again, with its model.safetensors",
+        hint="download the model again, with its model.safetensors",
     )
 
 
@@ -123,7 +123,7 @@ def _check_safetensors(path: Path) -> None:
             f"{path.name} is "
             + ("a Git LFS pointer, not the weights." if pointer else "not a safetensors file."),
             where=f"{path}, {size} bytes",
-            mend="run `git lfs pull` there" if pointer else "download the model again",
+            hint="run `git lfs pull` there" if pointer else "download the model again",
         )
 
 
@@ -132,7 +132,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except ValueError as error:
         raise Unsupported(
-            f"{path.name} is not JSON: {error}.", where=str(path), mend="download the model again"
+            f"{path.name} is not JSON: {error}.", where=str(path), hint="download the model again"
         ) from error
     if not isinstance(value, dict):
         raise Unsupported(f"{path.name} is not a JSON object.", where=str(path))

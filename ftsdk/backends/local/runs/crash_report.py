@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MEND_MEMORY", "OomCounters", "explain_death", "kind_of_text"]
+__all__ = ["HINT_MEMORY", "OomCounters", "explain_death", "kind_of_text"]
 
-MEND_MEMORY = (
+HINT_MEMORY = (
     'lower batch_size (gradient_accumulation_steps keeps the sum) or max_length, use quantize="nf4", '
     "train an adapter instead of all weights, or set the option gradient_checkpointing"
 )
-MEND_DISK = "free some space, or set FTSDK_HOME to a disk with room, then `ftsdk resume`"
+HINT_DISK = "free some space, or set FTSDK_HOME to a disk with room, then `ftsdk resume`"
 
 _MEMORY_TEXT = re.compile(
     r"out of memory|can't allocate memory|not enough memory|cannot allocate memory|\bMemoryError\b"
@@ -78,20 +78,20 @@ def explain_death(
         name = _signal_name(-returncode)
         if -returncode == signal.SIGKILL and kernel_oom:
             message = f"The kernel killed the trainer for lack of memory ({name})."
-            return message, {"kind": "out_of_memory", "mend": MEND_MEMORY}
+            return message, {"kind": "out_of_memory", "hint": HINT_MEMORY}
         message = f"The trainer was killed by signal {-returncode} ({name})."
         if kind == "out_of_memory":
-            return f"{message} It had run out of memory.", {"kind": kind, "mend": MEND_MEMORY}
-        mend = "`ftsdk resume` goes on from the last checkpoint"
+            return f"{message} It had run out of memory.", {"kind": kind, "hint": HINT_MEMORY}
+        hint = "`ftsdk resume` goes on from the last checkpoint"
         if -returncode == signal.SIGKILL:
-            mend += "; if nobody killed it, the machine may be short of memory: " + MEND_MEMORY
-        return message, {"kind": "signal", "mend": mend}
+            hint += "; if nobody killed it, the machine may be short of memory: " + HINT_MEMORY
+        return message, {"kind": "signal", "hint": hint}
     message = f"The trainer ended with exit code {returncode}" + (f": {last}" if last else ".")
     if kind == "out_of_memory":
-        return f"The trainer ran out of memory: {last}", {"kind": kind, "mend": MEND_MEMORY}
+        return f"The trainer ran out of memory: {last}", {"kind": kind, "hint": HINT_MEMORY}
     if kind == "disk_full":
-        return f"The disk is full: {last}", {"kind": kind, "mend": MEND_DISK}
-    return message, {"kind": "exit", "mend": f"read {where}, then `ftsdk resume`"}
+        return f"The disk is full: {last}", {"kind": kind, "hint": HINT_DISK}
+    return message, {"kind": "exit", "hint": f"read {where}, then `ftsdk resume`"}
 
 
 def _signal_name(number: int) -> str:

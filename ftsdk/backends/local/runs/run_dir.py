@@ -119,7 +119,7 @@ class RunDir:
             raise NotFound(
                 "There is no training run in this folder.",
                 where=str(self.path),
-                mend="list the jobs of this machine with `ftsdk list`",
+                hint="list the jobs of this machine with `ftsdk list`",
             )
         self._spec: dict[str, Any] | None = None
         self._cursor = (0, 0)
@@ -145,7 +145,7 @@ class RunDir:
             raise UsageError(
                 "There is a run in this folder already.",
                 where=str(target),
-                mend="open it with RunDir(path), or choose another folder",
+                hint="open it with RunDir(path), or choose another folder",
             )
         files.make_private_folder(target.parent)
         full = {"format": FORMAT, "created_at": utc_now(), **spec, "train": "train.jsonl"}
@@ -408,7 +408,7 @@ def _fcntl() -> Any:
     except ImportError as error:
         raise Unsupported(
             "Local training needs file locks of a Unix system.",
-            mend="run ftsdk under Linux, macOS, or the Windows Subsystem for Linux",
+            hint="run ftsdk under Linux, macOS, or the Windows Subsystem for Linux",
         ) from error
     return fcntl
 

@@ -51,14 +51,14 @@ def _bad_rows(name: str, faults: Sequence[RowFault]) -> Failed:
     first = faults[0]
     others = f" ({len(faults)} such rows)" if len(faults) > 1 else ""
     numbers = ", ".join(str(f.row) for f in faults[:10]) + (", …" if len(faults) > 10 else "")
-    mend = f"mend rows {numbers} of {name}"
+    hint = f"mend rows {numbers} of {name}"
     if all(fault.code == "too_long" for fault in faults):
         longest = max(fault.tokens or 0 for fault in faults)
-        mend = (
+        hint = (
             f"raise max_length to {longest}, shorten or drop rows {numbers}, "
             "or set the option truncate to cut their ends off"
         )
     learns_nothing = all(f.code in ("no_assistant", "nothing_trained") for f in faults)
     listed = [{"row": f.row, "code": f.code, "message": f.message} for f in faults]
     kind = "nothing_to_learn" if learns_nothing else first.code
-    return Failed(f"{name}, {first}{others}.", kind, mend, faults=listed)
+    return Failed(f"{name}, {first}{others}.", kind, hint, faults=listed)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ftsdk.backends.local.runs.crash_report import MEND_DISK, MEND_MEMORY, kind_of_text
+from ftsdk.backends.local.runs.crash_report import HINT_DISK, HINT_MEMORY, kind_of_text
 from ftsdk.backends.local.runs.run_dir import RunDir
 from ftsdk.backends.local.training.checkpoint import TrainState
 from ftsdk.errors import FtsdkError
@@ -19,9 +19,9 @@ __all__ = ["Failed", "Stopped", "conclude", "failure", "totals"]
 class Failed(Exception):
     """The run cannot go on; carries the outcome's message and error record."""
 
-    def __init__(self, message: str, kind: str, mend: str = "", **facts: Any) -> None:
+    def __init__(self, message: str, kind: str, hint: str = "", **facts: Any) -> None:
         super().__init__(message)
-        self.error = {"kind": kind, "mend": mend, **facts}
+        self.error = {"kind": kind, "hint": hint, **facts}
 
 
 class Stopped(Exception):
@@ -66,17 +66,17 @@ def failure(error: Exception) -> tuple[str, dict[str, Any]]:
         first_line = text.partition("\n")[0]
         return f"The trainer ran out of memory ({first_line[:200]}).", {
             "kind": "out_of_memory",
-            "mend": MEND_MEMORY,
+            "hint": HINT_MEMORY,
         }
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or kind == "disk_full":
         return "The disk is full; the last checkpoint is whole.", {
             "kind": "disk_full",
-            "mend": MEND_DISK,
+            "hint": HINT_DISK,
         }
     if isinstance(error, FtsdkError):
-        return error.what, {"kind": error.code, "mend": error.mend, "where": error.where}
-    return f"The trainer failed: {text}", {"kind": "exit", "mend": "read trainer.log"}
+        return error.what, {"kind": error.code, "hint": error.hint, "where": error.where}
+    return f"The trainer failed: {text}", {"kind": "exit", "hint": "read trainer.log"}
 
 
 def conclude(run: RunDir, outcome: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any
 
 from ftsdk.backends.local.options import complete
-from ftsdk.backends.local.runs.crash_report import MEND_DISK
+from ftsdk.backends.local.runs.crash_report import HINT_DISK
 from ftsdk.backends.local.runs.events import EventWriter
 from ftsdk.backends.local.runs.run_dir import RunDir, ended
 from ftsdk.backends.local.runs.supervisor import EXIT_INTERRUPTED
@@ -311,7 +311,7 @@ def preflight(
             f"The disk has {free / 1e9:.2f} GB free; two checkpoints and the result "
             f"need {needed / 1e9:.2f} GB."
         )
-        raise Failed(message, "disk_full", MEND_DISK)
+        raise Failed(message, "disk_full", HINT_DISK)
 
 
 def seed_of(seed: int, step: int) -> int:
@@ -325,8 +325,8 @@ def finite(value: float, what: str, step: int) -> float:
     if math.isfinite(value):
         return value
     message = f"The {what} became {value} at step {step}; the weights before it are kept."
-    mend = "lower learning_rate (a tenth is a good try), raise warmup_ratio, or look at the rows"
-    raise Failed(message, "non_finite_loss", mend, step=step)
+    hint = "lower learning_rate (a tenth is a good try), raise warmup_ratio, or look at the rows"
+    raise Failed(message, "non_finite_loss", hint, step=step)
 
 
 def evaluation_is_due(step: int, order: Order, options: Mapping[str, Any]) -> bool:

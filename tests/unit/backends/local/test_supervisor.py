@@ -250,7 +250,7 @@ def test_out_of_memory_is_said_with_what_to_lower(tmp_path: Path) -> None:
     outcome = run_to_end(make(tmp_path / "a"), "raise MemoryError")
     assert outcome["error"]["kind"] == "out_of_memory"
     for word in ("batch_size", "max_length", "nf4", "gradient_accumulation_steps"):
-        assert word in outcome["error"]["mend"]
+        assert word in outcome["error"]["hint"]
 
 
 def test_a_torn_last_event_of_a_killed_trainer_is_no_hindrance(tmp_path: Path) -> None:

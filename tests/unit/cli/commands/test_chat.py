@@ -52,7 +52,7 @@ def test_options_and_the_system_message_arrive(cli, done, monkeypatch):
 
 
 def test_an_answer_cannot_steer_the_terminal(cli, done, monkeypatch):
-    from ftsdk.types.job import ChatAnswer
+    from ftsdk.types.model import ChatAnswer
 
     answer = ChatAnswer(text="one\x1b[31m\x1b]8;;http://x\x07 [bold]two[/bold]\nthree", message={})
     monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.chat", lambda *_: answer)

@@ -18,7 +18,7 @@ from ftsdk.errors import UsageError
 from ftsdk.store import Journal
 from ftsdk.store.leases import Leases
 from ftsdk.store.reservations import Spending
-from ftsdk.types.job import Cost
+from ftsdk.types.cost import Cost
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_a_no_starts_nothing(cli, data):
 def test_with_nobody_to_ask_it_refuses(cli, data, words):
     ran = cli("create", data, *words)
     assert ran.code == 7
-    assert "mend" in ran.err
+    assert "hint" in ran.err
     assert "--yes" in ran.err
     assert cli.ok("list", "--json").json == {"jobs": []}
 
@@ -113,7 +113,7 @@ def test_a_lost_answer_is_settled_by_looking(cli, data):
 def test_a_lost_request_says_how_to_decide(cli, data):
     error = cli.error(4, "create", data, "--yes", "--set", "submit=lost_request")
     assert error["submitted"] == "maybe"
-    assert "ftsdk reconcile" in error["mend"]
+    assert "ftsdk reconcile" in error["hint"]
     [job] = cli.ok("list", "--json").json["jobs"]
     assert job["status"] == "in_doubt"
 
@@ -134,7 +134,7 @@ def test_an_unknown_price_defaults_to_no(cli, data, monkeypatch):
 def test_a_price_is_asked_for_with_its_figure(cli, data, monkeypatch):
     from decimal import Decimal
 
-    from ftsdk.types.job import Cost
+    from ftsdk.types.cost import Cost
 
     price = Cost(basis="quoted", low=Decimal(4), high=Decimal(4))
     monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.estimate", lambda *_: price)
@@ -147,7 +147,7 @@ def test_a_price_is_asked_for_with_its_figure(cli, data, monkeypatch):
 
 
 def _unknown_price(*_):
-    from ftsdk.types.job import Cost
+    from ftsdk.types.cost import Cost
 
     return Cost()
 

@@ -70,7 +70,7 @@ def test_damage_after_a_cut_stops_every_command_but_export(cli, data, home, monk
             error = cli.error(2, *words)
             assert error["code"] == "journal_damaged"
             assert "missing from index" in error["what"]
-            assert "ftsdk journal export" in error["mend"]
+            assert "ftsdk journal export" in error["hint"]
         assert json.loads(cli.ok("journal", "export").out)["job"]["id"] == job
     cli.ok("list")
     assert not (home / "journal.db-unchecked").exists()

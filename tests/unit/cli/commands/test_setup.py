@@ -37,7 +37,7 @@ def test_doctor_tells_how_things_stand(cli, done):
     assert ran.out.rstrip().endswith("All is well.")
     document = cli.ok("doctor", "--json").json
     assert document["ok"] is True
-    assert {"name", "verdict", "found", "mend"} == set(document["checks"][0])
+    assert {"name", "verdict", "found", "hint"} == set(document["checks"][0])
 
 
 def test_doctor_never_shows_a_key(cli, monkeypatch):
@@ -103,7 +103,7 @@ def test_a_backend_whose_extra_is_missing_does_not_hide_the_others(cli, monkeypa
 
     def load(name):
         if name == "local":
-            raise MissingExtra("local needs torch", mend="pip install 'ftsdk[local]'")
+            raise MissingExtra("local needs torch", hint="pip install 'ftsdk[local]'")
         return original(name)
 
     monkeypatch.setattr(registry, "load_backend", load)
@@ -140,7 +140,7 @@ def _pull(name, *, home, source=None, on_progress=None):
 
 
 def test_pulling_an_unknown_model_is_2(cli):
-    assert "smollm2-135m" in cli.error(2, "models", "pull", "smolm2-135m")["mend"]
+    assert "smollm2-135m" in cli.error(2, "models", "pull", "smolm2-135m")["hint"]
 
 
 def test_validate_tells_good_data(cli, data):

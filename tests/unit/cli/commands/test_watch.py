@@ -75,7 +75,7 @@ def test_a_paused_job_needs_a_decision(cli, data):
     job = cli.ok(*words, 'timeline=[["paused", 0]]').json["id"]
     error = cli.error(7, "watch", job)
     assert error["code"] == "needs_decision"
-    assert "ftsdk resume" in error["mend"]
+    assert "ftsdk resume" in error["hint"]
 
 
 def test_ctrl_c_leaves_the_job_running(cli, running, monkeypatch, clock):

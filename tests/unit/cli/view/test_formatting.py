@@ -134,7 +134,8 @@ def test_plain_takes_records_money_times_and_paths():
     from decimal import Decimal
     from pathlib import Path
 
-    from ftsdk.types.job import Cost, JobStatus
+    from ftsdk.types.cost import Cost
+    from ftsdk.types.status import JobStatus
 
     now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     assert plain([Decimal("4.10"), now, Path("/x"), JobStatus.FAILED, {"b", "a"}]) == [

@@ -6,7 +6,9 @@ import pytest
 
 from ftsdk.cli.view.loss_curve import draw
 from ftsdk.cli.view.progress_line import Row, bar, live_line, plain_line
-from ftsdk.types.job import JobSnapshot, JobStatus, Progress
+from ftsdk.types.events import Progress
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 
 
 def snapshot(status: JobStatus = JobStatus.RUNNING, **more) -> JobSnapshot:

@@ -401,7 +401,7 @@ def on_bedrock(row: Row, model: str | None) -> list[tuple[str, str]]:
 
 def test_bedrock_refuses_tools_by_name_and_says_where_it_stands() -> None:
     report = validate([CONVERSE] * 8, provider="bedrock", near_duplicates=False, tokens=False)
-    told = [f.mend for f in report.faults if f.code == "FT206" and f.field == "tools"]
+    told = [f.hint for f in report.faults if f.code == "FT206" and f.field == "tools"]
     assert told
     assert "nova-2-sft-data-prep" in told[0]
     plain = copy.deepcopy(CONVERSE)

@@ -104,7 +104,7 @@ def test_the_report_is_as_expected(tmp_path: Path, title: str) -> None:
     report = validate(path, near_duplicates=False, tokens=False)
     found = [(f.code, f.line, f.field) for f in (*report.faults, *report.notices)]
     assert sorted(found) == sorted(expected)
-    assert all(f.message and f.mend for f in (*report.faults, *report.notices))
+    assert all(f.message and f.hint for f in (*report.faults, *report.notices))
 
 
 def test_there_are_twenty_and_more() -> None:

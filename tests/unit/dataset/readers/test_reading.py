@@ -67,7 +67,7 @@ def test_a_bad_line_is_refused_at_its_place(tmp_path: Path, case: str) -> None:
     assert (fault.line, fault.offset) == (2, len(GOOD) + 1 + offset)
     assert report.rows == 3
     assert fault.message
-    assert fault.mend
+    assert fault.hint
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
         with pytest.raises(DatasetError) as caught:
             Dataset.load(path)
         assert caught.value.report.faults[0].code == code
-    assert "pipe.jsonl" in validate(tmp_path / "pipe.json").faults[0].mend
+    assert "pipe.jsonl" in validate(tmp_path / "pipe.json").faults[0].hint
 
 
 def test_a_file_that_changes_under_the_reader_is_refused(tmp_path: Path) -> None:

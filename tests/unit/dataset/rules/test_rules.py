@@ -188,7 +188,7 @@ def test_every_row_rule_is_tried_and_every_code_has_a_page() -> None:
     assert {code for code, r in RULES.items() if r.check and r.shape != "tokens"} <= tried
     for rule in RULES.values():
         assert rule.title
-        assert rule.mend
+        assert rule.hint
 
 
 text = st.one_of(
@@ -301,4 +301,4 @@ def test_a_file_over_the_limit_stops_a_job_where_that_is_sure(provider, severity
     assert not list(file_faults(limits, size_bytes=most, **facts))
     (found,) = file_faults(limits, size_bytes=most + 1, **facts)
     assert (found.code, found.severity) == ("FT203", severity)
-    assert ("UNCONFIRMED" in found.mend) == (severity == "notice")
+    assert ("UNCONFIRMED" in found.hint) == (severity == "notice")

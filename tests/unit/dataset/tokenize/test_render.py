@@ -289,6 +289,6 @@ def test_a_row_that_begins_with_its_answer_is_refused_as_such(folder: Path) -> N
     row = {"messages": [assistant("two"), user("one"), assistant("three")]}
     (fault,) = validate([row], tokenizer=tokenizer(folder)).faults
     assert fault.code == "FT509"
-    assert "before it" in fault.mend
+    assert "before it" in fault.hint
     row["messages"][0]["weight"] = 0
     assert validate([row], tokenizer=tokenizer(folder)).ok

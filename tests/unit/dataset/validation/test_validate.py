@@ -158,7 +158,7 @@ def test_openai_tunes_images_on_one_base(model: str | None, taken: bool) -> None
     report = look([*MANY[:9], row], provider="openai", model=model)
     assert report.ok is taken
     if not taken:
-        assert "gpt-4o-2024-08-06" in report.faults[0].mend
+        assert "gpt-4o-2024-08-06" in report.faults[0].hint
 
 
 def test_it_says_when_nearly_equal_rows_are_not_looked_for(
@@ -263,7 +263,7 @@ def test_providers_refuse_what_they_cannot_take(number: int) -> None:
     report = look(rows, provider=provider, **options)
     told = [f for f in report.faults if f.code == code]
     assert told
-    assert all(re.search(r"\(source: .+, read \d{4}-\d\d-\d\d\)$", f.mend) for f in told)
+    assert all(re.search(r"\(source: .+, read \d{4}-\d\d-\d\d\)$", f.hint) for f in told)
     assert code not in look(rows).counts
 
 
@@ -280,7 +280,7 @@ def test_a_backends_own_numbers_beat_ours() -> None:
     )
     report = look(MANY, provider="openai", capabilities=able)
     assert "at least 100" in report.faults[0].message
-    assert "openai backend" in report.faults[0].mend
+    assert "openai backend" in report.faults[0].hint
     able.min_rows, able.formats = 1, frozenset({"preference"})
     assert look(MANY, provider="fake", capabilities=able).counts == {"FT205": 1}
 
@@ -290,7 +290,7 @@ def test_a_backend_of_which_we_know_nothing_is_judged_by_its_own_record() -> Non
         min_rows=100, max_rows=None, max_file_bytes=None, formats=frozenset({"chat"})
     )
     few = look(MANY, provider="parrot", capabilities=able)
-    assert [(f.code, f.mend.rpartition("(")[2]) for f in few.faults] == [
+    assert [(f.code, f.hint.rpartition("(")[2]) for f in few.faults] == [
         ("FT201", "source: the parrot backend)")
     ]
     able.min_rows = 1
@@ -424,7 +424,7 @@ def test_the_report_reads_well_and_is_json() -> None:
     ]
     shown = report._repr_html_()
     assert "FT102" in shown
-    assert RULES["FT102"].mend in html.unescape(shown)
+    assert RULES["FT102"].hint in html.unescape(shown)
     assert "<script" not in shown
     assert "svg" not in shown  # no tokens were counted
 

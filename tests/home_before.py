@@ -18,16 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-__all__ = [
-    "FACTS",
-    "IDS",
-    "THEN",
-    "WHOLE",
-    "chat_rows",
-    "hint_of",
-    "replay_requests",
-    "restore_home",
-]
+__all__ = ["FACTS", "IDS", "THEN", "WHOLE", "chat_rows", "replay_requests", "restore_home"]
 
 SOURCE = Path(__file__).parent / "fixtures" / "home_before_layout_change"
 FACTS: Mapping[str, Any] = json.loads((SOURCE / "facts.json").read_text())
@@ -39,11 +30,6 @@ WHOLE = SOURCE / "whole" / "adapter_model.safetensors"
 """The adapter that the old version trained from the interrupted run's spec without interruption."""
 
 _RESERVE_BYTES = 256 * 1024
-
-
-def hint_of(error: Any) -> str:
-    """The hint of an error, also while the attribute still has its old name."""
-    return str(getattr(error, "hint", None) or error.mend)
 
 
 def chat_rows(count: int, word: str) -> list[dict[str, Any]]:

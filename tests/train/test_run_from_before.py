@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import ftsdk
-from tests.home_before import FACTS, IDS, WHOLE, hint_of, restore_home
+from tests.home_before import FACTS, IDS, WHOLE, restore_home
 
 CHECKPOINT = "checkpoints/step-00000006/adapter_model.safetensors"
 RESULT = "result/adapter_model.safetensors"
@@ -89,7 +89,7 @@ def test_a_failed_run_says_why_and_is_resumed(client: ftsdk.Client, before: Path
     with pytest.raises(ftsdk.JobFailed) as caught:
         job.result()
     assert "killed by signal 9 (SIGKILL)" in caught.value.what
-    assert hint_of(caught.value) == FACTS["failures"]["trainer killed"]["hint"]
+    assert caught.value.hint == FACTS["failures"]["trainer killed"]["hint"]
     run = before / "runs" / job.id
     ends_as_if_uninterrupted(job.resume(), run)
     assert json.loads((run / "outcome-1.json").read_bytes())["outcome"] == "failed"
@@ -99,7 +99,7 @@ def test_a_failed_run_that_was_never_refreshed_says_why(client: ftsdk.Client) ->
     with pytest.raises(ftsdk.JobFailed) as caught:
         client.get_job(IDS["failed unseen"]).result()
     assert "The validation loss became nan at step 0" in caught.value.what
-    assert hint_of(caught.value).startswith("lower learning_rate")
+    assert caught.value.hint.startswith("lower learning_rate")
 
 
 def test_a_model_from_before_answers(client: ftsdk.Client, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import ftsdk
 from ftsdk.testing.lab import Lab
-from tests.home_before import FACTS, IDS, THEN, chat_rows, hint_of, replay_requests, restore_home
+from tests.home_before import FACTS, IDS, THEN, chat_rows, replay_requests, restore_home
 from tests.unit.cli.conftest import Cli
 
 STATUS = {
@@ -113,10 +113,10 @@ def test_a_stored_failure_keeps_its_hint(client: ftsdk.Client, name: str) -> Non
     with pytest.raises(ftsdk.JobFailed) as caught:
         client.get_job(IDS[name]).result()
     error = caught.value
-    assert (error.what, error.where, hint_of(error)) == (old["what"], old["where"], old["hint"])
+    assert (error.what, error.where, error.hint) == (old["what"], old["where"], old["hint"])
     assert (error.job_id, error.code) == (IDS[name], "job_failed")
     assert list(error.log_tail[-3:]) == old["log_tail"]
-    assert hint_of(error) in str(error)
+    assert error.hint in str(error)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_failure_without_a_hint_names_the_log(client: ftsdk.Client, name: str,
     with pytest.raises(ftsdk.JobFailed) as caught:
         client.get_job(IDS[name]).result()
     assert caught.value.what == why
-    assert f"ftsdk logs {IDS[name]}" in hint_of(caught.value)
+    assert f"ftsdk logs {IDS[name]}" in caught.value.hint
 
 
 def test_an_outcome_that_was_never_read_keeps_its_hint(client: ftsdk.Client) -> None:
@@ -143,7 +143,7 @@ def test_an_outcome_that_was_never_read_keeps_its_hint(client: ftsdk.Client) -> 
         with pytest.raises(ftsdk.JobFailed) as caught:
             one.result()
         assert "The validation loss became nan at step 0" in caught.value.what
-        assert hint_of(caught.value).startswith("lower learning_rate (a tenth is a good try)")
+        assert caught.value.hint.startswith("lower learning_rate (a tenth is a good try)")
         assert any("Failed: The validation loss" in line for line in caught.value.log_tail)
 
 
@@ -175,7 +175,7 @@ def test_a_job_that_never_arrived_needs_a_decision(client: ftsdk.Client) -> None
     with pytest.raises(ftsdk.NeedsDecision) as caught:
         job.refresh()
     assert caught.value.submitted == "maybe"
-    assert f"ftsdk resolve {job.id}" in hint_of(caught.value)
+    assert f"ftsdk resolve {job.id}" in caught.value.hint
     assert client.resolve(job.id, give_up=True).status == "failed"
 
 
@@ -235,7 +235,7 @@ def test_an_interrupted_run_says_from_which_step_it_can_go_on(client: ftsdk.Clie
     assert [one.step for one in job.checkpoints()] == [3, 6]
     with pytest.raises(ftsdk.NeedsDecision) as caught:
         job.wait()
-    assert f"ftsdk resume {job.id}" in hint_of(caught.value)
+    assert f"ftsdk resume {job.id}" in caught.value.hint
 
 
 # --- deployments and money, through the command line ------------------------------------------------
@@ -320,10 +320,7 @@ def test_a_failure_on_the_command_line_has_its_hint(deployed: tuple[Cli, Any, Pa
         ran = cli("chat", IDS[name], "-m", "hello", "--json")
         error = ran.json["error"]
         assert ran.code == 5
-        assert (error["code"], error.get("hint", error.get("mend"))) == (
-            "job_failed",
-            FACTS["failures"][name]["hint"],
-        )
+        assert (error["code"], error["hint"]) == ("job_failed", FACTS["failures"][name]["hint"])
 
 
 def test_the_journal_is_sound_and_can_be_exported(deployed: tuple[Cli, Any, Path]) -> None:

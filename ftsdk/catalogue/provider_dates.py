@@ -1,6 +1,6 @@
 """Days that providers told when they were asked: kept in `ends.json`, newer than the catalogue.
 
-`radar --live` writes them; from then on plans, estimates and the radar go by them. A day stands over
+`ftsdk retirements --live` writes them; from then on plans and estimates go by them. A day stands over
 the shipped one unless that was read later; a user's own `prices.toml` stands over both.
 """
 
@@ -55,7 +55,7 @@ def read_told(path: Path, data: bytes) -> Told:
         raise ConfigError(
             "The days that providers told cannot be read",
             where=str(path),
-            hint="remove the file; `ftsdk radar --live` asks again",
+            hint="remove the file; `ftsdk retirements --live` asks again",
         ) from error
 
 

@@ -54,7 +54,7 @@ def _version(wanted: bool) -> None:
 _ATTENDING = frozenset({
     "create", "list", "show", "watch", "wait", "logs", "metrics", "events", "checkpoints",
     "cancel", "pause", "resume", "reconcile", "resolve", "adopt",
-    "chat", "download", "delete", "deploy", "costs", "leases",
+    "chat", "download", "delete", "deploy", "costs", "deployments", "leases",
 })  # fmt: skip
 """The commands that first end leases that are over and stop jobs at their cap, and say what costs."""
 
@@ -118,13 +118,17 @@ _PANELS = {
     ),
     "Money": (
         ("costs", costs.costs),
-        ("leases", deployments.leases),
-        ("radar", retirements.radar),
+        ("deployments", deployments.deployments),
+        ("retirements", retirements.retirements),
     ),
 }
 for _panel, _commands in _PANELS.items():
     for _name, _function in _commands:
         app.command(_name, rich_help_panel=_panel)(_function)
+_FORMER_NAMES = (("leases", deployments.leases), ("radar", retirements.radar))
+"""Hidden aliases with the JSON keys they always had: cron jobs and CI pipelines run them."""
+for _name, _function in _FORMER_NAMES:
+    app.command(_name, hidden=True)(_function)
 app.add_typer(models.app, name="models", rich_help_panel="Set up")
 app.add_typer(journal.app, name="journal", rich_help_panel="When in doubt")
 app.add_typer(lab.app, name="lab", rich_help_panel="Set up")

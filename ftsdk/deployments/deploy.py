@@ -121,7 +121,7 @@ def _alone(client: Client, job_id: str) -> Iterator[None]:
         raise StoreError(
             "Somebody else is deploying this model just now",
             where=str(path),
-            hint="`ftsdk leases` shows what stands; run it again",
+            hint="`ftsdk deployments` shows what is deployed; run it again",
             job_id=job_id,
             submitted="no",
         ) from error
@@ -293,6 +293,6 @@ def _find(client: Client, leases: Leases, lease_id: str) -> Lease:
         raise UnknownJob(
             f"No lease is called {lease_id}",
             where=str(client.journal.path),
-            hint="`ftsdk leases --all` lists them",
+            hint="`ftsdk deployments --all` lists them",
         )
     return (standing or found)[-1]

@@ -268,7 +268,7 @@ def _counted(
             raise BudgetError(
                 f"The budget is {limit}, and what a deployment costs is not known",
                 where=f"{limit.where}; {lease.provider}, {lease.model}",
-                hint="`ftsdk leases` shows it",
+                hint="`ftsdk deployments` shows it",
                 submitted="no",
             )
         total += usd

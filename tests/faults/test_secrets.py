@@ -314,8 +314,8 @@ COMMANDS = (
     "show {job} --json", "show {job}", "events {job} --json", "logs {job}", "metrics {job} --json",
     "checkpoints {job} --json", "cancel {job} --json", "chat {job} -m hello", "reconcile --json",
     "wait {job} --timeout 0", "doctor", "doctor --json", "adopt {provider} {id} --json",
-    "download {job} out", "costs --json", "radar --json", "journal export", "backends {provider}",
-    "plan {rows} --json", "leases --json",
+    "download {job} out", "costs --json", "retirements --json", "journal export", "backends {provider}",
+    "plan {rows} --json", "deployments --json",
 )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def test_every_question_sends_only_gets(provider, state, home):
 COMMANDS = (
     "list", "show {job}", "events {job}", "logs {job}", "metrics {job}", "checkpoints {job}",
     "watch {job} --timeout 30", "wait {job} --timeout 30", "reconcile", "reconcile {job}", "costs",
-    "leases", "radar", "doctor", "backends", "models", "plan {rows}", "estimate {rows}",
+    "deployments", "retirements", "doctor", "backends", "models", "plan {rows}", "estimate {rows}",
     "estimate {rows} --compare", "validate {rows}", "inspect {rows}", "adopt {provider} {id}",
     "journal check", "journal export",
 )  # fmt: skip

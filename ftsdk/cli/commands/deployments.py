@@ -1,4 +1,4 @@
-"""`leases`, `deploy`, `undeploy`: what stands deployed, what it costs an hour, until when."""
+"""`deployments`, `deploy`, `undeploy`: what is deployed, its price by the hour, and until when."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ftsdk.client import Client
     from ftsdk.store.leases import Lease
 
-__all__ = ["attend", "deploy", "leases", "undeploy"]
+__all__ = ["attend", "deploy", "deployments", "leases", "undeploy"]
 
 For = Annotated[
     str | None,
@@ -26,7 +26,7 @@ For = Annotated[
         "--for", metavar="SPAN", help="How long it may stand: 90m, 2h, 3d. 2h if left out."
     ),
 ]
-All = Annotated[bool, typer.Option("--all", "-a", help="The closed ones, too.")]
+All = Annotated[bool, typer.Option("--all", "-a", help="Include closed deployments.")]
 Options = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="An option of the provider; may be repeated."),
@@ -50,17 +50,26 @@ def hours_of(word: str | None) -> float | None:
     return float(found[1]) * _HOURS[found[2]]
 
 
+def deployments(everything: All = False, profile: Profile = None, as_json: Json = False) -> None:
+    """List deployments with their hourly price and the end of their lease."""
+    _list_deployments(profile, everything=everything, as_json=as_json, key="deployments")
+
+
 def leases(everything: All = False, profile: Profile = None, as_json: Json = False) -> None:
-    """List what stands deployed, with its price by the hour and the end of its lease."""
+    """The former name of `ftsdk deployments`; its JSON has the key `leases`."""
+    _list_deployments(profile, everything=everything, as_json=as_json, key="leases")
+
+
+def _list_deployments(profile: str | None, *, everything: bool, as_json: bool, key: str) -> None:
     from ftsdk.store.leases import Leases
 
     client = open_client(profile)
     found = Leases(client.journal).list(running=not everything)
     if as_json:
-        emit({"leases": [_document(client, lease) for lease in found]})
+        emit({key: [_document(client, lease) for lease in found]})
         return
     if not found:
-        say("Nothing stands deployed.")
+        say("Nothing is deployed.")
         return
     now = client.clock.now()
     rows: list[list[Any]] = [[(word, "dim") for word in ("", "", "", "so far", "until", "")]]
@@ -178,7 +187,11 @@ def attend() -> None:
             told += enforce(open_client(profile), own_profile=True)
         except FtsdkError as error:
             whom = "what runs" if profile is None else f"what runs under profile {profile}"
-            where = "" if profile is None else "; run `ftsdk leases` where its ftsdk.toml stands"
+            where = (
+                ""
+                if profile is None
+                else "; run `ftsdk deployments` in the folder of its ftsdk.toml"
+            )
             told_why = f"could not be looked after, and may cost: {clean(error.what)}{where}"
             note(("! ", "red"), f"{whom} {told_why}")
     for notice in told:

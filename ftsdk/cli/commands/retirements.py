@@ -1,9 +1,10 @@
-"""`radar`: the day each fine-tune dies and the last day to train it again, for people, CI, calendars."""
+"""`retirements`: when each fine-tune retires and the last day to retrain it, for people, CI, calendars."""
 
 from __future__ import annotations
 
 import datetime as dt
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ftsdk.catalogue import Ending, Radar
     from ftsdk.client import Client
 
-__all__ = ["date_words", "radar", "write_text"]
+__all__ = ["date_words", "radar", "retirements", "write_text"]
 
 Live = Annotated[
     bool,
@@ -39,6 +40,22 @@ Ack = Annotated[
 ]
 
 
+def retirements(
+    live: Live = False,
+    within: Within = None,
+    ics: Ics = None,
+    ack: Ack = None,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Show when each fine-tune retires, and the last day to retrain it.
+
+    Exits with 7, for CI, when something has retired or retires soon and is not acknowledged. With
+    --ics, exits with 0 once the file is written.
+    """
+    _retirements(profile, live, within, ics, ack, _document if as_json else None)
+
+
 def radar(
     live: Live = False,
     within: Within = None,
@@ -47,11 +64,18 @@ def radar(
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Show the day each fine-tune dies, and the last day to train it again.
+    """The former name of `ftsdk retirements`; its JSON has the keys `endings` and `dies_on`."""
+    _retirements(profile, live, within, ics, ack, _former_document if as_json else None)
 
-    Exit code 7 when something has ended or ends soon and was not acknowledged: for CI. With --ics,
-    0 once the file is written.
-    """
+
+def _retirements(
+    profile: str | None,
+    live: bool,
+    within: int | None,
+    ics: str | None,
+    ack: list[str] | None,
+    document: Callable[[Radar], dict[str, Any]] | None,
+) -> None:
     from ftsdk.jobs.retirements import radar as found
 
     client = open_client(profile)
@@ -63,16 +87,35 @@ def radar(
         _name_not_asked(told)
         _write_calendar(client, told, ics)
         return
-    if as_json:
-        emit({
-            "today": told.today, "within_days": told.within_days,
-            "endings": [row.to_dict() for row in told.rows], "exit_code": told.exit_code,
-            "not_asked": told.not_asked,
-        })  # fmt: skip
+    if document is not None:
+        emit(document(told))
     else:
-        _show_radar(told)
+        _show(told)
     if told.exit_code:
         raise typer.Exit(told.exit_code)
+
+
+def _document(found: Radar) -> dict[str, Any]:
+    return {
+        "today": found.today,
+        "within_days": found.within_days,
+        "retirements": [
+            {"retires_on" if name == "dies_on" else name: value for name, value in row.items()}
+            for row in (one.to_dict() for one in found.rows)
+        ],
+        "exit_code": found.exit_code,
+        "not_asked": found.not_asked,
+    }
+
+
+def _former_document(found: Radar) -> dict[str, Any]:
+    return {
+        "today": found.today,
+        "within_days": found.within_days,
+        "endings": [row.to_dict() for row in found.rows],
+        "exit_code": found.exit_code,
+        "not_asked": found.not_asked,
+    }
 
 
 def _acknowledge(client: Client, told: Radar, names: list[str]) -> None:
@@ -84,9 +127,9 @@ def _acknowledge(client: Client, told: Radar, names: list[str]) -> None:
         meant = [r.subject for r in told.rows if name in (r.subject, r.name, r.model)]
         if not meant:
             raise UsageError(
-                f"Nothing on the radar is called {name!r}{nearest(name, known)}",
+                f"No retirement is called {name!r}{nearest(name, known)}",
                 where="--ack",
-                hint="`ftsdk radar` lists the names",
+                hint="`ftsdk retirements` lists the names",
             )
         for subject in meant:
             money.acknowledge("ending", subject, client.clock.now())
@@ -132,7 +175,7 @@ def _name_not_asked(told: Radar) -> None:
         note(("not asked  ", "yellow"), clean(one))
 
 
-def _show_radar(told: Radar) -> None:
+def _show(told: Radar) -> None:
     _name_not_asked(told)
     if not told.rows:
         say("Nothing to watch over: the journal knows no fine-tune.")
@@ -153,7 +196,7 @@ def _show_radar(told: Radar) -> None:
         verb = "needs" if count == 1 else "need"
         say((f"{count} {verb} a decision. ", "bold"), "Elsewhere: ",
             command("ftsdk estimate DATA --compare"), ("  · seen it: ", "dim"),
-            command("ftsdk radar --ack NAME"))  # fmt: skip
+            command("ftsdk retirements --ack NAME"))  # fmt: skip
 
 
 def _remark(row: Ending) -> str:

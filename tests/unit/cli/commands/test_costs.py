@@ -1,4 +1,4 @@
-"""`estimate --compare`, `costs`, `radar`, `leases`, `deploy`, `undeploy`, as a person meets them."""
+"""`estimate --compare`, `costs`, `retirements`, `deployments`, `deploy`, `undeploy`, as a person meets them."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_days_are_chosen(cli, data, priced, clock):
     assert len(cli.ok("costs", "--until", before, "--json").json["lines"]) == 1
 
 
-# --- radar -----------------------------------------------------------------------------------------
+# --- retirements -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -182,39 +182,55 @@ def dying(home, clock):
     return end
 
 
-def test_radar_fails_ci_until_it_is_seen(cli, done, dying):
-    ran = cli("radar")
+def test_retirements_fail_ci_until_acknowledged(cli, done, dying):
+    ran = cli("retirements")
     assert ran.code == 7
     assert "in 30 days" in ran.out
     assert "2 need a decision" in ran.out
-    told = cli("radar", "--json").json
+    told = cli("retirements", "--json").json
     assert told["exit_code"] == 7
-    assert {row["kind"] for row in told["endings"]} == {"fine-tune", "base"}
-    assert told["endings"][0]["dies_on"] == dying.isoformat()
-    assert cli("radar", "--ack", "first").code == 7
-    assert cli("radar", "--ack", "smollm2-135m").code == 0
-    assert "seen" in cli.ok("radar").out
+    assert {row["kind"] for row in told["retirements"]} == {"fine-tune", "base"}
+    assert told["retirements"][0]["retires_on"] == dying.isoformat()
+    assert cli("retirements", "--ack", "first").code == 7
+    assert cli("retirements", "--ack", "smollm2-135m").code == 0
+    assert "seen" in cli.ok("retirements").out
 
 
-def test_radar_names_the_nearest_right_name(cli, done, dying):
-    assert "Nothing on the radar is called" in cli.error(2, "radar", "--ack", "frist")["what"]
+def test_retirements_name_the_nearest_right_name(cli, done, dying):
+    assert "No retirement is called" in cli.error(2, "retirements", "--ack", "frist")["what"]
 
 
-def test_radar_of_nothing_and_of_what_never_ends(cli):
-    assert "no fine-tune" in cli.ok("radar").out
+def test_retirements_without_a_fine_tune(cli):
+    assert "no fine-tune" in cli.ok("retirements").out
 
 
-def test_radar_writes_a_calendar(cli, done, dying):
-    assert "3 days in ends.ics" in cli.ok("radar", "--ics", "ends.ics").out
+def test_radar_prints_the_json_it_always_printed(cli, done, dying):
+    new, former = cli("retirements", "--json"), cli("radar", "--json")
+    assert (new.code, former.code) == (7, 7)
+    rows = [
+        {"dies_on" if name == "retires_on" else name: value for name, value in row.items()}
+        for row in new.json["retirements"]
+    ]
+    assert list(former.json) == ["today", "within_days", "endings", "exit_code", "not_asked"]
+    assert former.json["endings"] == rows
+    assert list(former.json["endings"][0]) == [
+        "kind", "provider", "model", "subject", "name", "state", "dies_on", "retrain_by",
+        "days_left", "source", "as_of", "confirmed", "note", "acknowledged",
+    ]  # fmt: skip
+    assert cli("radar", "--ack", "first", "--ack", "smollm2-135m").code == 0
+
+
+def test_retirements_as_a_calendar(cli, done, dying):
+    assert "3 days in ends.ics" in cli.ok("retirements", "--ics", "ends.ics").out
     text = Path("ends.ics").read_bytes().decode()
     assert f"DTSTART;VALUE=DATE:{dying:%Y%m%d}\r\n" in text
-    assert cli.ok("radar", "--ics", "-").out.startswith("BEGIN:VCALENDAR\n")
+    assert cli.ok("retirements", "--ics", "-").out.startswith("BEGIN:VCALENDAR\n")
 
 
 def test_a_calendar_names_the_providers_that_it_lacks(cli, done, dying, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    ran = cli.ok("radar", "--live", "--ics", "ends.ics")
+    ran = cli.ok("retirements", "--live", "--ics", "ends.ics")
     assert "not asked  openai at 127.0.0.1: " in ran.err
 
 
@@ -223,7 +239,7 @@ def test_a_file_that_is_printed_has_the_line_ends_of_its_format(capsysbinary):
     assert capsysbinary.readouterr().out == b"BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n"
 
 
-# --- leases ----------------------------------------------------------------------------------------
+# --- deployments ----------------------------------------------------------------------------------------
 
 
 def test_a_lease_from_deploy_to_its_end(cli, data, priced, clock, home):
@@ -235,16 +251,45 @@ def test_a_lease_from_deploy_to_its_end(cli, data, priced, clock, home):
     assert "for 1.5 h at $6.00 an hour, at most $9.00?" in ran.err
     assert "callable now" in ran.out
     clock.advance(3600)
-    ran = cli.ok("leases")
+    ran = cli.ok("deployments")
     assert "$6.00/h" in ran.out
     assert "costs $6.00 an hour; 30 min left" in ran.err
-    assert cli.ok("leases", "--json").json["leases"][0]["cost_usd"] == "6.000000"
+    assert cli.ok("deployments", "--json").json["deployments"][0]["cost_usd"] == "6.000000"
     clock.advance(1801)
     ran = cli.ok("list")  # the next command ends it
     assert "is undeployed: its lease was over, about $9.00 in all" in ran.err
-    assert "Nothing stands deployed." in cli.ok("leases").out
-    assert "closed: the lease was over" in cli.ok("leases", "--all").out
+    assert "Nothing is deployed." in cli.ok("deployments").out
+    assert "closed: the lease was over" in cli.ok("deployments", "--all").out
     assert "hosting" in cli.ok("costs", "--by", "kind").out
+
+
+@pytest.mark.parametrize("name", ["leases", "deployments"])
+def test_listing_deployments_from_a_timer_ends_what_is_overdue(
+    cli, data, priced, clock, home, name
+):
+    """A cron job runs this line, under the former name too: it must end what is over."""
+    job = cli.ok("create", data, "--yes", "--json").json["id"]
+    lease = cli.ok("deploy", job, "--for", "1h", "--yes", "--json").json["lease"]
+    [row] = cli.ok(name, "--json").json[name]
+    assert list(row) == [
+        "id", "provider", "model", "started_at", "ends_at", "state", "job_id", "profile",
+        "deployment_id", "usd_per_hour", "closed_at", "why", "cost_usd",
+    ]  # fmt: skip
+    clock.advance(3601)
+    ran = cli.ok(name, "--json")
+    assert ran.json == {name: []}
+    assert "is undeployed: its lease was over" in ran.err
+    assert Leases(Journal(home)).list(running=True) == []
+    [closed] = cli.ok(name, "--all", "--json").json[name]
+    assert (closed["id"], closed["state"]) == (lease["id"], "closed")
+
+
+def test_the_former_names_are_hidden_from_the_help(cli):
+    shown = cli.ok("--help").out
+    assert "deployments" in shown
+    assert "retirements" in shown
+    assert "leases" not in shown
+    assert "radar" not in shown
 
 
 def test_a_lease_whose_profile_is_not_here_is_said_loudly(cli, data, priced):
@@ -255,7 +300,7 @@ def test_a_lease_whose_profile_is_not_here_is_said_loudly(cli, data, priced):
     file.unlink()
     told = cli.ok("list").err
     assert "what runs under profile prod could not be looked after, and may cost" in told
-    assert "run `ftsdk leases` where its ftsdk.toml stands" in told
+    assert "run `ftsdk deployments` in the folder of its ftsdk.toml" in told
 
 
 def test_undeploy_by_job_and_by_lease(cli, data, priced):

@@ -1,24 +1,21 @@
-"""What each provider takes: one dated record a provider, each number with its source.
+"""The dataset limits of each provider: one dated record each, every number with its source.
 
-Facts move. A number here was read on the day beside it; where a source is not the provider's own
-page, or sources disagree, the note says so. A backend's own `Capabilities` (and what a provider
-tells live) beat this table.
+Each number was read on the day given beside it. A number whose source is not the provider's own
+page is marked `sure=False`. A backend's own `Capabilities` take precedence over this table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
-
-__all__ = ["LIMITS", "Fact", "Limits", "limits_for", "limits_of_formats", "model_row_tokens"]
 
 _READ = "2026-11-23"
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A value, where it stands, and the day that source was read."""
+    """A limit's value, its source, and the day the source was read."""
 
     value: Any
     source: str
@@ -30,7 +27,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Limits:
-    """The dataset rules of one provider (one wire dialect)."""
+    """The dataset limits of one provider, for one base model."""
 
     provider: str
     title: str
@@ -41,39 +38,81 @@ class Limits:
     writes: Mapping[str, str] = field(
         default_factory=lambda: {"chat": "chat", "preference": "preference", "text": "text"}
     )
-    """The wire format that is written for a shape (a name of `FORMATS`)."""
+    """The format to write for each row shape (a name in `FORMATS`)."""
     features: frozenset[str] = frozenset()
     """Of name, weight, tools, images, images in preference rows, reasoning, parallel_tool_calls,
     sample_weight, extra."""
     lacks: Mapping[str, str] = field(default_factory=dict)
-    """Where it stands that a feature is not taken, for the features of which one might doubt it."""
+    """Features that the provider does not accept, with the source that says so."""
     row_keys: frozenset[str] = frozenset()
-    """Keys of a row beside those of chat rows that the provider reads."""
+    """Top-level row keys that the provider reads beside those of a chat row."""
     roles: frozenset[str] = frozenset(("system", "user", "assistant", "tool"))
     min_rows: Fact | None = None
     max_rows: Fact | None = None
     max_validation_rows: Fact | None = None
     max_file_bytes: Fact | None = None
     row_tokens: Fact | None = None
+    row_tokens_by_method: Mapping[str, Fact] = field(default_factory=dict)
+    """Row lengths of the base model by training method; they replace `row_tokens`."""
     images_per_row: Fact | None = None
     image_urls: Fact | None = None
-    """How an image's URL may begin."""
+    """Accepted prefixes of an image URL."""
     max_image_rows: Fact | None = None
     special_tokens: Fact | None = None
     reserved_words: Fact | None = None
     must_alternate: Fact | None = None
     tokens_in: Fact | None = None
-    """The container that tokenised rows are taken in."""
+    """The container that tokenized rows must be in."""
     call_id_chars: Fact | None = None
     one_format: Fact | None = None
     """A row with the keys of two formats is refused."""
     refuses_long_rows: bool = False
-    """Whether a row longer than the job's `max_length` ends the job (others cut it)."""
+    """Whether a row longer than the job's `max_length` fails the job (other providers truncate it)."""
+    encoding: str | None = None
+    """The `tiktoken` encoding of the provider's models, used when the model's name implies none."""
+    hides_tokens: bool = False
+    """Whether the provider's tokenizer and chat template are private."""
 
     @property
     def reads_text(self) -> bool:
-        """Whether a rule looks into texts, so that no row can be passed unread."""
+        """Whether a rule searches the texts of every row, so that no row can skip the rules."""
         return self.reserved_words is not None
+
+    def max_row_tokens(self, method: str) -> Fact | None:
+        """The longest row in tokens for a training method, or None when there is no limit."""
+        return self.row_tokens_by_method.get(method) or self.row_tokens
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON values; `from_dict` reads it."""
+        return {f.name: _as_json(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Limits:
+        """The record that `to_dict` wrote."""
+        return cls(**{name: _from_json(value) for name, value in data.items()})
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Fact):
+        return {"fact": [_as_json(value.value), value.source, value.as_of, value.sure]}
+    if isinstance(value, frozenset):
+        return {"set": sorted(value)}
+    if isinstance(value, Mapping):
+        return {"map": {key: _as_json(item) for key, item in value.items()}}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if not isinstance(value, dict):
+        return value
+    ((kind, inner),) = value.items()
+    if kind == "fact":
+        return Fact(_from_json(inner[0]), *inner[1:])
+    if kind == "set":
+        return frozenset(inner)
+    return {key: _from_json(item) for key, item in inner.items()}
 
 
 _O = "developers.openai.com/api/docs/guides (supervised, vision, preference fine-tuning)"
@@ -120,6 +159,8 @@ _ALL = (
         image_urls=Fact(("https://", "http://", "data:"), _O),
         max_image_rows=Fact(50_000, _O),
         special_tokens=Fact(True, _O_SPECIAL),
+        encoding="o200k_base",
+        hides_tokens=True,
     ),
     Limits(
         "azure", "Azure OpenAI", {"sft": _CHAT, "dpo": _PAIRS}, _A,
@@ -133,6 +174,8 @@ _ALL = (
         image_urls=Fact(("https://", "http://", "data:"), _A),
         max_image_rows=Fact(50_000, _A),
         special_tokens=Fact(True, _O_SPECIAL),
+        encoding="o200k_base",
+        hides_tokens=True,
     ),
     Limits(
         "together", "Together", {"sft": frozenset(("chat", "text", "tokens")), "dpo": _PAIRS}, _T,
@@ -234,12 +277,12 @@ LIMITS: dict[str, Limits] = {record.provider: record for record in _ALL}
 _MODEL_TOKENS: dict[tuple[str, str], dict[str, Fact]] = {
     ("together", "qwen3.5-9b"): {"sft": Fact(65_536, _T), "dpo": Fact(49_152, _T)},
     ("together", "qwen3.5-4b"): {"sft": Fact(131_072, _T), "dpo": Fact(65_536, _T)},
-    ("bedrock", "anthropic.claude-3-haiku"): {"sft": Fact(32_000, _HAIKU)},
 }
+"""Row lengths of single base models, by provider and a part of the model's name."""
 
 
 def limits_for(provider: str | None, model: str | None = None) -> Limits | None:
-    """The record of a provider; the bases of Bedrock and of OpenAI differ in what they take."""
+    """The limits of a provider for one base model, or None for an unknown provider."""
     name = (model or "").lower()
     if provider == "bedrock" and "claude" in name:
         return LIMITS["bedrock-claude"]
@@ -258,23 +301,18 @@ def limits_for(provider: str | None, model: str | None = None) -> Limits | None:
         return replace(
             nova, features=nova.features - {"images"}, lacks={**nova.lacks, "images": _NOVA}
         )
-    return LIMITS.get(provider) if provider is not None else None
+    known = LIMITS.get(provider) if provider is not None else None
+    own = next(
+        (rows for (p, part), rows in _MODEL_TOKENS.items() if p == provider and part in name), None
+    )
+    return known if known is None or own is None else replace(known, row_tokens_by_method=own)
 
 
 def limits_of_formats(provider: str, formats: Collection[str]) -> Limits:
-    """The record of a provider that we know by its backend alone: shapes, and no other limit."""
+    """The limits of a provider of which only the accepted formats are known."""
     pairs = frozenset(formats) & _PAIRS
     shapes = {"sft": frozenset(formats) - _PAIRS, "dpo": pairs}
     return Limits(
         provider, provider, {method: taken for method, taken in shapes.items() if taken},
         f"the {provider} backend", as_of="", features=LIMITS["fake"].features, roles=_OPENAI_ROLES,
     )  # fmt: skip
-
-
-def model_row_tokens(provider: str, model: str | None, method: str) -> Fact | None:
-    """The most tokens of a row for one base model, where the model has its own number."""
-    name = (model or "").lower()
-    for (where, part), by_method in _MODEL_TOKENS.items():
-        if where == provider and part in name:
-            return by_method.get(method)
-    return None

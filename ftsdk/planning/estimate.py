@@ -280,9 +280,11 @@ class _Counts:
     def of(self, train: Dataset, provider: str, model: str) -> int | tuple[int, int]:
         """Exact where the tokenizer is at hand, else a range from the size of the text."""
         from ftsdk.catalogue import token_range
+        from ftsdk.dataset.provider_limits import limits_for
         from ftsdk.dataset.rules.token_counts import counter_for
 
-        counting = counter_for(None, model=model, provider=provider, wanted=False)
+        limits = limits_for(provider, model)
+        counting = counter_for(None, model=model, limits=limits, wanted=False)
         if counting is not None and counting.counter.exact:
             counter = counting.counter
             if counter.name not in self._by_name:

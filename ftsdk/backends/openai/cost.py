@@ -46,9 +46,11 @@ def estimate(
 def _tokens(profile: Profile, spec: JobSpec, train: Dataset) -> tuple[Any, int]:
     """The tokens of all rows once (a number, or a range), and how many rows there are."""
     from ftsdk.catalogue import token_range
+    from ftsdk.dataset.provider_limits import limits_for
     from ftsdk.dataset.rules.token_counts import counter_for
 
-    counting = counter_for(None, model=spec.model, provider=profile.name, wanted=True)
+    limits = limits_for(profile.name, spec.model)
+    counting = counter_for(None, model=spec.model, limits=limits, wanted=True)
     size = rows = 0
     for rows, row in enumerate(train, 1):
         if counting is None:

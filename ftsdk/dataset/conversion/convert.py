@@ -47,6 +47,7 @@ def convert(
     format: str | None = None,  # noqa: A002  # the public word for it
     tokenizer: Any = None,
     max_length: int | None = None,
+    limits: Limits | None = None,
 ) -> int:
     """Write `source` in the wire format `to` (a format or a provider), as JSON lines.
 
@@ -54,10 +55,12 @@ def convert(
     see them, by `tokenizer` (a model folder, a pulled model's name or a `ChatTokenizer`); rows
     longer than `max_length` tokens are refused.
 
+    `limits` are those of the provider `to`; without them they are looked up by its name.
+
     Returns the number of rows. Raises `DatasetError`, whose report names every field that the
     target cannot carry, and writes nothing then.
     """
-    limits = LIMITS.get(to) if to not in WRITERS else None
+    limits = None if to in WRITERS else limits or LIMITS.get(to)
     if limits is None and to not in WRITERS:
         near = difflib.get_close_matches(to, targets(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -13,6 +13,7 @@ from ftsdk.dataset.findings.registry import RULES, note
 from ftsdk.dataset.findings.report import Fault, short
 from ftsdk.dataset.formats.registry import shape_of
 from ftsdk.dataset.inspection.report import Piece, Xray, XrayRow
+from ftsdk.dataset.provider_limits import Limits, limits_for
 from ftsdk.dataset.rules.preference import OUTPUTS
 from ftsdk.dataset.rules.token_counts import (
     RENDER_CODES,
@@ -53,6 +54,7 @@ def inspect(
     max_length: int | None = None,
     rows: int = 200,
     line: int | None = None,
+    limits: Limits | None = None,
 ) -> Xray:
     """Look at a dataset as `model` sees it.
 
@@ -65,7 +67,7 @@ def inspect(
         tokenizer if isinstance(tokenizer, ChatTokenizer) else _folder(tokenizer) or _folder(model)
     )
     if chat is None:
-        return _closed(dataset, model, tokenizer, provider)
+        return _closed(dataset, model, tokenizer, provider, limits or limits_for(provider, model))
     look = _Look(chat, rows, line, max_length)
     for read in dataset._reads():
         look.take(read.line, read.row)
@@ -77,16 +79,18 @@ def _folder(place: Any) -> ChatTokenizer | None:
     return None if folder is None else ChatTokenizer.from_folder(folder)
 
 
-def _closed(dataset: Dataset, model: str | None, tokenizer: Any, provider: str | None) -> Xray:
+def _closed(
+    dataset: Dataset, model: str | None, tokenizer: Any, provider: str | None, limits: Limits | None
+) -> Xray:
     if dataset.format == "tokenized":
         counting: Counting | None = Counting(GivenTokens())
     else:
-        counting = counter_for(tokenizer, model=model, provider=provider, wanted=True)
+        counting = counter_for(tokenizer, model=model, limits=limits, wanted=True)
     if counting is not None:
         for read in dataset._reads():
             counting.add(read.line, read.row)
     summary = None if counting is None else counting.summary(None)
-    if _is_closed(model, provider):
+    if _is_closed(model, limits):
         known = ["the provider applies its own chat template; nobody outside sees the ids"]
     else:
         known = ["its tokenizer is not on this machine; give the model's folder to see the tokens"]
@@ -104,9 +108,9 @@ def _closed(dataset: Dataset, model: str | None, tokenizer: Any, provider: str |
                 known=tuple(known))  # fmt: skip
 
 
-def _is_closed(model: str | None, provider: str | None) -> bool:
-    """Whether a model's tokenizer is published nowhere; open weights come with theirs."""
-    if encoding_of(model) is not None or provider in ("openai", "azure"):
+def _is_closed(model: str | None, limits: Limits | None) -> bool:
+    """Whether the model's tokenizer is private; open weights come with theirs."""
+    if encoding_of(model) is not None or (limits is not None and limits.hides_tokens):
         return True
     return (model or "").lower().split("/")[-1].startswith(("claude", "gemini", "amazon.nova"))
 

@@ -15,7 +15,7 @@ import orjson
 
 from ftsdk.dataset.findings.registry import RULES, note
 from ftsdk.dataset.findings.report import Fault
-from ftsdk.dataset.provider_limits import Limits, model_row_tokens
+from ftsdk.dataset.provider_limits import Limits
 from ftsdk.dataset.rules.content import texts_of
 from ftsdk.dataset.rules.preference import OUTPUTS
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
@@ -132,13 +132,11 @@ class TokenSummary:
             yield f"{self.trained:,} trained on"
 
 
-def cut_at(
-    limits: Limits | None, model: str | None, method: str, max_length: int | None
-) -> int | None:
-    """The tokens at which a target cuts a row: the smaller of the provider's limit and the job's."""
+def cut_at(limits: Limits | None, method: str, max_length: int | None) -> int | None:
+    """The length in tokens at which a row is truncated: the smaller of the provider's and the job's."""
     if limits is None:
         return None
-    fact = model_row_tokens(limits.provider, model, method) or limits.row_tokens
+    fact = limits.max_row_tokens(method)
     known = [] if fact is None else [int(fact.value)]
     if max_length is not None and not limits.refuses_long_rows:
         known.append(max_length)
@@ -201,9 +199,7 @@ class Counting:
         """Count a row whose bytes are those of the row counted as number `index`."""
         self.put(line, self.totals[index], self.learned[index], self.longest[index])
 
-    def faults(
-        self, limits: Limits | None, model: str | None, method: str, max_length: int | None
-    ) -> Iterator[Fault]:
+    def faults(self, limits: Limits | None, method: str, max_length: int | None) -> Iterator[Fault]:
         """Rows above the limit of the provider, or of the job, and rows that cannot be rendered."""
         yield from self.refused
         if max_length is not None:
@@ -218,7 +214,7 @@ class Counting:
                         RULES["FT502"].hint,
                     )
         if limits is not None:
-            fact = model_row_tokens(limits.provider, model, method) or limits.row_tokens
+            fact = limits.max_row_tokens(method)
             if fact is not None:
                 rule = RULES["FT204"]
                 sure = fact.sure and self.counter.exact
@@ -437,9 +433,11 @@ def encoding_of(model: str | None) -> str | None:
 
 
 def counter_for(
-    tokenizer: Any, *, model: str | None, provider: str | None, wanted: bool
+    tokenizer: Any, *, model: str | None, limits: Limits | None = None, wanted: bool
 ) -> Counting | None:
-    """A counter for a tokenizer or a model; None when none is at hand and none is wanted.
+    """A counter for a tokenizer or a model; None when none is available and none is wanted.
+
+    `limits` gives the provider's encoding, for a model whose name implies none.
 
     Raises `MissingExtra` when a tokenizer was named, or counts are wanted, and its package is not
     there.
@@ -453,8 +451,8 @@ def counter_for(
     if folder is not None:
         return Counting(TemplateCounter(ChatTokenizer.from_folder(folder)))
     encoding = encoding_of(str(named)) if named is not None else None
-    if encoding is None and provider in ("openai", "azure"):
-        encoding = "o200k_base"
+    if encoding is None and limits is not None:
+        encoding = limits.encoding
     if encoding is not None and (tokenizer is not None or wanted or _has_bpe()):
         return Counting(OpenAICounter(encoding))
     return Counting(Estimate()) if wanted else None

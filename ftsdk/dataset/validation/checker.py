@@ -46,6 +46,7 @@ def judge(
     model: str | None,
     method: str,
     capabilities: Any,
+    limits: Limits | None,
     tokenizer: Any,
     validation: Any,
     format_name: str | None,
@@ -66,17 +67,17 @@ def judge(
             counts={opened.code: 1}, row_counts={opened.code: 1},
             path=str(source) if isinstance(source, (str, Path)) else None,
         )  # fmt: skip
+    limits = limits or limits_for(provider, model)
     counting = None if tokens is False else counter_for(
-        tokenizer, model=model, provider=provider, wanted=tokens is True
+        tokenizer, model=model, limits=limits, wanted=tokens is True
     )  # fmt: skip
-    limits = limits_for(provider, model)
     if limits is None and provider is not None and capabilities is not None:
         limits = limits_of_formats(provider, capabilities.formats)
     limits = _with_capabilities(limits, capabilities)
     run = Run(opened, limits, provider, model, method, counting, max_length, near_duplicates)
     if counting is not None:
         run.counter = {"tokenizer": None if tokenizer is None else str(tokenizer), "model": model,
-                       "provider": provider, "wanted": tokens is True}  # fmt: skip
+                       "wanted": tokens is True}  # fmt: skip
     run.tokenizer = tokenizer if isinstance(tokenizer, str | Path) else None
     run.counts_given = run.counts_given and tokens is not False
     run.may_part = counting is None or isinstance(tokenizer, str | Path | None)
@@ -197,7 +198,7 @@ class Run:
                     counting.add(item.line, item.row)
         if counting is not None:
             self.validation_tokens = sum(counting.totals)
-            for fault in counting.faults(self.limits, self.model, self.method, self.max_length):
+            for fault in counting.faults(self.limits, self.method, self.max_length):
                 self.found.add(_in_validation(fault))
         self.found.extend(map(_in_validation, repeats.faults(text=reader.format == "text")))
         if self.near is not None:
@@ -374,9 +375,7 @@ class Run:
         if self.counting is not None:
             if self.format == "tokenized":  # also where others than this process counted
                 self.counting.counter = GivenTokens()
-            self.found.extend(
-                self.counting.faults(self.limits, self.model, self.method, self.max_length)
-            )
+            self.found.extend(self.counting.faults(self.limits, self.method, self.max_length))
 
     def _look_at_languages(self) -> None:
         path, size = self.opened.source.path, self.opened.source.size_bytes
@@ -418,7 +417,7 @@ class Run:
             tokens=None
             if self.counting is None
             else self.counting.summary(
-                self.max_length, cut_at(self.limits, self.model, self.method, self.max_length)
+                self.max_length, cut_at(self.limits, self.method, self.max_length)
             ),
             validation_tokens=self.validation_tokens,
             skipped=tuple(self.skipped),

@@ -95,6 +95,7 @@ def read_in_parts(run: Run, counter: dict[str, Any] | None, on_bytes: Forwards |
                 "path": str(source.path.absolute()), "name": source.name, "stamp": source.stamp,
                 "start": start, "end": end, "format": form, "forced": run.opened.format,
                 "max_row_bytes": run.opened.max_row_bytes, "provider": run.provider,
+                "limits": None if run.limits is None else run.limits.to_dict(),
                 "model": run.model, "method": run.method, "max_length": run.max_length,
                 "counter": counter, "tokenizer": run.tokenizer and str(run.tokenizer),
             }

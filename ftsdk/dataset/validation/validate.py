@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ftsdk.dataset.findings.report import DatasetReport
+from ftsdk.dataset.provider_limits import Limits
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES
 
 __all__ = ["validate"]
@@ -18,6 +19,7 @@ def validate(
     model: str | None = None,
     method: str = "sft",
     capabilities: Any = None,
+    limits: Limits | None = None,
     tokenizer: Any = None,
     validation: Any = None,
     format: str | None = None,  # noqa: A002  # the public word for it
@@ -31,8 +33,9 @@ def validate(
     """Every fault and notice of a dataset, for one target, in one run. Nothing is sent anywhere.
 
     `source` is whatever `Dataset.load` takes. Never raises for what is in the data: also a missing
-    file is a fault of the report. `capabilities` is a backend's record, whose limits beat our own
-    table. `tokenizer` is a model folder, the name of an OpenAI encoding, or a `ChatTokenizer`;
+    file is a fault of the report. `limits` are the provider's dataset limits; without them they are
+    looked up by `provider` and `model`. `capabilities` is a backend's record, whose numbers replace
+    those of the limits. `tokenizer` is a model folder, the name of an OpenAI encoding, or a `ChatTokenizer`;
     without one it is looked for by `model`. `tokens=False` leaves counting out, and so does None
     where no exact tokenizer is at hand. `validation` rows are judged too, and compared with the
     training rows. `near_duplicates` needs the extra `data`; None looks for them in small files
@@ -46,6 +49,7 @@ def validate(
         model=model,
         method=method,
         capabilities=capabilities,
+        limits=limits,
         tokenizer=tokenizer,
         validation=validation,
         format_name=format,

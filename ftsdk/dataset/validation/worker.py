@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ftsdk.dataset.findings.report import Fault
-from ftsdk.dataset.provider_limits import limits_for
+from ftsdk.dataset.provider_limits import Limits
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record, read_lines
 from ftsdk.dataset.readers.source import Source, open_regular
 from ftsdk.dataset.rules.token_counts import counter_for
@@ -92,10 +92,11 @@ def _judge(task: dict[str, Any], tell: Callable[[int], None]) -> tuple[Run, int]
         name=task["name"], container="jsonl", path=Path(task["path"]), stamp=tuple(task["stamp"]),
         start=task["start"], end=task["end"],
     )  # fmt: skip
-    counting = None if task["counter"] is None else counter_for(**task["counter"])
+    limits = None if task["limits"] is None else Limits.from_dict(task["limits"])
+    counting = None if task["counter"] is None else counter_for(**task["counter"], limits=limits)
     run = Run(
         Opened(part, task["forced"], None, task["max_row_bytes"], task["name"]),
-        limits_for(task["provider"], task["model"]),
+        limits,
         task["provider"], task["model"], task["method"], counting, task["max_length"], near=False,
     )  # fmt: skip
     run.tokenizer = task["tokenizer"]

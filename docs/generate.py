@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk import errors
-from ftsdk.backends.base import Backend, Range
+from ftsdk.backends.base import Backend
+from ftsdk.backends.capabilities import Range
 from ftsdk.backends.registry import GROUP
 from ftsdk.errors import FtsdkError
 from ftsdk.store.migrations import MIGRATIONS

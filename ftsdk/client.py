@@ -97,7 +97,7 @@ class Client:
             self,
             dataset,
             validation,
-            bring=True,
+            fetch=True,
             model=model,
             provider=provider,
             method=method,

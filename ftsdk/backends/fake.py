@@ -27,7 +27,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.base import Backend, Capabilities, FindBy, Range, SubmitRequest
+from ftsdk.backends.base import Backend, SubmitRequest
+from ftsdk.backends.capabilities import Capabilities, FindBy, Range
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, Rejected, Unavailable, Unsupported
 from ftsdk.types.cost import Cost, CostBasis

@@ -120,12 +120,12 @@ class Asked:
     arguments: dict[str, Any]
     adapter: LoRA | None
 
-    def prepared(self, client: Client, *, quiet: bool, bring: bool = False) -> PreparedJob:
-        """The job, checked and planned; nothing is sent. `bring` fetches a base that may be."""
+    def prepared(self, client: Client, *, quiet: bool, fetch: bool = False) -> PreparedJob:
+        """The job, checked and planned; nothing is sent. `fetch` downloads a base model that may be."""
         from ftsdk.planning.prepare import prepare
 
         with busy(f"checking {self.dataset.name}", quiet=quiet):
-            return prepare(client, self.dataset, self.validation, bring=bring, **self.arguments)
+            return prepare(client, self.dataset, self.validation, fetch=fetch, **self.arguments)
 
 
 def takes_a_job(

@@ -13,8 +13,9 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
+from ftsdk.backends.base import Backend
 from ftsdk.errors import (
     FtsdkError,
     NotFound,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from ftsdk.client import Client
 
 __all__ = [
-    "PricesDeployments",
     "deploy",
     "price_of",
     "undeploy",
@@ -52,15 +52,6 @@ _LOCK_WAIT_S = 120.0
 """How long somebody else may take to start a deployment before a second caller gives up."""
 
 
-@runtime_checkable
-class PricesDeployments(Protocol):
-    """A backend that can tell what a deployment would cost with the options it is asked with."""
-
-    def deployment_usd_per_hour(self, handle: ModelHandle, **options: Any) -> Decimal | None:
-        """US dollars an hour at most, all replicas together; None where nobody knows. Only reads."""
-        ...
-
-
 def price_of(
     client: Client, job_id: str, options: Mapping[str, Any] | None = None
 ) -> Decimal | None:
@@ -73,13 +64,8 @@ def price_of(
     if lease is not None:
         return lease.usd_per_hour
     backend = client._backend_for(snapshot)
-    return _hourly(backend, backend.model(str(snapshot.provider_job_id)), options or {})
-
-
-def _hourly(backend: Any, handle: ModelHandle, options: Mapping[str, Any]) -> Decimal | None:
-    if isinstance(backend, PricesDeployments):
-        return backend.deployment_usd_per_hour(handle, **options)
-    return handle.running_cost.hosting_usd_per_hour
+    handle = backend.model(str(snapshot.provider_job_id))
+    return backend.deployment_usd_per_hour(handle, **(options or {}))
 
 
 def deploy(
@@ -142,7 +128,7 @@ def _alone(client: Client, job_id: str) -> Iterator[None]:
 def _deployed(
     client: Client,
     snapshot: JobSnapshot,
-    backend: Any,
+    backend: Backend,
     span: dt.timedelta,
     options: Mapping[str, Any],
 ) -> tuple[ModelHandle, Lease]:
@@ -151,12 +137,12 @@ def _deployed(
     leases, now = Leases(client.journal), client.clock.now()
     standing = lease = _standing(leases, snapshot.id)
     if lease is None:
-        hourly = _hourly(backend, handle, options)
+        hourly = backend.deployment_usd_per_hour(handle, **options)
         lease = _begun(client, leases, snapshot, handle, now + span, budget, hourly)
     elif lease.ends_at < now + span:
         lease = _extended(leases, lease, now + span, now, budget)
     try:
-        served = _verb(backend, "deploy")(handle, **options)
+        served = backend.deploy(handle, **options)
     except FtsdkError as error:
         refused = error.submitted is None and not error.retryable
         if standing is not None:
@@ -194,11 +180,6 @@ def until_callable(
             )
         clock.sleep(_LOOK_EVERY_S)
     return model
-
-
-def _verb(backend: Any, name: str) -> Any:
-    """`deploy` or `undeploy` of a backend whose record says that it can."""
-    return getattr(backend, name)
 
 
 def _hours(hours: float) -> float:
@@ -264,7 +245,7 @@ def undeploy(client: Client, lease_id: str, why: str = "undeployed") -> Lease:
         snapshot = client.journal.get(_job_of(lease))
         backend = client._backend_for(snapshot)
         handle = backend.model(str(snapshot.provider_job_id))
-        _verb(backend, "undeploy")(handle)
+        backend.undeploy(handle)
     except NotFound:
         why = f"{why}; the provider does not know it any more"
     except FtsdkError as error:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ftsdk.errors import FtsdkError
@@ -20,29 +20,11 @@ if TYPE_CHECKING:
     from ftsdk.catalogue import AccountModel, Radar
     from ftsdk.client import Client
 
-__all__ = ["ListsModels", "TellsEnds", "radar"]
+__all__ = ["radar"]
 
 _log = logging.getLogger("ftsdk")
 _LISTED = 500
 """How many of an account's newest jobs are looked through for fine-tunes."""
-
-
-@runtime_checkable
-class TellsEnds(Protocol):
-    """A backend whose provider tells when models end: their ids and days."""
-
-    def model_ends(self) -> Mapping[str, dt.date]:
-        """The days told just now, by model id; reads only."""
-        ...
-
-
-@runtime_checkable
-class ListsModels(Protocol):
-    """A backend that can list the account's fine-tunes: id → base model."""
-
-    def account_models(self) -> Mapping[str, str | None]:
-        """The account's models by id, with their base; reads only."""
-        ...
 
 
 @dataclass
@@ -118,11 +100,11 @@ def _ask(owner: str, backend: Backend, known: set[str | None], told: _Told) -> N
     """Add one account's ends and fine-tunes; a fine-tune whose job is journaled stands there."""
     from ftsdk.catalogue import AccountModel
 
-    ends = dict(backend.model_ends()) if isinstance(backend, TellsEnds) else {}
+    ends = dict(backend.model_ends()) if backend.capabilities.reports_model_ends else {}
     jobs = list(islice(backend.list(), _LISTED + 1))
     made = [job for job in jobs[:_LISTED] if job.result_model]
     tunes = {str(job.result_model): job.model for job in made}
-    if isinstance(backend, ListsModels):
+    if backend.capabilities.lists_models:
         tunes |= backend.account_models()
     elif len(jobs) > _LISTED:
         told.failed.append(f"{owner}: for the jobs before its newest {_LISTED}")

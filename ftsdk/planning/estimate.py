@@ -17,7 +17,7 @@ from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec, Method
 
 if TYPE_CHECKING:
-    from ftsdk.backends.base import Capabilities
+    from ftsdk.backends.capabilities import Capabilities
     from ftsdk.catalogue import Option, Target
     from ftsdk.client import Client
     from ftsdk.dataset import DatasetReport
@@ -310,7 +310,7 @@ def _text_bytes(value: Any) -> int:
 
 def _target(client: Client, spec: JobSpec, train: Dataset, counts: _Counts) -> Target:
     """One place with what its backend says: refusals, time; a backend that is away is a note."""
-    from ftsdk.backends.base import adapter_kind
+    from ftsdk.backends.refusals import adapter_kind
     from ftsdk.catalogue import Target
 
     unsupported: tuple[str, ...] = ()

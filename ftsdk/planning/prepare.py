@@ -64,12 +64,12 @@ def prepare(
     dataset: Rows,
     validation: Rows | float | None = None,
     *,
-    bring: bool = False,
+    fetch: bool = False,
     **asked: Any,
 ) -> PreparedJob:
     """Read, check and plan what is asked (see `spec_of`); the rows are read once. Sends nothing.
 
-    With `bring`, for a create, a base model that may be fetched is fetched first. Raises
+    With `fetch`, for a create, a base model that may be fetched is fetched first. Raises
     `ConfigError`, `SpecError`, `Unsupported`, `DatasetError`, `BudgetError`, `ProviderClosed`.
     """
     from ftsdk.planning.estimate import counted
@@ -78,8 +78,8 @@ def prepare(
     spec = spec_of(client.config, **asked)
     backend = client.backend(spec.provider)
     backend.check(spec)
-    if bring:
-        backend.bring(spec)
+    if fetch:
+        backend.fetch_base_model(spec)
     train, check, report = _rows(client, dataset, validation, spec)
     plan = counted(backend.plan(spec, train), report, backend.speed_of(spec))
     plan = budgeted(client, checked(client, plan, spec), spec)

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from ftsdk.config import Config, nearest
 from ftsdk.errors import BudgetError, ConfigError
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORBID_VARIABLE",
-    "BillsByHour",
     "Budget",
     "budget_of",
     "check_job",
@@ -151,15 +150,6 @@ def check_job(plan: Plan, spec: JobSpec, budget: Budget) -> None:
             hint="fewer rows or epochs, a cheaper model, or a higher budget for a job",
             submitted="no",
         )
-
-
-@runtime_checkable
-class BillsByHour(Protocol):
-    """A backend whose provider bills training by time, where it can tell the price of an hour."""
-
-    def training_usd_per_hour(self, spec: JobSpec) -> Decimal | None:
-        """US dollars for an hour of this job; None where the hardware is not known."""
-        ...
 
 
 def reserve(

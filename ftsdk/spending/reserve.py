@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ftsdk.errors import BudgetError, ProviderClosed
-from ftsdk.spending.budget import BillsByHour, budget_of, counting, require_spending, reserve
+from ftsdk.spending.budget import budget_of, counting, require_spending, reserve
 from ftsdk.store import Also
 from ftsdk.store.leases import Lease, Leases, month_bounds
 from ftsdk.store.reservations import Reservation, Spending, months_of, weight
@@ -117,7 +117,7 @@ def hold(client: Client, plan: Plan, spec: JobSpec) -> Also:
     backend = client.backend(spec.provider)
     free = backend.capabilities.price == "free"
     require_spending("creating a job", spec.provider, free=free, env=client.env)
-    rate = backend.training_usd_per_hour(spec) if isinstance(backend, BillsByHour) else None
+    rate = backend.training_usd_per_hour(spec)
     return reserve(client.config, plan, spec, catalogue_of(client), rate)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ftsdk.backends.base import Range
+from ftsdk.backends.capabilities import Range
 from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("together", reason="the faults are planted in the backend for Together")
@@ -385,7 +385,8 @@ KNOWN = (
     Known(
         "deploying without its claim",
         own(capabilities=replace(ABLE, can_deploy=False)),
-        "test_deploying_is_there_where_it_is_claimed_and_only_there",
+        CLAIMS,
+        ("can_deploy",),
     ),
     Known(
         "a hyperparameter is claimed and never sent",

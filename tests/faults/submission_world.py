@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.base import Backend, Capabilities, Context, FindBy, SubmitRequest
+from ftsdk.backends.base import Backend, Context, SubmitRequest
+from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, FtsdkError, NeedsDecision, NotFound, Rejected, Unavailable
 from ftsdk.jobs.submitter import Horizon, Submitter

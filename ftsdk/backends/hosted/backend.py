@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from ftsdk.artifacts.download import Source
-from ftsdk.backends.base import Backend, Context, SubmitRequest, refuse
+from ftsdk.backends.base import Backend, Context, SubmitRequest
 from ftsdk.backends.hosted.redact import refuse_secrets
 from ftsdk.backends.hosted.response_checks import nothing_sent
 from ftsdk.backends.hosted.results import weights_to
 from ftsdk.backends.hosted.transport import HostedWire
+from ftsdk.backends.refusals import refuse
 from ftsdk.errors import UnexpectedResponse
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.model import ModelHandle

@@ -17,13 +17,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ftsdk.backends.base import (
-    Backend,
-    Capabilities,
-    FindBy,
-    SubmitRequest,
-    adapter_kind,
-)
+from ftsdk.backends.base import Backend, SubmitRequest
+from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.local.models.resolve import ResolvedModel, is_pulled, pull_size, resolve_model
 from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions
 from ftsdk.backends.local.runs.run_dir import RunDir
@@ -35,6 +30,7 @@ from ftsdk.backends.local.status import (
     remote_job,
     speed_of_run,
 )
+from ftsdk.backends.refusals import adapter_kind
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, StoreError, Unsupported, UsageError
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
@@ -127,7 +123,7 @@ class LocalBackend(Backend):
             spec.model, home=self.context.home, allow_pull=self._options(spec).pull
         )
 
-    def bring(self, spec: JobSpec) -> None:
+    def fetch_base_model(self, spec: JobSpec) -> None:
         """Pull the base model, where it may be pulled (`pull=True`) and is not here."""
         if self._options(spec).pull:
             self._resolve(spec)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ftsdk.backends.base import Range
+from ftsdk.backends.capabilities import Range
 from ftsdk.types.spec import NoBool
 
 __all__ = ["HYPERPARAMETERS", "LocalOptions", "complete"]

@@ -7,7 +7,8 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from ftsdk.backends.base import Context, FindBy, SubmitRequest, refusals
+from ftsdk.backends.base import Context, SubmitRequest
+from ftsdk.backends.capabilities import FindBy
 from ftsdk.backends.hosted import HostedBackend
 from ftsdk.backends.openai import metrics
 from ftsdk.backends.openai.account_models import Models
@@ -28,6 +29,7 @@ from ftsdk.backends.openai.profiles import (
 )
 from ftsdk.backends.openai.request import create_body, faults_of, plan_fields
 from ftsdk.backends.openai.transport import Wire
+from ftsdk.backends.refusals import refusals
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
     ConfigError,
@@ -91,7 +93,9 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
 
     def check(self, spec: JobSpec) -> None:
         self._open(spec)
-        self._refuse([*refusals(self, spec), *faults_of(self.service, spec)], spec)
+        self._refuse(
+            [*refusals(self.name, self.capabilities, spec), *faults_of(self.service, spec)], spec
+        )
         self._refuse_secrets(spec)
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:

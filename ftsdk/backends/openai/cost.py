@@ -6,8 +6,8 @@ import datetime as dt
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.backends.base import adapter_kind
 from ftsdk.backends.openai.profiles import Profile
+from ftsdk.backends.refusals import adapter_kind
 from ftsdk.dataset import Dataset
 from ftsdk.types.cost import Cost
 from ftsdk.types.spec import JobSpec

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ftsdk.backends.base import Capabilities, FindBy, Range
+from ftsdk.backends.capabilities import Capabilities, FindBy, Range
 from ftsdk.backends.hosted.key_trust import Service, is_loopback
 
 __all__ = ["AZURE", "CRUSOE", "GENERIC", "NEBIUS", "OPENAI", "PROFILES", "Profile", "profile_for"]
@@ -39,6 +39,8 @@ _CAPABILITIES = Capabilities(
     has_metrics=True,
     has_checkpoints=True,
     has_logs=True,
+    lists_models=True,
+    reports_model_ends=True,
     price="catalogue",
     poll_s=10.0,
     min_rows=10,

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ftsdk.backends.base import FindBy, adapter_kind
+from ftsdk.backends.capabilities import FindBy
 from ftsdk.backends.openai.job_mapping import MARK
 from ftsdk.backends.openai.profiles import Profile
+from ftsdk.backends.refusals import adapter_kind
 from ftsdk.types.plan import PlannedField
 from ftsdk.types.spec import JobSpec, LoRA
 

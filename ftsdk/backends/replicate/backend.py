@@ -16,15 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.artifacts.download import Source
-from ftsdk.backends.base import (
-    Capabilities,
-    Context,
-    FindBy,
-    Range,
-    SubmitRequest,
-    refusals,
-)
+from ftsdk.backends.base import Context, SubmitRequest
+from ftsdk.backends.capabilities import Capabilities, FindBy, Range
 from ftsdk.backends.hosted import HostedBackend
+from ftsdk.backends.refusals import refusals
 from ftsdk.backends.replicate import job_mapping, trainer
 from ftsdk.backends.replicate.input_schema import schema_faults
 from ftsdk.backends.replicate.predictions import Serving
@@ -112,7 +107,11 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         asked, faults = self._asked(spec)
         if MODEL.match(spec.model) is None:
             faults.insert(0, f"model {spec.model!r} is not owner/name or owner/name:version")
-        faults = [*refusals(self, spec), *faults, *trainer.faults_of(spec, asked)]
+        faults = [
+            *refusals(self.name, self.capabilities, spec),
+            *faults,
+            *trainer.faults_of(spec, asked),
+        ]
         if asked.destination is not None:
             self._refuse(faults, spec)
             return

@@ -16,15 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.artifacts.download import Source
-from ftsdk.backends.base import (
-    Capabilities,
-    Context,
-    FindBy,
-    SubmitRequest,
-    adapter_kind,
-    refusals,
-)
+from ftsdk.backends.base import Context, SubmitRequest
+from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.hosted import HostedBackend
+from ftsdk.backends.refusals import adapter_kind, refusals
 from ftsdk.backends.together import events, job_mapping
 from ftsdk.backends.together import request as wire_body
 from ftsdk.backends.together.chat import Results
@@ -94,7 +89,9 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
     # --- before ---
 
     def check(self, spec: JobSpec) -> None:
-        self._refuse([*refusals(self, spec), *wire_body.faults_of(spec)], spec)
+        self._refuse(
+            [*refusals(self.name, self.capabilities, spec), *wire_body.faults_of(spec)], spec
+        )
         self._refuse_secrets(spec)
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:

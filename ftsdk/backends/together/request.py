@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ftsdk.backends.base import Range
+from ftsdk.backends.capabilities import Range
 from ftsdk.types.plan import PlannedField
 from ftsdk.types.spec import JobSpec
 

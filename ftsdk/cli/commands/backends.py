@@ -13,7 +13,7 @@ from ftsdk.cli.view.output import columns, command, emit, labelled, say
 from ftsdk.errors import FtsdkError
 
 if TYPE_CHECKING:
-    from ftsdk.backends.base import Capabilities, Range
+    from ftsdk.backends.capabilities import Capabilities, Range
 
 __all__ = ["backends"]
 

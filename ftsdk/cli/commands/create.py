@@ -91,7 +91,7 @@ def _prepared(
 ) -> PreparedJob:
     """The job, checked and planned; a base model that is missing is fetched first, when wanted."""
     try:
-        return asked.prepared(client, quiet=quiet, bring=True)
+        return asked.prepared(client, quiet=quiet, fetch=True)
     except Unavailable as error:
         missing = getattr(error, "missing_model", None)
         if missing is None:
@@ -108,7 +108,7 @@ def _prepared(
     from ftsdk.cli.commands.models import pull_with_bar
 
     pull_with_bar(client.home, missing, quiet=quiet)
-    return asked.prepared(client, quiet=quiet, bring=True)
+    return asked.prepared(client, quiet=quiet, fetch=True)
 
 
 def _may_be_a_twin(client: Client, prepared: PreparedJob, *, again: bool, yes: bool) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ftsdk.cli.view.output import command
 
 if TYPE_CHECKING:
-    from ftsdk.backends.base import Capabilities
+    from ftsdk.backends.capabilities import Capabilities
     from ftsdk.jobs.job import FineTuneJob
     from ftsdk.types.model import ModelHandle
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ftsdk.backends.base import Range
+from ftsdk.backends.capabilities import Range
 from ftsdk.errors import Unsupported
 from ftsdk.testing.conformance.world import World, at
 from ftsdk.types.spec import LoRA

@@ -60,7 +60,9 @@ def test_a_file_that_is_not_ours_is_refused_by_name(home, text):
 
 def test_the_live_radar_keeps_what_it_heard_and_plans_go_by_it(home):
     class Telling(PricedBackend):
-        capabilities = replace(PricedBackend.capabilities, key_variables=("FAKE_KEY",))
+        capabilities = replace(
+            PricedBackend.capabilities, key_variables=("FAKE_KEY",), reports_model_ends=True
+        )
         dated_as = "openai"  # type: ignore[assignment]  # it plays OpenAI's own address
 
         def model_ends(self):

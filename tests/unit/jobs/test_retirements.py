@@ -111,7 +111,9 @@ def test_the_price_of_an_hour_comes_from_the_backend(home):
 
 
 class Telling(PricedBackend):
-    """A provider that tells when models end, and lists the account's own."""
+    """A provider that reports when models end, and lists the account's own."""
+
+    capabilities = replace(PricedBackend.capabilities, lists_models=True, reports_model_ends=True)
 
     def model_ends(self):
         return {"m": dt.date(2026, 12, 24)}

@@ -6,11 +6,10 @@ leaves a lease that says so. What is over is ended by `ftsdk.jobs.spending_guard
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -30,8 +29,8 @@ from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.reservations import check_lease
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ModelHandle
-from ftsdk.util.clock import Clock
-from ftsdk.util.files import make_private_folder
+from ftsdk.util.clock import Clock, SystemClock
+from ftsdk.util.locks import job_lock
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
@@ -89,40 +88,24 @@ def deploy(
     span = budget_of(client.config).lease if hours is None else dt.timedelta(hours=_hours(hours))
     free = backend.capabilities.price == "free"
     require_spending("deploying a model", snapshot.provider, free=free, env=client.env)
-    with _alone(client, snapshot.id):
+    with job_lock(
+        client.home,
+        snapshot.id,
+        purpose="deploy",
+        wait_s=_LOCK_WAIT_S,
+        clock=SystemClock(),  # the other caller takes real time
+        failure="The lock of a deployment cannot be taken",
+        submitted="no",
+    ) as mine:
+        if not mine:
+            raise StoreError(
+                "Another process is deploying this model just now",
+                where=f"job {snapshot.id}",
+                hint="`ftsdk deployments` lists what is deployed; run it again",
+                job_id=snapshot.id,
+                submitted="no",
+            )
         return _deployed(client, snapshot, backend, span, options or {})
-
-
-@contextlib.contextmanager
-def _alone(client: Client, job_id: str) -> Iterator[None]:
-    """Hold the lock under which the job's model is deployed; freed when its process ends."""
-    from filelock import FileLock, Timeout
-
-    path = client.home / "locks" / f"{job_id}.deploy.lock"
-    lock = FileLock(path, timeout=_LOCK_WAIT_S, mode=0o600, thread_local=False)
-    try:
-        make_private_folder(path.parent)
-        lock.acquire()
-    except Timeout as error:
-        raise StoreError(
-            "Somebody else is deploying this model just now",
-            where=str(path),
-            hint="`ftsdk deployments` shows what is deployed; run it again",
-            job_id=job_id,
-            submitted="no",
-        ) from error
-    except OSError as error:
-        raise StoreError(
-            f"The lock of a deployment cannot be taken: {error.strerror or error}",
-            where=str(path),
-            hint="make the folder writable, or set FTSDK_HOME to one that is",
-            job_id=job_id,
-            submitted="no",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _deployed(

@@ -49,11 +49,11 @@ from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import Clock
 from ftsdk.util.files import fsync_folder, make_private_folder
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
+from ftsdk.util.locks import job_lock
 
 __all__ = ["Horizon", "Submitter", "applied", "keep_dataset"]
 
 _LOCK_WAIT_S = 120.0
-_LOCK_POLL_S = 0.05
 _MAX_ID_LENGTH = 256
 _SEND_ATTEMPTS = 3
 
@@ -156,35 +156,6 @@ class Submitter:
     # --- steps 2 to 4 ---
 
     @contextmanager
-    def _alone(self, job_id: str, wait_s: float) -> Iterator[bool]:
-        """Hold the job's lock; yields False when another process holds it for `wait_s`."""
-        from filelock import FileLock, Timeout  # it brings asyncio, which most reads do not need
-
-        folder = make_private_folder(self.home / "locks")
-        lock = FileLock(folder / f"{job_id}.lock", timeout=0, mode=0o600, thread_local=False)
-        waited = 0.0
-        while True:
-            try:
-                lock.acquire()
-                break
-            except Timeout:
-                if waited >= wait_s:
-                    yield False
-                    return
-                self.clock.sleep(_LOCK_POLL_S)
-                waited += _LOCK_POLL_S
-            except OSError as error:
-                raise StoreError(
-                    f"The job's lock cannot be taken: {error.strerror or error}",
-                    where=str(folder),
-                    hint="make the folder writable, or set FTSDK_HOME to one that is",
-                ) from error
-        try:
-            yield True
-        finally:
-            lock.release()
-
-    @contextmanager
     def _telling(self, job_id: str) -> Iterator[None]:
         """Whatever is raised inside names the job, its mark, and whether it may have been sent."""
         try:
@@ -216,7 +187,10 @@ class Submitter:
     def carry_on(self, job_id: str, *, creating: bool = False) -> JobSnapshot:
         """Bring a job that is not accepted yet as far as it goes now; others are returned as is."""
         wait_s = _LOCK_WAIT_S if creating else 0.0
-        with self._telling(job_id), self._alone(job_id, wait_s) as mine:
+        with (
+            self._telling(job_id),
+            job_lock(self.home, job_id, wait_s=wait_s, clock=self.clock) as mine,
+        ):
             snapshot = self.journal.get(job_id)
             if not mine or snapshot.status.is_remote:
                 return snapshot
@@ -407,7 +381,10 @@ class Submitter:
                 where=f"job {job_id}",
                 hint="adopt, send_again or give_up",
             )
-        with self._telling(job_id), self._alone(job_id, _LOCK_WAIT_S) as mine:
+        with (
+            self._telling(job_id),
+            job_lock(self.home, job_id, wait_s=_LOCK_WAIT_S, clock=self.clock) as mine,
+        ):
             snapshot = self.journal.get(job_id)
             if not mine or snapshot.status not in (
                 JobStatus.IN_DOUBT,

@@ -41,6 +41,7 @@ from ftsdk.util.locks import file_lock
 __all__ = ["facts_cache", "pull_built_in", "pull_from_hub"]
 
 _log = logging.getLogger(__name__)
+_LOCK_POLL_S = 0.2
 _TORCH_SIDE = ("torch", "transformers", "safetensors", "gguf", "accelerate")
 
 
@@ -66,10 +67,12 @@ def pull_built_in(
         )
     models = make_private_folder(make_private_folder(home) / "models")
     target = models / known.name
-    with file_lock(
-        models / f".{known.name}.lock",
-        on_wait=lambda: tell(PullProgress(known.name, "waiting")),
-    ):
+
+    def waiting() -> bool:
+        tell(PullProgress(known.name, "waiting"))
+        return True
+
+    with file_lock(models / f".{known.name}.lock", poll_s=_LOCK_POLL_S, on_wait=waiting):
         if target.is_dir():
             fault = manifest_fault(target, digests=True)
             if fault is None:

@@ -32,13 +32,11 @@ run.spec -> dict      run.result_path -> Path   run.path -> Path
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +45,7 @@ from typing import Any, Literal
 from ftsdk.backends.local.runs.events import EventWriter, read_lines, utc_now
 from ftsdk.errors import NotFound, Unsupported, UsageError
 from ftsdk.util import files
+from ftsdk.util.locks import file_lock, is_locked
 
 __all__ = ["CheckpointInfo", "Phase", "RunDir", "RunState"]
 
@@ -315,41 +314,13 @@ class RunDir:
 
         A reader's look at the lock takes microseconds; the patience is for those.
         """
-        fcntl = _fcntl()
-        fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            until = time.monotonic() + patience_s
-            held = False
-            while not held:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    held = True
-                except OSError as error:
-                    if error.errno not in (errno.EAGAIN, errno.EACCES):
-                        raise
-                    if time.monotonic() > until:
-                        break
-                    time.sleep(0.01)
-            yield fd if held else None
-        finally:
-            # Closing ends our hold only: a supervisor that got the descriptor keeps the lock.
-            os.close(fd)
+        _require_unix()
+        with file_lock(self.path / "lock", wait_s=patience_s, poll_s=0.01) as fd:
+            yield fd
 
     def _is_locked(self) -> bool:
-        fcntl = _fcntl()
-        try:
-            fd = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            return True
-        finally:
-            os.close(fd)
-        return False
+        _require_unix()
+        return is_locked(self.path / "lock")
 
     # --- what was last told -------------------------------------------------------------------
 
@@ -402,15 +373,12 @@ def ended(outcome: str, message: str, **facts: Any) -> dict[str, Any]:
     }
 
 
-def _fcntl() -> Any:
-    try:
-        import fcntl
-    except ImportError as error:
+def _require_unix() -> None:
+    if sys.platform == "win32":
         raise Unsupported(
             "Local training needs file locks of a Unix system.",
             hint="run ftsdk under Linux, macOS, or the Windows Subsystem for Linux",
-        ) from error
-    return fcntl
+        )
 
 
 def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -24,7 +24,7 @@ from ftsdk.backends.local.runs.crash_report import OomCounters, explain_death
 from ftsdk.backends.local.runs.events import EventWriter, utc_now
 from ftsdk.backends.local.runs.run_dir import RunDir, ended
 from ftsdk.util import files
-from ftsdk.util.locks import try_lock
+from ftsdk.util.locks import file_lock
 
 __all__ = ["EXIT_INTERRUPTED", "main", "supervise", "trainer_environment"]
 
@@ -123,7 +123,7 @@ def supervise(
             stdout=log,
             stderr=log,
             env=trainer_environment(os.environ, int(threads)),
-            pass_fds=(*_lock_fds(), turn),
+            pass_fds=(*_lock_fds(), *turn),
         )
         forced = _wait(run, trainer, asked, grace_s, now, term_patience_s)
     _conclude(run, trainer.returncode, forced=forced, asked=asked.to_go, kernel_oom=oom.rose())
@@ -153,29 +153,33 @@ def _lock_fds() -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def _turn(run: RunDir, asked: _Asked, options: Mapping[str, Any]) -> Iterator[int | None]:
-    """Hold this home's turn to train; gives its descriptor, or None when asked to stop first.
+def _turn(
+    run: RunDir, asked: _Asked, options: Mapping[str, Any]
+) -> Iterator[tuple[int, ...] | None]:
+    """Wait until no other run of this home trains; yields the lock's descriptor for the trainer.
 
-    Two trainers on the same processors do not share them: they wait for each other at each
-    barrier, and both crawl. So runs take turns, unless `options.concurrent` says that they fit.
-    The trainer gets the descriptor too, in case it outlives its supervisor.
+    Yields None when the run was asked to stop first, and no descriptor for a run that may train
+    beside others (`options.concurrent`). Two trainers on the same processors wait for each other
+    at each barrier, so both are slower than one after the other. The trainer inherits the
+    descriptor, so that the lock is held for as long as it lives.
     """
-    fd = os.open(run.path.parent / ".turn", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        told = bool(options.get("concurrent"))
-        while not (options.get("concurrent") or try_lock(fd)):
-            if not told:
-                writer = EventWriter(run.path / "events.jsonl")
-                writer.write("status", status="queued", message="Waiting for another run here.")
-                writer.close()
-                told = True
-            if asked.to_go or (run.path / "cancel").exists():
-                yield None
-                return
-            time.sleep(LOOK_EVERY_S)
-        yield fd
-    finally:
-        os.close(fd)
+    if options.get("concurrent"):
+        yield ()
+        return
+    announced = False
+
+    def keep_waiting() -> bool:
+        nonlocal announced
+        if not announced:
+            writer = EventWriter(run.path / "events.jsonl")
+            writer.write("status", status="queued", message="Waiting for another run here.")
+            writer.close()
+            announced = True
+        return not (asked.to_go or (run.path / "cancel").exists())
+
+    turn = run.path.parent / ".turn"
+    with file_lock(turn, poll_s=LOOK_EVERY_S, on_wait=keep_waiting) as fd:
+        yield None if fd is None else (fd,)
 
 
 def _wait(

@@ -266,22 +266,18 @@ class Client:
         `tokenizer` is a model folder or the name of an OpenAI encoding; without one it is looked
         for by `model`. `on_bytes` is told how many bytes were read. See `ftsdk.dataset.validate`.
         """
-        from ftsdk.dataset.provider_limits import LIMITS
-        from ftsdk.planning.estimate import billed, capabilities_of, counts_for_bill
+        from ftsdk.planning.estimate import billed, counts_for_bill
 
         chosen = self.config.setting("provider", provider)
         base = self.config.setting("model", model)
         how = self.config.setting("method", method)
         target = None if chosen is None else str(chosen.value)
         wanted = "sft" if how is None else str(how.value)
-        # Of a third-party backend all that is known is what its own record says.
-        able = None if target is None or target in LIMITS else capabilities_of(target)
         report = validate(
             dataset,
             provider=target,
             model=None if base is None else str(base.value),
             method=wanted,
-            capabilities=able,
             validation=validation,
             format=format,
             tokenizer=tokenizer,

@@ -24,6 +24,7 @@ from ftsdk.backends.refusals import planned_fields, refusals, refuse
 from ftsdk.catalogue import Catalogue, load_catalogue
 from ftsdk.config import Environment
 from ftsdk.dataset import Dataset
+from ftsdk.dataset.provider_limits import Limits, limits_of_formats, with_capabilities
 from ftsdk.errors import NotReady, Unsupported
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
@@ -82,6 +83,8 @@ class Backend(abc.ABC):
 
     name: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+    limits: ClassVar[Limits | None] = None
+    """Which rows the provider accepts, with the source of each number."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -170,6 +173,17 @@ class Backend(abc.ABC):
     def speed_of(self, spec: JobSpec) -> float | None:
         """Return tokens trained per second by an earlier, similar job; None where none is known."""
         return None
+
+    @classmethod
+    def limits_for(cls, model: str | None = None) -> Limits:  # noqa: ARG003  # some depend on it
+        """Return which rows the provider accepts for one base model; needs no key.
+
+        Without `limits` of its own: what the capabilities say.
+        """
+        if cls.limits is not None:
+            return cls.limits
+        limits = limits_of_formats(cls.name, cls.capabilities.formats)
+        return with_capabilities(limits, cls.capabilities) or limits
 
     def fetch_base_model(self, spec: JobSpec) -> None:  # noqa: B027  # most backends need nothing
         """Download what the rows are checked against, a base model for instance.

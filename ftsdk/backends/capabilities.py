@@ -101,4 +101,10 @@ class Capabilities:
     """Environment variables that may hold the API key, in the order in which they are read."""
     extra: str | None = None
     """The extra of ftsdk that installs the provider's SDK."""
+    packages: tuple[str, ...] = ()
+    """The distributions that this extra installs."""
+    default_models: tuple[str, ...] = ()
+    """Models to compare prices with where the catalogue lists none."""
+    is_rehearsal: bool = False
+    """Whether nothing is trained here, so that it is left out of comparisons."""
     note: str = ""

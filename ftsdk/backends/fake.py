@@ -30,6 +30,7 @@ from typing import Any
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy, Range
 from ftsdk.dataset import Dataset
+from ftsdk.dataset.provider_limits import ALL_FEATURES, OPENAI_ROLES, Limits
 from ftsdk.errors import NotFound, Rejected, Unavailable, Unsupported
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
@@ -49,10 +50,18 @@ _ID = re.compile(r"^fake-[0-9a-f]{16}$")
 _STEPS = 20
 
 
+LIMITS = Limits(
+    "fake", "the fake backend", {"sft": frozenset(("chat", "text")), "dpo": frozenset(("preference",))}, "ftsdk's own",
+    features=ALL_FEATURES,
+    roles=OPENAI_ROLES,
+)  # fmt: skip
+
+
 class FakeBackend(Backend):
     """See the module's docstring."""
 
     name = "fake"
+    limits = LIMITS
     capabilities = Capabilities(
         methods=frozenset({"sft", "dpo"}),
         adapters=frozenset({"lora", "nf4", "full"}),
@@ -84,6 +93,7 @@ class FakeBackend(Backend):
         has_checkpoints=True,
         has_logs=True,
         price="free",
+        is_rehearsal=True,
         poll_s=0.2,
         note="a rehearsal: nothing is trained, answers come from the training rows",
     )

@@ -1,13 +1,17 @@
-"""The dataset limits of each provider: one dated record each, every number with its source.
+"""The dataset limits of a provider: one dated record, every number with its source.
 
 Each number was read on the day given beside it. A number whose source is not the provider's own
-page is marked `sure=False`. A backend's own `Capabilities` take precedence over this table.
+page is marked `sure=False`. Providers with a backend declare their limits there
+(`Backend.limits_for`); the table here is for formats without one. Numbers of a backend's own
+`Capabilities` take precedence over both.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
+from importlib.metadata import entry_points
 from typing import Any
 
 _READ = "2026-11-23"
@@ -115,19 +119,6 @@ def _from_json(value: Any) -> Any:
     return {key: _from_json(item) for key, item in inner.items()}
 
 
-_O = "developers.openai.com/api/docs/guides (supervised, vision, preference fine-tuning)"
-_O_VISION = (
-    "developers.openai.com/api/docs/guides/vision-fine-tuning: its base is gpt-4o-2024-08-06"
-)
-_O_SPEC = "openai/openai-openapi openapi.yaml @f85dbe22 (2026-08-21)"
-_O_PARTS = (
-    f"{_O_SPEC}: one call takes 512 MB, and larger files go up by parts; "
-    "whether they are then trained on is UNCONFIRMED"
-)
-_O_SPECIAL = "johny-b/llmcomp issue 59 (2026-02-12): a message with <|fim_suffix|> failed the file"
-_A = "MicrosoftDocs/azure-ai-docs how-to/fine-tuning.md (2026-10)"
-_T = "docs.together.ai/docs/fine-tuning data preparation (2026-08)"
-_T_SDK = "together 3.1.1, lib/constants.py"
 _NOVA = "aws-samples nova_ft_dataset_validator.py"
 _HAIKU = (
     "aws-samples 00_Setup_and_DataPrep_Haiku.ipynb; anthropic cookbook finetuning_on_bedrock.ipynb"
@@ -144,57 +135,22 @@ _FIREWORKS = "docs.fireworks.ai fine-tuning (managed jobs closed by 2026-11-15)"
 
 _CHAT = frozenset(("chat",))
 _PAIRS = frozenset(("preference",))
-_OPENAI_ROLES = frozenset(("system", "developer", "user", "assistant", "tool"))
+OPENAI_ROLES = frozenset(("system", "developer", "user", "assistant", "tool"))
+ALL_FEATURES = frozenset(
+    (
+        "name",
+        "weight",
+        "tools",
+        "images",
+        "images in preference rows",
+        "reasoning",
+        "parallel_tool_calls",
+        "sample_weight",
+        "extra",
+    )
+)
 
 _ALL = (
-    Limits(
-        "openai", "OpenAI", {"sft": _CHAT, "dpo": _PAIRS}, _O,
-        features=frozenset(("name", "weight", "tools", "images", "parallel_tool_calls")),
-        lacks={"images in preference rows": _O},
-        roles=_OPENAI_ROLES,
-        min_rows=Fact(10, _O),
-        max_file_bytes=Fact(512 << 20, _O_PARTS, sure=False),
-        row_tokens=Fact(65_536, "commonly quoted; not on OpenAI's page", sure=False),
-        images_per_row=Fact(10, _O),
-        image_urls=Fact(("https://", "http://", "data:"), _O),
-        max_image_rows=Fact(50_000, _O),
-        special_tokens=Fact(True, _O_SPECIAL),
-        encoding="o200k_base",
-        hides_tokens=True,
-    ),
-    Limits(
-        "azure", "Azure OpenAI", {"sft": _CHAT, "dpo": _PAIRS}, _A,
-        features=frozenset(("name", "weight", "tools", "images", "parallel_tool_calls")),
-        lacks={"images in preference rows": _A},
-        roles=_OPENAI_ROLES,
-        min_rows=Fact(10, _A),
-        max_file_bytes=Fact(512 << 20, _A),
-        row_tokens=Fact(65_536, "commonly quoted; not on the page", sure=False),
-        images_per_row=Fact(64, _A),
-        image_urls=Fact(("https://", "http://", "data:"), _A),
-        max_image_rows=Fact(50_000, _A),
-        special_tokens=Fact(True, _O_SPECIAL),
-        encoding="o200k_base",
-        hides_tokens=True,
-    ),
-    Limits(
-        "together", "Together", {"sft": frozenset(("chat", "text", "tokens")), "dpo": _PAIRS}, _T,
-        features=frozenset(("weight", "tools", "images", "images in preference rows", "reasoning",
-                            "parallel_tool_calls", "sample_weight")),
-        min_rows=Fact(1, _T),
-        max_file_bytes=Fact(int(50.1 * 2**30), _T_SDK),
-        images_per_row=Fact(10, _T),
-        image_urls=Fact(("data:",), _T),
-        must_alternate=Fact("user", _T),
-        tokens_in=Fact("parquet", _T_SDK),
-        one_format=Fact(True, _T),
-    ),
-    Limits(
-        "replicate", "Replicate", {"sft": frozenset(("chat", "text"))},
-        "each trainer has its own schema; the known language trainers read text or prompt/completion",
-        writes={"chat": "completion", "text": "text"},
-        roles=frozenset(("user", "assistant")),
-    ),
     Limits(
         "fireworks", "Fireworks", {"sft": _CHAT, "dpo": _PAIRS}, _FIREWORKS,
         features=frozenset(("weight", "tools", "images", "images in preference rows", "reasoning")),
@@ -247,72 +203,68 @@ _ALL = (
         max_file_bytes=Fact(1 << 30, _GEMINI),
         row_tokens=Fact(131_072, _GEMINI),
     ),
-    Limits(
-        "nebius", "Nebius Token Factory", {"sft": _CHAT}, "Nebius docs, as quoted 2026-03",
-        features=frozenset(("tools", "parallel_tool_calls")),
-        max_file_bytes=Fact(5_000_000_000, "Nebius docs, as quoted 2026-03", sure=False),
-    ),
-    Limits(
-        "crusoe", "Crusoe", {"sft": _CHAT}, "docs.crusoecloud.com/serverless-fine-tuning",
-        features=frozenset(("tools",)),
-        max_file_bytes=Fact(3_000_000_000, "docs.crusoecloud.com/serverless-fine-tuning"),
-    ),
-    Limits(
-        "local", "this machine", {"sft": _CHAT}, "ftsdk's own trainer",
-        refuses_long_rows=True,
-        features=frozenset(("name", "weight", "tools", "reasoning", "parallel_tool_calls", "extra")),
-        roles=_OPENAI_ROLES,
-    ),
-    Limits(
-        "fake", "the fake backend", {"sft": frozenset(("chat", "text")), "dpo": _PAIRS}, "ftsdk's own",
-        features=frozenset(("name", "weight", "tools", "images", "images in preference rows", "reasoning",
-                            "parallel_tool_calls", "sample_weight", "extra")),
-        roles=_OPENAI_ROLES,
-    ),
 )  # fmt: skip
 
 LIMITS: dict[str, Limits] = {record.provider: record for record in _ALL}
-"""The record of each known provider, by the backend's name."""
+"""The records of providers without a backend of their own, by name."""
 
-_MODEL_TOKENS: dict[tuple[str, str], dict[str, Fact]] = {
-    ("together", "qwen3.5-9b"): {"sft": Fact(65_536, _T), "dpo": Fact(49_152, _T)},
-    ("together", "qwen3.5-4b"): {"sft": Fact(131_072, _T), "dpo": Fact(65_536, _T)},
-}
-"""Row lengths of single base models, by provider and a part of the model's name."""
+_BACKENDS = "ftsdk.backends"
+"""The entry-point group of backends; each has a class method `limits_for(model)`."""
+
+
+def providers() -> list[str]:
+    """Return the names of all providers whose limits are known, sorted."""
+    return sorted({*LIMITS, *(point.name for point in entry_points(group=_BACKENDS))})
 
 
 def limits_for(provider: str | None, model: str | None = None) -> Limits | None:
-    """The limits of a provider for one base model, or None for an unknown provider."""
-    name = (model or "").lower()
-    if provider == "bedrock" and "claude" in name:
+    """Return a provider's limits for one base model, or None for an unknown provider.
+
+    A provider with an installed backend declares them there.
+    """
+    if provider is None:
+        return None
+    for point in entry_points(group=_BACKENDS, name=provider):
+        with contextlib.suppress(ImportError):
+            declared: Limits = point.load().limits_for(model)
+            return declared
+    known, name = LIMITS.get(provider), (model or "").lower()
+    if provider != "bedrock" or known is None:
+        return known
+    if "claude" in name:
         return LIMITS["bedrock-claude"]
-    if provider == "bedrock" and "nova-2-lite" in name:
-        nova = LIMITS["bedrock"]
-        return replace(nova, features=nova.features | {"reasoning"}, min_rows=Fact(200, _NOVA_2))
-    if provider == "openai" and name and ("gpt-4o" not in name or "mini" in name):
-        openai = LIMITS["openai"]
+    if "nova-2-lite" in name:
+        return replace(known, features=known.features | {"reasoning"}, min_rows=Fact(200, _NOVA_2))
+    if "micro" in name:
         return replace(
-            openai,
-            features=openai.features - {"images"},
-            lacks={**openai.lacks, "images": _O_VISION},
+            known, features=known.features - {"images"}, lacks={**known.lacks, "images": _NOVA}
         )
-    if provider == "bedrock" and "micro" in name:
-        nova = LIMITS["bedrock"]
-        return replace(
-            nova, features=nova.features - {"images"}, lacks={**nova.lacks, "images": _NOVA}
-        )
-    known = LIMITS.get(provider) if provider is not None else None
-    own = next(
-        (rows for (p, part), rows in _MODEL_TOKENS.items() if p == provider and part in name), None
-    )
-    return known if known is None or own is None else replace(known, row_tokens_by_method=own)
+    return known
 
 
 def limits_of_formats(provider: str, formats: Collection[str]) -> Limits:
-    """The limits of a provider of which only the accepted formats are known."""
+    """Return the limits of a provider of which only the accepted row formats are known."""
     pairs = frozenset(formats) & _PAIRS
     shapes = {"sft": frozenset(formats) - _PAIRS, "dpo": pairs}
     return Limits(
         provider, provider, {method: taken for method, taken in shapes.items() if taken},
-        f"the {provider} backend", as_of="", features=LIMITS["fake"].features, roles=_OPENAI_ROLES,
+        f"the {provider} backend", as_of="", features=ALL_FEATURES, roles=OPENAI_ROLES,
     )  # fmt: skip
+
+
+def with_capabilities(limits: Limits | None, capabilities: Any) -> Limits | None:
+    """Return the limits with the numbers and formats of a backend's capabilities in their place."""
+    if limits is None or capabilities is None:
+        return limits
+    changed: dict[str, Any] = {}
+    for name in ("min_rows", "max_rows", "max_file_bytes"):
+        value = getattr(capabilities, name, None)
+        if value is not None and (name != "min_rows" or value > 1):
+            known = getattr(limits, name)
+            if known is None or known.value != value:
+                changed[name] = Fact(value, f"the {limits.provider} backend", as_of="")
+    formats = getattr(capabilities, "formats", None)
+    if formats:
+        shapes = {m: frozenset(s & frozenset(formats)) for m, s in limits.shapes.items()}
+        changed["shapes"] = {m: s for m, s in shapes.items() if s} or limits.shapes
+    return replace(limits, **changed) if changed else limits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -238,10 +239,18 @@ def _places(client: Client, method: str, *, everything: bool) -> list[str]:
         if isinstance(provider, str) and isinstance(model, str):
             found.append(f"{provider}:{model}")
     for name in backend_names():
-        if name != "fake":
+        if not _is_rehearsal(name):
             models = _models(client, name, method, everything=everything)
             found += [f"{name}:{model}" for model in models]
-    return [place for place in found if not place.startswith("fake:")] or found
+    return [place for place in found if not _is_rehearsal(place.partition(":")[0])] or found
+
+
+def _is_rehearsal(provider: str) -> bool:
+    """Whether a backend trains nothing; a backend that cannot be loaded is compared, with a note."""
+    with contextlib.suppress(FtsdkError):
+        able = capabilities_of(provider)
+        return able is not None and able.is_rehearsal
+    return False
 
 
 def _models(client: Client, provider: str, method: str, *, everything: bool) -> list[str]:
@@ -249,8 +258,10 @@ def _models(client: Client, provider: str, method: str, *, everything: bool) -> 
     from ftsdk.catalogue import compare as options_of
     from ftsdk.catalogue import targets_of
 
-    if provider == "local":
-        return [_LOCAL_MODEL]
+    with contextlib.suppress(FtsdkError):
+        able = capabilities_of(provider)
+        if able is not None and able.default_models:
+            return list(able.default_models)
     book = catalogue_of(client)
     found = options_of(
         targets_of(provider, method=method, catalogue=book),
@@ -265,9 +276,6 @@ def _models(client: Client, provider: str, method: str, *, everything: bool) -> 
     can = [one for one in found if one.is_open]
     known = [one.model for one in can if one.training.high is not None]
     return known[:2] or [one.model for one in can[:1]]
-
-
-_LOCAL_MODEL = "smollm2-135m"
 
 
 class _Counts:

@@ -157,6 +157,7 @@ def _rows(
         method=spec.method,
         validation=check,
         capabilities=able,
+        limits=backend.limits_for(spec.model),
         tokenizer=backend.tokenizer_for(spec),
         max_length=backend.max_length_for(spec),
     )

@@ -26,7 +26,15 @@ ORDER = list(FLOORS)
 KEEP_APART = {"tools", "doors"}
 LAB_DOOR = "ftsdk.cli.commands.lab"  # `ftsdk lab` is the one door into what stands beside
 # What backends share (`hosted`: keys, errors, reads, uploads); the other modules are rooms.
-SHARED_BACKEND_ROOMS = {"", "base", "capabilities", "hosted", "refusals", "registry", "upload_progress"}
+SHARED_BACKEND_ROOMS = {
+    "",
+    "base",
+    "capabilities",
+    "hosted",
+    "refusals",
+    "registry",
+    "upload_progress",
+}
 
 
 def modules() -> dict[str, Path]:

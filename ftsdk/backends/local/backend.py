@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
+from ftsdk.backends.local.limits import LIMITS
 from ftsdk.backends.local.models.resolve import ResolvedModel, is_pulled, pull_size, resolve_model
 from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions
 from ftsdk.backends.local.runs.run_dir import RunDir
@@ -53,6 +54,7 @@ class LocalBackend(Backend):
     """
 
     name = "local"
+    limits = LIMITS
     capabilities = Capabilities(
         methods=frozenset({"sft"}),
         adapters=frozenset({"lora", "nf4", "full"}),
@@ -73,6 +75,16 @@ class LocalBackend(Backend):
         price="free",
         poll_s=0.5,
         extra="local",
+        packages=(
+            "torch",
+            "transformers",
+            "peft",
+            "accelerate",
+            "safetensors",
+            "bitsandbytes",
+            "gguf",
+        ),
+        default_models=("smollm2-135m",),
         note="this machine: CPU or CUDA; any causal model in safetensors",
     )
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from ftsdk.backends.base import Context, SubmitRequest
 from ftsdk.backends.capabilities import FindBy
 from ftsdk.backends.hosted import HostedBackend
-from ftsdk.backends.openai import metrics
+from ftsdk.backends.openai import limits, metrics
 from ftsdk.backends.openai.account_models import Models
 from ftsdk.backends.openai.chat import ask, chat_with
 from ftsdk.backends.openai.cost import estimate, notes
@@ -31,6 +31,7 @@ from ftsdk.backends.openai.request import create_body, faults_of, plan_fields
 from ftsdk.backends.openai.transport import Wire
 from ftsdk.backends.refusals import refusals
 from ftsdk.dataset import Dataset
+from ftsdk.dataset.provider_limits import Limits
 from ftsdk.errors import (
     ConfigError,
     NotFound,
@@ -83,6 +84,10 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         self._models = Models(self.wire)
 
     # --- before ---
+
+    @classmethod
+    def limits_for(cls, model: str | None = None) -> Limits:
+        return limits.for_model(cls.profile.limits, model)
 
     @property
     def dated_as(self) -> str | None:

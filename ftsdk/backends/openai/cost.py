@@ -6,6 +6,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ftsdk.backends.openai.limits import for_model
 from ftsdk.backends.openai.profiles import Profile
 from ftsdk.backends.refusals import adapter_kind
 from ftsdk.dataset import Dataset
@@ -46,10 +47,9 @@ def estimate(
 def _tokens(profile: Profile, spec: JobSpec, train: Dataset) -> tuple[Any, int]:
     """The tokens of all rows once (a number, or a range), and how many rows there are."""
     from ftsdk.catalogue import token_range
-    from ftsdk.dataset.provider_limits import limits_for
     from ftsdk.dataset.rules.token_counts import counter_for
 
-    limits = limits_for(profile.name, spec.model)
+    limits = for_model(profile.limits, spec.model)
     counting = counter_for(None, model=spec.model, limits=limits, wanted=True)
     size = rows = 0
     for rows, row in enumerate(train, 1):

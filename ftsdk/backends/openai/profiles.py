@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from ftsdk.backends.capabilities import Capabilities, FindBy, Range
 from ftsdk.backends.hosted.key_trust import Service, is_loopback
+from ftsdk.backends.openai import limits
+from ftsdk.dataset.provider_limits import Limits
 
 __all__ = ["AZURE", "CRUSOE", "GENERIC", "NEBIUS", "OPENAI", "PROFILES", "Profile", "profile_for"]
 
@@ -47,6 +49,7 @@ _CAPABILITIES = Capabilities(
     max_file_bytes=512 << 20,
     key_variables=("OPENAI_API_KEY",),
     extra="openai",
+    packages=("openai",),
 )
 
 
@@ -63,6 +66,8 @@ class Profile:
     name: str
     title: str
     capabilities: Capabilities
+    limits: Limits
+    """The rows it accepts."""
     url: str | None = None
     url_variables: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
@@ -106,6 +111,7 @@ class Profile:
 OPENAI = Profile(
     name="openai",
     title="OpenAI",
+    limits=limits.OPENAI,
     capabilities=replace(
         _CAPABILITIES,
         max_file_bytes=8 << 30,
@@ -124,6 +130,7 @@ OPENAI = Profile(
 AZURE = Profile(
     name="azure",
     title="Azure OpenAI",
+    limits=limits.AZURE,
     capabilities=replace(
         _CAPABILITIES,
         find_by=FindBy.SUFFIX,
@@ -149,6 +156,7 @@ UNCONFIRMED, so the mark goes into the suffix, too."""
 NEBIUS = Profile(
     name="nebius",
     title="Nebius Token Factory",
+    limits=limits.NEBIUS,
     capabilities=replace(
         _CAPABILITIES,
         methods=frozenset({"sft"}),
@@ -191,6 +199,7 @@ NEBIUS = Profile(
 CRUSOE = Profile(
     name="crusoe",
     title="Crusoe Intelligence Foundry",
+    limits=limits.CRUSOE,
     capabilities=replace(
         _CAPABILITIES,
         methods=frozenset({"sft"}),
@@ -218,6 +227,7 @@ CRUSOE = Profile(
 GENERIC = Profile(
     name="openai",
     title="the OpenAI-shaped service",
+    limits=limits.OPENAI,
     capabilities=replace(
         _CAPABILITIES,
         adapters=frozenset({"lora", "full"}),

@@ -22,6 +22,7 @@ from ftsdk.backends.hosted import HostedBackend
 from ftsdk.backends.refusals import refusals
 from ftsdk.backends.replicate import job_mapping, trainer
 from ftsdk.backends.replicate.input_schema import schema_faults
+from ftsdk.backends.replicate.limits import LIMITS
 from ftsdk.backends.replicate.predictions import Serving
 from ftsdk.backends.replicate.prepare import MAX_FILE_BYTES, MODEL, Preparing, marked
 from ftsdk.backends.replicate.saved_requests import Notes
@@ -53,6 +54,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
     """See the module's docstring."""
 
     name = "replicate"
+    limits = LIMITS
     capabilities = Capabilities(
         methods=frozenset({"sft"}),
         adapters=frozenset({"lora", "full"}),
@@ -81,6 +83,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         max_file_bytes=MAX_FILE_BYTES,
         key_variables=SERVICE.keys,
         extra="replicate",
+        packages=("replicate",),
         note="the model is a trainer, owner/name:version; provider_options.trainer says what its "
         "inputs are called, provider_options.destination where the result goes",
     )

@@ -20,7 +20,7 @@ from ftsdk.backends.base import Context, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.hosted import HostedBackend
 from ftsdk.backends.refusals import adapter_kind, refusals
-from ftsdk.backends.together import events, job_mapping
+from ftsdk.backends.together import events, job_mapping, limits
 from ftsdk.backends.together import request as wire_body
 from ftsdk.backends.together.chat import Results
 from ftsdk.backends.together.cost import billed
@@ -31,6 +31,7 @@ from ftsdk.backends.together.transport import SERVICE, Wire, known_id
 from ftsdk.catalogue import estimate_training, hosting, token_range
 from ftsdk.config import nearest
 from ftsdk.dataset import Dataset
+from ftsdk.dataset.provider_limits import Limits
 from ftsdk.errors import (
     NotFound,
     Rejected,
@@ -74,6 +75,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         max_file_bytes=_MAX_FILE_BYTES,
         key_variables=SERVICE.keys,
         extra="together",
+        packages=("together",),
         note="results are called through a dedicated endpoint, billed by the minute: ftsdk deploy",
     )
 
@@ -87,6 +89,10 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         self._results = Results(serving, context.clock)
 
     # --- before ---
+
+    @classmethod
+    def limits_for(cls, model: str | None = None) -> Limits:
+        return limits.for_model(model)
 
     def check(self, spec: JobSpec) -> None:
         self._refuse(
@@ -140,7 +146,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         """The body, judged by the model's limits, its rows uploaded and checked; and the quote."""
         spec = request.spec
         self.check(spec)
-        limits = self._limits(spec)
+        allowed = self._limits(spec)
 
         def body(train: str, validation: str | None) -> dict[str, Any]:
             return wire_body.body_of(
@@ -151,7 +157,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
             )
 
         rehearsed = body("", "" if request.validation is not None else None)
-        self._refuse(wire_body.faults_by_limits(rehearsed, limits), spec)
+        self._refuse(wire_body.faults_by_limits(rehearsed, allowed), spec)
         train = self._files.ready(request.train, model=spec.model, method=spec.method)
         validation = None
         if request.validation is not None:

@@ -132,9 +132,16 @@ def _show_comparison(found: Comparison, *, explain: bool) -> None:
 
 
 def _kind(option: Option) -> str:
-    if option.provider in ("local", "fake"):
+    if _is_free(option.provider):
         return ""
     return {"lora": "LoRA", "nf4": "QLoRA", "full": "full"}.get(option.adapter_kind or "", "")
+
+
+def _is_free(provider: str) -> bool:
+    from ftsdk.planning.estimate import capabilities_of
+
+    able = capabilities_of(provider)
+    return able is not None and able.price == "free"
 
 
 def _short_cost(cost: Cost) -> str:
@@ -152,7 +159,7 @@ def _short_note(option: Option) -> str:
             option.training.assumptions[-1].partition(" for ")[0].removeprefix(f"{option.title}: ")
         )
     parts = []
-    if option.duration_s is not None and option.provider == "local":
+    if option.duration_s is not None and _is_free(option.provider):
         parts.append(f"{duration(option.duration_s[1])} here")
     elif any("time is a guess" in line for line in option.training.assumptions):
         parts.append("time is a guess")

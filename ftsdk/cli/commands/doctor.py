@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import shutil
@@ -26,12 +27,6 @@ __all__ = ["doctor", "path"]
 
 Verdict = Literal["ok", "note", "fault"]
 _MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "fault": ("✗", "red")}
-_EXTRAS = {
-    "openai": ("openai",),
-    "together": ("together",),
-    "replicate": ("replicate",),
-    "local": ("torch", "transformers", "peft", "accelerate", "safetensors", "bitsandbytes", "gguf"),
-}
 _WAL_MENDED = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 """The first releases of SQLite whose write-ahead log is sound (sqlite.org/wal.html, 2026-10-25)."""
 _LOW_SPACE_BYTES = 2_000_000_000
@@ -235,7 +230,15 @@ def _keys() -> Iterator[Check]:
 
 
 def _extras() -> Iterator[Check]:
-    for extra, packages in _EXTRAS.items():
+    from ftsdk.backends.registry import backend_names, load_backend
+
+    extras: dict[str, tuple[str, ...]] = {}
+    for name in backend_names():
+        with contextlib.suppress(FtsdkError):  # reported with the keys
+            able = load_backend(name).capabilities
+            if able.extra is not None and able.packages:
+                extras[able.extra] = able.packages
+    for extra, packages in extras.items():
         versions = {name: _version(name) for name in packages}
         here = [f"{name} {version}" for name, version in versions.items() if version]
         missing = [name for name, version in versions.items() if not version]

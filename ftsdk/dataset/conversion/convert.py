@@ -17,7 +17,7 @@ from ftsdk.dataset.formats.claude import write_claude
 from ftsdk.dataset.formats.gemini_write import write_gemini
 from ftsdk.dataset.formats.registry import FORMATS, shape_of
 from ftsdk.dataset.formats.shared import Row, Written, left_over, take_system
-from ftsdk.dataset.provider_limits import LIMITS, Limits
+from ftsdk.dataset.provider_limits import Limits, limits_for, providers
 from ftsdk.dataset.reader import Read
 from ftsdk.dataset.rules.chat import parts_are_known, role_is_known
 from ftsdk.dataset.rules.preference import OUTPUTS
@@ -36,7 +36,7 @@ note("FT216", "fault", "The target format cannot carry the row", "remove what it
 
 def targets() -> list[str]:
     """What `convert` can write: every format, and every provider by name."""
-    return [*WRITERS, *(p for p in LIMITS if p not in WRITERS)]
+    return [*WRITERS, *(p for p in providers() if p not in WRITERS)]
 
 
 def convert(
@@ -60,7 +60,7 @@ def convert(
     Returns the number of rows. Raises `DatasetError`, whose report names every field that the
     target cannot carry, and writes nothing then.
     """
-    limits = None if to in WRITERS else limits or LIMITS.get(to)
+    limits = None if to in WRITERS else limits or limits_for(to)
     if limits is None and to not in WRITERS:
         near = difflib.get_close_matches(to, targets(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

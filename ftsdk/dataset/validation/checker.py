@@ -14,7 +14,12 @@ from ftsdk.dataset.dataset import Dataset
 from ftsdk.dataset.findings.registry import Hit, Rule, fault_of
 from ftsdk.dataset.findings.report import DatasetReport, Fault, Findings
 from ftsdk.dataset.formats.registry import FORMATS, Format, shape_of
-from ftsdk.dataset.provider_limits import Fact, Limits, limits_for, limits_of_formats
+from ftsdk.dataset.provider_limits import (
+    Limits,
+    limits_for,
+    limits_of_formats,
+    with_capabilities,
+)
 from ftsdk.dataset.reader import Read, RowReader
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.readers.source import Source, open_source
@@ -73,7 +78,7 @@ def judge(
     )  # fmt: skip
     if limits is None and provider is not None and capabilities is not None:
         limits = limits_of_formats(provider, capabilities.formats)
-    limits = _with_capabilities(limits, capabilities)
+    limits = with_capabilities(limits, capabilities)
     run = Run(opened, limits, provider, model, method, counting, max_length, near_duplicates)
     if counting is not None:
         run.counter = {"tokenizer": None if tokenizer is None else str(tokenizer), "model": model,
@@ -109,24 +114,6 @@ def _open(
     except Stop as stop:
         return stop.fault
     return Opened(opened, format_name, None, max_row_bytes, opened.name)
-
-
-def _with_capabilities(limits: Limits | None, capabilities: Any) -> Limits | None:
-    """Our record, with the numbers that a backend's own capabilities give in their place."""
-    if limits is None or capabilities is None:
-        return limits
-    changed: dict[str, Any] = {}
-    for field in ("min_rows", "max_rows", "max_file_bytes"):
-        value = getattr(capabilities, field, None)
-        if value is not None and (field != "min_rows" or value > 1):
-            known = getattr(limits, field)
-            if known is None or known.value != value:
-                changed[field] = Fact(value, f"the {limits.provider} backend", as_of="")
-    formats = getattr(capabilities, "formats", None)
-    if formats:
-        shapes = {m: frozenset(s & frozenset(formats)) for m, s in limits.shapes.items()}
-        changed["shapes"] = {m: s for m, s in shapes.items() if s} or limits.shapes
-    return dataclasses.replace(limits, **changed) if changed else limits
 
 
 class Run:

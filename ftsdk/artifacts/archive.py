@@ -26,8 +26,6 @@ from ftsdk.artifacts.tar_reader import BadTar, tar_members
 from ftsdk.errors import MissingExtra, StoreError, UnexpectedResponse
 from ftsdk.util.files import atomic_folder
 
-__all__ = ["ArchiveLimits", "unpack"]
-
 _CHUNK = 1 << 20
 _UNIX = 3  # ZipInfo.create_system of archives that carry Unix file modes
 _SMALL = 16 << 20  # below this, a high ratio is no bomb: a config of zeros is harmless

@@ -26,8 +26,6 @@ from ftsdk.util.files import atomic_file
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Source", "check_url", "fetch"]
-
 _MAX_HOPS = 5
 _ATTEMPTS = 5
 _RANGE = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)$")

@@ -16,8 +16,6 @@ from pathlib import Path
 
 from ftsdk.errors import UnexpectedResponse
 
-__all__ = ["extract_member"]
-
 _CHUNK = 1 << 20
 _UNIX = 3  # ZipInfo.create_system of archives that carry Unix file modes
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-__all__ = ["BadTar", "Member", "tar_members"]
-
 _BLOCK = 512
 _MAX_RECORD = 64 * 1024
 _KINDS = {

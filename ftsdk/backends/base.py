@@ -21,7 +21,8 @@ from typing import Any, ClassVar
 
 from ftsdk.backends.capabilities import Capabilities
 from ftsdk.backends.refusals import planned_fields, refusals, refuse
-from ftsdk.catalogue import Catalogue, load_catalogue
+from ftsdk.catalogue.load import load_catalogue
+from ftsdk.catalogue.schema import Catalogue
 from ftsdk.config import Environment
 from ftsdk.dataset import Dataset
 from ftsdk.dataset.provider_limits import Limits, limits_of_formats, with_capabilities

@@ -42,8 +42,6 @@ from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import parse_time
 from ftsdk.util.files import atomic_write_json, make_private_folder
 
-__all__ = ["FakeBackend"]
-
 DEFAULT_TIMELINE = (("queued", 0.0), ("running", 0.2), ("finalizing", 0.9), ("succeeded", 1.0))
 _OPTIONS = frozenset({"timeline", "submit", "visible_after_s", "message"})
 _ID = re.compile(r"^fake-[0-9a-f]{16}$")

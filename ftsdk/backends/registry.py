@@ -8,8 +8,6 @@ from ftsdk.backends.base import Backend
 from ftsdk.config import nearest
 from ftsdk.errors import MissingExtra, UnknownBackend
 
-__all__ = ["GROUP", "backend_names", "load_backend"]
-
 GROUP = "ftsdk.backends"
 
 

@@ -22,8 +22,6 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["Counted", "Listener", "on_upload", "telling"]
-
 Listener = Callable[[int, int], object]
 """Called with the bytes sent so far and all bytes. The first only grows, but for an upload that
 begins anew after a failure, and is never below zero or above the second."""
@@ -47,7 +45,7 @@ def on_upload(listener: Listener | None) -> Iterator[None]:
         _LISTENER.reset(before)
 
 
-def telling() -> Callable[[int, int], None]:
+def current_listener() -> Callable[[int, int], None]:
     """Where to tell the upload that begins now; works from any thread."""
     listener = _LISTENER.get()
 
@@ -60,18 +58,18 @@ def telling() -> Callable[[int, int], None]:
     return tell
 
 
-class Counted(io.BufferedReader):
+class CountedFile(io.BufferedReader):
     """A file that tells how much of it was read."""
 
     def __init__(self, path: Path, tell: Listener) -> None:
         raw = io.FileIO(path)
         super().__init__(raw)
         self._size = path.stat().st_size
-        self._told = tell
+        self._job = tell
 
     def read(self, size: int | None = -1, /) -> bytes:
         """As a file's; the listener hears of it."""
         block = super().read(size)
         if block:
-            self._told(self.tell(), self._size)
+            self._job(self.tell(), self._size)
         return block

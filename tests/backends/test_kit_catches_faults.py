@@ -22,7 +22,7 @@ from ftsdk.util.clock import ManualClock
 pytest.importorskip("together", reason="the faults are planted in the backend for Together")
 
 from ftsdk.backends.together import TogetherBackend, job_mapping
-from ftsdk.backends.together import request as wire_body
+from ftsdk.backends.together import request as request_body
 from ftsdk.errors import BackendError, FtsdkError, NotFound, Unsupported
 from ftsdk.testing.conformance import BackendConformance
 from ftsdk.testing.lab.together.double import TogetherDouble
@@ -59,14 +59,14 @@ def body(change: Callable[[dict[str, Any]], object]) -> Plant:
     """Another body of the create call; the plan stays as it is."""
 
     def plant(patch: pytest.MonkeyPatch) -> type[TogetherBackend]:
-        honest = wire_body.body_of
+        honest = request_body.body_of
 
         def spoiled(*args: Any, **facts: Any) -> dict[str, Any]:
             made = honest(*args, **facts)
             change(made)
             return made
 
-        patch.setattr(wire_body, "body_of", spoiled)
+        patch.setattr(request_body, "body_of", spoiled)
         return TogetherBackend
 
     return plant
@@ -109,7 +109,7 @@ def get_at(time: Callable[[Any], dt.datetime]) -> Any:
 
 
 def get_once(self: Any, identity: str) -> RemoteJob:
-    self.wire.reads = lambda ask: ask()
+    self.transport.retries = lambda ask: ask()
     return TogetherBackend.get(self, identity)
 
 
@@ -154,7 +154,7 @@ def submit_takes_options_away(self: Any, request: Any) -> RemoteJob:
 
 
 def cancel_deletes(self: Any, identity: str) -> None:
-    self.wire.send("DELETE", f"/v1/fine-tunes/{identity}")
+    self.transport.send("DELETE", f"/v1/fine-tunes/{identity}")
 
 
 def cancel_forgets(self: Any, identity: str) -> None:
@@ -163,7 +163,7 @@ def cancel_forgets(self: Any, identity: str) -> None:
 
 
 def model_of_anything(self: Any, identity: str) -> Any:
-    data = self.wire.get(f"/v1/fine-tunes/{identity}")
+    data = self.transport.get(f"/v1/fine-tunes/{identity}")
     return job_mapping.result_handle({"model_output_name": "x", **data}, hosting=None).bound_to(
         self
     )

@@ -236,7 +236,7 @@ def test_another_account_gets_its_own_copy(client, double, clock, tmp_path):
 def test_a_large_file_goes_up_by_parts_with_progress(double, tmp_path, monkeypatch):
     made = backend(double, tmp_path)
     played = replace(profile_for(OPENAI, double.base_url), one_call_bytes=1000)
-    made.service = made.wire.profile = played
+    made.service = made.transport.profile = played
     made.files.part_bytes = 1000
     seen = []
     rows = Dataset.load(chat_rows(60))

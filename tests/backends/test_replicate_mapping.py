@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.replicate import ReplicateBackend, input_schema, job_mapping, prompts, trainer
+from ftsdk.backends.replicate import (
+    ReplicateBackend,
+    cost,
+    events,
+    input_schema,
+    job_mapping,
+    logs,
+    prompts,
+    request,
+    trainer,
+)
 from ftsdk.errors import DatasetError, SpecError, Unsupported
 from ftsdk.testing.lab.replicate.request_checks import TRAINING_INPUT
 from ftsdk.types.model import ModelKind
@@ -34,9 +44,9 @@ def backend(tmp_path) -> ReplicateBackend:
 
 
 def sent(one: JobSpec) -> dict[str, Any]:
-    asked, faults = trainer.asked_of(one, {})
+    asked, faults = trainer.options_of(one, {})
     assert faults == []
-    return trainer.inputs_of(one, asked, data="https://x.example/d")
+    return request.inputs_of(one, asked, data="https://x.example/d")
 
 
 # --- statuses ---
@@ -101,11 +111,11 @@ _FIELDS = (
 @settings(max_examples=120, deadline=None)
 def test_nothing_a_training_says_makes_reading_it_fail(data: dict[str, Any]) -> None:
     assert job_mapping.remote_job(data).raw.keys() == data.keys()
-    job_mapping.events_of(data, "huggingface")
-    job_mapping.metrics_of(job_mapping.log_lines(data), "huggingface")
-    job_mapping.cost_of(data, Decimal("0.001"), "x", None)
+    events.events_of(data, "huggingface")
+    events.metrics_of(logs.log_lines(data), "huggingface")
+    cost.cost_of(data, Decimal("0.001"), "x", None)
     job_mapping.result_handle(data)
-    job_mapping.mark_in(data)
+    job_mapping.tag_in(data)
 
 
 # --- the mark ---
@@ -123,7 +133,7 @@ def test_nothing_a_training_says_makes_reading_it_fail(data: dict[str, Any]) -> 
     ],
 )
 def test_our_mark_is_read_from_the_echoed_input(inputs: Any, tag: str | None) -> None:
-    assert job_mapping.mark_in({"input": inputs}) == tag
+    assert job_mapping.tag_in({"input": inputs}) == tag
 
 
 # --- logs ---
@@ -141,7 +151,7 @@ done"""
 
 
 def test_the_log_of_transformers_becomes_a_curve() -> None:
-    points = job_mapping.metrics_of(job_mapping.log_lines({"logs": LOG}), "huggingface")
+    points = events.metrics_of(logs.log_lines({"logs": LOG}), "huggingface")
     assert [(p.step, p.train_loss, p.validation_loss, p.epoch) for p in points] == [
         (1, 2.5, None, 0.1), (3, 1.5, 1.75, 0.3),
     ]  # fmt: skip
@@ -152,41 +162,41 @@ def test_the_log_of_transformers_becomes_a_curve() -> None:
 def test_a_pattern_of_ones_own_and_none_at_all() -> None:
     lines = ["step=4 loss=1.25 lr=3e-4", "noise", "step=8 loss=inf", "step=9 loss=0.5"]
     pattern = r"step=(?P<step>\d+) loss=(?P<loss>\S+)(?: lr=(?P<learning_rate>\S+))?"
-    points = job_mapping.metrics_of(lines, pattern)
+    points = events.metrics_of(lines, pattern)
     assert [(p.step, p.train_loss) for p in points] == [(4, 1.25), (9, 0.5)]
     assert points[0].learning_rate == 3e-4
-    assert job_mapping.metrics_of(lines, None) == []
+    assert events.metrics_of(lines, None) == []
 
 
 def test_events_keep_their_numbers_while_the_log_grows() -> None:
     data = {"id": "a", "status": "processing", "created_at": "2026-11-25T00:00:00Z",
             "started_at": "2026-11-25T00:00:05Z", "logs": "one\ntwo\n"}  # fmt: skip
-    before = job_mapping.events_of(data, None)
+    before = events.events_of(data, None)
     later = {**data, "logs": "one\ntwo\nthree\n", "status": "succeeded",
              "completed_at": "2026-11-25T00:01:00Z", "output": OUTPUT}  # fmt: skip
-    after = job_mapping.events_of(later, None)
+    after = events.events_of(later, None)
     assert after[: len(before)] == before
     assert [e.message for e in after] == [
         "starting", "processing", "one", "two", "three", "succeeded",
     ]  # fmt: skip
-    assert job_mapping.log_lines({"logs": "a\u2028b\x85c\n"}) == ["a\u2028b\x85c"]
+    assert logs.log_lines({"logs": "a\u2028b\x85c\n"}) == ["a\u2028b\x85c"]
 
 
 # --- money ---
 
 
 def test_seconds_at_the_price_of_the_hardware() -> None:
-    cost = job_mapping.cost_of(
+    price = cost.cost_of(
         {"metrics": {"predict_time": 1234.5}}, Decimal("0.000975"), "gpu-l40s", dt.date(2026, 5, 4)
     )
-    assert cost is not None
-    assert cost.low == cost.high == Decimal("1.203638")
-    unknown = job_mapping.cost_of({"metrics": {"predict_time": 5}}, None, "", None)
+    assert price is not None
+    assert price.low == price.high == Decimal("1.203638")
+    unknown = cost.cost_of({"metrics": {"predict_time": 5}}, None, "", None)
     assert unknown is not None
     assert (unknown.high, unknown.basis) == (None, "unknown")
     for odd in (None, {}, {"predict_time": None}, {"predict_time": "x"}, {"predict_time": True},
                 {"predict_time": float("nan")}, {"predict_time": -1}):  # fmt: skip
-        assert job_mapping.cost_of({"metrics": odd}, Decimal(1), "", None) is None
+        assert cost.cost_of({"metrics": odd}, Decimal(1), "", None) is None
 
 
 # --- asked → sent ---

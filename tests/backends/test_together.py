@@ -238,7 +238,7 @@ def _drive(client, clock, double) -> None:
     clock.advance(5)
     assert second.refresh().status is JobStatus.CANCELLED
     backend.delete(str(second.provider_job_id))
-    client_ = backend.wire.client()
+    client_ = backend.transport.client()
     client_.files.list()
     assert double.count() > 30
 

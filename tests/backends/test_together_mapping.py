@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.together import TogetherBackend, events, job_mapping, request
+from ftsdk.backends.together import TogetherBackend, cost, events, job_mapping, request
 from ftsdk.errors import Unsupported
 from ftsdk.testing.lab.together.request_checks import LIMITS
 from ftsdk.types.model import ModelKind
@@ -117,7 +117,7 @@ def test_nothing_a_job_says_makes_reading_it_fail(data: dict[str, Any]) -> None:
     events.metrics_of([data])
     events.checkpoints_of([data], "ft-1")
     events.failure_message([data])
-    job_mapping.quoted_cost(data, NOW.date())
+    cost.quoted_cost(data, NOW.date())
     if job_mapping.has_result(data):
         job_mapping.result_handle(data)
 

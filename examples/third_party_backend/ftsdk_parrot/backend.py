@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from ftsdk.backends import Backend, Capabilities, Context, FindBy, Range, SubmitRequest
-from ftsdk.backends.hosted import Reads, attempt, bind_key, checked_base_url, guard_logs
+from ftsdk.backends.hosted import Retries, attempt, bind_key, checked_base_url, guard_logs
 from ftsdk.errors import NotFound, UnexpectedResponse
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
@@ -54,7 +54,7 @@ class ParrotBackend(Backend):
         super().__init__(context)
         url = context.base_url or context.env.get("PARROT_URL", "https://parrot.example/v1")
         self.base_url: str = checked_base_url(url, source="base_url or PARROT_URL")
-        self._reads = Reads(context.clock)
+        self._reads = Retries(context.clock)
         # No redirects: the key would go along. No retries: a create is sent once.
         self._http = httpx.Client(timeout=30, follow_redirects=False)
         weakref.finalize(self, self._http.close)

@@ -16,8 +16,6 @@ from ftsdk.backends.hosted.redact import remember
 from ftsdk.config import api_key
 from ftsdk.errors import ConfigError
 
-__all__ = ["BoundKey", "bind_key", "checked_base_url", "origin_of"]
-
 _SECRET_NAME = re.compile(r"(?i)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
 _LOOKS_SECRET = re.compile(r"[\w+=~-][\w./+=~-]{11,}")  # no path, no sentence, no short word
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -9,8 +9,6 @@ from typing import Any
 
 from ftsdk.util.clock import parse_time
 
-__all__ = ["as_count", "as_decimal", "as_instant", "as_number", "as_text", "as_time"]
-
 
 def as_text(value: Any) -> str | None:
     """A word of at least one letter."""

@@ -13,8 +13,6 @@ from typing import Any
 from ftsdk.backends.hosted.exception_table import status_of
 from ftsdk.backends.hosted.redact import scrub
 
-__all__ = ["HTTPFacts", "facts_of", "http_facts", "retry_after_s"]
-
 
 @dataclass(frozen=True)
 class HTTPFacts:

@@ -32,8 +32,6 @@ from ftsdk.errors import (
     UsageError,
 )
 
-__all__ = ["Judge", "ProviderFault", "attempt", "error_for_status"]
-
 _T = TypeVar("_T")
 
 AMBIGUOUS_4XX = frozenset({408, 409, 425, 429})
@@ -44,7 +42,7 @@ class ProviderFault(Exception):
     """What the SDK raised, as one scrubbed line; it stands as the cause of our error."""
 
 
-Judge = Callable[[HTTPFacts], FtsdkError | None]
+ErrorMapper = Callable[[HTTPFacts], FtsdkError | None]
 """A backend's own reading of an error answer; None leaves it to `error_for_status`."""
 
 
@@ -55,7 +53,7 @@ def attempt(
     action: str,
     sends: bool = False,
     submitted: Submitted | None = None,
-    judge: Judge | None = None,
+    map_error: ErrorMapper | None = None,
     now: dt.datetime | None = None,
 ) -> _T:
     """Run `ask` once; what the SDK raises becomes an error of `ftsdk.errors`.
@@ -70,7 +68,7 @@ def attempt(
         failure = error
         cause = None
     except Exception as error:
-        found = _translate(error, provider, action, sends, judge, now)
+        found = _translate(error, provider, action, sends, map_error, now)
         if found is None:
             raise
         failure, cause = found
@@ -86,7 +84,7 @@ def _translate(
     provider: str,
     action: str,
     sends: bool,
-    judge: Judge | None,
+    map_error: ErrorMapper | None,
     now: dt.datetime | None,
 ) -> tuple[FtsdkError, ProviderFault] | None:
     rule, source = rule_of(error)
@@ -98,7 +96,7 @@ def _translate(
     )
     if rule == "status":
         facts = facts_of(error)
-        mapped = (judge and judge(facts)) or error_for_status(facts, provider, action, now)
+        mapped = (map_error and map_error(facts)) or error_for_status(facts, provider, action, now)
         if sends and mapped.submitted is None:
             mapped.submitted = _submitted(facts.status)
         return mapped, cause
@@ -152,8 +150,13 @@ def _reading(
         hint = "check the id, and that the key belongs to the account that has it"
         return NotFound, f"{provider} does not know this{said}", hint, False
     if status == 429:
-        again = f"wait {wait:g} s and try again" if wait else "wait a little and try again"
-        return RateLimited, f"{provider} refuses for now: too many requests{said}", again, True
+        call_retried = f"wait {wait:g} s and try again" if wait else "wait a little and try again"
+        return (
+            RateLimited,
+            f"{provider} refuses for now: too many requests{said}",
+            call_retried,
+            True,
+        )
     if status in AMBIGUOUS_4XX:
         return Unavailable, f"{provider} could not take it just now{said}", "try again", True
     if 400 <= status < 500:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-__all__ = ["RULES", "Rule", "rule_of", "status_of"]
-
 Rule = Literal["status", "wrapped", "before", "unsendable", "lost", "shape"]
 """Judged by the answer's status; by what it wraps; or itself: provably before sending, never a
 request, sent without a whole answer, an answer of another shape."""

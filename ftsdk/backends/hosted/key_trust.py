@@ -16,8 +16,6 @@ from ftsdk.backends.base import Context
 from ftsdk.backends.hosted.api_keys import BoundKey, bind_key, checked_base_url, origin_of
 from ftsdk.errors import ConfigError
 
-__all__ = ["Place", "Service", "is_loopback", "place_of"]
-
 
 @dataclass(frozen=True)
 class Service:
@@ -50,7 +48,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Place:
+class Address:
     """A base URL in use, and whether a file (or the journal) gave it rather than the environment."""
 
     url: str
@@ -69,20 +67,20 @@ class Place:
         return bind_key(service.name, service.keys_for(self.url, env), env, self.url)
 
 
-def place_of(context: Context, service: Service) -> Place:
+def address_of(context: Context, service: Service) -> Address:
     """The base URL: configuration, then the variables, then the default.
 
     Raises `ConfigError` for one that must not carry a key, and where there is none.
     """
     if context.base_url:
         url = checked_base_url(context.base_url, source="base_url of the configuration")
-        return Place(url, from_file=True)
+        return Address(url, from_file=True)
     for variable in service.url_variables:
         if context.env.get(variable):
             url = checked_base_url(context.env[variable], source=f"variable {variable}")
-            return Place(url, from_file=False)
+            return Address(url, from_file=False)
     if service.url:
-        return Place(service.url, from_file=False)
+        return Address(service.url, from_file=False)
     variables = (f"the variable {name}" for name in service.url_variables)
     raise ConfigError(
         f"No base URL is set for {service.name}",

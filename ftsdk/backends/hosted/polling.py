@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 from ftsdk.util.clock import Clock
 
-__all__ = ["looks"]
 
-
-def looks(
+def poll(
     clock: Clock, *, first_s: float, longest_s: float, patience_s: float, growth: float = 1.5
 ) -> Iterator[int]:
     """Counts looks, pausing between them; ends once `patience_s` seconds have gone by."""

@@ -6,8 +6,6 @@ import threading
 
 from ftsdk.util.clock import Clock
 
-__all__ = ["Pace"]
-
 MOST_PER_S = 1.8
 """Requests a second, on average, that reads which can wait bring a provider to at most."""
 

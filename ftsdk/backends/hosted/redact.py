@@ -10,8 +10,6 @@ from typing import Any
 
 from ftsdk.errors import Unsupported
 
-__all__ = ["MASK", "guard_logs", "mask_known", "refuse_secrets", "remember", "scrub"]
-
 MASK = "[secret]"
 _SHORTEST = 6
 _SHAPES = re.compile(

@@ -12,8 +12,6 @@ from ftsdk.backends.hosted.error_facts import HTTPFacts
 from ftsdk.backends.hosted.redact import mask_known
 from ftsdk.errors import FtsdkError, NotFound, Rejected, UnexpectedResponse
 
-__all__ = ["checked_id", "json_object", "nothing_sent", "spend_limit", "unexpected"]
-
 
 @contextlib.contextmanager
 def nothing_sent() -> Iterator[None]:
@@ -25,7 +23,9 @@ def nothing_sent() -> Iterator[None]:
         raise
 
 
-def unexpected(title: str, action: str, why: str, *, retryable: bool = False) -> UnexpectedResponse:
+def unexpected_response(
+    title: str, action: str, why: str, *, retryable: bool = False
+) -> UnexpectedResponse:
     """The error for an answer without its documented shape."""
     return UnexpectedResponse(
         f"{title} gave an answer that is not of the documented shape: {why}",
@@ -50,7 +50,7 @@ def json_object(content: bytes, title: str, action: str) -> dict[str, Any]:
         return found
     what = "a page of HTML" if content.lstrip()[:1] == b"<" else "no JSON object"
     del content, found  # whatever stands in it, no frame of the error keeps it
-    raise unexpected(title, action, what, retryable=True)
+    raise unexpected_response(title, action, what, retryable=True)
 
 
 def checked_id(value: str, ids: re.Pattern[str], title: str, what: str, hint: str) -> str:
@@ -62,10 +62,10 @@ def checked_id(value: str, ids: re.Pattern[str], title: str, what: str, hint: st
     )
 
 
-def spend_limit(title: str, what: str, hint: str) -> Callable[[HTTPFacts], FtsdkError | None]:
+def spend_limit_error(title: str, what: str, hint: str) -> Callable[[HTTPFacts], FtsdkError | None]:
     """A judge that reads HTTP 402 as a limit of the account, which no other attempt mends."""
 
-    def judge(facts: HTTPFacts) -> FtsdkError | None:
+    def map_error(facts: HTTPFacts) -> FtsdkError | None:
         if facts.status != 402:
             return None
         return Rejected(
@@ -76,4 +76,4 @@ def spend_limit(title: str, what: str, hint: str) -> Callable[[HTTPFacts], Ftsdk
             request_id=facts.request_id,
         )
 
-    return judge
+    return map_error

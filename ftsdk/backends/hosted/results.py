@@ -11,13 +11,11 @@ from ftsdk.types.model import ModelHandle
 from ftsdk.util.clock import Clock
 from ftsdk.util.files import atomic_write_json, make_private_folder
 
-__all__ = ["MAX_BYTES", "weights_to"]
-
 MAX_BYTES = 1 << 40
 """More than any model that is trained today; a stream without end stops here."""
 
 
-def weights_to(
+def download_weights(
     folder: Path, source: Source, handle: ModelHandle, *, home: Path, clock: Clock
 ) -> Path:
     """Fetch the archive at `source` and unpack it into `folder`, which gets an `ftsdk.json`, too.
@@ -25,8 +23,8 @@ def weights_to(
     Raises what `fetch` and `unpack` raise; the archive itself never stays.
     """
     place = make_private_folder(home / "downloads")
-    with tempfile.TemporaryDirectory(dir=place, prefix=".weights-") as aside:
-        archive = Path(aside) / "archive"
+    with tempfile.TemporaryDirectory(dir=place, prefix=".weights-") as folder_name:
+        archive = Path(folder_name) / "archive"
         fetch(source, archive, clock=clock, max_bytes=MAX_BYTES)
         unpack(archive, folder)
     facts = handle.model_dump(mode="json", exclude={"raw"})

@@ -16,8 +16,6 @@ import tenacity
 from ftsdk.errors import BackendError
 from ftsdk.util.clock import Clock
 
-__all__ = ["LONGEST_WAIT_S", "PROCESS_BUDGET", "Reads", "RetryBudget"]
-
 _T = TypeVar("_T")
 LONGEST_WAIT_S = 120.0
 """A `Retry-After` beyond this is not waited for: the error is raised, and says so."""
@@ -54,7 +52,7 @@ PROCESS_BUDGET = RetryBudget()
 """The budget of this process, shared by all providers."""
 
 
-class Reads:
+class Retries:
     """Asks up to `attempts` times within `deadline_s`, sleeping by the clock it was given."""
 
     def __init__(

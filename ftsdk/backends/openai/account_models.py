@@ -6,22 +6,20 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from ftsdk.backends.openai.transport import Wire
+from ftsdk.backends.openai.transport import Transport
 from ftsdk.errors import NotFound
 
-__all__ = ["Models"]
 
-
-class Models:
+class AccountModels:
     """Only reads."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     def facts(self, identity: str) -> tuple[bool, dt.date | None]:
         """Whether the service has the model now, and the day on which it says it will shut it."""
         try:
-            told = self._wire.read(
+            told = self._transport.read(
                 "GET /models/ID", lambda client: client.models.with_raw_response.retrieve(identity)
             )
         except NotFound:
@@ -39,7 +37,9 @@ class Models:
         return {name: name.split(":")[1] for name in names if name.startswith("ft:")}
 
     def _all(self) -> list[Mapping[str, Any]]:
-        told = self._wire.read("GET /models", lambda client: client.models.with_raw_response.list())
+        told = self._transport.read(
+            "GET /models", lambda client: client.models.with_raw_response.list()
+        )
         data = told.get("data")
         return [one for one in data or () if isinstance(one, Mapping)]
 

@@ -5,32 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from ftsdk.backends.openai.transport import Wire
+from ftsdk.backends.openai.transport import Transport
 from ftsdk.errors import NotFound, NotReady, Unavailable
 from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
 from ftsdk.util.clock import Clock
-
-__all__ = ["ask", "chat_with"]
 
 _WARM_TRIES = (2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds between tries: calls may answer 404 for some minutes after success (guide, 2026)."""
 
 
 def chat_with(
-    wire: Wire,
+    transport: Transport,
     clock: Clock,
     handle: ModelHandle,
     messages: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
 ) -> ChatAnswer:
     """Ask the tuned model. Raises `NotReady` when the service does not answer with it."""
-    title = wire.profile.title
+    title = transport.profile.title
     asked = dict(options)
     deployment = asked.pop("deployment", None)
     if handle.kind is ModelKind.NEEDS_DEPLOYMENT:
         if not deployment:
             raise _needs_deployment(title, handle)
-        return ask(wire, str(deployment), messages, asked)
+        return ask(transport, str(deployment), messages, asked)
     if handle.kind is not ModelKind.HOSTED:
         raise NotReady(
             f"{handle.id} is an adapter, which {title} does not answer with by its name",
@@ -41,7 +39,7 @@ def chat_with(
     pauses = iter(_WARM_TRIES if handle.callable_now else ())
     while True:
         try:
-            return ask(wire, handle.id, messages, asked)
+            return ask(transport, handle.id, messages, asked)
         except NotFound as error:
             pause = next(pauses, None)
             if pause is None:
@@ -70,17 +68,20 @@ def _needs_deployment(title: str, handle: ModelHandle) -> NotReady:
 
 
 def ask(
-    wire: Wire, model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    transport: Transport,
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    options: Mapping[str, Any],
 ) -> ChatAnswer:
     """One chat completion of any model of the service."""
     asked = {key: value for key, value in options.items() if value is not None}
-    told = wire.act(
+    told = transport.call_once(
         "POST /chat/completions",
         lambda client: client.chat.completions.with_raw_response.create(
             model=model, messages=cast("Any", [dict(one) for one in messages]), **asked
         ),
     )
-    return _answer(told, wire.profile.title)
+    return _answer(told, transport.profile.title)
 
 
 def _answer(told: Mapping[str, Any], title: str) -> ChatAnswer:

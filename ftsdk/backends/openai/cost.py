@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftsdk.backends.openai.limits import for_model
 from ftsdk.backends.openai.profiles import Profile
 from ftsdk.backends.refusals import adapter_kind
+from ftsdk.catalogue.retirement import warnings
+from ftsdk.catalogue.schema import Catalogue
+from ftsdk.catalogue.training_cost import estimate_training, token_range
 from ftsdk.dataset import Dataset
-from ftsdk.types.cost import Cost
+from ftsdk.dataset.rules.token_counts import counter_for
+from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.spec import JobSpec
-
-if TYPE_CHECKING:
-    from ftsdk.catalogue import Catalogue
-
-__all__ = ["estimate", "notes"]
 
 _BYTES_PER_TOKEN = (Decimal(6), Decimal("2.5"))
 """Text has between 2.5 and 6 bytes a token in most languages (an estimate where none is counted)."""
@@ -26,8 +26,6 @@ def estimate(
     profile: Profile, spec: JobSpec, train: Dataset | None, today: dt.date, catalogue: Catalogue
 ) -> Cost:
     """The cost of training as a range; basis `unknown` where no price is known."""
-    from ftsdk.catalogue import estimate_training
-
     if profile.capabilities.price != "catalogue":
         return Cost(source=f"no price list of {profile.title} is known to ftsdk")
     tokens, rows = (None, None) if train is None else _tokens(profile, spec, train)
@@ -46,9 +44,6 @@ def estimate(
 
 def _tokens(profile: Profile, spec: JobSpec, train: Dataset) -> tuple[Any, int]:
     """The tokens of all rows once (a number, or a range), and how many rows there are."""
-    from ftsdk.catalogue import token_range
-    from ftsdk.dataset.rules.token_counts import counter_for
-
     limits = for_model(profile.limits, spec.model)
     counting = counter_for(None, model=spec.model, limits=limits, wanted=True)
     size = rows = 0
@@ -87,7 +82,26 @@ def notes(
     if profile.capabilities.note and profile.capabilities.no_new_jobs_from is None:
         warned.append(f"{profile.title}: {profile.capabilities.note}")
     if dated_as is not None:
-        from ftsdk.catalogue import warnings
-
         warned += warnings(dated_as, spec.model, today, catalogue=catalogue)
     return told, warned
+
+
+def billed(
+    raw: Mapping[str, Any], tokens: int | None, provider: str, catalogue: Catalogue
+) -> Cost | None:
+    """Return what a finished job cost: its billed tokens at the catalogue's price; None if unknown."""
+    model = raw.get("model")
+    if not tokens or not isinstance(model, str):
+        return None
+    # One epoch of `tokens` rows' tokens: trained_tokens already counts all epochs.
+    found = estimate_training(provider, model, tokens=tokens, epochs=1, catalogue=catalogue)
+    if found.high is None:
+        return None
+    return found.model_copy(
+        update={
+            "basis": CostBasis.BILLED,
+            "low": found.high,
+            "source": f"{tokens:,} billed tokens × {found.source}",
+            "assumptions": (),
+        }
+    )

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 
 from ftsdk.backends.hosted import HTTPFacts
-from ftsdk.backends.hosted.errors import Judge
+from ftsdk.backends.hosted.errors import ErrorMapper
 from ftsdk.errors import FtsdkError, ProviderClosed
-
-__all__ = ["closed_door"]
 
 _CODES = frozenset({"fine_tuning_not_available", "fine_tuning_disabled"})
 _WORDS = re.compile(
@@ -18,10 +16,10 @@ _WORDS = re.compile(
 )
 
 
-def closed_door(title: str, action: str) -> Judge:
+def closed_error(title: str, action: str) -> ErrorMapper:
     """A judge for the create call; the exact status and code of a closed account are not published."""
 
-    def judge(facts: HTTPFacts) -> FtsdkError | None:
+    def map_error(facts: HTTPFacts) -> FtsdkError | None:
         said = facts.status in (400, 403, 404, 410) and _WORDS.search(facts.message)
         if facts.code not in _CODES and not said:
             return None
@@ -34,4 +32,4 @@ def closed_door(title: str, action: str) -> Judge:
             request_id=facts.request_id,
         )
 
-    return judge
+    return map_error

@@ -8,20 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftsdk.backends.openai import metrics
-from ftsdk.backends.openai.transport import Wire
+from ftsdk.backends.openai.transport import Transport
 from ftsdk.errors import NotFound
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
-
-__all__ = ["Feeds"]
 
 _JOB = "GET /fine_tuning/jobs/ID"
 
 
-class Feeds:
+class RunEvents:
     """Events, checkpoints and result files of one service's jobs. Only GETs."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
         self._events: dict[str, list[dict[str, Any]]] = {}
         self._lock = threading.Lock()
 
@@ -35,7 +33,7 @@ class Feeds:
         def ask(client: Any, query: Mapping[str, Any]) -> Any:
             return client.fine_tuning.jobs.with_raw_response.list_events(provider_job_id, **query)
 
-        for page in self._wire.pages(f"{_JOB}/events", ask):
+        for page in self._transport.pages(f"{_JOB}/events", ask):
             new = [one for one in page if one["id"] not in ids]
             fresh += new
             if len(new) < len(page):
@@ -57,7 +55,7 @@ class Feeds:
                 provider_job_id, **query
             )
 
-        pages = self._wire.pages(f"{_JOB}/checkpoints", ask)
+        pages = self._transport.pages(f"{_JOB}/checkpoints", ask)
         return [raw for page in pages for raw in page]
 
     def checkpoints(self, provider_job_id: str) -> list[Checkpoint]:
@@ -80,7 +78,7 @@ class Feeds:
 
     def _result_file(self, file_id: str) -> list[MetricPoint]:
         try:
-            content = self._wire.read_bytes(
+            content = self._transport.read_bytes(
                 "GET /files/ID/content",
                 lambda client: client.files.with_raw_response.content(file_id),
             )

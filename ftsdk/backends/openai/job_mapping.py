@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ftsdk.backends.hosted import scrub, unexpected
+from ftsdk.backends.hosted import scrub, unexpected_response
 from ftsdk.backends.hosted.coerce import as_count, as_instant
 from ftsdk.backends.openai.profiles import Profile
-from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.status import JobStatus
 
-if TYPE_CHECKING:
-    from ftsdk.catalogue import Catalogue
-
-__all__ = ["MARK", "STATUSES", "remote_job", "tag_of"]
-
-MARK = "ftsdk_submission"
+TAG_KEY = "ftsdk_submission"
 """The key under which a job carries our tag in its `metadata`."""
 
 STATUSES: Mapping[str, JobStatus] = {
@@ -67,9 +61,9 @@ def remote_job(
     """
     identity = raw.get("id")
     if not isinstance(identity, str) or not profile.id_ok(identity):
-        raise unexpected(profile.title, action, "it has no job id of the right shape")
+        raise unexpected_response(profile.title, action, "it has no job id of the right shape")
     if asked_for is not None and identity != asked_for:
-        raise unexpected(profile.title, action, "it is about another job")
+        raise unexpected_response(profile.title, action, "it is about another job")
     error = error_of(raw)
     finished = as_instant(raw.get("finished_at"))
     status = status_of(raw, profile)
@@ -93,7 +87,7 @@ def remote_job(
 def tag_of(raw: Mapping[str, Any]) -> str | None:
     """Our mark, from the metadata."""
     metadata = raw.get("metadata")
-    tag = metadata.get(MARK) if isinstance(metadata, Mapping) else None
+    tag = metadata.get(TAG_KEY) if isinstance(metadata, Mapping) else None
     return tag if isinstance(tag, str) else None
 
 
@@ -106,26 +100,3 @@ def error_of(raw: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     kept = {key: scrub(value) for key, value in error.items() if isinstance(value, str) and value}
     return kept or None
-
-
-def billed(
-    raw: Mapping[str, Any], tokens: int | None, provider: str, catalogue: Catalogue
-) -> Cost | None:
-    """What a finished job cost: its billed tokens at the catalogue's price; None when unknown."""
-    model = raw.get("model")
-    if not tokens or not isinstance(model, str):
-        return None
-    from ftsdk.catalogue import estimate_training
-
-    # One epoch of `tokens` rows' tokens: trained_tokens already counts all epochs.
-    found = estimate_training(provider, model, tokens=tokens, epochs=1, catalogue=catalogue)
-    if found.high is None:
-        return None
-    return found.model_copy(
-        update={
-            "basis": CostBasis.BILLED,
-            "low": found.high,
-            "source": f"{tokens:,} billed tokens × {found.source}",
-            "assumptions": (),
-        }
-    )

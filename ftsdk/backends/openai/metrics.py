@@ -15,16 +15,6 @@ from ftsdk.backends.hosted.coerce import as_count, as_instant, as_number
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
 from ftsdk.util.clock import parse_time
 
-__all__ = [
-    "billed_tokens",
-    "checkpoint",
-    "event",
-    "merged",
-    "points_from_checkpoints",
-    "points_from_csv",
-    "points_from_events",
-]
-
 _STEP = re.compile(r"^Step (\d+)(?:/(\d+))?: training loss=([-+.\deEnaif]+)(.*)$")
 _VALIDATION = re.compile(r"validation loss=([-+.\deEnaif]+)")
 _BILLED = re.compile(r"Training tokens billed:\s*([\d,]+)")
@@ -153,10 +143,10 @@ def _plain(content: bytes) -> str:
     return text.decode("utf-8", "replace")
 
 
-def merged(*feeds: Iterable[MetricPoint]) -> list[MetricPoint]:
+def merged(*run_events: Iterable[MetricPoint]) -> list[MetricPoint]:
     """One curve by step; where feeds differ, the later one is believed, gaps filled by the others."""
     by_step: dict[int, MetricPoint] = {}
-    for feed in feeds:
+    for feed in run_events:
         for point in feed:
             old = by_step.get(point.step)
             known = {} if old is None else old.model_dump(exclude_none=True)

@@ -14,8 +14,6 @@ from ftsdk.backends.hosted.key_trust import Service, is_loopback
 from ftsdk.backends.openai import limits
 from ftsdk.dataset.provider_limits import Limits
 
-__all__ = ["AZURE", "CRUSOE", "GENERIC", "NEBIUS", "OPENAI", "PROFILES", "Profile", "profile_for"]
-
 _SPEC = "openai/openai-openapi openapi.yaml @f85dbe22 (2026-08-21)"
 
 _HYPERPARAMETERS: Mapping[str, Range] = {

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ftsdk.backends.capabilities import FindBy
-from ftsdk.backends.openai.job_mapping import MARK
+from ftsdk.backends.openai.job_mapping import TAG_KEY
 from ftsdk.backends.openai.profiles import Profile
 from ftsdk.backends.refusals import adapter_kind
 from ftsdk.types.plan import PlannedField
 from ftsdk.types.spec import JobSpec, LoRA
-
-__all__ = ["create_body", "faults_of", "plan_fields", "suffix_for"]
 
 _OURS = ("model", "training_file", "validation_file", "seed", "method")
 _ADAPTER = ("rank", "alpha", "dropout", "target_modules")
@@ -54,8 +52,8 @@ def _options(profile: Profile, spec: JobSpec) -> Iterator[str]:
     metadata = options.get("metadata", {})
     if not isinstance(metadata, Mapping):
         yield "provider_options.metadata that is no table"
-    elif MARK in metadata or len(metadata) > 15:
-        yield f"provider_options.metadata with {MARK} or more than 15 entries"
+    elif TAG_KEY in metadata or len(metadata) > 15:
+        yield f"provider_options.metadata with {TAG_KEY} or more than 15 entries"
     given = options.get("hyperparameters")
     if given is not None:
         if not isinstance(given, Mapping):
@@ -111,7 +109,7 @@ def create_body(
     if suffix is not None:
         body["suffix"] = suffix
     if profile.takes_metadata:
-        body["metadata"] = {**dict(options.pop("metadata", {})), MARK: tag}
+        body["metadata"] = {**dict(options.pop("metadata", {})), TAG_KEY: tag}
     return {**body, **options}
 
 
@@ -137,7 +135,7 @@ def plan_fields(profile: Profile, spec: JobSpec) -> Iterator[PlannedField]:
         yield PlannedField(name="name", asked=spec.name, sent=body["suffix"], sent_as="suffix")
     if profile.takes_metadata:
         yield PlannedField(
-            name="mark", sent=example, sent_as=f"metadata.{MARK}", note="how it is found again"
+            name="tag", sent=example, sent_as=f"metadata.{TAG_KEY}", note="how it is found again"
         )
     if not profile.own_hyperparameters:
         yield PlannedField(

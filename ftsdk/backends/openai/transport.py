@@ -10,19 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.hosted import BoundKey, HostedWire, HTTPFacts, Place, Service
+from ftsdk.backends.hosted import Address, BoundKey, HostedTransport, HTTPFacts, Service
 from ftsdk.backends.openai.profiles import AZURE, OPENAI, Profile, profile_for
 from ftsdk.errors import FtsdkError
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-__all__ = ["Wire"]
-
 _MOST_PAGES = 10_000
 
 
-class Wire(HostedWire["OpenAI"]):
+class Transport(HostedTransport["OpenAI"]):
     """One service, reached with the official SDK."""
 
     timeout_s = 120.0
@@ -31,18 +29,18 @@ class Wire(HostedWire["OpenAI"]):
         super().__init__(context, chosen.service)
         self.profile = profile_for(chosen, self.base_url)
 
-    def _placed(self, place: Place) -> Place:
+    def _adjusted(self, place: Address) -> Address:
         # The variable of Azure usually holds the resource's endpoint alone.
         short = (
             self._service == AZURE.service and not place.from_file and "/openai" not in place.url
         )
-        return Place(place.url + "/openai/v1", place.from_file) if short else place
+        return Address(place.url + "/openai/v1", place.from_file) if short else place
 
     @property
     def service(self) -> Service:
         return self.profile.service
 
-    def _made(self, key: BoundKey, timeout_s: float, connect_s: float) -> OpenAI:
+    def _new_client(self, key: BoundKey, timeout_s: float, connect_s: float) -> OpenAI:
         import openai
 
         env = self._context.env if self.profile is OPENAI else {}
@@ -58,29 +56,29 @@ class Wire(HostedWire["OpenAI"]):
 
     # --- calls ---
 
-    def _asking(self, action: str, ask: Callable[[OpenAI], Any]) -> Callable[[], dict[str, Any]]:
-        return lambda: self.object_of(ask(self.client()), action)
+    def _json_call(self, action: str, ask: Callable[[OpenAI], Any]) -> Callable[[], dict[str, Any]]:
+        return lambda: self.json_of(ask(self.client()), action)
 
     def read(self, action: str, ask: Callable[[OpenAI], Any]) -> dict[str, Any]:
         """A GET, asked again where that may help. Returns the JSON object."""
-        return self.again(action, self._asking(action, ask))
+        return self.call_retried(action, self._json_call(action, ask))
 
     def read_bytes(self, action: str, ask: Callable[[OpenAI], Any]) -> bytes:
         """A GET whose answer is a file."""
-        return self.again(action, lambda: bytes(ask(self.client()).content))
+        return self.call_retried(action, lambda: bytes(ask(self.client()).content))
 
-    def act(self, action: str, ask: Callable[[OpenAI], Any]) -> dict[str, Any]:
+    def call_once(self, action: str, ask: Callable[[OpenAI], Any]) -> dict[str, Any]:
         """One call that is not a create, made once."""
-        return self.once(action, self._asking(action, ask))
+        return self.call(action, self._json_call(action, ask))
 
-    def send(
+    def create(
         self,
         action: str,
         ask: Callable[[OpenAI], Any],
-        judge: Callable[[HTTPFacts], FtsdkError | None],
+        map_error: Callable[[HTTPFacts], FtsdkError | None],
     ) -> dict[str, Any]:
         """The create call: one attempt, and its error says whether it may have arrived."""
-        return self.once(action, self._asking(action, ask), sends=True, judge=judge)
+        return self.call(action, self._json_call(action, ask), sends=True, map_error=map_error)
 
     def pages(
         self, action: str, ask: Callable[[OpenAI, Mapping[str, Any]], Any], *, size: int = 100
@@ -95,7 +93,7 @@ class Wire(HostedWire["OpenAI"]):
             page = self.read(action, lambda client: ask(client, query))  # noqa: B023  # called at once
             items = page.get("data")
             if not isinstance(items, list):
-                raise self.odd(action, "it has no list `data`")
+                raise self.unexpected(action, "it has no list `data`")
             fresh = []
             for item in items:
                 identity = item.get("id") if isinstance(item, dict) else None

@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 from ftsdk.errors import DatasetError
 
-__all__ = ["Shape", "prompt_of", "written"]
-
 Shape = Literal["chat", "text", "prompt_completion"]
 
 

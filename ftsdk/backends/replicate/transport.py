@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.hosted import BoundKey, HostedWire, Place, Service, checked_id, spend_limit
-from ftsdk.backends.upload_progress import Counted, telling
+from ftsdk.backends.hosted import (
+    Address,
+    BoundKey,
+    HostedTransport,
+    Service,
+    checked_id,
+    spend_limit_error,
+)
+from ftsdk.backends.upload_progress import CountedFile, current_listener
 
 if TYPE_CHECKING:
     import httpx
-
-__all__ = ["SERVICE", "Wire", "known_id"]
 
 SERVICE = Service(
     name="replicate",
@@ -41,11 +46,11 @@ def known_id(value: str, what: str = "training") -> str:
     return checked_id(value, _ID, SERVICE.title, what, hint)
 
 
-class Wire(HostedWire["httpx.Client"]):
+class Transport(HostedTransport["httpx.Client"]):
     """Replicate's calls."""
 
-    judge = staticmethod(
-        spend_limit(
+    map_error = staticmethod(
+        spend_limit_error(
             SERVICE.title,
             "Replicate wants credit first",
             "add credit or a payment method at Replicate, then try again",
@@ -55,10 +60,10 @@ class Wire(HostedWire["httpx.Client"]):
     def __init__(self, context: Context) -> None:
         super().__init__(context, SERVICE)
 
-    def _placed(self, place: Place) -> Place:
-        return Place(place.url.removesuffix("/v1"), place.from_file)
+    def _adjusted(self, place: Address) -> Address:
+        return Address(place.url.removesuffix("/v1"), place.from_file)
 
-    def _made(self, key: BoundKey, timeout_s: float, connect_s: float) -> httpx.Client:
+    def _new_client(self, key: BoundKey, timeout_s: float, connect_s: float) -> httpx.Client:
         import httpx
 
         return httpx.Client(
@@ -70,35 +75,37 @@ class Wire(HostedWire["httpx.Client"]):
 
     # --- calls ---
 
-    def _asking(
+    def _json_call(
         self, action: str, ask: Callable[[httpx.Client], httpx.Response]
     ) -> Callable[[], dict[str, Any]]:
         def call() -> dict[str, Any]:
             response = ask(self.client())
             response.raise_for_status()
-            return self.object_of(response, action)
+            return self.json_of(response, action)
 
         return call
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """A read: asked again where that may help. Gives the JSON object."""
         action, params = f"GET {path}", dict(query or {})
-        return self.again(action, self._asking(action, lambda c: c.get(path, params=params)))
+        return self.call_retried(
+            action, self._json_call(action, lambda c: c.get(path, params=params))
+        )
 
     def post(
         self, path: str, body: Mapping[str, Any] | None = None, *, creates: bool = False
     ) -> dict[str, Any]:
         """A call that changes something: exactly one attempt."""
         action, told = f"POST {path}", dict(body or {})
-        return self.once(
-            action, self._asking(action, lambda c: c.post(path, json=told)), sends=creates
+        return self.call(
+            action, self._json_call(action, lambda c: c.post(path, json=told)), sends=creates
         )
 
     def upload(self, path: Path, filename: str, metadata: Mapping[str, str]) -> dict[str, Any]:
         """Put a file to Replicate. Uploading again makes another file and costs nothing."""
 
         def ask(client: httpx.Client) -> httpx.Response:
-            with Counted(path, telling()) as content:
+            with CountedFile(path, current_listener()) as content:
                 return client.post(
                     "/v1/files",
                     files={"content": (filename, content, "application/jsonl")},
@@ -106,7 +113,7 @@ class Wire(HostedWire["httpx.Client"]):
                 )
 
         action = "POST /v1/files"
-        return self.again(action, self._asking(action, ask))
+        return self.call_retried(action, self._json_call(action, ask))
 
     def pages(self, path: str) -> Iterator[Mapping[str, Any]]:
         """The rows of a cursor-paged list, newest first; a cursor that comes again ends it."""
@@ -116,7 +123,7 @@ class Wire(HostedWire["httpx.Client"]):
             page = self.get(path, query)
             rows = page.get("results")
             if not isinstance(rows, list):
-                raise self.odd(f"GET {path}", "the list has no results in it")
+                raise self.unexpected(f"GET {path}", "the list has no results in it")
             yield from (row for row in rows if isinstance(row, Mapping))
             # Only the cursor is taken from `next`: its host is not ours to trust with a key.
             following = page.get("next")

@@ -8,24 +8,22 @@ from decimal import Decimal
 from typing import Any
 
 from ftsdk.backends.together import job_mapping
-from ftsdk.backends.together.endpoints import Endpoint, Serving
+from ftsdk.backends.together.endpoints import Endpoint, Endpoints
 from ftsdk.errors import NotReady, Rejected, Unsupported
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.util.clock import Clock
 
-__all__ = ["Results"]
 
-
-class Results:
+class ServedModels:
     """Handles of one account, with what is known of their endpoints."""
 
-    def __init__(self, serving: Serving, clock: Clock) -> None:
-        self._serving, self._clock = serving, clock
+    def __init__(self, endpoints: Endpoints, clock: Clock) -> None:
+        self._endpoints, self._clock = endpoints, clock
 
-    def as_it_is(self, handle: ModelHandle) -> ModelHandle:
+    def current(self, handle: ModelHandle) -> ModelHandle:
         """The handle, callable where it has an endpoint that is ready; only reads."""
-        return self._served(handle, self._serving.find(_endpoint_name(handle)))
+        return self._served(handle, self._endpoints.find(_endpoint_name(handle)))
 
     def _served(self, handle: ModelHandle, endpoint: Endpoint | None) -> ModelHandle:
         raw = {k: v for k, v in handle.raw.items() if k != "endpoint"}
@@ -48,14 +46,14 @@ class Results:
             }
         )
 
-    def deployed(self, handle: ModelHandle, **options: Any) -> ModelHandle:
+    def deploy(self, handle: ModelHandle, **options: Any) -> ModelHandle:
         """The handle with its endpoint, started if it was not there.
 
         Raises `Unsupported` for a model that never came to Together's registry.
         """
         registered = _registered(handle)
         return self._served(
-            handle, self._serving.start(_endpoint_name(handle), registered, **options)
+            handle, self._endpoints.start(_endpoint_name(handle), registered, **options)
         )
 
     def usd_per_hour(self, handle: ModelHandle, **options: Any) -> Decimal | None:
@@ -66,21 +64,21 @@ class Results:
             return ours  # it stands already, and `deployed` starts no other
         names = ("config", "min_replicas", "max_replicas")
         asked = {name: options[name] for name in names if name in options}
-        told = self._serving.usd_per_hour(_registered(handle), **asked)
+        told = self._endpoints.usd_per_hour(_registered(handle), **asked)
         if told is not None or ours is None:
             return told
         return ours * int(options.get("max_replicas", 1))
 
-    def undeployed(self, handle: ModelHandle) -> ModelHandle:
+    def undeploy(self, handle: ModelHandle) -> ModelHandle:
         """The handle without an endpoint."""
-        self._serving.stop(_endpoint_name(handle))
+        self._endpoints.stop(_endpoint_name(handle))
         return self._served(handle, None)
 
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
         """The model's answer. Raises `NotReady` where it has no endpoint, or none that is ready."""
-        endpoint = self._serving.find(_endpoint_name(handle))
+        endpoint = self._endpoints.find(_endpoint_name(handle))
         if endpoint is None:
             hourly = handle.running_cost.hosting_usd_per_hour
             price = f", about ${hourly:.2f} an hour" if hourly is not None else ""
@@ -94,7 +92,7 @@ class Results:
             )
         _require_running(endpoint, handle)
         asked = {k: v for k, v in options.items() if v is not None}
-        told = self._serving.chat(endpoint, {"messages": [*messages], **asked})
+        told = self._endpoints.chat(endpoint, {"messages": [*messages], **asked})
         choice = told["choices"][0]
         usage = told.get("usage")
         return ChatAnswer(

@@ -13,10 +13,9 @@ from decimal import Decimal
 from typing import Any
 
 from ftsdk.backends.hosted.coerce import as_count, as_decimal, as_text
-from ftsdk.catalogue import Catalogue, estimate_training
+from ftsdk.catalogue.schema import Catalogue
+from ftsdk.catalogue.training_cost import estimate_training
 from ftsdk.types.cost import Cost, CostBasis
-
-__all__ = ["billed"]
 
 _UNITS: Mapping[str, Decimal] = {
     "dollars": Decimal(1),
@@ -63,4 +62,27 @@ def billed(data: Mapping[str, Any], catalogue: Catalogue, today: dt.date) -> Cos
         source=f"Together, total_price {price} for {tokens:,} tokens",
         as_of=today,
         assumptions=(f"read in {unit}, the only unit near its price list ({expected})",),
+    )
+
+
+def quoted_cost(estimate: Mapping[str, Any], today: dt.date) -> Cost:
+    """What `estimate-price` says, in US dollars."""
+    price = as_decimal(estimate.get("estimated_total_price"))
+    if estimate.get("estimation_available") is False or price is None:
+        return Cost(
+            source="Together gave no estimate: "
+            + (as_text(estimate.get("unavailable_reason")) or "no reason"),
+            as_of=today,
+        )
+    tokens = as_count(estimate.get("estimated_train_token_count"))
+    return Cost(
+        basis=CostBasis.QUOTED,
+        low=price,
+        high=price,
+        source="Together, POST /v1/fine-tunes/estimate-price",
+        as_of=today,
+        assumptions=(
+            "packing is on; without it rows × max_seq_length are billed",
+            *(() if tokens is None else (f"{tokens} training tokens, all epochs",)),
+        ),
     )

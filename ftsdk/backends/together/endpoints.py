@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from ftsdk.backends.together.transport import Wire, known_id
+from ftsdk.backends.together.transport import Transport, known_id
 from ftsdk.errors import (
     AuthError,
     FtsdkError,
@@ -23,8 +23,6 @@ from ftsdk.errors import (
     Unsupported,
     UsageError,
 )
-
-__all__ = ["Endpoint", "Serving"]
 
 _READY = frozenset({"READY", "SCALING", "DEGRADED"})
 _STARTING = frozenset({"PROVISIONING"})
@@ -65,17 +63,17 @@ class Endpoint:
         }
 
 
-class Serving:
+class Endpoints:
     """Endpoints of one account's project."""
 
-    def __init__(self, wire: Wire, project_id: str | None) -> None:
-        self._wire = wire
+    def __init__(self, transport: Transport, project_id: str | None) -> None:
+        self._transport = transport
         self._given = project_id
 
     def _project(self) -> str:
         if self._given:
             return known_id(self._given, "project")
-        told = self._wire.get("/v3/whoami")
+        told = self._transport.get("/v3/whoami")
         project = told.get("project")
         found = project.get("id") if isinstance(project, Mapping) else None
         if not isinstance(found, str):
@@ -105,7 +103,7 @@ class Serving:
         asked: dict[str, Any] = {"limit": 100, **(query or {})}
         seen = set()
         for _ in range(_MOST_PAGES):
-            page = self._wire.get(path, asked)
+            page = self._transport.get(path, asked)
             data = page.get("data")
             yield from (row for row in data or () if isinstance(row, Mapping))
             cursor = page.get("next_cursor")
@@ -178,9 +176,9 @@ class Serving:
         chosen, price = self._config(project, model, config)
         base = f"/v2/projects/{project}/endpoints"
         if there is None:
-            made = self._wire.send("POST", base, {"name": name})
+            made = self._transport.send("POST", base, {"name": name})
             there = _endpoint(made, project)
-        deployment = self._wire.send(
+        deployment = self._transport.send(
             "POST",
             f"{base}/{there.id}/deployments",
             {
@@ -194,7 +192,7 @@ class Serving:
         )
         try:
             identity = known_id(str(deployment.get("id") or "?"), "deployment")
-            self._wire.send(
+            self._transport.send(
                 "PATCH",
                 f"{base}/{there.id}",
                 {"trafficSplit": [{"deploymentId": identity, "weight": 1}]},
@@ -252,17 +250,19 @@ class Serving:
         if there is None:
             return False
         path = f"/v2/projects/{there.project}/endpoints/{there.id}"
-        self._wire.send("PATCH", path, {"trafficSplit": []})
+        self._transport.send("PATCH", path, {"trafficSplit": []})
         if there.deployment is not None:
-            self._wire.send("DELETE", f"{path}/deployments/{there.deployment}")
-        self._wire.send("DELETE", path)
+            self._transport.send("DELETE", f"{path}/deployments/{there.deployment}")
+        self._transport.send("DELETE", path)
         return True
 
     # --- calling ---
 
     def chat(self, endpoint: Endpoint, body: Mapping[str, Any]) -> dict[str, Any]:
         """One chat completion; exactly one call."""
-        told = self._wire.send("POST", self._wire.chat_url, {"model": endpoint.name, **body})
+        told = self._transport.send(
+            "POST", self._transport.chat_url, {"model": endpoint.name, **body}
+        )
         choices = told.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(first, Mapping) or not isinstance(first.get("message"), Mapping):

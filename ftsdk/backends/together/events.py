@@ -14,16 +14,6 @@ from ftsdk.backends.hosted.coerce import as_count, as_instant, as_number, as_tex
 from ftsdk.backends.hosted.redact import scrub
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
 
-__all__ = [
-    "checkpoints_of",
-    "event_type",
-    "events_of",
-    "failure_message",
-    "metrics_of",
-    "successor_in",
-    "was_restarted",
-]
-
 _JOB_ID = re.compile(r"\bft-[0-9A-Za-z-]{6,64}\b")
 _FIRST = dt.datetime.fromtimestamp(0, dt.UTC)
 
@@ -160,8 +150,8 @@ def metrics_of(rows: Iterable[Any]) -> list[MetricPoint]:
         last = step = last if found is None else found
         point = points.setdefault(step, {"step": step, "raw": {}})
         point["raw"].update(row)
-        for wire, ours in _METRICS.items():
-            value = as_number(row.get(wire))
+        for theirs, ours in _METRICS.items():
+            value = as_number(row.get(theirs))
             if value is not None:
                 point[ours] = value
         nanoseconds = as_number(row.get("timestamp"))

@@ -9,33 +9,21 @@ Sources: together 3.1.1 (2026-11-04), the OpenAPI text of 2026-04-28, docs.toget
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from ftsdk.backends.hosted.coerce import (
     as_count,
-    as_decimal,
     as_number,
     as_text,
     as_time,
 )
-from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.cost import Cost
 from ftsdk.types.events import Progress
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.model import ModelHandle, ModelKind
 from ftsdk.types.status import JobStatus
-
-__all__ = [
-    "STATUSES",
-    "has_result",
-    "quoted_cost",
-    "remote_job",
-    "result_handle",
-    "result_id",
-    "status_of",
-]
 
 STATUSES: Mapping[str, JobStatus] = {
     "pending": JobStatus.QUEUED,
@@ -138,29 +126,6 @@ def progress_of(data: Mapping[str, Any]) -> Progress | None:
         epoch=epochs,
         eta_s=eta if data.get("status") == "running" else None,
         trained_tokens=as_count(data.get("token_count")),
-    )
-
-
-def quoted_cost(estimate: Mapping[str, Any], today: dt.date) -> Cost:
-    """What `estimate-price` says, in US dollars."""
-    price = as_decimal(estimate.get("estimated_total_price"))
-    if estimate.get("estimation_available") is False or price is None:
-        return Cost(
-            source="Together gave no estimate: "
-            + (as_text(estimate.get("unavailable_reason")) or "no reason"),
-            as_of=today,
-        )
-    tokens = as_count(estimate.get("estimated_train_token_count"))
-    return Cost(
-        basis=CostBasis.QUOTED,
-        low=price,
-        high=price,
-        source="Together, POST /v1/fine-tunes/estimate-price",
-        as_of=today,
-        assumptions=(
-            "packing is on; without it rows × max_seq_length are billed",
-            *(() if tokens is None else (f"{tokens} training tokens, all epochs",)),
-        ),
     )
 
 

@@ -11,12 +11,10 @@ from typing import Any
 
 from ftsdk.backends.together import job_mapping
 from ftsdk.backends.together.events import failure_message, successor_in, was_restarted
-from ftsdk.backends.together.transport import Wire, known_id
+from ftsdk.backends.together.transport import Transport, known_id
 from ftsdk.errors import UnexpectedResponse
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.status import JobStatus
-
-__all__ = ["Jobs", "age_of"]
 
 _MAX_RESTARTS = 8
 _ENDED_BADLY = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
@@ -25,13 +23,13 @@ _ENDED_BADLY = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
 class Jobs:
     """The jobs of one account; only reads."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
         self._successors: dict[str, str] = {}
 
     def rows(self) -> list[Mapping[str, Any]]:
         """Every job of the account: Together's list knows no filter and no pages."""
-        data = self._wire.get("/v1/fine-tunes").get("data")
+        data = self._transport.get("/v1/fine-tunes").get("data")
         if not isinstance(data, list):
             raise UnexpectedResponse(
                 "Together's list of jobs has no data in it",
@@ -42,7 +40,7 @@ class Jobs:
         return [*unique.values()]
 
     def event_rows(self, identity: str) -> list[Any]:
-        data = self._wire.get(f"/v1/fine-tunes/{identity}/events").get("data")
+        data = self._transport.get(f"/v1/fine-tunes/{identity}/events").get("data")
         return data if isinstance(data, list) else []
 
     def followed(self, identity: str, hops: int = 0) -> tuple[str, Mapping[str, Any], RemoteJob]:
@@ -50,7 +48,7 @@ class Jobs:
         known = self._successors.get(identity)
         if known is not None and hops < _MAX_RESTARTS:
             return self.followed(known, hops + 1)
-        data = self._wire.get(f"/v1/fine-tunes/{identity}")
+        data = self._transport.get(f"/v1/fine-tunes/{identity}")
         if data.get("id") != identity:
             raise UnexpectedResponse(
                 "Together answered about another job than was asked",

@@ -14,17 +14,6 @@ from ftsdk.backends.capabilities import Range
 from ftsdk.types.plan import PlannedField
 from ftsdk.types.spec import JobSpec
 
-__all__ = [
-    "HYPERPARAMETERS",
-    "SUFFIX_LIMIT",
-    "body_of",
-    "estimate_body",
-    "faults_by_limits",
-    "faults_of",
-    "planned",
-    "suffix_of",
-]
-
 SUFFIX_LIMIT = 40
 _SDK = "together 3.1.1, lib/resources/fine_tuning.py, 2026-11-04"
 
@@ -259,10 +248,10 @@ def faults_by_limits(body: Mapping[str, Any], limits: Mapping[str, Any]) -> list
         faults += _outside("adapter rank", kind["lora_r"], None, part.get("max_rank"))
         modules, known = kind["lora_trainable_modules"], part.get("target_modules")
         if modules != "all-linear" and known:
-            odd = [one for one in modules.split(",") if one not in known]
-            if odd:
+            unknown = [one for one in modules.split(",") if one not in known]
+            if unknown:
                 faults.append(
-                    f"adapter target_modules {', '.join(odd)} (it has {', '.join(known)})"
+                    f"adapter target_modules {', '.join(unknown)} (it has {', '.join(known)})"
                 )
     return faults
 

@@ -15,23 +15,21 @@ from urllib.parse import urlsplit
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.hosted import (
+    Address,
     BoundKey,
-    HostedWire,
-    Place,
+    HostedTransport,
     Service,
     checked_id,
     mask_known,
-    spend_limit,
+    spend_limit_error,
 )
 from ftsdk.backends.together.request import with_secrets
-from ftsdk.backends.upload_progress import telling
+from ftsdk.backends.upload_progress import current_listener
 from ftsdk.errors import Unavailable
 
 if TYPE_CHECKING:
     import httpx
     from together import Together
-
-__all__ = ["SERVICE", "Wire", "known_id"]
 
 SERVICE = Service(
     name="together",
@@ -52,11 +50,11 @@ def known_id(value: str, what: str = "job") -> str:
     return checked_id(value, _ID, SERVICE.title, what, hint)
 
 
-class Wire(HostedWire["Together"]):
+class Transport(HostedTransport["Together"]):
     """Together's calls."""
 
-    judge = staticmethod(
-        spend_limit(
+    map_error = staticmethod(
+        spend_limit_error(
             SERVICE.title,
             "Together's spend limit is reached",
             "raise the limit or add credits at Together, then try again",
@@ -66,9 +64,9 @@ class Wire(HostedWire["Together"]):
     def __init__(self, context: Context) -> None:
         super().__init__(context, SERVICE)
 
-    def _placed(self, place: Place) -> Place:
+    def _adjusted(self, place: Address) -> Address:
         # Older SDKs wanted `/v1` at the end; now it stands in each path.
-        return Place(place.url.removesuffix("/v1"), place.from_file)
+        return Address(place.url.removesuffix("/v1"), place.from_file)
 
     @property
     def chat_url(self) -> str:
@@ -76,7 +74,7 @@ class Wire(HostedWire["Together"]):
         path = "/v1/chat/completions"
         return f"{_INFERENCE_URL}{path}" if self.base_url == SERVICE.url else path
 
-    def _made(self, key: BoundKey, timeout_s: float, connect_s: float) -> Together:
+    def _new_client(self, key: BoundKey, timeout_s: float, connect_s: float) -> Together:
         import httpx
         from together import DefaultHttpxClient, Together
 
@@ -101,9 +99,9 @@ class Wire(HostedWire["Together"]):
             response = self.client().get(
                 path, cast_to=httpx.Response, options={"params": dict(query or {})}
             )
-            return self.object_of(response, action)
+            return self.json_of(response, action)
 
-        return self.again(action, ask)
+        return self.call_retried(action, ask)
 
     def send(
         self,
@@ -138,13 +136,13 @@ class Wire(HostedWire["Together"]):
                 response = client.delete(path, cast_to=httpx.Response, body=body)
             if method == "DELETE" and not response.content:
                 return {}
-            return self.object_of(response, action)
+            return self.json_of(response, action)
 
-        return self.once(action, ask, sends=creates)
+        return self.call(action, ask, sends=creates)
 
     def ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A question that is asked by POST and changes nothing: asked again like a read."""
-        return self.reads(lambda: self.send("POST", path, body))
+        return self.retries(lambda: self.send("POST", path, body))
 
     def upload(self, path: Path) -> str:
         """The id of the file at Together: uploaded, or the one that is already there (409).
@@ -152,7 +150,7 @@ class Wire(HostedWire["Together"]):
         The exchange is the SDK's: the checksum first, then the bytes to storage (in parts above
         5 GiB), then the word that they are there.
         """
-        tell, action = telling(), "POST /v1/files"
+        tell, action = current_listener(), "POST /v1/files"
 
         def ask() -> str:
             try:
@@ -163,7 +161,7 @@ class Wire(HostedWire["Together"]):
                     progress_callback=lambda at: tell(at.uploaded_bytes, at.total_bytes),
                 )
             except (AssertionError, AttributeError, KeyError, TypeError) as error:
-                raise self.odd(action, "the upload exchange broke off") from error
+                raise self.unexpected(action, "the upload exchange broke off") from error
             except Exception as error:
                 if type(error) is not Exception:
                     raise
@@ -175,7 +173,7 @@ class Wire(HostedWire["Together"]):
                 ) from error
             return mask_known(str(getattr(told, "id", "") or "").encode()).decode()
 
-        identity = self.again(action, ask)
+        identity = self.call_retried(action, ask)
         if not _ID.fullmatch(identity):
-            raise self.odd(action, "no usable file id came back")
+            raise self.unexpected(action, "no usable file id came back")
         return identity

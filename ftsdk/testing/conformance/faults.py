@@ -12,8 +12,6 @@ from ftsdk.errors import BackendError, FtsdkError, RateLimited, Unavailable
 from ftsdk.testing.conformance.world import Wire, World
 from ftsdk.types.status import JobStatus
 
-__all__ = ["FaultChecks"]
-
 _LOST: tuple[tuple[str, dict[str, Any]], ...] = (
     ("close", {"acted": True}),
     ("reset", {"acted": True}),

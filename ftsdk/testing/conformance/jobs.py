@@ -17,8 +17,6 @@ from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 from ftsdk.util.ids import submission_tag
 
-__all__ = ["JobChecks"]
-
 _ODD_IDS = ("../../etc/passwd", "a/b", "", "x\ny", "..", "é" * 9, "a" * 5000, "?x=1", "#")
 _INVENTED = ("compacting", "ON_HOLD", "succeeded!", "", "已完成")
 

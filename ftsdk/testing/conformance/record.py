@@ -18,8 +18,6 @@ from ftsdk.types.cost import CostBasis
 from ftsdk.types.model import ModelHandle, ModelKind
 from ftsdk.types.spec import Hyperparameters, LoRA
 
-__all__ = ["RecordChecks"]
-
 _METHODS: Mapping[str, tuple[str, ...]] = {
     "can_cancel": ("cancel",),
     "can_pause": ("pause",),

@@ -13,8 +13,6 @@ from ftsdk.errors import Unsupported
 from ftsdk.testing.conformance.world import World, at
 from ftsdk.types.spec import LoRA
 
-__all__ = ["SendingChecks"]
-
 _VALUES: Mapping[str, Any] = {
     "epochs": 2, "max_steps": 30, "batch_size": 8, "gradient_accumulation_steps": 4,
     "max_length": 4096, "learning_rate": 3e-4, "learning_rate_multiplier": 2.5,

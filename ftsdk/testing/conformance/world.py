@@ -19,8 +19,6 @@ from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock, SystemClock
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 
-__all__ = ["LabWire", "Wire", "World", "chat_rows", "pair_rows"]
-
 _PATIENCE_S = 600.0
 
 

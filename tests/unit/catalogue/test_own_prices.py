@@ -71,7 +71,7 @@ def test_openai_plans_and_bills_by_your_price(backend, rows):
     planned = openai.plan(spec("openai", MINI), Dataset.load(rows(20)))
     assert "your own figures" in planned.cost.source
     assert any("$4000.00 per 1M" in line for line in planned.cost.assumptions)
-    from ftsdk.backends.openai.job_mapping import billed
+    from ftsdk.backends.openai.cost import billed
 
     paid = billed({"model": MINI}, 1000, "openai", openai.catalogue)
     assert paid is not None

@@ -1,4 +1,4 @@
-"""Reads are asked again within bounds: attempts, waits, deadline, and the budget of the process."""
+"""Retries are asked again within bounds: attempts, waits, deadline, and the budget of the process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import pytest
 
 from ftsdk.backends.hosted.error_facts import retry_after_s
-from ftsdk.backends.hosted.retries import Reads, RetryBudget
+from ftsdk.backends.hosted.retries import Retries, RetryBudget
 from ftsdk.errors import AuthError, BackendError, RateLimited, Unavailable
 from ftsdk.util.clock import ManualClock
 
@@ -42,7 +42,7 @@ def failing(make, times=10**9):
 def test_recovers_and_tells_nothing():
     clock = ManualClock()
     ask, state = failing(lambda: Unavailable("x"), times=2)
-    assert Reads(clock, budget=RetryBudget())(ask) == "there"
+    assert Retries(clock, budget=RetryBudget())(ask) == "there"
     assert state["calls"] == 3
     assert len(clock.slept) == 2
 
@@ -50,7 +50,7 @@ def test_recovers_and_tells_nothing():
 def test_a_refusal_is_asked_once():
     ask, state = failing(lambda: AuthError("no"))
     with pytest.raises(AuthError):
-        Reads(ManualClock(), budget=RetryBudget())(ask)
+        Retries(ManualClock(), budget=RetryBudget())(ask)
     assert state["calls"] == 1
 
 
@@ -61,7 +61,7 @@ def test_no_sleep_over_120_s_and_no_loop_past_the_deadline(text, attempts):
     headers = {} if text is None else {"retry-after": text}
     wait = retry_after_s(headers, clock.now())
     ask, state = failing(lambda: RateLimited("busy", retry_after_s=wait))
-    reads = Reads(clock, attempts=attempts, deadline_s=180, budget=RetryBudget(reserve=50))
+    reads = Retries(clock, attempts=attempts, deadline_s=180, budget=RetryBudget(reserve=50))
     with pytest.raises(RateLimited):
         reads(ask)
     assert all(one <= 120 for one in clock.slept)
@@ -80,7 +80,7 @@ def test_waits_are_spread():
     for _ in range(50):
         clock = ManualClock()
         ask, _ = failing(lambda: Unavailable("x"), times=1)
-        Reads(clock, budget=RetryBudget(), chance=chance)(ask)
+        Retries(clock, budget=RetryBudget(), chance=chance)(ask)
         first.add(round(clock.slept[0], 3))
     assert len(first) > 30
     assert min(first) < 0.3
@@ -92,7 +92,7 @@ def test_an_outage_of_10_000_calls_stays_within_a_fifth():
     for _ in range(10_000):
         ask, state = failing(lambda: Unavailable("down"))
         with pytest.raises(BackendError):
-            Reads(clock, budget=budget)(ask)
+            Retries(clock, budget=budget)(ask)
         retries += state["calls"] - 1
     assert 0 < retries <= 2_000
 
@@ -108,6 +108,6 @@ def test_a_planted_bug_is_caught():
     for _ in range(200):
         ask, state = failing(lambda: Unavailable("down"))
         with pytest.raises(BackendError):
-            Reads(ManualClock(), budget=Endless())(ask)
+            Retries(ManualClock(), budget=Endless())(ask)
         retries += state["calls"] - 1
     assert retries == 400

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ftsdk.backends.upload_progress import on_upload, telling
+from ftsdk.backends.upload_progress import current_listener, on_upload
 from ftsdk.cli.view.upload_bar import sending
 
 
@@ -37,7 +37,7 @@ def screen_for(monkeypatch: pytest.MonkeyPatch) -> Screen:
 def test_the_bar_comes_with_the_bytes_and_goes_with_them(monkeypatch):
     screen = screen_for(monkeypatch)
     with sending(quiet=False):
-        tell = telling()
+        tell = current_listener()
         assert "MB" not in screen.until("sending")
         tell(1_000_000, 4_000_000)
         assert "1.0/4.0 MB" in screen.until("uploading")
@@ -51,16 +51,16 @@ def test_the_bar_comes_with_the_bytes_and_goes_with_them(monkeypatch):
 def test_no_bar_for_programs(monkeypatch):
     screen = screen_for(monkeypatch)
     with sending(quiet=True):
-        telling()(1, 2)
+        current_listener()(1, 2)
     assert screen.getvalue() == ""
 
 
 def test_a_listener_is_heard_within_its_block_alone():
     seen: list[tuple[int, int]] = []
-    telling()(1, 2)
+    current_listener()(1, 2)
     with on_upload(lambda *told: seen.append(told)):
-        tell = telling()
+        tell = current_listener()
         tell(-3, 10)
         tell(30, 10)
-    telling()(5, 10)
+    current_listener()(5, 10)
     assert seen == [(0, 10), (10, 10)]

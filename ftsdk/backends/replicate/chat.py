@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftsdk.backends.hosted import looks
+from ftsdk.backends.hosted import poll
 from ftsdk.backends.replicate.prompts import prompt_of
-from ftsdk.backends.replicate.transport import Wire, known_id
+from ftsdk.backends.replicate.transport import Transport, known_id
 from ftsdk.errors import Rejected, Unavailable, UnexpectedResponse, Unsupported
 from ftsdk.types.model import ChatAnswer
 from ftsdk.util.clock import Clock
-
-__all__ = ["Serving"]
 
 _PATIENCE_S = 600.0
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
@@ -24,11 +22,11 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class Serving:
+class Predictions:
     """Predictions of one account."""
 
-    def __init__(self, wire: Wire, clock: Clock) -> None:
-        self._wire, self._clock = wire, clock
+    def __init__(self, transport: Transport, clock: Clock) -> None:
+        self._transport, self._clock = transport, clock
 
     def chat(
         self,
@@ -43,10 +41,10 @@ class Serving:
         them. Raises `Rejected` when the prediction fails, `Unavailable` after ten minutes.
         """
         model, _, identity = version.partition(":")
-        told = self._wire.get(f"/v1/models/{model}/versions/{known_id(identity, 'version')}")
+        told = self._transport.get(f"/v1/models/{model}/versions/{known_id(identity, 'version')}")
         known = _properties(told)
         inputs = _prompt(record, messages) | _options(options, known)
-        prediction = self._wire.post("/v1/predictions", {"version": identity, "input": inputs})
+        prediction = self._transport.post("/v1/predictions", {"version": identity, "input": inputs})
         prediction = self._ended(prediction)
         text = _text(prediction.get("output"))
         return ChatAnswer(
@@ -60,9 +58,9 @@ class Serving:
     def _ended(self, prediction: dict[str, Any]) -> dict[str, Any]:
         identity = str(prediction.get("id") or "?")
         path = f"/v1/predictions/{known_id(identity, 'prediction')}"
-        for look in looks(self._clock, first_s=0.5, longest_s=5.0, patience_s=_PATIENCE_S):
+        for look in poll(self._clock, first_s=0.5, longest_s=5.0, patience_s=_PATIENCE_S):
             if look > 1:
-                prediction = self._wire.get(path)
+                prediction = self._transport.get(path)
             word = prediction.get("status")
             if word == "succeeded":
                 return prediction
@@ -114,15 +112,15 @@ def _options(options: Mapping[str, Any], known: Mapping[str, Any] | None) -> dic
         if known is None:
             told[names[0]] = value
             continue
-        wire = next((one for one in names if one in known), None)
-        if wire is None:
+        theirs = next((one for one in names if one in known), None)
+        if theirs is None:
             if name not in _SYNONYMS:
                 told[name] = value
             continue
-        least = known[wire].get("minimum") if isinstance(known[wire], Mapping) else None
+        least = known[theirs].get("minimum") if isinstance(known[theirs], Mapping) else None
         if name == "temperature" and isinstance(least, int | float) and value < least:
             value = least  # noqa: PLW2901  # the nearest that the model takes
-        told[wire] = value
+        told[theirs] = value
     return told
 
 
@@ -142,4 +140,6 @@ def _usage(prediction: Mapping[str, Any]) -> dict[str, int]:
     metrics = prediction.get("metrics")
     found = metrics if isinstance(metrics, Mapping) else {}
     names = {"input_token_count": "prompt_tokens", "output_token_count": "completion_tokens"}
-    return {ours: found[wire] for wire, ours in names.items() if isinstance(found.get(wire), int)}
+    return {
+        ours: found[theirs] for theirs, ours in names.items() if isinstance(found.get(theirs), int)
+    }

@@ -1,4 +1,4 @@
-"""`init`: a first ftsdk.toml, never over another one unasked."""
+"""`init`: write a first ftsdk.toml."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import typer
 from ftsdk.cli.options import Json
 from ftsdk.cli.view.output import command, emit, say
 from ftsdk.errors import ConfigError
-
-__all__ = ["TEMPLATE", "init"]
+from ftsdk.util.files import atomic_write_bytes
 
 TEMPLATE = """\
-# Which provider and model ftsdk uses. Keys never stand here: they are read from the provider's
-# usual variable (TOGETHER_API_KEY, OPENAI_API_KEY, …) or the keyring, at the moment of the call.
-# An argument beats the environment (FTSDK_PROFILE, FTSDK_PROVIDER, FTSDK_MODEL), which beats this.
+# Which provider and model ftsdk uses. Arguments come first, then the environment (FTSDK_PROFILE,
+# FTSDK_PROVIDER, FTSDK_MODEL), then this file. API keys do not belong here: ftsdk reads them from
+# the provider's variable (TOGETHER_API_KEY, OPENAI_API_KEY, …) or the keyring at each call.
 
 profile = "dev"
 
@@ -28,22 +27,27 @@ model = "smollm2-135m"
 [profiles.prod]                     # needs TOGETHER_API_KEY
 provider = "together"
 model = "Qwen/Qwen3-8B"
-max_cost = "10.00"                  # US dollars; refused before anything is sent when it may cost more
+max_cost = "10.00"                  # US dollars; a job that may cost more is refused
 
-[profiles.test]                     # a rehearsal: nothing is trained
+[profiles.test]                     # a dry run: nothing is trained
 provider = "fake"
 model = "smollm2-135m"
 """
 
 
 def init(
-    force: Annotated[bool, typer.Option("--force", help="Write over an ftsdk.toml.")] = False,
-    show: Annotated[bool, typer.Option("--print", help="Print it, write nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite an existing ftsdk.toml.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--print", help="Print the file instead of writing it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write ftsdk.toml with a profile for this machine, one for Together AI, one for rehearsals."""
-    from ftsdk.util.files import atomic_write_bytes
+    """Write a first ftsdk.toml.
 
+    It has a profile for this machine, one for Together AI, and one for dry runs.
+    """
     if show:
         if as_json:
             emit({"path": None, "written": False, "text": TEMPLATE})
@@ -53,9 +57,9 @@ def init(
     path = Path.cwd() / "ftsdk.toml"
     if path.exists() and not force:
         raise ConfigError(
-            "There is an ftsdk.toml already, and it was left alone",
+            "ftsdk.toml already exists and was not changed",
             where=str(path),
-            hint="ftsdk init --print shows a fresh one; --force writes over it",
+            hint="`ftsdk init --print` prints a new one; --force overwrites it",
         )
     try:
         atomic_write_bytes(path, TEMPLATE.encode(), mode=0o644)
@@ -63,7 +67,7 @@ def init(
         raise ConfigError(
             f"ftsdk.toml cannot be written: {error.strerror or error}",
             where=str(path),
-            hint="go to a folder that is writable, or `ftsdk init --print > ftsdk.toml`",
+            hint="change to a writable folder, or `ftsdk init --print > ftsdk.toml`",
         ) from error
     if as_json:
         emit({"path": path, "written": True, "text": TEMPLATE})

@@ -188,7 +188,7 @@ def test_no_job_at_all_says_so(cli):
 def test_cancel_twice_does_no_harm(cli, running):
     assert cli.ok("cancel", running, "--json").json["status"] == "cancelled"
     ran = cli.ok("cancel", running)
-    assert "had ended already" in ran.out
+    assert "had already ended" in ran.out
 
 
 def test_a_result_before_it_is_ready_is_5(cli, running, tmp_path):

@@ -23,7 +23,7 @@ def test_a_fault_of_ours_is_said_written_down_for_its_owner_and_1(cli, data, hom
     monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.plan", plan)
     ran = cli("create", data, "--yes")
     assert ran.code == 1
-    assert "This is a fault of ftsdk, not of yours: ZeroDivisionError" in ran.err
+    assert "This is a bug in ftsdk: ZeroDivisionError" in ran.err
     assert "abcdefgh12345678" not in ran.err
     [written] = (home / "faults").iterdir()
     assert str(written) in ran.err
@@ -45,7 +45,7 @@ def test_a_fault_that_cannot_be_written_down_is_said_all_the_same(cli, data, hom
     monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.plan", plan)
     ran = cli("create", data, "--yes")
     assert ran.code == 1
-    assert "could not be written down" in ran.err
+    assert "could not be saved" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_a_conversation(cli, done, home, terminal):
     screen.type("question number 3\n")
     screen.until("the answer is 21")
     screen.type("/nonsense\n")
-    screen.until("/reset forgets")
+    screen.until("/reset starts")
     screen.type("/reset\n")
     screen.type("question number 2\n")
     screen.until("the answer is 14")

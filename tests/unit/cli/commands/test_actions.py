@@ -107,7 +107,7 @@ def test_of_an_adopted_job_no_rows_are_invented(cli, done, home):
     (home / "journal.db").unlink()  # another machine, which did not make it
     adopted = cli.ok("adopt", "fake", theirs, "--json").json["id"]
     shown = cli.ok("show", adopted).out
-    assert "the job was made elsewhere" in shown
+    assert "the job was created elsewhere" in shown
     assert "0 rows" not in shown
     assert "None" not in shown
 

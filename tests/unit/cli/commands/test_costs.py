@@ -193,7 +193,7 @@ def test_retirements_fail_ci_until_acknowledged(cli, done, dying):
     assert told["retirements"][0]["retires_on"] == dying.isoformat()
     assert cli("retirements", "--ack", "first").code == 7
     assert cli("retirements", "--ack", "smollm2-135m").code == 0
-    assert "seen" in cli.ok("retirements").out
+    assert "acknowledged" in cli.ok("retirements").out
 
 
 def test_retirements_name_the_nearest_right_name(cli, done, dying):
@@ -299,7 +299,10 @@ def test_a_lease_whose_profile_is_not_here_is_said_loudly(cli, data, priced):
     cli.ok("deploy", job, "--profile", "prod", "--yes")
     file.unlink()
     told = cli.ok("list").err
-    assert "what runs under profile prod could not be looked after, and may cost" in told
+    assert (
+        "Running jobs and deployments of profile prod could not be checked and may cost money"
+        in told
+    )
     assert "run `ftsdk deployments` in the folder of its ftsdk.toml" in told
 
 
@@ -333,10 +336,10 @@ def test_plan_and_create_show_what_is_left_of_the_budget(cli, data, priced):
     Path("ftsdk.toml").write_text('[budget]\nmonth = "1.50"\njob = "20"\n')
     out = cli.ok("plan", data).out
     assert "limit of $20.00 for this job · fits" in out
-    assert "month: $0.00 spent + $0.00 held of $1.50 · $1.50 left · fits" in out
+    assert "month: $0.00 spent + $0.00 reserved of $1.50 · $1.50 left · fits" in out
     cli.ok("create", data, "--yes", "-d", "--key", "one")
     out = cli.ok("plan", data).out
-    assert "month: $0.00 spent + $1.00 held of $1.50 · $0.50 left · DOES NOT FIT" in out
+    assert "month: $0.00 spent + $1.00 reserved of $1.50 · $0.50 left · DOES NOT FIT" in out
     [_, month] = cli.ok("plan", data, "--json").json["budget"]
     assert (month["reserved"], month["left"], month["fits"]) == ("1", "0.50", False)
 
@@ -348,7 +351,7 @@ def test_adopting_says_that_its_cost_is_to_be_settled(cli, data, priced, monkeyp
     (tmp_path / "other").mkdir()
     runs.rename(tmp_path / "other" / "fake")
     ran = cli.ok("adopt", "fake", theirs)
-    assert "what it costs is not known" in ran.err
+    assert "its cost is not known" in ran.err
     job = cli.ok("list", "--json").json["jobs"][0]["id"]
     assert "unknown cost" in cli.ok("costs").out
     assert "unknown" not in cli.ok("costs", "--settle", job, "--usd", "0.75").out

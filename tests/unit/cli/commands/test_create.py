@@ -81,7 +81,7 @@ def test_the_same_key_twice_is_one_job_and_asks_nothing(cli, data):
     words = ("create", data, "--key", "nightly", "--set", DONE)
     first = cli.ok(*words, "--yes")
     second = cli.ok(*words, "--no-input", "--yes")
-    assert "was there already" in second.out
+    assert "already exists" in second.out
     assert "Plan" not in second.out
     assert len(cli.ok("list", "--json").json["jobs"]) == 1
     assert first.out.split("  accepted")[0].split()[-1] in second.out
@@ -166,14 +166,12 @@ def test_a_missing_base_model_is_asked_for_and_fetched(cli, data, monkeypatch):
 
     original = FakeBackend.plan
     monkeypatch.setattr(FakeBackend, "plan", plan)
-    monkeypatch.setattr(
-        "ftsdk.backends.local.models.resolve.pull_model", lambda name, **_: here.append(name)
-    )
+    monkeypatch.setattr("ftsdk.cli.local_models.pull_model", lambda name, **_: here.append(name))
     assert cli("create", data, "--no-input").code == 7
     assert cli("create", data, stdin="n\n").code == 4
     ran = cli.ok("create", data, "--set", DONE, stdin="y\ny\n")
     assert here == ["tiny"]
-    assert "Fetch it now?" in ran.err
+    assert "Download it now?" in ran.err
 
 
 def test_plan_tells_every_field(cli, data):
@@ -224,7 +222,7 @@ def test_interrupted_before_anything_was_journaled_it_says_nothing_wrong(cli, da
 def test_a_second_identical_create_asks(cli, data):
     first = cli.ok("create", data, "--yes", "--json", "--detach").json["id"]
     ran = cli("create", data, stdin="n\n")
-    assert (ran.code, "is this very job" in ran.err) == (1, True)
+    assert (ran.code, "is identical" in ran.err) == (1, True)
     assert [job["id"] for job in cli.ok("list", "--json").json["jobs"]] == [first]
     cli.ok("create", data, "--detach", stdin="y\ny\n")
     assert len(cli.ok("list", "--json").json["jobs"]) == 2
@@ -255,17 +253,17 @@ def test_yes_does_not_answer_it_where_it_may_cost(cli, data, monkeypatch):
 
 
 def test_what_was_planned_is_what_is_sent(cli, data, monkeypatch):
-    """The file changes while the question stands: the rows that were shown are trained."""
+    """The file changes while the question is open: the rows that were shown are trained."""
     from ftsdk.cli.commands import create as module
 
-    real = module._agreed
+    real = module._confirm
 
     def meanwhile(*args, **options):
         data.write_text(data.read_text().split("\n")[0] + "\n")
         return real(*args, **options)
 
     rows = len(data.read_text().strip().split("\n"))
-    monkeypatch.setattr(module, "_agreed", meanwhile)
+    monkeypatch.setattr(module, "_confirm", meanwhile)
     ran = cli("create", data, "--yes", "--detach", "--json")
     if ran.code == 0:
         shown = cli.ok("show", ran.json["id"], "--json").json

@@ -99,7 +99,7 @@ def test_inspect_tells_why_a_row_cannot_be_shown(cli, folder):
     assert "FT501 line 5" in ran.out
     assert "FT501" not in cli.ok("inspect", data, "--model", folder, "--line", "1").out
     error = cli.error(2, "inspect", data, "--model", folder, "--line", "4")
-    assert error["hint"] == "the last row stands at line 5"
+    assert error["hint"] == "the last row is at line 5"
 
 
 def test_inspect_marks_what_is_learned_beside_ids_without_colours(cli, folder):

@@ -56,7 +56,7 @@ def test_a_job_without_points_says_so(cli, data):
     cli.ok("create", data, "--yes", "-d")
     assert "No points yet." in cli.ok("metrics").out
     assert cli.ok("metrics", "--csv").out.startswith("step,epoch,")
-    assert "No checkpoint is kept." in cli.ok("checkpoints").out
+    assert "No checkpoints." in cli.ok("checkpoints").out
 
 
 def test_events_are_told_in_order_and_by_kind(cli, done):

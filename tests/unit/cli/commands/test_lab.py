@@ -67,7 +67,7 @@ def test_up_env_fault_and_down(lab, tmp_path):
 def test_without_a_lab_it_says_so(tmp_path):
     told = run(tmp_path, "env")
     assert told.returncode == 2
-    assert "No lab is up" in told.stderr
+    assert "No lab is running" in told.stderr
     assert run(tmp_path, "up", "nobody").returncode == 2
 
 

@@ -38,7 +38,7 @@ def test_list_filters(cli, done, running, data):
     assert ids("--tag", "team=x") == []
     assert ids("--provider", "local") == []
     assert len(ids("-n", "2")) == 2
-    assert "No job fits." in cli.ok("list", "--provider", "local").out
+    assert "No job matches." in cli.ok("list", "--provider", "local").out
 
 
 def test_offline_asks_nobody(cli, running, monkeypatch):

@@ -34,7 +34,7 @@ def test_doctor_tells_how_things_stand(cli, done):
         assert re.search(rf"^  [✓·] *{word}\b", ran.out, re.MULTILINE), word
     assert "1 job · schema" in ran.out
     assert "sound" in ran.out
-    assert ran.out.rstrip().endswith("All is well.")
+    assert ran.out.rstrip().endswith("No faults.")
     document = cli.ok("doctor", "--json").json
     assert document["ok"] is True
     assert {"name", "verdict", "found", "hint"} == set(document["checks"][0])
@@ -106,7 +106,7 @@ def test_a_backend_whose_extra_is_missing_does_not_hide_the_others(cli, monkeypa
             raise MissingExtra("local needs torch", hint="pip install 'ftsdk[local]'")
         return original(name)
 
-    monkeypatch.setattr(registry, "load_backend", load)
+    monkeypatch.setattr("ftsdk.cli.commands.backends.load_backend", load)
     out = cli.ok("backends").out
     assert "pip install 'ftsdk[local]'" in out
     assert "fake" in out
@@ -118,9 +118,9 @@ def test_models_are_listed_and_pulled(cli, monkeypatch, home):
     assert "ftsdk models pull smollm2-135m" in cli.ok("models").out
     [model] = cli.ok("models", "--json").json["models"]
     assert (model["name"], model["pulled"]) == ("smollm2-135m", False)
-    monkeypatch.setattr("ftsdk.backends.local.models.resolve.pull_model", _pull)
+    monkeypatch.setattr("ftsdk.cli.local_models.pull_model", _pull)
     ran = cli.ok("models", "pull", "smollm2-135m")
-    assert "is here" in ran.out
+    assert "is ready" in ran.out
     assert "smollm2-135m download 93.0 MB" in ran.err
     document = cli.ok("models", "pull", "smollm2-135m", "--json").json
     assert document["license"] == "apache-2.0"
@@ -175,9 +175,9 @@ def test_without_enough_words_it_helps(cli, words):
     ("version", "verdict", "told"),
     [
         ((3, 34, 1), "fault", "3.34.1: the journal needs 3.37 or newer"),
-        ((3, 40, 1), "ok", "3.40.1 · its WAL can damage a file; the journal uses none"),
+        ((3, 40, 1), "ok", "3.40.1 · its WAL can damage a file; the journal does not use it"),
         ((3, 44, 6), "ok", "3.44.6"),
-        ((3, 50, 6), "ok", "3.50.6 · its WAL can damage a file; the journal uses none"),
+        ((3, 50, 6), "ok", "3.50.6 · its WAL can damage a file; the journal does not use it"),
         ((3, 51, 3), "ok", "3.51.3"),
         ((3, 53, 0), "ok", "3.53.0"),
     ],

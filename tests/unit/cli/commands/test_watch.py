@@ -107,7 +107,7 @@ def test_a_provider_out_of_reach_for_a_while_does_no_harm(cli, running, monkeypa
 
     monkeypatch.setattr(FakeBackend, "get", get)
     ran = cli.ok("watch", running)
-    assert "cannot ask just now: fake is out of reach" in ran.out
+    assert "not reachable now: fake is out of reach" in ran.out
     assert "succeeded" in ran.out
 
 

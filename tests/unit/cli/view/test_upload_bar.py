@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ftsdk.backends.upload_progress import current_listener, on_upload
-from ftsdk.cli.view.upload_bar import sending
+from ftsdk.cli.view.upload_bar import show_upload
 
 
 class Screen(io.StringIO):
@@ -36,7 +36,7 @@ def screen_for(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 def test_the_bar_comes_with_the_bytes_and_goes_with_them(monkeypatch):
     screen = screen_for(monkeypatch)
-    with sending(quiet=False):
+    with show_upload(quiet=False):
         tell = current_listener()
         assert "MB" not in screen.until("sending")
         tell(1_000_000, 4_000_000)
@@ -50,7 +50,7 @@ def test_the_bar_comes_with_the_bytes_and_goes_with_them(monkeypatch):
 
 def test_no_bar_for_programs(monkeypatch):
     screen = screen_for(monkeypatch)
-    with sending(quiet=True):
+    with show_upload(quiet=True):
         current_listener()(1, 2)
     assert screen.getvalue() == ""
 

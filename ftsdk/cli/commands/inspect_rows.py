@@ -16,10 +16,9 @@ from ftsdk.cli.local_models import model_folder
 from ftsdk.cli.options import Json, Model, Profile, Provider, RowFormat, Rows
 from ftsdk.cli.view.formatting import clean, many
 from ftsdk.cli.view.output import busy, columns, emit, note, say
-from ftsdk.dataset import Xray
+from ftsdk.dataset import Fault, InspectionReport
 from ftsdk.dataset import inspect as inspect_dataset
-from ftsdk.dataset.findings.report import Fault
-from ftsdk.dataset.inspection.report import XrayRow
+from ftsdk.dataset.inspection.rows import InspectedRow
 from ftsdk.errors import UsageError
 from ftsdk.util.files import atomic_write_bytes
 
@@ -63,7 +62,7 @@ def inspect(
     shown = rows if rows is not None else _PAGE if html is not None else 3
     kept = shown if against is None else max(shown, _PAGE)
 
-    def inspection(wanted: str | None) -> Xray:
+    def inspection(wanted: str | None) -> InspectionReport:
         with busy(f"inspecting {dataset.name}", quiet=as_json):
             return inspect_dataset(
                 dataset, model=wanted, tokenizer=model_folder(client, wanted), format=row_format,
@@ -104,7 +103,7 @@ def inspect(
         note((f"{more:,} more rows: --line N, --rows N, or --html FILE", "dim"))
 
 
-def _first(shown: Sequence[XrayRow], rows: int) -> tuple[XrayRow, ...]:
+def _first(shown: Sequence[InspectedRow], rows: int) -> tuple[InspectedRow, ...]:
     """Return the sequences of the first `rows` rows."""
     lines = set(list(dict.fromkeys(row.line for row in shown))[:rows])
     return tuple(row for row in shown if row.line in lines)
@@ -115,12 +114,12 @@ def _at(line: int | None, findings: tuple[Fault, ...]) -> tuple[Fault, ...]:
     return findings if line is None else tuple(f for f in findings if f.line == line)
 
 
-def _rows_of(shown: Sequence[XrayRow]) -> int:
+def _rows_of(shown: Sequence[InspectedRow]) -> int:
     """Return how many rows the shown sequences come from."""
     return len({row.line for row in shown})
 
 
-def _show(seen: Xray, *, ids: bool, with_rows: bool) -> None:
+def _show(seen: InspectionReport, *, ids: bool, with_rows: bool) -> None:
     say((clean(seen.headline()), "bold"))
     if not seen.visible:
         say(
@@ -151,7 +150,7 @@ def _show(seen: Xray, *, ids: bool, with_rows: bool) -> None:
         say(*_coloured(row, ids=ids))
 
 
-def _coloured(row: XrayRow, *, ids: bool) -> list[Any]:
+def _coloured(row: InspectedRow, *, ids: bool) -> list[Any]:
     """Return trained tokens in green and context dimmed; without colour, trained text in ⟦ ⟧."""
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     if not ids and not colours:

@@ -7,9 +7,12 @@ functions, the modules here import only what a command may not need: the client 
 
 from __future__ import annotations
 
+from ftsdk.cli.startup import begin_imports
+
 
 def main() -> None:
     """Run the command line with this process's arguments, and exit with its code."""
+    begin_imports()
     from ftsdk.cli.app import app
 
     app(prog_name="ftsdk")

@@ -19,6 +19,7 @@ from typer.main import get_command
 
 from ftsdk.cli.command_table import COMMANDS, CommandEntry
 from ftsdk.cli.errors import guarded, wants_json
+from ftsdk.cli.startup import end_imports
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -30,9 +31,19 @@ class Command(TyperCommand):
         """Write the arguments and the options."""
         _write_parameters(self, ctx, formatter)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        end_imports()
+        return super().invoke(ctx)
+
 
 class Group(TyperGroup):
     """A group of commands whose help is plain text."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the group's own function, then its command."""
+        end_imports()
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then the options."""

@@ -57,7 +57,7 @@ class Terminal:
             return True
         try:
             chunk = os.read(self._fd, 65536)
-        except OSError:  # how Linux tells the end of a terminal
+        except OSError:  # how Linux signals the end of a terminal
             return False
         self.seen += self._decoder.decode(chunk)
         return bool(chunk)

@@ -28,7 +28,7 @@ def test_init_as_json_and_printed(cli):
     assert cli.ok("init", "--print", "--json").json["text"] == text
 
 
-def test_doctor_tells_how_things_stand(cli, done):
+def test_doctor_reports_every_check(cli, done):
     ran = cli.ok("doctor")
     for word in ("ftsdk", "sqlite", "home", "journal", "config", "profile", "cpu", "gpu", "disk"):
         assert re.search(rf"^  [✓·] *{word}\b", ran.out, re.MULTILINE), word
@@ -55,7 +55,7 @@ def test_doctor_never_shows_a_key(cli, monkeypatch):
         assert "super-secret" not in out
 
 
-def test_doctor_finds_what_is_open_to_others(cli, done, home):
+def test_doctor_finds_files_that_others_can_read(cli, done, home):
     (home / "journal.db").chmod(0o644)
     ran = cli("doctor")
     assert ran.code == 1
@@ -87,7 +87,7 @@ def test_backends_are_compared(cli):
     assert fake["hyperparameters"]["epochs"]["default"] == 3.0
 
 
-def test_one_backend_tells_all_it_takes(cli):
+def test_one_backend_in_detail(cli):
     out = cli.ok("backends", "fake").out
     assert "learning_rate_multiplier" in out
     assert "constant | linear | cosine" in out
@@ -143,7 +143,7 @@ def test_pulling_an_unknown_model_is_2(cli):
     assert "smollm2-135m" in cli.error(2, "models", "pull", "smolm2-135m")["hint"]
 
 
-def test_validate_tells_good_data(cli, data):
+def test_validate_of_good_data(cli, data):
     ran = cli.ok("validate", data)
     assert ran.out.startswith("rows.jsonl   chat · 12 rows")
     document = cli.ok("validate", data, "--json").json
@@ -151,7 +151,7 @@ def test_validate_tells_good_data(cli, data):
     assert all(f["severity"] == "notice" for f in document["faults"])
 
 
-def test_validate_asks_for_a_provider_that_exists(cli, data):
+def test_validate_refuses_an_unknown_provider(cli, data):
     assert cli.error(2, "validate", data, "--provider", "fkae")["code"] == "unknown_backend"
     assert cli.error(2, "validate", data, "--method", "ppo")["code"] == "usage"
 
@@ -165,14 +165,14 @@ def test_version_and_help(cli):
 
 
 @pytest.mark.parametrize("words", [(), ("models", "pull")])
-def test_without_enough_words_it_helps(cli, words):
+def test_without_arguments_groups_print_help(cli, words):
     ran = cli(*words)
     assert ran.code in (0, 2)
     assert "ftsdk" in ran.out + ran.err
 
 
 @pytest.mark.parametrize(
-    ("version", "verdict", "told"),
+    ("version", "verdict", "found"),
     [
         ((3, 34, 1), "fault", "3.34.1: the journal needs 3.37 or newer"),
         ((3, 40, 1), "ok", "3.40.1 · its WAL can damage a file; the journal does not use it"),
@@ -182,8 +182,8 @@ def test_without_enough_words_it_helps(cli, words):
         ((3, 53, 0), "ok", "3.53.0"),
     ],
 )
-def test_doctor_judges_the_linked_sqlite(cli, monkeypatch, version, verdict, told):
+def test_doctor_checks_the_linked_sqlite(cli, monkeypatch, version, verdict, found):
     monkeypatch.setattr("sqlite3.sqlite_version_info", version)
     monkeypatch.setattr("sqlite3.sqlite_version", ".".join(map(str, version)))
     checks = {one["name"]: one for one in cli("doctor", "--json").json["checks"]}
-    assert (checks["sqlite"]["verdict"], checks["sqlite"]["found"]) == (verdict, told)
+    assert (checks["sqlite"]["verdict"], checks["sqlite"]["found"]) == (verdict, found)

@@ -543,7 +543,7 @@ def test_several_configs_need_a_choice(client, double, clock, backend) -> None:
         backend.deploy(model)
     assert double.endpoints == {}
     assert backend.deploy(model, config="cr_2").running_cost.hosting_usd_per_hour == Decimal("8.99")
-    with pytest.raises(UsageError, match="lease"):
+    with pytest.raises(UsageError, match="timeout"):
         backend.deploy(model, inactive_timeout=0)
 
 

@@ -31,8 +31,8 @@ def priced(monkeypatch):
         def estimate(self, spec, train=None):
             return Cost(basis="estimated", low=Decimal("0.5"), high=Decimal(1), source="a test")
 
-        def _tell(self, data):
-            return super()._tell(data).model_copy(update={"cost": None})
+        def _job(self, data):
+            return super()._job(data).model_copy(update={"cost": None})
 
         def model(self, provider_job_id):
             cost = Cost(basis="quoted", hosting_usd_per_hour=Decimal(6))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from ftsdk.backends.local.models.pull_progress import PullProgress
 from ftsdk.backends.local.models.resolve import (
-    PullProgress,
     ResolvedModel,
     is_pulled,
     pull_model,

@@ -247,7 +247,7 @@ RULES = [
         "log.info('done')",
         within=tuple(SHIPPED),
         # The trainer's standard output is the job's log.
-        but=("ftsdk/cli/", "ftsdk/backends/local/training/train.py"),
+        but=("ftsdk/cli/", "ftsdk/backends/local/training/loop.py"),
     ),
     Rule(
         "no error is swallowed",

@@ -128,7 +128,8 @@ def test_models_are_listed_and_pulled(cli, monkeypatch, home):
 
 
 def _pull(name, *, home, source=None, on_progress=None):
-    from ftsdk.backends.local.models.resolve import PullProgress, ResolvedModel
+    from ftsdk.backends.local.models.pull_progress import PullProgress
+    from ftsdk.backends.local.models.resolve import ResolvedModel
 
     for done in (0, 50_000_000, 93_000_000):
         if on_progress:

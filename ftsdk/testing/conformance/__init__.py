@@ -11,8 +11,8 @@ class TestMine(BackendConformance):
             yield World(make=lambda home: MyBackend(Context(home=home, ...)), model="…", ...)
 ```
 
-A check that needs a capability is skipped where the record does not claim it; what the record does
-not claim must be refused by name. Checks of the wire run where the world has one (see `Wire`).
+A check that needs a capability is skipped where the backend does not declare it; what it does not
+declare must be refused by name. Checks of requests run where the world has a `wire` (see `Wire`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks with faults on the wire: what is known of a create call is told, and nothing else."""
+"""Checks with network faults: after a failed create call, the error says what is known."""
 
 from __future__ import annotations
 
@@ -38,15 +38,17 @@ _REFUSED = (400, 401, 403, 413, 422)
 
 
 def wired(world: World) -> Wire:
-    """The wire; skips where there is none."""
+    """Return the wire; skip where there is none."""
     if world.wire is None:
-        pytest.skip("no wire to spoil")
+        pytest.skip("this world has no wire")
     world.wire.behave()
     return world.wire
 
 
 def spoiled(world: World, behaviour: Any, facts: dict[str, Any]) -> tuple[FtsdkError, int, Any]:
-    """Submit with a spoiled create call: the error, how many creates arrived, and the request."""
+    """Submit with a failing create call; return the error, the creates that arrived, and the
+    request.
+    """
     wire = wired(world)
     method, path = wire.create
     request = world.request()
@@ -61,12 +63,12 @@ def spoiled(world: World, behaviour: Any, facts: dict[str, Any]) -> tuple[FtsdkE
 
 
 class FaultChecks:
-    """The create call once, reads again, and no secret anywhere."""
+    """The create call is made once, reads are retried, and no secret leaks."""
 
     @pytest.mark.parametrize(
         ("behaviour", "facts"), _LOST, ids=lambda one: one if isinstance(one, str) else str(one)
     )
-    def test_a_lost_answer_is_in_doubt_and_the_job_is_found(
+    def test_after_a_lost_reply_the_job_is_found(
         self, world: World, behaviour: str, facts: dict[str, Any]
     ) -> None:
         error, creates, request = spoiled(world, behaviour, facts)
@@ -77,7 +79,7 @@ class FaultChecks:
     @pytest.mark.parametrize(
         ("behaviour", "facts"), _NEVER, ids=lambda one: one if isinstance(one, str) else str(one)
     )
-    def test_a_lost_request_is_in_doubt_and_no_job_is_found(
+    def test_after_a_lost_request_no_job_is_found(
         self, world: World, behaviour: str, facts: dict[str, Any]
     ) -> None:
         error, creates, request = spoiled(world, behaviour, facts)
@@ -86,13 +88,13 @@ class FaultChecks:
         assert world.backend.find(request) == []
 
     @pytest.mark.parametrize("status", _REFUSED)
-    def test_a_refusal_is_a_refusal(self, world: World, status: int) -> None:
+    def test_a_refusal_is_definite(self, world: World, status: int) -> None:
         error, creates, _ = spoiled(world, "status", {"status": status})
         assert error.submitted == "no"
         assert not error.retryable
         assert creates == 1
 
-    def test_a_provider_that_is_not_there_got_nothing(self, world: World) -> None:
+    def test_an_unreachable_provider_received_nothing(self, world: World) -> None:
         wire = wired(world)
         request = world.request()
         before = wire.jobs()
@@ -118,12 +120,12 @@ class FaultChecks:
             ("status", {"status": 503}), ("close", {}), ("reset", {}), ("cut", {}),
             ("status", {"status": 429, "retry_after": "0"}), ("html", {}),
         ):  # fmt: skip
-            wire.spoil(behaviour, "GET", None, **facts)  # type: ignore[arg-type]  # words of Behaviour
-            told = world.backend.get(job.provider_job_id)
-            assert told.provider_job_id == job.provider_job_id
+            wire.spoil(behaviour, "GET", None, **facts)  # type: ignore[arg-type]  # values of Behaviour
+            job_now = world.backend.get(job.provider_job_id)
+            assert job_now.provider_job_id == job.provider_job_id
         wire.behave()
 
-    def test_a_read_waits_for_nobody_longer_than_two_minutes(self, world: World) -> None:
+    def test_a_read_waits_at_most_two_minutes(self, world: World) -> None:
         wire = wired(world)
         _, job = world.first()
         before = world.clock.monotonic()
@@ -133,7 +135,7 @@ class FaultChecks:
         wire.behave()
         assert world.clock.monotonic() - before < 120
 
-    def test_could_not_ask_is_an_error_and_no_status(self, world: World) -> None:
+    def test_an_unreachable_provider_is_an_error_not_a_status(self, world: World) -> None:
         """Kiln made `unknown` of every exception; DSPy took any for "does not exist"."""
         wire = wired(world)
         request, job = world.first()
@@ -146,7 +148,7 @@ class FaultChecks:
                 list(world.backend.list())
         assert world.backend.get(job.provider_job_id).status.is_remote
 
-    def test_an_answer_about_another_job_is_not_believed(self, world: World) -> None:
+    def test_a_reply_about_another_job_is_refused(self, world: World) -> None:
         wire = wired(world)
         _, job = world.first()
         wire.spoil("drop", "GET", None, field="id", times=None)
@@ -154,7 +156,7 @@ class FaultChecks:
             world.backend.get(job.provider_job_id)
         wire.behave()
 
-    def test_a_repeated_page_gives_no_job_twice(self, world: World) -> None:
+    def test_a_repeated_page_yields_no_job_twice(self, world: World) -> None:
         wire = wired(world)
         world.first()
         wire.spoil("repeat", "GET", None, times=None)
@@ -166,10 +168,10 @@ class FaultChecks:
         wire = wired(world)
         _, job = world.first()
         wire.spoil("drop", "GET", None, field="status", times=None)
-        told = world.backend.get(job.provider_job_id)
+        job_now = world.backend.get(job.provider_job_id)
         wire.behave()
-        assert told.status is JobStatus.UNKNOWN
-        assert not told.status.is_final
+        assert job_now.status is JobStatus.UNKNOWN
+        assert not job_now.status.is_final
 
     # --- secrets ---
 
@@ -181,7 +183,7 @@ class FaultChecks:
             pytest.skip("this world has no secrets")
         _, job = world.first()
         echo = {"error": {"message": f"bad key {world.secrets[0]}", "code": world.secrets[0]}}
-        told: list[str] = []
+        shown: list[str] = []
         asks: tuple[Callable[[], object], ...] = (
             lambda: world.backend.get(job.provider_job_id),
             lambda: world.backend.submit(world.request()),
@@ -197,25 +199,25 @@ class FaultChecks:
                     try:
                         ask()
                     except FtsdkError as error:
-                        told += _frames(error)
-                        told += [str(error), repr(error), str(error.to_dict())]
-                        told.append(repr(error.__reduce__()))  # what a pickle would carry
+                        shown += _frames(error)
+                        shown += [str(error), repr(error), str(error.to_dict())]
+                        shown.append(repr(error.__reduce__()))  # what a pickle would carry
                     wire.behave()
-        told += [record.getMessage() for record in caplog.records]
-        whole = "\n".join(told)
-        assert told
+        shown += [record.getMessage() for record in caplog.records]
+        whole = "\n".join(shown)
+        assert shown
         for secret in world.secrets:
             leaks = [line.strip()[:200] for line in whole.split("\n") if secret in line]
             assert leaks == []
 
 
 def _frames(error: BaseException) -> list[str]:
-    """The traceback with all locals, causes included; without the frames of this very check."""
-    told = traceback.TracebackException.from_exception(error, capture_locals=True)
-    one: traceback.TracebackException | None = told
+    """Return the traceback with all locals, causes included, without the frames of this check."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    one: traceback.TracebackException | None = shown
     while one is not None:
         one.stack = traceback.StackSummary.from_list(
             [frame for frame in one.stack if frame.filename != __file__]
         )
         one = one.__cause__ or one.__context__
-    return list(told.format())
+    return list(shown.format())

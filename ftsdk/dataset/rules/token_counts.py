@@ -34,9 +34,9 @@ note(
 note(
     "FT502",
     "notice",
-    "A row is longer than the model or the job takes",
+    "A row is longer than the model or the job allows",
     "raise max_length, or split the row",
-    "The local trainer refuses such a row unless it is told to cut (the option `truncate`), so there "
+    "The local trainer refuses such a row without the option `truncate`, so there "
     "it is a fault. Elsewhere it is a notice: the row is cut and loses its end, which is where the "
     "answer is.",
 )
@@ -46,7 +46,7 @@ note(
     "The chat template rewrites earlier turns",
     "write one row per assistant turn, or give weight 0 to all turns but the last",
     "Some templates strip thinking or change an answer once more messages follow. The tokens to "
-    "learn cannot be told then, so the row is refused by name.",
+    "learn are not known then, so the row is refused.",
 )
 note(
     "FT506",
@@ -60,8 +60,8 @@ note(
     "fault",
     "The row begins with an assistant's turn to train",
     "put the user's turn before it, or give it weight 0",
-    "Where an answer begins is told by the template's text for the turns before it; before the first "
-    "turn there is none.",
+    "The start of an answer is found by the template's text for the turns before it; the first "
+    "turn has none.",
 )
 
 _BINS = 24
@@ -113,7 +113,7 @@ class Counting:
         self.put(line, total, trained, longest)
 
     def put(self, line: int, total: int, trained: int, longest: int | None = None) -> None:
-        """Take counts that were made elsewhere."""
+        """Add counts that were made elsewhere."""
         self.totals.append(total)
         self.lines.append(line)
         self.learned.append(trained)

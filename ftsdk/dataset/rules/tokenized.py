@@ -1,4 +1,4 @@
-"""Rules over one tokenised row: Together's Parquet of `input_ids`, `attention_mask` and `labels`.
+"""Rules for a tokenized row: Together's Parquet of `input_ids`, `attention_mask` and `labels`.
 
 The columns are those of Together's page on data preparation and of `together.lib.utils.check_file`
 (together 3.1.1, read 2026-11-23): `input_ids` and `attention_mask` must be there, `labels` and
@@ -105,7 +105,7 @@ def _as_long(row: Row, column: str, there: bool) -> Iterator[Hit]:
 def some_label_counts(row: Row) -> Iterator[Hit]:
     """Every label is -100: there is nothing to learn.
 
-    The first label is never counted, as no token stands before it.
+    The first label is never counted, as no token comes before it.
     """
     labels = _numbers(row, "labels")
     if labels and all(n == IGNORED for n in labels[1:]):
@@ -127,7 +127,7 @@ def labels_are_the_tokens(row: Row) -> Iterator[Hit]:
     if odd:
         moved = sum(i + 1 < len(ids) and labels[i] == ids[i + 1] for i in odd)
         why = "the labels are moved by one place" if moved > len(odd) / 2 else (
-            f"the label {labels[odd[0]]} stands at the token {ids[odd[0]]}")  # fmt: skip
+            f"the label {labels[odd[0]]} is at the token {ids[odd[0]]}")  # fmt: skip
         yield Hit(f"labels[{odd[0]}]", f"{why} ({len(odd):,} of {len(ids):,})", labels[odd[0]])
         return
     mask = _numbers(row, "attention_mask")
@@ -141,18 +141,18 @@ def labels_are_the_tokens(row: Row) -> Iterator[Hit]:
 
 @row_rule("FT145", "fault", "leave the column out", shape="tokens")
 def columns_are_known(row: Row) -> Iterator[Hit]:
-    """A column that tokenised rows do not have.
+    """A column that tokenized rows do not have.
 
     Together takes `input_ids`, `attention_mask`, `labels` and `position_ids`, and refuses a file
     with any other column.
     """
     for key in row:
         if key not in COLUMNS:
-            yield Hit(key, f"the column {key[:40]!r} is none of tokenised rows", row[key])
+            yield Hit(key, f"the column {key[:40]!r} is none of tokenized rows", row[key])
 
 
 note("FT146", "fault", "A token id that the model's tokenizer does not have",
-     "tokenise the rows with the tokenizer of the base model",
+     "tokenize the rows with the tokenizer of the base model",
      "Asked where the tokenizer of the model is on this machine. An id beyond its last token was "
      "made by another tokenizer.")  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The one path from a chat row to token ids and the mask of those the loss counts.
 
-The trainer, the token counts and the X-ray of a row all come through here, so what is counted is
+The trainer, the token counts and the inspection of a row all use it, so what is counted is
 what is trained. Only assistant turns are trained, by the model's own chat template: either where
 the template says `{% generation %}`, or by the difference between the text before the turn (with
 the generation prompt, as at inference) and the text after it. A template whose prefixes do not
@@ -61,7 +61,7 @@ def render_rows(
     max_length: int | None = None,
     truncate: bool = False,
 ) -> tuple[list[Rendered], list[RowFault]]:
-    """Render all rows, and give every fault found, not only the first.
+    """Render all rows; every fault is returned, not only the first.
 
     A row longer than `max_length` tokens is a fault (`too_long`) unless `truncate` cuts its end.
     """
@@ -188,7 +188,7 @@ def render_sequences(
 
 
 def _messages(messages: Any, number: int) -> Sequence[Mapping[str, Any]]:
-    """The messages of a row that was not judged before; raises `RowFault` where they are none."""
+    """The messages of a row that was not checked before; raises `RowFault` when it has none."""
     if not isinstance(messages, (list, tuple)):
         raise RowFault(number, "no_messages", "the messages are no list")
     if not all(isinstance(message, Mapping) for message in messages):
@@ -272,13 +272,13 @@ def _span(
     tokenizer: ChatTokenizer,
     number: int,
 ) -> Span:
-    """Where the answer in message `index` stands in the whole text."""
+    """The span in the whole text of the answer in message `index`."""
     prompt, _ = tokenizer.render(clean[:index], tools=tools, add_generation_prompt=True)
     after, _ = tokenizer.render(clean[: index + 1], tools=tools)
     start = len(prompt)
     if not whole.startswith(prompt):
         # The prompt at inference may open more than the answer keeps, such as a thinking block.
-        # What both share, beyond the earlier messages, is given; the rest is the answer.
+        # The text that both share beyond the earlier messages is the prompt; the rest is the answer.
         before, _ = tokenizer.render(clean[:index], tools=tools)
         before = _without_end(before, tokenizer) if not prompt.startswith(before) else before
         start = _shared(prompt, whole)
@@ -286,7 +286,7 @@ def _span(
             why = f"changes the text before message {index} once the answer is known"
             raise _does_not_nest(tokenizer, number, why)
     if not whole.startswith(after):
-        # Some templates close the last turn with a token of its own, which goes when others follow.
+        # Some templates close only the last turn with a special token.
         after = _without_end(after, tokenizer)
     if not whole.startswith(after) or start > len(after):
         why = f"changes the answer in message {index} once more messages follow"
@@ -314,7 +314,7 @@ def _without_end(text: str, tokenizer: ChatTokenizer) -> str:
 
 def _does_not_nest(tokenizer: ChatTokenizer, number: int, why: str) -> RowFault:
     message = (
-        f"the chat template of {tokenizer.name} {why}, so the tokens to learn cannot be told; "
+        f"the chat template of {tokenizer.name} {why}, so the tokens to train are not known; "
         "give one row per assistant turn, or weight 0 to all turns but the last"
     )
     return RowFault(number, "template_not_nested", message)
@@ -373,7 +373,7 @@ def _end_of_turn(ids: Sequence[int], first: int, last: int, tokenizer: ChatToken
     """Where the trained part ends: right after the token that closes the turn.
 
     Blanks that the template writes after that token are not the model's to say; and an
-    end-of-sequence token that stands just behind a `{% generation %}` block is. Where a turn has no
+    end-of-sequence token right after a `{% generation %}` block is. Where a turn has no
     token of its own to close it, the one that opens the next turn is what stops the model.
     """
     end = last

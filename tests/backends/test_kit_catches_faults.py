@@ -1,7 +1,7 @@
 """Each fault that was found in other tools, planted in a backend: the kit goes red.
 
 Kiln, LiteLLM, Portkey, DSPy, TensorZero and brainwires-finetune, as they were read in November 2026.
-Their other faults are not a backend's: a job saved after it was sent (tests/faults), rows judged
+Their other faults are not a backend's: a job saved after it was sent (tests/faults), rows checked
 without their number (tests/unit/dataset), a blocked event loop (tests/contract/test_async_parity),
 a trainer that does not fit its libraries (tests/train/test_local_kit).
 """
@@ -34,11 +34,11 @@ from tests.backends.test_together_kit import KEY, START, world_of
 Plant = Callable[[pytest.MonkeyPatch], type[TogetherBackend]]
 
 
-def words(**told: JobStatus) -> Plant:
+def words(**summary: JobStatus) -> Plant:
     """Other meanings for the provider's words."""
 
     def plant(patch: pytest.MonkeyPatch) -> type[TogetherBackend]:
-        patch.setattr(job_mapping, "STATUSES", {**job_mapping.STATUSES, **told})
+        patch.setattr(job_mapping, "STATUSES", {**job_mapping.STATUSES, **summary})
         return TogetherBackend
 
     return plant
@@ -212,7 +212,7 @@ MULTIPLIES = replace(
 class Known:
     """One fault, the check that is for it, and what the check is given beside the world."""
 
-    told: str
+    summary: str
     plant: Plant
     check: str
     given: tuple[Any, ...] = ()
@@ -396,7 +396,7 @@ KNOWN = (
         "test_every_declared_hyperparameter_is_sent",
     ),
     Known(
-        "another default is sent than the plan tells",
+        "another default is sent than the plan shows",
         body(lambda made: made.update(learning_rate=5e-4)),
         "test_a_plan_shows_the_defaults_that_are_sent",
     ),
@@ -418,7 +418,7 @@ def clock() -> ManualClock:
     return ManualClock(START)
 
 
-@pytest.mark.parametrize("known", KNOWN, ids=lambda one: one.told)
+@pytest.mark.parametrize("known", KNOWN, ids=lambda one: one.summary)
 def test_the_kit_goes_red(known: Known, clock, tmp_path, monkeypatch) -> None:
     with TogetherDouble(clock=clock, keys=[KEY]) as double:
         world = world_of(double, tmp_path / "sound")

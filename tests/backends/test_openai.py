@@ -162,7 +162,7 @@ class TestCrusoe(BackendConformance):
 
 
 class TestAnyOtherService(BackendConformance):
-    """A look-alike that nobody told us of: `base_url` alone says where it is."""
+    """A compatible service that ftsdk does not know: only `base_url` says where it is."""
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -1,4 +1,4 @@
-"""A thousand jobs are watched by pages of the list, within the provider's pace and little memory."""
+"""A thousand jobs are watched by pages of the list, within the rate limit and little memory."""
 
 from __future__ import annotations
 

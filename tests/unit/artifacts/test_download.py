@@ -61,7 +61,7 @@ def cut(store: Store, times: int = 1) -> None:
 def test_a_whole_file(tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     with Store([whole]) as store:
-        assert run(store, tmp_path, on_bytes=lambda *told: seen.append(told)) == DATA
+        assert run(store, tmp_path, on_bytes=lambda *progress: seen.append(progress)) == DATA
     assert seen[-1] == (len(DATA), len(DATA))
 
 

@@ -246,10 +246,10 @@ def _receive(
     max_bytes: int,
     on_bytes: Callable[[int, int | None], None] | None,
 ) -> None:
-    _judge(response, source, state, out)
+    _check_response(response, source, state, out)
     if state.total is not None and state.total > max_bytes:
         raise _unexpected(
-            source, f"it says it has {state.total} bytes; at most {max_bytes} are taken"
+            source, f"it declares {state.total} bytes; at most {max_bytes} are accepted"
         )
     for chunk in response.iter_raw():
         state.got += len(chunk)
@@ -266,8 +266,8 @@ def _receive(
         raise _unexpected(source, "it is empty")
 
 
-def _judge(response: httpx.Response, source: Source, state: _State, out: Any) -> None:
-    """Take over size and tag, go back to the start where the server does, or refuse."""
+def _check_response(response: httpx.Response, source: Source, state: _State, out: Any) -> None:
+    """Record size and ETag; start again where the server does; raise for a wrong response."""
     status, headers = response.status_code, response.headers
     if status in _WORTH_ANOTHER_TRY:
         raise _Retry(f"HTTP {status}")

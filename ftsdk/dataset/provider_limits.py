@@ -225,7 +225,7 @@ def limits_for(provider: str | None, model: str | None = None) -> Limits | None:
     if provider is None:
         return None
     for point in entry_points(group=_BACKENDS, name=provider):
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(ImportError, AttributeError):  # broken, or not a backend
             declared: Limits = point.load().limits_for(model)
             return declared
     known, name = LIMITS.get(provider), (model or "").lower()

@@ -89,7 +89,7 @@ class HostedBackend(Backend, Generic[W, Ready]):
             self._ready[request.tag] = self._prepared(request)
 
     def _ready_for(self, request: SubmitRequest) -> Ready:
-        """Return what `prepare` found; prepare now where nobody called it."""
+        """Return what `prepare` found; prepare now if it was not called."""
         if request.tag not in self._ready:
             self.prepare(request)
         return self._ready[request.tag]

@@ -7,11 +7,12 @@ from typing import Any
 
 from ftsdk.cli.view.formatting import redact
 from ftsdk.client import Client
-from ftsdk.config import nearest
 from ftsdk.errors import FtsdkError, UnknownJob
 from ftsdk.jobs.follow import poll_once
 from ftsdk.jobs.job import FineTuneJob
+from ftsdk.session import Session
 from ftsdk.types.job import JobSnapshot
+from ftsdk.util.names import nearest
 
 _SHORTEST_ID = 14  # `ftj_` and the ten characters of a ULID that hold its time
 
@@ -83,7 +84,7 @@ def _short(job_id: str, ids: Sequence[str]) -> str:
 
 
 def refreshed(
-    client: Client, jobs: Sequence[FineTuneJob]
+    session: Session, jobs: Sequence[FineTuneJob]
 ) -> tuple[list[FineTuneJob], dict[str, FtsdkError]]:
     """Refresh the jobs with one request per provider; return them and, by job id, the errors.
 
@@ -98,12 +99,12 @@ def refreshed(
             groups.setdefault(group, []).append(job.snapshot)
     for asked in groups.values():
         try:
-            now.update({s.id: s for s in poll_once(client, asked)})
+            now.update({s.id: s for s in poll_once(session, asked)})
         except FtsdkError as error:
             for snapshot in asked:
-                now[snapshot.id] = client.get_job(snapshot.id).snapshot
+                now[snapshot.id] = session.journal.get(snapshot.id)
                 failed[snapshot.id] = error
-    return [FineTuneJob(client, now[job.id]) for job in jobs], failed
+    return [FineTuneJob(session, now[job.id]) for job in jobs], failed
 
 
 def job_document(job: FineTuneJob, **more: Any) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from ftsdk.cli.view.output import command, console, emit, note, say
 from ftsdk.cli.view.progress_line import Row, live_line, plain_line
 from ftsdk.client import Client
 from ftsdk.errors import BackendError, FtsdkError, JobCancelled, JobError, JobFailed, WaitTimeout
+from ftsdk.jobs.follow import why_at_rest
 from ftsdk.jobs.job import FineTuneJob
-from ftsdk.jobs.spending_guard import Attendant
+from ftsdk.jobs.spending_guard import SpendingGuard
 from ftsdk.types.status import JobStatus
 
 _PATIENCE_S = 300.0
@@ -74,7 +75,9 @@ class _Follower:
         self.short = short
         self.losses: dict[str, list[float]] = {}
         self.with_losses = with_losses
-        self.interval_s = min(client._backend_for(job.snapshot).capabilities.poll_s for job in jobs)
+        self.interval_s = min(
+            client.session.backend_for(job.snapshot).capabilities.poll_s for job in jobs
+        )
         self._unreachable_since: dict[str, float] = {}
         self._round = 0
         self._read_in_round: dict[str, int] = {}
@@ -83,11 +86,11 @@ class _Follower:
     def run(self, show: Callable[[list[Row]], None]) -> None:
         """Refresh, show and pause until no job moves any more."""
         clock = self.client.clock
-        guard = Attendant(self.client, [job.id for job in self.jobs])
+        guard = SpendingGuard(self.client.session, [job.id for job in self.jobs])
         started = clock.monotonic()
         while True:
             show(self.refresh())
-            for notice in guard.look():
+            for notice in guard.check():
                 note(("! ", "red"), (clean(notice.text), "bold"))
             moving = [job for job in self.jobs if not _is_at_rest(job)]
             if not moving:
@@ -99,7 +102,7 @@ class _Follower:
 
     def refresh(self) -> list[Row]:
         """Read all jobs and return a row for each."""
-        self.jobs, failed = refreshed(self.client, self.jobs)
+        self.jobs, failed = refreshed(self.client.session, self.jobs)
         to_read = self._jobs_to_read() if self.with_losses else frozenset()
         rows = []
         for job in self.jobs:
@@ -131,7 +134,7 @@ class _Follower:
         return frozenset(job.id for job in chosen)
 
     def _has_curve(self, job: FineTuneJob) -> bool:
-        able = self.client._backend_for(job.snapshot).capabilities
+        able = self.client.session.backend_for(job.snapshot).capabilities
         return able.has_metrics and job.provider_job_id is not None
 
     def _curve(self, job: FineTuneJob) -> str:
@@ -253,4 +256,4 @@ def _error_of(job: FineTuneJob) -> JobError | None:
             job.result()
         except (JobFailed, JobCancelled) as error:
             return error
-    return job._standing_still()
+    return why_at_rest(job.snapshot)

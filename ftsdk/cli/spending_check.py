@@ -7,8 +7,8 @@ from ftsdk.cli.view.formatting import clean
 from ftsdk.cli.view.output import note
 from ftsdk.config import default_home
 from ftsdk.errors import FtsdkError
-from ftsdk.jobs.spending_guard import enforce, profiles_at_stake
-from ftsdk.store import Journal
+from ftsdk.jobs.spending_guard import enforce, profiles_with_costs
+from ftsdk.store.journal import Journal
 
 _URGENT = ("not_ended", "stopped", "near_cap")
 
@@ -21,13 +21,13 @@ def enforce_limits() -> None:
     if not (default_home() / "journal.db").is_file():
         return
     try:
-        profiles = profiles_at_stake(Journal(default_home()))
+        profiles = profiles_with_costs(Journal(default_home()))
     except FtsdkError:
         return  # the command itself opens the same journal, and reports what is wrong with it
     notices = []
     for profile in profiles:
         try:
-            notices += enforce(open_client(profile), own_profile=True)
+            notices += enforce(open_client(profile).session, own_profile=True)
         except FtsdkError as error:
             _report_unchecked(profile, error)
     for notice in notices:

@@ -23,7 +23,7 @@ def at(monkeypatch, tmp_path, clock):
     """Makes a command line whose provider is a double, with the double itself."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr("ftsdk.client.SystemClock", lambda: clock)
+    monkeypatch.setattr("ftsdk.session.SystemClock", lambda: clock)
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     with contextlib.ExitStack() as stack:
 

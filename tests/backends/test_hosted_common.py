@@ -19,7 +19,7 @@ from ftsdk.errors import (
     Unavailable,
     UnexpectedResponse,
 )
-from ftsdk.jobs.submitter import Horizon
+from ftsdk.session import Horizon
 from ftsdk.testing.lab import Lab
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock

@@ -67,7 +67,7 @@ def rounds_until_all_ended(client, clock, snapshots):
     """Polls as a watcher does; gives the snapshots after each round."""
     rounds = []
     while not rounds or not all(one.status.is_final for one in rounds[-1]):
-        rounds.append(poll_once(client, rounds[-1] if rounds else snapshots))
+        rounds.append(poll_once(client.session, rounds[-1] if rounds else snapshots))
         assert len(rounds) < MANY
         clock.advance(POLL_S)
     return rounds
@@ -93,7 +93,7 @@ several = pytest.mark.parametrize("world", [OPENAI, TOGETHER, REPLICATE], ids=st
 def test_succeeded_jobs_are_read_from_the_list_with_their_cost(world) -> None:
     provider, double, client, snapshots = world
     ripen(provider, double)
-    now = poll_once(client, snapshots)
+    now = poll_once(client.session, snapshots)
     assert {one.status for one in now} == {JobStatus.SUCCEEDED}
     assert [one for one in double.requests if not one.path.endswith(provider.list_path[:-1])] == []
     alone = client.backend(provider.name).get(str(now[0].provider_job_id))
@@ -114,7 +114,7 @@ def test_failed_jobs_are_reported_at_once_and_read_in_turn(world, clock) -> None
     assert {one.status for one in rounds[0]} == {JobStatus.FAILED, JobStatus.FINALIZING}
     assert {one.message for one in rounds[-1]} == {"the platform had a fault"}
     assert most_in_a_window(double) <= MOST_PER_S * WINDOW_S
-    assert poll_once(client, snapshots[-1:])[0].provider_job_id == new
+    assert poll_once(client.session, snapshots[-1:])[0].provider_job_id == new
 
 
 @pytest.mark.parametrize("world", [REPLICATE], ids=str, indirect=True)
@@ -123,12 +123,12 @@ def test_rows_that_leave_something_out_are_read_in_turn(world, clock) -> None:
     ripen(provider, double)
     shown = double._training_object
     double._training_object = lambda one: {k: v for k, v in shown(one).items() if k != "metrics"}
-    first = poll_once(client, snapshots)
+    first = poll_once(client.session, snapshots)
     double._training_object = shown
     assert {one.raw_status for one in first} == {"succeeded"}
     assert all(one.finished_at is None for one in first if one.status is JobStatus.FINALIZING)
     clock.advance(POLL_S)
-    last = poll_once(client, first)
+    last = poll_once(client.session, first)
     assert {one.status for one in last} == {JobStatus.SUCCEEDED}
     assert most_in_a_window(double) <= MOST_PER_S * WINDOW_S
 
@@ -139,7 +139,7 @@ def test_jobs_missing_from_the_list_are_read_in_turn(world, clock) -> None:
     asked: set[str] = set()
     double.faults.add("set", path=provider.list_path, field=provider.lists, value=[], times=10**6)
     for _ in range(MANY):
-        snapshots = poll_once(client, snapshots)
+        snapshots = poll_once(client.session, snapshots)
         asked |= {one.path.rpartition("/")[2] for one in double.requests}
         clock.advance(POLL_S)
     assert {str(one.provider_job_id) for one in snapshots} <= asked

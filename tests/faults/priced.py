@@ -74,7 +74,7 @@ def priced_client(
         Context(home=client.home, clock=client.clock, options={}, env=client.env, base_url=None)
     )
     backend.price = price  # type: ignore[misc]  # of this one alone
-    client._backends["fake", None] = backend
+    client.session.use_backend("fake", backend)
     return client
 
 
@@ -91,7 +91,7 @@ def main(home: str, month: str, price: str, count: str, threads: str, name: str)
     with ThreadPoolExecutor(int(threads)) as pool:
         ends = list(pool.map(create, range(int(count))))
     told = {end: ends.count(end) for end in set(ends)}
-    print(json.dumps({**told, "calls": client._backends["fake", None].sent}))
+    print(json.dumps({**told, "calls": client.backend("fake").sent}))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 
 import ftsdk
 from ftsdk.config import Config
-from ftsdk.jobs.submitter import Horizon
+from ftsdk.session import Horizon
 from ftsdk.testing.lab import Double, Lab
 from ftsdk.testing.lab.replicate.double import TRAINER, VERSION
 from ftsdk.util.clock import Clock, ManualClock

@@ -25,8 +25,9 @@ from ftsdk.backends.base import Backend, Context, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, FtsdkError, NeedsDecision, NotFound, Rejected, Unavailable
-from ftsdk.jobs.submitter import Horizon, Submitter
-from ftsdk.store import Journal
+from ftsdk.jobs.submitter import Submitter
+from ftsdk.session import Horizon
+from ftsdk.store.journal import Journal
 from ftsdk.types.job import JobSnapshot, RemoteJob
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.spec import JobSpec

@@ -9,8 +9,8 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
-from ftsdk.store import Journal
-from ftsdk.store.reservations import Spending
+from ftsdk.store.journal import Journal
+from ftsdk.store.reservations import Reservations
 
 CHILD = Path(__file__).with_name("priced.py")
 PROCESSES, EACH, THREADS = 4, 250, 8
@@ -39,7 +39,7 @@ def test_a_thousand_creates_and_ten_that_fit(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     jobs = journal.list()
     assert len(jobs) == 10  # a refused job leaves nothing behind
-    assert sum(r.cost.high for _, r in Spending(journal).all() if r) == Decimal(10)
+    assert sum(r.cost.high for _, r in Reservations(journal).all() if r) == Decimal(10)
     assert journal.integrity() == "ok"
     print(f"{PROCESSES * EACH} creates in {took:.1f} s: {sent} sent, {refused} refused")
 

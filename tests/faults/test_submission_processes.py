@@ -26,8 +26,9 @@ from ftsdk.backends.fake import FakeBackend
 from ftsdk.client import Client
 from ftsdk.config import Config
 from ftsdk.errors import FtsdkError, NeedsDecision
-from ftsdk.jobs.submitter import Horizon, Submitter
-from ftsdk.store import Journal
+from ftsdk.jobs.submitter import Submitter
+from ftsdk.session import Horizon
+from ftsdk.store.journal import Journal
 from ftsdk.types.status import JobStatus
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks from a warm parent")

@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from ftsdk.errors import BackendError, FtsdkError, NeedsDecision
-from ftsdk.jobs.submitter import Horizon
+from ftsdk.session import Horizon
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock, SystemClock
 from tests.faults.providers import START, each_provider

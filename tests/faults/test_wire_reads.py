@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from ftsdk.cli.app import app
 from ftsdk.errors import FtsdkError, NotFound
 from ftsdk.jobs.follow import poll_once
+from ftsdk.jobs.submit import submitter_for
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 from tests.faults.providers import PROVIDERS, ROWS, START, each_provider
@@ -51,7 +52,7 @@ def questions(provider, client, job):
         job.refresh, job.events, job.metrics, job.checkpoints, job.logs, job.result,
         lambda: list(job.stream(timeout=30)), lambda: job.wait(timeout=30),
         lambda: client.get_job(job.id).refresh(), client.list_jobs, client.reconcile,
-        lambda: poll_once(client, [job.snapshot] * 3),
+        lambda: poll_once(client.session, [job.snapshot] * 3),
         lambda: client.adopt_job(provider.name, identity),
         lambda: client.adopt_job(provider.name, provider.unknown_id),
         lambda: client.plan(ROWS, provider=provider.name, model=provider.model,
@@ -60,7 +61,7 @@ def questions(provider, client, job):
         lambda: client.validate(ROWS, provider=provider.name, model=provider.model),
         lambda: backend.get(identity), lambda: list(backend.list()),
         lambda: list(backend.get_many([identity] * 3)), lambda: backend.model(identity),
-        lambda: backend.find(client._submitter().request(job.snapshot)),
+        lambda: backend.find(submitter_for(client.session).request(job.snapshot)),
     )  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def test_every_command_that_reads_sends_only_gets(provider, state, home, tmp_pat
             f"provider = {provider.name!r}\nmodel = {provider.model!r}\n"
             f"[provider_options]\n{options}"
         )
-        monkeypatch.setattr("ftsdk.client.SystemClock", lambda: double.clock)
+        monkeypatch.setattr("ftsdk.session.SystemClock", lambda: double.clock)
         monkeypatch.chdir(tmp_path)
         double.requests.clear()
         for text in COMMANDS:
@@ -175,7 +176,7 @@ def test_every_status_has_its_meaning(provider, word, ours, home):
             assert told.raw_status == word
             # A list may leave out what was made; then the job is not called ended by it.
             assert told.status == ours or (told is listed and told.status == "finalizing")
-        polled = poll_once(client, [one.snapshot for one in jobs])
+        polled = poll_once(client.session, [one.snapshot for one in jobs])
         assert polled[0].status == ours
         assert {one.status for one in polled[1:]} == {JobStatus.RUNNING}
         assert job.refresh().status == ours

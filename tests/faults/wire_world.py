@@ -12,7 +12,7 @@ from typing import Any
 
 import ftsdk
 from ftsdk.errors import FtsdkError
-from ftsdk.jobs.submitter import Horizon
+from ftsdk.session import Horizon
 from ftsdk.testing.lab import Double
 from ftsdk.types.status import JobStatus
 from tests.faults.providers import ROWS, Provider

@@ -69,7 +69,7 @@ def application(
 
 def family(job: FineTuneJob) -> list[int]:
     """The process ids of the supervisor and its trainer; empty when they are gone."""
-    path = Path(job._client.home) / "runs" / job.id / "pid.json"
+    path = Path(job.session.home) / "runs" / job.id / "pid.json"
     supervisor = json.loads(path.read_text())["supervisor_pid"]
     children = Path(f"/proc/{supervisor}/task/{supervisor}/children")
     if not children.exists():

@@ -17,7 +17,7 @@ from ftsdk.cli.view.output import busy, command, emit, note, say
 from ftsdk.client import Client
 from ftsdk.errors import FtsdkError, UsageError
 from ftsdk.jobs.job import FineTuneJob
-from ftsdk.spending.reserve import line_of
+from ftsdk.spending.ledger import line_of
 from ftsdk.types.status import JobStatus
 
 
@@ -239,7 +239,7 @@ def adopt(
         current = clean(one.provider_job_id or provider_job_id)
         before = "" if current == provider_job_id else f", restarted from {clean(provider_job_id)}"
         _report(client, one, f"is {current} at {clean(provider)}{before}", "show")
-        if line_of(client, one.snapshot).counted is None:
+        if line_of(client.session, one.snapshot).counted is None:
             note("  its cost is not known, and budgets refuse new jobs until you record it: ",
                  command(f"ftsdk costs --settle {one.id} --usd AMOUNT"))  # fmt: skip
 

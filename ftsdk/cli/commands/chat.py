@@ -123,7 +123,7 @@ class _Conversation:
     def _answer(self, who: str, history: Sequence[Message]) -> ChatAnswer:
         with busy(f"waiting for the {who} model"):
             if who == "base":
-                backend = self.client._backend_for(self.job.snapshot)
+                backend = self.client.session.backend_for(self.job.snapshot)
                 return backend.chat_base(self.handle, history, self.options)
             return self.handle.chat(history, **self.options)
 

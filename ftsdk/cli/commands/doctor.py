@@ -25,7 +25,7 @@ from ftsdk.cli.view.formatting import clean, many, size
 from ftsdk.cli.view.output import columns, emit, say
 from ftsdk.config import Config, default_home, load_config
 from ftsdk.errors import FtsdkError
-from ftsdk.store import OLDEST_SQLITE, Journal
+from ftsdk.store.journal import OLDEST_SQLITE, Journal
 
 Verdict = Literal["ok", "note", "fault"]
 _MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "fault": ("✗", "red")}

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ftsdk.catalogue import Option
+from ftsdk.backends.registry import capabilities_of
+from ftsdk.catalogue.comparison import Option
 from ftsdk.cli.context import open_client
 from ftsdk.cli.job_options import JobArguments, takes_job_arguments
 from ftsdk.cli.options import Json
@@ -16,7 +17,7 @@ from ftsdk.cli.view.output import columns, emit, say
 from ftsdk.cli.view.plan_view import adapter_words, cost_line
 from ftsdk.client import Client
 from ftsdk.errors import UsageError
-from ftsdk.planning.estimate import Comparison, capabilities_of
+from ftsdk.planning.estimate import Comparison
 from ftsdk.planning.estimate import compare as compare_places
 from ftsdk.types.cost import Cost
 from ftsdk.types.plan import Plan
@@ -64,9 +65,9 @@ def estimate(
         chosen = job.provider or client.config.require("provider").value
         with_ = [f"{chosen}:{job.model}" if job.model else str(chosen), *(with_ or [])]
     options = job.options(client.config)
-    _refuse_provider_options(options["provider_options"])
+    _refuse_provider_options(options["provider_options"] or {})
     found = compare_places(
-        client,
+        client.session,
         job.dataset,
         places=with_ or (),
         method=_method(job.method),
@@ -81,7 +82,7 @@ def estimate(
 
 
 def _estimate_one(client: Client, job: JobArguments, *, as_json: bool) -> None:
-    prepared = job.prepare(client, quiet=as_json)
+    prepared = job.prepare(client.session, quiet=as_json)
     plan = prepared.plan
     if as_json:
         emit({

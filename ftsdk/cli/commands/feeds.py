@@ -56,18 +56,18 @@ def logs(
 
 
 def _follow_logs(job: FineTuneJob) -> None:
-    client = job._client
-    interval_s = client._backend_for(job.snapshot).capabilities.poll_s
+    session = job.session
+    interval_s = session.backend_for(job.snapshot).capabilities.poll_s
     seen = len(job.logs())
     while True:
-        ended = refreshed(client, [job])[0][0].is_final
+        ended = refreshed(session, [job])[0][0].is_final
         lines = job.logs()
         _print_lines(lines[seen:])
         seen = max(seen, len(lines))
         if ended:
             return
         try:
-            client.clock.sleep(interval_s)
+            session.clock.sleep(interval_s)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 

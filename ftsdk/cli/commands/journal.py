@@ -16,9 +16,9 @@ from ftsdk.cli.prompts import decide, stop
 from ftsdk.cli.view.formatting import many
 from ftsdk.cli.view.output import emit, say
 from ftsdk.errors import UsageError
-from ftsdk.store import Journal
 from ftsdk.store.export import export_lines, forgettable
 from ftsdk.store.export import forget as forget_jobs
+from ftsdk.store.journal import Journal
 from ftsdk.util.files import atomic_write_bytes
 
 app = typer.Typer(

@@ -19,10 +19,11 @@ import typer
 from ftsdk.cli.group import CONTEXT_SETTINGS, Command, Group
 from ftsdk.cli.options import Json, pairs
 from ftsdk.cli.view.output import columns, command, emit, note, say
-from ftsdk.config import default_home, nearest
+from ftsdk.config import default_home
 from ftsdk.errors import UsageError
 from ftsdk.testing.lab import DOUBLES, Lab
 from ftsdk.util.files import atomic_write_json, make_private_folder
+from ftsdk.util.names import nearest
 
 app = typer.Typer(
     cls=Group,

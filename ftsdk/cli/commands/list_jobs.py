@@ -72,7 +72,7 @@ def list_(
     failed: dict[str, FtsdkError] = {}
     jobs = known
     if not offline:
-        jobs, failed = refreshed(client, known)
+        jobs, failed = refreshed(client.session, known)
     jobs = [job for job in jobs if job.status in wanted][:limit]
     if as_json:
         emit({"jobs": [_document(job, failed.get(job.id)) for job in jobs]})

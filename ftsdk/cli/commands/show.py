@@ -30,7 +30,7 @@ from ftsdk.cli.view.plan_view import adapter_words, training_words
 from ftsdk.client import Client
 from ftsdk.errors import BackendError, FtsdkError
 from ftsdk.jobs.job import FineTuneJob
-from ftsdk.spending.reserve import line_of
+from ftsdk.spending.ledger import line_of
 from ftsdk.types.events import MetricPoint
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.spec import JobSpec
@@ -51,14 +51,14 @@ def show(
     points: Sequence[MetricPoint] = ()
     handle: ModelHandle | None = None
     if not offline:
-        [one], failed = refreshed(client, [one])
+        [one], failed = refreshed(client.session, [one])
         unreached = failed.get(one.id)
         try:
             points, handle = _points(client, one), _handle(one)
         except BackendError as error:
             unreached = unreached or error
     if as_json:
-        figures = cost_figures_document(line_of(client, one.snapshot))
+        figures = cost_figures_document(line_of(client.session, one.snapshot))
         emit(job_document(one, **_more(points, handle, unreached), figures=figures))
         return
     _print(client, one, points, handle)
@@ -69,7 +69,7 @@ def show(
 
 
 def _points(client: Client, job: FineTuneJob) -> Sequence[MetricPoint]:
-    able = client._backend_for(job.snapshot).capabilities
+    able = client.session.backend_for(job.snapshot).capabilities
     return job.metrics() if able.has_metrics and job.provider_job_id else ()
 
 
@@ -129,7 +129,7 @@ def _facts(
         yield "data", data
     if sent := _sent(job):
         yield "sent", sent
-    if cost := cost_figures(line_of(job._client, snapshot)):
+    if cost := cost_figures(line_of(job.session, snapshot)):
         yield "cost", cost
     progress = snapshot.progress
     if not job.is_final and progress is not None and progress.fraction is not None:
@@ -173,7 +173,7 @@ def _sent(job: FineTuneJob) -> str:
     if not snapshot.spec:
         return ""  # an adopted job: its settings are not known
     spec = JobSpec.build(**snapshot.spec)
-    able = job._client._backend_for(snapshot).capabilities
+    able = job.session.backend_for(snapshot).capabilities
     sent = {name: allowed.default for name, allowed in able.hyperparameters.items()}
     sent |= spec.hyperparameters.given()
     if spec.hyperparameters.learning_rate_multiplier is not None:

@@ -27,7 +27,7 @@ _ARGUMENTS = {"resolve": " --send-again", "download": " FOLDER"}
 
 def next_steps(job: FineTuneJob, handle: ModelHandle | None = None) -> list[str]:
     """Return the commands to suggest for the job; with its model's `handle`, more exactly."""
-    able = job._client._backend_for(job.snapshot).capabilities
+    able = job.session.backend_for(job.snapshot).capabilities
     wanted = _wanted(job, able, handle)
     found = [one for one in wanted if one not in _NEEDS or getattr(able, _NEEDS[one])]
     return found or (["logs"] if able.has_logs else [])

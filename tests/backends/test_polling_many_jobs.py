@@ -32,7 +32,7 @@ def world(clock, home, request):
     provider = request.param
     pytest.importorskip(provider.needs)
     with provider.double(clock) as double, provider.client(double, home) as client:
-        provider.never_ends(double)
+        provider.run_forever(double)
         yield provider, double, client, jobs_of(provider, double, client)
 
 

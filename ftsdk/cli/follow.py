@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from ftsdk.cli.context import job_document, refreshed, short_ids
+from ftsdk.cli.context import refreshed
 from ftsdk.cli.errors import INTERRUPTED
 from ftsdk.cli.view.formatting import clean, cost_words, duration, status_style, status_words
+from ftsdk.cli.view.jobs import job_document, short_ids
 from ftsdk.cli.view.next_steps import next_steps, steps
 from ftsdk.cli.view.output import command, console, emit, note, say
 from ftsdk.cli.view.progress_line import Row, live_line, plain_line
@@ -42,7 +43,7 @@ def follow_jobs(
     Raises `JobFailed`, `JobCancelled`, `NeedsDecision`, `WaitTimeout`, or the provider's error when
     it cannot be reached for minutes; exits with 130 on Ctrl-C and prints how to come back.
     """
-    short = short_ids(client) if sys.stdout.isatty() else {}
+    short = short_ids(client.journal) if sys.stdout.isatty() else {}
     follower = _Follower(client, jobs, short, timeout, with_losses=not quiet)
     try:
         if quiet:
@@ -226,7 +227,7 @@ def print_ending(job: FineTuneJob, short: str, losses: Sequence[float]) -> None:
 
 def _finish(follower: _Follower, *, quiet: bool, as_json: bool) -> None:
     errors = [error for job in follower.jobs if (error := _error_of(job)) is not None]
-    documents = [job_document(job) for job in follower.jobs]
+    documents = [job_document(job.snapshot) for job in follower.jobs]
     if as_json and not errors:
         emit(documents[0] if len(documents) == 1 else {"jobs": documents})
     if not as_json and not quiet:

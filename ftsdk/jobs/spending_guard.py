@@ -19,7 +19,6 @@ from ftsdk.jobs.actions import cancel, refresh
 from ftsdk.session import Session
 from ftsdk.spending.budget import budget_of
 from ftsdk.store.acknowledgements import Acknowledgements
-from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.reservations import Reservations
 from ftsdk.types.events import Event
@@ -112,13 +111,6 @@ def still_costs(session: Session, *, own_profile: bool = False) -> list[Notice]:
         text = f"{lease.model} at {lease.provider} costs {_rate(lease)}; {left} left{doubt}"
         notices.append(Notice("costs", text, lease.job_id, lease.id))
     return notices
-
-
-def profiles_with_costs(journal: Journal) -> list[str | None]:
-    """The profiles under which something is deployed, or runs with a cap; None is no profile."""
-    leases = {lease.profile for lease in Leases(journal).list(running=True)}
-    jobs = {job.profile for job, _ in Reservations(journal).capped()}
-    return sorted(leases | jobs, key=lambda name: name or "")
 
 
 def _leases(session: Session, own_profile: bool) -> list[Lease]:

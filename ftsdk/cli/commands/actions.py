@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from ftsdk.cli import completion
-from ftsdk.cli.context import find, job_document, open_client, short_id
+from ftsdk.cli.context import find, open_client
 from ftsdk.cli.options import Job, Json, NoInput, Profile, Yes
 from ftsdk.cli.prompts import decide, stop
-from ftsdk.cli.view.formatting import clean, percent, size, status_label, status_style, status_words
+from ftsdk.cli.view.formatting import clean, percent, size, status_style, status_words
+from ftsdk.cli.view.jobs import job_document, short_id, status_label
 from ftsdk.cli.view.output import busy, command, emit, note, say
 from ftsdk.client import Client
 from ftsdk.errors import FtsdkError, UsageError
@@ -22,11 +23,11 @@ from ftsdk.types.status import JobStatus
 
 
 def _report(client: Client, job: FineTuneJob, what: str, *next_commands: str) -> None:
-    short = short_id(client, job.id) if sys.stdout.isatty() else job.id
+    short = short_id(client.journal, job.id) if sys.stdout.isatty() else job.id
     parts = [
         (short, "bold"),
         "  ",
-        (status_label(job), status_style(job.status)),
+        (status_label(job.snapshot, needs_decision=job.needs_decision), status_style(job.status)),
         f"  {what}",
     ]
     for index, name in enumerate(next_commands):
@@ -44,7 +45,7 @@ def cancel(job: Job, profile: Profile = None, as_json: Json = False) -> None:
     ended_before = one.is_final
     one.cancel()
     if as_json:
-        emit(job_document(one))
+        emit(job_document(one.snapshot))
     elif ended_before or one.status is JobStatus.SUCCEEDED:
         _report(client, one, "had already ended; nothing was done", "show")
     elif one.is_final:
@@ -58,7 +59,7 @@ def pause(job: Job, profile: Profile = None, as_json: Json = False) -> None:
     client = open_client(profile)
     one = find(client, job).pause()
     if as_json:
-        emit(job_document(one))
+        emit(job_document(one.snapshot))
     elif one.is_final:
         _report(client, one, "had already ended; nothing was done", "show")
     else:
@@ -75,7 +76,9 @@ def delete(
     """Delete a job's result at its provider. The journal keeps the job."""
     client = open_client(profile)
     one = find(client, job)
-    question = f"Delete the result of {short_id(client, one.id)} at {one.provider} permanently?"
+    question = (
+        f"Delete the result of {short_id(client.journal, one.id)} at {one.provider} permanently?"
+    )
     if not decide(
         question,
         yes=yes,
@@ -87,7 +90,7 @@ def delete(
         raise stop("Nothing was deleted.")
     one.delete()
     if as_json:
-        emit(job_document(one))
+        emit(job_document(one.snapshot))
     else:
         _report(client, one, "its result was deleted", "show")
 
@@ -97,7 +100,7 @@ def resume(job: Job, profile: Profile = None, as_json: Json = False) -> None:
     client = open_client(profile)
     one = find(client, job).resume()
     if as_json:
-        emit(job_document(one))
+        emit(job_document(one.snapshot))
     else:
         fraction = one.progress.fraction if one.progress else None
         what = "continues" + (f" at {percent(fraction)}" if fraction else "")
@@ -137,7 +140,10 @@ def reconcile(
             found.append(client.get_job(one.id))
     if as_json:
         emit(
-            {"jobs": [job_document(one) for one in found], "errors": [e.to_dict() for e in errors]}
+            {
+                "jobs": [job_document(one.snapshot) for one in found],
+                "errors": [e.to_dict() for e in errors],
+            }
         )
     else:
         for one in found:
@@ -205,7 +211,7 @@ def resolve(
         raise stop("Nothing was sent.")
     done = client.resolve(one.id, adopt=adopt_, send_again=send_again, give_up=give_up)
     if as_json:
-        emit(job_document(done))
+        emit(job_document(done.snapshot))
     elif give_up:
         _report(client, done, "given up", "show")
     else:
@@ -234,7 +240,7 @@ def adopt(
     client = open_client(profile)
     one = client.adopt_job(provider, provider_job_id)
     if as_json:
-        emit(job_document(one))
+        emit(job_document(one.snapshot))
     else:
         current = clean(one.provider_job_id or provider_job_id)
         before = "" if current == provider_job_id else f", restarted from {clean(provider_job_id)}"

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ftsdk.cli.context import job_document, open_client, short_id
+from ftsdk.cli.context import open_client
 from ftsdk.cli.errors import INTERRUPTED
 from ftsdk.cli.follow import follow_jobs
 from ftsdk.cli.job_options import JobArguments, takes_job_arguments
@@ -19,6 +19,7 @@ from ftsdk.cli.options import Json, NoInput, Yes
 from ftsdk.cli.prompts import decide, stop
 from ftsdk.cli.view.cost_line import cost_figures
 from ftsdk.cli.view.formatting import clean, cost_words
+from ftsdk.cli.view.jobs import job_document, short_id
 from ftsdk.cli.view.output import command, emit, note, say
 from ftsdk.cli.view.plan_view import show_plan
 from ftsdk.cli.view.upload_bar import show_upload
@@ -132,7 +133,7 @@ def _confirm_duplicate(client: Client, prepared: PreparedJob, *, no_input: bool)
     ago = "just now" if minutes < 1 else f"{minutes} min ago"
     unasked, hint = already_created(duplicate.id, ago)
     if not decide(
-        f"{short_id(client, duplicate.id)}, created {ago}, is identical. Create it again?",
+        f"{short_id(client.journal, duplicate.id)}, created {ago}, is identical. Create it again?",
         yes=False,
         no_input=no_input,
         default=False,
@@ -206,9 +207,9 @@ def _send(
 def _follow(
     client: Client, job: FineTuneJob, *, existed: bool, detach: bool, as_json: bool
 ) -> None:
-    short = short_id(client, job.id) if sys.stdout.isatty() else job.id
+    short = short_id(client.journal, job.id) if sys.stdout.isatty() else job.id
     if as_json and detach:
-        emit(job_document(job))
+        emit(job_document(job.snapshot))
         return
     if not as_json:
         theirs = f" as {clean(job.provider_job_id)}" if job.provider_job_id != job.id else ""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ftsdk.cli.context import job_document, newest, open_client, refreshed, short_id
+from ftsdk.cli.context import newest, open_client, refreshed
 from ftsdk.cli.options import Json, MaybeJob, Profile
 from ftsdk.cli.view.cost_line import cost_figures, cost_figures_document
 from ftsdk.cli.view.formatting import (
@@ -21,9 +21,9 @@ from ftsdk.cli.view.formatting import (
     percent,
     redact,
     size,
-    status_label,
     status_style,
 )
+from ftsdk.cli.view.jobs import job_document, short_id, status_label
 from ftsdk.cli.view.next_steps import next_steps, steps
 from ftsdk.cli.view.output import emit, labelled, note, say
 from ftsdk.cli.view.plan_view import adapter_words, training_words
@@ -59,7 +59,7 @@ def show(
             unreached = unreached or error
     if as_json:
         figures = cost_figures_document(line_of(client.session, one.snapshot))
-        emit(job_document(one, **_more(points, handle, unreached), figures=figures))
+        emit(job_document(one.snapshot, **_more(points, handle, unreached), figures=figures))
         return
     _print(client, one, points, handle)
     if unreached is not None:
@@ -99,14 +99,14 @@ def _print(
     client: Client, job: FineTuneJob, points: Sequence[MetricPoint], handle: ModelHandle | None
 ) -> None:
     snapshot = job.snapshot
-    short = short_id(client, job.id) if sys.stdout.isatty() else job.id
+    short = short_id(client.journal, job.id) if sys.stdout.isatty() else job.id
     head = [(short, "bold"), "  "]
     if snapshot.name:
         head += [clean(snapshot.name, 60), "   "]
     raw = snapshot.raw_status
     theirs = f" ({clean(raw, 40)})" if raw and raw != snapshot.status else ""
     say(
-        *head, (status_label(job), status_style(job.status)), (theirs, "dim"),
+        *head, (status_label(job.snapshot, needs_decision=job.needs_decision), status_style(job.status)), (theirs, "dim"),
         f"   {clean(snapshot.provider)} · {clean(snapshot.model)}{_took(job)}   "
         f"{cost_words(snapshot.cost)}",
     )  # fmt: skip

@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftsdk.jobs.job import FineTuneJob
     from ftsdk.types.cost import Cost
 
 # What a terminal may execute instead of show: CSI, OSC/DCS/PM/APC strings (ended or not), other escapes.
@@ -157,11 +156,6 @@ def cost_words(cost: Cost) -> str:
 def status_words(status: object) -> str:
     """Return a status as people write it: `in doubt`."""
     return str(status).replace("_", " ")
-
-
-def status_label(job: FineTuneJob) -> str:
-    """Return a job's status as people write it, or `needs a decision`."""
-    return "needs a decision" if job.needs_decision else status_words(job.status)
 
 
 def status_style(status: object) -> str:

@@ -57,10 +57,12 @@ def test_a_command_imports_its_own_module_only():
     assert not {"ftsdk.client", "rich.console"} & loaded
 
 
-def test_a_list_into_a_pipe_imports_no_rich_and_no_dataset_reader(cli, done):
+def test_a_list_of_ended_jobs_imports_no_client_and_into_a_pipe_no_rich(cli, done):
     loaded = loaded_by("list")
     commands = {m for m in loaded if m.startswith("ftsdk.cli.commands.")}
     assert commands == {"ftsdk.cli.commands.list_jobs"}
+    for name in ("client", "session", "dataset", "catalogue", "backends", "jobs.submitter"):
+        assert f"ftsdk.{name}" not in loaded
     assert not {"rich.console", "rich.text", "httpx", "torch", "numpy", "asyncio"} & loaded
 
 

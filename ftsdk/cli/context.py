@@ -1,4 +1,4 @@
-"""What commands share about jobs: the client, finding a job, refreshing many, the JSON of one."""
+"""What commands share: the client, finding a job by name, refreshing several jobs."""
 
 from __future__ import annotations
 

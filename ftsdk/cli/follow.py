@@ -9,7 +9,7 @@ import typer
 
 from ftsdk.cli.context import refreshed
 from ftsdk.cli.errors import INTERRUPTED
-from ftsdk.cli.view.formatting import clean, cost_words, duration, status_style, status_words
+from ftsdk.cli.view.formatting import clean, cost_text, duration, status_style, status_text
 from ftsdk.cli.view.jobs import job_document, short_ids
 from ftsdk.cli.view.next_steps import next_steps, steps
 from ftsdk.cli.view.output import command, console, emit, note, say
@@ -38,7 +38,7 @@ def follow_jobs(
     quiet: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Show the jobs until none of them moves any more, then print how they ended.
+    """Show the jobs until each has ended, is paused or was never sent, then print how they ended.
 
     Raises `JobFailed`, `JobCancelled`, `NeedsDecision`, `WaitTimeout`, or the provider's error when
     it cannot be reached for minutes; exits with 130 on Ctrl-C and prints how to come back.
@@ -85,7 +85,7 @@ class _Follower:
         self._complete: set[str] = set()
 
     def run(self, show: Callable[[list[Row]], None]) -> None:
-        """Refresh, show and pause until no job moves any more."""
+        """Refresh and show the jobs, and wait, until none is active."""
         clock = self.client.clock
         guard = SpendingGuard(self.client.session, [job.id for job in self.jobs])
         started = clock.monotonic()
@@ -93,12 +93,12 @@ class _Follower:
             show(self.refresh())
             for notice in guard.check():
                 note(("! ", "red"), (clean(notice.text), "bold"))
-            moving = [job for job in self.jobs if not _is_at_rest(job)]
-            if not moving:
+            active = [job for job in self.jobs if not _is_at_rest(job)]
+            if not active:
                 return
             left = None if self.timeout is None else self.timeout - (clock.monotonic() - started)
             if left is not None and left <= 0:
-                raise _timed_out(moving, self.timeout or 0.0)
+                raise _timed_out(active, self.timeout or 0.0)
             clock.sleep(self.interval_s if left is None else min(self.interval_s, left))
 
     def refresh(self) -> list[Row]:
@@ -157,7 +157,7 @@ def _timed_out(jobs: Sequence[FineTuneJob], timeout: float) -> WaitTimeout:
     first = jobs[0]
     others = f" (and {len(jobs) - 1} more)" if len(jobs) > 1 else ""
     return WaitTimeout(
-        f"The job is still {status_words(first.status)} after {timeout:g} s{others}; it goes on",
+        f"The job is still {status_text(first.status)} after {timeout:g} s{others}; it goes on",
         where=f"provider {first.provider}",
         hint=f"ftsdk watch {first.id}",
         job_id=first.id,
@@ -198,8 +198,8 @@ def _plain(follower: _Follower) -> None:
 
 
 def _leave(follower: _Follower) -> None:
-    moving = [job for job in follower.jobs if not _is_at_rest(job)] or follower.jobs
-    names = [follower.short.get(job.id, job.id) for job in moving]
+    active = [job for job in follower.jobs if not _is_at_rest(job)] or follower.jobs
+    names = [follower.short.get(job.id, job.id) for job in active]
     one = len(names) == 1
     note(
         "The job goes on without you.   " if one else "The jobs go on without you.   ",
@@ -216,9 +216,9 @@ def print_ending(job: FineTuneJob, short: str, losses: Sequence[float]) -> None:
     if snapshot.finished_at is not None:
         begun = snapshot.submitted_at or snapshot.created_at
         parts.append(duration((snapshot.finished_at - begun).total_seconds()))
-    parts.append(cost_words(snapshot.cost))
+    parts.append(cost_text(snapshot.cost))
     say(
-        (short, "bold"), "  ", (status_words(job.status), status_style(job.status)), "   ",
+        (short, "bold"), "  ", (status_text(job.status), status_style(job.status)), "   ",
         f"{'loss ' if losses else ''}{' · '.join(parts)}",
     )  # fmt: skip
     if job.status is JobStatus.SUCCEEDED:

@@ -67,10 +67,10 @@ def chat(
     message = text if message is None else message
 
     client = open_client(profile)
-    one = newest(client, job, fit=lambda j: j.status is JobStatus.SUCCEEDED)
-    handle = one.result()
+    target = newest(client, job, fit=lambda j: j.status is JobStatus.SUCCEEDED)
+    handle = target.result()
     options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
-    conversation = _Conversation(client, one, handle, options, system, beside_base)
+    conversation = _Conversation(client, target, handle, options, system, beside_base)
     if message is None and sys.stdin.isatty():
         if as_json:
             raise UsageError(

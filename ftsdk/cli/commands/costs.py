@@ -11,7 +11,7 @@ import typer
 from ftsdk.cli.context import find, open_client
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.files import write_text
-from ftsdk.cli.view.formatting import clean, many
+from ftsdk.cli.view.formatting import clean, plural
 from ftsdk.cli.view.output import columns, command, emit, note, say
 from ftsdk.client import Client
 from ftsdk.errors import UsageError
@@ -60,7 +60,7 @@ def costs(
         _settle(client, settle, usd)
     lines = ledger(client.session, since=_day(since, "--since"), until=_day(until, "--until"))
     if csv is not None:
-        write_text(csv, to_csv(lines), many(len(lines), "line"), "--csv")
+        write_text(csv, to_csv(lines), plural(len(lines), "line"), "--csv")
         return
     found = totals(lines, by)
     if as_json:

@@ -18,7 +18,7 @@ from ftsdk.cli.local_models import pull_with_bar
 from ftsdk.cli.options import Json, NoInput, Yes
 from ftsdk.cli.prompts import decide, stop
 from ftsdk.cli.view.cost_line import cost_figures
-from ftsdk.cli.view.formatting import clean, cost_words
+from ftsdk.cli.view.formatting import clean, cost_text
 from ftsdk.cli.view.jobs import job_document, short_id
 from ftsdk.cli.view.output import command, emit, note, say
 from ftsdk.cli.view.plan_view import show_plan
@@ -165,7 +165,7 @@ def _confirm(cost: Cost, max_cost: str | None, *, yes: bool, no_input: bool) -> 
         yes=yes,
         no_input=no_input,
         default=default,
-        unasked=f"create asks before it starts a job ({cost_words(cost)})",
+        unasked=f"create asks before it starts a job ({cost_text(cost)})",
         hint="--yes starts it without asking",
     )
 

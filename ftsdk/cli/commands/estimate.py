@@ -12,9 +12,9 @@ from ftsdk.catalogue.comparison import Option
 from ftsdk.cli.context import open_client
 from ftsdk.cli.job_options import JobArguments, takes_job_arguments
 from ftsdk.cli.options import Json
-from ftsdk.cli.view.formatting import clean, date_words, duration
+from ftsdk.cli.view.formatting import clean, date_text, duration
 from ftsdk.cli.view.output import columns, emit, say
-from ftsdk.cli.view.plan_view import adapter_words, cost_line
+from ftsdk.cli.view.plan_view import adapter_text, cost_line
 from ftsdk.client import Client
 from ftsdk.errors import UsageError
 from ftsdk.planning.estimate import Comparison
@@ -96,7 +96,7 @@ def _estimate_one(client: Client, job: JobArguments, *, as_json: bool) -> None:
 
 def _show_estimate(plan: Plan, adapter: LoRA | None) -> None:
     cost = plan.cost
-    say(f"{clean(plan.provider)} · {clean(plan.model)} · {adapter_words(adapter)}   ",
+    say(f"{clean(plan.provider)} · {clean(plan.model)} · {adapter_text(adapter)}   ",
         (cost_line(cost), "bold"))  # fmt: skip
     if cost.source:
         as_of = f", as of {cost.as_of}" if cost.as_of else ""
@@ -147,7 +147,7 @@ def _show_comparison(found: Comparison, *, explain: bool) -> None:
             (clean(where, 60), style or "bold"),
             (_short_cost(option.training), style),
             (clean(option.serving.text, 44), style),
-            (date_words(option.ends_on), style),
+            (date_text(option.ends_on), style),
             (clean(_short_note(option)), "yellow" if not option.is_open else "dim"),
         ])  # fmt: skip
     columns(rows)
@@ -191,7 +191,7 @@ def _short_note(option: Option) -> str:
     elif any("time is a guess" in line for line in option.training.assumptions):
         parts.append("time is a guess")
     if option.no_new_jobs_from is not None:
-        parts.append(f"no new jobs from {date_words(option.no_new_jobs_from)}")
+        parts.append(f"no new jobs from {date_text(option.no_new_jobs_from)}")
     dated = (option.title, *([option.model.rpartition("/")[2]] if option.ends_on else []))
     parts += [
         text for text in option.notes if not text.startswith(dated) and " end on " not in text

@@ -13,7 +13,7 @@ import typer
 
 from ftsdk.cli import completion
 from ftsdk.cli.options import Json, Profile
-from ftsdk.cli.view.formatting import clean, cost_words, percent, redact, status_style, when
+from ftsdk.cli.view.formatting import clean, cost_text, percent, redact, status_style, when
 from ftsdk.cli.view.jobs import job_document, short_ids, status_label
 from ftsdk.cli.view.output import columns, command, emit, note, say
 from ftsdk.config import default_home, load_config
@@ -140,7 +140,7 @@ def _fact(job: JobSnapshot, error: FtsdkError | None) -> str:
         sent = job.submitted_at or job.created_at
         return f"sent {sent.astimezone():%H:%M:%S}, no answer; looking for {job.tag}"
     if job.status is JobStatus.SUCCEEDED:
-        return cost_words(job.cost)
+        return cost_text(job.cost)
     if job.status is JobStatus.RUNNING and job.progress is not None and job.progress.fraction:
         return percent(job.progress.fraction)
     return clean(redact(job.message), 60)

@@ -12,7 +12,7 @@ from ftsdk.catalogue.retirement_calendar import calendar as to_calendar
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.files import write_text
-from ftsdk.cli.view.formatting import clean, date_words, many
+from ftsdk.cli.view.formatting import clean, date_text, plural
 from ftsdk.cli.view.output import columns, command, emit, note, say
 from ftsdk.client import Client
 from ftsdk.errors import UsageError
@@ -133,7 +133,7 @@ def _acknowledge(client: Client, found: Retirements, names: list[str]) -> None:
 
 def _write_calendar(client: Client, found: Retirements, target: str) -> None:
     text = to_calendar(found, client.clock.now())
-    write_text(target, text, many(text.count("BEGIN:VEVENT"), "day"), "--ics")
+    write_text(target, text, plural(text.count("BEGIN:VEVENT"), "day"), "--ics")
 
 
 _STYLES = {"ended": "red", "soon": "yellow", "later": "", "open": "dim"}
@@ -157,7 +157,7 @@ def _show(found: Retirements) -> None:
         rows.append([
             (clean(row.name, 44), style or "bold"),
             (clean(f"{row.provider} · {row.model}" if row.kind == "fine-tune" else row.provider, 48), style),
-            (date_words(row.dies_on), style), (date_words(row.retrain_by), style), (_remark(row), style),
+            (date_text(row.dies_on), style), (date_text(row.retrain_by), style), (_remark(row), style),
         ])  # fmt: skip
     columns(rows)
     if found.pressing:
@@ -173,7 +173,7 @@ def _remark(row: Retirement) -> str:
     if row.state == "ended":
         parts.append("retired")
     elif row.days_left is not None:
-        parts.append(f"in {many(row.days_left, 'day')}")
+        parts.append(f"in {plural(row.days_left, 'day')}")
     elif row.state == "open":
         parts.append("no end date known")
     if row.acknowledged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.cli.view.formatting import redact, status_words
+from ftsdk.cli.view.formatting import redact, status_text
 
 if TYPE_CHECKING:
     from ftsdk.store.journal import Journal
@@ -35,7 +35,7 @@ def _short(job_id: str, ids: Sequence[str]) -> str:
 
 def status_label(job: JobSnapshot, *, needs_decision: bool) -> str:
     """Return a job's status as people write it, or `needs a decision`."""
-    return "needs a decision" if needs_decision else status_words(job.status)
+    return "needs a decision" if needs_decision else status_text(job.status)
 
 
 def job_document(job: JobSnapshot, **more: Any) -> dict[str, Any]:

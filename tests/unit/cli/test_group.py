@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ import typer
 
 from ftsdk.cli.app import app
 from ftsdk.cli.command_table import COMMANDS
+from ftsdk.cli.startup import begin_imports, end_imports
 
 PROGRAM = (
     "import json, sys\nsys.argv[0] = 'ftsdk'\nfrom ftsdk.cli import main\n"
@@ -64,6 +67,22 @@ def test_a_list_of_ended_jobs_imports_no_client_and_into_a_pipe_no_rich(cli, don
     for name in ("client", "session", "dataset", "catalogue", "backends", "jobs.submitter"):
         assert f"ftsdk.{name}" not in loaded
     assert not {"rich.console", "rich.text", "httpx", "torch", "numpy", "asyncio"} & loaded
+
+
+def test_a_command_runs_with_garbage_collection_and_pydantics_plugins(monkeypatch):
+    monkeypatch.delenv("PYDANTIC_DISABLE_PLUGINS", raising=False)
+    frozen = gc.get_freeze_count()
+    end_imports()  # nothing to undo, as in a program that calls the application itself
+    assert gc.get_freeze_count() == frozen
+    try:
+        begin_imports()
+        assert not gc.isenabled()
+        assert os.environ["PYDANTIC_DISABLE_PLUGINS"] == "1"
+    finally:
+        end_imports()
+        gc.unfreeze()
+    assert gc.isenabled()
+    assert "PYDANTIC_DISABLE_PLUGINS" not in os.environ
 
 
 def test_a_typo_gets_a_suggestion(cli):

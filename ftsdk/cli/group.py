@@ -113,6 +113,18 @@ class RootGroup(TyperGroup):
             _write_section(formatter, panel, rows)
         _write_parameters(self, ctx, formatter)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The commands and options that begin with `incomplete`; imports no command."""
+        table = self.commands
+        self.commands = {
+            name: Command(name, help=entry.summary, hidden=not entry.panel)
+            for name, entry in COMMANDS.items()
+        }
+        try:
+            return list(super().shell_complete(ctx, incomplete))
+        finally:
+            self.commands = table
+
     def main(
         self,
         args: Sequence[str] | None = None,

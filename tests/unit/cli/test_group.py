@@ -22,10 +22,11 @@ PROGRAM = (
 )
 
 
-def loaded_by(*words: str) -> set[str]:
+def loaded_by(*words: str, **env: str) -> set[str]:
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, timeout=60
-    )
+        [sys.executable, "-c", PROGRAM, *words],
+        env={**os.environ, **env}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
     return set(json.loads(ran.stderr.split("\n")[-2]))
 
 
@@ -51,6 +52,11 @@ def test_help_and_version_import_no_command_and_no_rich():
         assert not {m for m in loaded if m.startswith("ftsdk.cli.commands")}, words
         assert not {"rich.console", "rich.text", "ftsdk.client", "sqlite3"} & loaded
     assert "pydantic" not in loaded_by("--help")
+
+
+def test_completing_a_command_name_imports_no_command():
+    loaded = loaded_by(_FTSDK_COMPLETE="complete_bash", COMP_WORDS="ftsdk cre", COMP_CWORD="1")
+    assert not {m for m in loaded if m.startswith("ftsdk.cli.commands")}
 
 
 def test_a_command_imports_its_own_module_only():

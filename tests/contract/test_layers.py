@@ -80,6 +80,25 @@ EXCEPTIONS = {
     ("ftsdk.cli.commands.lab", "ftsdk.testing.lab"): "`ftsdk lab` starts the doubles",
 }
 
+LATE = {
+    # Modules that import ours inside functions: why. Everything else imports at its top.
+    "ftsdk.__init__": "`import ftsdk` loads a name when it is first used",
+    "ftsdk.backends.local.local_model": "what it imports needs torch",
+    "ftsdk.backends.local.training.forward": "what it imports needs torch",
+    "ftsdk.backends.local.training.model": "what it imports needs torch",
+    "ftsdk.jobs.kept_rows": "the dataset package is not needed to list jobs",
+    "ftsdk.planning.estimate": "the dataset package is not needed to list jobs",
+    "ftsdk.planning.prepare": "the dataset package is not needed to list jobs",
+    "ftsdk.planning.report": "the dataset package is not needed to list jobs",
+    "ftsdk.cli.__init__": "`--help` and completion load no command",
+    "ftsdk.cli.app": "`--help` and completion load no command",
+    "ftsdk.cli.completion": "`--help` and completion load no command",
+    "ftsdk.cli.errors": "errors are rare",
+    "ftsdk.cli.view.next_steps": "`list` does not need it",
+    "ftsdk.cli.view.progress_line": "only a live view needs it",
+    "ftsdk.cli.view.upload_bar": "only an upload needs it",
+}
+
 
 @dataclass(frozen=True)
 class Import:
@@ -228,6 +247,26 @@ def test_no_import_goes_upwards(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_import_goes_in_a_circle() -> None:
     edges = graph()
     assert circles(edges) == []
+
+
+def late_imports(source: str) -> list[int]:
+    """The lines on which a function imports something of ours."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return sorted(
+        {
+            inner.lineno
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, functions)
+            for inner in ast.walk(node)
+            if isinstance(inner, ast.Import | ast.ImportFrom) and "ftsdk" in ast.unparse(inner)
+        }
+    )
+
+
+def test_functions_import_ours_only_where_it_pays() -> None:
+    found = {module for module, path in modules().items() if late_imports(path.read_text())}
+    assert found == set(LATE)
+    assert late_imports("def f():\n    from ftsdk.client import Client") == [2]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ _KINDS = {
 
 
 def kind_of(value: Any) -> str:
-    """What a JSON value is, with its article."""
+    """The kind of a JSON value with its article, such as `a list`."""
     return _KINDS.get(type(value), f"a {type(value).__name__}")
 
 

@@ -34,7 +34,7 @@ note("FT216", "fault", "The target format cannot carry the row", "remove what it
 
 
 def targets() -> list[str]:
-    """What `convert` can write: every format, and every provider by name."""
+    """The targets of `convert`: all formats, and all providers by name."""
     return [*WRITERS, *(p for p in providers() if p not in WRITERS)]
 
 

@@ -92,7 +92,7 @@ class _Writing:
         self.read = self.written = 0
 
     def columns(self) -> tuple[str, ...]:
-        """The columns of the file: those of the rendered rows, or all that tokenised rows have."""
+        """The columns of the file: those of the rendered rows, or all that tokenized rows have."""
         if self.dataset.format != "tokenized":
             return COLUMNS[:3]
         there = {key for row in self.dataset for key in row}

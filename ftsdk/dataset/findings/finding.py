@@ -115,7 +115,7 @@ class Findings:
 
 
 class Hit(NamedTuple):
-    """Where a rule fired: field path in the canonical row, what is wrong, the value."""
+    """One hit of a rule: the field path in the canonical row, a message, and the value."""
 
     field: str
     message: str

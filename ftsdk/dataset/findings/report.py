@@ -44,7 +44,7 @@ class DatasetReport:
     validation_tokens: int | None = None
     """Tokens of the validation rows, counted once; None without them."""
     billed_tokens: Mapping[str, BilledTokens] = field(default_factory=dict)
-    """What each requested provider would bill for; filled in by `ftsdk.validate` and the command line."""
+    """The tokens that each requested provider would bill; filled in by `ftsdk.validate` and the command line."""
     skipped: tuple[str, ...] = ()
     """Checks that could not run here, each with its reason."""
 
@@ -59,7 +59,7 @@ class DatasetReport:
         return tuple(f for f in (*self.faults, *self.notices) if f.code.startswith("FT4"))
 
     def open_findings(self, allowed: bool | Collection[str] = False) -> dict[str, int]:
-        """How many findings of each FT4xx code nobody has acknowledged.
+        """The number of unacknowledged findings of each FT4xx code.
 
         `allowed` is True for all, or the codes that are known and wanted (`{"FT406"}`).
         """
@@ -142,7 +142,7 @@ class DatasetReport:
                 )  # fmt: skip
 
     def closing(self) -> str:
-        """How many faults and notices, in one line."""
+        """The number of faults and notices, in one line."""
         faults = sum(self.counts.get(c, 0) for c in {f.code for f in self.faults})
         notices = sum(self.counts.get(c, 0) for c in {f.code for f in self.notices})
         if not faults and not notices:

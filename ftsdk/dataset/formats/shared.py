@@ -36,7 +36,7 @@ def messages_from(turns: Iterable[Turn]) -> list[Any]:
 
 
 def rest(row: Mapping[str, Any], *used: str) -> Row:
-    """What a reader has no other place for: it stays under its own key."""
+    """All keys but those in `used`; they keep their names."""
     return {k: v for k, v in row.items() if k not in used}
 
 
@@ -128,7 +128,7 @@ def write_texts(content: Any, place: str, title: str, hits: list[Hit]) -> list[R
 
 
 class Blocks(NamedTuple):
-    """How a format of content blocks is read; each function gives None for a block of another kind.
+    """The readers of a format with content blocks; each returns None for a block of another kind.
 
     `thought` gives the reasoning, `call` a canonical tool call, `result` a canonical tool message
     (without what its message says beside); `part` gives any other block as a canonical part.
@@ -205,7 +205,7 @@ def text_parts(content: Any) -> bool:
 
 
 def sole(parts: list[Any]) -> Any:
-    """Canonical parts as content: one text alone is a string."""
+    """Canonical parts as content; a single text becomes a string."""
     if len(parts) == 1 and is_text_part(parts[0]):
         return parts[0]["text"]
     return parts

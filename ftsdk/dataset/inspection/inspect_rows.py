@@ -30,7 +30,7 @@ note("FT505", "notice", "The chat template drops the reasoning", "train without 
      "learned.")  # fmt: skip
 note("FT507", "notice", "The chat template ignores the tools", "choose a model whose template writes tools",
      "The row declares tools that do not appear in the rendered text: the model would learn to call "
-     "what it was never shown.")  # fmt: skip
+     "tools that it never sees.")  # fmt: skip
 note("FT508", "notice", "The chat template drops the text of a message with tool calls", "put the text into a separate message, or choose a template that keeps it",
      "Some templates write the calls of a message and leave its text out. That text is in the row and "
      "is not trained.")  # fmt: skip
@@ -176,7 +176,7 @@ class _Inspection:
             yield "an answer has no end token in what is trained"
 
     def _behind(self, part: Rendered) -> str:
-        """How many trained tokens are left after a cut at `max_length`."""
+        """The number of trained tokens left after a cut at `max_length`, in words."""
         left = Rendered(part.ids[: self.max_length], part.trained[: self.max_length]).trained_count
         if not left:
             return "cut there, it has nothing to learn"
@@ -269,7 +269,7 @@ def pieces_of(part: Rendered, chat: ChatTokenizer) -> Iterator[Piece]:
 
 
 def _text(ids: Sequence[int], before: int, chat: ChatTokenizer) -> str:
-    """What `ids` add after the token `before`: some tokenizers drop a leading space at a start."""
+    """The text of `ids` after the token `before`; some tokenizers drop a leading space at a start."""
     if before < 0:
         return chat.decode(ids)
     lead, both = chat.decode([before]), chat.decode([before, *ids])

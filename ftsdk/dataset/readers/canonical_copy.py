@@ -17,7 +17,7 @@ from typing import IO
 from ftsdk.dataset.readers.lines import CHUNK
 from ftsdk.util.files import atomic_file, fsync_folder, make_private_folder
 
-IN_MEMORY_BYTES = 32 << 20
+IN_MEMORY_BYTES = 8 << 20
 """Copies up to this size stay in memory."""
 
 

@@ -60,7 +60,7 @@ class _Splitter:
         match = _SPACES.match(self._buffer, self._start)
         self._start = self._start if match is None else match.end()
         if not self._buffer.startswith(b"[", self._start):
-            raise self._stop("the file is no JSON array of rows", self._start)
+            raise self._stop("the file is not a JSON array of rows", self._start)
         self._start += 1
 
     def element(self) -> Record | None:

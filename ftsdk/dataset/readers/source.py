@@ -1,4 +1,4 @@
-"""Where rows come from: a file of a known container, or Python objects, as one stream of records.
+"""Sources of rows: a file of a known container, or Python objects, as one stream of records.
 
 Everything that is not a plain JSON-lines file (CSV, Parquet, a JSON array, rows in memory, data
 frames) is turned into JSON-lines records on the way, so that one strict reader checks all of it.
@@ -106,7 +106,7 @@ def _open_path(path: Path, name: str) -> Source:
     try:
         state = path.stat()
     except FileNotFoundError:
-        raise Stop(file_fault("FT001", f"there is no file {path}", _nearest(path))) from None
+        raise Stop(file_fault("FT001", f"{path} does not exist", _nearest(path))) from None
     except OSError as error:  # a symlink loop, a name that is too long, no right to look
         raise Stop(
             file_fault(
@@ -117,7 +117,7 @@ def _open_path(path: Path, name: str) -> Source:
         ) from error
     except ValueError as error:  # a NUL in the name
         raise Stop(
-            file_fault("FT001", f"{str(path)!r} is no file name", "check the path")
+            file_fault("FT001", f"{str(path)!r} is not a file name", "check the path")
         ) from error
     if not stat.S_ISREG(state.st_mode):
         raise Stop(_not_regular(path, state.st_mode))

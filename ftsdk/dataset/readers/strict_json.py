@@ -23,7 +23,7 @@ MAX_KEY_CHARS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """Why a record is not strict JSON; `offset` is the byte inside the record."""
+    """The reason why a record is not strict JSON; `offset` is the byte inside the record."""
 
     code: str
     message: str

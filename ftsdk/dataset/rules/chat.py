@@ -14,7 +14,7 @@ note(
     "fault",
     "The format of the rows is not known",
     'use chat rows: {"messages": [{"role": …, "content": …}, …]}, or force one with format=',
-    """A row is recognised by its keys: `messages` (chat), `prompt` and `completion`,
+    """A row is recognized by its keys: `messages` (chat), `prompt` and `completion`,
      `instruction` and `output` (Alpaca), `conversations` (ShareGPT), `text`, `input` with
      `preferred_output` and `non_preferred_output`, `prompt` with `chosen` and `rejected`,
      `contents` (Gemini).""",
@@ -22,7 +22,7 @@ note(
 note(
     "FT101",
     "fault",
-    "A row of another format than the file's",
+    "A row in another format than the file",
     "put rows of one format into one file",
     "The first row decides the format of the file. Providers refuse files of mixed formats.",
 )
@@ -30,7 +30,7 @@ note(
 
 @row_rule("FT102", "fault", "give every row a non-empty list of messages")
 def messages_are_a_list(row: Row) -> Iterator[Hit]:
-    """The messages of a row are missing, empty, or no list."""
+    """The messages of a row are missing, empty, or not a list."""
     messages = row.get("messages")
     if not isinstance(messages, list):
         what = "missing" if messages is None else f"{kind_of(messages)}, not a list"
@@ -55,7 +55,7 @@ def message_is_an_object(row: Row) -> Iterator[Hit]:
 
 @row_rule("FT104", "fault", "use system, developer, user, assistant or tool", fixable=True)
 def role_is_known(row: Row) -> Iterator[Hit]:
-    """A role that no chat format has.
+    """An unknown role.
 
     Roles are lower case and plain ASCII. `function` is the old name of `tool`. A letter that only
     looks Latin (Cyrillic `а`) is named with its code point. `--fix` writes roles in lower case.
@@ -111,11 +111,11 @@ def content_is_there(row: Row) -> Iterator[Hit]:
 
 @row_rule("FT106", "fault", "use parts of type text or image_url")
 def parts_are_known(row: Row) -> Iterator[Hit]:
-    """A content part of a kind that training data does not have.
+    """A content part of an unknown type.
 
     Known parts are `{"type": "text", "text": …}` and
-    `{"type": "image_url", "image_url": {"url": …}}`; of Gemini's and Bedrock's formats, what means
-    the same. Audio, video and documents are not.
+    `{"type": "image_url", "image_url": {"url": …}}`; their equivalents in
+    Gemini's and Bedrock's formats are read as these. Audio, video and documents are not supported.
     """
     for i, message in messages_of(row):
         content = message.get("content")
@@ -125,7 +125,7 @@ def parts_are_known(row: Row) -> Iterator[Hit]:
                 yield Hit(place, f"a part is {kind_of(part)}, not an object", part)
             elif part.get("type") == "text":
                 if not isinstance(part.get("text"), str):
-                    yield Hit(f"{place}.text", "the text of a part is missing or no string")
+                    yield Hit(f"{place}.text", "the text of a part is missing or not a string")
             elif part.get("type") == "image_url":
                 image = part.get("image_url")
                 url = image.get("url") if isinstance(image, dict) else image
@@ -177,9 +177,9 @@ def assistant_says_something(row: Row) -> Iterator[Hit]:
             yield Hit(f"messages[{i}].content", "the assistant's message is empty")
 
 
-@row_rule("FT110", "fault", "end the row with the assistant's answer, or cut what follows it")
+@row_rule("FT110", "fault", "end the row with the assistant's answer, or remove what follows it")
 def assistant_has_the_last_word(row: Row) -> Iterator[Hit]:
-    """The last message is not the assistant's: what follows the last answer is never learned."""
+    """The last message is not the assistant's: text after the last answer is never trained."""
     messages = messages_of(row)
     if not messages or not any(m.get("role") == "assistant" for _, m in messages):
         return
@@ -194,7 +194,7 @@ def assistant_has_the_last_word(row: Row) -> Iterator[Hit]:
 
 @row_rule("FT111", "fault", "give at least one assistant message the weight 1")
 def some_weight_is_one(row: Row) -> Iterator[Hit]:
-    """All weights are zero: nothing of this row is trained on."""
+    """All weights are 0: nothing in this row is trained."""
     weights = [m.get("weight", 1) for _, m in messages_of(row) if m.get("role") == "assistant"]
     if weights and all(w == 0 and type(w) is int for w in weights):
         yield Hit("messages", "every assistant message has weight 0: nothing to learn")

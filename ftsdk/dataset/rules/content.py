@@ -24,7 +24,7 @@ SPECIAL_TOKEN = re.compile(
     r"<\|[A-Za-z][A-Za-z0-9_▁| ]{0,40}\|>"  # <|im_end|>, <|endoftext|>, <|start_header_id|> …
     r"|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<｜[^｜<>]{1,40}｜>|\[(?:EOS|BOS)\]"
 )
-"""What tokenizers of the common model families read as one control token."""
+"""Texts that tokenizers of the common model families read as one control token."""
 
 # Characters that are not visible: bidi controls, zero width, tags.
 UNSEEN = re.compile(
@@ -35,7 +35,7 @@ UNSEEN = re.compile(
 
 @row_rule("FT120", "notice", "remove it, or check its spelling")
 def keys_are_known(row: Row) -> Iterator[Hit]:
-    """A key that chat rows do not have.
+    """An unknown key in a chat row.
 
     Some providers refuse the row, others drop the key. A misspelt key (`wieght`, `tool_call`) is
     lost silently.
@@ -77,7 +77,9 @@ def _why_not_public(url: str) -> str:
     except ValueError:
         return "is not a URL"
     if parts.scheme in ("gs", "s3"):
-        return "" if parts.netloc and parts.path.strip("/") else "names no object in a bucket"
+        return (
+            "" if parts.netloc and parts.path.strip("/") else "does not name an object in a bucket"
+        )
     if parts.scheme not in ("http", "https"):
         return f"has the scheme {parts.scheme!r}, not https" if parts.scheme else "is a path"
     if not host:
@@ -102,7 +104,7 @@ _MAGIC = {
 
 @row_rule("FT122", "fault", "embed a PNG, JPEG or WEBP of at most 10 MB", shape="any")
 def embedded_images_are_images(row: Row) -> Iterator[Hit]:
-    """An embedded image (`data:`) that is no PNG, JPEG or WEBP, is too large, or is not base64."""
+    """An embedded image (`data:`) that is not a PNG, JPEG or WEBP, is too large, or is not base64."""
     for place, _, url in images_of(row):
         if not url.startswith("data:"):
             continue
@@ -144,7 +146,7 @@ def images_are_the_users(row: Row) -> Iterator[Hit]:
 @row_rule("FT310", "notice", "remove the characters, unless they are meant", shape="any",
           fixable=False)  # fmt: skip
 def nothing_is_hidden(row: Row) -> Iterator[Hit]:
-    """Characters that nobody sees: bidi controls, zero width, tag characters.
+    """Invisible characters: bidi controls, zero width, tag characters.
 
     They can hide instructions, break tokens apart, or make text read differently than it is
     stored.
@@ -153,7 +155,7 @@ def nothing_is_hidden(row: Row) -> Iterator[Hit]:
         match = None if text.isascii() else UNSEEN.search(text)
         if match:
             at = text[max(0, match.start() - 15) : match.end() + 15]
-            yield Hit(place, f"an unseen character U+{ord(match.group()):04X}", at)
+            yield Hit(place, f"an invisible character U+{ord(match.group()):04X}", at)
 
 
 @row_rule("FT311", "notice", "write it another way, or escape it", shape="any")

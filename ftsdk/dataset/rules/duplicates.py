@@ -21,11 +21,11 @@ note("FT301", "notice", "The same prompt has different answers", "keep the right
 note(
     "FT302",
     "notice",
-    "Rows that are the same",
+    "Duplicate rows",
     "keep one of them: `ftsdk fix DATA -o FILE --drop-duplicates` does",
     "Equal rows have more weight, and a split may put one on each side.",
 )
-note("FT304", "notice", "Rows of the validation set that are also in the training set", "remove them from one of the two",
+note("FT304", "notice", "Validation rows that are also in the training set", "remove them from one of the two",
      "Compared byte by byte, and after folding case and white space. The validation loss of a row "
      "that was trained on means nothing.")  # fmt: skip
 

@@ -8,7 +8,7 @@ from ftsdk.dataset.rules.content import UNSEEN
 
 
 def is_plain(raw: bytes, value: Any) -> bool:
-    """True when no row rule can fire on `value`, and `raw` hides no duplicate key.
+    """True when no row rule can report anything in `value`, and `raw` has no duplicate key.
 
     `raw` is the record that `value` was read from. Every string token of a plain row is known, so
     the number of quotes is too: a dropped duplicate key would leave two more. A test checks that

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ftsdk.dataset.findings.registry import note
 
-note("FT001", "fault", "There is no such file", "check the path")
+note("FT001", "fault", "The file does not exist", "check the path")
 note(
     "FT002",
     "fault",
@@ -55,14 +55,14 @@ note(
     "Bytes that are not UTF-8",
     "save the file as UTF-8",
     "Overlong sequences and surrogates written as bytes (CESU-8) count, too: other readers may "
-    "take them and mean something else.",
+    "accept them with another meaning.",
 )
 note(
     "FT012",
     "fault",
     "Half of a surrogate pair",
     "write the whole character, as UTF-8",
-    r"`\ud83d` without `\ude00` is no character, and cannot be written as UTF-8.",
+    r"`\ud83d` without `\ude00` is not a character and cannot be written as UTF-8.",
 )
 note(
     "FT013",

@@ -2,7 +2,7 @@
 
 Tool parameters use a narrow part of JSON Schema. What is not known here is ignored, never guessed:
 a complaint is always right, silence is no proof. So whether a value fits has three answers (yes, no,
-not known), and `oneOf`, `not` and `if` go by the first two alone. Regular expressions (`pattern`)
+not known), and `oneOf`, `not` and `if` depend on the first two only. Regular expressions (`pattern`)
 are not run: they come from outside and may take for ever.
 """
 
@@ -250,7 +250,7 @@ def _of_value(value: Any, schema: dict[str, Any], where: str) -> Iterator[Compla
     choices = schema.get("enum")
     if isinstance(choices, list) and choices and not _is_among(value, choices):
         shown = ", ".join(_shown(c) for c in choices[:6])
-        yield where, f"{_shown(value)} is none of {shown}"
+        yield where, f"{_shown(value)} is not one of {shown}"
     if "const" in schema and not _same(value, schema["const"]):
         yield where, f"{_shown(value)} is not {_shown(schema['const'])}"
     if _is_number(value):

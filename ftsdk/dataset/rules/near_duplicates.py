@@ -12,13 +12,13 @@ from ftsdk.dataset.row import images_of, shape_of, texts_of
 from ftsdk.dataset.rules.duplicates import keys_of
 from ftsdk.errors import MissingExtra
 
-note("FT303", "notice", "Rows that are nearly the same", "keep one of them, unless the difference matters",
+note("FT303", "notice", "Nearly duplicate rows", "keep one of them, unless the difference matters",
      "Four of five word triples are shared (MinHash, 128 permutations; the threshold is approximate). Case, "
      "space and the punctuation around words do not count, nor does a system message: it is often "
      "long and the same in all rows. Rows with images are not compared, as words describe too little of "
      "them. A file above 16 MiB is checked only with `near_duplicates=True` "
      "(or `--near-duplicates`); the report says when it was not.")  # fmt: skip
-note("FT305", "notice", "Rows of the validation set that are nearly in the training set", "remove them from one of the two",
+note("FT305", "notice", "Validation rows that are nearly in the training set", "remove them from one of the two",
      "As FT303, across the two sets: such rows leak as equal ones (FT304) do. The line is of the "
      "training set; the message names the line of the validation set.")  # fmt: skip
 
@@ -157,7 +157,7 @@ class NearDuplicates:
     def _signature(self, row: dict[str, Any]) -> tuple[Any, list[int]] | None:
         """The MinHash of a row, and the key of each of its bands; None where words are not enough."""
         if not any(True for _ in texts_of(row)) or any(True for _ in images_of(row)):
-            return None  # tokenised rows; rows that may differ in their images alone
+            return None  # tokenized rows; rows that may differ in their images alone
         minhash = self._make(num_perm=_PERMUTATIONS, seed=42)
         minhash.update(shingles(row))
         digest = minhash.digest()

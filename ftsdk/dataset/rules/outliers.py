@@ -18,7 +18,7 @@ note("FT307", "notice", "One answer dominates", "balance the rows, unless this i
      "More than 60 % of at least 20 rows have the same answer: a model that always gives it already "
      "does well.")  # fmt: skip
 note("FT308", "notice", "A row far longer than the others", "check that it is one row",
-     "More than ten times the length that nine rows of ten stay under.")  # fmt: skip
+     "More than ten times the 90th percentile of row lengths.")  # fmt: skip
 note("FT309", "notice", "A row in another script than the others", "check that it belongs here",
      "Less than 2 % of the answers are in this script while 90 % are in one other. Languages of one "
      "script are FT313.")  # fmt: skip

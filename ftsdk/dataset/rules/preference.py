@@ -93,7 +93,7 @@ def preference_is_whole(row: Row) -> Iterator[Hit]:
     shape="preference",
 )
 def preference_messages_are_sound(row: Row) -> Iterator[Hit]:
-    """A message in a preference row that is malformed: no object, a wrong role, no content."""
+    """A malformed message in a preference row: not an object, a wrong role, or no content."""
     prompt = row.get("input")
     groups = [("input.messages", prompt.get("messages") if isinstance(prompt, dict) else None)]
     groups += [(name, row.get(name)) for name in OUTPUTS]
@@ -127,14 +127,14 @@ def preference_messages_are_sound(row: Row) -> Iterator[Hit]:
     shape="preference",
 )
 def answers_differ(row: Row) -> Iterator[Hit]:
-    """Both answers are the same: there is nothing to prefer."""
+    """Both answers are the same."""
     if row.get(OUTPUTS[0]) is not None and row.get(OUTPUTS[0]) == row.get(OUTPUTS[1]):
         yield Hit(OUTPUTS[1], "the preferred and the other answer are the same")
 
 
 @row_rule("FT129", "fault", "write the text, or remove the row", shape="text")
 def text_is_there(row: Row) -> Iterator[Hit]:
-    """A row of plain text whose text is empty or no string."""
+    """A row of plain text whose text is empty or not a string."""
     text = row.get("text")
     if not isinstance(text, str):
         yield Hit("text", f"the text is {kind_of(text)}, not a string", text)

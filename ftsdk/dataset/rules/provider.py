@@ -157,7 +157,7 @@ _OWN_KEYS = {
     "preference": frozenset(("input", "preferred_output", "non_preferred_output", "weight")),
     "text": frozenset(("text", "weight")),
 }
-"""Top-level keys of a canonical row by its shape; the columns of tokenised rows have a rule."""
+"""Top-level keys of a canonical row by its shape; the columns of tokenized rows have a rule."""
 
 
 def _features(row: Row) -> Iterator[tuple[str, str]]:

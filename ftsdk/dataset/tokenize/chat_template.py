@@ -33,7 +33,7 @@ class TemplateFailed(ValueError):
 class ChatTokenizer:
     """Turns messages into text, and text into token ids, with the files of one model folder.
 
-    `encode` gives the ids of a text with its special tokens recognised and none added: what a
+    `encode` gives the ids of a text with its special tokens recognized and none added: what a
     template renders already has them. Some models have a separate template for conversations
     with tools (`tool_use` beside `default`); rows that declare tools are rendered by that one.
     """

@@ -25,7 +25,7 @@ _TOOL = {"type": "function", "function": {
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a template wants its messages.
+    """The form in which a template expects messages.
 
     `parts`: content as a list of parts. `mapping`: tool arguments as a mapping; None when the
     template writes tool calls rightly in neither shape. `null`: it writes them only where the
@@ -81,7 +81,7 @@ def _fit(message: Mapping[str, Any], style: Style) -> dict[str, Any]:
             why = "it has no place for tool calls, or writes their arguments twice"
             raise TemplateFailed(why)
         if content and not style.both:
-            raise TemplateFailed("it drops the tool calls of a message that says something, too")
+            raise TemplateFailed("it drops the tool calls of a message that also has text")
         fitted["tool_calls"] = [_fit_call(call, mapping=style.mapping) for call in calls]
         if style.null and not content:
             return {**fitted, "content": None}

@@ -1,4 +1,4 @@
-"""Where a model's tokenizer lies on this machine: a folder, or a pulled model by its short name."""
+"""Finds a model's tokenizer on this machine: a folder, or a pulled model by its short name."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class FixReport:
     also: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """The report as `--json` prints it."""
         return {
             "path": str(self.path), "rows": self.rows, "left": self.left, "counts": self.counts,
             "also": list(self.also),
@@ -137,7 +137,7 @@ class _Fixing:
         self.rows = self.left = 0
 
     def also(self) -> Iterator[str]:
-        """What was done to the file as a whole."""
+        """The changes to the file as a whole."""
         if self.ends.blank:
             lines = "1 blank line" if self.ends.blank == 1 else f"{self.ends.blank:,} blank lines"
             yield f"left out {lines}"

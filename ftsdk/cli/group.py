@@ -155,9 +155,13 @@ def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
     rows: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
-        if record is not None:
-            kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-            rows[kind].append(record)
+        if record is None:
+            continue
+        name, text = record
+        if parameter.param_type_name == "argument":
+            rows["Arguments"].append((name.partition(" <")[0], text))  # without its Python type
+        else:
+            rows["Options"].append((name, text))
     for title, records in rows.items():
         _write_section(formatter, title, records)
 

@@ -27,7 +27,7 @@ _HELP = "/reset starts a new conversation, /quit leaves"
 def chat(
     job: MaybeJob = None,
     text: Annotated[
-        str | None, typer.Argument(metavar="[TEXT]", help="The message; the same as -m.")
+        str | None, typer.Argument(metavar="TEXT", help="The message; the same as -m.")
     ] = None,
     message: Annotated[
         str | None,

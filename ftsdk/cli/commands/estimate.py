@@ -33,7 +33,7 @@ With = Annotated[
     ),
 ]
 Everything = Annotated[
-    bool, typer.Option("--all", help="Compare every known model, closed ones too.")
+    bool, typer.Option("--all", help="Compare every known model, including closed ones.")
 ]
 Explain = Annotated[
     bool, typer.Option("--explain", help="Show the sources and assumptions of each figure.")

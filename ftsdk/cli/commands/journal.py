@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 
 Target = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="A new file; standard output by default.")
+    Path | None, typer.Argument(metavar="FILE", help="A new file; standard output by default.")
 ]
 Copy = Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]
 Days = Annotated[

@@ -56,7 +56,7 @@ def _names(wanted: list[str] | None) -> list[str]:
 def up(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PROVIDER]...", help="The providers; all by default."),
+        typer.Argument(metavar="PROVIDER", help="The providers; all by default."),
     ] = None,
     port: Annotated[
         int, typer.Option(metavar="N", help="The first port; 0 uses free ones.")
@@ -233,7 +233,7 @@ def set_(
     values: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME=VALUE...", help="Settings such as closed=true or jobs_at_once=1."
+            metavar="NAME=VALUE", help="Settings such as closed=true or jobs_at_once=1."
         ),
     ],
     as_json: Json = False,

@@ -94,9 +94,8 @@ LATE = {
     "ftsdk.cli.app": "`--help` and completion load no command",
     "ftsdk.cli.completion": "`--help` and completion load no command",
     "ftsdk.cli.errors": "errors are rare",
-    "ftsdk.cli.view.next_steps": "`list` does not need it",
-    "ftsdk.cli.view.progress_line": "only a live view needs it",
-    "ftsdk.cli.view.upload_bar": "only an upload needs it",
+    "ftsdk.cli.commands.list_jobs": "a list of ended jobs loads no client",
+    "ftsdk.cli.spending_check": "it loads the client only where something may cost money",
 }
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from ftsdk.cli.view.formatting import clean, clock, percent, redact, status_style, status_text
 from ftsdk.cli.view.output import text
+from ftsdk.jobs.html import sparkline
+from ftsdk.types.job import JobSnapshot
 
 if TYPE_CHECKING:
     from rich.text import Text
-
-    from ftsdk.types.job import JobSnapshot
 
 _SHORTEST_BAR, _LONGEST_BAR = 8, 40
 
@@ -38,8 +38,6 @@ def bar(fraction: float, width: int, style: str) -> Text:
 def _loss(row: Row, spark: int) -> Text:
     if not row.losses:
         return text()
-    from ftsdk.jobs.html import sparkline
-
     first, last = row.losses[0], row.losses[-1]
     if spark < 4 or len(row.losses) < 3:
         return text(("loss ", "dim"), f"{last:.2f}")

@@ -164,7 +164,7 @@ def test_reads_recover_and_respect_retry_after(hosted, client, double, clock) ->
 def test_an_unknown_status_is_never_final(hosted, client, double, word: str) -> None:
     job = hosted.new(client)
     identity = str(job.provider_job_id)
-    # The double has no empty status: a fault on the wire sets it.
+    # The double has no empty status: a fault in the reply sets it.
     double.faults.add("set", method="GET", field="status", value=word)
     assert job.refresh().status is JobStatus.UNKNOWN
     assert job.raw_status == word

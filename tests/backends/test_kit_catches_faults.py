@@ -366,7 +366,7 @@ KNOWN = (
         body(lambda made: made.pop("training_file")),
         "test_submit_is_one_create_call",
     ),
-    # The record against the wire, both ways
+    # Capabilities and requests, compared in both directions
     Known(
         "a claim without a verb",
         own(capabilities=replace(ABLE, can_pause=True)),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ftsdk.errors import BackendError, FtsdkError, RateLimited, Unavailable
-from ftsdk.testing.conformance.world import Wire, World
+from ftsdk.testing.conformance.world import ProviderDouble, World
 from ftsdk.types.status import JobStatus
 
 _LOST: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -37,29 +37,29 @@ _NEVER: tuple[tuple[str, dict[str, Any]], ...] = (
 _REFUSED = (400, 401, 403, 413, 422)
 
 
-def wired(world: World) -> Wire:
-    """Return the wire; skip where there is none."""
-    if world.wire is None:
-        pytest.skip("this world has no wire")
-    world.wire.behave()
-    return world.wire
+def double_of(world: World) -> ProviderDouble:
+    """Return the double; skip where there is none."""
+    if world.double is None:
+        pytest.skip("this world has no double")
+    world.double.behave()
+    return world.double
 
 
 def spoiled(world: World, behaviour: Any, facts: dict[str, Any]) -> tuple[FtsdkError, int, Any]:
     """Submit with a failing create call; return the error, the creates that arrived, and the
     request.
     """
-    wire = wired(world)
-    method, path = wire.create
+    double = double_of(world)
+    method, path = double.create
     request = world.request()
-    before = wire.creates()
-    wire.spoil(behaviour, method, path, **facts)
+    before = double.creates()
+    double.spoil(behaviour, method, path, **facts)
     try:
         with pytest.raises(FtsdkError) as caught:
             world.backend.submit(request)
     finally:
-        wire.behave()
-    return caught.value, wire.creates() - before, request
+        double.behave()
+    return caught.value, double.creates() - before, request
 
 
 class FaultChecks:
@@ -95,14 +95,14 @@ class FaultChecks:
         assert creates == 1
 
     def test_an_unreachable_provider_received_nothing(self, world: World) -> None:
-        wire = wired(world)
+        double = double_of(world)
         request = world.request()
-        before = wire.jobs()
-        with wire.down(), pytest.raises(FtsdkError) as caught:
+        before = double.jobs()
+        with double.down(), pytest.raises(FtsdkError) as caught:
             world.backend.submit(request)
         assert caught.value.submitted == "no"
         assert caught.value.retryable
-        assert wire.jobs() == before
+        assert double.jobs() == before
 
     def test_a_redirect_is_not_followed(self, world: World) -> None:
         error, creates, _ = spoiled(
@@ -114,32 +114,32 @@ class FaultChecks:
     # --- reads ---
 
     def test_a_read_recovers(self, world: World) -> None:
-        wire = wired(world)
+        double = double_of(world)
         _, job = world.first()
         for behaviour, facts in (
             ("status", {"status": 503}), ("close", {}), ("reset", {}), ("cut", {}),
             ("status", {"status": 429, "retry_after": "0"}), ("html", {}),
         ):  # fmt: skip
-            wire.spoil(behaviour, "GET", None, **facts)  # type: ignore[arg-type]  # values of Behaviour
+            double.spoil(behaviour, "GET", None, **facts)  # type: ignore[arg-type]  # values of Behaviour
             job_now = world.backend.get(job.provider_job_id)
             assert job_now.provider_job_id == job.provider_job_id
-        wire.behave()
+        double.behave()
 
     def test_a_read_waits_at_most_two_minutes(self, world: World) -> None:
-        wire = wired(world)
+        double = double_of(world)
         _, job = world.first()
         before = world.clock.monotonic()
-        wire.spoil("status", "GET", None, status=429, retry_after="86400", times=None)
+        double.spoil("status", "GET", None, status=429, retry_after="86400", times=None)
         with pytest.raises(RateLimited):
             world.backend.get(job.provider_job_id)
-        wire.behave()
+        double.behave()
         assert world.clock.monotonic() - before < 120
 
     def test_an_unreachable_provider_is_an_error_not_a_status(self, world: World) -> None:
         """Kiln made `unknown` of every exception; DSPy took any for "does not exist"."""
-        wire = wired(world)
+        double = double_of(world)
         request, job = world.first()
-        with wire.down():
+        with double.down():
             with pytest.raises(Unavailable):
                 world.backend.get(job.provider_job_id)
             with pytest.raises(BackendError):
@@ -149,27 +149,27 @@ class FaultChecks:
         assert world.backend.get(job.provider_job_id).status.is_remote
 
     def test_a_reply_about_another_job_is_refused(self, world: World) -> None:
-        wire = wired(world)
+        double = double_of(world)
         _, job = world.first()
-        wire.spoil("drop", "GET", None, field="id", times=None)
+        double.spoil("drop", "GET", None, field="id", times=None)
         with pytest.raises(BackendError):
             world.backend.get(job.provider_job_id)
-        wire.behave()
+        double.behave()
 
     def test_a_repeated_page_yields_no_job_twice(self, world: World) -> None:
-        wire = wired(world)
+        double = double_of(world)
         world.first()
-        wire.spoil("repeat", "GET", None, times=None)
+        double.spoil("repeat", "GET", None, times=None)
         identities = [one.provider_job_id for one in world.backend.list()]
-        wire.behave()
+        double.behave()
         assert len(identities) == len(set(identities))
 
     def test_a_missing_status_is_unknown(self, world: World) -> None:
-        wire = wired(world)
+        double = double_of(world)
         _, job = world.first()
-        wire.spoil("drop", "GET", None, field="status", times=None)
+        double.spoil("drop", "GET", None, field="status", times=None)
         job_now = world.backend.get(job.provider_job_id)
-        wire.behave()
+        double.behave()
         assert job_now.status is JobStatus.UNKNOWN
         assert not job_now.status.is_final
 
@@ -178,7 +178,7 @@ class FaultChecks:
     def test_no_secret_in_errors_causes_frames_or_logs(
         self, world: World, caplog: pytest.LogCaptureFixture
     ) -> None:
-        wire = wired(world)
+        double = double_of(world)
         if not world.secrets:
             pytest.skip("this world has no secrets")
         _, job = world.first()
@@ -195,14 +195,14 @@ class FaultChecks:
                 ("redirect", {"value": f"http://127.0.0.1:9/?token={world.secrets[0]}"}),
             ):  # fmt: skip
                 for ask in asks:
-                    wire.spoil(behaviour, times=6, **facts)  # type: ignore[arg-type]  # as above
+                    double.spoil(behaviour, times=6, **facts)  # type: ignore[arg-type]  # as above
                     try:
                         ask()
                     except FtsdkError as error:
                         shown += _frames(error)
                         shown += [str(error), repr(error), str(error.to_dict())]
                         shown.append(repr(error.__reduce__()))  # what a pickle would carry
-                    wire.behave()
+                    double.behave()
         shown += [record.getMessage() for record in caplog.records]
         whole = "\n".join(shown)
         assert shown

@@ -41,11 +41,11 @@ class JobChecks:
         assert job.raw_status
 
     def test_submit_is_one_create_call(self, world: World) -> None:
-        if world.wire is None:
-            pytest.skip("this world has no wire")
-        before = world.wire.creates()
+        if world.double is None:
+            pytest.skip("this world has no double")
+        before = world.double.creates()
         world.fresh()
-        assert world.wire.creates() == before + 1
+        assert world.double.creates() == before + 1
 
     def test_a_job_is_found_by_its_tag(self, world: World) -> None:
         request, job = world.first()
@@ -116,7 +116,7 @@ class JobChecks:
 
     def test_reads_only_read(self, world: World) -> None:
         """Kiln deployed an H100 on the status read that first saw the job done."""
-        request, job = world.first() if world.wire is None else world.another()
+        request, job = world.first() if world.double is None else world.another()
         identity = job.provider_job_id
         able = world.backend.capabilities
         with world.watched() as seen:
@@ -153,27 +153,27 @@ class JobChecks:
         assert first.finished_at == second.finished_at
 
     def test_every_known_status_is_mapped(self, world: World) -> None:
-        if world.wire is None or not world.statuses:
-            pytest.skip("this world has no wire")
+        if world.double is None or not world.statuses:
+            pytest.skip("this world has no double")
         job = world.fresh()
         for word, ours in world.statuses.items():
-            world.wire.show_status(job.provider_job_id, word)
+            world.double.show_status(job.provider_job_id, word)
             read = world.backend.get(job.provider_job_id)
             assert read.status is ours, word
             assert read.raw_status == word
-        world.wire.show_status(job.provider_job_id, None)
+        world.double.show_status(job.provider_job_id, None)
 
     def test_an_unknown_status_is_not_final_and_raises_nothing(self, world: World) -> None:
-        if world.wire is None or not world.statuses:
-            pytest.skip("this world has no wire")
+        if world.double is None or not world.statuses:
+            pytest.skip("this world has no double")
         job = world.fresh()
         for word in _INVENTED:
-            world.wire.show_status(job.provider_job_id, word)
+            world.double.show_status(job.provider_job_id, word)
             read = world.backend.get(job.provider_job_id)
             assert read.status is JobStatus.UNKNOWN, word
             assert read.raw_status == word
             assert any(one.provider_job_id == job.provider_job_id for one in world.backend.list())
-        world.wire.show_status(job.provider_job_id, None)
+        world.double.show_status(job.provider_job_id, None)
 
     # --- the course of a run ---
 

@@ -33,11 +33,11 @@ def path_of(world: World, name: str) -> str:
 
 
 def sent(world: World, **changes: Any) -> Mapping[str, Any]:
-    """Return the body of the create call for such a job. Skips where there is no wire."""
-    if world.wire is None:
-        pytest.skip("this world has no wire")
+    """Return the body of the create call for such a job. Skips where there is no double."""
+    if world.double is None:
+        pytest.skip("this world has no double")
     world.fresh(**changes)
-    return world.wire.sent()
+    return world.double.sent()
 
 
 def taken(able: Mapping[str, Range], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,8 +76,8 @@ class SendingChecks:
         """Portkey sent a multiplier as an absolute rate."""
         able = world.backend.capabilities.hyperparameters
         units = [name for name in ("learning_rate", "learning_rate_multiplier") if name in able]
-        if not units or world.wire is None:
-            pytest.skip("no learning rate, or no wire")
+        if not units or world.double is None:
+            pytest.skip("no learning rate, or no double")
         assert len({path_of(world, name) for name in units}) == len(units), "two units, one field"
         for name in units:
             body = sent(world, hyperparameters={**world.hyperparameters, name: _VALUES[name]})
@@ -112,8 +112,8 @@ class SendingChecks:
         """Brainwires dropped the adapter; Portkey changed its rank."""
         if "lora" not in world.backend.capabilities.adapters:
             pytest.skip("the backend does not declare lora")
-        if world.wire is None:
-            pytest.skip("this world has no wire")
+        if world.double is None:
+            pytest.skip("this world has no double")
         for name, adapter, value in (
             ("rank", LoRA(rank=8), 8), ("alpha", LoRA(alpha=24), 24),
             ("dropout", LoRA(dropout=0.0625), 0.0625),

@@ -47,7 +47,7 @@ def pair_rows(count: int = 16) -> list[dict[str, Any]]:
     ]
 
 
-class Wire(Protocol):
+class ProviderDouble(Protocol):
     """What a provider's double recorded, and how it is made to fail. Paths are regular expressions."""
 
     create: tuple[str, str]
@@ -88,8 +88,8 @@ class Wire(Protocol):
         ...
 
 
-class LabWire:
-    """A `Wire` over a double of the lab.
+class LabDouble:
+    """A `ProviderDouble` over a double of the lab.
 
     `status` sets the raw status of a job; `jobs` counts them.
     """
@@ -150,7 +150,7 @@ class World:
 
     `make` constructs a backend over a home folder; it is called again to simulate a restart.
     `statuses` are all raw statuses the provider is known to use, and ours for each. Where the world
-    has a wire, `sent_as` gives the path (`a.b`) in the create body of everything the backend
+    has a double, `sent_as` gives the path (`a.b`) in the create body of everything the backend
     declares: hyperparameters, `seed`, `validation`, `method` where there are several, and the
     settings of an adapter that can be chosen. `untouched` are `provider_options` that are sent
     unchanged. `step_s` is how far time moves between two reads of a running job, in seconds.
@@ -160,7 +160,7 @@ class World:
     home: Path
     model: str
     clock: ManualClock | SystemClock
-    wire: Wire | None = None
+    double: ProviderDouble | None = None
     rows: Sequence[Mapping[str, Any]] = field(default_factory=chat_rows)
     pairs: Sequence[Mapping[str, Any]] = field(default_factory=pair_rows)
     statuses: Mapping[str, JobStatus] = field(default_factory=dict)
@@ -285,12 +285,12 @@ class World:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[list[tuple[str, str]]]:
-        """Yield the requests that arrive while the block runs; always empty without a wire."""
+        """Yield the requests that arrive while the block runs; always empty without a double."""
         seen: list[tuple[str, str]] = []
-        before = len(self.wire.requests()) if self.wire else 0
+        before = len(self.double.requests()) if self.double else 0
         yield seen
-        if self.wire:
-            seen.extend(self.wire.requests()[before:])
+        if self.double:
+            seen.extend(self.double.requests()[before:])
 
 
 def at(body: Mapping[str, Any], path: str) -> Any:

@@ -68,11 +68,12 @@ WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     # The order inside a large package, from the top.
     "ftsdk.backends.local": (
         ("backend", "__init__"),
-        ("inference", "result"),
+        ("inference",),
+        ("local_model", "result"),
         ("status",),
         ("training",),
-        ("runs", "models"),
-        ("options", "limits", "compute", "local_model"),
+        ("compute", "runs", "models"),
+        ("options", "limits"),
     ),
 }
 EXCEPTIONS = {

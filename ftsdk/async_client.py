@@ -23,7 +23,7 @@ from ftsdk.types.events import Event, Progress
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.status import JobStatus
-from ftsdk.util.options import takes
+from ftsdk.util.options import accepts_options
 
 __all__ = ["AsyncClient", "AsyncFineTuneJob", "AsyncModelHandle"]
 
@@ -274,7 +274,7 @@ def _jobs(found: list[FineTuneJob]) -> list[AsyncFineTuneJob]:
 class AsyncClient:
     """`Client`, awaited; takes the same arguments."""
 
-    @takes(SessionOptions)
+    @accepts_options(SessionOptions)
     def __init__(self, profile: str | None = None, **options: Unpack[SessionOptions]) -> None:
         self._sync = Client(profile, **options)
 

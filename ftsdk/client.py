@@ -28,7 +28,7 @@ from ftsdk.store.journal import Journal
 from ftsdk.types.cost import Cost
 from ftsdk.types.plan import Plan
 from ftsdk.types.status import JobStatus
-from ftsdk.util.options import takes
+from ftsdk.util.options import accepts_options
 
 if TYPE_CHECKING:
     from ftsdk.dataset import DatasetReport
@@ -46,7 +46,7 @@ class Client:
     SDK. Safe to use from several threads.
     """
 
-    @takes(SessionOptions)
+    @accepts_options(SessionOptions)
     def __init__(self, profile: str | None = None, **options: Unpack[SessionOptions]) -> None:
         self.session = Session(profile, **options)
         self.config, self.env = self.session.config, self.session.env
@@ -54,7 +54,7 @@ class Client:
 
     # --- jobs ---
 
-    @takes(CreateOptions, DEFAULTS)
+    @accepts_options(CreateOptions, DEFAULTS)
     def create_job(self, dataset: Rows, **options: Unpack[CreateOptions]) -> FineTuneJob:
         """Check the data, plan, and submit one job, exactly once.
 
@@ -80,7 +80,7 @@ class Client:
             )
         return FineTuneJob(self.session, snapshot)
 
-    @takes(JobOptions, DEFAULTS)
+    @accepts_options(JobOptions, DEFAULTS)
     def plan(self, dataset: Rows, **options: Unpack[JobOptions]) -> Plan:
         """What `create_job` with these arguments would send, and what it may cost. Sends nothing.
 
@@ -88,7 +88,7 @@ class Client:
         """
         return prepare(self.session, dataset, options).plan
 
-    @takes(EstimateOptions, DEFAULTS)
+    @accepts_options(EstimateOptions, DEFAULTS)
     def estimate(self, dataset: Rows, **options: Unpack[EstimateOptions]) -> Cost:
         """What training on these rows would cost, as a range with its assumptions. Sends nothing.
 
@@ -151,7 +151,7 @@ class Client:
 
     # --- data ---
 
-    @takes(ValidateOptions)
+    @accepts_options(ValidateOptions)
     def validate(self, /, dataset: Rows, **options: Unpack[ValidateOptions]) -> DatasetReport:
         """Every fault of the data, with line numbers. Nothing is sent; bad rows do not raise.
 

@@ -331,7 +331,7 @@ class StoreError(FtsdkError):
 
 
 class JournalLocked(StoreError):
-    """Another process held the journal for longer than the busy timeout."""
+    """Another process locked the journal for longer than the busy timeout."""
 
     code = "journal_locked"
     retryable = True
@@ -344,6 +344,6 @@ class JournalTooNew(StoreError):
 
 
 class JournalDamaged(StoreError):
-    """The journal file is not a sound database."""
+    """The journal file is damaged."""
 
     code = "journal_damaged"

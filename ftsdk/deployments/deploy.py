@@ -119,10 +119,10 @@ def _deploy(
         if before is not None:
             leases.extend(lease.id, before.ends_at)  # the earlier deployment goes on, and costs
         elif error.submitted == "no" or refused:
-            leases.closed(lease.id, session.clock.now(), f"not deployed: {error.what}")
+            leases.mark_closed(lease.id, session.clock.now(), f"not deployed: {error.what}")
         error.job_id = error.job_id or snapshot.id
         raise
-    return deployed, leases.opened(lease.id, str(deployed.id))
+    return deployed, leases.mark_open(lease.id, str(deployed.id))
 
 
 def _checked_hours(hours: float) -> float:
@@ -160,7 +160,7 @@ def _new_lease(
 
 
 def _begin(leases: Leases, lease: Lease, budget: Budget, now: dt.datetime) -> None:
-    leases.begin(lease, lambda cursor: check_lease(cursor, budget.limits, now, lease))
+    leases.add(lease, lambda cursor: check_lease(cursor, budget.limits, now, lease))
 
 
 def _extended(
@@ -191,9 +191,9 @@ def undeploy(session: Session, lease_id: str, why: str = "undeployed") -> Lease:
     except NotFound:
         why = f"{why}; the provider does not know it any more"
     except FtsdkError as error:
-        leases.troubled(lease.id, error.what)
+        leases.record_failure(lease.id, error.what)
         raise
-    return leases.closed(lease.id, session.clock.now(), why)
+    return leases.mark_closed(lease.id, session.clock.now(), why)
 
 
 def _job_of(lease: Lease) -> str:

@@ -251,7 +251,7 @@ class FineTuneJob:
                 hint=f"ftsdk watch {self.id}, or job.wait()",
                 job_id=self.id,
             )
-        return self.session.backend_for(snapshot).model(snapshot.provider_job_id).owned_by(self)
+        return self.session.backend_for(snapshot).model(snapshot.provider_job_id).made_by(self)
 
     def deploy(
         self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
@@ -262,7 +262,7 @@ class FineTuneJob:
         the deployment, and so does `undeploy`. `options` are for this provider alone. Deploying again
         extends the lease. Raises `BudgetError`, `Unsupported`, `NotReady`, or a refusal.
         """
-        return deploy(self.session, self.id, hours=hours, options=options)[0].owned_by(self)
+        return deploy(self.session, self.id, hours=hours, options=options)[0].made_by(self)
 
     def callable_result(self, timeout: float | None = None) -> ModelHandle:
         """The model once a call would be answered: waits for a deployment that is starting.

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from ftsdk.backends.base import Backend
 from ftsdk.backends.registry import backend_names, load_backend
-from ftsdk.catalogue.provider_dates import remember
-from ftsdk.catalogue.retirement import WITHIN_DAYS
+from ftsdk.catalogue.provider_dates import store_reported_dates
+from ftsdk.catalogue.retirement import WARNING_DAYS
 from ftsdk.catalogue.retirement_calendar import AccountModel, Retirements, retirements_of
 from ftsdk.errors import FtsdkError
 from ftsdk.session import Session
@@ -58,7 +58,7 @@ def retirements(
         account=reported.account,
         live=reported.ends,
         acknowledged=Acknowledgements(session.journal).of_kind("ending"),
-        within_days=WITHIN_DAYS if within_days is None else within_days,
+        within_days=WARNING_DAYS if within_days is None else within_days,
         catalogue=session.catalogue,
     )
     return replace(found, not_asked=tuple(reported.failed))
@@ -115,7 +115,7 @@ def _keep(session: Session, reported: _Reported) -> None:
     known = session.catalogue.providers
     for owner in {owner for owner, _ in reported.ends} & set(known):
         ends = {model: day for (whose, model), day in reported.ends.items() if whose == owner}
-        remember(session.home, owner, ends, session.today)
+        store_reported_dates(session.home, owner, ends, session.today)
 
 
 def _with_keys(session: Session) -> dict[str, Backend]:

@@ -221,7 +221,9 @@ def _so_far(session: Session, job: JobSnapshot, rate: Decimal, now: dt.datetime)
     Where the provider does not report when it began, hours count from when it was first seen
     running: time in a queue never counts, and time that nobody looked at counts too little.
     """
-    seen = (move[0] for move in session.journal.moves(job.id) if move[2] is JobStatus.RUNNING)
+    seen = (
+        move[0] for move in session.journal.status_changes(job.id) if move[2] is JobStatus.RUNNING
+    )
     began = job.started_at or next(seen, now)
     hours = Decimal(str(max(0.0, (now - began).total_seconds()))) / 3600
     billed = job.cost.high if job.cost.basis == "billed" and job.cost.high is not None else None

@@ -15,7 +15,7 @@ from ftsdk.session import Session
 from ftsdk.spending.budget import budget_of
 from ftsdk.spending.reserve import reserve_job, reserve_quote, reserve_unsent
 from ftsdk.spending.switch import require_spending
-from ftsdk.store.duplicates import first_since
+from ftsdk.store.duplicates import refuse_duplicates_since
 from ftsdk.store.reservations import Reservations
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
@@ -71,7 +71,9 @@ def submit(
             **allowed,
             **session.address_of(spec.provider),
         },
-        hook=reservation if first_after is None else first_since(first_after, reservation),
+        hook=reservation
+        if first_after is None
+        else refuse_duplicates_since(first_after, reservation),
     )
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
 
-from ftsdk.catalogue.retirement import closed, warnings
+from ftsdk.catalogue.retirement import closed_reason, date_warnings
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.errors import ProviderClosed
 from ftsdk.spending.budget import Budget
@@ -27,7 +27,7 @@ def with_end_dates(
     """
     if owner is None:
         return plan
-    reason = closed(owner, spec.model, today, catalogue=catalogue)
+    reason = closed_reason(owner, spec.model, today, catalogue=catalogue)
     if reason is not None:
         raise ProviderClosed(
             reason,
@@ -36,7 +36,7 @@ def with_end_dates(
             "prices.toml in FTSDK_HOME",
             submitted="no",
         )
-    near = warnings(owner, spec.model, today, catalogue=catalogue)
+    near = date_warnings(owner, spec.model, today, catalogue=catalogue)
     fresh = tuple(one for one in near if one not in plan.warnings)
     return plan.model_copy(update={"warnings": (*plan.warnings, *fresh)}) if fresh else plan
 

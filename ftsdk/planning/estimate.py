@@ -172,17 +172,17 @@ def _models(session: Session, provider: str, method: str, *, everything: bool) -
 def _target(session: Session, spec: JobSpec, train: Dataset, counts: TokenCounts) -> Target:
     """One place with what its backend says: refusals, duration. A backend that fails is a note."""
     unsupported: tuple[str, ...] = ()
-    note, duration, cost, elsewhere = "", None, None, False
+    note, duration, cost, custom_address = "", None, None, False
     try:
         backend = session.backend(spec.provider)
-        elsewhere = backend.dated_as is None
+        custom_address = backend.dated_as is None
         plan = backend.plan(spec, train)
         duration, cost = plan.duration_s, plan.cost
     except Unsupported as error:
         unsupported = tuple(getattr(error, "faults", ())) or (error.what,)
     except FtsdkError as error:
         note = error.what
-    known = spec.provider in session.catalogue.providers and not elsewhere
+    known = spec.provider in session.catalogue.providers and not custom_address
     hardware = spec.provider_options.get("hardware")
     return Target(
         provider=spec.provider,
@@ -193,6 +193,6 @@ def _target(session: Session, spec: JobSpec, train: Dataset, counts: TokenCounts
         duration_s=duration,
         unsupported=unsupported,
         cost=None if known else cost,
-        elsewhere=elsewhere,
+        custom_address=custom_address,
         note=note,
     )

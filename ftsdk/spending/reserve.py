@@ -16,7 +16,7 @@ from ftsdk.store.accounting import Reservation
 from ftsdk.store.hooks import InsertHook
 from ftsdk.store.journal import Journal
 from ftsdk.store.limits import Limit
-from ftsdk.store.reservations import Reservations, reserving
+from ftsdk.store.reservations import Reservations, reservation_hook
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.spec import JobSpec
@@ -47,7 +47,7 @@ def reserve_job(
         cap=lowest(caps),
         failed_is_free=_failed_is_free(spec.provider, spec.model, catalogue),
     )
-    return reserving(reservation, budget.limits)
+    return reservation_hook(reservation, budget.limits)
 
 
 def reserve_adopted(
@@ -66,7 +66,7 @@ def reserve_adopted(
         cost=nothing if free else snapshot.cost,
         failed_is_free=_failed_is_free(snapshot.provider, snapshot.model, catalogue),
     )
-    return reserving(reservation, ())
+    return reservation_hook(reservation, ())
 
 
 def _failed_is_free(provider: str, model: str, catalogue: Catalogue) -> bool:

@@ -29,7 +29,7 @@ from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.submit import check_key, duplicate_of, submit
 from ftsdk.planning.prepare import PreparedJob
 from ftsdk.spending.ledger import line_of
-from ftsdk.store.duplicates import already_created
+from ftsdk.store.duplicates import duplicate_message
 from ftsdk.types.cost import Cost
 
 DUPLICATE_WITHIN = dt.timedelta(minutes=10)
@@ -131,7 +131,7 @@ def _confirm_duplicate(client: Client, prepared: PreparedJob, *, no_input: bool)
         return client.clock.now() - DUPLICATE_WITHIN
     minutes = round((client.clock.now() - duplicate.created_at).total_seconds() / 60)
     ago = "just now" if minutes < 1 else f"{minutes} min ago"
-    unasked, hint = already_created(duplicate.id, ago)
+    unasked, hint = duplicate_message(duplicate.id, ago)
     if not decide(
         f"{short_id(client.journal, duplicate.id)}, created {ago}, is identical. Create it again?",
         yes=False,

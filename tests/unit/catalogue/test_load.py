@@ -117,7 +117,7 @@ def test_no_file_means_the_shipped_catalogue(tmp_path):
             "as_of = 2026-11-25\n[providers.openai]\nhosting = { usd_per_hour = 2, source = 'x' }",
             "not in the table of sources",
         ),
-        ("as_of = 2026-11-25\n[providers.together.models.q]\nrates = 'none'", "no card"),
+        ("as_of = 2026-11-25\n[providers.together.models.q]\nrates = 'none'", "no rate card"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path, text, said):

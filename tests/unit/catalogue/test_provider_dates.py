@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from ftsdk.catalogue.load import load_catalogue, shipped
-from ftsdk.catalogue.provider_dates import remember
-from ftsdk.catalogue.retirement import closed, lifetime
+from ftsdk.catalogue.provider_dates import store_reported_dates
+from ftsdk.catalogue.retirement import closed_reason, retirement_dates
 from ftsdk.errors import ConfigError, ProviderClosed
 from ftsdk.jobs.retirements import retirements
 from ftsdk.util.clock import ManualClock
@@ -22,19 +22,21 @@ LATER = dt.date(2027, 6, 1)
 
 
 def test_a_day_that_was_told_stands_over_the_shipped_one(home):
-    remember(home, "openai", {MINI: LATER, "gpt-9": LATER}, TODAY)
+    store_reported_dates(home, "openai", {MINI: LATER, "gpt-9": LATER}, TODAY)
     book = load_catalogue(home)
-    life = lifetime("openai", MINI, catalogue=book)
+    life = retirement_dates("openai", MINI, catalogue=book)
     assert (life.ends_on, life.as_of) == (LATER, TODAY)
-    assert "as it told when it was asked" in life.source
-    assert lifetime("openai", "gpt-4.1-2025-04-14", catalogue=book).ends_on == dt.date(2027, 1, 14)
+    assert "as reported by the provider" in life.source
+    assert retirement_dates("openai", "gpt-4.1-2025-04-14", catalogue=book).ends_on == dt.date(
+        2027, 1, 14
+    )
     assert set(book.providers["openai"].models) == set(shipped().providers["openai"].models)
 
 
 def test_what_was_read_later_wins_and_so_do_your_own_figures(home):
-    remember(home, "openai", {MINI: LATER}, dt.date(2026, 1, 1))
+    store_reported_dates(home, "openai", {MINI: LATER}, dt.date(2026, 1, 1))
     assert load_catalogue(home).providers["openai"].models[MINI].ends_on.day == dt.date(2027, 1, 14)
-    remember(home, "openai", {MINI: LATER}, TODAY)
+    store_reported_dates(home, "openai", {MINI: LATER}, TODAY)
     own = dt.date(2026, 12, 1)
     (home / "prices.toml").write_text(
         f'as_of = 2026-11-25\n[providers.openai.models."{MINI}"]\nends_on = {{ day = {own} }}\n'
@@ -43,12 +45,12 @@ def test_what_was_read_later_wins_and_so_do_your_own_figures(home):
 
 
 def test_each_provider_keeps_its_own_and_a_new_answer_takes_the_old_ones_place(home):
-    remember(home, "openai", {MINI: LATER}, TODAY)
-    remember(home, "azure", {"gpt-4.1-2025-04-14": LATER}, TODAY)
-    remember(home, "openai", {MINI: TODAY}, TODAY)
+    store_reported_dates(home, "openai", {MINI: LATER}, TODAY)
+    store_reported_dates(home, "azure", {"gpt-4.1-2025-04-14": LATER}, TODAY)
+    store_reported_dates(home, "openai", {MINI: TODAY}, TODAY)
     book = load_catalogue(home)
     assert book.providers["azure"].models["gpt-4.1-2025-04-14"].ends_on.day == LATER
-    assert closed("openai", MINI, TODAY, catalogue=book) is not None
+    assert closed_reason("openai", MINI, TODAY, catalogue=book) is not None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"openai": {"ends": 3}}', '{"openai": 1}'])

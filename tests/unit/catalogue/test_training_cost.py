@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import pytest
 
+from ftsdk.catalogue.hosting_cost import hosting_cost
 from ftsdk.catalogue.load import lookup, shipped
 from ftsdk.catalogue.training_cost import (
     _auto_epochs,
     estimate_training,
-    hosting,
     hourly_rate,
     prefer_quote,
     token_range,
@@ -85,7 +85,7 @@ def test_a_range_of_a_bracket_is_marked():
         ("together", "gpt-oss-120b", "no price is known"),
         ("azure", "gpt-4.1-mini", "no price is known"),
         ("nebius", "Llama-3.1-8B", "no price is known"),
-        ("replicate", "me/trainer:1", "which hardware runs it is not known"),
+        ("replicate", "me/trainer:1", "its hardware is unknown"),
     ],
 )
 def test_unknown_stays_unknown(provider, model, why):
@@ -156,7 +156,7 @@ def test_hardware_by_the_second():
     name = "nateraw/axolotl-trainer-llama-2-7b"
     cost = estimate_training("replicate", name, seconds=(300, 900))
     assert (cost.low, cost.high) == (Decimal("2.34"), Decimal("7.02"))
-    assert "the time is a guess" in said(cost)
+    assert "which is a guess" in said(cost)
     named = estimate_training("replicate", "me/t", hardware="gpu-h100", seconds=(3600, 3600))
     assert named.high == Decimal("5.49")
     open_ended = estimate_training("replicate", name)
@@ -171,7 +171,7 @@ def test_hardware_by_the_second():
 def test_your_machine_costs_nothing(provider):
     cost = estimate_training(provider, "smollm2-135m", tokens=10, epochs=1)
     assert (cost.basis, cost.low, cost.high) == (CostBasis.BILLED, 0, 0)
-    assert hosting(provider, "smollm2-135m").kind == "free"
+    assert hosting_cost(provider, "smollm2-135m").kind == "free"
 
 
 def test_an_old_price_says_its_age():
@@ -180,16 +180,16 @@ def test_an_old_price_says_its_age():
 
 
 def test_hosting():
-    dedicated = hosting("together", "Qwen3.5-9B")
+    dedicated = hosting_cost("together", "Qwen3.5-9B")
     assert dedicated.kind == "per_hour"
     assert dedicated.text == "dedicated, from $5.49/h"
     assert dedicated.cost().hosting_usd_per_hour == Decimal("8.99")  # the high end is what may come
-    token = hosting("openai", "ft:gpt-4.1-mini-2025-04-14:o::x")
+    token = hosting_cost("openai", "ft:gpt-4.1-mini-2025-04-14:o::x")
     assert (token.kind, token.text) == ("per_token", "$0.80 / $3.20 per 1M")
     assert token.cost().hosting_usd_per_hour == 0
-    assert hosting("nobody", "x").cost().hosting_usd_per_hour is None
-    assert hosting("nebius", "x").kind == "unknown"
-    assert hosting("azure", "gpt-4.1").usd_per_hour.low == Decimal("1.70")
+    assert hosting_cost("nobody", "x").cost().hosting_usd_per_hour is None
+    assert hosting_cost("nebius", "x").kind == "unknown"
+    assert hosting_cost("azure", "gpt-4.1").usd_per_hour.low == Decimal("1.70")
 
 
 def test_a_quote_is_preferred_and_the_difference_is_shown():
@@ -198,9 +198,9 @@ def test_a_quote_is_preferred_and_the_difference_is_shown():
     better = prefer_quote(quote, table)
     assert better.high == Decimal("5.10")
     assert better.basis is CostBasis.QUOTED
-    assert said(better) == "$1.10 above our table, which said $4.00"
+    assert said(better) == "$1.10 above our estimate of $4.00"
     inside = prefer_quote(quote.model_copy(update={"low": Decimal(4), "high": Decimal(4)}), table)
-    assert said(inside) == "our table said $4.00"
+    assert said(inside) == "our estimate was $4.00"
     assert prefer_quote(None, table) is table
     assert prefer_quote(Cost(), table) is table
 

@@ -27,7 +27,7 @@ from ftsdk.spending.switch import forbid_spending
 from ftsdk.store.accounting import Reservation
 from ftsdk.store.export import forgettable
 from ftsdk.store.leases import Leases
-from ftsdk.store.reservations import Reservations, reserving
+from ftsdk.store.reservations import Reservations, reservation_hook
 from ftsdk.types.cost import Cost
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
@@ -170,7 +170,7 @@ def test_a_lease_counts_in_each_month_for_its_hours_there(home):
     job.refresh()
     with pytest.raises(BudgetError, match=r"\$18\.00, and \$13\.00") as caught:
         deploy(client.session, job.id, hours=5)  # $12 of November, and $18 of December
-    assert "2026-12 holds $0.00" in caught.value.where
+    assert "$0.00 is spent or reserved in 2026-12" in caught.value.where
     deploy(client.session, job.id, hours=4)
     assert Reservations(client.journal).spent(clock.now()) == (Decimal(13), 0)
     clock.advance(2 * 3600)
@@ -201,7 +201,7 @@ def test_the_options_of_a_deployment_are_part_of_its_price(made):
 def test_an_unknown_price_of_hosting_fails_closed_with_a_budget(made):
     client, job, _ = made({"month": "13.00"})
     client.backend("fake").hourly = None
-    with pytest.raises(BudgetError, match="not known"):
+    with pytest.raises(BudgetError, match="unknown"):
         deploy(client.session, job.id)
 
 
@@ -298,7 +298,7 @@ def running(client, clock, *, cap, rate, look=True):
     with client.journal.write() as cursor:
         cursor.execute("DELETE FROM reservations WHERE job_id = ?", (job.id,))
         again = Reservation(job.id, held.month, None, held.cost, Decimal(rate), Decimal(cap))
-        reserving(again, ())(cursor, job.snapshot)
+        reservation_hook(again, ())(cursor, job.snapshot)
     clock.advance(3600)
     if look:
         assert job.refresh().status is JobStatus.RUNNING
@@ -424,7 +424,7 @@ def test_so_does_the_model_itself(made):
     assert len(Leases(client.journal).list(running=True)) == 1
     served.undeploy()
     assert Leases(client.journal).list(running=True) == []
-    with pytest.raises(NotReady, match="data alone"):
+    with pytest.raises(NotReady, match="only data"):
         pickle.loads(pickle.dumps(model)).deploy(hours=1)  # our own bytes
 
 
@@ -442,7 +442,7 @@ def test_a_model_is_waited_for_while_its_deployment_starts(made, monkeypatch):
     with pytest.raises(NotReady, match="no deployment of it is starting") as idle:
         job.result().wait()
     assert f"ftsdk deploy {job.id}" in idle.value.hint
-    served = job.deploy(hours=1).owned_by(job)
+    served = job.deploy(hours=1).made_by(job)
     with pytest.raises(WaitTimeout, match="it goes on, and costs") as late:
         job.callable_result(timeout=10)
     assert late.value.job_id == job.id

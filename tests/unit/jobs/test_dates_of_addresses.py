@@ -110,7 +110,7 @@ def test_the_radar_knows_where_a_job_was_made(home):
                 fingerprint="f", dataset={"base_url": made_at}, created_at=TODAY, updated_at=TODAY,
             )
         )  # fmt: skip
-    told = {(row.kind, row.provider, row.dies_on) for row in retirements(client.session).rows}
+    told = {(row.kind, row.provider, row.retires_on) for row in retirements(client.session).rows}
     assert told == {
         (kind, owner, day)
         for kind in ("fine-tune", "base")

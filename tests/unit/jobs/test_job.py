@@ -204,7 +204,7 @@ def test_plan_shows_asked_and_sent(client: Client, rows: Rows) -> None:
     assert client.list_jobs() == []
 
 
-def test_a_limit_and_an_unknown_price_close_the_door(
+def test_a_limit_and_an_unknown_price_close_the_backend(
     client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ftsdk.types.cost import Cost
@@ -293,7 +293,7 @@ def test_a_cancelled_create_still_reaches_the_journal(
     assert asyncio.run(story()) == [JobStatus.QUEUED]
 
 
-def test_json_of_a_handle_has_no_door(client: Client, rows: Rows) -> None:
+def test_json_of_a_handle_has_no_backend(client: Client, rows: Rows) -> None:
     handle = client.create_job(rows(4)).wait().result()
     assert "door" not in handle.model_dump_json()
     assert ModelHandle.model_validate(json.loads(handle.model_dump_json())) == handle

@@ -42,7 +42,7 @@ def test_the_quote_is_held_and_the_estimate_stays_beside_it(home):
     job = client.create_job(ROWS)
     assert backend.sent == 1
     assert (job.cost.basis, job.cost.high) == ("quoted", Decimal("1.25"))
-    assert "$0.25 above our table, which said $0.50 – 1.00" in job.cost.assumptions
+    assert "$0.25 above our estimate of $0.50 – 1.00" in job.cost.assumptions
     line = line_of(client.session, job.snapshot)
     assert (line.high, line.quoted, line.quote_off) == (
         Decimal(1),

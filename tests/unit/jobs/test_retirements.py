@@ -73,7 +73,7 @@ def test_the_ledger_has_jobs_and_deployments(home):
     clock = ManualClock(START)
     client = priced_client(home, clock=clock)
     job = client.create_job(ROWS, tags={"team": "cx"}, name="a")
-    Leases(client.journal).begin(
+    Leases(client.journal).add(
         Lease("lease_1", "fake", "m", START, START + dt.timedelta(hours=2), usd_per_hour=Decimal(6))
     )
     lines = {line.kind: line for line in ledger(client.session)}
@@ -130,7 +130,7 @@ def test_live_ends_are_asked_only_when_wanted(home):
     assert retirements(client.session).exit_code == 0
     found = retirements(client.session, live=True)
     assert found.exit_code == 7
-    assert {(r.kind, r.name, r.dies_on) for r in found.rows if r.kind == "base"} == {
+    assert {(r.kind, r.name, r.retires_on) for r in found.rows if r.kind == "base"} == {
         ("base", "m", dt.date(2026, 12, 24))
     }
     assert "ft:m:org::x" in {row.name for row in found.rows}
@@ -172,7 +172,7 @@ def test_openai_tells_its_ends_itself(tmp_path):
     for one in (found, elsewhere):  # its own job by its name, the other's by the account's list
         tunes = [row for row in one.rows if row.kind == "fine-tune"]
         assert {row.source for row in tunes} == {"openai at 127.0.0.1, asked now"}
-        assert {row.dies_on for row in tunes} == {dt.date(2027, 1, 14)}
+        assert {row.retires_on for row in tunes} == {dt.date(2027, 1, 14)}
         assert sorted(row.name.partition("_")[0].partition(":")[0] for row in tunes) == [
             "ft",
             "ftj",

@@ -38,7 +38,11 @@ def test_accepted(client: Client, rows: Rows) -> None:
     job = client.create_job(rows(5))
     assert job.status is JobStatus.QUEUED
     assert job.provider_job_id
-    assert [m[2] for m in client.journal.moves(job.id)] == ["created", "submitting", "queued"]
+    assert [m[2] for m in client.journal.status_changes(job.id)] == [
+        "created",
+        "submitting",
+        "queued",
+    ]
 
 
 def test_refused_is_final_and_nothing_was_sent(client: Client, rows: Rows) -> None:
@@ -71,7 +75,7 @@ def test_a_lost_answer_is_found_by_its_mark(client: Client, rows: Rows) -> None:
     job = client.create_job(rows(5), provider_options={"submit": "lost"})
     assert job.status is JobStatus.QUEUED
     assert at_provider(client) == 1
-    assert [m[2] for m in client.journal.moves(job.id)] == [
+    assert [m[2] for m in client.journal.status_changes(job.id)] == [
         "created",
         "submitting",
         "in_doubt",

@@ -60,7 +60,7 @@ def test_what_fits_in_the_plan_is_what_is_sent(home, clock):
 def test_a_deployment_is_spent_so_far_and_held_until_its_lease_ends(home, clock):
     client, now = priced_client(home, {"month": "100"}, clock=clock), clock.now()
     end = now + dt.timedelta(hours=4)
-    Leases(client.journal).begin(Lease("lease_1", "fake", "m", now, end, usd_per_hour=Decimal(6)))
+    Leases(client.journal).add(Lease("lease_1", "fake", "m", now, end, usd_per_hour=Decimal(6)))
     clock.advance(3600)
     [line] = client.plan(ROWS).budget
     assert (line.spent, line.reserved, line.left) == (6, 18, 76)

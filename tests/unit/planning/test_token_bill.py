@@ -37,7 +37,7 @@ def test_without_a_model_it_says_that_the_price_goes_by_it(tmp_path: Path) -> No
     with ftsdk.Client(home=tmp_path) as client:
         told = client.validate(ROWS, provider="together")
     assert told.billed_tokens["together"].usd_high is None
-    assert "the price goes by the base model" in str(told)
+    assert "the price depends on the base model" in str(told)
 
 
 def test_a_minimum_charge_and_a_rough_count(tmp_path: Path) -> None:

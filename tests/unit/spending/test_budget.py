@@ -104,7 +104,7 @@ def test_the_month_is_counted_with_the_high_end(home, clock):
     with pytest.raises(BudgetError) as caught:
         client.create_job(ROWS)
     assert caught.value.what == "The job may cost $1.00, and $0.50 of $2.50 a month is left"
-    assert "2026-01 holds $2.00" in caught.value.where
+    assert "$2.00 is spent or reserved in 2026-01" in caught.value.where
     assert len(client.list_jobs()) == 2
     clock.advance(31 * 24 * 3600)  # a new month
     assert client.create_job(ROWS).status is JobStatus.QUEUED
@@ -175,7 +175,7 @@ def test_a_job_that_is_sent_in_a_later_month_counts_there(over_midnight, send):
 def test_and_needs_room_there(over_midnight, send):
     client, job = over_midnight
     client.create_job([*ROWS, ROWS[0]])
-    with pytest.raises(BudgetError, match="2026-12 holds") as caught:
+    with pytest.raises(BudgetError, match="reserved in 2026-12") as caught:
         send(client, job)
     assert (caught.value.job_id, caught.value.submitted) == (job, "no")
     assert client.get_job(job).status is JobStatus.CREATED
@@ -215,7 +215,7 @@ def test_the_same_key_holds_once(home):
 @pytest.mark.parametrize("budget", [{"job": "5"}, {"month": "5"}])
 def test_an_unknown_price_with_a_budget_fails_closed(home, budget):
     client = priced_client(home, budget, price=None)
-    with pytest.raises(BudgetError, match="not known"):
+    with pytest.raises(BudgetError, match="unknown|not known"):
         client.create_job(ROWS)
     assert client.list_jobs() == []
 

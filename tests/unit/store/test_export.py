@@ -35,8 +35,8 @@ def test_only_what_ended_is_forgotten(client: Client, rows: Rows, clock: ManualC
     assert [job.id for job in forgettable(client.journal, age, now)] == [old.id]
     assert [job.id for job in forget(client.journal, age, now)] == [old.id]
     assert {job.id for job in client.list_jobs()} == {still.id, new.id}
-    assert client.journal.moves(old.id) == []
-    assert client.journal.moves(new.id)
+    assert client.journal.status_changes(old.id) == []
+    assert client.journal.status_changes(new.id)
 
 
 def test_what_counts_against_this_month_is_kept(

@@ -18,7 +18,7 @@ from ftsdk.errors import JournalDamaged, JournalTooNew, StoreError, UnknownJob
 from ftsdk.store.journal import Journal, KeyTaken
 from ftsdk.store.migrations import MIGRATIONS
 from ftsdk.types.job import JobSnapshot
-from ftsdk.types.status import ALLOWED_MOVES, JobStatus
+from ftsdk.types.status import ALLOWED_TRANSITIONS, JobStatus
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 
 NOW = dt.datetime(2026, 11, 25, tzinfo=dt.UTC)
@@ -89,15 +89,15 @@ def test_only_allowed_moves_are_written(home: Path, old: JobStatus, new: JobStat
     journal, job = Journal(home), snapshot(status=old)
     journal.add(job)
     told = journal.change(job.id, now=NOW, why="test", status=new, message="moved")
-    allowed = new is old or new in ALLOWED_MOVES[old]
+    allowed = new is old or new in ALLOWED_TRANSITIONS[old]
     assert told.status is (new if allowed else old)
     assert journal.get(job.id) == told
     assert (told.message == "moved") is allowed
 
 
 def test_final_statuses_are_left_by_resume_alone() -> None:
-    assert ALLOWED_MOVES[JobStatus.SUCCEEDED] == frozenset()
-    assert ALLOWED_MOVES[JobStatus.FAILED] == {JobStatus.QUEUED}
+    assert ALLOWED_TRANSITIONS[JobStatus.SUCCEEDED] == frozenset()
+    assert ALLOWED_TRANSITIONS[JobStatus.FAILED] == {JobStatus.QUEUED}
     assert not JobStatus.UNKNOWN.is_final
     assert {s for s in JobStatus if s.is_final} == {"succeeded", "failed", "cancelled"}
 
@@ -107,7 +107,7 @@ def test_moves_are_remembered_in_order(home: Path) -> None:
     journal.add(job)
     journal.change(job.id, now=NOW, why="sending", status=JobStatus.SUBMITTING)
     journal.change(job.id, now=NOW, why="accepted", status=JobStatus.QUEUED, raw_status="Q")
-    assert [(m[1], m[2], m[3], m[4]) for m in journal.moves(job.id)] == [
+    assert [(m[1], m[2], m[3], m[4]) for m in journal.status_changes(job.id)] == [
         (None, "created", "", "journaled"),
         ("created", "submitting", "", "sending"),
         ("submitting", "queued", "Q", "accepted"),
@@ -283,7 +283,7 @@ def test_damage_found_after_a_cut_is_said(home: Path, monkeypatch: pytest.Monkey
 def test_a_reader_cannot_undo_a_cut_and_says_who_can(home: Path) -> None:
     Journal(home).add(snapshot())
     cut_short(home)
-    with pytest.raises(StoreError, match="a reader cannot undo it") as caught:
+    with pytest.raises(StoreError, match="a read-only command cannot roll it back") as caught:
         Journal(home, read_only=True)
     assert "ftsdk list" in caught.value.hint
     Journal(home).close()
@@ -307,7 +307,7 @@ def test_a_backup_holds_one_moment_while_others_write(home: Path, tmp_path: Path
             journal.backup(copy / "journal.db")
             found = Journal(copy)
             assert found.integrity() == "ok"
-            assert all(found.moves(job.id) for job in found.list())
+            assert all(found.status_changes(job.id) for job in found.list())
     finally:
         done.set()
         writer.join()

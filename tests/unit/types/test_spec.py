@@ -90,7 +90,7 @@ LOOP["again"] = LOOP
     ids=["nan", "inf", "half a character", "object", "bytes", "loop"],
 )
 def test_options_that_json_cannot_hold_are_told(value) -> None:
-    with pytest.raises(SpecError, match="provider_options: it holds what JSON cannot"):
+    with pytest.raises(SpecError, match="provider_options: cannot be written as JSON"):
         make(provider_options={"a": [value]})
 
 

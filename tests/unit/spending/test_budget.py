@@ -215,7 +215,7 @@ def test_the_same_key_holds_once(home):
 @pytest.mark.parametrize("budget", [{"job": "5"}, {"month": "5"}])
 def test_an_unknown_price_with_a_budget_fails_closed(home, budget):
     client = priced_client(home, budget, price=None)
-    with pytest.raises(BudgetError, match="unknown|not known"):
+    with pytest.raises(BudgetError, match="known"):
         client.create_job(ROWS)
     assert client.list_jobs() == []
 

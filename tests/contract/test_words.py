@@ -52,7 +52,7 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (
     ("ftsdk/cli/commands/retirements.py", "radar", "the hidden alias"),
     ("ftsdk/catalogue/retirement_calendar.py", "radar", "calendars know the product by this id"),
     ("ftsdk/dataset/__init__.py", "xray", "the old name of a public class still works"),
-    ("ftsdk/dataset/validation/fix.py", "mends", "a public field and JSON key"),
+    ("ftsdk/dataset/validation/fix.py", "mends", "the former name of a JSON key"),
     ("ftsdk/dataset/readers/containers.py", "tell", "the method of files"),
     ("ftsdk/artifacts/archive.py", "tell", "the method of files"),
     ("ftsdk/backends/upload_progress.py", "tell", "the method of files"),

@@ -39,7 +39,7 @@ def test_fixes_lose_nothing_and_are_listed(tmp_path: Path) -> None:
         "FT302": 1,
     }
     assert (report.rows, report.left) == (5, 1)
-    assert [(m.line, m.field) for m in report.mends if m.code == "FT114"] == [
+    assert [(m.line, m.field) for m in report.changes if m.code == "FT114"] == [
         (3, "messages[1].tool_calls[0].function.arguments")
     ]
     after = validate(tmp_path / "out.jsonl", near_duplicates=False)
@@ -77,7 +77,7 @@ def test_what_is_found_in_other_formats_is_fixed_there(tmp_path: Path) -> None:
         path.write_text(json.dumps(row) + "\n")
         before = validate(path, method="dpo", near_duplicates=False)
         report = fix(path, tmp_path / f"{name}.fixed.jsonl")
-        reported = {(m.code, m.field) for m in report.mends}
+        reported = {(m.code, m.field) for m in report.changes}
         assert {("FT114", f.field) for f in before.faults if f.code == "FT114"} < reported
         assert len(reported) == 2
         assert validate(report.path, method="dpo", near_duplicates=False).ok

@@ -10,12 +10,15 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ftsdk.cli.options import Json
 from ftsdk.cli.output import columns, command, emit, note, say
+
+if TYPE_CHECKING:
+    from ftsdk.testing.lab import Lab
 
 __all__ = ["app"]
 
@@ -55,27 +58,17 @@ def up(
         list[str] | None, typer.Argument(metavar="[PROVIDER]...", help="Which; all by default.")
     ] = None,
     port: Annotated[
-        int, typer.Option(metavar="N", help="The first port; 0 takes free ones.")
+        int,
+        typer.Option(metavar="N", help="The first port; 0, or a default in use, takes free ones."),
     ] = _FIRST_PORT,
     as_json: Json = False,
 ) -> None:
     """Start the doubles and serve until interrupted."""
-    from ftsdk.errors import UsageError
     from ftsdk.fsops import atomic_write_json, make_private_folder
-    from ftsdk.testing.lab import Lab
 
     chosen = _names(names)
-    ports = {name: port + number if port else 0 for number, name in enumerate(chosen)}
-    lab, over = Lab(*chosen, ports=ports), _stopped()
-    try:
-        lab.start()
-    except OSError as error:
-        lab.stop()
-        raise UsageError(
-            f"The lab cannot listen: {error.strerror or error}",
-            where=f"127.0.0.1, ports {port} to {port + len(chosen) - 1}",
-            mend="stop the other one, or choose another --port (0 takes free ones)",
-        ) from error
+    over = _stopped()
+    lab = _started(chosen, port)
     told = {
         name: {
             "url": lab[name].base_url,
@@ -97,6 +90,26 @@ def up(
     finally:
         lab.stop()
         _forget(path)
+
+
+def _started(chosen: list[str], port: int) -> Lab:
+    """The doubles, listening; on free ports when the default ones are in use."""
+    from ftsdk.errors import UsageError
+    from ftsdk.testing.lab import Lab
+
+    lab = Lab(*chosen, ports={n: port + i if port else 0 for i, n in enumerate(chosen)})
+    try:
+        lab.start()
+    except OSError as error:
+        lab.stop()
+        if port == _FIRST_PORT:
+            return _started(chosen, 0)
+        raise UsageError(
+            f"The lab cannot listen: {error.strerror or error}",
+            where=f"127.0.0.1, ports {port} to {port + len(chosen) - 1}",
+            mend="stop the other one, or choose another --port (0 takes free ones)",
+        ) from error
+    return lab
 
 
 def _forget(path: Path) -> None:

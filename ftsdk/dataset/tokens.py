@@ -273,7 +273,7 @@ def _binned(ordered: list[int], width: int) -> tuple[int, ...]:
 
 
 class OpenAICounter:
-    """OpenAI's encodings, offline (`bpe-openai`, extra `data`).
+    """OpenAI's encodings, offline (`bpe-openai`, extras `openai` and `data`).
 
     Texts are counted exactly. What stands around them is not public: the role's own tokens and 3 a
     message, 1 for a name and 3 for the start of the answer, as OpenAI's cookbook counts. Tools and
@@ -414,7 +414,7 @@ def _openai_count(encoding: str) -> Callable[[str], int]:
     except ImportError as error:
         raise MissingExtra(
             "Counting OpenAI's tokens needs the package bpe-openai.",
-            mend="pip install 'ftsdk[data]'",
+            mend="pip install 'ftsdk[openai]'",
         ) from error
     counted: Callable[[str], int] = _bindings.tokenizer_for_encoding(encoding).count
     return counted

@@ -17,6 +17,8 @@ BIN := $(VENV)/bin
 # For the CPU alone, where the index offers both kinds: make demo TORCH=torch==2.13.0+cpu
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
+# One test worker per core; `make test WORKERS=0` runs the tests in one process.
+WORKERS ?= auto
 # The documentation's builder advertises its successor at every run.
 export NO_MKDOCS_2_WARNING := 1
 
@@ -74,7 +76,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 unit: $(VENV)/.model
-	FTSDK_TEST_SMOLLM2=$(VENV)/home/models/smollm2-135m $(BIN)/python -m pytest $(PYTEST_ARGS)
+	FTSDK_TEST_SMOLLM2=$(VENV)/home/models/smollm2-135m \
+	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.local.rundir import RunDir
+from ftsdk.backends.local.runs.run_dir import RunDir
 
 Row = dict[str, Any]
 
@@ -66,8 +66,8 @@ class Scorer:
     """Mean cross-entropy per answer token of an adapter on a plain bf16 or float32 base."""
 
     def __init__(self, model: Path, rows: Sequence[Row]) -> None:
-        from ftsdk.dataset.render import render_rows
-        from ftsdk.dataset.template import ChatTokenizer
+        from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
+        from ftsdk.dataset.tokenize.render import render_rows
 
         self._model = model
         self._rows, faults = render_rows(rows, ChatTokenizer.from_folder(model))
@@ -80,8 +80,8 @@ class Scorer:
         from peft import PeftModel
         from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-        from ftsdk.backends.local.data import FlatBatch
-        from ftsdk.backends.local.model import LoadedModel
+        from ftsdk.backends.local.training.batches import FlatBatch
+        from ftsdk.backends.local.training.model import LoadedModel
 
         settings = {}
         if quantize:

@@ -76,7 +76,7 @@ def sample(path: Path, count: int, seed: int) -> list[Row]:
         raise ftsdk.ConfigError(
             f"The benchmark's data is not here: {path.name}",
             where=str(path.resolve()),
-            mend="give the folder that holds it with --data FOLDER",
+            hint="give the folder that holds it with --data FOLDER",
         )
     lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
     rows = [json.loads(line) for line in lines]
@@ -109,7 +109,7 @@ def tell(event: ftsdk.Event) -> None:
 
 def score(model: ftsdk.ModelHandle, rows: list[Row], *, tuned: bool) -> int:
     """How many answers are the intent exactly."""
-    from ftsdk.backends.local.infer import base_folder, load_model
+    from ftsdk.backends.local.inference import base_folder, load_model
 
     if model.path is None:
         raise ftsdk.NotReady("The model is not on this machine", where=f"model {model.id}")

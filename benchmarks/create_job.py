@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 import ftsdk
-from ftsdk.backends.openai.wire import Wire
-from ftsdk.testing.lab.openai import OpenAIDouble
+from ftsdk.backends.openai.transport import Transport
+from ftsdk.testing.lab.openai.double import OpenAIDouble
 
 MODEL = "gpt-4.1-mini-2025-04-14"
 spent = {"s": 0.0}
@@ -38,7 +38,7 @@ def timed(function):
 
 def main(count: int) -> None:
     """Print the median and the 95th percentile of our share, and of the provider's."""
-    Wire.once = timed(Wire.once)
+    Transport.call = timed(Transport.call)
     rows = [
         {
             "messages": [

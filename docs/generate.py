@@ -21,12 +21,13 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from ftsdk import errors, records
-from ftsdk.backends.base import Backend, Range
+from ftsdk import errors
+from ftsdk.backends.base import Backend
+from ftsdk.backends.capabilities import Range
 from ftsdk.backends.registry import GROUP
 from ftsdk.errors import FtsdkError
-from ftsdk.records import ALLOWED_MOVES, JobStatus
 from ftsdk.store.migrations import MIGRATIONS
+from ftsdk.types.status import ALLOWED_MOVES, JobStatus
 
 DOCS = Path(__file__).resolve().parent
 PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -172,7 +173,7 @@ def _member_docs(enum: type) -> dict[str, str]:
 
 def statuses() -> str:
     """Every status, what it means, and what may follow."""
-    docs = _member_docs(records.JobStatus)
+    docs = _member_docs(JobStatus)
     rows = []
     for status in JobStatus:
         whose = "final" if status.is_final else "theirs" if status.is_remote else "ours"

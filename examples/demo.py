@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import ftsdk
-from ftsdk.backends.local.models import PullProgress, pull_model
+from ftsdk.backends.local.models.resolve import PullProgress, pull_model
 from ftsdk.config import default_home
 
 DATA = Path(__file__).parent / "data"

@@ -19,8 +19,7 @@ from ftsdk._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ftsdk.aio import AsyncClient, AsyncFineTuneJob
-    from ftsdk.budget import forbid_spending
+    from ftsdk.async_client import AsyncClient, AsyncFineTuneJob
     from ftsdk.client import Client
     from ftsdk.dataset import Dataset, DatasetReport
     from ftsdk.errors import (
@@ -54,20 +53,15 @@ if TYPE_CHECKING:
         UsageError,
         WaitTimeout,
     )
-    from ftsdk.job import FineTuneJob
-    from ftsdk.records import (
-        ChatAnswer,
-        Checkpoint,
-        Cost,
-        Event,
-        JobSnapshot,
-        JobStatus,
-        MetricPoint,
-        ModelHandle,
-        Plan,
-        Progress,
-    )
-    from ftsdk.spec import Hyperparameters, JobSpec, LoRA
+    from ftsdk.jobs.job import FineTuneJob
+    from ftsdk.spending.budget import forbid_spending
+    from ftsdk.types.cost import Cost
+    from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
+    from ftsdk.types.job import JobSnapshot
+    from ftsdk.types.model import ChatAnswer, ModelHandle
+    from ftsdk.types.plan import Plan
+    from ftsdk.types.spec import Hyperparameters, JobSpec, LoRA
+    from ftsdk.types.status import JobStatus
 
     _bound = Client()
     adopt_job = _bound.adopt_job
@@ -144,24 +138,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ftsdk.aio": ("AsyncClient", "AsyncFineTuneJob"),
-    "ftsdk.budget": ("forbid_spending",),
+    "ftsdk.async_client": ("AsyncClient", "AsyncFineTuneJob"),
+    "ftsdk.spending.budget": ("forbid_spending",),
     "ftsdk.client": ("Client",),
     "ftsdk.dataset": ("Dataset", "DatasetReport"),
-    "ftsdk.job": ("FineTuneJob",),
-    "ftsdk.records": (
-        "ChatAnswer",
-        "Checkpoint",
-        "Cost",
-        "Event",
-        "JobSnapshot",
-        "JobStatus",
-        "MetricPoint",
-        "ModelHandle",
-        "Plan",
-        "Progress",
-    ),
-    "ftsdk.spec": ("Hyperparameters", "JobSpec", "LoRA"),
+    "ftsdk.jobs.job": ("FineTuneJob",),
+    "ftsdk.types.cost": ("Cost",),
+    "ftsdk.types.events": ("Checkpoint", "Event", "MetricPoint", "Progress"),
+    "ftsdk.types.job": ("JobSnapshot",),
+    "ftsdk.types.model": ("ChatAnswer", "ModelHandle"),
+    "ftsdk.types.plan": ("Plan",),
+    "ftsdk.types.status": ("JobStatus",),
+    "ftsdk.types.spec": ("Hyperparameters", "JobSpec", "LoRA"),
 }
 _VERBS = frozenset(name for name in __all__ if name.islower()) - {
     "__version__",

@@ -9,21 +9,24 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
-from ftsdk import verbs
 from ftsdk.backends.base import Backend, Context
-from ftsdk.backends.progress import Listener
-from ftsdk.backends.progress import on_upload as listening
 from ftsdk.backends.registry import load_backend
-from ftsdk.clock import Clock, SystemClock
+from ftsdk.backends.upload_progress import Listener
+from ftsdk.backends.upload_progress import on_upload as listening
 from ftsdk.config import Config, Environment, default_home, load_config
-from ftsdk.creating import DEFAULT, AdapterArgument, Rows, check_key, prepare, submit
 from ftsdk.dataset import DatasetReport, validate
 from ftsdk.errors import ConfigError
-from ftsdk.job import FineTuneJob
-from ftsdk.records import Cost, JobSnapshot, JobStatus, Plan, statuses_of
-from ftsdk.spec import Hyperparameters, Method
+from ftsdk.jobs import actions
+from ftsdk.jobs.job import FineTuneJob
+from ftsdk.jobs.submitter import Horizon, Submitter
+from ftsdk.planning.prepare import DEFAULT, AdapterArgument, Rows, check_key, prepare, submit
 from ftsdk.store import Journal
-from ftsdk.submission import Horizon, Submitter
+from ftsdk.types.cost import Cost
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.plan import Plan
+from ftsdk.types.spec import Hyperparameters, Method
+from ftsdk.types.status import JobStatus, statuses_of
+from ftsdk.util.clock import Clock, SystemClock
 
 __all__ = ["Client"]
 
@@ -94,7 +97,7 @@ class Client:
             self,
             dataset,
             validation,
-            bring=True,
+            fetch=True,
             model=model,
             provider=provider,
             method=method,
@@ -157,7 +160,7 @@ class Client:
         Rows with faults are counted as they are. A price that nobody knows is `unknown`, not an
         error; `ftsdk estimate --compare` shows several places at once.
         """
-        from ftsdk.estimates import estimate
+        from ftsdk.planning.estimate import estimate
 
         return estimate(
             self,
@@ -198,7 +201,7 @@ class Client:
 
         Raises `NotFound` when the provider does not know it.
         """
-        return FineTuneJob(self, verbs.adopt(self, provider, provider_job_id))
+        return FineTuneJob(self, actions.adopt(self, provider, provider_job_id))
 
     def reconcile(self, job_id: str | None = None) -> list[FineTuneJob]:
         """Look for jobs whose create call got no answer; one job, or all of them.
@@ -230,7 +233,7 @@ class Client:
         """
         full = self.journal.get(job_id).id
         if send_again:
-            from ftsdk.money import hold_anew
+            from ftsdk.spending.reserve import hold_anew
 
             hold_anew(self, full)
         snapshot = self._submitter().resolve(
@@ -263,22 +266,18 @@ class Client:
         `tokenizer` is a model folder or the name of an OpenAI encoding; without one it is looked
         for by `model`. `on_bytes` is told how many bytes were read. See `ftsdk.dataset.validate`.
         """
-        from ftsdk.dataset.limits import LIMITS
-        from ftsdk.estimates import billed, capabilities_of, counts_for_bill
+        from ftsdk.planning.estimate import billed, counts_for_bill
 
         chosen = self.config.setting("provider", provider)
         base = self.config.setting("model", model)
         how = self.config.setting("method", method)
         target = None if chosen is None else str(chosen.value)
         wanted = "sft" if how is None else str(how.value)
-        # Of a third-party backend all that is known is what its own record says.
-        able = None if target is None or target in LIMITS else capabilities_of(target)
         report = validate(
             dataset,
             provider=target,
             model=None if base is None else str(base.value),
             method=wanted,
-            capabilities=able,
             validation=validation,
             format=format,
             tokenizer=tokenizer,
@@ -354,7 +353,7 @@ class Client:
         return {} if url is None else {"base_url": url}
 
     def _submitter(self, agreed: Decimal | None = None) -> Submitter:
-        from ftsdk.money import quoted
+        from ftsdk.spending.reserve import quoted
 
         judge = functools.partial(quoted, self, agreed=agreed)
         return Submitter(

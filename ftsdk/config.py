@@ -151,7 +151,7 @@ class Config:
         raise ConfigError(
             f"No {name} is set",
             where="; ".join(f"{i}. {p}" for i, p in enumerate(self.places(name), 1)),
-            mend=f"pass {name}=, set FTSDK_{name.upper()}, or run `ftsdk init` for a profile",
+            hint=f"pass {name}=, set FTSDK_{name.upper()}, or run `ftsdk init` for a profile",
         )
 
     def table_value(self, name: str) -> Any:
@@ -206,7 +206,7 @@ def _no_such_profile(
     return ConfigError(
         f"No profile is called {name!r}{nearest(name, known)}",
         where=where,
-        mend=f"add [profiles.{name}] with provider = …, or run `ftsdk init`",
+        hint=f"add [profiles.{name}] with provider = …, or run `ftsdk init`",
     )
 
 
@@ -218,7 +218,7 @@ def _find(start: Path, env: Mapping[str, str]) -> tuple[Path | None, dict[str, A
             raise ConfigError(
                 "The configuration file is not there",
                 where=f"{path}, from the variable FTSDK_CONFIG",
-                mend="correct or unset FTSDK_CONFIG",
+                hint="correct or unset FTSDK_CONFIG",
             )
         return path, _read(path), [path]
     for folder in (start, *start.parents):
@@ -240,20 +240,20 @@ def _read(path: Path) -> dict[str, Any]:
             raise ConfigError(
                 "The configuration is not a plain file under 1 MB",
                 where=str(path),
-                mend="point FTSDK_CONFIG at a TOML file",
+                hint="point FTSDK_CONFIG at a TOML file",
             )
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"The configuration is not valid TOML: {error}",
             where=str(path),
-            mend="correct the line named; `ftsdk init --print` shows a right one",
+            hint="correct the line named; `ftsdk init --print` shows a right one",
         ) from error
     except OSError as error:
         raise ConfigError(
             f"The configuration cannot be read: {error.strerror}",
             where=str(path),
-            mend="check the file's permissions",
+            hint="check the file's permissions",
         ) from error
 
 
@@ -274,7 +274,7 @@ def _check(path: Path, data: Mapping[str, Any]) -> None:
             + ("a fault: " if len(faults) == 1 else "faults: ")
             + "; ".join(faults),
             where=str(path),
-            mend="correct the named entries",
+            hint="correct the named entries",
         )
 
 
@@ -306,7 +306,7 @@ def api_key(provider: str, variables: tuple[str, ...], env: Mapping[str, str]) -
             raise ConfigError(
                 f"{variable} holds white space or characters that no key has",
                 where=f"variable {variable}",
-                mend="set it again, without quotes and line ends",
+                hint="set it again, without quotes and line ends",
             )
         return env[variable]
     stored = _from_keyring(provider)
@@ -318,7 +318,7 @@ def api_key(provider: str, variables: tuple[str, ...], env: Mapping[str, str]) -
     raise ConfigError(
         f"No key for {provider} was found",
         where=places,
-        mend=f"export {variables[0]}=… or `keyring set ftsdk {provider}`",
+        hint=f"export {variables[0]}=… or `keyring set ftsdk {provider}`",
     )
 
 

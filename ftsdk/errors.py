@@ -10,7 +10,7 @@ FtsdkError
 └─ StoreError      JournalLocked · JournalTooNew · JournalDamaged
 ```
 
-Each error knows *what* happened, *where*, how to *mend* it, whether asking again may help
+Each error knows *what* happened, *where*, how to *hint* it, whether asking again may help
 (`retryable`), and, where a submission was under way, whether the provider may have got it
 (`submitted`) and our own `job_id`. `str(error)` is three plain lines; the first makes sense alone.
 
@@ -61,7 +61,7 @@ Submitted = Literal["no", "maybe", "yes"]
 
 
 class FtsdkError(Exception):
-    """The root. `what` is one sentence, `where` the place, `mend` the next thing to do.
+    """The root. `what` is one sentence, `where` the place, `hint` the next thing to do.
 
     What a submit raises also names our job (`job_id`), the mark it carries at the provider (`tag`)
     and whether it may have been sent (`submitted`).
@@ -76,7 +76,7 @@ class FtsdkError(Exception):
         what: str = "",
         *,
         where: str = "",
-        mend: str = "",
+        hint: str = "",
         retryable: bool | None = None,
         submitted: Submitted | None = None,
         job_id: str | None = None,
@@ -86,7 +86,7 @@ class FtsdkError(Exception):
         super().__init__(what)
         self.what = what
         self.where = where
-        self.mend = mend
+        self.hint = hint
         if retryable is not None:
             self.retryable = retryable
         self.submitted = submitted
@@ -110,8 +110,8 @@ class FtsdkError(Exception):
             where = f"{where}; {told}" if where else told
         if where:
             lines.append(f"  where  {where}")
-        if self.mend:
-            lines.append(f"  mend   {self.mend}")
+        if self.hint:
+            lines.append(f"  hint   {self.hint}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class FtsdkError(Exception):
             "code": self.code,
             "what": self.what,
             "where": self.where,
-            "mend": self.mend,
+            "hint": self.hint,
             "retryable": self.retryable,
             "submitted": self.submitted,
             "job_id": self.job_id,
@@ -130,7 +130,7 @@ class FtsdkError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         state: Mapping[str, Any] = {
             "where": self.where,
-            "mend": self.mend,
+            "hint": self.hint,
             "retryable": self.retryable,
             "submitted": self.submitted,
             "job_id": self.job_id,
@@ -141,6 +141,8 @@ class FtsdkError(Exception):
 
 
 def _rebuild(cls: type[FtsdkError], what: str, state: Mapping[str, Any]) -> FtsdkError:
+    if "mend" in state:  # pickled when the hint was called so
+        state = {"hint" if name == "mend" else name: value for name, value in state.items()}
     return cls(what, **state)
 
 
@@ -191,7 +193,7 @@ class SpecError(UsageError):
 
 
 class MissingExtra(UsageError, ImportError):
-    """An optional dependency is not installed; `mend` is the exact command."""
+    """An optional dependency is not installed; `hint` is the exact command."""
 
     code = "missing_extra"
 
@@ -295,7 +297,7 @@ class NotReady(JobError):
 
 
 class NeedsDecision(JobError):
-    """The job cannot go on by itself; `mend` names the commands that decide."""
+    """The job cannot go on by itself; `hint` names the commands that decide."""
 
     code = "needs_decision"
     exit_code = 7

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.clock import Clock, SystemClock
 from ftsdk.errors import ConfigError, FtsdkError
-from ftsdk.store.seen import SeenIds
+from ftsdk.store.webhook_ids import SeenIds
+from ftsdk.util.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
@@ -100,7 +100,7 @@ class WebhookVerifier:
             raise ConfigError(
                 f"A tolerance of {tolerance_s} s is not between 1 and 3600",
                 where="WebhookVerifier(tolerance_s=…)",
-                mend="300 is the standard's own",
+                hint="300 is the standard's own",
             )
         self._tolerance_s = tolerance_s
 
@@ -201,7 +201,7 @@ def _bad_secret(why: str, where: str = "the webhook secret") -> ConfigError:
     return ConfigError(
         f"The webhook secret cannot be used: {why}",
         where=where,
-        mend="take the secret that the provider shows for the endpoint, whole (whsec_…)",
+        hint="take the secret that the provider shows for the endpoint, whole (whsec_…)",
     )
 
 
@@ -209,7 +209,7 @@ def _refused(why: str, status: int = 400) -> WebhookRefused:
     return WebhookRefused(
         f"The webhook is refused: {why}",
         where="signature check",
-        mend="compare secret and clock with the provider's page for the endpoint",
+        hint="compare secret and clock with the provider's page for the endpoint",
         status=status,
     )
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ftsdk.client import Client
-from ftsdk.clock import ManualClock
 from ftsdk.config import Config
-from ftsdk.submission import Horizon
+from ftsdk.jobs.submitter import Horizon
+from ftsdk.util.clock import ManualClock
 
 _CLEARED = ("FTSDK_", "OPENAI_", "AZURE_OPENAI_", "TOGETHER_", "REPLICATE_", "HF_")
 
@@ -90,7 +90,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A long tier may take its hours; what hangs is still told in the end."""
+    """Group tests for `-n … --dist loadgroup`, and give the long tiers four hours each."""
+    for item in items:
+        group = _shared_fixture_scope(item)
+        if group is not None and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group))
     if config.getoption("--long"):
         for item in items:
             item.add_marker(pytest.mark.timeout(4 * 3600), append=False)
+
+
+def _shared_fixture_scope(item: pytest.Item) -> str | None:
+    """Return the node id of the module or class whose fixture `item` shares, or None.
+
+    Tests that share such a fixture run on one worker, so that it is set up once.
+    """
+    found = getattr(item, "_fixtureinfo", None)
+    definitions = [] if found is None else found.name2fixturedefs.values()
+    scopes = {one[-1].scope for one in definitions if one}
+    if "module" in scopes:
+        return item.nodeid.partition("::")[0]
+    return item.nodeid.rpartition("::")[0] if "class" in scopes else None

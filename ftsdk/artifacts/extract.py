@@ -16,8 +16,6 @@ from pathlib import Path
 
 from ftsdk.errors import UnexpectedResponse
 
-__all__ = ["extract_member"]
-
 _CHUNK = 1 << 20
 _UNIX = 3  # ZipInfo.create_system of archives that carry Unix file modes
 
@@ -38,7 +36,7 @@ def extract_member(archive: Path, suffix: str, target: Path, *, max_bytes: int) 
         raise UnexpectedResponse(
             f"{archive.name} is not a sound archive: {error}.",
             where=str(archive),
-            mend="download it again",
+            hint="download it again",
         ) from error
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ftsdk.backends.base import Backend, Capabilities, Context, FindBy, Range, SubmitRequest
+from ftsdk.backends.base import Backend, Context, SubmitRequest
+from ftsdk.backends.capabilities import Capabilities, FindBy, Range
 from ftsdk.backends.registry import GROUP, backend_names, load_backend
 
 __all__ = [

@@ -1,125 +1,51 @@
-"""What a backend is: a few verbs, and one record that says what it can do.
+"""The contract of a backend: one abstract class with every method a backend may implement.
 
-A backend turns one provider's ways into ours and back. It never journals, never retries a create,
-never prints; the floors above do what is common to all. To write one, derive from `Backend`,
-fill in `capabilities`, and register the class under the entry-point group `ftsdk.backends`.
+A backend translates between one provider's API and the types of `ftsdk.types`. It does not journal,
+does not retry a create call and does not print. To write one, derive from `Backend`, set
+`capabilities`, and register the class under the entry-point group `ftsdk.backends`.
+
+`submit`, `find`, `get`, `list`, `cancel` and `model` are required. Every other method has a default:
+those named by a flag of `Capabilities` raise `Unsupported`, the others return None or do nothing.
 """
 
 from __future__ import annotations
 
 import abc
-import builtins  # inside a class with a verb called `list`, the type needs its full name
+import builtins  # inside a class with a method called `list`, the type needs its full name
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from ftsdk.clock import Clock, SystemClock
+from ftsdk.backends.capabilities import Capabilities
+from ftsdk.backends.refusals import planned_fields, refusals, refuse
+from ftsdk.catalogue.load import load_catalogue
+from ftsdk.catalogue.schema import Catalogue
 from ftsdk.config import Environment
 from ftsdk.dataset import Dataset
+from ftsdk.dataset.provider_limits import Limits, limits_of_formats, with_capabilities
 from ftsdk.errors import NotReady, Unsupported
-from ftsdk.records import (
-    ChatAnswer,
-    Checkpoint,
-    Cost,
-    CostBasis,
-    Event,
-    MetricPoint,
-    ModelHandle,
-    Plan,
-    PlannedField,
-    RemoteJob,
-)
-from ftsdk.spec import Hyperparameters, JobSpec
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.events import Checkpoint, Event, MetricPoint
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle
+from ftsdk.types.plan import Plan
+from ftsdk.types.spec import JobSpec
+from ftsdk.util.clock import Clock, SystemClock
 
-if TYPE_CHECKING:
-    from ftsdk.pricing import Catalogue
-
-__all__ = ["Backend", "Capabilities", "Context", "FindBy", "Range", "SubmitRequest"]
-
-
-class FindBy(StrEnum):
-    """How a job is found again after a create whose answer was lost."""
-
-    TOKEN = "token"  # noqa: S105  # the provider takes an idempotency token: sending again is safe
-    METADATA = "metadata"
-    SUFFIX = "suffix"
-    INPUT = "input"
-    RUN_DIRECTORY = "run_directory"
-    NONE = "none"
-
-
-@dataclass(frozen=True)
-class Range:
-    """What a hyperparameter may be here. None leaves a side open; `default` is what None becomes."""
-
-    low: float | None = None
-    high: float | None = None
-    default: Any = None
-    choices: tuple[Any, ...] | None = None
-    sent_as: str | None = None
-    source: str = ""
-
-    def fault(self, value: Any) -> str | None:
-        """Why `value` cannot be, or None."""
-        if self.choices is not None:
-            return None if value in self.choices else f"one of {', '.join(map(str, self.choices))}"
-        if self.low is not None and value < self.low:
-            return f"at least {self.low:g}"
-        if self.high is not None and value > self.high:
-            return f"at most {self.high:g}"
-        return None
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """What a backend can do; on the class, readable without key or network.
-
-    `hyperparameters` names every field it takes, with its range: a field that is not named is
-    refused before anything is sent, and `instead` says what stands in its place. `adapters` are the
-    kinds of training: `lora`, `nf4` (QLoRA), `full`. `can_resume` lets a paused job go on; with `resumes_ended` also one that failed or was
-    cancelled.
-    """
-
-    methods: frozenset[str]
-    adapters: frozenset[str]
-    formats: frozenset[str]
-    hyperparameters: Mapping[str, Range] = field(default_factory=dict)
-    instead: Mapping[str, str] = field(default_factory=dict)
-    find_by: FindBy = FindBy.NONE
-    resend_is_safe: bool = False
-    can_cancel: bool = False
-    can_pause: bool = False
-    can_resume: bool = False
-    resumes_ended: bool = False
-    can_delete: bool = False
-    can_deploy: bool = False
-    can_download: bool = False
-    can_chat: bool = False
-    has_events: bool = False
-    has_metrics: bool = False
-    has_checkpoints: bool = False
-    has_logs: bool = False
-    takes_seed: bool = True
-    takes_validation: bool = True
-    price: Literal["free", "catalogue", "quote", "unknown"] = "unknown"
-    poll_s: float = 10.0
-    min_rows: int = 1
-    max_rows: int | None = None
-    max_file_bytes: int | None = None
-    closed_to_new_accounts_on: dt.date | None = None
-    no_new_jobs_from: dt.date | None = None
-    key_variables: tuple[str, ...] = ()
-    extra: str | None = None
-    note: str = ""
+Messages = Sequence[Mapping[str, Any]]
+"""A conversation: messages with `role` and `content`, as the chat format has them."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a backend is given when it is made."""
+    """What a backend is constructed with.
+
+    `options` is the provider's table of the configuration, `env` the environment (keys are read
+    from it at each call), `base_url` the configured address, if any.
+    """
 
     home: Path
     clock: Clock = field(default_factory=SystemClock)
@@ -133,7 +59,11 @@ class Context:
 
 @dataclass(frozen=True)
 class SubmitRequest:
-    """One job to create: our id, the marks it carries, what to train, on which rows."""
+    """One job to create.
+
+    `tag` goes into the create call, so that `find` can recognise the job; `client_token` is for
+    providers that take an idempotency token.
+    """
 
     job_id: str
     tag: str
@@ -146,37 +76,43 @@ class SubmitRequest:
 class Backend(abc.ABC):
     """One provider.
 
-    Reads (`get`, `list`, `find`, `events`, `metrics`, `checkpoints`, `logs`, `model`) never
-    change or cost anything. Each verb raises the errors of `ftsdk.errors`; "I could not ask" is an
-    exception, never a status.
+    Reads (`get`, `list`, `find`, `events`, `metrics`, `checkpoints`, `logs`, `model`,
+    `account_models`, `model_ends`, `read_file`, `stored_chats`) never change or cost anything.
+    Methods raise the errors of `ftsdk.errors`. A provider that cannot be reached is an exception,
+    never a status.
     """
 
     name: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+    limits: ClassVar[Limits | None] = None
+    """Which rows the provider accepts, with the source of each number."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.clock = context.clock
         self.base_url: str | None = context.base_url
-        """Where it sends to. A job remembers it, so that it is found there whatever is configured
-        later; None where there is no address, or only one."""
+        """Where requests go. A job remembers it, so that later reads go to the same place whatever
+        is configured by then. None where there is no address, or only one."""
 
-    # --- before ---
+    # --- before a job ---
 
     def check(self, spec: JobSpec) -> None:
-        """Refuse what cannot be, all of it at once, without looking at rows or network.
+        """Check that the provider accepts `spec`, without rows and without a network.
 
-        Raises `Unsupported` that names every field refused.
+        Raises `Unsupported` that lists every field it does not accept.
         """
         refuse(
-            refusals(self, spec),
+            refusals(self.name, self.capabilities, spec),
             where=f"backend {self.name}, before anything was sent",
-            mend=f"leave them out, or choose another provider; `ftsdk backends {self.name}` "
+            hint=f"leave them out, or choose another provider; `ftsdk backends {self.name}` "
             "lists what it takes",
         )
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
-        """Map what is asked to what would be sent. Raises what `check` raises; sends nothing."""
+        """Return what would be sent, field by field, and what it would cost. Sends nothing.
+
+        Raises what `check` raises.
+        """
         self.check(spec)
         return Plan(
             provider=self.name,
@@ -188,7 +124,10 @@ class Backend(abc.ABC):
         )
 
     def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:
-        """What training would cost, as far as is known without asking the provider."""
+        """Return what training would cost in US dollars, as a range.
+
+        The provider is not asked. The basis is `unknown` where no price is known.
+        """
         if self.capabilities.price == "free":
             return Cost(
                 basis=CostBasis.BILLED,
@@ -198,219 +137,260 @@ class Backend(abc.ABC):
             )
         return Cost()
 
+    def training_usd_per_hour(self, spec: JobSpec) -> Decimal | None:
+        """Return the price of one hour of this job in US dollars; None where it is not known.
+
+        For providers that bill training by time: a job with a cap is cancelled by it.
+        """
+        return None
+
     @property
     def dated_as(self) -> str | None:
-        """The provider of the catalogue whose end dates hold here; None at somebody else's address.
+        """The provider of the catalogue whose end dates apply here.
 
-        A gateway, a look-alike or a rehearsal has ends of its own, which nobody told us.
+        None at an address that is not the provider's own: a gateway, a compatible service or a
+        rehearsal has end dates that the catalogue does not know.
         """
         return self.name if self.context.base_url is None else None
 
     @property
     def catalogue(self) -> Catalogue:
-        """Prices and end dates: the shipped ones, under the user's own `prices.toml` in the home."""
-        from ftsdk.pricing import load_catalogue
-
+        """The prices and end dates shipped with ftsdk, overlaid by `prices.toml` of the home."""
         return load_catalogue(self.context.home)
 
     def tokenizer_for(self, spec: JobSpec) -> Path | None:
-        """The folder of the very tokenizer that the rows will meet, where it is on this machine.
+        """Return the folder of the tokenizer that training will use, where it is on this machine.
 
-        With it the rows are counted exactly and rendered before anything is sent; None leaves it
-        to what the model's name says.
+        Rows are then counted exactly and rendered before anything is sent. With None they are
+        counted by what the model's name implies.
         """
         return None
 
     def max_length_for(self, spec: JobSpec) -> int | None:
-        """The tokens above which a row is refused or cut: `max_length` as it would be sent."""
+        """Return `max_length` as it would be sent: longer rows are refused or cut, in tokens."""
         sent = planned_fields(self.capabilities, spec.hyperparameters)
         return next((field.sent for field in sent if field.name == "max_length"), None)
 
     def speed_of(self, spec: JobSpec) -> float | None:
-        """Tokens trained in a second by an earlier job like this one; None when none is known."""
+        """Return tokens trained per second by an earlier, similar job; None where none is known."""
         return None
 
-    def bring(self, spec: JobSpec) -> None:  # noqa: B027  # most backends need nothing here
-        """Put on this machine what the rows are checked against, a base model for instance.
+    @classmethod
+    def limits_for(cls, model: str | None = None) -> Limits:  # noqa: ARG003  # some depend on it
+        """Return which rows the provider accepts for one base model; needs no key.
 
-        Called before rows are read, by a create alone: a plan fetches nothing.
+        Without `limits` of its own: what the capabilities say.
+        """
+        if cls.limits is not None:
+            return cls.limits
+        limits = limits_of_formats(cls.name, cls.capabilities.formats)
+        return with_capabilities(limits, cls.capabilities) or limits
+
+    def fetch_base_model(self, spec: JobSpec) -> None:  # noqa: B027  # most backends need nothing
+        """Download what the rows are checked against, a base model for instance.
+
+        Called before rows are read, when a job is created; planning downloads nothing.
         """
 
-    # --- the job ---
+    # --- a job ---
 
     def prepare(self, request: SubmitRequest) -> None:  # noqa: B027  # many backends upload nothing
-        """What goes before the create call and may take long: uploads, and waiting for them.
+        """Do what precedes the create call and may take long: uploads, and waiting for them.
 
-        Called while the job is still `created`, so that a crash here leaves no doubt. It is called
-        again after one, and must not do twice what it did; `submit` may rely on it or not.
+        The job is still `created` meanwhile, so a crash here leaves nothing in doubt. It may be
+        called again after a crash, and then must not repeat what was done. `submit` must also work
+        where `prepare` was not called.
         """
 
     def quote(self, request: SubmitRequest) -> Cost | None:
-        """What the provider itself says that the job will cost; None where it does not tell.
+        """Return the provider's own quote; None where it gives none.
 
-        Asked after `prepare` and before the create call; spends nothing.
+        Called after `prepare` and before the create call. Spends nothing.
         """
         return None
 
     @abc.abstractmethod
     def submit(self, request: SubmitRequest) -> RemoteJob:
-        """Create the job, with one attempt. The only verb that may spend (with `deploy`).
+        """Create the job, in one attempt. Only this method and `deploy` may spend.
 
         A definite refusal raises `Rejected`, `AuthError`, `ProviderClosed` or another error with
-        `submitted="no"`; a failure that leaves it open raises with `submitted="maybe"`.
+        `submitted="no"`. Where it is not known whether the job was created, the error has
+        `submitted="maybe"`.
         """
 
     @abc.abstractmethod
     def find(self, request: SubmitRequest) -> list[RemoteJob]:
-        """The provider's jobs that carry our mark, oldest first; empty when none is visible."""
+        """Return the provider's jobs that carry `request.tag`, oldest first; often none."""
 
     @abc.abstractmethod
     def get(self, provider_job_id: str) -> RemoteJob:
-        """The job now. Raises `NotFound`."""
+        """Return the job as it is now. Raises `NotFound`."""
 
     @abc.abstractmethod
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
-        """The account's jobs, newest first."""
+        """Yield the account's jobs, newest first."""
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
-        """Several jobs at once; backends with a list call spend fewer requests here.
+        """Yield several jobs, in any order; backends with a list call use fewer requests.
 
-        Of many, some may be left out to keep the provider's pace: they are as they were known.
+        Some may be left out to keep to the provider's rate limit: they are read next time.
         """
         return (self.get(one) for one in provider_job_ids)
 
     @abc.abstractmethod
     def cancel(self, provider_job_id: str) -> None:
-        """Ask the job to stop. It has stopped when `get` says so."""
+        """Request that the job stops. It has stopped once `get` says so."""
 
     @abc.abstractmethod
     def model(self, provider_job_id: str) -> ModelHandle:
-        """The result. Raises `NotReady` before the provider has it."""
+        """Return the trained model. Raises `NotReady` while the provider does not have it."""
 
     def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
-        """Events with `seq` above `after`, oldest first."""
-        raise self.cannot("tell events")
+        """Return the events with `seq` above `after`, oldest first. Needs `has_events`."""
+        raise self.cannot("report events")
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
-        """The curve so far, by step."""
-        raise self.cannot("tell metrics")
+        """Return the training curve so far, by step. Needs `has_metrics`."""
+        raise self.cannot("report metrics")
 
     def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
-        """The kept states, oldest first."""
-        raise self.cannot("tell checkpoints")
+        """Return the checkpoints that are kept, oldest first. Needs `has_checkpoints`."""
+        raise self.cannot("report checkpoints")
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
-        """Log lines, oldest first; the last `tail` of them if given."""
-        raise self.cannot("tell logs")
+        """Return log lines, oldest first; the last `tail` of them if given. Needs `has_logs`."""
+        raise self.cannot("report logs")
 
     def pause(self, provider_job_id: str) -> None:
-        """Ask the job to stop where it can go on."""
+        """Request that the job stops where `resume` can continue it. Needs `can_pause`."""
         raise self.cannot("pause a job")
 
     def resume(self, provider_job_id: str) -> RemoteJob:
-        """Let a paused, failed or cancelled job go on from its last good state."""
+        """Continue a paused job from its last state, and return it. Needs `can_resume`.
+
+        With `resumes_ended`, a failed or cancelled job as well.
+        """
         raise self.cannot("resume a job")
 
     def delete(self, provider_job_id: str) -> None:
-        """Remove the job's result at the provider."""
+        """Delete the job's result at the provider. Needs `can_delete`."""
         raise self.cannot("delete a result")
 
-    # --- the result ---
+    # --- a result ---
 
     def chat(
-        self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+        self, handle: ModelHandle, messages: Messages, options: Mapping[str, Any]
     ) -> ChatAnswer:
-        """Ask the model of `handle`."""
+        """Return the model's answer. Needs `can_chat`.
+
+        `options` are sampling options such as `max_tokens` and `temperature`. Raises `NotReady`
+        where the model must be deployed first.
+        """
         raise self.cannot("chat with a result")
 
     def chat_base(
-        self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+        self, handle: ModelHandle, messages: Messages, options: Mapping[str, Any]
     ) -> ChatAnswer:
-        """Ask the base model that `handle` was tuned from, for comparison."""
+        """Return the answer of the base model that `handle` was tuned from, for comparison."""
         raise self.cannot("chat with the base model")
 
+    def chat_many(
+        self, handle: ModelHandle, conversations: Sequence[Messages], options: Mapping[str, Any]
+    ) -> Iterator[ChatAnswer]:
+        """Yield one answer for each conversation, in the order given. Needs `can_chat_many`.
+
+        `options` are those of `chat`. Raises what `chat` raises.
+        """
+        raise self.cannot("answer many conversations at once")
+
+    def batch(
+        self, handle: ModelHandle, conversations: Sequence[Messages], options: Mapping[str, Any]
+    ) -> str:
+        """Submit the conversations as one batch job and return its id. Needs `can_batch`.
+
+        It spends, so it makes one attempt, and its errors have `submitted` as those of `submit`.
+        """
+        raise self.cannot("run a batch")
+
     def download(self, handle: ModelHandle, folder: Path) -> Path:
-        """Copy the weights into `folder`."""
+        """Copy the weights into `folder` and return the folder. Needs `can_download`."""
         raise self.cannot("download a result")
 
+    def deploy(self, handle: ModelHandle, **options: Any) -> ModelHandle:
+        """Start serving the model, or find the deployment that exists. Needs `can_deploy`.
+
+        Returns the handle as it is then: `callable_now`, or `is_starting` while the deployment is
+        on its way. It bills until `undeploy`. `options` are the provider's own. Raises
+        `Unsupported` for an unknown option; errors have `submitted` as those of `submit`.
+        """
+        raise self.cannot("deploy a model")
+
+    def undeploy(self, handle: ModelHandle) -> ModelHandle:
+        """Stop serving the model and return the handle as it is then. Needs `can_deploy`.
+
+        Billing ends with it. Raises `NotFound` where the provider does not know the model.
+        """
+        raise self.cannot("undeploy a model")
+
+    def deployment_usd_per_hour(self, handle: ModelHandle, **options: Any) -> Decimal | None:
+        """Return the most that `deploy` with these options costs per hour, in US dollars.
+
+        All replicas together; None where it is not known. Only reads.
+        """
+        return handle.running_cost.hosting_usd_per_hour
+
+    # --- the account ---
+
+    def account_models(self) -> Mapping[str, str | None]:
+        """Return the account's fine-tunes: model id to base model. Needs `lists_models`.
+
+        The base is None where the provider does not name it.
+        """
+        raise self.cannot("list the models of an account")
+
+    def model_ends(self) -> Mapping[str, dt.date]:
+        """Return the day on which each model shuts down: model id to day. Needs
+        `reports_model_ends`.
+
+        Models without such a day are left out.
+        """
+        raise self.cannot("report when models end")
+
+    def read_file(self, file_id: str) -> Iterator[bytes]:
+        """Yield the content of a file of the account, in blocks. Needs `can_read_files`.
+
+        Raises `NotFound` for a file that was deleted or may not be read.
+        """
+        raise self.cannot("read a file of the account")
+
+    def stored_chats(
+        self, *, model: str | None = None, limit: int | None = None
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield the chat completions that the account stored, newest first, as the provider gives
+        them. Needs `has_stored_chats`.
+
+        With `model`, only those of that model.
+        """
+        raise self.cannot("read stored chats")
+
     def close(self) -> None:  # noqa: B027  # without connections there is nothing to do
-        """Let go of connections; they are opened again when used."""
+        """Close connections; the next call opens them again."""
 
     # --- for derived classes ---
 
     def cannot(self, what: str) -> Unsupported:
-        """The error for a verb this provider does not have."""
+        """Return the error for a method that this provider does not have."""
         return Unsupported(
             f"{self.name} cannot {what}",
             where=f"backend {self.name}",
-            mend="`ftsdk backends` shows which provider can",
+            hint="`ftsdk backends` shows which provider can",
         )
 
     def not_ready(self, status: object, job_id: str | None = None) -> NotReady:
-        """The error for a result that is not there yet."""
+        """Return the error for a result that does not exist yet."""
         return NotReady(
             f"The job has no result yet: it is {status}",
             where=f"{self.name}",
-            mend="wait for it: `ftsdk watch`, or job.wait()",
+            hint="wait for it: `ftsdk watch`, or job.wait()",
             job_id=job_id,
-        )
-
-
-def adapter_kind(spec: JobSpec) -> str:
-    """`lora`, `nf4` or `full`: the word that capabilities use."""
-    if spec.adapter is None:
-        return "full"
-    return spec.adapter.quantize or "lora"
-
-
-def refuse(faults: Sequence[str], *, where: str, mend: str) -> None:
-    """Raise one `Unsupported` with all of these faults, if there are any; nothing was sent."""
-    if faults:
-        raise Unsupported(
-            faults[0] if len(faults) == 1 else f"{len(faults)} things: " + "; ".join(faults),
-            where=where,
-            mend=mend,
-            faults=tuple(faults),
-            submitted="no",
-        )
-
-
-def refusals(backend: Backend, spec: JobSpec) -> list[str]:
-    """Everything asked that the backend's record does not have."""
-    able = backend.capabilities
-    faults = []
-    if spec.method not in able.methods:
-        faults.append(f"method {spec.method!r} (it has {', '.join(sorted(able.methods))})")
-    kind = adapter_kind(spec)
-    if kind not in able.adapters:
-        faults.append(f"training kind {kind!r} (it has {', '.join(sorted(able.adapters))})")
-    if spec.seed and not able.takes_seed:
-        faults.append(f"seed={spec.seed} is not taken by {backend.name}")
-    for name, value in spec.hyperparameters.given().items():
-        allowed = able.hyperparameters.get(name)
-        if allowed is None:
-            instead = f"; it has {able.instead[name]}" if name in able.instead else ""
-            faults.append(
-                f"hyperparameter {name}={value!r} is not taken by {backend.name}{instead}"
-            )
-            continue
-        fault = allowed.fault(value)
-        if fault is not None:
-            faults.append(f"hyperparameter {name}={value!r} must be {fault}")
-    return faults
-
-
-def planned_fields(able: Capabilities, asked: Hyperparameters) -> Iterator[PlannedField]:
-    """Asked → sent for each hyperparameter the backend knows."""
-    given = asked.given()
-    for name, allowed in able.hyperparameters.items():
-        value = given.get(name, allowed.default)
-        if value is None and name not in given:
-            continue
-        yield PlannedField(
-            name=name,
-            asked=given.get(name),
-            sent=value,
-            sent_as=allowed.sent_as or name,
-            note="" if name in given else "default",
         )

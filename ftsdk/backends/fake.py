@@ -27,28 +27,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.base import Backend, Capabilities, FindBy, Range, SubmitRequest
-from ftsdk.clock import parse_time
+from ftsdk.backends.base import Backend, SubmitRequest
+from ftsdk.backends.capabilities import Capabilities, FindBy, Range
 from ftsdk.dataset import Dataset
+from ftsdk.dataset.provider_limits import ALL_FEATURES, OPENAI_ROLES, Limits
 from ftsdk.errors import NotFound, Rejected, Unavailable, Unsupported
-from ftsdk.fsops import atomic_write_json, make_private_folder
-from ftsdk.records import (
-    ChatAnswer,
-    Checkpoint,
-    Cost,
-    CostBasis,
-    Event,
-    JobStatus,
-    MetricPoint,
-    ModelHandle,
-    ModelKind,
-    Plan,
-    Progress,
-    RemoteJob,
-)
-from ftsdk.spec import JobSpec
-
-__all__ = ["FakeBackend"]
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.types.plan import Plan
+from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import parse_time
+from ftsdk.util.files import atomic_write_json, make_private_folder
 
 DEFAULT_TIMELINE = (("queued", 0.0), ("running", 0.2), ("finalizing", 0.9), ("succeeded", 1.0))
 _OPTIONS = frozenset({"timeline", "submit", "visible_after_s", "message"})
@@ -56,10 +48,18 @@ _ID = re.compile(r"^fake-[0-9a-f]{16}$")
 _STEPS = 20
 
 
+LIMITS = Limits(
+    "fake", "the fake backend", {"sft": frozenset(("chat", "text")), "dpo": frozenset(("preference",))}, "ftsdk's own",
+    features=ALL_FEATURES,
+    roles=OPENAI_ROLES,
+)  # fmt: skip
+
+
 class FakeBackend(Backend):
     """See the module's docstring."""
 
     name = "fake"
+    limits = LIMITS
     capabilities = Capabilities(
         methods=frozenset({"sft", "dpo"}),
         adapters=frozenset({"lora", "nf4", "full"}),
@@ -91,6 +91,7 @@ class FakeBackend(Backend):
         has_checkpoints=True,
         has_logs=True,
         price="free",
+        is_rehearsal=True,
         poll_s=0.2,
         note="a rehearsal: nothing is trained, answers come from the training rows",
     )
@@ -107,7 +108,7 @@ class FakeBackend(Backend):
             raise NotFound(
                 f"fake has no job {provider_job_id!r}",
                 where=str(self._folder),
-                mend="`ftsdk list` shows the jobs of this machine",
+                hint="`ftsdk list` shows the jobs of this machine",
             )
         data: dict[str, Any] = json.loads(path.read_bytes())
         return data
@@ -129,7 +130,7 @@ class FakeBackend(Backend):
             raise Unsupported(
                 f"fake does not know provider_options {', '.join(unknown)}",
                 where="backend fake",
-                mend=f"it takes {', '.join(sorted(_OPTIONS))}",
+                hint=f"it takes {', '.join(sorted(_OPTIONS))}",
                 submitted="no",
             )
         return options

@@ -8,8 +8,6 @@ from ftsdk.backends.base import Backend
 from ftsdk.config import nearest
 from ftsdk.errors import MissingExtra, UnknownBackend
 
-__all__ = ["GROUP", "backend_names", "load_backend"]
-
 GROUP = "ftsdk.backends"
 
 
@@ -39,7 +37,7 @@ def load_backend(name: str) -> type[Backend]:
         raise UnknownBackend(
             f"No provider is called {name!r}{nearest(name, known)}",
             where=f"entry points {GROUP}: {', '.join(known) or 'none; is ftsdk installed?'}",
-            mend="`ftsdk backends` lists them; a third-party one must be installed first",
+            hint="`ftsdk backends` lists them; a third-party one must be installed first",
         )
     if len(points) > 1:
         owners = ", ".join(
@@ -48,7 +46,7 @@ def load_backend(name: str) -> type[Backend]:
         raise UnknownBackend(
             f"Two packages call their backend {name!r}",
             where=owners,
-            mend="uninstall one of them",
+            hint="uninstall one of them",
         )
     try:
         loaded = points[0].load()
@@ -56,12 +54,12 @@ def load_backend(name: str) -> type[Backend]:
         raise MissingExtra(
             f"The backend {name!r} needs {error.name}, which is not installed",
             where=points[0].value,
-            mend=f"pip install 'ftsdk[{name}]'",
+            hint=f"pip install 'ftsdk[{name}]'",
         ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
         raise UnknownBackend(
             f"{points[0].value} is not a backend class",
             where=f"entry point {name} of {GROUP}",
-            mend="derive it from ftsdk.backends.Backend",
+            hint="derive it from ftsdk.backends.Backend",
         )
     return loaded

@@ -6,28 +6,28 @@ from typing import Annotated
 
 import typer
 
-from ftsdk.cli import (
-    act,
+from ftsdk.cli.commands import (
+    actions,
     backends,
     chat,
+    costs,
     create,
     data,
+    deployments,
     doctor,
+    feeds,
     init,
     journal,
     lab,
-    leases,
-    listing,
+    list_jobs,
     models,
-    money,
     plan,
-    radar,
+    retirements,
     show,
-    tell,
     validate,
     watch,
 )
-from ftsdk.cli.boundary import Root
+from ftsdk.cli.errors import Root
 
 __all__ = ["app"]
 
@@ -54,7 +54,7 @@ def _version(wanted: bool) -> None:
 _ATTENDING = frozenset({
     "create", "list", "show", "watch", "wait", "logs", "metrics", "events", "checkpoints",
     "cancel", "pause", "resume", "reconcile", "resolve", "adopt",
-    "chat", "download", "delete", "deploy", "costs", "leases",
+    "chat", "download", "delete", "deploy", "costs", "deployments", "leases",
 })  # fmt: skip
 """The commands that first end leases that are over and stop jobs at their cap, and say what costs."""
 
@@ -71,7 +71,7 @@ def root(
 ) -> None:
     """Fine-tune language models anywhere through one job object."""
     if context.invoked_subcommand in _ATTENDING:
-        leases.attend()
+        deployments.attend()
 
 
 _PANELS = {
@@ -88,43 +88,47 @@ _PANELS = {
         ("split", data.split),
         ("fix", data.fix),
         ("plan", plan.plan),
-        ("estimate", money.estimate),
+        ("estimate", costs.estimate),
     ),
     "Jobs": (
         ("create", create.create),
-        ("list", listing.list_),
+        ("list", list_jobs.list_),
         ("show", show.show),
         ("watch", watch.watch),
         ("wait", watch.wait),
-        ("logs", tell.logs),
-        ("metrics", tell.metrics),
-        ("events", tell.events),
-        ("checkpoints", tell.checkpoints),
-        ("cancel", act.cancel),
-        ("pause", act.pause),
-        ("resume", act.resume),
+        ("logs", feeds.logs),
+        ("metrics", feeds.metrics),
+        ("events", feeds.events),
+        ("checkpoints", feeds.checkpoints),
+        ("cancel", actions.cancel),
+        ("pause", actions.pause),
+        ("resume", actions.resume),
     ),
     "When in doubt": (
-        ("reconcile", act.reconcile),
-        ("resolve", act.resolve),
-        ("adopt", act.adopt),
+        ("reconcile", actions.reconcile),
+        ("resolve", actions.resolve),
+        ("adopt", actions.adopt),
     ),
     "Result": (
         ("chat", chat.chat),
-        ("download", act.download),
-        ("delete", act.delete),
-        ("deploy", leases.deploy),
-        ("undeploy", leases.undeploy),
+        ("download", actions.download),
+        ("delete", actions.delete),
+        ("deploy", deployments.deploy),
+        ("undeploy", deployments.undeploy),
     ),
     "Money": (
-        ("costs", money.costs),
-        ("leases", leases.leases),
-        ("radar", radar.radar),
+        ("costs", costs.costs),
+        ("deployments", deployments.deployments),
+        ("retirements", retirements.retirements),
     ),
 }
 for _panel, _commands in _PANELS.items():
     for _name, _function in _commands:
         app.command(_name, rich_help_panel=_panel)(_function)
+_FORMER_NAMES = (("leases", deployments.leases), ("radar", retirements.radar))
+"""Hidden aliases with the JSON keys they always had: cron jobs and CI pipelines run them."""
+for _name, _function in _FORMER_NAMES:
+    app.command(_name, hidden=True)(_function)
 app.add_typer(models.app, name="models", rich_help_panel="Set up")
 app.add_typer(journal.app, name="journal", rich_help_panel="When in doubt")
 app.add_typer(lab.app, name="lab", rich_help_panel="Set up")

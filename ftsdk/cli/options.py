@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ftsdk.cli import complete
+from ftsdk.cli import completion
 from ftsdk.errors import UsageError
 
 __all__ = [
@@ -37,12 +37,12 @@ Profile = Annotated[
         "-p",
         metavar="NAME",
         help="A profile of ftsdk.toml.",
-        autocompletion=complete.profiles,
+        autocompletion=completion.profiles,
     ),
 ]
 Provider = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Where to train.", autocompletion=complete.providers),
+    typer.Option(metavar="NAME", help="Where to train.", autocompletion=completion.providers),
 ]
 Model = Annotated[
     str | None,
@@ -51,7 +51,7 @@ Model = Annotated[
         "-m",
         metavar="NAME",
         help="The base model: a short name, a hub id, a folder, or the provider's own name.",
-        autocompletion=complete.models,
+        autocompletion=completion.models,
     ),
 ]
 Rows = Annotated[Path, typer.Argument(metavar="DATA", help="The rows: .jsonl, .json, .csv, …")]
@@ -60,11 +60,11 @@ NoInput = Annotated[
     bool, typer.Option("--no-input", help="Refuse (exit code 7) instead of asking.")
 ]
 _JOB_HELP = "A job: its id, the beginning of it, the provider's id, or its name."
-Job = Annotated[str, typer.Argument(metavar="JOB", help=_JOB_HELP, autocompletion=complete.jobs)]
+Job = Annotated[str, typer.Argument(metavar="JOB", help=_JOB_HELP, autocompletion=completion.jobs)]
 MaybeJob = Annotated[
     str | None,
     typer.Argument(
-        metavar="JOB", help=f"{_JOB_HELP} The newest if left out.", autocompletion=complete.jobs
+        metavar="JOB", help=f"{_JOB_HELP} The newest if left out.", autocompletion=completion.jobs
     ),
 ]
 MaybeJobs = Annotated[
@@ -72,7 +72,7 @@ MaybeJobs = Annotated[
     typer.Argument(
         metavar="JOB",
         help="Jobs, by id or name. All that have not ended if left out.",
-        autocompletion=complete.jobs,
+        autocompletion=completion.jobs,
     ),
 ]
 
@@ -86,13 +86,13 @@ def pairs(given: Iterable[str] | None, option: str) -> dict[str, str]:
             raise UsageError(
                 f"{option} {item!r} is not NAME=VALUE",
                 where="the command line",
-                mend=f"for instance {option} team=cx",
+                hint=f"for instance {option} team=cx",
             )
         if name.strip() in found:
             raise UsageError(
                 f"{option} {name.strip()} is given twice",
                 where="the command line",
-                mend="give it once",
+                hint="give it once",
             )
         found[name.strip()] = value
     return found

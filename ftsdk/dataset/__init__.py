@@ -9,16 +9,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.dataset.check import validate
 from ftsdk.dataset.dataset import Dataset
-from ftsdk.dataset.report import DatasetReport, Fault
+from ftsdk.dataset.findings.report import DatasetReport, Fault
+from ftsdk.dataset.validation.validate import validate
 
 if TYPE_CHECKING:
     from ftsdk.dataset.codes import RULES, Rule
-    from ftsdk.dataset.converting import convert
-    from ftsdk.dataset.fixing import FixReport, fix
-    from ftsdk.dataset.looking import inspect
-    from ftsdk.dataset.xray import Xray
+    from ftsdk.dataset.conversion.convert import convert
+    from ftsdk.dataset.inspection.inspect_rows import inspect
+    from ftsdk.dataset.inspection.report import Xray
+    from ftsdk.dataset.validation.fix import FixReport, fix
 
 __all__ = [
     "RULES",
@@ -37,11 +37,11 @@ __all__ = [
 _LATE = {
     "RULES": "codes",
     "Rule": "codes",
-    "convert": "converting",
-    "FixReport": "fixing",
-    "fix": "fixing",
-    "Xray": "xray",
-    "inspect": "looking",
+    "convert": "conversion.convert",
+    "FixReport": "validation.fix",
+    "fix": "validation.fix",
+    "Xray": "inspection.report",
+    "inspect": "inspection.inspect_rows",
 }
 
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from ftsdk.dataset import (
-    converting,
-    findings,
-    languages,
-    looking,
-    near,
-    repeats,
-    rules_bytes,
-    rules_chat,
-    rules_content,
-    rules_preference,
-    rules_provider,
-    rules_tokens,
-    rules_tools,
-    tallies,
-    tokens,
+from ftsdk.dataset.conversion import convert
+from ftsdk.dataset.findings.registry import RULES, Rule
+from ftsdk.dataset.inspection import inspect_rows
+from ftsdk.dataset.rules import (
+    chat,
+    content,
+    duplicates,
+    file,
+    language,
+    near_duplicates,
+    outliers,
+    preference,
+    provider,
+    secrets,
+    token_counts,
+    tokenized,
+    tools,
 )
-from ftsdk.dataset.rules import RULES, Rule
 
 __all__ = ["RULES", "Rule"]
 
 _REGISTERED = (
-    converting, findings, languages, looking, near, repeats, rules_bytes, rules_chat, rules_content, rules_preference,
-    rules_provider, rules_tokens, rules_tools, tallies, tokens,
+    convert, secrets, language, inspect_rows, near_duplicates, duplicates, file, chat, content, preference,
+    provider, tokenized, tools, outliers, token_counts,
 )  # fmt: skip

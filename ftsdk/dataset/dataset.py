@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
-from ftsdk import fsops
-from ftsdk.dataset.lines import DEFAULT_MAX_ROW_BYTES, Stop
-from ftsdk.dataset.report import DatasetReport, Fault
+from ftsdk.dataset.findings.report import DatasetReport, Fault
+from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.errors import UsageError
+from ftsdk.util import files
 
 if TYPE_CHECKING:
-    from ftsdk.dataset.rows import Read, RowReader
-    from ftsdk.dataset.source import Source
-    from ftsdk.dataset.xray import Xray
+    from ftsdk.dataset.inspection.report import Xray
+    from ftsdk.dataset.reader import Read, RowReader
+    from ftsdk.dataset.readers.source import Source
 
 __all__ = ["Dataset", "canonical_bytes"]
 
@@ -27,7 +27,7 @@ Key = str | Callable[[Row], object]
 
 
 class Dataset:
-    """Rows of one format, iterated as canonical rows (see `ftsdk.dataset.formats`).
+    """Rows of one format, iterated as canonical rows (see `ftsdk.dataset.formats.registry`).
 
     Iterating reads the source each time and holds one row at a time; the first row that cannot be
     read raises `DatasetError`. `ftsdk.validate` shows all of them instead.
@@ -72,7 +72,7 @@ class Dataset:
                 max_row_bytes=source.max_row_bytes,
                 keep=source._keep,
             )
-        from ftsdk.dataset.source import open_source
+        from ftsdk.dataset.readers.source import open_source
 
         try:
             opened = open_source(source, name=name)
@@ -84,7 +84,7 @@ class Dataset:
     # --- reading ------------------------------------------------------------------------------
 
     def _reader(self) -> RowReader:
-        from ftsdk.dataset.rows import RowReader
+        from ftsdk.dataset.reader import RowReader
 
         return RowReader(self._source, format=self._forced, max_row_bytes=self.max_row_bytes)
 
@@ -136,7 +136,7 @@ class Dataset:
     def write_jsonl(self, path: str | Path) -> Path:
         """Write the canonical rows, one JSON object a line, whole or not at all."""
         target = Path(path)
-        with fsops.atomic_file(target) as handle:
+        with files.atomic_file(target) as handle:
             for row in self:
                 handle.write(canonical_bytes(row))
                 handle.write(b"\n")
@@ -147,7 +147,7 @@ class Dataset:
 
     def inspect(self, **options: Any) -> Xray:
         """What a model sees of these rows: see `ftsdk.dataset.inspect` for the options."""
-        from ftsdk.dataset.looking import inspect
+        from ftsdk.dataset.inspection.inspect_rows import inspect
 
         return inspect(self, **options)
 
@@ -168,7 +168,7 @@ class Dataset:
             raise UsageError(
                 f"the fraction {fraction} is not between 0 and 1",
                 where="split",
-                mend="use 0.1 for a tenth",
+                hint="use 0.1 for a tenth",
             )
         place = _placer(seed, group_by)
         border = _border(fraction, (place(row) for row in self))
@@ -225,7 +225,7 @@ def _group(row: Row, group_by: Key) -> bytes:
         raise UsageError(
             f"a row has no value for the group {group_by!r}",
             where="split",
-            mend="give every row that key, or group by another",
+            hint="give every row that key, or group by another",
         )
     return repr(value).encode("utf-8", "backslashreplace")
 

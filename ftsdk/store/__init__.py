@@ -1,6 +1,6 @@
 """The durable memory of jobs. Only this room knows SQL.
 
-The journal is here; money stands in `ftsdk.store.spending`, deployments in `ftsdk.store.leases`,
+The journal is here; money stands in `ftsdk.store.reservations`, deployments in `ftsdk.store.leases`,
 and both are loaded when they are asked for.
 """
 

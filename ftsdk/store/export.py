@@ -11,10 +11,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ftsdk.records import JobSnapshot, JobStatus
 from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Leases, month_bounds
-from ftsdk.store.spending import month_of
+from ftsdk.store.reservations import month_of
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 
 __all__ = ["export_lines", "forget", "forgettable"]
 

@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.errors import JournalDamaged, JournalLocked, JournalTooNew, StoreError, UnknownJob
-from ftsdk.fsops import atomic_write_bytes, make_private_folder
-from ftsdk.records import JobSnapshot, JobStatus, can_move
+from ftsdk.store.duplicates import newest_twin
 from ftsdk.store.migrations import MIGRATIONS
-from ftsdk.store.twins import newest_twin
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus, can_move
+from ftsdk.util.files import atomic_write_bytes, make_private_folder
 
 __all__ = ["OLDEST_SQLITE", "Journal", "KeyTaken", "Move"]
 
@@ -84,7 +85,7 @@ class Journal:
             raise StoreError(
                 "The journal is a symbolic link, which may point anywhere",
                 where=str(self.path),
-                mend="move the database itself into the home folder",
+                hint="move the database itself into the home folder",
             )
         try:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -128,20 +129,20 @@ class Journal:
             raise StoreError(
                 "The file is some other program's database",
                 where=str(self.path),
-                mend="set FTSDK_HOME to another folder",
+                hint="set FTSDK_HOME to another folder",
             )
         if version > len(MIGRATIONS):
             raise JournalTooNew(
                 f"The journal has schema {version}; this ftsdk knows {len(MIGRATIONS)}",
                 where=str(self.path),
-                mend="upgrade ftsdk (`pip install -U ftsdk`), or set FTSDK_HOME to another folder",
+                hint="upgrade ftsdk (`pip install -U ftsdk`), or set FTSDK_HOME to another folder",
             )
 
     def _damaged(self, why: str) -> JournalDamaged:
         return JournalDamaged(
             f"The journal is not a sound database: {why}",
             where=str(self.path),
-            mend="keep what `ftsdk journal export` can read, then move the file away; "
+            hint="keep what `ftsdk journal export` can read, then move the file away; "
             "`ftsdk adopt` takes jobs in again",
         )
 
@@ -194,7 +195,7 @@ class Journal:
             raise StoreError(
                 f"The journal's folder cannot be used: {error.strerror or error}",
                 where=str(self.path.parent),
-                mend="make it writable, or set FTSDK_HOME to a folder that is",
+                hint="make it writable, or set FTSDK_HOME to a folder that is",
             ) from error
 
     def _operational(self, error: sqlite3.OperationalError) -> StoreError:
@@ -203,21 +204,21 @@ class Journal:
             return JournalLocked(
                 f"Another process held the journal for over {BUSY_TIMEOUT_S:.0f} s",
                 where=str(self.path),
-                mend="try again; `ftsdk doctor` tells who may hold it",
+                hint="try again; `ftsdk doctor` tells who may hold it",
             )
         if self.read_only and "readonly" in text:
             return StoreError(
                 "A write to the journal was cut short, and a reader cannot undo it",
                 where=str(self.path),
-                mend="a command that may write does, for instance `ftsdk list`",
+                hint="a command that may write does, for instance `ftsdk list`",
             )
         if "full" in text:
-            mend = "free some space, then run the same command again; nothing is half written"
+            hint = "free some space, then run the same command again; nothing is half written"
         elif "readonly" in text or "unable to open" in text:
-            mend = "make the folder writable, or set FTSDK_HOME to a folder that is"
+            hint = "make the folder writable, or set FTSDK_HOME to a folder that is"
         else:
-            mend = "check the disk and the folder's permissions; `ftsdk doctor` helps"
-        return StoreError(f"The journal cannot be used: {text}", where=str(self.path), mend=mend)
+            hint = "check the disk and the folder's permissions; `ftsdk doctor` helps"
+        return StoreError(f"The journal cannot be used: {text}", where=str(self.path), hint=hint)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Cursor]:
@@ -338,7 +339,7 @@ class Journal:
         return UnknownJob(
             f"No job {job_id} is in the journal",
             where=str(self.path),
-            mend="`ftsdk list` shows the jobs; another FTSDK_HOME may hold it",
+            hint="`ftsdk list` shows the jobs; another FTSDK_HOME may hold it",
         )
 
     def get(self, job_id: str) -> JobSnapshot:
@@ -367,7 +368,7 @@ class Journal:
             raise UnknownJob(
                 f"Several jobs begin with {job_id}",
                 where=str(self.path),
-                mend="give more of the id; `ftsdk list` shows them",
+                hint="give more of the id; `ftsdk list` shows them",
             )
         raise self._unknown(job_id)
 
@@ -474,7 +475,7 @@ class Journal:
             raise StoreError(
                 f"The copy cannot be written: {error.strerror or error}",
                 where=str(target),
-                mend="name a file in a folder that is there and can be written",
+                hint="name a file in a folder that is there and can be written",
             ) from error
 
 
@@ -484,5 +485,5 @@ def _require_sqlite() -> None:
         raise StoreError(
             f"This Python links SQLite {sqlite3.sqlite_version}; the journal needs {oldest} or newer",
             where=sys.executable,
-            mend="use a Python that brings a newer SQLite, for instance `uv python install`",
+            hint="use a Python that brings a newer SQLite, for instance `uv python install`",
         )

@@ -13,7 +13,7 @@ import pytest
 import ftsdk
 from ftsdk.cli.app import app
 from ftsdk.testing.lab import Lab
-from ftsdk.testing.lab.replicate import TRAINER
+from ftsdk.testing.lab.replicate.double import TRAINER
 from tests.backends.hosted_worlds import HOSTED, ROWS
 from tests.unit.cli.conftest import Cli
 
@@ -80,7 +80,7 @@ def test_what_cannot_go_on_is_not_offered_to(at, clock, provider) -> None:
     cli.ok("cancel", job)
     clock.advance(3600)
     assert offered(cli, job) == ["logs"]
-    assert cli.error(5, "chat", job, "-m", "hello")["mend"] == "create it again"
+    assert cli.error(5, "chat", job, "-m", "hello")["hint"] == "create it again"
     error = cli.error(2, "resume", job)
     assert error["code"] == "unsupported"
     assert "resume" in error["what"]
@@ -109,9 +109,9 @@ def test_a_model_without_an_endpoint_says_how_to_deploy_it(at, clock) -> None:
     job = create(cli, "together")
     clock.advance(3600)
     error = cli.error(5, "chat", job, "-m", "hello")
-    assert f"ftsdk deploy {job} --for 2h" in error["mend"]
-    assert f"ftsdk download {job} FOLDER" in error["mend"]
-    assert commands_in(error["mend"]) == {"deploy", "download"}
+    assert f"ftsdk deploy {job} --for 2h" in error["hint"]
+    assert f"ftsdk download {job} FOLDER" in error["hint"]
+    assert commands_in(error["hint"]) == {"deploy", "download"}
     cli.ok("deploy", job, "--for", "2h", "--yes")
     clock.advance(600)
     assert cli.ok("chat", job, "-m", "hello").out.strip()
@@ -128,7 +128,7 @@ def test_deploy_can_wait_until_the_model_answers(at, clock) -> None:
     early = cli("chat", job, "-m", "hello", "--json")
     assert early.code == 5
     assert early.json["error"]["what"] != refused["what"]
-    assert f"ftsdk deploy {job} --wait" in early.json["error"]["mend"]
+    assert f"ftsdk deploy {job} --wait" in early.json["error"]["hint"]
     assert "callable now" in cli.ok("deploy", job, "--wait", "--yes").out
     assert cli.ok("chat", job, "-m", "hello").out.strip()
 

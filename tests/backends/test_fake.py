@@ -6,8 +6,8 @@ import pytest
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.fake import FakeBackend
-from ftsdk.clock import ManualClock
 from ftsdk.testing.conformance import BackendConformance, World
+from ftsdk.util.clock import ManualClock
 
 
 class TestFake(BackendConformance):

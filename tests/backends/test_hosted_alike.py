@@ -11,7 +11,6 @@ import pytest
 import ftsdk
 from ftsdk.backends.base import Context
 from ftsdk.backends.registry import load_backend
-from ftsdk.clock import ManualClock
 from ftsdk.errors import (
     AuthError,
     NeedsDecision,
@@ -20,9 +19,10 @@ from ftsdk.errors import (
     Unavailable,
     UnexpectedResponse,
 )
-from ftsdk.records import JobStatus
-from ftsdk.submission import Horizon
+from ftsdk.jobs.submitter import Horizon
 from ftsdk.testing.lab import Lab
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
 from tests.backends.hosted_worlds import HOSTED, Hosted
 
 
@@ -213,12 +213,12 @@ def test_the_usual_key_goes_only_where_the_environment_agrees(hosted, home, plac
         env[hosted.url] = url
     made = load_backend(hosted.name)(Context(home=home, env=env, base_url=url))
     if place == "env":
-        assert made.wire.key().reveal(url) == "k-usual-0123456789"
+        assert made.transport.key().reveal(url) == "k-usual-0123456789"
         return
     with pytest.raises(ftsdk.ConfigError, match="FTSDK_KEY_GATEWAY_EXAMPLE_COM"):
-        made.wire.key()
+        made.transport.key()
     env["FTSDK_KEY_GATEWAY_EXAMPLE_COM"] = "k-gateway-0123456789"
-    assert made.wire.key().reveal(url) == "k-gateway-0123456789"
+    assert made.transport.key().reveal(url) == "k-gateway-0123456789"
 
 
 def test_a_file_does_not_move_the_usual_key_to_this_machine(hosted, home) -> None:
@@ -226,10 +226,10 @@ def test_a_file_does_not_move_the_usual_key_to_this_machine(hosted, home) -> Non
     url = "http://127.0.0.1:9"
     env = {hosted.key: "k-usual-0123456789"}
     with pytest.raises(ftsdk.ConfigError, match="FTSDK_KEY_127_0_0_1"):
-        load_backend(hosted.name)(Context(home=home, env=env, base_url=url)).wire.key()
+        load_backend(hosted.name)(Context(home=home, env=env, base_url=url)).transport.key()
     env[hosted.url] = "http://127.0.0.1:10"
     made = load_backend(hosted.name)(Context(home=home, env=env, base_url=url))
-    assert made.wire.key().reveal(url) == "k-usual-0123456789"
+    assert made.transport.key().reveal(url) == "k-usual-0123456789"
 
 
 def test_a_key_for_openai_is_not_sent_to_azure(home) -> None:
@@ -239,7 +239,7 @@ def test_a_key_for_openai_is_not_sent_to_azure(home) -> None:
     env = {"AZURE_OPENAI_ENDPOINT": url, "OPENAI_API_KEY": "k-openai-0123456789"}
 
     def key() -> str:
-        return load_backend("azure")(Context(home=home, env=env)).wire.key().reveal(url)
+        return load_backend("azure")(Context(home=home, env=env)).transport.key().reveal(url)
 
     with pytest.raises(ftsdk.ConfigError, match="AZURE_OPENAI_API_KEY"):
         key()

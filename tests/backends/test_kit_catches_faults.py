@@ -16,17 +16,19 @@ from typing import Any
 
 import pytest
 
-from ftsdk.backends.base import Range
-from ftsdk.clock import ManualClock
+from ftsdk.backends.capabilities import Range
+from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("together", reason="the faults are planted in the backend for Together")
 
-from ftsdk.backends.together import TogetherBackend, mapping
-from ftsdk.backends.together import body as wire_body
+from ftsdk.backends.together import TogetherBackend, job_mapping
+from ftsdk.backends.together import request as request_body
 from ftsdk.errors import BackendError, FtsdkError, NotFound, Unsupported
-from ftsdk.records import Cost, CostBasis, JobStatus, RemoteJob
 from ftsdk.testing.conformance import BackendConformance
-from ftsdk.testing.lab.together import TogetherDouble
+from ftsdk.testing.lab.together.double import TogetherDouble
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.status import JobStatus
 from tests.backends.test_together_kit import KEY, START, world_of
 
 Plant = Callable[[pytest.MonkeyPatch], type[TogetherBackend]]
@@ -36,7 +38,7 @@ def words(**told: JobStatus) -> Plant:
     """Other meanings for the provider's words."""
 
     def plant(patch: pytest.MonkeyPatch) -> type[TogetherBackend]:
-        patch.setattr(mapping, "STATUSES", {**mapping.STATUSES, **told})
+        patch.setattr(job_mapping, "STATUSES", {**job_mapping.STATUSES, **told})
         return TogetherBackend
 
     return plant
@@ -46,8 +48,8 @@ def unknown_word(meaning: Callable[[str], JobStatus]) -> Plant:
     """What becomes of a word that no table has."""
 
     def plant(patch: pytest.MonkeyPatch) -> type[TogetherBackend]:
-        known = mapping.STATUSES
-        patch.setattr(mapping, "status_of", lambda word: known.get(word) or meaning(word))
+        known = job_mapping.STATUSES
+        patch.setattr(job_mapping, "status_of", lambda word: known.get(word) or meaning(word))
         return TogetherBackend
 
     return plant
@@ -57,14 +59,14 @@ def body(change: Callable[[dict[str, Any]], object]) -> Plant:
     """Another body of the create call; the plan stays as it is."""
 
     def plant(patch: pytest.MonkeyPatch) -> type[TogetherBackend]:
-        honest = wire_body.body_of
+        honest = request_body.body_of
 
         def spoiled(*args: Any, **facts: Any) -> dict[str, Any]:
             made = honest(*args, **facts)
             change(made)
             return made
 
-        patch.setattr(wire_body, "body_of", spoiled)
+        patch.setattr(request_body, "body_of", spoiled)
         return TogetherBackend
 
     return plant
@@ -107,7 +109,7 @@ def get_at(time: Callable[[Any], dt.datetime]) -> Any:
 
 
 def get_once(self: Any, identity: str) -> RemoteJob:
-    self.wire.reads = lambda ask: ask()
+    self.transport.retries = lambda ask: ask()
     return TogetherBackend.get(self, identity)
 
 
@@ -152,7 +154,7 @@ def submit_takes_options_away(self: Any, request: Any) -> RemoteJob:
 
 
 def cancel_deletes(self: Any, identity: str) -> None:
-    self.wire.send("DELETE", f"/v1/fine-tunes/{identity}")
+    self.transport.send("DELETE", f"/v1/fine-tunes/{identity}")
 
 
 def cancel_forgets(self: Any, identity: str) -> None:
@@ -161,8 +163,10 @@ def cancel_forgets(self: Any, identity: str) -> None:
 
 
 def model_of_anything(self: Any, identity: str) -> Any:
-    data = self.wire.get(f"/v1/fine-tunes/{identity}")
-    return mapping.result_handle({"model_output_name": "x", **data}, hosting=None).bound_to(self)
+    data = self.transport.get(f"/v1/fine-tunes/{identity}")
+    return job_mapping.result_handle({"model_output_name": "x", **data}, hosting=None).bound_to(
+        self
+    )
 
 
 def model_is_callable(self: Any, identity: str) -> Any:
@@ -381,7 +385,8 @@ KNOWN = (
     Known(
         "deploying without its claim",
         own(capabilities=replace(ABLE, can_deploy=False)),
-        "test_deploying_is_there_where_it_is_claimed_and_only_there",
+        CLAIMS,
+        ("can_deploy",),
     ),
     Known(
         "a hyperparameter is claimed and never sent",

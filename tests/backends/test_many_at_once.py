@@ -6,11 +6,12 @@ import dataclasses
 
 import pytest
 
-from ftsdk.backends.hosted.pace import Pace
-from ftsdk.clock import ManualClock
-from ftsdk.ids import client_token, new_job_id, submission_tag
-from ftsdk.records import CostBasis, JobStatus
-from ftsdk.watch import poll_once
+from ftsdk.backends.hosted.polling_rate import Pace
+from ftsdk.jobs.follow import poll_once
+from ftsdk.types.cost import CostBasis
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
+from ftsdk.util.ids import client_token, new_job_id, submission_tag
 from tests.faults.providers import OPENAI, REPLICATE, START, TOGETHER
 from tests.faults.test_watch_many import copied
 

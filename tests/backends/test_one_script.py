@@ -8,10 +8,10 @@ import json
 import pytest
 
 import ftsdk
-from ftsdk.clock import ManualClock
 from ftsdk.config import load_config
 from ftsdk.testing.lab import Lab
-from ftsdk.testing.lab.replicate import TRAINER, VERSION
+from ftsdk.testing.lab.replicate.double import TRAINER, VERSION
+from ftsdk.util.clock import ManualClock
 
 for needed in ("openai", "together", "replicate"):
     pytest.importorskip(needed)

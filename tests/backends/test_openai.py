@@ -8,11 +8,11 @@ import pytest
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.openai import AzureBackend, CrusoeBackend, NebiusBackend, OpenAIBackend
-from ftsdk.clock import ManualClock
-from ftsdk.records import JobStatus
-from ftsdk.spec import JobSpec
 from ftsdk.testing.conformance import BackendConformance, LabWire, World
-from ftsdk.testing.lab.openai import OpenAIDouble
+from ftsdk.testing.lab.openai.double import OpenAIDouble
+from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("openai")
 

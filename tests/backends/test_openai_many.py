@@ -7,13 +7,14 @@ import tracemalloc
 import pytest
 
 import ftsdk
-from ftsdk.clock import ManualClock
-from ftsdk.ids import client_token, new_job_id, submission_tag
-from ftsdk.records import JobSnapshot, JobStatus
+from ftsdk.jobs.follow import poll_once
 from ftsdk.testing.lab import Stage, Timeline
-from ftsdk.testing.lab.openai import OpenAIDouble
-from ftsdk.testing.lab.openai_jobs import PretendJob
-from ftsdk.watch import poll_once
+from ftsdk.testing.lab.openai.double import OpenAIDouble
+from ftsdk.testing.lab.openai.jobs import PretendJob
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
+from ftsdk.util.ids import client_token, new_job_id, submission_tag
 
 pytest.importorskip("openai")
 MODEL = "gpt-4.1-mini-2025-04-14"

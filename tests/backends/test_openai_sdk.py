@@ -8,10 +8,10 @@ import re
 import pytest
 
 import ftsdk
-from ftsdk.clock import ManualClock
 from ftsdk.testing.conformance.world import chat_rows
 from ftsdk.testing.lab import Reply, Request
-from ftsdk.testing.lab.openai import OpenAIDouble
+from ftsdk.testing.lab.openai.double import OpenAIDouble
+from ftsdk.util.clock import ManualClock
 
 openai = pytest.importorskip("openai", reason="needs the extra `openai`")
 MODEL = "gpt-4.1-mini-2025-04-14"

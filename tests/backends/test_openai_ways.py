@@ -13,11 +13,10 @@ import pytest
 import ftsdk
 from ftsdk.backends.base import Context
 from ftsdk.backends.hosted import BoundKey
-from ftsdk.backends.openai import AzureBackend, OpenAIBackend, curve, jobs
-from ftsdk.backends.openai.body import create_body
+from ftsdk.backends.openai import AzureBackend, OpenAIBackend, job_mapping, metrics
 from ftsdk.backends.openai.profiles import AZURE, CRUSOE, GENERIC, NEBIUS, OPENAI, profile_for
-from ftsdk.backends.progress import on_upload
-from ftsdk.clock import ManualClock
+from ftsdk.backends.openai.request import create_body
+from ftsdk.backends.upload_progress import on_upload
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
     AuthError,
@@ -30,10 +29,12 @@ from ftsdk.errors import (
     UnexpectedResponse,
     Unsupported,
 )
-from ftsdk.records import CostBasis, JobStatus
-from ftsdk.spec import JobSpec, LoRA
 from ftsdk.testing.conformance.world import chat_rows, pair_rows
-from ftsdk.testing.lab.openai import OpenAIDouble
+from ftsdk.testing.lab.openai.double import OpenAIDouble
+from ftsdk.types.cost import CostBasis
+from ftsdk.types.spec import JobSpec, LoRA
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("openai")
 
@@ -81,7 +82,7 @@ RAW = {
 
 
 def told(**changes):
-    return jobs.remote_job({**RAW, **changes}, OPENAI, action=ACTION)
+    return job_mapping.remote_job({**RAW, **changes}, OPENAI, action=ACTION)
 
 
 # --- tolerant reading ---
@@ -95,7 +96,7 @@ def test_an_error_that_says_nothing_is_none(error):
 
 
 def test_a_job_without_half_its_fields_is_still_told():
-    job = jobs.remote_job({"id": "ftjob-abc", "status": "queued"}, OPENAI, action=ACTION)
+    job = job_mapping.remote_job({"id": "ftjob-abc", "status": "queued"}, OPENAI, action=ACTION)
     assert (job.status, job.model, job.trained_tokens) == (JobStatus.QUEUED, None, None)
 
 
@@ -135,14 +136,14 @@ NEW = (
     "content", [CSV, base64.b64encode(CSV), base64.encodebytes(CSV), b"\xef\xbb\xbf" + CSV]
 )
 def test_a_result_file_plain_or_in_base64(content):
-    first, second = curve.points_from_csv(content)
+    first, second = metrics.points_from_csv(content)
     assert (first.step, first.train_loss, first.train_accuracy) == (1, 2.5, 0.3)
     assert (first.validation_loss, first.validation_accuracy) == (2.6, 0.2)
     assert second.validation_loss is None
 
 
 def test_new_column_names():
-    (point,) = curve.points_from_csv(NEW)
+    (point,) = metrics.points_from_csv(NEW)
     assert (point.train_accuracy, point.validation_loss, point.validation_accuracy) == (
         0.3,
         2.7,
@@ -154,7 +155,7 @@ def test_new_column_names():
     "content", [b"", b"\x00\xff", b"step\nx\n", b"no,header\n1,2\n", b"step,train_loss\n1,nan\n"]
 )
 def test_a_broken_result_file_gives_no_points(content):
-    assert curve.points_from_csv(content) == []
+    assert metrics.points_from_csv(content) == []
 
 
 def test_steps_told_in_words():
@@ -164,17 +165,17 @@ def test_steps_told_in_words():
         "message": "Step 20/90: training loss=1.25, validation loss=1.5",
         "type": "message",
     }
-    event = curve.event(raw, 1)
+    event = metrics.event(raw, 1)
     assert event.kind == "metric"
-    (point,) = curve.points_from_events([event])
+    (point,) = metrics.points_from_events([event])
     assert (point.step, point.train_loss, point.validation_loss) == (20, 1.25, 1.5)
 
 
 def test_feeds_fill_each_others_gaps():
-    by_event = curve.points_from_checkpoints(
+    by_event = metrics.points_from_checkpoints(
         [{"step_number": 1, "metrics": {"step": 1, "valid_loss": 9.0}}]
     )
-    (point,) = curve.merged(by_event, curve.points_from_csv(b"step,train_loss\n1,2.5\n"))
+    (point,) = metrics.merged(by_event, metrics.points_from_csv(b"step,train_loss\n1,2.5\n"))
     assert (point.train_loss, point.validation_loss) == (2.5, 9.0)
 
 
@@ -235,7 +236,7 @@ def test_another_account_gets_its_own_copy(client, double, clock, tmp_path):
 def test_a_large_file_goes_up_by_parts_with_progress(double, tmp_path, monkeypatch):
     made = backend(double, tmp_path)
     played = replace(profile_for(OPENAI, double.base_url), one_call_bytes=1000)
-    made.service = made.wire.profile = played
+    made.service = made.transport.profile = played
     made.files.part_bytes = 1000
     seen = []
     rows = Dataset.load(chat_rows(60))
@@ -310,7 +311,7 @@ def test_azures_quirks(tmp_path, clock):
         assert (handle.kind, handle.callable_now) == ("needs_deployment", False)
         with pytest.raises(NotReady) as caught:
             handle.chat("hello")
-        assert f"--model-name {handle.id} --model-version 1" in caught.value.mend
+        assert f"--model-name {handle.id} --model-version 1" in caught.value.hint
         with pytest.raises(NotFound):
             handle.chat("hello", deployment="support-bot")
         double.deployments["support-bot"] = handle.id

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import ftsdk
-from ftsdk.clock import ManualClock
 from ftsdk.errors import (
     BudgetError,
     NotFound,
@@ -20,13 +19,14 @@ from ftsdk.errors import (
     UnknownModel,
     Unsupported,
 )
-from ftsdk.records import JobStatus
-from ftsdk.submission import Horizon
+from ftsdk.jobs.submitter import Horizon
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("httpx", reason="needs the extra `replicate`")
 
 from ftsdk.backends.replicate import ReplicateBackend
-from ftsdk.testing.lab.replicate import TRAINER, VERSION, ReplicateDouble
+from ftsdk.testing.lab.replicate.double import TRAINER, VERSION, ReplicateDouble
 from tests.backends.hosted_worlds import HOSTED, ROWS
 
 CREATE = r"/trainings$"
@@ -89,7 +89,7 @@ def test_from_rows_to_an_answer(client, double, tmp_path) -> None:
     assert job.status is JobStatus.SUCCEEDED
     assert str(job.cost.usd) == "0.003900"
     assert job.snapshot.started_at is not None
-    assert "4 s told by Replicate" in job.cost.source
+    assert "4 s reported by Replicate" in job.cost.source
     points = job.metrics()
     assert len(points) == 12
     assert points[0].train_loss > points[-1].train_loss
@@ -179,7 +179,7 @@ def test_rows_that_have_no_such_form_are_named(client, double) -> None:
 
 
 def test_a_large_file_wants_an_address_of_its_own(client, double, monkeypatch) -> None:
-    monkeypatch.setattr("ftsdk.backends.replicate.prepare.MAX_FILE_BYTES", 100)
+    monkeypatch.setattr("ftsdk.backends.replicate.files.MAX_FILE_BYTES", 100)
     with pytest.raises(Unsupported, match="data_url"):
         create(client)
     job = create(client, options={"data_url": "https://data.example/rows.jsonl?v=1"})

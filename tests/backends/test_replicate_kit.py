@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from ftsdk.backends.base import Context
-from ftsdk.clock import ManualClock
+from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("httpx", reason="needs the extra `replicate`")
 
-from ftsdk.backends.replicate import ReplicateBackend, mapping
+from ftsdk.backends.replicate import ReplicateBackend, job_mapping
 from ftsdk.testing.conformance import BackendConformance, LabWire, World
-from ftsdk.testing.lab.replicate import TRAINER, VERSION, ReplicateDouble
+from ftsdk.testing.lab.replicate.double import TRAINER, VERSION, ReplicateDouble
 
 KEY = "r8_planted_key_0123456789"
 START = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 # Final only with an output: see test_replicate_mapping.py.
-STATUSES = {word: ours for word, ours in mapping.STATUSES.items() if word != "succeeded"}
+STATUSES = {word: ours for word, ours in job_mapping.STATUSES.items() if word != "succeeded"}
 NAMES = {
     "epochs": "num_train_epochs",
     "batch_size": "train_batch_size",

@@ -11,11 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.replicate import ReplicateBackend, mapping, rows, schema, trainer
+from ftsdk.backends.replicate import (
+    ReplicateBackend,
+    cost,
+    events,
+    input_schema,
+    job_mapping,
+    logs,
+    prompts,
+    request,
+    trainer,
+)
 from ftsdk.errors import DatasetError, SpecError, Unsupported
-from ftsdk.records import JobStatus, ModelKind
-from ftsdk.spec import JobSpec
-from ftsdk.testing.lab.replicate_rules import TRAINING_INPUT
+from ftsdk.testing.lab.replicate.request_checks import TRAINING_INPUT
+from ftsdk.types.model import ModelKind
+from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
 OUTPUT = {"version": "me/tuned:abcdef0123456789", "weights": "https://delivery.example/w.tar"}
 
@@ -33,9 +44,9 @@ def backend(tmp_path) -> ReplicateBackend:
 
 
 def sent(one: JobSpec) -> dict[str, Any]:
-    asked, faults = trainer.asked_of(one, {})
+    asked, faults = trainer.options_of(one, {})
     assert faults == []
-    return trainer.inputs_of(one, asked, data="https://x.example/d")
+    return request.inputs_of(one, asked, data="https://x.example/d")
 
 
 # --- statuses ---
@@ -58,13 +69,13 @@ def sent(one: JobSpec) -> dict[str, Any]:
     ],
 )
 def test_each_raw_status_has_one_meaning(word: str, ours: JobStatus) -> None:
-    job = mapping.remote_job({"id": "abc", "status": word, "output": OUTPUT})
+    job = job_mapping.remote_job({"id": "abc", "status": word, "output": OUTPUT})
     assert (job.status, job.raw_status) == (ours, word)
 
 
 def test_succeeded_needs_something_to_show() -> None:
     def status(**facts: Any) -> JobStatus:
-        return mapping.remote_job({"id": "a", "status": "succeeded", **facts}).status
+        return job_mapping.remote_job({"id": "a", "status": "succeeded", **facts}).status
 
     assert status(output=None) is JobStatus.FINALIZING
     assert status(output={"weights": OUTPUT["weights"]}) is JobStatus.SUCCEEDED
@@ -74,13 +85,13 @@ def test_succeeded_needs_something_to_show() -> None:
 
 
 def test_a_version_can_be_called_and_weights_alone_cannot() -> None:
-    whole = mapping.result_handle({"output": OUTPUT, "model": "a/b"})
-    alone = mapping.result_handle({"output": OUTPUT["weights"], "model": "a/b"})
+    whole = job_mapping.result_handle({"output": OUTPUT, "model": "a/b"})
+    alone = job_mapping.result_handle({"output": OUTPUT["weights"], "model": "a/b"})
     assert whole is not None
     assert alone is not None
     assert (whole.kind, whole.callable_now) == (ModelKind.HOSTED, True)
     assert (alone.kind, alone.callable_now) == (ModelKind.ADAPTER, False)
-    assert mapping.result_handle({"output": None}) is None
+    assert job_mapping.result_handle({"output": None}) is None
 
 
 _VALUES = st.recursive(
@@ -99,12 +110,12 @@ _FIELDS = (
 @given(data=st.dictionaries(st.sampled_from(_FIELDS), _VALUES))
 @settings(max_examples=120, deadline=None)
 def test_nothing_a_training_says_makes_reading_it_fail(data: dict[str, Any]) -> None:
-    assert mapping.remote_job(data).raw.keys() == data.keys()
-    mapping.events_of(data, "huggingface")
-    mapping.metrics_of(mapping.log_lines(data), "huggingface")
-    mapping.cost_of(data, Decimal("0.001"), "x", None)
-    mapping.result_handle(data)
-    mapping.mark_in(data)
+    assert job_mapping.remote_job(data).raw.keys() == data.keys()
+    events.events_of(data, "huggingface")
+    events.metrics_of(logs.log_lines(data), "huggingface")
+    cost.cost_of(data, Decimal("0.001"), "x", None)
+    job_mapping.result_handle(data)
+    job_mapping.tag_in(data)
 
 
 # --- the mark ---
@@ -122,7 +133,7 @@ def test_nothing_a_training_says_makes_reading_it_fail(data: dict[str, Any]) -> 
     ],
 )
 def test_our_mark_is_read_from_the_echoed_input(inputs: Any, tag: str | None) -> None:
-    assert mapping.mark_in({"input": inputs}) == tag
+    assert job_mapping.tag_in({"input": inputs}) == tag
 
 
 # --- logs ---
@@ -140,52 +151,52 @@ done"""
 
 
 def test_the_log_of_transformers_becomes_a_curve() -> None:
-    points = mapping.metrics_of(mapping.log_lines({"logs": LOG}), "huggingface")
+    points = events.metrics_of(logs.log_lines({"logs": LOG}), "huggingface")
     assert [(p.step, p.train_loss, p.validation_loss, p.epoch) for p in points] == [
         (1, 2.5, None, 0.1), (3, 1.5, 1.75, 0.3),
     ]  # fmt: skip
     assert points[0].grad_norm == 1.5
-    assert mapping.remote_job({"logs": LOG}).progress is not None
+    assert job_mapping.remote_job({"logs": LOG}).progress is not None
 
 
 def test_a_pattern_of_ones_own_and_none_at_all() -> None:
     lines = ["step=4 loss=1.25 lr=3e-4", "noise", "step=8 loss=inf", "step=9 loss=0.5"]
     pattern = r"step=(?P<step>\d+) loss=(?P<loss>\S+)(?: lr=(?P<learning_rate>\S+))?"
-    points = mapping.metrics_of(lines, pattern)
+    points = events.metrics_of(lines, pattern)
     assert [(p.step, p.train_loss) for p in points] == [(4, 1.25), (9, 0.5)]
     assert points[0].learning_rate == 3e-4
-    assert mapping.metrics_of(lines, None) == []
+    assert events.metrics_of(lines, None) == []
 
 
 def test_events_keep_their_numbers_while_the_log_grows() -> None:
     data = {"id": "a", "status": "processing", "created_at": "2026-11-25T00:00:00Z",
             "started_at": "2026-11-25T00:00:05Z", "logs": "one\ntwo\n"}  # fmt: skip
-    before = mapping.events_of(data, None)
+    before = events.events_of(data, None)
     later = {**data, "logs": "one\ntwo\nthree\n", "status": "succeeded",
              "completed_at": "2026-11-25T00:01:00Z", "output": OUTPUT}  # fmt: skip
-    after = mapping.events_of(later, None)
+    after = events.events_of(later, None)
     assert after[: len(before)] == before
     assert [e.message for e in after] == [
         "starting", "processing", "one", "two", "three", "succeeded",
     ]  # fmt: skip
-    assert mapping.log_lines({"logs": "a\u2028b\x85c\n"}) == ["a\u2028b\x85c"]
+    assert logs.log_lines({"logs": "a\u2028b\x85c\n"}) == ["a\u2028b\x85c"]
 
 
 # --- money ---
 
 
 def test_seconds_at_the_price_of_the_hardware() -> None:
-    cost = mapping.cost_of(
+    price = cost.cost_of(
         {"metrics": {"predict_time": 1234.5}}, Decimal("0.000975"), "gpu-l40s", dt.date(2026, 5, 4)
     )
-    assert cost is not None
-    assert cost.low == cost.high == Decimal("1.203638")
-    unknown = mapping.cost_of({"metrics": {"predict_time": 5}}, None, "", None)
+    assert price is not None
+    assert price.low == price.high == Decimal("1.203638")
+    unknown = cost.cost_of({"metrics": {"predict_time": 5}}, None, "", None)
     assert unknown is not None
     assert (unknown.high, unknown.basis) == (None, "unknown")
     for odd in (None, {}, {"predict_time": None}, {"predict_time": "x"}, {"predict_time": True},
                 {"predict_time": float("nan")}, {"predict_time": -1}):  # fmt: skip
-        assert mapping.cost_of({"metrics": odd}, Decimal(1), "", None) is None
+        assert cost.cost_of({"metrics": odd}, Decimal(1), "", None) is None
 
 
 # --- asked → sent ---
@@ -252,7 +263,7 @@ def test_what_it_cannot_take_is_refused_by_name(
 def test_a_missing_destination_is_asked_for_and_not_called_unsupported(backend) -> None:
     with pytest.raises(SpecError, match="destination is needed") as caught:
         backend.plan(spec(options={"destination": None}))
-    assert "--set destination=" in caught.value.mend
+    assert "--set destination=" in caught.value.hint
     assert caught.value.submitted == "no"
 
 
@@ -269,20 +280,20 @@ def test_a_missing_destination_is_asked_for_and_not_called_unsupported(backend) 
 )
 def test_the_trainers_own_schema_is_held_to(inputs: dict[str, Any], named: str) -> None:
     version = {"openapi_schema": {"components": {"schemas": {"TrainingInput": TRAINING_INPUT}}}}
-    faults = schema.schema_faults({"train_data": "https://x.example", **inputs}, version)
+    faults = input_schema.schema_faults({"train_data": "https://x.example", **inputs}, version)
     assert len(faults) == 1
     assert named in faults[0]
-    assert schema.schema_faults({}, version) == ["input train_data is required"]
-    assert schema.schema_faults(inputs, {}) == []
+    assert input_schema.schema_faults({}, version) == ["input train_data is required"]
+    assert input_schema.schema_faults(inputs, {}) == []
 
 
 def test_rows_are_written_as_the_trainer_reads_them() -> None:
     chat = {"messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "q"},
                          {"role": "assistant", "content": "a"}]}  # fmt: skip
     pair = {"prompt": "be kind\n\nq", "completion": "a"}
-    assert rows.written(chat, "prompt_completion", 1, "x") == pair
-    assert rows.written(chat, "chat", 1, "x") == chat
-    assert rows.written({"text": "t"}, "text", 1, "x") == {"text": "t"}
+    assert prompts.written(chat, "prompt_completion", 1, "x") == pair
+    assert prompts.written(chat, "chat", 1, "x") == chat
+    assert prompts.written({"text": "t"}, "text", 1, "x") == {"text": "t"}
     for row, shape in (
         ({"messages": [*chat["messages"], *chat["messages"]]}, "prompt_completion"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]},
@@ -290,7 +301,7 @@ def test_rows_are_written_as_the_trainer_reads_them() -> None:
         ({"text": "t"}, "prompt_completion"), ({"text": "t"}, "chat"), (chat, "text"),
     ):  # fmt: skip
         with pytest.raises(DatasetError, match="Row 3"):
-            rows.written(row, shape, 3, "x")
+            prompts.written(row, shape, 3, "x")
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, ["gpu-l40s"], 8])

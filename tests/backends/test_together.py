@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import ftsdk
-from ftsdk.clock import ManualClock
+from ftsdk.deployments.deploy import deploy, price_of
 from ftsdk.errors import (
     BudgetError,
     DatasetError,
@@ -23,16 +23,17 @@ from ftsdk.errors import (
     Unsupported,
     UsageError,
 )
-from ftsdk.leasing import deploy, price_of
-from ftsdk.records import Cost, JobStatus
-from ftsdk.submission import Horizon
+from ftsdk.jobs.follow import poll_once
+from ftsdk.jobs.submitter import Horizon
 from ftsdk.testing.lab.wire import Reply, Request
-from ftsdk.watch import poll_once
+from ftsdk.types.cost import Cost
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("together", reason="needs the extra `together`")
 
 from ftsdk.backends.together import TogetherBackend
-from ftsdk.testing.lab.together import TogetherDouble
+from ftsdk.testing.lab.together.double import TogetherDouble
 from tests.backends.hosted_worlds import HOSTED, ROWS
 
 SPECS = Path(__file__).resolve().parents[2].parent / "shared" / "specs"
@@ -237,7 +238,7 @@ def _drive(client, clock, double) -> None:
     clock.advance(5)
     assert second.refresh().status is JobStatus.CANCELLED
     backend.delete(str(second.provider_job_id))
-    client_ = backend.wire.client()
+    client_ = backend.transport.client()
     client_.files.list()
     assert double.count() > 30
 

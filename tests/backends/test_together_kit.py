@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from ftsdk.backends.base import Context
-from ftsdk.clock import ManualClock
+from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("together", reason="needs the extra `together`")
 
-from ftsdk.backends.together import TogetherBackend, mapping
+from ftsdk.backends.together import TogetherBackend, job_mapping
 from ftsdk.testing.conformance import BackendConformance, LabWire, World
-from ftsdk.testing.lab.together import TogetherDouble
+from ftsdk.testing.lab.together.double import TogetherDouble
 
 MODEL = "Qwen/Qwen3.5-9B"
 CREATE = r"/v1/fine-tunes$"
 KEY = "tgp_v1_planted-key-0123456789"
 START = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 # `completed` is left out: it is final only with a result (see test_together_mapping.py).
-STATUSES = {word: ours for word, ours in mapping.STATUSES.items() if word != "completed"}
+STATUSES = {word: ours for word, ours in job_mapping.STATUSES.items() if word != "completed"}
 SENT_AS = {
     "epochs": "n_epochs",
     "learning_rate": "learning_rate",

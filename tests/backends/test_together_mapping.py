@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.together import TogetherBackend, body, feeds, mapping
+from ftsdk.backends.together import TogetherBackend, cost, events, job_mapping, request
 from ftsdk.errors import Unsupported
-from ftsdk.records import JobStatus, ModelKind
-from ftsdk.spec import JobSpec
-from ftsdk.testing.lab.together_rules import LIMITS
+from ftsdk.testing.lab.together.request_checks import LIMITS
+from ftsdk.types.model import ModelKind
+from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
 NOW = dt.datetime(2026, 11, 25, tzinfo=dt.UTC)
 RESULT = {"model_output_name": "me/x", "model_object_id": "ml_1"}
@@ -25,7 +26,7 @@ def spec(**given_: Any) -> JobSpec:
 
 
 def sent(**given_: Any) -> dict[str, Any]:
-    return body.body_of(
+    return request.body_of(
         spec(**given_), training_file="file-1", validation_file=None, suffix="ft0123456789ab"
     )
 
@@ -59,7 +60,7 @@ def backend(tmp_path) -> TogetherBackend:
     ],
 )
 def test_each_raw_status_has_one_meaning(word: str, ours: JobStatus) -> None:
-    job = mapping.remote_job({"id": "ft-1", "status": word, **RESULT})
+    job = job_mapping.remote_job({"id": "ft-1", "status": word, **RESULT})
     assert job.status is ours
     assert job.raw_status == word
     assert job.status.is_final == (word in {"completed", "cancelled", "error", "user_error"})
@@ -67,22 +68,24 @@ def test_each_raw_status_has_one_meaning(word: str, ours: JobStatus) -> None:
 
 @pytest.mark.parametrize("odd", [None, 3, True, [], {"a": 1}, 1e400])
 def test_a_status_that_is_no_word_is_unknown(odd: Any) -> None:
-    assert mapping.remote_job({"id": "ft-1", "status": odd}).status is JobStatus.UNKNOWN
+    assert job_mapping.remote_job({"id": "ft-1", "status": odd}).status is JobStatus.UNKNOWN
 
 
 def test_completed_without_a_result_is_not_yet_succeeded() -> None:
-    job = mapping.remote_job({"id": "ft-1", "status": "completed", "model_output_name": ""})
+    job = job_mapping.remote_job({"id": "ft-1", "status": "completed", "model_output_name": ""})
     assert job.status is JobStatus.FINALIZING
     assert job.raw_status == "completed"
     assert job.result_model is None
 
 
 def test_the_registry_id_is_preferred_and_may_be_missing() -> None:
-    with_id = mapping.remote_job({"id": "ft-1", "status": "completed", **RESULT})
-    without = mapping.remote_job({"id": "ft-1", "status": "completed", "model_output_name": "a/b"})
+    with_id = job_mapping.remote_job({"id": "ft-1", "status": "completed", **RESULT})
+    without = job_mapping.remote_job(
+        {"id": "ft-1", "status": "completed", "model_output_name": "a/b"}
+    )
     assert with_id.result_model == "ml_1"
     assert without.result_model == "a/b"
-    handle = mapping.result_handle(
+    handle = job_mapping.result_handle(
         {**RESULT, "model": "m", "training_type": {"type": "Lora", "lora_r": 8}}
     )
     assert (handle.kind, handle.callable_now) == (ModelKind.NEEDS_DEPLOYMENT, False)
@@ -109,14 +112,14 @@ _FIELDS = (
 @given(data=st.dictionaries(st.sampled_from(_FIELDS), _VALUES))
 @settings(max_examples=120, deadline=None)
 def test_nothing_a_job_says_makes_reading_it_fail(data: dict[str, Any]) -> None:
-    assert mapping.remote_job(data).raw.keys() == data.keys()
-    feeds.events_of([data, data], "ft-1")
-    feeds.metrics_of([data])
-    feeds.checkpoints_of([data], "ft-1")
-    feeds.failure_message([data])
-    mapping.quoted_cost(data, NOW.date())
-    if mapping.has_result(data):
-        mapping.result_handle(data)
+    assert job_mapping.remote_job(data).raw.keys() == data.keys()
+    events.events_of([data, data], "ft-1")
+    events.metrics_of([data])
+    events.checkpoints_of([data], "ft-1")
+    events.failure_message([data])
+    cost.quoted_cost(data, NOW.date())
+    if job_mapping.has_result(data):
+        job_mapping.result_handle(data)
 
 
 # --- events, metrics, checkpoints ---
@@ -143,25 +146,25 @@ def test_events_read_alike_in_either_case(capitals: bool) -> None:
         event(6, "job_error", "error", "out of memory"),
         event(1, "training_start"),
     ]
-    told = feeds.events_of(rows, "ft-1")
+    told = events.events_of(rows, "ft-1")
     assert [e.kind for e in told] == [
         "status", "status", "progress", "checkpoint", "log", "warning", "error",
     ]  # fmt: skip
     assert [e.seq for e in told] == list(range(1, 8))
     assert len({e.id for e in told}) == 7
-    assert feeds.failure_message(rows) == "out of memory"
+    assert events.failure_message(rows) == "out of memory"
 
 
 def test_a_restart_names_its_successor_or_not() -> None:
     rows = [{"type": "JOB_RESTARTED", "message": "ft-old-000001 restarted as ft-new-000002"}]
-    assert feeds.was_restarted(rows)
-    assert feeds.successor_in(rows, "ft-old-000001") == "ft-new-000002"
-    assert feeds.successor_in([{"type": "job_restarted", "message": "again"}], "ft-1") is None
-    assert not feeds.was_restarted([{"type": "refund"}])
+    assert events.was_restarted(rows)
+    assert events.successor_in(rows, "ft-old-000001") == "ft-new-000002"
+    assert events.successor_in([{"type": "job_restarted", "message": "again"}], "ft-1") is None
+    assert not events.was_restarted([{"type": "refund"}])
 
 
 def test_training_and_evaluation_rows_become_one_point() -> None:
-    points = feeds.metrics_of(
+    points = events.metrics_of(
         [
             {"timestamp": 1.7e18, "train/global_step": 2, "train/loss": 1.5, "train/epoch": 1},
             {"timestamp": 1.7e18, "train/global_step": 1, "train/loss": 2.5},
@@ -224,7 +227,7 @@ def test_full_training_and_constant_rate() -> None:
 
 
 def test_validation_rows_are_looked_at() -> None:
-    told = body.body_of(
+    told = request.body_of(
         spec(hyperparameters={"epochs": 4}),
         training_file="a", validation_file="b", suffix="s",
     )  # fmt: skip
@@ -235,7 +238,7 @@ def test_continuing_from_a_checkpoint_leaves_the_model_out() -> None:
     told = sent(provider_options={"from_checkpoint": "ft-abc:20"})
     assert "model" not in told
     assert told["from_checkpoint"] == "ft-abc:20"
-    assert "model" not in body.estimate_body(told)
+    assert "model" not in request.estimate_body(told)
 
 
 def test_provider_options_go_through_untouched() -> None:
@@ -251,8 +254,8 @@ def test_provider_options_go_through_untouched() -> None:
 
 def test_secrets_join_at_the_last_moment_and_only_where_needed() -> None:
     env = {"WANDB_API_KEY": "wkey", "HF_TOKEN": "hkey"}
-    assert "wandb_key" not in body.with_secrets(sent(), env)
-    told = body.with_secrets(sent(provider_options={"wandb_project_name": "x"}), env)
+    assert "wandb_key" not in request.with_secrets(sent(), env)
+    told = request.with_secrets(sent(provider_options={"wandb_project_name": "x"}), env)
     assert told["wandb_key"] == "wkey"
     assert "hf_api_token" not in told
 
@@ -317,11 +320,13 @@ def test_the_plan_shows_asked_and_sent(backend: TogetherBackend) -> None:
     ],
 )
 def test_the_suffix_keeps_the_mark_and_the_limit(name: str | None, expected: str) -> None:
-    suffix = body.suffix_of(name, "ft0123456789ab")
+    suffix = request.suffix_of(name, "ft0123456789ab")
     assert suffix == expected
-    assert len(suffix) <= body.SUFFIX_LIMIT
-    assert mapping.tag_of({"suffix": suffix}) == "ft0123456789ab"
-    assert mapping.tag_of({"model_output_name": f"me/Qwen-{suffix}-0a1b2c3d"}) == "ft0123456789ab"
+    assert len(suffix) <= request.SUFFIX_LIMIT
+    assert job_mapping.tag_of({"suffix": suffix}) == "ft0123456789ab"
+    assert (
+        job_mapping.tag_of({"model_output_name": f"me/Qwen-{suffix}-0a1b2c3d"}) == "ft0123456789ab"
+    )
 
 
 @pytest.mark.parametrize(
@@ -340,17 +345,17 @@ def test_the_suffix_keeps_the_mark_and_the_limit(name: str | None, expected: str
     ],
 )  # fmt: skip
 def test_the_models_own_limits_are_named(model: str, given_: dict[str, Any], named: str) -> None:
-    faults = body.faults_by_limits(sent(model=model, **given_), LIMITS[model])
+    faults = request.faults_by_limits(sent(model=model, **given_), LIMITS[model])
     assert len(faults) == 1
     assert named in faults[0]
 
 
 def test_limits_that_say_nothing_refuse_nothing() -> None:
-    assert body.faults_by_limits(sent(hyperparameters={"epochs": 500}), {}) == []
+    assert request.faults_by_limits(sent(hyperparameters={"epochs": 500}), {}) == []
 
 
 @pytest.mark.parametrize("value", ["x", None, [], {"a": 1}])
 def test_an_option_that_is_no_number_goes_through_for_together_to_judge(value: Any) -> None:
     made = sent(provider_options={"n_evals": value, "n_checkpoints": value})
     assert made["n_evals"] == value
-    assert body.faults_by_limits(made, next(iter(LIMITS.values()))) == []
+    assert request.faults_by_limits(made, next(iter(LIMITS.values()))) == []

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import ftsdk
-from ftsdk.clock import ManualClock
 from ftsdk.errors import DatasetError
-from ftsdk.records import JobStatus
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("together", reason="needs the extra `together`")
 
-from ftsdk.testing.lab.together import TogetherDouble
+from ftsdk.testing.lab.together.double import TogetherDouble
 from tests.backends.hosted_worlds import HOSTED
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra `data`")
@@ -108,8 +108,8 @@ def test_a_row_of_other_lengths_is_refused_here_and_there(client, double, tmp_pa
     assert double.files == {}
     path = tmp_path / "bad.parquet"
     pq.write_table(pa.Table.from_pylist(bad), path)
-    identity = client.backend("together").wire.upload(path)
+    identity = client.backend("together").transport.upload(path)
     double.clock.advance(5)
-    told = client.backend("together").wire.get(f"/v1/files/{identity}")
+    told = client.backend("together").transport.get(f"/v1/files/{identity}")
     assert told["processing_status"] == "INVALID_FORMAT"
     assert told["validation_report"]["error"].startswith("Error in line 21: columns of other")

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import ftsdk
-from ftsdk.backends.progress import on_upload
-from ftsdk.clock import ManualClock
+from ftsdk.backends.upload_progress import on_upload
 from ftsdk.testing.conformance.world import chat_rows
 from ftsdk.testing.lab import Lab
+from ftsdk.util.clock import ManualClock
 from tests.backends.hosted_worlds import HOSTED
 
 START = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from ftsdk import AsyncClient, AsyncFineTuneJob, Client, FineTuneJob, ModelHandle
-from ftsdk.aio import AsyncModelHandle
+from ftsdk.async_client import AsyncModelHandle
 
 TWINS = [(Client, AsyncClient), (FineTuneJob, AsyncFineTuneJob)]
 # Parts of a client for those who write backends and tools; they do no work that could be awaited.

@@ -22,7 +22,7 @@ CLASSES = sorted(
 )
 FACTS = {
     "where": "together, POST /v1/fine-tunes",
-    "mend": "wait 30 s and try again",
+    "hint": "wait 30 s and try again",
     "retryable": True,
     "submitted": "maybe",
     "job_id": "ftj_01KB2T5C9GQ8Z2M4V7X1N6D3EF",
@@ -57,8 +57,8 @@ def test_it_travels_whole(cls: type[FtsdkError], way: str) -> None:
 @pytest.mark.parametrize("cls", CLASSES)
 def test_it_can_be_made_of_nothing_and_reads_in_three_lines(cls: type[FtsdkError]) -> None:
     cls()
-    lines = str(cls("One sentence", where="a place", mend="do this")).split("\n")
-    assert lines == ["One sentence", "  where  a place", "  mend   do this"]
+    lines = str(cls("One sentence", where="a place", hint="do this")).split("\n")
+    assert lines == ["One sentence", "  where  a place", "  hint   do this"]
 
 
 def test_codes_are_stable_words_of_their_own() -> None:
@@ -99,5 +99,5 @@ def test_a_class_that_forgets_its_facts_would_be_noticed() -> None:
         def __reduce__(self) -> tuple[object, ...]:
             return (FtsdkError, (self.what,))
 
-    back = pickle.loads(pickle.dumps(Forgetful("x", mend="y")))
-    assert back.mend != "y"
+    back = pickle.loads(pickle.dumps(Forgetful("x", hint="y")))
+    assert back.hint != "y"

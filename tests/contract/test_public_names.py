@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pkgutil
 import pydoc
 from pathlib import Path
 
@@ -11,8 +13,7 @@ import pytest
 
 import ftsdk
 import ftsdk.errors
-import ftsdk.records
-import ftsdk.spec
+import ftsdk.types
 
 INIT = Path(ftsdk.__file__)
 TREE = ast.parse(INIT.read_text())
@@ -86,7 +87,16 @@ def test_functions_of_the_module_are_the_client_s_methods(name: str) -> None:
     assert list(inspect.signature(ours).parameters.values()) == wanted, "help() tells the arguments"
 
 
-@pytest.mark.parametrize("module", [ftsdk.errors, ftsdk.records, ftsdk.spec])
+PUBLIC_MODULES = [
+    ftsdk.errors,
+    *(
+        importlib.import_module(f"ftsdk.types.{found.name}")
+        for found in pkgutil.iter_modules(ftsdk.types.__path__)
+    ),
+]
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES, ids=lambda module: module.__name__)
 def test_modules_list_what_they_define(module: object) -> None:
     own = {
         name

@@ -14,7 +14,7 @@ pytest.importorskip("httpx")
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "third_party_backend"
 USE = """
 import ftsdk, sys
-from ftsdk.clock import ManualClock
+from ftsdk.util.clock import ManualClock
 from ftsdk_parrot.double import ParrotDouble
 rows = [
     {"messages": [{"role": "user", "content": f"q{i}"}, {"role": "assistant", "content": f"a{i}"}]}

@@ -16,10 +16,10 @@ from typing import ClassVar
 from ftsdk.backends.base import Context
 from ftsdk.backends.fake import FakeBackend
 from ftsdk.client import Client
-from ftsdk.clock import Clock
 from ftsdk.config import Config
 from ftsdk.errors import BudgetError
-from ftsdk.records import Cost
+from ftsdk.types.cost import Cost
+from ftsdk.util.clock import Clock
 
 ROWS = [
     {"messages": [{"role": "user", "content": f"{i}?"}, {"role": "assistant", "content": "yes"}]}

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 import ftsdk
-from ftsdk.clock import Clock, ManualClock
 from ftsdk.config import Config
-from ftsdk.submission import Horizon
+from ftsdk.jobs.submitter import Horizon
 from ftsdk.testing.lab import Double, Lab
-from ftsdk.testing.lab.replicate import TRAINER, VERSION
+from ftsdk.testing.lab.replicate.double import TRAINER, VERSION
+from ftsdk.util.clock import Clock, ManualClock
 
 START = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 ROWS = [

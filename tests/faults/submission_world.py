@@ -21,14 +21,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.base import Backend, Capabilities, Context, FindBy, SubmitRequest
-from ftsdk.clock import ManualClock
+from ftsdk.backends.base import Backend, Context, SubmitRequest
+from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, FtsdkError, NeedsDecision, NotFound, Rejected, Unavailable
-from ftsdk.records import JobSnapshot, JobStatus, ModelHandle, RemoteJob
-from ftsdk.spec import JobSpec
+from ftsdk.jobs.submitter import Horizon, Submitter
 from ftsdk.store import Journal
-from ftsdk.submission import Horizon, Submitter
+from ftsdk.types.job import JobSnapshot, RemoteJob
+from ftsdk.types.model import ModelHandle
+from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
 
 FAULTS = (
     "ok",

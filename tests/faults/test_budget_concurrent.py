@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from ftsdk.store import Journal
-from ftsdk.store.spending import Spending
+from ftsdk.store.reservations import Spending
 
 CHILD = Path(__file__).with_name("priced.py")
 PROCESSES, EACH, THREADS = 4, 250, 8

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.dataset import validate
-from ftsdk.dataset.findings import luhn, may_hold, scan_text
+from ftsdk.dataset.rules.secrets import luhn, may_hold, scan_text
 
 ALNUM = string.ascii_letters + string.digits
 URLSAFE = ALNUM + "-_"

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from ftsdk.dataset import validate
-from ftsdk.dataset.lines import read_lines
-from ftsdk.dataset.report import Fault
-from ftsdk.dataset.strict import MAX_DEPTH, MAX_KEY_CHARS, Flaw, parse
+from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.readers.lines import read_lines
+from ftsdk.dataset.readers.strict_json import MAX_DEPTH, MAX_KEY_CHARS, Flaw, parse
 
 BLOCK = 500
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import pytest
 
-from ftsdk import fsops
+from ftsdk.util import files
 from tests.faults.file_crashes import Recorder, states
 
 VERSIONS = 4
@@ -64,7 +64,7 @@ class Bytes(Protocol):
     long = 120  # a protocol of five steps has not many more
 
     def write(self, root: Path, version: int) -> None:
-        fsops.atomic_write_bytes(root / "state.bin", body(version))
+        files.atomic_write_bytes(root / "state.bin", body(version))
 
     def read(self, root: Path) -> int:
         path = root / "state.bin"
@@ -78,7 +78,7 @@ class Download(Bytes):
         (root / "state.bin").write_bytes(body(0))
 
     def write(self, root: Path, version: int) -> None:
-        with fsops.atomic_file(root / "state.bin") as handle:
+        with files.atomic_file(root / "state.bin") as handle:
             data = body(version)
             for start in range(0, len(data), 900):
                 handle.write(data[start : start + 900])
@@ -90,7 +90,7 @@ class Json(Protocol):
     long = 120
 
     def write(self, root: Path, version: int) -> None:
-        fsops.atomic_write_json(root / "facts.json", {"version": version, "why": "é" * 3_000})
+        files.atomic_write_json(root / "facts.json", {"version": version, "why": "é" * 3_000})
 
     def read(self, root: Path) -> int:
         path = root / "facts.json"
@@ -111,7 +111,7 @@ class Folder(Protocol):
     files = ("a.bin", "b.bin", "deep/c.bin", "deep/er/d.bin")
 
     def write(self, root: Path, version: int) -> None:
-        with fsops.atomic_folder(root / f"v{version}") as folder:
+        with files.atomic_folder(root / f"v{version}") as folder:
             for name in self.files:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(body(version, name))
@@ -134,9 +134,9 @@ class NewFolders(Json):
     """A file in a folder that is made for it, and a whole folder in another."""
 
     def write(self, root: Path, version: int) -> None:
-        private = fsops.make_private_folder(root / "a" / f"{version}" / "p")
+        private = files.make_private_folder(root / "a" / f"{version}" / "p")
         super().write(private, version)
-        with fsops.atomic_folder(root / "b" / f"{version}" / "whole") as folder:
+        with files.atomic_folder(root / "b" / f"{version}" / "whole") as folder:
             super().write(folder, version)
 
     def read(self, root: Path) -> int:
@@ -172,7 +172,7 @@ class Trainer(Protocol):
     def write(self, root: Path, version: int) -> None:
         import torch
 
-        from ftsdk.backends.local.checkpoint import Checkpoints, TrainState
+        from ftsdk.backends.local.training.checkpoint import Checkpoints, TrainState
 
         class Optimizer:
             def weights(self) -> dict[str, torch.Tensor]:
@@ -199,7 +199,7 @@ class Trainer(Protocol):
     def read(self, root: Path) -> int:
         from safetensors.torch import load_file
 
-        from ftsdk.backends.local.checkpoint import Checkpoints
+        from ftsdk.backends.local.training.checkpoint import Checkpoints
 
         if not (root / "ck").exists():
             raise HalfError("the folder that was there is gone")
@@ -230,7 +230,7 @@ def record(
     protocol.before(root)
     recorder = Recorder(root, deaf_to)
     with monkeypatch.context() as patch:
-        patch.setattr(fsops, "os", recorder)
+        patch.setattr(files, "os", recorder)
         for version in range(1, VERSIONS + 1):
             protocol.write(root, version)
             recorder.told(version)
@@ -309,11 +309,11 @@ class InPlace(Bytes):
 
     def write(self, root: Path, version: int) -> None:
         (root / "state.bin").write_bytes(body(version))
-        system = vars(fsops)["os"]  # the recorder
+        system = vars(files)["os"]  # the recorder
         fd = system.open(root / "state.bin", system.O_RDONLY)
         system.fsync(fd)
         system.close(fd)
-        fsops.fsync_folder(root)
+        files.fsync_folder(root)
 
 
 def test_writing_in_place_is_caught(

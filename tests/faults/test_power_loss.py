@@ -25,9 +25,10 @@ import pytest
 pytest.importorskip("apsw", reason="a disk that loses power needs apsw, of the extra `test`")
 
 from ftsdk.errors import StoreError
-from ftsdk.records import JobSnapshot, JobStatus
 from ftsdk.store import journal as journal_module
 from ftsdk.store.journal import Journal
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 from tests.faults.power_loss_vfs import (
     Connection,
     CutAt,

@@ -21,9 +21,9 @@ import pytest
 
 import ftsdk
 from ftsdk.backends.hosted import scrub
-from ftsdk.clock import ManualClock
 from ftsdk.config import Config
 from ftsdk.errors import ConfigError, FtsdkError, Unsupported
+from ftsdk.util.clock import ManualClock
 from tests.faults.providers import OPENAI, REPLICATE, ROWS, START, TOGETHER, each_provider
 
 HERE = str(Path(__file__).parent)
@@ -314,8 +314,8 @@ COMMANDS = (
     "show {job} --json", "show {job}", "events {job} --json", "logs {job}", "metrics {job} --json",
     "checkpoints {job} --json", "cancel {job} --json", "chat {job} -m hello", "reconcile --json",
     "wait {job} --timeout 0", "doctor", "doctor --json", "adopt {provider} {id} --json",
-    "download {job} out", "costs --json", "radar --json", "journal export", "backends {provider}",
-    "plan {rows} --json", "leases --json",
+    "download {job} out", "costs --json", "retirements --json", "journal export", "backends {provider}",
+    "plan {rows} --json", "deployments --json",
 )  # fmt: skip
 
 

@@ -26,9 +26,9 @@ from ftsdk.backends.fake import FakeBackend
 from ftsdk.client import Client
 from ftsdk.config import Config
 from ftsdk.errors import FtsdkError, NeedsDecision
-from ftsdk.records import JobStatus
+from ftsdk.jobs.submitter import Horizon, Submitter
 from ftsdk.store import Journal
-from ftsdk.submission import Horizon, Submitter
+from ftsdk.types.status import JobStatus
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks from a warm parent")
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ftsdk.errors import FtsdkError
-from ftsdk.records import JobSnapshot, JobStatus
-from ftsdk.submission import Submitter
+from ftsdk.jobs.submitter import Submitter
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 from tests.faults.submission_world import simulate
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from ftsdk.clock import ManualClock
-from ftsdk.ids import client_token, new_job_id, submission_tag
-from ftsdk.records import JobStatus
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
+from ftsdk.util.ids import client_token, new_job_id, submission_tag
 from tests.faults.providers import START, each_provider
 
 JOBS = 1000
@@ -27,8 +27,8 @@ MOST_PER_S = 2.0
 WATCHER = f"""
 import os, sys
 import ftsdk.client
-from ftsdk.clock import ManualClock
-from ftsdk.clock import parse_time
+from ftsdk.util.clock import ManualClock
+from ftsdk.util.clock import parse_time
 
 tell, hear = int(sys.argv[1]), int(sys.argv[2])
 

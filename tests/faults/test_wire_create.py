@@ -7,10 +7,10 @@ import urllib.request
 
 import pytest
 
-from ftsdk.clock import ManualClock, SystemClock
 from ftsdk.errors import BackendError, FtsdkError, NeedsDecision
-from ftsdk.records import JobStatus
-from ftsdk.submission import Horizon
+from ftsdk.jobs.submitter import Horizon
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock, SystemClock
 from tests.faults.providers import START, each_provider
 
 DELAY_S = 90.0

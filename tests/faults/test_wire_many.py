@@ -12,8 +12,8 @@ import random
 import pytest
 
 from ftsdk.backends.hosted import RetryBudget
-from ftsdk.clock import ManualClock
 from ftsdk.errors import FtsdkError, RateLimited, Unavailable
+from ftsdk.util.clock import ManualClock
 from tests.faults.providers import PROVIDERS, START, each_provider
 from tests.faults.test_wire_create import plant_retries
 from tests.faults.wire_world import READS, World

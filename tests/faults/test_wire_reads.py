@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from ftsdk.cli.app import app
-from ftsdk.clock import ManualClock
 from ftsdk.errors import FtsdkError, NotFound
-from ftsdk.records import JobStatus
-from ftsdk.watch import poll_once
+from ftsdk.jobs.follow import poll_once
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
 from tests.faults.providers import PROVIDERS, ROWS, START, each_provider
 
 INVENTED = ("compacting", "ON_HOLD", "succeeded!", "paused_v2", "已完成")
@@ -83,7 +83,7 @@ def test_every_question_sends_only_gets(provider, state, home):
 COMMANDS = (
     "list", "show {job}", "events {job}", "logs {job}", "metrics {job}", "checkpoints {job}",
     "watch {job} --timeout 30", "wait {job} --timeout 30", "reconcile", "reconcile {job}", "costs",
-    "leases", "radar", "doctor", "backends", "models", "plan {rows}", "estimate {rows}",
+    "deployments", "retirements", "doctor", "backends", "models", "plan {rows}", "estimate {rows}",
     "estimate {rows} --compare", "validate {rows}", "inspect {rows}", "adopt {provider} {id}",
     "journal check", "journal export",
 )  # fmt: skip

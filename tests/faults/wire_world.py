@@ -12,9 +12,9 @@ from typing import Any
 
 import ftsdk
 from ftsdk.errors import FtsdkError
-from ftsdk.records import JobStatus
-from ftsdk.submission import Horizon
+from ftsdk.jobs.submitter import Horizon
 from ftsdk.testing.lab import Double
+from ftsdk.types.status import JobStatus
 from tests.faults.providers import ROWS, Provider
 
 # (behaviour, whether the provider may have acted, facts)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ftsdk.backends.local.modelfolder import MANIFEST, check_model_folder, manifest_fault
+from ftsdk.backends.local.models.model_folder import MANIFEST, check_model_folder, manifest_fault
 
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 

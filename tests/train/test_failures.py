@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.local.checkpoint import verify
-from ftsdk.backends.local.rundir import RunDir
-from ftsdk.backends.local.supervise import EXIT_INTERRUPTED
+from ftsdk.backends.local.runs.run_dir import RunDir
+from ftsdk.backends.local.runs.supervisor import EXIT_INTERRUPTED
+from ftsdk.backends.local.training.checkpoint import verify
 from tests.train import tiny
 
 Train = Callable[..., int]
@@ -37,7 +37,7 @@ def test_a_gradient_that_is_no_number_stops_the_run(
     told = outcome(run)
     assert told["outcome"] == "failed"
     assert told["error"]["kind"] == "non_finite_loss"
-    assert "learning_rate" in told["error"]["mend"]
+    assert "learning_rate" in told["error"]["hint"]
     assert told["steps"] == 4
     assert sound_steps(run) == [2, 4]
     assert not run.result_path.exists()
@@ -72,7 +72,7 @@ def test_no_memory_is_said_as_such(tiny_model: Path, train: Train, tmp_path: Pat
     assert train(run.path, "out_of_memory_in_step", 3) == 1
     told = outcome(run)
     assert told["error"]["kind"] == "out_of_memory"
-    assert "batch_size" in told["error"]["mend"]
+    assert "batch_size" in told["error"]["hint"]
     assert sound_steps(run) == [2]
 
 
@@ -87,7 +87,7 @@ def test_long_rows_are_all_named_and_none_is_cut(
     error = outcome(run)["error"]
     assert error["kind"] == "too_long"
     assert [fault["row"] for fault in error["faults"]] == [3, 17, 29]
-    assert "max_length" in error["mend"]
+    assert "max_length" in error["hint"]
     cut = make(tmp_path / "cut", tiny_model, rows=tiny.rows(8), options={"truncate": True})
     assert train(cut.path) == 0
 

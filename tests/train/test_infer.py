@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ftsdk.backends.local.rundir import RunDir
+from ftsdk.backends.local.runs.run_dir import RunDir
 from ftsdk.errors import NotFound, UsageError
 from tests.train import tiny
 
@@ -47,7 +47,7 @@ def result(
 
 
 def test_it_answers_what_it_learnt_and_stops(result: Path) -> None:
-    from ftsdk.backends.local.infer import load_model
+    from ftsdk.backends.local.inference import load_model
 
     model = load_model(result, device="cpu")
     answer = model.chat(QUESTION)
@@ -58,7 +58,7 @@ def test_it_answers_what_it_learnt_and_stops(result: Path) -> None:
 
 
 def test_a_batch_answers_as_one_by_one_does(result: Path) -> None:
-    from ftsdk.backends.local.infer import load_model
+    from ftsdk.backends.local.inference import load_model
 
     model = load_model(result, device="cpu")
     asked = [QUESTION, [{"role": "user", "content": "one two three"}]] * 3
@@ -70,7 +70,7 @@ def test_a_batch_answers_as_one_by_one_does(result: Path) -> None:
 
 
 def test_the_limit_is_told(result: Path) -> None:
-    from ftsdk.backends.local.infer import load_model
+    from ftsdk.backends.local.inference import load_model
 
     answer = load_model(result, device="cpu").chat(QUESTION, max_tokens=2)
     assert answer.finish_reason == "length"
@@ -78,7 +78,7 @@ def test_the_limit_is_told(result: Path) -> None:
 
 
 def test_text_comes_in_pieces(result: Path) -> None:
-    from ftsdk.backends.local.infer import load_model
+    from ftsdk.backends.local.inference import load_model
 
     pieces: list[str] = []
     answer = load_model(result, device="cpu").chat(QUESTION, on_text=pieces.append)
@@ -89,7 +89,7 @@ def test_text_comes_in_pieces(result: Path) -> None:
 def test_a_seed_repeats_and_disturbs_nobody(result: Path) -> None:
     import torch
 
-    from ftsdk.backends.local.infer import load_model
+    from ftsdk.backends.local.inference import load_model
 
     model = load_model(result, device="cpu")
     torch.manual_seed(3)
@@ -103,7 +103,7 @@ def test_a_seed_repeats_and_disturbs_nobody(result: Path) -> None:
 
 
 def test_bad_conversations_are_refused(result: Path) -> None:
-    from ftsdk.backends.local.infer import load_model
+    from ftsdk.backends.local.inference import load_model
 
     model = load_model(result, device="cpu")
     with pytest.raises(UsageError, match="nothing to answer"):
@@ -113,7 +113,7 @@ def test_bad_conversations_are_refused(result: Path) -> None:
 
 
 def test_a_base_that_went_away_is_named(result: Path, tmp_path: Path) -> None:
-    from ftsdk.backends.local.infer import LocalModel
+    from ftsdk.backends.local.inference import LocalModel
 
     if not (result / "adapter_config.json").is_file():
         pytest.skip("full weights need no base")
@@ -131,13 +131,13 @@ def test_a_base_that_went_away_is_named(result: Path, tmp_path: Path) -> None:
 
 
 def test_importing_it_loads_no_torch() -> None:
-    code = "import sys, ftsdk.backends.local.infer; print('torch' in sys.modules)"
+    code = "import sys, ftsdk.backends.local.inference; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout.strip() == b"False"
 
 
 def test_the_door_of_the_backend(result: Path) -> None:
-    from ftsdk.backends.local.infer import chat
+    from ftsdk.backends.local.inference import chat
 
     answer = chat(result, QUESTION, {"max_tokens": 20, "temperature": None, "device": "cpu"})
     assert answer.text == "dog cat sun"

@@ -16,8 +16,8 @@ import pytest
 from ftsdk.client import Client
 from ftsdk.config import Config
 from ftsdk.errors import JobFailed, NeedsDecision
-from ftsdk.job import FineTuneJob
-from ftsdk.records import JobStatus
+from ftsdk.jobs.job import FineTuneJob
+from ftsdk.types.status import JobStatus
 from tests.train import tiny
 
 pytestmark = pytest.mark.skipif(

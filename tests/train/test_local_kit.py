@@ -6,8 +6,8 @@ import pytest
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.local import LocalBackend
-from ftsdk.clock import SystemClock
 from ftsdk.testing.conformance import BackendConformance, World
+from ftsdk.util.clock import SystemClock
 from tests.train import tiny
 
 

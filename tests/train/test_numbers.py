@@ -16,7 +16,7 @@ from tests.train import tiny
 def rendered(lengths: list[int], vocabulary: int, *, seed: int = 3) -> list[Any]:
     import random
 
-    from ftsdk.dataset.render import Rendered
+    from ftsdk.dataset.tokenize.render import Rendered
 
     source = random.Random(seed)
     return [
@@ -31,9 +31,9 @@ def rendered(lengths: list[int], vocabulary: int, *, seed: int = 3) -> list[Any]
 def load(model: Path, **changes: Any) -> Any:
     import torch
 
-    from ftsdk.backends.local.defaults import complete
-    from ftsdk.backends.local.hardware import choose
-    from ftsdk.backends.local.model import load_for_training
+    from ftsdk.backends.local.options import complete
+    from ftsdk.backends.local.training.hardware import choose
+    from ftsdk.backends.local.training.model import load_for_training
 
     changes = {"adapter": {"dropout": 0.0}, **changes}
     spec = complete(tiny.spec(model, **{"options": {"dtype": "float32"}, **changes}))
@@ -90,7 +90,7 @@ def test_end_to_end_rows_give_the_padded_loss_and_gradients(
     randomize_adapters(model.owner)
     rows = rendered([31, 7, 1, 18, 7], model.network.config.vocab_size)
 
-    from ftsdk.backends.local.data import FlatBatch
+    from ftsdk.backends.local.training.batches import FlatBatch
 
     loss = model.loss_sum(FlatBatch.of(rows, torch.device("cpu")))
     loss.backward()
@@ -111,7 +111,7 @@ def test_end_to_end_rows_give_the_padded_loss_and_gradients(
 def test_rows_do_not_see_each_other(tiny_model: Path) -> None:
     import torch
 
-    from ftsdk.backends.local.data import FlatBatch
+    from ftsdk.backends.local.training.batches import FlatBatch
 
     model, _ = load(tiny_model)
     cpu = torch.device("cpu")
@@ -129,7 +129,7 @@ def test_accumulation_does_not_change_the_gradient(tiny_model: Path) -> None:
     """Rows of very different lengths: a mean of means would weigh them wrongly."""
     import torch
 
-    from ftsdk.backends.local.data import FlatBatch, micro_batches
+    from ftsdk.backends.local.training.batches import FlatBatch, micro_batches
 
     model, _ = load(tiny_model)
     randomize_adapters(model.owner)
@@ -148,7 +148,7 @@ def test_accumulation_does_not_change_the_gradient(tiny_model: Path) -> None:
 def test_gradient_checkpointing_changes_nothing_but_memory(tiny_model: Path) -> None:
     import torch
 
-    from ftsdk.backends.local.data import FlatBatch
+    from ftsdk.backends.local.training.batches import FlatBatch
 
     found = []
     for asked in (False, True):
@@ -167,7 +167,7 @@ def test_a_sliding_window_is_kept(tmp_path: Path) -> None:
     import torch
     from transformers import MistralConfig, MistralForCausalLM
 
-    from ftsdk.backends.local.data import FlatBatch
+    from ftsdk.backends.local.training.batches import FlatBatch
 
     vocabulary = tiny.write_tokenizer(tmp_path)
     config = MistralConfig(
@@ -193,7 +193,7 @@ def test_a_model_with_capped_logits_takes_its_own_way(tmp_path: Path) -> None:
     import torch
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
-    from ftsdk.backends.local.data import FlatBatch
+    from ftsdk.backends.local.training.batches import FlatBatch
 
     vocabulary = tiny.write_tokenizer(tmp_path)
     config = Gemma2Config(
@@ -224,7 +224,7 @@ def test_the_optimizer_is_adamw_with_clipping(tiny_model: Path) -> None:
     """Ten steps beside torch's own AdamW, clip_grad_norm_ and weight decay on matrices only."""
     import torch
 
-    from ftsdk.backends.local.optim import FlatAdamW
+    from ftsdk.backends.local.training.optimizer import FlatAdamW
 
     torch.manual_seed(0)
 
@@ -260,7 +260,7 @@ def test_the_optimizer_is_adamw_with_clipping(tiny_model: Path) -> None:
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 def test_the_schedule_warms_up_and_comes_down(schedule: str) -> None:
-    from ftsdk.backends.local.optim import learning_rate_at
+    from ftsdk.backends.local.training.optimizer import learning_rate_at
 
     hyper = {"learning_rate": 1.0, "warmup_ratio": 0.1, "schedule": schedule}
     rates = [learning_rate_at(step, 100, hyper) for step in range(1, 101)]
@@ -276,9 +276,9 @@ def test_the_schedule_warms_up_and_comes_down(schedule: str) -> None:
 def test_smollm2_gives_the_padded_loss(smollm2: Path, dtype: str, margin: float) -> None:
     import torch
 
-    from ftsdk.backends.local.data import FlatBatch
-    from ftsdk.dataset.render import render_rows
-    from ftsdk.dataset.template import ChatTokenizer
+    from ftsdk.backends.local.training.batches import FlatBatch
+    from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
+    from ftsdk.dataset.tokenize.render import render_rows
 
     model, _ = load(smollm2, options={"dtype": dtype})
     assert model.flat
@@ -298,10 +298,10 @@ def test_the_result_says_where_it_comes_from(tiny_model: Path, train: Any, tmp_p
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from ftsdk.backends.local.defaults import complete
-    from ftsdk.backends.local.rows import load_rows
-    from ftsdk.backends.local.rundir import RunDir
-    from ftsdk.dataset.template import ChatTokenizer
+    from ftsdk.backends.local.options import complete
+    from ftsdk.backends.local.runs.run_dir import RunDir
+    from ftsdk.backends.local.training.encode_rows import load_rows
+    from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 
     tiny_model = shutil.copytree(tiny_model, tmp_path / "tiny")
     for_tools = tiny_model / "additional_chat_templates" / "tool_use.jinja"

@@ -26,9 +26,9 @@ def wide_model(tmp_path_factory: Any) -> Path:
 def load(model: Path, quantize: str | None, dtype: str) -> Any:
     import torch
 
-    from ftsdk.backends.local.defaults import complete
-    from ftsdk.backends.local.hardware import choose
-    from ftsdk.backends.local.model import load_for_training
+    from ftsdk.backends.local.options import complete
+    from ftsdk.backends.local.training.hardware import choose
+    from ftsdk.backends.local.training.model import load_for_training
 
     spec = complete(
         tiny.spec(model, adapter={"quantize": quantize, "dropout": 0.0}, options={"dtype": dtype})
@@ -51,7 +51,7 @@ def test_the_fused_layer_gives_what_peft_gives(wide_model: Path) -> None:
     import torch
     from peft.tuners.lora.layer import LoraLayer
 
-    from ftsdk.backends.local.data import FlatBatch
+    from ftsdk.backends.local.training.batches import FlatBatch
 
     model = load(wide_model, "nf4", "float32")
     fused = [m for m in model.owner.modules() if isinstance(m, LoraLayer) and "forward" in vars(m)]
@@ -75,8 +75,8 @@ def test_the_fused_layer_gives_what_peft_gives(wide_model: Path) -> None:
 def test_a_run_learns_and_its_adapter_fits_the_plain_base(
     wide_model: Path, train: Any, tmp_path: Path
 ) -> None:
-    from ftsdk.backends.local.infer import LocalModel
-    from ftsdk.backends.local.rundir import RunDir
+    from ftsdk.backends.local.inference import LocalModel
+    from ftsdk.backends.local.runs.run_dir import RunDir
 
     final = {}
     rows = tiny.rows(24)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ftsdk.backends.local.rundir import RunDir
+from ftsdk.backends.local.runs.run_dir import RunDir
 from tests.train import tiny
 
 Train = Callable[..., int]

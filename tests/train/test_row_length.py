@@ -72,7 +72,7 @@ def test_a_name_that_only_the_backend_resolves(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hub id has its tokenizer in the hub's cache, where the rules cannot look."""
-    from ftsdk.backends.local import hub
+    from ftsdk.backends.local.models import hub
 
     def cached(name: str) -> Path | None:
         return tiny_model if name == "acme/tiny" else None

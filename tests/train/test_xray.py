@@ -10,10 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 
-from ftsdk.backends.local.data import FlatBatch, micro_batches  # noqa: E402
-from ftsdk.backends.local.rows import load_rows  # noqa: E402
+from ftsdk.backends.local.training.batches import FlatBatch, micro_batches  # noqa: E402
+from ftsdk.backends.local.training.encode_rows import load_rows  # noqa: E402
 from ftsdk.dataset import Dataset, inspect, validate  # noqa: E402
-from ftsdk.dataset.template import ChatTokenizer  # noqa: E402
+from ftsdk.dataset.tokenize.chat_template import ChatTokenizer  # noqa: E402
 from tests.train.tiny import rows, write_tokenizer  # noqa: E402
 
 

@@ -20,9 +20,10 @@ with contextlib.suppress(ImportError):  # the tests are skipped then
 
     torch.set_num_threads(1)
 
-from ftsdk import fsops
-from ftsdk.backends.local import checkpoint, supervise
-from ftsdk.backends.local import train as trainer
+from ftsdk.backends.local.runs import supervisor
+from ftsdk.backends.local.training import checkpoint
+from ftsdk.backends.local.training import train as trainer
+from ftsdk.util import files
 
 
 def run(path: str, plant: str | None, arguments: tuple[Any, ...]) -> None:
@@ -30,7 +31,7 @@ def run(path: str, plant: str | None, arguments: tuple[Any, ...]) -> None:
     log = os.open(Path(path) / "trainer.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    for name, value in supervise.trainer_environment(os.environ, 1).items():
+    for name, value in supervisor.trainer_environment(os.environ, 1).items():
         os.environ[name] = value
     if plant:
         globals()[plant](*arguments)
@@ -68,7 +69,7 @@ def kill_before_rename(number: int) -> None:
             _die()
         original(*args)
 
-    fsops.os.rename = rename  # type: ignore[assignment]
+    files.os.rename = rename  # type: ignore[assignment]
 
 
 def kill_in_optimizer_file(number: int) -> None:

@@ -12,10 +12,10 @@ import anyio
 import pytest
 
 import ftsdk
-from ftsdk.clock import ManualClock
 from ftsdk.errors import ConfigError, Unavailable
-from ftsdk.store.seen import SeenIds
-from ftsdk.testing.lab.openai import OpenAIDouble
+from ftsdk.store.webhook_ids import SeenIds
+from ftsdk.testing.lab.openai.double import OpenAIDouble
+from ftsdk.util.clock import ManualClock
 from ftsdk.webhooks import (
     MAX_BODY_BYTES,
     WebhookRefused,

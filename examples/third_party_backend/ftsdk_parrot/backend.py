@@ -11,10 +11,12 @@ from typing import Any
 import httpx
 
 from ftsdk.backends import Backend, Capabilities, Context, FindBy, Range, SubmitRequest
-from ftsdk.backends.hosted import Reads, attempt, bind_key, checked_base_url, guard_logs
-from ftsdk.clock import parse_time
+from ftsdk.backends.hosted import Retries, attempt, bind_key, checked_base_url, guard_logs
 from ftsdk.errors import NotFound, UnexpectedResponse
-from ftsdk.records import ChatAnswer, JobStatus, ModelHandle, ModelKind, RemoteJob
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import parse_time
 
 STATUSES = {
     "egg": JobStatus.QUEUED,
@@ -52,7 +54,7 @@ class ParrotBackend(Backend):
         super().__init__(context)
         url = context.base_url or context.env.get("PARROT_URL", "https://parrot.example/v1")
         self.base_url: str = checked_base_url(url, source="base_url or PARROT_URL")
-        self._reads = Reads(context.clock)
+        self._reads = Retries(context.clock)
         # No redirects: the key would go along. No retries: a create is sent once.
         self._http = httpx.Client(timeout=30, follow_redirects=False)
         weakref.finalize(self, self._http.close)
@@ -89,7 +91,7 @@ class ParrotBackend(Backend):
             raise UnexpectedResponse(
                 "parrot gave an answer without a job id",
                 where=self.base_url,
-                mend="check PARROT_URL",
+                hint="check PARROT_URL",
                 submitted="maybe" if asked_for is None else None,
             )
         word = str(told.get("status") or "")
@@ -169,5 +171,5 @@ class ParrotBackend(Backend):
         if _ID.fullmatch(identity):
             return identity
         raise NotFound(
-            "parrot has no job with such an id", where=repr(identity[:40]), mend="ftsdk list"
+            "parrot has no job with such an id", where=repr(identity[:40]), hint="ftsdk list"
         )

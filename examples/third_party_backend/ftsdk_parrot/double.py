@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftsdk.testing.lab import Double, Refusal, Reply, Request, Stage, Timeline, brain, route
+from ftsdk.testing.lab import Double, Refusal, Reply, Request, Stage, Timeline, fake_training, route
 
 STAGES = (Stage("egg", 0), Stage("listening", 1), Stage("repeating", 3), Stage("talks", 4))
 
@@ -88,4 +88,4 @@ class ParrotDouble(Double):
     @route("POST", "/v1/jobs/{job_id}/say")
     def say(self, request: Request, job_id: str) -> Any:
         rows = self.rows[self._job(job_id)["asked"]["rows"]]
-        return {"text": brain.nearest_answer(rows, request.json()["messages"])}
+        return {"text": fake_training.nearest_answer(rows, request.json()["messages"])}

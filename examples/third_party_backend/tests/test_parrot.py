@@ -7,8 +7,8 @@ from ftsdk_parrot.backend import STATUSES, ParrotBackend
 from ftsdk_parrot.double import ParrotDouble
 
 from ftsdk.backends import Context
-from ftsdk.clock import ManualClock
 from ftsdk.testing.conformance import BackendConformance, LabWire, World
+from ftsdk.util.clock import ManualClock
 
 
 class TestParrot(BackendConformance):

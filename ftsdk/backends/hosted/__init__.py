@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from ftsdk.backends.hosted.answers import (
+from ftsdk.backends.hosted.api_keys import BoundKey, bind_key, checked_base_url, origin_of
+from ftsdk.backends.hosted.backend import HostedBackend
+from ftsdk.backends.hosted.error_facts import HTTPFacts
+from ftsdk.backends.hosted.errors import attempt, error_for_status
+from ftsdk.backends.hosted.key_trust import Address, Service
+from ftsdk.backends.hosted.polling import poll
+from ftsdk.backends.hosted.redact import guard_logs, mask_known, refuse_secrets, remember, scrub
+from ftsdk.backends.hosted.response_checks import (
     checked_id,
     json_object,
     nothing_sent,
-    spend_limit,
-    unexpected,
+    spend_limit_error,
+    unexpected_response,
 )
-from ftsdk.backends.hosted.backend import HostedBackend
-from ftsdk.backends.hosted.facts import HTTPFacts
-from ftsdk.backends.hosted.keys import BoundKey, bind_key, checked_base_url, origin_of
-from ftsdk.backends.hosted.mapping import attempt, error_for_status
-from ftsdk.backends.hosted.reads import PROCESS_BUDGET, Reads, RetryBudget
-from ftsdk.backends.hosted.redact import guard_logs, mask_known, refuse_secrets, remember, scrub
-from ftsdk.backends.hosted.trust import Place, Service
-from ftsdk.backends.hosted.uploads import Uploads, aside, rows_file
-from ftsdk.backends.hosted.waiting import looks
-from ftsdk.backends.hosted.wire import HostedWire
+from ftsdk.backends.hosted.retries import PROCESS_BUDGET, Retries, RetryBudget
+from ftsdk.backends.hosted.transport import HostedTransport
+from ftsdk.backends.hosted.uploads import Uploads, rows_file, temporary_folder
 
 __all__ = [
     "PROCESS_BUDGET",
+    "Address",
     "BoundKey",
     "HTTPFacts",
     "HostedBackend",
-    "HostedWire",
-    "Place",
-    "Reads",
+    "HostedTransport",
+    "Retries",
     "RetryBudget",
     "Service",
     "Uploads",
-    "aside",
     "attempt",
     "bind_key",
     "checked_base_url",
@@ -39,14 +38,15 @@ __all__ = [
     "error_for_status",
     "guard_logs",
     "json_object",
-    "looks",
     "mask_known",
     "nothing_sent",
     "origin_of",
+    "poll",
     "refuse_secrets",
     "remember",
     "rows_file",
     "scrub",
-    "spend_limit",
-    "unexpected",
+    "spend_limit_error",
+    "temporary_folder",
+    "unexpected_response",
 ]

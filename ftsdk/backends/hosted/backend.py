@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from ftsdk.artifacts.fetch import Source
-from ftsdk.backends.base import Backend, Context, SubmitRequest, refuse
-from ftsdk.backends.hosted.answers import nothing_sent
+from ftsdk.artifacts.download import Source
+from ftsdk.backends.base import Backend, Context, SubmitRequest
 from ftsdk.backends.hosted.redact import refuse_secrets
-from ftsdk.backends.hosted.weights import weights_to
-from ftsdk.backends.hosted.wire import HostedWire
+from ftsdk.backends.hosted.response_checks import nothing_sent
+from ftsdk.backends.hosted.results import download_weights
+from ftsdk.backends.hosted.transport import HostedTransport
+from ftsdk.backends.refusals import refuse
 from ftsdk.errors import UnexpectedResponse
-from ftsdk.records import JobStatus, ModelHandle, RemoteJob
-from ftsdk.spec import JobSpec
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ModelHandle
+from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
-__all__ = ["HostedBackend"]
-
-W = TypeVar("W", bound=HostedWire[Any])
+W = TypeVar("W", bound=HostedTransport[Any])
 Ready = TypeVar("Ready")
 
 _AT_ONCE = 3
@@ -34,23 +35,23 @@ _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}")
 class HostedBackend(Backend, Generic[W, Ready]):
     """A backend over one `wire`. `Ready` is what `_prepared` finds out and `_created` sends."""
 
-    secrets_mend: ClassVar[str] = "leave it out"
-    refusal_mend: ClassVar[str] = "leave them out or change them"
+    secrets_hint: ClassVar[str] = "leave it out"
+    refusal_hint: ClassVar[str] = "leave them out or change them"
 
-    def __init__(self, context: Context, wire: W) -> None:
+    def __init__(self, context: Context, transport: W) -> None:
         super().__init__(context)
-        self.wire = wire
-        self.base_url = wire.base_url
+        self.transport = transport
+        self.base_url = transport.base_url
         self._ready: dict[str, Ready] = {}
         self._read_at: dict[str, float] = {}
 
     def close(self) -> None:
-        self.wire.close()
+        self.transport.close()
 
     @property
     def dated_as(self) -> str | None:
-        host = urlsplit(self.wire.base_url).hostname or ""
-        return self.wire.service.name if self.wire.service.owns(host) else None
+        host = urlsplit(self.transport.base_url).hostname or ""
+        return self.transport.service.name if self.transport.service.owns(host) else None
 
     # --- refusing ---
 
@@ -59,7 +60,7 @@ class HostedBackend(Backend, Generic[W, Ready]):
         refuse(
             faults,
             where=f"backend {self.name}, {spec.model}, before anything was sent",
-            mend=f"{self.refusal_mend}; `ftsdk backends {self.name}` lists what it takes",
+            hint=f"{self.refusal_hint}; `ftsdk backends {self.name}` lists what it takes",
         )
 
     def _refuse_secrets(self, spec: JobSpec) -> None:
@@ -67,7 +68,7 @@ class HostedBackend(Backend, Generic[W, Ready]):
         refuse_secrets(
             spec.provider_options,
             where=f"backend {self.name}, before anything was sent",
-            mend=self.secrets_mend,
+            hint=self.secrets_hint,
         )
 
     # --- submitting ---
@@ -84,7 +85,7 @@ class HostedBackend(Backend, Generic[W, Ready]):
         with nothing_sent():
             self._ready[request.tag] = self._prepared(request)
 
-    def _of_prepared(self, request: SubmitRequest) -> Ready:
+    def _ready_for(self, request: SubmitRequest) -> Ready:
         """What `prepare` found out; it is found out now where nobody called it."""
         if request.tag not in self._ready:
             self.prepare(request)
@@ -98,45 +99,45 @@ class HostedBackend(Backend, Generic[W, Ready]):
         try:
             job = self._created(request, ready)
             if not _JOB_ID.fullmatch(job.provider_job_id):
-                raise self.wire.odd("the create call", "it has no usable job id")
+                raise self.transport.unexpected("the create call", "it has no usable job id")
         except UnexpectedResponse as error:
             if error.submitted is None:
                 error.submitted = "maybe"
-                error.mend = f"ftsdk reconcile {request.job_id}"
+                error.hint = f"ftsdk reconcile {request.job_id}"
             raise
         return job.model_copy(update={"tag": request.tag})
 
     # --- telling ---
 
-    def _in_turn(self, behind: Mapping[str, RemoteJob | None]) -> Iterator[RemoteJob]:
+    def _read_in_turn(self, unread: Mapping[str, RemoteJob | None]) -> Iterator[RemoteJob]:
         """Jobs of which a list does not tell all (or nothing: None), read one by one in its pace.
 
         Those that were not read for longest come first. When half a poll has passed, the others are
         left for the next time: as the list has them, though not as ended; unlisted ones not at all.
         """
         until = self.clock.monotonic() + self.capabilities.poll_s / 2
-        order = sorted(behind, key=lambda one: self._read_at.get(one, -math.inf))
+        order = sorted(unread, key=lambda one: self._read_at.get(one, -math.inf))
         for number, identity in enumerate(order):
-            row = behind[identity]
-            if number < _AT_ONCE or self.wire.pace.wait(until):
+            row = unread[identity]
+            if number < _AT_ONCE or self.transport.pace.wait(until):
                 self._read_at[identity] = self.clock.monotonic()
                 yield self.get(identity)
             elif row is not None:
-                yield self._not_ended(row)
+                yield self._without_outcome(row)
 
-    def _not_ended(self, row: RemoteJob) -> RemoteJob:
+    def _without_outcome(self, row: RemoteJob) -> RemoteJob:
         """A job that a list calls ended, until it is known what it came to."""
         if not row.status.is_final:
             return row
-        told = f"{self.wire.service.title} says {row.raw_status}; what it came to is read next"
+        told = f"{self.transport.service.title} says {row.raw_status}; what it came to is read next"
         left_out = dict.fromkeys(("error", "finished_at", "result_model", "cost"))
         update = {**left_out, "status": JobStatus.FINALIZING, "message": told}
         return row.model_copy(update=update)
 
     @staticmethod
-    def _last(lines: builtins.list[str], tail: int | None) -> builtins.list[str]:
+    def _tail(lines: builtins.list[str], tail: int | None) -> builtins.list[str]:
         """The last `tail` lines; all of them for None."""
         return lines if tail is None else lines[max(0, len(lines) - tail) :]
 
-    def _weights(self, handle: ModelHandle, source: Source, folder: Path) -> Path:
-        return weights_to(folder, source, handle, home=self.context.home, clock=self.clock)
+    def _download(self, handle: ModelHandle, source: Source, folder: Path) -> Path:
+        return download_weights(folder, source, handle, home=self.context.home, clock=self.clock)

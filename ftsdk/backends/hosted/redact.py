@@ -10,8 +10,6 @@ from typing import Any
 
 from ftsdk.errors import Unsupported
 
-__all__ = ["MASK", "guard_logs", "mask_known", "refuse_secrets", "remember", "scrub"]
-
 MASK = "[secret]"
 _SHORTEST = 6
 _SHAPES = re.compile(
@@ -136,14 +134,14 @@ def guard_logs() -> None:
         logging.getLogger(name).addFilter(_SCRUBBER)  # adding the same filter twice adds it once
 
 
-def refuse_secrets(options: Mapping[str, Any], *, where: str, mend: str) -> None:
+def refuse_secrets(options: Mapping[str, Any], *, where: str, hint: str) -> None:
     """Raise `Unsupported` when `provider_options` carry a secret: they are kept in the journal."""
     names = sorted(set(_secret_names(options, "")))
     if names:
         raise Unsupported(
             f"provider_options.{names[0]} looks like a secret, and options are kept in the journal",
             where=where,
-            mend=mend,
+            hint=hint,
             submitted="no",
         )
 

@@ -15,17 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.hosted.keys import BoundKey
+from ftsdk.backends.hosted.api_keys import BoundKey
 from ftsdk.dataset import Dataset
-from ftsdk.fsops import atomic_write_json, make_private_folder
-
-__all__ = ["Uploads", "aside", "rows_file"]
+from ftsdk.util.files import atomic_write_json, make_private_folder
 
 _MOST = 5_000
 
 
 @contextlib.contextmanager
-def aside(home: Path) -> Iterator[Path]:
+def temporary_folder(home: Path) -> Iterator[Path]:
     """A private folder for files of one upload alone; it goes with the block."""
     folder = make_private_folder(home / "uploads")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".upload-") as place:
@@ -39,7 +37,7 @@ def rows_file(rows: Dataset, home: Path) -> Iterator[Path]:
     if rows.path is not None and rows.path.name == name:
         yield rows.path
         return
-    with aside(home) as place:
+    with temporary_folder(home) as place:
         yield rows.write_jsonl(place / name)
 
 

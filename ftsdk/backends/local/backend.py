@@ -17,17 +17,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ftsdk.backends.base import (
-    Backend,
-    Capabilities,
-    FindBy,
-    SubmitRequest,
-    adapter_kind,
-)
-from ftsdk.backends.local.defaults import HYPERPARAMETERS, LocalOptions
-from ftsdk.backends.local.models import ResolvedModel, is_pulled, pull_size, resolve_model
-from ftsdk.backends.local.rundir import RunDir
-from ftsdk.backends.local.telling import (
+from ftsdk.backends.base import Backend, SubmitRequest
+from ftsdk.backends.capabilities import Capabilities, FindBy
+from ftsdk.backends.local.limits import LIMITS
+from ftsdk.backends.local.models.resolve import ResolvedModel, is_pulled, pull_size, resolve_model
+from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions
+from ftsdk.backends.local.runs.run_dir import RunDir
+from ftsdk.backends.local.status import (
     FREE,
     checkpoint_of,
     event_of,
@@ -35,21 +31,15 @@ from ftsdk.backends.local.telling import (
     remote_job,
     speed_of_run,
 )
+from ftsdk.backends.refusals import adapter_kind
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, StoreError, Unsupported, UsageError
-from ftsdk.ids import JOB_ID
-from ftsdk.records import (
-    ChatAnswer,
-    Checkpoint,
-    Event,
-    MetricPoint,
-    ModelHandle,
-    ModelKind,
-    Plan,
-    PlannedField,
-    RemoteJob,
-)
-from ftsdk.spec import JobSpec, spec_error
+from ftsdk.types.events import Checkpoint, Event, MetricPoint
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.types.plan import Plan, PlannedField
+from ftsdk.types.spec import JobSpec, spec_error
+from ftsdk.util.ids import JOB_ID
 
 __all__ = ["LocalBackend"]
 
@@ -64,6 +54,7 @@ class LocalBackend(Backend):
     """
 
     name = "local"
+    limits = LIMITS
     capabilities = Capabilities(
         methods=frozenset({"sft"}),
         adapters=frozenset({"lora", "nf4", "full"}),
@@ -84,6 +75,16 @@ class LocalBackend(Backend):
         price="free",
         poll_s=0.5,
         extra="local",
+        packages=(
+            "torch",
+            "transformers",
+            "peft",
+            "accelerate",
+            "safetensors",
+            "bitsandbytes",
+            "gguf",
+        ),
+        default_models=("smollm2-135m",),
         note="this machine: CPU or CUDA; any causal model in safetensors",
     )
 
@@ -121,7 +122,7 @@ class LocalBackend(Backend):
             raise Unsupported(
                 f"local does not know provider_options {', '.join(unknown)}",
                 where="backend local, before anything was started",
-                mend=f"it takes {', '.join(LocalOptions.model_fields)}",
+                hint=f"it takes {', '.join(LocalOptions.model_fields)}",
                 submitted="no",
             )
         try:
@@ -134,7 +135,7 @@ class LocalBackend(Backend):
             spec.model, home=self.context.home, allow_pull=self._options(spec).pull
         )
 
-    def bring(self, spec: JobSpec) -> None:
+    def fetch_base_model(self, spec: JobSpec) -> None:
         """Pull the base model, where it may be pulled (`pull=True`) and is not here."""
         if self._options(spec).pull:
             self._resolve(spec)
@@ -175,7 +176,7 @@ class LocalBackend(Backend):
             raise NotFound(
                 f"local has no run {provider_job_id!r}",
                 where=str(self._runs),
-                mend="`ftsdk list --provider local` shows the runs",
+                hint="`ftsdk list --provider local` shows the runs",
             )
         return RunDir(self._runs / provider_job_id)
 
@@ -197,7 +198,7 @@ class LocalBackend(Backend):
             raise StoreError(
                 f"The run directory cannot be written: {error.strerror or error}",
                 where=str(path),
-                mend="free some space, or set FTSDK_HOME to another disk",
+                hint="free some space, or set FTSDK_HOME to another disk",
                 submitted="no",
                 retryable=True,
             ) from error
@@ -259,7 +260,7 @@ class LocalBackend(Backend):
             raise UsageError(
                 "The run has succeeded; there is nothing to resume",
                 where=f"run {provider_job_id}",
-                mend=f"ftsdk chat {provider_job_id}",
+                hint=f"ftsdk chat {provider_job_id}",
             )
         return remote_job(run)
 
@@ -270,7 +271,7 @@ class LocalBackend(Backend):
             raise UsageError(
                 "The run is still at work",
                 where=f"run {provider_job_id}",
-                mend=f"ftsdk cancel {provider_job_id} first",
+                hint=f"ftsdk cancel {provider_job_id} first",
             )
         aside = run.path.with_name(f".{run.path.name}.{secrets.token_hex(4)}.tmp")
         run.path.rename(aside)
@@ -339,7 +340,7 @@ class LocalBackend(Backend):
         *,
         tuned: bool,
     ) -> ChatAnswer:
-        from ftsdk.backends.local.infer import chat
+        from ftsdk.backends.local.inference import chat
 
         return chat(_existing(handle), messages, options, tuned=tuned)
 
@@ -349,7 +350,7 @@ class LocalBackend(Backend):
             raise UsageError(
                 "The folder is not empty, and nothing is overwritten",
                 where=str(folder),
-                mend="give a new or empty folder",
+                hint="give a new or empty folder",
             )
         try:
             shutil.copytree(source, folder, dirs_exist_ok=True)
@@ -357,7 +358,7 @@ class LocalBackend(Backend):
             raise StoreError(
                 f"The result cannot be copied: {error}",
                 where=str(folder),
-                mend="check the space and the permissions there; the result itself is intact",
+                hint="check the space and the permissions there; the result itself is intact",
             ) from error
         return folder
 
@@ -367,7 +368,7 @@ def _existing(handle: ModelHandle) -> Path:
         raise NotFound(
             "The result's folder is gone",
             where=str(handle.path),
-            mend="the run was deleted or moved; train it again",
+            hint="the run was deleted or moved; train it again",
         )
     return handle.path
 

@@ -7,17 +7,17 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from ftsdk.backends.base import Context, FindBy, SubmitRequest, refusals
+from ftsdk.backends.base import Context, SubmitRequest
+from ftsdk.backends.capabilities import FindBy
 from ftsdk.backends.hosted import HostedBackend
-from ftsdk.backends.openai import curve
-from ftsdk.backends.openai.body import create_body, faults_of, plan_fields
+from ftsdk.backends.openai import limits, metrics
+from ftsdk.backends.openai.account_models import AccountModels
 from ftsdk.backends.openai.chat import ask, chat_with
-from ftsdk.backends.openai.doors import closed_door
-from ftsdk.backends.openai.feeds import Feeds
+from ftsdk.backends.openai.cost import billed, estimate, notes
+from ftsdk.backends.openai.errors import closed_error
+from ftsdk.backends.openai.events import RunEvents
 from ftsdk.backends.openai.files import Files
-from ftsdk.backends.openai.jobs import MARK, billed, remote_job, result_of
-from ftsdk.backends.openai.models import Models
-from ftsdk.backends.openai.money import estimate, notes
+from ftsdk.backends.openai.job_mapping import TAG_KEY, remote_job, result_of
 from ftsdk.backends.openai.profiles import (
     AZURE,
     CRUSOE,
@@ -27,42 +27,38 @@ from ftsdk.backends.openai.profiles import (
     PROFILES,
     Profile,
 )
-from ftsdk.backends.openai.wire import Wire
+from ftsdk.backends.openai.request import create_body, faults_of, plan_fields
+from ftsdk.backends.openai.transport import Transport
+from ftsdk.backends.refusals import refusals
+from ftsdk.catalogue.retirement import closed, ends_on
 from ftsdk.dataset import Dataset
+from ftsdk.dataset.provider_limits import Limits
 from ftsdk.errors import (
     ConfigError,
     NotFound,
     ProviderClosed,
     Rejected,
 )
-from ftsdk.records import (
-    ChatAnswer,
-    Checkpoint,
-    Cost,
-    Event,
-    JobStatus,
-    MetricPoint,
-    ModelHandle,
-    ModelKind,
-    Plan,
-    RemoteJob,
-)
-from ftsdk.spec import JobSpec
-
-__all__ = ["AzureBackend", "CrusoeBackend", "NebiusBackend", "OpenAIBackend"]
+from ftsdk.types.cost import Cost
+from ftsdk.types.events import Checkpoint, Event, MetricPoint
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.types.plan import Plan
+from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
 _JOBS = "/fine_tuning/jobs"
 _FEW = 2
 
 
-class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
+class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
     """See the module's docstring. `profile` is what the service of this class does differently."""
 
     name = "openai"
     profile: ClassVar[Profile] = OPENAI
     capabilities = OPENAI.capabilities
-    secrets_mend = "leave it out; keys of integrations are set on the provider's own pages"
-    refusal_mend = "leave them out, or choose another provider"
+    secrets_hint = "leave it out; keys of integrations are set on the provider's own pages"
+    refusal_hint = "leave them out, or choose another provider"
 
     def __init__(self, context: Context) -> None:
         chosen = self.profile
@@ -72,21 +68,25 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
                 raise ConfigError(
                     f"No profile of an OpenAI-shaped service is called {named!r}",
                     where="options.profile of the configuration",
-                    mend=f"one of {', '.join(PROFILES)}",
+                    hint=f"one of {', '.join(PROFILES)}",
                 )
             chosen = PROFILES[named]
-        super().__init__(context, Wire(context, chosen))
+        super().__init__(context, Transport(context, chosen))
         self._named = named is not None
-        self.service = chosen if named is not None else self.wire.profile
-        self.wire.profile = self.service
+        self.service = chosen if named is not None else self.transport.profile
+        self.transport.profile = self.service
         if self.service.capabilities is not type(self).capabilities:
             # A base URL may name another service than the class does.
             self.capabilities = self.service.capabilities  # type: ignore[misc]  # this object's own
-        self.files = Files(self.wire, context)
-        self.feeds = Feeds(self.wire)
-        self._models = Models(self.wire)
+        self.files = Files(self.transport, context)
+        self.run_events = RunEvents(self.transport)
+        self._models = AccountModels(self.transport)
 
     # --- before ---
+
+    @classmethod
+    def limits_for(cls, model: str | None = None) -> Limits:
+        return limits.for_model(cls.profile.limits, model)
 
     @property
     def dated_as(self) -> str | None:
@@ -96,8 +96,10 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         return super().dated_as
 
     def check(self, spec: JobSpec) -> None:
-        self._open(spec)
-        self._refuse([*refusals(self, spec), *faults_of(self.service, spec)], spec)
+        self._check_open(spec)
+        self._refuse(
+            [*refusals(self.name, self.capabilities, spec), *faults_of(self.service, spec)], spec
+        )
         self._refuse_secrets(spec)
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
@@ -116,19 +118,17 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
     def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:
         return estimate(self.service, spec, train, self.clock.now().date(), self.catalogue)
 
-    def _open(self, spec: JobSpec) -> None:
+    def _check_open(self, spec: JobSpec) -> None:
         """Raise `ProviderClosed` when the service takes no new jobs (for this model) any more."""
         if self.dated_as is None:
             return
-        from ftsdk.pricing import closed
-
         today = self.clock.now().date()
         why = closed(self.dated_as, spec.model, today, catalogue=self.catalogue)
         if why is not None:
             raise ProviderClosed(
                 f"No new job can be made: {why}",
                 where=f"{self.service.title}, before anything was sent",
-                mend="choose another provider: `ftsdk estimate --compare` shows what it would cost",
+                hint="choose another provider: `ftsdk estimate --compare` shows what it would cost",
                 submitted="no",
             )
 
@@ -144,27 +144,27 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
     def _created(self, request: SubmitRequest, ready: dict[str, Any]) -> RemoteJob:
         body = dict(ready)
         action = f"POST {_JOBS}"
-        told = self.wire.send(
+        told = self.transport.create(
             action,
             lambda client: client.fine_tuning.jobs.with_raw_response.create(
                 model=body.pop("model"),
                 training_file=body.pop("training_file"),
                 extra_body=body,
             ),
-            closed_door(self.service.title, action),
+            closed_error(self.service.title, action),
         )
         return remote_job(told, self.service, action=action)
 
     def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
         filtered = self.service.capabilities.find_by is FindBy.METADATA
-        mark = {MARK: request.tag} if filtered else None
+        mark = {TAG_KEY: request.tag} if filtered else None
         found = []
         for raw in self._raw_jobs(mark):
             metadata = raw.get("metadata")
             suffix = raw.get("suffix") or raw.get("user_provided_suffix") or result_of(raw) or ""
-            marked = isinstance(metadata, Mapping) and metadata.get(MARK) == request.tag
-            if marked or (not filtered and request.tag in str(suffix)):
-                found.append(self._told(raw, f"GET {_JOBS}"))
+            has_tag = isinstance(metadata, Mapping) and metadata.get(TAG_KEY) == request.tag
+            if has_tag or (not filtered and request.tag in str(suffix)):
+                found.append(self._job(raw, f"GET {_JOBS}"))
         return found[::-1]
 
     def _raw_jobs(self, mark: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
@@ -172,31 +172,31 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
             filters = {} if mark is None else {"metadata": dict(mark)}
             return client.fine_tuning.jobs.with_raw_response.list(**query, **filters)
 
-        for page in self.wire.pages(f"GET {_JOBS}", ask):
+        for page in self.transport.pages(f"GET {_JOBS}", ask):
             yield from page
 
     def get(self, provider_job_id: str) -> RemoteJob:
         raw = self._raw(provider_job_id)
-        return self._told(raw, f"GET {_JOBS}/ID", asked_for=provider_job_id)
+        return self._job(raw, f"GET {_JOBS}/ID", asked_for=provider_job_id)
 
     def _raw(self, provider_job_id: str) -> dict[str, Any]:
-        self._known(provider_job_id)
-        return self.wire.read(
+        self._checked_id(provider_job_id)
+        return self.transport.read(
             f"GET {_JOBS}/ID",
             lambda client: client.fine_tuning.jobs.with_raw_response.retrieve(provider_job_id),
         )
 
-    def _known(self, provider_job_id: str) -> str:
+    def _checked_id(self, provider_job_id: str) -> str:
         """The id, fit for a path. Raises `NotFound` for what can be no id of this service."""
         if self.service.id_ok(provider_job_id):
             return provider_job_id
         raise NotFound(
             f"{self.service.title} has no job with such an id",
             where=f"job id {provider_job_id[:40]!r}",
-            mend="`ftsdk list` shows the jobs of this machine",
+            hint="`ftsdk list` shows the jobs of this machine",
         )
 
-    def _told(
+    def _job(
         self, raw: Mapping[str, Any], action: str, *, asked_for: str | None = None
     ) -> RemoteJob:
         job = remote_job(raw, self.service, action=action, asked_for=asked_for)
@@ -205,8 +205,8 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         tokens = job.trained_tokens  # billable ones, also of a job that was cancelled on its way
         in_events = self.service.billed_in_events and job.status is not JobStatus.FAILED
         if tokens is None and in_events and asked_for is not None:
-            tokens = curve.billed_tokens(
-                str(one.get("message")) for one in self.feeds.raw_events(asked_for)
+            tokens = metrics.billed_tokens(
+                str(one.get("message")) for one in self.run_events.raw_events(asked_for)
             )
         return job.model_copy(
             update={
@@ -219,7 +219,7 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         for number, raw in enumerate(self._raw_jobs()):
             if limit is not None and number >= limit:
                 return
-            yield self._told(raw, f"GET {_JOBS}")
+            yield self._job(raw, f"GET {_JOBS}")
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
         """A few by one request each; many by pages of the list, then one each for the old ones."""
@@ -229,10 +229,10 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
             for number, raw in enumerate(self._raw_jobs()):
                 if raw["id"] in missing:
                     del missing[raw["id"]]
-                    yield self._told(raw, f"GET {_JOBS}")
+                    yield self._job(raw, f"GET {_JOBS}")
                 if not missing or number >= pages * 100:
                     break
-        yield from self._in_turn(missing)
+        yield from self._read_in_turn(missing)
 
     def cancel(self, provider_job_id: str) -> None:
         self._act(provider_job_id, "cancel", JobStatus.CANCELLING)
@@ -241,11 +241,11 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         self._act(provider_job_id, "pause", JobStatus.PAUSED)
 
     def _act(self, provider_job_id: str, verb: str, reached: JobStatus) -> dict[str, Any]:
-        self._known(provider_job_id)
+        self._checked_id(provider_job_id)
         if verb != "cancel" and not self.capabilities.can_pause:
             raise self.cannot(f"{verb} a job")
         try:
-            return self.wire.act(
+            return self.transport.call_once(
                 f"POST {_JOBS}/ID/{verb}",
                 lambda client: getattr(client.fine_tuning.jobs.with_raw_response, verb)(
                     provider_job_id
@@ -254,14 +254,14 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         except Rejected:
             # It may have ended, or have been stopped, in the meantime: then nothing is wrong.
             raw = self._raw(provider_job_id)
-            status = self._told(raw, f"GET {_JOBS}/ID").status
+            status = self._job(raw, f"GET {_JOBS}/ID").status
             if status is reached or (status.is_final and verb != "resume"):
                 return raw
             raise
 
     def resume(self, provider_job_id: str) -> RemoteJob:
         raw = self._act(provider_job_id, "resume", JobStatus.RUNNING)
-        return self._told(raw, f"POST {_JOBS}/ID/resume")
+        return self._job(raw, f"POST {_JOBS}/ID/resume")
 
     def delete(self, provider_job_id: str) -> None:
         if not self.capabilities.can_delete:
@@ -272,27 +272,27 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
             raise Rejected(
                 f"The job left no model to delete: it is {job.raw_status or job.status}",
                 where=f"{self.service.title}, job {provider_job_id}",
-                mend="nothing; a job itself cannot be deleted there, and costs nothing more",
+                hint="nothing; a job itself cannot be deleted there, and costs nothing more",
             )
-        self.wire.act(
+        self.transport.call_once(
             "DELETE /models/ID", lambda client: client.models.with_raw_response.delete(model)
         )
 
     # --- what it tells of a run ---
 
     def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
-        return self.feeds.events(self._known(provider_job_id), after=after)
+        return self.run_events.events(self._checked_id(provider_job_id), after=after)
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         lines = [str(one) for one in self.events(provider_job_id)]
-        return self._last(lines, tail)
+        return self._tail(lines, tail)
 
     def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
-        return self.feeds.checkpoints(self._known(provider_job_id))
+        return self.run_events.checkpoints(self._checked_id(provider_job_id))
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         """From events and checkpoints, and once the job is done from its result file."""
-        return self.feeds.metrics(provider_job_id, self._raw(provider_job_id))
+        return self.run_events.metrics(provider_job_id, self._raw(provider_job_id))
 
     # --- the result ---
 
@@ -327,8 +327,6 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         return self._models.own()
 
     def _ends_on(self, base: str) -> Any:
-        from ftsdk.pricing import ends_on
-
         if self.dated_as is None:
             return None
         return ends_on(self.dated_as, base, catalogue=self.catalogue)
@@ -339,12 +337,12 @@ class OpenAIBackend(HostedBackend[Wire, dict[str, Any]]):
         if handle.kind is ModelKind.HOSTED and not self.capabilities.can_chat:
             raise self.cannot("chat with a result")
         usual = {k: v for k, v in self.context.options.items() if k == "deployment"}
-        return chat_with(self.wire, self.clock, handle, messages, {**usual, **options})
+        return chat_with(self.transport, self.clock, handle, messages, {**usual, **options})
 
     def chat_base(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        return ask(self.wire, handle.base_model, messages, options)
+        return ask(self.transport, handle.base_model, messages, options)
 
 
 class AzureBackend(OpenAIBackend):

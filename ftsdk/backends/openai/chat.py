@@ -5,50 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from ftsdk.backends.openai.wire import Wire
-from ftsdk.clock import Clock
+from ftsdk.backends.openai.transport import Transport
 from ftsdk.errors import NotFound, NotReady, Unavailable
-from ftsdk.records import ChatAnswer, ModelHandle, ModelKind
-
-__all__ = ["ask", "chat_with"]
+from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.util.clock import Clock
 
 _WARM_TRIES = (2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds between tries: calls may answer 404 for some minutes after success (guide, 2026)."""
 
 
 def chat_with(
-    wire: Wire,
+    transport: Transport,
     clock: Clock,
     handle: ModelHandle,
     messages: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
 ) -> ChatAnswer:
     """Ask the tuned model. Raises `NotReady` when the service does not answer with it."""
-    title = wire.profile.title
+    title = transport.profile.title
     asked = dict(options)
     deployment = asked.pop("deployment", None)
     if handle.kind is ModelKind.NEEDS_DEPLOYMENT:
         if not deployment:
             raise _needs_deployment(title, handle)
-        return ask(wire, str(deployment), messages, asked)
+        return ask(transport, str(deployment), messages, asked)
     if handle.kind is not ModelKind.HOSTED:
         raise NotReady(
             f"{handle.id} is an adapter, which {title} does not answer with by its name",
             where=title,
-            mend="fetch its files there and serve them, or deploy it on the provider's own pages",
+            hint="fetch its files there and serve them, or deploy it on the provider's own pages",
             job_id=handle.job_id,
         )
     pauses = iter(_WARM_TRIES if handle.callable_now else ())
     while True:
         try:
-            return ask(wire, handle.id, messages, asked)
+            return ask(transport, handle.id, messages, asked)
         except NotFound as error:
             pause = next(pauses, None)
             if pause is None:
                 raise NotReady(
                     f"{title} does not answer with this model",
                     where=f"model {handle.id}; {error.what}",
-                    mend="a new model can take some minutes; one that was deleted, or whose base "
+                    hint="a new model can take some minutes; one that was deleted, or whose base "
                     "has ended, does not come back",
                     job_id=handle.job_id,
                 ) from error
@@ -61,7 +59,7 @@ def _needs_deployment(title: str, handle: ModelHandle) -> NotReady:
         f"{handle.id} does not answer by its name: it needs a deployment, and there is no "
         "key here that could make one",
         where=f"{title}; a deployment costs by the hour, whether it is used or not",
-        mend="az cognitiveservices account deployment create --resource-group GROUP --name ACCOUNT "
+        hint="az cognitiveservices account deployment create --resource-group GROUP --name ACCOUNT "
         f"--deployment-name NAME --model-format OpenAI --model-name {handle.id} --model-version 1 "
         '--sku-name Standard --sku-capacity 1; then model.chat(…, deployment="NAME"), or '
         'deployment = "NAME" under [options] of ftsdk.toml',
@@ -70,17 +68,20 @@ def _needs_deployment(title: str, handle: ModelHandle) -> NotReady:
 
 
 def ask(
-    wire: Wire, model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    transport: Transport,
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    options: Mapping[str, Any],
 ) -> ChatAnswer:
     """One chat completion of any model of the service."""
     asked = {key: value for key, value in options.items() if value is not None}
-    told = wire.act(
+    told = transport.call_once(
         "POST /chat/completions",
         lambda client: client.chat.completions.with_raw_response.create(
             model=model, messages=cast("Any", [dict(one) for one in messages]), **asked
         ),
     )
-    return _answer(told, wire.profile.title)
+    return _answer(told, transport.profile.title)
 
 
 def _answer(told: Mapping[str, Any], title: str) -> ChatAnswer:
@@ -91,7 +92,7 @@ def _answer(told: Mapping[str, Any], title: str) -> ChatAnswer:
         raise Unavailable(
             f"{title} gave an answer without a message",
             where="POST /chat/completions",
-            mend="ask again",
+            hint="ask again",
         )
     usage = told.get("usage")
     counts = usage if isinstance(usage, Mapping) else {}

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.hosted import Uploads, aside, looks, rows_file, scrub
-from ftsdk.backends.openai.wire import Wire
-from ftsdk.backends.progress import Counted, telling
+from ftsdk.backends.hosted import Uploads, poll, rows_file, scrub, temporary_folder
+from ftsdk.backends.openai.transport import Transport
+from ftsdk.backends.upload_progress import CountedFile, current_listener
 from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, NotFound, Rejected, Unavailable
-
-__all__ = ["Files"]
 
 _PART_BYTES = 64 << 20
 _PROCESSING_S = 1800.0
@@ -26,8 +24,8 @@ _BOM = b"\xef\xbb\xbf"
 class Files:
     """Uploads to one service."""
 
-    def __init__(self, wire: Wire, context: Context) -> None:
-        self._wire = wire
+    def __init__(self, transport: Transport, context: Context) -> None:
+        self._transport = transport
         self._context = context
         self.part_bytes = _PART_BYTES
 
@@ -37,17 +35,17 @@ class Files:
         Raises `Rejected` when the service found the
         file bad, `Unavailable` when it takes over half an hour.
         """
-        known = Uploads(self._context.home, self._wire.profile.name, self._wire.key())
-        purpose = "train-bom" if self._wire.profile.byte_order_mark else "train"
+        known = Uploads(self._context.home, self._transport.profile.name, self._transport.key())
+        purpose = "train-bom" if self._transport.profile.byte_order_mark else "train"
         file_id = known.get(rows.sha256, purpose)
         if file_id is not None and self._has(file_id):
             return self._processed(file_id)
         with rows_file(rows, self._context.home) as path:
-            size = path.stat().st_size + (3 if self._wire.profile.byte_order_mark else 0)
+            size = path.stat().st_size + (3 if self._transport.profile.byte_order_mark else 0)
             name = f"ftsdk-{rows.sha256[:32]}.jsonl"
             file_id = self._found(name, size)
             if file_id is None:
-                file_id = self._wire.reads(lambda: self._sent(path, name, size))
+                file_id = self._transport.retries(lambda: self._sent(path, name, size))
         known.keep(rows.sha256, file_id, purpose)
         return self._processed(file_id)
 
@@ -61,13 +59,13 @@ class Files:
         return told.get("status") not in ("error", "deleted")
 
     def _get(self, file_id: str) -> dict[str, Any]:
-        return self._wire.read(
+        return self._transport.read(
             "GET /files/ID", lambda client: client.files.with_raw_response.retrieve(file_id)
         )
 
     def _found(self, name: str, size: int) -> str | None:
         """The file with our name for these bytes, uploaded from another machine or in a lost call."""
-        told = self._wire.read(
+        told = self._transport.read(
             "GET /files",
             lambda client: client.files.with_raw_response.list(purpose="fine-tune", limit=_LOOK_AT),
         )
@@ -85,7 +83,7 @@ class Files:
 
     def _processed(self, file_id: str) -> str:
         status = None
-        for _ in looks(
+        for _ in poll(
             self._context.clock, first_s=0.5, longest_s=10.0, patience_s=_PROCESSING_S, growth=2.0
         ):
             told = self._get(file_id)
@@ -93,16 +91,16 @@ class Files:
             if status == "error":
                 details = scrub(told.get("status_details") or "it gave no reason")
                 raise Rejected(
-                    f"{self._wire.profile.title} could not process the file: {details}",
+                    f"{self._transport.profile.title} could not process the file: {details}",
                     where=f"file {file_id}",
-                    mend="`ftsdk validate` shows what the rows lack",
+                    hint="`ftsdk validate` shows what the rows lack",
                 )
             if status not in ("uploaded", "pending", "running", "processing", "notRunning"):
                 return file_id
         raise Unavailable(
-            f"{self._wire.profile.title} has been processing the file for half an hour",
+            f"{self._transport.profile.title} has been processing the file for half an hour",
             where=f"file {file_id}, status {status}",
-            mend="create the job again later; the file is not uploaded again",
+            hint="create the job again later; the file is not uploaded again",
         )
 
     # --- sending ---
@@ -110,7 +108,10 @@ class Files:
     def _sent(self, path: Path, name: str, size: int) -> str:
         """Upload once. When the answer is lost, the file is looked for by its name before the next."""
         try:
-            if size > self._wire.profile.one_call_bytes and self._wire.profile.takes_parts:
+            if (
+                size > self._transport.profile.one_call_bytes
+                and self._transport.profile.takes_parts
+            ):
                 return self._by_parts(path, name, size)
             return self._in_one(path, name, size)
         except BackendError as error:
@@ -120,8 +121,8 @@ class Files:
             return found
 
     def _in_one(self, path: Path, name: str, size: int) -> str:
-        with self._opened(path) as content:
-            told = self._wire.act(
+        with self._content(path) as content:
+            told = self._transport.call_once(
                 "POST /files",
                 lambda client: client.files.with_raw_response.create(
                     file=(name, content, "application/jsonl"), purpose="fine-tune"
@@ -130,18 +131,18 @@ class Files:
         return self._id_of(told, "POST /files")
 
     def _by_parts(self, path: Path, name: str, size: int) -> str:
-        upload = self._wire.act(
+        upload = self._transport.call_once(
             "POST /uploads",
             lambda client: client.uploads.with_raw_response.create(
                 filename=name, purpose="fine-tune", bytes=size, mime_type="text/jsonl"
             ),
         )
         upload_id, parts = self._id_of(upload, "POST /uploads"), []
-        with self._opened(path) as content:
+        with self._content(path) as content:
             while block := content.read(self.part_bytes):
                 part = self._part(upload_id, block)
                 parts.append(part)
-        told = self._wire.act(
+        told = self._transport.call_once(
             "POST /uploads/ID/complete",
             lambda client: client.uploads.with_raw_response.complete(upload_id, part_ids=parts),
         )
@@ -149,8 +150,8 @@ class Files:
         return self._id_of(file if isinstance(file, dict) else {}, "POST /uploads/ID/complete")
 
     def _part(self, upload_id: str, block: bytes) -> str:
-        told = self._wire.reads(
-            lambda: self._wire.act(
+        told = self._transport.retries(
+            lambda: self._transport.call_once(
                 "POST /uploads/ID/parts",
                 lambda client: client.uploads.parts.with_raw_response.create(upload_id, data=block),
             )
@@ -160,16 +161,16 @@ class Files:
     def _id_of(self, told: dict[str, Any], action: str) -> str:
         identity = told.get("id")
         if not isinstance(identity, str) or not 3 <= len(identity) <= 256 or "/" in identity:
-            raise self._wire.odd(action, "it has no usable id")
+            raise self._transport.unexpected(action, "it has no usable id")
         return identity
 
     @contextlib.contextmanager
-    def _opened(self, path: Path) -> Iterator[Counted]:
+    def _content(self, path: Path) -> Iterator[CountedFile]:
         with contextlib.ExitStack() as stack:
             source = path
-            if self._wire.profile.byte_order_mark:
-                source = stack.enter_context(aside(self._context.home)) / path.name
-                with path.open("rb") as plain, source.open("wb") as marked:
-                    marked.write(_BOM)
-                    shutil.copyfileobj(plain, marked, 1 << 20)
-            yield stack.enter_context(Counted(source, telling()))
+            if self._transport.profile.byte_order_mark:
+                source = stack.enter_context(temporary_folder(self._context.home)) / path.name
+                with path.open("rb") as plain, source.open("wb") as copy:
+                    copy.write(_BOM)
+                    shutil.copyfileobj(plain, copy, 1 << 20)
+            yield stack.enter_context(CountedFile(source, current_listener()))

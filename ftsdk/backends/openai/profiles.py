@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ftsdk.backends.base import Capabilities, FindBy, Range
-from ftsdk.backends.hosted.trust import Service, is_loopback
-
-__all__ = ["AZURE", "CRUSOE", "GENERIC", "NEBIUS", "OPENAI", "PROFILES", "Profile", "profile_for"]
+from ftsdk.backends.capabilities import Capabilities, FindBy, Range
+from ftsdk.backends.hosted.key_trust import Service, is_loopback
+from ftsdk.backends.openai import limits
+from ftsdk.dataset.provider_limits import Limits
 
 _SPEC = "openai/openai-openapi openapi.yaml @f85dbe22 (2026-08-21)"
 
@@ -39,12 +39,15 @@ _CAPABILITIES = Capabilities(
     has_metrics=True,
     has_checkpoints=True,
     has_logs=True,
+    lists_models=True,
+    reports_model_ends=True,
     price="catalogue",
     poll_s=10.0,
     min_rows=10,
     max_file_bytes=512 << 20,
     key_variables=("OPENAI_API_KEY",),
     extra="openai",
+    packages=("openai",),
 )
 
 
@@ -61,6 +64,8 @@ class Profile:
     name: str
     title: str
     capabilities: Capabilities
+    limits: Limits
+    """The rows it accepts."""
     url: str | None = None
     url_variables: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
@@ -104,6 +109,7 @@ class Profile:
 OPENAI = Profile(
     name="openai",
     title="OpenAI",
+    limits=limits.OPENAI,
     capabilities=replace(
         _CAPABILITIES,
         max_file_bytes=8 << 30,
@@ -122,6 +128,7 @@ OPENAI = Profile(
 AZURE = Profile(
     name="azure",
     title="Azure OpenAI",
+    limits=limits.AZURE,
     capabilities=replace(
         _CAPABILITIES,
         find_by=FindBy.SUFFIX,
@@ -147,6 +154,7 @@ UNCONFIRMED, so the mark goes into the suffix, too."""
 NEBIUS = Profile(
     name="nebius",
     title="Nebius Token Factory",
+    limits=limits.NEBIUS,
     capabilities=replace(
         _CAPABILITIES,
         methods=frozenset({"sft"}),
@@ -189,6 +197,7 @@ NEBIUS = Profile(
 CRUSOE = Profile(
     name="crusoe",
     title="Crusoe Intelligence Foundry",
+    limits=limits.CRUSOE,
     capabilities=replace(
         _CAPABILITIES,
         methods=frozenset({"sft"}),
@@ -216,6 +225,7 @@ CRUSOE = Profile(
 GENERIC = Profile(
     name="openai",
     title="the OpenAI-shaped service",
+    limits=limits.OPENAI,
     capabilities=replace(
         _CAPABILITIES,
         adapters=frozenset({"lora", "full"}),

@@ -15,39 +15,32 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ftsdk.artifacts.fetch import Source
-from ftsdk.backends.base import (
-    Capabilities,
-    Context,
-    FindBy,
-    Range,
-    SubmitRequest,
-    refusals,
-)
+from ftsdk.artifacts.download import Source
+from ftsdk.backends.base import Context, SubmitRequest
+from ftsdk.backends.capabilities import Capabilities, FindBy, Range
 from ftsdk.backends.hosted import HostedBackend
-from ftsdk.backends.replicate import mapping, trainer
-from ftsdk.backends.replicate.notes import Notes
-from ftsdk.backends.replicate.prepare import MAX_FILE_BYTES, MODEL, Preparing, marked
-from ftsdk.backends.replicate.schema import schema_faults
-from ftsdk.backends.replicate.serving import Serving
-from ftsdk.backends.replicate.trainer import Asked
-from ftsdk.backends.replicate.wire import SERVICE, Wire, known_id
+from ftsdk.backends.refusals import refusals
+from ftsdk.backends.replicate import events, job_mapping
+from ftsdk.backends.replicate import request as request_body
+from ftsdk.backends.replicate.chat import Predictions
+from ftsdk.backends.replicate.files import MAX_FILE_BYTES, Files, with_tag
+from ftsdk.backends.replicate.input_schema import schema_faults
+from ftsdk.backends.replicate.limits import LIMITS
+from ftsdk.backends.replicate.logs import log_lines
+from ftsdk.backends.replicate.prepare import MODEL, Preparation
+from ftsdk.backends.replicate.saved_requests import SavedRequests
+from ftsdk.backends.replicate.trainer import Options, options_of
+from ftsdk.backends.replicate.transport import SERVICE, Transport, known_id
+from ftsdk.catalogue.training_cost import estimate_training, hosting, hourly_rate
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, SpecError, UnexpectedResponse, Unsupported
-from ftsdk.pricing import estimate_training, hosting, hourly_rate
-from ftsdk.records import (
-    ChatAnswer,
-    Cost,
-    Event,
-    JobStatus,
-    MetricPoint,
-    ModelHandle,
-    Plan,
-    RemoteJob,
-)
-from ftsdk.spec import JobSpec
-
-__all__ = ["ReplicateBackend"]
+from ftsdk.types.cost import Cost
+from ftsdk.types.events import Event, MetricPoint
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle
+from ftsdk.types.plan import Plan
+from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
 _DOCS = "replicate.com/docs and the OpenAPI text of 2026-03-16"
 _ULID = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -58,10 +51,11 @@ def _mapped(name: str, **bounds: Any) -> Range:
     return Range(**bounds, sent_as=f"input.<{name}>", source=_DOCS)
 
 
-class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
+class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]]):
     """See the module's docstring."""
 
     name = "replicate"
+    limits = LIMITS
     capabilities = Capabilities(
         methods=frozenset({"sft"}),
         adapters=frozenset({"lora", "full"}),
@@ -90,33 +84,39 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         max_file_bytes=MAX_FILE_BYTES,
         key_variables=SERVICE.keys,
         extra="replicate",
+        packages=("replicate",),
         note="the model is a trainer, owner/name:version; provider_options.trainer says what its "
         "inputs are called, provider_options.destination where the result goes",
     )
 
-    secrets_mend = "leave it out: Replicate would also show it in the training's input"
-    refusal_mend = (
+    secrets_hint = "leave it out: Replicate would also show it in the training's input"
+    refusal_hint = (
         "provider_options are given with --set NAME=VALUE; what the trainer does not take is left "
         "out, or declared in provider_options.trainer"
     )
 
     def __init__(self, context: Context) -> None:
-        super().__init__(context, Wire(context))
-        self._before = Preparing(self.wire, context.home)
-        self._serving = Serving(self.wire, context.clock)
-        self._notes = Notes(context.home, context.options)
+        super().__init__(context, Transport(context))
+        self._preparation = Preparation(self.transport)
+        self._files = Files(self.transport, context.home)
+        self._predictions = Predictions(self.transport, context.clock)
+        self._saved = SavedRequests(context.home, context.options)
 
     # --- before ---
 
-    def _asked(self, spec: JobSpec) -> tuple[Asked, list[str]]:
-        return trainer.asked_of(spec, self.context.options)
+    def _options_of(self, spec: JobSpec) -> tuple[Options, list[str]]:
+        return options_of(spec, self.context.options)
 
     def check(self, spec: JobSpec) -> None:
         self._refuse_secrets(spec)
-        asked, faults = self._asked(spec)
+        asked, faults = self._options_of(spec)
         if MODEL.match(spec.model) is None:
             faults.insert(0, f"model {spec.model!r} is not owner/name or owner/name:version")
-        faults = [*refusals(self, spec), *faults, *trainer.faults_of(spec, asked)]
+        faults = [
+            *refusals(self.name, self.capabilities, spec),
+            *faults,
+            *request_body.faults_of(spec, asked),
+        ]
         if asked.destination is not None:
             self._refuse(faults, spec)
             return
@@ -125,13 +125,13 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         raise SpecError(
             needed,
             where=f"backend {self.name}, {spec.model}, before anything was sent",
-            mend="--set destination=me/tuned (in Python provider_options={'destination': …})",
+            hint="--set destination=me/tuned (in Python provider_options={'destination': …})",
             submitted="no",
         )
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         plan = super().plan(spec, train)
-        asked, _ = self._asked(spec)
+        asked, _ = self._options_of(spec)
         fields = [
             one.model_copy(update={"sent_as": f"input.{asked.trainer.inputs[one.name]}"})
             for one in plan.fields
@@ -139,7 +139,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         ]
         return plan.model_copy(
             update={
-                "fields": (*fields, *trainer.planned(spec, asked)),
+                "fields": (*fields, *request_body.planned(spec, asked)),
                 "notes": (
                     *plan.notes,
                     "a training is billed by the seconds it runs on the trainer's hardware",
@@ -149,7 +149,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
 
     def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:
         """Seconds (`provider_options.seconds`) at the price of the hardware, where both are known."""
-        asked, _ = self._asked(spec)
+        asked, _ = self._options_of(spec)
         return estimate_training(
             "replicate",
             spec.model.partition(":")[0],
@@ -161,7 +161,7 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
 
     def training_usd_per_hour(self, spec: JobSpec) -> Decimal | None:
         """The price of an hour on the trainer's hardware; a job with a cap is stopped by it."""
-        asked, _ = self._asked(spec)
+        asked, _ = self._options_of(spec)
         model = spec.model.partition(":")[0]
         rate = hourly_rate("replicate", model, hardware=asked.hardware, catalogue=self.catalogue)
         return None if rate is None else rate.high
@@ -172,48 +172,48 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         self, request: SubmitRequest, ready: tuple[str, dict[str, Any], Cost]
     ) -> RemoteJob:
         path, body, guess = ready
-        told = self.wire.post(path, body, creates=True)
-        return mapping.remote_job(told, cost=guess if guess.high is not None else None)
+        told = self.transport.post(path, body, creates=True)
+        return job_mapping.remote_job(told, cost=guess if guess.high is not None else None)
 
     def _prepared(self, request: SubmitRequest) -> tuple[str, dict[str, Any], Cost]:
         """Path and body of the create call, after all that can be refused was; and what it may cost."""
         spec = request.spec
         self.check(spec)
-        asked, _ = self._asked(spec)
+        asked, _ = self._options_of(spec)
         if request.validation is not None and "validation" not in asked.trainer.inputs:
             self._refuse(["validation rows are not an input of this trainer"], spec)
-        owner, name, version = self._before.version(spec)
+        owner, name, version = self._preparation.version(spec)
         place = f"/v1/models/{owner}/{name}/versions/{version}"
-        schema = self.wire.get(place)
-        rehearsed = trainer.inputs_of(
+        schema = self.transport.get(place)
+        rehearsed = request_body.inputs_of(
             spec,
             asked,
             data="https://x.example",
             validation=None if request.validation is None else "https://x.example",
         )
         self._refuse(schema_faults(rehearsed, schema), spec)
-        self._before.destination(asked)
-        data = asked.data_url or self._before.uploaded(
+        self._preparation.destination(asked)
+        data = asked.data_url or self._files.upload(
             request.train, asked.trainer, request.tag, "train"
         )
         validation = None
         if request.validation is not None:
-            validation = self._before.uploaded(
+            validation = self._files.upload(
                 request.validation, asked.trainer, request.tag, "validation"
             )
-        inputs = trainer.inputs_of(
-            spec, asked, data=marked(data, request.tag), validation=validation
+        inputs = request_body.inputs_of(
+            spec, asked, data=with_tag(data, request.tag), validation=validation
         )
         body = {"destination": asked.destination, "input": inputs, **asked.extra}
-        self._notes.keep(request.tag, asked)
+        self._saved.keep(request.tag, asked)
         return f"{place}/trainings", body, self.estimate(spec)
 
     def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
         since = _time_of(request.job_id)
         found = []
-        for row in self.wire.pages("/v1/trainings"):
-            job = mapping.remote_job(row)
-            if mapping.mark_in(row) == request.tag and job.provider_job_id:
+        for row in self.transport.pages("/v1/trainings"):
+            job = job_mapping.remote_job(row)
+            if job_mapping.tag_in(row) == request.tag and job.provider_job_id:
                 found.append(job)
             if since is not None and job.created_at is not None and job.created_at < since - _A_DAY:
                 break  # newest first: everything beyond is older than the job
@@ -221,30 +221,30 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
         return sorted(unique.values(), key=_age)
 
     def _data(self, provider_job_id: str) -> dict[str, Any]:
-        data = self.wire.get(f"/v1/trainings/{known_id(provider_job_id)}")
+        data = self.transport.get(f"/v1/trainings/{known_id(provider_job_id)}")
         if data.get("id") != provider_job_id:
             raise UnexpectedResponse(
                 "Replicate answered about another training than was asked",
                 where=f"Replicate, GET /v1/trainings/{provider_job_id}",
-                mend="ask again; if it stays so, check the base URL",
+                hint="ask again; if it stays so, check the base URL",
             )
         return data
 
-    def _told(self, data: Mapping[str, Any]) -> RemoteJob:
-        return mapping.remote_job(data, cost=self._notes.cost(data, self.catalogue))
+    def _job(self, data: Mapping[str, Any]) -> RemoteJob:
+        return job_mapping.remote_job(data, cost=self._saved.cost(data, self.catalogue))
 
     def get(self, provider_job_id: str) -> RemoteJob:
-        return self._told(self._data(provider_job_id))
+        return self._job(self._data(provider_job_id))
 
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
         seen: set[str] = set()
-        for row in self.wire.pages("/v1/trainings"):
+        for row in self.transport.pages("/v1/trainings"):
             if limit is not None and len(seen) >= limit:
                 return
             identity = row.get("id")
             if isinstance(identity, str) and identity not in seen:
                 seen.add(identity)
-                yield self._told(row)
+                yield self._job(row)
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
         """List calls while they find several a page; what they do not tell, one by one: `_in_turn`."""
@@ -255,52 +255,52 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
                     listed[job.provider_job_id] = job
                 if len(listed) == len(wanted) or number > 100 + 50 * len(listed):
                     break
-        behind: dict[str, RemoteJob | None] = {}
+        unread: dict[str, RemoteJob | None] = {}
         for identity in provider_job_ids:
             found = listed.get(identity)
-            if found is None or not mapping.tells_all(found):
-                behind[identity] = found
+            if found is None or not job_mapping.is_complete(found):
+                unread[identity] = found
             else:
                 yield found
-        yield from self._in_turn(behind)
+        yield from self._read_in_turn(unread)
 
     def cancel(self, provider_job_id: str) -> None:
         if not self.get(provider_job_id).status.is_final:
-            self.wire.post(f"/v1/trainings/{known_id(provider_job_id)}/cancel")
+            self.transport.post(f"/v1/trainings/{known_id(provider_job_id)}/cancel")
 
     # --- what it tells of a run ---
 
     def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
         data = self._data(provider_job_id)
-        record, _ = self._notes.of(data)
-        return [one for one in mapping.events_of(data, record.logs) if one.seq > after]
+        record, _ = self._saved.of(data)
+        return [one for one in events.events_of(data, record.logs) if one.seq > after]
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         """The curve, where the trainer's record says how its log tells it; else empty."""
         data = self._data(provider_job_id)
-        record, _ = self._notes.of(data)
-        return mapping.metrics_of(mapping.log_lines(data), record.logs)
+        record, _ = self._saved.of(data)
+        return events.metrics_of(log_lines(data), record.logs)
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
-        lines = mapping.log_lines(self._data(provider_job_id))
-        return self._last(lines, tail)
+        lines = log_lines(self._data(provider_job_id))
+        return self._tail(lines, tail)
 
     # --- the result ---
 
     def model(self, provider_job_id: str) -> ModelHandle:
         data = self._data(provider_job_id)
-        job = mapping.remote_job(data)
+        job = job_mapping.remote_job(data)
         if job.status is not JobStatus.SUCCEEDED:
             raise self.not_ready(job.status)
         serving = hosting("replicate", str(data.get("model") or ""), self.catalogue).cost()
-        handle = mapping.result_handle(data, hosting=serving)
+        handle = job_mapping.result_handle(data, hosting=serving)
         if handle is None:
             raise NotFound(
                 "The training succeeded, and Replicate has removed what it gave",
                 where=f"Replicate, training {provider_job_id}",
-                mend="look at the versions of the destination model",
+                hint="look at the versions of the destination model",
             )
-        record, _ = self._notes.of(data)
+        record, _ = self._saved.of(data)
         facts = {
             "prompt": record.prompt,
             "system_prompt": record.system_prompt,
@@ -311,26 +311,28 @@ class ReplicateBackend(HostedBackend[Wire, tuple[str, dict[str, Any], Cost]]):
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        version = mapping.version_of(handle.raw)
+        version = job_mapping.version_of(handle.raw)
         if version is None:
             error = self.not_ready("weights alone", handle.job_id)
             error.what = "The training gave weights and no version, so Replicate cannot run it"
-            error.mend = (
+            error.hint = (
                 f"ftsdk download {handle.job_id or 'JOB'} FOLDER, and serve the weights elsewhere"
             )
             raise error
-        return self._serving.chat(version, handle.raw.get("trainer") or {}, messages, options)
+        return self._predictions.chat(version, handle.raw.get("trainer") or {}, messages, options)
 
     def download(self, handle: ModelHandle, folder: Path) -> Path:
         """The weights as the trainer packed them (tar, tar.gz, tar.zst, zip), unpacked."""
-        url = mapping.weights_of(handle.raw)
+        url = job_mapping.weights_of(handle.raw)
         if url is None:
             raise Unsupported(
                 "The trainer gave no address of weights",
                 where=f"model {handle.id}",
-                mend="run the version at Replicate",
+                hint="run the version at Replicate",
             )
-        return self._weights(handle, Source(url, allow_loopback=self.wire.is_here), folder)
+        return self._download(
+            handle, Source(url, allow_loopback=self.transport.is_loopback), folder
+        )
 
 
 def _time_of(job_id: str) -> dt.datetime | None:

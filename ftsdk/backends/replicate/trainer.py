@@ -15,27 +15,16 @@ made. Two ship (`llama`, `plain`); another is declared in `provider_options.trai
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ftsdk.backends.replicate.rows import Shape
-from ftsdk.records import PlannedField
-from ftsdk.spec import JobSpec, LoRA, spec_error
+from ftsdk.backends.replicate.prompts import Shape
+from ftsdk.types.spec import JobSpec, spec_error
 
-__all__ = [
-    "TRAINERS",
-    "Asked",
-    "Trainer",
-    "asked_of",
-    "faults_of",
-    "inputs_of",
-    "planned",
-]
-
-_ADAPTER = ("rank", "alpha", "dropout")
+ADAPTER = ("rank", "alpha", "dropout")
 
 
 class Trainer(BaseModel):
@@ -58,9 +47,9 @@ class Trainer(BaseModel):
     @field_validator("inputs")
     @classmethod
     def _names_are_ours(cls, value: Mapping[str, str]) -> Mapping[str, str]:
-        odd = sorted(set(value) - KNOWN)
-        if odd:
-            raise ValueError(f"{', '.join(odd)}: not one of {', '.join(sorted(KNOWN))}")
+        unknown = sorted(set(value) - KNOWN)
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: not one of {', '.join(sorted(KNOWN))}")
         return value
 
     @field_validator("logs")
@@ -81,7 +70,7 @@ KNOWN = frozenset(
     {
         "epochs", "max_steps", "learning_rate", "batch_size", "gradient_accumulation_steps",
         "max_length", "warmup_ratio", "schedule", "weight_decay", "max_grad_norm", "seed",
-        "validation", *_ADAPTER,
+        "validation", *ADAPTER,
     }
 )  # fmt: skip
 
@@ -110,7 +99,7 @@ TRAINERS: Mapping[str, Trainer] = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class Options:
     """The provider options of a job, taken apart."""
 
     trainer: Trainer
@@ -130,7 +119,7 @@ _THROUGH = frozenset({"webhook", "webhook_events_filter"})
 _DESTINATION = re.compile(r"^[A-Za-z0-9][\w.-]{0,99}/[A-Za-z0-9][\w.-]{0,99}$")
 
 
-def asked_of(spec: JobSpec, defaults: Mapping[str, Any]) -> tuple[Asked, list[str]]:
+def options_of(spec: JobSpec, defaults: Mapping[str, Any]) -> tuple[Options, list[str]]:
     """The options of `spec` (over the configured `defaults`), and what is wrong with them."""
     options = {
         **{k: defaults[k] for k in ("destination", "trainer", "hardware") if k in defaults},
@@ -160,7 +149,7 @@ def asked_of(spec: JobSpec, defaults: Mapping[str, Any]) -> tuple[Asked, list[st
         faults.append("provider_options.seconds must be two numbers: least and most")
         seconds = None
     return (
-        Asked(
+        Options(
             trainer=trainer,
             destination=None if destination is None else str(destination),
             create_destination=options.get("create_destination") is True,
@@ -200,91 +189,3 @@ def _trainer(value: Any, faults: list[str]) -> Trainer:
     known = ", ".join(sorted(TRAINERS))
     faults.append(f"provider_options.trainer must be a table or one of {known}")
     return TRAINERS["plain"]
-
-
-# --- asked → sent ------------------------------------------------------------------------------
-
-
-def _values(spec: JobSpec) -> dict[str, Any]:
-    """Everything that was asked, by the names a record maps."""
-    asked = spec.hyperparameters.given()
-    if "epochs" in asked and asked["epochs"] == int(asked["epochs"]):
-        asked["epochs"] = int(asked["epochs"])
-    if spec.adapter is not None:
-        lora = spec.adapter
-        alpha = lora.alpha
-        asked |= {"rank": lora.rank, "dropout": lora.dropout}
-        asked["alpha"] = int(alpha) if alpha is not None and alpha == int(alpha) else alpha
-    asked["seed"] = spec.seed
-    return asked
-
-
-def faults_of(spec: JobSpec, asked: Asked) -> list[str]:
-    """What the trainer's record does not take, each by name."""
-    trainer, faults = asked.trainer, []
-    named = trainer.inputs
-    faults += [
-        f"hyperparameter {name} is not an input of this trainer"
-        for name in spec.hyperparameters.given()
-        if name not in named
-    ]
-    kind = "full" if spec.adapter is None else "lora"
-    if kind not in trainer.adapters:
-        faults.append(f"training kind {kind!r} (this trainer has {', '.join(trainer.adapters)})")
-    if spec.adapter is not None:
-        usual = LoRA()
-        faults += [
-            f"adapter {name}={getattr(spec.adapter, name)!r} is not an input of this trainer"
-            for name in _ADAPTER
-            if name not in named
-            and getattr(spec.adapter, name) != getattr(usual, name)
-            and not (name == "alpha" and spec.adapter.alpha == 2 * spec.adapter.rank)
-        ]
-        if spec.adapter.target_modules != "all-linear":
-            faults.append("adapter target_modules is not an input of this trainer")
-    if spec.seed and "seed" not in named:
-        faults.append(f"seed={spec.seed} is not an input of this trainer")
-    own = {trainer.data, *named.values(), *trainer.fixed}
-    faults += [
-        f"provider_options.input.{name} is set by the trainer's record; give it by our name"
-        for name in asked.input
-        if name in own
-    ]
-    return faults
-
-
-def inputs_of(
-    spec: JobSpec, asked: Asked, *, data: str, validation: str | None = None
-) -> dict[str, Any]:
-    """The `input` of the training."""
-    trainer, values = asked.trainer, _values(spec)
-    if validation is not None:
-        values["validation"] = validation
-    named = {
-        wire: values[ours] for ours, wire in trainer.inputs.items() if values.get(ours) is not None
-    }
-    return {**trainer.fixed, trainer.data: data, **named, **asked.input}
-
-
-def planned(spec: JobSpec, asked: Asked) -> Iterator[PlannedField]:
-    """Asked → sent for what stands outside the hyperparameters."""
-    trainer, values = asked.trainer, _values(spec)
-    for ours in ("seed", *_ADAPTER):
-        if ours in trainer.inputs and ours in values:
-            yield PlannedField(
-                name=ours,
-                asked=values[ours],
-                sent=values[ours],
-                sent_as=f"input.{trainer.inputs[ours]}",
-            )
-    if spec.adapter is not None and not set(_ADAPTER) & set(trainer.inputs):
-        yield PlannedField(name="adapter", asked="lora", note="the trainer's own choice")
-    yield PlannedField(
-        name="destination", asked=asked.destination, sent=asked.destination, sent_as="destination"
-    )
-    yield PlannedField(
-        name="rows", asked=trainer.rows, sent="the URL of the upload", sent_as=f"input.{trainer.data}",
-        note="ends in the job's own mark, by which a lost create is found again",
-    )  # fmt: skip
-    for name, value in {**trainer.fixed, **asked.input}.items():
-        yield PlannedField(name=f"input.{name}", asked=value, sent=value, sent_as=f"input.{name}")

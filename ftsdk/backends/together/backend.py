@@ -15,52 +15,41 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ftsdk.artifacts.fetch import Source
-from ftsdk.backends.base import (
-    Capabilities,
-    Context,
-    FindBy,
-    SubmitRequest,
-    adapter_kind,
-    refusals,
-)
+from ftsdk.artifacts.download import Source
+from ftsdk.backends.base import Context, SubmitRequest
+from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.hosted import HostedBackend
-from ftsdk.backends.together import body as wire_body
-from ftsdk.backends.together import feeds, mapping
+from ftsdk.backends.refusals import adapter_kind, refusals
+from ftsdk.backends.together import events, job_mapping, limits
+from ftsdk.backends.together import request as request_body
+from ftsdk.backends.together.chat import ServedModels
+from ftsdk.backends.together.cost import billed, quoted_cost
+from ftsdk.backends.together.endpoints import Endpoints
 from ftsdk.backends.together.files import Files
-from ftsdk.backends.together.jobs import Jobs, age_of
-from ftsdk.backends.together.money import billed
-from ftsdk.backends.together.results import Results
-from ftsdk.backends.together.serving import Serving
-from ftsdk.backends.together.wire import SERVICE, Wire, known_id
+from ftsdk.backends.together.job_reads import Jobs, age_of
+from ftsdk.backends.together.transport import SERVICE, Transport, known_id
+from ftsdk.catalogue.training_cost import estimate_training, hosting, token_range
 from ftsdk.config import nearest
 from ftsdk.dataset import Dataset
+from ftsdk.dataset.provider_limits import Limits
 from ftsdk.errors import (
     NotFound,
     Rejected,
     UnknownModel,
 )
-from ftsdk.pricing import estimate_training, hosting, token_range
-from ftsdk.records import (
-    ChatAnswer,
-    Checkpoint,
-    Cost,
-    Event,
-    JobStatus,
-    MetricPoint,
-    ModelHandle,
-    Plan,
-    RemoteJob,
-)
-from ftsdk.spec import JobSpec
-
-__all__ = ["TogetherBackend"]
+from ftsdk.types.cost import Cost
+from ftsdk.types.events import Checkpoint, Event, MetricPoint
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.model import ChatAnswer, ModelHandle
+from ftsdk.types.plan import Plan
+from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
 _MAX_FILE_BYTES = int(50.1 * 2**30)
 _BYTES_PER_TOKEN = 4
 
 
-class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
+class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
     """See the module's docstring."""
 
     name = "together"
@@ -68,7 +57,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         methods=frozenset({"sft", "dpo"}),
         adapters=frozenset({"lora", "full"}),
         formats=frozenset({"chat", "preference", "text", "tokens"}),
-        hyperparameters=wire_body.HYPERPARAMETERS,
+        hyperparameters=request_body.HYPERPARAMETERS,
         find_by=FindBy.SUFFIX,
         can_cancel=True,
         can_delete=True,
@@ -84,22 +73,29 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         max_file_bytes=_MAX_FILE_BYTES,
         key_variables=SERVICE.keys,
         extra="together",
+        packages=("together",),
         note="results are called through a dedicated endpoint, billed by the minute: ftsdk deploy",
     )
 
-    secrets_mend = "leave it out; WANDB_API_KEY and HF_TOKEN are read when the job is sent"
+    secrets_hint = "leave it out; WANDB_API_KEY and HF_TOKEN are read when the job is sent"
 
     def __init__(self, context: Context) -> None:
-        super().__init__(context, Wire(context))
-        self._jobs = Jobs(self.wire)
-        self._files = Files(self.wire, context.clock, context.home)
-        serving = Serving(self.wire, context.env.get("TOGETHER_PROJECT_ID"))
-        self._results = Results(serving, context.clock)
+        super().__init__(context, Transport(context))
+        self._jobs = Jobs(self.transport)
+        self._files = Files(self.transport, context.clock, context.home)
+        endpoints = Endpoints(self.transport, context.env.get("TOGETHER_PROJECT_ID"))
+        self._models = ServedModels(endpoints, context.clock)
 
     # --- before ---
 
+    @classmethod
+    def limits_for(cls, model: str | None = None) -> Limits:
+        return limits.for_model(model)
+
     def check(self, spec: JobSpec) -> None:
-        self._refuse([*refusals(self, spec), *wire_body.faults_of(spec)], spec)
+        self._refuse(
+            [*refusals(self.name, self.capabilities, spec), *request_body.faults_of(spec)], spec
+        )
         self._refuse_secrets(spec)
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
@@ -113,7 +109,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
             )
         return plan.model_copy(
             update={
-                "fields": (*plan.fields, *wire_body.planned(spec)),
+                "fields": (*plan.fields, *request_body.planned(spec)),
                 "notes": (*plan.notes, *notes),
                 "warnings": (*plan.warnings, *warnings),
             }
@@ -148,18 +144,18 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         """The body, judged by the model's limits, its rows uploaded and checked; and the quote."""
         spec = request.spec
         self.check(spec)
-        limits = self._limits(spec)
+        allowed = self._limits(spec)
 
         def body(train: str, validation: str | None) -> dict[str, Any]:
-            return wire_body.body_of(
+            return request_body.body_of(
                 spec,
                 training_file=train,
                 validation_file=validation,
-                suffix=wire_body.suffix_of(spec.name, request.tag),
+                suffix=request_body.suffix_of(spec.name, request.tag),
             )
 
         rehearsed = body("", "" if request.validation is not None else None)
-        self._refuse(wire_body.faults_by_limits(rehearsed, limits), spec)
+        self._refuse(request_body.faults_by_limits(rehearsed, allowed), spec)
         train = self._files.ready(request.train, model=spec.model, method=spec.method)
         validation = None
         if request.validation is not None:
@@ -168,12 +164,12 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         return final, self._quoted(final)
 
     def quote(self, request: SubmitRequest) -> Cost | None:
-        return self._of_prepared(request)[1]
+        return self._ready_for(request)[1]
 
     def _created(self, request: SubmitRequest, ready: tuple[dict[str, Any], Cost]) -> RemoteJob:
         body, _ = ready
-        data = self.wire.send("POST", "/v1/fine-tunes", body, creates=True, joins=True)
-        return mapping.remote_job(data)
+        data = self.transport.send("POST", "/v1/fine-tunes", body, creates=True, joins=True)
+        return job_mapping.remote_job(data)
 
     def _limits(self, spec: JobSpec) -> Mapping[str, Any]:
         """The model's own limits; for a job continued from another, those of its model.
@@ -183,37 +179,37 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         source = spec.provider_options.get("from_checkpoint")
         name = spec.model if source is None else str(source).partition(":")[0]
         try:
-            return self.wire.get("/v1/fine-tunes/models/limits", {"model_name": name})
+            return self.transport.get("/v1/fine-tunes/models/limits", {"model_name": name})
         except NotFound as error:
             tuned = self._tuned()
             near = difflib.get_close_matches(name, tuned, n=5, cutoff=0.3) or tuned[:5]
             raise UnknownModel(
                 f"Together does not tune {name!r}{nearest(name, tuned)}",
                 where=f"Together, GET /v1/fine-tunes/models/limits; it tunes {len(tuned)} models",
-                mend=f"names are whole, for instance {', '.join(near) or 'Qwen/Qwen3.5-9B'}",
+                hint=f"names are whole, for instance {', '.join(near) or 'Qwen/Qwen3.5-9B'}",
                 submitted="no",
             ) from error
 
     def _tuned(self) -> builtins.list[str]:
         """The names of the models that Together says it tunes."""
-        told = self.wire.get("/v1/fine-tunes/models/supported").get("models")
+        told = self.transport.get("/v1/fine-tunes/models/supported").get("models")
         return [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
 
     def _quoted(self, body: Mapping[str, Any]) -> Cost:
         """Together's quote, held against what the account may spend."""
-        told = self.wire.ask("/v1/fine-tunes/estimate-price", wire_body.estimate_body(body))
-        quote = mapping.quoted_cost(told, self.clock.now().date())
+        told = self.transport.ask("/v1/fine-tunes/estimate-price", request_body.estimate_body(body))
+        quote = quoted_cost(told, self.clock.now().date())
         if told.get("allowed_to_proceed") is False:
             raise Rejected(
                 f"Together would not let the job proceed: it would cost {quote}, over the "
                 f"account's limit of ${told.get('user_limit')}",
                 where="Together, POST /v1/fine-tunes/estimate-price",
-                mend="add credits or raise the limit at Together, then try again",
+                hint="add credits or raise the limit at Together, then try again",
             )
         return quote
 
     def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
-        marked = [
+        tagged = [
             row
             for row in self._jobs.rows()
             if any(
@@ -221,7 +217,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
                 for name in ("suffix", "model_output_name")
             )
         ]
-        jobs = sorted(map(mapping.remote_job, marked), key=age_of)
+        jobs = sorted(map(job_mapping.remote_job, tagged), key=age_of)
         if len(jobs) < 2:
             return jobs
         # A restart carries our mark on: the two are one job.
@@ -244,7 +240,7 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         )
 
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
-        jobs = sorted(map(mapping.remote_job, self._jobs.rows()), key=age_of, reverse=True)
+        jobs = sorted(map(job_mapping.remote_job, self._jobs.rows()), key=age_of, reverse=True)
         yield from jobs[:limit]
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
@@ -253,15 +249,15 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
             yield from (self.get(one) for one in provider_job_ids)
             return
         listed = {str(row["id"]): row for row in self._jobs.rows()}
-        behind: dict[str, RemoteJob | None] = {}
+        unread: dict[str, RemoteJob | None] = {}
         for identity in provider_job_ids:
             row = listed.get(identity)
-            job = None if row is None else self._billed(mapping.remote_job(row), row)
-            if job is None or not _tells_all(job):
-                behind[identity] = job
+            job = None if row is None else self._billed(job_mapping.remote_job(row), row)
+            if job is None or not _is_complete(job):
+                unread[identity] = job
             else:
                 yield job
-        yield from self._in_turn(behind)
+        yield from self._read_in_turn(unread)
 
     def _billed(self, job: RemoteJob, data: Mapping[str, Any]) -> RemoteJob:
         """The job with its bill, where it has ended and was not for nothing."""
@@ -273,12 +269,12 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
     def cancel(self, provider_job_id: str) -> None:
         current, _, job = self._jobs.followed(known_id(provider_job_id))
         if not job.status.is_final:
-            self.wire.send("POST", f"/v1/fine-tunes/{current}/cancel")
+            self.transport.send("POST", f"/v1/fine-tunes/{current}/cancel")
 
     def delete(self, provider_job_id: str) -> None:
         """Remove the job's weights and checkpoints at Together, for good."""
         current, _, _ = self._jobs.followed(known_id(provider_job_id))
-        self.wire.send("DELETE", f"/v1/fine-tunes/{current}")
+        self.transport.send("DELETE", f"/v1/fine-tunes/{current}")
 
     # --- what it tells of a run ---
 
@@ -286,22 +282,22 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         told: builtins.list[Event] = []
         for identity in self._jobs.chain(provider_job_id):
             rows = self._jobs.event_rows(identity)
-            told += feeds.events_of(rows, identity, first_seq=len(told) + 1)
+            told += events.events_of(rows, identity, first_seq=len(told) + 1)
         return [event for event in told if event.seq > after]
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         current = self._jobs.chain(provider_job_id)[-1]
-        rows = self.wire.get(f"/v1/fine-tunes/{current}/metrics").get("metrics")
-        return feeds.metrics_of(rows if isinstance(rows, list) else [])
+        rows = self.transport.get(f"/v1/fine-tunes/{current}/metrics").get("metrics")
+        return events.metrics_of(rows if isinstance(rows, list) else [])
 
     def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
         current = self._jobs.chain(provider_job_id)[-1]
-        rows = self.wire.get(f"/v1/fine-tunes/{current}/checkpoints").get("data")
-        return feeds.checkpoints_of(rows if isinstance(rows, list) else [], current)
+        rows = self.transport.get(f"/v1/fine-tunes/{current}/checkpoints").get("data")
+        return events.checkpoints_of(rows if isinstance(rows, list) else [], current)
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         lines = [str(event) for event in self.events(provider_job_id)]
-        return self._last(lines, tail)
+        return self._tail(lines, tail)
 
     # --- the result ---
 
@@ -309,10 +305,10 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         current, data, job = self._jobs.followed(known_id(provider_job_id))
         if job.status is not JobStatus.SUCCEEDED:
             raise self.not_ready(job.status)
-        serving = hosting("together", str(data.get("model") or ""), self.catalogue).cost()
-        handle = mapping.result_handle(data, hosting=serving)
+        endpoints = hosting("together", str(data.get("model") or ""), self.catalogue).cost()
+        handle = job_mapping.result_handle(data, hosting=endpoints)
         handle = handle.model_copy(update={"raw": {**data, "ft_id": current}})
-        return self._results.as_it_is(handle).bound_to(self)
+        return self._models.current(handle).bound_to(self)
 
     def deploy(self, handle: ModelHandle, **options: Any) -> ModelHandle:
         """Start a dedicated endpoint for the model, or find the one that is there.
@@ -321,36 +317,36 @@ class TogetherBackend(HostedBackend[Wire, tuple[dict[str, Any], Cost]]):
         pass without a call. The handle that comes back is callable once the endpoint is ready.
         Options: `config`, `min_replicas`, `max_replicas`, `inactive_timeout` (see `Serving.start`).
         """
-        return self._results.deployed(handle, **options).bound_to(self)
+        return self._models.deploy(handle, **options).bound_to(self)
 
     def deployment_usd_per_hour(self, handle: ModelHandle, **options: Any) -> Decimal | None:
         """US dollars an hour at most for `deploy` with these options, all replicas together."""
-        return self._results.usd_per_hour(handle, **options)
+        return self._models.usd_per_hour(handle, **options)
 
     def undeploy(self, handle: ModelHandle) -> ModelHandle:
         """Take the model's endpoint away; billing ends with it."""
-        return self._results.undeployed(handle).bound_to(self)
+        return self._models.undeploy(handle).bound_to(self)
 
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        return self._results.chat(handle, messages, options)
+        return self._models.chat(handle, messages, options)
 
     def download(self, handle: ModelHandle, folder: Path) -> Path:
         """The adapter of a LoRA job, or the whole model of a full one, as a folder of safetensors."""
         kind = "adapter" if handle.adapter is not None else "model_output_path"
         identity = known_id(str(handle.raw.get("ft_id") or handle.raw.get("id") or "?"))
-        key = self.wire.key()
-        url = f"{self.wire.base_url}/v1/finetune/download?ft_id={identity}&checkpoint={kind}"
+        key = self.transport.key()
+        url = f"{self.transport.base_url}/v1/finetune/download?ft_id={identity}&checkpoint={kind}"
         headers = {
             "Authorization": f"Bearer {key.reveal(url)}",
             "Accept": "application/octet-stream",
         }
-        source = Source(url, headers, allow_loopback=self.wire.is_here)
-        return self._weights(handle, source, folder)
+        source = Source(url, headers, allow_loopback=self.transport.is_loopback)
+        return self._download(handle, source, folder)
 
 
-def _tells_all(job: RemoteJob) -> bool:
+def _is_complete(job: RemoteJob) -> bool:
     """Whether a row of the list is all that there is to know of a job now.
 
     One that failed or was cancelled may go on under another id, which only its events tell.

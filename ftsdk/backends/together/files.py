@@ -8,13 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.hosted import aside, looks, rows_file
-from ftsdk.backends.together.wire import Wire, known_id
-from ftsdk.clock import Clock
+from ftsdk.backends.hosted import poll, rows_file, temporary_folder
+from ftsdk.backends.together.transport import Transport, known_id
 from ftsdk.dataset import Dataset, DatasetReport, Fault, convert
 from ftsdk.errors import DatasetError, Rejected, Unavailable
-
-__all__ = ["Files"]
+from ftsdk.util.clock import Clock
 
 _LINE = re.compile(
     r"\b(?:line|row|sample|example)s?\s*(?:number|no\.?|#|:)?\s*(\d{1,9})\b", re.IGNORECASE
@@ -25,8 +23,8 @@ _DEADLINE_S = 3600.0
 class Files:
     """Uploads for one account."""
 
-    def __init__(self, wire: Wire, clock: Clock, home: Path) -> None:
-        self._wire, self._clock, self._home = wire, clock, home
+    def __init__(self, transport: Transport, clock: Clock, home: Path) -> None:
+        self._transport, self._clock, self._home = transport, clock, home
 
     def ready(self, rows: Dataset, *, model: str, method: str) -> str:
         """The id of a file with these rows that Together has checked.
@@ -35,14 +33,14 @@ class Files:
         an hour, and what the upload raises.
         """
         with _sendable(rows, self._home) as path:
-            identity = self._wire.upload(path)
+            identity = self._transport.upload(path)
         self._wait(identity, rows, model=model, method=method)
         return identity
 
     def _wait(self, identity: str, rows: Dataset, *, model: str, method: str) -> None:
         path, status = f"/v1/files/{known_id(identity, 'file')}", ""
-        for _ in looks(self._clock, first_s=1.0, longest_s=15.0, patience_s=_DEADLINE_S):
-            told = self._wire.get(path)
+        for _ in poll(self._clock, first_s=1.0, longest_s=15.0, patience_s=_DEADLINE_S):
+            told = self._transport.get(path)
             status = str(told.get("processing_status") or "").upper()
             report = told.get("validation_report")
             if status == "INVALID_FORMAT" or _is_invalid(report):
@@ -51,7 +49,7 @@ class Files:
                 raise Rejected(
                     "Together could not process the file",
                     where=f"Together, file {identity}",
-                    mend="try again; if it stays so, ask Together and name the file",
+                    hint="try again; if it stays so, ask Together and name the file",
                     retryable=True,
                 )
             if status == "COMPLETED" or (not status and told.get("Processed") is not False):
@@ -59,7 +57,7 @@ class Files:
         raise Unavailable(
             f"Together has been checking the file for an hour (it says {status})",
             where=f"Together, file {identity}",
-            mend="try again later; the file is not uploaded twice",
+            hint="try again later; the file is not uploaded twice",
         )
 
 
@@ -70,7 +68,7 @@ def _sendable(rows: Dataset, home: Path) -> Iterator[Path]:
         with rows_file(rows, home) as path:
             yield path
         return
-    with aside(home) as place:
+    with temporary_folder(home) as place:
         path = place / f"{rows.sha256}.parquet"
         convert(rows, "tokenized", path)
         yield path
@@ -90,7 +88,7 @@ def refused_rows(rows: Dataset, report: Any, *, model: str, method: str) -> Data
         severity="fault",
         line=int(found.group(1)) if found else 0,
         message=f"Together: {message}",
-        mend="correct the row; `ftsdk validate --provider together` finds most such faults at home",
+        hint="correct the row; `ftsdk validate --provider together` finds most such faults at home",
     )
     ours = DatasetReport(
         name=rows.name,
@@ -106,7 +104,7 @@ def refused_rows(rows: Dataset, report: Any, *, model: str, method: str) -> Data
     return DatasetError(
         f"Together does not accept the rows: {message}",
         where=f"{rows.name}, checked by Together after the upload",
-        mend=fault.mend,
+        hint=fault.hint,
         report=ours,
         submitted="no",
     )

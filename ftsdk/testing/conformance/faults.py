@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from ftsdk.errors import BackendError, FtsdkError, RateLimited, Unavailable
-from ftsdk.records import JobStatus
 from ftsdk.testing.conformance.world import Wire, World
-
-__all__ = ["FaultChecks"]
+from ftsdk.types.status import JobStatus
 
 _LOST: tuple[tuple[str, dict[str, Any]], ...] = (
     ("close", {"acted": True}),

@@ -9,13 +9,13 @@ from itertools import pairwise
 
 import pytest
 
-from ftsdk.clock import ManualClock
 from ftsdk.errors import FtsdkError, NotFound, NotReady
-from ftsdk.ids import submission_tag
-from ftsdk.records import CostBasis, JobStatus, ModelHandle, ModelKind
 from ftsdk.testing.conformance.world import World
-
-__all__ = ["JobChecks"]
+from ftsdk.types.cost import CostBasis
+from ftsdk.types.model import ModelHandle, ModelKind
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
+from ftsdk.util.ids import submission_tag
 
 _ODD_IDS = ("../../etc/passwd", "a/b", "", "x\ny", "..", "é" * 9, "a" * 5000, "?x=1", "#")
 _INVENTED = ("compacting", "ON_HOLD", "succeeded!", "", "已完成")

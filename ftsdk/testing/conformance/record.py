@@ -9,26 +9,33 @@ from typing import Any
 
 import pytest
 
-from ftsdk.backends.base import Backend, FindBy, Range
+from ftsdk.backends.base import Backend
+from ftsdk.backends.capabilities import Capabilities, FindBy, Range
 from ftsdk.backends.registry import backend_names, load_backend
 from ftsdk.errors import FtsdkError, SpecError, Unsupported
-from ftsdk.records import CostBasis, ModelHandle, ModelKind
-from ftsdk.spec import Hyperparameters, LoRA
 from ftsdk.testing.conformance.world import World
+from ftsdk.types.cost import CostBasis
+from ftsdk.types.model import ModelHandle, ModelKind
+from ftsdk.types.spec import Hyperparameters, LoRA
 
-__all__ = ["RecordChecks"]
-
-_VERBS: Mapping[str, str] = {
-    "can_cancel": "cancel",
-    "can_pause": "pause",
-    "can_resume": "resume",
-    "can_delete": "delete",
-    "can_download": "download",
-    "can_chat": "chat",
-    "has_events": "events",
-    "has_metrics": "metrics",
-    "has_checkpoints": "checkpoints",
-    "has_logs": "logs",
+_METHODS: Mapping[str, tuple[str, ...]] = {
+    "can_cancel": ("cancel",),
+    "can_pause": ("pause",),
+    "can_resume": ("resume",),
+    "can_delete": ("delete",),
+    "can_deploy": ("deploy", "undeploy"),
+    "can_download": ("download",),
+    "can_chat": ("chat",),
+    "can_chat_many": ("chat_many",),
+    "can_batch": ("batch",),
+    "can_read_files": ("read_file",),
+    "has_stored_chats": ("stored_chats",),
+    "has_events": ("events",),
+    "has_metrics": ("metrics",),
+    "has_checkpoints": ("checkpoints",),
+    "has_logs": ("logs",),
+    "lists_models": ("account_models",),
+    "reports_model_ends": ("model_ends",),
 }
 _ADAPTERS: Mapping[str, Any] = {"lora": LoRA(), "nf4": LoRA(quantize="nf4"), "full": None}
 _OUT = {"low": -1.0, "high": 1.0}
@@ -115,32 +122,42 @@ class RecordChecks:
         for name in world.backend.capabilities.key_variables:
             assert re.fullmatch(r"[A-Z][A-Z0-9_]*", name)
 
-    @pytest.mark.parametrize("claim", sorted(_VERBS))
+    def test_every_flag_of_a_method_has_its_check(self) -> None:
+        flags = {
+            field.name
+            for field in dataclasses.fields(Capabilities)
+            if field.name.startswith(("can_", "has_", "lists_", "reports_"))
+        }
+        assert flags == set(_METHODS)
+
+    @pytest.mark.parametrize("claim", sorted(_METHODS))
     def test_what_is_claimed_is_there_and_what_is_not_is_refused(
         self, world: World, claim: str
     ) -> None:
-        verb = _VERBS[claim]
-        own = getattr(type(world.backend), verb) is not getattr(Backend, verb)
-        if getattr(world.backend.capabilities, claim):
-            assert own, f"{claim} is claimed, and {verb} is not written"
-            return
         handle = ModelHandle(
             kind=ModelKind.HOSTED, provider=world.backend.name, id="m", base_model=world.model
         )
-        arguments: tuple[Any, ...] = (world.unknown_id,)
-        if verb == "chat":
-            arguments = (handle, [{"role": "user", "content": "x"}], {})
-        elif verb == "download":
-            arguments = (handle, world.home / "nowhere")
-        with world.watched() as seen, pytest.raises(FtsdkError) as caught:
-            getattr(world.backend, verb)(*arguments)
-        assert isinstance(caught.value, Unsupported), f"{verb} works, and {claim} is not claimed"
-        assert [one for one in seen if one[0] != "GET"] == []
-
-    def test_deploying_is_there_where_it_is_claimed_and_only_there(self, world: World) -> None:
-        claimed = world.backend.capabilities.can_deploy
-        for verb in ("deploy", "undeploy"):
-            assert callable(getattr(world.backend, verb, None)) is claimed, verb
+        messages = [{"role": "user", "content": "x"}]
+        arguments: dict[str, tuple[Any, ...]] = {
+            "account_models": (),
+            "batch": (handle, [messages], {}),
+            "chat": (handle, messages, {}),
+            "chat_many": (handle, [messages], {}),
+            "deploy": (handle,),
+            "download": (handle, world.home / "nowhere"),
+            "model_ends": (),
+            "stored_chats": (),
+            "undeploy": (handle,),
+        }
+        for method in _METHODS[claim]:
+            own = getattr(type(world.backend), method) is not getattr(Backend, method)
+            if getattr(world.backend.capabilities, claim):
+                assert own, f"{claim} is claimed, and {method} is not written"
+                continue
+            with world.watched() as seen, pytest.raises(FtsdkError) as caught:
+                getattr(world.backend, method)(*arguments.get(method, (world.unknown_id,)))
+            assert isinstance(caught.value, Unsupported), f"{method} works without {claim}"
+            assert [one for one in seen if one[0] != "GET"] == []
 
     def test_making_one_sends_nothing(self, world: World) -> None:
         with world.watched() as seen:

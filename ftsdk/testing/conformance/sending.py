@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from ftsdk.backends.base import Range
+from ftsdk.backends.capabilities import Range
 from ftsdk.errors import Unsupported
-from ftsdk.spec import LoRA
 from ftsdk.testing.conformance.world import World, at
-
-__all__ = ["SendingChecks"]
+from ftsdk.types.spec import LoRA
 
 _VALUES: Mapping[str, Any] = {
     "epochs": 2, "max_steps": 30, "batch_size": 8, "gradient_accumulation_steps": 4,

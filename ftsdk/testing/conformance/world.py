@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ftsdk.backends.base import Backend, SubmitRequest
-from ftsdk.clock import ManualClock, SystemClock
 from ftsdk.dataset import Dataset
 from ftsdk.errors import FtsdkError
-from ftsdk.ids import client_token, new_job_id, submission_tag
-from ftsdk.records import JobStatus, RemoteJob
-from ftsdk.spec import JobSpec, LoRA
 from ftsdk.testing.lab import Behaviour, Double
-
-__all__ = ["LabWire", "Wire", "World", "chat_rows", "pair_rows"]
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.spec import JobSpec, LoRA
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock, SystemClock
+from ftsdk.util.ids import client_token, new_job_id, submission_tag
 
 _PATIENCE_S = 600.0
 

@@ -49,7 +49,7 @@ Register it in `DOUBLES` (`lab.py`), so that `Lab("parrot")` and `ftsdk lab up` 
 
 from __future__ import annotations
 
-from ftsdk.testing.lab.double import Double, route
+from ftsdk.testing.lab.base import Double, route
 from ftsdk.testing.lab.faults import BEHAVIOURS, Behaviour, Fault, Faults
 from ftsdk.testing.lab.lab import DOUBLES, Lab
 from ftsdk.testing.lab.server import Server

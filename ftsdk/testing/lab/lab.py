@@ -6,15 +6,15 @@ import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
-from ftsdk.clock import Clock, SystemClock
-from ftsdk.testing.lab.double import Double
+from ftsdk.testing.lab.base import Double
+from ftsdk.util.clock import Clock, SystemClock
 
 __all__ = ["DOUBLES", "Lab"]
 
 DOUBLES: Mapping[str, str] = {
-    "openai": "ftsdk.testing.lab.openai:OpenAIDouble",
-    "together": "ftsdk.testing.lab.together:TogetherDouble",
-    "replicate": "ftsdk.testing.lab.replicate:ReplicateDouble",
+    "openai": "ftsdk.testing.lab.openai.double:OpenAIDouble",
+    "together": "ftsdk.testing.lab.together.double:TogetherDouble",
+    "replicate": "ftsdk.testing.lab.replicate.double:ReplicateDouble",
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ftsdk.cli.app import app
-from ftsdk.clock import ManualClock
+from ftsdk.util.clock import ManualClock
 
 DONE = 'timeline=[["running", 0], ["succeeded", 1]]'
 FAILS = 'timeline=[["running", 0], ["failed", 1]]'
@@ -55,7 +55,7 @@ class Cli:
         assert ran.code == code, ran
         assert ran.err == ""
         error = ran.json["error"]
-        assert {"code", "what", "where", "mend", "retryable", "submitted"} <= set(error)
+        assert {"code", "what", "where", "hint", "retryable", "submitted"} <= set(error)
         return error
 
 

@@ -44,7 +44,7 @@ def test_bad_data_is_3_and_nothing_is_journaled(cli, name, command):
     report = told.json if command == "validate" else told.json["report"]
     assert report["ok"] is False
     assert report["faults"]
-    assert {"code", "severity", "line", "field", "message", "mend"} <= set(report["faults"][0])
+    assert {"code", "severity", "line", "field", "message", "hint"} <= set(report["faults"][0])
     assert cli.ok("list", "--json").json == {"jobs": []}
 
 
@@ -97,7 +97,7 @@ def test_wrong_use_is_2_before_anything_is_sent(cli, data, name):
     words, code, told = USE[name]
     error = cli.error(2, "create", data, "--yes", *words)
     assert error["code"] == code
-    assert told in error["what"] + error["mend"]
+    assert told in error["what"] + error["hint"]
     ran = cli("create", data, "--yes", *words)
     assert ran.code == 2
     assert ran.out == ""
@@ -131,7 +131,7 @@ def test_no_provider_at_all_lists_the_places(cli, data, monkeypatch):
     monkeypatch.delenv("FTSDK_PROVIDER")
     error = cli.error(2, "create", data, "--yes")
     assert "FTSDK_PROVIDER" in error["where"]
-    assert "ftsdk init" in error["mend"]
+    assert "ftsdk init" in error["hint"]
 
 
 def test_a_home_that_cannot_be_used_is_2(cli, data, home):
@@ -139,7 +139,7 @@ def test_a_home_that_cannot_be_used_is_2(cli, data, home):
     for words in (("create", data, "--yes"), ("list",), ("show",)):
         error = cli.error(2, *words)
         assert error["code"] == "store"
-        assert "FTSDK_HOME" in error["mend"]
+        assert "FTSDK_HOME" in error["hint"]
 
 
 def test_a_foreign_or_damaged_journal_is_2_and_left_alone(cli, data, home):
@@ -209,7 +209,7 @@ def test_nothing_to_resume_or_decide_is_2(cli, done):
 
 
 def test_an_unknown_status_names_the_right_ones(cli):
-    assert "succeeded" in cli.error(2, "list", "--status", "done")["mend"]
+    assert "succeeded" in cli.error(2, "list", "--status", "done")["hint"]
 
 
 def test_adopting_what_is_not_there_is_4(cli):
@@ -231,7 +231,7 @@ def test_an_empty_message_is_2(cli, done):
 
 def test_no_such_command_offers_the_nearest(cli):
     error = cli.error(2, "crate")
-    assert "create" in error["what"] + error["mend"]
+    assert "create" in error["what"] + error["hint"]
 
 
 def test_an_existing_configuration_is_kept(cli):
@@ -255,10 +255,10 @@ def test_a_full_disk_is_2_and_nothing_is_half_done(cli, data, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as full:
-        full.setattr("ftsdk.fsops.os.fsync", fsync)
+        full.setattr("ftsdk.util.files.os.fsync", fsync)
         error = cli.error(2, "create", data, "--yes")
     assert error["code"] == "store"
-    assert "space" in error["what"] + error["mend"]
+    assert "space" in error["what"] + error["hint"]
     assert cli.ok("list", "--json").json == {"jobs": []}
     cli.ok("create", data, "--yes", "-d")
 

@@ -154,7 +154,7 @@ def test_an_error_on_a_terminal_is_three_lines(cli, terminal):
     lines = [line.rstrip() for line in screen.plain.strip().split("\n")]
     assert lines[0] == "✗ No job ftj_01ZZZZZZZZZZ is in the journal"
     assert lines[1].startswith("  where  ")
-    assert any(line.startswith("  mend   ") for line in lines)
+    assert any(line.startswith("  hint   ") for line in lines)
     assert all(len(line) <= 70 for line in lines)
 
 

@@ -138,7 +138,7 @@ def test_tables_of_pyarrow_and_formatted_datasets() -> None:
 def test_a_lazy_frame_says_what_to_do() -> None:
     polars = pytest.importorskip("polars", reason="frames of polars need polars")
     (fault,) = validate(polars.LazyFrame({"text": ["a"]})).faults
-    assert fault.mend == "pass frame.collect()"
+    assert fault.hint == "pass frame.collect()"
 
 
 def test_a_polars_frame() -> None:
@@ -199,7 +199,7 @@ def test_several_datasets_at_once_are_refused_with_their_names() -> None:
     parts = hugging.DatasetDict({"train": hugging.Dataset.from_dict(COLUMNS)})
     (fault,) = validate(parts).faults
     assert "'train'" in fault.message
-    assert "data['train']" in fault.mend
+    assert "data['train']" in fault.hint
 
 
 def test_parquet(tmp_path: Path) -> None:

@@ -1,0 +1,311 @@
+"""The same names, awaited: each verb runs the synchronous one in a worker thread.
+
+Cancelling an awaited read abandons it. A create, once begun, is shielded until the journal has its
+answer, so that a cancelled task never leaves a paid job unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from ftsdk.client import Client
+from ftsdk.config import Config
+from ftsdk.jobs.job import FineTuneJob
+from ftsdk.jobs.submitter import Horizon
+from ftsdk.types.cost import Cost
+from ftsdk.types.events import Event, Progress
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.model import ModelHandle
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import Clock
+
+__all__ = ["AsyncClient", "AsyncFineTuneJob", "AsyncModelHandle"]
+
+
+_P = ParamSpec("_P")
+_Self = TypeVar("_Self")
+_R = TypeVar("_R")
+_T = TypeVar("_T")
+
+
+async def _in_thread(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    call = functools.partial(function, *args, **kwargs)
+    return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+
+
+async def _shielded(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    """Run to the end whatever happens to the awaiting task; a cancellation is raised afterwards."""
+    call = functools.partial(function, *args, **kwargs)
+    if not _on_asyncio():
+        with anyio.CancelScope(shield=True):
+            return await anyio.to_thread.run_sync(call)
+        raise AssertionError("a shield swallows nothing")
+    # anyio's shield does not hold against `Task.cancel()`, so the thread gets a task of its own.
+    work = asyncio.ensure_future(anyio.to_thread.run_sync(call))
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except BaseException:  # noqa: BLE001  # the work's own error, raised by result() below
+            break
+    if cancelled is not None:
+        if not work.cancelled() and work.exception() is not None:
+            raise cancelled from work.exception()
+        raise cancelled
+    return work.result()
+
+
+def _on_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _as_it_is(value: _R) -> _R:
+    return value
+
+
+def _twin(
+    source: Callable[Concatenate[_Self, _P], _R],
+    result: Callable[[_R], _T],
+    *,
+    shield: bool = False,
+) -> Callable[Concatenate[Any, _P], Coroutine[Any, Any, _T]]:
+    """The awaited form of a synchronous method, with its name, signature and documentation."""
+    run = _shielded if shield else _in_thread
+
+    @functools.wraps(source)
+    async def method(self: Any, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        bound: Callable[_P, _R] = getattr(self._sync, source.__name__)
+        return result(await run(bound, *args, **kwargs))
+
+    method.__signature__ = inspect.signature(source)  # type: ignore[attr-defined]  # for help()
+    return method
+
+
+def _next(iterator: Iterator[_T]) -> _T | None:
+    return next(iterator, None)
+
+
+class AsyncModelHandle:
+    """A `ModelHandle` whose verbs are awaited; the facts are its attributes."""
+
+    def __init__(self, handle: ModelHandle) -> None:
+        self._sync = handle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sync, name)
+
+    def __repr__(self) -> str:
+        return f"Async{self._sync!r}"
+
+    chat = _twin(ModelHandle.chat, _as_it_is)
+    download = _twin(ModelHandle.download, _as_it_is)
+    undeploy = _twin(ModelHandle.undeploy, _as_it_is, shield=True)
+
+    async def deploy(
+        self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
+    ) -> AsyncModelHandle:
+        """Deploy the model for `hours`, and return it as it then is: `FineTuneJob.deploy`."""
+        return AsyncModelHandle(await _shielded(self._sync.deploy, hours=hours, options=options))
+
+    async def wait(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous twin
+    ) -> AsyncModelHandle:
+        """Wait until a call would be answered, and return the model as it then is."""
+        return AsyncModelHandle(await _in_thread(self._sync.wait, timeout))
+
+
+class AsyncFineTuneJob:
+    """A `FineTuneJob` whose verbs are awaited."""
+
+    def __init__(self, job: FineTuneJob) -> None:
+        self._sync = job
+
+    def __repr__(self) -> str:
+        return f"<Async{repr(self._sync)[1:]}"
+
+    def _repr_html_(self) -> str:
+        return self._sync._repr_html_()
+
+    @property
+    def snapshot(self) -> JobSnapshot:
+        """Everything known, as one frozen record."""
+        return self._sync.snapshot
+
+    @property
+    def id(self) -> str:
+        """Our id."""
+        return self._sync.id
+
+    @property
+    def name(self) -> str | None:
+        """The name given at creation."""
+        return self._sync.name
+
+    @property
+    def provider(self) -> str:
+        """The backend's name."""
+        return self._sync.provider
+
+    @property
+    def provider_job_id(self) -> str | None:
+        """The provider's id; None until it accepted the job."""
+        return self._sync.provider_job_id
+
+    @property
+    def model(self) -> str:
+        """The base model, as asked."""
+        return self._sync.model
+
+    @property
+    def status(self) -> JobStatus:
+        """Where it stood at the last refresh."""
+        return self._sync.status
+
+    @property
+    def raw_status(self) -> str:
+        """The provider's own word."""
+        return self._sync.raw_status
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far training was at the last refresh."""
+        return self._sync.progress
+
+    @property
+    def cost(self) -> Cost:
+        """What is known of the cost, with its basis."""
+        return self._sync.cost
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The tags given at creation."""
+        return self._sync.tags
+
+    @property
+    def is_final(self) -> bool:
+        """True when it has ended."""
+        return self._sync.is_final
+
+    @property
+    def needs_decision(self) -> bool:
+        """True when it is in doubt, and the time in which it should have shown is over."""
+        return self._sync.needs_decision
+
+    async def refresh(self) -> AsyncFineTuneJob:
+        """Ask the provider and return this handle."""
+        await _in_thread(self._sync.refresh)
+        return self
+
+    async def wait(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous twin
+        on_event: Callable[[Event], object] | None = None,
+    ) -> AsyncFineTuneJob:
+        """Wait until the job ends; `on_event` is called (and awaited if it wants) in this task."""
+        async for event in self.stream(timeout=timeout, events=on_event is not None):
+            if on_event is not None:
+                outcome = on_event(event)
+                if inspect.isawaitable(outcome):
+                    await outcome
+        return self
+
+    async def stream(
+        self,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous twin
+        events: bool = True,
+    ) -> AsyncIterator[Event]:
+        """The job's events as they come, until it ends. Raises like `FineTuneJob.wait`."""
+        iterator = self._sync.stream(timeout=timeout, events=events)
+        while (event := await _in_thread(_next, iterator)) is not None:
+            yield event
+
+    async def cancel(self) -> AsyncFineTuneJob:
+        """Ask the job to stop."""
+        await _shielded(self._sync.cancel)
+        return self
+
+    async def pause(self) -> AsyncFineTuneJob:
+        """Ask the job to stop where it can go on."""
+        await _shielded(self._sync.pause)
+        return self
+
+    async def delete(self) -> AsyncFineTuneJob:
+        """Remove what the job left at its provider; the journal keeps the job."""
+        await _shielded(self._sync.delete)
+        return self
+
+    async def resume(self) -> AsyncFineTuneJob:
+        """Let a job go on, where the backend can."""
+        await _shielded(self._sync.resume)
+        return self
+
+    events = _twin(FineTuneJob.events, _as_it_is)
+    metrics = _twin(FineTuneJob.metrics, _as_it_is)
+    checkpoints = _twin(FineTuneJob.checkpoints, _as_it_is)
+    logs = _twin(FineTuneJob.logs, _as_it_is)
+    result = _twin(FineTuneJob.result, AsyncModelHandle)
+    callable_result = _twin(FineTuneJob.callable_result, AsyncModelHandle)
+    deploy = _twin(FineTuneJob.deploy, AsyncModelHandle, shield=True)
+
+    async def undeploy(self) -> AsyncFineTuneJob:
+        """End the deployment of the model now."""
+        await _shielded(self._sync.undeploy)
+        return self
+
+
+def _jobs(found: list[FineTuneJob]) -> list[AsyncFineTuneJob]:
+    return [AsyncFineTuneJob(job) for job in found]
+
+
+class AsyncClient:
+    """`Client`, awaited; takes the same arguments."""
+
+    def __init__(
+        self,
+        profile: str | None = None,
+        *,
+        home: str | Path | None = None,
+        config: Config | None = None,
+        clock: Clock | None = None,
+        env: Mapping[str, str] | None = None,
+        horizon: Horizon | None = None,
+    ) -> None:
+        self._sync = Client(
+            profile, home=home, config=config, clock=clock, env=env, horizon=horizon
+        )
+
+    create_job = _twin(Client.create_job, AsyncFineTuneJob, shield=True)
+    estimate = _twin(Client.estimate, _as_it_is)
+    plan = _twin(Client.plan, _as_it_is)
+    get_job = _twin(Client.get_job, AsyncFineTuneJob)
+    list_jobs = _twin(Client.list_jobs, _jobs)
+    adopt_job = _twin(Client.adopt_job, AsyncFineTuneJob, shield=True)
+    reconcile = _twin(Client.reconcile, _jobs, shield=True)
+    resolve = _twin(Client.resolve, AsyncFineTuneJob, shield=True)
+    validate = _twin(Client.validate, _as_it_is)
+
+    async def close(self) -> None:
+        """Close the journal; jobs go on."""
+        await _in_thread(self._sync.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

@@ -1,0 +1,105 @@
+"""A key belongs to one origin: it is given out for that origin alone, and never shown.
+
+An SDK that is pointed at another host, or a redirect to one, must not carry the key along; so every
+client is made for one origin, follows no redirects, and asks for its key here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from ftsdk.backends.hosted.redact import remember
+from ftsdk.config import api_key
+from ftsdk.errors import ConfigError
+
+_SECRET_NAME = re.compile(r"(?i)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
+_LOOKS_SECRET = re.compile(r"[\w+=~-][\w./+=~-]{11,}")  # no path, no sentence, no short word
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of `url`: what a key is bound to, for instance `https://a.b:443`."""
+    parts = urlsplit(url)
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}:{port}"
+
+
+def checked_base_url(url: str, *, source: str) -> str:
+    """`url` without a trailing slash. Raises `ConfigError` for one that must not carry a key.
+
+    Plain HTTP is allowed to this machine alone; user names, passwords, queries and fragments are
+    refused, since URLs are logged and shown.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise _bad_url("it is not a URL", source) from error
+    if parts.scheme not in ("https", "http") or not host:
+        raise _bad_url("it is not an http(s) URL", source)
+    if parts.username is not None or parts.password is not None:
+        raise _bad_url("it carries a user name or password", source)
+    if parts.query or parts.fragment:
+        raise _bad_url("it carries a query or fragment", source)
+    if parts.scheme == "http" and host not in _LOOPBACK:
+        raise _bad_url("it is plain http, over which the key could be read", source)
+    return url.rstrip("/")
+
+
+def _bad_url(why: str, source: str) -> ConfigError:
+    return ConfigError(
+        f"The base URL cannot be used: {why}",
+        where=source,
+        hint="give an https:// URL of host and path alone; http:// is for this machine",
+    )
+
+
+class BoundKey:
+    """A key and the one origin it is for. Its value shows in no repr and no pickle."""
+
+    __slots__ = ("__secret", "origin")
+
+    def __init__(self, secret: str, origin: str) -> None:
+        self.__secret = secret
+        self.origin = origin
+        remember(secret)
+
+    def reveal(self, url: str) -> str:
+        """The key, for a request to `url`. Raises `ConfigError` for any other origin."""
+        if origin_of(url) != self.origin:
+            raise ConfigError(
+                f"The key for {self.origin} is not sent to {origin_of(url)}",
+                where="before sending",
+                hint="set base_url to the service that the key belongs to",
+            )
+        return self.__secret
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve characters that tell keys apart and give nothing away."""
+        material = f"ftsdk key {self.origin} {self.__secret}".encode()
+        return hashlib.blake2b(material, digest_size=6).hexdigest()
+
+    def __repr__(self) -> str:
+        return f"<key for {self.origin}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is not pickled; read it again from the environment")
+
+
+def bind_key(
+    provider: str, variables: tuple[str, ...], env: Mapping[str, str], base_url: str
+) -> BoundKey:
+    """Read the provider's key now, and bind it to the origin of `base_url`.
+
+    Other secrets of the environment are taken out of texts from now on, too.
+    """
+    for name in env:
+        if _SECRET_NAME.search(name) and _LOOKS_SECRET.fullmatch(env[name]):
+            remember(env[name])
+    return BoundKey(api_key(provider, variables, env), origin_of(base_url))

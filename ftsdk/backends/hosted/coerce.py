@@ -1,0 +1,59 @@
+"""Values of an answer that may be anything: each is what it should be, or None."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from decimal import Decimal
+from typing import Any
+
+from ftsdk.util.clock import parse_time
+
+
+def as_text(value: Any) -> str | None:
+    """A word of at least one letter."""
+    return value if isinstance(value, str) and value else None
+
+
+def as_number(value: Any) -> float | None:
+    """A finite number; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def as_count(value: Any) -> int | None:
+    """A whole number from 0 on, also where it is written as 3.0."""
+    if isinstance(value, bool) or as_number(value) is None or value < 0 or value != int(value):
+        return None
+    return int(value)
+
+
+def as_decimal(value: Any) -> Decimal | None:
+    """An amount from 0 on, exactly as it was written."""
+    found = as_number(value)
+    return None if found is None or found < 0 else Decimal(str(value))
+
+
+def as_instant(seconds: Any) -> dt.datetime | None:
+    """Unix seconds as an instant; 0 is "not yet"."""
+    found = as_number(seconds)
+    if found is None or found <= 0:
+        return None
+    try:
+        return dt.datetime.fromtimestamp(found, dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def as_time(value: Any) -> dt.datetime | None:
+    """An ISO time, or Unix seconds, as an instant."""
+    if not isinstance(value, str):
+        return as_instant(value)
+    try:
+        return parse_time(value)
+    except (ValueError, OverflowError):
+        return None

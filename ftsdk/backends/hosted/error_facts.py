@@ -1,0 +1,115 @@
+"""What an error answer says: status, the provider's words, how long to wait before asking again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ftsdk.backends.hosted.exception_table import status_of
+from ftsdk.backends.hosted.redact import scrub
+
+
+@dataclass(frozen=True)
+class HTTPFacts:
+    """What an answer with an error status says. `code`, `kind` and `message` are the provider's."""
+
+    status: int
+    message: str = ""
+    code: str = ""
+    kind: str = ""
+    param: str = ""
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's name for the request, to quote to its support."""
+        for name in ("x-request-id", "request-id", "apim-request-id", "x-ms-request-id", "cf-ray"):
+            if self.headers.get(name):
+                return scrub(self.headers[name], 80)
+        return None
+
+    @property
+    def should_retry(self) -> bool | None:
+        """What the server itself says about asking again; None when it says nothing."""
+        return {"true": True, "false": False}.get(self.headers.get("x-should-retry", "").lower())
+
+
+def facts_of(error: BaseException) -> HTTPFacts:
+    """The answer that an SDK's or httpx's exception carries."""
+    response = getattr(error, "response", None)
+    headers = {str(k).lower(): str(v) for k, v in dict(getattr(response, "headers", {})).items()}
+    body = getattr(error, "body", None)
+    if body is None and hasattr(error, "detail"):
+        body = {"detail": error.detail or getattr(error, "title", None)}
+    if body is None and response is not None:
+        body = _body_of(response)
+    return http_facts(status_of(error), body, headers)
+
+
+def _body_of(response: Any) -> Any:
+    try:
+        return json.loads(response.content)
+    except (ValueError, RuntimeError):  # no JSON, or a stream that was not read
+        return None
+
+
+def http_facts(status: int, body: Any, headers: Mapping[str, str]) -> HTTPFacts:
+    """Read a provider's error body, whatever its usual shape."""
+    inner = body
+    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping | str):
+        inner = body["error"]
+    if isinstance(inner, Mapping):
+        message = inner.get("message") or inner.get("detail") or inner.get("title") or ""
+        if not isinstance(message, str):
+            message = json.dumps(message, default=str)
+        return HTTPFacts(
+            status=status,
+            message=scrub(message),
+            code=scrub(inner.get("code") or "", 80),
+            kind=scrub(inner.get("type") or "", 80),
+            param=scrub(inner.get("param") or "", 80),
+            body=body,
+            headers=headers,
+        )
+    text = inner if isinstance(inner, str) else ""
+    shown = "" if text.lstrip()[:1] == "<" else scrub(text)
+    return HTTPFacts(status=status, message=shown, body=body, headers=headers)
+
+
+def retry_after_s(headers: Mapping[str, str], now: dt.datetime | None = None) -> float | None:
+    """Seconds that the answer asks to wait: `retry-after-ms`, or `Retry-After` in either form.
+
+    None when it asks nothing, or nothing that makes sense (negative, NaN, infinite, garbage).
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    text = headers.get("retry-after")
+    if text is None:
+        return None
+    seconds = _number(text)
+    if seconds is not None:
+        return seconds
+    try:
+        when = email.utils.parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    when = when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when
+    left = (when - (now or dt.datetime.now(dt.UTC))).total_seconds()
+    return left if left >= 0 else None
+
+
+def _number(text: str | None) -> float | None:
+    if text is None or not text.isascii():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None

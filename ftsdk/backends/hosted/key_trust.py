@@ -1,0 +1,94 @@
+"""Which address gets which key: a configuration file alone does not move an account's key.
+
+A `ftsdk.toml` that came with somebody's project may name any base URL. The account's usual key goes
+to the provider's own hosts, and to an address that the environment names too; any other address of
+a file gets only a key that was stored for its host.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from ftsdk.backends.base import Context
+from ftsdk.backends.hosted.api_keys import BoundKey, bind_key, checked_base_url, origin_of
+from ftsdk.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Service:
+    """A provider as its address and key tell it. A host that begins with a dot ends host names.
+
+    `shared_keys` are variables that usually hold another provider's key, each with the variable of
+    the address it belongs to: such a key goes there and nowhere else.
+    """
+
+    name: str
+    title: str
+    keys: tuple[str, ...]
+    url_variables: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
+    url: str | None = None
+    extra: str = ""
+    shared_keys: Mapping[str, str] = field(default_factory=dict)
+
+    def keys_for(self, url: str, env: Mapping[str, str]) -> tuple[str, ...]:
+        """The variables whose key may go to `url`."""
+        beside = ((key, env.get(variable)) for key, variable in self.shared_keys.items())
+        shared = (key for key, own in beside if own and origin_of(own) == origin_of(url))
+        return (*self.keys, *shared)
+
+    def owns(self, host: str) -> bool:
+        """True for one of the provider's own hosts."""
+        return any(
+            host == own or (own.startswith(".") and host.endswith(own)) for own in self.hosts
+        )
+
+
+@dataclass(frozen=True)
+class Address:
+    """A base URL in use, and whether a file (or the journal) gave it rather than the environment."""
+
+    url: str
+    from_file: bool
+
+    def key(self, service: Service, env: Mapping[str, str]) -> BoundKey:
+        """The key for this place, read now. Raises `ConfigError` with the places looked at."""
+        host = urlsplit(self.url).hostname or ""
+        named = [env[name] for name in service.url_variables if env.get(name)]
+        agreed = origin_of(self.url) in map(origin_of, named)
+        # A rehearsal that began at another port of this machine is asked there, still.
+        agreed = agreed or (is_loopback(self.url) and any(map(is_loopback, named)))
+        if self.from_file and not service.owns(host) and not agreed:
+            variable = "FTSDK_KEY_" + re.sub(r"[^A-Z0-9]", "_", host.upper())
+            return bind_key(host, (variable,), env, self.url)
+        return bind_key(service.name, service.keys_for(self.url, env), env, self.url)
+
+
+def address_of(context: Context, service: Service) -> Address:
+    """The base URL: configuration, then the variables, then the default.
+
+    Raises `ConfigError` for one that must not carry a key, and where there is none.
+    """
+    if context.base_url:
+        url = checked_base_url(context.base_url, source="base_url of the configuration")
+        return Address(url, from_file=True)
+    for variable in service.url_variables:
+        if context.env.get(variable):
+            url = checked_base_url(context.env[variable], source=f"variable {variable}")
+            return Address(url, from_file=False)
+    if service.url:
+        return Address(service.url, from_file=False)
+    variables = (f"the variable {name}" for name in service.url_variables)
+    raise ConfigError(
+        f"No base URL is set for {service.name}",
+        where=", ".join(["base_url in the profile", *variables]),
+        hint=f"set base_url in the profile, or export {service.url_variables[0]}=https://…",
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """True for an address of this machine, such as a double's."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")

@@ -1,0 +1,147 @@
+"""One account at one base URL: its key, its client, and one way to make a call.
+
+A client is made for the key of the moment at the first call, never before, and follows no redirect;
+it asks nothing again by itself. What it raises becomes an error of ours (see `mapping`).
+"""
+
+from __future__ import annotations
+
+import abc
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from ftsdk.backends.base import Context
+from ftsdk.backends.hosted.api_keys import BoundKey
+from ftsdk.backends.hosted.errors import ErrorMapper, attempt
+from ftsdk.backends.hosted.key_trust import Address, Service, address_of, is_loopback
+from ftsdk.backends.hosted.polling_rate import Pace
+from ftsdk.backends.hosted.redact import guard_logs
+from ftsdk.backends.hosted.response_checks import json_object, unexpected_response
+from ftsdk.backends.hosted.retries import Retries
+from ftsdk.errors import MissingExtra, Submitted, UnexpectedResponse
+
+CONNECT_S = 10.0
+"""Longest wait for a connection, in seconds; a call as a whole may take `timeout_s`."""
+
+
+class _Closes(Protocol):
+    def close(self) -> None: ...
+
+
+Client = TypeVar("Client", bound=_Closes)
+_T = TypeVar("_T")
+
+
+class HostedTransport(abc.ABC, Generic[Client]):
+    """Derive from it, say which `service` it is, make the client, and add the calls."""
+
+    timeout_s = 60.0
+    """How long a call may take where the configuration (`options.timeout_s`) says nothing."""
+    map_error: ErrorMapper | None = None
+    """The service's own reading of a refusal, before the common one."""
+
+    def __init__(self, context: Context, service: Service) -> None:
+        self._context = context
+        self._service = service
+        self._address = self._adjusted(address_of(context, service))
+        self.retries = Retries(context.clock)
+        self.pace = Pace(context.clock)
+        self._lock = threading.Lock()
+        self._client: tuple[str, Client] | None = None
+
+    def _adjusted(self, place: Address) -> Address:
+        """The place as this service's paths want it."""
+        return place
+
+    @property
+    def service(self) -> Service:
+        """Whose wire it is."""
+        return self._service
+
+    @property
+    def base_url(self) -> str:
+        """Where it sends to, without a slash at its end."""
+        return self._address.url
+
+    @property
+    def is_loopback(self) -> bool:
+        """True for a double on this machine."""
+        return is_loopback(self.base_url)
+
+    # --- the client ---
+
+    def key(self) -> BoundKey:
+        """The key, read now. Raises `ConfigError` with the places looked at."""
+        return self._address.key(self.service, self._context.env)
+
+    def client(self) -> Client:
+        """The client for the key of this moment; made anew when the key changes."""
+        key = self.key()
+        with self._lock:
+            if self._client is None or self._client[0] != key.fingerprint:
+                made = self._open(key)
+                weakref.finalize(self, made.close)  # a dropped backend leaves no open socket
+                self._client = (key.fingerprint, made)
+            return self._client[1]
+
+    def close(self) -> None:
+        """Close the connections; the next call makes a new client."""
+        with self._lock:
+            if self._client is not None:
+                self._client[1].close()
+                self._client = None
+
+    def _open(self, key: BoundKey) -> Client:
+        seconds = float(self._context.options.get("timeout_s", self.timeout_s))
+        try:
+            made = self._new_client(key, seconds, min(CONNECT_S, seconds))
+        except ImportError as error:
+            raise MissingExtra(
+                f"The backend {self.service.name!r} needs {error.name}, which is not installed",
+                where=f"{self.service.title}, before anything was sent",
+                hint=f"pip install 'ftsdk[{self.service.extra}]'",
+                submitted="no",
+            ) from error
+        guard_logs()
+        return made
+
+    @abc.abstractmethod
+    def _new_client(self, key: BoundKey, timeout_s: float, connect_s: float) -> Client:
+        """A new client: for one origin, without redirects, without retries of its own."""
+
+    # --- calls ---
+
+    def call(
+        self,
+        action: str,
+        ask: Callable[[], _T],
+        *,
+        sends: bool = False,
+        submitted: Submitted | None = None,
+        map_error: ErrorMapper | None = None,
+    ) -> _T:
+        """One attempt. `sends` marks the create call, whose error says whether it may have arrived."""
+        self.pace.count()
+        return attempt(
+            ask,
+            provider=self.service.title,
+            action=action,
+            sends=sends,
+            submitted=submitted,
+            map_error=map_error or self.map_error,
+            now=self._context.clock.now(),
+        )
+
+    def call_retried(self, action: str, ask: Callable[[], _T]) -> _T:
+        """A call that changes nothing: asked again where that may help."""
+        return self.retries(lambda: self.call(action, ask))
+
+    def json_of(self, answer: Any, action: str) -> dict[str, Any]:
+        """The JSON object of an answer (of whatever has its bytes in `content`)."""
+        return json_object(bytes(answer.content), self.service.title, action)
+
+    def unexpected(self, action: str, why: str) -> UnexpectedResponse:
+        """The error for an answer without its documented shape."""
+        return unexpected_response(self.service.title, action, why)

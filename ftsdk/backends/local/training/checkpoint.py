@@ -1,0 +1,184 @@
+"""Checkpoints that are whole or absent, and a resume that believes only what it has checked.
+
+A checkpoint is written aside, fsynced and renamed into place with a manifest: size and SHA-256 of
+each file, and of the manifest itself. Nothing in it is a pickle: tensors are safetensors, the
+rest is JSON. The random state needs no file, because every step seeds its own from seed and step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftsdk.backends.local.runs.events import utc_now
+from ftsdk.backends.local.training.optimizer import FlatAdamW
+from ftsdk.util import files
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Checkpoints", "TrainState", "saved_name", "verify"]
+
+FORMAT = 1
+
+
+@dataclass
+class TrainState:
+    """Where a run stands between two steps; all of it is in a checkpoint.
+
+    `trained_tokens` counts every token of every row seen, `train_s` the seconds spent in steps.
+    """
+
+    step: int = 0
+    trained_tokens: int = 0
+    train_s: float = 0.0
+    loss: float | None = None
+    validation_loss: float | None = None
+
+
+def saved_name(name: str) -> str:
+    """The name of a trainable weight as peft saves it: without the adapter's own name."""
+    return name.replace(".default.", ".") if ".lora_" in name else name
+
+
+def verify(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a sound checkpoint of this very run; `ValueError` says what is wrong."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
+        claimed = manifest.pop("sha256")
+        if claimed != _digest(manifest):
+            raise ValueError("manifest.json was changed")
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"format {manifest['format']} is not ours")
+        if folder.name != _folder_name(manifest["step"]):
+            raise ValueError(f"it is step {manifest['step']}, not what its name says")
+        for key, value in identity.items():
+            if manifest["identity"].get(key) != value:
+                raise ValueError(f"it belongs to another run ({key} differs)")
+        for name, entry in manifest["files"].items():
+            _verify_file(folder / name, entry)
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    return manifest
+
+
+def _verify_file(path: Path, entry: Mapping[str, Any]) -> None:
+    if not path.is_file():
+        raise ValueError(f"{path.name} is missing")
+    size = path.stat().st_size
+    if size != entry["size_bytes"]:
+        raise ValueError(f"{path.name} has {size} bytes instead of {entry['size_bytes']}")
+    if files.sha256_file(path) != entry["sha256"]:
+        raise ValueError(f"{path.name} was changed")
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    text = json.dumps(manifest, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _folder_name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+class Checkpoints:
+    """The checkpoints of one run: save, find the newest sound one, forget old ones."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], keep: int) -> None:
+        self._folder = folder
+        self._identity = dict(identity)
+        self._keep = max(2, keep)
+        self._sound: list[Path] = []
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for left in folder.glob(".*.tmp"):  # half-written by a run that died
+            shutil.rmtree(left)
+
+    def find(self) -> tuple[Path | None, dict[str, Any], list[str]]:
+        """Newest sound checkpoint and its manifest, and why each newer one was passed over."""
+        skipped: list[str] = []
+        newest: Path | None = None
+        found: dict[str, Any] = {}
+        for folder in sorted(self._folder.glob("step-*"), reverse=True):
+            try:
+                manifest = verify(folder, self._identity)
+            except ValueError as error:
+                skipped.append(f"{folder.name}: {error}")
+                continue
+            self._sound.insert(0, folder)
+            if newest is None:
+                newest, found = folder, manifest
+        return newest, found, skipped
+
+    def save(
+        self,
+        state: TrainState,
+        optimizer: FlatAdamW,
+        save_config: Callable[[Path], None],
+        weights_file: str,
+        facts: Mapping[str, Any],
+    ) -> Path:
+        """Write the state after `state.step` steps; then forget all but the newest few."""
+        target = self._folder / _folder_name(state.step)
+        if target.exists():
+            if target in self._sound:
+                return target
+            shutil.rmtree(target)
+        with files.atomic_folder(target) as folder:
+            save_config(folder)
+            weights = {saved_name(name): t for name, t in optimizer.weights().items()}
+            _save_tensors(weights, folder / weights_file)
+            _save_tensors(optimizer.moments(), folder / "optimizer.safetensors")
+            _write_json(folder / "state.json", vars(state))
+            manifest: dict[str, Any] = {
+                "format": FORMAT,
+                "step": state.step,
+                "time": utc_now(),
+                "identity": self._identity,
+                "weights_file": weights_file,
+                **facts,
+                "files": {
+                    path.name: {
+                        "size_bytes": path.stat().st_size,
+                        "sha256": files.sha256_file(path),
+                    }
+                    for path in sorted(folder.iterdir())
+                },
+            }
+            _write_json(folder / "manifest.json", {**manifest, "sha256": _digest(manifest)})
+        self._sound.append(target)
+        self._prune()
+        return target
+
+    def load(self, folder: Path, manifest: Mapping[str, Any], optimizer: FlatAdamW) -> TrainState:
+        """Put a verified checkpoint's weights and moments into the optimizer."""
+        from safetensors.torch import load_file
+
+        state = TrainState(**json.loads((folder / "state.json").read_bytes()))
+        saved = load_file(folder / manifest["weights_file"])
+        weights = {name: saved[saved_name(name)] for name in optimizer.names}
+        optimizer.load(weights, load_file(folder / "optimizer.safetensors"), state.step)
+        return state
+
+    def _prune(self) -> None:
+        if len(self._sound) < self._keep:
+            return
+        kept = self._sound[-self._keep :]
+        for folder in self._folder.glob("step-*"):
+            if folder not in kept:
+                shutil.rmtree(folder)
+        self._sound = kept
+
+
+def _save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({name: t.detach().cpu().clone() for name, t in tensors.items()}, path)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_bytes(json.dumps(value, indent=1, allow_nan=False).encode() + b"\n")

@@ -1,0 +1,107 @@
+"""What a job may cost, and what ends soon: from the catalogue, before anything is sent."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from ftsdk.backends.openai.limits import for_model
+from ftsdk.backends.openai.profiles import Profile
+from ftsdk.backends.refusals import adapter_kind
+from ftsdk.catalogue.retirement import warnings
+from ftsdk.catalogue.schema import Catalogue
+from ftsdk.catalogue.training_cost import estimate_training, token_range
+from ftsdk.dataset import Dataset
+from ftsdk.dataset.rules.token_counts import counter_for
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.spec import JobSpec
+
+_BYTES_PER_TOKEN = (Decimal(6), Decimal("2.5"))
+"""Text has between 2.5 and 6 bytes a token in most languages (an estimate where none is counted)."""
+
+
+def estimate(
+    profile: Profile, spec: JobSpec, train: Dataset | None, today: dt.date, catalogue: Catalogue
+) -> Cost:
+    """The cost of training as a range; basis `unknown` where no price is known."""
+    if profile.capabilities.price != "catalogue":
+        return Cost(source=f"no price list of {profile.title} is known to ftsdk")
+    tokens, rows = (None, None) if train is None else _tokens(profile, spec, train)
+    return estimate_training(
+        profile.name,
+        spec.model,
+        method=spec.method,
+        adapter_kind=adapter_kind(spec),
+        tokens=tokens,
+        rows=rows,
+        epochs=spec.hyperparameters.epochs,
+        today=today,
+        catalogue=catalogue,
+    )
+
+
+def _tokens(profile: Profile, spec: JobSpec, train: Dataset) -> tuple[Any, int]:
+    """The tokens of all rows once (a number, or a range), and how many rows there are."""
+    limits = for_model(profile.limits, spec.model)
+    counting = counter_for(None, model=spec.model, limits=limits, wanted=True)
+    size = rows = 0
+    for rows, row in enumerate(train, 1):
+        if counting is None:
+            size += _text_bytes(row)
+        else:
+            counting.add(rows, row)
+    summary = None if counting is None else counting.summary(None)
+    if summary is not None:
+        return token_range(summary.total, "exact" if summary.exact else "estimated"), rows
+    low, high = (int(size / each) for each in _BYTES_PER_TOKEN)
+    return (low, high + 16 * rows), rows
+
+
+def _text_bytes(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, dict):
+        return sum(map(_text_bytes, value.values()))
+    return sum(map(_text_bytes, value)) if isinstance(value, list) else 0
+
+
+def notes(
+    profile: Profile, dated_as: str | None, spec: JobSpec, today: dt.date, catalogue: Catalogue
+) -> tuple[list[str], list[str]]:
+    """What a plan should say beside its fields: notes, and warnings about what ends.
+
+    `dated_as` is the provider whose end dates hold at this address; None where none do.
+    """
+    told, warned = [], []
+    if profile.result == "needs_deployment":
+        told.append("the model will need a deployment of its own; training starts none")
+    if profile.result == "adapter":
+        told.append("the result is an adapter to fetch, not a model that answers by name")
+    if profile.capabilities.note and profile.capabilities.no_new_jobs_from is None:
+        warned.append(f"{profile.title}: {profile.capabilities.note}")
+    if dated_as is not None:
+        warned += warnings(dated_as, spec.model, today, catalogue=catalogue)
+    return told, warned
+
+
+def billed(
+    raw: Mapping[str, Any], tokens: int | None, provider: str, catalogue: Catalogue
+) -> Cost | None:
+    """Return what a finished job cost: its billed tokens at the catalogue's price; None if unknown."""
+    model = raw.get("model")
+    if not tokens or not isinstance(model, str):
+        return None
+    # One epoch of `tokens` rows' tokens: trained_tokens already counts all epochs.
+    found = estimate_training(provider, model, tokens=tokens, epochs=1, catalogue=catalogue)
+    if found.high is None:
+        return None
+    return found.model_copy(
+        update={
+            "basis": CostBasis.BILLED,
+            "low": found.high,
+            "source": f"{tokens:,} billed tokens × {found.source}",
+            "assumptions": (),
+        }
+    )

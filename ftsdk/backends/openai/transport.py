@@ -1,0 +1,106 @@
+"""The service through the official `openai` SDK: one origin, no retries of its own, raw JSON back.
+
+Answers are kept as the provider gave them: the SDK's typed objects turn missing fields into None
+and `{}` into an error object that is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ftsdk.backends.base import Context
+from ftsdk.backends.hosted import Address, BoundKey, HostedTransport, HTTPFacts, Service
+from ftsdk.backends.openai.profiles import AZURE, OPENAI, Profile, profile_for
+from ftsdk.errors import FtsdkError
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+_MOST_PAGES = 10_000
+
+
+class Transport(HostedTransport["OpenAI"]):
+    """One service, reached with the official SDK."""
+
+    timeout_s = 120.0
+
+    def __init__(self, context: Context, chosen: Profile) -> None:
+        super().__init__(context, chosen.service)
+        self.profile = profile_for(chosen, self.base_url)
+
+    def _adjusted(self, place: Address) -> Address:
+        # The variable of Azure usually holds the resource's endpoint alone.
+        short = (
+            self._service == AZURE.service and not place.from_file and "/openai" not in place.url
+        )
+        return Address(place.url + "/openai/v1", place.from_file) if short else place
+
+    @property
+    def service(self) -> Service:
+        return self.profile.service
+
+    def _new_client(self, key: BoundKey, timeout_s: float, connect_s: float) -> OpenAI:
+        import openai
+
+        env = self._context.env if self.profile is OPENAI else {}
+        return openai.OpenAI(
+            api_key=key.reveal(self.base_url),
+            base_url=self.base_url,
+            organization=env.get("OPENAI_ORG_ID"),
+            project=env.get("OPENAI_PROJECT_ID"),
+            max_retries=0,
+            timeout=openai.Timeout(timeout_s, connect=connect_s),
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+        )
+
+    # --- calls ---
+
+    def _json_call(self, action: str, ask: Callable[[OpenAI], Any]) -> Callable[[], dict[str, Any]]:
+        return lambda: self.json_of(ask(self.client()), action)
+
+    def read(self, action: str, ask: Callable[[OpenAI], Any]) -> dict[str, Any]:
+        """A GET, asked again where that may help. Returns the JSON object."""
+        return self.call_retried(action, self._json_call(action, ask))
+
+    def read_bytes(self, action: str, ask: Callable[[OpenAI], Any]) -> bytes:
+        """A GET whose answer is a file."""
+        return self.call_retried(action, lambda: bytes(ask(self.client()).content))
+
+    def call_once(self, action: str, ask: Callable[[OpenAI], Any]) -> dict[str, Any]:
+        """One call that is not a create, made once."""
+        return self.call(action, self._json_call(action, ask))
+
+    def create(
+        self,
+        action: str,
+        ask: Callable[[OpenAI], Any],
+        map_error: Callable[[HTTPFacts], FtsdkError | None],
+    ) -> dict[str, Any]:
+        """The create call: one attempt, and its error says whether it may have arrived."""
+        return self.call(action, self._json_call(action, ask), sends=True, map_error=map_error)
+
+    def pages(
+        self, action: str, ask: Callable[[OpenAI, Mapping[str, Any]], Any], *, size: int = 100
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The pages of a list, as the provider orders them, each item once.
+
+        A cursor that does not move ends the walk, so that a faulty service cannot hold it for ever.
+        """
+        seen: set[str] = set()
+        query: dict[str, Any] = {"limit": size}
+        for _ in range(_MOST_PAGES):
+            page = self.read(action, lambda client: ask(client, query))  # noqa: B023  # called at once
+            items = page.get("data")
+            if not isinstance(items, list):
+                raise self.unexpected(action, "it has no list `data`")
+            fresh = []
+            for item in items:
+                identity = item.get("id") if isinstance(item, dict) else None
+                if isinstance(identity, str) and identity not in seen:
+                    seen.add(identity)
+                    fresh.append(item)
+            yield fresh
+            if not page.get("has_more") or not fresh:
+                return
+            query = {"limit": size, "after": fresh[-1]["id"]}

@@ -1,0 +1,67 @@
+"""Check a job against a backend's capabilities, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ftsdk.backends.capabilities import Capabilities
+from ftsdk.errors import Unsupported
+from ftsdk.types.plan import PlannedField
+from ftsdk.types.spec import Hyperparameters, JobSpec
+
+
+def adapter_kind(spec: JobSpec) -> str:
+    """Return the kind of training as capabilities name it: `lora`, `nf4` or `full`."""
+    if spec.adapter is None:
+        return "full"
+    return spec.adapter.quantize or "lora"
+
+
+def refuse(faults: Sequence[str], *, where: str, hint: str) -> None:
+    """Raise one `Unsupported` (`submitted="no"`) that lists all faults; do nothing without any."""
+    if faults:
+        raise Unsupported(
+            faults[0] if len(faults) == 1 else f"{len(faults)} things: " + "; ".join(faults),
+            where=where,
+            hint=hint,
+            faults=tuple(faults),
+            submitted="no",
+        )
+
+
+def refusals(name: str, able: Capabilities, spec: JobSpec) -> list[str]:
+    """Return one line for each part of `spec` that the backend `name` does not support."""
+    faults = []
+    if spec.method not in able.methods:
+        faults.append(f"method {spec.method!r} (it has {', '.join(sorted(able.methods))})")
+    kind = adapter_kind(spec)
+    if kind not in able.adapters:
+        faults.append(f"training kind {kind!r} (it has {', '.join(sorted(able.adapters))})")
+    if spec.seed and not able.takes_seed:
+        faults.append(f"seed={spec.seed} is not taken by {name}")
+    for field, value in spec.hyperparameters.given().items():
+        allowed = able.hyperparameters.get(field)
+        if allowed is None:
+            instead = f"; it has {able.instead[field]}" if field in able.instead else ""
+            faults.append(f"hyperparameter {field}={value!r} is not taken by {name}{instead}")
+            continue
+        fault = allowed.fault(value)
+        if fault is not None:
+            faults.append(f"hyperparameter {field}={value!r} must be {fault}")
+    return faults
+
+
+def planned_fields(able: Capabilities, asked: Hyperparameters) -> Iterator[PlannedField]:
+    """Yield, for each hyperparameter the backend accepts, the value asked for and the value sent."""
+    given = asked.given()
+    for name, allowed in able.hyperparameters.items():
+        value = given.get(name, allowed.default)
+        if value is None and name not in given:
+            continue
+        yield PlannedField(
+            name=name,
+            asked=given.get(name),
+            sent=value,
+            sent_as=allowed.sent_as or name,
+            note="" if name in given else "default",
+        )

@@ -1,0 +1,107 @@
+"""Jobs at Together as they are read: the list, a job's events, and a job that goes on elsewhere.
+
+On a fault of its own the platform starts a job anew under another id. It is followed: through the id
+that the `job_restarted` event names, else to the next job with the same suffix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ftsdk.backends.together import job_mapping
+from ftsdk.backends.together.events import failure_message, successor_in, was_restarted
+from ftsdk.backends.together.transport import Transport, known_id
+from ftsdk.errors import UnexpectedResponse
+from ftsdk.types.job import RemoteJob
+from ftsdk.types.status import JobStatus
+
+_MAX_RESTARTS = 8
+_ENDED_BADLY = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+class Jobs:
+    """The jobs of one account; only reads."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._successors: dict[str, str] = {}
+
+    def rows(self) -> list[Mapping[str, Any]]:
+        """Every job of the account: Together's list knows no filter and no pages."""
+        data = self._transport.get("/v1/fine-tunes").get("data")
+        if not isinstance(data, list):
+            raise UnexpectedResponse(
+                "Together's list of jobs has no data in it",
+                where="Together, GET /v1/fine-tunes",
+                hint="check that the base URL is Together itself",
+            )
+        unique = {row.get("id"): row for row in data if isinstance(row, Mapping) and row.get("id")}
+        return [*unique.values()]
+
+    def event_rows(self, identity: str) -> list[Any]:
+        data = self._transport.get(f"/v1/fine-tunes/{identity}/events").get("data")
+        return data if isinstance(data, list) else []
+
+    def followed(self, identity: str, hops: int = 0) -> tuple[str, Mapping[str, Any], RemoteJob]:
+        """The job that stands for `identity` now: its id, its raw answer, and ours."""
+        known = self._successors.get(identity)
+        if known is not None and hops < _MAX_RESTARTS:
+            return self.followed(known, hops + 1)
+        data = self._transport.get(f"/v1/fine-tunes/{identity}")
+        if data.get("id") != identity:
+            raise UnexpectedResponse(
+                "Together answered about another job than was asked",
+                where=f"Together, GET /v1/fine-tunes/{identity}",
+                hint="ask again; if it stays so, check the base URL",
+            )
+        job = job_mapping.remote_job(data)
+        if job.status not in _ENDED_BADLY:
+            return identity, data, job
+        events = self.event_rows(identity)
+        after = self._successor(identity, data, events)
+        if after is not None and hops < _MAX_RESTARTS:
+            self._successors[identity] = after
+            return self.followed(after, hops + 1)
+        if job.status is JobStatus.FAILED:
+            job = job_mapping.remote_job(data, message=failure_message(events))
+        return identity, data, job
+
+    def _successor(
+        self, identity: str, data: Mapping[str, Any], events: Iterable[Any]
+    ) -> str | None:
+        """Which job took over: the one the event names, else the next with the same suffix."""
+        rows = [*events]
+        if not was_restarted(rows):
+            return None
+        named = successor_in(rows, identity)
+        if named is not None:
+            return named
+        suffix, born = data.get("suffix"), job_mapping.remote_job(data).created_at
+        if not suffix or born is None:
+            return None
+        later = [
+            job
+            for row in self.rows()
+            if row.get("suffix") == suffix and row.get("id") != identity
+            for job in (job_mapping.remote_job(row),)
+            if job.created_at is not None and job.created_at > born
+        ]
+        return min(later, key=age_of).provider_job_id if later else None
+
+    def chain(self, identity: str) -> list[str]:
+        """The ids the job went through, oldest first."""
+        self.followed(known_id(identity))
+        return self.known_chain(identity)
+
+    def known_chain(self, identity: str) -> list[str]:
+        """The same, as far as it was followed before; asks nothing."""
+        chain = [identity]
+        while chain[-1] in self._successors and len(chain) <= _MAX_RESTARTS:
+            chain.append(self._successors[chain[-1]])
+        return chain
+
+
+def age_of(job: RemoteJob) -> tuple[float, str]:
+    """What jobs are put in order by, oldest first."""
+    return (job.created_at.timestamp() if job.created_at else 0.0, job.provider_job_id)

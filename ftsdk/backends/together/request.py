@@ -1,0 +1,283 @@
+"""From a spec to the body of `POST /v1/fine-tunes`: asked → sent, and everything refused by name.
+
+Two passes: what can be told without asking (`faults_of`), and what the model's own limits say
+(`faults_by_limits`), both before anything is uploaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ftsdk.backends.capabilities import Range
+from ftsdk.types.plan import PlannedField
+from ftsdk.types.spec import JobSpec
+
+SUFFIX_LIMIT = 40
+_SDK = "together 3.1.1, lib/resources/fine_tuning.py, 2026-11-04"
+
+HYPERPARAMETERS: Mapping[str, Range] = {
+    "epochs": Range(low=1, default=1, sent_as="n_epochs", source=_SDK),
+    "learning_rate": Range(low=0, default=1e-5, sent_as="learning_rate", source=_SDK),
+    "batch_size": Range(low=1, default="max", sent_as="batch_size", source=_SDK),
+    "gradient_accumulation_steps": Range(low=1, sent_as="gradient_accumulation_steps", source=_SDK),
+    "max_length": Range(low=1, sent_as="max_seq_length", source=_SDK),
+    "warmup_ratio": Range(low=0, high=1, default=0.0, sent_as="warmup_ratio", source=_SDK),
+    "schedule": Range(
+        choices=("cosine", "linear", "constant"),
+        default="cosine",
+        sent_as="lr_scheduler",
+        source=_SDK,
+    ),
+    "weight_decay": Range(low=0, default=0.0, sent_as="weight_decay", source=_SDK),
+    "max_grad_norm": Range(low=0, default=1.0, sent_as="max_grad_norm", source=_SDK),
+    "beta": Range(low=0, sent_as="training_method.dpo_beta", source=_SDK),
+}
+
+_OURS = {
+    "model": "model",
+    "training_file": "dataset",
+    "validation_file": "validation",
+    "suffix": "name",
+    "random_seed": "seed",
+    "n_epochs": "hyperparameters.epochs",
+    "learning_rate": "hyperparameters.learning_rate",
+    "batch_size": "hyperparameters.batch_size",
+    "gradient_accumulation_steps": "hyperparameters.gradient_accumulation_steps",
+    "max_seq_length": "hyperparameters.max_length",
+    "warmup_ratio": "hyperparameters.warmup_ratio",
+    "lr_scheduler": "hyperparameters.schedule",
+    "weight_decay": "hyperparameters.weight_decay",
+    "max_grad_norm": "hyperparameters.max_grad_norm",
+    "training_type": "adapter",
+}
+"""Fields that our own arguments set; given twice, nobody could say which one holds."""
+
+_SECRETS = {
+    "wandb_key": "WANDB_API_KEY",
+    "wandb_api_key": "WANDB_API_KEY",
+    "hf_api_token": "HF_TOKEN",
+}
+"""Keys are read from their variable when the job is sent; options are journaled, keys never are."""
+
+
+def faults_of(spec: JobSpec) -> list[str]:
+    """What this backend refuses beyond its record of capabilities, each by name."""
+    asked, options = spec.hyperparameters, spec.provider_options
+    faults = []
+    if asked.epochs is not None and asked.epochs != int(asked.epochs):
+        faults.append(f"hyperparameter epochs={asked.epochs:g} must be a whole number")
+    if asked.beta is not None and spec.method != "dpo":
+        faults.append("hyperparameter beta is for method 'dpo'")
+    alpha = spec.adapter.alpha if spec.adapter is not None else None
+    if alpha is not None and alpha != int(alpha):
+        faults.append(f"adapter alpha={alpha:g} must be a whole number")
+    for name, ours in _OURS.items():
+        if name in options:
+            faults.append(f"provider_options.{name} is what {ours} says; give it there")
+    for name, variable in _SECRETS.items():
+        if name in options:
+            faults.append(
+                f"provider_options.{name} is a secret; set the variable {variable} instead"
+            )
+    method = options.get("training_method")
+    if method is not None:
+        if not isinstance(method, Mapping):
+            faults.append("provider_options.training_method must be a table")
+        elif {"method", "dpo_beta"} & set(method):
+            faults.append("provider_options.training_method leaves method and dpo_beta to us")
+    source = options.get("from_checkpoint")
+    if source is not None and not (isinstance(source, str) and source.strip()):
+        faults.append("provider_options.from_checkpoint must be a job id or an output name")
+    if source is not None and "from_hf_model" in options:
+        faults.append("provider_options has both from_checkpoint and from_hf_model")
+    return faults
+
+
+def suffix_of(name: str | None, tag: str) -> str:
+    """The name, shortened and plain, and our mark: at most 40 characters."""
+    plain = re.sub(r"[^a-z0-9]+", "-", (name or "").lower()).strip("-")
+    room = SUFFIX_LIMIT - len(tag) - 1
+    plain = plain[:room].strip("-")
+    return f"{plain}-{tag}" if plain else tag
+
+
+def _schedule(word: str) -> dict[str, Any]:
+    if word == "cosine":
+        arguments: dict[str, Any] = {"min_lr_ratio": 0.0, "num_cycles": 0.5}
+    else:
+        # Together has no constant schedule; linear down to the whole of the rate is one.
+        arguments = {"min_lr_ratio": 1.0 if word == "constant" else 0.0}
+    return {
+        "lr_scheduler_type": "linear" if word == "constant" else word,
+        "lr_scheduler_args": arguments,
+    }
+
+
+def training_type(spec: JobSpec) -> dict[str, Any]:
+    """The `training_type` field."""
+    lora = spec.adapter
+    if lora is None:
+        return {"type": "Full"}
+    modules = lora.target_modules
+    return {
+        "type": "Lora",
+        "lora_r": lora.rank,
+        "lora_alpha": int(lora.alpha or 2 * lora.rank),
+        "lora_dropout": lora.dropout,
+        "lora_trainable_modules": modules if isinstance(modules, str) else ",".join(modules),
+    }
+
+
+def training_method(spec: JobSpec) -> dict[str, Any]:
+    """The `training_method` field, with what the options add to it."""
+    extra = dict(spec.provider_options.get("training_method") or {})
+    if spec.method == "sft":
+        return {"method": "sft", "train_on_inputs": "auto", **extra}
+    beta = spec.hyperparameters.beta
+    return {"method": "dpo", **({} if beta is None else {"dpo_beta": beta}), **extra}
+
+
+def body_of(
+    spec: JobSpec, *, training_file: str, validation_file: str | None, suffix: str
+) -> dict[str, Any]:
+    """The whole body, without secrets."""
+    asked = {
+        **{n: r.default for n, r in HYPERPARAMETERS.items() if r.default is not None},
+        **spec.hyperparameters.given(),
+    }
+    options = {k: v for k, v in spec.provider_options.items() if k != "training_method"}
+    source = options.get("from_checkpoint")
+    body: dict[str, Any] = {
+        "training_file": training_file,
+        **({} if source is not None else {"model": spec.model}),
+        "n_epochs": int(asked["epochs"]),
+        "n_checkpoints": 1,
+        "packing": True,
+        "learning_rate": float(asked["learning_rate"]),
+        "batch_size": asked["batch_size"],
+        "warmup_ratio": float(asked["warmup_ratio"]),
+        "lr_scheduler": _schedule(asked["schedule"]),
+        "weight_decay": float(asked["weight_decay"]),
+        "max_grad_norm": float(asked["max_grad_norm"]),
+        "training_type": training_type(spec),
+        "training_method": training_method(spec),
+        "random_seed": spec.seed,
+        "suffix": suffix,
+    }
+    if "max_length" in asked:
+        body["max_seq_length"] = asked["max_length"]
+    if "gradient_accumulation_steps" in asked:
+        body["gradient_accumulation_steps"] = asked["gradient_accumulation_steps"]
+    if validation_file is not None:
+        # Without evaluations Together would take the validation rows and never look at them.
+        body.update(validation_file=validation_file, n_evals=max(1, int(asked["epochs"])))
+    return {**body, **options}
+
+
+def with_secrets(body: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+    """The body as it is sent: keys of other services join here, and only where they are needed."""
+    sent = dict(body)
+    if any(name.startswith("wandb_") for name in body) and env.get("WANDB_API_KEY"):
+        sent["wandb_key"] = env["WANDB_API_KEY"]
+    if {"from_hf_model", "hf_output_repo_name"} & set(body) and env.get("HF_TOKEN"):
+        sent["hf_api_token"] = env["HF_TOKEN"]
+    return sent
+
+
+_ESTIMATE_FIELDS = (
+    "training_file",
+    "validation_file",
+    "model",
+    "from_checkpoint",
+    "n_epochs",
+    "n_evals",
+    "training_method",
+    "training_type",
+)
+
+
+def estimate_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What the price estimate is asked with: the part of the body that it knows."""
+    return {name: body[name] for name in _ESTIMATE_FIELDS if name in body}
+
+
+def planned(spec: JobSpec) -> Iterator[PlannedField]:
+    """Asked → sent for what stands outside the hyperparameters."""
+    kind = training_type(spec)
+    asked = "full" if spec.adapter is None else spec.adapter.model_dump(exclude_none=True)
+    yield PlannedField(name="adapter", asked=asked, sent=kind, sent_as="training_type")
+    yield PlannedField(
+        name="method", asked=spec.method, sent=training_method(spec), sent_as="training_method"
+    )
+    yield PlannedField(name="seed", asked=spec.seed, sent=spec.seed, sent_as="random_seed")
+    yield PlannedField(
+        name="name",
+        asked=spec.name,
+        sent=suffix_of(spec.name, "ft…"),
+        sent_as="suffix",
+        note="ends in the job's own mark, by which a lost create is found again",
+    )
+    if "packing" not in spec.provider_options:
+        yield PlannedField(name="packing", sent=True, sent_as="packing", note="Together's default")
+    for name, value in spec.provider_options.items():
+        if name != "training_method":
+            yield PlannedField(
+                name=f"provider_options.{name}", asked=value, sent=value, sent_as=name
+            )
+
+
+# --- the model's own limits --------------------------------------------------------------------
+
+
+def faults_by_limits(body: Mapping[str, Any], limits: Mapping[str, Any]) -> list[str]:
+    """What the model's limits (`GET /v1/fine-tunes/models/limits`) do not allow, each by name."""
+    faults = [*_simple_faults(body, limits)]
+    kind, method = body["training_type"], body["training_method"]["method"]
+    full = kind["type"] == "Full"
+    part = limits.get("full_training" if full else "lora_training")
+    if full and (not part or limits.get("supports_full_training") is False):
+        return [*faults, "full fine-tuning (adapter=None): the model takes LoRA only"]
+    part = part if isinstance(part, Mapping) else {}
+    batch = body["batch_size"]
+    if batch != "max":
+        most = part.get("max_batch_size_dpo" if method == "dpo" else "max_batch_size")
+        faults += _outside("batch_size", batch, part.get("min_batch_size"), most)
+    if not full:
+        faults += _outside("adapter rank", kind["lora_r"], None, part.get("max_rank"))
+        modules, known = kind["lora_trainable_modules"], part.get("target_modules")
+        if modules != "all-linear" and known:
+            unknown = [one for one in modules.split(",") if one not in known]
+            if unknown:
+                faults.append(
+                    f"adapter target_modules {', '.join(unknown)} (it has {', '.join(known)})"
+                )
+    return faults
+
+
+def _simple_faults(body: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[str]:
+    method = body["training_method"]["method"]
+    least = limits.get("min_learning_rate")
+    yield from _outside("epochs", body["n_epochs"], None, limits.get("max_num_epochs"))
+    yield from _outside(
+        "learning_rate", body["learning_rate"], least, limits.get("max_learning_rate")
+    )
+    yield from _outside(
+        "max_length",
+        body.get("max_seq_length"),
+        limits.get("min_max_seq_length"),
+        limits.get(f"max_seq_length_{method}"),
+    )
+    for field, limit in (("n_evals", "max_num_evals"), ("n_checkpoints", "max_num_checkpoints")):
+        yield from _outside(field, body.get(field), None, limits.get(limit))
+
+
+def _outside(name: str, value: Any, low: Any, high: Any) -> list[str]:
+    if not isinstance(value, int | float):
+        return []  # not given, or an option that goes through for Together to judge
+    if isinstance(low, int | float) and value < low:
+        return [f"{name}={value:g} must be at least {low:g} for this model"]
+    if isinstance(high, int | float) and high > 0 and value > high:
+        return [f"{name}={value:g} must be at most {high:g} for this model"]
+    return []

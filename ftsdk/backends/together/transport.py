@@ -1,0 +1,179 @@
+"""Together's API through its official SDK: one origin, no retries of its own, raw JSON back.
+
+Every call goes through the SDK's client (`get`, `post`, … and the upload exchange); the SDK's typed
+wrappers are left aside where they would make calls of their own (`create` makes three) or lose
+fields (see `mapping`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from ftsdk.backends.base import Context
+from ftsdk.backends.hosted import (
+    Address,
+    BoundKey,
+    HostedTransport,
+    Service,
+    checked_id,
+    mask_known,
+    spend_limit_error,
+)
+from ftsdk.backends.together.request import with_secrets
+from ftsdk.backends.upload_progress import current_listener
+from ftsdk.errors import Unavailable
+
+if TYPE_CHECKING:
+    import httpx
+    from together import Together
+
+SERVICE = Service(
+    name="together",
+    title="Together",
+    keys=("TOGETHER_API_KEY",),
+    url_variables=("TOGETHER_BASE_URL",),
+    hosts=("api.together.ai", "api.together.xyz"),
+    url="https://api.together.ai",
+    extra="together",
+)
+_INFERENCE_URL = "https://api-inference.together.ai"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}")
+
+
+def known_id(value: str, what: str = "job") -> str:
+    """`value`, fit for a path. Raises `NotFound` for what can be no id of Together's."""
+    hint = "ids look like ft-0a1b2c3d-…; `ftsdk list` shows those of this machine"
+    return checked_id(value, _ID, SERVICE.title, what, hint)
+
+
+class Transport(HostedTransport["Together"]):
+    """Together's calls."""
+
+    map_error = staticmethod(
+        spend_limit_error(
+            SERVICE.title,
+            "Together's spend limit is reached",
+            "raise the limit or add credits at Together, then try again",
+        )
+    )
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, SERVICE)
+
+    def _adjusted(self, place: Address) -> Address:
+        # Older SDKs wanted `/v1` at the end; now it stands in each path.
+        return Address(place.url.removesuffix("/v1"), place.from_file)
+
+    @property
+    def chat_url(self) -> str:
+        """Where chat goes: Together's inference host, unless the base URL is somebody else's."""
+        path = "/v1/chat/completions"
+        return f"{_INFERENCE_URL}{path}" if self.base_url == SERVICE.url else path
+
+    def _new_client(self, key: BoundKey, timeout_s: float, connect_s: float) -> Together:
+        import httpx
+        from together import DefaultHttpxClient, Together
+
+        return Together(
+            api_key=key.reveal(self.base_url),
+            base_url=self.base_url,
+            project_id=self._context.env.get("TOGETHER_PROJECT_ID") or None,
+            max_retries=0,
+            timeout=httpx.Timeout(timeout_s, connect=connect_s),
+            http_client=DefaultHttpxClient(follow_redirects=False),
+        )
+
+    # --- calls ---
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A read: asked again where that may help. Gives the JSON object."""
+        action = f"GET {path}"
+
+        def ask() -> dict[str, Any]:
+            import httpx
+
+            response = self.client().get(
+                path, cast_to=httpx.Response, options={"params": dict(query or {})}
+            )
+            return self.json_of(response, action)
+
+        return self.call_retried(action, ask)
+
+    def send(
+        self,
+        method: Literal["POST", "PATCH", "DELETE"],
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        creates: bool = False,
+        joins: bool = False,
+    ) -> dict[str, Any]:
+        """A call that changes something (or asks by POST): exactly one attempt.
+
+        With `joins`, the keys of other services that the body asks for join it.
+        """
+        action = f"{method} {urlsplit(path).path}"
+
+        def ask() -> dict[str, Any]:
+            import httpx
+
+            client = self.client()
+            response: httpx.Response
+            if method == "POST" and joins:
+                # Made only here: no frame of an error keeps the other services' keys.
+                response = client.post(
+                    path, cast_to=httpx.Response, body=with_secrets(body or {}, self._context.env)
+                )
+            elif method == "POST":
+                response = client.post(path, cast_to=httpx.Response, body=body)
+            elif method == "PATCH":
+                response = client.patch(path, cast_to=httpx.Response, body=body)
+            else:
+                response = client.delete(path, cast_to=httpx.Response, body=body)
+            if method == "DELETE" and not response.content:
+                return {}
+            return self.json_of(response, action)
+
+        return self.call(action, ask, sends=creates)
+
+    def ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A question that is asked by POST and changes nothing: asked again like a read."""
+        return self.retries(lambda: self.send("POST", path, body))
+
+    def upload(self, path: Path) -> str:
+        """The id of the file at Together: uploaded, or the one that is already there (409).
+
+        The exchange is the SDK's: the checksum first, then the bytes to storage (in parts above
+        5 GiB), then the word that they are there.
+        """
+        tell, action = current_listener(), "POST /v1/files"
+
+        def ask() -> str:
+            try:
+                told = self.client().files.upload(
+                    path,
+                    purpose="fine-tune",
+                    check=False,
+                    progress_callback=lambda at: tell(at.uploaded_bytes, at.total_bytes),
+                )
+            except (AssertionError, AttributeError, KeyError, TypeError) as error:
+                raise self.unexpected(action, "the upload exchange broke off") from error
+            except Exception as error:
+                if type(error) is not Exception:
+                    raise
+                # Of a failed part the SDK says so with a bare Exception.
+                raise Unavailable(
+                    "Together did not take a part of the file",
+                    where=f"{SERVICE.title}, PUT of a part",
+                    hint="try again; the upload starts anew",
+                ) from error
+            return mask_known(str(getattr(told, "id", "") or "").encode()).decode()
+
+        identity = self.call_retried(action, ask)
+        if not _ID.fullmatch(identity):
+            raise self.unexpected(action, "no usable file id came back")
+        return identity

@@ -1,0 +1,326 @@
+"""`doctor` and `path`: what this machine has, what is configured, and what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from ftsdk.cli.options import Json, Profile
+from ftsdk.cli.view.formatting import clean, many, size
+from ftsdk.cli.view.output import columns, emit, say
+from ftsdk.errors import FtsdkError
+
+if TYPE_CHECKING:
+    from ftsdk.config import Config
+
+__all__ = ["doctor", "path"]
+
+Verdict = Literal["ok", "note", "fault"]
+_MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "fault": ("✗", "red")}
+_WAL_MENDED = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
+"""The first releases of SQLite whose write-ahead log is sound (sqlite.org/wal.html, 2026-10-25)."""
+_LOW_SPACE_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: what it is called, how it stands, what was found, how to mend it."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    hint: str = ""
+
+
+def path(as_json: Json = False) -> None:
+    """Print where ftsdk keeps its journal, models and runs (FTSDK_HOME)."""
+    from ftsdk.config import default_home
+
+    home = default_home()
+    if as_json:
+        emit({
+            "home": home, "journal": home / "journal.db", "models": home / "models",
+            "runs": home / "runs", "datasets": home / "datasets",
+        })  # fmt: skip
+    else:
+        say(clean(home))
+
+
+def doctor(profile: Profile = None, as_json: Json = False) -> None:
+    """Look at Python, the journal, configuration, keys, extras, processor, GPU, disk and models.
+
+    Exit code 1 when something is broken; keys are told as there or not, never shown.
+    """
+    checks = list(_checks(profile))
+    ok = not any(check.verdict == "fault" for check in checks)
+    if as_json:
+        emit({"ok": ok, "checks": [asdict(check) for check in checks]})
+    else:
+        rows: list[list[Any]] = [
+            [_MARKS[check.verdict], (check.name, "bold"), clean(check.found)] for check in checks
+        ]
+        columns(rows)
+        for check in checks:
+            if check.hint and check.verdict != "ok":
+                say((f"  {check.name}: ", "dim"), clean(check.hint))
+        faults = sum(check.verdict == "fault" for check in checks)
+        say("All is well." if ok else f"{many(faults, 'fault')}.")
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _checks(profile: str | None) -> Iterator[Check]:
+    from ftsdk.config import default_home
+
+    home = default_home()
+    yield from _versions()
+    yield _home(home)
+    yield from _journal(home)
+    config, told = _configuration(profile)
+    yield told
+    if config is not None:
+        yield _chosen(config)
+    yield from _keys()
+    yield from _extras()
+    yield from _machine()
+    yield _disk(home)
+    yield from _models(home)
+
+
+def _versions() -> Iterator[Check]:
+    from ftsdk._version import __version__
+
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    yield Check("ftsdk", "ok", f"{__version__} · Python {python} · {sys.executable}")
+    yield _sqlite()
+
+
+def _sqlite() -> Check:
+    """Whether the linked SQLite can keep the journal, and how its faults touch it."""
+    import sqlite3
+
+    from ftsdk.store import OLDEST_SQLITE
+
+    version = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(str(part) for part in OLDEST_SQLITE[:2])
+        return Check("sqlite", "fault", f"{version}: the journal needs {oldest} or newer",
+                     "use a Python that brings a newer SQLite")  # fmt: skip
+    if not _wal_is_sound(sqlite3.sqlite_version_info):
+        return Check(
+            "sqlite", "ok", f"{version} · its WAL can damage a file; the journal uses none"
+        )
+    return Check("sqlite", "ok", version)
+
+
+def _wal_is_sound(version: tuple[int, ...]) -> bool:
+    same_line = [first for first in _WAL_MENDED if first[:2] == version[:2]]
+    return version >= (same_line[0] if same_line else _WAL_MENDED[-1])
+
+
+def _home(home: Path) -> Check:
+    if not home.exists():
+        return Check("home", "note", f"{home} is not there yet; the first job makes it")
+    if not home.is_dir():
+        return Check("home", "fault", f"{home} is not a folder", "set FTSDK_HOME to a folder")
+    mode = stat.S_IMODE(home.stat().st_mode)
+    if not os.access(home, os.W_OK | os.X_OK):
+        return Check("home", "fault", f"{home} is not writable", "chmod it, or set FTSDK_HOME")
+    if os.name != "nt" and mode & 0o077:
+        return Check("home", "note", f"{home} (mode {mode:04o}: others may look in)",
+                     f"chmod 700 {home}")  # fmt: skip
+    return Check("home", "ok", f"{home} (mode {mode:04o})")
+
+
+def _journal(home: Path) -> Iterator[Check]:
+    from ftsdk.store import Journal
+
+    file = home / "journal.db"
+    if not file.exists():
+        yield Check("journal", "note", "none yet")
+        return
+    try:
+        journal = Journal(home, read_only=True)
+        sound = journal.integrity()
+        jobs = len(journal.list())
+        journal.close()
+        mode, version = _pragmas(file)
+    except FtsdkError as error:
+        yield Check("journal", "fault", error.what, error.hint)
+        return
+    file_mode = stat.S_IMODE(file.stat().st_mode)
+    told = f"{many(jobs, 'job')} · schema {version} · {mode} · mode {file_mode:04o}"
+    if sound != "ok":
+        yield Check("journal", "fault", f"{told} · damaged: {sound}",
+                    f"keep a copy of {file}, then move it away")  # fmt: skip
+    elif os.name != "nt" and file_mode & 0o077:
+        yield Check("journal", "fault", f"{told}: others may read it", f"chmod 600 {file}")
+    else:
+        yield Check("journal", "ok", f"{told} · sound")
+
+
+def _pragmas(file: Path) -> tuple[str, int]:
+    """How the file itself is set. Only WAL is kept in a file; ftsdk sets TRUNCATE as it opens it."""
+    import sqlite3
+
+    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        wal = connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    finally:
+        connection.close()
+    return "WAL, set by another program" if wal else "truncate, synchronous extra", version
+
+
+def _configuration(profile: str | None) -> tuple[Config | None, Check]:
+    from ftsdk.config import load_config
+
+    try:
+        config = load_config(profile=profile)
+    except FtsdkError as error:
+        where = f" ({error.where})" if error.where else ""
+        return None, Check("config", "fault", error.what + where, error.hint)
+    if config.path is None:
+        return config, Check(
+            "config", "note", "no ftsdk.toml here or above", "ftsdk init writes one"
+        )
+    known = ", ".join(config.profiles) or "no profiles"
+    return config, Check("config", "ok", f"{config.path} ({known})")
+
+
+def _chosen(config: Config) -> Check:
+    from ftsdk.backends.registry import load_backend
+
+    provider, model = config.setting("provider"), config.setting("model")
+    name = f"{config.profile} (from {config.profile_source})" if config.profile else "none chosen"
+    if provider is None:
+        return Check("profile", "note", f"{name}; no provider is set", "ftsdk init, or --provider")
+    base = model.value if model else "no model set"
+    told = f"{name} = {provider.value} · {base}"
+    try:
+        load_backend(str(provider.value))
+    except FtsdkError as error:
+        return Check("profile", "fault", f"{told}: {error.what}", error.hint)
+    return Check("profile", "ok", told)
+
+
+def _keys() -> Iterator[Check]:
+    from ftsdk.backends.registry import backend_names, load_backend
+
+    for name in backend_names():
+        try:
+            variables = load_backend(name).capabilities.key_variables
+        except FtsdkError as error:
+            yield Check(f"backend {name}", "note", error.what, error.hint)
+            continue
+        if variables:
+            there = [variable for variable in variables if os.environ.get(variable)]
+            words = f"{there[0]} is set" if there else f"{variables[0]} is not set"
+            yield Check(f"key {name}", "ok" if there else "note", words)
+
+
+def _extras() -> Iterator[Check]:
+    from ftsdk.backends.registry import backend_names, load_backend
+
+    extras: dict[str, tuple[str, ...]] = {}
+    for name in backend_names():
+        with contextlib.suppress(FtsdkError):  # reported with the keys
+            able = load_backend(name).capabilities
+            if able.extra is not None and able.packages:
+                extras[able.extra] = able.packages
+    for extra, packages in extras.items():
+        versions = {name: _version(name) for name in packages}
+        here = [f"{name} {version}" for name, version in versions.items() if version]
+        missing = [name for name, version in versions.items() if not version]
+        if not here:
+            yield Check(f"extra {extra}", "note", "not installed", f"pip install 'ftsdk[{extra}]'")
+        elif missing:
+            yield Check(f"extra {extra}", "note", f"{', '.join(here)}; without {', '.join(missing)}",
+                        f"pip install 'ftsdk[{extra}]'")  # fmt: skip
+        else:
+            yield Check(f"extra {extra}", "ok", ", ".join(here))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _machine() -> Iterator[Check]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    flags = _cpu_flags()
+    good = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    memory = _memory_bytes()
+    parts = [many(cores or 1, "core"), *good]
+    if memory:
+        parts.append(f"{size(memory)} memory")
+    yield Check("cpu", "ok", " · ".join(parts))
+    yield _gpu()
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n")
+    except OSError:
+        return set()  # no such file on this system; torch finds out by itself
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _gpu() -> Check:
+    """Asks the driver's own tool: importing torch only to look would take seconds."""
+    import subprocess
+
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return Check("gpu", "note", "no NVIDIA driver found")
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(  # a fixed command, its path from PATH
+            query, capture_output=True, text=True, errors="replace", timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check("gpu", "note", f"nvidia-smi does not answer: {error}")
+    if done.returncode != 0:
+        return Check(
+            "gpu", "note", f"nvidia-smi: {done.stdout.strip() or done.stderr.strip()}"[:200]
+        )
+    return Check("gpu", "ok", "; ".join(line.strip() for line in done.stdout.strip().split("\n")))
+
+
+def _disk(home: Path) -> Check:
+    place = next(p for p in (home, *home.absolute().parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if free < _LOW_SPACE_BYTES:
+        return Check("disk", "fault", f"{size(free)} free at {place}", "free some space")
+    return Check("disk", "ok", f"{size(free)} free at {place}")
+
+
+def _models(home: Path) -> Iterator[Check]:
+    from ftsdk.backends.local.models.resolve import is_pulled, known_models
+
+    for model in known_models():
+        if is_pulled(model.name, home=home):
+            yield Check("model", "ok", f"{model.name} is here")
+        else:
+            yield Check(
+                "model", "note", f"{model.name} is not here", f"ftsdk models pull {model.name}"
+            )

@@ -1,0 +1,237 @@
+"""What a job tells of itself: `logs`, `metrics`, `events`, `checkpoints`."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ftsdk.cli.context import newest, open_client, refreshed
+from ftsdk.cli.errors import INTERRUPTED
+from ftsdk.cli.options import Json, MaybeJob, Profile
+from ftsdk.cli.view.formatting import clean, clean_line, count, number, redact, size
+from ftsdk.cli.view.loss_curve import draw
+from ftsdk.cli.view.output import columns, console, emit, say, text
+from ftsdk.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftsdk.jobs.job import FineTuneJob
+    from ftsdk.types.events import Event, MetricPoint
+
+__all__ = ["checkpoints", "events", "logs", "metrics"]
+
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")]
+_COLUMNS = (
+    ("epoch", "epoch"),
+    ("train_loss", "train loss"),
+    ("validation_loss", "validation loss"),
+    ("train_accuracy", "train acc"),
+    ("validation_accuracy", "validation acc"),
+    ("learning_rate", "lr"),
+    ("grad_norm", "grad norm"),
+    ("tokens_per_s", "tok/s"),
+)
+
+
+def logs(
+    job: MaybeJob = None,
+    tail: Annotated[
+        int | None, typer.Option("-n", "--tail", metavar="N", min=0, help="The last N lines.")
+    ] = None,
+    follow: Follow = False,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Print the job's log, as its provider or trainer wrote it."""
+    _not_both(follow, as_json)
+    client = open_client(profile)
+    one = newest(client, job)
+    lines = one.logs(tail=tail)
+    if as_json:
+        emit({"job_id": one.id, "lines": redact(lines)})
+        return
+    _print_lines(lines)
+    if follow:
+        _follow_logs(one)
+
+
+def _follow_logs(job: FineTuneJob) -> None:
+    client = job._client
+    pace = client._backend_for(job.snapshot).capabilities.poll_s
+    seen = len(job.logs())
+    while True:
+        ended = refreshed(client, [job])[0][0].is_final
+        lines = job.logs()
+        _print_lines(lines[seen:])
+        seen = max(seen, len(lines))
+        if ended:
+            return
+        try:
+            client.clock.sleep(pace)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(clean_line(redact(line)).rstrip() + "\n")
+    sys.stdout.flush()
+
+
+def _not_both(follow: bool, as_json: bool) -> None:
+    if follow and as_json:
+        raise UsageError(
+            "--follow goes on line by line, and --json is one document",
+            where="the command line",
+            hint="leave one of them out; `ftsdk wait --json` waits for the end",
+        )
+
+
+def events(
+    job: MaybeJob = None,
+    after: Annotated[
+        int, typer.Option(metavar="SEQ", min=0, help="Only those after this number.")
+    ] = 0,
+    kind: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="Only of this kind; may be repeated.")
+    ] = None,
+    follow: Follow = False,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Print what happened to the job, oldest first."""
+    _not_both(follow, as_json)
+    client = open_client(profile)
+    one = newest(client, job)
+    if follow:
+        try:
+            for event in one.stream():
+                if event.seq > after and _fits(event, kind):
+                    _print_event(event)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        return
+    found = [event for event in one.events(after=after) if _fits(event, kind)]
+    if as_json:
+        emit({"job_id": one.id, "events": redact([e.model_dump(mode="json") for e in found])})
+        return
+    for event in found:
+        _print_event(event)
+
+
+def _fits(event: Event, kinds: Sequence[str] | None) -> bool:
+    return not kinds or event.kind in kinds
+
+
+def _print_event(event: Event) -> None:
+    style = {"error": "red", "warning": "yellow", "status": "cyan"}.get(event.kind, "dim")
+    say(
+        (f"{event.time.astimezone():%H:%M:%S}  ", "dim"), (f"{event.kind:<10}  ", style),
+        clean(redact(event.message)),
+    )  # fmt: skip
+    sys.stdout.flush()
+
+
+def metrics(
+    job: MaybeJob = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="All points as CSV.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every row of the table, not at most 20.")
+    ] = False,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Show the training curve: a picture and a table; --csv and --json have every point."""
+    if as_csv and as_json:
+        raise UsageError(
+            "--csv and --json exclude each other", where="the command line", hint="choose one"
+        )
+    client = open_client(profile)
+    one = newest(client, job)
+    points = one.metrics()
+    if as_json:
+        emit({"job_id": one.id, "metrics": points})
+    elif as_csv:
+        _print_csv(points)
+    elif not points:
+        say("No points yet.", ("   ftsdk watch ", "dim"), one.id)
+    else:
+        _print_curve(points)
+        _print_table(points, limit=None if every else 20)
+
+
+def _print_csv(points: Sequence[MetricPoint]) -> None:
+    names = ["step", *(name for name, _ in _COLUMNS), "time"]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    for point in points:
+        row = point.model_dump(mode="json")
+        writer.writerow(["" if row[name] is None else row[name] for name in names])
+
+
+def _print_curve(points: Sequence[MetricPoint]) -> None:
+    screen = console()
+    width = max(16, min(72, screen.width - 12)) if screen.is_terminal else 64
+    train = [(float(p.step), p.train_loss) for p in points if p.train_loss is not None]
+    check = [(float(p.step), p.validation_loss) for p in points if p.validation_loss is not None]
+    lines = draw(train, check, width=width)
+    for line in lines:
+        say(line)
+    if lines:
+        legend: list[Any] = [("         ⠤ train", "cyan")]
+        if check:
+            legend.append(("   ● validation", "yellow"))
+        say(*legend)
+        say()
+
+
+def _print_table(points: Sequence[MetricPoint], limit: int | None) -> None:
+    shown = list(points)
+    if limit is not None and len(shown) > limit:
+        picks = {round(i * (len(shown) - 1) / (limit - 1)) for i in range(limit)}
+        picks |= {i for i, p in enumerate(shown) if p.validation_loss is not None and limit > 10}
+        shown = [point for i, point in enumerate(shown) if i in picks]
+    used = [(n, label) for n, label in _COLUMNS if any(getattr(p, n) is not None for p in shown)]
+    rows: list[list[Any]] = [[("step", "dim"), *((label, "dim") for _, label in used)]]
+    rows += [[str(p.step), *(_cell(n, getattr(p, n)) for n, _ in used)] for p in shown]
+    columns(rows, right=range(len(used) + 1))
+    if len(shown) < len(points):
+        say((f"  {len(shown)} of {len(points)} points; --all, --csv and --json have all", "dim"))
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if name in ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy"):
+        return f"{value:.4f}"
+    if name == "tokens_per_s":
+        return count(value)
+    return f"{value:.2f}" if name == "epoch" else number(float(f"{value:.3g}"))
+
+
+def checkpoints(job: MaybeJob = None, profile: Profile = None, as_json: Json = False) -> None:
+    """List the states of the weights that were kept."""
+    client = open_client(profile)
+    one = newest(client, job)
+    found = one.checkpoints()
+    if as_json:
+        emit({"job_id": one.id, "checkpoints": found})
+        return
+    if not found:
+        say("No checkpoint is kept.")
+        return
+    rows = []
+    for kept in found:
+        place = kept.path or kept.model or ""
+        loss = kept.validation_loss if kept.validation_loss is not None else kept.train_loss
+        bytes_ = kept.raw.get("size_bytes")
+        made = f"{kept.created_at.astimezone():%H:%M:%S}" if kept.created_at else ""
+        rows.append([
+            f"step {kept.step}", "" if loss is None else f"loss {loss:.3f}",
+            size(bytes_) if isinstance(bytes_, int | float) else "", (made, "dim"),
+            clean(kept.id), text((clean(place), "dim")),
+        ])  # fmt: skip
+    columns(rows)

@@ -1,0 +1,221 @@
+"""`show`: one job on one screen: data, what was sent, loss, model, what comes next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ftsdk.cli.context import job_document, newest, open_client, refreshed, short_id
+from ftsdk.cli.options import Json, MaybeJob, Profile
+from ftsdk.cli.view.cost_line import figures, figures_document
+from ftsdk.cli.view.formatting import (
+    clean,
+    cost_words,
+    count,
+    duration,
+    many,
+    number,
+    percent,
+    redact,
+    size,
+    standing,
+    status_style,
+)
+from ftsdk.cli.view.next_steps import next_steps, steps
+from ftsdk.cli.view.output import emit, labelled, note, say, text
+from ftsdk.cli.view.plan_view import adapter_words, training_words
+from ftsdk.errors import BackendError, FtsdkError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from ftsdk.client import Client
+    from ftsdk.jobs.job import FineTuneJob
+    from ftsdk.types.events import MetricPoint
+    from ftsdk.types.model import ModelHandle
+
+__all__ = ["show"]
+
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Only what the journal knows; ask no provider.")
+]
+
+
+def show(
+    job: MaybeJob = None, offline: Offline = False, profile: Profile = None, as_json: Json = False
+) -> None:
+    """Show one job: its data, what was sent, its loss, its model, what can be done next."""
+    from ftsdk.spending.reserve import line_of
+
+    client = open_client(profile)
+    one = newest(client, job)
+    trouble: FtsdkError | None = None
+    points: Sequence[MetricPoint] = ()
+    handle: ModelHandle | None = None
+    if not offline:
+        [one], failed = refreshed(client, [one])
+        trouble = failed.get(one.id)
+        try:
+            points, handle = _points(client, one), _handle(one)
+        except BackendError as error:
+            trouble = trouble or error
+    if as_json:
+        told = figures_document(line_of(client, one.snapshot))
+        emit(job_document(one, **_more(points, handle, trouble), figures=told))
+        return
+    _print(client, one, points, handle)
+    if trouble is not None:
+        note(("not asked  ", "yellow"), clean(trouble.what))
+        if trouble.hint:
+            note(("  hint   ", "dim"), clean(trouble.hint))
+
+
+def _points(client: Client, job: FineTuneJob) -> Sequence[MetricPoint]:
+    able = client._backend_for(job.snapshot).capabilities
+    return job.metrics() if able.has_metrics and job.provider_job_id else ()
+
+
+def _handle(job: FineTuneJob) -> ModelHandle | None:
+    from ftsdk.types.status import JobStatus
+
+    return job.result() if job.status is JobStatus.SUCCEEDED else None
+
+
+def _ends(points: Sequence[MetricPoint], name: str) -> list[float] | None:
+    values = [v for p in points if (v := getattr(p, name)) is not None]
+    return [values[0], values[-1]] if values else None
+
+
+def _more(
+    points: Sequence[MetricPoint], handle: ModelHandle | None, trouble: FtsdkError | None
+) -> dict[str, Any]:
+    return {
+        "loss": {
+            "train": _ends(points, "train_loss"),
+            "validation": _ends(points, "validation_loss"),
+        },
+        "result": handle,
+        "not_asked": None if trouble is None else trouble.to_dict(),
+    }
+
+
+def _print(
+    client: Client, job: FineTuneJob, points: Sequence[MetricPoint], handle: ModelHandle | None
+) -> None:
+    snapshot = job.snapshot
+    short = short_id(client, job.id) if sys.stdout.isatty() else job.id
+    head = [(short, "bold"), "  "]
+    if snapshot.name:
+        head += [clean(snapshot.name, 60), "   "]
+    raw = snapshot.raw_status
+    theirs = f" ({clean(raw, 40)})" if raw and raw != snapshot.status else ""
+    say(
+        *head, (standing(job), status_style(job.status)), (theirs, "dim"),
+        f"   {clean(snapshot.provider)} · {clean(snapshot.model)}{_took(job)}   "
+        f"{cost_words(snapshot.cost)}",
+    )  # fmt: skip
+    labelled([*_facts(job, points, handle), ("next", text(*steps(next_steps(job, handle), short)))])
+
+
+def _took(job: FineTuneJob) -> str:
+    snapshot = job.snapshot
+    if snapshot.finished_at is None:
+        return ""
+    begun = snapshot.submitted_at or snapshot.created_at
+    return f"   {duration((snapshot.finished_at - begun).total_seconds())}"
+
+
+def _facts(
+    job: FineTuneJob, points: Sequence[MetricPoint], handle: ModelHandle | None
+) -> Iterator[tuple[str, Any]]:
+    from ftsdk.spending.reserve import line_of
+
+    snapshot = job.snapshot
+    if data := _data(job):
+        yield "data", data
+    if sent := _sent(job):
+        yield "sent", sent
+    if cost := figures(line_of(job._client, snapshot)):
+        yield "cost", cost
+    progress = snapshot.progress
+    if not job.is_final and progress is not None and progress.fraction is not None:
+        step = f" · step {progress.step}/{progress.total_steps}" if progress.total_steps else ""
+        yield "progress", f"{percent(progress.fraction)}{step}"
+    if loss := _loss(points):
+        yield "loss", loss
+    if handle is not None:
+        yield "model", _model(handle)
+        if handle.path is not None:
+            yield "", (clean(handle.path), "dim")
+    if snapshot.provider_job_id and snapshot.provider_job_id != job.id:
+        before = f"   before: {', '.join(snapshot.earlier_ids)}" if snapshot.earlier_ids else ""
+        yield "theirs", clean(snapshot.provider_job_id + before)
+    if snapshot.tags:
+        yield "tags", clean(", ".join(f"{k}={v}" for k, v in snapshot.tags.items()))
+    if snapshot.message:
+        style = status_style(job.status) if job.is_final else ""
+        yield "message", (clean(redact(snapshot.message)), style)
+        hint = (snapshot.error or {}).get("hint")
+        if hint:
+            yield "hint", clean(hint)
+
+
+def _data(job: FineTuneJob) -> str:
+    data = job.snapshot.dataset
+    if "sha256" in data:
+        name, rows = clean(data.get("name", "rows"), 60), int(data.get("rows") or 0)
+        parts = [f"{name}  sha256 {data['sha256'][:8]}…", many(rows, "row")]
+    else:
+        parts = ["not known here: the job was made elsewhere"]
+    if data.get("validation_rows"):
+        parts.append(f"{count(data['validation_rows'])} held out")
+    if job.snapshot.trained_tokens:
+        parts.append(f"{count(job.snapshot.trained_tokens)} tokens trained on")
+    return "   ".join(parts)
+
+
+def _sent(job: FineTuneJob) -> str:
+    from ftsdk.types.spec import JobSpec
+
+    snapshot = job.snapshot
+    if not snapshot.spec:
+        return ""  # adopted: we did not send it
+    spec = JobSpec.build(**snapshot.spec)
+    able = job._client._backend_for(snapshot).capabilities
+    sent = {name: allowed.default for name, allowed in able.hyperparameters.items()}
+    sent |= spec.hyperparameters.given()
+    if spec.hyperparameters.learning_rate_multiplier is not None:
+        sent["learning_rate"] = None
+    parts = [*training_words(sent), adapter_words(spec.adapter)]
+    shown = ("epochs", "max_steps", "batch_size", "learning_rate", "learning_rate_multiplier")
+    others = {n: v for n, v in spec.hyperparameters.given().items() if n not in shown}
+    parts += [f"{name} {number(value)}" for name, value in others.items()]
+    parts.append(f"seed {spec.seed}")
+    parts += [f"{k} {clean(redact({k: v})[k], 40)}" for k, v in spec.provider_options.items()]
+    return " · ".join(parts)
+
+
+def _loss(points: Sequence[MetricPoint]) -> Text | None:
+    line = text()
+    for name, label in (("train_loss", "train"), ("validation_loss", "validation")):
+        if ends := _ends(points, name):
+            space = "   " if line.cell_len else ""
+            line.append(f"{space}{label} ").append(f"{ends[0]:.2f} → {ends[1]:.2f}", style="bold")
+    return line if line.cell_len else None
+
+
+def _model(handle: ModelHandle) -> str:
+    parts = [handle.kind.replace("_", " ")]
+    if handle.size_bytes is not None:
+        parts[0] += f", {size(handle.size_bytes)}"
+    parts.append("callable now" if handle.callable_now else "not callable now")
+    if handle.retires_on is not None:
+        parts.append(f"until {handle.retires_on}")
+    if handle.chat_template_sha256:
+        parts.append(f"template sha256 {handle.chat_template_sha256[:4]}…")
+    if handle.path is None:
+        parts.insert(0, clean(handle.id, 80))
+    return "   ".join(parts)

@@ -1,0 +1,194 @@
+"""Values as short words for people: durations, counts, money, times; foreign text made harmless."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ftsdk.jobs.job import FineTuneJob
+    from ftsdk.types.cost import Cost
+
+__all__ = [
+    "clean",
+    "clean_block",
+    "clean_line",
+    "clock",
+    "cost_words",
+    "count",
+    "duration",
+    "many",
+    "number",
+    "percent",
+    "redact",
+    "size",
+    "standing",
+    "status_style",
+    "status_words",
+    "when",
+]
+
+# What a terminal may obey instead of show: CSI, OSC/DCS/PM/APC strings (ended or not), other escapes.
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]?"
+    r"|\x9b[0-?]*[ -/]*[@-~]?"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?"
+)
+# Controls, and the marks that reorder, hide or break a line; lone surrogates cannot be encoded.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+
+_STYLES = {
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "dim",
+    "paused": "yellow",
+    "in_doubt": "yellow",
+    "unknown": "yellow",
+    "created": "yellow",
+    "cancelling": "yellow",
+}
+
+
+def clean_block(text: object) -> str:
+    """Text of others with line ends and tabs kept, and nothing left that a terminal would obey."""
+    plain = str(text).replace("\r\n", "\n").replace("\r", "\n")
+    return _HIDDEN.sub("", _ESCAPES.sub("", plain))
+
+
+def clean_line(text: object) -> str:
+    """Text of others as one harmless line, its spaces as they were."""
+    return clean_block(text).replace("\n", " ").expandtabs(4)
+
+
+def clean(text: object, limit: int | None = None) -> str:
+    """Text of others as one harmless line, at most `limit` characters if given."""
+    line = " ".join(clean_block(text).split())
+    return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
+
+
+# `key` alone is a job's own mark, and `tokens` are counted: neither is a secret.
+_SECRET_NAME = re.compile(
+    r"[_-]key$|apikey|(?:^|[_-])token$|secret|passw|credential|authorization", re.IGNORECASE
+)
+_SECRET_VALUE = re.compile(
+    r"\b(?:sk|pk|rk|r8|hf|xai|gsk|tgp|rpa|ghp|gho|glpat)[-_][A-Za-z0-9_\-]{8,}"
+    r"|\bAKIA[0-9A-Z]{16}\b"
+    r"|(?i:bearer|basic)\s+[A-Za-z0-9._~+/=\-]{8,}"
+)
+
+
+def redact(value: Any, env: Any = None) -> Any:
+    """The same value without secrets: by the names of keys, by known shapes, by the environment."""
+    if isinstance(value, dict):
+        return {
+            name: "***"
+            if _SECRET_NAME.search(str(name)) and isinstance(item, str)
+            else redact(item)
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redact(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    for name, secret in (env or {}).items():
+        if _SECRET_NAME.search(name) and len(secret) >= 6:
+            value = value.replace(secret, "***")
+    return _SECRET_VALUE.sub("***", value)
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 s`, `46 s`, `2 min 4 s`, `3 h 10 min`, `2 d 3 h`; `–` when not known."""
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return f"{max(seconds, 0):.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def clock(seconds: float) -> str:
+    """Seconds left as on a watch: `0:46`, `12:05`, `3:10:00`."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def count(value: float | None) -> str:
+    """`31,406`, or `–`."""
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def many(value: int, word: str) -> str:
+    """`1 row`, `240 rows`."""
+    return f"{value:,} {word}{'' if value == 1 else 's'}"
+
+
+def number(value: float | None) -> str:
+    """A hyperparameter as one writes it: `2e-4`, `3`, `0.05`."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return clean(value, 60)
+    if value and abs(value) < 0.01:
+        mantissa, exponent = f"{value:.6e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:.6g}"
+
+
+def percent(fraction: float) -> str:
+    """`64 %`; never 100 before the end."""
+    return f"{min(99, int(fraction * 100)) if fraction < 1 else 100} %"
+
+
+def size(value: float | None) -> str:
+    """Bytes as `9.8 MB` (powers of ten, as disks and networks count)."""
+    if value is None:
+        return "–"
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def cost_words(cost: Cost) -> str:
+    """`$0.00`, `$0.47 – 0.63`, `cost unknown`."""
+    text = str(cost)
+    return "cost unknown" if text == "unknown" else text
+
+
+def status_words(status: object) -> str:
+    """A status as people write it: `in doubt`."""
+    return str(status).replace("_", " ")
+
+
+def standing(job: FineTuneJob) -> str:
+    """Where a job stands, as people write it; a doubt that only they can end is said as such."""
+    return "needs a decision" if job.needs_decision else status_words(job.status)
+
+
+def status_style(status: object) -> str:
+    """The colour of a status."""
+    return _STYLES.get(str(status), "cyan")
+
+
+def when(moment: dt.datetime, now: dt.datetime) -> str:
+    """`14:02` today, `24 Nov 14:02` this year, `24 Nov 2025` before; in the local time zone."""
+    local, today = moment.astimezone(), now.astimezone()
+    if local.date() == today.date():
+        return f"{local:%H:%M}"
+    if local.year == today.year:
+        return f"{local.day} {local:%b %H:%M}"
+    return f"{local.day} {local:%b %Y}"

@@ -1,0 +1,140 @@
+"""A plan as people read it before they say yes: two lines, and every field asked → sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ftsdk.cli.view.formatting import clean, cost_words, count, duration, many, number, redact, size
+from ftsdk.cli.view.output import columns, labelled, say, text
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from ftsdk.types.cost import Cost
+    from ftsdk.types.plan import BudgetLine, Plan, PlannedField
+    from ftsdk.types.spec import LoRA
+
+__all__ = ["adapter_words", "show_plan", "show_plan_table", "training_words"]
+
+_SHORT = {"learning_rate": "lr", "batch_size": "batch"}
+
+
+def adapter_words(adapter: LoRA | None) -> str:
+    """`LoRA r16 α32`, `QLoRA nf4 r16 α32`, `full fine-tuning`."""
+    if adapter is None:
+        return "full fine-tuning"
+    kind = "LoRA" if adapter.quantize is None else f"QLoRA {adapter.quantize}"
+    return f"{kind} r{adapter.rank} α{number(adapter.alpha)}"
+
+
+def training_words(sent: dict[str, Any]) -> list[str]:
+    """The settings that matter most, in the order people ask for them."""
+    words = []
+    if sent.get("max_steps") is not None:
+        words.append(f"{count(sent['max_steps'])} steps")
+    elif sent.get("epochs") is not None:
+        words.append(f"{number(sent['epochs'])} epoch{'' if sent['epochs'] == 1 else 's'}")
+    for name, short in (("batch_size", "batch"), ("learning_rate", "lr")):
+        if sent.get(name) is not None:
+            words.append(f"{short} {number(sent[name])}")
+    if sent.get("learning_rate_multiplier") is not None:
+        words.append(f"lr × {number(sent['learning_rate_multiplier'])}")
+    return words
+
+
+def show_plan(plan: Plan, adapter: LoRA | None) -> None:
+    """The plan in a few lines: what and how, how much, what is changed on the way, what to know."""
+    first = [
+        clean(plan.provider), clean(plan.model), plan.method.upper(), adapter_words(adapter),
+        *training_words(plan.sent()),
+    ]  # fmt: skip
+    labelled([("Plan", text(" · ".join(first))), *_rest(plan)], indent=0, label=5)
+
+
+def _rest(plan: Plan) -> Iterable[tuple[str, Text]]:
+    yield "", text(_amount(plan))
+    moved = [_moved(f) for f in plan.fields if f.asked is not None and _is_moved(f)]
+    if moved:
+        yield "", text(("asked → sent  ", "dim"), " · ".join(moved))
+    if plan.cost.basis == "quoted":
+        yield from (("", text((clean(line), "dim"))) for line in plan.cost.assumptions)
+    for limit in plan.budget:
+        yield "", text((_budget(limit), "" if limit.fits else "red"))
+    for line in plan.notes:
+        yield "", text((clean(line), "dim"))
+    for line in plan.warnings:
+        yield "", text(("! ", "yellow"), clean(line))
+
+
+def _amount(plan: Plan) -> str:
+    epochs = plan.sent().get("epochs")
+    parts = []
+    if plan.tokens is not None:
+        about = "" if plan.tokens_basis == "exact" else "about "
+        parts.append(
+            f"{about}{count(plan.tokens)} tokens" + (f" × {number(epochs)}" if epochs else "")
+        )
+    elif plan.rows is not None:
+        parts.append(many(plan.rows, "row") + (f" × {number(epochs)}" if epochs else ""))
+    line = " · ".join(parts)
+    if plan.duration_s is not None:
+        low, high = (duration(one) for one in plan.duration_s)
+        line += f" ≈ {low}" if low == high else f" ≈ {low} – {high}"
+    tail = [line] if line else []
+    if plan.memory_bytes is not None:
+        tail.append(f"peak about {size(plan.memory_bytes)}")
+    return " · ".join([*tail, cost_line(plan.cost)])
+
+
+def cost_line(cost: Cost) -> str:
+    """The cost with how sure it is: `$4.00 quoted`, `$0.47 – 0.63 estimated`, `$0.00`."""
+    words = cost_words(cost)
+    if words == "cost unknown" or cost.high == 0:
+        return words
+    return f"{words} {cost.basis}"
+
+
+def _budget(line: BudgetLine) -> str:
+    """`month: $12.00 spent + $4.00 held of $200.00 · $184.00 left · fits`."""
+    whom, fits = clean(line.scope, 60), "fits" if line.fits else "DOES NOT FIT"
+    if line.scope == "job":
+        return f"limit of ${line.limit:.2f} for this job · {fits}"
+    doubt = f" · {line.unknown} of unknown cost" if line.unknown else ""
+    return (
+        f"{whom}: ${line.spent:.2f} spent + ${line.reserved:.2f} held of ${line.limit:.2f}"
+        f" · ${line.left:.2f} left{doubt} · {fits}"
+    )
+
+
+def _is_moved(field: PlannedField) -> bool:
+    return (
+        field.sent != field.asked or (field.sent_as or field.name) != field.name or bool(field.note)
+    )
+
+
+def _moved(field: PlannedField) -> str:
+    alias = "" if (field.sent_as or field.name) == field.name else f" as {field.sent_as}"
+    note = f" ({clean(field.note)})" if field.note else ""
+    return f"{field.name} {_shown(field.asked)} → {_shown(field.sent)}{alias}{note}"
+
+
+def _shown(value: Any) -> str:
+    value = redact(value)
+    return number(value) if isinstance(value, int | float) else clean(value, 60)
+
+
+def show_plan_table(plan: Plan, adapter: LoRA | None) -> None:
+    """The plan, then all its fields as a table."""
+    show_plan(plan, adapter)
+    if not plan.fields:
+        return
+    say()
+    renamed = any((field.sent_as or field.name) != field.name for field in plan.fields)
+    head = ("field", "asked", "sent", "as" if renamed else "", "")
+    rows: list[list[Any]] = [[(name, "dim") for name in head]]
+    for field in plan.fields:
+        asked = "–" if field.asked is None else _shown(field.asked)
+        alias = "" if (field.sent_as or field.name) == field.name else clean(field.sent_as)
+        rows.append([field.name, asked, _shown(field.sent), alias, (clean(field.note), "dim")])
+    columns(rows)

@@ -1,0 +1,59 @@
+"""The screen of a job that is being sent: a spinner, and a bar while its rows go up."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+from ftsdk.cli.view.output import console
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+__all__ = ["sending"]
+
+
+@contextlib.contextmanager
+def sending(*, quiet: bool) -> Iterator[None]:
+    """While the block runs, show on a terminal's standard error what is sent, and how far it is."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+    from rich.progress import TransferSpeedColumn as Speed
+
+    from ftsdk.backends.upload_progress import on_upload
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("[dim]{task.description}"),
+        *map(_while_uploading, (BarColumn(), DownloadColumn(), Speed())),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task("sending", total=None)
+
+        def show(sent: int, size: int) -> None:
+            going = sent < size  # with all bytes out, the provider's answer is waited for
+            words = "uploading" if going else "sending"
+            bar.update(task, description=words, completed=sent, total=size, going=going)
+
+        with on_upload(show):
+            yield
+
+
+def _while_uploading(column: ProgressColumn) -> ProgressColumn:
+    """The column, empty while there is nothing to measure."""
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class WhileUploading(ProgressColumn):
+        """Asks the column when it is wanted."""
+
+        def render(self, task: Task) -> Text:
+            shown = column(task) if task.fields.get("going") else Text()
+            return cast("Text", shown)  # whatever rich can draw
+
+    return WhileUploading()

@@ -1,0 +1,1 @@
+"""What is found in a dataset: findings, their registry, and the report."""

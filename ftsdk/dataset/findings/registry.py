@@ -1,0 +1,119 @@
+"""The rule table: every code with its severity, title, mend and page; and how a rule is written.
+
+A rule is one function that takes a canonical row (or the whole run's tallies) and yields hits. Its
+docstring is its page in the documentation: the first line is the title.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ftsdk.dataset.findings.report import Fault, Severity, short
+
+__all__ = ["RULES", "Hit", "Rule", "fault_of", "note", "row_rule"]
+
+
+class Hit(NamedTuple):
+    """Where a rule fired: field path in the canonical row, what is wrong, the value."""
+
+    field: str
+    message: str
+    value: Any = None
+
+
+RowCheck = Callable[[dict[str, Any]], Iterator[Hit]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One stable code. `check` is there for rules over a single row; others fire elsewhere."""
+
+    code: str
+    severity: Severity
+    title: str
+    hint: str
+    page: str = ""
+    check: RowCheck | None = None
+    shape: str = "chat"
+    fixable: bool = False
+
+
+RULES: dict[str, Rule] = {}
+"""Every code, in order of code once all rule modules are loaded."""
+
+
+def row_rule(
+    code: str,
+    severity: Severity,
+    hint: str,
+    *,
+    shape: str = "chat",
+    fixable: bool = False,
+) -> Callable[[RowCheck], RowCheck]:
+    """Register a rule over one canonical row of `shape`."""
+
+    def register(check: RowCheck) -> RowCheck:
+        title, _, page = inspect.cleandoc(check.__doc__ or "").partition("\n")
+        _put(
+            Rule(
+                code,
+                severity,
+                title.rstrip("."),
+                hint,
+                page.strip(),
+                check,
+                shape,
+                fixable,
+            )
+        )
+        return check
+
+    return register
+
+
+def note(
+    code: str,
+    severity: Severity,
+    title: str,
+    hint: str,
+    page: str = "",
+    *,
+    fixable: bool = False,
+) -> Rule:
+    """Register a code that another part of the engine fires (the reader, the repeats, …)."""
+    return _put(Rule(code, severity, title, hint, inspect.cleandoc(page), fixable=fixable))
+
+
+def _put(rule: Rule) -> Rule:
+    if rule.code in RULES:
+        raise ValueError(f"the code {rule.code} is taken")
+    RULES[rule.code] = rule
+    return rule
+
+
+def fault_of(code: str, line: int, hit: Hit, *, offset: int | None = None) -> Fault:
+    """A finding of a registered code."""
+    rule = RULES[code]
+    return Fault(
+        code=code,
+        severity=rule.severity,
+        line=line,
+        offset=offset,
+        field=hit.field,
+        message=hit.message,
+        hint=rule.hint,
+        value="" if hit.value is None else _shown(hit.value),
+    )
+
+
+def _shown(value: Any) -> str:
+    """A value as one short line; one that may be a secret is not shown at all."""
+    from ftsdk.dataset.rules.secrets import scan_text
+
+    text = value if isinstance(value, str) else repr(value)
+    if "…" not in text and any(True for _ in scan_text(text[:4096])):
+        return "(hidden: it looks like a secret or personal data)"
+    return short(value)

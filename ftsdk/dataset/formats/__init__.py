@@ -1,0 +1,1 @@
+"""From a record of each format to the canonical row, and back."""

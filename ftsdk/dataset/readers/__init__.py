@@ -1,0 +1,1 @@
+"""From bytes to records: containers, lines, JSON arrays, tables."""

@@ -1,0 +1,180 @@
+"""Where rows come from: a file of a known container, or Python objects, as one stream of records.
+
+Everything that is not a plain JSON-lines file (CSV, Parquet, a JSON array, rows in memory, data
+frames) is turned into JSON-lines records on the way, so that one strict reader judges all of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.readers import containers
+from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record, Stop
+from ftsdk.dataset.readers.row_buffer import Spool
+
+__all__ = ["Source", "open_regular", "open_source"]
+
+_SNIFF = 4096
+
+
+@dataclass
+class Source:
+    """A place that records can be read from, more than once."""
+
+    name: str
+    container: str
+    path: Path | None = None
+    spool: Spool | None = None
+    size_bytes: int | None = None
+    stamp: tuple[int, int, int] | None = None
+    """Inode, size and time of change when the source was opened: a file must not move under us."""
+    notices: list[Fault] = field(default_factory=list)
+
+    def records(
+        self,
+        *,
+        max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> Iterator[Record | Fault]:
+        """Every record in order; faults of the file stand between them, the last may end it."""
+        try:
+            if self.spool is not None:
+                yield from self.spool.records()
+                return
+            if self.path is None:
+                return
+            with open_regular(self.path) as handle:
+                self.check_stamp(handle)
+                yield from containers.records(
+                    handle,
+                    self.container,
+                    max_row_bytes=max_row_bytes,
+                    on_bytes=on_bytes,
+                )
+                self.check_stamp(handle)
+        except Stop as stop:
+            yield stop.fault
+        except OSError as error:
+            yield file_fault(
+                "FT003",
+                f"cannot be read: {error.strerror or error}",
+                "check the file and its permissions",
+            )
+
+    def check_stamp(self, handle: BinaryIO) -> None:
+        """Raise `Stop` when the open file is not the one that was looked at first."""
+        if self.stamp is not None and _stamp(os.fstat(handle.fileno())) != self.stamp:
+            raise Stop(
+                file_fault(
+                    "FT008",
+                    "the file changed while it was being read",
+                    "wait until its writer is done, then start again",
+                )
+            )
+
+
+def open_source(source: Any, *, name: str | None = None) -> Source:
+    """Look at `source` (a path, rows, an iterable, a data frame) without reading it through.
+
+    Raises `Stop` with a fault when there is nothing that can be read.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(os.fspath(source))
+        return _open_path(path, name or path.name)
+    spool = Spool.of(source)
+    return Source(name=name or "rows", container="rows", spool=spool, size_bytes=spool.size_bytes)
+
+
+def _open_path(path: Path, name: str) -> Source:
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        raise Stop(file_fault("FT001", f"there is no file {path}", _nearest(path))) from None
+    except OSError as error:  # a symlink loop, a name that is too long, no right to look
+        raise Stop(
+            file_fault(
+                "FT003",
+                f"{path} cannot be read: {error.strerror or error}",
+                "check the path and its permissions",
+            )
+        ) from error
+    except ValueError as error:  # a NUL in the name
+        raise Stop(
+            file_fault("FT001", f"{str(path)!r} is no file name", "check the path")
+        ) from error
+    if not stat.S_ISREG(state.st_mode):
+        raise Stop(_not_regular(path, state.st_mode))
+    if state.st_size == 0:
+        raise Stop(file_fault("FT004", f"{path} is empty", "write one JSON object a line"))
+    try:
+        with open_regular(path) as handle:
+            head = handle.read(_SNIFF)
+    except OSError as error:
+        raise Stop(
+            file_fault(
+                "FT003",
+                f"{path} cannot be read: {error.strerror or error}",
+                "check its permissions",
+            )
+        ) from error
+    container, notices = containers.judge(path, head)
+    return Source(
+        name=name,
+        container=container,
+        path=path,
+        size_bytes=state.st_size,
+        stamp=_stamp(state),
+        notices=notices,
+    )
+
+
+def _stamp(state: os.stat_result) -> tuple[int, int, int]:
+    return (state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@contextlib.contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open without blocking on a FIFO that took the file's place since it was looked at."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(fd, "rb", buffering=0) as handle:
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            raise Stop(_not_regular(path, mode))
+        yield handle
+
+
+def _not_regular(path: Path, mode: int) -> Fault:
+    kinds = (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a pipe (FIFO)"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+        (stat.S_ISSOCK, "a socket"),
+    )
+    kind = next((word for test, word in kinds if test(mode)), "no regular file")
+    return file_fault("FT002", f"{path} is {kind}", "name a regular file")
+
+
+def _nearest(path: Path) -> str:
+    import difflib
+
+    try:
+        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(path.name, names, n=1)
+    if near:
+        return f"did you mean {path.parent / near[0]}?"
+    return f"check the path; the current folder is {Path.cwd()}"
+
+
+def file_fault(code: str, message: str, hint: str) -> Fault:
+    """A fault about the file as a whole."""
+    return Fault(code=code, severity="fault", line=0, message=message, hint=hint)

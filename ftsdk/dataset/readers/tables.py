@@ -1,0 +1,166 @@
+"""CSV and Parquet as JSON records: a column is a key; cells of CSV that hold JSON are unpacked."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, cast
+
+import orjson
+
+from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.readers import strict_json
+from ftsdk.dataset.readers.lines import Record, Stop
+from ftsdk.dataset.readers.row_buffer import encode, without_nulls
+from ftsdk.errors import MissingExtra
+
+__all__ = ["JSON_COLUMNS", "read_csv", "read_parquet"]
+
+JSON_COLUMNS = frozenset(
+    (
+        "messages", "conversations", "contents", "tools", "preferred_output",
+        "non_preferred_output", "systemInstruction", "parallel_tool_calls", "metadata",
+    )
+)  # fmt: skip
+"""Columns whose cells hold JSON; elsewhere a cell is text, whatever it looks like."""
+
+_EITHER = {"input": '"messages"', "prompt": '"role"', "chosen": '"role"', "rejected": '"role"',
+           "system": '"text"'}  # fmt: skip
+"""Columns of text or of JSON, and what JSON has there; a text may well be `[3, 1, 2]`."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def read_csv(handle: BinaryIO, *, max_row_bytes: int) -> Iterator[Record | Fault]:
+    """Rows of a CSV (or TSV) file with a header; `line` is the row's number, header not counted."""
+    text = io.TextIOWrapper(
+        io.BufferedReader(cast("io.RawIOBase", handle)), encoding="utf-8-sig", newline=""
+    )
+    # The limit is the csv module's own and global; it is only ever raised.
+    csv.field_size_limit(max(csv.field_size_limit(), max_row_bytes))
+    try:
+        first = text.readline()
+        text.seek(0)
+        dialect = "excel-tab" if first.count("\t") > first.count(",") else "excel"
+        reader = csv.reader(text, dialect, strict=True)
+        header = next(reader, None)
+        if (
+            not header
+            or any(not name.strip() for name in header)
+            or len(set(header)) != len(header)
+        ):
+            raise _stop(
+                1,
+                "the header has empty or repeated names" if header else "there is no header",
+            )
+        for number, cells in enumerate(reader, start=1):
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                yield _fault(number, f"{len(cells)} cells where the header has {len(header)}")
+                continue
+            risky = next(
+                (n for n, c in zip(header, cells, strict=True) if c.startswith(_FORMULA)),
+                None,
+            )
+            if risky is not None:
+                yield _formula(number, risky, cells[header.index(risky)])
+            yield _record(number, dict(zip(header, cells, strict=True)), max_row_bytes)
+    except csv.Error as error:
+        yield _fault(0, f"not a table: {error}")
+    except UnicodeDecodeError as error:
+        yield Fault(
+            "FT011",
+            "fault",
+            0,
+            f"not UTF-8: byte 0x{error.object[error.start]:02x}",
+            "save the file as UTF-8",
+        )
+    finally:
+        text.detach().detach()  # the caller closes the raw file
+
+
+def _record(number: int, cells: dict[str, str], limit: int) -> Record | Fault:
+    row: dict[str, Any] = {}
+    for name, cell in cells.items():
+        if "\x00" in cell:
+            return Fault("FT016", "fault", number, "a NUL byte", "remove it; text holds none", field=name)  # fmt: skip
+        if _holds_json(name, cell):
+            value = strict_json.parse(cell.encode())
+            if isinstance(value, strict_json.Flaw):
+                message = f"the cell {name}: {value.message}"
+                return Fault(value.code, "fault", number, message, value.hint, field=name)
+            row[name] = value
+        elif name == "parallel_tool_calls" and cell.lower() in ("true", "false"):
+            row[name] = cell.lower() == "true"
+        elif cell or not (name in JSON_COLUMNS or name in _EITHER):
+            row[name] = cell
+    raw = orjson.dumps(row)
+    if len(raw) > limit:
+        return Fault(
+            "FT009",
+            "fault",
+            number,
+            f"the row is longer than {limit >> 20} MiB",
+            "split it, or pass max_row_bytes=",
+        )
+    return (number, None, raw)
+
+
+def _holds_json(name: str, cell: str) -> bool:
+    if cell.lstrip()[:1] not in ("[", "{"):
+        return False
+    return name in JSON_COLUMNS or (name in _EITHER and _EITHER[name] in cell)
+
+
+def _formula(number: int, column: str, cell: str) -> Fault:
+    return Fault(
+        "FT312",
+        "notice",
+        number,
+        "a cell starts like a spreadsheet formula",
+        "spreadsheets run it when they open the file; it is plain text here",
+        field=column,
+        value=cell[:40].encode("unicode_escape").decode(),
+    )
+
+
+def read_parquet(
+    handle: BinaryIO, *, on_bytes: Callable[[int], None] | None = None
+) -> Iterator[Record | Fault]:
+    """Rows of a Parquet file, batch by batch; null columns are left out.
+
+    Columns lie apart in the file, so `on_bytes` is told the share of its bytes that the rows are.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra(
+            "Reading .parquet files needs the package pyarrow.",
+            hint="pip install 'ftsdk[data]', or convert the file to JSON lines",
+        ) from error
+    try:
+        number = told = 0
+        file, size = pq.ParquetFile(handle), os.fstat(handle.fileno()).st_size
+        for batch in file.iter_batches(batch_size=512):
+            for row in batch.to_pylist():
+                number += 1
+                raw = encode(without_nulls(row), number)
+                yield raw if isinstance(raw, Fault) else (number, None, raw)
+            if on_bytes is not None:
+                now = size * number // file.metadata.num_rows
+                on_bytes(now - told)
+                told = now
+    except (pa.ArrowException, OSError) as error:
+        yield _fault(0, f"not a sound Parquet file: {str(error)[:80]}")
+
+
+def _fault(number: int, message: str) -> Fault:
+    return Fault("FT025", "fault", number, message, "check quotes, commas and columns")
+
+
+def _stop(number: int, message: str) -> Stop:
+    return Stop(_fault(number, message))

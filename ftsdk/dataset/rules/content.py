@@ -1,0 +1,242 @@
+"""Rules over what a row holds: unknown keys, images, text that is not what it looks like."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from ftsdk.dataset.findings.registry import Hit, row_rule
+from ftsdk.dataset.rules.chat import messages_of
+
+__all__ = ["SPECIAL_TOKEN", "UNSEEN", "images_of", "texts_of"]
+
+Row = dict[str, Any]
+
+MESSAGE_KEYS = frozenset(
+    ("role", "content", "name", "weight", "tool_calls", "tool_call_id", "reasoning_content",
+     "reasoning", "thinking", "refusal", "function_call", "audio", "annotations")
+)  # fmt: skip
+ROW_KEYS = frozenset(("messages", "tools", "parallel_tool_calls", "weight", "functions"))
+_OTHERS_KEYS = frozenset(("generationConfig", "toolConfig"))
+"""Known too, of Gemini's and Converse's rows; whoever cannot carry them says so by name."""
+MAX_IMAGE_BYTES = 10 << 20
+
+SPECIAL_TOKEN = re.compile(
+    r"<\|[A-Za-z][A-Za-z0-9_▁| ]{0,40}\|>"  # <|im_end|>, <|endoftext|>, <|start_header_id|> …
+    r"|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<｜[^｜<>]{1,40}｜>|\[(?:EOS|BOS)\]"
+)
+"""What tokenizers of the common model families read as one control token."""
+
+# Characters that a reader of the text does not see: bidi controls, zero width, tags.
+UNSEEN = re.compile(
+    "[\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
+    "|(?<=[!-~])[\u200c\u200d](?=[!-~])"
+)
+
+
+def texts_of(row: Row) -> Iterator[tuple[str, str]]:
+    """Every text that the model sees, with its field path; of any canonical shape."""
+    if isinstance(row.get("text"), str):
+        yield "text", row["text"]
+    for place, message in _placed_messages(row):
+        yield from _texts_of_message(place, message)
+
+
+def _placed_messages(row: Row) -> Iterator[tuple[str, Row]]:
+    """Every message of a chat or preference row with its field path."""
+    groups: list[tuple[str, Any]] = [("messages", row.get("messages"))]
+    prompt = row.get("input")
+    if isinstance(prompt, dict):
+        groups.append(("input.messages", prompt.get("messages")))
+    groups += [(n, row.get(n)) for n in ("preferred_output", "non_preferred_output")]
+    for place, messages in groups:
+        for i, message in enumerate(messages if isinstance(messages, list) else []):
+            if isinstance(message, dict):
+                yield f"{place}[{i}]", message
+
+
+def _texts_of_message(place: str, message: Row) -> Iterator[tuple[str, str]]:
+    content = message.get("content")
+    if isinstance(content, str):
+        yield f"{place}.content", content
+    elif isinstance(content, list):
+        for j, part in enumerate(content):
+            if isinstance(part, dict) and isinstance(part.get("text"), str):
+                yield f"{place}.content[{j}].text", part["text"]
+    for key in ("reasoning_content", "reasoning", "thinking"):
+        if isinstance(message.get(key), str):
+            yield f"{place}.{key}", message[key]
+    calls = message.get("tool_calls")
+    for j, call in enumerate(calls if isinstance(calls, list) else []):
+        function = call.get("function") if isinstance(call, dict) else None
+        arguments = function.get("arguments") if isinstance(function, dict) else None
+        if isinstance(arguments, str):
+            yield f"{place}.tool_calls[{j}].function.arguments", arguments
+
+
+def images_of(row: Row) -> Iterator[tuple[str, str, str]]:
+    """Every image of a chat or preference row: field path, the message's role, its URL."""
+    for place, message in _placed_messages(row):
+        content = message.get("content")
+        for j, part in enumerate(content if isinstance(content, list) else []):
+            if isinstance(part, dict) and part.get("type") == "image_url":
+                image = part.get("image_url")
+                url = image.get("url") if isinstance(image, dict) else image
+                if isinstance(url, str) and url:
+                    yield f"{place}.content[{j}].image_url", str(message.get("role")), url
+
+
+@row_rule("FT120", "notice", "remove it, or check its spelling")
+def keys_are_known(row: Row) -> Iterator[Hit]:
+    """A key that chat rows do not have.
+
+    Some providers refuse the row, others drop the key. A misspelt key (`wieght`, `tool_call`) is
+    lost without a word.
+    """
+    for key in row:
+        if key not in ROW_KEYS and key not in _OTHERS_KEYS:
+            yield Hit(key, f"the row has an unknown key {key[:40]!r}", row[key])
+    for i, message in messages_of(row):
+        for key in message:
+            if key not in MESSAGE_KEYS:
+                yield Hit(f"messages[{i}].{key}", f"the message has an unknown key {key[:40]!r}",
+                          message[key])  # fmt: skip
+
+
+@row_rule(
+    "FT121",
+    "fault",
+    "use a public https URL, a data: URL with the image's bytes, or gs:// or s3://",
+    shape="any",
+)
+def image_urls_are_public(row: Row) -> Iterator[Hit]:
+    """An image URL that names a file, a private address, or nothing that a provider could read.
+
+    `gs://` and `s3://` are taken here; whether a provider reads them is FT209. Nothing is fetched here, ever. A path or a `file:` URL would leak a local file or mean nothing
+    to the provider; private and link-local addresses (`169.254.169.254`) reach inside a network.
+    """
+    for place, _, url in images_of(row):
+        if url.startswith("data:"):
+            continue
+        why = _why_not_public(url)
+        if why:
+            yield Hit(f"{place}.url", f"the image URL {why}", url)
+
+
+def _why_not_public(url: str) -> str:
+    import ipaddress
+
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".")
+    except ValueError:
+        return "is no URL"
+    if parts.scheme in ("gs", "s3"):
+        return "" if parts.netloc and parts.path.strip("/") else "names no object in a bucket"
+    if parts.scheme not in ("http", "https"):
+        return f"has the scheme {parts.scheme!r}, not https" if parts.scheme else "is a path"
+    if not host:
+        return "has no host"
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+        return "points into a private network"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        # 2130706433 and 0x7f.1 are addresses, too, for many resolvers.
+        return "hides an address" if re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", host) else ""
+    return "" if address.is_global else "points into a private network"
+
+
+_MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"\xff\xd8\xff": "jpeg",
+    b"RIFF": "webp",
+    b"GIF8": "gif",
+}
+
+
+@row_rule("FT122", "fault", "embed a PNG, JPEG or WEBP of at most 10 MB", shape="any")
+def embedded_images_are_images(row: Row) -> Iterator[Hit]:
+    """An embedded image (`data:`) that is no PNG, JPEG or WEBP, is too large, or is not base64."""
+    for place, _, url in images_of(row):
+        if not url.startswith("data:"):
+            continue
+        head, comma, data = url.partition(",")
+        kind = head[5:].split(";")[0].lower()
+        where = f"{place}.url"
+        if kind not in ("image/png", "image/jpeg", "image/webp"):
+            yield Hit(where, f"an embedded image of type {kind or 'none'}", head)
+        elif not comma or ";base64" not in head.lower():
+            yield Hit(where, "an embedded image that is not base64", head)
+        elif len(data) * 3 // 4 > MAX_IMAGE_BYTES:
+            yield Hit(where, f"an embedded image of {len(data) * 3 // 4 / 1e6:.0f} MB")
+        else:
+            why = _why_no_image(data, kind.partition("/")[2])
+            if why:
+                yield Hit(where, why, url)
+
+
+def _why_no_image(data: str, kind: str) -> str:
+    try:
+        start = base64.b64decode(data[:64], validate=True)
+        base64.b64decode(data[-(len(data) % 4 + 64) :][-64:], validate=True)
+    except (binascii.Error, ValueError):
+        return "an embedded image whose base64 is broken"
+    found = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
+    if found is None:
+        return "an embedded image whose bytes are no image"
+    return "" if found == kind else f"an embedded {found} image that says it is {kind}"
+
+
+@row_rule("FT123", "fault", "move the image into a user message", shape="any")
+def images_are_the_users(row: Row) -> Iterator[Hit]:
+    """An image in a message that is not the user's: providers take none there."""
+    for place, role, _ in images_of(row):
+        if role != "user":
+            yield Hit(place, f"an image in the {role}'s message")
+
+
+@row_rule("FT310", "notice", "remove the characters, unless they are meant", shape="any",
+          fixable=False)  # fmt: skip
+def nothing_is_hidden(row: Row) -> Iterator[Hit]:
+    """Characters that nobody sees: bidi controls, zero width, tag characters.
+
+    They can hide instructions, break tokens apart, or make text read differently than it is
+    stored.
+    """
+    for place, text in texts_of(row):
+        match = None if text.isascii() else UNSEEN.search(text)
+        if match:
+            at = text[max(0, match.start() - 15) : match.end() + 15]
+            yield Hit(place, f"an unseen character U+{ord(match.group()):04X}", at)
+
+
+@row_rule("FT311", "notice", "write it another way, or escape it", shape="any")
+def no_special_tokens(row: Row) -> Iterator[Hit]:
+    """Text that a tokenizer may read as a control token.
+
+    `<|im_end|>`, `<|endoftext|>`, `[INST]`, `</s>` and the like inside content end a turn early or
+    open another role. OpenAI fails the whole file when a message holds one (seen 2026-02-12); for
+    OpenAI and Azure it is a fault (FT207).
+    """
+    for place, text in texts_of(row):
+        if "<" in text or "[" in text:
+            match = SPECIAL_TOKEN.search(text)
+            if match:
+                yield Hit(place, f"the text holds {match.group()!r}", match.group())
+
+
+@row_rule("FT021", "notice", "remove it", shape="any", fixable=True)
+def no_nul_in_text(row: Row) -> Iterator[Hit]:
+    r"""An escaped NUL (`\u0000`) inside a text.
+
+    Legal JSON, but providers that store C strings cut or refuse the text there. `--fix` takes it
+    out.
+    """
+    for place, text in texts_of(row):
+        if "\x00" in text:
+            yield Hit(place, "the text holds a NUL character")

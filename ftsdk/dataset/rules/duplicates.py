@@ -1,0 +1,151 @@
+"""Rows that repeat: the same row twice, the same prompt with another answer, rows shared by two sets.
+
+Only hashes are kept. They are compared at the end, in slices, so that memory stays
+small whatever the number of rows (24 bytes each, at most eight million).
+"""
+
+from __future__ import annotations
+
+import bisect
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from ftsdk.dataset.findings.registry import RULES, note
+from ftsdk.dataset.findings.report import Fault
+
+__all__ = ["Repeats", "keys_of", "normal"]
+
+note("FT301", "notice", "The same prompt has different answers", "keep the right answer, or make the prompts differ",
+     "The model is pulled both ways. Wanted, perhaps, for creative tasks; a mistake in most others.")  # fmt: skip
+note(
+    "FT302",
+    "notice",
+    "Rows that are the same",
+    "keep one of them: `ftsdk fix DATA -o FILE --drop-duplicates` does",
+    "Repeated rows weigh more, and a split may put one on each side.",
+)
+note("FT304", "notice", "Rows of the validation set that are also in the training set", "remove them from one of the two",
+     "Compared byte by byte, and after folding case and white space. The validation loss of a row "
+     "that was trained on says nothing.")  # fmt: skip
+
+MAX_ROWS = 8_000_000
+"""Rows are compared up to this line."""
+
+_SLICE = 250_000
+_LINES_SHOWN = 20
+
+
+def keys_of(row: dict[str, Any], shape: str) -> tuple[int, int]:
+    """`(prompt, answer)` of a canonical row as two hashes, equal within this process only."""
+    if shape == "chat":
+        messages = row.get("messages")
+        if isinstance(messages, list) and messages:
+            extra = orjson.dumps(row["tools"]) if "tools" in row else b""
+            return hash((extra, *map(_said, messages[:-1]))), hash(_said(messages[-1]))
+    # Several pairs for one prompt are usual among preferences: only whole rows are compared.
+    whole = hash(orjson.dumps(row))
+    return whole, whole
+
+
+def _said(message: Any) -> Any:
+    if isinstance(message, dict) and len(message) == 2:
+        content = message.get("content")
+        role = message.get("role")
+        if isinstance(content, str) and isinstance(role, str):
+            return role, content
+    return orjson.dumps(message)
+
+
+class Repeats:
+    """Collects the keys of one set's rows."""
+
+    def __init__(self) -> None:
+        self.prompts = array("q")
+        self.answers = array("q")
+        self.lines = array("I")
+        self.lengths = array("I")
+        self.full = False
+
+    def add(self, line: int, prompt: int, answer: int, length: int) -> None:
+        """Remember one row of `length` bytes."""
+        if line > MAX_ROWS:
+            self.full = True
+            return
+        self.prompts.append(prompt)
+        self.answers.append(answer)
+        self.lines.append(line)
+        self.lengths.append(length)
+
+    def again(self, line: int, index: int) -> None:
+        """Remember a row whose bytes are those of the row at `index`."""
+        self.add(line, self.prompts[index], self.answers[index], self.lengths[index])
+
+    def trim(self) -> None:
+        """Forget rows beyond the last that is compared; for rows that were added in bulk."""
+        over = len(self.lines) - bisect.bisect_right(self.lines, MAX_ROWS)
+        if over:
+            self.full = True
+            for values in (self.prompts, self.answers, self.lines, self.lengths):
+                del values[-over:]
+
+    def faults(self, *, text: bool = False) -> Iterator[Fault]:
+        """Groups of equal rows, and of contradicting ones, in order of their first line.
+
+        `text` rows have no prompt, so they can only be equal.
+        """
+        found: list[Fault] = []
+        for group in self._groups(by_answer=text):
+            answers = {self.answers[i] for i in group}
+            if len(answers) == 1:
+                found.append(self._group("FT302", group, f"{len(group)} rows are the same"))
+                continue
+            found.append(
+                self._group("FT301", group, f"the same prompt has {len(answers)} different answers")
+            )
+            for answer in answers:
+                same = [i for i in group if self.answers[i] == answer]
+                if len(same) > 1:
+                    found.append(self._group("FT302", same, f"{len(same)} rows are the same"))
+        yield from sorted(found, key=lambda f: f.line)
+
+    def _groups(self, *, by_answer: bool) -> Iterator[list[int]]:
+        keys = self.answers if by_answer else self.prompts
+        slices = len(keys) // _SLICE + 1
+        for part in range(slices):
+            first: dict[int, int] = {}
+            groups: dict[int, list[int]] = {}
+            for i, key in enumerate(keys):
+                if slices > 1 and key % slices != part:
+                    continue
+                before = first.setdefault(key, i)
+                if before != i:
+                    groups.setdefault(key, [before]).append(i)
+            yield from groups.values()
+
+    def _group(self, code: str, members: Sequence[int], message: str) -> Fault:
+        rule = RULES[code]
+        lines = tuple(self.lines[i] for i in members[:_LINES_SHOWN])
+        return Fault(
+            code=code, severity=rule.severity, line=lines[0], message=message, hint=rule.hint,
+            rows=len(members), lines=lines,
+        )  # fmt: skip
+
+
+def normal(row: dict[str, Any]) -> int:
+    """A hash of everything a row says, case and white space folded; of a tokenised row, its ids."""
+    if "input_ids" in row:
+        return hash(orjson.dumps(row["input_ids"]))
+    words: list[str] = []
+    stack: list[Any] = [row]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, str):
+            words.append(" ".join(value.casefold().split()))
+        elif isinstance(value, dict):
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+    return hash(tuple(words))

@@ -1,0 +1,331 @@
+"""Rules that depend on the provider: what its record in `limits` says, asked of row and file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from ftsdk.dataset.findings.registry import RULES, Hit, note
+from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.formats.registry import FORMATS, shape_of
+from ftsdk.dataset.provider_limits import Fact, Limits
+from ftsdk.dataset.rules.chat import ROLES, messages_of
+from ftsdk.dataset.rules.content import MESSAGE_KEYS, ROW_KEYS, SPECIAL_TOKEN, images_of, texts_of
+
+__all__ = ["at_provider", "file_faults", "row_hits", "validation_faults"]
+
+Row = dict[str, Any]
+
+note("FT201", "fault", "Fewer rows than the provider asks for", "add rows")
+note("FT202", "fault", "More rows than the provider takes", "split the file, or sample it")
+note("FT203", "fault", "The file is larger than the provider takes", "split it, or shorten rows")
+note("FT204", "fault", "A row has more tokens than the provider trains on", "split or shorten the row",
+     "Providers cut a longer row at its end, which is where the answer is. Exact counts are needed "
+     "for a fault; an estimate is a notice.")  # fmt: skip
+note("FT205", "fault", "The method does not take rows of this shape", "convert the rows, or choose another method or provider",
+     "SFT takes chat rows (some providers plain text); DPO takes preference rows.")  # fmt: skip
+note("FT206", "fault", "The provider cannot carry a feature of the row", "remove it, or choose a provider that has it",
+     "Nothing is dropped without a word: `name`, `weight`, tools, images, reasoning and unknown "
+     "keys are refused by name where the provider has no place for them.")  # fmt: skip
+note(
+    "FT207",
+    "fault",
+    "A special token in the text, which fails the file at this provider",
+    "write it another way",
+)
+note("FT208", "fault", "More images than the provider takes", "use fewer images, or split the row")
+note("FT209", "fault", "An image address that the provider does not read", "put the image where the provider reads it",
+     "Some providers take only embedded images (`data:`), some only addresses, some only their own "
+     "storage (`gs://`, `s3://`).")  # fmt: skip
+note("FT211", "fault", "A word that the provider reserves", "write it another way",
+     "Nova's own validator refuses texts with `System:`, `User:`, `Bot:`, `Assistant:`, `Thought:`, "
+     "`[EOS]`, `<image>` and `<video>`.")  # fmt: skip
+note("FT212", "fault", "A role that the provider does not take", "use system, user and assistant")
+note(
+    "FT213",
+    "fault",
+    "A tool call id of another length than the provider asks",
+    "use ids of that length",
+)
+note(
+    "FT214",
+    "fault",
+    "User and assistant do not alternate, and the provider asks that they do",
+    "join messages, or add the missing turn",
+)
+note("FT215", "fault", "A row that fits two formats", "remove the keys of one of them",
+     "Together refuses a row that matches two of its formats.")  # fmt: skip
+
+
+note("FT900", "fault", "The provider's own check refuses the rows", "correct the row that it names",
+     "What a provider says of an uploaded file, in its own words. No job is made then, and nothing "
+     "is billed.")  # fmt: skip
+note("FT217", "notice", "Tokenised rows in a file that the provider does not read as such",
+     "to upload it by hand, write it as Parquet: `convert --to tokenized`",
+     "`create` writes them as the provider reads them, whatever file they come in.")  # fmt: skip
+
+
+_Told = tuple[str, Fact, Hit]
+
+
+def at_provider(fault: Fault, fact: Fact) -> Fault:
+    """The finding with where its limit stands; a notice where that is not the provider's word."""
+    read = f", read {fact.as_of}" if fact.as_of else ""
+    return replace(
+        fault,
+        severity=fault.severity if fact.sure else "notice",
+        hint=f"{fault.hint} (source: {fact.source}{read})",
+    )
+
+
+def row_hits(row: Row, limits: Limits) -> Iterator[_Told]:
+    """Every `(code, fact, hit)` of one canonical row at this provider."""
+    page = Fact(None, limits.source, limits.as_of)
+    both = _other_format(row) if limits.one_format is not None else ()
+    if both and limits.one_format is not None:
+        hit = Hit(both[0], f"the row has the keys of two of {limits.title}'s formats", row[both[0]])
+        yield "FT215", limits.one_format, hit
+    for place, feature in _features(row):
+        if feature in limits.features or place in both:
+            continue
+        if feature == "extra" and place in limits.row_keys:
+            continue
+        fact = Fact(None, limits.lacks.get(feature, limits.source), limits.as_of)
+        yield "FT206", fact, Hit(place, f"{limits.title} cannot carry {_words(feature, place)}")
+    for i, message in messages_of(row):
+        role = message.get("role")
+        if role in ROLES and role not in limits.roles:
+            yield "FT212", page, Hit(f"messages[{i}].role", f"{limits.title} has no role {role!r}")
+    if limits.must_alternate is not None:
+        yield from _alternation(row, limits, limits.must_alternate)
+    yield from _texts(row, limits)
+    if limits.images_per_row is not None:
+        count = sum(1 for _ in images_of(row))
+        if count > limits.images_per_row.value:
+            yield "FT208", limits.images_per_row, Hit(
+                "messages", f"{count} images, {limits.title} takes {limits.images_per_row.value} a row")  # fmt: skip
+    if limits.image_urls is not None:
+        for place, _, url in images_of(row):
+            if not url.lower().startswith(limits.image_urls.value):
+                taken = " or ".join(limits.image_urls.value)
+                yield "FT209", limits.image_urls, Hit(f"{place}.url", f"{limits.title} reads images at {taken} only", url)  # fmt: skip
+    if limits.call_id_chars is not None:
+        yield from _call_ids(row, limits, limits.call_id_chars)
+
+
+_FEATURE_WORDS = {
+    "sample_weight": "a weight of the whole row",
+    "name": "a message's name",
+    "weight": "a message's weight",
+}
+
+
+def _words(feature: str, place: str) -> str:
+    """A feature as a person calls it."""
+    if feature == "extra":
+        return f"the key {place.rpartition('.')[2][:40]!r}"
+    return _FEATURE_WORDS.get(feature, feature)
+
+
+_FORMAT_KEYS = (
+    ("messages",),
+    ("prompt", "completion"),
+    ("text",),
+    ("preferred_output", "non_preferred_output"),
+)
+
+
+def _other_format(row: Row) -> tuple[str, ...]:
+    """The keys of another format that stand in a canonical row beside its own."""
+    shape = shape_of(row)
+    own = {"chat": "messages", "preference": "preferred_output", "text": "text"}.get(shape)
+    found = (keys for keys in _FORMAT_KEYS if own not in keys and all(k in row for k in keys))
+    return next(found, ())
+
+
+_OWN_KEYS = {
+    "chat": ROW_KEYS,
+    "preference": frozenset(("input", "preferred_output", "non_preferred_output", "weight")),
+    "text": frozenset(("text", "weight")),
+}
+"""Top-level keys of a canonical row by its shape; the columns of tokenised rows have a rule."""
+
+
+def _features(row: Row) -> Iterator[tuple[str, str]]:
+    shape = shape_of(row)
+    inner = row.get("input") if shape == "preference" else row
+    inner = inner if isinstance(inner, dict) else {}
+    prefix = "input." if shape == "preference" else ""
+    if inner.get("tools"):
+        yield f"{prefix}tools", "tools"
+    if "parallel_tool_calls" in inner:
+        yield f"{prefix}parallel_tool_calls", "parallel_tool_calls"
+    if "weight" in row:
+        yield "weight", "sample_weight"
+    for key in row:
+        if key not in _OWN_KEYS.get(shape, row):
+            yield key, "extra"
+    if shape == "preference":
+        for key in inner:
+            if key not in ROW_KEYS:
+                yield f"input.{key}", "extra"
+    groups = [(f"{prefix}messages", inner.get("messages"))]
+    groups += [(n, row.get(n)) for n in ("preferred_output", "non_preferred_output")]
+    for place, messages in groups:
+        for i, message in enumerate(messages if isinstance(messages, list) else []):
+            if isinstance(message, dict):
+                for where, feature in _message_features(
+                    f"{place}[{i}]", message, with_tools=not inner.get("tools")
+                ):
+                    is_pair = shape == "preference" and feature == "images"
+                    yield where, "images in preference rows" if is_pair else feature
+
+
+_IMAGE_KEYS = {"media_type": "media type", "bucket_owner": "bucket owner"}
+"""What Gemini and Bedrock tell of an image, and others have no place for."""
+
+
+def _message_features(place: str, message: Row, *, with_tools: bool) -> Iterator[tuple[str, str]]:
+    if "name" in message and message.get("role") != "tool":
+        yield f"{place}.name", "name"
+    if "weight" in message:
+        yield f"{place}.weight", "weight"
+    if with_tools and (message.get("tool_calls") or message.get("role") == "tool"):
+        yield f"{place}.tool_calls" if message.get("tool_calls") else place, "tools"
+    for key in ("reasoning_content", "reasoning", "thinking"):
+        if message.get(key):
+            yield f"{place}.{key}", "reasoning"
+    for key in message.keys() - MESSAGE_KEYS:
+        yield f"{place}.{key}", "extra"
+    content = message.get("content")
+    images = [
+        (j, p.get("image_url"))
+        for j, p in enumerate(content if isinstance(content, list) else [])
+        if isinstance(p, dict) and p.get("type") == "image_url"
+    ]
+    if images:
+        yield f"{place}.content", "images"
+    for j, image in images:
+        for key in _IMAGE_KEYS.keys() & (image if isinstance(image, dict) else {}):
+            yield f"{place}.content[{j}].image_url.{key}", _IMAGE_KEYS[key]
+
+
+def _alternation(row: Row, limits: Limits, fact: Fact) -> Iterator[_Told]:
+    expected = "user"
+    for at, (i, message) in enumerate(messages_of(row)):
+        role = message.get("role")
+        if role in ("system", "developer"):
+            if at:
+                hit = Hit(
+                    f"messages[{i}].role", f"{limits.title} takes a system message only first"
+                )
+                yield "FT214", fact, hit
+            continue
+        if role == "tool":
+            expected = "assistant"
+            continue
+        if role in ("user", "assistant"):
+            if role != expected:
+                yield "FT214", fact, Hit(
+                    f"messages[{i}].role", f"{limits.title} asks for the {expected} here, not the {role}")  # fmt: skip
+            expected = "assistant" if role == "user" else "user"
+
+
+def _texts(row: Row, limits: Limits) -> Iterator[_Told]:
+    special, reserved = limits.special_tokens, limits.reserved_words
+    if special is None and reserved is None:
+        return
+    for place, text in texts_of(row):
+        if special is not None and "<" in text:
+            match = SPECIAL_TOKEN.search(text)
+            if match and match.group().startswith("<|"):
+                yield "FT207", special, Hit(
+                    place, f"{limits.title} fails the whole file when a text holds {match.group()!r}", match.group())  # fmt: skip
+        if reserved is not None:
+            word = next((w for w in reserved.value if w in text), None)
+            if word is not None:
+                yield "FT211", reserved, Hit(place, f"{limits.title} reserves {word!r}", word)
+
+
+def _call_ids(row: Row, limits: Limits, fact: Fact) -> Iterator[_Told]:
+    wanted = fact.value
+    for i, message in messages_of(row):
+        calls = message.get("tool_calls")
+        for j, call in enumerate(calls if isinstance(calls, list) else []):
+            name = call.get("id") if isinstance(call, dict) else None
+            if isinstance(name, str) and len(name) != wanted:
+                yield "FT213", fact, Hit(
+                    f"messages[{i}].tool_calls[{j}].id", f"{limits.title} wants ids of {wanted} characters", name)  # fmt: skip
+
+
+def file_faults(
+    limits: Limits,
+    *,
+    method: str,
+    format_name: str | None,
+    rows: int,
+    size_bytes: int | None,
+    image_rows: int,
+    container: str = "",
+) -> Iterator[Fault]:
+    """What the provider says to the file as a whole."""
+    if format_name is not None:
+        shape = FORMATS[format_name].shape
+        taken = limits.shapes.get(method)
+        if taken is None:
+            yield _file(
+                "FT205", f"{limits.title} does not train by {method}", limits.source, limits.as_of
+            )
+        elif shape not in taken:
+            yield _file(
+                "FT205", f"{method} at {limits.title} takes {' or '.join(sorted(taken))} rows, these are {shape} rows",
+                limits.source, limits.as_of)  # fmt: skip
+        if (
+            shape == "tokens"
+            and limits.tokens_in is not None
+            and container not in ("rows", limits.tokens_in.value)
+        ):
+            yield _limit("FT217", f"tokenised rows in {container}, {limits.title} takes them as {limits.tokens_in.value}",
+                         limits.tokens_in)  # fmt: skip
+    if rows and limits.min_rows is not None and rows < limits.min_rows.value:
+        yield _limit(
+            "FT201",
+            f"{rows} rows, {limits.title} asks for at least {limits.min_rows.value}",
+            limits.min_rows,
+        )
+    if limits.max_rows is not None and rows > limits.max_rows.value:
+        yield _limit(
+            "FT202",
+            f"{rows:,} rows, {limits.title} takes at most {limits.max_rows.value:,}",
+            limits.max_rows,
+        )
+    if (
+        size_bytes is not None
+        and limits.max_file_bytes is not None
+        and size_bytes > limits.max_file_bytes.value
+    ):
+        yield _limit(
+            "FT203", f"{size_bytes / 1e6:,.0f} MB, {limits.title} takes at most {limits.max_file_bytes.value / 1e6:,.0f} MB",
+            limits.max_file_bytes)  # fmt: skip
+    if limits.max_image_rows is not None and image_rows > limits.max_image_rows.value:
+        yield _limit(
+            "FT208", f"{image_rows:,} rows with images, {limits.title} takes {limits.max_image_rows.value:,}", limits.max_image_rows)  # fmt: skip
+
+
+def validation_faults(limits: Limits, rows: int) -> Iterator[Fault]:
+    """What the provider says to the held-out rows as a whole."""
+    most = limits.max_validation_rows
+    if most is not None and rows > most.value:
+        yield _limit(
+            "FT202", f"{rows:,} rows, {limits.title} takes at most {most.value:,} of them", most
+        )
+
+
+def _limit(code: str, message: str, fact: Fact) -> Fault:
+    rule = RULES[code]
+    return at_provider(Fault(code, rule.severity, 0, message, rule.hint), fact)
+
+
+def _file(code: str, message: str, source: str, as_of: str) -> Fault:
+    return _limit(code, message, Fact(None, source, as_of))

@@ -1,0 +1,257 @@
+"""Rules over tools: declarations, calls, arguments, results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from ftsdk.dataset.findings.registry import Hit, row_rule
+from ftsdk.dataset.rules.chat import kind_of, messages_of
+from ftsdk.dataset.rules.json_schema import complaints
+
+__all__ = ["arguments_of", "calls_of", "declared"]
+
+Row = dict[str, Any]
+
+
+def calls_of(row: Row) -> Iterator[tuple[str, Any]]:
+    """Every tool call of the row with its field path, malformed ones included."""
+    for i, message in messages_of(row):
+        calls = message.get("tool_calls")
+        for j, call in enumerate(calls if isinstance(calls, list) else []):
+            yield f"messages[{i}].tool_calls[{j}]", call
+
+
+def declared(row: Row) -> dict[str, Any]:
+    """The declared tools by name: their parameter schema, or None."""
+    found: dict[str, Any] = {}
+    tools = row.get("tools")
+    for tool in tools if isinstance(tools, list) else []:
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if isinstance(function, dict) and isinstance(function.get("name"), str):
+            found[function["name"]] = function.get("parameters")
+    return found
+
+
+def arguments_of(call: Any) -> Any:
+    """The arguments of a call as a value; raises `ValueError` when they are no JSON."""
+    function = call.get("function") if isinstance(call, dict) else None
+    arguments = function.get("arguments") if isinstance(function, dict) else None
+    if not isinstance(arguments, str):
+        raise ValueError("no string")
+    try:
+        return orjson.loads(arguments)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(error.msg) from error
+
+
+@row_rule("FT112", "fault", 'write {"id", "type": "function", "function": {"name", '
+          '"arguments"}}')  # fmt: skip
+def calls_are_whole(row: Row) -> Iterator[Hit]:
+    """A tool call is malformed: no id, no function name, a repeated id, or not the assistant's."""
+    seen: set[str] = set()
+    for i, message in messages_of(row):
+        calls = message.get("tool_calls")
+        place = f"messages[{i}].tool_calls"
+        if calls is None:
+            continue
+        if not isinstance(calls, list) or not calls:
+            what = "an empty list" if calls == [] else f"{kind_of(calls)}, not a list"
+            yield Hit(place, f"the tool calls are {what}", calls)
+            continue
+        if message.get("role") != "assistant":
+            yield Hit(place, f"the {message.get('role')}'s message has tool calls")
+        for j, call in enumerate(calls):
+            yield from _whole_call(f"{place}[{j}]", call, seen)
+
+
+def _whole_call(place: str, call: Any, seen: set[str]) -> Iterator[Hit]:
+    if not isinstance(call, dict):
+        yield Hit(place, f"a tool call is {kind_of(call)}, not an object", call)
+        return
+    name = call.get("id")
+    if not isinstance(name, str) or not name:
+        yield Hit(f"{place}.id", "the tool call has no id")
+    elif name in seen:
+        yield Hit(f"{place}.id", f"the id {name!r} stands on two tool calls", name)
+    else:
+        seen.add(name)
+    if call.get("type") not in (None, "function"):
+        yield Hit(f"{place}.type", f"the type is {call['type']!r}, not 'function'", call["type"])
+    function = call.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        yield Hit(f"{place}.function", "the tool call names no function")
+
+
+@row_rule("FT113", "fault", "write the arguments as one string that holds a JSON object",
+          fixable=True)  # fmt: skip
+def arguments_are_json(row: Row) -> Iterator[Hit]:
+    r"""Tool arguments are missing, no string, or a string that is not a JSON object.
+
+    The wire format is a *string*: `"arguments": "{\"city\": \"Oslo\"}"`. An object in its place
+    is refused by OpenAI and Azure; `--fix` writes it as a string.
+    """
+    for place, call in calls_of(row):
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict):
+            continue
+        arguments = function.get("arguments")
+        where = f"{place}.function.arguments"
+        if arguments is None:
+            yield Hit(where, 'the arguments are missing (write "{}" for none)')
+        elif not isinstance(arguments, str):
+            yield Hit(
+                where, f"the arguments are {kind_of(arguments)}, not a JSON string", arguments
+            )
+        else:
+            try:
+                value = arguments_of(call)
+            except ValueError as error:
+                yield Hit(where, f"the arguments are not JSON: {error}", arguments)
+                continue
+            if not isinstance(value, dict | str):
+                yield Hit(where, f"the arguments are {kind_of(value)}, not an object", arguments)
+
+
+@row_rule("FT114", "fault", "take the inner string out: encode the arguments once",
+          fixable=True)  # fmt: skip
+def arguments_are_encoded_once(row: Row) -> Iterator[Hit]:
+    r"""Tool arguments are JSON inside a JSON string.
+
+    The arguments were encoded twice: `"\"{\\\"city\\\": \\\"Oslo\\\"}\""`. The model would learn to
+    answer with escaped quotes. `--fix` takes the outer layer off.
+    """
+    for place, call in calls_of(row):
+        try:
+            value = arguments_of(call)
+        except ValueError:
+            continue
+        if isinstance(value, str):
+            yield Hit(f"{place}.function.arguments",
+                      "tool arguments are JSON inside a JSON string", value)  # fmt: skip
+
+
+@row_rule("FT115", "fault", "add the tool's result, a message of role tool with this tool_call_id")
+def calls_are_answered(row: Row) -> Iterator[Hit]:
+    """A tool call without a result before the conversation goes on.
+
+    A call in the last message needs none: it is what the model learns to say.
+    """
+    messages = messages_of(row)
+    for at, (i, message) in enumerate(messages):
+        calls = message.get("tool_calls")
+        if not isinstance(calls, list) or at == len(messages) - 1:
+            continue
+        answered: set[Any] = set()
+        for _, following in messages[at + 1 :]:
+            if following.get("role") != "tool":
+                break
+            answered.add(_hashable(following.get("tool_call_id")))
+        for j, call in enumerate(calls):
+            name = call.get("id") if isinstance(call, dict) else None
+            if isinstance(name, str) and name not in answered:
+                yield Hit(f"messages[{i}].tool_calls[{j}].id", f"the tool call {name!r} has no result",
+                          name)  # fmt: skip
+
+
+@row_rule("FT116", "fault", "give it the tool_call_id of the call it answers, or remove it")
+def results_have_a_call(row: Row) -> Iterator[Hit]:
+    """A tool result that answers no call, or says not which."""
+    open_calls: set[str] = set()
+    for i, message in messages_of(row):
+        calls = message.get("tool_calls")
+        if isinstance(calls, list):
+            open_calls = {
+                c["id"] for c in calls if isinstance(c, dict) and isinstance(c.get("id"), str)
+            }
+        if message.get("role") != "tool":
+            continue
+        name = message.get("tool_call_id")
+        if not isinstance(name, str) or not name:
+            yield Hit(
+                f"messages[{i}].tool_call_id", "the tool result says not which call it answers"
+            )
+        elif name not in open_calls:
+            yield Hit(f"messages[{i}].tool_call_id", f"no open tool call has the id {name!r}", name)
+        else:
+            open_calls.discard(name)
+
+
+@row_rule("FT117", "fault", "declare it in tools, or correct the name")
+def called_tools_are_declared(row: Row) -> Iterator[Hit]:
+    """A tool is called that the row does not declare.
+
+    At inference the model only sees declared tools: a row must show the same.
+    """
+    names = declared(row)
+    for place, call in calls_of(row):
+        function = call.get("function") if isinstance(call, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        if isinstance(name, str) and name not in names:
+            what = "declares no tools" if not names else f"declares {', '.join(sorted(names))[:60]}"
+            yield Hit(f"{place}.function.name", f"calls {name!r}, but the row {what}", name)
+
+
+@row_rule("FT118", "fault", "correct the arguments, or the tool's parameters")
+def arguments_fit_the_schema(row: Row) -> Iterator[Hit]:
+    """Tool arguments break the tool's own parameter schema.
+
+    Checked: types, required and unexpected properties, enum and const, bounds and lengths, items and
+    uniqueItems, anyOf, oneOf, allOf, not and if; local `$ref` is followed. Not checked, and never
+    guessed at: `pattern` and `format`, references to elsewhere, and words that JSON Schema does not
+    have. Of one call at most 50 are told.
+    """
+    schemas = declared(row)
+    for place, call in calls_of(row):
+        function = call.get("function") if isinstance(call, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        schema = schemas.get(name) if isinstance(name, str) else None
+        if not isinstance(schema, dict):
+            continue
+        try:
+            value = arguments_of(call)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            for where, why in complaints(value, schema):
+                spot = f" at {where}" if where else ""
+                yield Hit(f"{place}.function.arguments", f"the arguments of {name!r} break its schema{spot}: {why}",
+                          call["function"]["arguments"])  # fmt: skip
+
+
+@row_rule("FT119", "fault", 'write {"type": "function", "function": {"name", '
+          '"description"?, "parameters"?}}')  # fmt: skip
+def tools_are_well_declared(row: Row) -> Iterator[Hit]:
+    """A tool declaration is malformed, or two tools have one name."""
+    tools = row.get("tools")
+    if tools is None:
+        return
+    if not isinstance(tools, list):
+        yield Hit("tools", f"the tools are {kind_of(tools)}, not a list", tools)
+        return
+    seen: set[str] = set()
+    for i, tool in enumerate(tools):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if not isinstance(function, dict):
+            yield Hit(f"tools[{i}]", "a tool has no function", tool)
+            continue
+        name = function.get("name")
+        if not isinstance(name, str) or not name:
+            yield Hit(f"tools[{i}].function.name", "a tool has no name")
+        elif name in seen:
+            yield Hit(f"tools[{i}].function.name", f"two tools have the name {name!r}", name)
+        else:
+            seen.add(name)
+        parameters = function.get("parameters")
+        if parameters is not None and not isinstance(parameters, dict):
+            yield Hit(f"tools[{i}].function.parameters",
+                      f"the parameters are {kind_of(parameters)}, not a JSON schema", parameters)  # fmt: skip
+    if type(row.get("parallel_tool_calls", True)) is not bool:
+        yield Hit("parallel_tool_calls", "parallel_tool_calls is neither true nor false",
+                  row["parallel_tool_calls"])  # fmt: skip
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,1 @@
+"""Chat templates, rendering, and token counts."""

@@ -1,0 +1,1 @@
+"""One pass over the rows, in this process or in several."""

@@ -1,0 +1,242 @@
+"""`--fix`: a mended copy of a file, and what was done; only mends that lose nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ftsdk.dataset.dataset import raise_stop
+from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.readers import strict_json
+from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Stop
+from ftsdk.dataset.readers.source import open_source
+from ftsdk.dataset.rules.chat import ROLES
+from ftsdk.errors import UsageError
+from ftsdk.util import files
+
+__all__ = ["FixReport", "Mend", "fix", "mend_row"]
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """One thing that was changed: the code it answers, the line, the field, and what was done."""
+
+    code: str
+    line: int
+    field: str
+    done: str
+
+
+@dataclass(frozen=True)
+class FixReport:
+    """What `fix` did. `rows` were written; `left` could not be read and stand there unchanged.
+
+    `mends` are the first 10,000, `counts` all of them by code; `also` is what was done to the file
+    as a whole.
+    """
+
+    path: Path
+    rows: int
+    left: int
+    mends: tuple[Mend, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {
+            "path": str(self.path), "rows": self.rows, "left": self.left, "counts": self.counts,
+            "also": list(self.also),
+            "mends": [{"code": m.code, "line": m.line, "field": m.field, "done": m.done} for m in self.mends],
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        lines = [f"Wrote {self.path}: {self.rows:,} rows, {sum(self.counts.values()):,} mends"]
+        first = {m.code: m for m in reversed(self.mends)}
+        for code, count in sorted(self.counts.items()):
+            lines.append(
+                f"  {code}  {count:,} ×  {first[code].done}   first at line {first[code].line}"
+            )
+        lines.extend(f"  {done}" for done in self.also)
+        if self.left:
+            lines.append(f"  {self.left:,} rows could not be read and stand there unchanged")
+        return "\n".join(lines)
+
+
+def fix(
+    source: str | Path,
+    output: str | Path,
+    *,
+    drop_duplicates: bool = False,
+    max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
+) -> FixReport:
+    """Write a mended copy of a JSON-lines file to `output`; the source is not touched.
+
+    Mends: a byte order mark, CR line ends and blank lines; tool arguments that are an object, or
+    encoded twice; roles in capitals; weights written `true`, `1.0` or `"1"`; NUL characters in
+    text. `drop_duplicates` also leaves out rows whose content stood before. A row that cannot be
+    read is copied as it is.
+    """
+    path = Path(output)
+    if path.exists() and Path(source).exists() and path.samefile(source):
+        raise UsageError("the mended copy would take the place of its source", where=str(path),
+                         hint="name another file")  # fmt: skip
+    try:
+        opened = open_source(source)
+    except Stop as stop:
+        raise_stop(str(source), stop.fault)
+    work = _Fixing(drop_duplicates)
+    with files.atomic_file(path) as handle:
+        for record in opened.records(max_row_bytes=max_row_bytes):
+            if isinstance(record, Fault):
+                if record.code == "FT020":
+                    work.note(Mend("FT020", 1, "", "took the byte order mark off"))
+                    continue
+                raise_stop(opened.name, record)  # nothing can be copied that could not be held
+            work.ends.see(*record)
+            line = work.line(*record)
+            if line is not None:
+                handle.write(line)
+                handle.write(b"\n")
+    return FixReport(
+        path, work.rows, work.left, tuple(work.mends), dict(work.counts), tuple(work.also())
+    )
+
+
+class _LineEnds:
+    """What stands between the records: blank lines and CRs, which a mended copy has no more."""
+
+    def __init__(self) -> None:
+        self._line, self._end = 0, 0
+        self.blank = 0
+        self.has_cr = False
+
+    def see(self, line: int, offset: int | None, raw: bytes) -> None:
+        """Look at what stands before a record; its offset is None where the source is no text."""
+        if offset is None:
+            return
+        feeds, between = line - self._line, offset - self._end
+        self.blank += feeds - 1
+        if self._line and between > feeds:  # spaces of a blank line count as well
+            self.has_cr = self.has_cr or feeds == 1 or between == 2 * feeds
+        self._line, self._end = line, offset + len(raw)
+
+
+class _Fixing:
+    def __init__(self, drop: bool) -> None:
+        self._drop = drop
+        self.ends = _LineEnds()
+        self._seen: set[bytes] = set()
+        self.mends: list[Mend] = []
+        self.counts: Counter[str] = Counter()
+        self.rows = self.left = 0
+
+    def also(self) -> Iterator[str]:
+        """What was done to the file as a whole."""
+        if self.ends.blank:
+            lines = "1 blank line" if self.ends.blank == 1 else f"{self.ends.blank:,} blank lines"
+            yield f"left out {lines}"
+        if self.ends.has_cr:
+            yield "ended the lines in LF, which ended in CR LF"
+
+    def note(self, hint: Mend) -> None:
+        self.counts[hint.code] += 1
+        if len(self.mends) < 10_000:
+            self.mends.append(hint)
+
+    def line(self, line: int, _: int | None, raw: bytes) -> bytes | None:
+        """The bytes to write for one record; None to leave it out."""
+        value = strict_json.parse(raw)
+        if isinstance(value, strict_json.Flaw) or not isinstance(value, dict):
+            self.rows, self.left = self.rows + 1, self.left + 1
+            return raw
+        mends = list(mend_row(value, line))
+        for hint in mends:
+            self.note(hint)
+        if self._drop:
+            key = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+            if key in self._seen:
+                self.note(Mend("FT302", line, "", "left out a row that stood before"))
+                return None
+            self._seen.add(key)
+        self.rows += 1
+        return orjson.dumps(value) if mends else raw
+
+
+_MESSAGES = (
+    "messages", "conversations", "preferred_output", "non_preferred_output", "prompt", "chosen", "rejected",
+)  # fmt: skip
+"""Where lists of messages stand in the rows of any format."""
+
+
+def mend_row(row: Row, line: int) -> Iterator[Mend]:
+    """Mend a row in place, and say each mend."""
+    groups: list[tuple[str, Any]] = [(name, row.get(name)) for name in _MESSAGES]
+    prompt = row.get("input")
+    if isinstance(prompt, dict):
+        groups.append(("input.messages", prompt.get("messages")))
+    for place, messages in groups:
+        for i, message in enumerate(messages if isinstance(messages, list) else []):
+            if isinstance(message, dict):
+                yield from _mend_message(message, f"{place}[{i}]", line)
+    if isinstance(row.get("text"), str) and "\x00" in row["text"]:
+        row["text"] = row["text"].replace("\x00", "")
+        yield Mend("FT021", line, "text", "took NUL characters out")
+
+
+_WEIGHTS: tuple[tuple[type, Any, int], ...] = (
+    (bool, True, 1), (bool, False, 0), (str, "1", 1), (str, "0", 0), (float, 1.0, 1), (float, 0.0, 0),
+)  # fmt: skip
+
+
+def _mend_message(message: Row, place: str, line: int) -> Iterator[Mend]:
+    role = message.get("role")
+    if isinstance(role, str) and role not in ROLES and role.strip().lower() in ROLES:
+        message["role"] = role.strip().lower()
+        yield Mend("FT104", line, f"{place}.role", "wrote the role in lower case")
+    weight = message.get("weight")
+    for kind, value, number in _WEIGHTS:
+        if type(weight) is kind and weight == value:
+            message["weight"] = number
+            yield Mend("FT107", line, f"{place}.weight", "wrote the weight as 0 or 1")
+    if isinstance(message.get("content"), str) and "\x00" in message["content"]:
+        message["content"] = message["content"].replace("\x00", "")
+        yield Mend("FT021", line, f"{place}.content", "took NUL characters out")
+    calls = message.get("tool_calls")
+    for j, call in enumerate(calls if isinstance(calls, list) else []):
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            yield from _mend_arguments(
+                function, f"{place}.tool_calls[{j}].function.arguments", line
+            )
+
+
+def _mend_arguments(function: Row, place: str, line: int) -> Iterator[Mend]:
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):
+        function["arguments"] = orjson.dumps(arguments).decode()
+        yield Mend("FT113", line, place, "wrote the arguments as a JSON string")
+        return
+    inner = arguments
+    for _ in range(4):  # each round takes one layer of encoding off
+        if not isinstance(inner, str):
+            return
+        try:
+            value = orjson.loads(inner)
+        except orjson.JSONDecodeError:
+            return
+        if isinstance(value, dict):
+            break
+        inner = value
+    else:
+        return
+    if inner is not arguments:
+        function["arguments"] = inner
+        yield Mend("FT114", line, place, "took the outer layer of the arguments off")

@@ -1,0 +1,514 @@
+"""Exactly once: how a job is sent, and what is done when no answer comes.
+
+    created ──▶ submitting ──▶ accepted (the provider's own status)
+       ▲            │ ├──────▶ failed      a definite refusal
+       └────────────┘ └──────▶ in_doubt    sent, and nobody knows
+
+1. The job is journaled as `created`, with the marks it will carry, before anything else.
+2. `submitting` is committed before a connection is opened; the provider's own retries are off.
+3. An answer with an id is acceptance; a definite refusal is failure; a failure that is provably
+   before sending goes back to `created`; everything else is `in_doubt`.
+4. `in_doubt`, or `submitting` whose process is gone, is settled by looking for our mark. Found: the
+   job is adopted. Not found within the horizon: where sending again is safe (an idempotency token,
+   or our own run directory) it is sent again; elsewhere the job needs a decision, and is never sent
+   again by itself.
+
+One process at a time works on a job's submission: it holds `locks/<job>.lock`, which the operating
+system frees when the process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ftsdk.backends.base import Backend, SubmitRequest
+from ftsdk.dataset import Dataset
+from ftsdk.errors import (
+    BackendError,
+    FtsdkError,
+    NeedsDecision,
+    StoreError,
+    Submitted,
+    UnexpectedResponse,
+    UsageError,
+)
+from ftsdk.spending.budget import require_spending
+from ftsdk.store import Also, Journal, KeyTaken
+from ftsdk.types.cost import Cost
+from ftsdk.types.job import JobSnapshot, RemoteJob
+from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import Clock
+from ftsdk.util.files import fsync_folder, make_private_folder
+from ftsdk.util.ids import client_token, new_job_id, submission_tag
+from ftsdk.util.locks import job_lock
+
+__all__ = ["Horizon", "Submitter", "applied", "keep_dataset"]
+
+_LOCK_WAIT_S = 120.0
+_MAX_ID_LENGTH = 256
+_SEND_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """How long to look for a job whose answer was lost.
+
+    No provider documents how soon its list shows a new job, so the horizon is generous: `look_s`
+    after the send. `while_creating_s` is how much of it the create call itself waits.
+    """
+
+    look_s: float = 660.0
+    while_creating_s: float = 15.0
+    first_pause_s: float = 0.5
+    longest_pause_s: float = 30.0
+
+
+@dataclass
+class Submitter:
+    """Carries jobs from `created` to accepted, for one journal."""
+
+    journal: Journal
+    home: Path
+    clock: Clock
+    backend_for: Callable[[JobSnapshot], Backend]
+    horizon: Horizon = field(default_factory=Horizon)
+    judge: Callable[[JobSnapshot, Cost], Cost] | None = None
+    """Asked with the provider's own quote before a job is sent: what it costs, or `BudgetError`."""
+
+    # --- step 1 ---
+
+    def create(
+        self,
+        spec: JobSpec,
+        train: Dataset,
+        validation: Dataset | None,
+        *,
+        key: str | None,
+        profile: str | None,
+        facts: dict[str, Any] | None = None,
+        also: Also | None = None,
+    ) -> JobSnapshot:
+        """Journal the job and send it, or return the one that `key` already stands for.
+
+        Raises `UsageError` when `key` stands for another job, and whatever kept the job from being
+        accepted, with `job_id` and `submitted` filled in.
+        """
+        check = None if validation is None else validation.sha256
+        fingerprint = spec.fingerprint(train.sha256, check)
+        kept = keep_dataset(self.home, train)
+        kept_validation = None if validation is None else keep_dataset(self.home, validation)
+        now = self.clock.now()
+        job_id = new_job_id(now)
+        snapshot = JobSnapshot(
+            id=job_id,
+            provider=spec.provider,
+            status=JobStatus.CREATED,
+            model=spec.model,
+            method=spec.method,
+            name=spec.name,
+            profile=profile,
+            key=key,
+            tag=submission_tag(job_id),
+            client_token=client_token(),
+            fingerprint=fingerprint,
+            tags=spec.tags,
+            spec=spec.model_dump(mode="json"),
+            dataset={
+                "name": train.name,
+                "rows": train.rows,
+                "sha256": train.sha256,
+                "kept": kept.name,
+                "validation_rows": None if validation is None else validation.rows,
+                "validation_kept": None if kept_validation is None else kept_validation.name,
+                **(facts or {}),
+            },
+            created_at=now,
+            updated_at=now,
+        )
+        try:
+            self.journal.add(snapshot, also)
+        except KeyTaken as taken:
+            snapshot = self._same_key(taken.existing, fingerprint, key)
+        return self.carry_on(snapshot.id, creating=True)
+
+    def _same_key(self, existing: JobSnapshot, fingerprint: str, key: str | None) -> JobSnapshot:
+        if existing.fingerprint == fingerprint:
+            return existing
+        raise UsageError(
+            f"The key {key!r} already stands for another job",
+            where=f"job {existing.id}, created {existing.created_at:%Y-%m-%d %H:%M} UTC; its data "
+            "or settings differ from these",
+            hint="use another key for another job; the same key is for the same job",
+            job_id=existing.id,
+            tag=existing.tag,
+            submitted="no",
+        )
+
+    # --- steps 2 to 4 ---
+
+    @contextmanager
+    def _telling(self, job_id: str) -> Iterator[None]:
+        """Whatever is raised inside names the job, its mark, and whether it may have been sent."""
+        try:
+            yield
+        except FtsdkError as error:
+            tag, submitted = self._known(job_id)
+            error.job_id, error.tag = error.job_id or job_id, error.tag or tag
+            error.submitted = error.submitted or submitted
+            raise
+        except BaseException as error:
+            tag, submitted = self._known(job_id)
+            told = "nothing was sent" if submitted == "no" else "it may have been sent"
+            error.add_note(
+                f"job {job_id}, mark {tag}; {told}: `ftsdk reconcile {job_id}` finds out"
+            )
+            raise
+
+    def _known(self, job_id: str) -> tuple[str | None, Submitted]:
+        """The mark of a job, and what the journal says of its sending."""
+        try:
+            snapshot = self.journal.get(job_id)
+        except StoreError:
+            return None, "maybe"  # nothing can be read just now, so nothing can be ruled out
+        if snapshot.status.is_remote and snapshot.provider_job_id is not None:
+            return snapshot.tag, "yes"
+        never = snapshot.status is JobStatus.CREATED or snapshot.submitted_at is None
+        return snapshot.tag, "no" if never else "maybe"
+
+    def carry_on(self, job_id: str, *, creating: bool = False) -> JobSnapshot:
+        """Bring a job that is not accepted yet as far as it goes now; others are returned as is."""
+        wait_s = _LOCK_WAIT_S if creating else 0.0
+        with (
+            self._telling(job_id),
+            job_lock(self.home, job_id, wait_s=wait_s, clock=self.clock) as mine,
+        ):
+            snapshot = self.journal.get(job_id)
+            if not mine or snapshot.status.is_remote:
+                return snapshot
+            if snapshot.status is JobStatus.SUBMITTING:
+                snapshot = self._doubt(snapshot, "the process that sent it is gone")
+            if snapshot.status is JobStatus.IN_DOUBT:
+                return self._reconcile(snapshot, patient=creating)
+            return self._send(snapshot) if creating else snapshot
+
+    def _send(self, snapshot: JobSnapshot, attempt: int = 1) -> JobSnapshot:
+        """One create call. A job that was in doubt before it stays so until it is accepted."""
+        doubtful = snapshot.status is JobStatus.IN_DOUBT
+        request = self.request(snapshot)
+        backend = self.backend_for(snapshot)
+        free = backend.capabilities.price == "free"
+        require_spending("sending a job", snapshot.provider, free=free, env=backend.context.env)
+        try:
+            backend.prepare(request)
+            quote = None if self.judge is None else backend.quote(request)
+            cost = snapshot.cost
+            if quote is not None and self.judge is not None:
+                cost = self.judge(snapshot, quote)
+        except FtsdkError as error:
+            error.submitted = "no"
+            return self._not_accepted(snapshot, error, attempt, doubtful=doubtful)
+        snapshot = self.journal.change(
+            snapshot.id,
+            now=self.clock.now(),
+            why="sending",
+            only_from=frozenset({snapshot.status}),
+            status=JobStatus.SUBMITTING,
+            submitted_at=self.clock.now(),
+            cost=cost,
+        )
+        if snapshot.status is not JobStatus.SUBMITTING:
+            return snapshot  # cancelled by another process in the meantime: nothing is sent
+        try:
+            remote = backend.submit(request)
+        except FtsdkError as error:
+            return self._not_accepted(snapshot, error, attempt, doubtful=doubtful)
+        except BaseException:
+            self._doubt(snapshot, "the call was interrupted")
+            raise
+        return self._accept(snapshot, remote, "accepted")
+
+    def _not_accepted(
+        self, snapshot: JobSnapshot, error: FtsdkError, attempt: int, *, doubtful: bool
+    ) -> JobSnapshot:
+        error.job_id = snapshot.id
+        if error.submitted == "no" and doubtful:
+            # This call did nothing, but the one before it may have.
+            error.submitted = "maybe"
+            self._doubt(snapshot, error.what)
+            raise error
+        if error.submitted != "no":
+            error.submitted = "maybe"
+            snapshot = self._doubt(snapshot, error.what)
+            return self._reconcile(snapshot, patient=True, cause=error, attempt=attempt)
+        back = error.retryable
+        self.journal.change(
+            snapshot.id,
+            now=self.clock.now(),
+            why=error.what,
+            status=JobStatus.CREATED if back else JobStatus.FAILED,
+            message=error.what,
+            error=error.to_dict(),
+            submitted_at=None,
+            finished_at=None if back else self.clock.now(),
+        )
+        raise error
+
+    def _doubt(self, snapshot: JobSnapshot, why: str) -> JobSnapshot:
+        return self.journal.change(
+            snapshot.id,
+            now=self.clock.now(),
+            why=why,
+            status=JobStatus.IN_DOUBT,
+            message=f"no answer came: {why}",
+        )
+
+    def _accept(self, snapshot: JobSnapshot, remote: RemoteJob, why: str) -> JobSnapshot:
+        identity = remote.provider_job_id
+        other = self.journal.find_provider_job(snapshot.provider, identity)
+        usable = 0 < len(identity) <= _MAX_ID_LENGTH and identity.isprintable()
+        if not usable or (other is not None and other.id != snapshot.id):
+            self._doubt(snapshot, "the answer has no usable job id")
+            raise UnexpectedResponse(
+                "The provider answered without a usable job id",
+                where=f"provider {snapshot.provider}",
+                hint=f"ftsdk reconcile {snapshot.id}",
+                submitted="maybe",
+                job_id=snapshot.id,
+            )
+        return self.journal.change(
+            snapshot.id, now=self.clock.now(), why=why, **applied(snapshot, remote)
+        )
+
+    # --- reconciliation ---
+
+    def _reconcile(
+        self,
+        snapshot: JobSnapshot,
+        *,
+        patient: bool,
+        cause: FtsdkError | None = None,
+        attempt: int = 1,
+    ) -> JobSnapshot:
+        backend, request = self.backend_for(snapshot), self.request(snapshot)
+        pause, waited = self.horizon.first_pause_s, 0.0
+        while True:
+            try:
+                found = backend.find(request)
+            except BackendError as error:
+                if not error.retryable:
+                    error.job_id, error.submitted = snapshot.id, "maybe"
+                    raise
+                cause = cause or error  # could not ask: neither found nor absent
+            else:
+                if found:
+                    return self._adopt(snapshot, found)
+                if backend.capabilities.resend_is_safe and attempt < _SEND_ATTEMPTS:
+                    return self._send(snapshot, attempt + 1)  # the same token: one job
+            if not patient or waited >= self.horizon.while_creating_s:
+                break
+            self.clock.sleep(pause)
+            waited += pause
+            pause = min(pause * 2, self.horizon.longest_pause_s)
+        if patient:
+            raise self._undecided(snapshot, cause)
+        return snapshot
+
+    def _adopt(self, snapshot: JobSnapshot, found: list[RemoteJob]) -> JobSnapshot:
+        first = min(found, key=lambda job: job.created_at or dt.datetime.max.replace(tzinfo=dt.UTC))
+        adopted = self._accept(snapshot, first, "found by its mark; nothing was sent again")
+        others = [job.provider_job_id for job in found if job is not first]
+        if others:
+            adopted = self.journal.change(
+                snapshot.id,
+                now=self.clock.now(),
+                why="more than one job carries our mark",
+                message=f"also found with our mark, and left alone: {', '.join(others)}",
+            )
+        return adopted
+
+    def is_past_horizon(self, snapshot: JobSnapshot) -> bool:
+        """True when looking any longer is not expected to find the job."""
+        sent = snapshot.submitted_at or snapshot.created_at
+        return (self.clock.now() - sent).total_seconds() > self.horizon.look_s
+
+    def _undecided(self, snapshot: JobSnapshot, cause: FtsdkError | None) -> FtsdkError:
+        if cause is not None and not self.is_past_horizon(snapshot):
+            cause.hint = (
+                f"`ftsdk reconcile {snapshot.id}` looks again; do not create it again, it may exist"
+            )
+            return cause
+        return self.needs_decision(snapshot)
+
+    def needs_decision(self, snapshot: JobSnapshot) -> NeedsDecision:
+        """The error that says how an undecided job can be decided."""
+        past = self.is_past_horizon(snapshot)
+        looked = "the time in which it should have shown is over" if past else "it may still show"
+        return NeedsDecision(
+            f"The create call got no answer, and no job with our mark {snapshot.tag} was found",
+            where=f"provider {snapshot.provider}; {looked}",
+            hint=f"ftsdk resolve {snapshot.id} --adopt ID, or --send-again (it may exist twice), "
+            "or --give-up",
+            job_id=snapshot.id,
+            submitted="maybe",
+        )
+
+    # --- decisions ---
+
+    def resolve(
+        self,
+        job_id: str,
+        *,
+        adopt: str | None = None,
+        send_again: bool = False,
+        give_up: bool = False,
+    ) -> JobSnapshot:
+        """Decide what the machine cannot: take this id, send again, or let it be.
+
+        Raises `UsageError` unless exactly one decision is given and the job is in doubt.
+        """
+        if sum((adopt is not None, send_again, give_up)) != 1:
+            raise UsageError(
+                "Give exactly one decision",
+                where=f"job {job_id}",
+                hint="adopt, send_again or give_up",
+            )
+        with (
+            self._telling(job_id),
+            job_lock(self.home, job_id, wait_s=_LOCK_WAIT_S, clock=self.clock) as mine,
+        ):
+            snapshot = self.journal.get(job_id)
+            if not mine or snapshot.status not in (
+                JobStatus.IN_DOUBT,
+                JobStatus.SUBMITTING,
+                JobStatus.CREATED,
+            ):
+                raise UsageError(
+                    f"The job is {snapshot.status}; there is nothing to decide",
+                    where=f"job {job_id}",
+                    hint=f"ftsdk show {job_id}",
+                )
+            if adopt is not None:
+                other = self.journal.find_provider_job(snapshot.provider, adopt)
+                if other is not None and other.id != snapshot.id:
+                    raise UsageError(
+                        "The provider's job already belongs to another job of this journal",
+                        where=f"job {other.id}",
+                        hint=f"ftsdk resolve {job_id} --give-up, if it is that one",
+                        job_id=job_id,
+                    )
+                remote = self.backend_for(snapshot).get(adopt)
+                return self._accept(self._sure(snapshot), remote, "adopted by decision")
+            if send_again:
+                if snapshot.status is JobStatus.SUBMITTING:
+                    snapshot = self._doubt(snapshot, "the process that sent it is gone")
+                return self._send(snapshot, _SEND_ATTEMPTS)
+            return self.journal.change(
+                job_id,
+                now=self.clock.now(),
+                why="given up by decision",
+                status=JobStatus.FAILED,
+                message="given up: whether the provider has it was never known",
+                finished_at=self.clock.now(),
+            )
+
+    def _sure(self, snapshot: JobSnapshot) -> JobSnapshot:
+        if snapshot.status is JobStatus.CREATED:
+            return self.journal.change(
+                snapshot.id, now=self.clock.now(), why="to adopt", status=JobStatus.SUBMITTING
+            )
+        return snapshot
+
+    # --- the kept rows ---
+
+    def request(self, snapshot: JobSnapshot) -> SubmitRequest:
+        """What the provider is asked, rebuilt from the journal and the kept rows."""
+        validation = snapshot.dataset.get("validation_kept")
+        return SubmitRequest(
+            job_id=snapshot.id,
+            tag=snapshot.tag,
+            client_token=snapshot.client_token,
+            spec=JobSpec.build(**snapshot.spec),
+            train=self._kept(snapshot, snapshot.dataset["kept"]),
+            validation=self._kept(snapshot, validation) if validation else None,
+        )
+
+    def _kept(self, snapshot: JobSnapshot, name: str) -> Dataset:
+        path = self.home / "datasets" / name
+        if not path.is_file():
+            raise StoreError(
+                "The job's rows are no longer kept on this machine",
+                where=str(path),
+                hint="put the file back, or create the job anew from its data",
+                job_id=snapshot.id,
+            )
+        return Dataset.load(path, name=snapshot.dataset.get("name"))
+
+
+def keep_dataset(home: Path, dataset: Dataset) -> Path:
+    """Keep the canonical rows under their hash in `home/datasets`, once. Returns the file.
+
+    A file that is there is never replaced, not even by its equal: another process may be reading
+    it, and would take the new one for a changed one.
+    """
+    path = home / "datasets" / f"{dataset.sha256}.jsonl"
+    try:
+        folder = make_private_folder(path.parent)
+        if not path.is_file():
+            aside = folder / f".{dataset.sha256}.{secrets.token_hex(6)}.tmp"
+            try:
+                dataset.write_jsonl(aside)
+                _name_if_free(aside, path)
+            finally:
+                aside.unlink(missing_ok=True)
+            fsync_folder(folder)
+    except OSError as error:
+        raise StoreError(
+            f"The rows cannot be kept: {error.strerror or error}",
+            where=str(path.parent),
+            hint="free some space or set FTSDK_HOME to another disk; nothing was submitted",
+            submitted="no",
+        ) from error
+    return path
+
+
+def _name_if_free(aside: Path, path: Path) -> None:
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        aside.replace(path)  # a file system without hard links
+
+
+def applied(snapshot: JobSnapshot, remote: RemoteJob) -> dict[str, Any]:
+    """The fields of a snapshot that the provider's answer changes."""
+    return {
+        "provider_job_id": remote.provider_job_id,
+        "earlier_ids": _earlier_ids(snapshot, remote),
+        "status": remote.status,
+        "raw_status": remote.raw_status,
+        "message": remote.message,
+        "error": remote.error,
+        "progress": remote.progress or snapshot.progress,
+        "cost": remote.cost or snapshot.cost,
+        "trained_tokens": remote.trained_tokens or snapshot.trained_tokens,
+        "started_at": remote.started_at or snapshot.started_at,
+        "finished_at": remote.finished_at or snapshot.finished_at,
+    }
+
+
+def _earlier_ids(snapshot: JobSnapshot, remote: RemoteJob) -> tuple[str, ...]:
+    """The ids of the provider's job before its present one, oldest first, each once."""
+    known = (*snapshot.earlier_ids, snapshot.provider_job_id, *remote.earlier_ids)
+    return tuple(dict.fromkeys(one for one in known if one and one != remote.provider_job_id))

@@ -1,0 +1,1 @@
+"""From the arguments of a job to a checked plan. Sends nothing."""

@@ -1,0 +1,1 @@
+"""What may be spent, what is reserved, and what was spent."""

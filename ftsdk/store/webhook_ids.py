@@ -1,0 +1,74 @@
+"""Webhook ids that were handled, for as long as a provider may send them again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from ftsdk.errors import StoreError
+from ftsdk.util.clock import Clock, SystemClock
+from ftsdk.util.files import make_private_folder
+
+__all__ = ["REMEMBER_S", "SeenIds"]
+
+REMEMBER_S = 72 * 3600
+
+
+class SeenIds:
+    """Webhook ids of the last 72 hours, in `home/webhooks.db`; in memory without a home."""
+
+    def __init__(self, home: Path | None = None, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._path: Path | None = None
+        self._memory: dict[str, float] = {}
+        self._lock = threading.Lock()
+        if home is not None:
+            self._path = make_private_folder(home) / "webhooks.db"
+            if not self._path.exists():
+                os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600))
+            with self._open() as base:
+                base.execute("CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY, at REAL)")
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(str(self._path), timeout=30)) as base, base:
+                yield base
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"The memory of webhook ids cannot be used: {error}",
+                where=str(self._path),
+                hint="make the folder writable; the file may be removed, it holds ids alone",
+            ) from error
+
+    def add(self, identity: str) -> bool:
+        """Remember an id. False when it was there already."""
+        now = self._clock.now().timestamp()
+        name = hashlib.sha256(identity.encode()).hexdigest()
+        with self._lock:
+            if self._path is None:
+                self._memory = {k: at for k, at in self._memory.items() if at > now - REMEMBER_S}
+                new = name not in self._memory
+                self._memory.setdefault(name, now)
+                return new
+            with self._open() as base:
+                base.execute("DELETE FROM seen WHERE at <= ?", (now - REMEMBER_S,))
+                return (
+                    base.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (name, now)).rowcount
+                    > 0
+                )
+
+    def forget(self, identity: str) -> None:
+        """Let an id come again: what it asked for was not done."""
+        name = hashlib.sha256(identity.encode()).hexdigest()
+        with self._lock:
+            if self._path is None:
+                self._memory.pop(name, None)
+                return
+            with self._open() as base:
+                base.execute("DELETE FROM seen WHERE id = ?", (name,))

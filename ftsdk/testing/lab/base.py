@@ -1,0 +1,263 @@
+"""The base of a double: routes to methods, one lock, a clock, faults, and a record of requests."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import re
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Self, TypeVar
+
+from ftsdk.testing.lab.faults import BEHAVIOURS, Faults
+from ftsdk.testing.lab.server import Answer, Server
+from ftsdk.testing.lab.wire import Refusal, Reply, Request
+from ftsdk.util.clock import Clock, SystemClock
+
+__all__ = ["Double", "route"]
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+_KEPT_BODY_BYTES = 256 * 1024
+_KEPT_REQUESTS = 200_000
+_LONGEST_REFUSAL_S = 86_400
+_TOLD = ("method", "path", "times", "skip", "acted", "status", "retry_after", "field", "value")
+
+
+def route(method: str, pattern: str) -> Callable[[_Method], _Method]:
+    """Mark a method as the handler of `METHOD pattern`; `{name}` matches one path segment."""
+
+    def mark(function: _Method) -> _Method:
+        routes = [*getattr(function, "routes", []), (method.upper(), pattern)]
+        function.routes = routes  # type: ignore[attr-defined]  # read by Double.__init_subclass__
+        return function
+
+    return mark
+
+
+class Double:
+    """A provider on loopback. See `ftsdk.testing.lab` for how one is written.
+
+    `requests` holds what arrived, in order; `observers` are called with each honest exchange, and
+    what they raise is kept in `violations`, so that a test can hold both against a schema.
+    """
+
+    name: ClassVar[str] = "double"
+    rehearsal: ClassVar[str] = ""
+    """What follows `ftsdk create DATA` for a job that this double takes; `ftsdk lab up` tells it."""
+    settable: ClassVar[tuple[str, ...]] = ()
+    """Attributes that `ftsdk lab set` may change: `closed`, a quota, …"""
+    _routes: ClassVar[tuple[tuple[str, re.Pattern[str], str], ...]] = ()
+
+    def __init__(self, *, clock: Clock | None = None, port: int = 0) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.faults = Faults()
+        self.requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
+        self.observers: list[Callable[[Request, Reply], None]] = []
+        self.violations: list[str] = []
+        self._lock = threading.RLock()
+        self.salt = secrets.token_hex(8)
+        """Decides the ids; set it where a test needs the same ones again."""
+        self._numbers: dict[str, int] = {}
+        self._server = Server(self._answer, port)
+        self._over = threading.Event()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        found = dict.fromkeys(
+            (method, pattern, name)
+            for one in reversed(cls.__mro__)
+            for name, member in vars(one).items()
+            for method, pattern in getattr(member, "routes", [])
+        )
+        cls._routes = tuple((m, _compiled(p), name) for m, p, name in found)
+
+    # --- life ---
+
+    def start(self) -> Self:
+        """Serve until `stop`."""
+        self._over.clear()
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """Close everything."""
+        self._over.set()
+        self._server.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @contextlib.contextmanager
+    def down(self) -> Iterator[None]:
+        """Refuse connections while the block runs."""
+        with self._server.down():
+            yield
+
+    def refuse_for(self, seconds: float) -> None:
+        """Refuse connections for so long, or until `stop`; then the same port serves again."""
+        self._server.stop()
+        if not self._over.wait(seconds):
+            self._server.start()
+
+    @property
+    def origin(self) -> str:
+        """`http://127.0.0.1:PORT`."""
+        return self._server.url
+
+    @property
+    def base_url(self) -> str:
+        """What the official SDK takes as its base URL; doubles add their path here."""
+        return self.origin
+
+    def variables(self) -> dict[str, str]:
+        """The environment that points the official SDK and ftsdk at this double."""
+        return {}
+
+    # --- what was asked ---
+
+    def count(self, method: str | None = None, path: str | None = None) -> int:
+        """How many requests arrived with this method whose path matches the expression."""
+        return len(self.asked(method, path))
+
+    def asked(self, method: str | None = None, path: str | None = None) -> list[Request]:
+        """The requests that arrived, oldest first."""
+        return [
+            request
+            for request in list(self.requests)
+            if (method is None or request.method == method)
+            and (path is None or re.search(path, request.path))
+        ]
+
+    # --- for derived classes ---
+
+    def now(self) -> dt.datetime:
+        """The instant by this double's clock."""
+        return self.clock.now()
+
+    def stamp(self) -> int:
+        """The instant in whole Unix seconds."""
+        return int(self.now().timestamp())
+
+    def new_id(self, prefix: str, length: int = 24) -> str:
+        """The next id with this prefix; other doubles, and the next run, give other ids."""
+        number = self._numbers[prefix] = self._numbers.get(prefix, 0) + 1
+        digest = hashlib.sha256(f"{self.salt}:{prefix}:{number}".encode()).hexdigest()
+        return prefix + digest[:length]
+
+    def before(self, request: Request) -> None:
+        """Called before each handler: check the key, count the quota. Raise `Refusal` to refuse."""
+
+    def not_here(self, request: Request) -> Reply:
+        """The answer where no route matches."""
+        return Reply(404, {"error": {"message": f"no route {request.method} {request.path}"}})
+
+    def headers(self, request: Request) -> Mapping[str, str]:
+        """Headers that every answer carries."""
+        return {"x-request-id": f"req_{self.name}_{request.number:08d}"}
+
+    # --- dispatch ---
+
+    def _told(self, request: Request) -> Answer:
+        """The lab's own door: `/_lab/faults` adds faults (or ends them), `/_lab/state` sets state.
+
+        `refuse` is no fault of a request but of the port: nobody is heard for its `seconds`, this
+        door neither.
+
+        Only for this machine's own programs: a page in a browser sends another Host or an Origin.
+        """
+        host = request.headers.get("host", "").rpartition(":")[0]
+        if host not in ("127.0.0.1", "localhost") or "origin" in request.headers:
+            return Answer(Reply(403, {"error": "only for programs of this machine"}))
+        given = request.json() if request.method == "POST" else None
+        if request.path == "/_lab/state" and isinstance(given, dict):
+            return Answer(self._set(given))
+        if request.method != "POST" or request.path != "/_lab/faults":
+            return Answer(Reply(404, {"error": "the lab has POST /_lab/faults and /_lab/state"}))
+        if not isinstance(given, dict):
+            return Answer(Reply(400, {"error": "a fault is a table"}))
+        behaviour = given.get("behaviour")
+        if behaviour == "refuse":
+            return self._refuse(given.get("seconds"))
+        if behaviour not in ("none", *BEHAVIOURS):
+            known = ", ".join(("none", "refuse", *BEHAVIOURS))
+            return Answer(Reply(400, {"error": f"behaviour is one of {known}"}))
+        if behaviour == "none":
+            self.faults.clear()
+        else:
+            allowed = set(_TOLD) & set(given)
+            self.faults.add(behaviour, **{name: given[name] for name in allowed})
+        return Answer(Reply(200, {"waiting": self.faults.waiting}))
+
+    def _refuse(self, seconds: Any) -> Answer:
+        if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_REFUSAL_S:
+            said = f"seconds is a number up to {_LONGEST_REFUSAL_S}"
+            return Answer(Reply(400, {"error": said}))
+        told = {"waiting": self.faults.waiting, "refuses_for_s": seconds}
+        return Answer(Reply(200, told), then=lambda: self.refuse_for(seconds))
+
+    def _set(self, given: Mapping[str, Any]) -> Reply:
+        unknown = sorted(set(given) - set(self.settable))
+        if unknown:
+            known = ", ".join(self.settable) or "nothing"
+            return Reply(400, {"error": f"{unknown[0]} cannot be set; {known} can"})
+        for name, value in given.items():
+            setattr(self, name, value)
+        return Reply(200, {name: getattr(self, name) for name in self.settable})
+
+    def _answer(self, request: Request) -> Answer:
+        if request.path.startswith("/_lab/"):
+            return self._told(request)
+        body = request.body[:_KEPT_BODY_BYTES]
+        kept = replace(request, body=body, received_at=self.now())
+        with self._lock:
+            self.requests.append(kept)
+            fault = self.faults.take(request)
+            if fault is None:
+                honest = self._handle(request)
+                self._observe(request, honest)
+                return Answer(honest)
+            honest_or_none = self._handle(request) if fault.lets_act else None
+            if fault.behaviour == "twice":
+                honest_or_none = self._handle(request)
+            reply = fault.reply(honest_or_none)
+            return Answer(replace(reply, headers={**self.headers(request), **reply.headers}), fault)
+
+    def _handle(self, request: Request) -> Reply:
+        try:
+            self.before(request)
+            reply = self._dispatch(request)
+        except Refusal as refusal:
+            reply = refusal.reply
+        return replace(reply, headers={**self.headers(request), **reply.headers})
+
+    def _dispatch(self, request: Request) -> Reply:
+        for method, pattern, name in self._routes:
+            match = pattern.fullmatch(request.path)
+            if match is not None and method == request.method:
+                found = getattr(self, name)(request, **match.groupdict())
+                return found if isinstance(found, Reply) else Reply(200, found)
+        return self.not_here(request)
+
+    def _observe(self, request: Request, reply: Reply) -> None:
+        for observer in self.observers:
+            try:
+                observer(request, reply)
+            except Exception as error:  # noqa: BLE001  # an observer must not break the exchange
+                self.violations.append(f"{request.method} {request.path}: {error!s:.500}")
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """`/a/{b}` as an expression; `{b:path}` also matches slashes."""
+    text = re.sub(
+        r"\\\{(\w+)(:path)?\\\}",
+        lambda m: f"(?P<{m.group(1)}>{'.+' if m.group(2) else '[^/]+'})",
+        re.escape(pattern),
+    )
+    return re.compile(text)

@@ -1,0 +1,156 @@
+"""The result's side of OpenAI's double: models, chat with the tuned one, the webhook of its end."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from typing import Any
+
+from ftsdk.testing.lab import fake_training
+from ftsdk.testing.lab.base import route
+from ftsdk.testing.lab.openai.files import OpenAIFiles
+from ftsdk.testing.lab.openai.jobs import PretendJob
+from ftsdk.testing.lab.openai.request_checks import TUNABLE, refuse
+from ftsdk.testing.lab.wire import Request
+from ftsdk.util.clock import Clock
+
+__all__ = ["OpenAIModels"]
+
+
+class OpenAIModels(OpenAIFiles):
+    """What jobs have made, asked by name."""
+
+    warmup_s = 0.0
+    """How long a new model does not answer yet."""
+    needs_deployments = False
+    """Models answer by the name of their deployment alone, as at Azure."""
+
+    def __init__(self, *, clock: Clock | None = None, port: int = 0) -> None:
+        super().__init__(clock=clock, port=port)
+        self.webhook_secret = "whsec_" + base64.b64encode(b"lab webhook secret, no secret").decode()
+        self.jobs: dict[str, PretendJob] = {}
+        self.deleted_models: set[str] = set()
+        self.deployments: dict[str, str] = {}
+        """Azure's: the name of a deployment, and the model that it serves."""
+
+    # --- models ---
+
+    def _models(self) -> dict[str, dict[str, Any]]:
+        now = self.now()
+        found = {
+            name: {"owned_by": "system", "created": 1_744_000_000, "shutdown_date": "2027-01-14"}
+            for name in TUNABLE
+        }
+        for job in self.jobs.values():
+            if job.succeeded(now) and job.model_id not in self.deleted_models:
+                at = job.timeline.start_of("succeeded") or now
+                found[job.model_id] = {
+                    "owned_by": "org-lab",
+                    "created": int(at.timestamp()),
+                    "shutdown_date": "2027-01-14",
+                }
+        return {name: {"id": name, "object": "model", **facts} for name, facts in found.items()}
+
+    @route("GET", "/models")
+    def list_models(self, request: Request) -> Any:
+        """The models of the account."""
+        return {"object": "list", "data": list(self._models().values())}
+
+    @route("GET", "/models/{model:path}")
+    def get_model(self, request: Request, model: str) -> Any:
+        """One model, with its `shutdown_date`."""
+        found = self._models().get(model)
+        if found is None:
+            raise refuse(
+                404, f"The model '{model}' does not exist", code="model_not_found", param="model"
+            )
+        return found
+
+    @route("DELETE", "/models/{model:path}")
+    def delete_model(self, request: Request, model: str) -> Any:
+        """Delete a tuned model."""
+        found = self.get_model(request, model)
+        if found["owned_by"] == "system":
+            raise refuse(403, "Only fine-tuned models can be deleted.", kind="permission_error")
+        self.deleted_models.add(model)
+        return {"id": model, "object": "model", "deleted": True}
+
+    # --- chat ---
+
+    @route("POST", "/chat/completions")
+    def chat(self, request: Request) -> Any:
+        """Answer as the tuned model would, or as an untuned one."""
+        body = request.json()
+        for name in ("model", "messages"):
+            if not body.get(name):
+                raise refuse(400, f"Missing required parameter: '{name}'.", param=name)
+        text = self._say(body["model"].split(":ckpt-step-")[0], body["messages"])
+        words = len(text.split())
+        asked = fake_training.count_tokens(json.dumps({"messages": body["messages"]}).encode())
+        return {
+            "id": self.new_id("chatcmpl-"),
+            "object": "chat.completion",
+            "created": self.stamp(),
+            "model": body["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": text, "refusal": None},
+                    "logprobs": None,
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": {
+                "prompt_tokens": asked,
+                "completion_tokens": words,
+                "total_tokens": asked + words,
+            },
+        }
+
+    def _say(self, model: str, messages: list[dict[str, Any]]) -> str:
+        now = self.now()
+        if self.needs_deployments:
+            if model not in self.deployments:
+                raise refuse(
+                    404,
+                    "The API deployment for this resource does not exist. If you created the "
+                    "deployment within the last 5 minutes, please wait a moment and try again.",
+                    code="DeploymentNotFound",
+                )
+            model = self.deployments[model]
+        for job in self.jobs.values():
+            if job.model_id == model and model not in self.deleted_models and job.succeeded(now):
+                at = job.timeline.start_of("succeeded")
+                if at is not None and (now - at).total_seconds() >= self.warmup_s:
+                    return fake_training.nearest_answer(job.content, messages)
+        if model in TUNABLE:
+            return f"(an untuned model's answer to: {messages[-1].get('content')})"
+        raise refuse(
+            404, f"The model `{model}` does not exist or you do not have access to it.",
+            code="model_not_found",
+        )  # fmt: skip
+
+    # --- webhooks ---
+
+    def webhook(self, job_id: str, *, event_id: str | None = None) -> tuple[dict[str, str], bytes]:
+        """Headers and body of the webhook that OpenAI would send about a job's end."""
+        status = self.jobs[job_id].status(self.now())
+        event = {
+            "id": event_id or self.new_id("evt_"),
+            "object": "event",
+            "created_at": self.stamp(),
+            "type": f"fine_tuning.job.{status}",
+            "data": {"id": job_id},
+        }
+        body = json.dumps(event).encode()
+        stamp = str(self.stamp())
+        secret = base64.b64decode(self.webhook_secret.removeprefix("whsec_"))
+        signed = f"{event['id']}.{stamp}.".encode() + body
+        signature = base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
+        return {
+            "webhook-id": str(event["id"]),
+            "webhook-timestamp": stamp,
+            "webhook-signature": f"v1,{signature}",
+            "content-type": "application/json",
+        }, body

@@ -1,0 +1,1 @@
+"""A double of Replicate's training API."""

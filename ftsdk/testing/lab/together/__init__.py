@@ -1,0 +1,1 @@
+"""A double of Together AI's fine-tuning API."""

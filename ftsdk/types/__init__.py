@@ -1,0 +1,1 @@
+"""The records that everything else passes on: specs, jobs, statuses, events, costs, models."""

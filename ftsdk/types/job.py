@@ -1,0 +1,99 @@
+"""A job as its provider reports it (`RemoteJob`), and as the journal stores it (`JobSnapshot`).
+
+Both are frozen and round-trip through JSON and pickle. The provider's own status is kept in
+`raw_status`, and fields that we do not know in `raw`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from ftsdk.types.cost import Cost
+from ftsdk.types.events import Progress
+from ftsdk.types.record import Record
+from ftsdk.types.status import JobStatus
+
+__all__ = ["JobSnapshot", "RemoteJob"]
+
+
+def _with_hint(error: Any) -> Any:
+    """Read an error that was stored when its `hint` was called `mend`."""
+    if isinstance(error, Mapping) and "mend" in error:
+        renamed = {"hint" if name == "mend" else name: value for name, value in error.items()}
+        return {**renamed, "hint": error.get("hint") or error["mend"]}
+    return error
+
+
+StoredError = Annotated[Mapping[str, Any], BeforeValidator(_with_hint)]
+"""Why a job failed: `message`, `hint`, and facts such as `kind` or `log_tail`."""
+
+
+class RemoteJob(Record):
+    """A job as its provider reports it, in our terms, with the provider's own beside them.
+
+    `provider_job_id` is the id it has now; `earlier_ids` those it had before the provider restarted
+    it under another, oldest first.
+    """
+
+    provider_job_id: str
+    earlier_ids: tuple[str, ...] = ()
+    status: JobStatus
+    raw_status: str = ""
+    model: str | None = None
+    tag: str | None = None
+    message: str = ""
+    error: StoredError | None = None
+    progress: Progress | None = None
+    created_at: dt.datetime | None = None
+    started_at: dt.datetime | None = None
+    finished_at: dt.datetime | None = None
+    trained_tokens: int | None = None
+    result_model: str | None = None
+    cost: Cost | None = None
+    raw: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class JobSnapshot(Record):
+    """Everything the journal knows of a job at one moment.
+
+    `started_at` is when it began to run, by the provider's word; None where it does not tell.
+    `provider_job_id` is the id that the provider's job has now; `earlier_ids` those it had before
+    it was restarted there, oldest first.
+    """
+
+    id: str
+    provider: str
+    provider_job_id: str | None = None
+    earlier_ids: tuple[str, ...] = ()
+    status: JobStatus
+    raw_status: str = ""
+    model: str
+    method: str = "sft"
+    name: str | None = None
+    profile: str | None = None
+    key: str | None = None
+    tag: str
+    client_token: str
+    fingerprint: str
+    tags: Mapping[str, str] = Field(default_factory=dict)
+    spec: Mapping[str, Any] = Field(default_factory=dict)
+    dataset: Mapping[str, Any] = Field(default_factory=dict)
+    message: str = ""
+    error: StoredError | None = None
+    progress: Progress | None = None
+    cost: Cost = Field(default_factory=Cost)
+    trained_tokens: int | None = None
+    created_at: dt.datetime
+    submitted_at: dt.datetime | None = None
+    started_at: dt.datetime | None = None
+    finished_at: dt.datetime | None = None
+    updated_at: dt.datetime
+
+    @property
+    def first_provider_id(self) -> str | None:
+        """The id under which the provider's job began: its events begin there."""
+        return self.earlier_ids[0] if self.earlier_ids else self.provider_job_id

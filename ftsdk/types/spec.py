@@ -1,0 +1,169 @@
+"""What a job asks for: model, method, adapter, hyperparameters. Checked when it is made.
+
+Every field that is `None` means "the backend's own default"; `plan` shows what that is before
+anything is sent. Units are part of the name: `learning_rate` is absolute,
+`learning_rate_multiplier` scales the provider's own default, and a job gives one or neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import to_jsonable_python
+
+from ftsdk.errors import SpecError
+
+__all__ = ["Hyperparameters", "JobSpec", "LoRA", "Method", "spec_error"]
+
+Method = Literal["sft", "dpo"]
+"""How the model learns: supervised rows, or pairs of a preferred and a rejected answer."""
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number, not true or false")
+    return value
+
+
+NoBool = BeforeValidator(_no_bool)
+"""For a field that is a number: true and false are none."""
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NoBool]
+_NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NoBool]
+_Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NoBool]
+_Count = Annotated[int, Field(gt=0), NoBool]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class LoRA(_Frozen):
+    """A low-rank adapter beside a frozen base model (Hu et al., 2021).
+
+    `quantize="nf4"` keeps the base in 4-bit NormalFloat while training: QLoRA (Dettmers et al.,
+    2023). `alpha` defaults to twice the rank.
+    """
+
+    rank: Annotated[int, Field(ge=1, le=1024), NoBool] = 16
+    alpha: _Positive | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), NoBool] = 0.0
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    quantize: Literal["nf4"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alpha_follows_rank(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("alpha") is None:
+            rank = data.get("rank", 16)
+            if isinstance(rank, int) and not isinstance(rank, bool) and rank > 0:
+                return {**data, "alpha": 2.0 * rank}
+        return data
+
+    @model_validator(mode="after")
+    def _names_of_modules(self) -> Self:
+        if self.target_modules == ():
+            raise ValueError("target_modules is empty; name at least one, or say 'all-linear'")
+        return self
+
+
+class Hyperparameters(_Frozen):
+    """How to train. `None` leaves the choice to the backend, and `plan` shows its choice."""
+
+    epochs: _Positive | None = None
+    max_steps: _Count | None = None
+    learning_rate: _Positive | None = None
+    learning_rate_multiplier: _Positive | None = None
+    batch_size: _Count | None = None
+    gradient_accumulation_steps: _Count | None = None
+    max_length: _Count | None = None
+    warmup_ratio: _Fraction | None = None
+    schedule: Literal["constant", "linear", "cosine"] | None = None
+    weight_decay: _NonNegative | None = None
+    max_grad_norm: _NonNegative | None = None
+    beta: _Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_learning_rate(self) -> Self:
+        if self.learning_rate is not None and self.learning_rate_multiplier is not None:
+            raise ValueError(
+                "learning_rate (absolute) and learning_rate_multiplier exclude each other"
+            )
+        return self
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were set, by name."""
+        return {k: v for k, v in self.model_dump().items() if v is not None}
+
+
+class JobSpec(_Frozen):
+    """One job, whole: what is trained, how, where, and within which budget."""
+
+    provider: Annotated[str, Field(min_length=1, max_length=64)]
+    model: Annotated[str, Field(min_length=1, max_length=512)]
+    method: Method = "sft"
+    adapter: LoRA | None = Field(default_factory=LoRA)
+    hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
+    name: Annotated[str, Field(max_length=200)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31), NoBool] = 0
+    tags: Mapping[str, str] = Field(default_factory=dict)
+    max_cost: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
+    provider_options: Mapping[str, Any] = Field(default_factory=dict)
+
+    @field_validator("provider_options")
+    @classmethod
+    def _options_are_json(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """They are journaled and sent as JSON; what cannot be written so is told here."""
+        try:
+            plain = to_jsonable_python(options)
+            json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"it holds what JSON cannot: {error}") from error
+        return options
+
+    def fingerprint(self, train_sha256: str, validation_sha256: str | None) -> str:
+        """SHA-256 over everything that decides what is trained and where.
+
+        Tags and budget are left out: the same job with another label is the same job.
+        """
+        canonical = self.model_dump(mode="json", exclude={"tags", "max_cost"})
+        canonical["train_sha256"] = train_sha256
+        canonical["validation_sha256"] = validation_sha256
+        text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @classmethod
+    def build(cls, **fields: Any) -> Self:
+        """Make a spec; all faults at once as one `SpecError`, each with the field's name."""
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise spec_error(error) from error
+
+
+def spec_error(error: ValidationError, *, where: str = "the job's arguments") -> SpecError:
+    """Turn pydantic's report into ours: one line per fault, no input values repeated."""
+    faults = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        field = ".".join(str(part) for part in item["loc"]) or "job"
+        message = item["msg"].removeprefix("Value error, ")
+        faults.append(f"{field}: {message[:1].lower()}{message[1:]}")
+    what = faults[0] if len(faults) == 1 else f"{len(faults)} faults: " + "; ".join(faults)
+    return SpecError(
+        what,
+        where=where,
+        hint="correct the named fields; `ftsdk plan` shows what would be sent",
+        faults=tuple(faults),
+    )

@@ -1,0 +1,121 @@
+"""Locks between processes, which the operating system frees when their holder ends.
+
+A lock is held on an open file, so a killed process never leaves one behind. The lock file itself
+stays in place: removing it would let two processes lock two files of the same name. Its content
+means nothing. Threads of one process exclude each other too, since each opens the file itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ftsdk.errors import StoreError, Submitted
+from ftsdk.util.clock import Clock, SystemClock
+from ftsdk.util.files import make_private_folder
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_POLL_S = 0.05
+_HELD_ELSEWHERE = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
+
+
+@contextlib.contextmanager
+def file_lock(
+    path: Path,
+    *,
+    wait_s: float | None = None,
+    poll_s: float = _POLL_S,
+    on_wait: Callable[[], bool] | None = None,
+    clock: Clock | None = None,
+) -> Iterator[int | None]:
+    """Hold the lock file at `path`; yields its open descriptor, or None if it could not be had.
+
+    While another process holds it, the lock is tried every `poll_s` seconds: for `wait_s` seconds
+    (None: without an end) and as long as `on_wait`, called before each pause, returns True.
+
+    The file is created with mode 0600 in a folder that must exist. A child process that inherits
+    the descriptor holds the lock as well, until it ends. Raises `OSError`.
+    """
+    clock = clock or SystemClock()
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        waited_s = 0.0
+        while not (taken := _try_lock(fd)):
+            out_of_time = wait_s is not None and waited_s >= wait_s
+            if out_of_time or (on_wait is not None and not on_wait()):
+                break
+            clock.sleep(poll_s)
+            waited_s += poll_s
+        yield fd if taken else None
+    finally:
+        os.close(fd)  # this frees our hold; a child with the descriptor keeps its own
+
+
+@contextlib.contextmanager
+def job_lock(
+    home: Path,
+    job_id: str,
+    *,
+    wait_s: float,
+    clock: Clock,
+    purpose: str = "",
+    failure: str = "The job's lock cannot be taken",
+    submitted: Submitted | None = None,
+) -> Iterator[bool]:
+    """Hold `home/locks/<job_id>[.<purpose>].lock`; yields False if it was busy for `wait_s` seconds.
+
+    Raises `StoreError`, which begins with `failure` and carries `job_id` and `submitted`, when the
+    lock file cannot be created or locked.
+    """
+    name = f"{job_id}.{purpose}.lock" if purpose else f"{job_id}.lock"
+    path = home / "locks" / name
+    with contextlib.ExitStack() as stack:
+        try:
+            make_private_folder(path.parent)
+            fd = stack.enter_context(file_lock(path, wait_s=wait_s, clock=clock))
+        except OSError as error:
+            raise StoreError(
+                f"{failure}: {error.strerror or error}",
+                where=str(path.parent),
+                hint="make the folder writable, or set FTSDK_HOME to one that is",
+                job_id=job_id,
+                submitted=submitted,
+            ) from error
+        yield fd is not None
+
+
+def is_locked(path: Path) -> bool:
+    """True when a process holds the lock file at `path` now; False when the file does not exist."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try_lock(fd, shared=True)
+    finally:
+        os.close(fd)
+
+
+def _try_lock(fd: int, *, shared: bool = False) -> bool:
+    """Lock an open file; False when another process has it. Raises `OSError` for other reasons.
+
+    A shared lock does not disturb other readers; Windows only has exclusive ones.
+    """
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD_ELSEWHERE:
+            return False
+        raise
+    return True

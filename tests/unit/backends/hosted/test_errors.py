@@ -1,0 +1,239 @@
+"""No exception of an SDK or an HTTP library is left unmapped, and none carries a secret along."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pickle
+import subprocess
+import sys
+import traceback
+
+import pytest
+
+from ftsdk.backends.hosted.error_facts import retry_after_s
+from ftsdk.backends.hosted.errors import attempt
+from ftsdk.backends.hosted.exception_table import RULES
+from ftsdk.backends.hosted.redact import remember
+from ftsdk.errors import (
+    AuthError,
+    BackendError,
+    NotFound,
+    RateLimited,
+    Rejected,
+    Unavailable,
+    UnexpectedResponse,
+)
+
+httpx = pytest.importorskip("httpx")
+
+
+def modules():
+    import importlib
+
+    names = (
+        "httpx",
+        "httpx2",
+        "openai",
+        "openai._exceptions",
+        "together",
+        "together._exceptions",
+        "replicate.exceptions",
+    )
+    for name in names:
+        try:
+            yield importlib.import_module(name)
+        except ModuleNotFoundError:
+            continue
+
+
+def test_no_exception_class_is_unmapped():
+    missing, seen = set(), 0
+    for module in modules():
+        for cls in list(vars(module).values()):
+            if not (inspect.isclass(cls) and issubclass(cls, Exception)):
+                continue
+            seen += 1
+            if cls.__name__ not in RULES:
+                missing.add(f"{cls.__module__}.{cls.__name__}")
+    assert not missing
+    assert seen > 40
+
+
+EVERY_CLASS = """
+import importlib, inspect, json, pkgutil, sys, warnings
+warnings.simplefilter("ignore")
+told = {}
+for root in sys.argv[1:]:
+    try:
+        package = importlib.import_module(root)
+    except ModuleNotFoundError:
+        continue
+    modules = [package]
+    for found in pkgutil.walk_packages(package.__path__, root + ".", onerror=lambda _: None):
+        try:
+            modules.append(importlib.import_module(found.name))
+        except (ImportError, SystemExit):
+            continue  # what needs a package that is not there raises nothing here
+    for module in modules:
+        for cls in vars(module).values():
+            if inspect.isclass(cls) and issubclass(cls, Exception) and not issubclass(cls, Warning):
+                if cls.__module__.split(".")[0] == root:
+                    told[f"{cls.__module__}.{cls.__name__}"] = [one.__name__ for one in cls.__mro__]
+print(json.dumps(told))
+"""
+NOT_OURS = {
+    "openai.auth._x509": "signing in with a certificate; we give keys",
+    "openai.lib.": "helpers for agents, browsers and tools, which we do not call",
+    "together.lib.cli.": "the command line of together",
+    "together.post_training.": "loops over Tinker's protocol, which we do not call",
+    "replicate.webhook": "we have a verifier of our own",
+    "httpcore.ConnectionNotAvailable": "between httpcore and its own pool",
+}
+
+
+def test_no_exception_class_in_any_module_is_unmapped():
+    """Those that a package raises and does not show at its top, too."""
+    roots = ("httpx", "httpx2", "httpcore", "openai", "together", "replicate")
+    told = subprocess.run(
+        [sys.executable, "-c", EVERY_CLASS, *roots], capture_output=True, text=True, timeout=200
+    )
+    assert told.returncode == 0, told.stderr[-2000:]
+    classes = json.loads(told.stdout.split("\n")[-2])
+    missing = [
+        name
+        for name, above in classes.items()
+        if not set(above) & set(RULES) and not name.startswith(tuple(NOT_OURS))
+    ]
+    assert missing == []
+    assert len(classes) > 40
+
+
+def status_error(status, body=None, headers=None, library=httpx):
+    request = library.Request("POST", "https://api.example.com/v1/jobs")
+    response = library.Response(status, json=body or {}, headers=headers or {}, request=request)
+    return library.HTTPStatusError("bad", request=request, response=response)
+
+
+def raised(error, **facts):
+    def ask():
+        raise error
+
+    with pytest.raises(BackendError) as caught:
+        attempt(ask, provider="p", action="POST /jobs", **facts)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "cls", "submitted", "retryable"),
+    [
+        (400, Rejected, "no", False),
+        (401, AuthError, "no", False),
+        (403, AuthError, "no", False),
+        (404, NotFound, "no", False),
+        (408, Unavailable, "maybe", True),
+        (409, Unavailable, "maybe", True),
+        (413, Rejected, "no", False),
+        (422, Rejected, "no", False),
+        (425, Unavailable, "maybe", True),
+        (429, RateLimited, "maybe", True),
+        (302, UnexpectedResponse, "maybe", False),
+        (500, Unavailable, "maybe", True),
+        (501, Unavailable, "maybe", False),
+        (503, Unavailable, "maybe", True),
+        (529, Unavailable, "maybe", True),
+    ],
+)
+def test_a_status_says_whether_it_was_submitted(status, cls, submitted, retryable):
+    error = raised(status_error(status, {"error": {"message": "m", "code": "c"}}), sends=True)
+    assert type(error) is cls
+    assert (error.submitted, error.retryable, error.status_code) == (submitted, retryable, status)
+    assert pickle.loads(pickle.dumps(error)).submitted == submitted
+
+
+@pytest.mark.parametrize(
+    ("error", "submitted", "retryable"),
+    [
+        (httpx.ConnectError("refused"), "no", True),
+        (httpx.ConnectTimeout("slow"), "no", True),
+        (httpx.PoolTimeout("busy"), "no", True),
+        (httpx.UnsupportedProtocol("ftp"), "no", False),
+        (httpx.ReadTimeout("slow"), "maybe", True),
+        (httpx.WriteError("broken"), "maybe", True),
+        (httpx.RemoteProtocolError("cut"), "maybe", True),
+        (ConnectionResetError(), "maybe", True),
+        (ConnectionRefusedError(), "no", True),
+        (ValueError("x"), None, None),
+    ],
+)
+def test_a_lost_connection_says_what_is_known(error, submitted, retryable):
+    if submitted is None:
+        with pytest.raises(ValueError, match="x"):
+            attempt(lambda: (_ for _ in ()).throw(error), provider="p", action="a", sends=True)
+        return
+    found = raised(error, sends=True)
+    assert (found.submitted, found.retryable) == (submitted, retryable)
+
+
+def test_what_an_sdk_wraps_is_looked_at():
+    openai = pytest.importorskip("openai")
+    httpx2 = pytest.importorskip("httpx2")
+    request = httpx2.Request("POST", "https://api.example.com")
+    for inner, submitted in ((httpx2.ConnectError("x"), "no"), (httpx2.ReadError("x"), "maybe")):
+        outer = openai.APIConnectionError(request=request)
+        outer.__cause__ = inner
+        assert raised(outer, sends=True).submitted == submitted
+    bare = raised(openai.APIConnectionError(request=request), sends=True)
+    assert bare.submitted == "maybe"
+
+
+def test_calls_before_the_create_are_never_in_doubt():
+    assert raised(httpx.ReadTimeout("slow"), submitted="no").submitted == "no"
+
+
+def test_the_server_can_forbid_asking_again():
+    error = raised(status_error(503, headers={"x-should-retry": "false"}))
+    assert error.retryable is False
+
+
+SECRET = "sk-planted-0123456789abcdef"
+
+
+def test_no_secret_in_message_cause_or_frames():
+    remember("plain-planted-value")
+
+    def ask():
+        headers = {"Authorization": f"Bearer {SECRET}"}
+        body = {"error": {"message": f"Incorrect key {SECRET} plain-planted-value", "code": SECRET}}
+        raise status_error(401, body, {"x-request-id": SECRET, **headers})
+
+    with pytest.raises(AuthError) as caught:
+        attempt(ask, provider="p", action="POST /jobs", sends=True)
+    del ask
+    told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    deep = "".join(told.format()) + repr(pickle.dumps(caught.value)) + str(caught.value.to_dict())
+    deep = deep.replace("caught = ", "")
+    assert SECRET not in deep
+    assert "plain-planted-value" not in deep
+    assert caught.value.__context__ is None
+    assert "HTTPStatusError" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "119.5"}, 119.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "1e9"}, 1e9),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "NaN"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "٣"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after(headers, wait):
+    assert retry_after_s(headers) == wait

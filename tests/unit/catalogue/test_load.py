@@ -1,0 +1,138 @@
+"""The shipped catalogue says where each figure comes from, and a user's file wins over it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+from pydantic import ValidationError
+
+from ftsdk.catalogue import load_catalogue, lookup, shipped
+from ftsdk.catalogue.schema import YOURS, Catalogue, _figures
+from ftsdk.errors import ConfigError
+
+
+def test_every_figure_names_a_page_and_a_day():
+    book = shipped()
+    figures = list(_figures(book))
+    assert len(figures) > 80
+    for figure in figures:
+        source = book.source(figure)
+        assert figure.source != YOURS
+        assert source.day <= book.as_of
+        assert source.title
+        assert str(source.url).startswith("https://")
+
+
+def test_every_source_is_used():
+    book = shipped()
+    used = {figure.source for figure in _figures(book)}
+    assert set(book.sources) == used
+
+
+def test_prices_are_exact_decimals():
+    rate = lookup("openai", "gpt-4.1-nano").model.training[0].usd_per_mtok
+    assert rate.low == Decimal("1.50")
+    hardware = shipped().providers["replicate"].hardware["gpu-t4"]
+    assert hardware.per_hour.low == Decimal("0.81")
+
+
+@pytest.mark.parametrize(
+    ("provider", "given", "found"),
+    [
+        ("openai", "gpt-4.1-mini", "gpt-4.1-mini-2025-04-14"),
+        ("openai", "GPT-4.1-mini-2025-04-14", "gpt-4.1-mini-2025-04-14"),
+        ("openai", "ft:gpt-4.1-mini-2025-04-14:org::abc", "gpt-4.1-mini-2025-04-14"),
+        ("openai", "gpt-3.5-turbo-0125", "gpt-3.5-turbo"),
+        ("openai", "gpt-4-0613", "gpt-4"),
+        ("openai", "gpt-4o", "gpt-4o-2024-08-06"),
+        ("azure", "gpt-4.1-2025-04-14.ft-0a1b2c", "gpt-4.1-2025-04-14"),
+        ("together", "Qwen/Qwen3.5-9B", "Qwen3.5-9B"),
+        ("together", "openai/gpt-oss-20b", "gpt-oss-20b"),
+        (
+            "replicate",
+            "nateraw/axolotl-trainer-llama-2-7b:9f1",
+            "nateraw/axolotl-trainer-llama-2-7b",
+        ),
+        ("openai", "gpt-9", None),
+    ],
+)
+def test_a_model_is_found_by_any_of_its_names(provider, given, found):
+    assert lookup(provider, given).model_id == found
+
+
+def test_an_unknown_provider_is_none():
+    assert lookup("nobody", "x") is None
+
+
+def test_your_figures_win_and_are_said_to_be_yours(tmp_path):
+    (tmp_path / "prices.toml").write_text(
+        """
+        as_of = 2026-11-25
+        [providers.openai.models."gpt-4.1-mini-2025-04-14"]
+        training = [{ usd_per_mtok = 4.25 }]
+        [providers.together]
+        minimum = { usd = 0 }
+        [providers.mine]
+        title = "our own cluster"
+        hardware = { big = { usd_per_hour = 2.5 } }
+        models = { m = { hardware = "big" } }
+        """
+    )
+    book = load_catalogue(tmp_path)
+    mini = lookup("openai", "gpt-4.1-mini", book).model
+    assert mini.training[0].usd_per_mtok.low == Decimal("4.25")
+    assert book.source(mini.training[0]).day == dt.date(2026, 11, 25)
+    assert str(tmp_path) in book.source(mini.training[0]).title
+    # what the file does not mention stays as shipped
+    assert mini.ends_on.day == dt.date(2027, 1, 14)
+    assert book.source(mini.ends_on).url.startswith("https://developers.openai.com")
+    assert book.providers["together"].minimum.usd == 0
+    assert book.providers["together"].minimum.source == YOURS
+    assert lookup("mine", "m", book).facts.hardware["big"].per_hour.high == Decimal("2.5")
+    assert shipped().providers["together"].minimum.usd == 4
+
+
+def test_no_file_means_the_shipped_catalogue(tmp_path):
+    assert load_catalogue(tmp_path) is shipped()
+    assert load_catalogue() is shipped()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = ", "not TOML"),
+        ("[providers.openai]\ntitle = 'x'", "as_of is missing"),
+        ("as_of = 'soon'", "not a day"),
+        ("as_of = 2026-11-25T00:00:00Z", "not a day"),
+        ("as_of = 2026-11-25\n[providers.openai]\nminimun = 3", "minimun"),
+        ("as_of = 2026-11-25\n[providers.openai]\nminimum = { usd = -1 }", "greater than or equal"),
+        ("as_of = 2026-11-25\n[providers.openai]\nminimum = { usd = nan }", "usd"),
+        (
+            "as_of = 2026-11-25\n[providers.openai]\nhosting = { usd_per_hour = [2, 1] }",
+            "from low to high",
+        ),
+        (
+            "as_of = 2026-11-25\n[providers.openai]\nhosting = { usd_per_hour = 2, source = 'x' }",
+            "not in the table of sources",
+        ),
+        ("as_of = 2026-11-25\n[providers.together.models.q]\nrates = 'none'", "no card"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path, text, said):
+    (tmp_path / "prices.toml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_catalogue(tmp_path)
+    assert said in str(caught.value)
+    assert str(tmp_path / "prices.toml") in caught.value.where
+
+
+def test_a_price_is_no_boolean():
+    with pytest.raises(ValidationError):
+        Catalogue.model_validate(
+            {
+                "as_of": dt.date(2026, 1, 1),
+                "providers": {"x": {"title": "x", "hosting": {"usd_per_hour": True}}},
+            }
+        )

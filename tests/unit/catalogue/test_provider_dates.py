@@ -1,0 +1,81 @@
+"""Days that a provider told are kept, and stand over the shipped ones from then on."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import replace
+
+import pytest
+
+from ftsdk.catalogue import closed, lifetime, load_catalogue, remember, shipped
+from ftsdk.errors import ConfigError, ProviderClosed
+from ftsdk.jobs.retirements import radar
+from ftsdk.util.clock import ManualClock
+from tests.faults.priced import ROWS, PricedBackend, priced_client
+
+MINI = "gpt-4.1-mini-2025-04-14"
+TODAY = dt.date(2026, 11, 25)
+LATER = dt.date(2027, 6, 1)
+
+
+def test_a_day_that_was_told_stands_over_the_shipped_one(home):
+    remember(home, "openai", {MINI: LATER, "gpt-9": LATER}, TODAY)
+    book = load_catalogue(home)
+    life = lifetime("openai", MINI, catalogue=book)
+    assert (life.ends_on, life.as_of) == (LATER, TODAY)
+    assert "as it told when it was asked" in life.source
+    assert lifetime("openai", "gpt-4.1-2025-04-14", catalogue=book).ends_on == dt.date(2027, 1, 14)
+    assert set(book.providers["openai"].models) == set(shipped().providers["openai"].models)
+
+
+def test_what_was_read_later_wins_and_so_do_your_own_figures(home):
+    remember(home, "openai", {MINI: LATER}, dt.date(2026, 1, 1))
+    assert load_catalogue(home).providers["openai"].models[MINI].ends_on.day == dt.date(2027, 1, 14)
+    remember(home, "openai", {MINI: LATER}, TODAY)
+    own = dt.date(2026, 12, 1)
+    (home / "prices.toml").write_text(
+        f'as_of = 2026-11-25\n[providers.openai.models."{MINI}"]\nends_on = {{ day = {own} }}\n'
+    )
+    assert load_catalogue(home).providers["openai"].models[MINI].ends_on.day == own
+
+
+def test_each_provider_keeps_its_own_and_a_new_answer_takes_the_old_ones_place(home):
+    remember(home, "openai", {MINI: LATER}, TODAY)
+    remember(home, "azure", {"gpt-4.1-2025-04-14": LATER}, TODAY)
+    remember(home, "openai", {MINI: TODAY}, TODAY)
+    book = load_catalogue(home)
+    assert book.providers["azure"].models["gpt-4.1-2025-04-14"].ends_on.day == LATER
+    assert closed("openai", MINI, TODAY, catalogue=book) is not None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"openai": {"ends": 3}}', '{"openai": 1}'])
+def test_a_file_that_is_not_ours_is_refused_by_name(home, text):
+    home.mkdir()
+    (home / "ends.json").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_catalogue(home)
+    assert "ends.json" in caught.value.where
+
+
+def test_the_live_radar_keeps_what_it_heard_and_plans_go_by_it(home):
+    class Telling(PricedBackend):
+        capabilities = replace(
+            PricedBackend.capabilities, key_variables=("FAKE_KEY",), reports_model_ends=True
+        )
+        dated_as = "openai"  # type: ignore[assignment]  # it plays OpenAI's own address
+
+        def model_ends(self):
+            return {MINI: TODAY - dt.timedelta(days=1)}
+
+    clock = ManualClock(dt.datetime(2026, 11, 25, tzinfo=dt.UTC))
+    client = priced_client(home, clock=clock)
+    client._backends["fake", None] = Telling(client.backend("fake").context)
+    client.env = {"FAKE_KEY": "x"}
+    client.create_job(ROWS, model=MINI)
+    assert not (home / "ends.json").exists()
+    radar(client, live=True)
+    assert json.loads((home / "ends.json").read_bytes())["openai"]["asked_on"] == "2026-11-25"
+    with pytest.raises(ProviderClosed, match="ended at OpenAI on 2026-11-24"):
+        client.plan(ROWS, model=MINI)
+    assert radar(client).exit_code == 7

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.cli.conftest import DONE, FAILS, LONG
+
+
+def test_create_shows_the_plan_asks_starts_and_watches(cli, data):
+    ran = cli.ok("create", data, "--set", DONE, stdin="y\n")
+    assert (
+        "Plan  fake · smollm2-135m · SFT · LoRA r16 α32 · 3 epochs · batch 8 · lr 2e-4" in ran.out
+    )
+    assert "12 rows × 3 · $0.00" in ran.out
+    assert "Start?" in ran.err
+    assert "succeeded" in ran.out
+    assert "ftsdk chat ftj_" in ran.out
+
+
+def test_an_empty_answer_starts_what_is_free(cli, data):
+    assert "accepted as fake-" in cli.ok("create", data, "--set", DONE, stdin="\n").out
+
+
+def test_a_no_starts_nothing(cli, data):
+    ran = cli("create", data, stdin="maybe\nn\n")
+    assert ran.code == 1
+    assert "Nothing was started." in ran.err
+    assert cli.ok("list", "--json").json == {"jobs": []}
+
+
+@pytest.mark.parametrize("words", [("--no-input",), ()])
+def test_with_nobody_to_ask_it_refuses(cli, data, words):
+    ran = cli("create", data, *words)
+    assert ran.code == 7
+    assert "hint" in ran.err
+    assert "--yes" in ran.err
+    assert cli.ok("list", "--json").json == {"jobs": []}
+
+
+def test_json_asks_nothing_and_refuses_without_yes(cli, data):
+    error = cli.error(7, "create", data)
+    assert error["code"] == "needs_decision"
+    assert error["submitted"] == "no"
+
+
+def test_detach_returns_at_once_with_the_job(cli, data):
+    made = cli.ok("create", data, "--yes", "--detach", "--json", "--set", LONG).json
+    assert made["status"] == "queued"
+    assert made["provider_job_id"].startswith("fake-")
+
+
+def test_every_option_arrives_in_the_spec(cli, data):
+    made = cli.ok(
+        "create", data, "--yes", "--detach", "--json", "--epochs", 2, "--learning-rate", "1e-4",
+        "--batch-size", 4, "--max-length", 64, "--rank", 8, "--alpha", 8, "--quantize", "nf4",
+        "--seed", 5, "--name", "n", "--tag", "team=cx", "--tag", "k=a=b", "--max-cost", "5",
+        "--set", "warmup_ratio=0.1", "--set", "schedule=cosine", "--set", "dropout=0.1",
+        "--validation", "0.25", "--key", "k1", "--method", "sft",
+    ).json  # fmt: skip
+    spec = made["spec"]
+    assert spec["hyperparameters"] == {
+        "epochs": 2.0, "learning_rate": 1e-4, "batch_size": 4, "max_length": 64,
+        "warmup_ratio": 0.1, "schedule": "cosine", "max_steps": None, "beta": None,
+        "learning_rate_multiplier": None, "gradient_accumulation_steps": None,
+        "weight_decay": None, "max_grad_norm": None,
+    }  # fmt: skip
+    assert spec["adapter"]["rank"] == 8
+    assert spec["adapter"]["alpha"] == 8.0
+    assert spec["adapter"]["quantize"] == "nf4"
+    assert spec["adapter"]["dropout"] == 0.1
+    assert (spec["seed"], made["name"], made["key"]) == (5, "n", "k1")
+    assert made["tags"] == {"team": "cx", "k": "a=b"}
+    assert made["dataset"]["validation_rows"] > 0
+
+
+def test_full_means_no_adapter(cli, data):
+    made = cli.ok("create", data, "--yes", "-d", "--json", "--full").json
+    assert made["spec"]["adapter"] is None
+
+
+def test_the_same_key_twice_is_one_job_and_asks_nothing(cli, data):
+    words = ("create", data, "--key", "nightly", "--set", DONE)
+    first = cli.ok(*words, "--yes")
+    second = cli.ok(*words, "--no-input", "--yes")
+    assert "was there already" in second.out
+    assert "Plan" not in second.out
+    assert len(cli.ok("list", "--json").json["jobs"]) == 1
+    assert first.out.split("  accepted")[0].split()[-1] in second.out
+
+
+def test_a_job_that_fails_ends_with_5_and_its_reason(cli, data):
+    ran = cli("create", data, "--yes", "--set", FAILS, "--set", "message=out of luck")
+    assert ran.code == 5
+    assert "out of luck" in ran.err
+
+
+def test_create_with_json_tells_the_failed_job_beside_the_error(cli, data):
+    ran = cli("create", data, "--yes", "--json", "--set", FAILS)
+    assert ran.code == 5
+    assert ran.json["error"]["code"] == "job_failed"
+    assert ran.json["job"]["status"] == "failed"
+
+
+def test_a_refusal_of_the_provider_is_4(cli, data):
+    error = cli.error(4, "create", data, "--yes", "--set", "submit=refused")
+    assert (error["code"], error["submitted"]) == ("rejected", "no")
+
+
+def test_a_lost_answer_is_settled_by_looking(cli, data):
+    made = cli.ok("create", data, "--yes", "--json", "--detach", "--set", "submit=lost").json
+    assert made["provider_job_id"].startswith("fake-")
+
+
+def test_a_lost_request_says_how_to_decide(cli, data):
+    error = cli.error(4, "create", data, "--yes", "--set", "submit=lost_request")
+    assert error["submitted"] == "maybe"
+    assert "ftsdk reconcile" in error["hint"]
+    [job] = cli.ok("list", "--json").json["jobs"]
+    assert job["status"] == "in_doubt"
+
+
+def test_an_unknown_price_is_refused_with_a_limit(cli, data, monkeypatch):
+    monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.estimate", _unknown_price)
+    error = cli.error(6, "create", data, "--yes", "--max-cost", "1")
+    assert error["code"] == "budget"
+
+
+def test_an_unknown_price_defaults_to_no(cli, data, monkeypatch):
+    monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.estimate", _unknown_price)
+    ran = cli("create", data, stdin="\n")
+    assert ran.code == 1
+    assert "though its cost is not known" in ran.err
+
+
+def test_a_price_is_asked_for_with_its_figure(cli, data, monkeypatch):
+    from decimal import Decimal
+
+    from ftsdk.types.cost import Cost
+
+    price = Cost(basis="quoted", low=Decimal(4), high=Decimal(4))
+    monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.estimate", lambda *_: price)
+    ran = cli("create", data, stdin="\n")
+    assert ran.code == 1
+    assert "$4.00 quoted" in ran.out
+    assert "Spend up to $4.00?" in ran.err
+    assert "Spend up to $10.00?" in cli("create", data, "--max-cost", "10", stdin="n\n").err
+    assert cli("create", data, "--max-cost", "3", "--yes").code == 6
+
+
+def _unknown_price(*_):
+    from ftsdk.types.cost import Cost
+
+    return Cost()
+
+
+def test_a_missing_base_model_is_asked_for_and_fetched(cli, data, monkeypatch):
+    from ftsdk.errors import Unavailable
+
+    here = []
+
+    def plan(self, spec, train=None):
+        if not here:
+            raise Unavailable("tiny is not here", retryable=False, missing_model="tiny")
+        return original(self, spec, train)
+
+    from ftsdk.backends.fake import FakeBackend
+
+    original = FakeBackend.plan
+    monkeypatch.setattr(FakeBackend, "plan", plan)
+    monkeypatch.setattr(
+        "ftsdk.backends.local.models.resolve.pull_model", lambda name, **_: here.append(name)
+    )
+    assert cli("create", data, "--no-input").code == 7
+    assert cli("create", data, stdin="n\n").code == 4
+    ran = cli.ok("create", data, "--set", DONE, stdin="y\ny\n")
+    assert here == ["tiny"]
+    assert "Fetch it now?" in ran.err
+
+
+def test_plan_tells_every_field(cli, data):
+    ran = cli.ok("plan", data, "--epochs", 4)
+    line = next(line for line in ran.out.split("\n") if line.startswith("  epochs"))
+    assert line.split() == ["epochs", "4", "4"]
+    assert "schedule" in ran.out
+    document = cli.ok("plan", data, "--epochs", 4, "--json").json
+    assert document["provider"] == "fake"
+    assert {"name", "asked", "sent", "sent_as", "note"} == set(document["fields"][0])
+    assert document["cost"]["high"] == "0"
+    assert document["adapter"]["rank"] == 16
+    assert cli.ok("list", "--json").json == {"jobs": []}
+
+
+def test_estimate_tells_the_cost_and_its_source(cli, data):
+    ran = cli.ok("estimate", data)
+    assert "$0.00" in ran.out
+    assert "fake charges nothing" in ran.out
+    document = cli.ok("estimate", data, "--json").json
+    assert document["rows"] == 12
+    assert document["cost"]["basis"] == "billed"
+
+
+def test_interrupted_while_sending_it_says_how_to_find_out(cli, data, monkeypatch):
+    def submit(self, request):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.submit", submit)
+    ran = cli("create", data, "--yes")
+    assert ran.code == 130
+    assert "ftsdk reconcile ftj_" in ran.err
+
+
+def test_interrupted_before_anything_was_journaled_it_says_nothing_wrong(cli, data, monkeypatch):
+    def plan(self, spec, train=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.plan", plan)
+    ran = cli("create", data, "--yes")
+    assert ran.code == 130
+    assert "reconcile" not in ran.err
+
+
+# --- the very same job twice --------------------------------------------------------------------
+
+
+def test_a_second_identical_create_asks(cli, data):
+    first = cli.ok("create", data, "--yes", "--json", "--detach").json["id"]
+    ran = cli("create", data, stdin="n\n")
+    assert (ran.code, "is this very job" in ran.err) == (1, True)
+    assert [job["id"] for job in cli.ok("list", "--json").json["jobs"]] == [first]
+    cli.ok("create", data, "--detach", stdin="y\ny\n")
+    assert len(cli.ok("list", "--json").json["jobs"]) == 2
+
+
+def test_with_nobody_to_ask_a_second_identical_create_is_refused(cli, data):
+    first = cli.ok("create", data, "--yes", "--json", "--detach").json["id"]
+    ran = cli("create", data, "--no-input")
+    assert ran.code == 7
+    assert first in ran.err
+    assert "--again" in ran.err
+    cli.ok("create", data, "--yes", "--no-input", "--detach")  # free: --yes answers this one too
+
+
+def test_yes_does_not_answer_it_where_it_may_cost(cli, data, monkeypatch):
+    import dataclasses
+
+    from ftsdk.backends.fake import FakeBackend
+
+    able = dataclasses.replace(FakeBackend.capabilities, price="unknown")
+    monkeypatch.setattr(FakeBackend, "capabilities", able)
+    cli.ok("create", data, "--yes", "--no-input", "--detach")
+    assert cli("create", data, "--yes", "--no-input", "--detach").code == 7
+    cli.ok("create", data, "--yes", "--no-input", "--detach", "--again")
+    cli.ok("create", data, "--yes", "--no-input", "--detach", "--seed", 1)
+    cli.ok("create", data, "--yes", "--no-input", "--detach", "--key", "k")
+    assert len(cli.ok("list", "--json").json["jobs"]) == 4
+
+
+def test_what_was_planned_is_what_is_sent(cli, data, monkeypatch):
+    """The file changes while the question stands: the rows that were shown are trained."""
+    from ftsdk.cli.commands import create as module
+
+    real = module._agreed
+
+    def meanwhile(*args, **options):
+        data.write_text(data.read_text().split("\n")[0] + "\n")
+        return real(*args, **options)
+
+    rows = len(data.read_text().strip().split("\n"))
+    monkeypatch.setattr(module, "_agreed", meanwhile)
+    ran = cli("create", data, "--yes", "--detach", "--json")
+    if ran.code == 0:
+        shown = cli.ok("show", ran.json["id"], "--json").json
+        assert shown["dataset"]["rows"] == rows
+    else:
+        assert ran.code == 3
+
+
+def test_planning_a_local_job_fetches_no_model(cli, data, monkeypatch):
+    from ftsdk.backends.local.models import resolve
+
+    def fetch(*_, **__):
+        raise AssertionError("a plan downloads nothing")
+
+    monkeypatch.setattr(resolve, "pull_built_in", fetch)
+    words = ("--provider", "local", "--model", "smollm2-135m", "--set", "pull=true")
+    out = cli.ok("plan", data, *words).out
+    assert "create would pull it first: about 93 MB" in out
+
+
+def test_the_name_of_the_data_stays_when_rows_are_held_out(cli, data):
+    cli.ok("create", data, "--yes", "-d", "--validation", "0.4")
+    out = cli.ok("show").out
+    assert f"data     {data.name}  sha256" in out
+    assert "held out" in out

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+GOOD = '{"messages": [{"role": "user", "content": "a %d"}, {"role": "assistant", "content": "the answer is %d"}]}\n'
+
+
+def write(name: str, rows: int = 12, extra: str = "") -> Path:
+    path = Path(name)
+    path.write_text("".join(GOOD % (i, i) for i in range(rows)) + extra)
+    return path
+
+
+def test_validate_several_files_and_strict(cli):
+    good, bad = write("good.jsonl"), write("bad.jsonl", extra='{"messages": []}\n')
+    noted = write("noted.jsonl", extra=GOOD % (1, 1))
+    assert cli("validate", good).code == 0
+    assert cli("validate", noted).code == 0
+    assert cli("validate", noted, "--strict").code == 3
+    ran = cli("validate", good, bad, "--json")
+    assert ran.code == 3
+    assert [r["ok"] for r in ran.json["reports"]] == [True, False]
+    one = cli("validate", bad, "--json")
+    assert [(f["code"], f["line"]) for f in one.json["faults"]] == [("FT102", 13)]
+    assert cli("validate", good, "--provider", "openai").code == 0
+    assert cli("validate", write("few.jsonl", 9), "--provider", "openai").code == 3
+
+
+def test_fix_writes_a_copy_and_says_so(cli):
+    data = write(
+        "in.jsonl",
+        extra='{"messages": [{"role": "User", "content": "x"}, {"role": "assistant", "content": "yes, it is"}]}\n',
+    )
+    ran = cli("validate", data, "--fix", "out.jsonl")
+    assert "FT104" in ran.out
+    told = cli("validate", data, "--fix", "twice.jsonl", "--json").json
+    assert told["fix"]["counts"] == {"FT104": 1}
+    assert told["fix"]["mends"][0]["line"] == 13
+    assert "--fix" in cli("validate", data).out
+    assert "--fix FILE" not in ran.out
+    assert cli.ok("validate", "out.jsonl").code == 0
+    document = cli.ok("fix", data, "-o", "again.jsonl", "--json").json
+    assert document["counts"] == {"FT104": 1}
+    assert cli.error(2, "fix", data, "-o", data)["code"] == "usage"
+
+
+def test_convert_refuses_by_name(cli):
+    data = write("in.jsonl")
+    assert cli.ok("convert", data, "--to", "gemini", "-o", "g.jsonl", "--json").json["rows"] == 12
+    assert "contents" in json.loads(Path("g.jsonl").read_text().split("\n")[0])
+    assert cli.ok("convert", "g.jsonl", "--to", "chat", "-o", "c.jsonl").code == 0
+    named = write(
+        "named.jsonl",
+        1,
+        '{"messages": [{"role": "user", "content": "x", "name": "Ann"}, {"role": "assistant", "content": "y"}]}\n',
+    )
+    ran = cli("convert", named, "--to", "gemini", "-o", "n.jsonl")
+    assert ran.code == 3
+    assert "FT216" in ran.out + ran.err
+    assert not Path("n.jsonl").exists()
+    assert cli("convert", data, "--to", "gemin", "-o", "n.jsonl").code == 2
+
+
+def test_split_by_content(cli):
+    data = write("rows.jsonl", 200)
+    document = cli.ok("split", data, "--fraction", "0.2", "-o", "parts", "--json").json
+    assert document["train"]["rows"] + document["validation"]["rows"] == 200
+    assert Path(document["train"]["path"]) == Path("parts/rows.train.jsonl")
+
+
+def test_inspect_says_what_is_not_visible(cli):
+    data = write("rows.jsonl")
+    ran = cli.ok("inspect", data, "--provider", "openai", "--model", "gpt-4.1-mini")
+    assert "not visible" in ran.out
+    document = cli.ok("inspect", data, "--model", "gpt-4.1-mini", "--html", "x.html", "--json").json
+    assert document["visible"] is False
+    assert Path("x.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    pytest.importorskip("tokenizers", reason="needs ftsdk[local]")
+    from tests.train import tiny
+
+    place = tmp_path / "tiny"
+    place.mkdir()
+    tiny.write_tokenizer(place)
+    (place / "config.json").write_text("{}")
+    return place
+
+
+def test_inspect_tells_why_a_row_cannot_be_shown(cli, folder):
+    data = write("rows.jsonl", 3, '\n{"messages": [{"role": "user", "content": "x"}]}\n')
+    ran = cli.ok("inspect", data, "--model", folder, "--line", "5")
+    assert "FT501 line 5" in ran.out
+    assert "FT501" not in cli.ok("inspect", data, "--model", folder, "--line", "1").out
+    error = cli.error(2, "inspect", data, "--model", folder, "--line", "4")
+    assert error["hint"] == "the last row stands at line 5"
+
+
+def test_inspect_marks_what_is_learned_beside_ids_without_colours(cli, folder):
+    out = cli.ok("inspect", write("rows.jsonl"), "--model", folder, "--line", "1", "--ids").out
+    learned = out.partition("⟦")[2].partition("⟧")[0]
+    assert re.sub(r"·[0-9+]+ ", "", learned) == "the answer is 0<|im_end|>"
+
+
+def test_inspect_compares_more_rows_than_it_shows(cli, folder):
+    data = write("rows.jsonl", 40)
+    ran = cli.ok("inspect", data, "--model", folder, "--against", folder, "--rows", "2", "--json")
+    assert len(ran.json["rows"]) == 2
+    assert len(ran.json["against"]["rows"]) == 40
+
+
+def test_converted_rows_go_down_a_pipe(cli):
+    data = write("rows.jsonl", 12)
+    ran = cli.ok("convert", data, "--to", "gemini", "-o", "-")
+    assert [set(json.loads(line)) for line in ran.out.strip().split("\n")] == [{"contents"}] * 12
+    assert "12 rows as gemini" in ran.err
+    assert not Path("-").exists()
+    assert cli("convert", data, "--to", "gemini", "-o", "-", "--json").code == 2
+
+
+def test_files_that_hold_rows_are_private(cli):
+    data = write("rows.jsonl", 40)
+    cli.ok("convert", data, "--to", "gemini", "-o", "g.jsonl")
+    cli.ok("split", data, "-o", "parts")
+    cli.ok("validate", data, "--fix", "fixed.jsonl")
+    made = [Path("g.jsonl"), Path("fixed.jsonl"), *Path("parts").iterdir()]
+    assert len(made) == 4
+    assert {path.stat().st_mode & 0o777 for path in made} == {0o600}

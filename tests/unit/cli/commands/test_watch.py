@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.cli.conftest import DONE, FAILS, LONG
+
+
+def test_watch_tells_plain_lines_where_there_is_no_terminal(cli, running):
+    lines = cli.ok("watch", running).out.strip().split("\n")
+    assert "running" in lines[0]
+    assert "49 %  step 9/20  loss 1.069" in lines[0]
+    assert "succeeded" in lines[-2]
+    assert lines[-1].startswith("next")
+    assert "\x1b" not in "".join(lines)
+    assert len(lines) < 20  # every ten seconds, not at every look
+
+
+def test_watch_without_a_job_takes_those_that_have_not_ended(cli, data, running, done):
+    ran = cli.ok("watch")
+    assert running in ran.out
+    assert done not in ran.out
+    assert "succeeded" in cli.ok("watch").out  # none is left: the newest, which has ended
+
+
+def test_watch_several_at_once_and_tell_the_worst(cli, data):
+    ids = [
+        cli.ok("create", data, "--yes", "-d", "--json", "--seed", i, "--set", t).json["id"]
+        for i, t in enumerate((DONE, FAILS))
+    ]
+    ran = cli("watch", *ids)
+    assert ran.code == 5
+    assert all(job in ran.out for job in ids)
+    assert "it was scripted to fail" in ran.err
+    told = cli("wait", *ids, "--json")
+    assert told.code == 5
+    assert [job["status"] for job in told.json["jobs"]] == ["succeeded", "failed"]
+    assert told.json["error"]["job_id"] == ids[1]
+
+
+@pytest.mark.parametrize("command", ["watch", "wait"])
+def test_as_json_it_is_the_job_at_its_end(cli, data, command):
+    job = cli.ok("create", data, "--yes", "-d", "--json", "--set", DONE).json["id"]
+    document = cli.ok(command, job, "--json").json
+    assert (document["id"], document["status"]) == (job, "succeeded")
+    both = cli.ok(command, job, job[:20], "--json").json
+    assert both["id"] == job  # the same job named twice is one job
+
+
+def test_wait_is_silent(cli, running):
+    ran = cli.ok("wait", running)
+    assert (ran.out, ran.err) == ("", "")
+
+
+@pytest.mark.parametrize("command", ["watch", "wait"])
+def test_a_failed_or_cancelled_job_is_5(cli, data, command):
+    failing = cli.ok("create", data, "--yes", "-d", "--json", "--set", FAILS).json["id"]
+    ran = cli(command, failing)
+    assert ran.code == 5
+    assert "The job failed: it was scripted to fail" in ran.err
+    cancelled = cli.ok("create", data, "--yes", "-d", "--json", "--set", LONG).json["id"]
+    cli.ok("cancel", cancelled)
+    assert cli(command, cancelled).code == 5
+    assert cli.error(5, command, cancelled)["code"] == "job_cancelled"
+
+
+def test_a_timeout_leaves_and_says_that_the_job_goes_on(cli, running):
+    error = cli.error(5, "wait", running, "--timeout", "3")
+    assert error["code"] == "wait_timeout"
+    assert error["retryable"] is True
+    assert cli.ok("show", running, "--json").json["status"] == "running"
+
+
+def test_a_paused_job_needs_a_decision(cli, data):
+    words = ("create", data, "--yes", "-d", "--json", "--set")
+    job = cli.ok(*words, 'timeline=[["paused", 0]]').json["id"]
+    error = cli.error(7, "watch", job)
+    assert error["code"] == "needs_decision"
+    assert "ftsdk resume" in error["hint"]
+
+
+def test_ctrl_c_leaves_the_job_running(cli, running, monkeypatch, clock):
+    def sleep(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    ran = cli("watch", running)
+    assert ran.code == 130
+    assert f"ftsdk watch {running} · ftsdk cancel {running}" in ran.err
+    assert cli.ok("list", "--json").json["jobs"][0]["status"] == "running"
+    told = cli("watch", running, "--json")
+    assert told.code == 130
+    assert told.json["error"]["what"] == "Interrupted"
+
+
+def test_a_provider_out_of_reach_for_a_while_does_no_harm(cli, running, monkeypatch):
+    from ftsdk.backends.fake import FakeBackend
+    from ftsdk.errors import Unavailable
+
+    asked = []
+    original = FakeBackend.get
+
+    def get(self, provider_job_id):
+        asked.append(1)
+        if len(asked) in (2, 3):
+            raise Unavailable("fake is out of reach")
+        return original(self, provider_job_id)
+
+    monkeypatch.setattr(FakeBackend, "get", get)
+    ran = cli.ok("watch", running)
+    assert "cannot ask just now: fake is out of reach" in ran.out
+    assert "succeeded" in ran.out
+
+
+def test_a_provider_out_of_reach_for_minutes_is_4(cli, running, monkeypatch):
+    from ftsdk.errors import Unavailable
+
+    def get(self, provider_job_id):
+        raise Unavailable("fake is out of reach")
+
+    monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.get", get)
+    error = cli.error(4, "wait", running)
+    assert (error["code"], error["job_id"]) == ("unavailable", running)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ftsdk.cli import completion
+
+
+def test_job_ids_come_with_what_they_are(cli, done, running):
+    assert [job for job, _ in completion.jobs("ftj_")] == [running, done]
+    assert dict(completion.jobs(done))[done] == "succeeded · fake · first"
+    assert completion.jobs("nothing") == []
+
+
+def test_names_of_providers_profiles_models_and_statuses(cli):
+    assert completion.providers("fa") == ["fake"]
+    assert completion.profiles("") == []
+    cli.ok("init")
+    assert completion.profiles("p") == ["prod"]
+    assert completion.models("smol") == ["smollm2-135m"]
+    assert completion.statuses("in") == ["in_doubt"]
+
+
+def test_nothing_is_made_and_nothing_is_raised_while_typing(cli, home):
+    from pathlib import Path
+
+    assert completion.jobs("") == []
+    assert not home.exists()
+    home.mkdir()
+    (home / "journal.db").write_bytes(b"no database" * 100)
+    assert completion.jobs("") == []
+    Path("ftsdk.toml").write_text("= broken")
+    assert completion.profiles("") == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("ftsdk create --provider ", "fake"), ("ftsdk cre", "create"), ("ftsdk list --status fa", "failed")],
+)  # fmt: skip
+def test_the_shell_gets_them(cli, typed, offered):
+    words = typed.split(" ")
+    ran = subprocess.run(
+        [sys.executable, "-m", "ftsdk"],
+        env={
+            **os.environ, "_FTSDK_COMPLETE": "complete_bash", "COMP_WORDS": typed,
+            "COMP_CWORD": str(len(words) - 1),
+        },
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert offered in ran.stdout.split()
+
+
+def test_completion_of_job_ids_in_the_shell(cli, done):
+    typed = f"ftsdk show {done[:6]}"
+    ran = subprocess.run(
+        [sys.executable, "-m", "ftsdk"],
+        env={**os.environ, "_FTSDK_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": typed},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done in ran.stdout
+    assert "succeeded" in ran.stdout

@@ -1,0 +1,282 @@
+"""A file judged in parts gives the very report of one pass, or is read again in one pass."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftsdk.dataset import validate
+from ftsdk.dataset.validation import parallel
+
+LONG_WORD = "x" * 400
+
+
+def lines() -> list[bytes]:
+    made: list[bytes] = []
+    for i in range(900):
+        asked, answer = f"question {i % 700} {LONG_WORD}", f"the answer is {i % 650}, I think"
+        if i % 90 == 7:
+            answer = f"write to anna{i}@mail.example.com"
+        if i % 200 == 9:
+            answer = "ответ на вопрос, который был задан"
+        row = {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}  # fmt: skip
+        made.append(json.dumps(row, ensure_ascii=False).encode())
+    made[5] = b""
+    made[300] = b'{"messages": ['
+    made[600] = b'{"messages": []}'
+    made[601] = b'{"text": "another format"}'
+    made[850] = b"\xff\xfe"
+    made[899] = made[2]
+    return made
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "MIN_BYTES", 1)
+    monkeypatch.setattr(parallel, "_PART_BYTES", 100_000)
+    monkeypatch.setattr(parallel, "_SAMPLE_BYTES", 20_000)
+    monkeypatch.setattr(parallel, "_processors", lambda: 3)
+
+
+def both(path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Any, Any, list[int]]:
+    """The report of one pass, that of parts, and the result of each try at parts."""
+    options = {"near_duplicates": False, "tokens": False} | options
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel, "_processors", lambda: 1)
+        alone = validate(path, **options)
+    tries: list[int] = []
+    real = parallel._work
+
+    def counted(tasks: Any, tell: Any) -> Any:
+        found = real(tasks, tell)
+        tries.append(len(found))
+        return found
+
+    monkeypatch.setattr(parallel, "_work", counted)
+    return alone, validate(path, **options), tries
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("end", [b"\n", b"", b"\r\n"])
+def test_the_report_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: bytes
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + (b"\r\n" if end == b"\r\n" else b"\n").join(lines()) + end)
+    seen: list[int] = []
+    alone, parts, tries = both(path, monkeypatch, on_bytes=seen.append)
+    assert tries == [3]
+    assert parts == alone
+    assert {f.line for f in alone.faults} >= {301, 601, 602, 851}
+    assert sum(seen) == 2 * path.stat().st_size
+    assert {"FT301", "FT302", "FT406", "FT020", "FT309"} <= set(alone.counts)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_tokens_and_limits_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("bpe_openai")
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines()))
+    alone, parts, tries = both(
+        path, monkeypatch, tokens=None, model="gpt-4.1", provider="openai", max_length=70
+    )
+    assert tries == [3]
+    assert parts == alone
+    assert alone.tokens.truncated_rows > 0
+
+
+def plain(i: int) -> dict[str, Any]:
+    asked, answer = f"question {i} {LONG_WORD}", f"the answer is {i}"
+    return {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}  # fmt: skip
+
+
+def claude(i: int) -> dict[str, Any]:
+    return {"system": "Be short.", **plain(i)}
+
+
+def converse(i: int) -> dict[str, Any]:
+    asked, answered = ([{"text": m["content"]}] for m in plain(i)["messages"])
+    return {"schemaVersion": "bedrock-conversation-2024", "messages": [
+        {"role": "user", "content": asked}, {"role": "assistant", "content": answered}]}  # fmt: skip
+
+
+def gemini(i: int) -> dict[str, Any]:
+    return {"contents": [{"role": r, "parts": [{"text": m["content"]}]}
+                         for r, m in zip(("user", "model"), plain(i)["messages"], strict=True)]}  # fmt: skip
+
+
+def strange(i: int) -> dict[str, Any]:
+    return {"odd": f"{i} {LONG_WORD}"}
+
+
+def with_a_call(i: int) -> dict[str, Any]:
+    """A row that chat judges well, and Claude's format does not: its tools are others."""
+    row = plain(i)
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    row["messages"][1:1] = [{"role": "assistant", "tool_calls": [call]},
+                            {"role": "tool", "tool_call_id": "c", "content": "found"}]  # fmt: skip
+    return row
+
+
+BEGINNINGS: list[tuple[str, list[tuple[int, Any]]]] = [
+    ("claude", [(150, plain), (750, claude)]),  # beyond the rows that are looked at first
+    ("claude", [(350, plain), (550, claude)]),  # in the second part
+    ("claude", [(250, plain), (1, claude), (350, plain), (299, with_a_call)]),
+    ("claude", [(899, plain), (1, claude)]),
+    ("claude", [(450, with_a_call), (450, claude)]),
+    ("chat", [(450, plain), (450, converse)]),
+    ("chat", [(450, plain), (450, gemini)]),
+    ("gemini", [(1, gemini), (449, plain), (450, gemini)]),
+    ("converse", [(1, converse), (449, plain), (450, converse)]),
+    ("claude", [(50, strange), (400, plain), (450, claude)]),
+    ("claude", [(150, strange), (300, plain), (450, claude)]),
+]
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize(("found", "runs"), BEGINNINGS)
+def test_the_format_is_the_same_whatever_the_file_begins_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str, runs: list[tuple[int, Any]]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    made = [make for count, make in runs for _ in range(count)]
+    path.write_text("".join(json.dumps(make(i)) + "\n" for i, make in enumerate(made)))
+    seen: list[int] = []
+    alone, parts, tries = both(path, monkeypatch, on_bytes=seen.append)
+    assert tries or runs[0] == (150, strange)  # no format in the first rows: read in one pass
+    assert alone.format == found
+    assert parts == alone
+    assert sum(seen) == 2 * path.stat().st_size
+    assert min(seen) > 0
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_only_the_parts_behind_a_change_of_format_are_judged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps((plain, claude)[i >= 400](i)) + "\n" for i in range(900)))
+    _, _, tries = both(path, monkeypatch)
+    assert tries == [3, 1]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_the_same_rows_are_looked_at_for_their_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    english = "the answer is in the table of the second page, and it is not for you"
+    german = "die Antwort steht in der Tabelle auf der zweiten Seite und ist nicht für dich"
+    path = tmp_path / "rows.jsonl"
+    with path.open("w") as file:
+        for i in range(3000):
+            row = plain(i)
+            row["messages"][1]["content"] = f"{german if i % 300 == 7 else english} {i}"
+            file.write(json.dumps(row) + "\n")
+    alone, parts, tries = both(path, monkeypatch)
+    assert tries == [3]
+    assert "FT313" in alone.counts
+    assert parts == alone
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_token_ids_are_held_against_the_tokenizer_that_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizers = pytest.importorskip("tokenizers", reason="needs the extra `local`")
+    words = tokenizers.models.WordLevel({"a": 0, "b": 99_999}, unk_token="a")
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    tokenizers.Tokenizer(words).save(str(folder / "tokenizer.json"))
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    path = tmp_path / "rows.jsonl"
+    with path.open("w") as file:
+        for i in range(2000):
+            ids = [*range(i, i + 30), 100_000 + i if i % 500 == 3 else 7]
+            file.write(json.dumps({"input_ids": ids, "attention_mask": [1] * 31}) + "\n")
+    for named in (folder, str(folder)):
+        alone, parts, tries = both(path, monkeypatch, tokenizer=named)
+        assert tries == [3]
+        assert alone.counts["FT146"] == 4
+        assert parts == alone
+    counted, parts, _ = both(path, monkeypatch, tokenizer=folder, tokens=None)
+    assert (counted.tokens.total, counted.tokens.exact) == (1996 * 31, True)
+    assert parts == counted
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_file_that_repeats_itself_is_read_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines()[10:100]) + b"\n")
+    path.write_bytes(path.read_bytes() * 10)
+    _, report, tries = both(path, monkeypatch)
+    assert tries == []
+    assert report.rows == 900
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_what_is_unusual_is_read_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines()))
+    monkeypatch.setattr(
+        parallel, "_worker_words", lambda: [sys.executable, "-c", "raise SystemExit(1)"]
+    )
+    alone, parts, tries = both(path, monkeypatch)
+    assert tries == []
+    assert parts == alone
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_the_bytes_that_are_told_never_go_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines()))
+
+    def broken(_: Any, tell: Any) -> Any:
+        tell(50_000)
+        raise parallel._GiveUp
+
+    monkeypatch.setattr(parallel, "_work", broken)
+    seen: list[int] = []
+    validate(path, tokens=False, near_duplicates=False, on_bytes=seen.append)
+    assert seen[0] == 50_000
+    assert min(seen) > 0
+    assert sum(seen) == path.stat().st_size
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_rows_in_memory_and_held_out_rows_are_read_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines()))
+    held = [json.loads(lines()[3])]
+    _, report, tries = both(path, monkeypatch, validation=held)
+    assert tries == []
+    assert "FT304" in report.counts
+
+
+def test_it_works_in_a_script_without_a_main_guard(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines()))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from ftsdk.dataset import validate\n"
+        "from ftsdk.dataset.validation import parallel\n"
+        "parallel.MIN_BYTES, parallel._PART_BYTES = 1, 100_000\n"
+        "parallel._processors = lambda: 2\n"
+        "report = validate('rows.jsonl', tokens=False, near_duplicates=False)\n"
+        "print('once', report.rows)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script.name], cwd=tmp_path, capture_output=True, check=True
+    )
+    assert done.stdout == b"once 899\n"

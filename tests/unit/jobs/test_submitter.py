@@ -1,0 +1,250 @@
+"""Exactly once, on the fake provider and a clock of our own: each way a create call can go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftsdk.backends.fake import FakeBackend
+from ftsdk.client import Client
+from ftsdk.dataset import Dataset
+from ftsdk.errors import (
+    DatasetError,
+    FtsdkError,
+    NeedsDecision,
+    Rejected,
+    StoreError,
+    Unavailable,
+    UsageError,
+)
+from ftsdk.jobs.submitter import Horizon, keep_dataset
+from ftsdk.types.status import JobStatus
+from ftsdk.util.clock import ManualClock
+
+Rows = Callable[[int], list[dict[str, Any]]]
+
+
+def at_provider(client: Client) -> int:
+    folder = client.home / "fake"
+    return len(list(folder.glob("fake-*.json")))
+
+
+def test_accepted(client: Client, rows: Rows) -> None:
+    job = client.create_job(rows(5))
+    assert job.status is JobStatus.QUEUED
+    assert job.provider_job_id
+    assert [m[2] for m in client.journal.moves(job.id)] == ["created", "submitting", "queued"]
+
+
+def test_refused_is_final_and_nothing_was_sent(client: Client, rows: Rows) -> None:
+    with pytest.raises(Rejected) as caught:
+        client.create_job(rows(5), provider_options={"submit": "refused"})
+    assert caught.value.submitted == "no"
+    job = client.get_job(str(caught.value.job_id))
+    assert job.status is JobStatus.FAILED
+    assert at_provider(client) == 0
+
+
+def test_not_sent_goes_back_and_the_same_key_sends_it(client: Client, rows: Rows) -> None:
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(5), key="k", provider_options={"submit": "not_sent"})
+    assert client.get_job(str(caught.value.job_id)).status is JobStatus.CREATED
+    backend = client.backend("fake")
+    real = FakeBackend.submit
+    try:
+        FakeBackend.submit = lambda self, request: self._tell(self._new(request, {}))  # type: ignore[method-assign]
+        job = client.create_job(rows(5), key="k", provider_options={"submit": "not_sent"})
+    finally:
+        FakeBackend.submit = real  # type: ignore[method-assign]
+    assert job.id == caught.value.job_id
+    assert job.status is JobStatus.QUEUED
+    assert at_provider(client) == 1
+    assert backend is client.backend("fake")
+
+
+def test_a_lost_answer_is_found_by_its_mark(client: Client, rows: Rows) -> None:
+    job = client.create_job(rows(5), provider_options={"submit": "lost"})
+    assert job.status is JobStatus.QUEUED
+    assert at_provider(client) == 1
+    assert [m[2] for m in client.journal.moves(job.id)] == [
+        "created",
+        "submitting",
+        "in_doubt",
+        "queued",
+    ]
+
+
+def test_a_late_job_is_found_later(client: Client, rows: Rows, clock: ManualClock) -> None:
+    options = {"submit": "lost", "visible_after_s": 90}
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(5), provider_options=options)
+    assert caught.value.submitted == "maybe"
+    assert "reconcile" in caught.value.hint
+    job = client.get_job(str(caught.value.job_id))
+    assert job.refresh().status is JobStatus.IN_DOUBT
+    clock.advance(90)
+    assert client.reconcile()[0].status is not JobStatus.IN_DOUBT
+    assert job.refresh().status.is_remote
+    assert at_provider(client) == 1
+
+
+def test_a_request_that_never_came_needs_a_decision(
+    client: Client, rows: Rows, clock: ManualClock
+) -> None:
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(5), provider_options={"submit": "lost_request"})
+    job = client.get_job(str(caught.value.job_id))
+    clock.advance(700)
+    with pytest.raises(NeedsDecision) as asked:
+        job.refresh()
+    assert asked.value.exit_code == 7
+    assert "--give-up" in asked.value.hint
+    assert at_provider(client) == 0
+    given_up = client.resolve(job.id, give_up=True)
+    assert given_up.status is JobStatus.FAILED
+
+
+def test_adopting_by_decision(client: Client, rows: Rows, clock: ManualClock) -> None:
+    other = client.create_job(rows(3))
+    client.journal.change(other.id, now=clock.now(), why="t", provider_job_id=None)
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(5), provider_options={"submit": "lost_request"})
+    job = client.resolve(str(caught.value.job_id), adopt=str(other.provider_job_id))
+    assert job.provider_job_id == other.provider_job_id
+    with pytest.raises(UsageError, match="nothing to decide"):
+        client.resolve(job.id, give_up=True)
+    with pytest.raises(UsageError, match="exactly one"):
+        client.resolve(job.id)
+
+
+def test_a_dead_submitter_leaves_a_job_that_is_found(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    real = FakeBackend.submit
+
+    def die(self: FakeBackend, request: Any) -> Any:
+        real(self, request)
+        raise Killed
+
+    monkeypatch.setattr(FakeBackend, "submit", die)
+    with pytest.raises(Killed):
+        client.create_job(rows(5), key="k")
+    monkeypatch.setattr(FakeBackend, "submit", real)
+    job = client.create_job(rows(5), key="k")
+    assert job.status is JobStatus.QUEUED
+    assert at_provider(client) == 1
+
+
+def test_the_same_key_is_the_same_job(client: Client, rows: Rows) -> None:
+    first = client.create_job(rows(5), key="k")
+    assert client.create_job(rows(5), key="k", tags={"a": "b"}).id == first.id
+    with pytest.raises(UsageError, match="already stands for another job") as caught:
+        client.create_job(rows(6), key="k")
+    assert (caught.value.job_id, caught.value.tag) == (first.id, first.snapshot.tag)
+    with pytest.raises(UsageError):
+        client.create_job(rows(5), key="k", seed=3)
+    with pytest.raises(UsageError):
+        client.create_job(rows(5), key="")
+    assert at_provider(client) == 1
+
+
+def test_bad_rows_never_reach_the_journal(client: Client) -> None:
+    with pytest.raises(DatasetError) as caught:
+        client.create_job([{"messages": [{"role": "user", "content": "hi"}]}])
+    assert caught.value.exit_code == 3
+    assert caught.value.report.faults
+    assert client.list_jobs() == []
+
+
+def test_cancel_before_sending_sends_nothing(client: Client, rows: Rows) -> None:
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(5), provider_options={"submit": "not_sent"})
+    job = client.get_job(str(caught.value.job_id)).cancel()
+    assert job.status is JobStatus.CANCELLED
+    assert at_provider(client) == 0
+
+
+def test_adopting_a_lost_job_by_hand_settles_it(
+    client: Client, rows: Rows, clock: ManualClock
+) -> None:
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(5), provider_options={"submit": "lost", "visible_after_s": 500})
+    [path] = (client.home / "fake").glob("fake-*.json")
+    adopted = client.adopt_job("fake", path.stem)
+    assert adopted.id == caught.value.job_id
+    assert [job.id for job in client.list_jobs()] == [adopted.id]
+    clock.advance(600)
+    assert client.reconcile() == []
+
+
+def test_kept_rows_are_never_replaced(home: Path, rows: Rows) -> None:
+    dataset = Dataset.load(rows(3))
+    kept = keep_dataset(home, dataset)
+    before = kept.stat()
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: keep_dataset(home, dataset), range(32))) == {kept}
+    kept.unlink()
+    with ThreadPoolExecutor(8) as pool:  # all at once, and nothing there yet
+        inodes = set(pool.map(lambda _: keep_dataset(home, dataset).stat().st_ino, range(32)))
+    assert len(inodes) == 1
+    assert before.st_mode & 0o777 == 0o600
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+# --- what an exception of a submit says --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "submitted"),
+    [("refused", "no"), ("not_sent", "no"), ("lost", "maybe"), ("lost_not_arrived", "maybe")],
+)
+def test_each_exception_names_the_job_its_mark_and_whether_it_was_sent(
+    client: Client, rows: Rows, behaviour: str, submitted: str
+) -> None:
+    client._horizon = Horizon(while_creating_s=0.0)
+    client.backend("fake").find = lambda _: []  # type: ignore[method-assign]
+    with pytest.raises(FtsdkError) as caught:
+        client.create_job(rows(5), provider_options={"submit": behaviour})
+    error = caught.value
+    job = client.get_job(str(error.job_id))
+    assert (error.tag, error.submitted) == (job.snapshot.tag, submitted)
+    assert error.to_dict()["tag"] == job.snapshot.tag
+
+
+def test_a_journal_that_fails_after_the_answer_says_that_it_may_have_been_sent(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = client.journal.change
+
+    def full(job_id: str, **more: Any) -> Any:
+        if more.get("why") == "accepted":
+            raise StoreError("The disk is full")
+        return change(job_id, **more)
+
+    monkeypatch.setattr(client.journal, "change", full)
+    with pytest.raises(StoreError) as caught:
+        client.create_job(rows(5))
+    assert caught.value.submitted == "maybe"
+    assert caught.value.tag == client.get_job(str(caught.value.job_id)).snapshot.tag
+
+
+def test_a_strangers_exception_gets_a_note(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(request: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(client.backend("fake"), "submit", broken)
+    with pytest.raises(ZeroDivisionError) as caught:
+        client.create_job(rows(5))
+    [job] = client.list_jobs()
+    [note] = caught.value.__notes__
+    assert note.startswith(f"job {job.id}, mark {job.snapshot.tag}; it may have been sent")
+    assert f"`ftsdk reconcile {job.id}`" in note

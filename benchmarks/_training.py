@@ -1,20 +1,22 @@
-"""What the training benchmarks share: rows, one run of our trainer, and one way to score."""
+"""Shared by the training benchmarks: rows, one run of our trainer, and scoring."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ftsdk.backends.local.options import RunHyperparameters, RunOptions
 from ftsdk.backends.local.runs.run_dir import RunDir
+from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
 
 Row = dict[str, Any]
 
 
 def read(path: Path, count: int) -> list[Row]:
-    """The first `count` chat rows of a file; a record ends at the line feed only."""
+    """The first `count` chat rows of a file; only a line feed ends a record."""
     with path.open("rb") as handle:
         return [json.loads(line) for line, _ in zip(handle, range(count), strict=False)]
 
@@ -38,20 +40,18 @@ def run_ours(
     train: Sequence[Row],
     validation: Sequence[Row] | None,
     *,
-    adapter: Mapping[str, Any],
-    hyperparameters: Mapping[str, Any],
-    options: Mapping[str, Any],
+    adapter: RunAdapter,
+    hyperparameters: RunHyperparameters,
+    options: RunOptions,
 ) -> tuple[RunDir, dict[str, Any]]:
-    """One run to its end; gives it and its outcome, or ends the program."""
-    spec = {
-        "job_id": "benchmark",
-        "base_model": {"path": str(model), "name": model.name, "revision": None},
-        "method": "sft",
-        "adapter": dict(adapter),
-        "hyperparameters": dict(hyperparameters),
-        "seed": 0,
-        "options": dict(options),
-    }
+    """Train once; returns the run and its outcome, or exits when the run fails."""
+    spec = RunSpec(
+        job_id="benchmark",
+        base_model=BaseModelRef(path=model, name=model.name),
+        adapter=adapter,
+        hyperparameters=hyperparameters,
+        options=options,
+    )
     run = RunDir.create(path, spec, train=train, validation=validation)
     run.start()
     while not run.read_state().is_final:
@@ -75,13 +75,13 @@ class Scorer:
             raise SystemExit(str(faults[0]))
 
     def score(self, adapter: Path, *, quantize: bool = False) -> tuple[float, list[int]]:
-        """The loss, and the most likely token at each place of the answers."""
+        """The loss in nats, and the most likely token at each position of the answers."""
         import torch
         from peft import PeftModel
         from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-        from ftsdk.backends.local.training.batches import FlatBatch
-        from ftsdk.backends.local.training.model import LoadedModel
+        from ftsdk.backends.local.training.batches import PackedBatch
+        from ftsdk.backends.local.training.forward import next_token_logits
 
         settings = {}
         if quantize:
@@ -95,12 +95,11 @@ class Scorer:
             self._model, dtype=torch.float32, trust_remote_code=False, **settings
         )
         network = PeftModel.from_pretrained(base, str(adapter)).get_base_model().eval()
-        plain = LoadedModel(network, network, flat=False, plain_head=False, facts={})
         total, count, best = 0.0, 0, []
         with torch.no_grad():
             for row in self._rows:
-                batch = FlatBatch.of([row], torch.device("cpu"))
-                logits = plain.logits(batch)
+                batch = PackedBatch.of([row], torch.device("cpu"))
+                logits = next_token_logits(network, batch)
                 total += float(
                     torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
                 )

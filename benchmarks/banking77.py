@@ -1,10 +1,10 @@
-"""How much a small model learns: 77 banking intents, exactly right, before and after one job.
+"""What a small model learns: 77 banking intents, exactly right, before and after one job.
 
     python benchmarks/banking77.py [--data ../shared/data] [--rows 2000] [--questions 300]
 
 Trains SmolLM2-135M with LoRA rank 16 through `ftsdk.create_job` on this machine, then asks the base
 model and the tuned one the same questions of the test file, greedily, in batches. An answer counts
-when it is the intent, letter by letter. The aim is 65 %; the exit status is 1 below it.
+when it is the intent, character by character. The aim is 65 %; the exit status is 1 below it.
 
 The data is BANKING77 (Casanueva et al., 2020, CC BY 4.0) as chat rows, `banking77_train.jsonl` and
 `banking77_test.jsonl`: a system instruction, a customer's message, the intent.
@@ -38,14 +38,14 @@ def main() -> int:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--job", help="score this finished job instead of training a new one")
-    asked = parser.parse_args()
+    given = parser.parse_args()
     try:
-        train = sample(asked.data / "banking77_train.jsonl", asked.rows, asked.seed)
-        test = sample(asked.data / "banking77_test.jsonl", asked.questions, asked.seed)
+        train = sample(given.data / "banking77_train.jsonl", given.rows, given.seed)
+        test = sample(given.data / "banking77_test.jsonl", given.questions, given.seed)
         client = ftsdk.Client()
         started = time.monotonic()
-        job = client.get_job(asked.job) if asked.job else start(client, train, asked)
-        job.wait(on_event=tell)
+        job = client.get_job(given.job) if given.job else start(client, train, given)
+        job.wait(on_event=report)
         model = job.result()
         trained_s = time.monotonic() - started
     except ftsdk.FtsdkError as error:
@@ -63,7 +63,7 @@ def main() -> int:
     print(
         f"\n{job.snapshot.dataset.get('rows')} rows, {hyper['epochs']:g} epochs, "
         f"learning rate {hyper['learning_rate']:g}, batch {hyper['batch_size']}; {job.id}"
-        + ("" if asked.job else f"; {trained_s:.0f} s from start to result")
+        + ("" if given.job else f"; {trained_s:.0f} s from start to result")
     )
     reached = share["tuned"] >= TARGET
     print(f"aim {TARGET:.0%}: {'reached' if reached else 'missed'}")
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def sample(path: Path, count: int, seed: int) -> list[Row]:
-    """`count` rows of a JSONL file, always the same ones for one seed."""
+    """`count` rows of a JSONL file; the same rows for the same seed."""
     if not path.is_file():
         raise ftsdk.ConfigError(
             f"The benchmark's data is not here: {path.name}",
@@ -83,40 +83,42 @@ def sample(path: Path, count: int, seed: int) -> list[Row]:
     return random.Random(seed).sample(rows, min(count, len(rows)))
 
 
-def start(client: ftsdk.Client, rows: list[Row], asked: argparse.Namespace) -> ftsdk.FineTuneJob:
-    """The job, through the same door as any application's."""
+def start(client: ftsdk.Client, rows: list[Row], given: argparse.Namespace) -> ftsdk.FineTuneJob:
+    """Create the job as any application does."""
     return client.create_job(
         rows,
         provider="local",
         model=MODEL,
         adapter=ftsdk.LoRA(rank=16),
         hyperparameters={
-            "epochs": asked.epochs,
-            "learning_rate": asked.learning_rate,
-            "batch_size": asked.batch_size,
+            "epochs": given.epochs,
+            "learning_rate": given.learning_rate,
+            "batch_size": given.batch_size,
         },
-        seed=asked.seed,
+        seed=given.seed,
         name="banking77",
         provider_options={"pull": True},
     )
 
 
-def tell(event: ftsdk.Event) -> None:
+def report(event: ftsdk.Event) -> None:
     """Progress, in plain lines."""
     if event.kind in ("status", "progress", "warning", "error"):
         print(event, flush=True)
 
 
 def score(model: ftsdk.ModelHandle, rows: list[Row], *, tuned: bool) -> int:
-    """How many answers are the intent exactly."""
+    """The number of answers that are exactly the intent."""
     from ftsdk.backends.local.inference import base_folder, load_model
 
     if model.path is None:
         raise ftsdk.NotReady("The model is not on this machine", where=f"model {model.id}")
     loaded = load_model(model.path if tuned else base_folder(model.path))
     answers = loaded.chat_many([row["messages"][:-1] for row in rows], max_tokens=24)
-    wanted = [row["messages"][-1]["content"] for row in rows]
-    return sum(said.text.strip() == want for said, want in zip(answers, wanted, strict=True))
+    intents = [row["messages"][-1]["content"] for row in rows]
+    return sum(
+        answer.text.strip() == intent for answer, intent in zip(answers, intents, strict=True)
+    )
 
 
 if __name__ == "__main__":

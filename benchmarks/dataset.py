@@ -91,7 +91,7 @@ def main() -> None:
     from together.lib.utils import check_file
 
     from ftsdk.dataset import validate
-    from ftsdk.dataset.rules.token_counts import OpenAICounter
+    from ftsdk.dataset.tokenize.counters import OpenAICounter
 
     with tempfile.TemporaryDirectory() as name:
         for title, path in files(asked.data, Path(name), asked.times).items():

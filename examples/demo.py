@@ -1,6 +1,6 @@
-"""The whole way in one run: check the rows, train on this machine, compare before and after.
+"""The whole workflow: validate rows, train on this machine, compare answers before and after.
 
-`make demo` runs it after the install. It ends with the adapter on disk and a page with the loss
+`make demo` runs it after the installation. It leaves the adapter on disk, and a page with the loss
 curve and the answers in `.demo/`.
 
     python examples/demo.py [--provider fake] [--epochs 3] [--questions 8] [--out .demo]
@@ -17,31 +17,32 @@ import time
 from pathlib import Path
 
 import ftsdk
-from ftsdk.backends.local.models.resolve import PullProgress, pull_model
+from ftsdk.backends.local.models.pull_progress import PullProgress
+from ftsdk.backends.local.models.resolve import pull_model
 from ftsdk.config import default_home
 
 DATA = Path(__file__).parent / "data"
 MODEL = "smollm2-135m"
 BARS = "▁▂▃▄▅▆▇█"
 Answer = tuple[str, str, str, str]
-"""A held-out question, the base model's answer, the tuned one's, and the house answer."""
+"""A held-out question, the answers of the base and the tuned model, and the expected answer."""
 
 
 def main() -> int:
-    """Run the demo; gives 0 when the job succeeded."""
+    """Run the demo; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--provider", default="local", help="local (default) or fake")
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--questions", type=int, default=8, help="held-out questions to ask")
     parser.add_argument("--out", type=Path, default=Path(".demo"))
-    asked = parser.parse_args()
+    given = parser.parse_args()
     try:
-        return demo(asked.provider, asked.epochs, asked.questions, asked.out)
+        return demo(given.provider, given.epochs, given.questions, given.out)
     except ftsdk.FtsdkError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("\nStopped here. A job that was started goes on: ftsdk list", file=sys.stderr)
+        print("\nStopped. A job that was started continues: ftsdk list", file=sys.stderr)
         return 130
 
 
@@ -51,11 +52,11 @@ def demo(provider: str, epochs: float, questions: int, out: Path) -> int:
     if provider == "local":
         pull()
 
-    say("The rows")
+    heading("The rows")
     report = client.validate(DATA / "support.jsonl", provider=provider, model=MODEL)
     print(f"support.jsonl   {report.rows} rows   {len(report.faults)} faults")
 
-    say("The job")
+    heading("The job")
     job = client.create_job(
         DATA / "support.jsonl",
         model=MODEL,
@@ -68,43 +69,40 @@ def demo(provider: str, epochs: float, questions: int, out: Path) -> int:
     model = job.result()  # raises JobFailed with the reason when there is none
 
     losses = [(p.step, p.train_loss) for p in job.metrics() if p.train_loss is not None]
-    say("The loss")
+    heading("The loss")
     print(curve(losses))
 
-    say("The same questions, not in the training rows, before and after")
+    heading("The same questions, not in the training rows, before and after")
     answers = ask(client, model, questions)
-    right = sum(tuned == house for _, _, tuned, house in answers)
-    before = sum(base == house for _, base, _, house in answers)
-    print(
-        f"\nin the house style and on the right desk: {before} of {len(answers)} before, ", end=""
-    )
-    print(f"{right} of {len(answers)} after")
+    before = sum(base == expected for _, base, _, expected in answers)
+    after = sum(tuned == expected for _, _, tuned, expected in answers)
+    print(f"\nexactly the expected answer: {before} of {len(answers)} before, {after} after")
 
-    say("What you have now")
+    heading("What you have now")
     out.mkdir(parents=True, exist_ok=True)
     page = out / "index.html"
     (out / "loss.svg").write_text(svg(losses), encoding="utf-8")
     page.write_text(html_page(job, losses, answers), encoding="utf-8")
     print(f"the curve and the answers   {page.resolve()}")
     if model.path is not None:
-        print(f"the adapter, yours          {model.path}")
+        print(f"the adapter                 {model.path}")
         for path in sorted(model.path.iterdir()):
             print(f"  {path.stat().st_size:>11,} bytes   {path.name}")
-    print(f"go on                       ftsdk chat {job.id}   ·   ftsdk show {job.id}")
+    print(f"next                        ftsdk chat {job.id}   ·   ftsdk show {job.id}")
     return 0
 
 
-def say(title: str) -> None:
-    """A heading."""
+def heading(title: str) -> None:
+    """Print a heading."""
     print(f"\n{title}\n{'─' * len(title)}", flush=True)
 
 
 def pull() -> None:
     """Fetch the small base model once; later runs find it."""
-    say(f"The base model {MODEL}")
+    heading(f"The base model {MODEL}")
     shown = [""]
 
-    def tell(progress: PullProgress) -> None:
+    def report(progress: PullProgress) -> None:
         tenth = ""
         if progress.total_bytes and progress.stage == "download":
             tenth = f" {progress.done_bytes * 10 // progress.total_bytes * 10} %"
@@ -113,12 +111,12 @@ def pull() -> None:
             shown[0] = line
             print(line, flush=True)
 
-    found = pull_model(MODEL, home=default_home(), on_progress=tell)
+    found = pull_model(MODEL, home=default_home(), on_progress=report)
     print(f"{found.path}   {found.license}   sha256 {found.sha256[:12]}…")
 
 
 def watch(job: ftsdk.FineTuneJob, every_s: float = 5.0) -> None:
-    """A line when the status changes, and one every few seconds while it trains."""
+    """Print a line when the status changes, and one every few seconds while it trains."""
     last, loss = 0.0, None
     for event in job.stream():
         loss = event.data.get("train_loss", loss)
@@ -127,38 +125,40 @@ def watch(job: ftsdk.FineTuneJob, every_s: float = 5.0) -> None:
         if event.kind != "progress" or time.monotonic() - last < every_s:
             continue
         last = time.monotonic()
-        told = event.data
-        words = [f"step {told.get('step')}/{told.get('total_steps')}"]
-        words += [f"loss {loss:.3f}"] if loss is not None else []
-        words += [f"{told['tokens_per_s']:,.0f} tokens/s"] if told.get("tokens_per_s") else []
-        words += [f"{told['eta_s']:.0f} s left"] if told.get("eta_s") else []
-        print("  " + "   ".join(words), flush=True)
+        now = event.data
+        parts = [f"step {now.get('step')}/{now.get('total_steps')}"]
+        parts += [f"loss {loss:.3f}"] if loss is not None else []
+        parts += [f"{now['tokens_per_s']:,.0f} tokens/s"] if now.get("tokens_per_s") else []
+        parts += [f"{now['eta_s']:.0f} s left"] if now.get("eta_s") else []
+        print("  " + "   ".join(parts), flush=True)
     print(f"{job.status}   cost {job.cost}")
 
 
 def ask(client: ftsdk.Client, model: ftsdk.ModelHandle, questions: int) -> list[Answer]:
-    """Ask both models the held-out questions, printing as they come."""
+    """Ask both models the held-out questions, and print the answers."""
     lines = (DATA / "support_heldout.jsonl").read_bytes().removesuffix(b"\n").split(b"\n")
     rows = [json.loads(line)["messages"] for line in lines[:questions]]
     backend = client.backend(model.provider)
     options = {"max_tokens": 40, "temperature": 0.0}
     answers = []
-    for user, house in rows:
+    for user, expected in rows:
         base = backend.chat_base(model, [user], options).text
         tuned = model.chat([user], max_tokens=40).text
-        answers.append((user["content"], base, tuned, house["content"]))
-        print(f"\nasked   {user['content']}\nbase    {one_line(base)}\ntuned   {one_line(tuned)}")
+        answers.append((user["content"], base, tuned, expected["content"]))
+        print(
+            f"\nquestion   {user['content']}\nbase       {one_line(base)}\ntuned      {one_line(tuned)}"
+        )
     return answers
 
 
 def one_line(text: str, width: int = 100) -> str:
-    """At most one line of a text."""
+    """A text as one line of at most `width` characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
 def thinned(losses: list[tuple[int, float]], columns: int) -> list[float]:
-    """Means of the losses over `columns` equal stretches (fewer when there are fewer steps)."""
+    """Means of the losses over `columns` equal parts (fewer when there are fewer steps)."""
     count = min(columns, len(losses))
     edges = [round(i * len(losses) / count) for i in range(count + 1)]
     parts = [losses[a:b] for a, b in itertools.pairwise(edges)]
@@ -166,7 +166,7 @@ def thinned(losses: list[tuple[int, float]], columns: int) -> list[float]:
 
 
 def curve(losses: list[tuple[int, float]], width: int = 64, height: int = 8) -> str:
-    """The loss over the steps, drawn with blocks; an eighth of a row is one notch."""
+    """The loss over the steps, drawn with block characters; a notch is an eighth of a row."""
     if not losses:
         return "(no metrics)"
     values = thinned(losses, width)
@@ -185,7 +185,7 @@ def curve(losses: list[tuple[int, float]], width: int = 64, height: int = 8) -> 
 
 
 def svg(losses: list[tuple[int, float]], width: int = 640, height: int = 240) -> str:
-    """The same curve as a picture that stands alone."""
+    """The same curve as an SVG image."""
     values = [loss for _, loss in losses] or [0.0]
     top, right = max(values) or 1.0, max(len(values) - 1, 1)
     points = " ".join(
@@ -211,7 +211,7 @@ def svg(losses: list[tuple[int, float]], width: int = 640, height: int = 240) ->
 def html_page(
     job: ftsdk.FineTuneJob, losses: list[tuple[int, float]], answers: list[Answer]
 ) -> str:
-    """One page without outside parts: the curve and the answers side by side."""
+    """One self-contained page with the curve, and the answers side by side."""
     rows = "\n".join(
         "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in answer[:3]) + "</tr>"
         for answer in answers
@@ -226,7 +226,7 @@ td {{ border-top: 1px solid #ddd }}
 <h1>{html.escape(job.name or job.id)}</h1>
 <p>{html.escape(job.id)} · {html.escape(job.provider)} · {html.escape(job.model)}</p>
 {svg(losses)}
-<table><thead><tr><th>asked</th><th>base</th><th>tuned</th></tr></thead><tbody>
+<table><thead><tr><th>question</th><th>base</th><th>tuned</th></tr></thead><tbody>
 {rows}
 </tbody></table>
 </html>

@@ -1,11 +1,11 @@
-"""From rows to a model that answers: the shortest whole program.
+"""From rows to a model that answers: the shortest complete program.
 
     cd examples
     FTSDK_PROFILE=test python first_job.py     # a rehearsal, in a second
     ftsdk models pull smollm2-135m             # once: the base model, 94 MB
     python first_job.py                        # trains on this machine, in minutes
 
-Nothing in it says where it runs: that stands in ftsdk.toml, beside it.
+Where it runs is not in the program but in ftsdk.toml, beside it.
 """
 
 from __future__ import annotations

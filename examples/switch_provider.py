@@ -1,9 +1,9 @@
-"""One function, several places: what each profile would do, then the job on the one you chose.
+"""One function, several providers: compare the plans of all profiles, then run one.
 
     cd examples
     FTSDK_PROFILE=test python switch_provider.py
 
-The application (`support_job`) never learns which provider it has. Add a profile to ftsdk.toml,
+The application (`support_job`) does not know which provider it uses. Add a profile to ftsdk.toml,
 for instance `[profiles.prod]` with `provider = "together"`, and it appears in the comparison.
 Planning sends nothing; only the last lines start a job.
 """
@@ -22,14 +22,14 @@ SETTINGS: dict[str, Any] = {
 
 
 def support_job(client: ftsdk.Client) -> ftsdk.FineTuneJob:
-    """The application's own step: it says what to train, the client knows where."""
+    """The application names what to train; the client knows where."""
     return client.create_job(**SETTINGS)
 
 
 def compare(profiles: list[str]) -> None:
-    """Print, for every profile, what would be sent for what was asked, and the cost.
+    """Print, for every profile, what would be sent and what it would cost.
 
-    A profile that cannot be used yet (no key, no base model) says what it lacks.
+    For a profile that cannot be used yet (no key, no base model) print what is missing.
     """
     for profile in profiles:
         try:
@@ -45,14 +45,14 @@ def compare(profiles: list[str]) -> None:
 
 
 def main() -> None:
-    """Compare all profiles, then run on the one in force."""
+    """Compare all profiles, then run the job with the active one."""
     client = ftsdk.Client()
     compare(sorted(client.config.profiles))
     job = support_job(client)
     print(f"\nprofile {client.config.profile}: {job.id} on {job.provider}")
     job.wait()
     model = job.result()
-    if not model.callable_now:  # at some providers a model answers only while it is deployed
+    if not model.callable_now:  # some providers answer only while a model is deployed
         model = model.deploy(hours=1).wait()
     print(model.chat("I was charged twice for one order").text)
 

@@ -7,14 +7,14 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+import ftsdk.dataset
 from ftsdk.backends.base import Backend, Context
 from ftsdk.backends.registry import load_backend
 from ftsdk.backends.upload_progress import Listener
 from ftsdk.backends.upload_progress import on_upload as listening
 from ftsdk.config import Config, Environment, default_home, load_config
-from ftsdk.dataset import DatasetReport, validate
 from ftsdk.errors import ConfigError
 from ftsdk.jobs import actions
 from ftsdk.jobs.job import FineTuneJob
@@ -27,6 +27,9 @@ from ftsdk.types.plan import Plan
 from ftsdk.types.spec import Hyperparameters, Method
 from ftsdk.types.status import JobStatus, statuses_of
 from ftsdk.util.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from ftsdk.dataset import DatasetReport
 
 __all__ = ["Client"]
 
@@ -273,7 +276,7 @@ class Client:
         how = self.config.setting("method", method)
         target = None if chosen is None else str(chosen.value)
         wanted = "sft" if how is None else str(how.value)
-        report = validate(
+        report = ftsdk.dataset.validate(
             dataset,
             provider=target,
             model=None if base is None else str(base.value),

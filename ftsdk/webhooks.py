@@ -1,7 +1,7 @@
-"""Webhooks: one strict verifier of Standard Webhooks (OpenAI, Azure, Replicate), and two doors.
+"""Webhooks: a verifier of Standard Webhooks (OpenAI, Azure, Replicate), a handler and an ASGI app.
 
-A webhook is a hint, nothing more: after its signature is checked it makes ftsdk read the job from
-the provider's API. What its body says about the job is never believed.
+A verified webhook makes ftsdk read the job from the provider's API. The state of the job is taken
+from there, never from the webhook's body.
 
 ```python
 verifier = WebhookVerifier.from_env("OPENAI_WEBHOOK_SECRET", home=home)
@@ -53,7 +53,7 @@ _JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{2,255}")
 
 
 class WebhookRefused(FtsdkError):
-    """The request is not a webhook of this provider; `status` is what to answer."""
+    """The request is not a webhook of this provider. `status` is the HTTP status to reply with."""
 
     code = "webhook_refused"
     exit_code = 4
@@ -62,7 +62,7 @@ class WebhookRefused(FtsdkError):
 
 @dataclass(frozen=True)
 class WebhookEvent:
-    """A webhook whose signature was right. `provider_job_id` is whom to ask about, if it says so.
+    """A webhook with a valid signature. `provider_job_id` is the job it is about, if it names one.
 
     `is_repeat` is True for an id that was handled before: providers send again for 72 hours.
     """
@@ -75,11 +75,11 @@ class WebhookEvent:
 
 
 class WebhookVerifier:
-    """Checks signature, time and repetition of a webhook.
+    """Verifies the signature and the timestamp of webhooks, and recognizes repeated ones.
 
-    `secrets` are those of the provider (`whsec_` and base64, or the bare text for services that
-    sign with it); several while one is rotated. Raises `ConfigError` at once for an empty, short or
-    malformed one: with an empty secret anybody can sign.
+    `secrets` are the provider's webhook secrets: `whsec_` and base64, or plain text for services
+    that sign with it. Give both while one is rotated. Raises `ConfigError` for an empty, short or
+    malformed secret; anybody could sign with an empty one.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class WebhookVerifier:
             raise ConfigError(
                 f"A tolerance of {tolerance_s} s is not between 1 and 3600",
                 where="WebhookVerifier(tolerance_s=…)",
-                hint="300 is the standard's own",
+                hint="300 is the standard's default",
             )
         self._tolerance_s = tolerance_s
 
@@ -113,7 +113,10 @@ class WebhookVerifier:
         env: Mapping[str, str] | None = None,
         clock: Clock | None = None,
     ) -> WebhookVerifier:
-        """A verifier with the secret (or several, separated by spaces) of a variable."""
+        """Return a verifier with the secrets of an environment variable, separated by spaces.
+
+        With `home`, the ids of handled webhooks are kept there across restarts.
+        """
         value = (os.environ if env is None else env).get(variable, "")
         if not value.strip():
             raise _bad_secret("it is not set", f"the variable {variable}")
@@ -125,16 +128,17 @@ class WebhookVerifier:
     def verify(
         self, headers: Mapping[str, str] | Iterable[tuple[Any, Any]], body: bytes
     ) -> WebhookEvent:
-        """The event of a signed request. Raises `WebhookRefused`, and nothing else, for any other.
+        """Return the event of a signed request. Raises `WebhookRefused` for any other request.
 
-        `headers` may hold text or bytes, in any case; each of the three may come only once.
+        Names in `headers` may be text or bytes, in upper or lower case. Each of the three webhook
+        headers may be present only once.
         """
         if len(body) > MAX_BODY_BYTES:
             raise _refused("the body is larger than 1 MB", 413)
-        found = _three(headers)
+        found = _webhook_headers(headers)
         identity, stamp = found["webhook-id"], found["webhook-timestamp"]
         if not _ID.fullmatch(identity) or not _STAMP.fullmatch(stamp):
-            raise _refused("its id or timestamp has a wrong shape")
+            raise _refused("its id or timestamp is malformed")
         if abs(self._clock.now().timestamp() - int(stamp)) > self._tolerance_s:
             raise _refused(f"its time is more than {self._tolerance_s} s from now")
         if not self._signed(f"{identity}.{stamp}.".encode() + body, found["webhook-signature"]):
@@ -142,8 +146,8 @@ class WebhookVerifier:
         return self._event(identity, body)
 
     def _signed(self, content: bytes, header: str) -> bool:
-        """True when one of the signatures is of one of our secrets; every pair is compared."""
-        right = False
+        """Return whether a signature was made with one of the secrets; compares every pair."""
+        valid = False
         wanted = [hmac.digest(key, content, "sha256") for key in self._keys]
         for part in header.split(" ")[:_MOST_SIGNATURES]:
             version, _, text = part.partition(",")
@@ -154,30 +158,30 @@ class WebhookVerifier:
             except (binascii.Error, ValueError):
                 continue
             for one in wanted:
-                right |= hmac.compare_digest(one, given)
-        return right
+                valid |= hmac.compare_digest(one, given)
+        return valid
 
     def _event(self, identity: str, body: bytes) -> WebhookEvent:
         try:
-            told = json.loads(body)
+            document = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise _refused("its body is not JSON") from error
-        if not isinstance(told, dict):
+        if not isinstance(document, dict):
             raise _refused("its body is not a JSON object")
-        kind = told.get("type") or told.get("status") or ""
-        data = told.get("data")
-        job = data.get("id") if isinstance(data, dict) else told.get("id")
+        kind = document.get("type") or document.get("status") or ""
+        data = document.get("data")
+        job = data.get("id") if isinstance(data, dict) else document.get("id")
         usable = isinstance(job, str) and _JOB.fullmatch(job) is not None
         return WebhookEvent(
             id=identity,
             type=kind[:100] if isinstance(kind, str) else "",
             provider_job_id=job if usable else None,
-            body=told,
+            body=document,
             is_repeat=not self._seen.add(identity),
         )
 
     def forget(self, event: WebhookEvent) -> None:
-        """What the event asked for was not done: the provider's next try is to count again."""
+        """Forget the event's id, so that the provider's next attempt is handled again."""
         self._seen.forget(event.id)
 
 
@@ -190,10 +194,10 @@ def _key(secret: str) -> bytes:
         try:
             key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
         except (binascii.Error, ValueError):
-            # `from error` would carry the secret along in the traceback's frames.
-            raise _bad_secret("what stands behind whsec_ is not base64") from None
+            # `from error` would show the secret in the traceback's frames.
+            raise _bad_secret("the text after whsec_ is not base64") from None
     if len(key) < _SHORTEST_SECRET:
-        raise _bad_secret(f"it has under {_SHORTEST_SECRET} bytes")
+        raise _bad_secret(f"it has fewer than {_SHORTEST_SECRET} bytes")
     return key
 
 
@@ -201,7 +205,7 @@ def _bad_secret(why: str, where: str = "the webhook secret") -> ConfigError:
     return ConfigError(
         f"The webhook secret cannot be used: {why}",
         where=where,
-        hint="take the secret that the provider shows for the endpoint, whole (whsec_…)",
+        hint="copy the whole secret that the provider shows for the endpoint (whsec_…)",
     )
 
 
@@ -209,7 +213,7 @@ def _refused(why: str, status: int = 400) -> WebhookRefused:
     return WebhookRefused(
         f"The webhook is refused: {why}",
         where="signature check",
-        hint="compare secret and clock with the provider's page for the endpoint",
+        hint="compare the secret with the provider's page for the endpoint, and check the clock",
         status=status,
     )
 
@@ -217,15 +221,15 @@ def _refused(why: str, status: int = 400) -> WebhookRefused:
 _NEEDED = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 
-def _three(headers: Mapping[str, str] | Iterable[tuple[Any, Any]]) -> dict[str, str]:
-    """The three headers; refused when one is missing or comes twice."""
+def _webhook_headers(headers: Mapping[str, str] | Iterable[tuple[Any, Any]]) -> dict[str, str]:
+    """Return the three headers. Raises `WebhookRefused` when one is missing or present twice."""
     found: dict[str, str] = {}
     for raw_name, raw_value in headers.items() if isinstance(headers, Mapping) else headers:
         name = _text(raw_name).lower()
         if name not in _NEEDED:
             continue
         if name in found:
-            raise _refused(f"the header {name} comes twice")
+            raise _refused(f"the header {name} is present twice")
         found[name] = _text(raw_value)
     missing = [name for name in _NEEDED if not found.get(name)]
     if missing:
@@ -237,7 +241,7 @@ def _text(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-# --- the doors -------------------------------------------------------------------------------
+# --- handlers --------------------------------------------------------------------------------
 
 
 OnEvent = Callable[[WebhookEvent], object]
@@ -249,11 +253,11 @@ def handle(
     body: bytes,
     on_event: OnEvent,
 ) -> int:
-    """Check one request and act on it once. Returns the HTTP status to answer with.
+    """Verify one request, call `on_event` once for it, and return the HTTP status to reply with.
 
-    204 when it was taken, or taken before; 4xx when it is not the provider's; 503 when `on_event`
-    could not do its work, so that the provider sends it again. Whatever else `on_event` raises goes
-    on to the caller, and the event counts as not taken, too.
+    204: handled, now or before. 4xx: not a webhook of the provider. 503: `on_event` raised an
+    `FtsdkError`, so that the provider sends the webhook again. Any other exception of `on_event` is
+    raised, and the event counts as not handled.
     """
     try:
         event = verifier.verify(headers, body)
@@ -275,10 +279,7 @@ def handle(
 
 
 def refresh_on_event(client: Client, provider: str = "openai") -> OnEvent:
-    """What to do with an event: read the job it names from the provider.
-
-    A job that is not in the journal is left alone.
-    """
+    """Return a handler that refreshes the job an event names, if the journal has it."""
 
     def refresh(event: WebhookEvent) -> None:
         if event.provider_job_id is None:
@@ -297,7 +298,7 @@ _App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
 
 def webhook_app(verifier: WebhookVerifier, on_event: OnEvent) -> _App:
-    """An ASGI application that takes webhooks by POST, at whatever path it is mounted."""
+    """Return an ASGI application that handles webhooks sent by POST, at any path."""
 
     async def app(scope: _Scope, receive: _Receive, send: _Send) -> None:
         if scope["type"] == "lifespan":
@@ -306,22 +307,22 @@ def webhook_app(verifier: WebhookVerifier, on_event: OnEvent) -> _App:
         if scope["type"] != "http":
             return
         if scope["method"] != "POST":
-            await _answer(send, 405, ((b"allow", b"POST"),))
+            await _reply(send, 405, ((b"allow", b"POST"),))
             return
         body = await _body(receive)
         if body is None:
-            await _answer(send, 413)
+            await _reply(send, 413)
             return
         import anyio.to_thread
 
         status = await anyio.to_thread.run_sync(handle, verifier, scope["headers"], body, on_event)
-        await _answer(send, status)
+        await _reply(send, status)
 
     return app
 
 
 async def _body(receive: _Receive) -> bytes | None:
-    """The whole body; None when it is larger than a webhook may be."""
+    """Return the whole body; None when it is larger than 1 MB or the client disconnects."""
     body = bytearray()
     while True:
         message = await receive()
@@ -334,7 +335,7 @@ async def _body(receive: _Receive) -> bytes | None:
             return bytes(body)
 
 
-async def _answer(send: _Send, status: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+async def _reply(send: _Send, status: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
     start = {"type": "http.response.start", "status": status}
     await send({**start, "headers": [*headers, (b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})

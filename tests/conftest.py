@@ -1,4 +1,4 @@
-"""What every test stands on: a home of its own, and an environment without keys or settings."""
+"""Fixtures for every test: a home of its own, and an environment without keys or settings."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from typing import Any
 
 import pytest
 
+import ftsdk
 from ftsdk.client import Client
 from ftsdk.config import Config
 from ftsdk.jobs.submitter import Horizon
 from ftsdk.util.clock import ManualClock
 
+# torch would start a thread per core in every worker. Set before anything imports torch.
+if _workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_workers))))
 _CLEARED = ("FTSDK_", "OPENAI_", "AZURE_OPENAI_", "TOGETHER_", "REPLICATE_", "HF_")
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the user's keys, profile or journal, and none leaves a default client behind."""
-    import ftsdk
-
+    """Hide the user's keys, profile and journal, and start without a default client."""
     for name in list(os.environ):
         if name.startswith(_CLEARED):
             monkeypatch.delenv(name)
@@ -32,19 +34,19 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """The folder that `FTSDK_HOME` names in this test."""
+    """Return the folder in `FTSDK_HOME`."""
     return tmp_path / "home"
 
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """A clock that moves only when told."""
+    """Return a clock that moves only when the test moves it."""
     return ManualClock()
 
 
 @pytest.fixture
 def client(home: Path, clock: ManualClock) -> Iterator[Client]:
-    """A client of `fake` on a manual clock, without a configuration file."""
+    """Yield a client of the `fake` backend on the manual clock, without a configuration file."""
     made = Client(
         home=home,
         clock=clock,
@@ -58,17 +60,17 @@ def client(home: Path, clock: ManualClock) -> Iterator[Client]:
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one, for what is not about the disk."""
-    if not os.access("/dev/shm", os.W_OK):  # a folder of our own is made in it
+    """Yield a folder in memory, or `tmp_path` where there is no `/dev/shm`."""
+    if not os.access("/dev/shm", os.W_OK):  # the folder gets a random name
         yield tmp_path
         return
-    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="ftsdk-") as place:
-        yield Path(place)
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="ftsdk-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
 def rows() -> Callable[[int], list[dict[str, Any]]]:
-    """Makes n valid chat rows, all different."""
+    """Return a function that makes n valid chat rows, all different."""
 
     def make(count: int) -> list[dict[str, Any]]:
         return [
@@ -85,7 +87,7 @@ def rows() -> Callable[[int], list[dict[str, Any]]]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--long` plays the long tiers of the fault tests."""
+    """Add `--long`, which runs the long tiers of the fault tests."""
     parser.addoption("--long", action="store_true", default=False, help="run the long tiers")
 
 

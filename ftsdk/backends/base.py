@@ -17,14 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftsdk.backends.capabilities import Capabilities
 from ftsdk.backends.refusals import planned_fields, refusals, refuse
 from ftsdk.catalogue.load import load_catalogue
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.config import Environment
-from ftsdk.dataset import Dataset
 from ftsdk.dataset.provider_limits import Limits, limits_of_formats, with_capabilities
 from ftsdk.errors import NotReady, Unsupported
 from ftsdk.types.cost import Cost, CostBasis
@@ -34,6 +33,9 @@ from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec
 from ftsdk.util.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from ftsdk.dataset import Dataset
 
 Messages = Sequence[Mapping[str, Any]]
 """A conversation: messages with `role` and `content`, as the chat format has them."""

@@ -1,16 +1,17 @@
-"""A provider that needs no key, no network and no GPU: a scripted timeline, with failures on demand.
+"""A backend for rehearsals, without key, network or GPU: a scripted timeline, failures on demand.
 
-Its "server" is a folder of small JSON files, so its jobs outlive the process like real ones. Where
-a job stands is computed from the clock it was given, so tests move time instead of sleeping.
+Its "server" is a folder of small JSON files, so its jobs survive the process like real ones. A
+job's status follows from the clock, so tests move time instead of sleeping.
 
-`provider_options` steer it:
+`provider_options`:
 
-- `timeline`: list of `[status, seconds after submit]`, for instance `[["queued", 0], ["running", 1],
-  ["failed", 3]]`; statuses are `JobStatus` words, any other word is told as an unknown raw status;
-- `submit`: `"ok"`, `"refused"` (a definite no), `"not_sent"` (failed before sending), `"lost"` (the
-  job exists, the answer is lost), `"lost_request"` (never arrived, nobody knows);
+- `timeline`: list of `[status, seconds after submit]`, for instance
+  `[["queued", 0], ["running", 1], ["failed", 3]]`; a value that is not a `JobStatus` is reported as
+  an unknown raw status;
+- `submit`: `"ok"`, `"refused"` (a definite refusal), `"not_sent"` (failed before sending), `"lost"`
+  (the job exists, the reply is lost), `"lost_request"` (never arrived, nobody knows);
 - `visible_after_s`: how long a new job stays invisible to `find` and `list`;
-- `message`: what a failed job says.
+- `message`: the error message of a failed job.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ LIMITS = Limits(
 
 
 class FakeBackend(Backend):
-    """See the module's docstring."""
+    """The rehearsal backend."""
 
     name = "fake"
     limits = LIMITS
@@ -96,7 +97,7 @@ class FakeBackend(Backend):
         note="a rehearsal: nothing is trained, answers come from the training rows",
     )
 
-    # --- the folder that plays the server ---
+    # --- the folder in place of a server ---
 
     @property
     def _folder(self) -> Path:
@@ -147,7 +148,7 @@ class FakeBackend(Backend):
         if how != "lost_request":
             data = self._new(request, options)
             if how == "ok":
-                return self._tell(data)
+                return self._job(data)
         raise Unavailable("fake gave no answer, as asked", where="backend fake", submitted="maybe")
 
     def _new(self, request: SubmitRequest, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,14 +176,14 @@ class FakeBackend(Backend):
         return (self.clock.now() - parse_time(data["submitted_at"])).total_seconds()
 
     def _raw_status(self, data: Mapping[str, Any]) -> tuple[str, float]:
-        """The word of the timeline now, and the age at which it began."""
+        """Return the timeline's current status, and the age in seconds at which it began."""
         if data["stopped"]:
             return data["stopped"]["status"], data["stopped"]["age"]
-        age, word, since = self._age(data), "queued", 0.0
+        age, status, since = self._age(data), "queued", 0.0
         for name, start in data["timeline"]:
             if age >= start:
-                word, since = name, start
-        return word, since
+                status, since = name, start
+        return status, since
 
     def _fraction(self, data: Mapping[str, Any]) -> float:
         starts = dict(reversed(data["timeline"]))
@@ -192,7 +193,7 @@ class FakeBackend(Backend):
         share: float = (age - begin) / max(end - begin, 1e-9)
         return min(1.0, max(0.0, share))
 
-    def _tell(self, data: Mapping[str, Any]) -> RemoteJob:
+    def _job(self, data: Mapping[str, Any]) -> RemoteJob:
         word, since = self._raw_status(data)
         known = word in set(JobStatus)
         status = JobStatus(word) if known else JobStatus.UNKNOWN
@@ -224,7 +225,7 @@ class FakeBackend(Backend):
         return [job for job in self.list() if job.tag == request.tag]
 
     def get(self, provider_job_id: str) -> RemoteJob:
-        return self._tell(self._read(provider_job_id))
+        return self._job(self._read(provider_job_id))
 
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
         everything = []
@@ -233,7 +234,7 @@ class FakeBackend(Backend):
             if self._age(data) >= data["visible_after_s"]:
                 everything.append(data)
         everything.sort(key=lambda data: data["submitted_at"], reverse=True)
-        yield from map(self._tell, everything[:limit])
+        yield from map(self._job, everything[:limit])
 
     def _stop(self, provider_job_id: str, status: str) -> None:
         data = self._read(provider_job_id)
@@ -257,14 +258,14 @@ class FakeBackend(Backend):
             "timeline": [list(x) for x in DEFAULT_TIMELINE],
         }
         self._write(data)
-        return self._tell(data)
+        return self._job(data)
 
     def delete(self, provider_job_id: str) -> None:
         self._read(provider_job_id)
         for suffix in (".json", ".rows.jsonl"):
             (self._folder / f"{provider_job_id}{suffix}").unlink(missing_ok=True)
 
-    # --- what it tells of a run ---
+    # --- the course of a run ---
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         data = self._read(provider_job_id)
@@ -291,7 +292,7 @@ class FakeBackend(Backend):
         data = self._read(provider_job_id)
         started = parse_time(data["submitted_at"])
         age = data["stopped"]["age"] if data["stopped"] else self._age(data)
-        told: list[tuple[float, str, str, dict[str, Any]]] = [
+        found: list[tuple[float, str, str, dict[str, Any]]] = [
             (start, "status", name, {"status": name})
             for name, start in data["timeline"]
             if start <= age
@@ -302,10 +303,12 @@ class FakeBackend(Backend):
         for point in self.metrics(provider_job_id):
             at = begin + (end - begin) * point.step / _STEPS
             text = f"step {point.step}/{_STEPS}  loss {point.train_loss:.3f}"
-            told.append((at, "metric", text, point.model_dump(exclude_none=True, exclude={"time"})))
+            found.append(
+                (at, "metric", text, point.model_dump(exclude_none=True, exclude={"time"}))
+            )
         if data["stopped"]:
-            told.append((age, "status", data["stopped"]["status"], {}))
-        told.sort(key=lambda item: item[0])
+            found.append((age, "status", data["stopped"]["status"], {}))
+        found.sort(key=lambda item: item[0])
         events = [
             Event(
                 id=f"{data['id']}:{seq}",
@@ -315,7 +318,7 @@ class FakeBackend(Backend):
                 message=text,
                 data=facts,
             )
-            for seq, (at, kind, text, facts) in enumerate(told, 1)
+            for seq, (at, kind, text, facts) in enumerate(found, 1)
         ]
         return [event for event in events if event.seq > after]
 
@@ -356,7 +359,7 @@ class FakeBackend(Backend):
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        """The answer of the training row whose question shares most words with this one."""
+        """Return the answer of the training row whose question shares most words with this one."""
         asked = _words(_last_user(messages))
         path = self._folder / f"{handle.id.removeprefix('fake:')}.rows.jsonl"
         best, score = "", -1.0

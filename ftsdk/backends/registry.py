@@ -1,4 +1,4 @@
-"""Backends by name, through the entry-point group `ftsdk.backends`; listing imports nothing."""
+"""Find backends by name through the entry-point group `ftsdk.backends`; listing imports nothing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def _by_name() -> dict[str, list[EntryPoint]]:
 
 
 def backend_names() -> list[str]:
-    """The names of all installed backends, sorted."""
+    """Return the names of all installed backends, sorted."""
     return sorted(_by_name())
 
 
 def load_backend(name: str) -> type[Backend]:
-    """The backend class called `name`.
+    """Return the backend class called `name`.
 
-    Raises `UnknownBackend` for a name that is not there or that two packages claim, and
+    Raises `UnknownBackend` for a name that does not exist or that two packages claim, and
     `MissingExtra` with the exact command when its dependency is not installed.
     """
     points = _by_name().get(name, [])

@@ -1,16 +1,16 @@
-"""How far an upload is, told to whoever listens: a bar, a notebook, nobody.
+"""Report the progress of uploads to a listener: a progress bar, a notebook, or none.
 
 ```python
 def show(sent: int, size: int) -> None:
     print(f"{sent:,} of {size:,} bytes")
 
 job = client.create_job("train.jsonl", provider="together", on_upload=show)
-with on_upload(show):  # the same for whatever uploads in the block
+with on_upload(show):  # the same for every upload in the block
     client.reconcile()
 ```
 
-The listener is of this thread alone (and of tasks begun in it), so that two jobs that are sent at
-once do not tell each other's bytes.
+A listener belongs to its thread (and to tasks started in it), so that jobs submitted at the same
+time do not report each other's bytes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 Listener = Callable[[int, int], object]
-"""Called with the bytes sent so far and all bytes. The first only grows, but for an upload that
-begins anew after a failure, and is never below zero or above the second."""
+"""Called with the bytes sent so far and the total. The first only grows, except when an upload
+starts again after a failure, and is between 0 and the second.
+"""
 
 _LISTENER: contextvars.ContextVar[Listener | None] = contextvars.ContextVar(
     "ftsdk_upload_listener", default=None
@@ -34,9 +35,9 @@ _log = logging.getLogger("ftsdk.upload")
 
 @contextlib.contextmanager
 def on_upload(listener: Listener | None) -> Iterator[None]:
-    """While the block runs, tell `listener` how far each upload of this thread is.
+    """Report each upload of this thread to `listener` while the block runs.
 
-    None leaves it to whoever listens already.
+    None keeps the listener of the surrounding block.
     """
     before = _LISTENER.set(listener or _LISTENER.get())
     try:
@@ -46,30 +47,30 @@ def on_upload(listener: Listener | None) -> Iterator[None]:
 
 
 def current_listener() -> Callable[[int, int], None]:
-    """Where to tell the upload that begins now; works from any thread."""
+    """Return the function to report the upload that starts now to; any thread may call it."""
     listener = _LISTENER.get()
 
-    def tell(sent: int, size: int) -> None:
+    def report(sent: int, size: int) -> None:
         sent = min(max(sent, 0), size)
         _log.debug("uploaded %d of %d bytes", sent, size)
         if listener is not None:
             listener(sent, size)
 
-    return tell
+    return report
 
 
 class CountedFile(io.BufferedReader):
-    """A file that tells how much of it was read."""
+    """A file that reports how much of it was read."""
 
-    def __init__(self, path: Path, tell: Listener) -> None:
+    def __init__(self, path: Path, report: Listener) -> None:
         raw = io.FileIO(path)
         super().__init__(raw)
         self._size = path.stat().st_size
-        self._job = tell
+        self._report = report
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As a file's; the listener hears of it."""
+        """Read as a file does, and report the position."""
         block = super().read(size)
         if block:
-            self._job(self.tell(), self._size)
+            self._report(self.tell(), self._size)
         return block

@@ -1,4 +1,8 @@
-"""What the shell offers after Tab: job ids, providers, profiles, models. Never an error, never a network."""
+"""What the shell offers after Tab: job ids, providers, profiles, models, statuses.
+
+Nothing here raises or uses the network. Imports are inside the functions because every command
+imports this module for its options, and few need what completion needs.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,12 @@ from collections.abc import Iterator
 
 from ftsdk.errors import FtsdkError
 
-__all__ = ["jobs", "models", "profiles", "providers", "statuses"]
-
-_SHOWN = 40
+_LISTED = 40
 
 
 def jobs(incomplete: str) -> list[tuple[str, str]]:
-    """Ids of the newest jobs, with what they are."""
-    return [(job, told) for job, told in _jobs() if job.startswith(incomplete)]
+    """Return the ids of the newest jobs with their status, provider and name."""
+    return [(job, facts) for job, facts in _jobs() if job.startswith(incomplete)]
 
 
 def _jobs() -> Iterator[tuple[str, str]]:
@@ -22,41 +24,41 @@ def _jobs() -> Iterator[tuple[str, str]]:
 
     try:
         journal = Journal(default_home(), read_only=True)
-        found = journal.list(limit=_SHOWN)
+        found = journal.list(limit=_LISTED)
         journal.close()
     except (FtsdkError, OSError):
-        return  # no journal yet, or not one that can be read: nothing to offer
+        return  # no journal yet, or an unreadable one: nothing to offer
     for job in found:
         yield job.id, f"{job.status.replace('_', ' ')} · {job.provider} · {job.name or job.model}"
 
 
 def providers(incomplete: str) -> list[str]:
-    """Names of the installed backends."""
+    """Return the names of the installed backends."""
     from ftsdk.backends.registry import backend_names
 
     return [name for name in backend_names() if name.startswith(incomplete)]
 
 
 def profiles(incomplete: str) -> list[str]:
-    """Profiles of the configuration in force."""
+    """Return the profiles of the configuration."""
     from ftsdk.config import load_config
 
     try:
         known = load_config().profiles
     except FtsdkError:
-        return []  # a broken file is told when a command runs, not while typing
+        return []  # a command reports the broken file when it runs
     return [name for name in known if name.startswith(incomplete)]
 
 
 def models(incomplete: str) -> list[str]:
-    """Base models with a short name."""
+    """Return the base models that have a short name."""
     from ftsdk.backends.local.models.known_models import KNOWN_MODELS
 
     return [model.name for model in KNOWN_MODELS if model.name.startswith(incomplete)]
 
 
 def statuses(incomplete: str) -> list[str]:
-    """Words for a job's status."""
+    """Return the statuses a job may have."""
     from ftsdk.types.status import JobStatus
 
     return [status.value for status in JobStatus if status.value.startswith(incomplete)]

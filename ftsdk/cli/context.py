@@ -1,90 +1,82 @@
-"""One command's dealings with jobs: the client, which job is meant, asking anew, its JSON shape."""
+"""What commands share about jobs: the client, finding a job, refreshing many, the JSON of one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftsdk.cli.view.formatting import redact
+from ftsdk.client import Client
+from ftsdk.config import nearest
 from ftsdk.errors import FtsdkError, UnknownJob
+from ftsdk.jobs.follow import poll_once
+from ftsdk.jobs.job import FineTuneJob
+from ftsdk.types.job import JobSnapshot
 
-if TYPE_CHECKING:
-    from ftsdk.client import Client
-    from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.types.job import JobSnapshot
-
-__all__ = ["find", "job_document", "newest", "open_client", "refreshed", "short_id", "short_ids"]
-
-_MARK = 14  # `ftj_` and the ten characters of a ULID that say its millisecond
+_SHORTEST_ID = 14  # `ftj_` and the ten characters of a ULID that hold its time
 
 
 def open_client(profile: str | None = None) -> Client:
-    """A client of the configuration in force."""
-    from ftsdk.client import Client
-
+    """Return a client for the profile, else for the default configuration."""
     return Client(profile)
 
 
-def find(client: Client, word: str) -> FineTuneJob:
-    """The job that `word` means: our id or its beginning, the provider's id, or a unique name.
+def find(client: Client, name: str) -> FineTuneJob:
+    """Return the job with this id, start of an id, provider's id, or unique name.
 
-    Raises `UnknownJob` with the nearest right one.
+    Raises `UnknownJob`, which suggests the nearest name.
     """
-    if word.lower().startswith("ftj_"):
-        return client.get_job("ftj_" + word[4:])
-    everything = client.list_jobs()
-    meant = [
-        job
-        for job in everything
-        if word in (job.provider_job_id, job.name, *job.snapshot.earlier_ids)
+    if name.lower().startswith("ftj_"):
+        return client.get_job("ftj_" + name[4:])
+    jobs = client.list_jobs()
+    matches = [
+        job for job in jobs if name in (job.provider_job_id, job.name, *job.snapshot.earlier_ids)
     ]
-    if len(meant) == 1:
-        return meant[0]
-    if meant:
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise UnknownJob(
-            f"{len(meant)} jobs are called {word!r}",
-            where=", ".join(job.id for job in meant[:5]),
+            f"{len(matches)} jobs are called {name!r}",
+            where=", ".join(job.id for job in matches[:5]),
             hint="give the id of one",
         )
-    from ftsdk.config import nearest
-
-    known = [job.name for job in everything if job.name]
+    known = [job.name for job in jobs if job.name]
     raise UnknownJob(
-        f"No job is called {word!r}{nearest(word, known)}",
+        f"No job is called {name!r}{nearest(name, known)}",
         where=str(client.home / "journal.db"),
-        hint="`ftsdk list` shows the jobs; another FTSDK_HOME may hold it",
+        hint="`ftsdk list` shows the jobs; another FTSDK_HOME may have it",
     )
 
 
 def newest(
-    client: Client, word: str | None, *, fit: Callable[[FineTuneJob], bool] | None = None
+    client: Client, name: str | None, *, fit: Callable[[FineTuneJob], bool] | None = None
 ) -> FineTuneJob:
-    """The job that `word` means, else the newest one that fits, else the newest of all."""
-    if word is not None:
-        return find(client, word)
-    everything = client.list_jobs()
-    if not everything:
+    """Return the job called `name`; without a name, the newest one that fits, else the newest."""
+    if name is not None:
+        return find(client, name)
+    jobs = client.list_jobs()
+    if not jobs:
         raise UnknownJob(
             "There is no job yet",
             where=str(client.home / "journal.db"),
-            hint="ftsdk create DATA starts one",
+            hint="`ftsdk create DATA` starts one",
         )
-    return next((job for job in everything if fit is not None and fit(job)), everything[0])
+    return next((job for job in jobs if fit is not None and fit(job)), jobs[0])
 
 
 def short_ids(client: Client) -> dict[str, str]:
-    """Each job's id → its shortest beginning that is unique here and likely to stay so."""
+    """Return for each job id its shortest start that is unique and likely to remain so."""
     ids = [job.id for job in client.list_jobs()]
     return {one: _short(one, ids) for one in ids}
 
 
 def short_id(client: Client, job_id: str) -> str:
-    """The beginning of one job's id that is enough to name it."""
+    """Return the start of one job id that is enough to name it."""
     return _short(job_id, [job.id for job in client.list_jobs()])
 
 
 def _short(job_id: str, ids: Sequence[str]) -> str:
-    for length in range(_MARK, len(job_id)):
+    for length in range(_SHORTEST_ID, len(job_id)):
         if sum(other.startswith(job_id[:length]) for other in ids) <= 1:
             return job_id[:length]
     return job_id
@@ -93,14 +85,10 @@ def _short(job_id: str, ids: Sequence[str]) -> str:
 def refreshed(
     client: Client, jobs: Sequence[FineTuneJob]
 ) -> tuple[list[FineTuneJob], dict[str, FtsdkError]]:
-    """The jobs as they stand now, one question per provider, and by id why some could not be asked.
+    """Refresh the jobs with one request per provider; return them and, by job id, the errors.
 
-    A provider that cannot be reached leaves its jobs as they were known; the others are not kept
-    waiting.
+    The jobs of a provider that cannot be reached are returned as the journal has them.
     """
-    from ftsdk.jobs.follow import poll_once
-    from ftsdk.jobs.job import FineTuneJob
-
     now: dict[str, JobSnapshot] = {job.id: job.snapshot for job in jobs}
     failed: dict[str, FtsdkError] = {}
     groups: dict[str, list[JobSnapshot]] = {}
@@ -119,7 +107,7 @@ def refreshed(
 
 
 def job_document(job: FineTuneJob, **more: Any) -> dict[str, Any]:
-    """A job as `--json` prints it: the stable fields, then everything else that is known."""
+    """Return a job as `--json` prints it: the stable fields first, then all others."""
     snapshot = job.snapshot.model_dump(mode="json", exclude={"client_token"})
     first = ("id", "provider", "provider_job_id", "status", "raw_status", "model", "name", "cost")
     ordered = {name: snapshot.pop(name) for name in first}

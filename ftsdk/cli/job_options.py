@@ -1,64 +1,74 @@
-"""The options that say which job is meant: one list, which `create`, `plan` and `estimate` take."""
+"""The options that describe a job, shared by `create`, `plan` and `estimate`.
+
+Each option is declared once, as an annotated type and a field of `JobArguments`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_type_hints
+from typing import Annotated, Any, Concatenate, ParamSpec, get_type_hints
 
 import typer
+from pydantic import ValidationError
 
 from ftsdk.cli.options import Model, Profile, Provider, Rows, pairs, values
 from ftsdk.cli.view.output import busy
+from ftsdk.client import Client
+from ftsdk.config import Config
 from ftsdk.errors import UsageError
-
-if TYPE_CHECKING:
-    from ftsdk.client import Client
-    from ftsdk.planning.prepare import PreparedJob
-    from ftsdk.types.spec import LoRA
-
-__all__ = ["Asked", "JobOptions", "takes_a_job"]
+from ftsdk.planning.prepare import PreparedJob, prepare
+from ftsdk.types.spec import Hyperparameters, LoRA, spec_error
 
 _P = ParamSpec("_P")
 _ADAPTER_FIELDS = ("rank", "alpha", "dropout", "target_modules", "quantize")
+_GROUPS = ("hyperparameters", "adapter", "options", "provider_options")
 
 Validation = Annotated[
     str | None,
-    typer.Option(metavar="DATA|FRACTION", help="Held-out rows, or a share to set aside: 0.1."),
+    typer.Option(
+        metavar="DATA|FRACTION", help="Validation rows, or the fraction to hold out, such as 0.1."
+    ),
 ]
-Method = Annotated[str | None, typer.Option(metavar="sft|dpo", help="How the model learns.")]
-Epochs = Annotated[float | None, typer.Option(metavar="N", help="Passes over the rows.")]
-LearningRate = Annotated[float | None, typer.Option(metavar="LR", help="Absolute, such as 2e-4.")]
+Method = Annotated[str | None, typer.Option(metavar="sft|dpo", help="Training method.")]
+Epochs = Annotated[float | None, typer.Option(metavar="N", help="Passes over the dataset.")]
+LearningRate = Annotated[
+    float | None, typer.Option(metavar="LR", help="Absolute learning rate, such as 2e-4.")
+]
 BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Rows per step.")]
-MaxLength = Annotated[int | None, typer.Option(metavar="N", help="Longest row, in tokens.")]
-Rank = Annotated[int | None, typer.Option(metavar="N", help="LoRA's rank.")]
-Alpha = Annotated[
-    float | None, typer.Option(metavar="X", help="LoRA's alpha; twice the rank if left out.")
+MaxLength = Annotated[
+    int | None, typer.Option(metavar="N", help="Maximum length of a row in tokens.")
 ]
-Quantize = Annotated[str | None, typer.Option(metavar="nf4", help="A 4-bit base: QLoRA.")]
-Full = Annotated[bool, typer.Option("--full", help="Train all weights, no adapter.")]
-Seed = Annotated[int, typer.Option(metavar="N", help="The same seed, the same run.")]
-Name = Annotated[str | None, typer.Option(metavar="NAME", help="A name for people.")]
-Tag = Annotated[list[str] | None, typer.Option(metavar="K=V", help="A label; may be repeated.")]
+Rank = Annotated[int | None, typer.Option(metavar="N", help="LoRA rank.")]
+Alpha = Annotated[
+    float | None, typer.Option(metavar="X", help="LoRA alpha; twice the rank by default.")
+]
+Quantize = Annotated[
+    str | None, typer.Option(metavar="nf4", help="Quantize the base model to 4 bits (QLoRA).")
+]
+Full = Annotated[bool, typer.Option("--full", help="Train all weights instead of an adapter.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Random seed.")]
+Name = Annotated[str | None, typer.Option(metavar="NAME", help="A name for the job.")]
+Tag = Annotated[list[str] | None, typer.Option(metavar="K=V", help="A tag; may be repeated.")]
 MaxCost = Annotated[
-    str | None, typer.Option(metavar="USD", help="Refuse when it may cost more than this.")
+    str | None, typer.Option(metavar="USD", help="Refuse the job when it may cost more than this.")
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Any other hyperparameter or adapter field by name; else an option of the provider.",
+        help="Any other hyperparameter, adapter field or provider option; may be repeated.",
     ),
 ]
 
 
 @dataclass(frozen=True)
-class JobOptions:
-    """What was said about the job on the command line, word for word."""
+class JobArguments:
+    """A job as the command line describes it: one field for each option."""
 
     dataset: Rows
     profile: Profile = None
@@ -80,62 +90,47 @@ class JobOptions:
     max_cost: MaxCost = None
     set_: Set = None
 
-    def asked(self, client: Client) -> Asked:
-        """What is asked for, with the adapter that results. Raises `UsageError`, `SpecError`."""
-        hyper: dict[str, Any] = {
+    def options(self, config: Config) -> dict[str, Any]:
+        """Return the options of `create_job`. Raises `UsageError`, `SpecError`."""
+        hyperparameters = {
             "epochs": self.epochs,
             "learning_rate": self.learning_rate,
             "batch_size": self.batch_size,
             "max_length": self.max_length,
         }
-        adapter: dict[str, Any] = {
-            "rank": self.rank,
-            "alpha": self.alpha,
-            "quantize": self.quantize,
-        }
-        options: dict[str, Any] = {}
-        _set(values(self.set_), hyper, adapter, options)
-        chosen = _adapter(client, {n: v for n, v in adapter.items() if v is not None}, self.full)
-        arguments = {
+        adapter = {"rank": self.rank, "alpha": self.alpha, "quantize": self.quantize}
+        provider_options: dict[str, Any] = {}
+        _sort_set(values(self.set_), hyperparameters, adapter, provider_options)
+        return {
             "model": self.model,
             "provider": self.provider,
             "method": self.method,
-            "adapter": chosen,
-            "hyperparameters": {n: v for n, v in hyper.items() if v is not None},
+            "adapter": _adapter(config, _given(adapter), self.full),
+            "hyperparameters": _given(hyperparameters),
             "name": self.name,
             "seed": self.seed,
             "tags": pairs(self.tag, "--tag"),
             "max_cost": self.max_cost,
-            "provider_options": options,
+            "provider_options": provider_options,
         }
-        return Asked(self.dataset, _validation(self.validation), arguments, chosen)
 
-
-@dataclass(frozen=True)
-class Asked:
-    """What the command line asked for: arguments for the client, and the adapter that results."""
-
-    dataset: Path
-    validation: str | float | None
-    arguments: dict[str, Any]
-    adapter: LoRA | None
-
-    def prepared(self, client: Client, *, quiet: bool, fetch: bool = False) -> PreparedJob:
-        """The job, checked and planned; nothing is sent. `fetch` downloads a base model that may be."""
-        from ftsdk.planning.prepare import prepare
-
+    def prepare(self, client: Client, *, quiet: bool, fetch: bool = False) -> PreparedJob:
+        """Check and plan the job; nothing is sent. `fetch` downloads a base model that may be."""
+        options = self.options(client.config)
         with busy(f"checking {self.dataset.name}", quiet=quiet):
-            return prepare(client, self.dataset, self.validation, fetch=fetch, **self.arguments)
+            return prepare(
+                client, self.dataset, _validation(self.validation), fetch=fetch, **options
+            )
 
 
-def takes_a_job(
+def takes_job_arguments(
     *, without: tuple[str, ...] = ()
-) -> Callable[[Callable[Concatenate[JobOptions, _P], None]], Callable[..., None]]:
-    """Give a command the options of `JobOptions` before its own, but for those in `without`.
+) -> Callable[[Callable[Concatenate[JobArguments, _P], None]], Callable[..., None]]:
+    """Give a command the options of `JobArguments`, except those in `without`, before its own.
 
-    The command gets them as its first argument; what it leaves out has its default there.
+    The command gets them as its first argument; an option it leaves out has its default there.
     """
-    hints = get_type_hints(JobOptions, include_extras=True)
+    hints = get_type_hints(JobArguments, include_extras=True)
     shared = [
         inspect.Parameter(
             field.name,
@@ -145,14 +140,14 @@ def takes_a_job(
             else field.default,
             annotation=hints[field.name],
         )
-        for field in dataclasses.fields(JobOptions)
+        for field in dataclasses.fields(JobArguments)
         if field.name not in without
     ]
 
-    def wrap(function: Callable[Concatenate[JobOptions, _P], None]) -> Callable[..., None]:
+    def wrap(function: Callable[Concatenate[JobArguments, _P], None]) -> Callable[..., None]:
         def command(**given: Any) -> None:
-            said = JobOptions(**{one.name: given.pop(one.name) for one in shared})
-            function(said, **given)  # type: ignore[call-arg]  # the signature below sees to it
+            job = JobArguments(**{one.name: given.pop(one.name) for one in shared})
+            function(job, **given)  # type: ignore[call-arg]  # checked by the signature below
 
         signature = inspect.signature(function, eval_str=True)
         own = [
@@ -168,54 +163,63 @@ def takes_a_job(
     return wrap
 
 
-def _set(
-    given: dict[str, Any], hyper: dict[str, Any], adapter: dict[str, Any], options: dict[str, Any]
-) -> None:
-    """Put each `--set NAME=VALUE` where its name belongs. Raises `UsageError` for one given twice."""
-    from ftsdk.types.spec import Hyperparameters
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
+
+def _sort_set(
+    given: Mapping[str, Any],
+    hyperparameters: dict[str, Any],
+    adapter: dict[str, Any],
+    provider_options: dict[str, Any],
+) -> None:
+    """Add each `--set NAME=VALUE` to the group it belongs to.
+
+    `adapter.rank=8` names its group; a name alone is looked for among the hyperparameters, then
+    the adapter's fields. Raises `UsageError` for a value that is given twice.
+    """
+    groups = {"hyperparameters": hyperparameters, "adapter": adapter}
     for name, value in given.items():
-        kind, dot, rest = name.partition(".")
-        if dot and kind in ("hyperparameters", "adapter", "options", "provider_options"):
-            target = {"hyperparameters": hyper, "adapter": adapter}.get(kind, options)
+        group, dot, field = name.partition(".")
+        if dot and group in _GROUPS:
+            target = groups.get(group, provider_options)
         else:
-            rest = name
-            known = Hyperparameters.model_fields
-            target = hyper if name in known else adapter if name in _ADAPTER_FIELDS else options
-        if target.get(rest) is not None:
+            field = name
+            if name in Hyperparameters.model_fields:
+                target = hyperparameters
+            else:
+                target = adapter if name in _ADAPTER_FIELDS else provider_options
+        if target.get(field) is not None:
             raise UsageError(
-                f"{rest} is given twice",
-                where=f"--{rest.replace('_', '-')} and --set {name}",
+                f"{field} is given twice",
+                where=f"--{field.replace('_', '-')} and --set {name}",
                 hint="give it once",
             )
-        target[rest] = value
+        target[field] = value
 
 
-def _adapter(client: Client, asked: dict[str, Any], full: bool) -> LoRA | None:
-    from pydantic import ValidationError
-
-    from ftsdk.types.spec import LoRA, spec_error
-
-    if full and asked:
+def _adapter(config: Config, given: dict[str, Any], full: bool) -> LoRA | None:
+    if full and given:
         raise UsageError(
-            f"--full trains all weights, and {', '.join(asked)} is for an adapter",
+            f"--full trains all weights, and {', '.join(given)} is for an adapter",
             where="the command line",
             hint="leave one of them out",
         )
     if full:
         return None
     try:
-        return LoRA.model_validate({**client.config.table("adapter"), **asked})
+        return LoRA.model_validate({**config.table("adapter"), **given})
     except ValidationError as error:
         raise spec_error(
             error, where="the adapter, from the command line and ftsdk.toml"
         ) from error
 
 
-def _validation(word: str | None) -> str | float | None:
-    if word is None or Path(word).exists():
-        return word
+def _validation(value: str | None) -> str | float | None:
+    """Return the fraction or path; a file that is called `0.1` counts as a file."""
+    if value is None or Path(value).exists():
+        return value
     try:
-        return float(word)
+        return float(value)
     except ValueError:
-        return word
+        return value

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how `NAME=VALUE` is read."""
+"""Options that several commands share, and reading `NAME=VALUE`."""
 
 from __future__ import annotations
 
@@ -12,37 +12,22 @@ import typer
 from ftsdk.cli import completion
 from ftsdk.errors import UsageError
 
-__all__ = [
-    "Job",
-    "Json",
-    "MaybeJob",
-    "MaybeJobs",
-    "Model",
-    "NoInput",
-    "Profile",
-    "Provider",
-    "Rows",
-    "Yes",
-    "pairs",
-    "values",
-]
-
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Profile = Annotated[
     str | None,
     typer.Option(
         "--profile",
         "-p",
         metavar="NAME",
-        help="A profile of ftsdk.toml.",
+        help="The profile of ftsdk.toml to use.",
         autocompletion=completion.profiles,
     ),
 ]
 Provider = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Where to train.", autocompletion=completion.providers),
+    typer.Option(
+        metavar="NAME", help="The provider that trains.", autocompletion=completion.providers
+    ),
 ]
 Model = Annotated[
     str | None,
@@ -50,43 +35,49 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="The base model: a short name, a hub id, a folder, or the provider's own name.",
+        help="The base model: a short name, a hub id, a folder, or a provider's name.",
         autocompletion=completion.models,
     ),
 ]
-Rows = Annotated[Path, typer.Argument(metavar="DATA", help="The rows: .jsonl, .json, .csv, …")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Start without asking.")]
-NoInput = Annotated[
-    bool, typer.Option("--no-input", help="Refuse (exit code 7) instead of asking.")
+Rows = Annotated[
+    Path, typer.Argument(metavar="DATA", help="The dataset file: .jsonl, .json, .csv, …")
 ]
-_JOB_HELP = "A job: its id, the beginning of it, the provider's id, or its name."
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to questions.")]
+NoInput = Annotated[bool, typer.Option("--no-input", help="Exit with 7 instead of asking.")]
+RowFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="NAME", help="The format of the rows, where the guess is wrong."
+    ),
+]
+_JOB_HELP = "The job: its id or the start of it, its name, or the provider's id."
 Job = Annotated[str, typer.Argument(metavar="JOB", help=_JOB_HELP, autocompletion=completion.jobs)]
 MaybeJob = Annotated[
     str | None,
     typer.Argument(
-        metavar="JOB", help=f"{_JOB_HELP} The newest if left out.", autocompletion=completion.jobs
+        metavar="JOB", help=f"{_JOB_HELP} The newest by default.", autocompletion=completion.jobs
     ),
 ]
 MaybeJobs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="JOB",
-        help="Jobs, by id or name. All that have not ended if left out.",
+        help="The jobs, by id or name. All that have not ended by default.",
         autocompletion=completion.jobs,
     ),
 ]
 
 
 def pairs(given: Iterable[str] | None, option: str) -> dict[str, str]:
-    """`["a=1", "b=x"]` as a dict of words. Raises `UsageError` for anything else."""
+    """Return `["a=1", "b=x"]` as a dict of strings. Raises `UsageError` for anything else."""
     found: dict[str, str] = {}
     for item in given or ():
-        name, mark, value = item.partition("=")
-        if not mark or not name.strip():
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
             raise UsageError(
                 f"{option} {item!r} is not NAME=VALUE",
                 where="the command line",
-                hint=f"for instance {option} team=cx",
+                hint=f"e.g. {option} team=cx",
             )
         if name.strip() in found:
             raise UsageError(
@@ -99,12 +90,12 @@ def pairs(given: Iterable[str] | None, option: str) -> dict[str, str]:
 
 
 def values(given: Iterable[str] | None, option: str = "--set") -> dict[str, Any]:
-    """Like `pairs`, each value read as JSON where it is JSON: `3`, `true`, `[1, 2]`, else a word."""
-    return {name: _value(word) for name, word in pairs(given, option).items()}
+    """Return the same with each value read as JSON where it is JSON: `3`, `true`, `[1, 2]`."""
+    return {name: _value(text) for name, text in pairs(given, option).items()}
 
 
-def _value(word: str) -> Any:
+def _value(text: str) -> Any:
     try:
-        return json.loads(word, parse_constant=lambda name: name)
+        return json.loads(text, parse_constant=lambda name: name)
     except ValueError:
-        return word
+        return text

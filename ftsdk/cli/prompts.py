@@ -1,4 +1,4 @@
-"""Questions before something starts, spends or is fetched; and the refusal where nobody can answer."""
+"""Questions before a command starts, spends or deletes, and the refusal where nobody can answer."""
 
 from __future__ import annotations
 
@@ -6,48 +6,46 @@ import sys
 
 import typer
 
-from ftsdk.cli.view.output import console, text
+from ftsdk.cli.view.output import console, note, text
 from ftsdk.errors import NeedsDecision
-
-__all__ = ["decide", "stop"]
 
 
 def decide(
     question: str, *, yes: bool, no_input: bool, default: bool, unasked: str, hint: str
 ) -> bool:
-    """The answer to a yes-or-no question on standard error; `yes` answers it beforehand.
+    """Ask a yes-or-no question on standard error and return the answer; `yes` answers it.
 
-    Raises `NeedsDecision` (exit code 7, nothing was submitted) with `no_input`, or where standard
-    input is no terminal and has no answer.
+    Raises `NeedsDecision` (exit code 7, nothing was submitted) with `no_input`, and at the end of
+    standard input. Its text is `unasked`.
     """
     if yes:
         return True
     if no_input:
         raise _undecided(unasked, hint)
-    screen = console(stderr=True)
-    screen.print(
-        text(question, (" [Y/n] " if default else " [y/N] ", "dim")), end="", soft_wrap=True
-    )
-    sys.stderr.flush()
+    _ask(question, (" [Y/n] " if default else " [y/N] ", "dim"))
     while True:
         answer = sys.stdin.readline()
         if not answer:
-            screen.print()
+            note()
             raise _undecided(unasked, hint)
-        word = answer.strip().lower()
-        if not word:
+        choice = answer.strip().lower()
+        if not choice:
             return default
-        if word in ("y", "yes", "n", "no"):
-            return word.startswith("y")
-        screen.print(text("y or n? "), end="")
-        sys.stderr.flush()
+        if choice in ("y", "yes", "n", "no"):
+            return choice.startswith("y")
+        _ask("y or n? ")
+
+
+def _ask(*parts: str | tuple[str, str]) -> None:
+    console(stderr=True).print(text(*parts), end="", soft_wrap=True)
+    sys.stderr.flush()
 
 
 def _undecided(unasked: str, hint: str) -> NeedsDecision:
-    return NeedsDecision(unasked, where="nobody was there to ask", hint=hint, submitted="no")
+    return NeedsDecision(unasked, where="nobody could answer", hint=hint, submitted="no")
 
 
 def stop(message: str) -> typer.Exit:
-    """Say why nothing happened, and give the exit to raise: not 0, since what was asked is not done."""
-    console(stderr=True).print(text((message, "dim")))
+    """Print why nothing was done and return the exit to raise, with code 1."""
+    note((message, "dim"))
     return typer.Exit(1)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from ftsdk.dataset.codes import RULES, Rule
 
-__all__ = ["pages", "write"]
-
 FAMILIES = (
     ("FT0", "The file, its bytes and lines"),
     ("FT1", "What a row says"),

@@ -1,4 +1,4 @@
-"""All codes: importing this module registers every rule, wherever it is written."""
+"""All codes: importing this module registers every rule of the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dataset: rows from anywhere, read lazily into one canonical form, hashed, split, written."""
+"""A dataset: rows from anywhere, read lazily into canonical rows, hashed, split and written."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import orjson
 
-from ftsdk.dataset.findings.report import DatasetReport, Fault
+from ftsdk.dataset.findings.finding import Fault
+from ftsdk.dataset.findings.report import DatasetReport
+from ftsdk.dataset.formats.registry import FORMATS
+from ftsdk.dataset.inspection.inspect_rows import inspect_rows
+from ftsdk.dataset.inspection.report import InspectionReport
+from ftsdk.dataset.provider_limits import Limits, limits_for
+from ftsdk.dataset.reader import RowReader
+from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Stop
+from ftsdk.dataset.readers.source import Source, open_source
+from ftsdk.dataset.row import Read, Row, canonical_bytes
 from ftsdk.errors import UsageError
 from ftsdk.util import files
 
-if TYPE_CHECKING:
-    from ftsdk.dataset.inspection.report import Xray
-    from ftsdk.dataset.reader import Read, RowReader
-    from ftsdk.dataset.readers.source import Source
-
-__all__ = ["Dataset", "canonical_bytes"]
-
-Row = dict[str, Any]
 Key = str | Callable[[Row], object]
 
 
 class Dataset:
     """Rows of one format, iterated as canonical rows (see `ftsdk.dataset.formats.registry`).
 
-    Iterating reads the source each time and holds one row at a time; the first row that cannot be
-    read raises `DatasetError`. `ftsdk.validate` shows all of them instead.
+    Iterating reads the source each time and keeps one row in memory; the first row that cannot be
+    read raises `DatasetError`. `ftsdk.validate` reports all of them instead.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class Dataset:
         self._source = source
         self._forced = format
         self._keep = keep
+        self._copy: CanonicalCopy | None = None
+        self._copy_keep = keep  # the rows of the copy are those that it lets through
         self.max_row_bytes = max_row_bytes
         self.name = source.name
         self.path = source.path
@@ -61,7 +64,7 @@ class Dataset:
 
         Files: `.jsonl`, `.jsonl.gz`, `.jsonl.zst` (or `.gz`, `.zst`), `.json` (an array), `.csv`,
         `.parquet`. Rows in memory are copied. Raises `DatasetError` when there is nothing to read;
-        rows are judged when they are read.
+        rows are checked when they are read.
         """
         if isinstance(source, Dataset):
             if format is None and name is None:
@@ -72,8 +75,6 @@ class Dataset:
                 max_row_bytes=source.max_row_bytes,
                 keep=source._keep,
             )
-        from ftsdk.dataset.readers.source import open_source
-
         try:
             opened = open_source(source, name=name)
         except Stop as stop:
@@ -81,21 +82,48 @@ class Dataset:
             raise_stop(shown, stop.fault)
         return cls(opened, format=format, max_row_bytes=max_row_bytes)
 
+    def with_copy(self, copy: CanonicalCopy, format_name: str | None) -> Dataset:
+        """This dataset with its rows, hash and count from a `copy` of them, not from the source.
+
+        `copy` holds exactly the rows of this dataset, which are of the format `format_name`.
+        """
+        copied = Dataset(
+            self._source, format=self._forced, max_row_bytes=self.max_row_bytes, keep=self._keep
+        )
+        copied.name = self.name
+        copied.__dict__.update(format=format_name, _facts=(copy.rows, copy.sha256))
+        copied._copy = copy if copy.is_whole else None
+        return copied
+
+    @property
+    def has_copy(self) -> bool:
+        """Whether the rows come from a copy, so that reading them does not read the source."""
+        return self._copy is not None
+
+    @property
+    def _whole_copy(self) -> CanonicalCopy | None:
+        """The copy, when it has exactly the rows of this dataset."""
+        return self._copy if self._keep is self._copy_keep else None
+
     # --- reading ------------------------------------------------------------------------------
 
     def _reader(self) -> RowReader:
-        from ftsdk.dataset.reader import RowReader
-
         return RowReader(self._source, format=self._forced, max_row_bytes=self.max_row_bytes)
 
     def _reads(self) -> Iterator[Read]:
-        for item in self._reader():
+        for item in self._reader() if self._copy is None else _copied(self._copy):
             if isinstance(item, Fault):
                 if item.severity == "fault":
                     raise_stop(self.name, item)
                 continue
             if self._keep is None or self._keep(item.row):
                 yield item
+
+    def _field(self, read: Read, canonical: str) -> str:
+        """The path in the source of a canonical path of a row; as it is where the row is a copy."""
+        if self._copy is not None:
+            return canonical
+        return FORMATS[self.format or "chat"].field(canonical, read.raw)
 
     def __iter__(self) -> Iterator[Row]:
         for item in self._reads():
@@ -113,7 +141,7 @@ class Dataset:
 
     @property
     def rows(self) -> int:
-        """How many rows there are (reads the source once)."""
+        """The number of rows (reads the source once)."""
         return self._facts[0]
 
     def __len__(self) -> int:
@@ -136,6 +164,9 @@ class Dataset:
     def write_jsonl(self, path: str | Path) -> Path:
         """Write the canonical rows, one JSON object a line, whole or not at all."""
         target = Path(path)
+        if self._whole_copy is not None:
+            self._whole_copy.save(target)
+            return target
         with files.atomic_file(target) as handle:
             for row in self:
                 handle.write(canonical_bytes(row))
@@ -145,11 +176,35 @@ class Dataset:
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}, container={self._source.container!r})"
 
-    def inspect(self, **options: Any) -> Xray:
-        """What a model sees of these rows: see `ftsdk.dataset.inspect` for the options."""
-        from ftsdk.dataset.inspection.inspect_rows import inspect
+    def inspect(
+        self,
+        *,
+        model: str | None = None,
+        tokenizer: Any = None,
+        provider: str | None = None,
+        max_length: int | None = None,
+        rows: int = 200,
+        line: int | None = None,
+        limits: Limits | None = None,
+    ) -> InspectionReport:
+        """The rows as `model` is shown them, token by token, and which tokens are trained.
 
-        return inspect(self, **options)
+        `tokenizer` is a model folder or a `ChatTokenizer`; `model` may itself be a folder, or the
+        short name of a pulled model. `rows` rows are kept in full, or only the one at `line`.
+        `limits` are the provider's dataset limits; without them they are looked up by `provider`.
+        Raises `DatasetError` at a row that cannot be read.
+        """
+        return inspect_rows(
+            self._reads(),
+            name=self.name,
+            model=model,
+            tokenizer=tokenizer,
+            provider=provider,
+            limits=limits or limits_for(provider, model),
+            max_length=max_length,
+            rows=rows,
+            line=line,
+        )
 
     # --- splitting ----------------------------------------------------------------------------
 
@@ -181,13 +236,38 @@ class Dataset:
                 keep=_side(self._keep, place, border, inside),
             )
             part.name = f"{self.name} ({side})"
+            part._copy, part._copy_keep = self._copy, self._copy_keep
             sides.append(part)
         return sides[0], sides[1]
 
 
-def canonical_bytes(row: Row) -> bytes:
-    """A canonical row as one JSON line, without its end: compact, UTF-8, keys in their order."""
-    return orjson.dumps(row)
+def inspect(
+    source: Any,
+    *,
+    format: str | None = None,  # noqa: A002  # the public word for it
+    model: str | None = None,
+    tokenizer: Any = None,
+    provider: str | None = None,
+    max_length: int | None = None,
+    rows: int = 200,
+    line: int | None = None,
+    limits: Limits | None = None,
+) -> InspectionReport:
+    """As `Dataset.inspect`, for whatever `Dataset.load` takes."""
+    return Dataset.load(source, format=format).inspect(
+        model=model,
+        tokenizer=tokenizer,
+        provider=provider,
+        max_length=max_length,
+        rows=rows,
+        line=line,
+        limits=limits,
+    )
+
+
+def _copied(copy: CanonicalCopy) -> Iterator[Read]:
+    for index, raw in enumerate(copy):
+        yield Read(copy.line_of(index), None, raw, orjson.loads(raw), plain=False)
 
 
 def _side(

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
+from ftsdk.dataset.findings.finding import Fault, short
 from ftsdk.dataset.findings.registry import RULES
-from ftsdk.dataset.findings.report import Fault, short
 from ftsdk.dataset.formats.registry import FORMATS, Format, detect, matches
 from ftsdk.dataset.readers import strict_json
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record
 from ftsdk.dataset.readers.source import Source
+from ftsdk.dataset.row import Read
 from ftsdk.dataset.rules import chat, file
 from ftsdk.dataset.rules.fast_path import is_plain
 from ftsdk.errors import UsageError
 
-__all__ = ["Read", "RowReader"]
-
 _REGISTERED = (file, chat)  # the codes that reading itself fires
-
-
-class Read(NamedTuple):
-    """One row as read: where it stands, its bytes, the canonical row.
-
-    `plain` rows are known to pass every row rule (see `plain.is_plain`).
-    """
-
-    line: int
-    offset: int | None
-    raw: bytes
-    row: dict[str, Any]
-    plain: bool
 
 
 @dataclass

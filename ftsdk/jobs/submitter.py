@@ -27,10 +27,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ftsdk.dataset
 from ftsdk.backends.base import Backend, SubmitRequest
-from ftsdk.dataset import Dataset
 from ftsdk.errors import (
     BackendError,
     FtsdkError,
@@ -50,6 +50,9 @@ from ftsdk.util.clock import Clock
 from ftsdk.util.files import fsync_folder, make_private_folder
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 from ftsdk.util.locks import job_lock
+
+if TYPE_CHECKING:
+    from ftsdk.dataset import Dataset
 
 __all__ = ["Horizon", "Submitter", "applied", "keep_dataset"]
 
@@ -450,7 +453,7 @@ class Submitter:
                 hint="put the file back, or create the job anew from its data",
                 job_id=snapshot.id,
             )
-        return Dataset.load(path, name=snapshot.dataset.get("name"))
+        return ftsdk.dataset.Dataset.load(path, name=snapshot.dataset.get("name"))
 
 
 def keep_dataset(home: Path, dataset: Dataset) -> Path:

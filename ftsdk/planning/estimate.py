@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.dataset import Dataset
+import ftsdk.dataset
 from ftsdk.errors import FtsdkError, Unsupported
 from ftsdk.planning.prepare import spec_of
 from ftsdk.spending.reserve import catalogue_of, today_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ftsdk.backends.capabilities import Capabilities
     from ftsdk.catalogue import Option, Target
     from ftsdk.client import Client
-    from ftsdk.dataset import DatasetReport
+    from ftsdk.dataset import Dataset, DatasetReport
     from ftsdk.planning.prepare import AdapterArgument, Rows
 
 __all__ = [
@@ -69,7 +69,7 @@ def estimate(
         adapter=adapter,
         hyperparameters=None if epochs is None else {"epochs": epochs},
     )
-    train = Dataset.load(dataset)
+    train = ftsdk.dataset.Dataset.load(dataset)
     target = _target(client, spec, train, _Counts())
     told = _compared(client, [target], spec.method, spec.hyperparameters.epochs, train)
     return told.options[0].training
@@ -92,7 +92,7 @@ def compare(
     installed provider its two cheapest models (all of them with `everything`). A place that does
     not take one of the `hyperparameters` says so in `unsupported`.
     """
-    train, counts = Dataset.load(dataset), _Counts()
+    train, counts = ftsdk.dataset.Dataset.load(dataset), _Counts()
     given = {**(hyperparameters or {}), **({} if epochs is None else {"epochs": epochs})}
     chosen = places or _places(client, method or "sft", everything=everything)
     targets, how = [], method or "sft"
@@ -152,7 +152,7 @@ def billed(client: Client, report: DatasetReport, method: str) -> DatasetReport:
     on unless it is configured off. Nothing is asked of anybody; what is not known is said.
     """
     from ftsdk.catalogue import estimate_training, token_range, training_tokens
-    from ftsdk.dataset.findings.report import BilledTokens
+    from ftsdk.dataset.findings.token_summary import BilledTokens
 
     told, provider, model = report.tokens, report.provider, report.model or ""
     able = None if provider is None else capabilities_of(provider)
@@ -199,10 +199,12 @@ def capabilities_of(provider: str) -> Capabilities | None:
 
 def _cut(report: DatasetReport) -> list[str]:
     """What is said of rows that are cut, and of validation rows that are billed as well."""
-    told, said = report.tokens, []
-    if told.kept < told.total:
-        lost = told.total - told.kept
-        said.append(f"rows are cut at {told.cut_at:,} tokens: {lost:,} are neither seen nor billed")
+    tokens, said = report.tokens, []
+    if tokens is not None and tokens.kept < tokens.total:
+        lost = tokens.total - tokens.kept
+        said.append(
+            f"rows are cut at {tokens.cut_at:,} tokens: {lost:,} are neither seen nor billed"
+        )
     if report.validation_tokens:
         said.append(
             f"{report.validation_tokens:,} validation tokens, billed at each evaluation where a "

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import ftsdk.dataset
 from ftsdk.config import Config
-from ftsdk.dataset import Dataset, DatasetReport, validate
 from ftsdk.errors import BudgetError, DatasetError, Unsupported, UsageError
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.plan import Plan
@@ -18,6 +18,7 @@ from ftsdk.types.spec import Hyperparameters, JobSpec, LoRA, Method
 
 if TYPE_CHECKING:
     from ftsdk.client import Client
+    from ftsdk.dataset import Dataset, DatasetReport
 
 __all__ = [
     "DEFAULT",
@@ -31,7 +32,7 @@ __all__ = [
     "twin_of",
 ]
 
-Rows = str | Path | Dataset | Iterable[Mapping[str, Any]]
+Rows: TypeAlias = "str | Path | Dataset | Iterable[Mapping[str, Any]]"
 """Where rows come from: a path, a `Dataset`, a list of rows, or any iterable of rows."""
 
 DEFAULT: Literal["default"] = "default"
@@ -130,7 +131,7 @@ def _rows(
     """Load and check all rows; raises `DatasetError` with every fault of both files."""
     backend = client.backend(spec.provider)
     able = backend.capabilities
-    train = Dataset.load(dataset)
+    train = ftsdk.dataset.Dataset.load(dataset)
     check: Dataset | None = None
     if isinstance(validation, bool):
         raise UsageError("validation is rows or a fraction, not true or false")
@@ -142,7 +143,7 @@ def _rows(
                 hint="for instance validation=0.1, or a path",
             )
     elif validation is not None:
-        check = Dataset.load(validation)
+        check = ftsdk.dataset.Dataset.load(validation)
     if validation is not None and not able.takes_validation:
         raise Unsupported(
             f"{spec.provider} takes no validation rows",
@@ -150,12 +151,13 @@ def _rows(
             hint="leave validation out",
             submitted="no",
         )
-    report = validate(
+    report, train, check = ftsdk.dataset.validate_for_job(
         train,
+        check,
+        folder=client.home / "datasets",
         provider=spec.provider,
         model=spec.model,
         method=spec.method,
-        validation=check,
         capabilities=able,
         limits=backend.limits_for(spec.model),
         tokenizer=backend.tokenizer_for(spec),

@@ -1,3 +1,3 @@
-"""What tests of ftsdk and of backends stand on: the lab, the conformance kit."""
+"""Tools for tests of ftsdk and of backends: the lab and the conformance kit."""
 
 from __future__ import annotations

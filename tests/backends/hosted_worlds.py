@@ -45,7 +45,7 @@ def _forced(double: Any, job_id: str, word: str | None) -> None:
 
 
 def _forced_training(double: Any, job_id: str, word: str | None) -> None:
-    double.trainings[job_id]["forced"] = word
+    double.trainings[job_id].forced = word
 
 
 HOSTED = {

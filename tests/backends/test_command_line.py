@@ -269,4 +269,4 @@ def test_faults_of_an_answer_are_told_on_the_command_line(at, home, provider) ->
     cli.ok("lab", "fault", provider, "repeat", "--method", "GET", "--times", "9")
     with ftsdk.Client() as client:
         assert [one.provider_job_id for one in client.backend(provider).list()] == [theirs]
-    assert double.faults.shown == 3
+    assert double.faults.triggered == 3

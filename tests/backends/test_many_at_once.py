@@ -121,10 +121,10 @@ def test_those_that_fail_are_told_at_once_and_read_in_turn(world, clock) -> None
 def test_rows_that_leave_something_out_are_read_in_turn(world, clock) -> None:
     provider, double, client, snapshots = world
     ripen(provider, double)
-    shown = double._shown
-    double._shown = lambda one: {k: v for k, v in shown(one).items() if k != "metrics"}
+    shown = double._training_object
+    double._training_object = lambda one: {k: v for k, v in shown(one).items() if k != "metrics"}
     first = poll_once(client, snapshots)
-    double._shown = shown
+    double._training_object = shown
     assert {one.raw_status for one in first} == {"succeeded"}
     assert all(one.finished_at is None for one in first if one.status is JobStatus.FINALIZING)
     clock.advance(POLL_S)

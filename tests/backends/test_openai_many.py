@@ -10,7 +10,7 @@ import ftsdk
 from ftsdk.jobs.follow import poll_once
 from ftsdk.testing.lab import Stage, Timeline
 from ftsdk.testing.lab.openai.double import OpenAIDouble
-from ftsdk.testing.lab.openai.jobs import PretendJob
+from ftsdk.testing.lab.openai.jobs import FakeJob
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
@@ -32,7 +32,7 @@ def many(double, client, count):
         now = client.clock.now()
         job_id = new_job_id(now)
         identity = double.new_id("ftjob-")
-        double.jobs[identity] = PretendJob(
+        double.jobs[identity] = FakeJob(
             id=identity,
             request={"model": MODEL, "training_file": "file-x", "metadata": {}, "seed": number},
             timeline=Timeline(now, STAGES, training="running", trained="succeeded"),

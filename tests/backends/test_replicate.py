@@ -263,7 +263,7 @@ def test_many_trainings_are_asked_for_by_pages(client, double, backend) -> None:
 def test_weights_without_a_version_are_no_callable_model(client, double, clock, tmp_path) -> None:
     job = done(client, clock)
     training = double.trainings[str(job.provider_job_id)]
-    weights = f"{double.origin}/delivery/{training['id']}/weights.zip"
+    weights = f"{double.origin}/delivery/{training.id}/weights.zip"
     double.faults.add("set", path="/v1/trainings/", field="output", value=weights, times=2)
     model = job.result()
     assert not model.callable_now

@@ -56,7 +56,7 @@ class TestReplicate(BackendConformance):
                 )
 
             def show(training_id: str, word: str | None) -> None:
-                double.trainings[training_id]["forced"] = word
+                double.trainings[training_id].forced = word
 
             record = {
                 "data": "train_data",

@@ -25,7 +25,7 @@ from ftsdk.errors import (
 )
 from ftsdk.jobs.follow import poll_once
 from ftsdk.jobs.submitter import Horizon
-from ftsdk.testing.lab.wire import Reply, Request
+from ftsdk.testing.lab.messages import Reply, Request
 from ftsdk.types.cost import Cost
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
@@ -386,7 +386,7 @@ def test_two_jobs_with_our_mark_are_one_adopted_and_one_told(client, double) -> 
 @pytest.mark.parametrize("word", ["error", "user_error"])
 def test_a_failure_says_why(client, double, word: str) -> None:
     job = create(client)
-    double.fail(str(job.provider_job_id), "the learning rate made it diverge", word=word)
+    double.fail(str(job.provider_job_id), "the learning rate made it diverge", status=word)
     with pytest.raises(ftsdk.JobFailed, match="made it diverge"):
         job.result()
     assert job.raw_status == word
@@ -543,7 +543,7 @@ def test_several_configs_need_a_choice(client, double, clock, backend) -> None:
         backend.deploy(model)
     assert double.endpoints == {}
     assert backend.deploy(model, config="cr_2").running_cost.hosting_usd_per_hour == Decimal("8.99")
-    with pytest.raises(UsageError, match="lease"):
+    with pytest.raises(UsageError, match="timeout"):
         backend.deploy(model, inactive_timeout=0)
 
 

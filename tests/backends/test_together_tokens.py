@@ -112,4 +112,4 @@ def test_a_row_of_other_lengths_is_refused_here_and_there(client, double, tmp_pa
     double.clock.advance(5)
     told = client.backend("together").transport.get(f"/v1/files/{identity}")
     assert told["processing_status"] == "INVALID_FORMAT"
-    assert told["validation_report"]["error"].startswith("Error in line 21: columns of other")
+    assert told["validation_report"]["error"].startswith("Error in line 21: columns of different")

@@ -1,4 +1,4 @@
-"""The awaited twins have the same names and signatures, and nothing of their own."""
+"""The async classes have the same names and signatures as the sync ones, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import pytest
 from ftsdk import AsyncClient, AsyncFineTuneJob, Client, FineTuneJob, ModelHandle
 from ftsdk.async_client import AsyncModelHandle
 
-TWINS = [(Client, AsyncClient), (FineTuneJob, AsyncFineTuneJob)]
-# Parts of a client for those who write backends and tools; they do no work that could be awaited.
+PAIRS = [(Client, AsyncClient), (FineTuneJob, AsyncFineTuneJob)]
+# For authors of backends and tools. They do no work that could be awaited.
 SYNC_ONLY = {Client: {"journal", "backend"}}
-# How each side is a context manager.
-GATES = {"__enter__": "__aenter__", "__exit__": "__aexit__"}
+# The context manager methods of each side.
+CONTEXT_METHODS = {"__enter__": "__aenter__", "__exit__": "__aexit__"}
 
 
 def public(cls: type) -> set[str]:
     return {name for name in vars(cls) if not name.startswith("_")}
 
 
-@pytest.mark.parametrize(("plain", "awaited"), TWINS)
+@pytest.mark.parametrize(("plain", "awaited"), PAIRS)
 def test_the_names_are_the_same(plain: type, awaited: type) -> None:
     assert public(plain) - SYNC_ONLY.get(plain, set()) == public(awaited)
-    for gate, twin in GATES.items():
-        assert hasattr(plain, gate) == hasattr(awaited, twin)
+    for sync_name, async_name in CONTEXT_METHODS.items():
+        assert hasattr(plain, sync_name) == hasattr(awaited, async_name)
 
 
-@pytest.mark.parametrize(("plain", "awaited"), TWINS)
+@pytest.mark.parametrize(("plain", "awaited"), PAIRS)
 def test_the_signatures_are_the_same(plain: type, awaited: type) -> None:
     for name in sorted(public(awaited) | {"__init__"}):
         if isinstance(vars(awaited)[name], property):
@@ -42,8 +42,8 @@ def test_the_signatures_are_the_same(plain: type, awaited: type) -> None:
         ], name
 
 
-@pytest.mark.parametrize(("plain", "awaited"), TWINS)
-def test_verbs_are_awaited_and_facts_are_not(plain: type, awaited: type) -> None:
+@pytest.mark.parametrize(("plain", "awaited"), PAIRS)
+def test_methods_are_coroutines_and_properties_are_not(plain: type, awaited: type) -> None:
     for name in public(awaited):
         value = vars(awaited)[name]
         if isinstance(value, property):
@@ -52,21 +52,18 @@ def test_verbs_are_awaited_and_facts_are_not(plain: type, awaited: type) -> None
         assert (inspect.getdoc(value) or "").strip(), name
 
 
-def test_the_handle_awaits_what_acts() -> None:
-    acting = {
+def test_the_async_handle_has_every_method_with_a_request() -> None:
+    with_requests = {
         name
         for name, value in vars(ModelHandle).items()
         if inspect.isfunction(value) and not name.startswith("_")
         and name not in ("bound_to", "owned_by") and not name.startswith("model_")
     }  # fmt: skip
-    assert acting == {name for name in vars(AsyncModelHandle) if not name.startswith("_")}
+    assert with_requests == {name for name in vars(AsyncModelHandle) if not name.startswith("_")}
 
 
-def test_a_missing_twin_would_be_noticed() -> None:
-    class Poorer(AsyncClient):
-        pass
-
-    class Richer(Client):
+def test_a_missing_method_is_found() -> None:
+    class Extended(Client):
         def extra(self) -> None: ...
 
-    assert public(Richer) - public(Poorer) == {"extra"}
+    assert public(Extended) - public(AsyncClient) == {"extra"}

@@ -1,4 +1,4 @@
-"""Every error derives from the root, pickles whole, and stands in the tree that the docs show."""
+"""Every error derives from the root, pickles without loss, and is in the tree of the docs."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_it_derives_from_the_root_and_is_listed(cls: type[FtsdkError]) -> None:
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-@pytest.mark.parametrize("way", ["pickle", "copy", "deepcopy"])
-def test_it_travels_whole(cls: type[FtsdkError], way: str) -> None:
+@pytest.mark.parametrize("method", ["pickle", "copy", "deepcopy"])
+def test_a_copy_keeps_every_field(cls: type[FtsdkError], method: str) -> None:
     error = cls("Together refused the job for now", **FACTS)
     back = {
         "pickle": lambda: pickle.loads(pickle.dumps(error)),
         "copy": lambda: copy.copy(error),
         "deepcopy": lambda: copy.deepcopy(error),
-    }[way]()
+    }[method]()
     assert type(back) is cls
     assert str(back) == str(error)
     assert back.to_dict() == error.to_dict()
@@ -55,19 +55,19 @@ def test_it_travels_whole(cls: type[FtsdkError], way: str) -> None:
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_it_can_be_made_of_nothing_and_reads_in_three_lines(cls: type[FtsdkError]) -> None:
+def test_it_needs_no_arguments_and_prints_three_lines(cls: type[FtsdkError]) -> None:
     cls()
     lines = str(cls("One sentence", where="a place", hint="do this")).split("\n")
     assert lines == ["One sentence", "  where  a place", "  hint   do this"]
 
 
-def test_codes_are_stable_words_of_their_own() -> None:
+def test_codes_are_unique_and_lower_case() -> None:
     codes = [cls.code for cls in CLASSES]
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
 
 
-def test_exit_codes_are_those_of_the_command_line() -> None:
+def test_exit_codes_follow_the_branches() -> None:
     by_branch = {"UsageError": 2, "DatasetError": 3, "BackendError": 4, "JobError": 5}
     by_branch |= {"BudgetError": 6, "NeedsDecision": 7}
     for name, code in by_branch.items():
@@ -75,7 +75,7 @@ def test_exit_codes_are_those_of_the_command_line() -> None:
     assert {cls.exit_code for cls in CLASSES} == {1, 2, 3, 4, 5, 6, 7}
 
 
-def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
+def test_the_tree_in_the_docstring_matches_the_classes() -> None:
     drawn: dict[str, str] = {}
     for line in (errors.__doc__ or "").split("\n"):
         match = re.match(r"[├└]─ (\w+) +(.*)", line)
@@ -87,17 +87,17 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
     assert drawn == real
 
 
-def test_standard_parents_help_where_they_fit() -> None:
+def test_errors_have_standard_library_parents() -> None:
     assert issubclass(errors.WaitTimeout, TimeoutError)
     assert issubclass(errors.MissingExtra, ImportError)
     assert issubclass(errors.UnknownJob, LookupError)
     assert issubclass(errors.SpecError, ValueError)
 
 
-def test_a_class_that_forgets_its_facts_would_be_noticed() -> None:
-    class Forgetful(FtsdkError):
+def test_a_class_that_loses_a_field_is_found() -> None:
+    class Lossy(FtsdkError):
         def __reduce__(self) -> tuple[object, ...]:
             return (FtsdkError, (self.what,))
 
-    back = pickle.loads(pickle.dumps(Forgetful("x", hint="y")))
+    back = pickle.loads(pickle.dumps(Lossy("x", hint="y")))
     assert back.hint != "y"

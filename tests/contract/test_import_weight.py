@@ -1,4 +1,4 @@
-"""`import ftsdk` costs little and brings nothing that a user did not ask for."""
+"""`import ftsdk` is fast and loads no heavy library."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-resource = pytest.importorskip("resource", reason="tells the time of child processes; POSIX only")
+resource = pytest.importorskip(
+    "resource", reason="measures the time of child processes; POSIX only"
+)
 
 HEAVY = (
-    # the training stack, HTTP libraries, provider SDKs, data libraries, the command line's own
+    # the training stack, HTTP libraries, provider SDKs, data libraries, those of the command line
     "torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors", "numpy",
     "httpx", "httpx2", "requests", "aiohttp", "urllib3", "http.client", "ssl",
     "openai", "together", "replicate", "boto3", "huggingface_hub",
@@ -22,19 +24,20 @@ HEAVY = (
 
 
 def loaded_by(code: str) -> set[str]:
-    told = subprocess.run(
+    """Return the modules that a fresh interpreter has loaded after running `code`."""
+    printed = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys, json\nprint(json.dumps(sorted(sys.modules)))"],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    return set(json.loads(told.split("\n")[-2]))
+    return set(json.loads(printed.split("\n")[-2]))
 
 
 def test_importing_loads_nothing_heavy() -> None:
     loaded = loaded_by("import ftsdk")
     assert sorted(loaded & set(HEAVY)) == []
-    # Names come at first use, so even our own modules wait.
+    # Names are imported on first use, so even modules of ftsdk are not loaded yet.
     assert {name for name in loaded if name.startswith("ftsdk")} == {"ftsdk", "ftsdk._version"}
 
 
@@ -53,13 +56,13 @@ def test_a_job_from_end_to_end_loads_no_heavy_library(tmp_path: Path) -> None:
 
 
 def test_the_command_line_loads_no_heavy_library_to_show_its_help() -> None:
-    pytest.importorskip("ftsdk.cli.app", reason="the command line is not there yet")
+    pytest.importorskip("ftsdk.cli.app", reason="there is no command line")
     heavy = {"torch", "transformers", "httpx", "requests", "openai", "together", "replicate"}
     assert sorted(loaded_by("import ftsdk.cli.app") & heavy) == []
 
 
 def seconds(code: str) -> float:
-    """User and system time of a fresh interpreter: what others do on the machine stays out."""
+    """Return user plus system time of a fresh interpreter, which other processes do not affect."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", code], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -67,7 +70,7 @@ def seconds(code: str) -> float:
 
 
 def medians(*codes: str, rounds: int = 9) -> list[float]:
-    """Medians over alternating fresh interpreters, so that a slow phase hits all alike."""
+    """Return the median of each `code`. Runs alternate, so that a slow phase affects all alike."""
     for code in codes:
         seconds(code)  # once for the file cache
     times: list[list[float]] = [[seconds(code) for code in codes] for _ in range(rounds)]
@@ -81,7 +84,7 @@ def test_importing_takes_less_than_2_5_times_pydantic() -> None:
 
 
 def test_a_client_takes_little_more_than_a_pydantic_model() -> None:
-    """The names are lazy, so the honest figure is that of a program that uses them."""
+    """Names are imported lazily, so this measures a program that uses them."""
     model = "from pydantic import BaseModel\nclass A(BaseModel):\n    a: int"
     client = "import ftsdk\nftsdk.Client(env={})\nftsdk.create_job"
     pydantic, ours = medians(model, client)

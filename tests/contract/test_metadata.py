@@ -1,4 +1,4 @@
-"""What the package says of itself is true."""
+"""The package metadata is correct."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_version_is_one_everywhere() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+([ab]\d+|rc\d+|\.dev\d+)?", ftsdk.__version__)
 
 
-def test_the_changelog_begins_with_this_version() -> None:
+def test_the_changelog_starts_with_this_version() -> None:
     headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == ftsdk.__version__
 
@@ -38,7 +38,7 @@ def test_the_licence_is_apache_2() -> None:
     assert "LICENSE" in PROJECT["license-files"]
 
 
-def test_types_are_shipped() -> None:
+def test_type_information_is_shipped() -> None:
     assert (ROOT / "ftsdk" / "py.typed").is_file()
     assert "Typing :: Typed" in PROJECT["classifiers"]
 
@@ -56,24 +56,24 @@ def test_every_backend_entry_point_loads_without_its_extra(name: str) -> None:
     assert extra is None or extra in PROJECT["optional-dependencies"]
 
 
-def test_the_console_command_is_there() -> None:
+def test_the_console_command_exists() -> None:
     (command,) = [p for p in entry_points(group="console_scripts") if p.name == "ftsdk"]
     assert callable(command.load())
 
 
-def test_every_dependency_earns_a_sentence() -> None:
+def test_every_dependency_has_a_reason_beside_it() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     for needed in PROJECT["dependencies"]:
         line = next(line for line in text.split("\n") if f'"{needed}"' in line)
         assert "#" in line, needed
 
 
-def test_only_extras_that_exist_are_advised() -> None:
+def test_every_extra_in_a_hint_exists() -> None:
     extras = set(PROJECT["optional-dependencies"])
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "ftsdk").rglob("*.py")]
     for page in pages:
-        for advised in re.findall(r"ftsdk\[([a-z, ]+)\]", page.read_text()):
-            assert {word.strip() for word in advised.split(",")} <= extras, (page, advised)
+        for named in re.findall(r"ftsdk\[([a-z, ]+)\]", page.read_text()):
+            assert {word.strip() for word in named.split(",")} <= extras, (page, named)
 
 
 def test_the_two_commands_exist() -> None:
@@ -84,8 +84,8 @@ def test_the_two_commands_exist() -> None:
     assert "make test" in run.read_text()
 
 
-def test_nothing_speaks_of_the_machine_it_was_written_on() -> None:
-    # Put together here, so that this file does not find itself.
+def test_no_file_names_the_machine_it_was_written_on() -> None:
+    # Joined here, so that this file does not match.
     words = ["/" + "work/", "/" + "root/", "files.python" + "hosted.org", "pypi" + ".org/simple"]
     kinds = {".py", ".md", ".toml", ".yml", ".yaml", ".jsonl", ".txt", ""}
     for folder in ("ftsdk", "tests", "docs", "examples", "benchmarks", ".ci"):
@@ -95,7 +95,7 @@ def test_nothing_speaks_of_the_machine_it_was_written_on() -> None:
                 assert not [word for word in words if word in text], path
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
+def test_the_wheel_contains_the_package_and_nothing_else(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="building the wheel needs the extra `test`")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],

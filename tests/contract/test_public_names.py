@@ -1,4 +1,4 @@
-"""What is public is listed, documented and found; what is listed is there."""
+"""Every public name is listed and documented, and every listed name exists."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ import ftsdk.types
 INIT = Path(ftsdk.__file__)
 TREE = ast.parse(INIT.read_text())
 
-EXPECTED_VERBS = {
+EXPECTED_FUNCTIONS = {
     "create_job", "get_job", "list_jobs", "adopt_job", "plan", "validate", "reconcile", "resolve",
 }  # fmt: skip
 
 
-def test_all_is_sorted_and_without_twins() -> None:
+def test_all_is_sorted_and_without_duplicates() -> None:
     assert sorted(ftsdk.__all__) == sorted(set(ftsdk.__all__))
-    assert set(ftsdk.__all__) >= EXPECTED_VERBS
+    assert set(ftsdk.__all__) >= EXPECTED_FUNCTIONS
 
 
-def test_every_name_is_there_and_dir_tells_it() -> None:
+def test_every_name_exists_and_is_in_dir() -> None:
     for name in ftsdk.__all__:
         assert getattr(ftsdk, name) is not None
     assert set(ftsdk.__all__) <= set(dir(ftsdk))
@@ -39,14 +39,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = ftsdk.create_jobs  # type: ignore[attr-defined]  # the point of the test
 
 
-def test_star_import_brings_exactly_these() -> None:
+def test_star_import_gives_exactly_these() -> None:
     space: dict[str, object] = {}
     exec("from ftsdk import *", space)
     assert set(space) - {"__builtins__"} == set(ftsdk.__all__)
 
 
 def test_type_checkers_see_the_same_names() -> None:
-    """The block under TYPE_CHECKING is written by hand; it must not drift from `__all__`."""
+    """The block under TYPE_CHECKING is written by hand and must agree with `__all__`."""
     block = next(
         node
         for node in TREE.body
@@ -76,15 +76,15 @@ def test_every_public_name_and_member_has_a_docstring(name: str) -> None:
         assert (inspect.getdoc(value) or "").strip(), f"ftsdk.{name}.{member}"
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED_VERBS))
-def test_functions_of_the_module_are_the_client_s_methods(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(EXPECTED_FUNCTIONS))
+def test_module_functions_match_the_client_methods(name: str) -> None:
     ours = getattr(ftsdk, name)
     theirs = getattr(ftsdk.Client, name)
     assert ours.__doc__ == theirs.__doc__
     assert ours.__name__ == name
     assert name in pydoc.render_doc(ours)
     wanted = [p for p in inspect.signature(theirs).parameters.values() if p.name != "self"]
-    assert list(inspect.signature(ours).parameters.values()) == wanted, "help() tells the arguments"
+    assert list(inspect.signature(ours).parameters.values()) == wanted, "help() shows the arguments"
 
 
 PUBLIC_MODULES = [

@@ -1,8 +1,9 @@
-"""What must not stand in our source, each rule with a sample that it catches and one it lets be."""
+"""Banned constructs. Each rule has a sample that it finds and one that it allows."""
 
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -22,8 +23,14 @@ SCRIPTS = [
 EVERYWHERE = [*SHIPPED, *SCRIPTS, *sorted((ROOT / "tests").rglob("*.py"))]
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """Return the syntax tree of a file."""
+    return ast.parse(path.read_text())
+
+
 def dotted(node: ast.AST) -> str:
-    """`a.b.c` for a name or an attribute of one; the last word alone where the rest is a call."""
+    """Return `a.b.c` for a name or an attribute of one; `.c` where the rest is a call."""
     if isinstance(node, ast.Attribute):
         before = dotted(node.value)
         return f"{before}.{node.attr}" if before else f".{node.attr}"
@@ -31,7 +38,7 @@ def dotted(node: ast.AST) -> str:
 
 
 def calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
-    """Calls whose name is, or ends with, one of `names`."""
+    """Yield calls whose name is, or ends with, one of `names`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = dotted(node.func)
@@ -40,7 +47,7 @@ def calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
 
 
 def keyword(tree: ast.AST, name: str, allowed: Callable[[ast.expr], bool]) -> Iterator[ast.AST]:
-    """Places that give `name` a value that is not allowed: argument, dictionary or assignment."""
+    """Yield arguments, dictionaries and assignments that give `name` a value that is not allowed."""
     for node in ast.walk(tree):
         pairs: list[tuple[str, ast.expr]] = []
         if isinstance(node, ast.keyword) and node.arg:
@@ -71,9 +78,10 @@ def is_literal(value: object) -> Callable[[ast.expr], bool]:
 
 
 def built_string(node: ast.expr) -> bool:
-    """A string put together at run time: f-string with a part, `%`, `+` or `.format`.
+    """Return whether a string is built at run time: f-string, `%`, `+` or `.format`.
 
-    A part formatted with `:d` can only be a whole number, which PRAGMA takes in no other way.
+    A part formatted with `:d` is allowed: it can only be a whole number, and PRAGMA takes no
+    parameters.
     """
     if isinstance(node, ast.JoinedStr):
         return any(
@@ -93,7 +101,7 @@ def sql_from_strings(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def blind_swallow(tree: ast.AST) -> Iterator[ast.AST]:
-    """`except:` or `except Exception` that neither raises nor passes the error on."""
+    """Yield `except:` and `except Exception` that neither raise nor use the error."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.ExceptHandler):
             continue
@@ -102,8 +110,8 @@ def blind_swallow(tree: ast.AST) -> Iterator[ast.AST]:
             continue
         inside = list(ast.walk(ast.Module(body=node.body, type_ignores=[])))
         raises = any(isinstance(one, ast.Raise) for one in inside)
-        told = node.name and any(isinstance(n, ast.Name) and n.id == node.name for n in inside)
-        if not raises and not told:
+        used = node.name and any(isinstance(n, ast.Name) and n.id == node.name for n in inside)
+        if not raises and not used:
             yield node
 
 
@@ -112,11 +120,11 @@ def _each(node: ast.expr) -> list[ast.expr]:
 
 
 def checking_asserts(tree: ast.AST) -> Iterator[ast.AST]:
-    """Asserts, but for `assert x is not None`, which tells the type checker what was checked."""
+    """Yield asserts, except `assert x is not None`, which narrows a type."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assert):
-            told = ast.unparse(node.test)
-            if not re.fullmatch(r"[\w.]+ is not None", told):
+            test = ast.unparse(node.test)
+            if not re.fullmatch(r"[\w.]+ is not None", test):
                 yield node
 
 
@@ -130,12 +138,15 @@ def command_as_text(tree: ast.AST) -> Iterator[ast.AST]:
 
 @dataclass(frozen=True)
 class Rule:
-    """One ban. `within` are the files it holds for, `but` those that are the one place for it."""
+    """One banned construct: `found` is a sample of it, `allowed` is what to write instead.
+
+    `within` are the files checked, `but` the prefixes of those that may use it.
+    """
 
     name: str
     find: Callable[[ast.AST], Iterator[ast.AST]]
-    caught: str
-    let_be: str
+    found: str
+    allowed: str
     within: tuple[Path, ...] = tuple(SHIPPED + SCRIPTS)
     but: tuple[str, ...] = ()
 
@@ -192,7 +203,7 @@ RULES = [
         "data.split(b'\\n')",
     ),
     Rule(
-        "certificates are checked",
+        "TLS certificates are verified",
         lambda tree: keyword(tree, "verify", lambda node: not is_literal(False)(node)),
         "httpx.get(url, verify=False)",
         "httpx.get(url)",
@@ -210,11 +221,11 @@ RULES = [
         "db.execute('SELECT * FROM jobs WHERE id = ?', (job,))",
     ),
     Rule(
-        "SQL stands in the store",
+        "SQL only in the store",
         lambda tree: imported(tree, "sqlite3", "apsw"),
         "import sqlite3",
         "from ftsdk.store import Journal",
-        but=("ftsdk/store/", "ftsdk/cli/commands/doctor.py"),  # doctor tells SQLite's version
+        but=("ftsdk/store/", "ftsdk/cli/commands/doctor.py"),  # doctor prints SQLite's version
     ),
     Rule(
         "no eval",
@@ -236,18 +247,18 @@ RULES = [
         "log.info('done')",
         within=tuple(SHIPPED),
         # The trainer's standard output is the job's log.
-        but=("ftsdk/cli/", "ftsdk/backends/local/training/train.py"),
+        but=("ftsdk/cli/", "ftsdk/backends/local/training/loop.py"),
     ),
     Rule(
-        "nothing is swallowed",
+        "no error is swallowed",
         blind_swallow,
         "try:\n    ask()\nexcept Exception:\n    answer = None",
         "try:\n    ask()\nexcept Exception as error:\n    raise Unavailable('x') from error",
-        # The shielded await keeps the error in the task, and raises it from there.
+        # The shielded await leaves the error in the task, which raises it.
         but=("ftsdk/async_client.py",),
     ),
     Rule(
-        "no file name that another may take first",
+        "no predictable temporary file name",
         lambda tree: calls(tree, "tempfile.mktemp", "os.tempnam"),
         "tempfile.mktemp()",
         "tempfile.mkdtemp()",
@@ -256,19 +267,19 @@ RULES = [
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_the_rule_catches_its_sample_and_lets_the_right_way_be(rule: Rule) -> None:
-    assert list(rule.find(ast.parse(rule.caught)))
-    assert not list(rule.find(ast.parse(rule.let_be)))
+def test_the_rule_finds_its_sample_and_allows_the_alternative(rule: Rule) -> None:
+    assert list(rule.find(ast.parse(rule.found)))
+    assert not list(rule.find(ast.parse(rule.allowed)))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_the_source_keeps_the_rule(rule: Rule) -> None:
+def test_the_source_follows_the_rule(rule: Rule) -> None:
     found = []
     for path in rule.within:
         name = path.relative_to(ROOT).as_posix()
         if name.startswith(rule.but):
             continue
-        for node in rule.find(ast.parse(path.read_text())):
+        for node in rule.find(parsed(path)):
             line = getattr(node, "lineno", getattr(getattr(node, "value", None), "lineno", 0))
             found.append(f"{name}:{line}")
     assert found == []
@@ -280,7 +291,7 @@ def comments(text: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
 
 
-# Either form, with its code, and a reason in a comment of its own behind it.
+# Either form, with its code, and a reason in a second comment.
 SILENCED = re.compile(r"#\s*(noqa|type:\s*ignore)", re.IGNORECASE)
 REASONED = re.compile(
     r"#\s*(noqa:\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*|type:\s*ignore\[[a-z, -]+\])\s+#\s*\S{2,}.*"
@@ -288,6 +299,7 @@ REASONED = re.compile(
 
 
 def without_reason(text: str) -> list[int]:
+    """Return the lines that silence a check without its code and a reason."""
     return [
         line
         for line, comment in comments(text)
@@ -307,11 +319,11 @@ def without_reason(text: str) -> list[int]:
         ("x = '# noqa'", False),
     ],
 )
-def test_the_rule_on_silenced_checks(line: str, is_wrong: bool) -> None:
+def test_a_silenced_check_without_a_reason_is_found(line: str, is_wrong: bool) -> None:
     assert bool(without_reason(line)) is is_wrong
 
 
-def test_a_silenced_check_has_its_code_and_its_reason() -> None:
+def test_every_silenced_check_has_its_code_and_a_reason() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in [*SHIPPED, *SCRIPTS]
@@ -323,7 +335,7 @@ def test_a_silenced_check_has_its_code_and_its_reason() -> None:
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 
 
-def test_nothing_is_left_to_do() -> None:
+def test_there_are_no_todos() -> None:
     assert UNFINISHED.search("# TO" + "DO: later")
     found = [
         f"{path.relative_to(ROOT)}:{line}"
@@ -334,9 +346,9 @@ def test_nothing_is_left_to_do() -> None:
     assert found == []
 
 
-def test_every_module_says_its_one_idea() -> None:
+def test_every_module_has_a_short_docstring() -> None:
     for path in SHIPPED:
-        doc = ast.get_docstring(ast.parse(path.read_text())) or ""
+        doc = ast.get_docstring(parsed(path)) or ""
         first = doc.split("\n")[0]
         assert first, path.relative_to(ROOT)
         assert len(first) <= 110, path.relative_to(ROOT)

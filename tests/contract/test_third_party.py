@@ -1,4 +1,4 @@
-"""A backend in a package of its own: found by its entry point, and through the kit."""
+"""A backend in a separate package: found by its entry point, and passes the conformance kit."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ with ParrotDouble(clock=clock) as double:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The package installed by pip into a folder of its own, with nothing fetched."""
+    """Return a folder into which pip installed the package, without a download."""
     for needed in ("pip", "hatchling"):
         pytest.importorskip(needed, reason="pip builds the package with hatchling")
     target = tmp_path_factory.mktemp("site")
     source = tmp_path_factory.mktemp("source") / "parrot"
     shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__", "tests"))
-    told = subprocess.run(
+    ran = subprocess.run(
         [
             sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index",
             "--disable-pip-version-check", "--target", str(target), str(source),
         ],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    assert told.returncode == 0, told.stderr[-3000:]
+    assert ran.returncode == 0, ran.stderr[-3000:]
     return target
 
 
 @pytest.fixture
 def installed(site, tmp_path):
-    """The environment of a program that has the package installed."""
+    """Return the environment of a program that has the package installed."""
     return {**os.environ, "PYTHONPATH": str(site), "FTSDK_HOME": str(tmp_path / "home")}
 
 
@@ -60,7 +60,7 @@ def run(env, *arguments):
     )
 
 
-def test_the_wheel_holds_the_package_and_its_entry_point(site):
+def test_the_wheel_contains_the_package_and_its_entry_point(site):
     names = {path.name for path in site.iterdir()}
     assert "ftsdk_parrot" in names
     (info,) = site.glob("ftsdk_parrot-*.dist-info")
@@ -72,30 +72,30 @@ def test_its_backend_is_listed_without_being_imported(installed):
         "import sys; from ftsdk.backends.registry import backend_names;"
         "assert 'parrot' in backend_names(); assert 'ftsdk_parrot' not in sys.modules"
     )
-    told = run(installed, "-c", code)
-    assert told.returncode == 0, told.stderr
+    ran = run(installed, "-c", code)
+    assert ran.returncode == 0, ran.stderr
     shown = run(installed, "-m", "ftsdk", "backends", "--json")
     assert "parrot" in shown.stdout, shown.stderr
 
 
-def test_it_is_found_by_its_entry_point_and_runs(installed, tmp_path):
-    told = run(installed, "-c", USE, str(tmp_path / "h"))
-    assert told.stdout.split() == ["succeeded", "a2"], told.stderr
+def test_a_job_runs_on_it(installed, tmp_path):
+    ran = run(installed, "-c", USE, str(tmp_path / "h"))
+    assert ran.stdout.split() == ["succeeded", "a2"], ran.stderr
 
 
-def test_it_passes_the_kit(installed):
-    told = run(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE / "tests"))
-    assert told.returncode == 0, told.stdout[-3000:]
-    assert " passed" in told.stdout
+def test_it_passes_the_conformance_kit(installed):
+    ran = run(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE / "tests"))
+    assert ran.returncode == 0, ran.stdout[-3000:]
+    assert " passed" in ran.stdout
 
 
-def test_rows_are_judged_by_what_its_record_takes(installed):
+def test_rows_are_validated_by_its_capabilities(installed):
     code = (
         "import ftsdk; print(ftsdk.validate([{'text': 'abc'}], provider='parrot').faults[0].message);"
         "print(ftsdk.validate([{'messages': [{'role': 'user', 'content': 'a'},"
         " {'role': 'assistant', 'content': 'b'}]}], provider='parrot').ok)"
     )
-    told = run(installed, "-c", code)
-    assert told.returncode == 0, told.stderr[-3000:]
-    assert "parrot takes chat rows" in told.stdout
-    assert told.stdout.endswith("True\n")
+    ran = run(installed, "-c", code)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert "parrot takes chat rows" in ran.stdout
+    assert ran.stdout.endswith("True\n")

@@ -42,8 +42,8 @@ class PricedBackend(FakeBackend):
             return Cost()
         return Cost(basis="estimated", low=self.price / 2, high=self.price, source="a test")
 
-    def _tell(self, data):
-        return super()._tell(data).model_copy(update={"cost": None})  # the bill comes later
+    def _job(self, data):
+        return super()._job(data).model_copy(update={"cost": None})  # the bill comes later
 
     def submit(self, request):
         self.sent += 1

@@ -106,11 +106,7 @@ class Provider:
 
     def show(self, double: Any, job_id: str, word: str | None) -> None:
         """Tell the job with this raw status from now on."""
-        job = self.jobs(double)[job_id]
-        if isinstance(job, dict):
-            job["forced"] = word
-        else:
-            job.forced = word
+        self.jobs(double)[job_id].forced = word
 
     def never_ends(self, double: Any) -> None:
         """Let jobs that are made from now on run for thirty years."""

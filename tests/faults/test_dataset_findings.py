@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.dataset import validate
-from ftsdk.dataset.rules.secrets import luhn, may_hold, scan_text
+from ftsdk.dataset.findings.secret_patterns import luhn, scan_text
+from ftsdk.dataset.rules.secrets import may_hold
 
 ALNUM = string.ascii_letters + string.digits
 URLSAFE = ALNUM + "-_"

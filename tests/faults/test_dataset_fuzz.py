@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from ftsdk.dataset import validate
-from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.readers.lines import read_lines
 from ftsdk.dataset.readers.strict_json import MAX_DEPTH, MAX_KEY_CHARS, Flaw, parse
 

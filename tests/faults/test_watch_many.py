@@ -76,15 +76,12 @@ def many(provider, double, home, last_s):
 
 def copied(job, identity, ends_s):
     """The same job once more, which ends so many seconds after it began."""
-    line = job["timeline"] if isinstance(job, dict) else job.timeline
     stages = tuple(
         stage if stage.at_s <= 2 else dataclasses.replace(stage, at_s=stage.at_s + ends_s)
-        for stage in line.stages
+        for stage in job.timeline.stages
     )
-    line = dataclasses.replace(line, stages=stages, marks=[])
-    if isinstance(job, dict):
-        return {**job, "id": identity, "timeline": line}
-    return dataclasses.replace(job, id=identity, timeline=line)
+    timeline = dataclasses.replace(job.timeline, stages=stages)
+    return dataclasses.replace(job, id=identity, timeline=timeline)
 
 
 def watched(double, home, words):
@@ -126,7 +123,9 @@ def test_a_thousand_jobs(provider, command, memory, request, record_property):
         peak, passed, code, error = watched(double, memory, [command, "--timeout", str(timeout_s)])
         asked = list(double.requests)
         ended = sum(
-            1 for one in provider.jobs(double).values() if word_of(double, one) in provider.ended
+            1
+            for one in provider.jobs(double).values()
+            if one.timeline.status(double.clock.now()) in provider.ended
         )
     lists = [one for one in asked if one.path.endswith(provider.list_path.rstrip("$"))]
     about = collections.Counter(one.path for one in asked if one not in lists)
@@ -144,9 +143,3 @@ def test_a_thousand_jobs(provider, command, memory, request, record_property):
     if command == "wait":  # no curves: only what has ended is asked for by itself
         assert about.total() <= ended + 20, about.most_common(3)
     assert 0 < peak < MOST_BYTES
-
-
-def word_of(double, job):
-    """The raw status of a job now."""
-    line = job["timeline"] if isinstance(job, dict) else job.timeline
-    return line.word(double.clock.now())

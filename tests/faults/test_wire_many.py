@@ -100,14 +100,14 @@ def test_reads_recover(provider, memory, count, endless, record_property):
         job = provider.send(client)
         ways = readings(provider, client, job)
         begun = len(double.requests)
-        shown = double.faults.shown
+        shown = double.faults.triggered
         for _ in range(count):
             for _ in range(chance.randint(1, 2)):
                 name, facts = chance.choice(READS)
                 double.faults.add(name, method="GET", **facts)
             assert chance.choice(ways)()
             double.faults.clear()
-        faults = double.faults.shown - shown
+        faults = double.faults.triggered - shown
         asked = list(double.requests)[begun:]
         assert job.refresh().provider_job_id == job.provider_job_id
         client.close()

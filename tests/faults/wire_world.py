@@ -141,10 +141,10 @@ class World:
             self.provider.spoil(self.double, "set", field="id", value=self.before or "")
         else:
             self.provider.spoil(self.double, behaviour, acted=chance.choice(acts), **facts)
-        shown = faults.shown
+        shown = faults.triggered
         with down:
             yield
-        self.tally.faults += faults.shown - shown + (behaviour == "nobody listens")
+        self.tally.faults += faults.triggered - shown + (behaviour == "nobody listens")
         faults.clear()
         self._double.lists_before_visible = 0
 

@@ -14,26 +14,26 @@ import pytest
 from tests.train import child, tiny
 
 
-def _smollm2_places() -> list[Path]:
-    """Folders where smollm2-135m may be; read before the tests get a home of their own."""
-    places = []
+def _smollm2_folders() -> list[Path]:
+    """Folders where smollm2-135m may be; read before each test gets its own home."""
+    folders = []
     if os.environ.get("FTSDK_TEST_SMOLLM2"):
-        places.append(Path(os.environ["FTSDK_TEST_SMOLLM2"]))
+        folders.append(Path(os.environ["FTSDK_TEST_SMOLLM2"]))
     with contextlib.suppress(ImportError):
         import platformdirs
 
         home = os.environ.get("FTSDK_HOME") or platformdirs.user_data_dir("ftsdk", appauthor=False)
-        places.append(Path(home) / "models" / "smollm2-135m")
-    return places
+        folders.append(Path(home) / "models" / "smollm2-135m")
+    return folders
 
 
-SMOLLM2_PLACES = _smollm2_places()
+SMOLLM2_FOLDERS = _smollm2_folders()
 NEEDED = ("torch", "transformers", "peft", "safetensors", "tokenizers", "jinja2")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark this folder, and skip it where the training stack is not installed."""
+    """Mark the tests of this folder, and skip them where the training stack is not installed."""
     skip = pytest.mark.skip(reason=f"needs ftsdk[local]; not installed: {', '.join(MISSING)}")
     for item in items:
         if Path(__file__).parent in item.path.parents:
@@ -50,20 +50,20 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """The folder of smollm2-135m, where it was pulled."""
-    for folder in SMOLLM2_PLACES:
+    """The folder of smollm2-135m; skips the test where it was not pulled."""
+    for folder in SMOLLM2_FOLDERS:
         if (folder / "model.safetensors").is_file():
             return folder
-    pytest.skip("smollm2-135m is not here; `ftsdk models pull smollm2-135m` brings it")
+    pytest.skip("smollm2-135m is not here; `ftsdk models pull smollm2-135m` fetches it")
 
 
 @pytest.fixture(scope="session")
 def train() -> Callable[..., int]:
-    """`train(run_path, plant=…)`: run the trainer in a process of its own; gives its exit code.
+    """`train(run_path, plant=…)` runs the trainer in its own process; returns the exit status.
 
     The processes are forked from a server that has imported the training stack once, so that a
     run costs a second and not ten. `plant` names a function of `trainer_process` that breaks
-    something first, with its arguments.
+    something first; the further arguments are passed to it.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.train.trainer_process"])

@@ -1,4 +1,4 @@
-"""Bad runs each end in their own named way, with the last good checkpoint whole."""
+"""Each kind of failure is named in the outcome, and the last good checkpoint is complete."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ftsdk.backends.local.runs.outcome import EXIT_INTERRUPTED
 from ftsdk.backends.local.runs.run_dir import RunDir
-from ftsdk.backends.local.runs.supervisor import EXIT_INTERRUPTED
 from ftsdk.backends.local.training.checkpoint import verify
 from tests.train import tiny
 
@@ -21,24 +21,24 @@ def make(path: Path, model: Path, rows: Any = None, **changes: Any) -> RunDir:
 
 
 def outcome(run: RunDir) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((run.path / "outcome.json").read_bytes())
-    return told
+    written: dict[str, Any] = json.loads((run.path / "outcome.json").read_bytes())
+    return written
 
 
 def sound_steps(run: RunDir) -> list[int]:
     return [verify(info.path, {})["step"] for info in run.checkpoints()]
 
 
-def test_a_gradient_that_is_no_number_stops_the_run(
+def test_a_gradient_that_is_nan_stops_the_run(
     tiny_model: Path, train: Train, tmp_path: Path
 ) -> None:
     run = make(tmp_path / "run", tiny_model)
     assert train(run.path, "nan_in_step", 5) == 1
-    told = outcome(run)
-    assert told["outcome"] == "failed"
-    assert told["error"]["kind"] == "non_finite_loss"
-    assert "learning_rate" in told["error"]["hint"]
-    assert told["steps"] == 4
+    ended = outcome(run)
+    assert ended["outcome"] == "failed"
+    assert ended["error"]["kind"] == "non_finite_loss"
+    assert "learning_rate" in ended["error"]["hint"]
+    assert ended["steps"] == 4
     assert sound_steps(run) == [2, 4]
     assert not run.result_path.exists()
 
@@ -56,23 +56,23 @@ def test_a_full_disk_keeps_the_checkpoint_before(
     assert outcome(run)["outcome"] == "succeeded"
 
 
-def test_no_room_is_told_before_the_first_step(
+def test_too_little_disk_space_stops_before_the_first_step(
     tiny_model: Path, train: Train, tmp_path: Path
 ) -> None:
     run = make(tmp_path / "run", tiny_model)
     assert train(run.path, "small_disk") == 1
-    told = outcome(run)
-    assert told["error"]["kind"] == "disk_full"
-    assert told["steps"] == 0
-    assert "GB" in told["message"]
+    ended = outcome(run)
+    assert ended["error"]["kind"] == "disk_full"
+    assert ended["steps"] == 0
+    assert "GB" in ended["message"]
 
 
-def test_no_memory_is_said_as_such(tiny_model: Path, train: Train, tmp_path: Path) -> None:
+def test_running_out_of_memory_is_named(tiny_model: Path, train: Train, tmp_path: Path) -> None:
     run = make(tmp_path / "run", tiny_model)
     assert train(run.path, "out_of_memory_in_step", 3) == 1
-    told = outcome(run)
-    assert told["error"]["kind"] == "out_of_memory"
-    assert "batch_size" in told["error"]["hint"]
+    ended = outcome(run)
+    assert ended["error"]["kind"] == "out_of_memory"
+    assert "batch_size" in ended["error"]["hint"]
     assert sound_steps(run) == [2]
 
 
@@ -102,14 +102,14 @@ def test_nothing_to_learn(tiny_model: Path, train: Train, tmp_path: Path) -> Non
     assert outcome(none)["error"]["kind"] == "nothing_to_learn"
 
 
-def test_a_cancel_ends_after_the_step_under_way(
+def test_a_cancel_ends_after_the_current_step(
     tiny_model: Path, train: Train, tmp_path: Path
 ) -> None:
     run = make(tmp_path / "run", tiny_model)
     assert train(run.path, "cancel_in_step", 5, str(run.path)) == 0
-    told = outcome(run)
-    assert told["outcome"] == "cancelled"
-    assert told["steps"] == 5
+    ended = outcome(run)
+    assert ended["outcome"] == "cancelled"
+    assert ended["steps"] == 5
     assert sound_steps(run)[-1] == 5
 
 
@@ -121,7 +121,7 @@ def test_a_cancel_before_the_first_step(tiny_model: Path, train: Train, tmp_path
     assert run.checkpoints() == []
 
 
-def test_sigterm_writes_a_checkpoint_and_can_go_on(
+def test_sigterm_writes_a_checkpoint_and_can_be_resumed(
     tiny_model: Path, train: Train, tmp_path: Path
 ) -> None:
     run = make(tmp_path / "run", tiny_model)
@@ -133,12 +133,12 @@ def test_sigterm_writes_a_checkpoint_and_can_go_on(
     assert "Resumed from step 5." in [e.get("message") for e in run.read_events()]
 
 
-def test_a_base_model_that_is_not_there(train: Train, tmp_path: Path) -> None:
+def test_a_missing_base_model(train: Train, tmp_path: Path) -> None:
     run = make(tmp_path / "run", tmp_path / "nowhere")
     assert train(run.path) == 1
-    told = outcome(run)
-    assert told["outcome"] == "failed"
-    assert "nowhere" in told["message"]
+    ended = outcome(run)
+    assert ended["outcome"] == "failed"
+    assert "nowhere" in ended["message"]
 
 
 def test_weights_in_a_pickle_are_refused(tiny_model: Path, train: Train, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A trained model answers, alone and in batches, and stops where it was taught to stop."""
+"""A trained model answers, one by one and in batches, and stops where it was trained to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUESTION = [{"role": "user", "content": "cat dog"}]
 def result(
     request: Any, tiny_model: Path, train: Callable[..., int], tmp_path_factory: Any
 ) -> Path:
-    """A model that has learnt one answer by heart."""
+    """A model that has memorized one answer."""
     rows = [
         {"messages": [*QUESTION, {"role": "assistant", "content": "dog cat sun"}]},
         {
@@ -32,21 +32,19 @@ def result(
             ]
         },
     ]
-    changes: dict[str, Any] = {} if request.param == "lora" else {"adapter": None}
+    adapter = {"dropout": 0.0, "rank": 16, "alpha": 32} if request.param == "lora" else None
     spec = tiny.spec(
         tiny_model,
         hyperparameters={"max_steps": 90, "learning_rate": 8e-3},
         options={"dtype": "float32", "checkpoint_every_steps": 100},
-        **changes,
+        adapter=adapter,
     )
-    if spec["adapter"]:
-        spec["adapter"] |= {"dropout": 0.0, "rank": 16, "alpha": 32}
     run = RunDir.create(tmp_path_factory.mktemp("infer") / "run", spec, train=rows * 4)
     assert train(run.path) == 0, run.log_tail()
     return run.result_path
 
 
-def test_it_answers_what_it_learnt_and_stops(result: Path) -> None:
+def test_it_answers_what_it_learned_and_stops(result: Path) -> None:
     from ftsdk.backends.local.inference import load_model
 
     model = load_model(result, device="cpu")
@@ -57,7 +55,7 @@ def test_it_answers_what_it_learnt_and_stops(result: Path) -> None:
     assert load_model(result, device="cpu") is model
 
 
-def test_a_batch_answers_as_one_by_one_does(result: Path) -> None:
+def test_a_batch_gives_the_answers_of_single_calls(result: Path) -> None:
     from ftsdk.backends.local.inference import load_model
 
     model = load_model(result, device="cpu")
@@ -69,7 +67,7 @@ def test_a_batch_answers_as_one_by_one_does(result: Path) -> None:
     assert seen == [(4, 6), (6, 6)]
 
 
-def test_the_limit_is_told(result: Path) -> None:
+def test_a_cut_answer_says_so(result: Path) -> None:
     from ftsdk.backends.local.inference import load_model
 
     answer = load_model(result, device="cpu").chat(QUESTION, max_tokens=2)
@@ -77,7 +75,7 @@ def test_the_limit_is_told(result: Path) -> None:
     assert answer.completion_tokens == 2
 
 
-def test_text_comes_in_pieces(result: Path) -> None:
+def test_text_is_streamed_in_pieces(result: Path) -> None:
     from ftsdk.backends.local.inference import load_model
 
     pieces: list[str] = []
@@ -86,7 +84,7 @@ def test_text_comes_in_pieces(result: Path) -> None:
     assert len(pieces) > 1
 
 
-def test_a_seed_repeats_and_disturbs_nobody(result: Path) -> None:
+def test_a_seed_repeats_and_keeps_the_random_state(result: Path) -> None:
     import torch
 
     from ftsdk.backends.local.inference import load_model
@@ -112,7 +110,7 @@ def test_bad_conversations_are_refused(result: Path) -> None:
         model.chat([{"role": "user", "content": "red " * 600}])
 
 
-def test_a_base_that_went_away_is_named(result: Path, tmp_path: Path) -> None:
+def test_a_base_model_that_was_removed_is_named(result: Path, tmp_path: Path) -> None:
     from ftsdk.backends.local.inference import LocalModel
 
     if not (result / "adapter_config.json").is_file():
@@ -136,7 +134,7 @@ def test_importing_it_loads_no_torch() -> None:
     assert done.stdout.strip() == b"False"
 
 
-def test_the_door_of_the_backend(result: Path) -> None:
+def test_chat_as_the_backend_calls_it(result: Path) -> None:
     from ftsdk.backends.local.inference import chat
 
     answer = chat(result, QUESTION, {"max_tokens": 20, "temperature": None, "device": "cpu"})

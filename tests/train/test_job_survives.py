@@ -1,4 +1,4 @@
-"""`kill -9` of the application, the trainer, the supervisor: no job is lost, what is told is true."""
+"""`kill -9` of the application, the trainer or the supervisor: no job is lost, each status is right."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def application(
 
 
 def family(job: FineTuneJob) -> list[int]:
-    """The supervisor's process id, then its trainer's, as far as they live."""
+    """The process ids of the supervisor and its trainer; empty when they are gone."""
     path = Path(job._client.home) / "runs" / job.id / "pid.json"
     supervisor = json.loads(path.read_text())["supervisor_pid"]
     children = Path(f"/proc/{supervisor}/task/{supervisor}/children")
@@ -78,10 +78,10 @@ def family(job: FineTuneJob) -> list[int]:
 
 
 def until(what: Callable[[], bool], seconds: float = 60) -> None:
-    """Ask again until it is so; a test that waits in vain fails."""
+    """Poll until `what()` is true; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < end, "it did not come about in time"
+        assert time.monotonic() < end, "it did not become true in time"
         time.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""`local` keeps to the kit: real trainings of a two-layer model, on the machine's own clock."""
+"""`local` passes the conformance kit: real trainings of a two-layer model, on the system clock."""
 
 from __future__ import annotations
 

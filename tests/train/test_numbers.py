@@ -1,4 +1,4 @@
-"""The fast ways of computing give what the plain ways give."""
+"""The fast forms of attention, adapters and loss equal the plain ones."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ def rendered(lengths: list[int], vocabulary: int, *, seed: int = 3) -> list[Any]
 def load(model: Path, **changes: Any) -> Any:
     import torch
 
-    from ftsdk.backends.local.options import complete
-    from ftsdk.backends.local.training.hardware import choose
+    from ftsdk.backends.local.compute.hardware import choose_hardware
     from ftsdk.backends.local.training.model import load_for_training
 
     changes = {"adapter": {"dropout": 0.0}, **changes}
-    spec = complete(tiny.spec(model, **{"options": {"dtype": "float32"}, **changes}))
+    spec = tiny.spec(model, **{"options": {"dtype": "float32"}, **changes})
     torch.manual_seed(0)
-    return load_for_training(spec, choose(spec["options"])), spec
+    options = spec.options
+    hardware = choose_hardware(options.device, options.dtype, options.threads)
+    return load_for_training(spec, hardware), spec
 
 
 def randomize_adapters(owner: Any) -> None:
-    """B starts at zero, which would hide any fault in A."""
+    """B starts at zero, which would hide errors in A."""
     import torch
 
     torch.manual_seed(1)
@@ -52,7 +53,7 @@ def randomize_adapters(owner: Any) -> None:
 
 
 def padded_reference(network: Any, rows: list[Any]) -> Any:
-    """Loss the usual way: right padding, an attention mask, all logits, labels of -100."""
+    """The usual loss: right padding, an attention mask, all logits, labels of -100."""
     import torch
 
     longest = max(len(row) for row in rows)
@@ -77,7 +78,7 @@ def gradients(owner: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("adapter", [True, False], ids=["lora", "full"])
 @pytest.mark.parametrize("heads", [2, 4], ids=["grouped heads", "equal heads"])
-def test_end_to_end_rows_give_the_padded_loss_and_gradients(
+def test_packed_rows_give_the_padded_loss_and_gradients(
     adapter: bool, heads: int, tmp_path: Path
 ) -> None:
     import torch
@@ -85,14 +86,14 @@ def test_end_to_end_rows_give_the_padded_loss_and_gradients(
 
     folder = tiny.write_model(tmp_path / "model", num_key_value_heads=heads)
     model, _ = load(folder, **({} if adapter else {"adapter": None}))
-    assert model.flat
+    assert model.packed
     assert model.plain_head
     randomize_adapters(model.owner)
     rows = rendered([31, 7, 1, 18, 7], model.network.config.vocab_size)
 
-    from ftsdk.backends.local.training.batches import FlatBatch
+    from ftsdk.backends.local.training.batches import PackedBatch
 
-    loss = model.loss_sum(FlatBatch.of(rows, torch.device("cpu")))
+    loss = model.loss_sum(PackedBatch.of(rows, torch.device("cpu")))
     loss.backward()
     fast = gradients(model.owner)
     for module in model.owner.modules():
@@ -108,28 +109,29 @@ def test_end_to_end_rows_give_the_padded_loss_and_gradients(
         torch.testing.assert_close(fast[name], slow[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_rows_do_not_see_each_other(tiny_model: Path) -> None:
+def test_rows_do_not_attend_to_each_other(tiny_model: Path) -> None:
     import torch
 
-    from ftsdk.backends.local.training.batches import FlatBatch
+    from ftsdk.backends.local.training.batches import PackedBatch
+    from ftsdk.backends.local.training.forward import hidden_states
 
     model, _ = load(tiny_model)
     cpu = torch.device("cpu")
     rows = rendered([12, 20], model.network.config.vocab_size)
     other = rendered([12, 20], model.network.config.vocab_size, seed=9)
     with torch.no_grad():
-        one = model.hidden(FlatBatch.of([rows[0], rows[1]], cpu))
-        two = model.hidden(FlatBatch.of([other[0], rows[1]], cpu))
+        one = hidden_states(model.network, PackedBatch.of([rows[0], rows[1]], cpu))
+        two = hidden_states(model.network, PackedBatch.of([other[0], rows[1]], cpu))
     behind = rows[1].trained_count
     torch.testing.assert_close(one[-behind:], two[-behind:])
     assert not torch.allclose(one[:-behind], two[:-behind])
 
 
 def test_accumulation_does_not_change_the_gradient(tiny_model: Path) -> None:
-    """Rows of very different lengths: a mean of means would weigh them wrongly."""
+    """Rows of different lengths: a mean of means would give them wrong weights."""
     import torch
 
-    from ftsdk.backends.local.training.batches import FlatBatch, micro_batches
+    from ftsdk.backends.local.training.batches import PackedBatch, micro_batches
 
     model, _ = load(tiny_model)
     randomize_adapters(model.owner)
@@ -138,7 +140,7 @@ def test_accumulation_does_not_change_the_gradient(tiny_model: Path) -> None:
     found = []
     for size, budget in ((6, 1000), (2, 1000), (6, 41), (1, 1000)):
         for micro in micro_batches(rows, size, budget):
-            (model.loss_sum(FlatBatch.of(micro, torch.device("cpu"))) / count).backward()
+            (model.loss_sum(PackedBatch.of(micro, torch.device("cpu"))) / count).backward()
         found.append(gradients(model.owner))
     for other in found[1:]:
         for name, value in found[0].items():
@@ -148,7 +150,7 @@ def test_accumulation_does_not_change_the_gradient(tiny_model: Path) -> None:
 def test_gradient_checkpointing_changes_nothing_but_memory(tiny_model: Path) -> None:
     import torch
 
-    from ftsdk.backends.local.training.batches import FlatBatch
+    from ftsdk.backends.local.training.batches import PackedBatch
 
     found = []
     for asked in (False, True):
@@ -156,18 +158,18 @@ def test_gradient_checkpointing_changes_nothing_but_memory(tiny_model: Path) -> 
         randomize_adapters(model.owner)
         assert model.network.is_gradient_checkpointing is asked
         rows = rendered([17, 9], model.network.config.vocab_size)
-        model.loss_sum(FlatBatch.of(rows, torch.device("cpu"))).backward()
+        model.loss_sum(PackedBatch.of(rows, torch.device("cpu"))).backward()
         found.append(gradients(model.owner))
     assert found[0].keys() == found[1].keys()
     for name, value in found[0].items():
         torch.testing.assert_close(found[1][name], value)
 
 
-def test_a_sliding_window_is_kept(tmp_path: Path) -> None:
+def test_a_sliding_window_is_respected(tmp_path: Path) -> None:
     import torch
     from transformers import MistralConfig, MistralForCausalLM
 
-    from ftsdk.backends.local.training.batches import FlatBatch
+    from ftsdk.backends.local.training.batches import PackedBatch
 
     vocabulary = tiny.write_tokenizer(tmp_path)
     config = MistralConfig(
@@ -183,17 +185,17 @@ def test_a_sliding_window_is_kept(tmp_path: Path) -> None:
     MistralForCausalLM(config).save_pretrained(tmp_path)
     model, _ = load(tmp_path)
     rows = rendered([30, 5, 12], vocabulary)
-    loss = model.loss_sum(FlatBatch.of(rows, torch.device("cpu")))
+    loss = model.loss_sum(PackedBatch.of(rows, torch.device("cpu")))
     model.network.set_attn_implementation("eager")
     torch.testing.assert_close(loss, padded_reference(model.network, rows), rtol=1e-5, atol=1e-4)
 
 
-def test_a_model_with_capped_logits_takes_its_own_way(tmp_path: Path) -> None:
-    """Gemma 2 caps attention scores and logits: neither fast path may be used, and it is right."""
+def test_a_model_with_capped_logits_uses_its_own_attention(tmp_path: Path) -> None:
+    """Gemma 2 caps attention scores and logits: neither fast path may be used."""
     import torch
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
-    from ftsdk.backends.local.training.batches import FlatBatch
+    from ftsdk.backends.local.training.batches import PackedBatch
 
     vocabulary = tiny.write_tokenizer(tmp_path)
     config = Gemma2Config(
@@ -211,17 +213,17 @@ def test_a_model_with_capped_logits_takes_its_own_way(tmp_path: Path) -> None:
     torch.manual_seed(0)
     Gemma2ForCausalLM(config).save_pretrained(tmp_path)
     model, _ = load(tmp_path)
-    assert not model.flat
+    assert not model.packed
     assert not model.plain_head
     rows = rendered([20, 9], vocabulary)
     cpu = torch.device("cpu")
-    loss = sum(model.loss_sum(FlatBatch.of([row], cpu)) for row in rows)
+    loss = sum(model.loss_sum(PackedBatch.of([row], cpu)) for row in rows)
     model.network.set_attn_implementation("eager")
     torch.testing.assert_close(loss, padded_reference(model.network, rows), rtol=1e-4, atol=1e-4)
 
 
 def test_the_optimizer_is_adamw_with_clipping(tiny_model: Path) -> None:
-    """Ten steps beside torch's own AdamW, clip_grad_norm_ and weight decay on matrices only."""
+    """Ten steps equal torch's AdamW with clip_grad_norm_ and weight decay on matrices only."""
     import torch
 
     from ftsdk.backends.local.training.optimizer import FlatAdamW
@@ -235,7 +237,7 @@ def test_the_optimizer_is_adamw_with_clipping(tiny_model: Path) -> None:
         )
 
     ours, theirs = make(), make()
-    flat = FlatAdamW(ours.named_parameters(), {"weight_decay": 0.1})
+    flat = FlatAdamW(ours.named_parameters(), weight_decay=0.1)
     matrices = [p for p in theirs.parameters() if p.ndim >= 2]
     others = [p for p in theirs.parameters() if p.ndim < 2]
     adam = torch.optim.AdamW(
@@ -259,46 +261,46 @@ def test_the_optimizer_is_adamw_with_clipping(tiny_model: Path) -> None:
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
-def test_the_schedule_warms_up_and_comes_down(schedule: str) -> None:
+def test_the_schedule_warms_up_and_decays(schedule: Any) -> None:
+    from ftsdk.backends.local.options import RunHyperparameters
     from ftsdk.backends.local.training.optimizer import learning_rate_at
 
-    hyper = {"learning_rate": 1.0, "warmup_ratio": 0.1, "schedule": schedule}
+    hyper = RunHyperparameters(learning_rate=1.0, warmup_ratio=0.1, schedule=schedule)
     rates = [learning_rate_at(step, 100, hyper) for step in range(1, 101)]
     assert rates[0] == pytest.approx(1 / 11)
     assert rates[10] == 1.0
     assert rates[:11] == sorted(rates[:11])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert (rates[-1] < 0.02) == (schedule != "constant")
-    assert learning_rate_at(1, 10, {**hyper, "warmup_ratio": 0.0}) == 1.0
+    assert learning_rate_at(1, 10, hyper.model_copy(update={"warmup_ratio": 0.0})) == 1.0
 
 
 @pytest.mark.parametrize(("dtype", "margin"), [("float32", 1e-4), ("bf16", 0.01)])
 def test_smollm2_gives_the_padded_loss(smollm2: Path, dtype: str, margin: float) -> None:
     import torch
 
-    from ftsdk.backends.local.training.batches import FlatBatch
+    from ftsdk.backends.local.training.batches import PackedBatch
     from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
     from ftsdk.dataset.tokenize.render import render_rows
 
     model, _ = load(smollm2, options={"dtype": dtype})
-    assert model.flat
+    assert model.packed
     assert model.plain_head
     rows, faults = render_rows(tiny.rows(3), ChatTokenizer.from_folder(smollm2))
     assert not faults
     with torch.no_grad():
-        loss = model.loss_sum(FlatBatch.of(rows, torch.device("cpu")))
+        loss = model.loss_sum(PackedBatch.of(rows, torch.device("cpu")))
         model.network.set_attn_implementation("sdpa")
         reference = padded_reference(model.network, rows)
     assert float(loss) == pytest.approx(float(reference), rel=margin)
 
 
-def test_the_result_says_where_it_comes_from(tiny_model: Path, train: Any, tmp_path: Path) -> None:
-    """The adapter loads with peft alone and gives the trainer's own numbers."""
+def test_the_result_records_its_origin(tiny_model: Path, train: Any, tmp_path: Path) -> None:
+    """The adapter loads with peft and gives the trainer's validation loss."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from ftsdk.backends.local.options import complete
     from ftsdk.backends.local.runs.run_dir import RunDir
     from ftsdk.backends.local.training.encode_rows import load_rows
     from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
@@ -312,19 +314,24 @@ def test_the_result_says_where_it_comes_from(tiny_model: Path, train: Any, tmp_p
         tmp_path / "run", spec, train=tiny.rows(40), validation=tiny.rows(8, seed=1)
     )
     assert train(run.path) == 0, run.log_tail()
-    told = json.loads((run.result_path / "ftsdk.json").read_bytes())
+    facts = json.loads((run.result_path / "ftsdk.json").read_bytes())
     tokenizer = ChatTokenizer.from_folder(run.result_path)
-    assert told["chat_template_sha256"] == tokenizer.template_sha256
+    assert facts["chat_template_sha256"] == tokenizer.template_sha256
     assert tokenizer.tools_template == "{{ tools }}"
-    assert told["adapter"]["rank"] == 4
+    assert facts["adapter"]["rank"] == 4
     config = json.loads((run.result_path / "adapter_config.json").read_bytes())
     assert config["base_model_name_or_path"] == "tiny"
     assert str(tiny_model) not in json.dumps(config)
     base = AutoModelForCausalLM.from_pretrained(tiny_model)
     model = PeftModel.from_pretrained(base, run.result_path)
-    rows = load_rows(run.path / "validation.jsonl", tokenizer, complete(spec))
+    rows = load_rows(
+        run.path / "validation.jsonl",
+        tokenizer,
+        max_length=spec.hyperparameters.max_length,
+        truncate=False,
+    )
     with torch.no_grad():
         loss = padded_reference(model, rows) / sum(row.trained_count for row in rows)
-    assert float(loss) == pytest.approx(told["validation_loss"], rel=1e-4)
+    assert float(loss) == pytest.approx(facts["validation_loss"], rel=1e-4)
     losses = [e["train_loss"] for e in run.read_events() if "train_loss" in e]
     assert losses[-1] < losses[0]

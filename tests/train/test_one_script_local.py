@@ -1,4 +1,4 @@
-"""The one script of the hosted providers, on this machine: real training of a two-layer model."""
+"""The script that runs on every hosted provider also runs here, with a two-layer model."""
 
 from __future__ import annotations
 

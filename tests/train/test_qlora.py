@@ -1,4 +1,4 @@
-"""QLoRA: an NF4 base a quarter the size, and an adapter that fits the base as it was."""
+"""QLoRA: an NF4 base of a quarter the size, and an adapter that also fits the plain base."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed"
 )
 WIDE = {"hidden_size": 128, "intermediate_size": 256}
-"""Rows of whole blocks, as in real models: 64 weights share a scale, 256 scales another."""
+"""Full quantization blocks, as in real models: 64 weights share a scale, 256 scales another."""
 
 
 @pytest.fixture(scope="module")
@@ -26,38 +26,38 @@ def wide_model(tmp_path_factory: Any) -> Path:
 def load(model: Path, quantize: str | None, dtype: str) -> Any:
     import torch
 
-    from ftsdk.backends.local.options import complete
-    from ftsdk.backends.local.training.hardware import choose
+    from ftsdk.backends.local.compute.hardware import choose_hardware
     from ftsdk.backends.local.training.model import load_for_training
 
-    spec = complete(
-        tiny.spec(model, adapter={"quantize": quantize, "dropout": 0.0}, options={"dtype": dtype})
+    spec = tiny.spec(
+        model, adapter={"quantize": quantize, "dropout": 0.0}, options={"dtype": dtype}
     )
     torch.manual_seed(0)
-    loaded = load_for_training(spec, choose(spec["options"]))
+    hardware = choose_hardware(spec.options.device, dtype, spec.options.threads)
+    loaded = load_for_training(spec, hardware)
     randomize_adapters(loaded.owner)
     return loaded
 
 
 def test_linear_weights_take_a_quarter_of_bf16(wide_model: Path) -> None:
-    packed = load(wide_model, "nf4", "bf16").facts
-    plain = load(wide_model, None, "bf16").facts
-    share = packed["linear_weight_bytes"] / plain["linear_weight_bytes"]
+    packed = load(wide_model, "nf4", "bf16").size
+    plain = load(wide_model, None, "bf16").size
+    share = packed.linear_weight_bytes / plain.linear_weight_bytes
     assert 0.25 < share < 0.27
-    assert packed["parameters"] == plain["parameters"]
+    assert packed.parameters == plain.parameters
 
 
-def test_the_fused_layer_gives_what_peft_gives(wide_model: Path) -> None:
+def test_the_fused_layer_equals_that_of_peft(wide_model: Path) -> None:
     import torch
     from peft.tuners.lora.layer import LoraLayer
 
-    from ftsdk.backends.local.training.batches import FlatBatch
+    from ftsdk.backends.local.training.batches import PackedBatch
 
     model = load(wide_model, "nf4", "float32")
     fused = [m for m in model.owner.modules() if isinstance(m, LoraLayer) and "forward" in vars(m)]
     assert len(fused) == 14
     rows = rendered([31, 7, 18], model.network.config.vocab_size)
-    batch = FlatBatch.of(rows, torch.device("cpu"))
+    batch = PackedBatch.of(rows, torch.device("cpu"))
     loss = model.loss_sum(batch)
     loss.backward()
     fast = gradients(model.owner)
@@ -89,9 +89,9 @@ def test_a_run_learns_and_its_adapter_fits_the_plain_base(
         )
         run = RunDir.create(tmp_path / f"run-{quantize}", spec, train=rows, validation=rows)
         assert train(run.path) == 0, run.log_tail()
-        told = [e["validation_loss"] for e in run.read_events() if "validation_loss" in e]
-        assert told[-1] < 0.7 * told[0]
-        final[quantize] = told[-1]
+        losses = [e["validation_loss"] for e in run.read_events() if "validation_loss" in e]
+        assert losses[-1] < 0.7 * losses[0]
+        final[quantize] = losses[-1]
     assert final["nf4"] == pytest.approx(final[None], rel=0.15)
     model = LocalModel.load(tmp_path / "run-nf4" / "result", device="cpu")
     assert model.chat(rows[0]["messages"][:1], max_tokens=20).text

@@ -27,13 +27,13 @@ def make(path: Path, model: Path, **changes: Any) -> RunDir:
 
 
 def digest(run: RunDir) -> str:
-    name = "adapter_model.safetensors" if run.spec["adapter"] else "model.safetensors"
+    name = "adapter_model.safetensors" if run.spec.adapter else "model.safetensors"
     return hashlib.sha256((run.result_path / name).read_bytes()).hexdigest()
 
 
 def outcome(run: RunDir) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((run.path / "outcome.json").read_bytes())
-    return told
+    written: dict[str, Any] = json.loads((run.path / "outcome.json").read_bytes())
+    return written
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -46,7 +46,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def whole(tiny_model: Path, train: Train, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The digest of the undisturbed run of a setting; each is run once."""
+    """The digest of an uninterrupted run of a setting; each is run once."""
     known: dict[str, str] = {}
 
     def of(setting: str) -> str:
@@ -69,7 +69,7 @@ def whole(tiny_model: Path, train: Train, tmp_path_factory: pytest.TempPathFacto
         [("kill_before_rename", 1), ("kill_before_rename", 3)],
         [("kill_in_optimizer_file", 2), ("kill_in_step", 7)],
     ],
-    ids=["mid-epoch", "first and last step", "before a name is given", "between two files"],
+    ids=["mid-epoch", "first and last step", "before the rename", "between two files"],
 )
 def test_killed_twice_ends_in_the_same_bits(
     setting: str,
@@ -88,8 +88,8 @@ def test_killed_twice_ends_in_the_same_bits(
     assert digest(run) == whole(setting)
 
 
-def test_a_planted_bug_is_seen(tiny_model: Path, train: Train, tmp_path: Path) -> None:
-    """With a random stream that a resume does not restore, the bits differ: the harness sees it."""
+def test_a_planted_bug_is_caught(tiny_model: Path, train: Train, tmp_path: Path) -> None:
+    """With a random stream that a resume does not restore, the bits differ."""
     plain = make(tmp_path / "plain", tiny_model)
     assert train(plain.path, "carried_random_state") == 0
     run = make(tmp_path / "run", tiny_model)
@@ -99,7 +99,7 @@ def test_a_planted_bug_is_seen(tiny_model: Path, train: Train, tmp_path: Path) -
     assert digest(run) != digest(plain)
 
 
-def test_says_where_it_resumed(tiny_model: Path, train: Train, tmp_path: Path) -> None:
+def test_a_resume_reports_its_step(tiny_model: Path, train: Train, tmp_path: Path) -> None:
     run = make(tmp_path / "run", tiny_model)
     assert train(run.path, "kill_in_step", 6) == -signal.SIGKILL
     assert train(run.path) == 0
@@ -150,7 +150,7 @@ def killed(tiny_model: Path, train: Train, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_is_passed_over_by_name(
+def test_a_damaged_checkpoint_is_skipped_by_name(
     damage: str, killed: Path, whole: Any, train: Train, tmp_path: Path
 ) -> None:
     shutil.copytree(killed, tmp_path / "run")
@@ -162,7 +162,7 @@ def test_damage_is_passed_over_by_name(
     assert digest(run) == whole("lora, float32")
 
 
-def test_a_checkpoint_of_another_run_is_passed_over(
+def test_a_checkpoint_of_another_run_is_skipped(
     killed: Path, tiny_model: Path, train: Train, tmp_path: Path
 ) -> None:
     run = make(tmp_path / "run", tiny_model, seed=8)

@@ -57,7 +57,7 @@ def test_long_validation_rows_are_refused_too(tiny_model: Path, tmp_path: Path) 
     assert [(f.line, f.message[:11]) for f in caught.value.report.faults] == [(1, "validation:")]
 
 
-def test_truncate_lets_them_through(tiny_model: Path, tmp_path: Path) -> None:
+def test_truncate_accepts_long_rows(tiny_model: Path, tmp_path: Path) -> None:
     made = plan(
         tmp_path,
         tiny_model,
@@ -117,10 +117,11 @@ def run(
 ) -> None:
     folder = home / "runs" / name
     folder.mkdir(parents=True)
-    spec = {"base_model": {"name": str(model)}, "adapter": {"kind": "lora", "quantize": quantize}}
-    told = {"outcome": outcome, "trained_tokens": 1000, "train_s": seconds}
+    base_model = {"path": str(model), "name": str(model)}
+    spec = {"job_id": name, "base_model": base_model, "adapter": {"quantize": quantize}}
+    ended = {"outcome": outcome, "trained_tokens": 1000, "train_s": seconds}
     (folder / "spec.json").write_text(json.dumps(spec))
-    (folder / "outcome.json").write_text(json.dumps(told))
+    (folder / "outcome.json").write_text(json.dumps(ended))
 
 
 def test_a_model_that_is_not_here_is_not_counted(tmp_path: Path) -> None:
@@ -143,6 +144,6 @@ def test_the_command_line_ends_with_3_and_names_them(tiny_model: Path, tmp_path:
         check=False,
     )
     assert done.returncode == 3, done.stderr
-    told = json.loads(done.stdout)
-    assert told["error"]["submitted"] == "no"
-    assert [f["line"] for f in told["report"]["faults"]] == [3, 7]
+    printed = json.loads(done.stdout)
+    assert printed["error"]["submitted"] == "no"
+    assert [f["line"] for f in printed["report"]["faults"]] == [3, 7]

@@ -1,4 +1,4 @@
-"""What the X-ray shows is what the trainer trains on, token by token."""
+"""`inspect` shows what the trainer trains on, token by token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 
-from ftsdk.backends.local.training.batches import FlatBatch, micro_batches  # noqa: E402
+from ftsdk.backends.local.training.batches import PackedBatch, micro_batches  # noqa: E402
 from ftsdk.backends.local.training.encode_rows import load_rows  # noqa: E402
 from ftsdk.dataset import Dataset, inspect, validate  # noqa: E402
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer  # noqa: E402
@@ -40,13 +40,11 @@ def chats() -> list[dict[str, Any]]:
     return made
 
 
-def test_the_batches_are_the_xray(tmp_path: Path) -> None:
+def test_the_batches_are_what_inspect_shows(tmp_path: Path) -> None:
     write_tokenizer(tmp_path / "tok")
     path = Dataset.load(chats()).write_jsonl(tmp_path / "rows.jsonl")
     tokenizer = ChatTokenizer.from_folder(tmp_path / "tok")
-    loaded = load_rows(
-        path, tokenizer, {"hyperparameters": {"max_length": 512}, "options": {"truncate": False}}
-    )
+    loaded = load_rows(path, tokenizer, max_length=512, truncate=False)
     seen = inspect(path, tokenizer=tokenizer, rows=100)
     shown: dict[tuple[int, ...], tuple[int, ...]] = {}
     for row in seen.shown:
@@ -55,17 +53,17 @@ def test_the_batches_are_the_xray(tmp_path: Path) -> None:
         assert "".join(p.text for p in row.pieces) == tokenizer.decode(list(ids))
     count = trained = 0
     for batch in micro_batches(loaded, batch_size=8, token_budget=2048):
-        flat = FlatBatch.of(batch, torch.device("cpu"))
-        ids, keep = flat.ids[0].tolist(), set(flat.keep.tolist())
+        packed = PackedBatch.of(batch, torch.device("cpu"))
+        ids, predicting = packed.ids[0].tolist(), set(packed.loss_positions.tolist())
         at = 0
-        for length in flat.lengths:
+        for length in packed.lengths:
             mine = tuple(ids[at : at + length])
-            # the trainer keeps the place before each token that it predicts
-            mask = tuple(int(at + k - 1 in keep and k > 0) for k in range(length))
+            # a token is predicted at the position before it
+            mask = tuple(int(at + k - 1 in predicting and k > 0) for k in range(length))
             assert shown[mine] == mask
             count, trained = count + 1, trained + sum(mask)
             at += length
-        assert flat.targets.tolist() == [ids[k + 1] for k in flat.keep.tolist()]
+        assert packed.targets.tolist() == [ids[k + 1] for k in packed.loss_positions.tolist()]
     assert count == len(seen.lengths) == 42
     assert trained == seen.summary.trained == sum(seen.learned)
     counted = validate(path, tokenizer=tokenizer, near_duplicates=False).tokens
@@ -74,7 +72,7 @@ def test_the_batches_are_the_xray(tmp_path: Path) -> None:
     json.dumps(seen.to_dict())
 
 
-def test_rows_for_a_page_do_not_flood_the_terminal(tmp_path: Path) -> None:
+def test_rows_written_to_a_page_are_not_printed(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
     from ftsdk.cli.app import app

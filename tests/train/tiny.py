@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ftsdk.backends.local.runs.run_spec import RunSpec
+
 CHATML = (
     "{% for message in messages %}"
     "{% if loop.first and message['role'] != 'system' %}<|im_start|>system\nBe brief.<|im_end|>\n"
@@ -36,7 +38,7 @@ def rows(count: int, *, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def write_tokenizer(folder: Path) -> int:
-    """A byte-level tokenizer with ChatML's tokens; gives its number of tokens."""
+    """Write a byte-level tokenizer with ChatML's tokens; returns its number of tokens."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ def write_tokenizer(folder: Path) -> int:
 
 
 def write_model(folder: Path, **changes: Any) -> Path:
-    """A two-layer Llama with random weights (grouped key/value heads, tied embeddings)."""
+    """Write a two-layer Llama with random weights (grouped key/value heads, tied embeddings)."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -91,7 +93,7 @@ def write_model(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def spec(model: Path, **changes: Any) -> dict[str, Any]:
+def spec(model: Path, **changes: Any) -> RunSpec:
     """A run of two epochs; dictionaries in `changes` are merged into the spec's own."""
     full: dict[str, Any] = {
         "job_id": "ftj_test",
@@ -119,4 +121,4 @@ def spec(model: Path, **changes: Any) -> dict[str, Any]:
     for name, value in changes.items():
         merged = isinstance(value, dict) and isinstance(full.get(name), dict)
         full[name] = {**full[name], **value} if merged else value
-    return full
+    return RunSpec.model_validate(full)

@@ -1,6 +1,6 @@
-"""What a trainer process of the tests does: plant a fault if asked, then train.
+"""A trainer process of the tests: plants a fault if asked, then trains.
 
-Imported once by the server that the processes are forked from; nothing is computed here.
+The server that the processes are forked from imports it once; the import computes nothing.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ with contextlib.suppress(ImportError):  # the tests are skipped then
 
     torch.set_num_threads(1)
 
-from ftsdk.backends.local.runs import supervisor
-from ftsdk.backends.local.training import checkpoint
+from ftsdk.backends.local.runs.environment import trainer_environment
+from ftsdk.backends.local.training import checkpoint, loop
 from ftsdk.backends.local.training import train as trainer
 from ftsdk.util import files
 
 
 def run(path: str, plant: str | None, arguments: tuple[Any, ...]) -> None:
-    """Train the run directory; what is printed goes to its trainer.log."""
+    """Train the run directory; standard output and errors go to its trainer.log."""
     log = os.open(Path(path) / "trainer.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    for name, value in supervisor.trainer_environment(os.environ, 1).items():
+    for name, value in trainer_environment(os.environ, 1).items():
         os.environ[name] = value
     if plant:
         globals()[plant](*arguments)
@@ -47,7 +47,7 @@ def kill_in_step(number: int) -> None:
     original = trainer.FlatAdamW.clip
     seen = 0
 
-    def clip(self: Any, max_norm: float | None) -> float:
+    def clip(self: Any, max_norm: float) -> float:
         nonlocal seen
         seen += 1
         if seen == number:
@@ -58,7 +58,7 @@ def kill_in_step(number: int) -> None:
 
 
 def kill_before_rename(number: int) -> None:
-    """SIGKILL when a checkpoint is written but does not have its name yet."""
+    """SIGKILL when a checkpoint is written but not renamed yet."""
     original = os.rename
     seen = 0
 
@@ -108,7 +108,7 @@ def nan_in_step(number: int) -> None:
     original = trainer.FlatAdamW.clip
     seen = 0
 
-    def clip(self: Any, max_norm: float | None) -> float:
+    def clip(self: Any, max_norm: float) -> float:
         nonlocal seen
         seen += 1
         if seen == number:
@@ -119,11 +119,11 @@ def nan_in_step(number: int) -> None:
 
 
 def out_of_memory_in_step(number: int) -> None:
-    """Ask for more memory than any machine has, in torch's own way."""
+    """Ask torch for more memory than any machine has."""
     original = trainer.FlatAdamW.clip
     seen = 0
 
-    def clip(self: Any, max_norm: float | None) -> float:
+    def clip(self: Any, max_norm: float) -> float:
         nonlocal seen
         seen += 1
         if seen == number:
@@ -138,7 +138,7 @@ def cancel_in_step(number: int, path: str) -> None:
     original = trainer.FlatAdamW.clip
     seen = 0
 
-    def clip(self: Any, max_norm: float | None) -> float:
+    def clip(self: Any, max_norm: float) -> float:
         nonlocal seen
         seen += 1
         if seen == number:
@@ -153,7 +153,7 @@ def term_in_step(number: int) -> None:
     original = trainer.FlatAdamW.clip
     seen = 0
 
-    def clip(self: Any, max_norm: float | None) -> float:
+    def clip(self: Any, max_norm: float) -> float:
         nonlocal seen
         seen += 1
         if seen == number:
@@ -164,8 +164,8 @@ def term_in_step(number: int) -> None:
 
 
 def carried_random_state() -> None:
-    """A planted bug: dropout draws from one stream, whose place a resume does not know."""
-    trainer.seed_of = lambda seed, step: torch.initial_seed() if step > 1 else seed  # type: ignore[assignment]
+    """A planted bug: dropout draws from one stream, whose position a resume does not restore."""
+    loop.seed_of = lambda seed, step: torch.initial_seed() if step > 1 else seed  # type: ignore[assignment]
     original = torch.manual_seed
     trainer_torch = torch
 

@@ -49,10 +49,10 @@ def test_switching_compares_every_profile_and_runs_on_the_chosen_one() -> None:
 
 def test_the_demo_shows_the_curve_and_both_answers(tmp_path: Path) -> None:
     demo = str(EXAMPLES / "demo.py")
-    told = run(demo, "--provider", "fake", "--out", "out", cwd=tmp_path, PYTHONUTF8="1")
-    assert "320 rows   0 faults" in told
-    assert "█" in told
-    assert told.count("asked   ") == told.count("tuned   ") == 8
+    printed = run(demo, "--provider", "fake", "--out", "out", cwd=tmp_path, PYTHONUTF8="1")
+    assert "320 rows   0 faults" in printed
+    assert "█" in printed
+    assert printed.count("question   ") == printed.count("tuned      ") == 8
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "my parcel is late" in page
     assert "http://www.w3.org/2000/svg" in page

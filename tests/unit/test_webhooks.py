@@ -1,4 +1,4 @@
-"""Webhooks: nothing forged is taken, nothing true is taken twice, and an event makes one read."""
+"""Webhooks: forged ones are refused, repeated ones are ignored, and an event makes one request."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ SECRET = "whsec_" + base64.b64encode(RAW).decode()
 
 def signed(clock, *, body=None, identity="evt_1", key=RAW, at=None, version="v1"):
     if body is None:
-        told = {"id": "evt_1", "type": "fine_tuning.job.succeeded", "data": {"id": "ftjob-abc"}}
-        body = json.dumps(told).encode()
+        document = {"id": "evt_1", "type": "fine_tuning.job.succeeded", "data": {"id": "ftjob-abc"}}
+        body = json.dumps(document).encode()
     stamp = str(int(clock.now().timestamp()) if at is None else at)
     signature = hmac.new(key, f"{identity}.{stamp}.".encode() + body, hashlib.sha256).digest()
     headers = {
@@ -55,7 +55,7 @@ def refused(verifier, headers, body):
     return caught.value
 
 
-def test_a_true_one_is_taken(verifier, clock):
+def test_a_valid_webhook_is_accepted(verifier, clock):
     event = verifier.verify(*signed(clock))
     assert (event.type, event.provider_job_id) == ("fine_tuning.job.succeeded", "ftjob-abc")
     assert not event.is_repeat
@@ -74,7 +74,7 @@ def test_an_unset_variable_is_refused():
         WebhookVerifier.from_env(env={"OPENAI_WEBHOOK_SECRET": ""})
 
 
-def test_the_official_sdk_signs_and_reads_the_same(clock):
+def test_the_official_sdk_verifies_the_same_signature(clock):
     openai = pytest.importorskip("openai")
     import time
 
@@ -86,12 +86,12 @@ def test_the_official_sdk_signs_and_reads_the_same(clock):
 
 
 @pytest.mark.parametrize("skew", [-360, -301, 301, 360])
-def test_an_old_or_early_one_is_refused(verifier, clock, skew):
+def test_an_old_or_future_timestamp_is_refused(verifier, clock, skew):
     refused(verifier, *signed(clock, at=int(clock.now().timestamp()) + skew))
 
 
 @pytest.mark.parametrize("skew", [-299, 0, 299])
-def test_a_small_skew_is_borne(verifier, clock, skew):
+def test_a_small_clock_skew_is_accepted(verifier, clock, skew):
     verifier.verify(*signed(clock, at=int(clock.now().timestamp()) + skew))
 
 
@@ -106,7 +106,7 @@ def test_a_rotated_secret(clock):
 
 
 def mutated(chance, headers, body):
-    """A request that differs from the true one in one thing."""
+    """A request that differs from the valid one in one thing."""
     headers, how = dict(headers), chance.randrange(11)
     name = chance.choice(list(headers))
     if how == 0:
@@ -140,21 +140,21 @@ def mutated(chance, headers, body):
     return headers, body
 
 
-def test_nothing_forged_is_taken_and_nothing_else_is_raised(clock, request):
+def test_forged_webhooks_are_refused_and_raise_nothing_else(clock, request):
     count = 200_000 if request.config.getoption("--long") else 6_000
-    verifier, chance, taken = WebhookVerifier(SECRET, clock=clock), random.Random(3), 0
+    verifier, chance, accepted = WebhookVerifier(SECRET, clock=clock), random.Random(3), 0
     for number in range(count):
         headers, body = mutated(chance, *signed(clock, identity=f"evt_{number}"))
         try:
             verifier.verify(headers, body)
-            taken += 1
+            accepted += 1
         except WebhookRefused:
             pass
-    assert taken == 0
+    assert accepted == 0
 
 
 def test_a_planted_bug_is_caught(clock):
-    """A verifier that takes an empty secret takes what anybody signs."""
+    """A verifier with an empty secret accepts what anybody signs."""
     forged = signed(clock, key=b"")
     refused(WebhookVerifier(SECRET, clock=clock), *forged)
     careless = WebhookVerifier(SECRET, clock=clock)
@@ -173,7 +173,7 @@ def test_ids_are_remembered_for_72_hours_and_across_restarts(tmp_path, clock):
     assert (tmp_path / "webhooks.db").stat().st_mode & 0o777 == 0o600
 
 
-def test_handle_answers_and_acts_once(verifier, clock):
+def test_handle_replies_and_acts_once(verifier, clock):
     acted = []
     assert handle(verifier, *signed(clock), acted.append) == 204
     assert handle(verifier, *signed(clock), acted.append) == 204
@@ -182,7 +182,7 @@ def test_handle_answers_and_acts_once(verifier, clock):
     assert handle(verifier, *signed(clock, key=b"y" * 32), acted.append) == 401
 
 
-def test_a_fault_of_the_handler_itself_is_told_and_the_event_comes_again(verifier, clock):
+def test_an_exception_of_the_handler_is_raised_and_the_event_counts_as_new(verifier, clock):
     def broken(_event):
         raise ZeroDivisionError
 
@@ -193,13 +193,13 @@ def test_a_fault_of_the_handler_itself_is_told_and_the_event_comes_again(verifie
     assert len(seen) == 1
 
 
-def test_what_could_not_be_done_comes_again(verifier, clock):
+def test_an_event_that_was_not_handled_is_handled_later(verifier, clock):
     acted = []
 
     def busy(event):
         acted.append(event)
         if len(acted) == 1:
-            raise Unavailable("the provider is away")
+            raise Unavailable("the provider is not reachable")
 
     assert handle(verifier, *signed(clock), busy) == 503
     assert handle(verifier, *signed(clock), busy) == 204
@@ -242,7 +242,7 @@ def test_the_app(verifier, clock):
     assert len(acted) == 1 + sum(event.id != "evt_1" for event in acted)
 
 
-def test_an_event_makes_one_read_and_is_not_believed(tmp_path):
+def test_an_event_makes_one_request_and_its_body_is_not_trusted(tmp_path):
     clock = ManualClock()
     rows = [
         {"messages": [{"role": "user", "content": f"q{i}"}, {"role": "assistant", "content": "a"}]}

@@ -31,7 +31,7 @@ class ParrotDouble(Double):
             raise Refusal(401, {"error": {"message": "who are you?"}})
 
     def _shown(self, job: dict[str, Any]) -> dict[str, Any]:
-        word = job["forced"] if job["forced"] is not None else job["timeline"].word(self.now())
+        word = job["forced"] if job["forced"] is not None else job["timeline"].status(self.now())
         return {
             "id": job["id"],
             "status": word,
@@ -76,14 +76,14 @@ class ParrotDouble(Double):
     @route("POST", "/v1/jobs/{job_id}/shush")
     def shush(self, request: Request, job_id: str) -> Any:
         job = self._job(job_id)
-        if job["timeline"].word(self.now()) != "talks":
+        if job["timeline"].status(self.now()) != "talks":
             job["timeline"].end("shushed", self.now())
         return self._shown(job)
 
     @route("GET", "/v1/jobs/{job_id}/log")
     def log(self, request: Request, job_id: str) -> Any:
         stages = self._job(job_id)["timeline"].reached(self.now())
-        return {"lines": [f"{stage.at_s:g} s: {stage.word}" for stage in stages]}
+        return {"lines": [f"{stage.at_s:g} s: {stage.status}" for stage in stages]}
 
     @route("POST", "/v1/jobs/{job_id}/say")
     def say(self, request: Request, job_id: str) -> Any:

@@ -1,4 +1,4 @@
-"""What every hosted backend stands on: keys, redaction, mapped errors, retried reads, uploads once."""
+"""What hosted backends share: keys, redaction, mapped errors, retried reads, uploads."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""A key belongs to one origin: it is given out for that origin alone, and never shown.
+"""API keys, each bound to one origin.
 
-An SDK that is pointed at another host, or a redirect to one, must not carry the key along; so every
-client is made for one origin, follows no redirects, and asks for its key here.
+A key is sent to the origin it was read for, and to no other: an SDK pointed at another host, or a
+redirect to one, does not get it. Every client is therefore made for one origin and follows no
+redirects.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of `url`: what a key is bound to, for instance `https://a.b:443`."""
+    """Return scheme, host and port of `url`, for instance `https://a.b:443`."""
     parts = urlsplit(url)
     port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
     return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}:{port}"
 
 
 def checked_base_url(url: str, *, source: str) -> str:
-    """`url` without a trailing slash. Raises `ConfigError` for one that must not carry a key.
+    """Return `url` without a trailing slash.
 
-    Plain HTTP is allowed to this machine alone; user names, passwords, queries and fragments are
-    refused, since URLs are logged and shown.
+    Raises `ConfigError` for a URL that must not carry a key: plain HTTP to another machine, and
+    user names, passwords, queries and fragments, since URLs are logged and shown.
     """
     try:
         parts = urlsplit(url)
@@ -60,7 +61,7 @@ def _bad_url(why: str, source: str) -> ConfigError:
 
 
 class BoundKey:
-    """A key and the one origin it is for. Its value shows in no repr and no pickle."""
+    """A key and the one origin it is for. Neither repr nor pickle shows its value."""
 
     __slots__ = ("__secret", "origin")
 
@@ -70,7 +71,7 @@ class BoundKey:
         remember(secret)
 
     def reveal(self, url: str) -> str:
-        """The key, for a request to `url`. Raises `ConfigError` for any other origin."""
+        """Return the key, for a request to `url`. Raises `ConfigError` for another origin."""
         if origin_of(url) != self.origin:
             raise ConfigError(
                 f"The key for {self.origin} is not sent to {origin_of(url)}",
@@ -81,7 +82,7 @@ class BoundKey:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve characters that tell keys apart and give nothing away."""
+        """Twelve characters that distinguish keys and reveal nothing about them."""
         material = f"ftsdk key {self.origin} {self.__secret}".encode()
         return hashlib.blake2b(material, digest_size=6).hexdigest()
 
@@ -95,9 +96,10 @@ class BoundKey:
 def bind_key(
     provider: str, variables: tuple[str, ...], env: Mapping[str, str], base_url: str
 ) -> BoundKey:
-    """Read the provider's key now, and bind it to the origin of `base_url`.
+    """Read the provider's key and bind it to the origin of `base_url`.
 
-    Other secrets of the environment are taken out of texts from now on, too.
+    All secrets of the environment are masked in messages and logs from now on. Raises `ConfigError`
+    when no variable holds a key.
     """
     for name in env:
         if _SECRET_NAME.search(name) and _LOOKS_SECRET.fullmatch(env[name]):

@@ -1,4 +1,4 @@
-"""What the hosted backends do alike: prepare before the create, send once, refuse by name."""
+"""What hosted backends have in common: prepare, send once, refuse by name."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ W = TypeVar("W", bound=HostedTransport[Any])
 Ready = TypeVar("Ready")
 
 _AT_ONCE = 3
-"""So many jobs are read by themselves without a wait; a person's list of a few jobs is not slow."""
+"""This many jobs are read without waiting, so that a short list is not slow."""
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}")
 
 
 class HostedBackend(Backend, Generic[W, Ready]):
-    """A backend over one `wire`. `Ready` is what `_prepared` finds out and `_created` sends."""
+    """A backend over one `transport`.
+
+    `Ready` is what `_prepared` returns and `_created` sends.
+    """
 
     secrets_hint: ClassVar[str] = "leave it out"
     refusal_hint: ClassVar[str] = "leave them out or change them"
@@ -56,7 +59,7 @@ class HostedBackend(Backend, Generic[W, Ready]):
     # --- refusing ---
 
     def _refuse(self, faults: Sequence[str], spec: JobSpec) -> None:
-        """Raise `Unsupported` with all of these, if there are any."""
+        """Raise one `Unsupported` with all of these faults; do nothing without any."""
         refuse(
             faults,
             where=f"backend {self.name}, {spec.model}, before anything was sent",
@@ -64,7 +67,7 @@ class HostedBackend(Backend, Generic[W, Ready]):
         )
 
     def _refuse_secrets(self, spec: JobSpec) -> None:
-        """Raise `Unsupported` when the provider's options carry a secret."""
+        """Raise `Unsupported` when the provider's options contain a secret."""
         refuse_secrets(
             spec.provider_options,
             where=f"backend {self.name}, before anything was sent",
@@ -75,18 +78,18 @@ class HostedBackend(Backend, Generic[W, Ready]):
 
     @abc.abstractmethod
     def _prepared(self, request: SubmitRequest) -> Ready:
-        """Everything that comes before the create call and spends nothing: checks, uploads, quote."""
+        """Do everything before the create call that spends nothing: checks, uploads, quote."""
 
     @abc.abstractmethod
     def _created(self, request: SubmitRequest, ready: Ready) -> RemoteJob:
-        """The create call itself, with one attempt."""
+        """Make the create call, in one attempt, and return the job."""
 
     def prepare(self, request: SubmitRequest) -> None:
         with nothing_sent():
             self._ready[request.tag] = self._prepared(request)
 
     def _ready_for(self, request: SubmitRequest) -> Ready:
-        """What `prepare` found out; it is found out now where nobody called it."""
+        """Return what `prepare` found; prepare now where nobody called it."""
         if request.tag not in self._ready:
             self.prepare(request)
         return self._ready[request.tag]
@@ -107,13 +110,14 @@ class HostedBackend(Backend, Generic[W, Ready]):
             raise
         return job.model_copy(update={"tag": request.tag})
 
-    # --- telling ---
+    # --- reading ---
 
     def _read_in_turn(self, unread: Mapping[str, RemoteJob | None]) -> Iterator[RemoteJob]:
-        """Jobs of which a list does not tell all (or nothing: None), read one by one in its pace.
+        """Yield jobs that must be read one by one, at the provider's request rate.
 
-        Those that were not read for longest come first. When half a poll has passed, the others are
-        left for the next time: as the list has them, though not as ended; unlisted ones not at all.
+        `unread` maps ids to the job as a list shows it, or to None. Those read longest ago come
+        first. After half a poll interval the rest are left for next time: a listed job is returned
+        as the list has it, though never as ended, and an unlisted one is left out.
         """
         until = self.clock.monotonic() + self.capabilities.poll_s / 2
         order = sorted(unread, key=lambda one: self._read_at.get(one, -math.inf))
@@ -126,18 +130,21 @@ class HostedBackend(Backend, Generic[W, Ready]):
                 yield self._without_outcome(row)
 
     def _without_outcome(self, row: RemoteJob) -> RemoteJob:
-        """A job that a list calls ended, until it is known what it came to."""
+        """Return a job that a list reports as ended, until its outcome is read."""
         if not row.status.is_final:
             return row
-        told = f"{self.transport.service.title} says {row.raw_status}; what it came to is read next"
+        message = (
+            f"{self.transport.service.title} reports {row.raw_status}; its outcome is read next"
+        )
         left_out = dict.fromkeys(("error", "finished_at", "result_model", "cost"))
-        update = {**left_out, "status": JobStatus.FINALIZING, "message": told}
+        update = {**left_out, "status": JobStatus.FINALIZING, "message": message}
         return row.model_copy(update=update)
 
     @staticmethod
     def _tail(lines: builtins.list[str], tail: int | None) -> builtins.list[str]:
-        """The last `tail` lines; all of them for None."""
+        """Return the last `tail` lines; all of them for None."""
         return lines if tail is None else lines[max(0, len(lines) - tail) :]
 
     def _download(self, handle: ModelHandle, source: Source, folder: Path) -> Path:
+        """Download the archive at `source`, unpack it into `folder`, return the folder."""
         return download_weights(folder, source, handle, home=self.context.home, clock=self.clock)

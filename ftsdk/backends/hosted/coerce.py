@@ -1,4 +1,4 @@
-"""Values of an answer that may be anything: each is what it should be, or None."""
+"""Convert values of a reply that may be anything: each becomes what it should be, or None."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ftsdk.util.clock import parse_time
 
 
 def as_text(value: Any) -> str | None:
-    """A word of at least one letter."""
+    """Return a string that is not empty, else None."""
     return value if isinstance(value, str) and value else None
 
 
 def as_number(value: Any) -> float | None:
-    """A finite number; true and false are none."""
+    """Return a finite number, else None; booleans are not numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -26,20 +26,20 @@ def as_number(value: Any) -> float | None:
 
 
 def as_count(value: Any) -> int | None:
-    """A whole number from 0 on, also where it is written as 3.0."""
+    """Return a whole number of at least 0, also where it is written as 3.0, else None."""
     if isinstance(value, bool) or as_number(value) is None or value < 0 or value != int(value):
         return None
     return int(value)
 
 
 def as_decimal(value: Any) -> Decimal | None:
-    """An amount from 0 on, exactly as it was written."""
+    """Return an amount of at least 0, exactly as it was written, else None."""
     found = as_number(value)
     return None if found is None or found < 0 else Decimal(str(value))
 
 
 def as_instant(seconds: Any) -> dt.datetime | None:
-    """Unix seconds as an instant; 0 is "not yet"."""
+    """Return Unix seconds as an aware datetime; None for 0 (not yet) and anything else."""
     found = as_number(seconds)
     if found is None or found <= 0:
         return None
@@ -50,7 +50,7 @@ def as_instant(seconds: Any) -> dt.datetime | None:
 
 
 def as_time(value: Any) -> dt.datetime | None:
-    """An ISO time, or Unix seconds, as an instant."""
+    """Return an ISO time or Unix seconds as an aware datetime, else None."""
     if not isinstance(value, str):
         return as_instant(value)
     try:

@@ -1,4 +1,4 @@
-"""What an error answer says: status, the provider's words, how long to wait before asking again."""
+"""What an error reply says: the status, the provider's message, how long to wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ftsdk.backends.hosted.redact import scrub
 
 @dataclass(frozen=True)
 class HTTPFacts:
-    """What an answer with an error status says. `code`, `kind` and `message` are the provider's."""
+    """A reply with an error status. `code`, `kind` and `message` are the provider's."""
 
     status: int
     message: str = ""
@@ -28,7 +28,7 @@ class HTTPFacts:
 
     @property
     def request_id(self) -> str | None:
-        """The provider's name for the request, to quote to its support."""
+        """The provider's id of the request, to quote to its support."""
         for name in ("x-request-id", "request-id", "apim-request-id", "x-ms-request-id", "cf-ray"):
             if self.headers.get(name):
                 return scrub(self.headers[name], 80)
@@ -36,12 +36,12 @@ class HTTPFacts:
 
     @property
     def should_retry(self) -> bool | None:
-        """What the server itself says about asking again; None when it says nothing."""
+        """What the server says about retrying; None when it says nothing."""
         return {"true": True, "false": False}.get(self.headers.get("x-should-retry", "").lower())
 
 
 def facts_of(error: BaseException) -> HTTPFacts:
-    """The answer that an SDK's or httpx's exception carries."""
+    """Return the reply that an exception of an SDK or of httpx carries."""
     response = getattr(error, "response", None)
     headers = {str(k).lower(): str(v) for k, v in dict(getattr(response, "headers", {})).items()}
     body = getattr(error, "body", None)
@@ -60,7 +60,7 @@ def _body_of(response: Any) -> Any:
 
 
 def http_facts(status: int, body: Any, headers: Mapping[str, str]) -> HTTPFacts:
-    """Read a provider's error body, whatever its usual shape."""
+    """Read a provider's error body, whatever its shape."""
     inner = body
     if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping | str):
         inner = body["error"]
@@ -83,9 +83,10 @@ def http_facts(status: int, body: Any, headers: Mapping[str, str]) -> HTTPFacts:
 
 
 def retry_after_s(headers: Mapping[str, str], now: dt.datetime | None = None) -> float | None:
-    """Seconds that the answer asks to wait: `retry-after-ms`, or `Retry-After` in either form.
+    """Return the seconds that a reply asks to wait: `retry-after-ms`, or `Retry-After` in either
+    form.
 
-    None when it asks nothing, or nothing that makes sense (negative, NaN, infinite, garbage).
+    None when it asks for nothing, or for nothing sensible (negative, NaN, infinite).
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:

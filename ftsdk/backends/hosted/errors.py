@@ -1,13 +1,13 @@
-"""Other people's exceptions become ours, and one fact is kept straight: may it have arrived.
+"""Map exceptions of SDKs, httpx and sockets to `ftsdk.errors`.
 
-`attempt` runs one call and raises `ftsdk.errors`. For a create call (`sends=True`), `submitted` is
+`attempt` runs one call. For a create call (`sends=True`) the error's `submitted` is
 
 - `"no"` for a definite refusal (a 4xx other than 408, 409, 425, 429), and for a failure that is
   provably before sending: name resolution, refused connection, TLS handshake;
 - `"maybe"` for everything else.
 
-The SDK's exception is not kept as cause: it holds the request with its key, and its frames hold
-more. In its place stands a `ProviderFault` that says the same in a scrubbed line.
+The SDK's exception is not kept as the cause: it holds the request with its key, and so do its
+frames. A `ProviderFault` with the same text, secrets masked, replaces it.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from ftsdk.errors import (
 _T = TypeVar("_T")
 
 AMBIGUOUS_4XX = frozenset({408, 409, 425, 429})
-"""Refusals after which the request may still have been taken (a proxy's timeout, a race, …)."""
+"""Refusals after which the request may still have been accepted (a proxy's timeout, a race)."""
 
 
 class ProviderFault(Exception):
-    """What the SDK raised, as one scrubbed line; it stands as the cause of our error."""
+    """What the SDK raised, as one line without secrets; the cause of our error."""
 
 
 ErrorMapper = Callable[[HTTPFacts], FtsdkError | None]
-"""A backend's own reading of an error answer; None leaves it to `error_for_status`."""
+"""A backend's own mapping of an error reply; None leaves it to `error_for_status`."""
 
 
 def attempt(
@@ -56,11 +56,11 @@ def attempt(
     map_error: ErrorMapper | None = None,
     now: dt.datetime | None = None,
 ) -> _T:
-    """Run `ask` once; what the SDK raises becomes an error of `ftsdk.errors`.
+    """Run `ask` once and return its value; exceptions become errors of `ftsdk.errors`.
 
-    `action` is what the user reads, for instance `POST /fine_tuning/jobs`. `sends` marks the
-    create call; `submitted` is put on any error instead (`"no"` for calls before the create).
-    Exceptions that are in no table are bugs and pass through.
+    `action` is shown to the user, for instance `POST /fine_tuning/jobs`. `sends` says that this is
+    the create call; `submitted` is set on any error instead (`"no"` for calls before the create).
+    Exceptions that no table knows are bugs and pass through.
     """
     try:
         return ask()
@@ -113,7 +113,7 @@ def _submitted(status: int) -> Submitted:
 def error_for_status(
     facts: HTTPFacts, provider: str, action: str, now: dt.datetime | None = None
 ) -> BackendError:
-    """The error for an answer with this status; `submitted` is left to the caller."""
+    """Return the error for a reply with this status; the caller sets `submitted`."""
     status, said = facts.status, f": {facts.message}" if facts.message else ""
     where = f"{provider}, {action}, HTTP {status}"
     if facts.code:
@@ -139,9 +139,9 @@ def error_for_status(
 def _reading(
     status: int, provider: str, said: str, wait: float | None
 ) -> tuple[type[BackendError], str, str, bool]:
-    """Class, first line, mend and `retryable` for a status."""
+    """Return class, first line, hint and `retryable` for a status."""
     if status == 401:
-        hint = f"check the key for {provider}; `ftsdk doctor` tells where it is read from"
+        hint = f"check the key for {provider}; `ftsdk doctor` shows where it is read from"
         return AuthError, f"{provider} does not accept the key{said}", hint, False
     if status == 403:
         hint = "use a key with the right to do this, or ask the owner of the account"
@@ -187,13 +187,13 @@ def _without_status(rule: Rule, provider: str, action: str, source: BaseExceptio
         )
     if rule == "shape":
         return UnexpectedResponse(
-            f"{provider} gave an answer that is not of the documented shape",
+            f"{provider} sent a reply that does not have the documented shape",
             where=where,
             hint="check that the base URL is the service itself; if so, update ftsdk",
-            retryable=True,  # a proxy's page, most often: the next answer may be the service's own
+            retryable=True,  # often a proxy's page: the next reply may be the service's own
         )
     return Unavailable(
-        f"{provider} gave no whole answer: {scrub(source, 120) or type(source).__name__}",
+        f"{provider} sent no complete reply: {scrub(source, 120) or type(source).__name__}",
         where=where,
         hint="try again",
     )

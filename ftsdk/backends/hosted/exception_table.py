@@ -1,4 +1,4 @@
-"""What each exception of the SDKs, of httpx and of the socket layer says about the request."""
+"""What each exception of the SDKs, of httpx and of the socket layer implies for the request."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Literal
 
 Rule = Literal["status", "wrapped", "before", "unsendable", "lost", "shape"]
-"""Judged by the answer's status; by what it wraps; or itself: provably before sending, never a
-request, sent without a whole answer, an answer of another shape."""
+"""What an exception implies: `status`, decided by the reply's status; `wrapped`, by the exception
+it wraps; `before`, provably not sent; `unsendable`, not a valid request; `lost`, sent without a
+complete reply; `shape`, a reply without the documented shape.
+"""
 
 RULES: Mapping[str, Rule] = {
-    # An answer with a status: judged by it.
+    # A reply with a status, which decides.
     "APIStatusError": "status",
     "AuthenticationError": "status",
     "BadRequestError": "status",
@@ -23,7 +25,7 @@ RULES: Mapping[str, Rule] = {
     "RateLimitError": "status",
     "ReplicateError": "status",
     "UnprocessableEntityError": "status",
-    # The SDK's own wrapper: judged by what it wraps, lost when that is unknown.
+    # The SDK's own wrapper: what it wraps decides; lost when that is unknown.
     "APIConnectionError": "wrapped",
     "APIError": "wrapped",
     "APITimeoutError": "wrapped",
@@ -40,7 +42,7 @@ RULES: Mapping[str, Rule] = {
     "ProxyError": "before",
     "SSLCertVerificationError": "before",
     "gaierror": "before",
-    # Never a request: the call itself is wrong.
+    # Not a request: the call itself is wrong.
     "CookieConflict": "unsendable",
     "InvalidFileFormatError": "unsendable",
     "MissingStreamClassError": "unsendable",
@@ -50,7 +52,7 @@ RULES: Mapping[str, Rule] = {
     "LocalProtocolError": "unsendable",
     "RequestNotRead": "unsendable",
     "UnsupportedProtocol": "unsendable",
-    # Sent, or partly sent, and no whole answer.
+    # Sent, or partly sent, without a complete reply.
     "BrokenPipeError": "lost",
     "CloseError": "lost",
     "ConnectionAbortedError": "lost",
@@ -74,7 +76,7 @@ RULES: Mapping[str, Rule] = {
     "TransportError": "lost",
     "WriteError": "lost",
     "WriteTimeout": "lost",
-    # An answer, but not one of the documented shape.
+    # A reply without the documented shape.
     "APIResponseValidationError": "shape",
     "ContentFilterFinishReasonError": "shape",
     "DecodingError": "shape",
@@ -87,16 +89,18 @@ RULES: Mapping[str, Rule] = {
     "TooManyRedirects": "shape",
     "UnicodeDecodeError": "shape",
     "ValidationError": "shape",
-    # Of doors we never open (WebSockets); here so that none is left out.
+    # Of WebSockets, which are not used; listed for completeness.
     "WebSocketConnectionClosedError": "lost",
     "WebSocketQueueFullError": "unsendable",
 }
-"""What each exception of the SDKs (`openai`, `together`, `replicate`), of httpx and httpx2, and of
-the socket layer says about the request, by the class's own name. A test looks through every module of theirs for one that is missing."""
+"""The rule for each exception of the SDKs (`openai`, `together`, `replicate`), of httpx and httpx2,
+and of the socket layer, by class name. A test searches all their modules for one that is
+missing.
+"""
 
 
 def rule_of(error: BaseException) -> tuple[Rule | None, BaseException]:
-    """The rule for an exception and the one (itself, or what it wraps) that the rule is about."""
+    """Return the rule for an exception, and the exception (itself or a wrapped one) it is about."""
     for cls in type(error).__mro__:
         rule = RULES.get(cls.__name__)
         if rule is None:
@@ -115,7 +119,7 @@ def rule_of(error: BaseException) -> tuple[Rule | None, BaseException]:
 
 
 def status_of(error: BaseException) -> int:
-    """The HTTP status that an exception carries; 0 when it has none."""
+    """Return the HTTP status that an exception carries; 0 without one."""
     response = getattr(error, "response", None)
     value = getattr(response, "status_code", None) or getattr(error, "status", None)
     return value if isinstance(value, int) else 0

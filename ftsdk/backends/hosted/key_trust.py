@@ -1,8 +1,8 @@
-"""Which address gets which key: a configuration file alone does not move an account's key.
+"""Which address gets which key: a configuration file alone cannot redirect an account's key.
 
-A `ftsdk.toml` that came with somebody's project may name any base URL. The account's usual key goes
-to the provider's own hosts, and to an address that the environment names too; any other address of
-a file gets only a key that was stored for its host.
+A project's `ftsdk.toml` may name any base URL. The account's usual key goes to the provider's own
+hosts, and to an address that the environment names as well. Any other address in a file gets only a
+key that was stored for its host.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ftsdk.errors import ConfigError
 
 @dataclass(frozen=True)
 class Service:
-    """A provider as its address and key tell it. A host that begins with a dot ends host names.
+    """A provider's hosts, addresses and key variables. A host that begins with a dot is a suffix.
 
     `shared_keys` are variables that usually hold another provider's key, each with the variable of
-    the address it belongs to: such a key goes there and nowhere else.
+    the address it belongs to: such a key is sent there and nowhere else.
     """
 
     name: str
@@ -35,13 +35,13 @@ class Service:
     shared_keys: Mapping[str, str] = field(default_factory=dict)
 
     def keys_for(self, url: str, env: Mapping[str, str]) -> tuple[str, ...]:
-        """The variables whose key may go to `url`."""
+        """Return the variables whose key may be sent to `url`."""
         beside = ((key, env.get(variable)) for key, variable in self.shared_keys.items())
         shared = (key for key, own in beside if own and origin_of(own) == origin_of(url))
         return (*self.keys, *shared)
 
     def owns(self, host: str) -> bool:
-        """True for one of the provider's own hosts."""
+        """Whether `host` is one of the provider's own hosts."""
         return any(
             host == own or (own.startswith(".") and host.endswith(own)) for own in self.hosts
         )
@@ -49,13 +49,13 @@ class Service:
 
 @dataclass(frozen=True)
 class Address:
-    """A base URL in use, and whether a file (or the journal) gave it rather than the environment."""
+    """A base URL, and whether a file (or the journal) set it rather than the environment."""
 
     url: str
     from_file: bool
 
     def key(self, service: Service, env: Mapping[str, str]) -> BoundKey:
-        """The key for this place, read now. Raises `ConfigError` with the places looked at."""
+        """Read the key for this address. Raises `ConfigError` that lists where it was looked for."""
         host = urlsplit(self.url).hostname or ""
         named = [env[name] for name in service.url_variables if env.get(name)]
         agreed = origin_of(self.url) in map(origin_of, named)
@@ -68,7 +68,7 @@ class Address:
 
 
 def address_of(context: Context, service: Service) -> Address:
-    """The base URL: configuration, then the variables, then the default.
+    """Return the base URL: of the configuration, else of a variable, else the default.
 
     Raises `ConfigError` for one that must not carry a key, and where there is none.
     """
@@ -90,5 +90,5 @@ def address_of(context: Context, service: Service) -> Address:
 
 
 def is_loopback(url: str) -> bool:
-    """True for an address of this machine, such as a double's."""
+    """Whether `url` is on this machine, as a provider's double is."""
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")

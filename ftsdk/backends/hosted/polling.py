@@ -1,4 +1,4 @@
-"""Looking again until something has happened, with growing pauses and an end."""
+"""Poll with growing pauses until a deadline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ftsdk.util.clock import Clock
 def poll(
     clock: Clock, *, first_s: float, longest_s: float, patience_s: float, growth: float = 1.5
 ) -> Iterator[int]:
-    """Counts looks, pausing between them; ends once `patience_s` seconds have gone by."""
+    """Yield 1, 2, … with a pause after each, until `patience_s` seconds have passed."""
     begun, pause, number = clock.monotonic(), first_s, 0
     while True:
         number += 1

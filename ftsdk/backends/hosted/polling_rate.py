@@ -1,4 +1,4 @@
-"""How often a provider is asked: what may wait is spread, so that many jobs make no burst of reads."""
+"""Spread reads that can wait, so that many jobs cause no burst of requests."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import threading
 from ftsdk.util.clock import Clock
 
 MOST_PER_S = 1.8
-"""Requests a second, on average, that reads which can wait bring a provider to at most."""
+"""The average rate of requests up to which reads that can wait are made."""
 
 
 class Pace:
-    """Counts every request to one provider, and lets a read wait until there is room for it.
+    """Counts every request to one provider and delays those that can wait.
 
-    The requests themselves are never held up: whoever can wait asks with `wait`.
+    Other requests are never delayed: only callers of `wait` are.
     """
 
     def __init__(self, clock: Clock, per_s: float = MOST_PER_S) -> None:
@@ -22,12 +22,12 @@ class Pace:
         self._lock = threading.Lock()
 
     def count(self) -> None:
-        """A request is made."""
+        """Count one request."""
         with self._lock:
             self._free_at = max(self._free_at, self._clock.monotonic()) + self._each_s
 
     def wait(self, until: float) -> bool:
-        """Sleep until one more request keeps the pace; False, at once, where that is after `until`."""
+        """Sleep until a request fits the rate; return False, at once, if that is after `until`."""
         with self._lock:
             free_at = self._free_at
         if free_at > until:

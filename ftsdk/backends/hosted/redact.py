@@ -1,4 +1,4 @@
-"""Secrets are taken out of every text that leaves: messages, causes, log lines."""
+"""Mask secrets in everything that is shown or stored: messages, causes, log lines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LATE_LOGGERS = (
         for part in ("connection", "http11", "http2", "proxy", "socks")
     ),
 )
-"""Loggers of modules that are imported only when a call needs them; a filter must be there before."""
+"""Loggers of modules that are imported on first use; their filter must exist before."""
 _PLAIN_RECORD = frozenset(vars(logging.makeLogRecord({})))
 
 
@@ -79,18 +79,18 @@ _KNOWN = _Known()
 
 
 def remember(secret: str) -> None:
-    """Take this value out of every text from now on. Values under 6 characters are not secrets."""
+    """Mask this value from now on. Values under 6 characters are not secrets."""
     if len(secret) >= _SHORTEST:
         _KNOWN.add(secret)
 
 
 def mask_known(content: bytes) -> bytes:
-    """An answer's bytes without the secrets in use, should the provider repeat one."""
+    """Return a reply's bytes without the secrets in use, should the provider repeat one."""
     return _KNOWN.mask_bytes(content)
 
 
 def scrub(text: object, limit: int = 300) -> str:
-    """`text` on one line of at most `limit` characters, without secrets known or shaped like one."""
+    """Return `text` as one line of at most `limit` characters, with all secrets masked."""
     shown = _clean(str(text))
     shown = " ".join(shown.split())
     shown = "".join(ch if ch.isprintable() else "�" for ch in shown)
@@ -98,10 +98,9 @@ def scrub(text: object, limit: int = 300) -> str:
 
 
 class _Scrubber(logging.Filter):
-    """Takes secrets out of the records of HTTP libraries, which log whole URLs, headers and errors.
+    """Masks secrets in the records of HTTP libraries, which log whole URLs, headers and errors.
 
-    An exception is left as its scrubbed text alone: a handler that looks at the object itself would
-    find the request with its key, and the frames with more.
+    An exception is replaced by its masked text: the object itself holds the request with its key.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -110,8 +109,8 @@ class _Scrubber(logging.Filter):
         if clean != whole:
             record.msg, record.args = clean, ()
         if record.exc_info:
-            told = record.exc_text or _FORMATTER.formatException(record.exc_info)
-            record.exc_info, record.exc_text = None, told
+            text = record.exc_text or _FORMATTER.formatException(record.exc_info)
+            record.exc_info, record.exc_text = None, text
         for name, value in vars(record).items():
             if isinstance(value, str) and (name in _TEXTS or name not in _PLAIN_RECORD):
                 setattr(record, name, _clean(value))
@@ -128,14 +127,14 @@ _SCRUBBER = _Scrubber()
 
 
 def guard_logs() -> None:
-    """Let the HTTP libraries and SDKs log without secrets, at any level. May be called often."""
+    """Filter secrets from the logs of HTTP libraries and SDKs. May be called repeatedly."""
     there = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in _FAMILIES]
     for name in (*_FAMILIES, *_LATE_LOGGERS, *there):
         logging.getLogger(name).addFilter(_SCRUBBER)  # adding the same filter twice adds it once
 
 
 def refuse_secrets(options: Mapping[str, Any], *, where: str, hint: str) -> None:
-    """Raise `Unsupported` when `provider_options` carry a secret: they are kept in the journal."""
+    """Raise `Unsupported` when `provider_options`, which are journaled, contain a secret."""
     names = sorted(set(_secret_names(options, "")))
     if names:
         raise Unsupported(

@@ -1,4 +1,4 @@
-"""What an answer must be, and what an id must be: everything else is refused by name."""
+"""Check replies and ids: anything without the expected shape is refused by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ftsdk.errors import FtsdkError, NotFound, Rejected, UnexpectedResponse
 
 @contextlib.contextmanager
 def nothing_sent() -> Iterator[None]:
-    """Mark every error of the block: the job itself was not submitted."""
+    """Set `submitted="no"` on every error of the block."""
     try:
         yield
     except FtsdkError as error:
@@ -26,9 +26,9 @@ def nothing_sent() -> Iterator[None]:
 def unexpected_response(
     title: str, action: str, why: str, *, retryable: bool = False
 ) -> UnexpectedResponse:
-    """The error for an answer without its documented shape."""
+    """Return the error for a reply without its documented shape."""
     return UnexpectedResponse(
-        f"{title} gave an answer that is not of the documented shape: {why}",
+        f"{title} sent a reply that does not have the documented shape: {why}",
         where=f"{title}, {action}",
         hint="check that the base URL is the service itself; if so, update ftsdk",
         retryable=retryable,
@@ -36,10 +36,10 @@ def unexpected_response(
 
 
 def json_object(content: bytes, title: str, action: str) -> dict[str, Any]:
-    """The JSON object of an answer, without our secrets should the provider repeat one.
+    """Return the JSON object of a reply, without secrets in use should the provider repeat one.
 
-    Raises `UnexpectedResponse` for anything else. It may be asked again: what stands there is a
-    proxy's page, most often, and the next answer may be the service's own.
+    Raises `UnexpectedResponse` for anything else; it is retryable, since it is often a proxy's
+    page.
     """
     content = mask_known(content)
     try:
@@ -49,12 +49,12 @@ def json_object(content: bytes, title: str, action: str) -> dict[str, Any]:
     if isinstance(found, dict):
         return found
     what = "a page of HTML" if content.lstrip()[:1] == b"<" else "no JSON object"
-    del content, found  # whatever stands in it, no frame of the error keeps it
+    del content, found  # no frame of the error may keep its content
     raise unexpected_response(title, action, what, retryable=True)
 
 
 def checked_id(value: str, ids: re.Pattern[str], title: str, what: str, hint: str) -> str:
-    """`value`, fit for a path. Raises `NotFound` for what can be no id of this service."""
+    """Return `value`, safe for a path. Raises `NotFound` when it cannot be an id of this service."""
     if ids.fullmatch(value):
         return value
     raise NotFound(
@@ -63,7 +63,7 @@ def checked_id(value: str, ids: re.Pattern[str], title: str, what: str, hint: st
 
 
 def spend_limit_error(title: str, what: str, hint: str) -> Callable[[HTTPFacts], FtsdkError | None]:
-    """A judge that reads HTTP 402 as a limit of the account, which no other attempt mends."""
+    """Return a mapper that turns HTTP 402 into `Rejected`: the account's limit is reached."""
 
     def map_error(facts: HTTPFacts) -> FtsdkError | None:
         if facts.status != 402:

@@ -1,4 +1,4 @@
-"""From an address of weights to a folder: fetched, checked, unpacked, with the handle beside them."""
+"""Download trained weights into a folder."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from ftsdk.util.clock import Clock
 from ftsdk.util.files import atomic_write_json, make_private_folder
 
 MAX_BYTES = 1 << 40
-"""More than any model that is trained today; a stream without end stops here."""
+"""More than any model trained today; an endless stream stops here."""
 
 
 def download_weights(
     folder: Path, source: Source, handle: ModelHandle, *, home: Path, clock: Clock
 ) -> Path:
-    """Fetch the archive at `source` and unpack it into `folder`, which gets an `ftsdk.json`, too.
+    """Download the archive at `source`, unpack it into `folder` and return the folder.
 
-    Raises what `fetch` and `unpack` raise; the archive itself never stays.
+    The handle is stored beside the weights as `ftsdk.json`. The archive is not kept. Raises what
+    `download` and `unpack` raise.
     """
-    place = make_private_folder(home / "downloads")
-    with tempfile.TemporaryDirectory(dir=place, prefix=".weights-") as folder_name:
+    downloads = make_private_folder(home / "downloads")
+    with tempfile.TemporaryDirectory(dir=downloads, prefix=".weights-") as folder_name:
         archive = Path(folder_name) / "archive"
         fetch(source, archive, clock=clock, max_bytes=MAX_BYTES)
         unpack(archive, folder)

@@ -1,7 +1,6 @@
-"""The one layer that asks again: for reads only, with jitter, `Retry-After`, a deadline, a budget.
+"""The one place that retries: reads only, with jitter, `Retry-After`, a deadline and a budget.
 
-The SDKs' own retries are off everywhere. A create is never asked again here; what happens to it is
-told in `ftsdk.jobs.submitter`.
+The SDKs' own retries are off. A create call is never retried here: see `ftsdk.jobs.submitter`.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from ftsdk.util.clock import Clock
 
 _T = TypeVar("_T")
 LONGEST_WAIT_S = 120.0
-"""A `Retry-After` beyond this is not waited for: the error is raised, and says so."""
+"""A longer `Retry-After` is not waited for: the error is raised and names it."""
 
 
 class RetryBudget:
-    """How many retries all calls of a process may make: a share of the calls, and a small reserve.
+    """How many retries a process may make: a share of its calls, and a small reserve.
 
-    In an outage every call fails; without this, each would be made three times, just when the
+    In an outage every call fails; without a budget each would be made three times, just when the
     provider can bear it least. Each call adds `share` of a retry, up to `most`.
     """
 
@@ -35,12 +34,12 @@ class RetryBudget:
         self._lock = threading.Lock()
 
     def call(self) -> None:
-        """A call is made."""
+        """Count one call."""
         with self._lock:
             self._left = min(self._most, self._left + self._share)
 
     def take(self) -> bool:
-        """True when one more retry may be made; it is then counted."""
+        """Whether one more retry may be made; it is then counted."""
         with self._lock:
             if self._left < 1:
                 return False
@@ -53,7 +52,7 @@ PROCESS_BUDGET = RetryBudget()
 
 
 class Retries:
-    """Asks up to `attempts` times within `deadline_s`, sleeping by the clock it was given."""
+    """Makes up to `attempts` calls within `deadline_s` seconds, sleeping by the given clock."""
 
     def __init__(
         self,
@@ -71,7 +70,7 @@ class Retries:
         self._chance = chance
 
     def __call__(self, ask: Callable[[], _T]) -> _T:
-        """What `ask` gives. Raises the last `BackendError` when it stays in the way."""
+        """Return what `ask` returns. Raises the last `BackendError` when no attempt succeeds."""
         started = self._clock.monotonic()
         self.budget.call()
 
@@ -82,7 +81,7 @@ class Retries:
             return spent + state.upcoming_sleep > self._deadline_s or not self.budget.take()
 
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_worth_asking_again),
+            retry=tenacity.retry_if_exception(_is_worth_a_retry),
             wait=self._wait,
             stop=stop,
             sleep=self._clock.sleep,
@@ -91,7 +90,9 @@ class Retries:
         return retrying(ask)
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
-        """Seconds until the next try: what the provider asks, else doubling; both with jitter."""
+        """Return seconds until the next attempt: what the provider asks, else doubling, with
+        jitter.
+        """
         backoff = min(8.0, 0.5 * 2.0 ** (state.attempt_number - 1))
         jittered = backoff * (0.5 + 0.5 * self._chance())
         error = None if state.outcome is None else state.outcome.exception()
@@ -101,7 +102,7 @@ class Retries:
         return min(LONGEST_WAIT_S, asked + min(jittered, 0.1 * asked + 0.1))
 
 
-def _worth_asking_again(error: BaseException) -> bool:
+def _is_worth_a_retry(error: BaseException) -> bool:
     if not isinstance(error, BackendError) or not error.retryable:
         return False
     return error.retry_after_s is None or error.retry_after_s <= LONGEST_WAIT_S

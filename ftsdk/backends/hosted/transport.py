@@ -1,7 +1,7 @@
-"""One account at one base URL: its key, its client, and one way to make a call.
+"""One account at one base URL: its key, its client, and the methods that make calls.
 
-A client is made for the key of the moment at the first call, never before, and follows no redirect;
-it asks nothing again by itself. What it raises becomes an error of ours (see `mapping`).
+A client is made for the current key at the first call. It follows no redirects and retries nothing
+by itself; its exceptions are mapped by `ftsdk.backends.hosted.errors`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ftsdk.backends.hosted.retries import Retries
 from ftsdk.errors import MissingExtra, Submitted, UnexpectedResponse
 
 CONNECT_S = 10.0
-"""Longest wait for a connection, in seconds; a call as a whole may take `timeout_s`."""
+"""Longest wait for a connection, in seconds; a whole call may take `timeout_s`."""
 
 
 class _Closes(Protocol):
@@ -35,12 +35,12 @@ _T = TypeVar("_T")
 
 
 class HostedTransport(abc.ABC, Generic[Client]):
-    """Derive from it, say which `service` it is, make the client, and add the calls."""
+    """Derive from it, pass the `Service`, make the client, and add the calls."""
 
     timeout_s = 60.0
-    """How long a call may take where the configuration (`options.timeout_s`) says nothing."""
+    """Longest time for a call, unless `options.timeout_s` is configured."""
     map_error: ErrorMapper | None = None
-    """The service's own reading of a refusal, before the common one."""
+    """The service's own mapping of an error reply, tried before the common one."""
 
     def __init__(self, context: Context, service: Service) -> None:
         self._context = context
@@ -52,32 +52,32 @@ class HostedTransport(abc.ABC, Generic[Client]):
         self._client: tuple[str, Client] | None = None
 
     def _adjusted(self, place: Address) -> Address:
-        """The place as this service's paths want it."""
+        """Return the address as this service's paths need it."""
         return place
 
     @property
     def service(self) -> Service:
-        """Whose wire it is."""
+        """The service that calls go to."""
         return self._service
 
     @property
     def base_url(self) -> str:
-        """Where it sends to, without a slash at its end."""
+        """Where calls go, without a trailing slash."""
         return self._address.url
 
     @property
     def is_loopback(self) -> bool:
-        """True for a double on this machine."""
+        """Whether the address is a double on this machine."""
         return is_loopback(self.base_url)
 
     # --- the client ---
 
     def key(self) -> BoundKey:
-        """The key, read now. Raises `ConfigError` with the places looked at."""
+        """Read the key now. Raises `ConfigError` that lists where it was looked for."""
         return self._address.key(self.service, self._context.env)
 
     def client(self) -> Client:
-        """The client for the key of this moment; made anew when the key changes."""
+        """Return the client for the current key; a new one when the key has changed."""
         key = self.key()
         with self._lock:
             if self._client is None or self._client[0] != key.fingerprint:
@@ -109,7 +109,7 @@ class HostedTransport(abc.ABC, Generic[Client]):
 
     @abc.abstractmethod
     def _new_client(self, key: BoundKey, timeout_s: float, connect_s: float) -> Client:
-        """A new client: for one origin, without redirects, without retries of its own."""
+        """Make a client: for one origin, without redirects, without retries of its own."""
 
     # --- calls ---
 
@@ -122,7 +122,10 @@ class HostedTransport(abc.ABC, Generic[Client]):
         submitted: Submitted | None = None,
         map_error: ErrorMapper | None = None,
     ) -> _T:
-        """One attempt. `sends` marks the create call, whose error says whether it may have arrived."""
+        """Make one attempt and return what `ask` returns.
+
+        `sends` says that this is the create call, whose error says whether the job may exist.
+        """
         self.pace.count()
         return attempt(
             ask,
@@ -135,13 +138,13 @@ class HostedTransport(abc.ABC, Generic[Client]):
         )
 
     def call_retried(self, action: str, ask: Callable[[], _T]) -> _T:
-        """A call that changes nothing: asked again where that may help."""
+        """Make a call that changes nothing, with retries."""
         return self.retries(lambda: self.call(action, ask))
 
-    def json_of(self, answer: Any, action: str) -> dict[str, Any]:
-        """The JSON object of an answer (of whatever has its bytes in `content`)."""
-        return json_object(bytes(answer.content), self.service.title, action)
+    def json_of(self, reply: Any, action: str) -> dict[str, Any]:
+        """Return the JSON object of a reply (anything with its bytes in `content`)."""
+        return json_object(bytes(reply.content), self.service.title, action)
 
     def unexpected(self, action: str, why: str) -> UnexpectedResponse:
-        """The error for an answer without its documented shape."""
+        """Return the error for a reply without its documented shape."""
         return unexpected_response(self.service.title, action, why)

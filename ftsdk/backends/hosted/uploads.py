@@ -1,8 +1,8 @@
-"""Rows on their way up, and a memory of what is there: the same bytes do not go up twice.
+"""Rows as files to upload, and a record of what was uploaded, so that it is not sent twice.
 
-The memory is a small JSON file per account (provider, origin and the key's fingerprint) in
-`home/uploads`. It is no truth: before a remembered file is used, the backend asks the provider
-whether it still has it.
+The record is a small JSON file per account (provider, origin and the key's fingerprint) in
+`home/uploads`. It is only a hint: before a recorded file is used, the backend asks the provider
+whether it still exists.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST = 5_000
 
 @contextlib.contextmanager
 def temporary_folder(home: Path) -> Iterator[Path]:
-    """A private folder for files of one upload alone; it goes with the block."""
+    """Yield a private folder for the files of one upload; it is removed afterwards."""
     folder = make_private_folder(home / "uploads")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".upload-") as place:
         yield Path(place)
@@ -32,7 +32,7 @@ def temporary_folder(home: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def rows_file(rows: Dataset, home: Path) -> Iterator[Path]:
-    """The canonical rows as a file: the one they are kept in, else one for this upload alone."""
+    """Yield the rows as a JSONL file: the one they are stored in, else a temporary one."""
     name = f"{rows.sha256}.jsonl"
     if rows.path is not None and rows.path.name == name:
         yield rows.path
@@ -42,7 +42,7 @@ def rows_file(rows: Dataset, home: Path) -> Iterator[Path]:
 
 
 class Uploads:
-    """What one account already has, by the SHA-256 of its bytes (and what it is for)."""
+    """The files one account has, by the SHA-256 of their bytes and their purpose."""
 
     def __init__(self, home: Path, provider: str, key: BoundKey) -> None:
         place = re.sub(r"[^a-z0-9.-]+", "-", key.origin.lower()).strip("-")
@@ -54,18 +54,18 @@ class Uploads:
         except FileNotFoundError:
             return {}
         except ValueError:
-            return {}  # a memory that cannot be read is no memory: upload again
+            return {}  # unreadable: upload again
         return found if isinstance(found, dict) else {}
 
     def get(self, sha256: str, purpose: str = "train") -> str | None:
-        """The provider's file id for these bytes, or None."""
+        """Return the provider's file id for these bytes, or None."""
         found = self._read().get(f"{purpose}:{sha256}")
         return found if isinstance(found, str) else None
 
     def keep(self, sha256: str, file_id: str, purpose: str = "train") -> None:
-        """Remember an upload.
+        """Record an upload.
 
-        Two processes at once may each forget the other's; that costs an upload, nothing else.
+        Two processes at once may lose each other's record; that costs one more upload.
         """
         known = self._read()
         known[f"{purpose}:{sha256}"] = file_id

@@ -1,14 +1,13 @@
 """Fine-tuning on this machine: each job is a run directory with a trainer process of its own.
 
-The application and the trainer meet only in the run directory, so a run outlives whoever started
-it, and whoever looks is told the truth: the lock says whether it lives, the outcome how it ended.
+The application and the trainer communicate through the run directory only, so a run outlives the
+application: its lock shows whether it is alive, its outcome how it ended.
 """
 
 from __future__ import annotations
 
 import builtins
 import importlib.util
-import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,12 +18,14 @@ from pydantic import ValidationError
 
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
+from ftsdk.backends.local import inference
 from ftsdk.backends.local.limits import LIMITS
 from ftsdk.backends.local.models.resolve import ResolvedModel, is_pulled, pull_size, resolve_model
-from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions
+from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions, RunHyperparameters
+from ftsdk.backends.local.result import copy_result, existing_result, model_of
 from ftsdk.backends.local.runs.run_dir import RunDir
+from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
 from ftsdk.backends.local.status import (
-    FREE,
     checkpoint_of,
     event_of,
     metric_points,
@@ -36,21 +37,19 @@ from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, StoreError, Unsupported, UsageError
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
 from ftsdk.types.job import RemoteJob
-from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
+from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.types.plan import Plan, PlannedField
 from ftsdk.types.spec import JobSpec, spec_error
 from ftsdk.util.ids import JOB_ID
 
-__all__ = ["LocalBackend"]
-
-_RUNS_LOOKED_AT = 200
+_RUNS_READ = 200
 
 
 class LocalBackend(Backend):
-    """See the module's docstring.
+    """Trains on this machine.
 
-    `provider_options` are the fields of `LocalOptions`; `pull=True` lets a create fetch a base
-    model that is not here yet.
+    `provider_options` are the fields of `LocalOptions`; with `pull=True` creating a job fetches a
+    base model that is not here yet.
     """
 
     name = "local"
@@ -88,35 +87,31 @@ class LocalBackend(Backend):
         note="this machine: CPU or CUDA; any causal model in safetensors",
     )
 
-    # --- before ---
+    # --- before a job ---
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         plan = super().plan(spec, train)
         options = self._options(spec)
-        fields = [
+        given = options.model_dump(exclude_defaults=True, exclude={"pull"})
+        fields = (
             *plan.fields,
-            *(
-                PlannedField(name=f"options.{name}", asked=value, sent=value)
-                for name, value in options.model_dump(
-                    exclude_defaults=True, exclude={"pull"}
-                ).items()
-            ),
-        ]
-        notes = self._base_notes(spec, pull=options.pull)
-        return plan.model_copy(update={"fields": tuple(fields), "notes": tuple(notes)})
+            *(PlannedField(name=f"options.{k}", asked=v, sent=v) for k, v in given.items()),
+        )
+        notes = tuple(self._base_model_notes(spec, pull=options.pull))
+        return plan.model_copy(update={"fields": fields, "notes": notes})
 
-    def _base_notes(self, spec: JobSpec, *, pull: bool) -> builtins.list[str]:
-        """What the base is; or, for one that is not here and may be pulled, how large it is."""
+    def _base_model_notes(self, spec: JobSpec, *, pull: bool) -> builtins.list[str]:
+        """The base model's name, licence and revision; or the size of what would be fetched."""
         if pull and not is_pulled(spec.model, home=self.context.home):
             size = pull_size(spec.model, home=self.context.home)
-            much = "its size could not be asked" if size is None else f"about {size / 1e6:,.0f} MB"
+            much = "its size is not known" if size is None else f"about {size / 1e6:,.0f} MB"
             return [f"base model {spec.model} is not here yet; create would pull it first: {much}"]
         model = self._resolve(spec)
         notes = [f"base model {model.name}" + (f" ({model.license})" if model.license else "")]
         return [*notes, f"revision {model.revision}"] if model.revision else notes
 
     def _options(self, spec: JobSpec) -> LocalOptions:
-        """The options, checked; `Unsupported` for one that is not known, `SpecError` for a bad value."""
+        """The options of a job. Raises `Unsupported` for unknown ones, `SpecError` for a bad value."""
         unknown = sorted(set(spec.provider_options) - set(LocalOptions.model_fields))
         if unknown:
             raise Unsupported(
@@ -136,12 +131,12 @@ class LocalBackend(Backend):
         )
 
     def fetch_base_model(self, spec: JobSpec) -> None:
-        """Pull the base model, where it may be pulled (`pull=True`) and is not here."""
+        """Pull the base model where `pull=True` allows it and it is not here."""
         if self._options(spec).pull:
             self._resolve(spec)
 
     def tokenizer_for(self, spec: JobSpec) -> Path | None:
-        """The base model's folder; None when it is not here, or has no fast tokenizer."""
+        """The base model's folder; None when it is not here or has no fast tokenizer."""
         if importlib.util.find_spec("tokenizers") is None:
             return None
         if not is_pulled(spec.model, home=self.context.home):
@@ -150,14 +145,17 @@ class LocalBackend(Backend):
         return folder if (folder / "tokenizer.json").is_file() else None
 
     def max_length_for(self, spec: JobSpec) -> int | None:
-        """As the base says; None when the option `truncate` lets longer rows be cut."""
+        """`max_length` in tokens; None when the option `truncate` cuts longer rows."""
         return None if self._options(spec).truncate else super().max_length_for(spec)
 
     def speed_of(self, spec: JobSpec) -> float | None:
-        """Of the newest run here that succeeded on this base model, with a like adapter if any."""
+        """Tokens per second of the newest run here that succeeded on this base model.
+
+        A run with the same kind of adapter is preferred. None when there is no such run.
+        """
         kind = adapter_kind(spec)
         other: float | None = None
-        for path in sorted(self._runs.glob("ftj_*"), reverse=True)[:_RUNS_LOOKED_AT]:
+        for path in sorted(self._runs.glob("ftj_*"), reverse=True)[:_RUNS_READ]:
             found = speed_of_run(path, spec.model)
             if found is not None and found[0] == kind:
                 return found[1]
@@ -181,7 +179,7 @@ class LocalBackend(Backend):
         return RunDir(self._runs / provider_job_id)
 
     def submit(self, request: SubmitRequest) -> RemoteJob:
-        """Write the run directory, whole, and start its trainer; the same job twice is one run."""
+        """Write the run directory and start its trainer; the same job twice is one run."""
         path = self._runs / request.job_id
         try:
             if (path / "spec.json").is_file():
@@ -204,38 +202,23 @@ class LocalBackend(Backend):
             ) from error
         return remote_job(run)
 
-    def _run_spec(self, request: SubmitRequest) -> dict[str, Any]:
+    def _run_spec(self, request: SubmitRequest) -> RunSpec:
         spec, model = request.spec, self._resolve(request.spec)
         sent = {field.name: field.sent for field in super().plan(spec).fields}
         adapter = spec.adapter
-        return {
-            "job_id": request.job_id,
-            "base_model": {
-                "path": str(model.path),
-                "name": model.name,
-                "revision": model.revision,
-                "sha256": model.sha256,
-            },
-            "method": spec.method,
-            "adapter": None
-            if adapter is None
-            else {
-                "kind": "lora",
-                "rank": adapter.rank,
-                "alpha": adapter.alpha,
-                "dropout": adapter.dropout,
-                "target_modules": adapter.target_modules
-                if isinstance(adapter.target_modules, str)
-                else list(adapter.target_modules),
-                "quantize": adapter.quantize,
-            },
-            "hyperparameters": {"max_steps": None, **sent},
-            "seed": spec.seed,
-            "options": self._options(spec).model_dump(exclude={"pull"}),
-        }
+        return RunSpec(
+            job_id=request.job_id,
+            base_model=BaseModelRef(
+                path=model.path, name=model.name, revision=model.revision, sha256=model.sha256
+            ),
+            adapter=None if adapter is None else RunAdapter.model_validate(adapter.model_dump()),
+            hyperparameters=RunHyperparameters.model_validate(sent),
+            seed=spec.seed,
+            options=self._options(spec).for_run(),
+        )
 
     def find(self, request: SubmitRequest) -> list[RemoteJob]:
-        """The run directory of this very job, once its trainer was started."""
+        """The run directory of this job, once its trainer was started."""
         path = self._runs / request.job_id
         if not (path / "spec.json").is_file():
             return []
@@ -269,7 +252,7 @@ class LocalBackend(Backend):
         run = self._open(provider_job_id)
         if run.read_state().alive:
             raise UsageError(
-                "The run is still at work",
+                "The run is still training",
                 where=f"run {provider_job_id}",
                 hint=f"ftsdk cancel {provider_job_id} first",
             )
@@ -277,14 +260,14 @@ class LocalBackend(Backend):
         run.path.rename(aside)
         shutil.rmtree(aside)
 
-    # --- what a run tells ---
+    # --- the records of a run ---
 
     def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
         run = self._open(provider_job_id)
         return [event_of(provider_job_id, raw) for raw in run.read_events(after)]
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
-        """By step; what a resumed run trained again replaces what it had told before."""
+        """By step; a step that a resumed run trained again replaces the earlier one."""
         return metric_points(self._open(provider_job_id).read_events(0))
 
     def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
@@ -298,81 +281,21 @@ class LocalBackend(Backend):
 
     def model(self, provider_job_id: str) -> ModelHandle:
         run = self._open(provider_job_id)
-        state = run.read_state()
-        if state.phase != "succeeded":
-            raise self.not_ready(state.phase, provider_job_id)
-        facts = _facts(run.result_path)
-        base = run.spec["base_model"]
-        adapter = facts.get("adapter")
-        weights = sum(p.stat().st_size for p in run.result_path.glob("*.safetensors"))
-        return ModelHandle(
-            kind=ModelKind.MERGED if adapter is None else ModelKind.ADAPTER,
-            provider=self.name,
-            id=f"local:{provider_job_id}",
-            base_model=base["name"],
-            base_revision=base.get("revision"),
-            chat_template_sha256=facts.get("chat_template_sha256"),
-            adapter=adapter,
-            path=run.result_path,
-            size_bytes=weights,
-            callable_now=adapter is None or Path(base["path"]).is_dir(),
-            running_cost=FREE,
-            job_id=run.spec["job_id"],
-            raw={**facts, "base_path": base["path"]},
-        ).bound_to(self)
+        phase = run.read_state().phase
+        if phase != "succeeded":
+            raise self.not_ready(phase, provider_job_id)
+        return model_of(run, provider_job_id, self.name).bound_to(self)
 
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
         """Answer on this machine; the model is loaded at the first call and kept."""
-        return self._generate(handle, messages, options, tuned=True)
+        return inference.chat(existing_result(handle), messages, options)
 
     def chat_base(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        return self._generate(handle, messages, options, tuned=False)
-
-    def _generate(
-        self,
-        handle: ModelHandle,
-        messages: Sequence[Mapping[str, Any]],
-        options: Mapping[str, Any],
-        *,
-        tuned: bool,
-    ) -> ChatAnswer:
-        from ftsdk.backends.local.inference import chat
-
-        return chat(_existing(handle), messages, options, tuned=tuned)
+        return inference.chat(existing_result(handle), messages, options, tuned=False)
 
     def download(self, handle: ModelHandle, folder: Path) -> Path:
-        source = _existing(handle)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(
-                "The folder is not empty, and nothing is overwritten",
-                where=str(folder),
-                hint="give a new or empty folder",
-            )
-        try:
-            shutil.copytree(source, folder, dirs_exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"The result cannot be copied: {error}",
-                where=str(folder),
-                hint="check the space and the permissions there; the result itself is intact",
-            ) from error
-        return folder
-
-
-def _existing(handle: ModelHandle) -> Path:
-    if handle.path is None or not handle.path.is_dir():
-        raise NotFound(
-            "The result's folder is gone",
-            where=str(handle.path),
-            hint="the run was deleted or moved; train it again",
-        )
-    return handle.path
-
-
-def _facts(result: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((result / "ftsdk.json").read_bytes())
-    return facts
+        return copy_result(existing_result(handle), folder)

@@ -1,8 +1,8 @@
-"""Answers of a model that lies in a folder: a training result, or a base model itself.
+"""Chat with a model in a folder: a training result, or a base model itself.
 
-torch is imported when the first answer is asked for, and a loaded model stays for the next one.
-The adapter is kept beside its base and not merged into it: a bf16 weight is too coarse to take up
-all of a small change, and the answers would drift from what was trained.
+torch is imported at the first call, and a loaded model is kept for the next ones. The adapter is
+not merged into its base: bf16 weights are too coarse for small changes, and the answers would
+differ from what was trained.
 """
 
 from __future__ import annotations
@@ -13,23 +13,21 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from ftsdk.backends.local.compute.hardware import Hardware, choose_hardware
+from ftsdk.backends.local.models.quiet import quiet_libraries
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer, TemplateFailed
 from ftsdk.dataset.tokenize.render import render_prompt, stop_ids
 from ftsdk.errors import MissingExtra, NotFound, UsageError
 from ftsdk.types.model import ChatAnswer
 
-if TYPE_CHECKING:
-    from ftsdk.backends.local.training.hardware import Hardware
-
-__all__ = ["Answer", "LocalModel", "base_folder", "chat", "forget_models", "load_model"]
-
 Messages = Sequence[Mapping[str, Any]]
-KEPT_MODELS = 2
-DEFAULT_MAX_TOKENS = 512
-BATCH_SIZE = 32
+_MODELS_KEPT = 2
+_DEFAULT_MAX_TOKENS = 512
+_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Answer:
 
     @property
     def usage(self) -> dict[str, int]:
-        """Token counts with the names that hosted providers give them."""
+        """Token counts under the names that hosted providers use."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
@@ -53,7 +51,7 @@ class Answer:
 
 @dataclass
 class LocalModel:
-    """A loaded model with its tokenizer; use `load_model`, which keeps it for the next call."""
+    """A loaded model with its tokenizer. `load_model` returns one and keeps it for the next call."""
 
     network: Any
     tokenizer: ChatTokenizer
@@ -65,15 +63,13 @@ class LocalModel:
     def load(cls, folder: Path, *, base: Path | None = None, device: str = "auto") -> LocalModel:
         """Load a result folder (adapter or full weights) or the folder of a base model.
 
-        An adapter's base is where `ftsdk.json` says, or `base`. Raises `NotFound` when it is not
-        there, `MissingExtra` without the training stack.
+        The base of an adapter is the folder that `ftsdk.json` names, or `base`. Raises `NotFound`
+        when there is no model, `MissingExtra` without the training stack.
         """
-        _need_torch()
+        _require_torch()
         from transformers import AutoModelForCausalLM
 
-        from ftsdk.backends.local.training.hardware import choose
-
-        hardware = choose({"device": device})
+        hardware = choose_hardware(device)
         is_adapter = (folder / "adapter_config.json").is_file()
         weights = (base or base_folder(folder)) if is_adapter else folder
         if not (weights / "config.json").is_file():
@@ -99,8 +95,8 @@ class LocalModel:
         config = network.config.get_text_config()
         context = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
         stops = set(stop_ids(tokenizer))
-        told = getattr(network.generation_config, "eos_token_id", None)
-        stops.update(told if isinstance(told, list) else [] if told is None else [told])
+        ends = getattr(network.generation_config, "eos_token_id", None)
+        stops.update(ends if isinstance(ends, list) else [] if ends is None else [ends])
         return cls(network, tokenizer, hardware, frozenset(stops), context)
 
     def chat(
@@ -113,9 +109,10 @@ class LocalModel:
         tools: Sequence[Any] | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
-        """Answer one conversation; greedy unless `temperature` is above 0.
+        """Answer one conversation, with at most `max_tokens` tokens (512); greedy at temperature 0.
 
-        `on_text` is given each new piece of the text as it is written.
+        `on_text` is called with each new piece of the text. Raises `UsageError` for messages that
+        the chat template refuses or that exceed the context.
         """
         prompt = self._prompt(messages, tools)
         streamer = None if on_text is None else _Streamer(self, on_text)
@@ -129,12 +126,12 @@ class LocalModel:
         max_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int | None = None,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int = _BATCH_SIZE,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[Answer]:
-        """Answer many conversations, batch by batch, in the order given.
+        """Answer many conversations in batches; returns the answers in the order given.
 
-        `on_progress` is given how many are answered, and of how many.
+        `on_progress(done, total)` is called after each batch. Raises what `chat` raises.
         """
         prompts = [self._prompt(messages, None) for messages in conversations]
         order = sorted(range(len(prompts)), key=lambda k: len(prompts[k]))
@@ -148,7 +145,7 @@ class LocalModel:
         return [answers[k] for k in range(len(prompts))]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of an answer's tokens, special ones left out."""
+        """The text of an answer's tokens, without special tokens."""
         plain = [token for token in ids if token not in self.tokenizer.special_ids]
         return self.tokenizer.decode(plain)
 
@@ -181,12 +178,14 @@ class LocalModel:
         from transformers import GenerationConfig
 
         longest = max(len(prompt) for prompt in prompts)
-        room = min(max_tokens or DEFAULT_MAX_TOKENS, self.context - longest)
+        room = min(max_tokens or _DEFAULT_MAX_TOKENS, self.context - longest)
         stops = sorted(self.stops)
         pad = stops[0] if stops else 0
         ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
         mask = torch.zeros_like(ids)
-        for k, prompt in enumerate(prompts):  # on the left, so that all answers start together
+        for k, prompt in enumerate(
+            prompts
+        ):  # pad on the left, so that all answers start at one place
             ids[k, longest - len(prompt) :] = torch.tensor(list(prompt))
             mask[k, longest - len(prompt) :] = 1
         sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {}
@@ -206,13 +205,13 @@ class LocalModel:
 
     def _answer(self, prompt_tokens: int, tail: Sequence[int]) -> Answer:
         end = next((k for k, token in enumerate(tail) if token in self.stops), None)
-        said = tail if end is None else tail[:end]
+        kept = tail if end is None else tail[:end]
         used = len(tail) if end is None else end + 1
-        return Answer(self.decode(said), "length" if end is None else "stop", prompt_tokens, used)
+        return Answer(self.decode(kept), "length" if end is None else "stop", prompt_tokens, used)
 
 
 class _Streamer:
-    """Hands on new text as tokens come; holds back what may be half a character."""
+    """Passes new text on as tokens arrive; keeps back what may be half a character."""
 
     def __init__(self, model: LocalModel, on_text: Callable[[str], None]) -> None:
         self._model, self._on_text = model, on_text
@@ -221,7 +220,7 @@ class _Streamer:
         self._prompt_seen = False
 
     def put(self, value: Any) -> None:
-        if not self._prompt_seen:  # transformers shows the prompt first
+        if not self._prompt_seen:  # transformers passes the prompt first
             self._prompt_seen = True
             return
         self._ids.extend(value.reshape(-1).tolist())
@@ -238,33 +237,31 @@ class _Streamer:
             self._shown = len(text)
 
 
-def _need_torch() -> None:
-    from importlib.util import find_spec
-
+def _require_torch() -> None:
     missing = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
     if missing:
         raise MissingExtra(
-            f"Answering with a local model needs {', '.join(missing)}, not installed here.",
+            f"Chat with a local model needs {', '.join(missing)}, not installed here.",
             hint="pip install 'ftsdk[local]'",
         )
 
 
 def base_folder(folder: Path) -> Path:
-    """Where the base model of a result is; `NotFound` when it is not there any more."""
+    """The folder of a result's base model. Raises `NotFound` when it does not exist any more."""
     facts_path = folder / "ftsdk.json"
     if not facts_path.is_file():
         raise NotFound(
-            "This result does not say where its base model is.",
+            "This result does not name its base model.",
             where=str(facts_path),
             hint="name the base model's folder",
         )
-    told = json.loads(facts_path.read_bytes())["base_model"]
-    path = Path(told["path"])
+    base = json.loads(facts_path.read_bytes())["base_model"]
+    path = Path(base["path"])
     if not (path / "config.json").is_file():
         raise NotFound(
-            f"The base model {told['name']} of this result is not on this machine any more.",
+            f"The base model {base['name']} of this result is not on this machine any more.",
             where=str(path),
-            hint=f"ftsdk models pull {told['name']}",
+            hint=f"ftsdk models pull {base['name']}",
         )
     return path
 
@@ -272,7 +269,7 @@ def base_folder(folder: Path) -> Path:
 def _with_adapter(network: Any, folder: Path, hardware: Hardware) -> Any:
     from peft import PeftModel
 
-    from ftsdk.backends.local.training.fused_lora import fuse_adapters
+    from ftsdk.backends.local.compute.fused_lora import fuse_adapters
 
     owner = PeftModel.from_pretrained(
         network, str(folder), autocast_adapter_dtype=False, torch_device="cpu"
@@ -284,7 +281,7 @@ def _with_adapter(network: Any, folder: Path, hardware: Hardware) -> Any:
 
 @contextlib.contextmanager
 def _seeded(seed: int | None, hardware: Hardware) -> Iterator[None]:
-    """Sampling from a seed, without disturbing the random numbers of the application."""
+    """Seed the sampling inside the block; the application's random state is restored after it."""
     import torch
 
     if seed is None:
@@ -303,46 +300,47 @@ _lock = threading.RLock()
 
 
 def load_model(folder: Path | str, *, base: Path | None = None, device: str = "auto") -> LocalModel:
-    """The model of a folder, loaded once; the last few stay in memory."""
+    """Load the model of a folder, or return it when it is loaded; the last two stay in memory.
+
+    Raises what `LocalModel.load` raises.
+    """
     path = Path(folder).resolve()
     weights = [path / name for name in ("adapter_model.safetensors", "model.safetensors")]
     changed = max((w.stat().st_mtime_ns for w in weights if w.is_file()), default=0)
     key = (str(path), str(base or ""), device, changed)
     with _lock:
         if key not in _models:
-            _need_torch()
-            from ftsdk.backends.local.models.quiet import quietly
-
-            with quietly():
+            _require_torch()
+            with quiet_libraries():
                 _models[key] = LocalModel.load(path, base=base, device=device)
-            while len(_models) > KEPT_MODELS:
+            while len(_models) > _MODELS_KEPT:
                 _models.popitem(last=False)
         _models.move_to_end(key)
         return _models[key]
 
 
 def forget_models() -> None:
-    """Let go of every loaded model, and of its memory."""
+    """Free every loaded model and its memory."""
     with _lock:
         _models.clear()
 
 
-OPTIONS = ("max_tokens", "temperature", "seed", "tools", "on_text", "device")
-"""What `chat` takes, with the meaning it has in `LocalModel.chat`."""
+_OPTIONS = ("max_tokens", "temperature", "seed", "tools", "on_text", "device")
 
 
 def chat(
     folder: Path, messages: Messages, options: Mapping[str, Any], *, tuned: bool = True
 ) -> ChatAnswer:
-    """Answer with the result in `folder`, or with `tuned=False` with the base it was made from.
+    """Answer with the result in `folder`, or with `tuned=False` with its base model.
 
-    One call at a time in this process. Raises `UsageError` for an option that is not known.
+    `options` are those of `LocalModel.chat`, and `device`. Calls in one process run one after the
+    other. Raises `UsageError` for an unknown option, and what `load_model` and `chat` raise.
     """
-    unknown = sorted(set(options) - set(OPTIONS))
+    unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise UsageError(
             f"A local model does not take {', '.join(unknown)}.",
-            hint=f"it takes {', '.join(OPTIONS)}",
+            hint=f"it takes {', '.join(_OPTIONS)}",
         )
     given = {name: value for name, value in options.items() if value is not None}
     device = str(given.pop("device", "auto"))

@@ -1,71 +1,114 @@
-"""What a local run does where its spec leaves something open: options, and hyperparameters."""
+"""The settings of a local run: its hyperparameters and its options, with their defaults.
+
+They keep these types from `provider_options` through the run directory to the trainer's optimizer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ftsdk.backends.capabilities import Range
 from ftsdk.types.spec import NoBool
 
-__all__ = ["HYPERPARAMETERS", "LocalOptions", "complete"]
-
-HYPERPARAMETERS: Mapping[str, Range] = {
-    "epochs": Range(low=0.001, high=10_000, default=3.0),
-    "max_steps": Range(low=1),
-    "learning_rate": Range(low=1e-9, high=10.0, default=2e-4),
-    "batch_size": Range(low=1, high=65_536, default=8),
-    "gradient_accumulation_steps": Range(low=1, high=65_536, default=1),
-    "max_length": Range(low=2, high=1_048_576, default=1024),
-    "warmup_ratio": Range(low=0, high=1, default=0.03),
-    "schedule": Range(choices=("constant", "linear", "cosine"), default="cosine"),
-    "weight_decay": Range(low=0, high=10, default=0.0),
-    "max_grad_norm": Range(low=0, default=1.0),
-}
 _CHECKPOINT_EVERY_S = 120.0
 
-
+Schedule = Literal["constant", "linear", "cosine"]
 _Count = Annotated[int, Field(ge=1), NoBool]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), NoBool]
 
 
-class LocalOptions(BaseModel):
-    """What `provider_options` may hold for `local`. A field that is None is left to the machine."""
+class RunHyperparameters(BaseModel):
+    """The hyperparameters of a run, complete: what a job leaves open has the default here.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    `max_steps`, where it is given, takes precedence over `epochs`. `max_length` is in tokens,
+    `warmup_ratio` a share of all steps. A `max_grad_norm` of 0 turns clipping off.
+    """
+
+    model_config = ConfigDict(frozen=True)  # fields of later versions are ignored
+
+    epochs: float = 3.0
+    max_steps: int | None = None
+    learning_rate: float = 2e-4
+    batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    max_length: int = 1024
+    warmup_ratio: float = 0.03
+    schedule: Schedule = "cosine"
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_means_default(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            return {name: value for name, value in data.items() if value is not None}
+        return data
+
+
+_DEFAULTS = RunHyperparameters()
+
+HYPERPARAMETERS: Mapping[str, Range] = {
+    "epochs": Range(low=0.001, high=10_000, default=_DEFAULTS.epochs),
+    "max_steps": Range(low=1),
+    "learning_rate": Range(low=1e-9, high=10.0, default=_DEFAULTS.learning_rate),
+    "batch_size": Range(low=1, high=65_536, default=_DEFAULTS.batch_size),
+    "gradient_accumulation_steps": Range(
+        low=1, high=65_536, default=_DEFAULTS.gradient_accumulation_steps
+    ),
+    "max_length": Range(low=2, high=1_048_576, default=_DEFAULTS.max_length),
+    "warmup_ratio": Range(low=0, high=1, default=_DEFAULTS.warmup_ratio),
+    "schedule": Range(choices=("constant", "linear", "cosine"), default=_DEFAULTS.schedule),
+    "weight_decay": Range(low=0, high=10, default=_DEFAULTS.weight_decay),
+    "max_grad_norm": Range(low=0, default=_DEFAULTS.max_grad_norm),
+}
+"""The range of each hyperparameter that `local` accepts, for its `Capabilities`."""
+
+
+class RunOptions(BaseModel):
+    """How a run is carried out on this machine. None leaves a choice to the trainer."""
+
+    model_config = ConfigDict(frozen=True)  # options of later versions are ignored
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
     dtype: Literal["auto", "float32", "fp32", "bfloat16", "bf16"] = "auto"
     threads: _Count | None = None
+    """Processor threads; as many as this machine, or its container, allows."""
     checkpoint_every_s: _Seconds | None = None
     """Seconds; 120, unless checkpoints are asked for by steps."""
     checkpoint_every_steps: _Count | None = None
     keep_checkpoints: _Count = 2
     eval_every_steps: _Count | None = None
+    """Validation loss every so many steps, besides the end of each epoch."""
     truncate: bool = False
+    """Cut rows longer than `max_length` instead of refusing them."""
     gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: slower, with less memory."""
     micro_batch_tokens: _Count | None = None
+    """Tokens of one forward pass; 2,048 on a CPU, 16,384 on CUDA."""
     cancel_grace_s: Annotated[float, Field(ge=0), NoBool] = 30.0
+    """Seconds that a cancelled trainer has to write a checkpoint before it is terminated."""
     concurrent: bool = False
-    pull: bool = False
+    """Train beside other runs of this home instead of after them."""
 
-    def every_s(self) -> float | None:
+    @property
+    def checkpoint_interval_s(self) -> float | None:
         """Seconds between checkpoints, or None where only steps count."""
         if self.checkpoint_every_s is None and self.checkpoint_every_steps is None:
             return _CHECKPOINT_EVERY_S
         return self.checkpoint_every_s
 
 
-def complete(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec with every option and hyperparameter that it leaves out or leaves open."""
-    hyperparameters = {name: known.default for name, known in HYPERPARAMETERS.items()}
-    hyperparameters |= {k: v for k, v in spec.get("hyperparameters", {}).items() if v is not None}
-    options = LocalOptions.model_validate(spec.get("options", {}))
-    return {
-        "seed": 0,
-        **spec,
-        "hyperparameters": hyperparameters,
-        "options": {**options.model_dump(), "checkpoint_every_s": options.every_s()},
-    }
+class LocalOptions(RunOptions):
+    """What `provider_options` may hold for `local`; anything else is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    pull: bool = False
+    """Fetch a base model that is not on this machine yet."""
+
+    def for_run(self) -> RunOptions:
+        """The options that the run directory keeps: all but `pull`."""
+        return RunOptions.model_validate(self.model_dump(exclude={"pull"}))

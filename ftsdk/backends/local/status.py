@@ -1,15 +1,18 @@
-"""What a run directory tells, in the words of every backend: status, events, metrics, checkpoints."""
+"""A run directory in the types of every backend: job, events, metrics, checkpoints."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.local.runs.run_dir import CheckpointInfo, RunDir, RunState
+from ftsdk.backends.local.runs.files import read_json
+from ftsdk.backends.local.runs.outcome import OUTCOME_FILE
+from ftsdk.backends.local.runs.run_dir import CheckpointInfo, RunDir
+from ftsdk.backends.local.runs.state import Phase, RunState
+from ftsdk.errors import NotFound, StoreError
 from ftsdk.types.cost import Cost
 from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
 from ftsdk.types.job import RemoteJob
@@ -17,10 +20,8 @@ from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import parse_time
 from ftsdk.util.ids import submission_tag
 
-__all__ = ["FREE", "checkpoint_of", "event_of", "metric_points", "remote_job", "speed_of_run"]
-
 FREE = Cost(basis="billed", low=Decimal(0), high=Decimal(0), source="your own machine")
-STATUS_OF_PHASE = {
+_STATUS_OF_PHASE: Mapping[Phase, JobStatus] = {
     "not_started": JobStatus.QUEUED,
     "starting": JobStatus.QUEUED,
     "validating": JobStatus.VALIDATING,
@@ -35,9 +36,9 @@ _KINDS = frozenset({"status", "progress", "metric", "checkpoint", "log", "warnin
 
 
 def remote_job(run: RunDir) -> RemoteJob:
-    """The job as its run directory tells it now."""
+    """The job in its present state."""
     state, spec = run.read_state(), run.spec
-    status = STATUS_OF_PHASE[state.phase]
+    status = _STATUS_OF_PHASE[state.phase]
     if state.cancelling and not status.is_final:
         status = JobStatus.CANCELLING
     outcome = dict(state.outcome or {})
@@ -51,15 +52,15 @@ def remote_job(run: RunDir) -> RemoteJob:
         }
     ended = outcome.get("finished_at")
     return RemoteJob(
-        provider_job_id=spec["job_id"],
+        provider_job_id=spec.job_id,
         status=status,
         raw_status=state.phase,
-        model=spec["base_model"]["name"],
-        tag=submission_tag(spec["job_id"]),
+        model=spec.base_model.name,
+        tag=submission_tag(spec.job_id),
         message=_message(run, state),
         error=error,
         progress=_progress(state),
-        created_at=parse_time(spec["created_at"]),
+        created_at=spec.created_at,
         finished_at=parse_time(ended) if ended else None,
         trained_tokens=outcome.get("trained_tokens"),
         result_model=str(run.result_path) if status is JobStatus.SUCCEEDED else None,
@@ -81,7 +82,7 @@ def event_of(job_id: str, raw: Mapping[str, Any]) -> Event:
 
 
 def metric_points(events: Iterable[Mapping[str, Any]]) -> list[MetricPoint]:
-    """The metrics by step; what a resumed run trained again replaces what it had told before."""
+    """The metrics by step; a step that a resumed run trained again replaces the earlier one."""
     merged: dict[int, dict[str, Any]] = {}
     for raw in events:
         if raw["kind"] == "metric":
@@ -94,7 +95,7 @@ def metric_points(events: Iterable[Mapping[str, Any]]) -> list[MetricPoint]:
 
 
 def checkpoint_of(job_id: str, info: CheckpointInfo) -> Checkpoint:
-    """One checkpoint on disk."""
+    """A checkpoint on disk."""
     return Checkpoint(
         id=f"{job_id}/step-{info.step}",
         step=info.step,
@@ -105,20 +106,18 @@ def checkpoint_of(job_id: str, info: CheckpointInfo) -> Checkpoint:
 
 
 def speed_of_run(path: Path, model: str) -> tuple[str, float] | None:
-    """`(adapter kind, tokens a second)` of a run that succeeded on `model`; None for any other."""
+    """`(adapter kind, tokens per second)` of a run that succeeded on `model`; None for any other."""
     try:
-        spec = json.loads((path / "spec.json").read_bytes())
-        outcome = json.loads((path / "outcome.json").read_bytes())
-    except (OSError, ValueError):  # no run, one that goes on, or one that is damaged
+        spec = RunDir(path).spec
+        outcome = read_json(path / OUTCOME_FILE) or {}
+    except (NotFound, StoreError, OSError, ValueError):  # no run, or one that is damaged
         return None
     seconds, tokens = outcome.get("train_s") or 0, outcome.get("trained_tokens") or 0
-    if outcome.get("outcome") != "succeeded" or spec["base_model"]["name"] != model:
+    if outcome.get("outcome") != "succeeded" or spec.base_model.name != model:
         return None
     if seconds <= 0 or tokens <= 0:
         return None
-    adapter = spec.get("adapter")
-    kind = "full" if adapter is None else adapter.get("quantize") or "lora"
-    return kind, tokens / seconds
+    return spec.adapter_kind, tokens / seconds
 
 
 def _message(run: RunDir, state: RunState) -> str:
@@ -127,8 +126,8 @@ def _message(run: RunDir, state: RunState) -> str:
     kept = run.checkpoints()
     last = f"from step {kept[-1].step}" if kept else "from the beginning"
     return (
-        "its trainer is gone without a word (the machine was restarted, or all its processes were "
-        f"killed); resume continues it {last}"
+        "its trainer is gone and left no outcome (the machine was restarted, or all its processes "
+        f"were killed); resume continues it {last}"
     )
 
 

@@ -52,7 +52,7 @@ _FEW = 2
 
 
 class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
-    """See the module's docstring. `profile` is what the service of this class does differently."""
+    """The backend of OpenAI. `profile` describes how the service of a subclass differs."""
 
     name = "openai"
     profile: ClassVar[Profile] = OPENAI
@@ -90,7 +90,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
 
     @property
     def dated_as(self) -> str | None:
-        # A gateway whose `options.profile` names the service behind it has that service's ends.
+        # A gateway whose `options.profile` names the service behind it has that service's end dates.
         if self._named and self.service is not GENERIC:
             return self.service.name
         return super().dated_as
@@ -104,13 +104,13 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         planned = super().plan(spec, train)
-        told, warned = notes(
+        remarks, warned = notes(
             self.service, self.dated_as, spec, self.clock.now().date(), self.catalogue
         )
         return planned.model_copy(
             update={
                 "fields": (*planned.fields, *plan_fields(self.service, spec)),
-                "notes": (*planned.notes, *told),
+                "notes": (*planned.notes, *remarks),
                 "warnings": (*planned.warnings, *warned),
             }
         )
@@ -119,7 +119,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
         return estimate(self.service, spec, train, self.clock.now().date(), self.catalogue)
 
     def _check_open(self, spec: JobSpec) -> None:
-        """Raise `ProviderClosed` when the service takes no new jobs (for this model) any more."""
+        """Raise `ProviderClosed` where the service takes no new jobs (for this model)."""
         if self.dated_as is None:
             return
         today = self.clock.now().date()
@@ -135,7 +135,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
     # --- the job ---
 
     def _prepared(self, request: SubmitRequest) -> dict[str, Any]:
-        """The body of the create call, its rows uploaded now or before."""
+        """Upload the rows, if needed, and return the body of the create call."""
         self.check(request.spec)
         train = self.files.ready(request.train)
         check = None if request.validation is None else self.files.ready(request.validation)
@@ -144,7 +144,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
     def _created(self, request: SubmitRequest, ready: dict[str, Any]) -> RemoteJob:
         body = dict(ready)
         action = f"POST {_JOBS}"
-        told = self.transport.create(
+        reply = self.transport.create(
             action,
             lambda client: client.fine_tuning.jobs.with_raw_response.create(
                 model=body.pop("model"),
@@ -153,13 +153,13 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
             ),
             closed_error(self.service.title, action),
         )
-        return remote_job(told, self.service, action=action)
+        return remote_job(reply, self.service, action=action)
 
     def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
         filtered = self.service.capabilities.find_by is FindBy.METADATA
-        mark = {TAG_KEY: request.tag} if filtered else None
+        wanted = {TAG_KEY: request.tag} if filtered else None
         found = []
-        for raw in self._raw_jobs(mark):
+        for raw in self._raw_jobs(wanted):
             metadata = raw.get("metadata")
             suffix = raw.get("suffix") or raw.get("user_provided_suffix") or result_of(raw) or ""
             has_tag = isinstance(metadata, Mapping) and metadata.get(TAG_KEY) == request.tag
@@ -167,9 +167,9 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
                 found.append(self._job(raw, f"GET {_JOBS}"))
         return found[::-1]
 
-    def _raw_jobs(self, mark: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
+    def _raw_jobs(self, metadata: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
         def ask(client: Any, query: Mapping[str, Any]) -> Any:
-            filters = {} if mark is None else {"metadata": dict(mark)}
+            filters = {} if metadata is None else {"metadata": dict(metadata)}
             return client.fine_tuning.jobs.with_raw_response.list(**query, **filters)
 
         for page in self.transport.pages(f"GET {_JOBS}", ask):
@@ -187,7 +187,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
         )
 
     def _checked_id(self, provider_job_id: str) -> str:
-        """The id, fit for a path. Raises `NotFound` for what can be no id of this service."""
+        """Return the id, safe for a path. Raises `NotFound` for another service's id."""
         if self.service.id_ok(provider_job_id):
             return provider_job_id
         raise NotFound(
@@ -202,7 +202,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
         job = remote_job(raw, self.service, action=action, asked_for=asked_for)
         if not job.status.is_final:
             return job
-        tokens = job.trained_tokens  # billable ones, also of a job that was cancelled on its way
+        tokens = job.trained_tokens  # billed also for a job that was cancelled
         in_events = self.service.billed_in_events and job.status is not JobStatus.FAILED
         if tokens is None and in_events and asked_for is not None:
             tokens = metrics.billed_tokens(
@@ -222,7 +222,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
             yield self._job(raw, f"GET {_JOBS}")
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
-        """A few by one request each; many by pages of the list, then one each for the old ones."""
+        """Read a few jobs one by one; many by pages of the list, then the older ones singly."""
         missing: dict[str, None] = dict.fromkeys(provider_job_ids)
         if len(missing) > _FEW:
             pages = 2 + len(missing) // 50
@@ -240,14 +240,14 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
     def pause(self, provider_job_id: str) -> None:
         self._act(provider_job_id, "pause", JobStatus.PAUSED)
 
-    def _act(self, provider_job_id: str, verb: str, reached: JobStatus) -> dict[str, Any]:
+    def _act(self, provider_job_id: str, action: str, reached: JobStatus) -> dict[str, Any]:
         self._checked_id(provider_job_id)
-        if verb != "cancel" and not self.capabilities.can_pause:
-            raise self.cannot(f"{verb} a job")
+        if action != "cancel" and not self.capabilities.can_pause:
+            raise self.cannot(f"{action} a job")
         try:
             return self.transport.call_once(
-                f"POST {_JOBS}/ID/{verb}",
-                lambda client: getattr(client.fine_tuning.jobs.with_raw_response, verb)(
+                f"POST {_JOBS}/ID/{action}",
+                lambda client: getattr(client.fine_tuning.jobs.with_raw_response, action)(
                     provider_job_id
                 ),
             )
@@ -255,7 +255,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
             # It may have ended, or have been stopped, in the meantime: then nothing is wrong.
             raw = self._raw(provider_job_id)
             status = self._job(raw, f"GET {_JOBS}/ID").status
-            if status is reached or (status.is_final and verb != "resume"):
+            if status is reached or (status.is_final and action != "resume"):
                 return raw
             raise
 
@@ -278,7 +278,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
             "DELETE /models/ID", lambda client: client.models.with_raw_response.delete(model)
         )
 
-    # --- what it tells of a run ---
+    # --- the course of a run ---
 
     def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
         return self.run_events.events(self._checked_id(provider_job_id), after=after)
@@ -291,7 +291,9 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
         return self.run_events.checkpoints(self._checked_id(provider_job_id))
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
-        """From events and checkpoints, and once the job is done from its result file."""
+        """Return the curve from events and checkpoints, and once the job is done from its result
+        file.
+        """
         return self.run_events.metrics(provider_job_id, self._raw(provider_job_id))
 
     # --- the result ---
@@ -319,11 +321,11 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
         ).bound_to(self)
 
     def model_ends(self) -> dict[str, dt.date]:
-        """The day each model shuts down, as the service tells it now (`shutdown_date`)."""
+        """Return the shutdown day of each model, as the service reports it now."""
         return self._models.ends()
 
     def account_models(self) -> dict[str, str | None]:
-        """The account's own fine-tunes, each with its base."""
+        """Return the account's own fine-tunes, each with its base model."""
         return self._models.own()
 
     def _ends_on(self, base: str) -> Any:

@@ -1,4 +1,4 @@
-"""Asking a model of the service, with patience for one that has just been made."""
+"""Chat with a model of the service; a new model may need some minutes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
 from ftsdk.util.clock import Clock
 
 _WARM_TRIES = (2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds between tries: calls may answer 404 for some minutes after success (guide, 2026)."""
+"""Seconds between attempts: calls may return 404 for some minutes after training (guide, 2026)."""
 
 
 def chat_with(
@@ -21,7 +21,10 @@ def chat_with(
     messages: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
 ) -> ChatAnswer:
-    """Ask the tuned model. Raises `NotReady` when the service does not answer with it."""
+    """Return the tuned model's answer.
+
+    Raises `NotReady` where it needs a deployment, and when the service does not find it.
+    """
     title = transport.profile.title
     asked = dict(options)
     deployment = asked.pop("deployment", None)
@@ -31,7 +34,7 @@ def chat_with(
         return ask(transport, str(deployment), messages, asked)
     if handle.kind is not ModelKind.HOSTED:
         raise NotReady(
-            f"{handle.id} is an adapter, which {title} does not answer with by its name",
+            f"{handle.id} is an adapter, which {title} does not serve by its name",
             where=title,
             hint="fetch its files there and serve them, or deploy it on the provider's own pages",
             job_id=handle.job_id,
@@ -44,7 +47,7 @@ def chat_with(
             pause = next(pauses, None)
             if pause is None:
                 raise NotReady(
-                    f"{title} does not answer with this model",
+                    f"{title} does not find this model",
                     where=f"model {handle.id}; {error.what}",
                     hint="a new model can take some minutes; one that was deleted, or whose base "
                     "has ended, does not come back",
@@ -54,10 +57,10 @@ def chat_with(
 
 
 def _needs_deployment(title: str, handle: ModelHandle) -> NotReady:
-    """Deployments are made with a token of the resource manager, which an API key is not."""
+    """Return the error for a model without a deployment; an API key cannot create one."""
     return NotReady(
-        f"{handle.id} does not answer by its name: it needs a deployment, and there is no "
-        "key here that could make one",
+        f"{handle.id} cannot be called by its name: it needs a deployment, and there is no "
+        "key here that could create one",
         where=f"{title}; a deployment costs by the hour, whether it is used or not",
         hint="az cognitiveservices account deployment create --resource-group GROUP --name ACCOUNT "
         f"--deployment-name NAME --model-format OpenAI --model-name {handle.id} --model-version 1 "
@@ -73,33 +76,33 @@ def ask(
     messages: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
 ) -> ChatAnswer:
-    """One chat completion of any model of the service."""
+    """Return the answer of any model of the service to one chat completion."""
     asked = {key: value for key, value in options.items() if value is not None}
-    told = transport.call_once(
+    reply = transport.call_once(
         "POST /chat/completions",
         lambda client: client.chat.completions.with_raw_response.create(
             model=model, messages=cast("Any", [dict(one) for one in messages]), **asked
         ),
     )
-    return _answer(told, transport.profile.title)
+    return _answer(reply, transport.profile.title)
 
 
-def _answer(told: Mapping[str, Any], title: str) -> ChatAnswer:
-    choices = told.get("choices")
+def _answer(reply: Mapping[str, Any], title: str) -> ChatAnswer:
+    choices = reply.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, Mapping) else None
     if not isinstance(first, Mapping) or not isinstance(message, Mapping):
         raise Unavailable(
-            f"{title} gave an answer without a message",
+            f"{title} sent a reply without a message",
             where="POST /chat/completions",
-            hint="ask again",
+            hint="try again",
         )
-    usage = told.get("usage")
+    usage = reply.get("usage")
     counts = usage if isinstance(usage, Mapping) else {}
     return ChatAnswer(
         text=str(message.get("content") or ""),
         message=dict(message),
         usage={k: v for k, v in counts.items() if isinstance(v, int)},
         finish_reason=first.get("finish_reason"),
-        raw=dict(told),
+        raw=dict(reply),
     )

@@ -1,4 +1,4 @@
-"""What a job may cost, and what ends soon: from the catalogue, before anything is sent."""
+"""What a job may cost, what it cost, and what retires soon: from the catalogue."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.spec import JobSpec
 
 _BYTES_PER_TOKEN = (Decimal(6), Decimal("2.5"))
-"""Text has between 2.5 and 6 bytes a token in most languages (an estimate where none is counted)."""
+"""Text has between 2.5 and 6 bytes per token in most languages."""
 
 
 def estimate(
     profile: Profile, spec: JobSpec, train: Dataset | None, today: dt.date, catalogue: Catalogue
 ) -> Cost:
-    """The cost of training as a range; basis `unknown` where no price is known."""
+    """Return the cost of training as a range; basis `unknown` where no price is known."""
     if profile.capabilities.price != "catalogue":
         return Cost(source=f"no price list of {profile.title} is known to ftsdk")
     tokens, rows = (None, None) if train is None else _tokens(profile, spec, train)
@@ -43,7 +43,7 @@ def estimate(
 
 
 def _tokens(profile: Profile, spec: JobSpec, train: Dataset) -> tuple[Any, int]:
-    """The tokens of all rows once (a number, or a range), and how many rows there are."""
+    """Return the tokens of all rows once (a number or a range), and the number of rows."""
     limits = for_model(profile.limits, spec.model)
     counting = counter_for(None, model=spec.model, limits=limits, wanted=True)
     size = rows = 0
@@ -70,20 +70,22 @@ def _text_bytes(value: Any) -> int:
 def notes(
     profile: Profile, dated_as: str | None, spec: JobSpec, today: dt.date, catalogue: Catalogue
 ) -> tuple[list[str], list[str]]:
-    """What a plan should say beside its fields: notes, and warnings about what ends.
+    """Return what a plan should say beside its fields: notes, and warnings about end dates.
 
-    `dated_as` is the provider whose end dates hold at this address; None where none do.
+    `dated_as` is the provider whose end dates apply at this address; None where none do.
     """
-    told, warned = [], []
+    remarks, warned = [], []
     if profile.result == "needs_deployment":
-        told.append("the model will need a deployment of its own; training starts none")
+        remarks.append("the model will need its own deployment; training does not start one")
     if profile.result == "adapter":
-        told.append("the result is an adapter to fetch, not a model that answers by name")
+        remarks.append(
+            "the result is an adapter to download, not a model that can be called by name"
+        )
     if profile.capabilities.note and profile.capabilities.no_new_jobs_from is None:
         warned.append(f"{profile.title}: {profile.capabilities.note}")
     if dated_as is not None:
         warned += warnings(dated_as, spec.model, today, catalogue=catalogue)
-    return told, warned
+    return remarks, warned
 
 
 def billed(

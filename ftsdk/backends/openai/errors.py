@@ -1,4 +1,4 @@
-"""Which refusal of the create call means that the door is closed, for good or for this account."""
+"""Recognise refusals which mean that fine-tuning is closed, for all or for this account."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _WORDS = re.compile(
 
 
 def closed_error(title: str, action: str) -> ErrorMapper:
-    """A judge for the create call; the exact status and code of a closed account are not published."""
+    """Return a mapper for the create call that raises `ProviderClosed` for such refusals.
+
+    The exact status and code of a closed account are not published.
+    """
 
     def map_error(facts: HTTPFacts) -> FtsdkError | None:
         said = facts.status in (400, 403, 404, 410) and _WORDS.search(facts.message)

@@ -1,4 +1,4 @@
-"""What a service tells of a run, asked for: events read back to the known ones, three feeds merged."""
+"""Read events, checkpoints and metrics of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _JOB = "GET /fine_tuning/jobs/ID"
 
 
 class RunEvents:
-    """Events, checkpoints and result files of one service's jobs. Only GETs."""
+    """Events, checkpoints and result files of a service's jobs. Only GETs."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -24,7 +24,7 @@ class RunEvents:
         self._lock = threading.Lock()
 
     def raw_events(self, provider_job_id: str) -> list[dict[str, Any]]:
-        """All events, oldest first. Pages are read back to the newest one that is known already."""
+        """Return all events, oldest first. Pages are read back to the newest known event."""
         with self._lock:
             known = self._events.get(provider_job_id, [])
         ids = {one["id"] for one in known}
@@ -45,7 +45,7 @@ class RunEvents:
         return everything
 
     def events(self, provider_job_id: str, *, after: int = 0) -> list[Event]:
-        """Events with `seq` above `after`, oldest first."""
+        """Return the events with `seq` above `after`, oldest first."""
         raws = self.raw_events(provider_job_id)
         return [metrics.event(raw, seq) for seq, raw in enumerate(raws, 1) if seq > after]
 
@@ -59,12 +59,12 @@ class RunEvents:
         return [raw for page in pages for raw in page]
 
     def checkpoints(self, provider_job_id: str) -> list[Checkpoint]:
-        """The kept states, by step."""
+        """Return the checkpoints that are kept, by step."""
         found = [metrics.checkpoint(raw) for raw in self._raw_checkpoints(provider_job_id)]
         return sorted((one for one in found if one is not None), key=lambda one: one.step)
 
     def metrics(self, provider_job_id: str, job: Mapping[str, Any]) -> list[MetricPoint]:
-        """The curve: from checkpoints, events, and the result files that the job object names."""
+        """Return the curve, from checkpoints, events, and the result files that the job names."""
         files = job.get("result_files")
         return metrics.merged(
             metrics.points_from_checkpoints(self._raw_checkpoints(provider_job_id)),
@@ -83,10 +83,10 @@ class RunEvents:
                 lambda client: client.files.with_raw_response.content(file_id),
             )
         except NotFound:
-            return []  # result files can be deleted; the other feeds remain
+            return []  # result files can be deleted; the other sources remain
         return metrics.points_from_csv(content)
 
 
 def _time_of(raw: Mapping[str, Any]) -> float:
-    """When an event was, for sorting; what is no number stays at the beginning."""
+    """Return an event's time, for sorting; anything but a number sorts first."""
     return metrics.number(raw.get("created_at")) or 0.0

@@ -1,4 +1,4 @@
-"""Rows to the provider: streamed, by parts when large, and never twice to the same account."""
+"""Upload rows: streamed, in parts when large, and only once per account."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Files:
         self.part_bytes = _PART_BYTES
 
     def ready(self, rows: Dataset) -> str:
-        """The id of a file with these rows that the service has processed.
+        """Return the id of a file with these rows that the service has processed.
 
-        Raises `Rejected` when the service found the
-        file bad, `Unavailable` when it takes over half an hour.
+        Raises `Rejected` when the service rejects the file, `Unavailable` when processing takes
+        over half an hour.
         """
         known = Uploads(self._context.home, self._transport.profile.name, self._transport.key())
         purpose = "train-bom" if self._transport.profile.byte_order_mark else "train"
@@ -49,14 +49,14 @@ class Files:
         known.keep(rows.sha256, file_id, purpose)
         return self._processed(file_id)
 
-    # --- what is there ---
+    # --- uploaded files ---
 
     def _has(self, file_id: str) -> bool:
         try:
-            told = self._get(file_id)
+            file = self._get(file_id)
         except NotFound:
             return False
-        return told.get("status") not in ("error", "deleted")
+        return file.get("status") not in ("error", "deleted")
 
     def _get(self, file_id: str) -> dict[str, Any]:
         return self._transport.read(
@@ -64,12 +64,12 @@ class Files:
         )
 
     def _found(self, name: str, size: int) -> str | None:
-        """The file with our name for these bytes, uploaded from another machine or in a lost call."""
-        told = self._transport.read(
+        """Return the file with our name for these bytes: uploaded elsewhere, or in a lost call."""
+        reply = self._transport.read(
             "GET /files",
             lambda client: client.files.with_raw_response.list(purpose="fine-tune", limit=_LOOK_AT),
         )
-        items = told.get("data")
+        items = reply.get("data")
         for item in items if isinstance(items, list) else []:
             if (
                 isinstance(item, dict)
@@ -86,14 +86,14 @@ class Files:
         for _ in poll(
             self._context.clock, first_s=0.5, longest_s=10.0, patience_s=_PROCESSING_S, growth=2.0
         ):
-            told = self._get(file_id)
-            status = told.get("status")
+            file = self._get(file_id)
+            status = file.get("status")
             if status == "error":
-                details = scrub(told.get("status_details") or "it gave no reason")
+                details = scrub(file.get("status_details") or "no reason given")
                 raise Rejected(
                     f"{self._transport.profile.title} could not process the file: {details}",
                     where=f"file {file_id}",
-                    hint="`ftsdk validate` shows what the rows lack",
+                    hint="`ftsdk validate` shows what is wrong with the rows",
                 )
             if status not in ("uploaded", "pending", "running", "processing", "notRunning"):
                 return file_id
@@ -106,7 +106,7 @@ class Files:
     # --- sending ---
 
     def _sent(self, path: Path, name: str, size: int) -> str:
-        """Upload once. When the answer is lost, the file is looked for by its name before the next."""
+        """Upload once. When the reply is lost, search for the file by its name before retrying."""
         try:
             if (
                 size > self._transport.profile.one_call_bytes
@@ -122,13 +122,13 @@ class Files:
 
     def _in_one(self, path: Path, name: str, size: int) -> str:
         with self._content(path) as content:
-            told = self._transport.call_once(
+            reply = self._transport.call_once(
                 "POST /files",
                 lambda client: client.files.with_raw_response.create(
                     file=(name, content, "application/jsonl"), purpose="fine-tune"
                 ),
             )
-        return self._id_of(told, "POST /files")
+        return self._id_of(reply, "POST /files")
 
     def _by_parts(self, path: Path, name: str, size: int) -> str:
         upload = self._transport.call_once(
@@ -142,24 +142,24 @@ class Files:
             while block := content.read(self.part_bytes):
                 part = self._part(upload_id, block)
                 parts.append(part)
-        told = self._transport.call_once(
+        reply = self._transport.call_once(
             "POST /uploads/ID/complete",
             lambda client: client.uploads.with_raw_response.complete(upload_id, part_ids=parts),
         )
-        file = told.get("file")
+        file = reply.get("file")
         return self._id_of(file if isinstance(file, dict) else {}, "POST /uploads/ID/complete")
 
     def _part(self, upload_id: str, block: bytes) -> str:
-        told = self._transport.retries(
+        reply = self._transport.retries(
             lambda: self._transport.call_once(
                 "POST /uploads/ID/parts",
                 lambda client: client.uploads.parts.with_raw_response.create(upload_id, data=block),
             )
         )
-        return self._id_of(told, "POST /uploads/ID/parts")
+        return self._id_of(reply, "POST /uploads/ID/parts")
 
-    def _id_of(self, told: dict[str, Any], action: str) -> str:
-        identity = told.get("id")
+    def _id_of(self, reply: dict[str, Any], action: str) -> str:
+        identity = reply.get("id")
         if not isinstance(identity, str) or not 3 <= len(identity) <= 256 or "/" in identity:
             raise self._transport.unexpected(action, "it has no usable id")
         return identity

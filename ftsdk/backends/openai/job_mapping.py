@@ -1,4 +1,4 @@
-"""OpenAI's job object in our words; one table for statuses, and nothing taken for granted."""
+"""Map OpenAI's job object to a `RemoteJob`; one table of statuses, nothing taken for granted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ftsdk.types.job import RemoteJob
 from ftsdk.types.status import JobStatus
 
 TAG_KEY = "ftsdk_submission"
-"""The key under which a job carries our tag in its `metadata`."""
+"""The key of the job's tag in its `metadata`."""
 
 STATUSES: Mapping[str, JobStatus] = {
     "validating_files": JobStatus.VALIDATING,
@@ -32,11 +32,12 @@ STATUSES: Mapping[str, JobStatus] = {
     "canceled": JobStatus.CANCELLED,
 }
 """Every raw status seen at OpenAI and Azure (schema of 2026-08-21, its pause example, Microsoft's
-azd client @ae35809f). What is not here is `unknown`, which is never final."""
+azd client @ae35809f). Any other is `unknown`, which is never final.
+"""
 
 
 def status_of(raw: Mapping[str, Any], profile: Profile) -> JobStatus:
-    """Our word for a job's status. `succeeded` means that the result is there."""
+    """Return the job's status. `succeeded` means that the result exists."""
     word = raw.get("status")
     status = STATUSES.get(word.lower(), JobStatus.UNKNOWN) if isinstance(word, str) else None
     if status is None:
@@ -47,7 +48,7 @@ def status_of(raw: Mapping[str, Any], profile: Profile) -> JobStatus:
 
 
 def result_of(raw: Mapping[str, Any]) -> str | None:
-    """The tuned model's name, once the provider gives one."""
+    """Return the tuned model's name, once the provider gives one."""
     name = raw.get("fine_tuned_model")
     return name if isinstance(name, str) and name.strip() else None
 
@@ -55,7 +56,7 @@ def result_of(raw: Mapping[str, Any]) -> str | None:
 def remote_job(
     raw: Mapping[str, Any], profile: Profile, *, action: str, asked_for: str | None = None
 ) -> RemoteJob:
-    """A `RemoteJob` from a job object.
+    """Return a job object as a `RemoteJob`.
 
     Raises `UnexpectedResponse` for an id of another shape, or of another job than `asked_for`.
     """
@@ -85,14 +86,14 @@ def remote_job(
 
 
 def tag_of(raw: Mapping[str, Any]) -> str | None:
-    """Our mark, from the metadata."""
+    """Return the job's tag, from its metadata."""
     metadata = raw.get("metadata")
     tag = metadata.get(TAG_KEY) if isinstance(metadata, Mapping) else None
     return tag if isinstance(tag, str) else None
 
 
 def error_of(raw: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The job's error; None for null, for `{}` and for an object of nulls (Azure's "fine")."""
+    """Return the job's error; None for null, `{}` and an object of nulls (Azure's "no error")."""
     error = raw.get("error")
     if isinstance(error, str) and error:
         return {"message": scrub(error)}

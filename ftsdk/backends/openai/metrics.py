@@ -1,4 +1,4 @@
-"""Events, and the curve from all three feeds: events, checkpoints, the result file."""
+"""Map events and checkpoints, and merge the curve from events, checkpoints and result files."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "valid_accuracy",
     ),
 }
-"""Our field, and the names it has in the feeds, old and new (guides of 2024 to 2026, Azure)."""
+"""Our field, and its names in the sources, old and new (guides of 2024 to 2026, Azure)."""
 
 
 def event(raw: Mapping[str, Any], seq: int) -> Event:
-    """One event in our words; `seq` is its place from the beginning."""
+    """Return one event; `seq` is its position from the start."""
     message = scrub(raw.get("message") or "", 500)
     data = raw.get("data")
     data = dict(data) if isinstance(data, Mapping) else {}
@@ -68,17 +68,17 @@ def event(raw: Mapping[str, Any], seq: int) -> Event:
 
 
 def _from_text(match: re.Match[str]) -> dict[str, Any]:
-    told: dict[str, Any] = {"step": int(match.group(1)), "train_loss": number(match.group(3))}
+    values: dict[str, Any] = {"step": int(match.group(1)), "train_loss": number(match.group(3))}
     if match.group(2):
-        told["total_steps"] = int(match.group(2))
+        values["total_steps"] = int(match.group(2))
     validation = _VALIDATION.search(match.group(4))
     if validation:
-        told["valid_loss"] = number(validation.group(1))
-    return told
+        values["valid_loss"] = number(validation.group(1))
+    return values
 
 
 def number(value: Any) -> float | None:
-    """A finite number from a JSON value or a CSV cell; None for anything else."""
+    """Return a finite number from a JSON value or a CSV cell; None for anything else."""
     try:
         return as_number(float(value) if isinstance(value, str) else value)
     except ValueError:
@@ -89,17 +89,17 @@ def _point(step: Any, facts: Mapping[str, Any]) -> MetricPoint | None:
     count = as_count(number(step))
     if count is None:
         return None
-    told: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for ours, names in _NAMES.items():
         found = [number(facts.get(name)) for name in names]
-        told[ours] = next((value for value in found if value is not None), None)
-    if all(value is None for value in told.values()):
+        values[ours] = next((value for value in found if value is not None), None)
+    if all(value is None for value in values.values()):
         return None
-    return MetricPoint(step=count, **told, raw={str(k): v for k, v in facts.items()})
+    return MetricPoint(step=count, **values, raw={str(k): v for k, v in facts.items()})
 
 
 def points_from_events(events: Iterable[Event]) -> list[MetricPoint]:
-    """The points that events of kind `metric` carry."""
+    """Return the points that events of kind `metric` carry."""
     found = []
     for one in events:
         if one.kind == "metric":
@@ -110,7 +110,7 @@ def points_from_events(events: Iterable[Event]) -> list[MetricPoint]:
 
 
 def points_from_checkpoints(raws: Iterable[Mapping[str, Any]]) -> list[MetricPoint]:
-    """The points that checkpoints carry."""
+    """Return the points that checkpoints carry."""
     found = []
     for raw in raws:
         metrics = raw.get("metrics")
@@ -122,7 +122,7 @@ def points_from_checkpoints(raws: Iterable[Mapping[str, Any]]) -> list[MetricPoi
 
 
 def points_from_csv(content: bytes) -> list[MetricPoint]:
-    """The points of a result file: CSV, plain or in base64."""
+    """Return the points of a result file: CSV, plain or in base64."""
     rows = csv.DictReader(io.StringIO(_plain(content)))
     found = []
     for row in rows:
@@ -143,10 +143,10 @@ def _plain(content: bytes) -> str:
     return text.decode("utf-8", "replace")
 
 
-def merged(*run_events: Iterable[MetricPoint]) -> list[MetricPoint]:
-    """One curve by step; where feeds differ, the later one is believed, gaps filled by the others."""
+def merged(*sources: Iterable[MetricPoint]) -> list[MetricPoint]:
+    """Return one curve by step; later sources win, earlier ones fill the gaps."""
     by_step: dict[int, MetricPoint] = {}
-    for feed in run_events:
+    for feed in sources:
         for point in feed:
             old = by_step.get(point.step)
             known = {} if old is None else old.model_dump(exclude_none=True)
@@ -157,7 +157,7 @@ def merged(*run_events: Iterable[MetricPoint]) -> list[MetricPoint]:
 
 
 def checkpoint(raw: Mapping[str, Any]) -> Checkpoint | None:
-    """One checkpoint in our words; None without an id or a step."""
+    """Return one checkpoint; None without an id or a step."""
     metrics = raw.get("metrics")
     metrics = metrics if isinstance(metrics, Mapping) else {}
     step = as_count(number(raw.get("step_number", metrics.get("step"))))
@@ -178,7 +178,7 @@ def checkpoint(raw: Mapping[str, Any]) -> Checkpoint | None:
 
 
 def billed_tokens(messages: Iterable[str]) -> int | None:
-    """The tokens of Azure's event "Training tokens billed: N", the only place that has them."""
+    """Return the number in Azure's event "Training tokens billed: N", which no field has."""
     for message in messages:
         match = _BILLED.search(message)
         if match:

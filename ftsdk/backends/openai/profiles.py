@@ -53,12 +53,13 @@ _CAPABILITIES = Capabilities(
 
 @dataclass(frozen=True)
 class Profile:
-    """One service's ways. Facts without a source were not confirmed by the service's own pages.
+    """How one service differs. Facts without a source were not confirmed by the service's own
+    pages.
 
-    `hosts` end the host names of the service. `find_by` in the capabilities says whether its list
-    can be filtered by our metadata mark, or must be scanned for the suffix that carries it.
-    `result` is what a finished job leaves: a model that answers by name (`hosted`), one that must
-    be deployed (`needs_deployment`), or an adapter to fetch (`adapter`).
+    `hosts` are suffixes of its host names. `find_by` in the capabilities says whether its list can
+    be filtered by our tag in the metadata, or must be searched for the suffix that contains it.
+    `result` is what a finished job leaves: a model that can be called by name (`hosted`), one that
+    must be deployed (`needs_deployment`), or an adapter to download (`adapter`).
     """
 
     name: str
@@ -79,17 +80,17 @@ class Profile:
     fixed_fields: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the create body that this service needs beside OpenAI's."""
     own_hyperparameters: frozenset[str] = frozenset()
-    """Names that `provider_options["hyperparameters"]` may carry."""
+    """Names that `provider_options["hyperparameters"]` may contain."""
     byte_order_mark: bool = False
     one_call_bytes: int = 512 << 20
-    """Files up to this size go in one call; larger ones by parts, where the service takes parts."""
+    """Files up to this size are sent in one call; larger ones in parts, where possible."""
     takes_parts: bool = False
     result: Literal["hosted", "needs_deployment", "adapter"] = "hosted"
     billed_in_events: bool = False
 
     @property
     def service(self) -> Service:
-        """The service's address and key."""
+        """The service's address and key variables."""
         return Service(
             name=self.name,
             title=self.title,
@@ -102,7 +103,7 @@ class Profile:
         )
 
     def id_ok(self, value: object) -> bool:
-        """True when `value` has the shape of this service's job ids."""
+        """Whether `value` has the shape of this service's job ids."""
         return isinstance(value, str) and re.fullmatch(self.id_pattern, value) is not None
 
 
@@ -134,8 +135,8 @@ AZURE = Profile(
         find_by=FindBy.SUFFIX,
         can_chat=False,
         key_variables=("AZURE_OPENAI_API_KEY",),
-        note="a tuned model needs a deployment of its own, which costs by the hour and is made with "
-        "Azure's own tools; chat(…, deployment=NAME) asks it",
+        note="a tuned model needs its own deployment, which costs by the hour and is created with "
+        "Azure's own tools; chat(…, deployment=NAME) calls it",
     ),
     url_variables=("AZURE_OPENAI_ENDPOINT", "OPENAI_BASE_URL"),
     shared_keys={"OPENAI_API_KEY": "OPENAI_BASE_URL"},
@@ -147,9 +148,10 @@ AZURE = Profile(
     result="needs_deployment",
     billed_in_events=True,
 )
-"""MicrosoftDocs/azure-ai-docs, fine-tuning.md (October 2026). Leaving `trainingType` out can yield
-a false "base model does not support fine-tuning"; that its list filters by metadata is
-UNCONFIRMED, so the mark goes into the suffix, too."""
+"""MicrosoftDocs/azure-ai-docs, fine-tuning.md (October 2026). Leaving `trainingType` out can cause
+a false "base model does not support fine-tuning". That its list filters by metadata is
+UNCONFIRMED, so the suffix contains the tag as well.
+"""
 
 NEBIUS = Profile(
     name="nebius",
@@ -248,10 +250,10 @@ PROFILES: Mapping[str, Profile] = {
 
 
 def profile_for(chosen: Profile, base_url: str) -> Profile:
-    """The profile for a base URL: the service whose host it is, else a cautious one.
+    """Return the profile for a base URL: the service that has the host, else a cautious one.
 
-    A loopback address (a rehearsal) keeps the ways of the service it plays. End dates hold only at
-    a service's own hosts: `Backend.dated_as`.
+    A loopback address (a rehearsal) keeps the profile of the service it plays. End dates apply only
+    at a service's own hosts: see `Backend.dated_as`.
     """
     host = (urlsplit(base_url).hostname or "").lower()
     for profile in (OPENAI, AZURE, NEBIUS, CRUSOE):

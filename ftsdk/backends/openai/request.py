@@ -1,4 +1,4 @@
-"""What is asked becomes the body of the create call; what cannot be sent is refused by name."""
+"""Build the body of the create call; what cannot be sent is refused by name."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _ADAPTER = ("rank", "alpha", "dropout", "target_modules")
 
 
 def faults_of(profile: Profile, spec: JobSpec) -> list[str]:
-    """What this service cannot take beyond its record, each by name."""
+    """Return what the service does not accept beyond its capabilities, each by name."""
     return [*_adapter(profile, spec), *_hyperparameters(spec), *_options(profile, spec)]
 
 
 def _adapter(profile: Profile, spec: JobSpec) -> Iterator[str]:
-    """What of the adapter is the service's own choice; only the default asks for nothing."""
+    """Yield settings of the adapter that the service chooses itself; defaults ask for nothing."""
     if spec.adapter is None:
         return
     usual = LoRA(rank=spec.adapter.rank, quantize=spec.adapter.quantize)  # alpha follows the rank
@@ -64,7 +64,7 @@ def _options(profile: Profile, spec: JobSpec) -> Iterator[str]:
 
 
 def suffix_for(profile: Profile, spec: JobSpec, tag: str) -> str | None:
-    """The suffix of the model's name: the job's name, with our mark where that is how it is found."""
+    """Return the suffix of the model's name: the job's name, with its tag where it is found by it."""
     if not profile.takes_suffix:
         return None
     asked = spec.name or spec.provider_options.get("suffix") or ""
@@ -79,7 +79,7 @@ def suffix_for(profile: Profile, spec: JobSpec, tag: str) -> str | None:
 def create_body(
     profile: Profile, spec: JobSpec, tag: str, train: str, validation: str | None
 ) -> dict[str, Any]:
-    """The body of the create call."""
+    """Return the body of the create call."""
     options = dict(spec.provider_options)
     known = profile.capabilities.hyperparameters
     hyperparameters = {
@@ -114,7 +114,7 @@ def create_body(
 
 
 def _own(profile: Profile, spec: JobSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What this service alone takes: the adapter, where it lets one choose."""
+    """Return what only this service takes: the adapter, where it can be chosen."""
     own = dict(given)
     if "lora" in profile.own_hyperparameters:
         own.setdefault("lora", spec.adapter is not None)
@@ -126,7 +126,7 @@ def _own(profile: Profile, spec: JobSpec, given: Mapping[str, Any]) -> dict[str,
 
 
 def plan_fields(profile: Profile, spec: JobSpec) -> Iterator[PlannedField]:
-    """Asked → sent for what is not a hyperparameter."""
+    """Yield the value asked for and the value sent, for everything but hyperparameters."""
     example = "ft" + "·" * 12
     body = create_body(profile, spec, example, "(uploaded)", None)
     yield PlannedField(name="method", asked=spec.method, sent=body.get("method", {}).get("type"))

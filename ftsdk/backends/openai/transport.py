@@ -1,7 +1,7 @@
-"""The service through the official `openai` SDK: one origin, no retries of its own, raw JSON back.
+"""Call the service through the official `openai` SDK: one origin, no retries of its own, raw JSON.
 
-Answers are kept as the provider gave them: the SDK's typed objects turn missing fields into None
-and `{}` into an error object that is true.
+Replies are kept as the provider sent them: the SDK's typed objects turn missing fields into None,
+and an error of `{}` into an object that is true.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_PAGES = 10_000
 
 
 class Transport(HostedTransport["OpenAI"]):
-    """One service, reached with the official SDK."""
+    """One service, through the official SDK."""
 
     timeout_s = 120.0
 
@@ -30,7 +30,7 @@ class Transport(HostedTransport["OpenAI"]):
         self.profile = profile_for(chosen, self.base_url)
 
     def _adjusted(self, place: Address) -> Address:
-        # The variable of Azure usually holds the resource's endpoint alone.
+        # Azure's variable usually holds only the resource's endpoint.
         short = (
             self._service == AZURE.service and not place.from_file and "/openai" not in place.url
         )
@@ -60,15 +60,15 @@ class Transport(HostedTransport["OpenAI"]):
         return lambda: self.json_of(ask(self.client()), action)
 
     def read(self, action: str, ask: Callable[[OpenAI], Any]) -> dict[str, Any]:
-        """A GET, asked again where that may help. Returns the JSON object."""
+        """Make a GET, with retries. Returns the JSON object."""
         return self.call_retried(action, self._json_call(action, ask))
 
     def read_bytes(self, action: str, ask: Callable[[OpenAI], Any]) -> bytes:
-        """A GET whose answer is a file."""
+        """Make a GET, with retries. Returns the content of a file."""
         return self.call_retried(action, lambda: bytes(ask(self.client()).content))
 
     def call_once(self, action: str, ask: Callable[[OpenAI], Any]) -> dict[str, Any]:
-        """One call that is not a create, made once."""
+        """Make one call that is not a create, in one attempt. Returns the JSON object."""
         return self.call(action, self._json_call(action, ask))
 
     def create(
@@ -77,15 +77,16 @@ class Transport(HostedTransport["OpenAI"]):
         ask: Callable[[OpenAI], Any],
         map_error: Callable[[HTTPFacts], FtsdkError | None],
     ) -> dict[str, Any]:
-        """The create call: one attempt, and its error says whether it may have arrived."""
+        """Make the create call, in one attempt; its error says whether the job may exist."""
         return self.call(action, self._json_call(action, ask), sends=True, map_error=map_error)
 
     def pages(
         self, action: str, ask: Callable[[OpenAI, Mapping[str, Any]], Any], *, size: int = 100
     ) -> Iterator[list[dict[str, Any]]]:
-        """The pages of a list, as the provider orders them, each item once.
+        """Yield the pages of a list, in the provider's order, each item once.
 
-        A cursor that does not move ends the walk, so that a faulty service cannot hold it for ever.
+        A cursor that does not advance ends the iteration, so that a faulty service cannot make it
+        endless.
         """
         seen: set[str] = set()
         query: dict[str, Any] = {"limit": size}

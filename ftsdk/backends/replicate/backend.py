@@ -1,9 +1,9 @@
 """`ReplicateBackend`: trainings of any trainable model version.
 
-A create is one POST, after calls that spend nothing: the trainer's version and its input schema, the
-destination, the upload. A training whose answer was lost is found again by its data URL, which ends
-in our mark (`#ftsdk=…`; a fragment never reaches the server that holds the data) and is echoed in
-`input`. Whether Replicate keeps fragments in the echo was not tried on a live account.
+A create is one POST, after calls that spend nothing: the trainer's version and its input schema,
+the destination, the upload. A training whose create reply was lost is found by its data URL, which
+ends in the job's tag (`#ftsdk=…`; a fragment never reaches the server that holds the data) and is
+returned in `input`. Whether Replicate keeps fragments there was not tried on a live account.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _mapped(name: str, **bounds: Any) -> Range:
 
 
 class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]]):
-    """See the module's docstring."""
+    """Trainings at Replicate."""
 
     name = "replicate"
     limits = LIMITS
@@ -85,14 +85,14 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         key_variables=SERVICE.keys,
         extra="replicate",
         packages=("replicate",),
-        note="the model is a trainer, owner/name:version; provider_options.trainer says what its "
-        "inputs are called, provider_options.destination where the result goes",
+        note="the model is a trainer, owner/name:version; provider_options.trainer names its "
+        "inputs, provider_options.destination where the result goes",
     )
 
     secrets_hint = "leave it out: Replicate would also show it in the training's input"
     refusal_hint = (
-        "provider_options are given with --set NAME=VALUE; what the trainer does not take is left "
-        "out, or declared in provider_options.trainer"
+        "provider_options are given with --set NAME=VALUE; leave out what the trainer does not take, "
+        "or declare it in provider_options.trainer"
     )
 
     def __init__(self, context: Context) -> None:
@@ -148,7 +148,9 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         )
 
     def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:
-        """Seconds (`provider_options.seconds`) at the price of the hardware, where both are known."""
+        """Return seconds (`provider_options.seconds`) times the hardware's price, where both are
+        known.
+        """
         asked, _ = self._options_of(spec)
         return estimate_training(
             "replicate",
@@ -160,7 +162,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         )
 
     def training_usd_per_hour(self, spec: JobSpec) -> Decimal | None:
-        """The price of an hour on the trainer's hardware; a job with a cap is stopped by it."""
+        """Return the price of an hour on the trainer's hardware, in US dollars."""
         asked, _ = self._options_of(spec)
         model = spec.model.partition(":")[0]
         rate = hourly_rate("replicate", model, hardware=asked.hardware, catalogue=self.catalogue)
@@ -172,11 +174,11 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         self, request: SubmitRequest, ready: tuple[str, dict[str, Any], Cost]
     ) -> RemoteJob:
         path, body, guess = ready
-        told = self.transport.post(path, body, creates=True)
-        return job_mapping.remote_job(told, cost=guess if guess.high is not None else None)
+        reply = self.transport.post(path, body, creates=True)
+        return job_mapping.remote_job(reply, cost=guess if guess.high is not None else None)
 
     def _prepared(self, request: SubmitRequest) -> tuple[str, dict[str, Any], Cost]:
-        """Path and body of the create call, after all that can be refused was; and what it may cost."""
+        """Return path and body of the create call, all checks made, and what it may cost."""
         spec = request.spec
         self.check(spec)
         asked, _ = self._options_of(spec)
@@ -185,13 +187,13 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         owner, name, version = self._preparation.version(spec)
         place = f"/v1/models/{owner}/{name}/versions/{version}"
         schema = self.transport.get(place)
-        rehearsed = request_body.inputs_of(
+        preview = request_body.inputs_of(
             spec,
             asked,
             data="https://x.example",
             validation=None if request.validation is None else "https://x.example",
         )
-        self._refuse(schema_faults(rehearsed, schema), spec)
+        self._refuse(schema_faults(preview, schema), spec)
         self._preparation.destination(asked)
         data = asked.data_url or self._files.upload(
             request.train, asked.trainer, request.tag, "train"
@@ -224,9 +226,9 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         data = self.transport.get(f"/v1/trainings/{known_id(provider_job_id)}")
         if data.get("id") != provider_job_id:
             raise UnexpectedResponse(
-                "Replicate answered about another training than was asked",
+                "Replicate sent another training than was asked for",
                 where=f"Replicate, GET /v1/trainings/{provider_job_id}",
-                hint="ask again; if it stays so, check the base URL",
+                hint="try again; if it stays so, check the base URL",
             )
         return data
 
@@ -247,7 +249,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
                 yield self._job(row)
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
-        """List calls while they find several a page; what they do not tell, one by one: `_in_turn`."""
+        """Read lists while they contain several of the jobs per page; the rest singly."""
         wanted, listed = set(provider_job_ids), dict[str, RemoteJob]()
         if len(wanted) > 2:
             for number, job in enumerate(self.list(), 1):
@@ -268,7 +270,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         if not self.get(provider_job_id).status.is_final:
             self.transport.post(f"/v1/trainings/{known_id(provider_job_id)}/cancel")
 
-    # --- what it tells of a run ---
+    # --- the course of a run ---
 
     def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
         data = self._data(provider_job_id)
@@ -276,7 +278,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         return [one for one in events.events_of(data, record.logs) if one.seq > after]
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
-        """The curve, where the trainer's record says how its log tells it; else empty."""
+        """Return the curve, where the trainer's record describes its log; else nothing."""
         data = self._data(provider_job_id)
         record, _ = self._saved.of(data)
         return events.metrics_of(log_lines(data), record.logs)
@@ -296,7 +298,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         handle = job_mapping.result_handle(data, hosting=serving)
         if handle is None:
             raise NotFound(
-                "The training succeeded, and Replicate has removed what it gave",
+                "The training succeeded, and Replicate has removed its result",
                 where=f"Replicate, training {provider_job_id}",
                 hint="look at the versions of the destination model",
             )
@@ -314,7 +316,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         version = job_mapping.version_of(handle.raw)
         if version is None:
             error = self.not_ready("weights alone", handle.job_id)
-            error.what = "The training gave weights and no version, so Replicate cannot run it"
+            error.what = "The training produced weights but no version, so Replicate cannot run it"
             error.hint = (
                 f"ftsdk download {handle.job_id or 'JOB'} FOLDER, and serve the weights elsewhere"
             )
@@ -322,11 +324,11 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         return self._predictions.chat(version, handle.raw.get("trainer") or {}, messages, options)
 
     def download(self, handle: ModelHandle, folder: Path) -> Path:
-        """The weights as the trainer packed them (tar, tar.gz, tar.zst, zip), unpacked."""
+        """Download the weights as the trainer packed them (tar, tar.gz, tar.zst, zip), unpacked."""
         url = job_mapping.weights_of(handle.raw)
         if url is None:
             raise Unsupported(
-                "The trainer gave no address of weights",
+                "The trainer returned no address of weights",
                 where=f"model {handle.id}",
                 hint="run the version at Replicate",
             )
@@ -336,7 +338,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
 
 
 def _time_of(job_id: str) -> dt.datetime | None:
-    """When a job was journaled: the first ten characters of its ULID count milliseconds."""
+    """Return when a job was journaled: ten characters of its ULID count milliseconds."""
     text = job_id.removeprefix("ftj_")[:10].upper()
     if len(text) != 10 or not set(text) <= set(_ULID):
         return None

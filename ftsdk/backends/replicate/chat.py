@@ -1,4 +1,4 @@
-"""Ask a version at Replicate: a prediction is made, then waited for."""
+"""Call a version at Replicate: create a prediction and wait for it."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Predictions:
         messages: Sequence[Mapping[str, Any]],
         options: Mapping[str, Any],
     ) -> ChatAnswer:
-        """The model's answer; the prompt is built as the training rows were.
+        """Return the model's answer; the prompt is built as the training rows were.
 
         `max_tokens`, `temperature` and `seed` are sent under the version's own names where it has
         them. Raises `Rejected` when the prediction fails, `Unavailable` after ten minutes.
         """
         model, _, identity = version.partition(":")
-        told = self._transport.get(f"/v1/models/{model}/versions/{known_id(identity, 'version')}")
-        known = _properties(told)
+        reply = self._transport.get(f"/v1/models/{model}/versions/{known_id(identity, 'version')}")
+        known = _properties(reply)
         inputs = _prompt(record, messages) | _options(options, known)
         prediction = self._transport.post("/v1/predictions", {"version": identity, "input": inputs})
         prediction = self._ended(prediction)
@@ -87,41 +87,41 @@ def _properties(version: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _prompt(record: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     turns = list(messages)
     field, system_field = str(record.get("prompt") or "prompt"), record.get("system_prompt")
-    told: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
     if system_field and turns and turns[0].get("role") == "system":
-        told[str(system_field)] = str(turns.pop(0).get("content") or "")
+        inputs[str(system_field)] = str(turns.pop(0).get("content") or "")
     if not turns or turns[-1].get("role") != "user":
         raise Unsupported(
             "The last message must be a user's",
             where="Replicate takes one prompt",
             hint="end with a message of role user",
         )
-    return told | {field: prompt_of(turns)}
+    return inputs | {field: prompt_of(turns)}
 
 
 def _options(options: Mapping[str, Any], known: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Our options under the version's names; an unknown one goes through as it is.
+    """Return our options under the version's names; an unknown one is passed through.
 
-    A temperature below the version's least (many refuse 0) becomes that least.
+    A temperature below the version's minimum (many refuse 0) becomes that minimum.
     """
-    told = {}
+    sent = {}
     for name, value in options.items():
         if value is None:
             continue
         names = _SYNONYMS.get(name, (name,))
         if known is None:
-            told[names[0]] = value
+            sent[names[0]] = value
             continue
         theirs = next((one for one in names if one in known), None)
         if theirs is None:
             if name not in _SYNONYMS:
-                told[name] = value
+                sent[name] = value
             continue
-        least = known[theirs].get("minimum") if isinstance(known[theirs], Mapping) else None
-        if name == "temperature" and isinstance(least, int | float) and value < least:
-            value = least  # noqa: PLW2901  # the nearest that the model takes
-        told[theirs] = value
-    return told
+        minimum = known[theirs].get("minimum") if isinstance(known[theirs], Mapping) else None
+        if name == "temperature" and isinstance(minimum, int | float) and value < minimum:
+            value = minimum  # noqa: PLW2901  # the nearest that the model accepts
+        sent[theirs] = value
+    return sent
 
 
 def _text(output: Any) -> str:
@@ -132,7 +132,7 @@ def _text(output: Any) -> str:
     raise UnexpectedResponse(
         "The prediction's output is not text",
         where="Replicate, predictions",
-        hint="this version is no language model; run it at Replicate",
+        hint="this version is not a language model; run it at Replicate",
     )
 
 

@@ -13,7 +13,9 @@ from ftsdk.types.events import Event, MetricPoint
 
 
 def metrics_of(lines: Iterable[str], how: str | None) -> list[MetricPoint]:
-    """The curve that the log tells. Without a step in the line, the last bar's counts, else one up."""
+    """Return the curve that the log contains. A line without a step takes that of the last bar,
+    else one more.
+    """
     if how is None:
         return []
     points: dict[int, dict[str, Any]] = {}
@@ -21,38 +23,40 @@ def metrics_of(lines: Iterable[str], how: str | None) -> list[MetricPoint]:
     for line in lines:
         bars = BAR.findall(line)
         bar = int(bars[-1][0]) if bars else bar
-        told = numbers_in(line, how)
-        if "train_loss" not in told and "validation_loss" not in told:
+        values = numbers_in(line, how)
+        if "train_loss" not in values and "validation_loss" not in values:
             continue
-        stepped = int(told.pop("step", 0))
-        only_check = "train_loss" not in told
+        stepped = int(values.pop("step", 0))
+        only_check = "train_loss" not in values
         step = stepped or (bar if bar > last or (bar and only_check) else 0)
         step = step or (max(last, 1) if only_check else last + 1)
         last = max(last, step)
-        points.setdefault(step, {"step": step}).update(told)
+        points.setdefault(step, {"step": step}).update(values)
     return [MetricPoint.model_validate(points[step]) for step in sorted(points)]
 
 
 def events_of(data: Mapping[str, Any], how: str | None) -> list[Event]:
-    """Created, started, each log line, ended. Replicate has no event feed; lines carry no time, so
-    they are told at the start of the training.
+    """Return created, started, each log line, ended. Replicate has no event feed, and lines have no
+    time: they get the time at which the training started.
     """
     identity = str(data.get("id") or "")
     created = as_time(data.get("created_at")) or dt.datetime.fromtimestamp(0, dt.UTC)
     started = as_time(data.get("started_at"))
-    told: list[tuple[dt.datetime, str, str, dict[str, Any]]] = [(created, "status", "starting", {})]
+    found: list[tuple[dt.datetime, str, str, dict[str, Any]]] = [
+        (created, "status", "starting", {})
+    ]
     if started is not None:
-        told.append((started, "status", "processing", {}))
+        found.append((started, "status", "processing", {}))
     begun = max(created, started or created)
     for line in log_lines(data):
         if not line.strip():
             continue
         figures = numbers_in(line, how) if how is not None else {}
-        told.append((begun, "metric" if figures else "log", line, dict(figures)))
+        found.append((begun, "metric" if figures else "log", line, dict(figures)))
     if status_of(data.get("status")).is_final:
         ended = max(begun, as_time(data.get("completed_at")) or begun)
-        word = str(data.get("status"))
-        told.append((ended, "error" if word == "failed" else "status", word, {}))
+        status = str(data.get("status"))
+        found.append((ended, "error" if status == "failed" else "status", status, {}))
     return [
         Event.model_validate(
             {
@@ -64,5 +68,5 @@ def events_of(data: Mapping[str, Any], how: str | None) -> list[Event]:
                 "data": facts,
             }
         )
-        for seq, (time, kind, text, facts) in enumerate(told, 1)
+        for seq, (time, kind, text, facts) in enumerate(found, 1)
     ]

@@ -25,23 +25,23 @@ class Files:
         self._transport, self._home = transport, home
 
     def upload(self, rows: Dataset, record: Trainer, tag: str, purpose: str) -> str:
-        """The URL of the rows at Replicate, written as the trainer reads them."""
+        """Upload the rows as the trainer reads them, and return their URL at Replicate."""
         with self._file(rows, record) as path:
             size = path.stat().st_size
             if size > MAX_FILE_BYTES:
                 raise Unsupported(
                     f"The rows are {size} bytes; Replicate takes files of at most {MAX_FILE_BYTES}",
                     where=rows.name,
-                    hint="put the file where it can be fetched by https and give its address in "
+                    hint="put the file where it can be downloaded by https and give its address in "
                     "provider_options.data_url",
                     submitted="no",
                 )
-            told = self._transport.upload(path, f"{tag}-{purpose}.jsonl", {"ftsdk": tag})
-        urls = told.get("urls")
+            reply = self._transport.upload(path, f"{tag}-{purpose}.jsonl", {"ftsdk": tag})
+        urls = reply.get("urls")
         url = urls.get("get") if isinstance(urls, Mapping) else None
         if not isinstance(url, str) or "://" not in url:
             raise UnexpectedResponse(
-                "Replicate took the file and gave no address for it",
+                "Replicate accepted the file but returned no address for it",
                 where="Replicate, POST /v1/files",
                 hint="try again",
             )
@@ -53,11 +53,11 @@ class Files:
             path = place / f"{rows.sha256}.{record.rows}.jsonl"
             with path.open("wb") as out:
                 for number, row in enumerate(rows, 1):
-                    told = written(row, record.rows, number, rows.name)
-                    out.write(json.dumps(told, ensure_ascii=False).encode() + b"\n")
+                    line = written(row, record.rows, number, rows.name)
+                    out.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
             yield path
 
 
 def with_tag(url: str, tag: str) -> str:
-    """The URL with our mark as its fragment, which no server is sent."""
+    """Return the URL with the tag as its fragment, which no server receives."""
     return f"{url.partition('#')[0]}#{TAG_FRAGMENT}{tag}"

@@ -1,4 +1,4 @@
-"""A trainer's published input schema, held against what would be sent."""
+"""Check inputs against a trainer's published schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def schema_faults(inputs: Mapping[str, Any], version: Mapping[str, Any]) -> list[str]:
-    """What the trainer's published input schema does not allow; nothing when it has none."""
+    """Return what the trainer's published schema forbids; nothing when it has none."""
     schemas: Any = version
     for step in ("openapi_schema", "components", "schemas"):
         schemas = schemas.get(step) if isinstance(schemas, Mapping) else None

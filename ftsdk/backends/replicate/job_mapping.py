@@ -1,7 +1,7 @@
-"""Replicate's answers in ours: status, training, log lines, events, metrics, cost.
+"""Map Replicate's replies: status, training, result.
 
-Works on the raw JSON: the SDK (1.0.7) refuses `aborted` and drops `metrics`, where the billed
-seconds are. Sources: Replicate's OpenAPI text of 2026-03-16, docs of 2026-05.
+Works on the raw JSON: the SDK (1.0.7) refuses `aborted` and drops `metrics`, which has the billed
+seconds. Sources: Replicate's OpenAPI text of 2026-03-16, docs of 2026-05.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ STATUSES: Mapping[str, JobStatus] = {
     "canceled": JobStatus.CANCELLED,
     "aborted": JobStatus.CANCELLED,
 }
-"""Replicate's six words; any other is `unknown`. `aborted` ended before it started, so nothing was
-trained and nothing failed."""
+"""Replicate's six statuses; any other is `unknown`. `aborted` ended before it started: nothing was
+trained and nothing failed.
+"""
 
 TAG_FRAGMENT = "ftsdk="
 _MESSAGE = 2_000
@@ -37,7 +38,7 @@ _VERSION = re.compile(r"^[\w.-]+/[\w.-]+:[0-9a-zA-Z]{6,}$")
 
 
 def status_of(word: Any) -> JobStatus:
-    """Our status for Replicate's word."""
+    """Return our status for Replicate's."""
     return STATUSES.get(str(word).lower(), JobStatus.UNKNOWN)
 
 
@@ -47,20 +48,20 @@ def _output(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def version_of(data: Mapping[str, Any]) -> str | None:
-    """The version that was made, `owner/name:hash`."""
+    """Return the version that was made, `owner/name:hash`."""
     found = _output(data).get("version")
     return found if isinstance(found, str) and _VERSION.match(found) else None
 
 
 def weights_of(data: Mapping[str, Any]) -> str | None:
-    """The URL of the weights; what lies there, the trainer decides."""
+    """Return the URL of the weights; their format is the trainer's choice."""
     output = data.get("output")
     found = output if isinstance(output, str) else _output(data).get("weights")
     return found if isinstance(found, str) and "://" in found else None
 
 
 def tag_in(data: Mapping[str, Any]) -> str | None:
-    """Our mark, from the data URL that is echoed in `input`."""
+    """Return the job's tag, from the data URL in `input`."""
     given = data.get("input")
     if isinstance(given, Mapping):
         for value in given.values():
@@ -71,18 +72,18 @@ def tag_in(data: Mapping[str, Any]) -> str | None:
 
 
 def remote_job(data: Mapping[str, Any], *, cost: Cost | None = None) -> RemoteJob:
-    """A training."""
+    """Return a training as a `RemoteJob`."""
     word = data.get("status") if isinstance(data.get("status"), str) else ""
     status, message = status_of(word), ""
     has_result = version_of(data) is not None or weights_of(data) is not None
     if status is JobStatus.SUCCEEDED and not has_result:
         if data.get("data_removed") is True:
-            message = "Replicate has removed what the training gave"
+            message = "Replicate has removed the training's result"
         else:
             status = JobStatus.FINALIZING  # a handle is never filled early
     if status is JobStatus.FAILED:
         said = data.get("error")
-        message = scrub(said, _MESSAGE) if said else "Replicate says failed, and no reason"
+        message = scrub(said, _MESSAGE) if said else "Replicate reports failed without a reason"
     elif word == "aborted":
         message = "Replicate ended it before it started"
     return RemoteJob(
@@ -108,9 +109,9 @@ def remote_job(data: Mapping[str, Any], *, cost: Cost | None = None) -> RemoteJo
 
 
 def is_complete(job: RemoteJob) -> bool:
-    """Whether a row of the list is all that there is to know: of one that ended, also what it cost.
+    """Whether a row of the list has everything about the job; of an ended one, also its cost.
 
-    The documentation does not promise that rows have logs; those of a failure are read.
+    The documentation does not promise logs in the list; those of a failure are read separately.
     """
     if not job.status.is_final:
         return True
@@ -131,7 +132,7 @@ def _model(data: Mapping[str, Any]) -> str | None:
 
 
 def result_handle(data: Mapping[str, Any], *, hosting: Cost | None = None) -> ModelHandle | None:
-    """The version that was made, which can be called; or the weights alone; or None."""
+    """Return the version, which can be called; or the weights alone; or None."""
     version, weights = version_of(data), weights_of(data)
     identity = version or weights
     if identity is None:

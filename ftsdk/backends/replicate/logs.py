@@ -14,7 +14,7 @@ BAR = re.compile(r"(\d+)/(\d+) \[")
 
 
 def log_lines(data: Mapping[str, Any]) -> list[str]:
-    """The log, line by line; a bar that rewrites its line counts as its newest state."""
+    """Return the log's lines; a bar that rewrites its line counts as its newest state."""
     text = data.get("logs")
     if not isinstance(text, str) or not text:
         return []
@@ -25,10 +25,10 @@ def log_lines(data: Mapping[str, Any]) -> list[str]:
 
 
 def numbers_in(line: str, how: str) -> dict[str, float]:
-    """The figures of a line, by our names; empty where it has none."""
+    """Return the numbers of a line, by our names; empty where it has none."""
     if how == "huggingface":
-        told = {key: float(value) for key, value in _PAIRS.findall(line)}
-        if "loss" not in told and "eval_loss" not in told:
+        found = {key: float(value) for key, value in _PAIRS.findall(line)}
+        if "loss" not in found and "eval_loss" not in found:
             return {}
         names = {
             "loss": "train_loss",
@@ -38,22 +38,22 @@ def numbers_in(line: str, how: str) -> dict[str, float]:
             "grad_norm": "grad_norm",
             "step": "step",
         }
-        return {names[k]: v for k, v in told.items() if k in names and math.isfinite(v)}
-    found = re.search(how, line[:2000])
-    told = {}
-    for name, text in (found.groupdict() if found else {}).items():
+        return {names[k]: v for k, v in found.items() if k in names and math.isfinite(v)}
+    match = re.search(how, line[:2000])
+    values = {}
+    for name, text in (match.groupdict() if match else {}).items():
         try:
             value = float(text)
         except (TypeError, ValueError):
             continue
         if math.isfinite(value):
-            told["train_loss" if name == "loss" else name] = value
+            values["train_loss" if name == "loss" else name] = value
     known = set(MetricPoint.model_fields) - {"raw", "time"}
-    return {k: v for k, v in told.items() if k in known}
+    return {k: v for k, v in values.items() if k in known}
 
 
 def progress_of(data: Mapping[str, Any]) -> Progress | None:
-    """The newest progress bar of the log, where there is one."""
+    """Return the newest progress bar of the log, where there is one."""
     bars = BAR.findall(str(data.get("logs") or "")[-4000:])
     if not bars:
         return None

@@ -1,4 +1,4 @@
-"""What comes before a training and spends nothing: its version, its destination, its rows."""
+"""What precedes a training and spends nothing: its version and its destination."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Preparation:
         self._transport = transport
 
     def version(self, spec: JobSpec) -> tuple[str, str, str]:
-        """Owner, name and version of the trainer; the latest version where none is given."""
+        """Return owner, name and version of the trainer; the latest version where none is given."""
         found = MODEL.match(spec.model)
-        if found is None:  # `check` has said so already
+        if found is None:  # `check` refuses it already
             raise UnknownModel(f"{spec.model!r} is not owner/name:version", submitted="no")
         owner, name, version = found.groups()
         if version is not None:
@@ -50,15 +50,15 @@ class Preparation:
         return owner, name, identity
 
     def destination(self, asked: Options) -> None:
-        """The destination model must be there; it is made only when `create_destination` says so."""
+        """Check that the destination model exists; create it only with `create_destination`."""
         try:
             self._transport.get(f"/v1/models/{asked.destination}")
         except NotFound as error:
             if not asked.create_destination:
                 raise Unsupported(
-                    f"The destination {asked.destination} is not there",
+                    f"The destination {asked.destination} does not exist",
                     where="provider_options.destination",
-                    hint="make the model at Replicate, or let it be made, private: "
+                    hint="create the model at Replicate, or let ftsdk create it, private: "
                     "--set create_destination=true "
                     "(in Python provider_options={…, 'create_destination': True})",
                     submitted="no",

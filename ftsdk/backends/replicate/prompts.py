@@ -1,4 +1,4 @@
-"""Rows as a trainer on Replicate reads them, and prompts built the same way in use."""
+"""Write rows as a trainer on Replicate reads them, and build prompts the same way for chat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ Shape = Literal["chat", "text", "prompt_completion"]
 
 
 def written(row: Mapping[str, Any], shape: Shape, number: int, name: str) -> dict[str, Any]:
-    """A canonical row as the trainer reads it. Raises `DatasetError` for one that has no such form."""
+    """Return a canonical row as the trainer reads it. Raises `DatasetError` where it cannot be
+    written.
+    """
     if "text" in row or shape == "chat":
         if shape == "chat" and "messages" not in row:
             raise _no_form(number, name, shape)
@@ -30,7 +32,7 @@ def written(row: Mapping[str, Any], shape: Shape, number: int, name: str) -> dic
 
 
 def prompt_of(messages: list[Any]) -> str:
-    """Turns as one prompt, in training and in use alike: their texts, a blank line between."""
+    """Return messages as one prompt: their texts, separated by blank lines."""
     return "\n\n".join(str(m.get("content") or "") for m in messages)
 
 

@@ -1,4 +1,4 @@
-"""From a job to the `input` of a training: asked → sent, and everything refused by name."""
+"""Build the `input` of a training; what cannot be sent is refused by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ftsdk.types.spec import JobSpec, LoRA
 
 
 def faults_of(spec: JobSpec, asked: Options) -> list[str]:
-    """What the trainer's record does not take, each by name."""
+    """Return what the trainer's record does not accept, each by name."""
     trainer, faults = asked.trainer, []
     named = trainer.inputs
     faults += [
@@ -37,7 +37,7 @@ def faults_of(spec: JobSpec, asked: Options) -> list[str]:
         faults.append(f"seed={spec.seed} is not an input of this trainer")
     own = {trainer.data, *named.values(), *trainer.fixed}
     faults += [
-        f"provider_options.input.{name} is set by the trainer's record; give it by our name"
+        f"provider_options.input.{name} is set by the trainer's record; give it as our argument"
         for name in asked.input
         if name in own
     ]
@@ -47,7 +47,7 @@ def faults_of(spec: JobSpec, asked: Options) -> list[str]:
 def inputs_of(
     spec: JobSpec, asked: Options, *, data: str, validation: str | None = None
 ) -> dict[str, Any]:
-    """The `input` of the training."""
+    """Return the `input` of the training."""
     trainer, values = asked.trainer, _values(spec)
     if validation is not None:
         values["validation"] = validation
@@ -60,7 +60,7 @@ def inputs_of(
 
 
 def planned(spec: JobSpec, asked: Options) -> Iterator[PlannedField]:
-    """Asked → sent for what stands outside the hyperparameters."""
+    """Yield the value asked for and the value sent, for everything but hyperparameters."""
     trainer, values = asked.trainer, _values(spec)
     for ours in ("seed", *ADAPTER):
         if ours in trainer.inputs and ours in values:
@@ -77,14 +77,14 @@ def planned(spec: JobSpec, asked: Options) -> Iterator[PlannedField]:
     )
     yield PlannedField(
         name="rows", asked=trainer.rows, sent="the URL of the upload", sent_as=f"input.{trainer.data}",
-        note="ends in the job's own mark, by which a lost create is found again",
+        note="ends in the job's tag, by which it is found again",
     )  # fmt: skip
     for name, value in {**trainer.fixed, **asked.input}.items():
         yield PlannedField(name=f"input.{name}", asked=value, sent=value, sent_as=f"input.{name}")
 
 
 def _values(spec: JobSpec) -> dict[str, Any]:
-    """Everything that was asked, by the names a record maps."""
+    """Return everything that was asked, by the names a trainer's record maps."""
     asked = spec.hyperparameters.given()
     if "epochs" in asked and asked["epochs"] == int(asked["epochs"]):
         asked["epochs"] = int(asked["epochs"])

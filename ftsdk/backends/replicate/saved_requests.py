@@ -1,7 +1,7 @@
-"""What a training was asked with: kept here under its mark, since Replicate does not tell it again.
+"""What a training was created with, stored under its tag, since Replicate does not return it.
 
-How the trainer's log says a loss, how it is prompted, and which hardware it runs on, and with that
-what its seconds cost. Written before the training is made, so that nothing can fail after it.
+The trainer's log format, its prompt, and its hardware, which determines the price of its seconds.
+Stored before the training is created, so that nothing can fail after it.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from ftsdk.util.files import atomic_write_json, make_private_folder
 
 
 class SavedRequests:
-    """The notes of one home folder."""
+    """The saved requests of one home folder."""
 
     def __init__(self, home: Path, options: Mapping[str, Any]) -> None:
         self._folder, self._options = home / "replicate", options
 
     def keep(self, tag: str, asked: Options) -> None:
-        """Note what the training with this mark is asked with."""
+        """Save what the training with this tag is created with."""
         make_private_folder(self._folder)
         facts = {"trainer": asked.trainer.model_dump(mode="json"), "hardware": asked.hardware}
         atomic_write_json(self._folder / f"{tag}.json", facts)
 
     def of(self, data: Mapping[str, Any]) -> tuple[Trainer, str | None]:
-        """The trainer's record and hardware: as noted, else as configured, else `llama`'s."""
+        """Return the trainer's record and hardware: as saved, else as configured, else `llama`'s."""
         tag = job_mapping.tag_in(data)
         try:
-            told = json.loads((self._folder / f"{tag}.json").read_bytes())
-            return Trainer.model_validate(told["trainer"]), told.get("hardware")
+            saved = json.loads((self._folder / f"{tag}.json").read_bytes())
+            return Trainer.model_validate(saved["trainer"]), saved.get("hardware")
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             asked, _ = options_of(JobSpec(provider="replicate", model="adopted"), self._options)
             return asked.trainer, asked.hardware

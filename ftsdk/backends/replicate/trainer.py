@@ -1,8 +1,8 @@
-"""What a trainer on Replicate takes: a small declared record that maps our words to its inputs.
+"""What a trainer on Replicate takes: a record that maps our names to its inputs.
 
-Each trainer has inputs of its own names. A record says what they are called; whatever it does not
-name is refused, and what it names is held against the trainer's published schema before a job is
-made. Two ship (`llama`, `plain`); another is declared in `provider_options.trainer`:
+Each trainer has its own input names. A record lists them; whatever it does not list is refused, and
+what it lists is checked against the trainer's published schema before a job is created. Two are
+included (`llama`, `plain`); another is declared in `provider_options.trainer`:
 
     [profiles.prod.provider_options.trainer]
     data = "dataset"                      # the input that takes the URL of the rows
@@ -28,8 +28,10 @@ ADAPTER = ("rank", "alpha", "dropout")
 
 
 class Trainer(BaseModel):
-    """One trainer's inputs. `inputs` maps our names (hyperparameters, `seed`, `validation`,
-    `rank`, `alpha`, `dropout`) to its own; `fixed` is always sent.
+    """One trainer's inputs.
+
+    `inputs` maps our names (hyperparameters, `seed`, `validation`, `rank`, `alpha`, `dropout`) to
+    its own; `fixed` is always sent.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -60,7 +62,7 @@ class Trainer(BaseModel):
         try:
             groups = re.compile(str(value)).groupindex
         except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from error
+            raise ValueError(f"not a regular expression: {error}") from error
         if "loss" not in groups and "validation_loss" not in groups:
             raise ValueError("a regular expression with a group named loss or validation_loss")
         return value
@@ -76,7 +78,7 @@ KNOWN = frozenset(
 
 TRAINERS: Mapping[str, Trainer] = {
     # The trainers of the Llama 2 days: `train_data`, `num_train_epochs`, `train_batch_size` are
-    # documented; the others are held against the trainer's own schema before anything is sent.
+    # documented; the others are checked against the trainer's own schema before anything is sent.
     "llama": Trainer(
         data="train_data",
         rows="prompt_completion",
@@ -95,12 +97,12 @@ TRAINERS: Mapping[str, Trainer] = {
     ),
     "plain": Trainer(data="train_data", rows="chat", adapters=("lora", "full")),
 }
-"""Records that ship. `plain` passes the rows and `provider_options.input`, nothing else."""
+"""The included records. `plain` passes the rows and `provider_options.input`, nothing else."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """The provider options of a job, taken apart."""
+    """The provider options of a job, parsed."""
 
     trainer: Trainer
     destination: str | None = None
@@ -120,7 +122,7 @@ _DESTINATION = re.compile(r"^[A-Za-z0-9][\w.-]{0,99}/[A-Za-z0-9][\w.-]{0,99}$")
 
 
 def options_of(spec: JobSpec, defaults: Mapping[str, Any]) -> tuple[Options, list[str]]:
-    """The options of `spec` (over the configured `defaults`), and what is wrong with them."""
+    """Return the options of `spec` over the configured `defaults`, and what is wrong with them."""
     options = {
         **{k: defaults[k] for k in ("destination", "trainer", "hardware") if k in defaults},
         **spec.provider_options,
@@ -146,7 +148,7 @@ def options_of(spec: JobSpec, defaults: Mapping[str, Any]) -> tuple[Options, lis
         given = {}
     seconds = options.get("seconds")
     if seconds is not None and not _is_span(seconds):
-        faults.append("provider_options.seconds must be two numbers: least and most")
+        faults.append("provider_options.seconds must be two numbers: minimum and maximum")
         seconds = None
     return (
         Options(
@@ -183,8 +185,8 @@ def _trainer(value: Any, faults: list[str]) -> Trainer:
         try:
             return Trainer.model_validate(dict(value))
         except ValidationError as error:
-            told = getattr(spec_error(error), "faults", ())
-            faults += [f"provider_options.trainer.{one}" for one in told]
+            faults_found = getattr(spec_error(error), "faults", ())
+            faults += [f"provider_options.trainer.{one}" for one in faults_found]
             return TRAINERS["plain"]
     known = ", ".join(sorted(TRAINERS))
     faults.append(f"provider_options.trainer must be a table or one of {known}")

@@ -1,7 +1,7 @@
-"""Replicate's API over httpx: one origin, no redirects, raw JSON.
+"""Call Replicate's API over httpx: one origin, no redirects, raw JSON.
 
-The SDK (1.0.7) refuses the status `aborted`, drops `metrics`, and its transport repeats reads ten
-times with a `Retry-After` that has no upper end; so it is left aside here.
+The SDK is not used: version 1.0.7 refuses the status `aborted`, drops `metrics`, and repeats reads
+ten times with an unlimited `Retry-After`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MOST_PAGES = 500
 
 
 def known_id(value: str, what: str = "training") -> str:
-    """`value`, fit for a path. Raises `NotFound` for what can be no id of Replicate's."""
+    """Return `value`, safe for a path. Raises `NotFound` when it cannot be an id of Replicate's."""
     hint = "ids are letters and digits; `ftsdk list` shows those of this machine"
     return checked_id(value, _ID, SERVICE.title, what, hint)
 
@@ -52,7 +52,7 @@ class Transport(HostedTransport["httpx.Client"]):
     map_error = staticmethod(
         spend_limit_error(
             SERVICE.title,
-            "Replicate wants credit first",
+            "Replicate requires credit first",
             "add credit or a payment method at Replicate, then try again",
         )
     )
@@ -86,7 +86,7 @@ class Transport(HostedTransport["httpx.Client"]):
         return call
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """A read: asked again where that may help. Gives the JSON object."""
+        """Make a GET, with retries. Returns the JSON object."""
         action, params = f"GET {path}", dict(query or {})
         return self.call_retried(
             action, self._json_call(action, lambda c: c.get(path, params=params))
@@ -95,14 +95,14 @@ class Transport(HostedTransport["httpx.Client"]):
     def post(
         self, path: str, body: Mapping[str, Any] | None = None, *, creates: bool = False
     ) -> dict[str, Any]:
-        """A call that changes something: exactly one attempt."""
-        action, told = f"POST {path}", dict(body or {})
+        """Make a call that changes something, in one attempt. Returns the JSON object."""
+        action, sent = f"POST {path}", dict(body or {})
         return self.call(
-            action, self._json_call(action, lambda c: c.post(path, json=told)), sends=creates
+            action, self._json_call(action, lambda c: c.post(path, json=sent)), sends=creates
         )
 
     def upload(self, path: Path, filename: str, metadata: Mapping[str, str]) -> dict[str, Any]:
-        """Put a file to Replicate. Uploading again makes another file and costs nothing."""
+        """Upload a file. A second upload makes another file and costs nothing."""
 
         def ask(client: httpx.Client) -> httpx.Response:
             with CountedFile(path, current_listener()) as content:
@@ -116,16 +116,16 @@ class Transport(HostedTransport["httpx.Client"]):
         return self.call_retried(action, self._json_call(action, ask))
 
     def pages(self, path: str) -> Iterator[Mapping[str, Any]]:
-        """The rows of a cursor-paged list, newest first; a cursor that comes again ends it."""
+        """Yield the rows of a paged list, newest first; a repeated cursor ends it."""
         query: dict[str, str] = {}
         seen: set[str] = set()
         for _ in range(_MOST_PAGES):
             page = self.get(path, query)
             rows = page.get("results")
             if not isinstance(rows, list):
-                raise self.unexpected(f"GET {path}", "the list has no results in it")
+                raise self.unexpected(f"GET {path}", "the list has no `results`")
             yield from (row for row in rows if isinstance(row, Mapping))
-            # Only the cursor is taken from `next`: its host is not ours to trust with a key.
+            # Only the cursor of `next` is used: its host must not get the key.
             following = page.get("next")
             asked = urlsplit(following).query if isinstance(following, str) else ""
             cursor = parse_qs(asked).get("cursor")

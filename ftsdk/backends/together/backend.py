@@ -2,7 +2,7 @@
 
 A create is one POST. Before it come only calls that spend nothing: the model's limits, the upload
 (the same bytes are stored once), Together's own check of the rows, and its quote. A job whose
-answer was lost is found again by our mark in its suffix. A job that the platform restarted under a
+create reply was lost is found by its tag in the suffix. A job that the platform restarted under a
 new id is followed there, whichever of its ids is asked for.
 """
 
@@ -50,7 +50,7 @@ _BYTES_PER_TOKEN = 4
 
 
 class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
-    """See the module's docstring."""
+    """Fine-tuning at Together AI."""
 
     name = "together"
     capabilities = Capabilities(
@@ -100,7 +100,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         plan = super().plan(spec, train)
-        notes = ["Together's own quote is asked for after the upload and before the job"]
+        notes = ["Together's own quote is requested after the upload and before the job"]
         warnings = []
         if spec.hyperparameters.learning_rate is None and spec.adapter is not None:
             warnings.append(
@@ -116,7 +116,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         )
 
     def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:
-        """A range from the catalogue; the quote comes with the upload."""
+        """Return a range from the catalogue; the quote comes after the upload."""
         if train is None:
             return Cost()
         if train.format == "tokenized":
@@ -141,7 +141,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
     # --- the job ---
 
     def _prepared(self, request: SubmitRequest) -> tuple[dict[str, Any], Cost]:
-        """The body, judged by the model's limits, its rows uploaded and checked; and the quote."""
+        """Return the body, checked by the model's limits, with its rows uploaded; and the quote."""
         spec = request.spec
         self.check(spec)
         allowed = self._limits(spec)
@@ -154,8 +154,8 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
                 suffix=request_body.suffix_of(spec.name, request.tag),
             )
 
-        rehearsed = body("", "" if request.validation is not None else None)
-        self._refuse(request_body.faults_by_limits(rehearsed, allowed), spec)
+        preview = body("", "" if request.validation is not None else None)
+        self._refuse(request_body.faults_by_limits(preview, allowed), spec)
         train = self._files.ready(request.train, model=spec.model, method=spec.method)
         validation = None
         if request.validation is not None:
@@ -172,7 +172,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         return job_mapping.remote_job(data)
 
     def _limits(self, spec: JobSpec) -> Mapping[str, Any]:
-        """The model's own limits; for a job continued from another, those of its model.
+        """Return the model's own limits; for a job continued from another, those of its model.
 
         Raises `UnknownModel` when Together does not tune it.
         """
@@ -191,18 +191,20 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
             ) from error
 
     def _tuned(self) -> builtins.list[str]:
-        """The names of the models that Together says it tunes."""
-        told = self.transport.get("/v1/fine-tunes/models/supported").get("models")
-        return [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
+        """Return the names of the models that Together tunes."""
+        names = self.transport.get("/v1/fine-tunes/models/supported").get("models")
+        return [one for one in names if isinstance(one, str)] if isinstance(names, list) else []
 
     def _quoted(self, body: Mapping[str, Any]) -> Cost:
-        """Together's quote, held against what the account may spend."""
-        told = self.transport.ask("/v1/fine-tunes/estimate-price", request_body.estimate_body(body))
-        quote = quoted_cost(told, self.clock.now().date())
-        if told.get("allowed_to_proceed") is False:
+        """Return Together's quote. Raises `Rejected` when it is over the account's limit."""
+        reply = self.transport.ask(
+            "/v1/fine-tunes/estimate-price", request_body.estimate_body(body)
+        )
+        quote = quoted_cost(reply, self.clock.now().date())
+        if reply.get("allowed_to_proceed") is False:
             raise Rejected(
                 f"Together would not let the job proceed: it would cost {quote}, over the "
-                f"account's limit of ${told.get('user_limit')}",
+                f"account's limit of ${reply.get('user_limit')}",
                 where="Together, POST /v1/fine-tunes/estimate-price",
                 hint="add credits or raise the limit at Together, then try again",
             )
@@ -220,12 +222,12 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         jobs = sorted(map(job_mapping.remote_job, tagged), key=age_of)
         if len(jobs) < 2:
             return jobs
-        # A restart carries our mark on: the two are one job.
+        # A restart keeps the tag: the two are one job.
         alive = [self.get(one.provider_job_id) for one in jobs]
         return [*{one.provider_job_id: one for one in reversed(alive)}.values()][::-1]
 
     def get(self, provider_job_id: str) -> RemoteJob:
-        """The job now: a restarted one under the id it goes on with, the asked one beside it."""
+        """Return the job now; a restarted one under its new id, with its earlier ids."""
         current, data, job = self._jobs.followed(known_id(provider_job_id))
         job = self._billed(job, data)
         if current == provider_job_id:
@@ -244,7 +246,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         yield from jobs[:limit]
 
     def get_many(self, provider_job_ids: Sequence[str]) -> Iterable[RemoteJob]:
-        """One list call; where it does not tell all, one by one: see `_in_turn`."""
+        """Read one list; jobs it does not show completely are read singly."""
         if len(provider_job_ids) < 2:
             yield from (self.get(one) for one in provider_job_ids)
             return
@@ -260,7 +262,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         yield from self._read_in_turn(unread)
 
     def _billed(self, job: RemoteJob, data: Mapping[str, Any]) -> RemoteJob:
-        """The job with its bill, where it has ended and was not for nothing."""
+        """Return the job with its bill, where it has ended and was not free."""
         if job.status not in (JobStatus.SUCCEEDED, JobStatus.CANCELLED):
             return job
         bill = billed(data, self.catalogue, self.clock.now().date())
@@ -272,18 +274,18 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
             self.transport.send("POST", f"/v1/fine-tunes/{current}/cancel")
 
     def delete(self, provider_job_id: str) -> None:
-        """Remove the job's weights and checkpoints at Together, for good."""
+        """Delete the job's weights and checkpoints at Together, permanently."""
         current, _, _ = self._jobs.followed(known_id(provider_job_id))
         self.transport.send("DELETE", f"/v1/fine-tunes/{current}")
 
-    # --- what it tells of a run ---
+    # --- the course of a run ---
 
     def events(self, provider_job_id: str, *, after: int = 0) -> builtins.list[Event]:
-        told: builtins.list[Event] = []
+        found: builtins.list[Event] = []
         for identity in self._jobs.chain(provider_job_id):
             rows = self._jobs.event_rows(identity)
-            told += events.events_of(rows, identity, first_seq=len(told) + 1)
-        return [event for event in told if event.seq > after]
+            found += events.events_of(rows, identity, first_seq=len(found) + 1)
+        return [event for event in found if event.seq > after]
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         current = self._jobs.chain(provider_job_id)[-1]
@@ -311,20 +313,20 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         return self._models.current(handle).bound_to(self)
 
     def deploy(self, handle: ModelHandle, **options: Any) -> ModelHandle:
-        """Start a dedicated endpoint for the model, or find the one that is there.
+        """Start a dedicated endpoint for the model, or find the existing one.
 
         It bills by the minute and replica until `undeploy`, or until `inactive_timeout` minutes
-        pass without a call. The handle that comes back is callable once the endpoint is ready.
-        Options: `config`, `min_replicas`, `max_replicas`, `inactive_timeout` (see `Serving.start`).
+        pass without a call. The returned handle is callable once the endpoint is ready. Options:
+        `config`, `min_replicas`, `max_replicas`, `inactive_timeout` (see `Endpoints.start`).
         """
         return self._models.deploy(handle, **options).bound_to(self)
 
     def deployment_usd_per_hour(self, handle: ModelHandle, **options: Any) -> Decimal | None:
-        """US dollars an hour at most for `deploy` with these options, all replicas together."""
+        """Return the most that `deploy` with these options costs per hour, in US dollars."""
         return self._models.usd_per_hour(handle, **options)
 
     def undeploy(self, handle: ModelHandle) -> ModelHandle:
-        """Take the model's endpoint away; billing ends with it."""
+        """Remove the model's endpoint; billing ends with it."""
         return self._models.undeploy(handle).bound_to(self)
 
     def chat(
@@ -333,7 +335,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         return self._models.chat(handle, messages, options)
 
     def download(self, handle: ModelHandle, folder: Path) -> Path:
-        """The adapter of a LoRA job, or the whole model of a full one, as a folder of safetensors."""
+        """Download the adapter of a LoRA job, or the whole model of a full one, as safetensors."""
         kind = "adapter" if handle.adapter is not None else "model_output_path"
         identity = known_id(str(handle.raw.get("ft_id") or handle.raw.get("id") or "?"))
         key = self.transport.key()
@@ -347,9 +349,9 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
 
 
 def _is_complete(job: RemoteJob) -> bool:
-    """Whether a row of the list is all that there is to know of a job now.
+    """Whether a row of the list has everything about a job.
 
-    One that failed or was cancelled may go on under another id, which only its events tell.
+    One that failed or was cancelled may continue under another id, which only its events name.
     """
     if job.status is JobStatus.SUCCEEDED:
         return job.trained_tokens is not None

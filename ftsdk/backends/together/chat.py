@@ -1,4 +1,4 @@
-"""A job's model as it can be called: whether it has an endpoint, what that costs, its answers."""
+"""Models of one account as they can be called: their endpoint, its cost, their answers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ftsdk.util.clock import Clock
 
 
 class ServedModels:
-    """Handles of one account, with what is known of their endpoints."""
+    """Handles of one account, with the state of their endpoints."""
 
     def __init__(self, endpoints: Endpoints, clock: Clock) -> None:
         self._endpoints, self._clock = endpoints, clock
 
     def current(self, handle: ModelHandle) -> ModelHandle:
-        """The handle, callable where it has an endpoint that is ready; only reads."""
+        """Return the handle, callable where it has an endpoint that is ready. Only reads."""
         return self._served(handle, self._endpoints.find(_endpoint_name(handle)))
 
     def _served(self, handle: ModelHandle, endpoint: Endpoint | None) -> ModelHandle:
@@ -47,9 +47,9 @@ class ServedModels:
         )
 
     def deploy(self, handle: ModelHandle, **options: Any) -> ModelHandle:
-        """The handle with its endpoint, started if it was not there.
+        """Return the handle with its endpoint, started if there was none.
 
-        Raises `Unsupported` for a model that never came to Together's registry.
+        Raises `Unsupported` for a model that is not in Together's registry.
         """
         registered = _registered(handle)
         return self._served(
@@ -57,27 +57,27 @@ class ServedModels:
         )
 
     def usd_per_hour(self, handle: ModelHandle, **options: Any) -> Decimal | None:
-        """What `deployed` with these options costs an hour at most: Together's price, else ours."""
+        """Return the most that `deploy` costs per hour: Together's price, else the catalogue's."""
         ours = handle.running_cost.hosting_usd_per_hour
         endpoint = handle.raw.get("endpoint")
         if endpoint is not None and endpoint["deployment"] is not None:
-            return ours  # it stands already, and `deployed` starts no other
+            return ours  # it exists already, and `deploy` starts no other
         names = ("config", "min_replicas", "max_replicas")
         asked = {name: options[name] for name in names if name in options}
-        told = self._endpoints.usd_per_hour(_registered(handle), **asked)
-        if told is not None or ours is None:
-            return told
+        price = self._endpoints.usd_per_hour(_registered(handle), **asked)
+        if price is not None or ours is None:
+            return price
         return ours * int(options.get("max_replicas", 1))
 
     def undeploy(self, handle: ModelHandle) -> ModelHandle:
-        """The handle without an endpoint."""
+        """Remove the endpoint and return the handle."""
         self._endpoints.stop(_endpoint_name(handle))
         return self._served(handle, None)
 
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        """The model's answer. Raises `NotReady` where it has no endpoint, or none that is ready."""
+        """Return the model's answer. Raises `NotReady` without an endpoint that is ready."""
         endpoint = self._endpoints.find(_endpoint_name(handle))
         if endpoint is None:
             hourly = handle.running_cost.hosting_usd_per_hour
@@ -92,33 +92,33 @@ class ServedModels:
             )
         _require_running(endpoint, handle)
         asked = {k: v for k, v in options.items() if v is not None}
-        told = self._endpoints.chat(endpoint, {"messages": [*messages], **asked})
-        choice = told["choices"][0]
-        usage = told.get("usage")
+        reply = self._endpoints.chat(endpoint, {"messages": [*messages], **asked})
+        choice = reply["choices"][0]
+        usage = reply.get("usage")
         return ChatAnswer(
             text=str(choice["message"].get("content") or ""),
             message=choice["message"],
             usage={k: v for k, v in (usage or {}).items() if isinstance(v, int)},
             finish_reason=choice.get("finish_reason"),
-            raw=told,
+            raw=reply,
         )
 
 
 def _registered(handle: ModelHandle) -> str:
-    """The model's id in Together's registry; raises `Unsupported` where it never came there."""
+    """Return the model's id in Together's registry. Raises `Unsupported` where it has none."""
     ids = (handle.raw.get(name) for name in ("model_object_id", "adapter_object_id"))
     registered = next((str(one) for one in ids if one), None)
     if registered is None:
         raise Unsupported(
             "The model is not in Together's registry, so it cannot be deployed there",
-            where=f"job {handle.raw.get('ft_id')}; its upload to the registry did not happen",
-            hint=f"ftsdk download {handle.job_id or 'JOB'} FOLDER takes the weights instead",
+            where=f"job {handle.raw.get('ft_id')}; it was never uploaded to the registry",
+            hint=f"ftsdk download {handle.job_id or 'JOB'} FOLDER downloads the weights instead",
         )
     return registered
 
 
 def _require_running(endpoint: Endpoint, handle: ModelHandle) -> None:
-    """Raise where a call would not be answered."""
+    """Raise `NotReady` or `Rejected` where a call would not be answered."""
     if endpoint.callable_now:
         return
     job, state = handle.job_id or "JOB", endpoint.state.lower()
@@ -133,14 +133,14 @@ def _require_running(endpoint: Endpoint, handle: ModelHandle) -> None:
     raise Rejected(
         f"The endpoint is {state}",
         where=where,
-        hint=f"ftsdk undeploy {job}, then ftsdk deploy {job} starts it anew "
+        hint=f"ftsdk undeploy {job}, then ftsdk deploy {job} starts it again "
         "(in Python model.undeploy(), model.deploy())",
         job_id=handle.job_id,
     )
 
 
 def _endpoint_name(handle: ModelHandle) -> str:
-    """The endpoint of a model is named after its job's mark, else after the job itself."""
+    """Return the endpoint's name: the job's tag, else its id."""
     tag = job_mapping.tag_of(handle.raw)
     identity = str(handle.raw.get("ft_id") or handle.raw.get("id") or handle.id)
     return tag or re.sub(r"[^a-z0-9-]+", "-", identity.lower()).strip("-")[:40]

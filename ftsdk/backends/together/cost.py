@@ -1,8 +1,8 @@
-"""What a finished job cost: Together's `total_price`, read in the only unit that fits its price list.
+"""What a job costs: Together's quote, and the `total_price` of a finished job.
 
-Together tells a whole number and not its unit (the published schema's example, 1500 for 850,000
-tokens, are no dollars). So each unit is held against what the billed tokens cost by the catalogue;
-where none fits, or several do, the quote that the job was made with stays what is known.
+`total_price` is a whole number without a unit (in the published schema's example, 1500 for 850,000
+tokens, it cannot be dollars). Each unit is compared with what the billed tokens cost by the
+catalogue. Where none fits, or several do, the quote from before the job remains.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _UNITS: Mapping[str, Decimal] = {
     "billionths of a dollar": Decimal("0.000000001"),
 }
 _SLACK = 2
-"""How far off the price list may be."""
+"""The factor by which the price list may be off."""
 
 
 def billed(data: Mapping[str, Any], catalogue: Catalogue, today: dt.date) -> Cost | None:
-    """The bill of a job that has ended; None where it tells none, or none that can be read."""
+    """Return the bill of a job that has ended; None where there is none that can be read."""
     price, tokens = as_decimal(data.get("total_price")), as_count(data.get("token_count"))
     model = as_text(data.get("model"))
     if not price or not tokens or model is None:
@@ -44,7 +44,7 @@ def billed(data: Mapping[str, Any], catalogue: Catalogue, today: dt.date) -> Cos
         method="dpo" if dpo else "sft",
         adapter_kind="full" if full else "lora",
         tokens=tokens,
-        epochs=1,  # the tokens of all epochs are told
+        epochs=1,  # `token_count` counts all epochs
         today=today,
         catalogue=catalogue,
     )
@@ -66,7 +66,7 @@ def billed(data: Mapping[str, Any], catalogue: Catalogue, today: dt.date) -> Cos
 
 
 def quoted_cost(estimate: Mapping[str, Any], today: dt.date) -> Cost:
-    """What `estimate-price` says, in US dollars."""
+    """Return what `estimate-price` says, in US dollars."""
     price = as_decimal(estimate.get("estimated_total_price"))
     if estimate.get("estimation_available") is False or price is None:
         return Cost(

@@ -1,8 +1,8 @@
-"""A tuned model at Together is called through a dedicated endpoint: started and stopped explicitly.
+"""Dedicated endpoints, through which a tuned model at Together is called.
 
-The endpoint is named after the job's own mark, so that any process finds it again and a second
-`deploy` finds the first. It bills by the minute and replica, idle time included; it stops by itself
-after `inactive_timeout` minutes without a request (30 at least), which is the lease.
+An endpoint is named after the job's tag, so that any process finds it and a second `deploy` finds
+the first. It bills by the minute and replica, idle time included. It stops by itself after
+`inactive_timeout` minutes without a request (at least 30).
 
 Source: together 3.1.1, resources/endpoints and lib/cli/api/endpoints/deploy.py (2026-11-04).
 """
@@ -26,7 +26,7 @@ from ftsdk.errors import (
 
 _READY = frozenset({"READY", "SCALING", "DEGRADED"})
 _STARTING = frozenset({"PROVISIONING"})
-_LEASE_MINUTES = (30, 1440)
+_TIMEOUT_MINUTES = (30, 1440)
 _MOST_PAGES = 50
 
 
@@ -44,16 +44,16 @@ class Endpoint:
 
     @property
     def callable_now(self) -> bool:
-        """True when a call would be answered."""
+        """Whether a call would be answered."""
         return self.state in _READY
 
     @property
     def is_starting(self) -> bool:
-        """True when it will be callable after a while."""
+        """Whether it will be callable after a while."""
         return self.state in _STARTING
 
     def to_dict(self) -> dict[str, Any]:
-        """As it is kept in a handle's `raw`."""
+        """Return it as a handle's `raw` keeps it."""
         return {
             "id": self.id,
             "name": self.name,
@@ -64,7 +64,7 @@ class Endpoint:
 
 
 class Endpoints:
-    """Endpoints of one account's project."""
+    """The endpoints of one account's project."""
 
     def __init__(self, transport: Transport, project_id: str | None) -> None:
         self._transport = transport
@@ -73,8 +73,8 @@ class Endpoints:
     def _project(self) -> str:
         if self._given:
             return known_id(self._given, "project")
-        told = self._transport.get("/v3/whoami")
-        project = told.get("project")
+        reply = self._transport.get("/v3/whoami")
+        project = reply.get("project")
         found = project.get("id") if isinstance(project, Mapping) else None
         if not isinstance(found, str):
             raise UsageError(
@@ -87,14 +87,14 @@ class Endpoints:
     # --- reading ---
 
     def find(self, name: str) -> Endpoint | None:
-        """The endpoint called `name` in this project, or None; only reads."""
+        """Return the endpoint called `name` in this project, or None. Only reads."""
         try:
             project = self._project()
             for row in self._pages(f"/v2/projects/{project}/endpoints"):
                 if str(row.get("name", "")).rpartition("/")[2] == name:
                     return _endpoint(row, project)
         except (AuthError, NotFound, UsageError):
-            return None  # a key that cannot see endpoints cannot call one either
+            return None  # a key that cannot list endpoints cannot call one either
         return None
 
     def _pages(
@@ -113,7 +113,7 @@ class Endpoints:
             asked["after"] = cursor
 
     def _prices(self) -> dict[str, Decimal]:
-        """US dollars an hour of one replica, by the hardware's id and name."""
+        """Return US dollars per hour of one replica, by the hardware's id and name."""
         found = {}
         for row in self._pages("/v2/public/inference-instance-types"):
             cents = row.get("priceCentsPerHour")
@@ -130,9 +130,10 @@ class Endpoints:
         min_replicas: int = 1,
         max_replicas: int = 1,
     ) -> Decimal | None:
-        """What `start` with these options costs at most, all replicas together; only reads.
+        """Return the most that `start` with these options costs per hour, all replicas together.
+        Only reads.
 
-        None where Together tells no price. Raises as `start` does for options that are not clear.
+        None where Together gives no price. Raises what `start` raises for ambiguous options.
         """
         _require_replicas(min_replicas, max_replicas)
         project = self._project()
@@ -150,22 +151,22 @@ class Endpoints:
         config: str | None = None,
         min_replicas: int = 1,
         max_replicas: int = 1,
-        inactive_timeout: int = _LEASE_MINUTES[0],
+        inactive_timeout: int = _TIMEOUT_MINUTES[0],
     ) -> Endpoint:
-        """The endpoint `name` serving `model_id`, started if it is not there.
+        """Return the endpoint `name` that serves `model_id`, started if there is none.
 
-        `config` is a `cr_…` id; left out, the model's only config is taken. `inactive_timeout` is
+        `config` is a `cr_…` id; without it the model's only config is used. `inactive_timeout` is
         in minutes, 30 to 1440.
 
-        Raises `UsageError` when several configs fit (naming them with their price by the hour),
-        `Unsupported` when none does.
+        Raises `UsageError` when several configs fit (with their prices per hour), `Unsupported`
+        when none does.
         """
-        low, high = _LEASE_MINUTES
+        low, high = _TIMEOUT_MINUTES
         if not low <= inactive_timeout <= high:
             raise UsageError(
                 f"inactive_timeout={inactive_timeout} is not between {low} and {high} minutes",
                 where="deploy",
-                hint="an endpoint without a lease would bill until somebody remembers it",
+                hint="an endpoint without a timeout would bill until somebody stops it",
             )
         _require_replicas(min_replicas, max_replicas)
         project = self._project()
@@ -212,7 +213,7 @@ class Endpoints:
         )
 
     def _config(self, project: str, model: str, given: str | None) -> tuple[str, Decimal | None]:
-        """The config's path and the price of one replica by the hour."""
+        """Return the config's path and the price of one replica per hour."""
         rows = list(self._pages(f"/v2/projects/{project}/configs", {"referenceModel": model}))
         prices = self._prices()
         fitting = {str(row.get("id")): (row, prices.get(_hardware(row))) for row in rows}
@@ -230,14 +231,14 @@ class Endpoints:
                 "have none",
             )
         if given is None and len(fitting) > 1:
-            told = ", ".join(
+            choices = ", ".join(
                 f"{one} ({_hardware(row)}" + (f", ${price:.2f}/h)" if price is not None else ")")
                 for one, (row, price) in sorted(fitting.items())
             )
             raise UsageError(
                 "Several configs fit this model, at different prices",
                 where=model,
-                hint=f"ftsdk deploy JOB --set config=ID (in Python options={{'config': ID}}) with one of {told}",
+                hint=f"ftsdk deploy JOB --set config=ID (in Python options={{'config': ID}}) with one of {choices}",
             )
         identity = given or next(iter(fitting))
         row, price = fitting[identity]
@@ -245,7 +246,7 @@ class Endpoints:
         return f"projects/{owner}/configs/{identity}", price
 
     def stop(self, name: str) -> bool:
-        """Take the endpoint and its deployment away; False when there was none."""
+        """Remove the endpoint and its deployment; return False when there was none."""
         there = self.find(name)
         if there is None:
             return False
@@ -259,19 +260,19 @@ class Endpoints:
     # --- calling ---
 
     def chat(self, endpoint: Endpoint, body: Mapping[str, Any]) -> dict[str, Any]:
-        """One chat completion; exactly one call."""
-        told = self._transport.send(
+        """Make one chat completion, in one call. Returns the raw reply."""
+        reply = self._transport.send(
             "POST", self._transport.chat_url, {"model": endpoint.name, **body}
         )
-        choices = told.get("choices")
+        choices = reply.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(first, Mapping) or not isinstance(first.get("message"), Mapping):
             raise UnexpectedResponse(
-                "Together's answer has no message in it",
+                "Together's reply has no message in it",
                 where="Together, POST /v1/chat/completions",
                 hint="try again",
             )
-        return told
+        return reply
 
 
 def _require_replicas(least: int, most: int) -> None:
@@ -284,13 +285,13 @@ def _require_replicas(least: int, most: int) -> None:
 
 
 def _hardware(config: Mapping[str, Any]) -> str:
-    """`1xnvidia-h100-80gb`, as the instance types are called."""
-    told = {
+    """Return the config's hardware as instance types name it: `1xnvidia-h100-80gb`."""
+    selectors = {
         str(one.get("key")): str(one.get("value"))
         for one in config.get("selectors") or ()
         if isinstance(one, Mapping)
     }
-    kind, count = told.get("accelerator_type"), told.get("accelerator_count")
+    kind, count = selectors.get("accelerator_type"), selectors.get("accelerator_count")
     return f"{count}x{kind}" if kind and count else ""
 
 

@@ -1,6 +1,6 @@
-"""What Together tells of a run, in our words: events, the curve, checkpoints.
+"""Map a run's events, metrics and checkpoints.
 
-Works on the raw JSON, as `mapping` does; a type or a field that is not known stays in `data` and `raw`.
+Works on the raw JSON, as `job_mapping` does; an unknown type or field stays in `data` and `raw`.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ _FAILURES = ("job_error", "job_user_error", "billing_limit")
 
 
 def event_type(data: Mapping[str, Any]) -> str:
-    """The type in lower case: the API writes it so, the SDK's own list has it in capitals."""
+    """Return the type in lower case, as the API writes it; the SDK's list has capitals."""
     word = (as_text(data.get("type")) or "").lower()
     return _ALIASES.get(word, word)
 
 
 def events_of(rows: Iterable[Any], job_id: str, *, first_seq: int = 1) -> list[Event]:
-    """Events oldest first, numbered from `first_seq`.
+    """Return the events, oldest first, numbered from `first_seq`.
 
-    Together gives no event id and no cursor: the same event is known by its `hash`, else by time,
+    Together gives no event id and no cursor: an event is identified by its `hash`, else by time,
     type and message.
     """
     unique: dict[tuple[str, ...], Mapping[str, Any]] = {}
@@ -93,7 +93,7 @@ def _kind(row: Mapping[str, Any]) -> str:
 
 
 def failure_message(rows: Iterable[Any]) -> str:
-    """What the events say of a failure: the last error, else the last thing said at that level."""
+    """Return what the events say of a failure: the last error, else the last error-level line."""
     said = [row for row in rows if isinstance(row, Mapping) and as_text(row.get("message"))]
     said.sort(key=lambda row: as_time(row.get("created_at")) or _FIRST)
     failures = [row for row in said if event_type(row) in _FAILURES]
@@ -103,12 +103,12 @@ def failure_message(rows: Iterable[Any]) -> str:
 
 
 def was_restarted(rows: Iterable[Any]) -> bool:
-    """True when the platform restarted the job, which it does under a new id."""
+    """Whether the platform restarted the job, which it does under a new id."""
     return any(isinstance(row, Mapping) and event_type(row) == "job_restarted" for row in rows)
 
 
 def successor_in(rows: Iterable[Any], job_id: str) -> str | None:
-    """The id of the job that took over, where the `job_restarted` event names it."""
+    """Return the id of the job that took over, where the `job_restarted` event names it."""
     for row in rows:
         if isinstance(row, Mapping) and event_type(row) == "job_restarted":
             for found in _JOB_ID.findall(as_text(row.get("message")) or ""):
@@ -133,7 +133,7 @@ _METRICS = {
 
 
 def metrics_of(rows: Iterable[Any]) -> list[MetricPoint]:
-    """The curve by step. Training and evaluation come as rows of their own and are joined here."""
+    """Return the curve by step. Training and evaluation are separate rows and are joined here."""
     points: dict[int, dict[str, Any]] = {}
     last = 0
     for row in rows:
@@ -161,10 +161,10 @@ def metrics_of(rows: Iterable[Any]) -> list[MetricPoint]:
 
 
 def checkpoints_of(rows: Iterable[Any], job_id: str) -> list[Checkpoint]:
-    """Checkpoints oldest first; the id is what `from_checkpoint` takes.
+    """Return the checkpoints, oldest first; the id is what `from_checkpoint` takes.
 
-    A LoRA job lists its final state twice, merged and adapter: that is one checkpoint, and both
-    stand in its `raw["artifacts"]`.
+    A LoRA job lists its final state twice, merged and as an adapter: that is one checkpoint, with
+    both in `raw["artifacts"]`.
     """
     by_step: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:

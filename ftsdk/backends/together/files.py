@@ -1,4 +1,4 @@
-"""Rows to Together: uploaded once, then waited for until its own check has passed them."""
+"""Upload rows once, and wait until Together's own check has passed them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _DEADLINE_S = 3600.0
 
 
 class Files:
-    """Uploads for one account."""
+    """Uploads of one account."""
 
     def __init__(self, transport: Transport, clock: Clock, home: Path) -> None:
         self._transport, self._clock, self._home = transport, clock, home
 
     def ready(self, rows: Dataset, *, model: str, method: str) -> str:
-        """The id of a file with these rows that Together has checked.
+        """Return the id of a file with these rows that Together has checked.
 
-        Raises `DatasetError` with Together's own report, `Unavailable` when the check takes over
-        an hour, and what the upload raises.
+        Raises `DatasetError` with Together's own report, `Unavailable` when the check takes over an
+        hour, and what the upload raises.
         """
         with _sendable(rows, self._home) as path:
             identity = self._transport.upload(path)
@@ -40,22 +40,22 @@ class Files:
     def _wait(self, identity: str, rows: Dataset, *, model: str, method: str) -> None:
         path, status = f"/v1/files/{known_id(identity, 'file')}", ""
         for _ in poll(self._clock, first_s=1.0, longest_s=15.0, patience_s=_DEADLINE_S):
-            told = self._transport.get(path)
-            status = str(told.get("processing_status") or "").upper()
-            report = told.get("validation_report")
+            file = self._transport.get(path)
+            status = str(file.get("processing_status") or "").upper()
+            report = file.get("validation_report")
             if status == "INVALID_FORMAT" or _is_invalid(report):
                 raise refused_rows(rows, report, model=model, method=method)
             if status == "FAILED":
                 raise Rejected(
                     "Together could not process the file",
                     where=f"Together, file {identity}",
-                    hint="try again; if it stays so, ask Together and name the file",
+                    hint="try again; if it fails again, contact Together and name the file",
                     retryable=True,
                 )
-            if status == "COMPLETED" or (not status and told.get("Processed") is not False):
+            if status == "COMPLETED" or (not status and file.get("Processed") is not False):
                 return
         raise Unavailable(
-            f"Together has been checking the file for an hour (it says {status})",
+            f"Together has been checking the file for an hour (status {status})",
             where=f"Together, file {identity}",
             hint="try again later; the file is not uploaded twice",
         )
@@ -63,7 +63,7 @@ class Files:
 
 @contextlib.contextmanager
 def _sendable(rows: Dataset, home: Path) -> Iterator[Path]:
-    """The rows as a file that Together reads: tokens as Parquet, all else as JSON lines."""
+    """Yield the rows as a file that Together reads: tokens as Parquet, all else as JSON lines."""
     if rows.format != "tokenized":
         with rows_file(rows, home) as path:
             yield path
@@ -79,16 +79,16 @@ def _is_invalid(report: Any) -> bool:
 
 
 def refused_rows(rows: Dataset, report: Any, *, model: str, method: str) -> DatasetError:
-    """Together's validation report as ours: the line where it names one, and its own words."""
+    """Return Together's validation report as our error, with the line where it names one."""
     said = report.get("error") if isinstance(report, Mapping) else None
-    message = said if isinstance(said, str) and said else "Together calls the format invalid"
+    message = said if isinstance(said, str) and said else "Together reports an invalid format"
     found = _LINE.search(message)
     fault = Fault(
         code="FT900",
         severity="fault",
         line=int(found.group(1)) if found else 0,
         message=f"Together: {message}",
-        hint="correct the row; `ftsdk validate --provider together` finds most such faults at home",
+        hint="correct the row; `ftsdk validate --provider together` finds most such faults before the upload",
     )
     ours = DatasetReport(
         name=rows.name,

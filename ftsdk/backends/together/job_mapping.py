@@ -1,8 +1,8 @@
-"""Together's answers in our words: status, job, quote, result.
+"""Map Together's replies: status, job, result.
 
 Works on the raw JSON, not on the SDK's types: those leave out `user_error`, rename every field that
-begins with `model_`, and refuse what they do not know. Whatever is missing or odd stays in `raw`;
-nothing here raises for what a job says.
+begins with `model_`, and refuse what they do not know. Whatever is missing or unknown stays in
+`raw`; nothing here raises for what a job says.
 
 Sources: together 3.1.1 (2026-11-04), the OpenAPI text of 2026-04-28, docs.together.ai (2026-08).
 """
@@ -37,40 +37,40 @@ STATUSES: Mapping[str, JobStatus] = {
     "error": JobStatus.FAILED,
     "user_error": JobStatus.FAILED,
 }
-"""Together's ten words; any other is `unknown`, which is never final."""
+"""Together's ten statuses; any other is `unknown`, which is never final."""
 
 _RESULT_FIELDS = ("model_object_id", "adapter_object_id", "model_output_name", "model_output_path")
 _TAG = re.compile(r"(?:^|[^0-9a-z])(ft[0-9a-hjkmnp-tv-z]{12})(?![0-9a-z])")
 
 
 def status_of(word: Any) -> JobStatus:
-    """Our status for Together's word."""
+    """Return our status for Together's."""
     return STATUSES.get(str(word).lower(), JobStatus.UNKNOWN)
 
 
 def has_result(data: Mapping[str, Any]) -> bool:
-    """True when the job names what it made."""
+    """Whether the job names what it made."""
     return any(as_text(data.get(name)) for name in _RESULT_FIELDS)
 
 
 def result_id(data: Mapping[str, Any]) -> str | None:
-    """What the result is called: the registry's id before the output name, merged before adapter.
+    """Return the result's id: that of the registry before the output name, merged before adapter.
 
-    Deploying takes the registry's id; it is missing when the upload to the registry failed.
+    Deploying takes the registry's id, which is missing when the upload to the registry failed.
     """
     return next((v for name in _RESULT_FIELDS if (v := as_text(data.get(name)))), None)
 
 
 def remote_job(data: Mapping[str, Any], *, message: str = "") -> RemoteJob:
-    """A job, whole or truncated. `message` is what its events say of a failure."""
+    """Return a job object, whole or from a list. `message` is what its events say of a failure."""
     word = as_text(data.get("status")) or ""
     status = status_of(word)
     if status is JobStatus.SUCCEEDED and not has_result(data):
-        # Said to be completed, but nothing is named yet: a handle is never filled early.
+        # Completed, but without a result yet: a handle is never filled early.
         status = JobStatus.FINALIZING
     failed = status is JobStatus.FAILED
     if failed and not message:
-        message = f"Together says {word}, and no reason"
+        message = f"Together reports {word} without a reason"
     return RemoteJob(
         provider_job_id=as_text(data.get("id")) or "",
         status=status,
@@ -89,7 +89,7 @@ def remote_job(data: Mapping[str, Any], *, message: str = "") -> RemoteJob:
 
 
 def tag_of(data: Mapping[str, Any]) -> str | None:
-    """Our mark, from the suffix or from the output name, which contains it."""
+    """Return the job's tag, from the suffix or from the output name, which contains it."""
     for name in ("suffix", "model_output_name"):
         found = _TAG.search((as_text(data.get(name)) or "").lower())
         if found is not None:
@@ -105,7 +105,9 @@ def _early_stop(data: Mapping[str, Any]) -> str:
 
 
 def progress_of(data: Mapping[str, Any]) -> Progress | None:
-    """Steps where Together tells them, else epochs. Its `seconds_remaining` is to the next state."""
+    """Return steps where Together reports them, else epochs. Its `seconds_remaining` is to the next
+    state.
+    """
     total, done = as_count(data.get("total_steps")), as_count(data.get("steps_completed"))
     epochs, of = as_number(data.get("epochs_completed")), as_number(data.get("n_epochs"))
     fraction = None
@@ -113,10 +115,10 @@ def progress_of(data: Mapping[str, Any]) -> Progress | None:
         fraction = min(1.0, done / total)
     elif of and epochs is not None:
         fraction = min(1.0, epochs / of)
-    told = data.get("progress")
+    estimate = data.get("progress")
     eta = None
-    if isinstance(told, Mapping) and told.get("estimate_available") is True:
-        eta = as_number(told.get("seconds_remaining"))
+    if isinstance(estimate, Mapping) and estimate.get("estimate_available") is True:
+        eta = as_number(estimate.get("seconds_remaining"))
     if fraction is None and eta is None:
         return None
     return Progress(
@@ -130,7 +132,7 @@ def progress_of(data: Mapping[str, Any]) -> Progress | None:
 
 
 def result_handle(data: Mapping[str, Any], *, hosting: Cost | None = None) -> ModelHandle:
-    """The handle of a job whose `has_result` is true. It needs a dedicated endpoint to be called."""
+    """Return the handle of a job with a result. It needs a dedicated endpoint to be called."""
     training = data.get("training_type")
     lora = training if isinstance(training, Mapping) and training.get("type") == "Lora" else None
     return ModelHandle(

@@ -1,6 +1,6 @@
-"""Jobs at Together as they are read: the list, a job's events, and a job that goes on elsewhere.
+"""Read jobs at Together: the list, events, and jobs that continue under another id.
 
-On a fault of its own the platform starts a job anew under another id. It is followed: through the id
+After a fault of its own the platform restarts a job under another id. It is followed: by the id
 that the `job_restarted` event names, else to the next job with the same suffix.
 """
 
@@ -21,14 +21,14 @@ _ENDED_BADLY = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
 
 
 class Jobs:
-    """The jobs of one account; only reads."""
+    """The jobs of one account. Only reads."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._successors: dict[str, str] = {}
 
     def rows(self) -> list[Mapping[str, Any]]:
-        """Every job of the account: Together's list knows no filter and no pages."""
+        """Return every job of the account: Together's list has no filter and no pages."""
         data = self._transport.get("/v1/fine-tunes").get("data")
         if not isinstance(data, list):
             raise UnexpectedResponse(
@@ -44,16 +44,16 @@ class Jobs:
         return data if isinstance(data, list) else []
 
     def followed(self, identity: str, hops: int = 0) -> tuple[str, Mapping[str, Any], RemoteJob]:
-        """The job that stands for `identity` now: its id, its raw answer, and ours."""
+        """Return the job that `identity` continues as: its id, its raw reply, and ours."""
         known = self._successors.get(identity)
         if known is not None and hops < _MAX_RESTARTS:
             return self.followed(known, hops + 1)
         data = self._transport.get(f"/v1/fine-tunes/{identity}")
         if data.get("id") != identity:
             raise UnexpectedResponse(
-                "Together answered about another job than was asked",
+                "Together sent another job than was asked for",
                 where=f"Together, GET /v1/fine-tunes/{identity}",
-                hint="ask again; if it stays so, check the base URL",
+                hint="try again; if it stays so, check the base URL",
             )
         job = job_mapping.remote_job(data)
         if job.status not in _ENDED_BADLY:
@@ -70,7 +70,7 @@ class Jobs:
     def _successor(
         self, identity: str, data: Mapping[str, Any], events: Iterable[Any]
     ) -> str | None:
-        """Which job took over: the one the event names, else the next with the same suffix."""
+        """Return the job that took over: as the event names it, else the next with the same suffix."""
         rows = [*events]
         if not was_restarted(rows):
             return None
@@ -90,12 +90,12 @@ class Jobs:
         return min(later, key=age_of).provider_job_id if later else None
 
     def chain(self, identity: str) -> list[str]:
-        """The ids the job went through, oldest first."""
+        """Return the ids of the job, oldest first."""
         self.followed(known_id(identity))
         return self.known_chain(identity)
 
     def known_chain(self, identity: str) -> list[str]:
-        """The same, as far as it was followed before; asks nothing."""
+        """Return the same, as far as it was followed before; makes no request."""
         chain = [identity]
         while chain[-1] in self._successors and len(chain) <= _MAX_RESTARTS:
             chain.append(self._successors[chain[-1]])
@@ -103,5 +103,5 @@ class Jobs:
 
 
 def age_of(job: RemoteJob) -> tuple[float, str]:
-    """What jobs are put in order by, oldest first."""
+    """Return a sort key that puts jobs oldest first."""
     return (job.created_at.timestamp() if job.created_at else 0.0, job.provider_job_id)

@@ -1,7 +1,7 @@
-"""From a spec to the body of `POST /v1/fine-tunes`: asked → sent, and everything refused by name.
+"""Build the body of `POST /v1/fine-tunes`; what cannot be sent is refused by name.
 
-Two passes: what can be told without asking (`faults_of`), and what the model's own limits say
-(`faults_by_limits`), both before anything is uploaded.
+Two checks: `faults_of` needs no request, `faults_by_limits` uses the model's own limits. Both
+happen before anything is uploaded.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ _OURS = {
     "max_grad_norm": "hyperparameters.max_grad_norm",
     "training_type": "adapter",
 }
-"""Fields that our own arguments set; given twice, nobody could say which one holds."""
+"""Fields that our own arguments set; given twice, it would be unclear which one applies."""
 
 _SECRETS = {
     "wandb_key": "WANDB_API_KEY",
     "wandb_api_key": "WANDB_API_KEY",
     "hf_api_token": "HF_TOKEN",
 }
-"""Keys are read from their variable when the job is sent; options are journaled, keys never are."""
+"""Keys are read from their variable when the job is sent: options are journaled, keys never."""
 
 
 def faults_of(spec: JobSpec) -> list[str]:
-    """What this backend refuses beyond its record of capabilities, each by name."""
+    """Return what this backend refuses beyond its capabilities, each by name."""
     asked, options = spec.hyperparameters, spec.provider_options
     faults = []
     if asked.epochs is not None and asked.epochs != int(asked.epochs):
@@ -75,7 +75,7 @@ def faults_of(spec: JobSpec) -> list[str]:
         faults.append(f"adapter alpha={alpha:g} must be a whole number")
     for name, ours in _OURS.items():
         if name in options:
-            faults.append(f"provider_options.{name} is what {ours} says; give it there")
+            faults.append(f"provider_options.{name} is set by {ours}; give it there")
     for name, variable in _SECRETS.items():
         if name in options:
             faults.append(
@@ -86,7 +86,7 @@ def faults_of(spec: JobSpec) -> list[str]:
         if not isinstance(method, Mapping):
             faults.append("provider_options.training_method must be a table")
         elif {"method", "dpo_beta"} & set(method):
-            faults.append("provider_options.training_method leaves method and dpo_beta to us")
+            faults.append("provider_options.training_method must not set method or dpo_beta")
     source = options.get("from_checkpoint")
     if source is not None and not (isinstance(source, str) and source.strip()):
         faults.append("provider_options.from_checkpoint must be a job id or an output name")
@@ -96,27 +96,27 @@ def faults_of(spec: JobSpec) -> list[str]:
 
 
 def suffix_of(name: str | None, tag: str) -> str:
-    """The name, shortened and plain, and our mark: at most 40 characters."""
+    """Return the name, shortened and plain, and the tag: at most 40 characters."""
     plain = re.sub(r"[^a-z0-9]+", "-", (name or "").lower()).strip("-")
     room = SUFFIX_LIMIT - len(tag) - 1
     plain = plain[:room].strip("-")
     return f"{plain}-{tag}" if plain else tag
 
 
-def _schedule(word: str) -> dict[str, Any]:
-    if word == "cosine":
+def _schedule(name: str) -> dict[str, Any]:
+    if name == "cosine":
         arguments: dict[str, Any] = {"min_lr_ratio": 0.0, "num_cycles": 0.5}
     else:
         # Together has no constant schedule; linear down to the whole of the rate is one.
-        arguments = {"min_lr_ratio": 1.0 if word == "constant" else 0.0}
+        arguments = {"min_lr_ratio": 1.0 if name == "constant" else 0.0}
     return {
-        "lr_scheduler_type": "linear" if word == "constant" else word,
+        "lr_scheduler_type": "linear" if name == "constant" else name,
         "lr_scheduler_args": arguments,
     }
 
 
 def training_type(spec: JobSpec) -> dict[str, Any]:
-    """The `training_type` field."""
+    """Return the `training_type` field."""
     lora = spec.adapter
     if lora is None:
         return {"type": "Full"}
@@ -131,7 +131,7 @@ def training_type(spec: JobSpec) -> dict[str, Any]:
 
 
 def training_method(spec: JobSpec) -> dict[str, Any]:
-    """The `training_method` field, with what the options add to it."""
+    """Return the `training_method` field, with what the options add."""
     extra = dict(spec.provider_options.get("training_method") or {})
     if spec.method == "sft":
         return {"method": "sft", "train_on_inputs": "auto", **extra}
@@ -142,7 +142,7 @@ def training_method(spec: JobSpec) -> dict[str, Any]:
 def body_of(
     spec: JobSpec, *, training_file: str, validation_file: str | None, suffix: str
 ) -> dict[str, Any]:
-    """The whole body, without secrets."""
+    """Return the whole body, without secrets."""
     asked = {
         **{n: r.default for n, r in HYPERPARAMETERS.items() if r.default is not None},
         **spec.hyperparameters.given(),
@@ -171,13 +171,13 @@ def body_of(
     if "gradient_accumulation_steps" in asked:
         body["gradient_accumulation_steps"] = asked["gradient_accumulation_steps"]
     if validation_file is not None:
-        # Without evaluations Together would take the validation rows and never look at them.
+        # Without evaluations Together would accept the validation rows and never use them.
         body.update(validation_file=validation_file, n_evals=max(1, int(asked["epochs"])))
     return {**body, **options}
 
 
 def with_secrets(body: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
-    """The body as it is sent: keys of other services join here, and only where they are needed."""
+    """Return the body as it is sent: keys of other services are added where they are needed."""
     sent = dict(body)
     if any(name.startswith("wandb_") for name in body) and env.get("WANDB_API_KEY"):
         sent["wandb_key"] = env["WANDB_API_KEY"]
@@ -199,12 +199,12 @@ _ESTIMATE_FIELDS = (
 
 
 def estimate_body(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What the price estimate is asked with: the part of the body that it knows."""
+    """Return the part of the body that the price estimate takes."""
     return {name: body[name] for name in _ESTIMATE_FIELDS if name in body}
 
 
 def planned(spec: JobSpec) -> Iterator[PlannedField]:
-    """Asked → sent for what stands outside the hyperparameters."""
+    """Yield the value asked for and the value sent, for everything but hyperparameters."""
     kind = training_type(spec)
     asked = "full" if spec.adapter is None else spec.adapter.model_dump(exclude_none=True)
     yield PlannedField(name="adapter", asked=asked, sent=kind, sent_as="training_type")
@@ -217,7 +217,7 @@ def planned(spec: JobSpec) -> Iterator[PlannedField]:
         asked=spec.name,
         sent=suffix_of(spec.name, "ft…"),
         sent_as="suffix",
-        note="ends in the job's own mark, by which a lost create is found again",
+        note="ends in the job's tag, by which it is found again",
     )
     if "packing" not in spec.provider_options:
         yield PlannedField(name="packing", sent=True, sent_as="packing", note="Together's default")
@@ -232,7 +232,7 @@ def planned(spec: JobSpec) -> Iterator[PlannedField]:
 
 
 def faults_by_limits(body: Mapping[str, Any], limits: Mapping[str, Any]) -> list[str]:
-    """What the model's limits (`GET /v1/fine-tunes/models/limits`) do not allow, each by name."""
+    """Return what the model's limits (`GET /v1/fine-tunes/models/limits`) forbid, each by name."""
     faults = [*_simple_faults(body, limits)]
     kind, method = body["training_type"], body["training_method"]["method"]
     full = kind["type"] == "Full"
@@ -275,7 +275,7 @@ def _simple_faults(body: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterat
 
 def _outside(name: str, value: Any, low: Any, high: Any) -> list[str]:
     if not isinstance(value, int | float):
-        return []  # not given, or an option that goes through for Together to judge
+        return []  # not given, or an option that Together checks
     if isinstance(low, int | float) and value < low:
         return [f"{name}={value:g} must be at least {low:g} for this model"]
     if isinstance(high, int | float) and high > 0 and value > high:

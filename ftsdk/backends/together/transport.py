@@ -1,8 +1,8 @@
-"""Together's API through its official SDK: one origin, no retries of its own, raw JSON back.
+"""Call Together's API through its official SDK: one origin, no retries of its own, raw JSON.
 
-Every call goes through the SDK's client (`get`, `post`, … and the upload exchange); the SDK's typed
-wrappers are left aside where they would make calls of their own (`create` makes three) or lose
-fields (see `mapping`).
+Every call uses the SDK's client (`get`, `post`, … and the upload exchange). The SDK's typed
+wrappers are not used where they would make calls of their own (`create` makes three) or lose fields
+(see `job_mapping`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}")
 
 
 def known_id(value: str, what: str = "job") -> str:
-    """`value`, fit for a path. Raises `NotFound` for what can be no id of Together's."""
+    """Return `value`, safe for a path. Raises `NotFound` when it cannot be an id of Together's."""
     hint = "ids look like ft-0a1b2c3d-…; `ftsdk list` shows those of this machine"
     return checked_id(value, _ID, SERVICE.title, what, hint)
 
@@ -65,12 +65,12 @@ class Transport(HostedTransport["Together"]):
         super().__init__(context, SERVICE)
 
     def _adjusted(self, place: Address) -> Address:
-        # Older SDKs wanted `/v1` at the end; now it stands in each path.
+        # Older SDKs wanted `/v1` at the end; now each path contains it.
         return Address(place.url.removesuffix("/v1"), place.from_file)
 
     @property
     def chat_url(self) -> str:
-        """Where chat goes: Together's inference host, unless the base URL is somebody else's."""
+        """Where chat goes: Together's inference host, unless the base URL is another service's."""
         path = "/v1/chat/completions"
         return f"{_INFERENCE_URL}{path}" if self.base_url == SERVICE.url else path
 
@@ -90,7 +90,7 @@ class Transport(HostedTransport["Together"]):
     # --- calls ---
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """A read: asked again where that may help. Gives the JSON object."""
+        """Make a GET, with retries. Returns the JSON object."""
         action = f"GET {path}"
 
         def ask() -> dict[str, Any]:
@@ -112,9 +112,10 @@ class Transport(HostedTransport["Together"]):
         creates: bool = False,
         joins: bool = False,
     ) -> dict[str, Any]:
-        """A call that changes something (or asks by POST): exactly one attempt.
+        """Make a call that changes something, in one attempt. Returns the JSON object.
 
-        With `joins`, the keys of other services that the body asks for join it.
+        `creates` marks the create call. With `joins`, the keys of other services that the body
+        needs are added.
         """
         action = f"{method} {urlsplit(path).path}"
 
@@ -124,7 +125,7 @@ class Transport(HostedTransport["Together"]):
             client = self.client()
             response: httpx.Response
             if method == "POST" and joins:
-                # Made only here: no frame of an error keeps the other services' keys.
+                # Built only here, so that no frame of an error keeps the other services' keys.
                 response = client.post(
                     path, cast_to=httpx.Response, body=with_secrets(body or {}, self._context.env)
                 )
@@ -141,37 +142,37 @@ class Transport(HostedTransport["Together"]):
         return self.call(action, ask, sends=creates)
 
     def ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """A question that is asked by POST and changes nothing: asked again like a read."""
+        """Make a POST that changes nothing, with retries. Returns the JSON object."""
         return self.retries(lambda: self.send("POST", path, body))
 
     def upload(self, path: Path) -> str:
-        """The id of the file at Together: uploaded, or the one that is already there (409).
+        """Upload a file and return its id at Together, also where it exists already (409).
 
-        The exchange is the SDK's: the checksum first, then the bytes to storage (in parts above
-        5 GiB), then the word that they are there.
+        The exchange is the SDK's: the checksum first, then the bytes to storage (in parts above 5
+        GiB), then the confirmation.
         """
-        tell, action = current_listener(), "POST /v1/files"
+        report, action = current_listener(), "POST /v1/files"
 
         def ask() -> str:
             try:
-                told = self.client().files.upload(
+                uploaded = self.client().files.upload(
                     path,
                     purpose="fine-tune",
                     check=False,
-                    progress_callback=lambda at: tell(at.uploaded_bytes, at.total_bytes),
+                    progress_callback=lambda at: report(at.uploaded_bytes, at.total_bytes),
                 )
             except (AssertionError, AttributeError, KeyError, TypeError) as error:
-                raise self.unexpected(action, "the upload exchange broke off") from error
+                raise self.unexpected(action, "the upload exchange was interrupted") from error
             except Exception as error:
                 if type(error) is not Exception:
                     raise
-                # Of a failed part the SDK says so with a bare Exception.
+                # The SDK raises a bare Exception for a failed part.
                 raise Unavailable(
-                    "Together did not take a part of the file",
+                    "Together did not accept a part of the file",
                     where=f"{SERVICE.title}, PUT of a part",
-                    hint="try again; the upload starts anew",
+                    hint="try again; the upload starts again",
                 ) from error
-            return mask_known(str(getattr(told, "id", "") or "").encode()).decode()
+            return mask_known(str(getattr(uploaded, "id", "") or "").encode()).decode()
 
         identity = self.call_retried(action, ask)
         if not _ID.fullmatch(identity):

@@ -1,50 +1,44 @@
-"""Acts on jobs: `cancel`, `pause`, `resume`, `delete`, `reconcile`, `resolve`, `adopt`, `download`."""
+"""Commands that act on one job: `cancel`, `pause`, `resume`, `delete`, `reconcile`, `resolve`, ..."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ftsdk.cli import completion
 from ftsdk.cli.context import find, job_document, open_client, short_id
-from ftsdk.cli.options import Job, Json, Profile
+from ftsdk.cli.options import Job, Json, NoInput, Profile, Yes
 from ftsdk.cli.prompts import decide, stop
-from ftsdk.cli.view.formatting import clean, percent, size, standing, status_style, status_words
+from ftsdk.cli.view.formatting import clean, percent, size, status_label, status_style, status_words
 from ftsdk.cli.view.output import busy, command, emit, note, say
+from ftsdk.client import Client
 from ftsdk.errors import FtsdkError, UsageError
-
-if TYPE_CHECKING:
-    from ftsdk.client import Client
-    from ftsdk.jobs.job import FineTuneJob
-
-__all__ = ["adopt", "cancel", "delete", "download", "pause", "reconcile", "resolve", "resume"]
-
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
-NoInput = Annotated[
-    bool, typer.Option("--no-input", help="Refuse (exit code 7) instead of asking.")
-]
+from ftsdk.jobs.job import FineTuneJob
+from ftsdk.spending.reserve import line_of
+from ftsdk.types.status import JobStatus
 
 
-def _tell(client: Client, job: FineTuneJob, told: str, *next_words: str) -> None:
+def _report(client: Client, job: FineTuneJob, what: str, *next_commands: str) -> None:
     short = short_id(client, job.id) if sys.stdout.isatty() else job.id
     parts = [
         (short, "bold"),
         "  ",
-        (standing(job), status_style(job.status)),
-        f"  {told}",
+        (status_label(job), status_style(job.status)),
+        f"  {what}",
     ]
-    for index, word in enumerate(next_words):
-        parts += [("   next: " if index == 0 else " · ", "dim"), command(f"ftsdk {word} {short}")]
+    for index, name in enumerate(next_commands):
+        parts += [("   next: " if index == 0 else " · ", "dim"), command(f"ftsdk {name} {short}")]
     say(*parts)
 
 
 def cancel(job: Job, profile: Profile = None, as_json: Json = False) -> None:
-    """Ask the job to stop. A job that has ended stays as it is."""
-    from ftsdk.types.status import JobStatus
+    """Cancel a job.
 
+    A job that has ended is not changed.
+    """
     client = open_client(profile)
     one = find(client, job)
     ended_before = one.is_final
@@ -52,23 +46,23 @@ def cancel(job: Job, profile: Profile = None, as_json: Json = False) -> None:
     if as_json:
         emit(job_document(one))
     elif ended_before or one.status is JobStatus.SUCCEEDED:
-        _tell(client, one, "it had ended already; nothing was done", "show")
+        _report(client, one, "had already ended; nothing was done", "show")
     elif one.is_final:
-        _tell(client, one, "stopped", "show")
+        _report(client, one, "stopped", "show")
     else:
-        _tell(client, one, "was asked to stop", "watch")
+        _report(client, one, "was asked to stop", "watch")
 
 
 def pause(job: Job, profile: Profile = None, as_json: Json = False) -> None:
-    """Ask the job to stop where it can go on, where its backend can."""
+    """Pause a job, where the provider can."""
     client = open_client(profile)
     one = find(client, job).pause()
     if as_json:
         emit(job_document(one))
     elif one.is_final:
-        _tell(client, one, "it had ended already; nothing was done", "show")
+        _report(client, one, "had already ended; nothing was done", "show")
     else:
-        _tell(client, one, "was asked to pause", "resume", "cancel")
+        _report(client, one, "was asked to pause", "resume", "cancel")
 
 
 def delete(
@@ -78,16 +72,16 @@ def delete(
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Remove what the job left at its provider, for good. The journal keeps the job."""
+    """Delete a job's result at its provider. The journal keeps the job."""
     client = open_client(profile)
     one = find(client, job)
-    question = f"Delete the result of {short_id(client, one.id)} at {one.provider}, for good?"
+    question = f"Delete the result of {short_id(client, one.id)} at {one.provider} permanently?"
     if not decide(
         question,
         yes=yes,
         no_input=no_input,
         default=False,
-        unasked="Deleting needs a yes, and there is nobody to ask",
+        unasked="deleting needs a confirmation, and nobody could answer",
         hint=f"ftsdk delete {one.id} --yes",
     ):
         raise stop("Nothing was deleted.")
@@ -95,34 +89,37 @@ def delete(
     if as_json:
         emit(job_document(one))
     else:
-        _tell(client, one, "its result was deleted", "show")
+        _report(client, one, "its result was deleted", "show")
 
 
 def resume(job: Job, profile: Profile = None, as_json: Json = False) -> None:
-    """Let a paused, interrupted, failed or cancelled job go on, where its backend can."""
+    """Resume a paused, interrupted, failed or cancelled job, where the provider can."""
     client = open_client(profile)
     one = find(client, job).resume()
     if as_json:
         emit(job_document(one))
     else:
         fraction = one.progress.fraction if one.progress else None
-        told = "goes on" + (f" at {percent(fraction)}" if fraction else "")
-        _tell(client, one, told, "watch")
+        what = "continues" + (f" at {percent(fraction)}" if fraction else "")
+        _report(client, one, what, "watch")
 
 
 def reconcile(
     job: Annotated[
         str | None,
         typer.Argument(
-            metavar="JOB", help="One job; all in doubt if left out.", autocompletion=completion.jobs
+            metavar="JOB",
+            help="The job; all jobs in doubt by default.",
+            autocompletion=completion.jobs,
         ),
     ] = None,
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Look for jobs whose create call got no answer, and adopt what is found. Nothing is sent twice."""
-    from ftsdk.types.status import JobStatus
+    """Look for jobs whose create call got no answer. Sends nothing.
 
+    A job that is found at the provider is adopted.
+    """
     client = open_client(profile)
     if job is not None:
         targets = [find(client, job)]
@@ -136,7 +133,7 @@ def reconcile(
         except FtsdkError as error:
             if len(targets) == 1:
                 raise
-            errors.append(error)  # one provider out of reach must not keep the others waiting
+            errors.append(error)  # the others are still looked for
             found.append(client.get_job(one.id))
     if as_json:
         emit(
@@ -144,7 +141,7 @@ def reconcile(
         )
     else:
         for one in found:
-            _tell_reconciled(client, one)
+            _report_reconciled(client, one)
         if not found:
             say("No job is in doubt.")
     if errors:
@@ -154,39 +151,37 @@ def reconcile(
         raise typer.Exit(max(each.exit_code for each in errors))
 
 
-def _tell_reconciled(client: Client, job: FineTuneJob) -> None:
-    from ftsdk.types.status import JobStatus
-
+def _report_reconciled(client: Client, job: FineTuneJob) -> None:
     if job.status is JobStatus.IN_DOUBT:
         yet = "" if job.needs_decision else " yet"
-        told = f"not found{yet}, looking for {job.snapshot.tag}"
-        _tell(client, job, told, "reconcile", "resolve")
+        what = f"not found{yet}, looking for {job.snapshot.tag}"
+        _report(client, job, what, "reconcile", "resolve")
     elif job.status.is_remote:
         theirs = clean(job.provider_job_id)
-        _tell(client, job, f"found at {job.provider} as {theirs}; nothing was sent again", "watch")
+        _report(
+            client, job, f"found at {job.provider} as {theirs}; nothing was sent again", "watch"
+        )
     else:
-        _tell(client, job, clean(job.snapshot.message) or "was never sent", "resolve")
+        _report(client, job, clean(job.snapshot.message) or "was never sent", "resolve")
 
 
 def resolve(
     job: Job,
     adopt_: Annotated[
-        str | None, typer.Option("--adopt", metavar="ID", help="It is this job of the provider.")
+        str | None, typer.Option("--adopt", metavar="ID", help="Adopt this job of the provider.")
     ] = None,
     send_again: Annotated[
         bool, typer.Option("--send-again", help="Send it again; it may then exist twice.")
     ] = False,
     give_up: Annotated[
-        bool, typer.Option("--give-up", help="Let it be; it counts as failed.")
+        bool, typer.Option("--give-up", help="Give up; the job counts as failed.")
     ] = False,
     yes: Yes = False,
     no_input: NoInput = False,
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Decide a job in doubt: adopt the provider's id, send it again, or give up."""
-    from ftsdk.types.status import JobStatus
-
+    """Decide a job in doubt: adopt an id, send again, or give up."""
     client = open_client(profile)
     one = find(client, job)
     if sum((adopt_ is not None, send_again, give_up)) != 1:
@@ -204,7 +199,7 @@ def resolve(
             no_input=no_input or as_json,
             default=False,
             unasked="sending a job again may make, and cost, it twice",
-            hint="say --yes to accept that",
+            hint="--yes accepts that",
         )
     ):
         raise stop("Nothing was sent.")
@@ -212,25 +207,30 @@ def resolve(
     if as_json:
         emit(job_document(done))
     elif give_up:
-        _tell(client, done, "given up", "show")
+        _report(client, done, "given up", "show")
     else:
-        _tell(client, done, f"is {clean(done.provider_job_id)} at {done.provider}", "watch")
+        _report(client, done, f"is {clean(done.provider_job_id)} at {done.provider}", "watch")
 
 
 def adopt(
     provider: Annotated[
         str,
         typer.Argument(
-            metavar="PROVIDER", help="Where it runs.", autocompletion=completion.providers
+            metavar="PROVIDER",
+            help="The provider the job runs at.",
+            autocompletion=completion.providers,
         ),
     ],
-    provider_job_id: Annotated[str, typer.Argument(metavar="ID", help="Its id there.")],
+    provider_job_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The job's id at the provider.")
+    ],
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Take a job that was made elsewhere into the journal; the same job is taken once."""
-    from ftsdk.spending.reserve import line_of
+    """Add a job that was created elsewhere to the journal.
 
+    Adopting the same job again changes nothing.
+    """
     client = open_client(profile)
     one = client.adopt_job(provider, provider_job_id)
     if as_json:
@@ -238,22 +238,22 @@ def adopt(
     else:
         current = clean(one.provider_job_id or provider_job_id)
         before = "" if current == provider_job_id else f", restarted from {clean(provider_job_id)}"
-        _tell(client, one, f"is {current} at {clean(provider)}{before}", "show")
+        _report(client, one, f"is {current} at {clean(provider)}{before}", "show")
         if line_of(client, one.snapshot).counted is None:
-            note("  what it costs is not known; a budget is closed until you say it: ",
+            note("  its cost is not known, and budgets refuse new jobs until you record it: ",
                  command(f"ftsdk costs --settle {one.id} --usd AMOUNT"))  # fmt: skip
 
 
 def download(
     job: Job,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New or empty.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or empty folder.")],
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Copy the weights of the result into a folder."""
+    """Download a job's model into a folder."""
     client = open_client(profile)
     handle = find(client, job).result()
-    with busy(f"copying {size(handle.size_bytes)}", quiet=as_json):
+    with busy(f"downloading {size(handle.size_bytes)}", quiet=as_json):
         path = handle.download(folder)
     files = sorted(p for p in path.rglob("*") if p.is_file())
     total = sum(p.stat().st_size for p in files)

@@ -1,23 +1,21 @@
-"""`backends`: what each provider can do, from its own record, without key or network."""
+"""`backends`: what each provider can do, read from its capabilities without key or network."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import dataclasses
+from typing import Annotated, Any
 
 import typer
 
+from ftsdk.backends.capabilities import Capabilities, Range
+from ftsdk.backends.registry import backend_names, load_backend
 from ftsdk.cli import completion
 from ftsdk.cli.options import Json
 from ftsdk.cli.view.formatting import clean, count, duration, number, size
 from ftsdk.cli.view.output import columns, command, emit, labelled, say
 from ftsdk.errors import FtsdkError
 
-if TYPE_CHECKING:
-    from ftsdk.backends.capabilities import Capabilities, Range
-
-__all__ = ["backends"]
-
-_ABLE = (
+_FLAGS = (
     ("can_cancel", "cancel"),
     ("can_pause", "pause"),
     ("can_resume", "resume"),
@@ -36,14 +34,17 @@ def backends(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", help="One of them, in full.", autocompletion=completion.providers
+            metavar="NAME",
+            help="Show everything about this provider.",
+            autocompletion=completion.providers,
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show which providers there are and what each can do; with a name, everything it takes."""
-    from ftsdk.backends.registry import backend_names, load_backend
+    """Show what each provider can do.
 
+    With a name, show everything about that provider.
+    """
     if name is not None:
         able = load_backend(name).capabilities
         if as_json:
@@ -56,7 +57,7 @@ def backends(
         try:
             found.append((one, load_backend(one).capabilities))
         except FtsdkError as error:
-            found.append((one, error))  # a broken neighbour must not hide the others
+            found.append((one, error))  # the others are still listed
     if as_json:
         emit({"backends": [_document(one, able) for one, able in found]})
     else:
@@ -64,8 +65,6 @@ def backends(
 
 
 def _document(name: str, able: Capabilities | FtsdkError) -> dict[str, Any]:
-    import dataclasses
-
     if isinstance(able, FtsdkError):
         return {"name": name, "error": able.to_dict()}
     record = {f.name: getattr(able, f.name) for f in dataclasses.fields(able)}
@@ -74,8 +73,8 @@ def _document(name: str, able: Capabilities | FtsdkError) -> dict[str, Any]:
 
 
 def _print_all(found: list[tuple[str, Capabilities | FtsdkError]]) -> None:
-    head = ["", "methods", "adapters", *(word for _, word in _ABLE), "price", "key"]
-    rows: list[list[Any]] = [[(word, "dim") for word in head]]
+    head = ["", "methods", "adapters", *(word for _, word in _FLAGS), "price", "key"]
+    rows: list[list[Any]] = [[(title, "dim") for title in head]]
     for name, able in found:
         if isinstance(able, FtsdkError):
             rows.append([(name, "bold"), (clean(able.hint or able.what), "yellow"),
@@ -83,11 +82,11 @@ def _print_all(found: list[tuple[str, Capabilities | FtsdkError]]) -> None:
             continue
         rows.append([
             (name, "bold"), " ".join(sorted(able.methods)), " ".join(sorted(able.adapters)),
-            *(("✓", "green") if getattr(able, field) else ("–", "dim") for field, _ in _ABLE),
+            *(("✓", "green") if getattr(able, field) else ("–", "dim") for field, _ in _FLAGS),
             able.price, able.key_variables[0] if able.key_variables else ("none", "dim"),
         ])  # fmt: skip
     columns(rows)
-    say(("  in full: ", "dim"), command("ftsdk backends NAME"))
+    say(("  details: ", "dim"), command("ftsdk backends NAME"))
 
 
 def _print_one(name: str, able: Capabilities) -> None:
@@ -97,8 +96,8 @@ def _print_one(name: str, able: Capabilities) -> None:
     )
     if able.max_file_bytes:
         rows += f", {size(able.max_file_bytes)}"
-    able_words = [word for field, word in _ABLE if getattr(able, field)]
-    unable = [word for field, word in _ABLE if not getattr(able, field)]
+    able_words = [word for field, word in _FLAGS if getattr(able, field)]
+    unable = [word for field, word in _FLAGS if not getattr(able, field)]
     facts: list[tuple[str, Any]] = [
         ("methods", ", ".join(sorted(able.methods))),
         ("adapters", ", ".join(sorted(able.adapters))),
@@ -106,12 +105,12 @@ def _print_one(name: str, able: Capabilities) -> None:
                  + ("" if able.takes_validation else "; no validation rows")),
         ("can", ", ".join(able_words)),
         ("cannot", ", ".join(unable)),
-        ("lost", f"found again by {able.find_by.replace('_', ' ')}"
+        ("lost call", f"found again by {able.find_by.replace('_', ' ')}"
                  + ("; sending again is safe" if able.resend_is_safe else "")),
         ("price", able.price),
         ("key", ", ".join(able.key_variables) or "none needed"),
         ("extra", f"pip install 'ftsdk[{able.extra}]'" if able.extra else ""),
-        ("asked", f"every {duration(able.poll_s)}"),
+        ("polled", f"every {duration(able.poll_s)}"),
         ("closed", f"to new accounts on {able.closed_to_new_accounts_on}"
                    if able.closed_to_new_accounts_on else ""),
         ("ends", f"no new jobs from {able.no_new_jobs_from}" if able.no_new_jobs_from else ""),

@@ -1,4 +1,4 @@
-"""`chat`: ask the tuned model, once or in conversation, and its base model beside it."""
+"""`chat`: ask a job's model once or in conversation, and its base model beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,77 +14,80 @@ from ftsdk.cli.context import newest, open_client
 from ftsdk.cli.options import Json, MaybeJob, Profile
 from ftsdk.cli.view.formatting import clean, clean_block
 from ftsdk.cli.view.output import busy, emit, note, say
+from ftsdk.client import Client
 from ftsdk.errors import FtsdkError, UsageError
-
-if TYPE_CHECKING:
-    from ftsdk.client import Client
-    from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.types.model import ChatAnswer, ModelHandle
-
-__all__ = ["chat"]
+from ftsdk.jobs.job import FineTuneJob
+from ftsdk.types.model import ChatAnswer, ModelHandle
+from ftsdk.types.status import JobStatus
 
 Message = dict[str, str]
-_HELP = "/reset forgets the conversation, /quit leaves; an empty line does nothing"
+_HELP = "/reset starts a new conversation, /quit leaves"
 
 
 def chat(
     job: MaybeJob = None,
-    words: Annotated[
-        str | None, typer.Argument(metavar="[TEXT]", help="The question; the same as -m.")
+    text: Annotated[
+        str | None, typer.Argument(metavar="[TEXT]", help="The message; the same as -m.")
     ] = None,
     message: Annotated[
         str | None,
         typer.Option(
-            "--message", "-m", metavar="TEXT", help="Ask this once; - reads standard input."
+            "--message", "-m", metavar="TEXT", help="Send this one message; - reads standard input."
         ),
     ] = None,
     beside_base: Annotated[
-        bool, typer.Option("--beside-base", help="Ask the base model, too.")
+        bool, typer.Option("--beside-base", help="Ask the base model as well.")
     ] = False,
     system: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="A system message in front.")
+        str | None, typer.Option(metavar="TEXT", help="A system message to start with.")
     ] = None,
     max_tokens: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Longest answer, in tokens.")
+        int, typer.Option(metavar="N", min=1, help="Maximum length of an answer in tokens.")
     ] = 256,
     temperature: Annotated[
-        float, typer.Option(metavar="T", min=0.0, help="0 always takes the likeliest token.")
+        float,
+        typer.Option(
+            metavar="T", min=0.0, help="Sampling temperature; 0 takes the likeliest token."
+        ),
     ] = 0.0,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="For temperatures above 0.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Sampling seed, for temperatures above 0.")
+    ] = None,
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Ask the model that a job made: once with a question, else in conversation."""
-    from ftsdk.types.status import JobStatus
+    """Chat with a job's model.
 
-    if words is not None and message is not None:
+    With a message it answers once; without one, on a terminal, it holds a conversation.
+    """
+    if text is not None and message is not None:
         raise UsageError(
-            "Two questions were given", where="ftsdk chat", hint="give TEXT or -m TEXT, not both"
+            "Two messages were given", where="ftsdk chat", hint="give TEXT or -m TEXT, not both"
         )
-    message = words if message is None else message
+    message = text if message is None else message
 
     client = open_client(profile)
     one = newest(client, job, fit=lambda j: j.status is JobStatus.SUCCEEDED)
     handle = one.result()
     options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
-    talk = _Talk(client, one, handle, options, system, beside_base)
+    conversation = _Conversation(client, one, handle, options, system, beside_base)
     if message is None and sys.stdin.isatty():
         if as_json:
             raise UsageError(
                 "--json answers one message", where="ftsdk chat", hint="give it with -m TEXT"
             )
-        _converse(talk)
+        _converse(conversation)
         return
     asked = sys.stdin.read() if message in (None, "-") else message
     if not asked or not asked.strip():
         raise UsageError(
             "The message is empty", where="ftsdk chat", hint="give it with -m TEXT, or type it"
         )
-    _once(talk, asked, as_json=as_json)
+    _answer_once(conversation, asked, as_json=as_json)
 
 
-class _Talk:
-    """A conversation with the tuned model, and one with its base beside it if wanted."""
+class _Conversation:
+    """A conversation with the tuned model and, if wanted, the same with its base model."""
 
     def __init__(
         self,
@@ -100,15 +103,15 @@ class _Talk:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was said."""
+        """Start a new conversation."""
         start = [{"role": "system", "content": self.system}] if self.system else []
-        self.said: dict[str, list[Message]] = {"base": list(start), "tuned": list(start)}
+        self.messages: dict[str, list[Message]] = {"base": list(start), "tuned": list(start)}
 
-    def ask(self, words: str) -> Iterator[tuple[str, ChatAnswer]]:
-        """The answers, each with whose it is; a question that fails is forgotten."""
+    def ask(self, message: str) -> Iterator[tuple[str, ChatAnswer]]:
+        """Yield `("base" | "tuned", answer)`. A message whose call fails is removed again."""
         for who in ("base", "tuned") if self.beside_base else ("tuned",):
-            history = self.said[who]
-            history.append({"role": "user", "content": words})
+            history = self.messages[who]
+            history.append({"role": "user", "content": message})
             try:
                 answer = self._answer(who, history)
             except BaseException:
@@ -118,23 +121,23 @@ class _Talk:
             yield who, answer
 
     def _answer(self, who: str, history: Sequence[Message]) -> ChatAnswer:
-        with busy(f"{who} is thinking"):
+        with busy(f"waiting for the {who} model"):
             if who == "base":
                 backend = self.client._backend_for(self.job.snapshot)
                 return backend.chat_base(self.handle, history, self.options)
             return self.handle.chat(history, **self.options)
 
 
-def _once(talk: _Talk, asked: str, *, as_json: bool) -> None:
+def _answer_once(conversation: _Conversation, asked: str, *, as_json: bool) -> None:
     if as_json:
-        answers = {who: answer.model_dump(mode="json") for who, answer in talk.ask(asked)}
+        answers = {who: answer.model_dump(mode="json") for who, answer in conversation.ask(asked)}
         emit({
-            "job_id": talk.job.id, "model": talk.handle.id, **answers["tuned"],
+            "job_id": conversation.job.id, "model": conversation.handle.id, **answers["tuned"],
             "base": answers.get("base"),
         })  # fmt: skip
         return
-    for who, answer in talk.ask(asked):
-        _print(who, answer, labelled=talk.beside_base)
+    for who, answer in conversation.ask(asked):
+        _print(who, answer, labelled=conversation.beside_base)
 
 
 def _print(who: str, answer: ChatAnswer, *, labelled: bool) -> None:
@@ -147,52 +150,55 @@ def _print(who: str, answer: ChatAnswer, *, labelled: bool) -> None:
         for line in rest:
             say(" " * 8 + line)
     if answer.finish_reason == "length":
-        note(("        (cut at --max-tokens)", "dim"))
+        note(("        (cut off at --max-tokens)", "dim"))
     sys.stdout.flush()
 
 
-def _converse(talk: _Talk) -> None:
-    with _history(talk.client.home / "chat_history"):
+def _converse(conversation: _Conversation) -> None:
+    with _history(conversation.client.home / "chat_history"):
         say(
-            (f"{clean(talk.job.name or talk.job.id)} · {clean(talk.handle.base_model)}", "bold"),
+            (
+                f"{clean(conversation.job.name or conversation.job.id)} · {clean(conversation.handle.base_model)}",
+                "bold",
+            ),
             (f"   {_HELP}", "dim"),
         )
         while True:
             try:
-                words = input("› ").strip()  # input, for the line editing that readline gives it
+                message = input("› ").strip()  # `input` has readline's editing
             except EOFError:
                 say()
                 return
             except KeyboardInterrupt:
                 say()
                 return
-            if words in ("/quit", "/exit", "/q"):
+            if message in ("/quit", "/exit", "/q"):
                 return
-            if words == "/reset":
-                talk.reset()
-            elif words.startswith("/"):
+            if message == "/reset":
+                conversation.reset()
+            elif message.startswith("/"):
                 note((_HELP, "dim"))
-            elif words:
-                _turn(talk, words)
+            elif message:
+                _turn(conversation, message)
 
 
-def _turn(talk: _Talk, words: str) -> None:
+def _turn(conversation: _Conversation, message: str) -> None:
     try:
-        for who, answer in talk.ask(words):
-            _print(who, answer, labelled=talk.beside_base)
+        for who, answer in conversation.ask(message):
+            _print(who, answer, labelled=conversation.beside_base)
     except KeyboardInterrupt:
         note(("(stopped)", "dim"))
     except FtsdkError as error:
         if not error.retryable:
             raise
-        note(("✗ ", "red"), clean(error.what))  # the conversation is still there: ask again
+        note(("✗ ", "red"), clean(error.what))  # the conversation goes on
 
 
 @contextlib.contextmanager
 def _history(path: Path) -> Iterator[None]:
-    """Earlier questions behind the arrow keys, kept for their owner alone, where there is readline."""
+    """Keep earlier messages behind the arrow keys, readable by their owner alone, with readline."""
     try:
-        import readline
+        import readline  # not part of every Python
     except ImportError:
         yield
         return

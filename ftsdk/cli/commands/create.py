@@ -1,4 +1,4 @@
-"""`create`: show what would be sent, ask, send it once, watch it."""
+"""`create`: check the data, show the plan, ask, send the job once, follow it."""
 
 from __future__ import annotations
 
@@ -6,51 +6,54 @@ import datetime as dt
 import sys
 from collections.abc import Collection
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ftsdk.cli.context import job_document, open_client, short_id
 from ftsdk.cli.errors import INTERRUPTED
-from ftsdk.cli.job_options import Asked, JobOptions, takes_a_job
+from ftsdk.cli.follow import follow_jobs
+from ftsdk.cli.job_options import JobArguments, takes_job_arguments
+from ftsdk.cli.local_models import pull_with_bar
 from ftsdk.cli.options import Json, NoInput, Yes
 from ftsdk.cli.prompts import decide, stop
-from ftsdk.cli.view.cost_line import figures
+from ftsdk.cli.view.cost_line import cost_figures
 from ftsdk.cli.view.formatting import clean, cost_words
 from ftsdk.cli.view.output import command, emit, note, say
 from ftsdk.cli.view.plan_view import show_plan
-from ftsdk.cli.view.upload_bar import sending
+from ftsdk.cli.view.upload_bar import show_upload
+from ftsdk.client import Client
 from ftsdk.errors import Unavailable
+from ftsdk.jobs.job import FineTuneJob
+from ftsdk.planning.prepare import PreparedJob, check_key, submit, twin_of
+from ftsdk.spending.reserve import line_of
+from ftsdk.store.duplicates import already_made
+from ftsdk.types.cost import Cost
 
-if TYPE_CHECKING:
-    from ftsdk.client import Client
-    from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.planning.prepare import PreparedJob
-    from ftsdk.types.cost import Cost
-
-__all__ = ["create"]
-
-TWIN_WITHIN = dt.timedelta(minutes=10)
+DUPLICATE_WITHIN = dt.timedelta(minutes=10)
 
 Key = Annotated[
     str | None,
-    typer.Option(metavar="KEY", help="Your own mark: the same key twice is one job, never two."),
+    typer.Option(metavar="KEY", help="Idempotency key: using it again returns the same job."),
 ]
 Again = Annotated[
-    bool, typer.Option("--again", help="Make the very same job a second time, within minutes.")
+    bool, typer.Option("--again", help="Create a job that is identical to a recent one.")
 ]
 AllowFindings = Annotated[
     list[str] | None,
-    typer.Option(metavar="CODE|all", help="Send rows with these secrets or personal data: FT406."),
+    typer.Option(
+        metavar="CODE|all",
+        help="Send rows with these findings: secrets or personal data, such as FT406.",
+    ),
 ]
 Detach = Annotated[
-    bool, typer.Option("--detach", "--no-wait", "-d", help="Return once it is accepted.")
+    bool, typer.Option("--detach", "--no-wait", "-d", help="Return once the job is accepted.")
 ]
 
 
-@takes_a_job()
+@takes_job_arguments()
 def create(
-    said: JobOptions,
+    job: JobArguments,
     key: Key = None,
     again: Again = False,
     allow_findings: AllowFindings = None,
@@ -59,45 +62,43 @@ def create(
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
-    """Check the rows, show the plan, ask, start one job, and watch it.
+    """Check the data, show the plan, ask, then start one job.
 
-    --json never asks: without --yes it refuses with exit code 7, whatever the cost. With it, the
-    job is printed once it is accepted (--detach), else once it has ended.
+    It follows the job until it ends, unless --detach is given. --json never asks: without --yes it
+    refuses with exit code 7. It prints the job once it has ended, or once it is accepted with
+    --detach.
     """
-    from ftsdk.planning.prepare import check_key
-
     check_key(key)
-    client = open_client(said.profile)
-    asked = said.asked(client)
+    client = open_client(job.profile)
     silent = no_input or as_json
-    prepared = _prepared(client, asked, yes=yes, no_input=silent, quiet=as_json)
-    made = prepared.plan
-    there = _already_there(client, key)
-    if not as_json and there is None:
-        show_plan(made, asked.adapter)
+    prepared = _prepare(client, job, yes=yes, no_input=silent, quiet=as_json)
+    cost = prepared.plan.cost
+    existing = _accepted_job(client, key)
+    if not as_json and existing is None:
+        show_plan(prepared.plan, prepared.spec.adapter)
     first_after = None
-    if key is None and not _may_be_a_twin(client, prepared, again=again, yes=yes):
-        first_after = _first_after(client, prepared, no_input=silent)
-    if there is None and not _agreed(made.cost, said.max_cost, yes=yes, no_input=silent):
+    if key is None and not _may_duplicate(client, prepared, again=again, yes=yes):
+        first_after = _confirm_duplicate(client, prepared, no_input=silent)
+    if existing is None and not _confirm(cost, job.max_cost, yes=yes, no_input=silent):
         raise stop("Nothing was started.")
-    agreed = None if yes or said.max_cost else made.cost.high  # --max-cost is the job's own cap
+    agreed = None if yes or job.max_cost else cost.high  # --max-cost is the job's own cap
     allowed = allow_findings or ()
-    job = _send(client, prepared, key, allowed, agreed, first_after, quiet=as_json)
-    _follow(client, job, there=there is not None, detach=detach, as_json=as_json)
+    sent = _send(client, prepared, key, allowed, agreed, first_after, quiet=as_json)
+    _follow(client, sent, existed=existing is not None, detach=detach, as_json=as_json)
 
 
-def _prepared(
-    client: Client, asked: Asked, *, yes: bool, no_input: bool, quiet: bool
+def _prepare(
+    client: Client, job: JobArguments, *, yes: bool, no_input: bool, quiet: bool
 ) -> PreparedJob:
-    """The job, checked and planned; a base model that is missing is fetched first, when wanted."""
+    """Check and plan the job; offer to download a base model that is missing."""
     try:
-        return asked.prepared(client, quiet=quiet, fetch=True)
+        return job.prepare(client, quiet=quiet, fetch=True)
     except Unavailable as error:
         missing = getattr(error, "missing_model", None)
         if missing is None:
             raise
         if not decide(
-            f"{missing} is not on this machine yet. Fetch it now?",
+            f"{missing} is not on this machine yet. Download it now?",
             yes=yes,
             no_input=no_input,
             default=True,
@@ -105,36 +106,32 @@ def _prepared(
             hint=f"ftsdk models pull {missing}, or --yes",
         ):
             raise
-    from ftsdk.cli.commands.models import pull_with_bar
-
     pull_with_bar(client.home, missing, quiet=quiet)
-    return asked.prepared(client, quiet=quiet, fetch=True)
+    return job.prepare(client, quiet=quiet, fetch=True)
 
 
-def _may_be_a_twin(client: Client, prepared: PreparedJob, *, again: bool, yes: bool) -> bool:
-    """Whether the very same job may be made twice unasked: where it is meant, or costs nothing."""
+def _may_duplicate(client: Client, prepared: PreparedJob, *, again: bool, yes: bool) -> bool:
+    """Return whether an identical job needs no question: it is intended, or costs nothing."""
     free = client.backend(prepared.spec.provider).capabilities.price == "free"
     return again or (yes and free)
 
 
-def _first_after(client: Client, prepared: PreparedJob, *, no_input: bool) -> dt.datetime:
-    """Ask before the very same job is made a second time within minutes.
+def _confirm_duplicate(client: Client, prepared: PreparedJob, *, no_input: bool) -> dt.datetime:
+    """Ask before a job is created that is identical to one of the last minutes.
 
-    That is nearly always a slip or a script that tries again, so where it may cost something not
-    even --yes answers this one: --again does, or a --key, which makes the second call harmless.
-    Returns the time after which this job must be the first of its kind when it is journaled.
+    That is nearly always a mistake or a script that runs again. Where it may cost something, --yes
+    does not answer this question: --again does, or a --key, with which the second call returns the
+    first job. Returns the time after which no identical job may be in the journal when this one is
+    written to it.
     """
-    from ftsdk.planning.prepare import twin_of
-    from ftsdk.store.duplicates import already_made
-
-    twin = twin_of(client, prepared, TWIN_WITHIN)
-    if twin is None:
-        return client.clock.now() - TWIN_WITHIN
-    minutes = round((client.clock.now() - twin.created_at).total_seconds() / 60)
+    duplicate = twin_of(client, prepared, DUPLICATE_WITHIN)
+    if duplicate is None:
+        return client.clock.now() - DUPLICATE_WITHIN
+    minutes = round((client.clock.now() - duplicate.created_at).total_seconds() / 60)
     ago = "just now" if minutes < 1 else f"{minutes} min ago"
-    unasked, hint = already_made(twin.id, ago)
+    unasked, hint = already_made(duplicate.id, ago)
     if not decide(
-        f"{short_id(client, twin.id)}, made {ago}, is this very job. Make it again?",
+        f"{short_id(client, duplicate.id)}, created {ago}, is identical. Create it again?",
         yes=False,
         no_input=no_input,
         default=False,
@@ -142,18 +139,18 @@ def _first_after(client: Client, prepared: PreparedJob, *, no_input: bool) -> dt
         hint=hint,
     ):
         raise stop("Nothing was started.")
-    return twin.created_at
+    return duplicate.created_at
 
 
-def _already_there(client: Client, key: str | None) -> FineTuneJob | None:
-    """The accepted job of this key: creating it again starts and spends nothing."""
+def _accepted_job(client: Client, key: str | None) -> FineTuneJob | None:
+    """Return the accepted job with this key: creating it again sends and spends nothing."""
     if key is None:
         return None
     same = (job for job in client.list_jobs() if job.snapshot.key == key)
     return next((job for job in same if job.status.is_remote), None)
 
 
-def _agreed(cost: Cost, max_cost: str | None, *, yes: bool, no_input: bool) -> bool:
+def _confirm(cost: Cost, max_cost: str | None, *, yes: bool, no_input: bool) -> bool:
     if cost.high is None:
         question, default = "Start, though its cost is not known?", False
     elif cost.high > 0:
@@ -167,7 +164,7 @@ def _agreed(cost: Cost, max_cost: str | None, *, yes: bool, no_input: bool) -> b
         no_input=no_input,
         default=default,
         unasked=f"create asks before it starts a job ({cost_words(cost)})",
-        hint="say --yes to start it without a question",
+        hint="--yes starts it without asking",
     )
 
 
@@ -181,41 +178,37 @@ def _send(
     *,
     quiet: bool,
 ) -> FineTuneJob:
-    from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.planning.prepare import submit
-
     before = {job.id for job in client.list_jobs()}
     try:
-        with sending(quiet=quiet):
+        with show_upload(quiet=quiet):
             acknowledged = "all" in allowed or allowed
-            sent = submit(client, prepared, key, acknowledged, agreed, first_after)
+            snapshot = submit(client, prepared, key, acknowledged, agreed, first_after)
     except KeyboardInterrupt:
         fresh = [job for job in client.list_jobs(limit=5) if job.id not in before]
         if not fresh:
             raise
         note(
-            f"Interrupted while {fresh[0].id} was being sent; it may exist. Do not create it again:"
+            f"Interrupted while {fresh[0].id} was being sent: it may exist. Do not create it again."
         )
         note("  ", command(f"ftsdk reconcile {fresh[0].id}"), ("  finds out", "dim"))
         raise typer.Exit(INTERRUPTED) from None
-    return FineTuneJob(client, sent)
+    return FineTuneJob(client, snapshot)
 
 
-def _follow(client: Client, job: FineTuneJob, *, there: bool, detach: bool, as_json: bool) -> None:
-    from ftsdk.cli.commands.watch import follow_jobs
-    from ftsdk.spending.reserve import line_of
-
+def _follow(
+    client: Client, job: FineTuneJob, *, existed: bool, detach: bool, as_json: bool
+) -> None:
     short = short_id(client, job.id) if sys.stdout.isatty() else job.id
     if as_json and detach:
         emit(job_document(job))
         return
     if not as_json:
         theirs = f" as {clean(job.provider_job_id)}" if job.provider_job_id != job.id else ""
-        how = "was there already" if there else f"accepted{theirs}"
+        how = "already exists" if existed else f"accepted{theirs}"
         say((short, "bold"), f"  {how}", ("  ·  watch: ", "dim") if detach else "",
             command(f"ftsdk watch {short}") if detach else "")  # fmt: skip
         line = line_of(client, job.snapshot)
         if line.quoted is not None:
-            say(("  " + figures(line), "dim"))
+            say(("  " + cost_figures(line), "dim"))
     if not detach:
         follow_jobs(client, [job], quiet=as_json, as_json=as_json)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from decimal import Decimal
+from typing import Annotated, Any
 
 import typer
 
@@ -11,42 +12,38 @@ from ftsdk.cli.context import find, open_client
 from ftsdk.cli.options import Job, Json, NoInput, Profile, Yes, values
 from ftsdk.cli.prompts import decide, stop
 from ftsdk.cli.view.formatting import clean, when
-from ftsdk.cli.view.output import busy, columns, command, emit, note, say
-from ftsdk.errors import FtsdkError, UsageError
-
-if TYPE_CHECKING:
-    from ftsdk.client import Client
-    from ftsdk.store.leases import Lease
-
-__all__ = ["attend", "deploy", "deployments", "leases", "undeploy"]
+from ftsdk.cli.view.output import busy, columns, command, emit, say
+from ftsdk.client import Client
+from ftsdk.deployments.deploy import deploy as start_deployment
+from ftsdk.deployments.deploy import price_of
+from ftsdk.deployments.deploy import undeploy as end_deployment
+from ftsdk.errors import UsageError
+from ftsdk.spending.budget import budget_of
+from ftsdk.store.leases import Lease, Leases
 
 For = Annotated[
     str | None,
-    typer.Option(
-        "--for", metavar="SPAN", help="How long it may stand: 90m, 2h, 3d. 2h if left out."
-    ),
+    typer.Option("--for", metavar="SPAN", help="How long to keep it: 90m, 2h, 3d; 2h by default."),
 ]
 All = Annotated[bool, typer.Option("--all", "-a", help="Include closed deployments.")]
 Options = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="An option of the provider; may be repeated."),
+    typer.Option("--set", metavar="NAME=VALUE", help="A provider option; may be repeated."),
 ]
-Wait = Annotated[bool, typer.Option("--wait", help="Stay until a call would be answered.")]
-Which = Annotated[str, typer.Argument(metavar="JOB|LEASE", help="A job, or the id of a lease.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the model answers calls.")]
+Which = Annotated[str, typer.Argument(metavar="JOB|LEASE", help="A job, or a lease id.")]
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([mhd])")
 _HOURS = {"m": 1 / 60, "h": 1.0, "d": 24.0}
 
 
-def hours_of(word: str | None) -> float | None:
-    """`90m`, `2h`, `1.5h`, `3d` in hours. Raises `UsageError` for anything else."""
-    if word is None:
+def hours_of(span: str | None) -> float | None:
+    """Return `90m`, `2h`, `1.5h` or `3d` in hours. Raises `UsageError` for anything else."""
+    if span is None:
         return None
-    found = _SPAN.fullmatch(word.strip().lower())
+    found = _SPAN.fullmatch(span.strip().lower())
     if found is None:
-        raise UsageError(
-            f"{word!r} is no time span", where="--for", hint="for instance 90m, 2h, 3d"
-        )
+        raise UsageError(f"{span!r} is not a time span", where="--for", hint="e.g. 90m, 2h, 3d")
     return float(found[1]) * _HOURS[found[2]]
 
 
@@ -61,8 +58,6 @@ def leases(everything: All = False, profile: Profile = None, as_json: Json = Fal
 
 
 def _list_deployments(profile: str | None, *, everything: bool, as_json: bool, key: str) -> None:
-    from ftsdk.store.leases import Leases
-
     client = open_client(profile)
     found = Leases(client.journal).list(running=not everything)
     if as_json:
@@ -72,7 +67,7 @@ def _list_deployments(profile: str | None, *, everything: bool, as_json: bool, k
         say("Nothing is deployed.")
         return
     now = client.clock.now()
-    rows: list[list[Any]] = [[(word, "dim") for word in ("", "", "", "so far", "until", "")]]
+    rows: list[list[Any]] = [[(title, "dim") for title in ("", "", "", "so far", "until", "")]]
     for lease in found:
         spent = lease.cost(now)
         price = "price unknown" if lease.usd_per_hour is None else f"${lease.usd_per_hour:.2f}/h"
@@ -101,33 +96,33 @@ def deploy(
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Deploy a job's model for a while. The price is shown first; it ends when the lease ends."""
-    from ftsdk.deployments.deploy import deploy as start
-    from ftsdk.deployments.deploy import price_of
-    from ftsdk.spending.budget import budget_of
+    """Deploy a job's model for a limited time.
 
+    It shows the price and asks first. The deployment ends when its lease ends.
+    """
     client = open_client(profile)
     found = find(client, job)
     hours = hours_of(for_)
-    span = budget_of(client.config).lease.total_seconds() / 3600 if hours is None else hours
+    default = budget_of(client.config).lease.total_seconds() / 3600
+    span = default if hours is None else hours
     backend = client._backend_for(found.snapshot)
     if not backend.capabilities.can_deploy:
         raise backend.cannot("deploy a model")
     options = values(set_)
-    found.result()  # a job that made no model is refused before any question
+    found.result()  # refuses a job without a model before it asks
     hourly = price_of(client, found.id, options)
-    cost = "at a price that is not known" if hourly is None else f"at ${hourly:.2f} an hour"
-    most = "" if hourly is None else f", at most ${hourly * _decimal(span):.2f}"
+    cost = "at an unknown price" if hourly is None else f"at ${hourly:.2f} an hour"
+    most = "" if hourly is None else f", at most ${hourly * Decimal(str(span)):.2f}"
     if not decide(
         f"Deploy {clean(found.model)} at {found.provider} for {span:g} h {cost}{most}?",
         yes=yes,
         no_input=no_input or as_json,
         default=False,
         unasked=f"deploying asks before it spends ({cost}{most})",
-        hint="say --yes to deploy it without a question",
+        hint="--yes deploys without asking",
     ):
         raise stop("Nothing was deployed.")
-    handle, lease = start(client, found.id, hours=hours, options=options)
+    handle, lease = start_deployment(client, found.id, hours=hours, options=options)
     if wait:
         with busy(f"waiting for {clean(found.model)} at {found.provider}", quiet=as_json):
             handle = client.get_job(found.id).callable_result()
@@ -137,63 +132,21 @@ def deploy(
     ready = (
         "callable now"
         if handle.callable_now
-        else f"starting; `ftsdk show {found.id}` tells when it is ready"
+        else f"starting; `ftsdk show {found.id}` says when it is ready"
     )
     say((lease.id, "bold"), f"  {ready}  ·  until {when(lease.ends_at, client.clock.now())}  ·  end it: ",
         command(f"ftsdk undeploy {lease.id}"))  # fmt: skip
 
 
-def _decimal(value: float) -> Any:
-    from decimal import Decimal
-
-    return Decimal(str(value))
-
-
 def undeploy(which: Which, profile: Profile = None, as_json: Json = False) -> None:
-    """End a deployment now: it costs nothing more."""
-    from ftsdk.deployments.deploy import undeploy as end
-
+    """End a deployment now."""
     client = open_client(profile)
-    word = which if which.startswith("lease_") else find(client, which).id
-    lease = end(client, word)
+    lease = end_deployment(client, which if which.startswith("lease_") else find(client, which).id)
     if as_json:
         emit({"lease": _document(client, lease)})
         return
     spent = lease.cost(client.clock.now())
     say(
-        (lease.id, "bold"), "  ended" + ("" if spent is None else f"  ·  about ${spent:.2f} in all")
+        (lease.id, "bold"),
+        "  ended" + ("" if spent is None else f"  ·  about ${spent:.2f} in total"),
     )
-
-
-def attend() -> None:
-    """What the next command does for leases that are over and jobs at their cap; says what costs.
-
-    Each is looked after under the profile it was started with, where its base URL stands.
-    """
-    from ftsdk.config import default_home
-
-    if not (default_home() / "journal.db").is_file():
-        return
-    from ftsdk.jobs.spending_guard import enforce, profiles_at_stake
-    from ftsdk.store import Journal
-
-    told = []
-    try:
-        at_stake = profiles_at_stake(Journal(default_home()))
-    except FtsdkError:
-        return  # the command itself opens the same journal, and says what is wrong with it
-    for profile in at_stake:
-        try:
-            told += enforce(open_client(profile), own_profile=True)
-        except FtsdkError as error:
-            whom = "what runs" if profile is None else f"what runs under profile {profile}"
-            where = (
-                ""
-                if profile is None
-                else "; run `ftsdk deployments` in the folder of its ftsdk.toml"
-            )
-            told_why = f"could not be looked after, and may cost: {clean(error.what)}{where}"
-            note(("! ", "red"), f"{whom} {told_why}")
-    for notice in told:
-        loud = notice.kind in ("not_ended", "stopped", "near_cap")
-        note(("! ", "red" if loud else "yellow"), (clean(notice.text), "bold" if loud else ""))

@@ -1,4 +1,4 @@
-"""`doctor` and `path`: what this machine has, what is configured, and what is wrong."""
+"""`doctor`: what this machine has, what is configured, and what is wrong."""
 
 from __future__ import annotations
 
@@ -6,35 +6,37 @@ import contextlib
 import importlib.metadata
 import os
 import shutil
+import sqlite3
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import typer
 
+from ftsdk._version import __version__
+from ftsdk.backends.local.models.resolve import is_pulled, known_models
+from ftsdk.backends.registry import backend_names, load_backend
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.formatting import clean, many, size
 from ftsdk.cli.view.output import columns, emit, say
+from ftsdk.config import Config, default_home, load_config
 from ftsdk.errors import FtsdkError
-
-if TYPE_CHECKING:
-    from ftsdk.config import Config
-
-__all__ = ["doctor", "path"]
+from ftsdk.store import OLDEST_SQLITE, Journal
 
 Verdict = Literal["ok", "note", "fault"]
 _MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "fault": ("✗", "red")}
-_WAL_MENDED = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
-"""The first releases of SQLite whose write-ahead log is sound (sqlite.org/wal.html, 2026-10-25)."""
+_WAL_FIXED = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
+"""The first releases of SQLite whose write-ahead log is safe (sqlite.org/wal.html, 2026-10-25)."""
 _LOW_SPACE_BYTES = 2_000_000_000
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at: what it is called, how it stands, what was found, how to mend it."""
+    """The result of one check: its name, its verdict, what was found, how to fix it."""
 
     name: str
     verdict: Verdict
@@ -42,24 +44,10 @@ class Check:
     hint: str = ""
 
 
-def path(as_json: Json = False) -> None:
-    """Print where ftsdk keeps its journal, models and runs (FTSDK_HOME)."""
-    from ftsdk.config import default_home
-
-    home = default_home()
-    if as_json:
-        emit({
-            "home": home, "journal": home / "journal.db", "models": home / "models",
-            "runs": home / "runs", "datasets": home / "datasets",
-        })  # fmt: skip
-    else:
-        say(clean(home))
-
-
 def doctor(profile: Profile = None, as_json: Json = False) -> None:
-    """Look at Python, the journal, configuration, keys, extras, processor, GPU, disk and models.
+    """Check Python, configuration, keys, extras, hardware and the journal.
 
-    Exit code 1 when something is broken; keys are told as there or not, never shown.
+    Exits with 1 when something is broken. Keys are reported as set or not set, never shown.
     """
     checks = list(_checks(profile))
     ok = not any(check.verdict == "fault" for check in checks)
@@ -74,20 +62,18 @@ def doctor(profile: Profile = None, as_json: Json = False) -> None:
             if check.hint and check.verdict != "ok":
                 say((f"  {check.name}: ", "dim"), clean(check.hint))
         faults = sum(check.verdict == "fault" for check in checks)
-        say("All is well." if ok else f"{many(faults, 'fault')}.")
+        say("No faults." if ok else f"{many(faults, 'fault')}.")
     if not ok:
         raise typer.Exit(1)
 
 
 def _checks(profile: str | None) -> Iterator[Check]:
-    from ftsdk.config import default_home
-
     home = default_home()
     yield from _versions()
     yield _home(home)
     yield from _journal(home)
-    config, told = _configuration(profile)
-    yield told
+    config, check = _configuration(profile)
+    yield check
     if config is not None:
         yield _chosen(config)
     yield from _keys()
@@ -98,53 +84,45 @@ def _checks(profile: str | None) -> Iterator[Check]:
 
 
 def _versions() -> Iterator[Check]:
-    from ftsdk._version import __version__
-
     python = ".".join(str(part) for part in sys.version_info[:3])
     yield Check("ftsdk", "ok", f"{__version__} · Python {python} · {sys.executable}")
     yield _sqlite()
 
 
 def _sqlite() -> Check:
-    """Whether the linked SQLite can keep the journal, and how its faults touch it."""
-    import sqlite3
-
-    from ftsdk.store import OLDEST_SQLITE
-
+    """Check whether the linked SQLite can keep the journal, and whether its bugs affect it."""
     version = sqlite3.sqlite_version
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         oldest = ".".join(str(part) for part in OLDEST_SQLITE[:2])
         return Check("sqlite", "fault", f"{version}: the journal needs {oldest} or newer",
-                     "use a Python that brings a newer SQLite")  # fmt: skip
+                     "use a Python with a newer SQLite")  # fmt: skip
     if not _wal_is_sound(sqlite3.sqlite_version_info):
         return Check(
-            "sqlite", "ok", f"{version} · its WAL can damage a file; the journal uses none"
+            "sqlite", "ok", f"{version} · its WAL can damage a file; the journal does not use it"
         )
     return Check("sqlite", "ok", version)
 
 
 def _wal_is_sound(version: tuple[int, ...]) -> bool:
-    same_line = [first for first in _WAL_MENDED if first[:2] == version[:2]]
-    return version >= (same_line[0] if same_line else _WAL_MENDED[-1])
+    same_line = [first for first in _WAL_FIXED if first[:2] == version[:2]]
+    return version >= (same_line[0] if same_line else _WAL_FIXED[-1])
 
 
 def _home(home: Path) -> Check:
     if not home.exists():
-        return Check("home", "note", f"{home} is not there yet; the first job makes it")
+        return Check("home", "note", f"{home} does not exist yet; the first job creates it")
     if not home.is_dir():
         return Check("home", "fault", f"{home} is not a folder", "set FTSDK_HOME to a folder")
     mode = stat.S_IMODE(home.stat().st_mode)
     if not os.access(home, os.W_OK | os.X_OK):
         return Check("home", "fault", f"{home} is not writable", "chmod it, or set FTSDK_HOME")
     if os.name != "nt" and mode & 0o077:
-        return Check("home", "note", f"{home} (mode {mode:04o}: others may look in)",
+        return Check("home", "note", f"{home} (mode {mode:04o}: others can read it)",
                      f"chmod 700 {home}")  # fmt: skip
     return Check("home", "ok", f"{home} (mode {mode:04o})")
 
 
 def _journal(home: Path) -> Iterator[Check]:
-    from ftsdk.store import Journal
-
     file = home / "journal.db"
     if not file.exists():
         yield Check("journal", "note", "none yet")
@@ -159,20 +137,18 @@ def _journal(home: Path) -> Iterator[Check]:
         yield Check("journal", "fault", error.what, error.hint)
         return
     file_mode = stat.S_IMODE(file.stat().st_mode)
-    told = f"{many(jobs, 'job')} · schema {version} · {mode} · mode {file_mode:04o}"
+    facts = f"{many(jobs, 'job')} · schema {version} · {mode} · mode {file_mode:04o}"
     if sound != "ok":
-        yield Check("journal", "fault", f"{told} · damaged: {sound}",
+        yield Check("journal", "fault", f"{facts} · damaged: {sound}",
                     f"keep a copy of {file}, then move it away")  # fmt: skip
     elif os.name != "nt" and file_mode & 0o077:
-        yield Check("journal", "fault", f"{told}: others may read it", f"chmod 600 {file}")
+        yield Check("journal", "fault", f"{facts}: others can read it", f"chmod 600 {file}")
     else:
-        yield Check("journal", "ok", f"{told} · sound")
+        yield Check("journal", "ok", f"{facts} · sound")
 
 
 def _pragmas(file: Path) -> tuple[str, int]:
-    """How the file itself is set. Only WAL is kept in a file; ftsdk sets TRUNCATE as it opens it."""
-    import sqlite3
-
+    """Return the file's journal mode and schema version; ftsdk sets TRUNCATE when it opens it."""
     connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
     try:
         wal = connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
@@ -183,8 +159,6 @@ def _pragmas(file: Path) -> tuple[str, int]:
 
 
 def _configuration(profile: str | None) -> tuple[Config | None, Check]:
-    from ftsdk.config import load_config
-
     try:
         config = load_config(profile=profile)
     except FtsdkError as error:
@@ -199,24 +173,20 @@ def _configuration(profile: str | None) -> tuple[Config | None, Check]:
 
 
 def _chosen(config: Config) -> Check:
-    from ftsdk.backends.registry import load_backend
-
     provider, model = config.setting("provider"), config.setting("model")
     name = f"{config.profile} (from {config.profile_source})" if config.profile else "none chosen"
     if provider is None:
         return Check("profile", "note", f"{name}; no provider is set", "ftsdk init, or --provider")
     base = model.value if model else "no model set"
-    told = f"{name} = {provider.value} · {base}"
+    chosen = f"{name} = {provider.value} · {base}"
     try:
         load_backend(str(provider.value))
     except FtsdkError as error:
-        return Check("profile", "fault", f"{told}: {error.what}", error.hint)
-    return Check("profile", "ok", told)
+        return Check("profile", "fault", f"{chosen}: {error.what}", error.hint)
+    return Check("profile", "ok", chosen)
 
 
 def _keys() -> Iterator[Check]:
-    from ftsdk.backends.registry import backend_names, load_backend
-
     for name in backend_names():
         try:
             variables = load_backend(name).capabilities.key_variables
@@ -230,8 +200,6 @@ def _keys() -> Iterator[Check]:
 
 
 def _extras() -> Iterator[Check]:
-    from ftsdk.backends.registry import backend_names, load_backend
-
     extras: dict[str, tuple[str, ...]] = {}
     for name in backend_names():
         with contextlib.suppress(FtsdkError):  # reported with the keys
@@ -274,7 +242,7 @@ def _cpu_flags() -> set[str]:
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n")
     except OSError:
-        return set()  # no such file on this system; torch finds out by itself
+        return set()  # no such file on this system
     return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
@@ -286,9 +254,7 @@ def _memory_bytes() -> int | None:
 
 
 def _gpu() -> Check:
-    """Asks the driver's own tool: importing torch only to look would take seconds."""
-    import subprocess
-
+    """Ask the driver's tool; importing torch would take seconds."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return Check("gpu", "note", "no NVIDIA driver found")
@@ -315,12 +281,13 @@ def _disk(home: Path) -> Check:
 
 
 def _models(home: Path) -> Iterator[Check]:
-    from ftsdk.backends.local.models.resolve import is_pulled, known_models
-
     for model in known_models():
         if is_pulled(model.name, home=home):
-            yield Check("model", "ok", f"{model.name} is here")
+            yield Check("model", "ok", f"{model.name} is on this machine")
         else:
             yield Check(
-                "model", "note", f"{model.name} is not here", f"ftsdk models pull {model.name}"
+                "model",
+                "note",
+                f"{model.name} is not on this machine",
+                f"ftsdk models pull {model.name}",
             )

@@ -1,11 +1,11 @@
-"""What a job tells of itself: `logs`, `metrics`, `events`, `checkpoints`."""
+"""What a job reports: `logs`, `metrics`, `events`, `checkpoints`."""
 
 from __future__ import annotations
 
 import csv
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,16 +14,12 @@ from ftsdk.cli.errors import INTERRUPTED
 from ftsdk.cli.options import Json, MaybeJob, Profile
 from ftsdk.cli.view.formatting import clean, clean_line, count, number, redact, size
 from ftsdk.cli.view.loss_curve import draw
-from ftsdk.cli.view.output import columns, console, emit, say, text
+from ftsdk.cli.view.output import columns, console, emit, say
 from ftsdk.errors import UsageError
+from ftsdk.jobs.job import FineTuneJob
+from ftsdk.types.events import Event, MetricPoint
 
-if TYPE_CHECKING:
-    from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.types.events import Event, MetricPoint
-
-__all__ = ["checkpoints", "events", "logs", "metrics"]
-
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Continue until the job ends.")]
 _COLUMNS = (
     ("epoch", "epoch"),
     ("train_loss", "train loss"),
@@ -39,13 +35,14 @@ _COLUMNS = (
 def logs(
     job: MaybeJob = None,
     tail: Annotated[
-        int | None, typer.Option("-n", "--tail", metavar="N", min=0, help="The last N lines.")
+        int | None,
+        typer.Option("-n", "--tail", metavar="N", min=0, help="Print only the last N lines."),
     ] = None,
     follow: Follow = False,
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Print the job's log, as its provider or trainer wrote it."""
+    """Print a job's log."""
     _not_both(follow, as_json)
     client = open_client(profile)
     one = newest(client, job)
@@ -60,7 +57,7 @@ def logs(
 
 def _follow_logs(job: FineTuneJob) -> None:
     client = job._client
-    pace = client._backend_for(job.snapshot).capabilities.poll_s
+    interval_s = client._backend_for(job.snapshot).capabilities.poll_s
     seen = len(job.logs())
     while True:
         ended = refreshed(client, [job])[0][0].is_final
@@ -70,7 +67,7 @@ def _follow_logs(job: FineTuneJob) -> None:
         if ended:
             return
         try:
-            client.clock.sleep(pace)
+            client.clock.sleep(interval_s)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
@@ -84,37 +81,38 @@ def _print_lines(lines: Iterable[str]) -> None:
 def _not_both(follow: bool, as_json: bool) -> None:
     if follow and as_json:
         raise UsageError(
-            "--follow goes on line by line, and --json is one document",
+            "--follow prints line by line, and --json prints one document",
             where="the command line",
-            hint="leave one of them out; `ftsdk wait --json` waits for the end",
+            hint="leave one out; `ftsdk wait --json` waits for the end",
         )
 
 
 def events(
     job: MaybeJob = None,
     after: Annotated[
-        int, typer.Option(metavar="SEQ", min=0, help="Only those after this number.")
+        int, typer.Option(metavar="SEQ", min=0, help="Only events after this sequence number.")
     ] = 0,
     kind: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="Only of this kind; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="KIND", help="Only events of this kind; may be repeated."),
     ] = None,
     follow: Follow = False,
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Print what happened to the job, oldest first."""
+    """Print a job's events, oldest first."""
     _not_both(follow, as_json)
     client = open_client(profile)
     one = newest(client, job)
     if follow:
         try:
             for event in one.stream():
-                if event.seq > after and _fits(event, kind):
+                if event.seq > after and _matches(event, kind):
                     _print_event(event)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         return
-    found = [event for event in one.events(after=after) if _fits(event, kind)]
+    found = [event for event in one.events(after=after) if _matches(event, kind)]
     if as_json:
         emit({"job_id": one.id, "events": redact([e.model_dump(mode="json") for e in found])})
         return
@@ -122,7 +120,7 @@ def events(
         _print_event(event)
 
 
-def _fits(event: Event, kinds: Sequence[str] | None) -> bool:
+def _matches(event: Event, kinds: Sequence[str] | None) -> bool:
     return not kinds or event.kind in kinds
 
 
@@ -137,14 +135,17 @@ def _print_event(event: Event) -> None:
 
 def metrics(
     job: MaybeJob = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="All points as CSV.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print all points as CSV.")] = False,
     every: Annotated[
-        bool, typer.Option("--all", help="Every row of the table, not at most 20.")
+        bool, typer.Option("--all", help="Show every row of the table instead of 20.")
     ] = False,
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Show the training curve: a picture and a table; --csv and --json have every point."""
+    """Show a job's training curve.
+
+    A plot and a table; --csv and --json print every point.
+    """
     if as_csv and as_json:
         raise UsageError(
             "--csv and --json exclude each other", where="the command line", hint="choose one"
@@ -213,7 +214,7 @@ def _cell(name: str, value: float | None) -> str:
 
 
 def checkpoints(job: MaybeJob = None, profile: Profile = None, as_json: Json = False) -> None:
-    """List the states of the weights that were kept."""
+    """List a job's checkpoints."""
     client = open_client(profile)
     one = newest(client, job)
     found = one.checkpoints()
@@ -221,17 +222,21 @@ def checkpoints(job: MaybeJob = None, profile: Profile = None, as_json: Json = F
         emit({"job_id": one.id, "checkpoints": found})
         return
     if not found:
-        say("No checkpoint is kept.")
+        say("No checkpoints.")
         return
     rows = []
-    for kept in found:
-        place = kept.path or kept.model or ""
-        loss = kept.validation_loss if kept.validation_loss is not None else kept.train_loss
-        bytes_ = kept.raw.get("size_bytes")
-        made = f"{kept.created_at.astimezone():%H:%M:%S}" if kept.created_at else ""
+    for checkpoint in found:
+        place = checkpoint.path or checkpoint.model or ""
+        loss = (
+            checkpoint.validation_loss
+            if checkpoint.validation_loss is not None
+            else checkpoint.train_loss
+        )
+        bytes_ = checkpoint.raw.get("size_bytes")
+        made = f"{checkpoint.created_at.astimezone():%H:%M:%S}" if checkpoint.created_at else ""
         rows.append([
-            f"step {kept.step}", "" if loss is None else f"loss {loss:.3f}",
+            f"step {checkpoint.step}", "" if loss is None else f"loss {loss:.3f}",
             size(bytes_) if isinstance(bytes_, int | float) else "", (made, "dim"),
-            clean(kept.id), text((clean(place), "dim")),
+            clean(checkpoint.id), (clean(place), "dim"),
         ])  # fmt: skip
     columns(rows)

@@ -1,4 +1,4 @@
-"""`init`: a first ftsdk.toml and, on request, sample data; an existing file is never overwritten."""
+"""`init`: write a first ftsdk.toml and, on request, sample data."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ import ftsdk
 from ftsdk.cli.options import Json
 from ftsdk.cli.view.output import command, emit, say
 from ftsdk.errors import ConfigError
-
-__all__ = ["TEMPLATE", "init"]
+from ftsdk.util.files import atomic_write_bytes
 
 TEMPLATE = """\
-# Which provider and model ftsdk uses. No keys in this file: each is read when a call needs it, from
-# the provider's usual variable (TOGETHER_API_KEY, OPENAI_API_KEY, …) or from the keyring.
-# An argument wins over the environment (FTSDK_PROFILE, FTSDK_PROVIDER, FTSDK_MODEL), which wins over
-# this file.
+# Which provider and model ftsdk uses. Arguments come first, then the environment (FTSDK_PROFILE,
+# FTSDK_PROVIDER, FTSDK_MODEL), then this file. API keys do not belong here: ftsdk reads them from
+# the provider's variable (TOGETHER_API_KEY, OPENAI_API_KEY, …) or the keyring at each call.
 
 profile = "dev"
 
@@ -31,9 +29,9 @@ model = "smollm2-135m"
 [profiles.prod]                     # needs TOGETHER_API_KEY
 provider = "together"
 model = "Qwen/Qwen3-8B"
-max_cost = "10.00"                  # US dollars; refused before anything is sent when it may cost more
+max_cost = "10.00"                  # US dollars; a job that may cost more is refused
 
-[profiles.test]                     # a rehearsal: nothing is trained
+[profiles.test]                     # a dry run: nothing is trained
 provider = "fake"
 model = "smollm2-135m"
 """
@@ -43,19 +41,19 @@ def init(
     example: Annotated[
         bool,
         typer.Option(
-            "--example", help="Also write the sample data: support.jsonl and its held-out rows."
+            "--example", help="Also write sample data: support.jsonl and support_heldout.jsonl."
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     show: Annotated[
-        bool, typer.Option("--print", help="Print ftsdk.toml and write nothing.")
+        bool, typer.Option("--print", help="Print ftsdk.toml instead of writing it.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write ftsdk.toml with a profile for this machine, one for Together AI, one for rehearsals.
+    """Write a first ftsdk.toml.
 
-    `--example` adds sample data to the folder: 320 chat rows of a support desk and 33 held-out
-    ones. Files that exist are left as they are, unless `--force`.
+    It has a profile for this machine, one for Together AI, and one for dry runs. With --example,
+    also write 320 chat rows of a support desk and 33 held-out rows. Existing files are kept.
     """
     if show:
         if as_json:
@@ -64,27 +62,27 @@ def init(
             sys.stdout.write(TEMPLATE)
         return
     path = Path.cwd() / "ftsdk.toml"
-    wanted = {path: TEMPLATE.encode()}
+    files = {path: TEMPLATE.encode()}
     if example:
-        wanted |= {Path.cwd() / file.name: file.read_bytes() for file in example_files()}
+        files |= {Path.cwd() / file.name: file.read_bytes() for file in example_files()}
     elif path.exists() and not force:
         raise ConfigError(
-            "There is an ftsdk.toml already; it was not changed",
+            "ftsdk.toml already exists and was not changed",
             where=str(path),
-            hint="ftsdk init --print shows a fresh one; --force overwrites it",
+            hint="`ftsdk init --print` prints a new one; --force overwrites it",
         )
-    written = _write(wanted, force=force)
+    written = _write(files, force=force)
     if as_json:
-        files = [{"path": one, "written": one in written} for one in wanted if one != path]
+        examples = [{"path": one, "written": one in written} for one in files if one != path]
         document = {"path": path, "written": path in written, "text": TEMPLATE}
-        emit(document | ({"example": files} if example else {}))
+        emit(document | ({"example": examples} if example else {}))
         return
     if path in written:
         say("Wrote ftsdk.toml: profile ", ("dev", "bold"), " = local · smollm2-135m, ",
             ("prod", "bold"), " = together (needs TOGETHER_API_KEY), ", ("test", "bold"), " = fake")  # fmt: skip
-    for file, data in wanted.items():
+    for file, data in files.items():
         if file not in written:
-            say(f"Kept {file.name}: it exists already", (" (--force overwrites it)", "dim"))
+            say(f"Kept {file.name}, which already exists", (" (--force overwrites it)", "dim"))
         elif file != path:
             rows = data.count(b"\n")
             say(f"Wrote {file.name}: {rows} rows")
@@ -93,7 +91,10 @@ def init(
 
 
 def example_files() -> list[Path]:
-    """The sample data: beside the package's modules in a wheel, in `examples/` of a checkout."""
+    """Return the sample data: `ftsdk/_examples` of a wheel, `examples/data` of a checkout.
+
+    Raises `ConfigError` when the installation has none.
+    """
     package = Path(ftsdk.__path__[0])
     for folder in (package / "_examples", package.parent / "examples" / "data"):
         if found := sorted(folder.glob("*.jsonl")):
@@ -105,12 +106,10 @@ def example_files() -> list[Path]:
     )
 
 
-def _write(wanted: Mapping[Path, bytes], *, force: bool) -> set[Path]:
-    """Write each file that does not exist, with `force` all of them; the ones that were written."""
-    from ftsdk.util.files import atomic_write_bytes
-
+def _write(files: Mapping[Path, bytes], *, force: bool) -> set[Path]:
+    """Write the files that do not exist, or all of them with `force`; return those written."""
     written = set()
-    for path, data in wanted.items():
+    for path, data in files.items():
         if path.exists() and not force:
             continue
         try:
@@ -119,7 +118,7 @@ def _write(wanted: Mapping[Path, bytes], *, force: bool) -> set[Path]:
             raise ConfigError(
                 f"{path.name} cannot be written: {error.strerror or error}",
                 where=str(path),
-                hint="go to a folder that is writable, or `ftsdk init --print > ftsdk.toml`",
+                hint="change to a writable folder, or `ftsdk init --print > ftsdk.toml`",
             ) from error
         written.add(path)
     return written

@@ -1,4 +1,4 @@
-"""`journal`: look after the journal itself: export, back up, check, forget what is old."""
+"""`journal`: export, back up and check the journal, and forget old jobs."""
 
 from __future__ import annotations
 
@@ -10,40 +10,48 @@ from typing import Annotated
 import typer
 
 from ftsdk.cli.context import open_client
+from ftsdk.cli.group import CONTEXT_SETTINGS, Command, Group
 from ftsdk.cli.options import Json, NoInput, Yes
 from ftsdk.cli.prompts import decide, stop
 from ftsdk.cli.view.formatting import many
 from ftsdk.cli.view.output import emit, say
 from ftsdk.errors import UsageError
-
-__all__ = ["app"]
+from ftsdk.store import Journal
+from ftsdk.store.export import export_lines, forgettable
+from ftsdk.store.export import forget as forget_jobs
+from ftsdk.util.files import atomic_write_bytes
 
 app = typer.Typer(
-    name="journal",
+    cls=Group,
+    add_completion=False,
+    rich_markup_mode=None,
     no_args_is_help=True,
-    help="Look after the journal: export, backup, check, forget.",
+    help="Export, back up or check the journal, or forget old jobs.",
+    context_settings=CONTEXT_SETTINGS,
 )
 
 Target = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="A new file; standard output if left out.")
+    Path | None, typer.Argument(metavar="[FILE]", help="A new file; standard output by default.")
 ]
 Copy = Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]
 Days = Annotated[
-    int, typer.Option("--older-than", metavar="DAYS", min=1, help="Ended so long ago.")
+    int,
+    typer.Option(
+        "--older-than", metavar="DAYS", min=1, help="Jobs that ended longer ago than this."
+    ),
 ]
 
 
-@app.command("export")
+@app.command("export", cls=Command)
 def export(file: Target = None) -> None:
-    """Write every job with all its statuses as JSON lines, oldest first. Nothing in it is secret."""
-    from ftsdk.store import Journal
-    from ftsdk.store.export import export_lines
-    from ftsdk.util.files import atomic_write_bytes
+    """Export every job with all its statuses as JSON lines, oldest first.
 
+    The export has no secrets.
+    """
     home = open_client(None).home
-    # Opened to read alone, so that what a damaged journal still tells can be kept.
-    there = (home / "journal.db").exists()
-    lines = export_lines(Journal(home, read_only=True)) if there else ()
+    # Opened read-only, so that a damaged journal can still be exported as far as it is readable.
+    exists = (home / "journal.db").exists()
+    lines = export_lines(Journal(home, read_only=True)) if exists else ()
     if file is None:
         for line in lines:
             sys.stdout.buffer.write(line)
@@ -57,15 +65,15 @@ def export(file: Target = None) -> None:
 def _must_be_new(file: Path) -> None:
     if file.exists():
         raise UsageError(
-            "The file is there already, and nothing is overwritten",
+            "The file already exists and was not overwritten",
             where=str(file),
-            hint="name a new one",
+            hint="choose another name",
         )
 
 
-@app.command("backup")
+@app.command("backup", cls=Command)
 def backup(file: Copy, as_json: Json = False) -> None:
-    """Copy the whole journal to a new file, also while others write. Put back, it is a journal."""
+    """Copy the journal to a new file, also while other processes write to it."""
     _must_be_new(file)
     journal = open_client(None).journal
     journal.backup(file)
@@ -73,12 +81,12 @@ def backup(file: Copy, as_json: Json = False) -> None:
         emit({"path": str(file), "jobs": len(journal.list())})
     else:
         say(f"Wrote {file}: {many(len(journal.list()), 'job')}. To use it, ",
-            "put it into an FTSDK_HOME as journal.db.")  # fmt: skip
+            "copy it to FTSDK_HOME/journal.db.")  # fmt: skip
 
 
-@app.command("check")
+@app.command("check", cls=Command)
 def check(as_json: Json = False) -> None:
-    """Let SQLite check the whole journal file."""
+    """Check the whole journal file with SQLite."""
     journal = open_client(None).journal
     journal.require_sound()
     if as_json:
@@ -87,14 +95,14 @@ def check(as_json: Json = False) -> None:
         say(f"{journal.path} is sound: {many(len(journal.list()), 'job')}.")
 
 
-@app.command("forget")
+@app.command("forget", cls=Command)
 def forget(
     older_than: Days = 365, yes: Yes = False, no_input: NoInput = False, as_json: Json = False
 ) -> None:
-    """Forget jobs that ended long ago, and not this month. What their provider has stays there."""
-    from ftsdk.store.export import forget as forgotten
-    from ftsdk.store.export import forgettable
+    """Forget jobs that ended long ago.
 
+    Jobs of this month remain. Results at providers are not deleted.
+    """
     client = open_client(None)
     age, now = dt.timedelta(days=older_than), client.clock.now()
     count = len(forgettable(client.journal, age, now))
@@ -104,10 +112,10 @@ def forget(
         no_input=no_input or as_json,
         default=False,
         unasked=f"{many(count, 'job')} would be forgotten",
-        hint="say --yes to forget them without a question",
+        hint="--yes forgets them without asking",
     ):
         raise stop("Nothing was forgotten.")
-    gone = forgotten(client.journal, age, now) if count else []
+    gone = forget_jobs(client.journal, age, now) if count else []
     if as_json:
         emit({"forgotten": [job.id for job in gone]})
     else:

@@ -1,4 +1,4 @@
-"""`lab up`, `lab env`, `lab fault`: providers on this machine's loopback, for rehearsals without a key."""
+"""`lab`: local servers that imitate providers, for rehearsals without a key."""
 
 from __future__ import annotations
 
@@ -8,40 +8,39 @@ import shlex
 import signal
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from ftsdk.cli.options import Json
+from ftsdk.cli.group import CONTEXT_SETTINGS, Command, Group
+from ftsdk.cli.options import Json, pairs
 from ftsdk.cli.view.output import columns, command, emit, note, say
-
-if TYPE_CHECKING:
-    from ftsdk.testing.lab import Lab
-
-__all__ = ["app"]
+from ftsdk.config import default_home, nearest
+from ftsdk.errors import UsageError
+from ftsdk.testing.lab import DOUBLES, Lab
+from ftsdk.util.files import atomic_write_json, make_private_folder
 
 app = typer.Typer(
+    cls=Group,
+    add_completion=False,
+    rich_markup_mode=None,
     no_args_is_help=True,
-    help="Providers on this machine, for rehearsals: real servers for the real SDKs, no key.",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run local servers that imitate providers, for rehearsals without a key.",
+    context_settings=CONTEXT_SETTINGS,
 )
 _FILE = "lab.json"
 _FIRST_PORT = 48_100
 
 
 def _state_file() -> Path:
-    from ftsdk.config import default_home
-
     return default_home() / _FILE
 
 
 def _names(wanted: list[str] | None) -> list[str]:
-    from ftsdk.config import nearest
-    from ftsdk.errors import UsageError
-    from ftsdk.testing.lab import DOUBLES
-
     for name in wanted or []:
         if name not in DOUBLES:
             raise UsageError(
@@ -52,24 +51,23 @@ def _names(wanted: list[str] | None) -> list[str]:
     return list(wanted or DOUBLES)
 
 
-@app.command("up")
+@app.command("up", cls=Command)
 def up(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROVIDER]...", help="Which; all by default.")
+        list[str] | None,
+        typer.Argument(metavar="[PROVIDER]...", help="The providers; all by default."),
     ] = None,
     port: Annotated[
         int,
-        typer.Option(metavar="N", help="The first port; 0, or a default in use, takes free ones."),
+        typer.Option(metavar="N", help="The first port; 0, or a default in use, uses free ones."),
     ] = _FIRST_PORT,
     as_json: Json = False,
 ) -> None:
-    """Start the doubles and serve until interrupted."""
-    from ftsdk.util.files import atomic_write_json, make_private_folder
-
+    """Start the servers and run until interrupted."""
     chosen = _names(names)
-    over = _stopped()
+    terminated = _on_termination()
     lab = _started(chosen, port)
-    told = {
+    doubles = {
         name: {
             "url": lab[name].base_url,
             "env": lab[name].variables(),
@@ -79,24 +77,24 @@ def up(
     }
     path = _state_file()
     make_private_folder(path.parent)
-    atomic_write_json(path, {"pid": os.getpid(), "doubles": told})
+    atomic_write_json(path, {"pid": os.getpid(), "doubles": doubles})
     try:
         if as_json:
-            emit({"lab": told})
+            emit({"lab": doubles})
         else:
-            columns([[(name, "bold"), facts["url"]] for name, facts in told.items()])
-            _how_to_go_on([facts["create"] for facts in told.values()])
-        _wait(over)
+            columns([[(name, "bold"), facts["url"]] for name, facts in doubles.items()])
+            _print_next_steps([facts["create"] for facts in doubles.values()])
+        _wait(terminated)
     finally:
         lab.stop()
-        _forget(path)
+        _remove_state(path)
 
 
 def _started(chosen: list[str], port: int) -> Lab:
-    """The doubles, listening; on free ports when the default ones are in use."""
-    from ftsdk.errors import UsageError
-    from ftsdk.testing.lab import Lab
+    """Return the running servers, on free ports where the default ones are in use.
 
+    Raises `UsageError` when they cannot listen.
+    """
     lab = Lab(*chosen, ports={n: port + i if port else 0 for i, n in enumerate(chosen)})
     try:
         lab.start()
@@ -107,13 +105,13 @@ def _started(chosen: list[str], port: int) -> Lab:
         raise UsageError(
             f"The lab cannot listen: {error.strerror or error}",
             where=f"127.0.0.1, ports {port} to {port + len(chosen) - 1}",
-            hint="stop the other one, or choose another --port (0 takes free ones)",
+            hint="stop the other one, or choose another --port (0 uses free ones)",
         ) from error
     return lab
 
 
-def _forget(path: Path) -> None:
-    """Remove what this lab wrote; another that began later has written its own."""
+def _remove_state(path: Path) -> None:
+    """Remove the state file, unless a lab that started later wrote it."""
     try:
         ours = json.loads(path.read_bytes())["pid"] == os.getpid()
     except (OSError, ValueError, KeyError):
@@ -122,50 +120,50 @@ def _forget(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _how_to_go_on(creates: Sequence[str]) -> None:
+def _print_next_steps(creates: Sequence[str]) -> None:
     note(
         ("  in another shell: ", "dim"), ('eval "$(ftsdk lab env)"', "cyan"),
-        ("   then, for instance", "dim"),
+        ("   then, for example", "dim"),
     )  # fmt: skip
     for line in creates:
         note("    ", command(line))
-    note(("  Ctrl-C ends the lab and its jobs", "dim"))
+    note(("  Ctrl-C stops the lab and its jobs", "dim"))
 
 
-def _stopped() -> threading.Event:
-    """What is set when the process is asked to end: then the doubles stop in order."""
-    over = threading.Event()
+def _on_termination() -> threading.Event:
+    """Return an event that SIGTERM sets, so that the servers stop in order."""
+    terminated = threading.Event()
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: over.set())
-    return over
+        signal.signal(signal.SIGTERM, lambda *_: terminated.set())
+    return terminated
 
 
-def _wait(over: threading.Event) -> None:
+def _wait(terminated: threading.Event) -> None:
     try:
-        while not over.wait(0.5):
+        while not terminated.wait(0.5):
             pass
     except KeyboardInterrupt:
         return
 
 
 def _running() -> dict[str, Any]:
-    """What `lab up` wrote. Raises `UsageError` when no lab is up."""
-    from ftsdk.errors import UsageError
-
+    """Return what `lab up` wrote. Raises `UsageError` when no lab is running."""
     try:
-        told: dict[str, Any] = json.loads(_state_file().read_bytes())
-        os.kill(int(told["pid"]), 0)
+        state: dict[str, Any] = json.loads(_state_file().read_bytes())
+        os.kill(int(state["pid"]), 0)
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
-            "No lab is up", where=str(_state_file()), hint="start it in another shell: ftsdk lab up"
+            "No lab is running",
+            where=str(_state_file()),
+            hint="start it in another shell: ftsdk lab up",
         ) from error
-    doubles: dict[str, Any] = told["doubles"]
+    doubles: dict[str, Any] = state["doubles"]
     return doubles
 
 
-@app.command("env")
+@app.command("env", cls=Command)
 def env(as_json: Json = False) -> None:
-    """Print the variables that point the official SDKs, and ftsdk, at the lab."""
+    """Print the variables that point the official SDKs and ftsdk at the lab."""
     doubles = _running()
     merged = {name: value for one in doubles.values() for name, value in one["env"].items()}
     if as_json:
@@ -179,9 +177,11 @@ def env(as_json: Json = False) -> None:
         say(f"export {name}={shlex.quote(value)}")
 
 
-@app.command("fault")
+@app.command("fault", cls=Command)
 def fault(
-    provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="Whose answers go wrong.")],
+    provider: Annotated[
+        str, typer.Argument(metavar="PROVIDER", help="The provider whose responses fail.")
+    ],
     behaviour: Annotated[
         str,
         typer.Argument(
@@ -190,66 +190,76 @@ def fault(
             "repeat, twice; or none.",
         ),
     ],
-    method: Annotated[str | None, typer.Option(metavar="VERB", help="Only such requests.")] = None,
-    path: Annotated[
-        str | None, typer.Option(metavar="REGEX", help="Only paths in which this is found.")
+    method: Annotated[
+        str | None, typer.Option(metavar="VERB", help="Only requests with this method.")
     ] = None,
-    times: Annotated[int, typer.Option(metavar="N", help="How many requests go wrong.")] = 1,
+    path: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Only requests whose path matches.")
+    ] = None,
+    times: Annotated[int, typer.Option(metavar="N", help="How many requests fail.")] = 1,
     acted: Annotated[
-        bool, typer.Option("--acted", help="The provider does it; only the answer is lost.")
+        bool, typer.Option("--acted", help="The server does the work; only the response is lost.")
     ] = False,
-    status: Annotated[int, typer.Option(metavar="CODE", help="For the fault status.")] = 503,
+    status: Annotated[
+        int, typer.Option(metavar="CODE", help="The status code of the fault `status`.")
+    ] = 503,
     retry_after: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="A Retry-After header with it.")
+        str | None, typer.Option(metavar="SECONDS", help="Send a Retry-After header.")
     ] = None,
     field: Annotated[
-        str, typer.Option(metavar="NAME", help="Which field of the answer: set, rename, drop.")
+        str, typer.Option(metavar="NAME", help="The response field for set, rename and drop.")
     ] = "id",
     value: Annotated[
         str | None,
-        typer.Option(metavar="VALUE", help="What it is set to, or its new name: set, rename."),
+        typer.Option(metavar="VALUE", help="The new value for set, the new name for rename."),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(metavar="N", help="How long nobody is let in: refuse.")
+        float, typer.Option(metavar="N", help="How long `refuse` accepts no connection.")
     ] = 30.0,
     as_json: Json = False,
 ) -> None:
-    """Let the next such request to a double of the lab go wrong; `none` ends all faults.
+    """Make the next matching requests to a server of the lab fail.
 
-    `refuse` takes no connection at all, whatever the request, until its seconds are over.
+    `none` removes all faults. `refuse` accepts no connection until its seconds are over.
     """
     given = {
         "behaviour": behaviour, "method": method, "path": path, "times": times, "acted": acted,
         "status": status, "retry_after": retry_after, "field": field,
         "value": None if value is None else _value(value), "seconds": seconds,
     }  # fmt: skip
-    told = _tell(provider, "faults", given)
+    reply = _post(provider, "faults", given)
     if as_json:
-        emit(told)
+        emit(reply)
     elif behaviour == "refuse":
-        say(f"{provider}: takes no connection for {seconds:g} s")
+        say(f"{provider}: accepts no connection for {seconds:g} s")
     else:
-        say(f"{provider}: {told['waiting']} fault(s) wait for their request")
+        say(f"{provider}: {reply['waiting']} fault(s) wait for a request")
 
 
-@app.command("set")
+@app.command("set", cls=Command)
 def set_(
-    provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="Whose state changes.")],
+    provider: Annotated[
+        str, typer.Argument(metavar="PROVIDER", help="The provider whose server changes.")
+    ],
     values: Annotated[
-        list[str], typer.Argument(metavar="NAME=VALUE...", help="closed=true, jobs_at_once=1, …")
+        list[str],
+        typer.Argument(
+            metavar="NAME=VALUE...", help="Settings such as closed=true or jobs_at_once=1."
+        ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Change how a double behaves: `closed=true` takes no new jobs, `jobs_at_once=1` is a quota."""
-    from ftsdk.cli.options import pairs
+    """Change how a server of the lab behaves.
 
-    told = _tell(
+    `closed=true` refuses new jobs; `jobs_at_once=1` sets a quota.
+    """
+    reply = _post(
         provider, "state", {name: _value(text) for name, text in pairs(values, "lab set").items()}
     )
     if as_json:
-        emit(told)
+        emit(reply)
     else:
-        columns([[name, ("set to", "dim"), json.dumps(value)] for name, value in told.items()])
+        columns([[name, ("set to", "dim"), json.dumps(value)] for name, value in reply.items()])
 
 
 def _value(text: str) -> Any:
@@ -259,25 +269,18 @@ def _value(text: str) -> Any:
         return text
 
 
-def _tell(provider: str, door: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Send something to the lab's own door of a double, and give its answer."""
-    import urllib.error
-    import urllib.request
-
-    from ftsdk.errors import UsageError
-
+def _post(provider: str, resource: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Send a request to the control address of a server of the lab and return its reply."""
     doubles = _running()
     if provider not in doubles:
-        raise UsageError(
-            f"The lab that is up has no {provider}", hint=f"one of {', '.join(doubles)}"
-        )
-    url = "/".join(doubles[provider]["url"].split("/")[:3]) + f"/_lab/{door}"
+        raise UsageError(f"The running lab has no {provider}", hint=f"one of {', '.join(doubles)}")
+    url = "/".join(doubles[provider]["url"].split("/")[:3]) + f"/_lab/{resource}"
     request = urllib.request.Request(  # noqa: S310  # the lab's own loopback address
         url, data=json.dumps(given).encode(), method="POST"
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  # as above
-            told: dict[str, Any] = json.loads(answer.read())
+        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310  # as above
+            reply: dict[str, Any] = json.loads(response.read())
     except urllib.error.HTTPError as error:
         with error:
             why = json.loads(error.read()).get("error", "")
@@ -286,9 +289,8 @@ def _tell(provider: str, door: str, given: dict[str, Any]) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise UsageError(
-            "The lab does not answer",
+            "The lab does not respond",
             where=url,
-            hint="wait until it has refused for long enough, if you told it to; else start it again: "
-            "ftsdk lab up",
+            hint="if you set the fault `refuse`, wait until it is over; else start it again: ftsdk lab up",
         ) from error
-    return told
+    return reply

@@ -1,9 +1,9 @@
-"""`list`: all jobs on one screen, newest first, as they stand now."""
+"""`list`: all jobs with their current status, newest first."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,37 +15,40 @@ from ftsdk.cli.view.formatting import (
     cost_words,
     percent,
     redact,
-    standing,
+    status_label,
     status_style,
     when,
 )
 from ftsdk.cli.view.output import columns, command, emit, note, say
-from ftsdk.errors import NeedsDecision
-
-if TYPE_CHECKING:
-    from ftsdk.client import Client
-    from ftsdk.errors import FtsdkError
-    from ftsdk.jobs.job import FineTuneJob
-
-__all__ = ["list_"]
+from ftsdk.client import Client
+from ftsdk.errors import FtsdkError, NeedsDecision
+from ftsdk.jobs.job import FineTuneJob
+from ftsdk.types.status import JobStatus, statuses_of
 
 Statuses = Annotated[
     list[str] | None,
     typer.Option(
-        "--status", metavar="STATUS", help="Only these; may be repeated.",
+        "--status", metavar="STATUS", help="Only jobs with this status; may be repeated.",
         autocompletion=completion.statuses,
     ),
 ]  # fmt: skip
 OfProvider = Annotated[
     str | None,
     typer.Option(
-        "--provider", metavar="NAME", help="Only there.", autocompletion=completion.providers
+        "--provider",
+        metavar="NAME",
+        help="Only jobs at this provider.",
+        autocompletion=completion.providers,
     ),
 ]
-OfTag = Annotated[str | None, typer.Option("--tag", metavar="K[=V]", help="Only with this label.")]
-Limit = Annotated[int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="At most N.")]
+OfTag = Annotated[
+    str | None, typer.Option("--tag", metavar="K[=V]", help="Only jobs with this tag.")
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Show at most N jobs.")
+]
 Offline = Annotated[
-    bool, typer.Option("--offline", help="Only what the journal knows; ask no provider.")
+    bool, typer.Option("--offline", help="Show what the journal has; ask no provider.")
 ]
 
 
@@ -58,12 +61,13 @@ def list_(
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """List the jobs, newest first. Those that have not ended are asked about; nothing is spent."""
-    from ftsdk.types.status import JobStatus, statuses_of
+    """List jobs with their current status, newest first.
 
+    Providers are asked about jobs that have not ended, which costs nothing.
+    """
     client = open_client(profile)
     wanted = statuses_of(status) if status else frozenset(JobStatus)
-    # The journal's word may be old: jobs are asked first and chosen by what they are now.
+    # The status in the journal may be old: jobs are refreshed first and then filtered.
     known = client.list_jobs(provider=provider, tag=tag, limit=None if status else limit)
     failed: dict[str, FtsdkError] = {}
     jobs = known
@@ -74,8 +78,8 @@ def list_(
         emit({"jobs": [_document(job, failed.get(job.id)) for job in jobs]})
         return
     if not jobs:
-        told = "No job fits." if status or provider or tag else "No job yet."
-        say(told, ("   start one: ", "dim"), command("ftsdk create DATA"))
+        message = "No job matches." if status or provider or tag else "No job yet."
+        say(message, ("   start one: ", "dim"), command("ftsdk create DATA"))
         return
     _table(client, jobs, failed)
 
@@ -93,7 +97,7 @@ def _table(client: Client, jobs: list[FineTuneJob], failed: dict[str, FtsdkError
             clean(job.name or job.snapshot.profile or "", 24),
             clean(job.provider, 16),
             clean(job.model, 32),
-            (standing(job), status_style(job.status)),
+            (status_label(job), status_style(job.status)),
             _fact(job, failed.get(job.id)),
             (when(job.snapshot.created_at, now), "dim"),
         ]
@@ -108,9 +112,7 @@ def _table(client: Client, jobs: list[FineTuneJob], failed: dict[str, FtsdkError
 
 
 def _fact(job: FineTuneJob, error: FtsdkError | None) -> str:
-    """The one thing worth knowing of a job in this status."""
-    from ftsdk.types.status import JobStatus
-
+    """Return the most useful fact about a job in its status."""
     snapshot = job.snapshot
     if error is not None and not isinstance(error, NeedsDecision):
         return f"as of {snapshot.updated_at.astimezone():%H:%M:%S}, not asked"

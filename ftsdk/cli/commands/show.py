@@ -1,16 +1,16 @@
-"""`show`: one job on one screen: data, what was sent, loss, model, what comes next."""
+"""`show`: one job on one screen: data, settings, loss, model, next steps."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ftsdk.cli.context import job_document, newest, open_client, refreshed, short_id
 from ftsdk.cli.options import Json, MaybeJob, Profile
-from ftsdk.cli.view.cost_line import figures, figures_document
+from ftsdk.cli.view.cost_line import cost_figures, cost_figures_document
 from ftsdk.cli.view.formatting import (
     clean,
     cost_words,
@@ -21,56 +21,51 @@ from ftsdk.cli.view.formatting import (
     percent,
     redact,
     size,
-    standing,
+    status_label,
     status_style,
 )
 from ftsdk.cli.view.next_steps import next_steps, steps
-from ftsdk.cli.view.output import emit, labelled, note, say, text
+from ftsdk.cli.view.output import emit, labelled, note, say
 from ftsdk.cli.view.plan_view import adapter_words, training_words
+from ftsdk.client import Client
 from ftsdk.errors import BackendError, FtsdkError
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from ftsdk.client import Client
-    from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.types.events import MetricPoint
-    from ftsdk.types.model import ModelHandle
-
-__all__ = ["show"]
+from ftsdk.jobs.job import FineTuneJob
+from ftsdk.spending.reserve import line_of
+from ftsdk.types.events import MetricPoint
+from ftsdk.types.model import ModelHandle
+from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 
 Offline = Annotated[
-    bool, typer.Option("--offline", help="Only what the journal knows; ask no provider.")
+    bool, typer.Option("--offline", help="Show what the journal has; ask no provider.")
 ]
 
 
 def show(
     job: MaybeJob = None, offline: Offline = False, profile: Profile = None, as_json: Json = False
 ) -> None:
-    """Show one job: its data, what was sent, its loss, its model, what can be done next."""
-    from ftsdk.spending.reserve import line_of
-
+    """Show one job: data, settings, loss, model, next steps."""
     client = open_client(profile)
     one = newest(client, job)
-    trouble: FtsdkError | None = None
+    unreached: FtsdkError | None = None
     points: Sequence[MetricPoint] = ()
     handle: ModelHandle | None = None
     if not offline:
         [one], failed = refreshed(client, [one])
-        trouble = failed.get(one.id)
+        unreached = failed.get(one.id)
         try:
             points, handle = _points(client, one), _handle(one)
         except BackendError as error:
-            trouble = trouble or error
+            unreached = unreached or error
     if as_json:
-        told = figures_document(line_of(client, one.snapshot))
-        emit(job_document(one, **_more(points, handle, trouble), figures=told))
+        figures = cost_figures_document(line_of(client, one.snapshot))
+        emit(job_document(one, **_more(points, handle, unreached), figures=figures))
         return
     _print(client, one, points, handle)
-    if trouble is not None:
-        note(("not asked  ", "yellow"), clean(trouble.what))
-        if trouble.hint:
-            note(("  hint   ", "dim"), clean(trouble.hint))
+    if unreached is not None:
+        note(("not asked  ", "yellow"), clean(unreached.what))
+        if unreached.hint:
+            note(("  hint   ", "dim"), clean(unreached.hint))
 
 
 def _points(client: Client, job: FineTuneJob) -> Sequence[MetricPoint]:
@@ -79,26 +74,24 @@ def _points(client: Client, job: FineTuneJob) -> Sequence[MetricPoint]:
 
 
 def _handle(job: FineTuneJob) -> ModelHandle | None:
-    from ftsdk.types.status import JobStatus
-
     return job.result() if job.status is JobStatus.SUCCEEDED else None
 
 
-def _ends(points: Sequence[MetricPoint], name: str) -> list[float] | None:
+def _first_and_last(points: Sequence[MetricPoint], name: str) -> list[float] | None:
     values = [v for p in points if (v := getattr(p, name)) is not None]
     return [values[0], values[-1]] if values else None
 
 
 def _more(
-    points: Sequence[MetricPoint], handle: ModelHandle | None, trouble: FtsdkError | None
+    points: Sequence[MetricPoint], handle: ModelHandle | None, unreached: FtsdkError | None
 ) -> dict[str, Any]:
     return {
         "loss": {
-            "train": _ends(points, "train_loss"),
-            "validation": _ends(points, "validation_loss"),
+            "train": _first_and_last(points, "train_loss"),
+            "validation": _first_and_last(points, "validation_loss"),
         },
         "result": handle,
-        "not_asked": None if trouble is None else trouble.to_dict(),
+        "not_asked": None if unreached is None else unreached.to_dict(),
     }
 
 
@@ -113,11 +106,11 @@ def _print(
     raw = snapshot.raw_status
     theirs = f" ({clean(raw, 40)})" if raw and raw != snapshot.status else ""
     say(
-        *head, (standing(job), status_style(job.status)), (theirs, "dim"),
+        *head, (status_label(job), status_style(job.status)), (theirs, "dim"),
         f"   {clean(snapshot.provider)} · {clean(snapshot.model)}{_took(job)}   "
         f"{cost_words(snapshot.cost)}",
     )  # fmt: skip
-    labelled([*_facts(job, points, handle), ("next", text(*steps(next_steps(job, handle), short)))])
+    labelled([*_facts(job, points, handle), ("next", [*steps(next_steps(job, handle), short)])])
 
 
 def _took(job: FineTuneJob) -> str:
@@ -131,14 +124,12 @@ def _took(job: FineTuneJob) -> str:
 def _facts(
     job: FineTuneJob, points: Sequence[MetricPoint], handle: ModelHandle | None
 ) -> Iterator[tuple[str, Any]]:
-    from ftsdk.spending.reserve import line_of
-
     snapshot = job.snapshot
     if data := _data(job):
         yield "data", data
     if sent := _sent(job):
         yield "sent", sent
-    if cost := figures(line_of(job._client, snapshot)):
+    if cost := cost_figures(line_of(job._client, snapshot)):
         yield "cost", cost
     progress = snapshot.progress
     if not job.is_final and progress is not None and progress.fraction is not None:
@@ -169,7 +160,7 @@ def _data(job: FineTuneJob) -> str:
         name, rows = clean(data.get("name", "rows"), 60), int(data.get("rows") or 0)
         parts = [f"{name}  sha256 {data['sha256'][:8]}…", many(rows, "row")]
     else:
-        parts = ["not known here: the job was made elsewhere"]
+        parts = ["unknown: the job was created elsewhere"]
     if data.get("validation_rows"):
         parts.append(f"{count(data['validation_rows'])} held out")
     if job.snapshot.trained_tokens:
@@ -178,11 +169,9 @@ def _data(job: FineTuneJob) -> str:
 
 
 def _sent(job: FineTuneJob) -> str:
-    from ftsdk.types.spec import JobSpec
-
     snapshot = job.snapshot
     if not snapshot.spec:
-        return ""  # adopted: we did not send it
+        return ""  # an adopted job: its settings are not known
     spec = JobSpec.build(**snapshot.spec)
     able = job._client._backend_for(snapshot).capabilities
     sent = {name: allowed.default for name, allowed in able.hyperparameters.items()}
@@ -198,13 +187,13 @@ def _sent(job: FineTuneJob) -> str:
     return " · ".join(parts)
 
 
-def _loss(points: Sequence[MetricPoint]) -> Text | None:
-    line = text()
+def _loss(points: Sequence[MetricPoint]) -> list[Any]:
+    parts: list[Any] = []
     for name, label in (("train_loss", "train"), ("validation_loss", "validation")):
-        if ends := _ends(points, name):
-            space = "   " if line.cell_len else ""
-            line.append(f"{space}{label} ").append(f"{ends[0]:.2f} → {ends[1]:.2f}", style="bold")
-    return line if line.cell_len else None
+        if ends := _first_and_last(points, name):
+            space = "   " if parts else ""
+            parts += [f"{space}{label} ", (f"{ends[0]:.2f} → {ends[1]:.2f}", "bold")]
+    return parts
 
 
 def _model(handle: ModelHandle) -> str:

@@ -1,4 +1,4 @@
-"""Values as short words for people: durations, counts, money, times; foreign text made harmless."""
+"""Values as short text for people, and text of others made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -10,33 +10,14 @@ if TYPE_CHECKING:
     from ftsdk.jobs.job import FineTuneJob
     from ftsdk.types.cost import Cost
 
-__all__ = [
-    "clean",
-    "clean_block",
-    "clean_line",
-    "clock",
-    "cost_words",
-    "count",
-    "duration",
-    "many",
-    "number",
-    "percent",
-    "redact",
-    "size",
-    "standing",
-    "status_style",
-    "status_words",
-    "when",
-]
-
-# What a terminal may obey instead of show: CSI, OSC/DCS/PM/APC strings (ended or not), other escapes.
+# What a terminal may execute instead of show: CSI, OSC/DCS/PM/APC strings (ended or not), other escapes.
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]?"
     r"|\x9b[0-?]*[ -/]*[@-~]?"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?"
 )
-# Controls, and the marks that reorder, hide or break a line; lone surrogates cannot be encoded.
+# Control characters, those that reorder, hide or break a line, and lone surrogates.
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
@@ -54,23 +35,23 @@ _STYLES = {
 
 
 def clean_block(text: object) -> str:
-    """Text of others with line ends and tabs kept, and nothing left that a terminal would obey."""
+    """Return text of others without control sequences; line ends and tabs remain."""
     plain = str(text).replace("\r\n", "\n").replace("\r", "\n")
     return _HIDDEN.sub("", _ESCAPES.sub("", plain))
 
 
 def clean_line(text: object) -> str:
-    """Text of others as one harmless line, its spaces as they were."""
+    """Return text of others as one safe line, with its spaces."""
     return clean_block(text).replace("\n", " ").expandtabs(4)
 
 
 def clean(text: object, limit: int | None = None) -> str:
-    """Text of others as one harmless line, at most `limit` characters if given."""
+    """Return text of others as one safe line, at most `limit` characters long."""
     line = " ".join(clean_block(text).split())
     return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
 
 
-# `key` alone is a job's own mark, and `tokens` are counted: neither is a secret.
+# `key` alone is a job's idempotency key, and `tokens` are counted: neither is a secret.
 _SECRET_NAME = re.compile(
     r"[_-]key$|apikey|(?:^|[_-])token$|secret|passw|credential|authorization", re.IGNORECASE
 )
@@ -82,7 +63,11 @@ _SECRET_VALUE = re.compile(
 
 
 def redact(value: Any, env: Any = None) -> Any:
-    """The same value without secrets: by the names of keys, by known shapes, by the environment."""
+    """Return the value with secrets replaced by `***`.
+
+    Secrets are found by the names of dict keys, by known formats of keys, and by the values of
+    variables in `env`.
+    """
     if isinstance(value, dict):
         return {
             name: "***"
@@ -101,7 +86,7 @@ def redact(value: Any, env: Any = None) -> Any:
 
 
 def duration(seconds: float | None) -> str:
-    """`0.4 s`, `46 s`, `2 min 4 s`, `3 h 10 min`, `2 d 3 h`; `–` when not known."""
+    """Return `0.4 s`, `46 s`, `2 min 4 s`, `3 h 10 min`, `2 d 3 h`; `–` when unknown."""
     if seconds is None:
         return "–"
     if seconds < 1:
@@ -119,24 +104,24 @@ def duration(seconds: float | None) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds left as on a watch: `0:46`, `12:05`, `3:10:00`."""
+    """Return remaining seconds as `0:46`, `12:05`, `3:10:00`."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def count(value: float | None) -> str:
-    """`31,406`, or `–`."""
+    """Return `31,406`; `–` when unknown."""
     return "–" if value is None else f"{value:,.0f}"
 
 
-def many(value: int, word: str) -> str:
-    """`1 row`, `240 rows`."""
-    return f"{value:,} {word}{'' if value == 1 else 's'}"
+def many(value: int, noun: str) -> str:
+    """Return `1 row`, `240 rows`."""
+    return f"{value:,} {noun}{'' if value == 1 else 's'}"
 
 
 def number(value: float | None) -> str:
-    """A hyperparameter as one writes it: `2e-4`, `3`, `0.05`."""
+    """Return a hyperparameter as `2e-4`, `3`, `0.05`."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -148,12 +133,12 @@ def number(value: float | None) -> str:
 
 
 def percent(fraction: float) -> str:
-    """`64 %`; never 100 before the end."""
+    """Return `64 %`; never 100 before the end."""
     return f"{min(99, int(fraction * 100)) if fraction < 1 else 100} %"
 
 
 def size(value: float | None) -> str:
-    """Bytes as `9.8 MB` (powers of ten, as disks and networks count)."""
+    """Return bytes as `9.8 MB`, in powers of ten."""
     if value is None:
         return "–"
     for unit in ("B", "kB", "MB", "GB"):
@@ -164,31 +149,36 @@ def size(value: float | None) -> str:
 
 
 def cost_words(cost: Cost) -> str:
-    """`$0.00`, `$0.47 – 0.63`, `cost unknown`."""
+    """Return `$0.00`, `$0.47 – 0.63` or `cost unknown`."""
     text = str(cost)
     return "cost unknown" if text == "unknown" else text
 
 
 def status_words(status: object) -> str:
-    """A status as people write it: `in doubt`."""
+    """Return a status as people write it: `in doubt`."""
     return str(status).replace("_", " ")
 
 
-def standing(job: FineTuneJob) -> str:
-    """Where a job stands, as people write it; a doubt that only they can end is said as such."""
+def status_label(job: FineTuneJob) -> str:
+    """Return a job's status as people write it, or `needs a decision`."""
     return "needs a decision" if job.needs_decision else status_words(job.status)
 
 
 def status_style(status: object) -> str:
-    """The colour of a status."""
+    """Return the colour of a status."""
     return _STYLES.get(str(status), "cyan")
 
 
 def when(moment: dt.datetime, now: dt.datetime) -> str:
-    """`14:02` today, `24 Nov 14:02` this year, `24 Nov 2025` before; in the local time zone."""
+    """Return `14:02` today, `24 Nov 14:02` this year, `24 Nov 2025` before; in local time."""
     local, today = moment.astimezone(), now.astimezone()
     if local.date() == today.date():
         return f"{local:%H:%M}"
     if local.year == today.year:
         return f"{local.day} {local:%b %H:%M}"
     return f"{local.day} {local:%b %Y}"
+
+
+def date_words(day: dt.date | None) -> str:
+    """Return `14 Jan 2027`; a dash when unknown."""
+    return "–" if day is None else f"{day.day} {day:%b %Y}"

@@ -10,8 +10,6 @@ from ftsdk.cli.view.output import text
 if TYPE_CHECKING:
     from rich.text import Text
 
-__all__ = ["draw"]
-
 Point = tuple[float, float]
 # A braille cell is two dots wide and four high; bit by (column, row from above).
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
@@ -20,9 +18,9 @@ _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 def draw(
     train: Sequence[Point], validation: Sequence[Point] = (), *, width: int = 64, height: int = 10
 ) -> list[Text]:
-    """`(step, loss)` points as lines of text, `height` rows and an axis; empty without two points.
+    """Return `(step, loss)` points drawn as `height` rows and an axis; empty below two points.
 
-    `width` and `height` are in characters, the labels of the axis not counted.
+    `width` and `height` are in characters, without the labels of the axes.
     """
     everything = [*train, *validation]
     if len(everything) < 2:

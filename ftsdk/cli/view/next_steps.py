@@ -1,4 +1,4 @@
-"""What can be done next with a job: what its state asks for, as far as its backend has it."""
+"""The commands to suggest next for a job, by its status and what its backend can do."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from ftsdk.jobs.job import FineTuneJob
     from ftsdk.types.model import ModelHandle
 
-__all__ = ["next_steps", "steps"]
-
 _NEEDS = {
     "cancel": "can_cancel",
     "chat": "can_chat",
@@ -22,13 +20,13 @@ _NEEDS = {
     "logs": "has_logs",
     "resume": "can_resume",
 }
-"""What a backend must be able to do, for a command to be offered; the others always can be."""
+"""The capability a command needs; the other commands are always suggested."""
 
-_TAILS = {"resolve": " --send-again", "download": " FOLDER"}
+_ARGUMENTS = {"resolve": " --send-again", "download": " FOLDER"}
 
 
 def next_steps(job: FineTuneJob, handle: ModelHandle | None = None) -> list[str]:
-    """The commands to offer for the job as it stands; with its model's `handle`, more exactly."""
+    """Return the commands to suggest for the job; with its model's `handle`, more exactly."""
     able = job._client._backend_for(job.snapshot).capabilities
     wanted = _wanted(job, able, handle)
     found = [one for one in wanted if one not in _NEEDS or getattr(able, _NEEDS[one])]
@@ -36,10 +34,10 @@ def next_steps(job: FineTuneJob, handle: ModelHandle | None = None) -> list[str]
 
 
 def steps(commands: Iterable[str], short: str) -> list[tuple[str, str]]:
-    """The commands about the job called `short`, as the cells of a line."""
+    """Return the commands for the job called `short` as parts of a line."""
     cells: list[tuple[str, str]] = []
-    for word in commands:
-        line = f"ftsdk {word} {short}{_TAILS.get(word, '')}"
+    for name in commands:
+        line = f"ftsdk {name} {short}{_ARGUMENTS.get(name, '')}"
         cells += [*([(" · ", "dim")] if cells else []), command(line)]
     return cells
 

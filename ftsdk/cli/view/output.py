@@ -1,4 +1,7 @@
-"""What is printed and where: people's lines with colour on a terminal, or one JSON document."""
+"""What commands print: lines for people, coloured on a terminal, or one JSON document.
+
+`rich` is imported only to print on a terminal; a pipe or file gets plain text without it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ftsdk.cli.view.formatting import clean
 
@@ -17,20 +20,15 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-__all__ = ["Cell", "busy", "columns", "console", "emit", "labelled", "note", "say", "text"]
-
-Cell = "str | tuple[str, str] | Text"
-"""A piece of a line: plain, with a style, or ready."""
-
 _UNLIMITED = 100_000
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on today's standard output (or error); as wide as the lines when it is no terminal."""
+    """Return a console on the current standard output (or error), unlimited in width in a pipe."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
+    stream = _stream(stderr)
     terminal = stream.isatty()
     return Console(
         file=stream,
@@ -43,8 +41,12 @@ def console(*, stderr: bool = False) -> Console:
     )
 
 
+def _stream(stderr: bool) -> TextIO:
+    return sys.stderr if stderr else sys.stdout
+
+
 def text(*parts: Any) -> Text:
-    """One line out of cells."""
+    """Return one line made of parts: plain strings, `(string, style)` pairs, or `Text`."""
     from rich.text import Text
 
     line = Text()
@@ -56,19 +58,34 @@ def text(*parts: Any) -> Text:
     return line
 
 
+def plain_text(*parts: Any) -> str:
+    """Return the same parts without their styles, tabs expanded as on a terminal."""
+    joined = "".join(part[0] if isinstance(part, tuple) else str(part) for part in parts)
+    return "\n".join(line.expandtabs(8) for line in joined.split("\n"))
+
+
 def say(*parts: Any, stderr: bool = False) -> None:
-    """Print one line; long ones are left to the terminal to wrap."""
-    console(stderr=stderr).print(text(*parts), soft_wrap=True)
+    """Print one line; the terminal wraps a long one."""
+    stream = _stream(stderr)
+    if stream.isatty():
+        console(stderr=stderr).print(text(*parts), soft_wrap=True)
+    else:
+        _write(stream, plain_text(*parts))
+
+
+def _write(stream: TextIO, line: str) -> None:
+    stream.write(line + "\n")
+    stream.flush()  # so that lines of standard output and of standard error keep their order
 
 
 def note(*parts: Any) -> None:
-    """Print one line beside the output, on standard error."""
+    """Print one line on standard error."""
     say(*parts, stderr=True)
 
 
 @contextlib.contextmanager
 def busy(words: str, *, quiet: bool = False) -> Iterator[None]:
-    """While the block runs, show on a terminal's standard error that something is done."""
+    """Show a spinner on a terminal's standard error while the block runs."""
     if quiet or not sys.stderr.isatty():
         yield
         return
@@ -77,48 +94,69 @@ def busy(words: str, *, quiet: bool = False) -> Iterator[None]:
 
 
 def columns(rows: Iterable[Sequence[Any]], *, indent: int = 2, right: Sequence[int] = ()) -> None:
-    """Print rows with aligned columns; on a terminal each is cut at its width."""
-    from rich.text import Text
+    """Print rows with aligned columns; a terminal cuts each row at its width.
 
-    screen = console()
-    table = [[cell if isinstance(cell, Text) else text(cell) for cell in row] for row in rows]
+    Columns whose index is in `right` are aligned to the right.
+    """
+    from rich.cells import cell_len
+
+    table = [list(row) for row in rows]
     if not table:
         return
-    widths = [max(cell.cell_len for cell in column) for column in zip(*table, strict=True)]
-    for row in table:
-        line = Text(" " * indent)
-        for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            if not width:
-                continue
-            space = " " * (width - cell.cell_len)
-            line.append(space if index in right else "").append_text(cell)
-            line.append((space if index not in right else "") + "  ")
-        line.rstrip()
-        if screen.is_terminal:
-            line.truncate(screen.width, overflow="ellipsis")
-        screen.print(line, soft_wrap=True)
+    sizes = [[cell_len(plain_text(cell)) for cell in row] for row in table]
+    widths = [max(column) for column in zip(*sizes, strict=True)]
+    for row, lengths in zip(table, sizes, strict=True):
+        line: list[Any] = [" " * indent]
+        for index, (cell, length) in enumerate(zip(row, lengths, strict=True)):
+            if widths[index]:
+                space = " " * (widths[index] - length)
+                line += [space, cell, "  "] if index in right else [cell, space, "  "]
+        _print_cut(line)
+
+
+def _print_cut(parts: Sequence[Any]) -> None:
+    if not sys.stdout.isatty():
+        _write(sys.stdout, plain_text(*parts).rstrip())
+        return
+    screen, line = console(), text(*parts)
+    line.rstrip()
+    line.truncate(screen.width, overflow="ellipsis")
+    screen.print(line, soft_wrap=True)
 
 
 def labelled(
     pairs: Iterable[tuple[str, Any]], *, indent: int = 2, label: int = 8, stderr: bool = False
 ) -> None:
-    """Print `label  value` lines; on a terminal a long value goes on under itself."""
+    """Print `label  value` lines; on a terminal a long value continues under itself.
+
+    A value is one part of a line, or a list of parts.
+    """
+    lines = [(name, value if isinstance(value, list) else [value]) for name, value in pairs]
+    if not _stream(stderr).isatty():
+        for name, parts in lines:
+            line = f"{' ' * indent}{name:<{label}} {plain_text(*parts)}"
+            _write(_stream(stderr), line.rstrip())
+        return
+    _print_wrapped(console(stderr=stderr), lines, indent, label)
+
+
+def _print_wrapped(
+    screen: Console, lines: Iterable[tuple[str, list[Any]]], indent: int, label: int
+) -> None:
     from rich.text import Text
 
-    screen = console(stderr=stderr)
-    for name, value in pairs:
-        body = value if isinstance(value, Text) else text(value)
+    for name, parts in lines:
+        body = text(*parts)
         room = screen.width - indent - label - 1
-        fits = not screen.is_terminal or room <= 20
-        lines = [body] if fits else list(body.wrap(screen, room))
-        for index, line in enumerate(lines):
+        wrapped = [body] if room <= 20 else list(body.wrap(screen, room))
+        for index, line in enumerate(wrapped):
             head = Text(" " * indent).append(f"{name if index == 0 else '':<{label}} ", style="dim")
             line.rstrip()
             screen.print(head.append_text(line), soft_wrap=True)
 
 
 def emit(document: Mapping[str, Any]) -> None:
-    """Print one JSON document and nothing else. What a terminal would obey is escaped."""
+    """Print one JSON document and nothing else; what a terminal would obey is escaped."""
     body = json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False)
     body = _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", body)
     if (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8":
@@ -127,7 +165,7 @@ def emit(document: Mapping[str, Any]) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Records, money, times and paths as JSON has them; a number that is none becomes null."""
+    """Return records, money, times and paths as JSON types; NaN and infinity become None."""
     if hasattr(value, "model_dump"):
         return plain(value.model_dump(mode="json"))
     if isinstance(value, Mapping):
@@ -143,5 +181,5 @@ def plain(value: Any) -> Any:
 
 
 def command(words: str) -> tuple[str, str]:
-    """A command that can be run next, as a cell."""
+    """Return a suggested command as a part of a line."""
     return clean(words), "cyan"

@@ -1,4 +1,4 @@
-"""A plan as people read it before they say yes: two lines, and every field asked → sent."""
+"""A plan as text: a summary, and a table of every field as asked and as sent."""
 
 from __future__ import annotations
 
@@ -6,22 +6,18 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ftsdk.cli.view.formatting import clean, cost_words, count, duration, many, number, redact, size
-from ftsdk.cli.view.output import columns, labelled, say, text
+from ftsdk.cli.view.output import columns, labelled, say
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from ftsdk.types.cost import Cost
     from ftsdk.types.plan import BudgetLine, Plan, PlannedField
     from ftsdk.types.spec import LoRA
-
-__all__ = ["adapter_words", "show_plan", "show_plan_table", "training_words"]
 
 _SHORT = {"learning_rate": "lr", "batch_size": "batch"}
 
 
 def adapter_words(adapter: LoRA | None) -> str:
-    """`LoRA r16 α32`, `QLoRA nf4 r16 α32`, `full fine-tuning`."""
+    """Return `LoRA r16 α32`, `QLoRA nf4 r16 α32` or `full fine-tuning`."""
     if adapter is None:
         return "full fine-tuning"
     kind = "LoRA" if adapter.quantize is None else f"QLoRA {adapter.quantize}"
@@ -29,7 +25,7 @@ def adapter_words(adapter: LoRA | None) -> str:
 
 
 def training_words(sent: dict[str, Any]) -> list[str]:
-    """The settings that matter most, in the order people ask for them."""
+    """Return the most important settings: steps or epochs, batch size, learning rate."""
     words = []
     if sent.get("max_steps") is not None:
         words.append(f"{count(sent['max_steps'])} steps")
@@ -44,27 +40,27 @@ def training_words(sent: dict[str, Any]) -> list[str]:
 
 
 def show_plan(plan: Plan, adapter: LoRA | None) -> None:
-    """The plan in a few lines: what and how, how much, what is changed on the way, what to know."""
+    """Print the plan's summary: settings, cost, changed fields, budget, notes and warnings."""
     first = [
         clean(plan.provider), clean(plan.model), plan.method.upper(), adapter_words(adapter),
         *training_words(plan.sent()),
     ]  # fmt: skip
-    labelled([("Plan", text(" · ".join(first))), *_rest(plan)], indent=0, label=5)
+    labelled([("Plan", " · ".join(first)), *_details(plan)], indent=0, label=5)
 
 
-def _rest(plan: Plan) -> Iterable[tuple[str, Text]]:
-    yield "", text(_amount(plan))
-    moved = [_moved(f) for f in plan.fields if f.asked is not None and _is_moved(f)]
-    if moved:
-        yield "", text(("asked → sent  ", "dim"), " · ".join(moved))
+def _details(plan: Plan) -> Iterable[tuple[str, Any]]:
+    yield "", _amount(plan)
+    changes = [_change(f) for f in plan.fields if f.asked is not None and _is_changed(f)]
+    if changes:
+        yield "", [("asked → sent  ", "dim"), " · ".join(changes)]
     if plan.cost.basis == "quoted":
-        yield from (("", text((clean(line), "dim"))) for line in plan.cost.assumptions)
+        yield from (("", (clean(line), "dim")) for line in plan.cost.assumptions)
     for limit in plan.budget:
-        yield "", text((_budget(limit), "" if limit.fits else "red"))
+        yield "", (_budget(limit), "" if limit.fits else "red")
     for line in plan.notes:
-        yield "", text((clean(line), "dim"))
+        yield "", (clean(line), "dim")
     for line in plan.warnings:
-        yield "", text(("! ", "yellow"), clean(line))
+        yield "", [("! ", "yellow"), clean(line)]
 
 
 def _amount(plan: Plan) -> str:
@@ -88,7 +84,7 @@ def _amount(plan: Plan) -> str:
 
 
 def cost_line(cost: Cost) -> str:
-    """The cost with how sure it is: `$4.00 quoted`, `$0.47 – 0.63 estimated`, `$0.00`."""
+    """Return the cost with its basis: `$4.00 quoted`, `$0.47 – 0.63 estimated`, `$0.00`."""
     words = cost_words(cost)
     if words == "cost unknown" or cost.high == 0:
         return words
@@ -96,24 +92,24 @@ def cost_line(cost: Cost) -> str:
 
 
 def _budget(line: BudgetLine) -> str:
-    """`month: $12.00 spent + $4.00 held of $200.00 · $184.00 left · fits`."""
-    whom, fits = clean(line.scope, 60), "fits" if line.fits else "DOES NOT FIT"
+    """Return `month: $12.00 spent + $4.00 reserved of $200.00 · $184.00 left · fits`."""
+    scope, fits = clean(line.scope, 60), "fits" if line.fits else "DOES NOT FIT"
     if line.scope == "job":
         return f"limit of ${line.limit:.2f} for this job · {fits}"
     doubt = f" · {line.unknown} of unknown cost" if line.unknown else ""
     return (
-        f"{whom}: ${line.spent:.2f} spent + ${line.reserved:.2f} held of ${line.limit:.2f}"
+        f"{scope}: ${line.spent:.2f} spent + ${line.reserved:.2f} reserved of ${line.limit:.2f}"
         f" · ${line.left:.2f} left{doubt} · {fits}"
     )
 
 
-def _is_moved(field: PlannedField) -> bool:
+def _is_changed(field: PlannedField) -> bool:
     return (
         field.sent != field.asked or (field.sent_as or field.name) != field.name or bool(field.note)
     )
 
 
-def _moved(field: PlannedField) -> str:
+def _change(field: PlannedField) -> str:
     alias = "" if (field.sent_as or field.name) == field.name else f" as {field.sent_as}"
     note = f" ({clean(field.note)})" if field.note else ""
     return f"{field.name} {_shown(field.asked)} → {_shown(field.sent)}{alias}{note}"
@@ -125,7 +121,7 @@ def _shown(value: Any) -> str:
 
 
 def show_plan_table(plan: Plan, adapter: LoRA | None) -> None:
-    """The plan, then all its fields as a table."""
+    """Print the plan's summary, then all its fields as a table."""
     show_plan(plan, adapter)
     if not plan.fields:
         return

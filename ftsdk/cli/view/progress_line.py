@@ -1,4 +1,4 @@
-"""A job's progress as one line that fits the terminal, and as plain lines where there is none."""
+"""A job's progress as one line that fits the terminal, or as plain text."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ if TYPE_CHECKING:
 
     from ftsdk.types.job import JobSnapshot
 
-__all__ = ["Row", "bar", "live_line", "plain_line"]
-
 _SHORTEST_BAR, _LONGEST_BAR = 8, 40
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is shown of one job now: its short id, its snapshot, the training losses so far."""
+    """What is shown of one job: its short id, its snapshot, its training losses so far."""
 
     short: str
     snapshot: JobSnapshot
     losses: Sequence[float] = ()
     trouble: str = ""
-    """Why it could not be asked just now, if so."""
+    """Why it could not be refreshed, if so."""
 
 
 def bar(fraction: float, width: int, style: str) -> Text:
-    """`━━━━━╸────`: the part that is done in colour."""
+    """Return `━━━━━╸────`, the completed part in colour."""
     halves = round(max(0.0, min(1.0, fraction)) * width * 2)
     done, half = divmod(halves, 2)
     return text(("━" * done + "╸" * half, style), ("─" * (width - done - half), "dim"))
@@ -51,9 +49,9 @@ def _loss(row: Row, spark: int) -> Text:
 
 
 def live_line(row: Row, width: int, *, id_width: int | None = None) -> Text:
-    """One line of at most `width` columns: id, status, bar, percent, step, loss, speed, time left.
+    """Return a line of at most `width` columns: id, status, bar, step, loss, speed, time left.
 
-    Where it is narrow the least telling parts go first: speed, the curve, the step, the bar.
+    In a narrow terminal speed is left out first, then the curve, the step and the bar.
     """
     snapshot, progress = row.snapshot, row.snapshot.progress
     style = status_style(snapshot.status)
@@ -95,7 +93,7 @@ def live_line(row: Row, width: int, *, id_width: int | None = None) -> Text:
 
 
 def _fitting(trials: Sequence[Sequence[Text]], width: int) -> tuple[list[Text], int]:
-    """The first choice that leaves room for a bar, and that room; else the last."""
+    """Return the first choice that leaves room for a bar, else the last, and the room left."""
     shown: list[Text] = []
     room = width
     for parts in trials:
@@ -112,7 +110,7 @@ def _cut(line: Text, width: int) -> Text:
 
 
 def plain_line(row: Row) -> str:
-    """The same for a log file: no bar, one fact after the other."""
+    """Return the same as plain text, without a bar."""
     snapshot, progress = row.snapshot, row.snapshot.progress
     parts = [row.short, status_words(snapshot.status)]
     if progress is not None and progress.fraction is not None:

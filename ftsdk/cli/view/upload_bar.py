@@ -1,4 +1,4 @@
-"""The screen of a job that is being sent: a spinner, and a bar while its rows go up."""
+"""What a terminal shows while a job is sent: a spinner, and a bar during the upload."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn, Task
     from rich.text import Text
 
-__all__ = ["sending"]
-
 
 @contextlib.contextmanager
-def sending(*, quiet: bool) -> Iterator[None]:
-    """While the block runs, show on a terminal's standard error what is sent, and how far it is."""
+def show_upload(*, quiet: bool) -> Iterator[None]:
+    """Show on a terminal's standard error what is sent while the block runs, and how far it is."""
     if quiet or not sys.stderr.isatty():
         yield
         return
@@ -36,7 +34,7 @@ def sending(*, quiet: bool) -> Iterator[None]:
         task = bar.add_task("sending", total=None)
 
         def show(sent: int, size: int) -> None:
-            going = sent < size  # with all bytes out, the provider's answer is waited for
+            going = sent < size  # after the last byte the provider still has to answer
             words = "uploading" if going else "sending"
             bar.update(task, description=words, completed=sent, total=size, going=going)
 
@@ -45,12 +43,12 @@ def sending(*, quiet: bool) -> Iterator[None]:
 
 
 def _while_uploading(column: ProgressColumn) -> ProgressColumn:
-    """The column, empty while there is nothing to measure."""
+    """Return the column, empty while nothing is uploaded."""
     from rich.progress import ProgressColumn
     from rich.text import Text
 
     class WhileUploading(ProgressColumn):
-        """Asks the column when it is wanted."""
+        """Draws the column during an upload only."""
 
         def render(self, task: Task) -> Text:
             shown = column(task) if task.fields.get("going") else Text()

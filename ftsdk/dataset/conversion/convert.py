@@ -9,23 +9,22 @@ from typing import Any
 
 import orjson
 
+from ftsdk.dataset.conversion.together_parquet import write_tokenized
 from ftsdk.dataset.dataset import Dataset
-from ftsdk.dataset.findings.registry import RULES, Hit, fault_of, note
-from ftsdk.dataset.findings.report import DatasetReport, Fault, Findings
-from ftsdk.dataset.formats.bedrock_converse_write import write_converse
+from ftsdk.dataset.findings.finding import Fault, Findings, Hit
+from ftsdk.dataset.findings.registry import RULES, fault_of, note
+from ftsdk.dataset.findings.report import DatasetReport
+from ftsdk.dataset.formats.bedrock_converse import write_converse
 from ftsdk.dataset.formats.claude import write_claude
-from ftsdk.dataset.formats.gemini_write import write_gemini
-from ftsdk.dataset.formats.registry import FORMATS, shape_of
+from ftsdk.dataset.formats.gemini import write_gemini
+from ftsdk.dataset.formats.registry import FORMATS
 from ftsdk.dataset.formats.shared import Row, Written, left_over, take_system
 from ftsdk.dataset.provider_limits import Limits, limits_for, providers
-from ftsdk.dataset.reader import Read
+from ftsdk.dataset.row import OUTPUTS, Read, shape_of
 from ftsdk.dataset.rules.chat import parts_are_known, role_is_known
-from ftsdk.dataset.rules.preference import OUTPUTS
 from ftsdk.dataset.rules.provider import at_provider, row_hits
 from ftsdk.errors import UsageError
 from ftsdk.util import files
-
-__all__ = ["WRITERS", "convert", "targets", "write_row"]
 
 Writer = Callable[[Row], Written]
 
@@ -70,8 +69,6 @@ def convert(
         )  # fmt: skip
     dataset = Dataset.load(source, format=format)
     if to == "tokenized":
-        from ftsdk.dataset.conversion.together_parquet import write_tokenized
-
         return write_tokenized(dataset, Path(output), tokenizer, max_length)
     found = Findings()
     rows = 0
@@ -97,15 +94,14 @@ def _format(row: Row, to: str, limits: Limits | None) -> str:
 
 def _refusals(read: Read, to: str, limits: Limits | None, dataset: Dataset) -> Iterator[Fault]:
     row, line = read.row, read.line
-    source = FORMATS[dataset.format or "chat"]
     if limits is not None:
         for code, fact, hit in row_hits(row, limits):
-            placed = hit._replace(field=source.field(hit.field, read.raw))
+            placed = hit._replace(field=dataset._field(read, hit.field))
             yield at_provider(fault_of(code, line, placed, offset=read.offset), fact)
     written = WRITERS[_format(row, to, limits)](row)
     if isinstance(written, list):
         for hit in written:
-            placed = hit._replace(field=source.field(hit.field, read.raw))
+            placed = hit._replace(field=dataset._field(read, hit.field))
             yield fault_of("FT216", line, placed, offset=read.offset)
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.dataset.dataset import Dataset
-from ftsdk.dataset.findings.registry import RULES, Hit, fault_of
-from ftsdk.dataset.findings.report import DatasetReport, Findings
-from ftsdk.dataset.formats.registry import FORMATS, shape_of
-from ftsdk.dataset.reader import Read
+from ftsdk.dataset.findings.finding import Findings, Hit
+from ftsdk.dataset.findings.registry import RULES, fault_of
+from ftsdk.dataset.findings.report import DatasetReport
+from ftsdk.dataset.row import Read, shape_of
 from ftsdk.dataset.rules.token_counts import RENDER_CODES
 from ftsdk.dataset.rules.tokenized import COLUMNS
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
@@ -24,8 +24,6 @@ from ftsdk.dataset.tokenize.render import IGNORED, Rendered, RowFault, render_pa
 from ftsdk.dataset.tokenize.tokenizer_folder import model_folder
 from ftsdk.errors import MissingExtra, UsageError
 from ftsdk.util import files
-
-__all__ = ["write_tokenized"]
 
 _BATCH = 512
 
@@ -135,8 +133,7 @@ class _Writing:
         try:
             parts = render_parts(read.row, self.chat, number=read.line)
         except RowFault as error:
-            fmt = FORMATS[self.dataset.format or "chat"]
-            hit = Hit(fmt.field("messages", read.raw), error.message)
+            hit = Hit(self.dataset._field(read, "messages"), error.message)
             code = RENDER_CODES.get(error.code, "FT506")
             self.found.add(fault_of(code, read.line, hit, offset=read.offset))
             return []

@@ -9,20 +9,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from ftsdk.dataset.findings.report import Fault, Severity, short
-
-__all__ = ["RULES", "Hit", "Rule", "fault_of", "note", "row_rule"]
-
-
-class Hit(NamedTuple):
-    """Where a rule fired: field path in the canonical row, what is wrong, the value."""
-
-    field: str
-    message: str
-    value: Any = None
-
+from ftsdk.dataset.findings.finding import Fault, Hit, Severity, short
+from ftsdk.dataset.findings.secret_patterns import scan_text
 
 RowCheck = Callable[[dict[str, Any]], Iterator[Hit]]
 
@@ -110,9 +100,7 @@ def fault_of(code: str, line: int, hit: Hit, *, offset: int | None = None) -> Fa
 
 
 def _shown(value: Any) -> str:
-    """A value as one short line; one that may be a secret is not shown at all."""
-    from ftsdk.dataset.rules.secrets import scan_text
-
+    """A value as one short line; a value that may hold a secret is hidden."""
     text = value if isinstance(value, str) else repr(value)
     if "…" not in text and any(True for _ in scan_text(text[:4096])):
         return "(hidden: it looks like a secret or personal data)"

@@ -7,162 +7,16 @@ what is wrong and how to mend it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from decimal import Decimal
-from typing import Any, Literal
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+from ftsdk.dataset.findings.finding import Fault, Severity, SummaryLine, short
+from ftsdk.dataset.findings.html import report_card
+from ftsdk.dataset.findings.token_summary import BilledTokens, TokenSummary
 from ftsdk.errors import DatasetError
 
-__all__ = ["BilledTokens", "DatasetReport", "Fault", "Findings", "Severity", "short"]
-
-Severity = Literal["fault", "notice"]
-
-KEPT_PER_CODE = 10_000
-"""So many findings of one code are kept in full; beyond it they are counted only."""
-
-
 _NUMBERS = re.compile(r"\d[\d,.]*")
-
-
-def short(value: object, limit: int = 60) -> str:
-    """A value as at most one short line, control characters escaped."""
-    text = value if isinstance(value, str) else repr(value)
-    text = "".join(
-        ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in text[: limit * 2]
-    )
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One finding.
-
-    `line` is the 1-based line of a text file, or the 1-based row of anything else (0: the file as
-    a whole); `offset` the byte where the record, or the flaw in it, starts (None where there are
-    no bytes); `field` a path such as `messages[2].content`; `value` at most one short line.
-    A finding about several rows (duplicates) has their number in `rows` and the first of their
-    lines in `lines`.
-    """
-
-    code: str
-    severity: Severity
-    line: int
-    message: str
-    hint: str = ""
-    field: str = ""
-    offset: int | None = None
-    value: str = ""
-    rows: int = 1
-    lines: tuple[int, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The finding as `--json` prints it."""
-        told: dict[str, Any] = {
-            "code": self.code,
-            "severity": self.severity,
-            "line": self.line,
-            "offset": self.offset,
-            "field": self.field,
-            "message": self.message,
-            "hint": self.hint,
-            "value": self.value,
-        }
-        if self.lines:
-            told["rows"] = self.rows
-            told["lines"] = list(self.lines)
-        return told
-
-    def __str__(self) -> str:
-        place = f"line {self.line}" if self.line else "file"
-        if self.field:
-            place += f", {self.field}"
-        return f"{self.code}  {place}: {self.message}"
-
-
-class Findings:
-    """Collects faults and notices: all are counted, the first of each code are kept.
-
-    `counts` are findings by code, `rows` the rows that have one: two findings in one row are one
-    row. So what is found in rows comes in the order of the rows.
-    """
-
-    def __init__(self, kept_per_code: int = KEPT_PER_CODE) -> None:
-        self.kept: list[Fault] = []
-        self.counts: dict[str, int] = {}
-        self.rows: dict[str, int] = {}
-        self._last: dict[str, int] = {}
-        self._limit = kept_per_code
-
-    def add(self, fault: Fault) -> None:
-        """Count a finding, and keep it while its code has room."""
-        count = self.counts.get(fault.code, 0) + 1
-        self.counts[fault.code] = count
-        if fault.lines or not fault.line or self._last.get(fault.code) != fault.line:
-            self.rows[fault.code] = self.rows.get(fault.code, 0) + fault.rows
-        self._last[fault.code] = fault.line
-        if count <= self._limit:
-            self.kept.append(fault)
-
-    def next_set(self) -> None:
-        """What is added from here on is about other rows, whose lines begin anew."""
-        self._last.clear()
-
-    def join(
-        self, kept: Iterable[Fault], counts: Mapping[str, int], rows: Mapping[str, int]
-    ) -> None:
-        """Add what another collector kept and counted."""
-        room = {code: self._limit - self.counts.get(code, 0) for code in counts}
-        for fault in kept:
-            if room[fault.code] > 0:
-                room[fault.code] -= 1
-                self.kept.append(fault)
-        for code, count in counts.items():
-            self.counts[code] = self.counts.get(code, 0) + count
-        for code, count in rows.items():
-            self.rows[code] = self.rows.get(code, 0) + count
-
-    def extend(self, faults: Iterable[Fault]) -> None:
-        """Add several."""
-        for fault in faults:
-            self.add(fault)
-
-
-@dataclass(frozen=True)
-class BilledTokens:
-    """The tokens that one provider would bill for training, all epochs, and the price if known.
-
-    `low` and `high` are equal where the count is exact; None where a provider bills by another
-    measure, or nothing. `usd_low` and `usd_high` are US dollars, a job's minimum charge included.
-    """
-
-    provider: str
-    model: str
-    low: int | None
-    high: int | None
-    usd_low: Decimal | None = None
-    usd_high: Decimal | None = None
-    assumptions: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """As `--json` prints it; amounts are strings."""
-        return {
-            **asdict(self),
-            "usd_low": None if self.usd_low is None else str(self.usd_low),
-            "usd_high": None if self.usd_high is None else str(self.usd_high),
-            "assumptions": list(self.assumptions),
-        }
-
-    def __str__(self) -> str:
-        why = "; ".join(self.assumptions)
-        if self.low is None or self.high is None:
-            return f"{self.provider}: {why}"
-        span = f"{self.low:,}" if self.low == self.high else f"{self.low:,} – {self.high:,}"
-        price = ""
-        if self.usd_low is not None and self.usd_high is not None:
-            price = f", ${self.usd_low:.2f}"
-            price += "" if self.usd_low == self.usd_high else f" – {self.usd_high:.2f}"
-        return f"{self.provider} would bill {span} tokens{price} ({why})"
 
 
 @dataclass(frozen=True)
@@ -186,7 +40,7 @@ class DatasetReport:
     method: str = "sft"
     counts: Mapping[str, int] = field(default_factory=dict)
     row_counts: Mapping[str, int] = field(default_factory=dict)
-    tokens: Any = None
+    tokens: TokenSummary | None = None
     validation_tokens: int | None = None
     """Tokens of the validation rows, counted once; None without them."""
     billed_tokens: Mapping[str, BilledTokens] = field(default_factory=dict)
@@ -227,7 +81,6 @@ class DatasetReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as `ftsdk validate --json` prints it; `faults` lists notices too."""
-        tokens = self.tokens
         return {
             "ok": self.ok,
             "name": self.name,
@@ -241,7 +94,7 @@ class DatasetReport:
             "method": self.method,
             "counts": dict(self.counts),
             "faults": [f.to_dict() for f in (*self.faults, *self.notices)],
-            "tokens": tokens.to_dict() if hasattr(tokens, "to_dict") else tokens,
+            "tokens": None if self.tokens is None else self.tokens.to_dict(),
             "validation_tokens": self.validation_tokens,
             "billed_tokens": {name: b.to_dict() for name, b in self.billed_tokens.items()},
             "skipped": list(self.skipped),
@@ -279,12 +132,15 @@ class DatasetReport:
             parts.extend(self.tokens.phrases())
         return f"{self.name}   " + " · ".join(parts)
 
-    def summary_lines(self) -> Iterator[tuple[str, str, str, str, str]]:
-        """One tuple per code: mark, code, rows, message, place; what the tables show."""
+    def summary_lines(self) -> Iterator[SummaryLine]:
+        """One line for each code that was found, faults first."""
         for severity, mark in (("fault", "✗"), ("notice", "!")):
             for code, faults in self.by_code(severity).items():  # type: ignore[arg-type]  # literal
                 rows = self.row_counts.get(code, len(faults))
-                yield mark, code, _rows(rows, faults), _first_message(faults), _place(faults)
+                yield SummaryLine(
+                    mark, code, _rows(rows, faults), _first_message(faults), _place(faults),
+                    faults[0].hint,
+                )  # fmt: skip
 
     def closing(self) -> str:
         """How many faults and notices, in one line."""
@@ -300,20 +156,30 @@ class DatasetReport:
         if table:
             wide_rows = max(len(r[2]) for r in table)
             wide_text = min(72, max(len(r[3]) for r in table))
-            for mark, code, rows, message, place in table:
+            for mark, code, rows, message, place, _ in table:
                 lines.append(
                     f"  {mark} {code}  {rows:<{wide_rows}}  {short(message, 100):<{wide_text}}  {place}"
                 )
-        lines.extend(f"  · {billed}" for billed in self.billed_tokens.values())
-        lines.extend(f"  · not checked: {reason}" for reason in self.skipped)
+        lines.extend(f"  · {line}" for line in self._footnotes())
         lines.append(self.closing())
         return "\n".join(lines)
 
+    def _footnotes(self) -> Iterator[str]:
+        """Billed tokens, and the checks that were skipped."""
+        yield from map(str, self.billed_tokens.values())
+        yield from (f"not checked: {reason}" for reason in self.skipped)
+
     def _repr_html_(self) -> str:
         """The report as a notebook shows it."""
-        from ftsdk.dataset.findings.html import report_card
-
-        return report_card(self)
+        return report_card(
+            name=self.name,
+            verdict=self.closing(),
+            has_faults=not self.ok,
+            facts=self.headline().removeprefix(self.name).strip(),
+            tokens=self.tokens,
+            findings=list(self.summary_lines()),
+            footnotes=self._footnotes(),
+        )
 
 
 def _many(count: int, word: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ftsdk.dataset.findings.registry import Hit
+from ftsdk.dataset.findings.finding import Hit
 from ftsdk.dataset.formats.shared import (
     Blocks,
     Row,
@@ -21,14 +21,12 @@ from ftsdk.dataset.formats.shared import (
     image_part,
     later_system,
     left_over,
-    messages_of,
+    messages_from,
     read_message,
     rest,
     sole,
     take_system,
 )
-
-__all__ = ["BLOCKS", "claude_turns", "own_claude", "read_claude", "write_claude"]
 
 TITLE = "Bedrock Claude"
 BLOCKS = frozenset(
@@ -45,7 +43,7 @@ def read_claude(row: Row) -> Row:
     """A row of Claude's Messages as a canonical chat row."""
     messages = row.get("messages")
     read: Row = {
-        "messages": messages_of(claude_turns(row)) if isinstance(messages, list) else messages
+        "messages": messages_from(claude_turns(row)) if isinstance(messages, list) else messages
     }
     if "tools" in row:
         tools = row["tools"]

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ftsdk.dataset.findings.registry import Hit
+from ftsdk.dataset.findings.finding import Hit
 from ftsdk.dataset.formats.shared import Row, left_over
-
-__all__ = ["json_schema", "openapi_schema"]
 
 _TYPE_NAMES = ("string", "number", "integer", "boolean", "array", "object", "null")
 _NUMBERS = frozenset(

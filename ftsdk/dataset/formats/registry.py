@@ -23,15 +23,13 @@ from typing import Any, TypeGuard
 
 import orjson
 
-from ftsdk.dataset.findings.registry import Hit
+from ftsdk.dataset.findings.finding import Hit
 from ftsdk.dataset.formats.bedrock_converse import BLOCKS as CONVERSE_BLOCKS
 from ftsdk.dataset.formats.bedrock_converse import converse_turns, own_converse, read_converse
 from ftsdk.dataset.formats.claude import BLOCKS as CLAUDE_BLOCKS
 from ftsdk.dataset.formats.claude import claude_turns, own_claude, read_claude
 from ftsdk.dataset.formats.gemini import gemini_turns, own_gemini, read_gemini
-from ftsdk.dataset.formats.shared import Row, Turn, messages_of, rest
-
-__all__ = ["FORMATS", "Format", "detect", "matches", "shape_of"]
+from ftsdk.dataset.formats.shared import Row, Turn, messages_from, rest
 
 Own = Callable[[Row], Iterator[tuple[str, Hit]]]
 
@@ -85,15 +83,6 @@ def _source_place(turns: Iterator[Turn], canonical: str) -> str:
     return turn.place + inside
 
 
-def shape_of(row: Mapping[str, Any]) -> str:
-    """`chat`, `preference`, `text` or `tokens` for a canonical row."""
-    if "messages" in row:
-        return "chat"
-    if "input_ids" in row:
-        return "tokens"
-    return "text" if "text" in row else "preference"
-
-
 # --- readers ---------------------------------------------------------------------------------
 
 
@@ -122,7 +111,7 @@ def _are_messages(value: Any) -> TypeGuard[list[dict[str, Any]]]:
 
 
 def _read_completion(row: Row) -> Row:
-    return {"messages": messages_of(_completion_turns(row)), **rest(row, "prompt", "completion")}
+    return {"messages": messages_from(_completion_turns(row)), **rest(row, "prompt", "completion")}
 
 
 def _instruction_turns(row: Row) -> Iterator[Turn]:
@@ -142,7 +131,7 @@ def _instruction_turns(row: Row) -> Iterator[Turn]:
 
 def _read_instruction(row: Row) -> Row:
     used = ("instruction", "input", "output", "system", "history")
-    return {"messages": messages_of(_instruction_turns(row)), **rest(row, *used)}
+    return {"messages": messages_from(_instruction_turns(row)), **rest(row, *used)}
 
 
 _SHAREGPT_ROLES = {
@@ -184,7 +173,7 @@ def _sharegpt_turns(row: Row) -> Iterator[Turn]:
 
 def _read_sharegpt(row: Row) -> Row:
     turns = row.get("conversations")
-    messages = messages_of(_sharegpt_turns(row)) if isinstance(turns, list) else turns
+    messages = messages_from(_sharegpt_turns(row)) if isinstance(turns, list) else turns
     return {"messages": messages, **rest(row, "conversations", "system")}
 
 

@@ -9,14 +9,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from ftsdk.dataset.findings.registry import Hit
+from ftsdk.dataset.findings.finding import Hit
 from ftsdk.dataset.readers import strict_json
-
-__all__ = [
-    "Blocks", "Row", "Turn", "Written", "as_object", "as_text", "declared_functions", "image_of",
-    "image_part", "is_text_part", "later_system", "left_over", "media_type_of", "messages_of",
-    "read_message", "rest", "same_object", "sole", "take_system", "text_parts", "write_texts",
-]  # fmt: skip
 
 Row = dict[str, Any]
 Written = Row | list[Hit]
@@ -36,7 +30,7 @@ class Turn(NamedTuple):
     role: str = ".role"
 
 
-def messages_of(turns: Iterable[Turn]) -> list[Any]:
+def messages_from(turns: Iterable[Turn]) -> list[Any]:
     """The messages of a row's turns."""
     return [turn.message for turn in turns]
 

@@ -1,70 +1,54 @@
-"""The X-ray as one self-contained page: no network, no library, rows packed and shown on demand."""
+"""An inspection report as one self-contained page: no network, no library, rows unpacked on demand."""
 
 from __future__ import annotations
 
 import base64
 import gzip
 import json
+from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ftsdk.dataset.inspection.report import Xray, XrayRow
-
-__all__ = ["page"]
+from ftsdk.dataset.inspection.rows import InspectedRow
 
 _BLOCK = 250
-"""Rows in one packed block; the page unpacks a block when it is looked at."""
-
-_OPENING = 48
-"""Characters of a row in the list; more would not be seen there."""
+"""Rows in one compressed block; the page unpacks a block when it is first shown."""
 
 
-def page(xray: Xray) -> str:
-    """The HTML text. All data is packed as base64, so that no row can break out of its element."""
+def page(figures: Mapping[str, Any], rows: Sequence[InspectedRow], *, sequences: int) -> str:
+    """The HTML text of a report.
+
+    `figures` is the report as JSON values without its rows; `sequences` counts all trained
+    sequences, of which `rows` are shown. All data is base64, so no row can break out of its element.
+    """
     template = (
         resources.files("ftsdk.dataset.inspection")
         .joinpath("report.html")
         .read_text(encoding="utf-8")
     )
-    blocks = [
-        _packed([_row(r) for r in xray.shown[i : i + _BLOCK]])
-        for i in range(0, len(xray.shown), _BLOCK)
-    ]
+    blocks = [_packed([_row(r) for r in rows[i : i + _BLOCK]]) for i in range(0, len(rows), _BLOCK)]
     scripts = "\n".join(f'<script type="text/plain" class="block">{b}</script>' for b in blocks)
     index = [
-        [r.line, r.tokens, r.trained, len(r.notes), r.part, r.parts, r.name, _opening(r)]
-        for r in xray.shown
+        [r.line, r.tokens, r.trained, len(r.notes), r.part, r.parts, r.name, r.opening()]
+        for r in rows
     ]
-    facts = _packed({**_facts(xray), "index": index, "per_block": _BLOCK})
-    return template.replace("<!--BLOCKS-->", scripts).replace("<!--FACTS-->", facts)
+    facts = _facts(figures) | {"sequences": sequences, "index": index, "per_block": _BLOCK}
+    return template.replace("<!--BLOCKS-->", scripts).replace("<!--FACTS-->", _packed(facts))
 
 
-def _facts(xray: Xray) -> dict[str, Any]:
+def _facts(figures: Mapping[str, Any]) -> dict[str, Any]:
+    same = ("name", "model", "visible", "tokens", "histogram", "max_length", "known")
+    keys = ("code", "severity", "line", "message", "hint")
     return {
-        "name": xray.name,
-        "model": xray.model,
-        "visible": xray.visible,
-        "template": xray.template_sha256,
-        "tokens": None if xray.summary is None else xray.summary.to_dict(),
-        "histogram": xray.histogram(),
-        "findings": [[f.code, f.severity, f.line, f.message, f.hint] for f in xray.findings],
-        "refused": xray.refused,
-        "max_length": xray.max_length,
-        "known": xray.known,
-        "sequences": len(xray.lengths),
+        **{key: figures[key] for key in same},
+        "template": figures["template_sha256"],
+        "refused": figures["refused_rows"],
+        "findings": [[finding[key] for key in keys] for finding in figures["findings"]],
     }
 
 
-def _opening(row: XrayRow) -> str:
-    """The first words that are learned, for the list of rows; of the whole text where none is."""
-    words = "".join(p.text for p in row.pieces if p.trained and not p.special)
-    words = words or "".join(p.text for p in row.pieces if not p.special)
-    return " ".join(words[: 4 * _OPENING].split())[:_OPENING]
-
-
-def _row(row: XrayRow) -> dict[str, Any]:
-    """Texts and ids of the pieces; `m` has 0 context, 1 trained, 2 and 3 the same for special ones."""
+def _row(row: InspectedRow) -> dict[str, Any]:
+    """Texts and ids of the pieces; `m` is 0 for context, 1 if trained, plus 2 for a special token."""
     return {
         "n": row.notes,
         "p": [p.text for p in row.pieces],

@@ -1,34 +1,26 @@
-"""The pass of the X-ray: every row through the path that the trainer takes, and what is odd in it.
+"""Inspection of rows: renders each row as the trainer does and reports what a model would not learn.
 
-Where the tokenizer is not public it says so, and gives what is known.
+Where the model's tokenizer is private, the report has token counts only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ftsdk.dataset.dataset import Dataset
+from ftsdk.dataset.findings.finding import Fault, short
 from ftsdk.dataset.findings.registry import RULES, note
-from ftsdk.dataset.findings.report import Fault, short
-from ftsdk.dataset.formats.registry import shape_of
-from ftsdk.dataset.inspection.report import Piece, Xray, XrayRow
-from ftsdk.dataset.provider_limits import Limits, limits_for
-from ftsdk.dataset.rules.preference import OUTPUTS
-from ftsdk.dataset.rules.token_counts import (
-    RENDER_CODES,
-    Counting,
-    TemplateCounter,
-    counter_for,
-    encoding_of,
-)
-from ftsdk.dataset.rules.tokenized import GivenTokens
+from ftsdk.dataset.inspection.report import InspectionReport
+from ftsdk.dataset.inspection.rows import InspectedRow, Piece
+from ftsdk.dataset.provider_limits import Limits
+from ftsdk.dataset.row import OUTPUTS, Read, shape_of
+from ftsdk.dataset.rules.token_counts import RENDER_CODES, Counting, counter_for
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
+from ftsdk.dataset.tokenize.counters import TemplateCounter, TokenizedRowCounter, encoding_of
 from ftsdk.dataset.tokenize.message_adapter import REASONING
 from ftsdk.dataset.tokenize.render import Rendered, RowFault, render_sequences
 from ftsdk.dataset.tokenize.tokenizer_folder import model_folder
-
-__all__ = ["inspect", "pieces_of"]
 
 note("FT503", "notice", "The model does not learn to stop", "use a chat template that closes the assistant's turn",
      "The last trained token of an answer is no special token, so nothing teaches the model where "
@@ -44,34 +36,31 @@ note("FT508", "notice", "The chat template drops what is said beside a tool call
      "is not learned.")  # fmt: skip
 
 
-def inspect(
-    source: Any,
+def inspect_rows(
+    reads: Iterable[Read],
     *,
+    name: str,
     model: str | None = None,
     tokenizer: Any = None,
     provider: str | None = None,
-    format: str | None = None,  # noqa: A002  # the public word for it
+    limits: Limits | None = None,
     max_length: int | None = None,
     rows: int = 200,
     line: int | None = None,
-    limits: Limits | None = None,
-) -> Xray:
-    """Look at a dataset as `model` sees it.
+) -> InspectionReport:
+    """The report of the rows of one dataset, called `name`; see `ftsdk.dataset.inspect`.
 
-    `tokenizer` is a model folder or a `ChatTokenizer`; `model` may itself be a folder, or the short
-    name of a pulled model. `rows` is how many are kept in full, `line` keeps that one alone. Raises `DatasetError` at a row that
-    cannot be read.
+    `limits` are the provider's; they say whether its tokenizer is private.
     """
-    dataset = Dataset.load(source, format=format)
     chat = (
         tokenizer if isinstance(tokenizer, ChatTokenizer) else _folder(tokenizer) or _folder(model)
     )
     if chat is None:
-        return _closed(dataset, model, tokenizer, provider, limits or limits_for(provider, model))
-    look = _Look(chat, rows, line, max_length)
-    for read in dataset._reads():
-        look.take(read.line, read.row)
-    return look.result(dataset.name, model or chat.name)
+        return _counted(reads, name, model, tokenizer, provider, limits)
+    work = _Inspection(chat, rows, line, max_length)
+    for read in reads:
+        work.take(read.line, read.row)
+    return work.result(name, model or chat.name)
 
 
 def _folder(place: Any) -> ChatTokenizer | None:
@@ -79,43 +68,55 @@ def _folder(place: Any) -> ChatTokenizer | None:
     return None if folder is None else ChatTokenizer.from_folder(folder)
 
 
-def _closed(
-    dataset: Dataset, model: str | None, tokenizer: Any, provider: str | None, limits: Limits | None
-) -> Xray:
-    if dataset.format == "tokenized":
-        counting: Counting | None = Counting(GivenTokens())
-    else:
-        counting = counter_for(tokenizer, model=model, limits=limits, wanted=True)
-    if counting is not None:
-        for read in dataset._reads():
+def _counted(
+    reads: Iterable[Read],
+    name: str,
+    model: str | None,
+    tokenizer: Any,
+    provider: str | None,
+    limits: Limits | None,
+) -> InspectionReport:
+    """The report of a model whose tokenizer is not available: token counts at most."""
+    reads = iter(reads)
+    first = next(reads, None)
+    are_tokens = first is not None and shape_of(first.row) == "tokens"
+    counting = (
+        Counting(TokenizedRowCounter())
+        if are_tokens
+        else counter_for(tokenizer, model=model, limits=limits, wanted=True)
+    )
+    if counting is not None and first is not None:
+        for read in itertools.chain((first,), reads):
             counting.add(read.line, read.row)
     summary = None if counting is None else counting.summary(None)
-    if _is_closed(model, limits):
-        known = ["the provider applies its own chat template; nobody outside sees the ids"]
+    if _is_private(model, limits):
+        known = ["the provider applies its own chat template and does not publish the token ids"]
     else:
-        known = ["its tokenizer is not on this machine; give the model's folder to see the tokens"]
-    if dataset.format == "tokenized":
-        known.append("the rows are tokens already")
+        known = ["its tokenizer is not on this machine; pass the model's folder to see the tokens"]
+    if are_tokens:
+        known.append("the rows are token ids already")
     elif summary is not None:
         known.append(
-            "texts are counted exactly, what stands around them by OpenAI's cookbook"
+            "texts are counted exactly, tokens between them as in OpenAI's cookbook"
             if summary.exact else "token counts are an estimate"
         )  # fmt: skip
-    return Xray(dataset.name, model or provider or "unknown model", visible=False,
-                template_sha256=None, summary=summary,
-                lengths=tuple(counting.totals) if counting is not None else (),
-                learned=tuple(counting.learned) if counting is not None else (),
-                known=tuple(known))  # fmt: skip
+    return InspectionReport(
+        name, model or provider or "unknown model", visible=False,
+        template_sha256=None, summary=summary,
+        lengths=tuple(counting.totals) if counting is not None else (),
+        learned=tuple(counting.learned) if counting is not None else (),
+        known=tuple(known),
+    )  # fmt: skip
 
 
-def _is_closed(model: str | None, limits: Limits | None) -> bool:
+def _is_private(model: str | None, limits: Limits | None) -> bool:
     """Whether the model's tokenizer is private; open weights come with theirs."""
     if encoding_of(model) is not None or (limits is not None and limits.hides_tokens):
         return True
     return (model or "").lower().split("/")[-1].startswith(("claude", "gemini", "amazon.nova"))
 
 
-class _Look:
+class _Inspection:
     """One pass over the rows."""
 
     def __init__(
@@ -124,7 +125,7 @@ class _Look:
         self.chat, self.limit, self.line, self.max_length = chat, rows, line, max_length
         self.lengths: list[int] = []
         self.learned: list[int] = []
-        self.shown: list[XrayRow] = []
+        self.shown: list[InspectedRow] = []
         self.findings: list[Fault] = []
         self.refused = self.rows = self.last_line = 0
         self.counting = Counting(TemplateCounter(chat))
@@ -153,7 +154,7 @@ class _Look:
             ]
             if wanted:
                 self.shown.append(
-                    XrayRow(line, number, len(found), name, len(part), part.trained_count,
+                    InspectedRow(line, number, len(found), name, len(part), part.trained_count,
                             tuple(notes), tuple(pieces_of(part, self.chat)))
                 )  # fmt: skip
 
@@ -212,10 +213,10 @@ class _Look:
             self._add("FT507", line, "the template does not show the declared tools")
             yield "the declared tools are not shown"
 
-    def result(self, name: str, model: str) -> Xray:
+    def result(self, name: str, model: str) -> InspectionReport:
         """Everything that was seen."""
         summary = self.counting.summary(self.max_length)
-        return Xray(
+        return InspectionReport(
             name, model, visible=True, template_sha256=self.chat.template_sha256, summary=summary,
             lengths=tuple(self.lengths), learned=tuple(self.learned), shown=tuple(self.shown),
             findings=tuple(self.findings), refused=self.refused, max_length=self.max_length,

@@ -1,74 +1,30 @@
-"""The X-ray: what the model is really shown, token by token, and which tokens it learns.
+"""The report of an inspection: the tokens that a model is shown, and which of them are trained.
 
-`looking` fills it through `render`, as the trainer does, so what is shown here is what is trained.
+The rows are rendered by `tokenize.render`, as in training, so the report shows what is trained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
-from ftsdk.dataset.findings.report import Fault, short
-from ftsdk.dataset.rules.token_counts import TokenSummary
-
-__all__ = ["Piece", "RowDiff", "Xray", "XrayDiff", "XrayRow"]
+from ftsdk.dataset.findings.finding import Fault, short
+from ftsdk.dataset.findings.token_summary import TokenSummary
+from ftsdk.dataset.inspection.html import page
+from ftsdk.dataset.inspection.rows import InspectedRow
 
 BINS = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One token as text; several ids where only together they are whole characters."""
-
-    text: str
-    ids: tuple[int, ...]
-    trained: bool
-    special: bool
-
-
 @dataclass(frozen=True)
-class XrayRow:
-    """One trained sequence: a row, the part of a row that ends with one answer, or one of a pair.
+class InspectionReport:
+    """The tokens that one model is shown of one dataset.
 
-    `name` tells which one of a pair of answers it holds; it is empty elsewhere.
-    """
-
-    line: int
-    part: int
-    parts: int
-    name: str
-    tokens: int
-    trained: int
-    notes: tuple[str, ...]
-    pieces: tuple[Piece, ...]
-
-    def title(self) -> str:
-        """Where it stands: `line 3, answer 1 of 2`."""
-        if self.name:
-            return f"line {self.line:,}, {self.name} answer"
-        return f"line {self.line:,}" + (
-            f", answer {self.part} of {self.parts}" if self.parts > 1 else ""
-        )
-
-    def marked(self) -> str:
-        """The text, with what is trained between ⟦ and ⟧."""
-        out: list[str] = []
-        on = False
-        for piece in self.pieces:
-            if piece.trained != on:
-                out.append("⟦" if piece.trained else "⟧")
-                on = piece.trained
-            out.append(piece.text)
-        return "".join(out) + ("⟧" if on else "")
-
-
-@dataclass(frozen=True)
-class Xray:
-    """What one model sees of one dataset.
-
-    `visible` is False when its tokenizer is not public: then there are counts at most. `lengths`
-    and `learned` have one number per trained sequence; `shown` holds those of the first rows in full.
+    `visible` is False when the model's tokenizer is private; the report then has counts at most.
+    `lengths` and `learned` hold tokens and trained tokens, one number per sequence. `shown` holds
+    the sequences of the first rows in full.
     """
 
     name: str
@@ -78,13 +34,13 @@ class Xray:
     summary: TokenSummary | None
     lengths: tuple[int, ...] = ()
     learned: tuple[int, ...] = ()
-    shown: tuple[XrayRow, ...] = ()
+    shown: tuple[InspectedRow, ...] = ()
     findings: tuple[Fault, ...] = ()
     refused: int = 0
     max_length: int | None = None
     known: tuple[str, ...] = ()
     last_line: int = 0
-    """Where the last row stands."""
+    """The line of the last row."""
 
     def histogram(self, bins: int = BINS) -> list[tuple[int, int, int, int]]:
         """`(from, to, sequences, trained tokens)` per bin of length."""
@@ -99,7 +55,10 @@ class Xray:
         return [(a, b, n, t) for a, b, n, t in rows]
 
     def to_dict(self) -> dict[str, Any]:
-        """As `--json` prints it; the token ids of the shown rows included."""
+        """The report as `--json` prints it, with the token ids of the shown rows."""
+        return {**self._figures(), "rows": [row.to_dict() for row in self.shown]}
+
+    def _figures(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "model": self.model,
@@ -111,28 +70,17 @@ class Xray:
             "refused_rows": self.refused,
             "max_length": self.max_length,
             "known": list(self.known),
-            "rows": [
-                {
-                    "line": r.line, "part": r.part, "parts": r.parts, "name": r.name, "tokens": r.tokens,
-                    "trained": r.trained, "notes": list(r.notes), "text": r.marked(),
-                    "ids": [i for p in r.pieces for i in p.ids],
-                    "mask": [int(p.trained) for p in r.pieces for _ in p.ids],
-                }
-                for r in self.shown
-            ],
-        }  # fmt: skip
+        }
 
     def to_html(self) -> str:
         """A self-contained page: figures, histogram, and a browser of the shown rows."""
-        from ftsdk.dataset.inspection.html import page
+        return page(self._figures(), self.shown, sequences=len(self.lengths))
 
-        return page(self)
-
-    def diff(self, other: Xray) -> XrayDiff:
-        """Where two models see the same rows differently (the shown rows in full)."""
+    def diff(self, other: InspectionReport) -> InspectionDiff:
+        """The differences between what two models are shown, for the rows shown in full."""
         mine, theirs = _by_row(self.shown), _by_row(other.shown)
         pairs = [(mine[k], found) for k, found in theirs.items() if k in mine]
-        return XrayDiff(self, other, tuple(_row_diff(a, b) for a, b in pairs))
+        return InspectionDiff(self, other, tuple(_row_diff(a, b) for a, b in pairs))
 
     def headline(self) -> str:
         """One line of figures."""
@@ -157,29 +105,27 @@ class Xray:
 
     def _repr_html_(self) -> str:
         """The page inside a notebook cell."""
-        import html
-
-        return f'<iframe style="width:100%;height:640px;border:0" srcdoc="{html.escape(self.to_html())}"></iframe>'
+        return f'<iframe style="width:100%;height:640px;border:0" srcdoc="{escape(self.to_html())}"></iframe>'
 
 
 @dataclass(frozen=True)
 class RowDiff:
-    """One row at two models: token counts, and whether they learn the same text."""
+    """One row at two models: token counts, and whether the trained text is the same."""
 
     line: int
     tokens: tuple[int, int]
     trained: tuple[int, int]
     same_learned: bool
     only: tuple[str, str]
-    """The first piece of learned text where they part, each side."""
+    """The trained text from the first difference on, of each model."""
 
 
 @dataclass(frozen=True)
-class XrayDiff:
-    """Two X-rays of one dataset, compared."""
+class InspectionDiff:
+    """The comparison of two inspections of one dataset."""
 
-    left: Xray
-    right: Xray
+    left: InspectionReport
+    right: InspectionReport
     rows: tuple[RowDiff, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -221,18 +167,18 @@ class XrayDiff:
         return "\n".join(lines)
 
 
-def _by_row(shown: Sequence[XrayRow]) -> dict[tuple[int, str], list[XrayRow]]:
+def _by_row(shown: Sequence[InspectedRow]) -> dict[tuple[int, str], list[InspectedRow]]:
     """The sequences of each row, which one model may see whole and another answer by answer.
 
     The two answers of a pair are compared each on its own.
     """
-    found: dict[tuple[int, str], list[XrayRow]] = {}
+    found: dict[tuple[int, str], list[InspectedRow]] = {}
     for row in shown:
         found.setdefault((row.line, row.name), []).append(row)
     return found
 
 
-def _row_diff(left: Sequence[XrayRow], right: Sequence[XrayRow]) -> RowDiff:
+def _row_diff(left: Sequence[InspectedRow], right: Sequence[InspectedRow]) -> RowDiff:
     texts = [
         "".join(p.text for row in rows for p in row.pieces if p.trained and not p.special)
         for rows in (left, right)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.findings.finding import Fault
+from ftsdk.dataset.readers.json_array import read_array
 from ftsdk.dataset.readers.lines import Record, Stop, read_lines
+from ftsdk.dataset.readers.tables import read_csv, read_parquet
 from ftsdk.errors import MissingExtra
-
-__all__ = ["judge", "records"]
 
 _SUFFIXES = {
     ".jsonl": "jsonl",
@@ -147,14 +147,14 @@ def records(
         stream = _Inflated(handle, container, on_bytes)
         yield from read_lines(cast("BinaryIO", stream), max_row_bytes=max_row_bytes)
     elif container == "json":
-        yield from _telling(_json_array(handle, max_row_bytes), handle, on_bytes)
+        yield from _reporting(read_array(handle, max_row_bytes=max_row_bytes), handle, on_bytes)
     elif container == "csv":
-        yield from _telling(_csv(handle, max_row_bytes), handle, on_bytes)
+        yield from _reporting(read_csv(handle, max_row_bytes=max_row_bytes), handle, on_bytes)
     else:
-        yield from _parquet(handle, on_bytes)
+        yield from read_parquet(handle, on_bytes=on_bytes)
 
 
-def _telling(
+def _reporting(
     found: Iterator[Record | Fault], handle: BinaryIO, on_bytes: Callable[[int], None] | None
 ) -> Iterator[Record | Fault]:
     """The records, while it is told now and then how far the file was read."""
@@ -254,24 +254,6 @@ class _Zstd:
                 out.append(piece)
                 held += len(piece)
         return b"".join(out)
-
-
-def _json_array(handle: BinaryIO, max_row_bytes: int) -> Iterator[Record | Fault]:
-    from ftsdk.dataset.readers.json_array import read_array
-
-    yield from read_array(handle, max_row_bytes=max_row_bytes)
-
-
-def _csv(handle: BinaryIO, max_row_bytes: int) -> Iterator[Record | Fault]:
-    from ftsdk.dataset.readers.tables import read_csv
-
-    yield from read_csv(handle, max_row_bytes=max_row_bytes)
-
-
-def _parquet(handle: BinaryIO, on_bytes: Callable[[int], None] | None) -> Iterator[Record | Fault]:
-    from ftsdk.dataset.readers.tables import read_parquet
-
-    yield from read_parquet(handle, on_bytes=on_bytes)
 
 
 def _stop(code: str, message: str, hint: str) -> Stop:

@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.readers.lines import CHUNK, Record, Stop
-
-__all__ = ["read_array"]
 
 # What stands before the next bracket (and, outside of all brackets, comma): strings are whole. The
 # mark is a quote where a string has no end in the buffer yet, and empty at the buffer's end.

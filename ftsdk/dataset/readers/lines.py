@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from ftsdk.dataset.findings.report import Fault
-
-__all__ = ["CHUNK", "DEFAULT_MAX_ROW_BYTES", "Reads", "Record", "Stop", "read_lines"]
+from ftsdk.dataset.findings.finding import Fault
 
 CHUNK = 1 << 20
 DEFAULT_MAX_ROW_BYTES = 8 << 20

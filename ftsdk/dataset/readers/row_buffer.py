@@ -11,11 +11,9 @@ from typing import Any, BinaryIO, cast
 
 import orjson
 
-from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.readers.lines import Record, Stop
 from ftsdk.dataset.readers.strict_json import MAX_DEPTH
-
-__all__ = ["Spool", "encode", "without_nulls"]
 
 _IN_MEMORY = 32 << 20
 

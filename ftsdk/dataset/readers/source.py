@@ -7,6 +7,7 @@ frames) is turned into JSON-lines records on the way, so that one strict reader 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -14,14 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.readers import containers
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record, Stop
 from ftsdk.dataset.readers.row_buffer import Spool
 
-__all__ = ["Source", "open_regular", "open_source"]
-
 _SNIFF = 4096
+
+MIN_BYTES = 24 << 20
+"""Below it, starting processes costs more than they save."""
 
 
 @dataclass
@@ -67,6 +69,12 @@ class Source:
                 f"cannot be read: {error.strerror or error}",
                 "check the file and its permissions",
             )
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the source is long enough to be checked in parts: a file of JSON lines."""
+        size = self.size_bytes or 0
+        return self.container == "jsonl" and self.path is not None and size >= MIN_BYTES
 
     def check_stamp(self, handle: BinaryIO) -> None:
         """Raise `Stop` when the open file is not the one that was looked at first."""
@@ -163,8 +171,6 @@ def _not_regular(path: Path, mode: int) -> Fault:
 
 
 def _nearest(path: Path) -> str:
-    import difflib
-
     try:
         names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     except OSError:

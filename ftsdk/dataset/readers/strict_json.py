@@ -14,8 +14,6 @@ from typing import Any
 
 import orjson
 
-__all__ = ["MAX_DEPTH", "MAX_KEY_CHARS", "Flaw", "finish", "parse", "quick", "scan"]
-
 MAX_DEPTH = 64
 """Containers inside containers; real rows need about ten."""
 

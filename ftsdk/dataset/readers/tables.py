@@ -10,13 +10,11 @@ from typing import Any, BinaryIO, cast
 
 import orjson
 
-from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.readers import strict_json
 from ftsdk.dataset.readers.lines import Record, Stop
 from ftsdk.dataset.readers.row_buffer import encode, without_nulls
 from ftsdk.errors import MissingExtra
-
-__all__ = ["JSON_COLUMNS", "read_csv", "read_parquet"]
 
 JSON_COLUMNS = frozenset(
     (

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ftsdk.dataset.findings.registry import Hit, note, row_rule
-
-__all__ = ["ROLES"]
-
-ROLES = ("system", "developer", "user", "assistant", "tool")
-
-Row = dict[str, Any]
+from ftsdk.dataset.findings.finding import Hit
+from ftsdk.dataset.findings.registry import note, row_rule
+from ftsdk.dataset.row import ROLES, Row, has_text, kind_of, messages_of
 
 note(
     "FT100",
@@ -30,26 +26,6 @@ note(
     "put rows of one format into one file",
     "The first row decides the format of the file. Providers refuse files of mixed formats.",
 )
-
-
-def messages_of(row: Row) -> list[tuple[int, Row]]:
-    """The messages of a chat row that are objects, with their place; empty when there is no list."""
-    messages = row.get("messages")
-    if not isinstance(messages, list):
-        return []
-    return [(i, m) for i, m in enumerate(messages) if isinstance(m, dict)]
-
-
-def has_text(content: Any) -> bool:
-    """Whether a content holds anything but white space."""
-    if isinstance(content, str):
-        return bool(content) and not content.isspace()
-    if isinstance(content, list):
-        return any(
-            not isinstance(p, dict) or p.get("type") != "text" or has_text(p.get("text"))
-            for p in content
-        )
-    return content is not None
 
 
 @row_rule("FT102", "fault", "give every row a non-empty list of messages")
@@ -248,19 +224,3 @@ def turns_alternate(row: Row) -> Iterator[Hit]:
         if role in ("user", "assistant") and role == previous:
             yield Hit(f"messages[{i}].role", f"two {role} messages follow one another")
         previous = None if message.get("tool_calls") else role  # a lost result is FT115
-
-
-_KINDS = {
-    dict: "an object",
-    list: "a list",
-    str: "a string",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    type(None): "null",
-}
-
-
-def kind_of(value: Any) -> str:
-    """What a JSON value is, with its article."""
-    return _KINDS.get(type(value), f"a {type(value).__name__}")

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from ftsdk.dataset.findings.registry import Hit, row_rule
-from ftsdk.dataset.rules.chat import messages_of
-
-__all__ = ["SPECIAL_TOKEN", "UNSEEN", "images_of", "texts_of"]
+from ftsdk.dataset.findings.finding import Hit
+from ftsdk.dataset.findings.registry import row_rule
+from ftsdk.dataset.row import MESSAGE_KEYS, ROW_KEYS, images_of, messages_of, texts_of
 
 Row = dict[str, Any]
 
-MESSAGE_KEYS = frozenset(
-    ("role", "content", "name", "weight", "tool_calls", "tool_call_id", "reasoning_content",
-     "reasoning", "thinking", "refusal", "function_call", "audio", "annotations")
-)  # fmt: skip
-ROW_KEYS = frozenset(("messages", "tools", "parallel_tool_calls", "weight", "functions"))
 _OTHERS_KEYS = frozenset(("generationConfig", "toolConfig"))
 """Known too, of Gemini's and Converse's rows; whoever cannot carry them says so by name."""
 MAX_IMAGE_BYTES = 10 << 20
@@ -36,58 +31,6 @@ UNSEEN = re.compile(
     "[\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
     "|(?<=[!-~])[\u200c\u200d](?=[!-~])"
 )
-
-
-def texts_of(row: Row) -> Iterator[tuple[str, str]]:
-    """Every text that the model sees, with its field path; of any canonical shape."""
-    if isinstance(row.get("text"), str):
-        yield "text", row["text"]
-    for place, message in _placed_messages(row):
-        yield from _texts_of_message(place, message)
-
-
-def _placed_messages(row: Row) -> Iterator[tuple[str, Row]]:
-    """Every message of a chat or preference row with its field path."""
-    groups: list[tuple[str, Any]] = [("messages", row.get("messages"))]
-    prompt = row.get("input")
-    if isinstance(prompt, dict):
-        groups.append(("input.messages", prompt.get("messages")))
-    groups += [(n, row.get(n)) for n in ("preferred_output", "non_preferred_output")]
-    for place, messages in groups:
-        for i, message in enumerate(messages if isinstance(messages, list) else []):
-            if isinstance(message, dict):
-                yield f"{place}[{i}]", message
-
-
-def _texts_of_message(place: str, message: Row) -> Iterator[tuple[str, str]]:
-    content = message.get("content")
-    if isinstance(content, str):
-        yield f"{place}.content", content
-    elif isinstance(content, list):
-        for j, part in enumerate(content):
-            if isinstance(part, dict) and isinstance(part.get("text"), str):
-                yield f"{place}.content[{j}].text", part["text"]
-    for key in ("reasoning_content", "reasoning", "thinking"):
-        if isinstance(message.get(key), str):
-            yield f"{place}.{key}", message[key]
-    calls = message.get("tool_calls")
-    for j, call in enumerate(calls if isinstance(calls, list) else []):
-        function = call.get("function") if isinstance(call, dict) else None
-        arguments = function.get("arguments") if isinstance(function, dict) else None
-        if isinstance(arguments, str):
-            yield f"{place}.tool_calls[{j}].function.arguments", arguments
-
-
-def images_of(row: Row) -> Iterator[tuple[str, str, str]]:
-    """Every image of a chat or preference row: field path, the message's role, its URL."""
-    for place, message in _placed_messages(row):
-        content = message.get("content")
-        for j, part in enumerate(content if isinstance(content, list) else []):
-            if isinstance(part, dict) and part.get("type") == "image_url":
-                image = part.get("image_url")
-                url = image.get("url") if isinstance(image, dict) else image
-                if isinstance(url, str) and url:
-                    yield f"{place}.content[{j}].image_url", str(message.get("role")), url
 
 
 @row_rule("FT120", "notice", "remove it, or check its spelling")
@@ -128,8 +71,6 @@ def image_urls_are_public(row: Row) -> Iterator[Hit]:
 
 
 def _why_not_public(url: str) -> str:
-    import ipaddress
-
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")

@@ -13,10 +13,8 @@ from typing import Any
 
 import orjson
 
+from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES, note
-from ftsdk.dataset.findings.report import Fault
-
-__all__ = ["Repeats", "keys_of", "normal"]
 
 note("FT301", "notice", "The same prompt has different answers", "keep the right answer, or make the prompts differ",
      "The model is pulled both ways. Wanted, perhaps, for creative tasks; a mistake in most others.")  # fmt: skip
@@ -59,7 +57,7 @@ def _said(message: Any) -> Any:
     return orjson.dumps(message)
 
 
-class Repeats:
+class Duplicates:
     """Collects the keys of one set's rows."""
 
     def __init__(self) -> None:
@@ -134,7 +132,7 @@ class Repeats:
         )  # fmt: skip
 
 
-def normal(row: dict[str, Any]) -> int:
+def folded_hash(row: dict[str, Any]) -> int:
     """A hash of everything a row says, case and white space folded; of a tokenised row, its ids."""
     if "input_ids" in row:
         return hash(orjson.dumps(row["input_ids"]))

@@ -6,8 +6,6 @@ from typing import Any
 
 from ftsdk.dataset.rules.content import UNSEEN
 
-__all__ = ["is_plain"]
-
 
 def is_plain(raw: bytes, value: Any) -> bool:
     """True when no row rule can fire on `value`, and `raw` hides no duplicate key.

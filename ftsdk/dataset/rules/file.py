@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ftsdk.dataset.findings.registry import note
 
-__all__: list[str] = []
-
 note("FT001", "fault", "There is no such file", "check the path")
 note(
     "FT002",

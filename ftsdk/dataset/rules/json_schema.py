@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from ftsdk.dataset.findings.report import short
-
-__all__ = ["complaints"]
+from ftsdk.dataset.findings.finding import short
 
 MAX_DEPTH = 32
 """Schemas inside one another, references included."""

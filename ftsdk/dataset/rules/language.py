@@ -15,14 +15,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
+from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES, note
-from ftsdk.dataset.findings.report import Fault
-from ftsdk.dataset.readers.source import open_regular
-
-__all__ = ["MIN_CHARS", "MOST", "Sample", "language_of", "odd_languages", "odd_languages_of_file"]
 
 note("FT313", "notice", "A row in another language than the others", "check that it belongs here",
      "Nine answers of ten are in one language, and less than one of fifty is in this one. Looked at "
@@ -107,8 +103,8 @@ def language_of(text: str) -> str | None:
     return best
 
 
-class Told(NamedTuple):
-    """An answer that was kept to be looked at: its line (or offset), and its beginning."""
+class SampledAnswer(NamedTuple):
+    """An answer of the sample: its line (or offset) and its beginning."""
 
     line: int
     text: str
@@ -118,7 +114,7 @@ class Sample:
     """Answers spread evenly over all that pass by: every one, then every second, and so on."""
 
     def __init__(self) -> None:
-        self.kept: list[Told] = []
+        self.kept: list[SampledAnswer] = []
         self._stride = 1
         self._passed = 0
 
@@ -127,7 +123,7 @@ class Sample:
         self._passed += 1
         if self._passed % self._stride:
             return
-        self.kept.append(Told(line, answer[:_HEAD]))
+        self.kept.append(SampledAnswer(line, answer[:_HEAD]))
         if len(self.kept) >= 2 * MOST:
             del self.kept[::2]
             self._stride *= 2
@@ -138,7 +134,7 @@ class Sample:
         return self._stride == 1
 
 
-def odd_languages(kept: Iterable[Told], *, whole: bool) -> Iterator[Fault]:
+def odd_languages(kept: Iterable[SampledAnswer], *, whole: bool) -> Iterator[Fault]:
     """A notice for each answer in a rare language, when nearly all others are in one."""
     lines: dict[str, list[int]] = {}
     usual, plain = "", frozenset[str]()
@@ -169,34 +165,48 @@ def odd_languages(kept: Iterable[Told], *, whole: bool) -> Iterator[Fault]:
         yield Fault("FT313", rule.severity, line, message, rule.hint)
 
 
+class Seekable(Protocol):
+    """The methods of a file that sampling needs."""
+
+    def seek(self, offset: int, /) -> int:
+        """Continue at `offset`, which is returned."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+        ...
+
+
 def odd_languages_of_file(
-    path: Path, size: int, answer_of: Callable[[bytes], str | None]
+    handle: Seekable, size: int, answer_of: Callable[[bytes], str | None]
 ) -> Iterator[Fault]:
-    """As `odd_languages`, for a long JSON-lines file: rows at offsets that are spread evenly.
+    """As `odd_languages`, for rows at evenly spread offsets of a long file of JSON lines.
 
-    `answer_of` gives the answer of one record. Lines are counted only when there is one to tell.
+    `answer_of` gives the answer of one record. Lines are counted only up to the last finding.
     """
-    kept: list[Told] = []
-    with open_regular(path) as handle:
-        last = -1
-        for number in range(MOST):
-            at = handle.seek(size * number // MOST)
-            block = handle.read(_BLOCK)
-            start = block.find(b"\n") + 1 if at else 0
-            end = block.find(b"\n", start)
-            if end < 0 or at + start == last:
-                continue
-            last = at + start
-            answer = answer_of(block[start:end])
-            if answer is not None and len(answer) >= MIN_CHARS:
-                kept.append(Told(last, answer))
-        for fault in odd_languages(kept, whole=False):
-            handle.seek(0)
-            yield replace(fault, line=1 + _feeds(handle, fault.line), offset=fault.line)
+    kept: list[SampledAnswer] = []
+    last = -1
+    for number in range(MOST):
+        at = handle.seek(size * number // MOST)
+        block = handle.read(_BLOCK)
+        start = block.find(b"\n") + 1 if at else 0
+        end = block.find(b"\n", start)
+        if end < 0 or at + start == last:
+            continue
+        last = at + start
+        answer = answer_of(block[start:end])
+        if answer is not None and len(answer) >= MIN_CHARS:
+            kept.append(SampledAnswer(last, answer))
+    counted = line = 0
+    for fault in odd_languages(kept, whole=False):  # in order of their offsets
+        handle.seek(counted)
+        line += _line_feeds(handle, fault.line - counted)
+        counted = fault.line
+        yield replace(fault, line=1 + line, offset=counted)
 
 
-def _feeds(handle: BinaryIO, end: int) -> int:
-    """Line feeds before the offset `end`."""
+def _line_feeds(handle: Seekable, end: int) -> int:
+    """The number of line feeds in the next `end` bytes."""
     found = 0
     while end > 0 and (block := handle.read(min(end, 1 << 20))):
         end -= len(block)

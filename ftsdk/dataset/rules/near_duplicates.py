@@ -6,14 +6,11 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
+from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES, note
-from ftsdk.dataset.findings.report import Fault
-from ftsdk.dataset.formats.registry import shape_of
-from ftsdk.dataset.rules.content import images_of, texts_of
+from ftsdk.dataset.row import images_of, shape_of, texts_of
 from ftsdk.dataset.rules.duplicates import keys_of
 from ftsdk.errors import MissingExtra
-
-__all__ = ["NearRepeats", "shingles", "why_not_near"]
 
 note("FT303", "notice", "Rows that are nearly the same", "keep one of them, unless the difference matters",
      "Four word triples of five are shared (MinHash, 128 permutations; borders are fuzzy). Case, "
@@ -109,7 +106,7 @@ class _Alike:
             )  # fmt: skip
 
 
-class NearRepeats:
+class NearDuplicates:
     """Signatures of all rows in bands; rows that share a band are compared."""
 
     def __init__(self) -> None:
@@ -121,7 +118,7 @@ class NearRepeats:
         self._leaks: list[Fault] = []
 
     @classmethod
-    def when_asked(cls, asked: bool | None, size_bytes: int | None) -> NearRepeats | None:
+    def when_asked(cls, asked: bool | None, size_bytes: int | None) -> NearDuplicates | None:
         """A collector when asked for, or (asked is None) when it is cheap and possible."""
         if asked is False:
             return None
@@ -147,15 +144,15 @@ class NearRepeats:
             if len(members) < _MEMBERS:
                 members.append(me)
 
-    def add(self, line: int, row: dict[str, Any], *, told: bool = False) -> None:
+    def add(self, line: int, row: dict[str, Any], *, leaks: bool = False) -> None:
         """Remember a row of the training set.
 
-        `told` leaves the held-out rows out: the row was told to be one of them already.
+        With `leaks` it is not compared with the validation rows: it is known to be one of them.
         """
         signature = self._signature(row)
         if signature is None:
             return
-        if self._held_out.kept and not told:
+        if self._held_out.kept and not leaks:
             self._look_for_leak(line, *signature)
         self._train.add(line, row, *signature)
 

@@ -6,13 +6,11 @@ import dataclasses
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from ftsdk.dataset.findings.finding import Fault, short
 from ftsdk.dataset.findings.registry import RULES, note
-from ftsdk.dataset.findings.report import Fault, short
-from ftsdk.dataset.rules.duplicates import Repeats
-
-__all__ = ["Tallies", "is_usual", "script_of"]
+from ftsdk.dataset.rules.duplicates import Duplicates
 
 note("FT306", "notice", "An answer that says next to nothing", "write the answer, or remove the row",
      "No letter and no digit, or a placeholder such as `n/a`, `null`, `TODO`.")  # fmt: skip
@@ -55,8 +53,8 @@ def script_of(text: str) -> str:
     return counts.most_common(1)[0][0] if counts else "Latin"
 
 
-class Tallies:
-    """Counts over the answers of all rows; hashes and lengths lie in `Repeats`."""
+class Outliers:
+    """Counts over the answers of all rows; hashes and lengths lie in `Duplicates`."""
 
     def __init__(self) -> None:
         self.texts = 0
@@ -75,10 +73,24 @@ class Tallies:
             return _notice("FT306", line, f"the answer is {short(answer, 20)!r}")
         return None
 
-    def faults(self, repeats: Repeats) -> Iterator[Fault]:
+    def join(
+        self,
+        texts: int,
+        scripts: Mapping[str, int],
+        script_lines: Mapping[str, list[int]],
+        first_line: int,
+    ) -> None:
+        """Add the counts of the next part of a file, whose lines count from `first_line`."""
+        self.texts += texts
+        self.scripts.update(scripts)
+        for script, lines in script_lines.items():
+            known = self.script_lines.setdefault(script, [])
+            known.extend([line + first_line for line in lines[: 20 - len(known)]])
+
+    def faults(self, duplicates: Duplicates) -> Iterator[Fault]:
         """Findings about the set."""
-        yield from _dominating(repeats)
-        yield from _long(repeats)
+        yield from _dominating(duplicates)
+        yield from _long(duplicates)
         yield from self._odd_scripts()
 
     def _odd_scripts(self) -> Iterator[Fault]:
@@ -104,14 +116,14 @@ def is_usual(answer: str) -> bool:
     return answer.isascii() and len(answer) >= 20
 
 
-def _dominating(repeats: Repeats) -> Iterator[Fault]:
-    rows = len(repeats.answers)
+def _dominating(duplicates: Duplicates) -> Iterator[Fault]:
+    rows = len(duplicates.answers)
     if rows < 20:
         return
-    answer, count = Counter(_sample(repeats.answers)).most_common(1)[0]
-    seen = min(rows, len(_sample(repeats.answers)))
+    answer, count = Counter(_sample(duplicates.answers)).most_common(1)[0]
+    seen = min(rows, len(_sample(duplicates.answers)))
     if count > 0.6 * seen:
-        line = repeats.lines[repeats.answers.index(answer)]
+        line = duplicates.lines[duplicates.answers.index(answer)]
         yield dataclasses.replace(
             _notice(
                 "FT307", line, f"{100 * count // seen} % of the rows have the answer of this one"
@@ -120,8 +132,8 @@ def _dominating(repeats: Repeats) -> Iterator[Fault]:
         )
 
 
-def _long(repeats: Repeats) -> Iterator[Fault]:
-    lengths = repeats.lengths
+def _long(duplicates: Duplicates) -> Iterator[Fault]:
+    lengths = duplicates.lengths
     if len(lengths) < 20:
         return
     sample = sorted(_sample(lengths))
@@ -135,7 +147,7 @@ def _long(repeats: Repeats) -> Iterator[Fault]:
             told += 1
             yield _notice(
                 "FT308",
-                repeats.lines[i],
+                duplicates.lines[i],
                 f"{length:,} bytes, nine rows of ten have under {usual:,}",
             )
 

@@ -6,13 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ftsdk.dataset.findings.registry import RULES, Hit, row_rule
-from ftsdk.dataset.rules.chat import ROLES, has_text, kind_of
-
-__all__ = ["OUTPUTS", "pair_hits"]
+from ftsdk.dataset.findings.finding import Hit
+from ftsdk.dataset.findings.registry import RULES, row_rule
+from ftsdk.dataset.row import OUTPUTS, ROLES, has_text, kind_of
 
 Row = dict[str, Any]
-OUTPUTS = ("preferred_output", "non_preferred_output")
 _AS_CHAT = (
     "FT106", "FT112", "FT113", "FT114", "FT115", "FT116", "FT117", "FT118", "FT119",
 )  # fmt: skip

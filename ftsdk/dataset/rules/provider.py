@@ -6,14 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ftsdk.dataset.findings.registry import RULES, Hit, note
-from ftsdk.dataset.findings.report import Fault
-from ftsdk.dataset.formats.registry import FORMATS, shape_of
+from ftsdk.dataset.findings.finding import Fault, Hit
+from ftsdk.dataset.findings.registry import RULES, note
+from ftsdk.dataset.formats.registry import FORMATS
 from ftsdk.dataset.provider_limits import Fact, Limits
-from ftsdk.dataset.rules.chat import ROLES, messages_of
-from ftsdk.dataset.rules.content import MESSAGE_KEYS, ROW_KEYS, SPECIAL_TOKEN, images_of, texts_of
-
-__all__ = ["at_provider", "file_faults", "row_hits", "validation_faults"]
+from ftsdk.dataset.row import (
+    MESSAGE_KEYS,
+    ROLES,
+    ROW_KEYS,
+    images_of,
+    messages_of,
+    shape_of,
+    texts_of,
+)
+from ftsdk.dataset.rules.content import SPECIAL_TOKEN
 
 Row = dict[str, Any]
 

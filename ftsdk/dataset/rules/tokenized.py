@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ftsdk.dataset.findings.registry import Hit, note, row_rule
-from ftsdk.dataset.rules.chat import kind_of
+from ftsdk.dataset.findings.finding import Hit
+from ftsdk.dataset.findings.registry import note, row_rule
+from ftsdk.dataset.row import kind_of
 from ftsdk.dataset.tokenize.render import IGNORED
-
-__all__ = ["COLUMNS", "GivenTokens", "beyond", "token_bound"]
 
 Row = dict[str, Any]
 
@@ -183,18 +182,3 @@ def beyond(row: Row, bound: int, name: str) -> Iterator[Hit]:
                 f"the tokenizer of {name} ends at {bound - 1:,}, this is {number:,}",
                 number,
             )
-
-
-class GivenTokens:
-    """Counts tokenised rows: their tokens stand there."""
-
-    name = "the file's own tokens"
-    exact = True
-
-    def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
-        """Tokens of the row, those that the loss counts, and those of its one sequence."""
-        ids, labels = row.get("input_ids"), row.get("labels")
-        total = len(ids) if isinstance(ids, list) else 0
-        if not isinstance(labels, list):
-            return total, max(0, total - 1), total  # without labels every token is learned
-        return total, sum(n != IGNORED for n in labels[1:]), total

@@ -7,11 +7,10 @@ from typing import Any
 
 import orjson
 
-from ftsdk.dataset.findings.registry import Hit, row_rule
-from ftsdk.dataset.rules.chat import kind_of, messages_of
+from ftsdk.dataset.findings.finding import Hit
+from ftsdk.dataset.findings.registry import row_rule
+from ftsdk.dataset.row import kind_of, messages_of
 from ftsdk.dataset.rules.json_schema import complaints
-
-__all__ = ["arguments_of", "calls_of", "declared"]
 
 Row = dict[str, Any]
 

@@ -18,8 +18,6 @@ from typing import Any
 
 from ftsdk.errors import MissingExtra, Unsupported
 
-__all__ = ["ChatTokenizer", "Span", "TemplateFailed"]
-
 Span = tuple[int, int]
 """Start and end of a piece of text, in characters."""
 

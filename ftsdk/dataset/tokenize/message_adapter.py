@@ -14,8 +14,6 @@ from typing import Any
 
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer, TemplateFailed
 
-__all__ = ["REASONING", "Style", "fit_messages", "style_of"]
-
 REASONING = ("reasoning_content", "thinking", "reasoning")
 """The names that a message's reasoning goes by; the first is the usual one."""
 

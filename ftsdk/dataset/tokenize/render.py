@@ -18,18 +18,6 @@ from typing import Any
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer, Span, TemplateFailed
 from ftsdk.dataset.tokenize.message_adapter import fit_messages
 
-__all__ = [
-    "IGNORED",
-    "Rendered",
-    "RowFault",
-    "render_parts",
-    "render_prompt",
-    "render_row",
-    "render_rows",
-    "render_sequences",
-]
-
-
 IGNORED = -100
 """The label of a token that the loss leaves out."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["model_folder"]
-
 
 def model_folder(name: str | Path | None) -> Path | None:
     """The folder that holds the tokenizer of `name`; None when it is not here.

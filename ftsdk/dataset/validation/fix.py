@@ -11,15 +11,13 @@ from typing import Any
 import orjson
 
 from ftsdk.dataset.dataset import raise_stop
-from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.readers import strict_json
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.readers.source import open_source
-from ftsdk.dataset.rules.chat import ROLES
+from ftsdk.dataset.row import ROLES
 from ftsdk.errors import UsageError
 from ftsdk.util import files
-
-__all__ = ["FixReport", "Mend", "fix", "mend_row"]
 
 Row = dict[str, Any]
 

@@ -1,8 +1,8 @@
-"""A long file judged by a process for each processor, with the very report that one would give.
+"""Checks a long file with one process for each processor; the report is that of one process.
 
-The file is cut at line ends, a worker judges each part (`worker`), and what they found is joined in
-the file's order. Whatever is unusual (a worker that fails, a file that changes, a row without end)
-gives up, and the caller reads the file by itself from the start: one way to judge, two to read.
+The file is cut at line ends, a worker checks each part (`worker`), and the results are joined in the
+file's order. Anything unusual (a worker that fails, a file that changes, an endless row) gives up,
+and the caller checks the file by itself from the start.
 """
 
 from __future__ import annotations
@@ -15,25 +15,19 @@ import queue
 import secrets
 import subprocess
 import sys
+import tempfile
 import threading
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from ftsdk.dataset.findings.report import Fault
 from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.lines import CHUNK
-from ftsdk.dataset.readers.source import Source, open_regular
-from ftsdk.dataset.validation.worker import FRAME, arrays_of
-
-if TYPE_CHECKING:
-    from ftsdk.dataset.validation.checker import Run
-
-__all__ = ["MIN_BYTES", "Forwards", "is_long", "read_in_parts"]
-
-MIN_BYTES = 24 << 20
-"""Below it, starting processes costs more than they save."""
+from ftsdk.dataset.readers.source import open_regular
+from ftsdk.dataset.validation.checked import ARRAY_CODES, Checked, Opened, Target
+from ftsdk.dataset.validation.worker import FRAME
+from ftsdk.util.files import make_private_folder
 
 _PART_BYTES = 8 << 20
 _MOST_WORKERS = 8
@@ -42,76 +36,111 @@ _SAMPLE_BYTES = 256 << 10
 
 
 class _GiveUp(Exception):
-    """The file cannot be judged in parts."""
+    """The file cannot be checked in parts."""
 
 
-class Forwards:
-    """Tells how many bytes were read, and never goes back: what is read again is not told again."""
+class ForwardProgress:
+    """Reports how many bytes were read, and never goes back when some are read again."""
 
-    def __init__(self, tell: Callable[[int], None]) -> None:
-        self._tell = tell
-        self._read = self._told = 0
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self._report = report
+        self._read = self._reported = 0
 
     def __call__(self, count: int) -> None:
-        """So many more bytes were read."""
+        """`count` more bytes were read."""
         self._read += count
-        if self._read > self._told:
-            self._tell(self._read - self._told)
-            self._told = self._read
+        if self._read > self._reported:
+            self._report(self._read - self._reported)
+            self._reported = self._read
 
     def again(self, count: int) -> None:
-        """The last `count` bytes are read anew."""
+        """The last `count` bytes will be read again."""
         self._read -= count
 
     def from_start(self) -> None:
-        """Reading begins anew."""
+        """All bytes will be read again."""
         self._read = 0
 
 
-def is_long(source: Source) -> bool:
-    """Whether a file may be judged in parts: JSON lines, and enough of them."""
-    size = source.size_bytes or 0
-    return source.container == "jsonl" and source.path is not None and size >= MIN_BYTES
+def check_in_parts(
+    opened: Opened,
+    target: Target,
+    result: Checked,
+    counter: dict[str, Any] | None,
+    on_bytes: ForwardProgress | None,
+) -> bool:
+    """Check a file by workers into `result`; False, with `result` untouched, when it cannot be.
 
-
-def read_in_parts(run: Run, counter: dict[str, Any] | None, on_bytes: Forwards | None) -> bool:
-    """Judge the run's file by workers into `run`; False (and `run` untouched) when it cannot be.
-
-    `counter` has the arguments of `counter_for` that each worker makes its own counter with.
+    `counter` has the arguments of `counter_for` with which each worker makes its own counter.
     """
-    source = run.opened.source
+    source = opened.source
     size = source.size_bytes or 0
-    if source.path is None or not is_long(source):
+    if source.path is None or not source.is_long:
         return False
     count = min(_processors(), _MOST_WORKERS, size // _PART_BYTES)
     if count < 2 or not sys.executable:
         return False
-    try:
-        if _repeats_itself(source.path, size):
+    with contextlib.ExitStack() as stack:
+        try:
+            if _repeats_itself(source.path, size):
+                return False
+            form = _format(opened)
+            parts = _parts(source.path, size, count, opened.max_row_bytes)
+            copies = _copy_paths(result, len(parts), stack)
+            tasks = [
+                _task(opened, target, counter, form, part, copy)
+                for part, copy in zip(parts, copies, strict=True)
+            ]
+            results = _checked_parts(tasks, on_bytes or ForwardProgress(lambda _: None))
+        except (_GiveUp, OSError, ValueError):
+            if on_bytes is not None:
+                on_bytes.from_start()
             return False
-        form = _format(run)
-        tasks = [
-            {
-                "path": str(source.path.absolute()), "name": source.name, "stamp": source.stamp,
-                "start": start, "end": end, "format": form, "forced": run.opened.format,
-                "max_row_bytes": run.opened.max_row_bytes, "provider": run.provider,
-                "limits": None if run.limits is None else run.limits.to_dict(),
-                "model": run.model, "method": run.method, "max_length": run.max_length,
-                "counter": counter, "tokenizer": run.tokenizer and str(run.tokenizer),
-            }
-            for start, end in _parts(source.path, size, count, run.opened.max_row_bytes)
-        ]  # fmt: skip
-        results = _judged(tasks, on_bytes or Forwards(lambda _: None))
-    except (_GiveUp, OSError, ValueError):
-        if on_bytes is not None:
-            on_bytes.from_start()
-        return False
-    base = 0
-    for head, arrays in results:
-        _join(run, head, arrays, base)
-        base += head["lines"]
-    run.format = results[-1][0]["format"]
+        first_line = 0
+        for (head, arrays), copy in zip(results, copies, strict=True):
+            result.join(head, arrays, first_line)
+            first_line += head["lines"]
+            if result.copy is not None and copy is not None:
+                result.copy.add_part(copy, head["copied"])
+                copy.unlink()
+    if result.copy is not None:
+        result.copy.lines = result.duplicates.lines
+    result.format = results[-1][0]["format"]
     return True
+
+
+def _copy_paths(result: Checked, parts: int, stack: contextlib.ExitStack) -> list[Path | None]:
+    """A path for each worker's copy of its rows, in a folder that is gone with `stack`."""
+    if result.copy is None:
+        return [None] * parts
+    parent = make_private_folder(result.copy.folder)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix=".copy.")))
+    return [folder / f"{number}.jsonl" for number in range(parts)]
+
+
+def _task(
+    opened: Opened,
+    target: Target,
+    counter: dict[str, Any] | None,
+    form: str,
+    part: tuple[int, int],
+    copy: Path | None,
+) -> dict[str, Any]:
+    """What a worker needs, as JSON values."""
+    source = opened.source
+    assert source.path is not None  # noqa: S101  # it is a file
+    return {
+        "path": str(source.path.absolute()), "name": source.name, "stamp": source.stamp,
+        "start": part[0], "end": part[1], "format": form, "forced": opened.format,
+        "max_row_bytes": opened.max_row_bytes, "counter": counter,
+        "limits": None if target.limits is None else target.limits.to_dict(),
+        "target": {
+            "provider": target.provider, "model": target.model, "method": target.method,
+            "max_length": target.max_length,
+            "tokenizer": None if target.tokenizer is None else str(target.tokenizer),
+        },
+        "copy": None if copy is None else str(copy),
+    }  # fmt: skip
 
 
 def _processors() -> int:
@@ -121,9 +150,9 @@ def _processors() -> int:
 
 
 def _repeats_itself(path: Path, size: int) -> bool:
-    """Whether rows of the middle stand at the start as well.
+    """Whether rows of the middle are at the start as well.
 
-    A row that was seen before is not judged again; two processes would both judge it once.
+    One process checks a row that it has seen before only once; two processes would check it twice.
     """
     with open_regular(path) as handle:
         known = {hash(row) for row in handle.read(_PART_BYTES).split(b"\n")}
@@ -132,9 +161,8 @@ def _repeats_itself(path: Path, size: int) -> bool:
     return sum(hash(row) in known for row in rows) > len(rows) / 2
 
 
-def _format(run: Run) -> str:
-    """The format that the first rows give the file."""
-    opened = run.opened
+def _format(opened: Opened) -> str:
+    """The format of the file by its first rows."""
     reader = RowReader(opened.source, format=opened.format, max_row_bytes=opened.max_row_bytes)
     for count, _ in enumerate(reader):
         if reader.format is not None:
@@ -145,7 +173,7 @@ def _format(run: Run) -> str:
 
 
 def _parts(path: Path, size: int, count: int, max_row_bytes: int) -> list[tuple[int, int]]:
-    """About equal parts of a file, each ending behind a line feed."""
+    """About equal parts of a file, each ending after a line feed."""
     borders = [0]
     with open_regular(path) as handle:
         for number in range(1, count):
@@ -157,7 +185,7 @@ def _parts(path: Path, size: int, count: int, max_row_bytes: int) -> list[tuple[
                     break
                 at += len(chunk)
                 if at - borders[-1] > size // count + max_row_bytes:
-                    raise _GiveUp  # a row without end
+                    raise _GiveUp  # an endless row
     borders.append(size)
     return [(a, b) for a, b in itertools.pairwise(borders) if a < b]
 
@@ -169,23 +197,23 @@ _Frame = tuple[int, int | _Result | None]
 """A worker's number with bytes read, its result, or None when it ended without one."""
 
 
-def _judged(tasks: list[dict[str, Any]], tell: Forwards) -> list[_Result]:
-    """What the workers found, each part read in the format that the rows before it gave.
+def _checked_parts(tasks: list[dict[str, Any]], progress: ForwardProgress) -> list[_Result]:
+    """The results of the workers, each part read in the format of the rows before it.
 
-    Rows of Claude's look like plain chat until one has a system prompt: when that comes in a later
-    part than the first rows, the parts behind it are judged again.
+    Rows for Claude look like plain chat until one has a system prompt. When that row is not in the
+    first part, the parts after it are checked again.
     """
-    results = _work(tasks, tell)
+    results = _work(tasks, progress)
     for number in range(1, len(tasks)):
         before, later = results[number - 1][0]["format"], tasks[number:]
         if before != tasks[number]["format"]:
-            tell.again(sum(task["end"] - task["start"] for task in later))
-            results[number:] = _work([{**task, "format": before} for task in later], tell)
+            progress.again(sum(task["end"] - task["start"] for task in later))
+            results[number:] = _work([{**task, "format": before} for task in later], progress)
             break  # a format changes once
     return results
 
 
-def _work(tasks: list[dict[str, Any]], tell: Callable[[int], None]) -> list[_Result]:
+def _work(tasks: list[dict[str, Any]], on_bytes: Callable[[int], None]) -> list[_Result]:
     """Run a worker for each task at once; their results in the order of the tasks."""
     frames: queue.SimpleQueue[_Frame] = queue.SimpleQueue()
     results: dict[int, _Result] = {}
@@ -204,13 +232,13 @@ def _work(tasks: list[dict[str, Any]], tell: Callable[[int], None]) -> list[_Res
             )
             reader.start()
         while len(results) < len(tasks):
-            number, told = frames.get()
-            if told is None:
+            number, answer = frames.get()
+            if answer is None:
                 raise _GiveUp
-            if isinstance(told, int):
-                tell(told)
+            if isinstance(answer, int):
+                on_bytes(answer)
             else:
-                results[number] = told
+                results[number] = answer
     return [results[number] for number in range(len(tasks))]
 
 
@@ -225,7 +253,7 @@ def _worker(seed: str) -> Iterator[subprocess.Popen[bytes]]:
         "PYTHONPATH": root if not before else f"{root}{os.pathsep}{before}",
     }
     process = subprocess.Popen(
-        _worker_words(),
+        _worker_command(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -234,16 +262,16 @@ def _worker(seed: str) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        process.kill()  # it has told all that it had to, or nobody wants to know
+        process.kill()  # its result was read, or is not wanted any more
         process.wait()
 
 
-def _worker_words() -> list[str]:
+def _worker_command() -> list[str]:
     return [sys.executable, "-P", "-m", "ftsdk.dataset.validation.worker"]
 
 
 def _listen(number: int, stream: IO[bytes], put: Callable[[_Frame], None]) -> None:
-    """Pass on what a worker writes; the last word is its result, or None, whatever happens."""
+    """Pass on the frames of a worker; the last one is its result, or None, whatever happens."""
     last: _Result | None = None
     try:
         with stream:
@@ -261,46 +289,13 @@ def _result(stream: IO[bytes], length: int) -> _Result | None:
     head = stream.read(length)
     if len(head) < length:
         return None
-    told: dict[str, Any] = json.loads(head)
+    answer: dict[str, Any] = json.loads(head)
     arrays = []
-    for code, count in zip(_CODES, told["arrays"], strict=False):
+    for code, count in zip(ARRAY_CODES, answer["arrays"], strict=False):
         values = array(code)
         raw = stream.read(count * values.itemsize)
         if len(raw) < count * values.itemsize:
             return None
         values.frombytes(raw)
         arrays.append(values)
-    return told, arrays
-
-
-_CODES = "qqIIIIII"  # of the arrays that `arrays_of` lists
-
-
-# --- joining ---------------------------------------------------------------------------------
-
-
-def _join(run: Run, head: dict[str, Any], arrays: list[array[int]], base: int) -> None:
-    """Add what one part told; its lines count from `base`."""
-    run.rows += head["rows"]
-    run.records += head["rows"]
-    run.image_rows += head["image_rows"]
-    run.found.join((_fault(one, base) for one in head["kept"]), head["counts"], head["row_counts"])
-    run.tallies.texts += head["texts"]
-    run.tallies.scripts.update(head["scripts"])
-    for script, lines in head["script_lines"].items():
-        known = run.tallies.script_lines.setdefault(script, [])
-        known.extend([line + base for line in lines[: 20 - len(known)]])
-    for whole, part in zip(arrays_of(run), arrays, strict=True):
-        is_lines = whole is run.repeats.lines or (run.counting and whole is run.counting.lines)
-        whole.extend(array(part.typecode, [n + base for n in part]) if is_lines and base else part)
-    run.repeats.trim()
-    if run.counting is not None:
-        run.counting.refused.extend(_fault(one, base) for one in head["refused"])
-        run.counting.trained += head["trained"]
-        if not head["exact"]:
-            run.counting.counter.exact = False
-
-
-def _fault(told: dict[str, Any], base: int) -> Fault:
-    line = told["line"] + base if told["line"] else 0
-    return Fault(**{**told, "line": line, "lines": tuple(n + base for n in told["lines"])})
+    return answer, arrays

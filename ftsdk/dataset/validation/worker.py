@@ -1,8 +1,9 @@
-"""One part of a long file, judged in a process of its own: `parallel` starts it and reads its frames.
+"""The process that checks one part of a long file; `parallel` starts it and reads its frames.
 
-It is started by name and not forked, so that any application may validate a file, also one that has
-threads or no main guard. A task comes in as JSON, and what was found goes back as frames: `p` and a
-number of bytes read, or `r` with a JSON head and plain arrays. Nothing is pickled.
+It is started as a command, not forked, so that any application may validate a file, also one with
+threads or without a main guard. A task arrives as JSON on standard input. The answer is a row of
+frames on standard output: `p` with a number of bytes read, and at last `r` with a JSON head and
+plain arrays. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -10,22 +11,19 @@ from __future__ import annotations
 import json
 import struct
 import sys
-from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
-from ftsdk.dataset.findings.report import Fault
+from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.provider_limits import Limits
+from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record, read_lines
 from ftsdk.dataset.readers.source import Source, open_regular
 from ftsdk.dataset.rules.token_counts import counter_for
-
-if TYPE_CHECKING:
-    from ftsdk.dataset.validation.checker import Run
-
-__all__ = ["FRAME", "arrays_of", "main"]
+from ftsdk.dataset.validation.checked import Checked, Opened, Target
+from ftsdk.dataset.validation.checker import RowChecker
 
 FRAME = struct.Struct("<cQ")
 """A frame's kind, and its number: bytes read, or the length of the head that follows."""
@@ -53,7 +51,7 @@ class _PartSource(Source):
     start: int = 0
     end: int = 0
     lines: int = 0
-    """Line feeds that were read."""
+    """The number of line feeds that were read."""
 
     def records(
         self,
@@ -75,33 +73,25 @@ class _PartSource(Source):
             self.check_stamp(handle)
 
 
-def arrays_of(run: Run) -> list[array[int]]:
-    """The arrays of a run, one number a row in each, in the order in which they are sent."""
-    found = [run.repeats.prompts, run.repeats.answers, run.repeats.lines, run.repeats.lengths]
-    if run.counting is not None:
-        told = run.counting
-        found += [told.totals, told.lines, told.learned, told.longest]
-    return found
-
-
-def _judge(task: dict[str, Any], tell: Callable[[int], None]) -> tuple[Run, int]:
-    """The run over the task's part, and how many lines it has."""
-    from ftsdk.dataset.validation.checker import Opened, Run
-
+def check_part(task: dict[str, Any], on_bytes: Callable[[int], None]) -> tuple[Checked, int]:
+    """The result of a task's part of the file, and the number of its lines."""
     part = _PartSource(
         name=task["name"], container="jsonl", path=Path(task["path"]), stamp=tuple(task["stamp"]),
         start=task["start"], end=task["end"],
     )  # fmt: skip
     limits = None if task["limits"] is None else Limits.from_dict(task["limits"])
-    counting = None if task["counter"] is None else counter_for(**task["counter"], limits=limits)
-    run = Run(
+    counter = task["counter"]
+    result = Checked(
+        counting=None if counter is None else counter_for(**counter, limits=limits),
+        copy=None if task["copy"] is None else CanonicalCopy(Path(task["copy"]).parent),
+    )
+    checker = RowChecker(
         Opened(part, task["forced"], None, task["max_row_bytes"], task["name"]),
-        limits,
-        task["provider"], task["model"], task["method"], counting, task["max_length"], near=False,
-    )  # fmt: skip
-    run.tokenizer = task["tokenizer"]
-    run.read(tell, format_before=task["format"])
-    return run, part.lines
+        Target(limits=limits, **task["target"]),
+        result,
+    )
+    checker.read(on_bytes, format_before=task["format"])
+    return result, part.lines
 
 
 def main() -> None:
@@ -109,29 +99,16 @@ def main() -> None:
     task = json.loads(sys.stdin.buffer.read())
     out = sys.stdout.buffer
 
-    def tell(count: int) -> None:
+    def report_bytes(count: int) -> None:
         out.write(FRAME.pack(b"p", count))
         out.flush()
 
-    run, lines = _judge(task, tell)
-    arrays = arrays_of(run)
-    head: dict[str, Any] = {
-        "lines": lines,
-        "format": run.format,
-        "rows": run.rows,
-        "image_rows": run.image_rows,
-        "kept": [asdict(fault) for fault in run.found.kept],
-        "counts": run.found.counts,
-        "row_counts": run.found.rows,
-        "texts": run.tallies.texts,
-        "scripts": run.tallies.scripts,
-        "script_lines": run.tallies.script_lines,
-        "arrays": [len(values) for values in arrays],
-    }
-    if run.counting is not None:
-        head["refused"] = [asdict(fault) for fault in run.counting.refused]
-        head["trained"] = run.counting.trained
-        head["exact"] = run.counting.counter.exact
+    result, lines = check_part(task, report_bytes)
+    arrays = result.arrays()
+    head = result.to_dict() | {"lines": lines, "arrays": [len(values) for values in arrays]}
+    if result.copy is not None:
+        result.copy.save(Path(task["copy"]))
+        head["copied"] = result.copy.rows
     data = json.dumps(head).encode()
     out.write(FRAME.pack(b"r", len(data)) + data)
     for values in arrays:

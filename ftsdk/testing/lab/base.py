@@ -1,4 +1,4 @@
-"""The base of a double: routes to methods, one lock, a clock, faults, and a record of requests."""
+"""Base class of the doubles: routes, a lock, a clock, faults, and a record of requests."""
 
 from __future__ import annotations
 
@@ -14,42 +14,54 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self, TypeVar
 
 from ftsdk.testing.lab.faults import BEHAVIOURS, Faults
+from ftsdk.testing.lab.messages import Refusal, Reply, Request
 from ftsdk.testing.lab.server import Answer, Server
-from ftsdk.testing.lab.wire import Refusal, Reply, Request
 from ftsdk.util.clock import Clock, SystemClock
-
-__all__ = ["Double", "route"]
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _KEPT_BODY_BYTES = 256 * 1024
 _KEPT_REQUESTS = 200_000
 _LONGEST_REFUSAL_S = 86_400
-_TOLD = ("method", "path", "times", "skip", "acted", "status", "retry_after", "field", "value")
+_FAULT_FIELDS = (
+    "method",
+    "path",
+    "times",
+    "skip",
+    "acted",
+    "status",
+    "retry_after",
+    "field",
+    "value",
+)
 
 
 def route(method: str, pattern: str) -> Callable[[_Method], _Method]:
-    """Mark a method as the handler of `METHOD pattern`; `{name}` matches one path segment."""
+    """Return a decorator that makes a method the handler of `METHOD pattern`.
 
-    def mark(function: _Method) -> _Method:
+    `{name}` matches one path segment, `{name:path}` any number of them.
+    """
+
+    def register(function: _Method) -> _Method:
         routes = [*getattr(function, "routes", []), (method.upper(), pattern)]
         function.routes = routes  # type: ignore[attr-defined]  # read by Double.__init_subclass__
         return function
 
-    return mark
+    return register
 
 
 class Double:
-    """A provider on loopback. See `ftsdk.testing.lab` for how one is written.
+    """A simulated provider on loopback. See `ftsdk.testing.lab` for how to write one.
 
-    `requests` holds what arrived, in order; `observers` are called with each honest exchange, and
-    what they raise is kept in `violations`, so that a test can hold both against a schema.
+    `requests` is what arrived, in order. `observers` are called with each exchange that no fault
+    changed; what they raise is collected in `violations`, so that a test can check both request and
+    reply against a schema.
     """
 
     name: ClassVar[str] = "double"
     rehearsal: ClassVar[str] = ""
-    """What follows `ftsdk create DATA` for a job that this double takes; `ftsdk lab up` tells it."""
+    """Arguments after `ftsdk create DATA` for a job that this double accepts; `ftsdk lab up` prints them."""
     settable: ClassVar[tuple[str, ...]] = ()
-    """Attributes that `ftsdk lab set` may change: `closed`, a quota, …"""
+    """Names of the attributes that `ftsdk lab set` may change: `closed`, a quota, …"""
     _routes: ClassVar[tuple[tuple[str, re.Pattern[str], str], ...]] = ()
 
     def __init__(self, *, clock: Clock | None = None, port: int = 0) -> None:
@@ -60,10 +72,10 @@ class Double:
         self.violations: list[str] = []
         self._lock = threading.RLock()
         self.salt = secrets.token_hex(8)
-        """Decides the ids; set it where a test needs the same ones again."""
+        """Seeds the ids; set it where a test needs the same ids again."""
         self._numbers: dict[str, int] = {}
         self._server = Server(self._answer, port)
-        self._over = threading.Event()
+        self._stopped = threading.Event()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -75,17 +87,17 @@ class Double:
         )
         cls._routes = tuple((m, _compiled(p), name) for m, p, name in found)
 
-    # --- life ---
+    # --- starting and stopping ---
 
     def start(self) -> Self:
-        """Serve until `stop`."""
-        self._over.clear()
+        """Start serving, until `stop`; return the double."""
+        self._stopped.clear()
         self._server.start()
         return self
 
     def stop(self) -> None:
-        """Close everything."""
-        self._over.set()
+        """Stop serving and close every connection."""
+        self._stopped.set()
         self._server.stop()
 
     def __enter__(self) -> Self:
@@ -101,9 +113,9 @@ class Double:
             yield
 
     def refuse_for(self, seconds: float) -> None:
-        """Refuse connections for so long, or until `stop`; then the same port serves again."""
+        """Refuse connections for that many seconds, or until `stop`; then serve on the same port again."""
         self._server.stop()
-        if not self._over.wait(seconds):
+        if not self._stopped.wait(seconds):
             self._server.start()
 
     @property
@@ -113,21 +125,21 @@ class Double:
 
     @property
     def base_url(self) -> str:
-        """What the official SDK takes as its base URL; doubles add their path here."""
+        """The base URL for the official SDK; doubles add their path here."""
         return self.origin
 
     def variables(self) -> dict[str, str]:
-        """The environment that points the official SDK and ftsdk at this double."""
+        """The environment variables that point the official SDK and ftsdk at this double."""
         return {}
 
-    # --- what was asked ---
+    # --- the requests that arrived ---
 
     def count(self, method: str | None = None, path: str | None = None) -> int:
-        """How many requests arrived with this method whose path matches the expression."""
+        """Return how many requests arrived with this method and a path that matches the expression."""
         return len(self.asked(method, path))
 
     def asked(self, method: str | None = None, path: str | None = None) -> list[Request]:
-        """The requests that arrived, oldest first."""
+        """Return the requests that arrived, oldest first, filtered like `count`."""
         return [
             request
             for request in list(self.requests)
@@ -138,50 +150,51 @@ class Double:
     # --- for derived classes ---
 
     def now(self) -> dt.datetime:
-        """The instant by this double's clock."""
+        """Return the time by this double's clock."""
         return self.clock.now()
 
     def stamp(self) -> int:
-        """The instant in whole Unix seconds."""
+        """Return the time in whole Unix seconds."""
         return int(self.now().timestamp())
 
     def new_id(self, prefix: str, length: int = 24) -> str:
-        """The next id with this prefix; other doubles, and the next run, give other ids."""
+        """Return the next id with this prefix. Ids differ between doubles and between runs."""
         number = self._numbers[prefix] = self._numbers.get(prefix, 0) + 1
         digest = hashlib.sha256(f"{self.salt}:{prefix}:{number}".encode()).hexdigest()
         return prefix + digest[:length]
 
     def before(self, request: Request) -> None:
-        """Called before each handler: check the key, count the quota. Raise `Refusal` to refuse."""
+        """Check a request before its handler runs: key, quota. Raise `Refusal` to refuse it."""
 
-    def not_here(self, request: Request) -> Reply:
-        """The answer where no route matches."""
+    def not_found(self, request: Request) -> Reply:
+        """Return the reply to a request that no route matches."""
         return Reply(404, {"error": {"message": f"no route {request.method} {request.path}"}})
 
     def headers(self, request: Request) -> Mapping[str, str]:
-        """Headers that every answer carries."""
+        """Return the headers that every reply has."""
         return {"x-request-id": f"req_{self.name}_{request.number:08d}"}
 
     # --- dispatch ---
 
-    def _told(self, request: Request) -> Answer:
-        """The lab's own door: `/_lab/faults` adds faults (or ends them), `/_lab/state` sets state.
+    def _control(self, request: Request) -> Answer:
+        """Handle the lab's own endpoints.
 
-        `refuse` is no fault of a request but of the port: nobody is heard for its `seconds`, this
-        door neither.
+        `POST /_lab/faults` adds faults or clears them, `POST /_lab/state` sets attributes. The
+        behaviour `refuse` closes the port for its `seconds`, for these endpoints too.
 
-        Only for this machine's own programs: a page in a browser sends another Host or an Origin.
+        Only programs on this machine may call them: a page in a browser sends another Host or an
+        Origin.
         """
         host = request.headers.get("host", "").rpartition(":")[0]
         if host not in ("127.0.0.1", "localhost") or "origin" in request.headers:
-            return Answer(Reply(403, {"error": "only for programs of this machine"}))
+            return Answer(Reply(403, {"error": "only programs on this machine may call this"}))
         given = request.json() if request.method == "POST" else None
         if request.path == "/_lab/state" and isinstance(given, dict):
             return Answer(self._set(given))
         if request.method != "POST" or request.path != "/_lab/faults":
             return Answer(Reply(404, {"error": "the lab has POST /_lab/faults and /_lab/state"}))
         if not isinstance(given, dict):
-            return Answer(Reply(400, {"error": "a fault is a table"}))
+            return Answer(Reply(400, {"error": "a fault is a JSON object"}))
         behaviour = given.get("behaviour")
         if behaviour == "refuse":
             return self._refuse(given.get("seconds"))
@@ -191,16 +204,16 @@ class Double:
         if behaviour == "none":
             self.faults.clear()
         else:
-            allowed = set(_TOLD) & set(given)
+            allowed = set(_FAULT_FIELDS) & set(given)
             self.faults.add(behaviour, **{name: given[name] for name in allowed})
         return Answer(Reply(200, {"waiting": self.faults.waiting}))
 
     def _refuse(self, seconds: Any) -> Answer:
         if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_REFUSAL_S:
-            said = f"seconds is a number up to {_LONGEST_REFUSAL_S}"
-            return Answer(Reply(400, {"error": said}))
-        told = {"waiting": self.faults.waiting, "refuses_for_s": seconds}
-        return Answer(Reply(200, told), then=lambda: self.refuse_for(seconds))
+            problem = f"seconds is a number above 0 and up to {_LONGEST_REFUSAL_S}"
+            return Answer(Reply(400, {"error": problem}))
+        state = {"waiting": self.faults.waiting, "refuses_for_s": seconds}
+        return Answer(Reply(200, state), then=lambda: self.refuse_for(seconds))
 
     def _set(self, given: Mapping[str, Any]) -> Reply:
         unknown = sorted(set(given) - set(self.settable))
@@ -213,20 +226,20 @@ class Double:
 
     def _answer(self, request: Request) -> Answer:
         if request.path.startswith("/_lab/"):
-            return self._told(request)
+            return self._control(request)
         body = request.body[:_KEPT_BODY_BYTES]
         kept = replace(request, body=body, received_at=self.now())
         with self._lock:
             self.requests.append(kept)
             fault = self.faults.take(request)
             if fault is None:
-                honest = self._handle(request)
-                self._observe(request, honest)
-                return Answer(honest)
-            honest_or_none = self._handle(request) if fault.lets_act else None
+                normal = self._handle(request)
+                self._observe(request, normal)
+                return Answer(normal)
+            handled = self._handle(request) if fault.handles_first else None
             if fault.behaviour == "twice":
-                honest_or_none = self._handle(request)
-            reply = fault.reply(honest_or_none)
+                handled = self._handle(request)
+            reply = fault.reply(handled)
             return Answer(replace(reply, headers={**self.headers(request), **reply.headers}), fault)
 
     def _handle(self, request: Request) -> Reply:
@@ -243,7 +256,7 @@ class Double:
             if match is not None and method == request.method:
                 found = getattr(self, name)(request, **match.groupdict())
                 return found if isinstance(found, Reply) else Reply(200, found)
-        return self.not_here(request)
+        return self.not_found(request)
 
     def _observe(self, request: Request, reply: Reply) -> None:
         for observer in self.observers:
@@ -254,7 +267,7 @@ class Double:
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """`/a/{b}` as an expression; `{b:path}` also matches slashes."""
+    """Return the route pattern as a regular expression; `{b:path}` also matches slashes."""
     text = re.sub(
         r"\\\{(\w+)(:path)?\\\}",
         lambda m: f"(?P<{m.group(1)}>{'.+' if m.group(2) else '[^/]+'})",

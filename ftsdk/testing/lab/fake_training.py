@@ -1,6 +1,6 @@
-"""What stands in for training: rows are read, counted and checked; a "tuned model" repeats them.
+"""Simulated training: rows are read, counted and checked, and a "tuned model" repeats them.
 
-It answers with the answer of the training row whose question is most like the one asked.
+It answers with the answer of the training row whose question is most similar.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["count_tokens", "curve", "first_fault", "nearest_answer", "rows_of"]
-
 _SPECIAL = re.compile(r"<\|[a-z_]+\|>")
 
 
 def rows_of(content: bytes) -> Iterator[tuple[int, Any]]:
-    """Line number and row of each record; a line that is no JSON gives None."""
+    """Yield line number and row of each record; the row is None where the line is not JSON."""
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if not line.strip():
             continue
@@ -28,7 +26,10 @@ def rows_of(content: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def first_fault(content: bytes, *, method: str = "sft", least: int = 1) -> tuple[int, str] | None:
-    """The first thing a provider would refuse, as line and words; None when the file is fine."""
+    """Return line number and message of the first row a provider would refuse, or None.
+
+    The line number is 0 when the file has fewer than `least` rows.
+    """
     count = 0
     for number, row in rows_of(content):
         count += 1
@@ -63,7 +64,7 @@ def _row_fault(row: Any, method: str) -> str | None:
 
 
 def count_tokens(content: bytes) -> int:
-    """About how many tokens the rows have: four bytes of text a token, or those that stand there."""
+    """Estimate the number of tokens: the length of `input_ids`, otherwise four bytes of text a token."""
     return sum(_quarters(row) for _, row in rows_of(content)) // 4 + 1
 
 
@@ -83,7 +84,11 @@ def _text_bytes(value: Any) -> int:
 
 
 def curve(seed: int, steps: int, upto: float) -> list[dict[str, float]]:
-    """A falling loss: one point per step that is done, `upto` being the share of training done."""
+    """Return a falling loss curve: one point for each step done.
+
+    `upto` is the share of the training that is done, 0 to 1. A point has `step`, `loss`, `accuracy`
+    and `share`, its own share of the training.
+    """
     points = []
     for step in range(1, int(steps * upto + 1e-9) + 1):
         share = step / steps
@@ -100,8 +105,8 @@ def curve(seed: int, steps: int, upto: float) -> list[dict[str, float]]:
 
 
 def nearest_answer(content: bytes, messages: Sequence[Mapping[str, Any]]) -> str:
-    """The answer of the row whose last question shares most words with the one asked."""
-    asked = _words(_last(messages, "user"))
+    """Return the answer of the training row whose last question shares most words with this one."""
+    question = _words(_last(messages, "user"))
     best, score = "", -1.0
     for _, row in rows_of(content):
         if not isinstance(row, dict):
@@ -111,7 +116,7 @@ def nearest_answer(content: bytes, messages: Sequence[Mapping[str, Any]]) -> str
             *row.get("preferred_output", []),
         ]
         words = _words(_last(turns, "user"))
-        shared = len(asked & words) / (len(asked | words) or 1)
+        shared = len(question & words) / (len(question | words) or 1)
         if shared > score:
             best, score = _last(turns, "assistant"), shared
     return best

@@ -1,4 +1,4 @@
-"""Faults on demand: which request goes wrong, how, and whether the double acted on it first."""
+"""Injected faults: which request fails, how, and whether the double handled it first."""
 
 from __future__ import annotations
 
@@ -8,38 +8,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ftsdk.testing.lab.wire import Reply, Request
-
-__all__ = ["BEHAVIOURS", "Behaviour", "Fault", "Faults"]
+from ftsdk.testing.lab.messages import Reply, Request
 
 Behaviour = Literal[
     "reset",  # the connection is reset (RST)
     "close",  # the connection is closed without an answer
-    "hang",  # no answer comes, the connection stays open
-    "drip",  # the answer comes byte by byte, `pause_s` apart
+    "hang",  # no answer, and the connection stays open
+    "drip",  # the answer arrives byte by byte, `pause_s` apart
     "cut",  # the answer stops in the middle of its body
-    "html",  # HTTP 200 with a page of HTML
-    "empty",  # HTTP 200 with nothing
-    "status",  # HTTP `status`, with `retry_after`, `headers`, `body` if given
+    "html",  # HTTP 200 with an HTML page
+    "empty",  # HTTP 200 with an empty body
+    "status",  # HTTP `status`, with `retry_after`, `headers` and `body` where given
     "redirect",  # HTTP 302 to `value`
-    "set",  # the answer's field `field` becomes `value` (an unknown status, for instance)
-    "rename",  # the answer's field `field` is called `value`
-    "drop",  # the answer's field `field` is left out
-    "repeat",  # each item of the answer's list comes twice
-    "twice",  # the double acts twice: two jobs out of one request
+    "set",  # field `field` of the answer is set to `value` (for instance an unknown status)
+    "rename",  # field `field` of the answer is renamed to `value`
+    "drop",  # field `field` of the answer is missing
+    "repeat",  # each item of the list in the answer appears twice
+    "twice",  # the request is handled twice: one create call makes two jobs
 ]
-_NEEDS_THE_ANSWER = frozenset({"drip", "cut", "set", "rename", "drop", "repeat", "twice"})
+_CHANGES_THE_REPLY = frozenset({"drip", "cut", "set", "rename", "drop", "repeat", "twice"})
 _LISTS = ("data", "results")
-BEHAVIOURS: tuple[str, ...] = Behaviour.__args__  # type: ignore[attr-defined]  # the words of a Literal
+BEHAVIOURS: tuple[str, ...] = Behaviour.__args__  # type: ignore[attr-defined]  # the members of a Literal
 
 
 @dataclass
 class Fault:
     """One fault, waiting for its request.
 
-    `method` and `path` (a regular expression, searched) choose requests, None means any; the first
-    `skip` matches go well, the next `times` (None: all) go wrong. With `acted` the double does
-    what was asked before the fault shows: the job exists, only the answer is lost.
+    `method` and `path` (a regular expression, searched) select requests; None matches any. The
+    first `skip` matches succeed, the next `times` (None: all) fail. With `acted` the double handles
+    the request before it fails: the job exists, only the answer is lost.
     """
 
     behaviour: Behaviour
@@ -58,25 +56,25 @@ class Fault:
     hits: int = 0
 
     def matches(self, request: Request) -> bool:
-        """True when this request is of the kind that is meant."""
+        """Return whether the fault applies to this request."""
         if self.method is not None and request.method != self.method.upper():
             return False
         return self.path is None or re.search(self.path, request.path) is not None
 
     @property
-    def lets_act(self) -> bool:
-        """True when the double does what was asked before the fault shows."""
-        return self.acted or self.behaviour in _NEEDS_THE_ANSWER
+    def handles_first(self) -> bool:
+        """True when the double handles the request before it fails."""
+        return self.acted or self.behaviour in _CHANGES_THE_REPLY
 
-    def reply(self, honest: Reply | None) -> Reply:
-        """What is sent instead of `honest` (None when the double did not act)."""
+    def reply(self, normal: Reply | None) -> Reply:
+        """Return what is sent instead of `normal` (None when the request was not handled)."""
         if self.behaviour == "status":
             headers = dict(self.headers)
             if self.retry_after is not None:
                 headers["Retry-After"] = self.retry_after
             body = self.body
             if body is None:
-                body = {"error": {"message": "a fault, as asked", "type": "fault", "code": None}}
+                body = {"error": {"message": "an injected fault", "type": "fault", "code": None}}
             return Reply(self.status, body, headers)
         if self.behaviour == "html":
             page = "<html><body><h1>Welcome</h1>please log in</body></html>"
@@ -85,14 +83,14 @@ class Fault:
             return Reply(200, b"", {"Content-Type": "application/json"})
         if self.behaviour == "redirect":
             return Reply(302, b"", {"Location": str(self.value)})
-        if honest is None:
-            return Reply(500, {"error": {"message": "the fault came before the answer"}})
-        return self._changed(honest)
+        if normal is None:
+            return Reply(500, {"error": {"message": "the request failed before it was handled"}})
+        return self._changed(normal)
 
-    def _changed(self, honest: Reply) -> Reply:
-        body = honest.body
+    def _changed(self, normal: Reply) -> Reply:
+        body = normal.body
         if not isinstance(body, dict):
-            return honest
+            return normal
         body = dict(body)
         if self.behaviour == "set":
             body[self.field] = self.value
@@ -104,7 +102,7 @@ class Fault:
             body |= {
                 name: _twice(body[name]) for name in _LISTS if isinstance(body.get(name), list)
             }
-        return Reply(honest.status, body, honest.headers)
+        return Reply(normal.status, body, normal.headers)
 
 
 def _twice(items: list[Any]) -> list[Any]:
@@ -112,33 +110,33 @@ def _twice(items: list[Any]) -> list[Any]:
 
 
 class Faults:
-    """The faults of one double; the first that matches a request is taken. Safe between threads."""
+    """The faults of one double, in order; the first that matches a request applies. Thread-safe."""
 
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
         self._lock = threading.Lock()
-        self.shown = 0
+        self.triggered = 0
 
     def add(self, behaviour: Behaviour, **facts: Any) -> Fault:
-        """Let a fault wait for its request; see `Fault` for what can be said about it."""
+        """Add a fault and return it; `facts` are the fields of `Fault`."""
         fault = Fault(behaviour, **facts)
         with self._lock:
             self._waiting.append(fault)
         return fault
 
     def clear(self) -> None:
-        """Behave from now on."""
+        """Remove all faults."""
         with self._lock:
             self._waiting.clear()
 
     @property
     def waiting(self) -> int:
-        """How many faults wait for their request."""
+        """The number of faults still waiting for a request."""
         with self._lock:
             return len(self._waiting)
 
     def take(self, request: Request) -> Fault | None:
-        """The fault for this request, counted as shown."""
+        """Return the fault for this request, if any, and count it in `triggered`."""
         with self._lock:
             for fault in self._waiting:
                 if not fault.matches(request):
@@ -148,6 +146,6 @@ class Faults:
                     continue
                 if fault.times is not None and fault.hits >= fault.skip + fault.times:
                     self._waiting.remove(fault)
-                self.shown += 1
+                self.triggered += 1
                 return fault
         return None

@@ -1,4 +1,4 @@
-"""The lab: several doubles together, and the environment that points SDKs and ftsdk at them."""
+"""The lab: several doubles, and the environment variables that point SDKs and ftsdk at them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any, Self
 from ftsdk.testing.lab.base import Double
 from ftsdk.util.clock import Clock, SystemClock
 
-__all__ = ["DOUBLES", "Lab"]
-
 DOUBLES: Mapping[str, str] = {
     "openai": "ftsdk.testing.lab.openai.double:OpenAIDouble",
     "together": "ftsdk.testing.lab.together.double:TogetherDouble",
@@ -19,7 +17,7 @@ DOUBLES: Mapping[str, str] = {
 
 
 class Lab:
-    """Doubles by name, all on one clock.
+    """Doubles by name, all on the same clock.
 
     ```python
     with Lab("openai") as lab:
@@ -49,7 +47,7 @@ class Lab:
         return iter(self._doubles.values())
 
     def start(self) -> Self:
-        """Start every double."""
+        """Start every double; return the lab."""
         for double in self:
             double.start()
         return self
@@ -66,9 +64,9 @@ class Lab:
         self.stop()
 
     def env(self, names: Iterable[str] | None = None) -> dict[str, str]:
-        """The variables of these doubles (all by default)."""
-        chosen = list(names) if names is not None else list(self._doubles)
+        """Return the environment variables of these doubles (by default all)."""
+        selected = list(names) if names is not None else list(self._doubles)
         merged: dict[str, str] = {}
-        for name in chosen:
+        for name in selected:
             merged.update(self._doubles[name].variables())
         return merged

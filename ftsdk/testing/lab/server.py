@@ -1,7 +1,7 @@
 """A small HTTP/1.1 server on loopback that can misbehave byte by byte.
 
-Own code over sockets, because a web framework would not let a test reset a connection, cut a body
-or hang on purpose. One thread per connection; connections are kept alive as HTTP/1.1 says.
+It works on plain sockets, because a web framework does not let a test reset a connection, cut a body
+short or hang. One thread per connection, with keep-alive.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from ftsdk.testing.lab.faults import Fault
-from ftsdk.testing.lab.wire import Reply, Request, make_request
-
-__all__ = ["Answer", "Server"]
+from ftsdk.testing.lab.messages import Reply, Request, make_request
 
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_BODY_BYTES = 1024 * 1024 * 1024
@@ -29,7 +27,7 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True)
 class Answer:
-    """A reply, the fault, if any, that spoils how it is sent, and what is done once it is sent."""
+    """A reply, the fault (if any) that changes how it is sent, and a callback for after it was sent."""
 
     reply: Reply
     fault: Fault | None = None
@@ -37,11 +35,11 @@ class Answer:
 
 
 class _BadRequest(Exception):
-    """What arrived is no HTTP request."""
+    """The received bytes are not an HTTP request."""
 
 
 class Server:
-    """Serves `handler` on 127.0.0.1; `port=0` takes a free one."""
+    """Serves `handler` on 127.0.0.1; `port=0` takes a free port."""
 
     def __init__(self, handler: Callable[[Request], Answer], port: int = 0) -> None:
         self._handler = handler
@@ -58,7 +56,7 @@ class Server:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> Server:
-        """Listen and serve until `stop`. Raises `OSError` when the port is taken."""
+        """Serve until `stop`; return the server. Raises `OSError` when the port is in use."""
         self._stopping = threading.Event()
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -91,7 +89,7 @@ class Server:
 
     @contextlib.contextmanager
     def down(self) -> Iterator[None]:
-        """Refuse connections while the block runs; then the same port serves again."""
+        """Refuse connections while the block runs; then serve on the same port again."""
         self.stop()
         try:
             yield
@@ -123,36 +121,36 @@ class Server:
                         return
                     answer = self._handler(request)
                     close = request.headers.get("connection", "").lower() == "close"
-                    goes_on = self._send(connection, answer, stopping)
+                    stays_open = self._send(connection, answer, stopping)
                     if answer.then is not None:
                         answer.then()
-                    if not goes_on or close:
+                    if not stays_open or close:
                         return
         except _BadRequest:
             _write(connection, Reply(400, {"error": {"message": "not an HTTP request"}}))
         except OSError:
-            return  # the other side went away, which is its right
+            return  # the client closed the connection
         finally:
             with self._lock:
                 self._open.discard(connection)
             connection.close()
 
     def _send(self, connection: socket.socket, answer: Answer, stopping: threading.Event) -> bool:
-        """Send the answer as its fault wants it; False when the connection is over."""
-        how = answer.fault.behaviour if answer.fault else None
-        if how == "reset":
+        """Send the answer as its fault requires; return whether the connection stays open."""
+        behaviour = answer.fault.behaviour if answer.fault else None
+        if behaviour == "reset":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return False
-        if how == "close":
+        if behaviour == "close":
             return False
-        if how == "hang":
-            _wait_for_end(connection, stopping)
+        if behaviour == "hang":
+            _wait_until_closed(connection, stopping)
             return False
-        if how == "cut":
-            whole = _bytes(answer.reply)
-            connection.sendall(whole[: max(len(whole) - 1 - len(answer.reply.payload()) // 2, 1)])
+        if behaviour == "cut":
+            data = _bytes(answer.reply)
+            connection.sendall(data[: max(len(data) - 1 - len(answer.reply.payload()) // 2, 1)])
             return False
-        if how == "drip" and answer.fault is not None:
+        if behaviour == "drip" and answer.fault is not None:
             for byte in _bytes(answer.reply):
                 if stopping.is_set():
                     return False
@@ -163,7 +161,7 @@ class Server:
         return True
 
 
-def _wait_for_end(connection: socket.socket, stopping: threading.Event) -> None:
+def _wait_until_closed(connection: socket.socket, stopping: threading.Event) -> None:
     connection.settimeout(0.2)
     while not stopping.is_set():
         try:
@@ -194,7 +192,7 @@ def _write(connection: socket.socket, reply: Reply) -> None:
 
 
 def _read(reader: object, number: int) -> Request | None:
-    """The next request of a connection, or None at its end. Raises `_BadRequest`."""
+    """Return the next request of a connection, or None at its end. Raises `_BadRequest`."""
     readline, read = reader.readline, reader.read  # type: ignore[attr-defined]  # any binary file
     first = readline(_MAX_HEAD_BYTES)
     if not first:
@@ -216,12 +214,13 @@ def _read(reader: object, number: int) -> Request | None:
             raise _BadRequest
         body = read(int(length))
         if len(body) < int(length):
-            return None  # the sender went away in the middle
+            return None  # the client closed the connection early
     now = dt.datetime.now(dt.UTC)
     return make_request(number, words[0], words[1], headers, body, now)
 
 
 def _chunks(readline: Callable[[int], bytes], read: Callable[[int], bytes]) -> bytes:
+    """Return the body of a chunked request. Raises `_BadRequest`."""
     body = bytearray()
     while True:
         size = readline(100).split(b";")[0].strip()

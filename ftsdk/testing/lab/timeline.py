@@ -1,27 +1,25 @@
-"""Where a pretended job stands: computed from the clock, so tests move time instead of sleeping."""
+"""The status of a simulated job, computed from the clock, so that tests move time instead of sleeping."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-__all__ = ["Stage", "Timeline"]
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Stage:
-    """From `at_s` seconds of work on, the job is called `word`."""
+    """The provider's raw status `status`, from `at_s` seconds of work on."""
 
-    word: str
+    status: str
     at_s: float
 
 
 @dataclass
 class Timeline:
-    """The way of one job through its stages; it can be held, let go on, and ended.
+    """The stages of one job. It can be paused, resumed and ended.
 
-    `training` and `trained` name the words between which training happens; `fraction` runs from 0
+    `training` and `trained` are the statuses between which training happens; `fraction` rises from 0
     to 1 between them.
     """
 
@@ -29,73 +27,62 @@ class Timeline:
     stages: Sequence[Stage]
     training: str
     trained: str
-    held_word: str | None = None
-    _held_at: dt.datetime | None = None
-    _held_s: float = 0.0
+    paused_status: str | None = None
+    _paused_at: dt.datetime | None = None
+    _paused_s: float = 0.0
     _ended: tuple[str, dt.datetime] | None = None
-    marks: list[tuple[dt.datetime, str]] = field(default_factory=list)
 
     def age_s(self, now: dt.datetime) -> float:
-        """Seconds of work so far: time in which the job was held, or after its end, is left out."""
-        until = self._held_at or now
+        """Return the seconds of work so far, without pauses and the time after the end."""
+        until = self._paused_at or now
         if self._ended is not None:
             until = min(until, self._ended[1])
-        return max(0.0, (until - self.started).total_seconds() - self._held_s)
+        return max(0.0, (until - self.started).total_seconds() - self._paused_s)
 
-    def word(self, now: dt.datetime) -> str:
-        """The provider's word for where the job stands."""
+    def status(self, now: dt.datetime) -> str:
+        """Return the provider's raw status at `now`."""
         if self._ended is not None:
             return self._ended[0]
-        if self.held_word is not None:
-            return self.held_word
-        return self._stage(now).word
+        if self.paused_status is not None:
+            return self.paused_status
+        return self._stage(now).status
 
     def _stage(self, now: dt.datetime) -> Stage:
-        age = self.age_s(now)
-        return [stage for stage in self.stages if age >= stage.at_s][-1]
+        return self.reached(now)[-1]
 
-    def start_of(self, word: str) -> dt.datetime | None:
-        """When the stage called `word` begins (or was forced to); None when it never does."""
-        if self._ended is not None and self._ended[0] == word:
+    def start_of(self, status: str) -> dt.datetime | None:
+        """Return when `status` begins (or was set by `end`); None when it never does."""
+        if self._ended is not None and self._ended[0] == status:
             return self._ended[1]
         for stage in self.stages:
-            if stage.word == word:
-                return self.started + dt.timedelta(seconds=stage.at_s + self._held_s)
+            if stage.status == status:
+                return self.started + dt.timedelta(seconds=stage.at_s + self._paused_s)
         return None
 
-    def seconds_of(self, word: str) -> float:
-        """The seconds of work at which the stage called `word` begins."""
-        return next(stage.at_s for stage in self.stages if stage.word == word)
-
     def fraction(self, now: dt.datetime) -> float:
-        """How much of the training is done, 0 to 1."""
-        begin = next((s.at_s for s in self.stages if s.word == self.training), 0.0)
-        end = next((s.at_s for s in self.stages if s.word == self.trained), begin)
+        """Return how much of the training is done, from 0 to 1."""
+        begin = next((s.at_s for s in self.stages if s.status == self.training), 0.0)
+        end = next((s.at_s for s in self.stages if s.status == self.trained), begin)
         return min(1.0, max(0.0, (self.age_s(now) - begin) / max(end - begin, 1e-9)))
 
     def reached(self, now: dt.datetime) -> list[Stage]:
-        """The stages that were entered so far, oldest first."""
+        """Return the stages entered so far, oldest first."""
         age = self.age_s(now)
         return [stage for stage in self.stages if age >= stage.at_s]
 
-    def hold(self, word: str, now: dt.datetime) -> None:
-        """Stand still under another word."""
-        if self.held_word is None:
-            self._held_at = now
-        self.held_word = word
+    def pause(self, status: str, now: dt.datetime) -> None:
+        """Stop the work, and report `status` until `resume`."""
+        if self.paused_status is None:
+            self._paused_at = now
+        self.paused_status = status
 
-    def let_go(self, now: dt.datetime) -> None:
-        """Go on where it was held."""
-        if self._held_at is not None:
-            self._held_s += (now - self._held_at).total_seconds()
-        self.held_word, self._held_at = None, None
+    def resume(self, now: dt.datetime) -> None:
+        """Continue from where the job was paused."""
+        if self._paused_at is not None:
+            self._paused_s += (now - self._paused_at).total_seconds()
+        self.paused_status, self._paused_at = None, None
 
-    def end(self, word: str, now: dt.datetime) -> None:
-        """End here and now, as `word`."""
+    def end(self, status: str, now: dt.datetime) -> None:
+        """End the job now with `status`. The first end counts."""
         if self._ended is None:
-            self._ended = (word, now)
-
-    @property
-    def is_ended(self) -> bool:
-        """True when it was ended from outside."""
-        return self._ended is not None
+            self._ended = (status, now)

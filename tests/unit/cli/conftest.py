@@ -50,7 +50,7 @@ class Cli:
         return ran
 
     def error(self, code: int, *words: object) -> dict[str, Any]:
-        """The command's error, told as JSON and nothing else, with this exit code."""
+        """The command's error as JSON, with this exit code and nothing on standard error."""
         ran = self(*words, "--json")
         assert ran.code == code, ran
         assert ran.err == ""

@@ -1,4 +1,4 @@
-"""What people get wrong: each told with what, where and mend, the right code, and nothing lost."""
+"""What people get wrong: each error has what, where and hint and its exit code, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def test_bad_data_is_3_and_nothing_is_journaled(cli, name, command):
     ran = cli(*words)
     assert ran.code == 3, ran
     assert "bad.jsonl" in ran.out + ran.err
-    told = cli(*words, "--json")
-    assert told.code == 3
-    assert told.err == ""
-    report = told.json if command == "validate" else told.json["report"]
+    ran = cli(*words, "--json")
+    assert ran.code == 3
+    assert ran.err == ""
+    report = ran.json if command == "validate" else ran.json["report"]
     assert report["ok"] is False
     assert report["faults"]
     assert {"code", "severity", "line", "field", "message", "hint"} <= set(report["faults"][0])
@@ -57,7 +57,7 @@ def test_bad_json_names_its_line(cli):
 
 @pytest.mark.parametrize("place", ["not-there.jsonl", ".", "/dev/null"])
 @pytest.mark.parametrize("command", ["create", "validate"])
-def test_what_is_no_file_is_3(cli, place, command):
+def test_a_path_that_is_not_a_file_is_3(cli, place, command):
     assert cli(command, place, *(["--yes"] if command == "create" else [])).code == 3
 
 
@@ -93,11 +93,11 @@ USE = {
 
 
 @pytest.mark.parametrize("name", USE)
-def test_wrong_use_is_2_before_anything_is_sent(cli, data, name):
-    words, code, told = USE[name]
+def test_usage_errors_are_2_before_anything_is_sent(cli, data, name):
+    words, code, text = USE[name]
     error = cli.error(2, "create", data, "--yes", *words)
     assert error["code"] == code
-    assert told in error["what"] + error["hint"]
+    assert text in error["what"] + error["hint"]
     ran = cli("create", data, "--yes", *words)
     assert ran.code == 2
     assert ran.out == ""
@@ -115,7 +115,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_wrong_configuration_is_2_with_its_place(cli, data, name):
+def test_a_broken_configuration_is_2_and_names_the_place(cli, data, name):
     Path("ftsdk.toml").write_text(FILES[name])
     for words in (("create", data, "--yes"), ("list",), ("validate", data)):
         error = cli.error(2, *words)
@@ -127,7 +127,7 @@ def test_a_wrong_configuration_is_2_with_its_place(cli, data, name):
     assert "sk-abcdefgh" not in doctor.out
 
 
-def test_no_provider_at_all_lists_the_places(cli, data, monkeypatch):
+def test_a_missing_provider_lists_the_places_searched(cli, data, monkeypatch):
     monkeypatch.delenv("FTSDK_PROVIDER")
     error = cli.error(2, "create", data, "--yes")
     assert "FTSDK_PROVIDER" in error["where"]
@@ -135,14 +135,14 @@ def test_no_provider_at_all_lists_the_places(cli, data, monkeypatch):
 
 
 def test_a_home_that_cannot_be_used_is_2(cli, data, home):
-    home.write_text("a file stands where the folder should be")
+    home.write_text("a file in place of the folder")
     for words in (("create", data, "--yes"), ("list",), ("show",)):
         error = cli.error(2, *words)
         assert error["code"] == "store"
         assert "FTSDK_HOME" in error["hint"]
 
 
-def test_a_foreign_or_damaged_journal_is_2_and_left_alone(cli, data, home):
+def test_a_foreign_or_damaged_journal_is_2_and_not_changed(cli, data, home):
     home.mkdir()
     (home / "journal.db").write_bytes(b"not a database at all, but longer than its header" * 40)
     assert cli.error(2, "list")["code"] == "journal_damaged"
@@ -185,10 +185,10 @@ def test_no_job_at_all_says_so(cli):
     assert cli.error(2, "watch")["what"] == "There is no job yet"
 
 
-def test_cancel_twice_does_no_harm(cli, running):
+def test_cancelling_twice_is_harmless(cli, running):
     assert cli.ok("cancel", running, "--json").json["status"] == "cancelled"
     ran = cli.ok("cancel", running)
-    assert "had ended already" in ran.out
+    assert "had already ended" in ran.out
 
 
 def test_a_result_before_it_is_ready_is_5(cli, running, tmp_path):
@@ -201,7 +201,7 @@ def test_a_result_of_a_cancelled_job_is_5(cli, running):
     assert cli.error(5, "chat", running, "-m", "hi")["code"] == "job_cancelled"
 
 
-def test_nothing_to_resume_or_decide_is_2(cli, done):
+def test_resume_and_resolve_without_need_are_2(cli, done):
     assert cli.error(2, "resume", done)["code"] == "usage"
     assert cli.error(2, "resolve", done, "--give-up")["code"] == "usage"
     assert cli.error(2, "resolve", done)["what"] == "Give exactly one decision"
@@ -212,13 +212,13 @@ def test_an_unknown_status_names_the_right_ones(cli):
     assert "succeeded" in cli.error(2, "list", "--status", "done")["hint"]
 
 
-def test_adopting_what_is_not_there_is_4(cli):
+def test_adopting_an_unknown_job_is_4(cli):
     assert cli.error(4, "adopt", "fake", "fake-0000000000000000")["code"] == "not_found"
     assert cli.error(4, "adopt", "fake", "../../etc/passwd")["code"] == "not_found"
     assert cli.error(2, "adopt", "nobody", "x")["code"] == "unknown_backend"
 
 
-def test_what_excludes_each_other_is_2(cli, done):
+def test_exclusive_options_are_2(cli, done):
     assert cli.error(2, "logs", done, "--follow")["code"] == "usage"
     assert cli.error(2, "events", done, "--follow")["code"] == "usage"
     assert cli.error(2, "metrics", done, "--csv")["code"] == "usage"
@@ -242,12 +242,12 @@ def test_an_existing_configuration_is_kept(cli):
     assert "[profiles.dev]" in Path("ftsdk.toml").read_text()
 
 
-def test_a_folder_that_cannot_be_written_is_told(cli):
+def test_an_unwritable_folder_is_an_error(cli):
     Path("ftsdk.toml").mkdir()
     assert cli.error(2, "init", "--force")["code"] == "config"
 
 
-def test_a_full_disk_is_2_and_nothing_is_half_done(cli, data, monkeypatch):
+def test_a_full_disk_is_2_and_leaves_no_partial_file(cli, data, monkeypatch):
     import errno
     import os
 

@@ -9,7 +9,7 @@ import pytest
 from ftsdk.cli import completion
 
 
-def test_job_ids_come_with_what_they_are(cli, done, running):
+def test_job_ids_come_with_status_provider_and_name(cli, done, running):
     assert [job for job, _ in completion.jobs("ftj_")] == [running, done]
     assert dict(completion.jobs(done))[done] == "succeeded · fake · first"
     assert completion.jobs("nothing") == []
@@ -24,7 +24,7 @@ def test_names_of_providers_profiles_models_and_statuses(cli):
     assert completion.statuses("in") == ["in_doubt"]
 
 
-def test_nothing_is_made_and_nothing_is_raised_while_typing(cli, home):
+def test_completion_creates_nothing_and_raises_nothing(cli, home):
     from pathlib import Path
 
     assert completion.jobs("") == []
@@ -40,7 +40,7 @@ def test_nothing_is_made_and_nothing_is_raised_while_typing(cli, home):
     ("typed", "offered"),
     [("ftsdk create --provider ", "fake"), ("ftsdk cre", "create"), ("ftsdk list --status fa", "failed")],
 )  # fmt: skip
-def test_the_shell_gets_them(cli, typed, offered):
+def test_the_shell_gets_the_suggestions(cli, typed, offered):
     words = typed.split(" ")
     ran = subprocess.run(
         [sys.executable, "-m", "ftsdk"],

@@ -14,7 +14,7 @@ import typer
 from ftsdk.cli.errors import guarded, wants_json
 
 
-def test_a_fault_of_ours_is_said_written_down_for_its_owner_and_1(cli, data, home, monkeypatch):
+def test_a_bug_exits_with_1_and_saves_a_private_traceback(cli, data, home, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "plain-key-without-a-shape")
 
     def plan(self, spec, train=None):
@@ -23,7 +23,7 @@ def test_a_fault_of_ours_is_said_written_down_for_its_owner_and_1(cli, data, hom
     monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.plan", plan)
     ran = cli("create", data, "--yes")
     assert ran.code == 1
-    assert "This is a fault of ftsdk, not of yours: ZeroDivisionError" in ran.err
+    assert "This is a bug in ftsdk: ZeroDivisionError" in ran.err
     assert "abcdefgh12345678" not in ran.err
     [written] = (home / "faults").iterdir()
     assert str(written) in ran.err
@@ -36,7 +36,7 @@ def test_a_fault_of_ours_is_said_written_down_for_its_owner_and_1(cli, data, hom
     assert cli("create", data, "--yes", "--json").json["error"]["code"] == "error"
 
 
-def test_a_fault_that_cannot_be_written_down_is_said_all_the_same(cli, data, home, monkeypatch):
+def test_a_bug_is_reported_when_its_traceback_cannot_be_saved(cli, data, home, monkeypatch):
     def plan(self, spec, train=None):
         home.joinpath("faults").write_text("in the way")
         raise ZeroDivisionError("oh")
@@ -45,14 +45,14 @@ def test_a_fault_that_cannot_be_written_down_is_said_all_the_same(cli, data, hom
     monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.plan", plan)
     ran = cli("create", data, "--yes")
     assert ran.code == 1
-    assert "could not be written down" in ran.err
+    assert "could not be saved" in ran.err
 
 
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [(["list", "--json"], True), (["list"], False), (["chat", "--", "--json"], False)],
 )
-def test_json_is_known_before_the_options_are(words, wanted):
+def test_json_is_recognized_before_options_are_parsed(words, wanted):
     assert wants_json(words) is wanted
 
 
@@ -60,7 +60,7 @@ def test_json_is_known_before_the_options_are(words, wanted):
     ("error", "code"),
     [(typer.Exit(3), 3), (KeyboardInterrupt(), 130), (typer.Abort(), 130), (ValueError("x"), 1)],
 )
-def test_every_way_out_has_its_code(error, code, capsys):
+def test_each_outcome_has_its_exit_code(error, code, capsys):
     def go():
         raise error
 
@@ -75,7 +75,7 @@ def ftsdk(*words: object, **options) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_reader_that_leaves_is_no_error(cli, done, tmp_path):
+def test_a_closed_pipe_is_not_an_error(cli, done, tmp_path):
     """A real pipe whose other end is closed before anything is written."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -94,12 +94,12 @@ def test_an_old_locale_does_not_end_a_command(cli, done):
     ran = ftsdk("show", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert ran.returncode == 0, ran
     assert "smollm2-135m" in ran.stdout
-    told = ftsdk("show", "--json", env={**os.environ, "PYTHONIOENCODING": "ascii"})
-    assert told.returncode == 0
-    assert told.stdout.isascii()
+    ran = ftsdk("show", "--json", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert ran.returncode == 0
+    assert ran.stdout.isascii()
 
 
-def test_the_module_and_the_script_are_one(cli, done):
+def test_the_module_runs_as_the_script_does(cli, done):
     assert ftsdk("path").stdout == ftsdk("path").stdout != ""
     assert ftsdk("list", "--nonsense").returncode == 2
 

@@ -57,7 +57,7 @@ class Terminal:
             return True
         try:
             chunk = os.read(self._fd, 65536)
-        except OSError:  # how Linux tells the end of a terminal
+        except OSError:  # how Linux signals the end of a terminal
             return False
         self.seen += self._decoder.decode(chunk)
         return bool(chunk)
@@ -164,7 +164,7 @@ def test_a_conversation(cli, done, home, terminal):
     screen.type("question number 3\n")
     screen.until("the answer is 21")
     screen.type("/nonsense\n")
-    screen.until("/reset forgets")
+    screen.until("/reset starts")
     screen.type("/reset\n")
     screen.type("question number 2\n")
     screen.until("the answer is 14")

@@ -56,7 +56,7 @@ def test_not_sent_goes_back_and_the_same_key_sends_it(client: Client, rows: Rows
     backend = client.backend("fake")
     real = FakeBackend.submit
     try:
-        FakeBackend.submit = lambda self, request: self._tell(self._new(request, {}))  # type: ignore[method-assign]
+        FakeBackend.submit = lambda self, request: self._job(self._new(request, {}))  # type: ignore[method-assign]
         job = client.create_job(rows(5), key="k", provider_options={"submit": "not_sent"})
     finally:
         FakeBackend.submit = real  # type: ignore[method-assign]

@@ -52,7 +52,7 @@ def test_a_model_of_the_hub_is_asked_for_its_size_alone(home, rows, monkeypatch)
 
     monkeypatch.setattr(hub, "look_up", away)
     plan = client_of(home, "org/tiny").plan(rows(5))
-    assert any("its size could not be asked" in note for note in plan.notes)
+    assert any("its size is not known" in note for note in plan.notes)
 
 
 def test_a_name_that_is_none_is_still_refused(home):

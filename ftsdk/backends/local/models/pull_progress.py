@@ -1,4 +1,4 @@
-"""Progress of a download that somebody else does, told by the growth of a folder."""
+"""Progress of a download that a library does, measured by the growth of a folder."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["OnProgress", "PullProgress", "watch_growth"]
-
 Stage = Literal["waiting", "download", "unpack", "convert", "verify", "done"]
 
 
 @dataclass(frozen=True)
 class PullProgress:
-    """How far a pull is: bytes done of bytes expected (None where nobody knows) in this stage."""
+    """Progress of a pull: bytes done of bytes expected in this stage (None where not known)."""
 
     model: str
     stage: Stage
@@ -29,7 +27,7 @@ OnProgress = Callable[[PullProgress], None]
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all regular files below `folder` now; files that vanish meanwhile count nothing."""
+    """The bytes of all files below `folder` now; files removed meanwhile do not count."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:
@@ -41,25 +39,30 @@ def folder_bytes(folder: Path) -> int:
 
 @contextlib.contextmanager
 def watch_growth(
-    folder: Path, model: str, total_bytes: int | None, tell: OnProgress, *, every_s: float = 0.3
+    folder: Path,
+    model: str,
+    total_bytes: int | None,
+    on_progress: OnProgress,
+    *,
+    every_s: float = 0.3,
 ) -> Iterator[None]:
-    """While the block runs, tell every `every_s` how much `folder` has grown.
+    """Report every `every_s` seconds how much `folder` has grown while the block runs.
 
-    `tell` is called from another thread, never after the block has ended. The last call says
-    `total_bytes`, when they are known and the block did not raise.
+    `on_progress` is called from another thread, never after the block has ended. When the block did
+    not raise, the last call reports `total_bytes`, where they are known.
     """
     before, stop = folder_bytes(folder), threading.Event()
 
     def report(done: int) -> None:
         capped = done if total_bytes is None else min(done, total_bytes)
-        tell(PullProgress(model, "download", max(capped, 0), total_bytes))
+        on_progress(PullProgress(model, "download", max(capped, 0), total_bytes))
 
-    def look() -> None:
+    def watch() -> None:
         while not stop.wait(every_s):
             report(folder_bytes(folder) - before)
 
     report(0)
-    watcher = threading.Thread(target=look, name="ftsdk-pull-progress", daemon=True)
+    watcher = threading.Thread(target=watch, name="ftsdk-pull-progress", daemon=True)
     watcher.start()
     try:
         yield

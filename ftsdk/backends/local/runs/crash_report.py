@@ -1,4 +1,4 @@
-"""What the death of a trainer means, and what its owner can do about it; standard library only."""
+"""Explain how a trainer died, and what the user can do about it; standard library only."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-__all__ = ["HINT_MEMORY", "OomCounters", "explain_death", "kind_of_text"]
 
 HINT_MEMORY = (
     'lower batch_size (gradient_accumulation_steps keeps the sum) or max_length, use quantize="nf4", '
@@ -25,7 +23,7 @@ _DISK_TEXT = re.compile(r"No space left on device|os error 28\b|Disk quota excee
 
 
 def kind_of_text(text: str) -> str | None:
-    """`out_of_memory` or `disk_full` when the text of an error says so, in whose words ever."""
+    """`out_of_memory` or `disk_full` when an error text of any library says so; else None."""
     if _MEMORY_TEXT.search(text):
         return "out_of_memory"
     if _DISK_TEXT.search(text):
@@ -34,7 +32,7 @@ def kind_of_text(text: str) -> str | None:
 
 
 class OomCounters:
-    """How many processes the kernel has killed for memory, here and on the machine."""
+    """Counts the processes that the kernel killed for lack of memory, here and on the machine."""
 
     def __init__(self, cgroup: Path | None = None, vmstat: Path = Path("/proc/vmstat")) -> None:
         self._files = [path for path in (cgroup or _own_cgroup(), vmstat) if path is not None]
@@ -45,7 +43,7 @@ class OomCounters:
         for path in self._files:
             try:
                 text = path.read_text()
-            except OSError:  # no such file outside Linux, or not ours to read
+            except OSError:  # not on Linux, or not readable
                 continue
             found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
             if found:
@@ -53,7 +51,7 @@ class OomCounters:
         return counts
 
     def rose(self) -> bool:
-        """True when the kernel killed something for memory since this object was made."""
+        """True when the kernel killed a process for lack of memory since this object was created."""
         return any(count > self._before.get(path, count) for path, count in self._read().items())
 
 
@@ -68,9 +66,9 @@ def _own_cgroup() -> Path | None:
 def explain_death(
     returncode: int, log_tail: Sequence[str], *, kernel_oom: bool, where: str = "trainer.log"
 ) -> tuple[str, Mapping[str, Any]]:
-    """One sentence and the error record for a trainer that died without an outcome.
+    """Return one sentence and the error record for a trainer that died without an outcome.
 
-    `returncode` is as `subprocess` gives it: negative for a signal.
+    `returncode` is that of `subprocess`: negative for a signal. The record has `kind` and `hint`.
     """
     last = next((line for line in reversed(log_tail) if line.strip()), "")
     kind = kind_of_text("\n".join(log_tail[-25:]))
@@ -82,7 +80,7 @@ def explain_death(
         message = f"The trainer was killed by signal {-returncode} ({name})."
         if kind == "out_of_memory":
             return f"{message} It had run out of memory.", {"kind": kind, "hint": HINT_MEMORY}
-        hint = "`ftsdk resume` goes on from the last checkpoint"
+        hint = "`ftsdk resume` continues from the last checkpoint"
         if -returncode == signal.SIGKILL:
             hint += "; if nobody killed it, the machine may be short of memory: " + HINT_MEMORY
         return message, {"kind": "signal", "hint": hint}
@@ -97,5 +95,5 @@ def explain_death(
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
-    except ValueError:  # real-time signals have no name of their own
+    except ValueError:  # real-time signals have no name
         return f"signal {number}"

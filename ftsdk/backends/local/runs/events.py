@@ -1,7 +1,7 @@
-"""The event log of a run: one JSON object a line, appended, never rewritten.
+"""The event log of a run: one JSON object per line, appended, never rewritten.
 
-A crash may leave the last line half written. Readers stop before it; the next writer cuts it off
-before it appends. Numbers in `seq` start at 1 and rise by one, also across a resume.
+A crash may leave the last line half written. Readers stop before it; the next writer removes it
+before it appends. `seq` starts at 1 and rises by one, also across a resume.
 """
 
 from __future__ import annotations
@@ -13,23 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["EventWriter", "read_lines", "utc_now"]
-
 
 def utc_now() -> str:
-    """The instant as ISO 8601 in UTC, to the millisecond."""
+    """The current time as ISO 8601 in UTC, to the millisecond."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class EventWriter:
-    """Appends events to `path`; only one process writes at a time (who holds the run's lock)."""
+    """Appends events to `path`. Only the process that holds the run's lock may write."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._seq = self._repair()
 
     def _repair(self) -> int:
-        """Cut a torn last line off, and give the number of the last whole event."""
+        """Remove a half-written last line; returns the number of the last complete event."""
         size = os.fstat(self._fd).st_size
         tail, start = b"", size
         while start > 0 and tail.count(b"\n") < 2:
@@ -43,7 +41,7 @@ class EventWriter:
         return int(json.loads(lines[-1])["seq"]) if lines[-1] else 0
 
     def write(self, kind: str, **facts: Any) -> int:
-        """Append one event and give its number; one `write` call, so lines never interleave."""
+        """Append one event; returns its number. Raises `ValueError` for a NaN or infinite fact."""
         event = {"seq": self._seq + 1, "time": utc_now(), "kind": kind, **facts}
         data = json.dumps(event, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         written = os.write(self._fd, data)
@@ -53,16 +51,16 @@ class EventWriter:
         return self._seq
 
     def sync(self) -> None:
-        """Make what was written durable."""
+        """Make the events written so far durable."""
         os.fsync(self._fd)
 
     def close(self) -> None:
-        """Close the file; the writer is of no use afterwards."""
+        """Close the file."""
         os.close(self._fd)
 
 
 def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
-    """Each whole event from byte `offset` on, with the offset just behind it."""
+    """Yield each complete event from byte `offset` on, with the offset behind it."""
     try:
         handle = path.open("rb")
     except FileNotFoundError:

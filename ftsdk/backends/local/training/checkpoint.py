@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or absent, and a resume that believes only what it has checked.
+"""Checkpoints: written complete or not at all, and verified before a resume uses them.
 
-A checkpoint is written aside, fsynced and renamed into place with a manifest: size and SHA-256 of
-each file, and of the manifest itself. Nothing in it is a pickle: tensors are safetensors, the
-rest is JSON. The random state needs no file, because every step seeds its own from seed and step.
+A checkpoint is written to a temporary folder, fsynced and renamed, with a manifest: size and SHA-256
+of each file, and of the manifest itself. Nothing in it is a pickle: tensors are safetensors, the
+rest is JSON. The random state needs no file, because each step derives its own from seed and step.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ from ftsdk.util import files
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Checkpoints", "TrainState", "saved_name", "verify"]
-
 FORMAT = 1
 
 
 @dataclass
 class TrainState:
-    """Where a run stands between two steps; all of it is in a checkpoint.
+    """The progress of a run between two steps; a checkpoint holds all of it.
 
-    `trained_tokens` counts every token of every row seen, `train_s` the seconds spent in steps.
+    `trained_tokens` counts every token of every row used so far, `train_s` the seconds spent in
+    steps. The losses are the last ones, in nats per trained token.
     """
 
     step: int = 0
@@ -40,23 +39,30 @@ class TrainState:
     loss: float | None = None
     validation_loss: float | None = None
 
+    def restore(self, saved: TrainState) -> None:
+        """Take over every field of `saved`."""
+        vars(self).update(vars(saved))
+
 
 def saved_name(name: str) -> str:
-    """The name of a trainable weight as peft saves it: without the adapter's own name."""
+    """The name of a trainable weight as peft saves it: without the name of the adapter."""
     return name.replace(".default.", ".") if ".lora_" in name else name
 
 
 def verify(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of a sound checkpoint of this very run; `ValueError` says what is wrong."""
+    """Return the manifest of a sound checkpoint of this run.
+
+    Raises `ValueError`, which says what is wrong with the checkpoint.
+    """
     try:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
         claimed = manifest.pop("sha256")
         if claimed != _digest(manifest):
             raise ValueError("manifest.json was changed")
         if manifest["format"] != FORMAT:
-            raise ValueError(f"format {manifest['format']} is not ours")
+            raise ValueError(f"format {manifest['format']} is not known")
         if folder.name != _folder_name(manifest["step"]):
-            raise ValueError(f"it is step {manifest['step']}, not what its name says")
+            raise ValueError(f"it is of step {manifest['step']}, which is not in its name")
         for key, value in identity.items():
             if manifest["identity"].get(key) != value:
                 raise ValueError(f"it belongs to another run ({key} differs)")
@@ -87,7 +93,7 @@ def _folder_name(step: int) -> str:
 
 
 class Checkpoints:
-    """The checkpoints of one run: save, find the newest sound one, forget old ones."""
+    """The checkpoints of one run: saves them, finds the newest sound one, deletes old ones."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], keep: int) -> None:
         self._folder = folder
@@ -99,7 +105,10 @@ class Checkpoints:
             shutil.rmtree(left)
 
     def find(self) -> tuple[Path | None, dict[str, Any], list[str]]:
-        """Newest sound checkpoint and its manifest, and why each newer one was passed over."""
+        """Return the newest sound checkpoint, its manifest, and why each newer one was skipped.
+
+        The first is None, and the manifest empty, when no checkpoint is sound.
+        """
         skipped: list[str] = []
         newest: Path | None = None
         found: dict[str, Any] = {}
@@ -122,7 +131,11 @@ class Checkpoints:
         weights_file: str,
         facts: Mapping[str, Any],
     ) -> Path:
-        """Write the state after `state.step` steps; then forget all but the newest few."""
+        """Write the state after `state.step` steps; then delete all but the newest few.
+
+        `save_config` writes the model's configuration into the folder; `facts` are added to the
+        manifest. Returns the folder.
+        """
         target = self._folder / _folder_name(state.step)
         if target.exists():
             if target in self._sound:
@@ -155,7 +168,7 @@ class Checkpoints:
         return target
 
     def load(self, folder: Path, manifest: Mapping[str, Any], optimizer: FlatAdamW) -> TrainState:
-        """Put a verified checkpoint's weights and moments into the optimizer."""
+        """Load the weights and moments of a verified checkpoint into the optimizer."""
         from safetensors.torch import load_file
 
         state = TrainState(**json.loads((folder / "state.json").read_bytes()))

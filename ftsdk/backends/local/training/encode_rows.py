@@ -1,43 +1,41 @@
-"""The rows of a run as the model sees them, or one failure that names every row it cannot be shown."""
+"""The rows of a run as token ids and loss masks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.local.runs.run_dir import RunDir
-from ftsdk.backends.local.training.batches import read_rows
 from ftsdk.backends.local.training.outcome import Failed
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 from ftsdk.dataset.tokenize.render import Rendered, RowFault, render_rows
 
-__all__ = ["load_rows", "tokenizer_folder_of"]
 
-
-def tokenizer_folder_of(run: RunDir, spec: Mapping[str, Any]) -> Path:
-    """The base model's folder, or a folder beside with its slow tokenizer turned into a fast one."""
-    folder = Path(spec["base_model"]["path"])
-    if (folder / "tokenizer.json").is_file():
-        return folder
-    converted = run.path / "tokenizer"
+def fast_tokenizer_folder(base_model: Path, converted: Path) -> Path:
+    """The base model's folder, or `converted`, to which its slow tokenizer is written as a fast one."""
+    if (base_model / "tokenizer.json").is_file():
+        return base_model
     if not (converted / "tokenizer.json").is_file():
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
+            base_model, trust_remote_code=False, local_files_only=True
         )
         tokenizer.save_pretrained(converted)
     return converted
 
 
-def load_rows(path: Path, tokenizer: ChatTokenizer, spec: Mapping[str, Any]) -> list[Rendered]:
-    """All rows as ids and masks; every fault of every row stops the run, all named at once."""
+def load_rows(
+    path: Path, tokenizer: ChatTokenizer, *, max_length: int, truncate: bool
+) -> list[Rendered]:
+    """Tokenize all rows of a JSON-lines file.
+
+    Raises `Failed`, which names every row that cannot be trained on: rows longer than `max_length`
+    tokens (unless `truncate` cuts them), rows without a trained token, and a file without rows.
+    """
     rows, faults = render_rows(
-        read_rows(path),
-        tokenizer,
-        max_length=int(spec["hyperparameters"]["max_length"]),
-        truncate=bool(spec["options"]["truncate"]),
+        _read_rows(path), tokenizer, max_length=max_length, truncate=truncate
     )
     if faults:
         raise _bad_rows(path.name, faults)
@@ -46,12 +44,19 @@ def load_rows(path: Path, tokenizer: ChatTokenizer, spec: Mapping[str, Any]) -> 
     return rows
 
 
+def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSON-lines file of the run directory; only a line feed ends a record."""
+    with path.open("rb") as handle:
+        for line in handle:
+            yield json.loads(line)
+
+
 def _bad_rows(name: str, faults: Sequence[RowFault]) -> Failed:
     """One failure for all rows that cannot be trained on."""
     first = faults[0]
     others = f" ({len(faults)} such rows)" if len(faults) > 1 else ""
     numbers = ", ".join(str(f.row) for f in faults[:10]) + (", …" if len(faults) > 10 else "")
-    hint = f"mend rows {numbers} of {name}"
+    hint = f"correct rows {numbers} of {name}"
     if all(fault.code == "too_long" for fault in faults):
         longest = max(fault.tokens or 0 for fault in faults)
         hint = (

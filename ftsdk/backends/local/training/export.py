@@ -1,29 +1,26 @@
-"""What a finished run leaves: weights, tokenizer, chat template, and where they come from."""
+"""The result of a run: weights, tokenizer, chat template, and where they come from."""
 
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ftsdk.backends.local.training.checkpoint import saved_name
+from ftsdk.backends.local.compute.hardware import Hardware
+from ftsdk.backends.local.runs.run_spec import RunSpec
+from ftsdk.backends.local.training.batches import RowOrder
+from ftsdk.backends.local.training.checkpoint import TrainState, saved_name
 from ftsdk.backends.local.training.model import LoadedModel, adapter_config
-from ftsdk.util import files
+from ftsdk.backends.local.training.optimizer import FlatAdamW
+from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
+from ftsdk.util.files import atomic_folder, sha256_file
 
-if TYPE_CHECKING:
-    from ftsdk.backends.local.training.batches import Order
-    from ftsdk.backends.local.training.checkpoint import TrainState
-    from ftsdk.backends.local.training.hardware import Hardware
-    from ftsdk.backends.local.training.optimizer import FlatAdamW
-    from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
-
-__all__ = ["ADAPTER_FILE", "FULL_FILE", "result_facts", "save_config", "save_result", "versions"]
-
-ADAPTER_FILE = "adapter_model.safetensors"
-FULL_FILE = "model.safetensors"
-
+_ADAPTER_FILE = "adapter_model.safetensors"
+_FULL_FILE = "model.safetensors"
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -38,24 +35,26 @@ _TOKENIZER_FILES = (
 
 
 def versions() -> dict[str, str]:
-    """The versions of what computes: the same bits are promised for the same versions only."""
-    import platform
-    from importlib.metadata import version
-
+    """The versions of what computes. Equal bits are promised for equal versions only."""
     names = ("ftsdk", "torch", "transformers", "peft", "safetensors", "tokenizers")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-def save_config(model: LoadedModel, spec: Mapping[str, Any], folder: Path) -> None:
-    """The configuration that lies beside the weights: of the adapter, or of the whole model."""
-    if spec["adapter"] is None:
+def weights_file(spec: RunSpec) -> str:
+    """The name of the file of trained weights: of an adapter, or of a whole model."""
+    return _FULL_FILE if spec.adapter is None else _ADAPTER_FILE
+
+
+def save_config(model: LoadedModel, spec: RunSpec, folder: Path) -> None:
+    """Write the configuration that belongs to the weights: of the adapter, or of the whole model."""
+    if spec.adapter is None:
         model.network.config.save_pretrained(folder)
         if model.network.generation_config is not None:
             model.network.generation_config.save_pretrained(folder)
     else:
         config = model.owner.peft_config["default"]
-        plain = adapter_config(spec["adapter"], spec["base_model"])
-        plain.target_modules = config.target_modules  # "all-linear" as the names it stood for
+        plain = adapter_config(spec.adapter, spec.base_model)
+        plain.target_modules = config.target_modules  # "all-linear" as the names of the layers
         plain.inference_mode = True
         plain.save_pretrained(folder)
 
@@ -64,25 +63,25 @@ def save_result(
     target: Path,
     model: LoadedModel,
     optimizer: FlatAdamW,
-    spec: Mapping[str, Any],
+    spec: RunSpec,
     tokenizer_folder: Path,
     facts: Mapping[str, Any],
 ) -> None:
-    """Write the result folder, whole or not at all; one that is there already is replaced."""
+    """Write the result folder, complete or not at all; an existing one is replaced."""
     from safetensors.torch import save_file
 
     if target.exists():
         shutil.rmtree(target)
-    with files.atomic_folder(target) as folder:
+    with atomic_folder(target) as folder:
         save_config(model, spec, folder)
-        if spec["adapter"] is None:
+        if spec.adapter is None:
             model.network.save_pretrained(folder)
         else:
             weights = {
                 saved_name(name): tensor.detach().cpu().clone()
                 for name, tensor in optimizer.weights().items()
             }
-            save_file(weights, folder / ADAPTER_FILE, metadata={"format": "pt"})
+            save_file(weights, folder / _ADAPTER_FILE, metadata={"format": "pt"})
         for name in _TOKENIZER_FILES:
             if (tokenizer_folder / name).is_file():
                 (folder / name).parent.mkdir(exist_ok=True)
@@ -92,24 +91,24 @@ def save_result(
 
 
 def result_facts(
-    spec: Mapping[str, Any],
+    spec: RunSpec,
     tokenizer: ChatTokenizer,
     model: LoadedModel,
     state: TrainState,
-    order: Order,
+    order: RowOrder,
     hardware: Hardware,
 ) -> dict[str, Any]:
-    """What `ftsdk.json` in the result says of where it comes from."""
-    base = spec["base_model"]
+    """The content of the result's `ftsdk.json`: settings, totals, versions and digests."""
+    written = spec.model_dump(
+        mode="json",
+        include={"job_id", "base_model", "method", "adapter", "hyperparameters", "seed"},
+    )
+    config_sha256 = sha256_file(spec.base_model.path / "config.json")
     return {
         "format": 1,
-        "job_id": spec.get("job_id"),
-        "base_model": {**base, "config_sha256": _config_sha256(Path(base["path"]))},
+        **written,
+        "base_model": {**written["base_model"], "config_sha256": config_sha256},
         "chat_template_sha256": tokenizer.template_sha256,
-        "method": spec.get("method", "sft"),
-        "adapter": spec["adapter"],
-        "hyperparameters": spec["hyperparameters"],
-        "seed": spec["seed"],
         "steps": state.step,
         "epochs": order.epoch_at(state.step),
         "trained_tokens": state.trained_tokens,
@@ -117,11 +116,6 @@ def result_facts(
         "train_loss": state.loss,
         "validation_loss": state.validation_loss,
         "trained_on": hardware.why,
-        "weights": dict(model.facts),
+        "weights": dict(model.facts()),
         "versions": versions(),
     }
-
-
-def _config_sha256(folder: Path) -> str:
-    """The SHA-256 of the base model's config.json."""
-    return files.sha256_file(folder / "config.json")

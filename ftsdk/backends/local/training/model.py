@@ -1,131 +1,115 @@
-"""The model that is trained: base weights, adapter, attention over rows laid end to end.
-
-Rows need no padding: linear layers see one long row of tokens, and attention looks at each row
-alone (`flat_attention`). Whether a model can be run so is not believed but tried once, on two
-short rows, when it is loaded; one that cannot is fed row by row, which is always right.
-"""
+"""The model that is trained: base weights and adapter."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.backends.local.training.batches import FlatBatch
-from ftsdk.backends.local.training.hardware import Hardware
+from ftsdk.backends.local.compute.hardware import Hardware
+from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
+from ftsdk.backends.local.training.batches import PackedBatch
+from ftsdk.backends.local.training.forward import (
+    has_plain_head,
+    hidden_states,
+    next_token_logits,
+    use_packed_attention,
+)
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LoadedModel", "adapter_config", "load_for_training"]
 
-ATTENTION = "ftsdk_flat"
-PROBE_TOLERANCE = 0.05
-"""Largest allowed difference of the probe's log-probabilities, in nats; bf16 itself makes 0.01."""
+@dataclass(frozen=True)
+class ModelSize:
+    """Counts of weights; a packed 4-bit weight counts as one.
+
+    `linear_weight_bytes` is the memory of the linear layers inside the transformer blocks.
+    """
+
+    parameters: int
+    trainable_parameters: int
+    linear_weight_bytes: int
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """`network` computes, `owner` saves (the peft wrapper, or the network itself).
+    """A model ready for training.
 
-    `flat` is True when several rows may be laid end to end; `plain_head` when the logits are the
-    last hidden states times the head and nothing else.
+    `network` computes; `owner` saves (the peft wrapper, or the network itself). `packed` is True
+    when several rows may be laid end to end; `plain_head` when the logits are the last hidden
+    states times the output head and nothing else.
     """
 
     network: Any
     owner: Any
-    flat: bool
+    packed: bool
     plain_head: bool
-    facts: Mapping[str, Any]
+    size: ModelSize
 
-    def loss_sum(self, batch: FlatBatch) -> torch.Tensor:
+    def loss_sum(self, batch: PackedBatch) -> torch.Tensor:
         """Summed cross-entropy, in nats, of the batch's trained tokens; a float32 scalar."""
         from torch.nn.functional import cross_entropy
 
-        if self.plain_head:
-            from ftsdk.backends.local.training.chunked_loss import head_loss
+        from ftsdk.backends.local.compute.chunked_loss import chunked_loss
 
+        if self.plain_head:
             head = self.network.get_output_embeddings()
-            return head_loss(self.hidden(batch), head.weight, head.bias, batch.targets)
-        logits = self.logits(batch)
+            states = hidden_states(self.network, batch)
+            return chunked_loss(states, head.weight, head.bias, batch.targets)
+        logits = next_token_logits(self.network, batch)
         return cross_entropy(logits.float(), batch.targets, reduction="sum")
 
-    def hidden(self, batch: FlatBatch) -> torch.Tensor:
-        """Last hidden states where the next token is trained, [trained, d]."""
-        output = self.network.get_decoder()(
-            input_ids=batch.ids,
-            position_ids=batch.positions,
-            attention_mask=None,
-            use_cache=False,
-            row_lengths=batch.lengths,
-        )
-        states: torch.Tensor = output.last_hidden_state[0]
-        return states.index_select(0, batch.keep)
-
-    def logits(self, batch: FlatBatch) -> torch.Tensor:
-        """The model's own logits where the next token is trained, [trained, vocabulary]."""
-        output = self.network(
-            input_ids=batch.ids,
-            position_ids=batch.positions,
-            attention_mask=None,
-            use_cache=False,
-            logits_to_keep=batch.keep,
-            row_lengths=batch.lengths,
-        )
-        logits: torch.Tensor = output.logits[0]
-        return logits
+    def facts(self) -> Mapping[str, Any]:
+        """The size and form of the model, for the event log and the result."""
+        return {**vars(self.size), "flat_batches": self.packed}
 
 
-def load_for_training(spec: Mapping[str, Any], hardware: Hardware) -> LoadedModel:
-    """Load the base model of the spec, put the adapter in, and try the fast way of running it."""
-    network = _load_base(Path(spec["base_model"]["path"]), spec["adapter"], hardware)
+def load_for_training(spec: RunSpec, hardware: Hardware) -> LoadedModel:
+    """Load the base model of the run, add the adapter, and choose the forward pass."""
+    from ftsdk.backends.local.compute.fused_lora import fuse_adapters
+
+    network = _load_base(spec.base_model, spec.adapter, hardware)
     network.config.use_cache = False
-    adapter = spec["adapter"]
     linear_bytes = _linear_bytes(network)
-    if adapter is None:
+    if spec.adapter is None:
         owner = network
         network.requires_grad_(True)
     else:
-        owner = _with_adapter(network, adapter, spec, hardware)
-        from ftsdk.backends.local.training.fused_lora import fuse_adapters
-
+        owner = _add_adapter(network, spec.adapter, spec.base_model, hardware)
         fuse_adapters(owner)
-    flat = _use_flat_attention(network, hardware)
-    trainable = sum(p.numel() for p in owner.parameters() if p.requires_grad)
-    facts = {
-        "parameters": _parameter_count(network),
-        "trainable_parameters": trainable,
-        "linear_weight_bytes": linear_bytes,
-        "flat_batches": flat,
-    }
-    plain_head = _has_plain_head(network, hardware)
-    if spec["options"].get("gradient_checkpointing"):
-        # Without a gradient of its input a block would drop the graph; this kind keeps it.
+    packed = use_packed_attention(network, hardware.device)
+    size = ModelSize(
+        parameters=_parameter_count(network),
+        trainable_parameters=sum(p.numel() for p in owner.parameters() if p.requires_grad),
+        linear_weight_bytes=linear_bytes,
+    )
+    plain_head = has_plain_head(network, hardware.device)
+    if spec.options.gradient_checkpointing:
+        # The reentrant kind drops the graph of a block whose input has no gradient.
         network.gradient_checkpointing_enable({"use_reentrant": False})
     network.train()
-    return LoadedModel(network, owner, flat, plain_head, facts)
+    return LoadedModel(network, owner, packed, plain_head, size)
 
 
-def adapter_config(adapter: Mapping[str, Any], base_model: Mapping[str, Any]) -> Any:
-    """The adapter as peft describes it; the base is named by its hub id or short name."""
+def adapter_config(adapter: RunAdapter, base_model: BaseModelRef) -> Any:
+    """The adapter as a peft `LoraConfig`; the base is named by its hub id or short name."""
     from peft import LoraConfig, TaskType
 
-    targets = adapter["target_modules"]
+    targets = adapter.target_modules
     return LoraConfig(
         task_type=TaskType.CAUSAL_LM,
-        r=adapter["rank"],
-        lora_alpha=adapter["alpha"],
-        lora_dropout=adapter["dropout"],
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,  # type: ignore[arg-type]  # peft computes with it as a float
+        lora_dropout=adapter.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
-        base_model_name_or_path=base_model["name"],
-        revision=base_model.get("revision"),
+        base_model_name_or_path=base_model.name,
+        revision=base_model.revision,
         bias="none",
     )
 
 
-def _load_base(path: Path, adapter: Mapping[str, Any] | None, hardware: Hardware) -> Any:
+def _load_base(base_model: BaseModelRef, adapter: RunAdapter | None, hardware: Hardware) -> Any:
     from transformers import AutoModelForCausalLM
 
     arguments: dict[str, Any] = {
@@ -134,46 +118,46 @@ def _load_base(path: Path, adapter: Mapping[str, Any] | None, hardware: Hardware
         "use_safetensors": True,
         "local_files_only": True,
     }
-    if adapter and adapter.get("quantize") == "nf4":
-        from transformers import BitsAndBytesConfig
+    if adapter is None or adapter.quantize is None:
+        model: Any = AutoModelForCausalLM.from_pretrained(base_model.path, **arguments)
+        return model.to(hardware.device)
+    from transformers import BitsAndBytesConfig
 
-        arguments["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # theirs
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=hardware.dtype,
-        )
-        arguments["device_map"] = {"": hardware.device}
-        quantized = AutoModelForCausalLM.from_pretrained(path, **arguments)
-        for module in quantized.modules():
-            # At the first look without gradients bitsandbytes would repack the weights of a
-            # processor for inference, under the feet of the training.
-            if hasattr(module, "support_avx512bf16_for_cpu"):
-                vars(module)["support_avx512bf16_for_cpu"] = False
-        return quantized
-    model: Any = AutoModelForCausalLM.from_pretrained(path, **arguments)
-    return model.to(hardware.device)
+    arguments["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # theirs
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=hardware.dtype,
+    )
+    arguments["device_map"] = {"": hardware.device}
+    quantized = AutoModelForCausalLM.from_pretrained(base_model.path, **arguments)
+    for module in quantized.modules():
+        # At the first forward pass without gradients bitsandbytes would repack the weights of a
+        # CPU for inference, and the training could not use them any more.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            vars(module)["support_avx512bf16_for_cpu"] = False
+    return quantized
 
 
-def _with_adapter(
-    network: Any, adapter: Mapping[str, Any], spec: Mapping[str, Any], hardware: Hardware
+def _add_adapter(
+    network: Any, adapter: RunAdapter, base_model: BaseModelRef, hardware: Hardware
 ) -> Any:
     from peft import get_peft_model
 
     network.requires_grad_(False)
     owner = get_peft_model(
-        network, adapter_config(adapter, spec["base_model"]), autocast_adapter_dtype=False
+        network, adapter_config(adapter, base_model), autocast_adapter_dtype=False
     )
     for parameter in owner.parameters():
-        # The optimizer keeps a float32 master of each; the copy that computes has the base's
-        # format, so that no cast stands between the two.
+        # The optimizer keeps each weight in float32; the copy that computes has the format of the
+        # base, so that no cast is needed between the two.
         if parameter.requires_grad:
             parameter.data = parameter.data.to(hardware.dtype)
     return owner
 
 
 def _parameter_count(network: Any) -> int:
-    """Weights of the base model, a packed 4-bit weight counted as what it stands for."""
+    """Weights of the base model; a packed 4-bit weight counts as one."""
     total = 0
     for name, parameter in network.named_parameters():
         if "lora_" not in name:
@@ -183,9 +167,9 @@ def _parameter_count(network: Any) -> int:
 
 
 def _linear_bytes(network: Any) -> int:
-    """Bytes of the linear layers' weights inside the transformer blocks, as they lie in memory.
+    """Bytes in memory of the linear layers' weights inside the transformer blocks.
 
-    Quantization constants count; embeddings and the output head, which stay as they are, do not.
+    Quantization constants count; embeddings and the output head, which are not quantized, do not.
     """
     import torch
 
@@ -202,85 +186,3 @@ def _linear_bytes(network: Any) -> int:
                 if nested is not None:
                     total += nested.absmax.numel() * nested.absmax.element_size()
     return total
-
-
-# --- attention over rows laid end to end --------------------------------------------------------
-
-
-def _use_flat_attention(network: Any, hardware: Hardware) -> bool:
-    """Switch the model to `flat_attention` if it gives what the model itself gives."""
-    from transformers import AttentionInterface
-
-    from ftsdk.backends.local.training.packed_attention import flat_attention
-
-    before = network.config._attn_implementation
-    AttentionInterface.register(ATTENTION, flat_attention)
-    network.eval()
-    lengths = (9, 6)
-    alone = [_probe(network, [length], hardware) for length in lengths]
-    try:
-        network.set_attn_implementation(ATTENTION)
-        together = _probe(network, lengths, hardware)
-    except (TypeError, ValueError, NotImplementedError, RuntimeError, AttributeError, KeyError):
-        network.set_attn_implementation(before)
-        return False
-    import torch
-
-    if float((torch.cat(alone) - together).abs().max()) > PROBE_TOLERANCE:
-        network.set_attn_implementation(before)
-        return False
-    return True
-
-
-def _has_plain_head(network: Any, hardware: Hardware) -> bool:
-    """True when hidden states times the head give the very logits of the model."""
-    import torch
-
-    head = network.get_output_embeddings()
-    if type(head) is not torch.nn.Linear:
-        return False
-    model = LoadedModel(network, network, flat=False, plain_head=False, facts={})
-    batch = _probe_batch(network, [9], hardware)
-    try:
-        with torch.no_grad():
-            return torch.equal(head(model.hidden(batch)), model.logits(batch))
-    except (TypeError, AttributeError):  # no decoder of its own, or other arguments
-        return False
-
-
-def _probe(network: Any, lengths: Sequence[int], hardware: Hardware) -> torch.Tensor:
-    """Log-probabilities of each next token, [tokens of all rows but the first of each]."""
-    import torch
-
-    batch = _probe_batch(network, lengths, hardware)
-    model = LoadedModel(network, network, flat=True, plain_head=False, facts={})
-    with torch.no_grad():
-        scores = model.logits(batch).float().log_softmax(-1)
-        return scores.gather(1, batch.targets[:, None])[:, 0]
-
-
-def _probe_batch(network: Any, lengths: Sequence[int], hardware: Hardware) -> FlatBatch:
-    """Rows of these lengths, each with tokens that depend on its length alone."""
-    from array import array
-
-    from ftsdk.dataset.tokenize.render import Rendered
-
-    vocabulary = int(network.config.get_text_config().vocab_size)
-    rows = [
-        array("i", [(length * k + 3) % vocabulary for k in range(length)]) for length in lengths
-    ]
-    rendered = [Rendered(row, b"\x01" * len(row)) for row in rows]
-    return FlatBatch.of(rendered, hardware.device)
-
-
-@contextlib.contextmanager
-def evaluating(network: Any) -> Iterator[None]:
-    """Dropout off and no gradients inside."""
-    import torch
-
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        network.train()

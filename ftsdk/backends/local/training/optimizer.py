@@ -1,48 +1,48 @@
-"""AdamW over one long float32 vector, of which the model's trainable weights are a rounded copy.
+"""AdamW over one flat float32 vector, of which the model's trainable weights are a rounded copy.
 
-Hundreds of small adapter matrices become one tensor, so a step is a handful of operations, the
-gradient norm is one of them, and a checkpoint is three vectors cut by name.
+Hundreds of small adapter matrices become one tensor, so that a step and the gradient norm take a
+few operations, and a checkpoint is three vectors split by name.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ftsdk.backends.local.options import RunHyperparameters
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FlatAdamW", "learning_rate_at"]
 
+def learning_rate_at(step: int, total: int, hyperparameters: RunHyperparameters) -> float:
+    """The learning rate of step number `step` (from 1) of `total`: linear warm-up, then the schedule.
 
-def learning_rate_at(step: int, total: int, hyperparameters: Mapping[str, Any]) -> float:
-    """The learning rate of step number `step` (from 1): linear warm-up, then the schedule.
-
-    A pure function, so a resumed run needs no scheduler state but its step.
+    A pure function, so a resumed run needs no state of a scheduler.
     """
-    peak = float(hyperparameters["learning_rate"])
-    warmup = math.ceil(total * float(hyperparameters["warmup_ratio"]))
+    peak = hyperparameters.learning_rate
+    warmup = math.ceil(total * hyperparameters.warmup_ratio)
     done = step - 1
     if done < warmup:
         return peak * step / (warmup + 1)
-    part: float = (done - warmup) / max(1, total - warmup)
-    schedule = hyperparameters["schedule"]
-    if schedule == "cosine":
-        return peak * 0.5 * (1.0 + math.cos(math.pi * part))
-    if schedule == "linear":
-        return peak * (1.0 - part)
+    share: float = (done - warmup) / max(1, total - warmup)
+    if hyperparameters.schedule == "cosine":
+        return peak * 0.5 * (1.0 + math.cos(math.pi * share))
+    if hyperparameters.schedule == "linear":
+        return peak * (1.0 - share)
     return peak
 
 
 class FlatAdamW:
-    """The trainable weights, their gradient, and AdamW's state, as vectors in one order.
+    """The trainable weights, their gradient, and AdamW's state, as flat vectors.
 
-    The weights that decay (matrices) come first, then those that do not (norms and biases).
+    `named` are the parameters of the model by name. Weights that decay (matrices) come first, then
+    those that do not (norms and biases).
     """
 
     def __init__(
-        self, named: Iterable[tuple[str, torch.nn.Parameter]], hyperparameters: Mapping[str, Any]
+        self, named: Iterable[tuple[str, torch.nn.Parameter]], *, weight_decay: float
     ) -> None:
         import torch
 
@@ -67,12 +67,11 @@ class FlatAdamW:
             parameter.data = weights
             parameter.grad = gradient
         groups = []
-        decay = float(hyperparameters["weight_decay"])
-        for part, weight_decay in ((slice(0, decaying), decay), (slice(decaying, None), 0.0)):
+        for part, decay in ((slice(0, decaying), weight_decay), (slice(decaying, None), 0.0)):
             view = self.master[part]
             if view.numel():
                 view.grad = self.gradient[part]
-                groups.append({"params": [view], "weight_decay": weight_decay})
+                groups.append({"params": [view], "weight_decay": decay})
         self._adam = torch.optim.AdamW(groups, lr=0.0, fused=True)
         for group in self._adam.param_groups:
             for parameter in group["params"]:
@@ -89,25 +88,25 @@ class FlatAdamW:
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def zero_gradient(self) -> None:
-        """Forget the gradient of the step before."""
+        """Set the gradient to zero before a step."""
         self.gradient.zero_()
         self._gradient_copy.zero_()
 
     def collect(self) -> None:
-        """Add what a backward pass left to the step's gradient, in float32."""
+        """Add the gradient of one backward pass to that of the step, in float32."""
         if self._low_precision:
             self.gradient.add_(self._gradient_copy)
             self._gradient_copy.zero_()
 
-    def clip(self, max_norm: float | None) -> float:
-        """Scale the gradient down to `max_norm` if it is longer; gives its length before."""
+    def clip(self, max_norm: float) -> float:
+        """Scale the gradient down to the norm `max_norm` (0: never); returns its norm before."""
         norm = float(self.gradient.norm())
         if max_norm and norm > max_norm:
             self.gradient.mul_(max_norm / (norm + 1e-6))
         return norm
 
     def step(self, learning_rate: float) -> None:
-        """One AdamW step on the master, then round the model's copy from it."""
+        """One AdamW step on the float32 weights, then update the model's rounded copy."""
         for group in self._adam.param_groups:
             group["lr"] = learning_rate
         self._adam.step()
@@ -120,11 +119,11 @@ class FlatAdamW:
     # --- state, by name -----------------------------------------------------------------------
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The float32 master of each trainable weight, by its name in the model."""
+        """The float32 value of each trainable weight, by its name in the model."""
         return dict(zip(self.names, self._views(self.master), strict=True))
 
     def moments(self) -> dict[str, torch.Tensor]:
-        """AdamW's two moving averages, as `<name>` with `exp_avg:` or `exp_avg_sq:` before it."""
+        """AdamW's two moving averages of each weight, as `exp_avg:<name>` and `exp_avg_sq:<name>`."""
         found: dict[str, torch.Tensor] = {}
         for kind in ("exp_avg", "exp_avg_sq"):
             for name, view in zip(self.names, self._views(self._joined(kind)), strict=True):
@@ -145,7 +144,7 @@ class FlatAdamW:
         moments: Mapping[str, torch.Tensor],
         step: int,
     ) -> None:
-        """Take up the state of a checkpoint after `step` steps; every name must be there."""
+        """Load the state after `step` steps. Raises `KeyError` when the name of a weight is missing."""
         import torch
 
         for name, view in zip(self.names, self._views(self.master), strict=True):

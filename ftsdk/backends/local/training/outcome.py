@@ -1,23 +1,19 @@
-"""How a run ends, and what its owner is told of it."""
+"""How a training ends: stopped, failed, and the totals that its outcome reports."""
 
 from __future__ import annotations
 
 import errno
+import resource
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from ftsdk.backends.local.runs.crash_report import HINT_DISK, HINT_MEMORY, kind_of_text
-from ftsdk.backends.local.runs.run_dir import RunDir
 from ftsdk.backends.local.training.checkpoint import TrainState
 from ftsdk.errors import FtsdkError
-from ftsdk.util import files
-
-__all__ = ["Failed", "Stopped", "conclude", "failure", "totals"]
 
 
 class Failed(Exception):
-    """The run cannot go on; carries the outcome's message and error record."""
+    """The run cannot continue; `error` is the error record of its outcome."""
 
     def __init__(self, message: str, kind: str, hint: str = "", **facts: Any) -> None:
         super().__init__(message)
@@ -25,7 +21,7 @@ class Failed(Exception):
 
 
 class Stopped(Exception):
-    """Somebody asked the run to stop: `cancelled` for good, or interrupted for now."""
+    """The run was asked to stop: `cancelled`, or interrupted so that it can be resumed."""
 
     def __init__(self, cancelled: bool) -> None:
         super().__init__("cancelled" if cancelled else "interrupted")
@@ -33,7 +29,7 @@ class Stopped(Exception):
 
 
 def totals(state: TrainState) -> dict[str, Any]:
-    """The sums that every outcome tells."""
+    """The totals that every outcome reports: steps, tokens, seconds, and peak memory in bytes."""
     return {
         "steps": state.step,
         "trained_tokens": state.trained_tokens,
@@ -43,21 +39,19 @@ def totals(state: TrainState) -> dict[str, Any]:
 
 
 def _peak_memory() -> dict[str, int]:
-    """The most memory this process has held, in bytes: of the machine, and of a GPU if one is used."""
-    import resource
-
+    """Peak memory of this process in bytes: of the machine, and of a GPU if one is used."""
     import torch
 
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
-    told = {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    peak = {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        told["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
-    return told
+        peak["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
+    return peak
 
 
 def failure(error: Exception) -> tuple[str, dict[str, Any]]:
-    """What an exception means to the owner of the job: a sentence and an error record."""
+    """Return one sentence and the error record (`kind`, `hint`, …) for an exception of the trainer."""
     if isinstance(error, Failed):
         return str(error), error.error
     text = f"{type(error).__name__}: {error}"
@@ -70,16 +64,10 @@ def failure(error: Exception) -> tuple[str, dict[str, Any]]:
         }
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or kind == "disk_full":
-        return "The disk is full; the last checkpoint is whole.", {
+        return "The disk is full; the last checkpoint is complete.", {
             "kind": "disk_full",
             "hint": HINT_DISK,
         }
     if isinstance(error, FtsdkError):
         return error.what, {"kind": error.code, "hint": error.hint, "where": error.where}
     return f"The trainer failed: {text}", {"kind": "exit", "hint": "read trainer.log"}
-
-
-def conclude(run: RunDir, outcome: Mapping[str, Any]) -> None:
-    """Write the outcome; the reserve makes room for it on a full disk."""
-    (run.path / "reserve").unlink(missing_ok=True)
-    files.atomic_write_json(run.path / "outcome.json", outcome)

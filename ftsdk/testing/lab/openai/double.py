@@ -1,9 +1,10 @@
 """A double of OpenAI's fine-tuning: files, uploads, jobs, events, checkpoints, models, chat.
 
-It answers as the published API does (schema of 2026-08-21) and refuses what that refuses. As another
-`service` (`azure`, `nebius`, `crusoe`) it has that one's quirks (see `openai_services`).
-What it can be told: `closed` (nobody may create jobs), `jobs_at_once` (a quota), `stages` (how long
-a job takes), `lists_before_visible` (a new job shows late), `results_encoded`.
+It answers as the published API does (schema of 2026-08-21) and refuses what that refuses. With
+another `service` (`azure`, `nebius`, `crusoe`) it has the quirks of that service; see `services`.
+
+Settings: `closed` (job creation is refused), `jobs_at_once` (a quota), `stages` (how long a job
+takes), `lists_before_visible` (a new job appears in lists late), `results_encoded` (base64).
 """
 
 from __future__ import annotations
@@ -15,16 +16,14 @@ from typing import Any
 
 from ftsdk.testing.lab import fake_training
 from ftsdk.testing.lab.base import route
+from ftsdk.testing.lab.messages import Reply, Request
 from ftsdk.testing.lab.openai.files import page_of
-from ftsdk.testing.lab.openai.jobs import PretendJob
+from ftsdk.testing.lab.openai.jobs import FakeJob
 from ftsdk.testing.lab.openai.models import OpenAIModels
 from ftsdk.testing.lab.openai.request_checks import TUNABLE, check_create, refuse
 from ftsdk.testing.lab.openai.services import SERVICES
 from ftsdk.testing.lab.timeline import Stage, Timeline
-from ftsdk.testing.lab.wire import Reply, Request
 from ftsdk.util.clock import Clock
-
-__all__ = ["STAGES", "OpenAIDouble"]
 
 STAGES = (
     Stage("validating_files", 0.0),
@@ -41,7 +40,7 @@ _MODERATED = (
 
 
 class OpenAIDouble(OpenAIModels):
-    """See the module's docstring."""
+    """OpenAI, or a service with the same API. The settings are described in the module docstring."""
 
     name = "openai"
     rehearsal = "--provider openai --model gpt-4.1-mini-2025-04-14"
@@ -88,7 +87,7 @@ class OpenAIDouble(OpenAIModels):
             "OPENAI_WEBHOOK_SECRET": self.webhook_secret,
         }
 
-    # --- the door ---
+    # --- authentication and routing ---
 
     def before(self, request: Request) -> None:
         given = request.headers.get("api-key") or request.headers.get("authorization", "")
@@ -96,23 +95,23 @@ class OpenAIDouble(OpenAIModels):
         if not given:
             raise refuse(401, "You didn't provide an API key.", code=None)
         if given not in self.keys:
-            shown = given[:3] + "*" * 8 + given[-4:]
-            raise refuse(401, f"Incorrect API key provided: {shown}.", code="invalid_api_key")
+            masked = given[:3] + "*" * 8 + given[-4:]
+            raise refuse(401, f"Incorrect API key provided: {masked}.", code="invalid_api_key")
 
-    def not_here(self, request: Request) -> Reply:
+    def not_found(self, request: Request) -> Reply:
         raise refuse(404, f"Invalid URL ({request.method} {request.path})", code="unknown_url")
 
     def _dispatch(self, request: Request) -> Reply:
         prefix = self.service.prefix
         if not request.path.startswith(prefix + "/"):
-            return self.not_here(request)
-        return super()._dispatch(_moved(request, request.path.removeprefix(prefix)))
+            return self.not_found(request)
+        return super()._dispatch(replace(request, path=request.path.removeprefix(prefix)))
 
     # --- jobs ---
 
     @route("POST", "/fine_tuning/jobs")
     def create_job(self, request: Request) -> Any:
-        """Create a job; what is wrong with its rows shows later, as with the original."""
+        """Create a job. Faults in its rows are reported later, as by the original."""
         if self.closed:
             raise refuse(
                 403,
@@ -129,7 +128,7 @@ class OpenAIDouble(OpenAIModels):
                 raise refuse(
                     400, f"File '{body[name]}' does not exist", code="invalid_file", param=name
                 )
-        return self._begin(body).object(self.now())
+        return self._start_job(body).object(self.now())
 
     def _check_model(self, body: dict[str, Any]) -> None:
         kind = (body.get("method") or {}).get("type", "supervised")
@@ -149,11 +148,11 @@ class OpenAIDouble(OpenAIModels):
 
     def _check_quota(self) -> None:
         now = self.now()
-        at_work = sum(
+        active = sum(
             job.status(now) not in ("succeeded", "failed", "cancelled")
             for job in self.jobs.values()
         )
-        if self.jobs_at_once is not None and at_work >= self.jobs_at_once:
+        if self.jobs_at_once is not None and active >= self.jobs_at_once:
             raise refuse(
                 429,
                 f"This fine-tune request has been rate-limited. Your organization has reached the "
@@ -163,7 +162,7 @@ class OpenAIDouble(OpenAIModels):
                 headers={"Retry-After": "60"},
             )
 
-    def _begin(self, body: dict[str, Any]) -> PretendJob:
+    def _start_job(self, body: dict[str, Any]) -> FakeJob:
         content = self.files[body["training_file"]]["content"]
         kind = (body.get("method") or {}).get("type", "supervised")
         fault = fake_training.first_fault(
@@ -171,12 +170,12 @@ class OpenAIDouble(OpenAIModels):
         )
         stages, problem = self.stages, None
         if fault is not None:
-            line, why = fault
+            line, reason = fault
             place = f"line {line}" if line else "the file"
-            problem = ("invalid_training_file", f"Invalid file format. Error at {place}: {why}.")
+            problem = ("invalid_training_file", f"Invalid file format. Error at {place}: {reason}.")
             stages = (stages[0], Stage("failed", stages[1].at_s))
         job_id = self.new_id("ftjob-")
-        job = PretendJob(
+        job = FakeJob(
             id=job_id,
             request=body,
             timeline=Timeline(self.now(), stages, training="running", trained="succeeded"),
@@ -195,7 +194,7 @@ class OpenAIDouble(OpenAIModels):
         self.jobs[job_id] = job
         return job
 
-    def _job(self, job_id: str) -> PretendJob:
+    def _job(self, job_id: str) -> FakeJob:
         if job_id not in self.jobs:
             raise refuse(
                 404, f"Could not find fine tune: {job_id}", code="fine_tune_not_found",
@@ -204,39 +203,39 @@ class OpenAIDouble(OpenAIModels):
         job = self.jobs[job_id]
         if job.succeeded(self.now()) and job.result_file is None:
             content = job.results_csv(self.now(), encoded=self.results_encoded)
-            file = self._keep("step_metrics.csv", content, "fine-tune-results")
+            file = self._store("step_metrics.csv", content, "fine-tune-results")
             job.result_file = file["id"]
         return job
 
     @route("GET", "/fine_tuning/jobs")
     def list_jobs(self, request: Request) -> Any:
-        """The jobs, newest first, filtered by `metadata[key]=value`."""
-        wanted = {
+        """Return a page of jobs, newest first, filtered by `metadata[key]=value`."""
+        filters = {
             match.group(1): values[0]
             for name, values in request.query.items()
             if (match := re.fullmatch(r"metadata\[(.+)\]", name))
         }
-        shown = []
+        found = []
         for job_id in reversed(list(self.jobs)):
             job = self._job(job_id)
             if job.visible_after_lists > 0:
                 job.visible_after_lists -= 1
                 continue
             metadata = job.request.get("metadata") or {}
-            fits = all(metadata.get(key) == value for key, value in wanted.items())
-            if fits or not self.service.keeps_metadata:
-                shown.append(job.object(self.now()))
-        page, more = page_of(shown, request, 20)
+            matches = all(metadata.get(key) == value for key, value in filters.items())
+            if matches or not self.service.keeps_metadata:
+                found.append(job.object(self.now()))
+        page, more = page_of(found, request, 20)
         return {"object": "list", "data": page, "has_more": more}
 
     @route("GET", "/fine_tuning/jobs/{job_id}")
     def get_job(self, request: Request, job_id: str) -> Any:
-        """One job."""
+        """Return one job."""
         return self._job(job_id).object(self.now())
 
     @route("POST", "/fine_tuning/jobs/{job_id}/cancel")
     def cancel_job(self, request: Request, job_id: str) -> Any:
-        """Cancel; refused for a job that ended."""
+        """Cancel a job; refused when it has ended."""
         job = self._active(job_id, "cancel")
         job.timeline.end("cancelled", self.now())
         job.log.append((self.now(), "info", "The job was cancelled"))
@@ -244,40 +243,40 @@ class OpenAIDouble(OpenAIModels):
 
     @route("POST", "/fine_tuning/jobs/{job_id}/pause")
     def pause_job(self, request: Request, job_id: str) -> Any:
-        """Hold the job."""
+        """Pause a job."""
         job = self._active(job_id, "pause")
-        job.timeline.hold("paused", self.now())
+        job.timeline.pause("paused", self.now())
         job.log.append((self.now(), "info", "The job was paused"))
         return job.object(self.now())
 
     @route("POST", "/fine_tuning/jobs/{job_id}/resume")
     def resume_job(self, request: Request, job_id: str) -> Any:
-        """Let a held job go on."""
+        """Resume a paused job."""
         job = self._job(job_id)
         if job.status(self.now()) != "paused":
             raise refuse(400, "Only a paused job can be resumed.", param="fine_tuning_job_id")
-        job.timeline.let_go(self.now())
+        job.timeline.resume(self.now())
         job.log.append((self.now(), "info", "The job was resumed"))
         return job.object(self.now())
 
-    def _active(self, job_id: str, verb: str) -> PretendJob:
+    def _active(self, job_id: str, action: str) -> FakeJob:
         job = self._job(job_id)
-        if verb != "cancel" and not self.service.can_pause:
-            raise refuse(404, f"Invalid URL: there is no {verb}", code="unknown_url")
+        if action != "cancel" and not self.service.can_pause:
+            raise refuse(404, f"Invalid URL: there is no {action}", code="unknown_url")
         status = job.status(self.now())
         if status in ("succeeded", "failed", "cancelled"):
-            raise refuse(400, f"Cannot {verb} a job that has already {status}.")
+            raise refuse(400, f"Cannot {action} a job that has already {status}.")
         return job
 
     @route("GET", "/fine_tuning/jobs/{job_id}/events")
     def job_events(self, request: Request, job_id: str) -> Any:
-        """Events, newest first."""
+        """Return a page of events, newest first."""
         page, more = page_of(self._job(job_id).events(self.now()), request, 20)
         return {"object": "list", "data": page, "has_more": more}
 
     @route("GET", "/fine_tuning/jobs/{job_id}/checkpoints")
     def job_checkpoints(self, request: Request, job_id: str) -> Any:
-        """Checkpoints, newest first."""
+        """Return a page of checkpoints, newest first."""
         page, more = page_of(self._job(job_id).checkpoints(self.now()), request, 10)
         return {
             "object": "list",
@@ -286,7 +285,3 @@ class OpenAIDouble(OpenAIModels):
             "last_id": page[-1]["id"] if page else None,
             "has_more": more,
         }
-
-
-def _moved(request: Request, path: str) -> Request:
-    return replace(request, path=path)

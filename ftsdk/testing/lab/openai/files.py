@@ -1,4 +1,4 @@
-"""The files of the lab's OpenAI: uploads in one call or by parts, and their contents."""
+"""Files of the OpenAI double: uploads in one call or in parts, and their contents."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import hashlib
 from typing import Any
 
 from ftsdk.testing.lab.base import Double, route
+from ftsdk.testing.lab.messages import Reply, Request
 from ftsdk.testing.lab.openai.request_checks import refuse
-from ftsdk.testing.lab.wire import Reply, Request
 from ftsdk.util.clock import Clock
-
-__all__ = ["OpenAIFiles", "page_of"]
 
 _MAX_FILE_BYTES = 512 * 1024 * 1024
 _PART_BYTES = 64 * 1024 * 1024
@@ -46,9 +44,9 @@ class OpenAIFiles(Double):
             raise refuse(400, "File is empty.", param="file")
         if len(content) > _MAX_FILE_BYTES:
             raise refuse(413, "The file is too large.", code="file_too_large")
-        return self._shown(self._keep(filename, content, purpose))
+        return self._file_object(self._store(filename, content, purpose))
 
-    def _keep(self, filename: str, content: bytes, purpose: str) -> dict[str, Any]:
+    def _store(self, filename: str, content: bytes, purpose: str) -> dict[str, Any]:
         file_id = self.new_id("file-")
         file: dict[str, Any] = {
             "id": file_id,
@@ -60,7 +58,7 @@ class OpenAIFiles(Double):
         self.files[file_id] = file
         return file
 
-    def _shown(self, file: dict[str, Any]) -> dict[str, Any]:
+    def _file_object(self, file: dict[str, Any]) -> dict[str, Any]:
         age = (self.now() - file["created"]).total_seconds()
         return {
             "object": "file",
@@ -74,14 +72,14 @@ class OpenAIFiles(Double):
 
     @route("GET", "/files")
     def list_files(self, request: Request) -> Any:
-        """The files, newest first."""
+        """Return a page of files, newest first."""
         purpose = request.first("purpose")
-        shown = [
-            self._shown(file)
+        found = [
+            self._file_object(file)
             for file in reversed(self.files.values())
             if purpose in (None, file["purpose"])
         ]
-        page, more = page_of(shown, request, 10_000)
+        page, more = page_of(found, request, 10_000)
         ends = {
             "first_id": page[0]["id"] if page else "",
             "last_id": page[-1]["id"] if page else "",
@@ -95,12 +93,12 @@ class OpenAIFiles(Double):
 
     @route("GET", "/files/{file_id}")
     def get_file(self, request: Request, file_id: str) -> Any:
-        """One file's facts."""
-        return self._shown(self._file(file_id))
+        """Return one file object."""
+        return self._file_object(self._file(file_id))
 
     @route("GET", "/files/{file_id}/content")
     def file_content(self, request: Request, file_id: str) -> Any:
-        """One file's bytes."""
+        """Return the content of one file."""
         return Reply(200, bytes(self._file(file_id)["content"]))
 
     @route("DELETE", "/files/{file_id}")
@@ -110,11 +108,11 @@ class OpenAIFiles(Double):
         del self.files[file_id]
         return {"object": "file", "id": file_id, "deleted": True}
 
-    # --- uploads by parts ---
+    # --- uploads in parts ---
 
     @route("POST", "/uploads")
     def create_upload(self, request: Request) -> Any:
-        """Begin an upload by parts."""
+        """Begin an upload in parts."""
         body = request.json()
         for name in ("filename", "purpose", "bytes", "mime_type"):
             if name not in body:
@@ -122,11 +120,11 @@ class OpenAIFiles(Double):
         upload = {**body, "id": self.new_id("upload_"), "created": self.now(), "parts": {}}
         upload["status"] = "pending"
         self.uploads[upload["id"]] = upload
-        return self._shown_upload(upload)
+        return self._upload_object(upload)
 
-    def _shown_upload(self, upload: dict[str, Any]) -> dict[str, Any]:
+    def _upload_object(self, upload: dict[str, Any]) -> dict[str, Any]:
         created = int(upload["created"].timestamp())
-        told = {
+        shape = {
             "object": "upload",
             "id": upload["id"],
             "bytes": upload["bytes"],
@@ -136,7 +134,7 @@ class OpenAIFiles(Double):
             "purpose": upload["purpose"],
             "status": upload["status"],
         }
-        return {**told, "file": upload["file"]} if "file" in upload else told
+        return {**shape, "file": upload["file"]} if "file" in upload else shape
 
     def _upload(self, upload_id: str) -> dict[str, Any]:
         if upload_id not in self.uploads:
@@ -161,7 +159,7 @@ class OpenAIFiles(Double):
 
     @route("POST", "/uploads/{upload_id}/complete")
     def complete_upload(self, request: Request, upload_id: str) -> Any:
-        """Put the parts together to a file."""
+        """Join the parts into a file."""
         upload, body = self._upload(upload_id), request.json()
         if upload["status"] != "pending":
             raise refuse(400, f"Upload is {upload['status']}", param="upload_id")
@@ -171,21 +169,23 @@ class OpenAIFiles(Double):
         if body.get("md5") not in (None, hashlib.md5(content, usedforsecurity=False).hexdigest()):
             raise refuse(400, "The checksum does not match.", param="md5")
         upload["status"] = "completed"
-        upload["file"] = self._shown(self._keep(upload["filename"], content, upload["purpose"]))
-        return self._shown_upload(upload)
+        upload["file"] = self._file_object(
+            self._store(upload["filename"], content, upload["purpose"])
+        )
+        return self._upload_object(upload)
 
     @route("POST", "/uploads/{upload_id}/cancel")
     def cancel_upload(self, request: Request, upload_id: str) -> Any:
-        """Give an upload up."""
+        """Cancel an upload."""
         upload = self._upload(upload_id)
         upload["status"] = "cancelled"
-        return self._shown_upload(upload)
+        return self._upload_object(upload)
 
 
 def page_of(
     everything: list[dict[str, Any]], request: Request, default: int
 ) -> tuple[list[dict[str, Any]], bool]:
-    """The page after the cursor `after`, and whether there is more."""
+    """Return the page after the cursor `after`, and whether there is another one."""
     limit = request.first("limit", str(default)) or ""
     if not limit.isdecimal() or int(limit) < 1:
         raise refuse(400, f"Invalid 'limit': {limit!r}", param="limit")

@@ -1,4 +1,4 @@
-"""One pretended fine-tuning job of OpenAI: its object, events, checkpoints and result file."""
+"""A simulated OpenAI fine-tuning job: its object, events, checkpoints and result file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from ftsdk.testing.lab.fake_training import curve
 from ftsdk.testing.lab.openai.services import Service
 from ftsdk.testing.lab.timeline import Timeline
 
-__all__ = ["PretendJob"]
-
-_POINTS_OF_OLD_AZURE = 10
+_STEPS_PER_AZURE_EVENT = 10
 
 
 @dataclass
-class PretendJob:
-    """What the double keeps of a job; everything shown is computed from the clock."""
+class FakeJob:
+    """The state of one job; everything the API returns is computed from the clock."""
 
     id: str
     request: dict[str, Any]
@@ -30,15 +28,15 @@ class PretendJob:
     content: bytes
     service: Service = field(default_factory=Service)
     problem: tuple[str, str] | None = None
-    """Code and message with which validation ends."""
+    """Error code and message with which validation fails."""
     blocked: bool = False
-    """Moderation blocks the model after training."""
+    """True when moderation blocks the model after training."""
     visible_after_lists: int = 0
     result_file: str | None = None
     forced: str | None = None
-    """A status that is shown instead of the computed one."""
+    """A raw status to report instead of the computed one."""
     log: list[tuple[dt.datetime, str, str]] = field(default_factory=list)
-    """What was done to it from outside: time, level, message."""
+    """Events caused by API calls: time, level, message."""
 
     @property
     def kind(self) -> str:
@@ -46,15 +44,15 @@ class PretendJob:
         return str((self.request.get("method") or {}).get("type", "supervised"))
 
     @property
-    def asked(self) -> dict[str, Any]:
-        """The hyperparameters of the request, from either place."""
+    def requested(self) -> dict[str, Any]:
+        """The hyperparameters of the request, from both places where they may be."""
         method = self.request.get("method") or {}
         inner = (method.get(self.kind) or {}).get("hyperparameters") or {}
         return {**(self.request.get("hyperparameters") or {}), **inner}
 
     @property
-    def settled(self) -> dict[str, Any]:
-        """The hyperparameters with `auto` decided."""
+    def resolved(self) -> dict[str, Any]:
+        """The hyperparameters, with `auto` replaced by values."""
         rows = max(1, self.rows)
         auto = {
             "n_epochs": min(25, max(1, 3 if rows * 3 >= 100 else math.ceil(100 / rows))),
@@ -64,19 +62,20 @@ class PretendJob:
         if self.kind == "dpo":
             auto["beta"] = 0.1
         return {
-            k: self.asked[k] if self.asked.get(k, "auto") != "auto" else v for k, v in auto.items()
+            k: self.requested[k] if self.requested.get(k, "auto") != "auto" else v
+            for k, v in auto.items()
         }
 
     @property
     def steps(self) -> int:
-        """Steps of the whole training."""
-        settled = self.settled
-        batches = math.ceil(self.rows / int(settled["batch_size"]))
-        return max(1, batches * int(settled["n_epochs"]))
+        """Number of training steps."""
+        resolved = self.resolved
+        batches = math.ceil(self.rows / int(resolved["batch_size"]))
+        return max(1, batches * int(resolved["n_epochs"]))
 
     @property
     def model_id(self) -> str:
-        """The name the tuned model has, or would have."""
+        """The name that the tuned model has, or will have."""
         tail = self.id.rpartition("-")[2][:8]
         suffix = self.request.get("suffix") or ""
         if self.service.is_azure:
@@ -84,27 +83,29 @@ class PretendJob:
         return f"ft:{self.request['model']}:lab:{suffix}:{tail}"
 
     def status(self, now: dt.datetime) -> str:
-        """OpenAI's word for where the job stands."""
-        return self.timeline.word(now) if self.forced is None else self.forced
+        """Return OpenAI's raw status."""
+        return self.timeline.status(now) if self.forced is None else self.forced
 
     def succeeded(self, now: dt.datetime) -> bool:
-        """True once the tuned model is there."""
+        """Return whether the tuned model exists."""
         return self.status(now) == "succeeded"
 
-    # --- as the API tells it ---
+    # --- as the API returns it ---
 
     def object(self, now: dt.datetime) -> dict[str, Any]:
-        """The `fine_tuning.job` object."""
+        """Return the `fine_tuning.job` object."""
         status, done = self.status(now), self.succeeded(now)
         final = status in ("succeeded", "failed", "cancelled")
         finished = self.timeline.start_of(status) if final else None
-        begun = status not in ("validating_files", "queued", "pending")
-        shown = self.settled if begun else {k: self.asked.get(k, "auto") for k in self.settled}
+        started = status not in ("validating_files", "queued", "pending")
+        hyperparameters = (
+            self.resolved if started else {k: self.requested.get(k, "auto") for k in self.resolved}
+        )
         error: Any = None
         if status == "failed":
             code, message = self.problem or ("server_error", "an error of the service")
             error = {"code": code, "message": message, "param": "training_file"}
-        told = {
+        shape = {
             "object": "fine_tuning.job",
             "id": self.id,
             "model": self.request["model"],
@@ -116,41 +117,41 @@ class PretendJob:
             "status": status,
             "validation_file": self.request.get("validation_file"),
             "training_file": self.request["training_file"],
-            "hyperparameters": shown,
-            "trained_tokens": self.tokens * self.settled["n_epochs"] if done else None,
+            "hyperparameters": hyperparameters,
+            "trained_tokens": self.tokens * self.resolved["n_epochs"] if done else None,
             "error": error,
             "seed": self.request.get("seed") or 0,
             "estimated_finish": None,
             "integrations": self.request.get("integrations") or [],
-            "method": {"type": self.kind, self.kind: {"hyperparameters": shown}},
+            "method": {"type": self.kind, self.kind: {"hyperparameters": hyperparameters}},
             "metadata": self.request.get("metadata"),
         }
         if not self.service.keeps_metadata:
-            del told["metadata"]
-        if self.service.suffix_shown_as is not None:
-            told[self.service.suffix_shown_as] = self.request.get("suffix")
+            del shape["metadata"]
+        if self.service.suffix_field is not None:
+            shape[self.service.suffix_field] = self.request.get("suffix")
         if not self.service.takes_method:
-            del told["method"]
-        return self._as_azure(told) if self.service.is_azure else told
+            del shape["method"]
+        return self._as_azure(shape) if self.service.is_azure else shape
 
-    def _as_azure(self, told: dict[str, Any]) -> dict[str, Any]:
-        """The quirks of Azure: nulls, an empty error, no method, no token count."""
-        told["organization_id"] = None
-        told["result_files"] = told["result_files"] or None
-        told["error"] = told["error"] or {}
-        told["trained_tokens"] = None
+    def _as_azure(self, shape: dict[str, Any]) -> dict[str, Any]:
+        """Apply Azure's quirks: null fields, an empty error, no method, no token count."""
+        shape["organization_id"] = None
+        shape["result_files"] = shape["result_files"] or None
+        shape["error"] = shape["error"] or {}
+        shape["trained_tokens"] = None
         if self.kind == "supervised":
-            del told["method"]
-        return told
+            del shape["method"]
+        return shape
 
     def events(self, now: dt.datetime) -> list[dict[str, Any]]:
-        """All events so far, newest first."""
-        told: list[tuple[dt.datetime, str, str, dict[str, Any] | None]] = [
+        """Return all events so far, newest first."""
+        entries: list[tuple[dt.datetime, str, str, dict[str, Any] | None]] = [
             (at, "info", text, data) for at, text, data in self._metric_events(now)
         ]
-        told += [(at, "info", text, None) for at, text in self._story(now)]
-        told += [(at, level, text, None) for at, level, text in self.log]
-        told.sort(key=lambda one: one[0])
+        entries += [(at, "info", text, None) for at, text in self._stage_messages(now)]
+        entries += [(at, level, text, None) for at, level, text in self.log]
+        entries.sort(key=lambda one: one[0])
         events = [
             {
                 "object": "fine_tuning.job.event",
@@ -161,13 +162,13 @@ class PretendJob:
                 "type": "message" if data is None else "metrics",
                 "data": data or {},
             }
-            for number, (at, level, text, data) in enumerate(told)
+            for number, (at, level, text, data) in enumerate(entries)
         ]
         return events[::-1]
 
-    def _story(self, now: dt.datetime) -> list[tuple[dt.datetime, str]]:
+    def _stage_messages(self, now: dt.datetime) -> list[tuple[dt.datetime, str]]:
         file = self.request["training_file"]
-        words = {
+        messages = {
             "validating_files": [
                 f"Created fine-tuning job: {self.id}",
                 f"Validating training file: {file}",
@@ -180,20 +181,20 @@ class PretendJob:
             ],
         }
         if self.problem:
-            words["failed"] = [f"The job failed: {self.problem[1]}"]
-        told = []
+            messages["failed"] = [f"The job failed: {self.problem[1]}"]
+        found = []
         for stage in self.timeline.reached(now):
-            at = self.timeline.start_of(stage.word)
+            at = self.timeline.start_of(stage.status)
             if at is None:
                 continue
-            told += [(at, text) for text in words.get(stage.word, [])]
-            if self.service.is_azure and stage.word == "succeeded":
-                billed = self.tokens * self.settled["n_epochs"]
-                told.append((at, f"Training tokens billed: {billed}"))
-        return told
+            found += [(at, text) for text in messages.get(stage.status, [])]
+            if self.service.is_azure and stage.status == "succeeded":
+                billed = self.tokens * self.resolved["n_epochs"]
+                found.append((at, f"Training tokens billed: {billed}"))
+        return found
 
     def points(self, now: dt.datetime) -> list[dict[str, float]]:
-        """The curve so far."""
+        """Return the loss curve so far."""
         return curve(self.request.get("seed") or 0, self.steps, self.timeline.fraction(now))
 
     def _metric_events(
@@ -203,7 +204,7 @@ class PretendJob:
         if begin is None:
             return []
         length = (end - begin).total_seconds() if end else 1.0
-        told: list[tuple[dt.datetime, str, dict[str, Any] | None]] = []
+        found: list[tuple[dt.datetime, str, dict[str, Any] | None]] = []
         for point in self.points(now):
             at = begin + dt.timedelta(seconds=length * point["share"])
             text = f"Step {point['step']}/{self.steps}: training loss={point['loss']:.2f}"
@@ -217,21 +218,21 @@ class PretendJob:
                 data["valid_loss"] = round(point["loss"] + 0.12, 5)
                 text += f", validation loss={data['valid_loss']:.2f}"
             if not self.service.is_azure:
-                told.append((at, text, data))
-            elif point["step"] % _POINTS_OF_OLD_AZURE == 0:
-                told.append((at, text, None))
-        return told
+                found.append((at, text, data))
+            elif point["step"] % _STEPS_PER_AZURE_EVENT == 0:
+                found.append((at, text, None))
+        return found
 
     def checkpoints(self, now: dt.datetime) -> list[dict[str, Any]]:
-        """The last three epochs, newest first; the first one is the model itself."""
+        """Return the checkpoints of the last three epochs, newest first. The newest is the model itself."""
         if not self.succeeded(now):
             return []
-        epochs, points = self.settled["n_epochs"], self.points(now)
-        told = []
+        epochs, points = self.resolved["n_epochs"], self.points(now)
+        found = []
         for epoch in range(epochs, max(0, epochs - 3), -1):
             step = max(1, round(self.steps * epoch / epochs))
             name = self.model_id if epoch == epochs else f"{self.model_id}:ckpt-step-{step}"
-            told.append(
+            found.append(
                 {
                     "object": "fine_tuning.job.checkpoint",
                     "id": f"ftckpt_{self.id[6:]}{step}",
@@ -246,10 +247,10 @@ class PretendJob:
                     "step_number": step,
                 }
             )
-        return told
+        return found
 
     def results_csv(self, now: dt.datetime, *, encoded: bool) -> bytes:
-        """The result file: CSV, in base64 as OpenAI gives it, or plain."""
+        """Return the result file: CSV, encoded in base64 as OpenAI sends it, or plain."""
         validation = (
             "validation_mean_token_accuracy"
             if self.service.is_azure

@@ -1,4 +1,4 @@
-"""The result's side of OpenAI's double: models, chat with the tuned one, the webhook of its end."""
+"""Results of the OpenAI double: models, chat with a tuned model, and the webhook of a finished job."""
 
 from __future__ import annotations
 
@@ -9,30 +9,28 @@ from typing import Any
 
 from ftsdk.testing.lab import fake_training
 from ftsdk.testing.lab.base import route
+from ftsdk.testing.lab.messages import Request
 from ftsdk.testing.lab.openai.files import OpenAIFiles
-from ftsdk.testing.lab.openai.jobs import PretendJob
+from ftsdk.testing.lab.openai.jobs import FakeJob
 from ftsdk.testing.lab.openai.request_checks import TUNABLE, refuse
-from ftsdk.testing.lab.wire import Request
 from ftsdk.util.clock import Clock
-
-__all__ = ["OpenAIModels"]
 
 
 class OpenAIModels(OpenAIFiles):
-    """What jobs have made, asked by name."""
+    """`/models` and `/chat/completions`, for base models and for the models that jobs made."""
 
     warmup_s = 0.0
-    """How long a new model does not answer yet."""
+    """Seconds after its job before a new model answers."""
     needs_deployments = False
-    """Models answer by the name of their deployment alone, as at Azure."""
+    """True when a model answers only under the name of a deployment, as at Azure."""
 
     def __init__(self, *, clock: Clock | None = None, port: int = 0) -> None:
         super().__init__(clock=clock, port=port)
         self.webhook_secret = "whsec_" + base64.b64encode(b"lab webhook secret, no secret").decode()
-        self.jobs: dict[str, PretendJob] = {}
+        self.jobs: dict[str, FakeJob] = {}
         self.deleted_models: set[str] = set()
         self.deployments: dict[str, str] = {}
-        """Azure's: the name of a deployment, and the model that it serves."""
+        """Azure deployments: model by deployment name."""
 
     # --- models ---
 
@@ -54,12 +52,12 @@ class OpenAIModels(OpenAIFiles):
 
     @route("GET", "/models")
     def list_models(self, request: Request) -> Any:
-        """The models of the account."""
+        """Return the models of the account."""
         return {"object": "list", "data": list(self._models().values())}
 
     @route("GET", "/models/{model:path}")
     def get_model(self, request: Request, model: str) -> Any:
-        """One model, with its `shutdown_date`."""
+        """Return one model, with its `shutdown_date`."""
         found = self._models().get(model)
         if found is None:
             raise refuse(
@@ -80,14 +78,16 @@ class OpenAIModels(OpenAIFiles):
 
     @route("POST", "/chat/completions")
     def chat(self, request: Request) -> Any:
-        """Answer as the tuned model would, or as an untuned one."""
+        """Return a chat completion of a tuned model or of a base model."""
         body = request.json()
         for name in ("model", "messages"):
             if not body.get(name):
                 raise refuse(400, f"Missing required parameter: '{name}'.", param=name)
-        text = self._say(body["model"].split(":ckpt-step-")[0], body["messages"])
+        text = self._answer_text(body["model"].split(":ckpt-step-")[0], body["messages"])
         words = len(text.split())
-        asked = fake_training.count_tokens(json.dumps({"messages": body["messages"]}).encode())
+        prompt_tokens = fake_training.count_tokens(
+            json.dumps({"messages": body["messages"]}).encode()
+        )
         return {
             "id": self.new_id("chatcmpl-"),
             "object": "chat.completion",
@@ -102,13 +102,13 @@ class OpenAIModels(OpenAIFiles):
                 }
             ],
             "usage": {
-                "prompt_tokens": asked,
+                "prompt_tokens": prompt_tokens,
                 "completion_tokens": words,
-                "total_tokens": asked + words,
+                "total_tokens": prompt_tokens + words,
             },
         }
 
-    def _say(self, model: str, messages: list[dict[str, Any]]) -> str:
+    def _answer_text(self, model: str, messages: list[dict[str, Any]]) -> str:
         now = self.now()
         if self.needs_deployments:
             if model not in self.deployments:
@@ -134,7 +134,7 @@ class OpenAIModels(OpenAIFiles):
     # --- webhooks ---
 
     def webhook(self, job_id: str, *, event_id: str | None = None) -> tuple[dict[str, str], bytes]:
-        """Headers and body of the webhook that OpenAI would send about a job's end."""
+        """Return headers and body of the webhook that OpenAI sends when a job ends."""
         status = self.jobs[job_id].status(self.now())
         event = {
             "id": event_id or self.new_id("evt_"),

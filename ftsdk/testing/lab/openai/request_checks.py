@@ -1,4 +1,4 @@
-"""What OpenAI takes in a create call, checked as it checks: unknown and missing fields are refused.
+"""Checks of a create call as OpenAI makes them: unknown and missing fields are refused.
 
 Field names, types and ranges are those of its published schema (read 2026-08-21).
 """
@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ftsdk.testing.lab.messages import Refusal
 from ftsdk.testing.lab.openai.services import Service
-from ftsdk.testing.lab.wire import Refusal
-
-__all__ = ["TUNABLE", "check_create", "refuse"]
 
 TUNABLE = {
     "gpt-4.1-2025-04-14": ("supervised", "dpo"),
@@ -19,7 +17,7 @@ TUNABLE = {
     "gpt-4o-2024-08-06": ("supervised",),
     "gpt-4o-mini-2024-07-18": ("supervised",),
 }
-"""Bases that existing customers may tune, and how (guides, 2026)."""
+"""Base models that existing customers may tune, with the methods (guides, 2026)."""
 
 _COMMON = {
     "batch_size": (int, 1, 256),
@@ -43,13 +41,13 @@ def refuse(
     status: int, message: str, *, code: str | None = None, param: str | None = None,
     kind: str = "invalid_request_error", headers: Mapping[str, str] | None = None,
 ) -> Refusal:  # fmt: skip
-    """A refusal in OpenAI's error shape."""
+    """Return a refusal in OpenAI's error format."""
     error = {"message": message, "type": kind, "param": param, "code": code}
     return Refusal(status, {"error": error}, headers)
 
 
 def check_create(body: Any, service: Service) -> dict[str, Any]:
-    """The body of a create call, or a `Refusal` that names its first fault."""
+    """Return the body of a create call. Raises `Refusal` with its first fault."""
     if not isinstance(body, dict):
         raise refuse(400, "We could not parse the JSON body of your request.")
     for name in ("training_file", "model"):
@@ -58,8 +56,8 @@ def check_create(body: Any, service: Service) -> dict[str, Any]:
                 400, f"Missing required parameter: '{name}'.",
                 code="missing_required_parameter", param=name,
             )  # fmt: skip
-    taken = _FIELDS | service.own_fields
-    unknown = sorted(set(body) - (taken if service.takes_method else taken - {"method"}))
+    known = _FIELDS | service.own_fields
+    unknown = sorted(set(body) - (known if service.takes_method else known - {"method"}))
     if unknown:
         raise refuse(
             400, f"Unknown parameter: '{unknown[0]}'.", code="unknown_parameter", param=unknown[0]
@@ -75,8 +73,8 @@ def check_create(body: Any, service: Service) -> dict[str, Any]:
     return body
 
 
-def _bad(name: str, why: str) -> Refusal:
-    return refuse(400, f"Invalid '{name}': {why}", code="invalid_value", param=name)
+def _bad(name: str, reason: str) -> Refusal:
+    return refuse(400, f"Invalid '{name}': {reason}", code="invalid_value", param=name)
 
 
 def _check_suffix(suffix: Any, service: Service) -> None:

@@ -1,7 +1,7 @@
-"""How the services that speak OpenAI's fine-tuning API differ from it, for their doubles.
+"""How the services with OpenAI's fine-tuning API differ from OpenAI, for their doubles.
 
-Azure's ways are documented. Of Nebius and Crusoe little is public: where their pages say nothing
-(what a list filters by, where the suffix is shown again), the double is unhelpful on purpose.
+Azure documents its differences. Little is public about Nebius and Crusoe: where their pages do not
+say (whether a list can be filtered, where the suffix is returned), the double assumes the worst.
 """
 
 from __future__ import annotations
@@ -9,34 +9,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["SERVICES", "Service"]
-
 
 @dataclass(frozen=True)
 class Service:
-    """One service's ways; the defaults are OpenAI's."""
+    """The behaviour of one service; the defaults are OpenAI's."""
 
     name: str = "openai"
     prefix: str = "/v1"
     url_variable: str = "OPENAI_BASE_URL"
     key_variable: str = "OPENAI_API_KEY"
     own_fields: frozenset[str] = frozenset()
-    """Fields of the create body beside OpenAI's."""
+    """Fields of the create body in addition to OpenAI's."""
     needs_field: str | None = None
-    """Without it the service says that the base cannot be tuned."""
+    """A field without which the service reports that the base model cannot be tuned."""
     own_hyperparameters: Mapping[str, type] = field(default_factory=dict)
     takes_method: bool = True
     takes_dots: bool = True
     keeps_metadata: bool = True
-    """Shows metadata again, and filters its list by it."""
-    suffix_shown_as: str | None = None
+    """True when jobs show their metadata and lists can be filtered by it."""
+    suffix_field: str | None = None
     least_rows: int = 10
     any_model: bool = False
     can_pause: bool = True
     names_result: bool = True
-    """Gives the result a name in `fine_tuned_model`."""
+    """True when `fine_tuned_model` has the name of the result."""
     is_azure: bool = False
-    """Nulls, `error: {}`, the billed tokens in an event alone."""
+    """Null fields, `error: {}`, and billed tokens only in an event."""
 
 
 SERVICES: Mapping[str, Service] = {
@@ -49,7 +47,7 @@ SERVICES: Mapping[str, Service] = {
         own_fields=frozenset({"trainingType"}),
         needs_field="trainingType",
         takes_dots=False,
-        suffix_shown_as="user_provided_suffix",
+        suffix_field="user_provided_suffix",
         is_azure=True,
     ),
     "nebius": Service(
@@ -67,7 +65,7 @@ SERVICES: Mapping[str, Service] = {
         },
         takes_method=False,
         keeps_metadata=False,
-        suffix_shown_as="suffix",
+        suffix_field="suffix",
         least_rows=1,
         any_model=True,
         can_pause=False,
@@ -78,7 +76,7 @@ SERVICES: Mapping[str, Service] = {
         key_variable="CRUSOE_API_KEY",
         takes_method=False,
         keeps_metadata=False,
-        suffix_shown_as="suffix",
+        suffix_field="suffix",
         least_rows=1,
         any_model=True,
         can_pause=False,

@@ -1,4 +1,4 @@
-"""The schemas of the lab's one trainer on Replicate, and how inputs are held against them."""
+"""The input schemas of the trainer on the Replicate double, and checks against them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from ftsdk.testing.lab.wire import Refusal
-
-__all__ = ["INPUT", "TRAINING_INPUT", "check_inputs", "iso", "problem"]
+from ftsdk.testing.lab.messages import Refusal
 
 TRAINING_INPUT: dict[str, Any] = {
     "type": "object",
@@ -57,7 +55,7 @@ def problem(
     status: int, title: str, detail: str, *, field: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Refusal:  # fmt: skip
-    """A refusal as `application/problem+json`."""
+    """Return a refusal as `application/problem+json`."""
     body: dict[str, Any] = {"title": title, "detail": detail, "status": status}
     if field is not None:
         body["invalid_fields"] = [{"type": "required", "field": field, "description": detail}]
@@ -65,7 +63,7 @@ def problem(
 
 
 def check_inputs(inputs: Any) -> dict[str, Any]:
-    """The inputs of a training, or a `Refusal` that names the first fault."""
+    """Return the inputs of a training. Raises `Refusal` with the first fault."""
     if not isinstance(inputs, dict):
         raise problem(422, "Input validation failed", "input is required", field="input")
     for name in TRAINING_INPUT["required"]:
@@ -87,5 +85,5 @@ def check_inputs(inputs: Any) -> dict[str, Any]:
 
 
 def iso(instant: dt.datetime) -> str:
-    """A time as Replicate writes it."""
+    """Return a time in Replicate's format."""
     return instant.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")

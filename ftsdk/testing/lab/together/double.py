@@ -1,10 +1,11 @@
-"""A double of Together's fine-tuning: the upload exchange, jobs, feeds, weights, endpoints, chat.
+"""A double of Together's fine-tuning: uploads, jobs, events, metrics, weights, endpoints, chat.
 
-It answers as together 3.1.1 (2026-11-04) expects and refuses what the API refuses. What it can be
-told: `stages` (how long a job takes), `processing_s` (how long the check of a file takes),
-`jobs_at_once` (a quota), `user_limit_usd`, `lists_before_visible` (a new job shows late),
-`capitals` (event types as the SDK's own list has them), `download_redirects`; and to a job:
-`restart`, `fail`, `jobs[id].forced`, `jobs[id].unregistered`.
+It answers as together 3.1.1 (2026-11-04) expects and refuses what the API refuses.
+
+Settings: `stages` (how long a job takes), `processing_s` (how long the check of a file takes),
+`jobs_at_once` (a quota), `user_limit_usd`, `lists_before_visible` (a new job appears in lists late),
+`capitals` (event types in capitals, as in the SDK), `download_redirects`. To change one job: `restart`,
+`fail`, `jobs[id].forced`, `jobs[id].unregistered`.
 """
 
 from __future__ import annotations
@@ -15,16 +16,14 @@ from typing import Any
 
 from ftsdk.testing.lab import fake_training
 from ftsdk.testing.lab.base import route
+from ftsdk.testing.lab.messages import Reply, Request
 from ftsdk.testing.lab.timeline import Stage, Timeline
-from ftsdk.testing.lab.together.endpoints import Endpoints
+from ftsdk.testing.lab.together.endpoints import TogetherEndpoints
 from ftsdk.testing.lab.together.files import TogetherFiles
-from ftsdk.testing.lab.together.jobs import PretendTogetherJob
+from ftsdk.testing.lab.together.jobs import FakeJob
 from ftsdk.testing.lab.together.request_checks import LIMITS, check_create, check_estimate, refuse
 from ftsdk.testing.lab.together.weights import TogetherWeights
-from ftsdk.testing.lab.wire import Reply, Request
 from ftsdk.util.clock import Clock
-
-__all__ = ["STAGES", "TogetherDouble"]
 
 STAGES = (
     Stage("pending", 0.0),
@@ -39,8 +38,8 @@ _USD_PER_MTOK = {"Lora": 0.48, "Full": 1.35}
 _MINIMUM_USD = 4.0
 
 
-class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
-    """See the module's docstring."""
+class TogetherDouble(TogetherFiles, TogetherWeights, TogetherEndpoints):
+    """Together. The settings are described in the module docstring."""
 
     name = "together"
     rehearsal = "--provider together --model Qwen/Qwen3.5-9B"
@@ -70,12 +69,12 @@ class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
         self.user_limit_usd = 1000.0
         self.lists_before_visible = 0
         self.capitals = False
-        self.jobs: dict[str, PretendTogetherJob] = {}
+        self.jobs: dict[str, FakeJob] = {}
 
     def variables(self) -> dict[str, str]:
         return {"TOGETHER_BASE_URL": self.base_url, "TOGETHER_API_KEY": min(self.keys)}
 
-    # --- the door ---
+    # --- authentication ---
 
     def before(self, request: Request) -> None:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -86,19 +85,19 @@ class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
         if given not in self.keys:
             raise refuse(401, "Invalid API key provided", kind="authentication_error")
 
-    def not_here(self, request: Request) -> Reply:
+    def not_found(self, request: Request) -> Reply:
         raise refuse(404, f"Not found: {request.method} {request.path}", kind="not_found_error")
 
     # --- before a job ---
 
     @route("GET", "/v1/fine-tunes/models/supported")
     def supported(self, request: Request) -> Any:
-        """What can be tuned."""
+        """Return the models that can be tuned."""
         return {"models": sorted(LIMITS)}
 
     @route("GET", "/v1/fine-tunes/models/limits")
     def limits(self, request: Request) -> Any:
-        """A model's limits, or those of the model a job was made from."""
+        """Return the limits of a model, or of the model that a job tuned."""
         found = self._limits(request.first("model_name") or "")
         if found is None:
             return Reply(404, {"message": "The model is not available for fine-tuning"})
@@ -115,7 +114,7 @@ class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
         return name
 
     def _ready(self, file_id: str) -> dict[str, Any] | str:
-        """The file, or why there is no estimate with it."""
+        """Return the file, or why no estimate can be made with it."""
         file = self._file(file_id)
         status, _ = self._processing(file)
         if status == "COMPLETED":
@@ -124,12 +123,12 @@ class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
 
     @route("POST", "/v1/fine-tunes/estimate-price")
     def estimate(self, request: Request) -> Any:
-        """The price of a job, in dollars."""
+        """Return the price of a job, in dollars."""
         body = check_estimate(request.json())
-        for field, word in (("training_file", "train"), ("validation_file", "eval")):
+        for field, prefix in (("training_file", "train"), ("validation_file", "eval")):
             found = self._ready(body[field]) if body.get(field) else None
             if isinstance(found, str):
-                reason = f"{word}_file_{found}"
+                reason = f"{prefix}_file_{found}"
                 return {"estimation_available": False, "unavailable_reason": reason}
         train, evaluated, price = self._price(body)
         return {
@@ -156,10 +155,14 @@ class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
 
     @route("POST", "/v1/fine-tunes")
     def create(self, request: Request) -> Any:
-        """Create a job: here money would begin to flow."""
-        sent = request.json()
-        name = sent.get("model") or sent.get("from_checkpoint") if isinstance(sent, dict) else None
-        body = check_create(sent, self._limits(str(name)) if name else None)
+        """Create a job. At the provider, billing starts here."""
+        given = request.json()
+        name = (
+            (given.get("model") or given.get("from_checkpoint"))
+            if isinstance(given, dict)
+            else None
+        )
+        body = check_create(given, self._limits(str(name)) if name else None)
         for field in ("training_file", "validation_file"):
             if body.get(field) and isinstance(self._ready(body[field]), str):
                 raise refuse(400, f"{field} has not been validated", param=field)
@@ -167,18 +170,18 @@ class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
         if self.jobs_at_once is not None and len(running) >= self.jobs_at_once:
             raise refuse(400, "You have reached your limit of concurrent fine-tuning jobs")
         job = self._new_job(body, self._base_of(str(name)))
-        return job.truncated(self.now())
+        return job.summary(self.now())
 
-    def _is_open(self, job: PretendTogetherJob) -> bool:
+    def _is_open(self, job: FakeJob) -> bool:
         return job.status(self.now()) not in ("completed", "error", "user_error", "cancelled")
 
-    def _new_job(self, body: dict[str, Any], model: str) -> PretendTogetherJob:
+    def _new_job(self, body: dict[str, Any], model: str) -> FakeJob:
         digest = self.new_id("", 32)
         job_id = f"ft-{digest[:8]}-{digest[8:12]}-{digest[12:16]}"
         file = self._file(body["training_file"])
         content = file["rows"]
         now = self.now()
-        job = PretendTogetherJob(
+        job = FakeJob(
             id=job_id,
             request=body,
             model=model,
@@ -195,57 +198,60 @@ class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
         return job
 
     def restart(self, job_id: str, *, named: bool = True) -> str:
-        """The platform restarts a job: it goes on under a new id, with events on the old one."""
+        """Restart a job, as the platform does: a new job, and events about it on the old one.
+
+        Returns the id of the new job. Its id is in the event when `named`.
+        """
         with self._lock:
             old, now = self.jobs[job_id], self.now()
             new = self._new_job(dict(old.request), old.model)
             new.created += dt.timedelta(milliseconds=1)
             old.forced = "error"
             old.timeline.end("error", now)
-            told = f"Job restarted as {new.id}" if named else "Job restarted"
-            old.log.append((now, "warning", "job_restarted", told))
+            message = f"Job restarted as {new.id}" if named else "Job restarted"
+            old.log.append((now, "warning", "job_restarted", message))
             old.log.append((now, "info", "refund", "The job was refunded"))
             return new.id
 
-    def fail(self, job_id: str, message: str, *, word: str = "error") -> None:
-        """Let a job end in failure."""
+    def fail(self, job_id: str, message: str, *, status: str = "error") -> None:
+        """End a job as failed, with this raw status."""
         with self._lock:
-            kind = "job_user_error" if word == "user_error" else "job_error"
-            self.jobs[job_id].forced = word
-            self.jobs[job_id].timeline.end(word, self.now())
+            kind = "job_user_error" if status == "user_error" else "job_error"
+            self.jobs[job_id].forced = status
+            self.jobs[job_id].timeline.end(status, self.now())
             self.jobs[job_id].log.append((self.now(), "error", kind, message))
 
-    def _job(self, job_id: str) -> PretendTogetherJob:
+    def _job(self, job_id: str) -> FakeJob:
         if job_id not in self.jobs:
             raise refuse(404, f"Job {job_id} not found", kind="not_found_error")
         return self.jobs[job_id]
 
     @route("GET", "/v1/fine-tunes")
     def list_jobs(self, request: Request) -> Any:
-        """All jobs, without pages and without filter."""
-        shown = []
+        """Return all jobs; Together has no pages and no filter."""
+        found = []
         for job in reversed(self.jobs.values()):
             if job.visible_after_lists > 0:
                 job.visible_after_lists -= 1
             else:
-                shown.append(job.truncated(self.now()))
-        return {"data": shown}
+                found.append(job.summary(self.now()))
+        return {"data": found}
 
     @route("GET", "/v1/fine-tunes/{job_id}")
     def get_job(self, request: Request, job_id: str) -> Any:
-        """One job, whole."""
-        return self._job(job_id).whole(self.now())
+        """Return one job with all its fields."""
+        return self._job(job_id).detail(self.now())
 
     @route("DELETE", "/v1/fine-tunes/{job_id}")
     def delete_job(self, request: Request, job_id: str) -> Any:
-        """Remove a job with all it made."""
+        """Delete a job and its results."""
         self._job(job_id)
         del self.jobs[job_id]
         return {"message": "Job deleted"}
 
     @route("POST", "/v1/fine-tunes/{job_id}/cancel")
     def cancel(self, request: Request, job_id: str) -> Any:
-        """Ask a job to stop."""
+        """Request the cancellation of a job."""
         job, now = self._job(job_id), self.now()
         if not self._is_open(job):
             raise refuse(400, f"Job is {job.status(now)} and cannot be cancelled")
@@ -253,19 +259,19 @@ class TogetherDouble(TogetherFiles, TogetherWeights, Endpoints):
             job.timeline.end("cancelled", now)
             job.cancelled_at = now
             job.log.append((now, "info", "cancel_requested", "Cancel requested"))
-        return job.truncated(now)
+        return job.summary(now)
 
     @route("GET", "/v1/fine-tunes/{job_id}/events")
     def events(self, request: Request, job_id: str) -> Any:
-        """All events, oldest first."""
+        """Return all events, oldest first."""
         return {"data": self._job(job_id).events(self.now(), capitals=self.capitals)}
 
     @route("GET", "/v1/fine-tunes/{job_id}/metrics")
     def metrics(self, request: Request, job_id: str) -> Any:
-        """The curve."""
+        """Return the metrics."""
         return {"metrics": self._job(job_id).metrics(self.now())}
 
     @route("GET", "/v1/fine-tunes/{job_id}/checkpoints")
     def checkpoints(self, request: Request, job_id: str) -> Any:
-        """The kept states."""
+        """Return the checkpoints."""
         return {"data": self._job(job_id).checkpoints(self.now())}

@@ -1,4 +1,4 @@
-"""The part of the Together double that serves: projects, configs, endpoints, deployments, chat."""
+"""Inference of the Together double: projects, configs, endpoints, deployments, chat."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ from typing import Any
 
 from ftsdk.testing.lab import fake_training
 from ftsdk.testing.lab.base import Double, route
-from ftsdk.testing.lab.together.jobs import PretendTogetherJob
+from ftsdk.testing.lab.messages import Reply, Request
+from ftsdk.testing.lab.together.jobs import FakeJob
 from ftsdk.testing.lab.together.request_checks import refuse
-from ftsdk.testing.lab.wire import Reply, Request
-
-__all__ = ["PROJECT", "Endpoints"]
 
 PROJECT = {"id": "proj_lab", "name": "Lab", "slug": "lab-project"}
 _HARDWARE = {"1xnvidia-h100-80gb": 549, "1xnvidia-b200-180gb": 899}
 _BASE = "/v2/projects/{project_id}"
 
 
-class Endpoints(Double):
-    """Dedicated endpoints (v2); mixed into the double."""
+class TogetherEndpoints(Double):
+    """Dedicated endpoints (API v2) and chat; a mixin of `TogetherDouble`."""
 
-    jobs: dict[str, PretendTogetherJob]
+    jobs: dict[str, FakeJob]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.endpoints: dict[str, dict[str, Any]] = {}
         self.provisioning_s = 3.0
         self.configs = 1
-        """How many configs fit a model."""
+        """Number of configs that fit a model."""
 
     @route("GET", "/v3/whoami")
     def whoami(self, request: Request) -> Any:
-        """Whose key it is."""
+        """Return the owner of the key."""
         return {
             "type": "project_api_key",
             "api_key": {"id": "key_lab"},
@@ -42,7 +40,7 @@ class Endpoints(Double):
 
     @route("GET", "/v2/public/inference-instance-types")
     def instance_types(self, request: Request) -> Any:
-        """Hardware and prices."""
+        """Return hardware and prices."""
         return {
             "object": "list",
             "next_cursor": None,
@@ -63,10 +61,10 @@ class Endpoints(Double):
 
     @route("GET", f"{_BASE}/configs")
     def list_configs(self, request: Request, project_id: str) -> Any:
-        """Configs that fit a model."""
-        self._in_project(project_id)
+        """Return the configs that fit a model."""
+        self._check_project(project_id)
         model = request.first("referenceModel") or ""
-        kinds = list(_HARDWARE)[: self.configs]
+        hardware = list(_HARDWARE)[: self.configs]
         data = [
             {
                 "id": f"cr_{number}",
@@ -75,15 +73,15 @@ class Endpoints(Double):
                 "referenceModel": model,
                 "referenceModelId": model.rpartition("/")[2],
                 "selectors": [
-                    {"key": "accelerator_type", "value": kind.partition("x")[2]},
+                    {"key": "accelerator_type", "value": name.partition("x")[2]},
                     {"key": "accelerator_count", "value": "1"},
                 ],
             }
-            for number, kind in enumerate(kinds, 1)
+            for number, name in enumerate(hardware, 1)
         ]
         return {"object": "list", "data": data, "next_cursor": None}
 
-    def _in_project(self, project_id: str) -> None:
+    def _check_project(self, project_id: str) -> None:
         if project_id != PROJECT["id"]:
             raise refuse(404, f"Project {project_id} not found", kind="not_found_error")
 
@@ -91,15 +89,15 @@ class Endpoints(Double):
 
     @route("GET", f"{_BASE}/endpoints")
     def list_endpoints(self, request: Request, project_id: str) -> Any:
-        """The project's endpoints."""
-        self._in_project(project_id)
-        shown = [self._shown_endpoint(one) for one in self.endpoints.values()]
-        return {"object": "list", "data": shown, "next_cursor": None}
+        """Return the endpoints of the project."""
+        self._check_project(project_id)
+        found = [self._endpoint_object(one) for one in self.endpoints.values()]
+        return {"object": "list", "data": found, "next_cursor": None}
 
     @route("POST", f"{_BASE}/endpoints")
     def create_endpoint(self, request: Request, project_id: str) -> Any:
-        """Make a stable name; nothing runs and nothing is billed yet."""
-        self._in_project(project_id)
+        """Create an endpoint: a stable name. Nothing runs or is billed yet."""
+        self._check_project(project_id)
         name = str(request.json().get("name", ""))
         if not name or len(name) > 63:
             raise refuse(400, "name must have 1 to 63 characters", param="name")
@@ -109,18 +107,18 @@ class Endpoints(Double):
         self.endpoints[identity] = {
             "id": identity, "name": name, "created": self.now(), "deployments": {}, "split": [],
         }  # fmt: skip
-        return self._shown_endpoint(self.endpoints[identity])
+        return self._endpoint_object(self.endpoints[identity])
 
     def _endpoint(self, project_id: str, endpoint_id: str) -> dict[str, Any]:
-        self._in_project(project_id)
+        self._check_project(project_id)
         if endpoint_id not in self.endpoints:
             raise refuse(404, f"Endpoint {endpoint_id} not found", kind="not_found_error")
         return self.endpoints[endpoint_id]
 
     @route("GET", f"{_BASE}/endpoints/{{endpoint_id}}")
     def get_endpoint(self, request: Request, project_id: str, endpoint_id: str) -> Any:
-        """One endpoint."""
-        return self._shown_endpoint(self._endpoint(project_id, endpoint_id))
+        """Return one endpoint."""
+        return self._endpoint_object(self._endpoint(project_id, endpoint_id))
 
     @route("PATCH", f"{_BASE}/endpoints/{{endpoint_id}}")
     def patch_endpoint(self, request: Request, project_id: str, endpoint_id: str) -> Any:
@@ -130,11 +128,11 @@ class Endpoints(Double):
             if entry.get("deploymentId") not in endpoint["deployments"]:
                 raise refuse(400, "trafficSplit names an unknown deployment")
         endpoint["split"] = body.get("trafficSplit", endpoint["split"])
-        return self._shown_endpoint(endpoint)
+        return self._endpoint_object(endpoint)
 
     @route("DELETE", f"{_BASE}/endpoints/{{endpoint_id}}")
     def delete_endpoint(self, request: Request, project_id: str, endpoint_id: str) -> Any:
-        """Remove an endpoint that has no deployments."""
+        """Delete an endpoint that has no deployments."""
         if self._endpoint(project_id, endpoint_id)["deployments"]:
             raise refuse(400, "Delete its deployments first")
         del self.endpoints[endpoint_id]
@@ -142,7 +140,7 @@ class Endpoints(Double):
 
     @route("POST", f"{_BASE}/endpoints/{{endpoint_id}}/deployments")
     def create_deployment(self, request: Request, project_id: str, endpoint_id: str) -> Any:
-        """Start replicas: from here on it would be billed."""
+        """Start replicas. At the provider, billing starts here."""
         endpoint, body = self._endpoint(project_id, endpoint_id), request.json()
         for name in ("name", "autoscaling", "model", "config"):
             if name not in body:
@@ -150,17 +148,17 @@ class Endpoints(Double):
         timeout = body.get("inactiveTimeout", 0)
         if timeout and not 30 <= timeout <= 1440:
             raise refuse(400, "inactiveTimeout must be 0 or 30 to 1440", param="inactiveTimeout")
-        if self._served(body["model"]) is None:
+        if self._job_of_model(body["model"]) is None:
             raise refuse(404, f"Model {body['model']} not found", kind="not_found_error")
         identity = self.new_id("dep_", 12)
         endpoint["deployments"][identity] = {"id": identity, **body, "created": self.now()}
-        return self._shown_deployment(endpoint, endpoint["deployments"][identity])
+        return self._deployment_object(endpoint, endpoint["deployments"][identity])
 
     @route("DELETE", f"{_BASE}/endpoints/{{endpoint_id}}/deployments/{{deployment_id}}")
     def delete_deployment(
         self, request: Request, project_id: str, endpoint_id: str, deployment_id: str
     ) -> Any:
-        """Stop and remove a deployment that gets no traffic."""
+        """Stop and delete a deployment that gets no traffic."""
         endpoint = self._endpoint(project_id, endpoint_id)
         if any(entry["deploymentId"] == deployment_id for entry in endpoint["split"]):
             raise refuse(400, "The deployment is still in the traffic split")
@@ -168,8 +166,8 @@ class Endpoints(Double):
             raise refuse(404, "No such deployment", kind="not_found_error")
         return {"id": deployment_id}
 
-    def _served(self, model: str) -> PretendTogetherJob | None:
-        """The job whose registered model this is."""
+    def _job_of_model(self, model: str) -> FakeJob | None:
+        """Return the job that registered this model."""
         identity = model.partition("/models/")[2].partition("/")[0]
         for job in self.jobs.values():
             if identity in (job.object_id(), job.object_id("adapter")) and not job.unregistered:
@@ -184,7 +182,7 @@ class Endpoints(Double):
         number = int(str(deployment["config"]).rpartition("cr_")[2] or 1)
         return list(_HARDWARE)[number - 1]
 
-    def _shown_endpoint(self, endpoint: dict[str, Any]) -> dict[str, Any]:
+    def _endpoint_object(self, endpoint: dict[str, Any]) -> dict[str, Any]:
         at = _iso(endpoint["created"])
         return {
             "id": endpoint["id"],
@@ -213,8 +211,8 @@ class Endpoints(Double):
             ],
         }
 
-    def _shown_deployment(self, endpoint: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
-        summary = self._shown_endpoint(endpoint)["deployments"][-1]
+    def _deployment_object(self, endpoint: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
+        summary = self._endpoint_object(endpoint)["deployments"][-1]
         return {
             **{k: v for k, v in summary.items() if k != "state"},
             "config": one["config"],
@@ -232,7 +230,7 @@ class Endpoints(Double):
 
     @route("POST", "/v1/chat/completions")
     def chat(self, request: Request) -> Any:
-        """Answer as the tuned model behind an endpoint would."""
+        """Return a chat completion of the tuned model behind an endpoint."""
         body = request.json()
         slug, _, name = str(body.get("model", "")).partition("/")
         endpoint = next((e for e in self.endpoints.values() if e["name"] == name), None)
@@ -245,10 +243,12 @@ class Endpoints(Double):
             raise refuse(
                 404, f"Unable to access model {body.get('model')}", code="model_not_available"
             )
-        job = self._served(ready[0]["model"])
+        job = self._job_of_model(ready[0]["model"])
         text = fake_training.nearest_answer(job.content if job else b"", body.get("messages") or [])
-        asked = sum(len(str(m.get("content") or "")) for m in body.get("messages") or []) // 4 + 1
-        said = len(text) // 4 + 1
+        prompt_tokens = (
+            sum(len(str(m.get("content") or "")) for m in body.get("messages") or []) // 4 + 1
+        )
+        completion_tokens = len(text) // 4 + 1
         return Reply(
             200,
             {
@@ -267,9 +267,9 @@ class Endpoints(Double):
                     }
                 ],
                 "usage": {
-                    "prompt_tokens": asked,
-                    "completion_tokens": said,
-                    "total_tokens": asked + said,
+                    "prompt_tokens": prompt_tokens,
+                    "completion_tokens": completion_tokens,
+                    "total_tokens": prompt_tokens + completion_tokens,
                 },
             },
         )

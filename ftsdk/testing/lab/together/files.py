@@ -1,4 +1,4 @@
-"""The part of the Together double that takes rows: the upload exchange, and its own check of them."""
+"""Files of the Together double: uploads, and the provider's check of the rows."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from typing import Any
 
 from ftsdk.testing.lab import fake_training
 from ftsdk.testing.lab.base import Double, route
+from ftsdk.testing.lab.messages import Refusal, Reply, Request
 from ftsdk.testing.lab.together.request_checks import refuse
 from ftsdk.testing.lab.together.token_checks import rows_of_parquet, tokenised_fault
-from ftsdk.testing.lab.wire import Refusal, Reply, Request
-
-__all__ = ["TogetherFiles"]
 
 
 class TogetherFiles(Double):
-    """Files; mixed into the double."""
+    """`/v1/files` and its storage; a mixin of `TogetherDouble`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -24,26 +22,26 @@ class TogetherFiles(Double):
 
     @route("POST", "/v1/files")
     def announce_file(self, request: Request) -> Any:
-        """Take the checksum; answer where the bytes go, or that they are already there."""
-        told = {name: part.text for name, part in request.parts().items()}
+        """Register a file by its checksum; redirect to the upload URL, or 409 when it is already stored."""
+        fields = {name: part.text for name, part in request.parts().items()}
         for name in ("purpose", "file_name", "file_type", "checksum"):
-            if not told.get(name):
+            if not fields.get(name):
                 raise refuse(400, f"{name} is required", param=name)
-        file_id = self._announced(told)
+        file_id = self._register(fields)
         url = f"{self.origin}/storage/put/{file_id}?X-Amz-Signature=lab"
         return Reply(302, b"", {"Location": url, "X-Together-File-Id": file_id})
 
-    def _announced(self, told: dict[str, str]) -> str:
+    def _register(self, fields: dict[str, str]) -> str:
         for file in self.files.values():
-            if file["checksum"] == told["checksum"] and file["complete"]:
+            if file["checksum"] == fields["checksum"] and file["complete"]:
                 raise Refusal(409, {"file_id": file["id"]})
         file_id = self.new_id("file-")
         self.files[file_id] = {
             "id": file_id,
-            "filename": told["file_name"],
-            "purpose": told["purpose"],
-            "file_type": told["file_type"],
-            "checksum": told["checksum"],
+            "filename": fields["file_name"],
+            "purpose": fields["purpose"],
+            "file_type": fields["file_type"],
+            "checksum": fields["checksum"],
             "content": b"",
             "rows": b"",
             "parts": {},
@@ -54,7 +52,7 @@ class TogetherFiles(Double):
 
     @route("PUT", "/storage/put/{file_id}")
     def store(self, request: Request, file_id: str) -> Any:
-        """The presigned upload; no key is sent here."""
+        """Store the content at the presigned URL; requests here have no API key."""
         if file_id not in self.files or request.first("X-Amz-Signature") != "lab":
             return Reply(403, "<Error><Code>AccessDenied</Code></Error>")
         part = request.first("partNumber")
@@ -66,8 +64,8 @@ class TogetherFiles(Double):
 
     @route("POST", "/v1/files/{file_id}/preprocess")
     def preprocess(self, request: Request, file_id: str) -> Any:
-        """The bytes are there: begin the check."""
-        return self._shown(self._finish(self._file(file_id)))
+        """End the upload and begin the check."""
+        return self._file_object(self._finish(self._file(file_id)))
 
     def _finish(self, file: dict[str, Any]) -> dict[str, Any]:
         if hashlib.sha256(file["content"]).hexdigest() != file["checksum"]:
@@ -79,9 +77,9 @@ class TogetherFiles(Double):
 
     @route("POST", "/v1/files/multipart/initiate")
     def initiate(self, request: Request) -> Any:
-        """Begin an upload by parts."""
+        """Begin an upload in parts."""
         body = request.json()
-        file_id = self._announced({k: str(v) for k, v in body.items()})
+        file_id = self._register({k: str(v) for k, v in body.items()})
         base = f"{self.origin}/storage/put/{file_id}?X-Amz-Signature=lab&partNumber="
         parts = [
             {"PartNumber": n, "URL": f"{base}{n}", "Headers": {}}
@@ -91,16 +89,16 @@ class TogetherFiles(Double):
 
     @route("POST", "/v1/files/multipart/complete")
     def complete(self, request: Request) -> Any:
-        """Put the parts together."""
+        """Join the parts into a file."""
         body = request.json()
         file = self._file(str(body.get("file_id")))
         numbers = [one["part_number"] for one in body["parts"]]
         file["content"] = b"".join(file["parts"][number] for number in sorted(numbers))
-        return {"file": self._shown(self._finish(file))}
+        return {"file": self._file_object(self._finish(file))}
 
     @route("POST", "/v1/files/multipart/abort")
     def abort(self, request: Request) -> Any:
-        """Give the parts up."""
+        """Cancel an upload in parts."""
         self.files.pop(str(request.json().get("file_id")), None)
         return {"message": "aborted"}
 
@@ -110,7 +108,7 @@ class TogetherFiles(Double):
         return self.files[file_id]
 
     def _processing(self, file: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
-        """The word for where the check stands, and its report once there is one."""
+        """Return the status of the check, and its report once it is finished."""
         if not file["complete"]:
             return "PENDING", None
         age = (self.now() - file["created"]).total_seconds()
@@ -127,15 +125,15 @@ class TogetherFiles(Double):
         report: dict[str, Any] = {"valid": fault is None, "file_id": file["id"], "nlines": lines}
         if fault is None:
             kind = "PREFERENCE_OPENAI" if method == "dpo" else "CONVERSATION"
-            # What it calls tokenised rows is in no source of ours.
-            told = {} if file["file_type"] == "parquet" else {"dataset_format": kind}
-            return "COMPLETED", {**report, **told}
-        said = f"Error in line {fault[0]}: {fault[1]}" if fault[0] else fault[1]
-        return "INVALID_FORMAT", {**report, "error": said, "error_type": "INVALID_FORMAT"}
+            # The name of the format of tokenised rows is not documented.
+            extra = {} if file["file_type"] == "parquet" else {"dataset_format": kind}
+            return "COMPLETED", {**report, **extra}
+        message = f"Error in line {fault[0]}: {fault[1]}" if fault[0] else fault[1]
+        return "INVALID_FORMAT", {**report, "error": message, "error_type": "INVALID_FORMAT"}
 
-    def _shown(self, file: dict[str, Any]) -> dict[str, Any]:
+    def _file_object(self, file: dict[str, Any]) -> dict[str, Any]:
         status, report = self._processing(file)
-        told = {
+        shape = {
             "object": "file",
             "id": file["id"],
             "bytes": len(file["content"]),
@@ -146,21 +144,21 @@ class TogetherFiles(Double):
             "Processed": status == "COMPLETED",
             "processing_status": status,
         }
-        return told if report is None else {**told, "validation_report": report}
+        return shape if report is None else {**shape, "validation_report": report}
 
     @route("GET", "/v1/files")
     def list_files(self, request: Request) -> Any:
-        """All files."""
-        return {"data": [self._shown(file) for file in reversed(self.files.values())]}
+        """Return all files, newest first."""
+        return {"data": [self._file_object(file) for file in reversed(self.files.values())]}
 
     @route("GET", "/v1/files/{file_id}")
     def get_file(self, request: Request, file_id: str) -> Any:
-        """One file's facts."""
-        return self._shown(self._file(file_id))
+        """Return one file object."""
+        return self._file_object(self._file(file_id))
 
     @route("DELETE", "/v1/files/{file_id}")
     def delete_file(self, request: Request, file_id: str) -> Any:
-        """Remove a file."""
+        """Delete a file."""
         self._file(file_id)
         del self.files[file_id]
         return {"id": file_id, "deleted": True}

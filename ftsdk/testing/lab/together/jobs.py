@@ -1,4 +1,4 @@
-"""One pretended fine-tuning job of Together: its object, events, metrics, checkpoints and weights."""
+"""A simulated Together fine-tuning job: its object, events, metrics and checkpoints."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from typing import Any
 from ftsdk.testing.lab.fake_training import curve
 from ftsdk.testing.lab.timeline import Timeline
 
-__all__ = ["STORY", "PretendTogetherJob"]
-
-STORY = (
+_STAGE_EVENTS = (
     ("pending", "job_pending", "Job created"),
     ("queued", "job_start", "Job started"),
     ("running", "training_start", "Training started"),
@@ -23,12 +21,12 @@ STORY = (
     ("completed", "model_upload_complete", "Model upload complete"),
     ("completed", "job_complete", "Job complete"),
 )
-"""What a job says at the beginning of each stage."""
+"""Events at the beginning of each stage: status, event type, message."""
 
 
 @dataclass
-class PretendTogetherJob:
-    """What the double keeps of a job; everything shown is computed from the clock."""
+class FakeJob:
+    """The state of one job; everything the API returns is computed from the clock."""
 
     id: str
     request: dict[str, Any]
@@ -43,41 +41,41 @@ class PretendTogetherJob:
     cancel_s: float = 1.0
     visible_after_lists: int = 0
     forced: str | None = None
-    """A status that is shown instead of the computed one."""
+    """A raw status to report instead of the computed one."""
     unregistered: bool = False
-    """The upload to the registry failed: no object ids."""
+    """True when the upload to the registry failed: there are no object ids."""
     cancelled_at: dt.datetime | None = None
     log: list[tuple[dt.datetime, str, str, str]] = field(default_factory=list)
-    """What was done to it from outside: time, level, type, message."""
+    """Events caused by API calls: time, level, type, message."""
 
     def status(self, now: dt.datetime) -> str:
-        """Together's word for where the job stands."""
+        """Return Together's raw status."""
         if self.forced is not None:
             return self.forced
         if self.cancelled_at is not None:
             waited = (now - self.cancelled_at).total_seconds()
             return "cancelled" if waited >= self.cancel_s else "cancel_requested"
-        return self.timeline.word(now)
+        return self.timeline.status(now)
 
     def completed(self, now: dt.datetime) -> bool:
-        """True once the model is there."""
+        """Return whether the tuned model exists."""
         return self.status(now) == "completed"
 
     @property
     def epochs(self) -> int:
-        """Epochs asked for."""
+        """Number of epochs requested."""
         return int(self.request.get("n_epochs", 1))
 
     @property
     def steps(self) -> int:
-        """Steps of the whole training."""
+        """Number of training steps."""
         batch = self.request.get("batch_size", "max")
         size = 32 if batch == "max" else int(batch)
         return max(4, math.ceil(self.rows / size) * self.epochs)
 
     @property
     def training_type(self) -> dict[str, Any]:
-        """LoRA where nothing was said."""
+        """The training type of the request; LoRA by default."""
         return dict(
             self.request.get("training_type")
             or {"type": "Lora", "lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.0,
@@ -86,31 +84,31 @@ class PretendTogetherJob:
 
     @property
     def is_lora(self) -> bool:
-        """True for an adapter."""
+        """True when the job trains an adapter."""
         return bool(self.training_type["type"] == "Lora")
 
     @property
     def output_name(self) -> str:
-        """The name the tuned model has, or would have."""
+        """The name that the tuned model has, or will have."""
         base = self.model.rpartition("/")[2]
         suffix = self.request.get("suffix")
         tail = self.id.rpartition("-")[2][:8]
         return f"lab/{base}-{suffix}-{tail}" if suffix else f"lab/{base}-{tail}"
 
     def object_id(self, kind: str = "model") -> str:
-        """The registry's id of the model or the adapter."""
+        """Return the registry's id of the model or the adapter."""
         return "ml_" + hashlib.sha256(f"{self.id}:{kind}".encode()).hexdigest()[:20]
 
-    # --- as the API tells it ---
+    # --- as the API returns it ---
 
-    def truncated(self, now: dt.datetime) -> dict[str, Any]:
-        """The shape of create, list and cancel."""
+    def summary(self, now: dt.datetime) -> dict[str, Any]:
+        """Return the job as create, list and cancel return it."""
         status = self.status(now)
-        kept = ("training_file", "validation_file", "packing", "max_seq_length", "suffix",
+        copied = ("training_file", "validation_file", "packing", "max_seq_length", "suffix",
                 "n_epochs", "n_evals", "n_checkpoints", "learning_rate", "lr_scheduler",
                 "warmup_ratio", "max_grad_norm", "weight_decay", "random_seed", "from_checkpoint",
                 "training_method", "wandb_project_name", "wandb_name")  # fmt: skip
-        told: dict[str, Any] = {
+        shape: dict[str, Any] = {
             "id": self.id,
             "status": status,
             "created_at": _iso(self.created),
@@ -121,23 +119,23 @@ class PretendTogetherJob:
             "adapter_output_name": f"{self.output_name}-adapter" if self.is_lora else "",
             "training_type": self.training_type,
             "events": [],
-            **{name: self.request[name] for name in kept if name in self.request},
+            **{name: self.request[name] for name in copied if name in self.request},
         }
         if isinstance(self.request.get("batch_size"), int):
-            told["batch_size"] = self.request["batch_size"]
+            shape["batch_size"] = self.request["batch_size"]
         if self.timeline.fraction(now) > 0:
-            told["token_count"] = self.tokens * self.epochs
-            # Together gives a whole number whose unit it does not tell.
-            told["total_price"] = round(self.price_usd * 1000)
+            shape["token_count"] = self.tokens * self.epochs
+            # A whole number; Together does not document its unit.
+            shape["total_price"] = round(self.price_usd * 1000)
         if status in ("queued", "running"):
-            told["progress"] = {"estimate_available": True, "seconds_remaining": self._left(now)}
-        return told
+            shape["progress"] = {"estimate_available": True, "seconds_remaining": self._left(now)}
+        return shape
 
-    def whole(self, now: dt.datetime) -> dict[str, Any]:
-        """The shape of a single job."""
+    def detail(self, now: dt.datetime) -> dict[str, Any]:
+        """Return the job as reading a single job returns it."""
         done = self.timeline.fraction(now)
-        told = {
-            **self.truncated(now),
+        shape = {
+            **self.summary(now),
             "job_id": self.id,
             "batch_size": self.request.get("batch_size", "max"),
             "steps_completed": int(done * self.steps + 1e-9),
@@ -151,54 +149,57 @@ class PretendTogetherJob:
             "events": self.events(now),
         }
         if self.completed(now):
-            told["model_output_path"] = f"s3://lab/{self.id}/model"
+            shape["model_output_path"] = f"s3://lab/{self.id}/model"
             if not self.unregistered:
-                told |= self._registered()
-        return told
+                shape |= self._registered()
+        return shape
 
     def _registered(self) -> dict[str, Any]:
         name = self.output_name.partition("/")[2]
-        told: dict[str, Any] = {
+        ids: dict[str, Any] = {
             "model_object_id": self.object_id(),
             "model_object_name": f"lab-project/{name}",
             "model_object_revision_id": "rv_1",
         }
         if self.is_lora:
-            told |= {
+            ids |= {
                 "adapter_object_id": self.object_id("adapter"),
                 "adapter_object_name": f"lab-project/{name}-adapter",
                 "adapter_object_revision_id": "rv_1",
             }
-        return told
+        return ids
 
     def _updated(self, now: dt.datetime) -> dt.datetime:
         if self.forced is not None:
             return self.created
         if self.cancelled_at is not None:
             return self.cancelled_at
-        return self.timeline.start_of(self.timeline.word(now)) or self.created
+        return self.timeline.start_of(self.timeline.status(now)) or self.created
 
     def _left(self, now: dt.datetime) -> int:
-        word = self.timeline.word(now)
-        later = [s.at_s for s in self.timeline.stages if s.at_s > self.timeline.age_s(now)]
-        return max(0, round(later[0] - self.timeline.age_s(now))) if later and word else 0
+        age = self.timeline.age_s(now)
+        later = [stage.at_s for stage in self.timeline.stages if stage.at_s > age]
+        return max(0, round(later[0] - age)) if later else 0
 
-    # --- feeds ---
+    # --- events and metrics ---
 
     def events(self, now: dt.datetime, *, capitals: bool = False) -> list[dict[str, Any]]:
-        """All events so far, oldest first."""
-        told: list[tuple[dt.datetime, str, str, str, int]] = []
-        for word, kind, text in STORY:
-            at = self.timeline.start_of(word)
-            if at is not None and at <= now and word in {s.word for s in self._reached(now)}:
-                told.append((at, "info", kind, text, 0))
+        """Return all events so far, oldest first; event types in capitals if asked."""
+        entries: list[tuple[dt.datetime, str, str, str, int]] = []
+        reached = {stage.status for stage in self._reached(now)}
+        for status, kind, text in _STAGE_EVENTS:
+            at = self.timeline.start_of(status)
+            if at is not None and at <= now and status in reached:
+                entries.append((at, "info", kind, text, 0))
         for epoch in range(1, int(self.timeline.fraction(now) * self.epochs + 1e-9) + 1):
             at, step = self._instant(epoch / self.epochs), self.steps * epoch // self.epochs
-            told.append((at, "info", "epoch_complete", f"Epoch {epoch} complete", step))
-            told.append((at, "info", "checkpoint_save", f"Checkpoint saved at step {step}", step))
-        told += [(at, level, kind, text, 0) for at, level, kind, text in self.log]
-        told.sort(key=lambda one: one[0])
-        return [self._event(*one, capitals=capitals) for one in told]
+            entries.append((at, "info", "epoch_complete", f"Epoch {epoch} complete", step))
+            entries.append(
+                (at, "info", "checkpoint_save", f"Checkpoint saved at step {step}", step)
+            )
+        entries += [(at, level, kind, text, 0) for at, level, kind, text in self.log]
+        entries.sort(key=lambda one: one[0])
+        return [self._event(*one, capitals=capitals) for one in entries]
 
     def _reached(self, now: dt.datetime) -> list[Any]:
         until = min(now, self.cancelled_at) if self.cancelled_at else now
@@ -207,13 +208,13 @@ class PretendTogetherJob:
     def _event(
         self, at: dt.datetime, level: str, kind: str, text: str, step: int, *, capitals: bool
     ) -> dict[str, Any]:
-        shown = {"model_compressing": "COMPRESSING_MODEL"}.get(kind, kind.upper())
+        in_capitals = {"model_compressing": "COMPRESSING_MODEL"}.get(kind, kind.upper())
         return {
             "object": "fine-tune-event",
             "created_at": _iso(at),
             "level": level,
             "message": text,
-            "type": shown if capitals else kind,
+            "type": in_capitals if capitals else kind,
             "param_count": 0,
             "token_count": 0,
             "total_steps": self.steps,
@@ -231,7 +232,7 @@ class PretendTogetherJob:
         return begin + (end - begin) * share
 
     def metrics(self, now: dt.datetime) -> list[dict[str, float]]:
-        """The curve, training and evaluation as rows of their own."""
+        """Return the metrics; training and evaluation are separate rows."""
         rows: list[dict[str, float]] = []
         evaluations = int(self.request.get("n_evals", 0))
         every = max(1, self.steps // evaluations) if evaluations else 0
@@ -256,13 +257,13 @@ class PretendTogetherJob:
         return rows
 
     def checkpoints(self, now: dt.datetime) -> list[dict[str, Any]]:
-        """The kept states; the last one twice for LoRA, merged and adapter."""
-        told: list[dict[str, Any]] = []
+        """Return the checkpoints. The last one of LoRA appears twice: merged and as adapter."""
+        found: list[dict[str, Any]] = []
         done = int(self.timeline.fraction(now) * self.epochs + 1e-9)
         for epoch in range(1, done + 1):
             step = self.steps * epoch // self.epochs
             kinds = ["adapter", "model"] if self.is_lora and epoch == self.epochs else ["model"]
-            told += [
+            found += [
                 {
                     "step": step,
                     "created_at": _iso(self._instant(epoch / self.epochs)),
@@ -273,7 +274,7 @@ class PretendTogetherJob:
                 }
                 for kind in kinds
             ]
-        return told
+        return found
 
 
 def _iso(instant: dt.datetime) -> str:

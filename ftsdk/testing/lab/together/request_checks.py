@@ -1,7 +1,7 @@
-"""What Together takes in a create call, held against the model's own limits.
+"""Checks of a create call as Together makes them, against the limits of the model.
 
-Field names are those of together 3.1.1 (2026-11-04); the models and their limits are examples in
-the shape that `GET /v1/fine-tunes/models/limits` has.
+Field names are from together 3.1.1 (2026-11-04). The models and their limits are examples in the
+shape of `GET /v1/fine-tunes/models/limits`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ftsdk.testing.lab.wire import Refusal
-
-__all__ = ["LIMITS", "check_create", "check_estimate", "refuse"]
+from ftsdk.testing.lab.messages import Refusal
 
 _FIELDS = frozenset(
     {
@@ -48,7 +46,7 @@ _TYPES = {
 
 def _limits(name: str, *, full: bool, rank: int = 64) -> dict[str, Any]:
     batch = {"max_batch_size": 128, "max_batch_size_dpo": 64, "min_batch_size": 8}
-    told = {
+    limits = {
         "model_name": name,
         "max_num_epochs": 20,
         "max_num_evals": 100,
@@ -71,7 +69,7 @@ def _limits(name: str, *, full: bool, rank: int = 64) -> dict[str, Any]:
             "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         },
     }  # fmt: skip
-    return {**told, "full_training": batch} if full else told
+    return {**limits, "full_training": batch} if full else limits
 
 
 LIMITS: Mapping[str, dict[str, Any]] = {
@@ -84,40 +82,40 @@ LIMITS: Mapping[str, dict[str, Any]] = {
         _limits("deepseek-ai/DeepSeek-V3.1", full=False, rank=16),
     )
 }
-"""Models that the double tunes, by name."""
+"""Limits of the models that the double tunes, by name."""
 
 
 def refuse(
     status: int, message: str, *, kind: str = "invalid_request_error", param: str | None = None,
     code: str | None = None,
 ) -> Refusal:  # fmt: skip
-    """A refusal in Together's error shape."""
+    """Return a refusal in Together's error format."""
     error = {"message": message, "type": kind, "param": param, "code": code}
     return Refusal(status, {"error": error})
 
 
-def _unknown(body: Any, known: frozenset[str], where: str = "") -> None:
+def _check_fields(body: Any, known: frozenset[str], where: str = "") -> None:
     if not isinstance(body, dict):
         raise refuse(400, f"{where or 'The body'} must be a JSON object")
-    odd = sorted(set(body) - known)
-    if odd:
-        raise refuse(400, f"Unknown field {where}{odd[0]}", param=f"{where}{odd[0]}")
+    unknown = sorted(set(body) - known)
+    if unknown:
+        raise refuse(400, f"Unknown field {where}{unknown[0]}", param=f"{where}{unknown[0]}")
 
 
 def check_estimate(body: Any) -> dict[str, Any]:
-    """The body of an estimate, or a `Refusal`."""
-    _unknown(body, _ESTIMATE_FIELDS)
+    """Return the body of an estimate. Raises `Refusal` with its first fault."""
+    _check_fields(body, _ESTIMATE_FIELDS)
     if not isinstance(body.get("training_file"), str) or not body["training_file"]:
         raise refuse(400, "training_file is required", param="training_file")
     return dict(body)
 
 
 def check_create(body: Any, limits: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The body of a create call, or a `Refusal` that names its first fault.
+    """Return the body of a create call. Raises `Refusal` with its first fault.
 
-    `limits` are those of its model; None means that the model is not tuned here.
+    `limits` are those of the model; None means that the model cannot be tuned.
     """
-    _unknown(body, _FIELDS)
+    _check_fields(body, _FIELDS)
     if not isinstance(body.get("training_file"), str) or not body["training_file"]:
         raise refuse(400, "training_file is required", param="training_file")
     if ("model" in body) == ("from_checkpoint" in body):
@@ -127,29 +125,29 @@ def check_create(body: Any, limits: Mapping[str, Any] | None) -> dict[str, Any]:
     suffix = body.get("suffix")
     if suffix is not None and (not isinstance(suffix, str) or not 1 <= len(suffix) <= 40):
         raise refuse(400, "suffix must have 1 to 40 characters", param="suffix")
-    _check_parts(body, limits)
+    _check_objects(body, limits)
     _check_numbers(body, limits)
     return dict(body)
 
 
-def _check_parts(body: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
+def _check_objects(body: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
     method = body.get("training_method", {"method": "sft"})
     name = method.get("method") if isinstance(method, dict) else None
     if name not in _METHODS:
         raise refuse(400, "training_method must be sft or dpo", param="training_method")
-    _unknown(method, _METHODS[name], "training_method.")
+    _check_fields(method, _METHODS[name], "training_method.")
     kind = body.get("training_type")
     if kind is not None:
         if not isinstance(kind, dict) or kind.get("type") not in _TYPES:
             raise refuse(400, "training_type must be Lora or Full", param="training_type")
-        _unknown(kind, _TYPES[kind["type"]], "training_type.")
+        _check_fields(kind, _TYPES[kind["type"]], "training_type.")
         if kind["type"] == "Full" and not limits.get("supports_full_training"):
             raise refuse(400, "The model does not support full training", param="training_type")
         if kind["type"] == "Lora":
             for field in ("lora_r", "lora_alpha"):
                 if type(kind.get(field)) is not int:
                     raise refuse(400, f"{field} must be an integer", param=field)
-            _within("lora_r", kind["lora_r"], 1, limits["lora_training"]["max_rank"])
+            _check_range("lora_r", kind["lora_r"], 1, limits["lora_training"]["max_rank"])
     schedule = body.get("lr_scheduler")
     if schedule is not None and schedule.get("lr_scheduler_type") not in ("linear", "cosine"):
         raise refuse(400, "lr_scheduler_type must be linear or cosine", param="lr_scheduler")
@@ -168,20 +166,20 @@ def _check_numbers(body: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
         if field in body:
             if type(body[field]) is not int:
                 raise refuse(400, f"{field} must be an integer", param=field)
-            _within(field, body[field], low, high)
+            _check_range(field, body[field], low, high)
     rate = body.get("learning_rate", 1e-5)
-    _within("learning_rate", rate, limits["min_learning_rate"], limits["max_learning_rate"])
-    _within("warmup_ratio", body.get("warmup_ratio", 0), 0, 1)
-    _within("weight_decay", body.get("weight_decay", 0), 0, None)
+    _check_range("learning_rate", rate, limits["min_learning_rate"], limits["max_learning_rate"])
+    _check_range("warmup_ratio", body.get("warmup_ratio", 0), 0, 1)
+    _check_range("weight_decay", body.get("weight_decay", 0), 0, None)
     batch = body.get("batch_size", "max")
     if batch != "max":
         full = (body.get("training_type") or {}).get("type") == "Full"
-        part = limits["full_training" if full else "lora_training"]
-        most = part["max_batch_size_dpo" if method == "dpo" else "max_batch_size"]
-        _within("batch_size", batch, part["min_batch_size"], most)
+        batch_limits = limits["full_training" if full else "lora_training"]
+        most = batch_limits["max_batch_size_dpo" if method == "dpo" else "max_batch_size"]
+        _check_range("batch_size", batch, batch_limits["min_batch_size"], most)
 
 
-def _within(field: str, value: Any, low: float, high: float | None) -> None:
+def _check_range(field: str, value: Any, low: float, high: float | None) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise refuse(400, f"{field} must be a number", param=field)
     if value < low or (high is not None and value > high):

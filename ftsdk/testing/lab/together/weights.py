@@ -1,4 +1,4 @@
-"""The part of the Together double that gives weights: whole, a range of them, or from storage."""
+"""Weights of the Together double: the whole archive, a byte range, or a redirect to storage."""
 
 from __future__ import annotations
 
@@ -13,24 +13,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftsdk.testing.lab.base import Double, route
-from ftsdk.testing.lab.together.jobs import PretendTogetherJob
+from ftsdk.testing.lab.messages import Reply, Request
+from ftsdk.testing.lab.together.jobs import FakeJob
 from ftsdk.testing.lab.together.request_checks import refuse
-from ftsdk.testing.lab.wire import Reply, Request
-
-__all__ = ["TogetherWeights", "archive_of"]
 
 
 class TogetherWeights(Double):
-    """Downloads; mixed into the double."""
+    """Downloads; a mixin of `TogetherDouble`."""
 
     download_redirects = False
 
-    def _job(self, job_id: str) -> PretendTogetherJob:
+    def _job(self, job_id: str) -> FakeJob:
         raise NotImplementedError
 
     @route("GET", "/v1/finetune/download")
     def download(self, request: Request) -> Any:
-        """The weights: a tar.zst, whole or a range of it; or the address of storage."""
+        """Return the weights as tar.zst, whole or a byte range; or redirect to storage."""
         job = self._job(request.first("ft_id") or "")
         if not job.completed(self.now()):
             raise refuse(400, "The job is not completed")
@@ -39,7 +37,7 @@ class TogetherWeights(Double):
         if kind not in allowed:
             raise refuse(400, f"checkpoint must be one of {', '.join(allowed)}", param="checkpoint")
         if self.download_redirects:
-            # Another origin, on purpose: whoever follows must leave the key behind.
+            # A different origin, so that tests see whether a client sends its key there.
             storage = self.origin.replace("127.0.0.1", "localhost")
             url = f"{storage}/storage/get/{job.id}/{kind}?X-Amz-Signature=lab"
             return Reply(302, b"", {"Location": url})
@@ -47,12 +45,12 @@ class TogetherWeights(Double):
 
     @route("GET", "/storage/get/{job_id}/{kind}")
     def stored(self, request: Request, job_id: str, kind: str) -> Any:
-        """The weights from storage; no key is sent here."""
+        """Return the weights from storage; requests here have no API key."""
         if request.first("X-Amz-Signature") != "lab":
             return Reply(403, "<Error><Code>AccessDenied</Code></Error>")
         return self._weights(request, self._job(job_id), kind)
 
-    def _weights(self, request: Request, job: PretendTogetherJob, kind: str) -> Reply:
+    def _weights(self, request: Request, job: FakeJob, kind: str) -> Reply:
         rank = int(job.training_type.get("lora_r", 16)) if kind == "adapter" else None
         content, media = _packed(archive_of(base_model=job.model, rank=rank))
         headers = {
@@ -60,17 +58,17 @@ class TogetherWeights(Double):
             "ETag": f'"{hashlib.sha256(content).hexdigest()[:16]}"',
             "Accept-Ranges": "bytes",
         }
-        wanted = request.headers.get("range", "")
-        if not wanted.startswith("bytes="):
+        byte_range = request.headers.get("range", "")
+        if not byte_range.startswith("bytes="):
             return Reply(200, content, headers)
-        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        first, _, last = byte_range.removeprefix("bytes=").partition("-")
         begin, end = int(first), min(int(last or len(content) - 1), len(content) - 1)
         headers["Content-Range"] = f"bytes {begin}-{end}/{len(content)}"
         return Reply(206, content[begin : end + 1], headers)
 
 
 def _packed(content: bytes) -> tuple[bytes, str]:
-    """A tar as Together packs it: zstd, or gzip where zstd is not installed here."""
+    """Return the compressed tar and its media type: zstd, or gzip where zstd is not installed."""
     try:
         import zstandard
     except ImportError:
@@ -79,7 +77,7 @@ def _packed(content: bytes) -> tuple[bytes, str]:
 
 
 def _safetensors(tensors: Mapping[str, tuple[int, ...]]) -> bytes:
-    """A sound safetensors file of zeros (format text of 2023: header length, header, bytes)."""
+    """Return a valid safetensors file of zeros (format of 2023: header length, header, bytes)."""
     header: dict[str, Any] = {}
     offset = 0
     for name, shape in tensors.items():
@@ -96,7 +94,7 @@ def _safetensors(tensors: Mapping[str, tuple[int, ...]]) -> bytes:
 
 
 def archive_of(*, base_model: str, rank: int | None) -> bytes:
-    """A tar of weights: a PEFT adapter of `rank`, or a whole (tiny) model when it is None."""
+    """Return a tar of weights: a PEFT adapter of `rank`, or a full (tiny) model when it is None."""
     if rank is None:
         files = {
             "config.json": json.dumps({"model_type": "llama", "hidden_size": 8}).encode(),

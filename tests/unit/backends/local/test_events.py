@@ -1,4 +1,4 @@
-"""The event log: whole lines, numbered without a gap, whatever a crash left at its end."""
+"""The event log: complete lines, numbered without gaps, whatever a crash left at its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def numbers(path: Path) -> list[int]:
     return [event["seq"] for event, _ in read_lines(path)]
 
 
-def test_counts_from_one_and_goes_on_after_reopening(tmp_path: Path) -> None:
+def test_numbers_continue_after_reopening(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     for _ in range(3):
         writer = EventWriter(path)
@@ -29,10 +29,10 @@ def test_counts_from_one_and_goes_on_after_reopening(tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(cut=st.integers(min_value=0, max_value=400))
-def test_a_torn_tail_is_ignored_by_readers_and_cut_by_the_next_writer(
+def test_a_half_written_line_is_ignored_by_readers_and_removed_by_the_next_writer(
     tmp_path_factory: pytest.TempPathFactory, cut: int
 ) -> None:
-    path = tmp_path_factory.mktemp("torn") / "events.jsonl"
+    path = tmp_path_factory.mktemp("half") / "events.jsonl"
     writer = EventWriter(path)
     for k in range(5):
         writer.write("metric", step=k, train_loss=1.5)
@@ -48,7 +48,7 @@ def test_a_torn_tail_is_ignored_by_readers_and_cut_by_the_next_writer(
     assert all(json.loads(line) for line in path.read_bytes().rstrip(b"\n").split(b"\n"))
 
 
-def test_a_reader_can_go_on_from_an_offset(tmp_path: Path) -> None:
+def test_a_reader_can_continue_from_an_offset(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     writer = EventWriter(path)
     writer.write("log", message="one")
@@ -58,11 +58,11 @@ def test_a_reader_can_go_on_from_an_offset(tmp_path: Path) -> None:
     assert [event["message"] for event, _ in read_lines(path, offset)] == ["two"]
 
 
-def test_no_file_is_no_event(tmp_path: Path) -> None:
+def test_without_a_file_there_are_no_events(tmp_path: Path) -> None:
     assert list(read_lines(tmp_path / "events.jsonl")) == []
 
 
-def test_not_a_number_is_refused(tmp_path: Path) -> None:
+def test_nan_is_refused(tmp_path: Path) -> None:
     writer = EventWriter(tmp_path / "events.jsonl")
     with pytest.raises(ValueError, match="not JSON compliant"):
         writer.write("metric", train_loss=float("nan"))

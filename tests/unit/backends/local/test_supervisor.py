@@ -1,4 +1,4 @@
-"""The run directory and its supervisor, with trainers of a few lines: no torch in here."""
+"""The run directory and its supervisor, with trainers of a few lines and without torch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from typing import Any
 
 import pytest
 
-from ftsdk.backends.local.runs import supervisor
 from ftsdk.backends.local.runs.crash_report import OomCounters, explain_death
-from ftsdk.backends.local.runs.run_dir import RunDir, ended
-from ftsdk.errors import NotFound, UsageError
+from ftsdk.backends.local.runs.environment import available_threads, trainer_environment
+from ftsdk.backends.local.runs.outcome import EXIT_INTERRUPTED, ended
+from ftsdk.backends.local.runs.run_dir import RunDir
+from ftsdk.backends.local.runs.run_spec import RunSpec
+from ftsdk.errors import NotFound, StoreError, UsageError
 
 ROWS = [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}]
 PRELUDE = """
 import json, os, signal, sys, time
 from pathlib import Path
-from ftsdk.backends.local.runs.run_dir import RunDir, ended
+from ftsdk.backends.local.runs.run_dir import RunDir
+from ftsdk.backends.local.runs.outcome import ended
 from ftsdk.backends.local.runs.events import EventWriter
-from ftsdk.util import files as fsops
+from ftsdk.util.files import atomic_write_json
 run = RunDir(sys.argv[-1])
 events = EventWriter(run.path / "events.jsonl")
 def wait_for(name):
@@ -34,19 +37,25 @@ def wait_for(name):
         if (run.path / name).exists():
             return
         time.sleep(0.01)
-    sys.exit("nobody came")
+    sys.exit("the file did not appear")
 def end(outcome, message="done"):
-    fsops.atomic_write_json(run.path / "outcome.json", ended(outcome, message))
+    atomic_write_json(run.path / "outcome.json", ended(outcome, message))
 """
 
 
+def spec(**options: Any) -> RunSpec:
+    return RunSpec.model_validate(
+        {
+            "job_id": "ftj_x",
+            "base_model": {"path": "/m", "name": "m"},
+            "adapter": None,
+            "options": {"cancel_grace_s": 0.3, **options},
+        }
+    )
+
+
 def make(path: Path, **options: Any) -> RunDir:
-    spec = {
-        "job_id": "ftj_x",
-        "base_model": {"path": "/m", "name": "m"},
-        "options": {"cancel_grace_s": 0.3, **options},
-    }
-    return RunDir.create(path, spec, train=ROWS)
+    return RunDir.create(path, spec(**options), train=ROWS)
 
 
 def launcher(body: str) -> list[str]:
@@ -62,18 +71,18 @@ def launcher(body: str) -> list[str]:
 
 
 def until(check: Callable[[], Any], timeout_s: float = 20.0) -> Any:
-    """Poll until `check` gives something true."""
+    """Poll until `check` returns something true; return that."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         value = check()
         if value:
             return value
         time.sleep(0.01)
-    raise AssertionError("it did not come true in time")
+    raise AssertionError("it did not become true in time")
 
 
 def supervisor_pid(run: RunDir) -> int:
-    """Its process; never 0, which would mean our own group."""
+    """Its process id; never 0, which would mean our own process group."""
     return int(until(lambda: run.read_state().supervisor_pid))
 
 
@@ -91,14 +100,14 @@ def keep_signal_handlers() -> Iterator[None]:
 # --- the folder -------------------------------------------------------------------------------
 
 
-def test_create_is_private_and_complete(tmp_path: Path) -> None:
+def test_create_writes_every_file_private(tmp_path: Path) -> None:
     run = make(tmp_path / "runs" / "a")
     assert run.path.stat().st_mode & 0o777 == 0o700
     for path in run.path.iterdir():
         assert path.stat().st_mode & 0o077 == 0, path
-    assert run.spec["format"] == 1
-    assert run.spec["train"] == "train.jsonl"
-    assert run.spec["validation"] is None
+    assert run.spec.format == 1
+    assert run.spec.train == "train.jsonl"
+    assert run.spec.validation is None
     assert run.read_state().phase == "not_started"
     assert run.read_events() == []
     assert run.checkpoints() == []
@@ -113,22 +122,30 @@ def test_create_twice_is_refused_and_harmless(tmp_path: Path) -> None:
     assert (run.path / "spec.json").read_bytes() == before
 
 
-def test_create_that_breaks_leaves_nothing(tmp_path: Path) -> None:
+def test_a_create_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def rows() -> Iterator[dict[str, Any]]:
         yield ROWS[0]
         raise OSError("the source went away")
 
     with pytest.raises(OSError, match="went away"):
-        RunDir.create(tmp_path / "a", {"options": {}}, train=rows())
+        RunDir.create(tmp_path / "a", spec(), train=rows())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_opening_what_is_not_there(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         RunDir(tmp_path)
 
 
-# --- a whole life -----------------------------------------------------------------------------
+def test_a_spec_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    run = make(tmp_path / "a")
+    (run.path / "spec.json").write_text('{"job_id": "ftj_x"}')
+    with pytest.raises(StoreError) as caught:
+        _ = RunDir(run.path).spec
+    assert str(run.path / "spec.json") in caught.value.where
+
+
+# --- start to end ------------------------------------------------------------------------------
 
 
 def test_a_run_from_start_to_success(tmp_path: Path) -> None:
@@ -195,7 +212,7 @@ def test_many_starts_at_once_start_one_run(tmp_path: Path) -> None:
 LOCKER = """
 import sys
 from ftsdk.backends.local.runs.run_dir import RunDir
-with RunDir(sys.argv[1])._lock(patience_s=10) as fd:
+with RunDir(sys.argv[1])._lock(wait_s=10) as fd:
     print(fd is not None)
 """
 
@@ -226,7 +243,7 @@ def run_to_end(run: RunDir, body: str) -> dict[str, Any]:
     return outcome
 
 
-def test_an_exit_code_and_the_log_are_told(tmp_path: Path) -> None:
+def test_an_exit_code_and_the_log_are_reported(tmp_path: Path) -> None:
     outcome = run_to_end(make(tmp_path / "a"), 'print("last words", flush=True)\nsys.exit(3)')
     assert outcome["outcome"] == "failed"
     assert outcome["exit_code"] == 3
@@ -236,7 +253,7 @@ def test_an_exit_code_and_the_log_are_told(tmp_path: Path) -> None:
     assert "last words" in outcome["message"]
 
 
-def test_a_kill_is_told_as_a_signal(tmp_path: Path) -> None:
+def test_a_kill_is_reported_as_a_signal(tmp_path: Path) -> None:
     run = make(tmp_path / "a")
     body = 'events.write("progress", step=4, trained_tokens=90)\nos.kill(os.getpid(), 9)'
     outcome = run_to_end(run, body)
@@ -246,14 +263,14 @@ def test_a_kill_is_told_as_a_signal(tmp_path: Path) -> None:
     assert run.read_state().phase == "failed"
 
 
-def test_out_of_memory_is_said_with_what_to_lower(tmp_path: Path) -> None:
+def test_out_of_memory_has_a_hint_of_what_to_lower(tmp_path: Path) -> None:
     outcome = run_to_end(make(tmp_path / "a"), "raise MemoryError")
     assert outcome["error"]["kind"] == "out_of_memory"
-    for word in ("batch_size", "max_length", "nf4", "gradient_accumulation_steps"):
-        assert word in outcome["error"]["hint"]
+    for name in ("batch_size", "max_length", "nf4", "gradient_accumulation_steps"):
+        assert name in outcome["error"]["hint"]
 
 
-def test_a_torn_last_event_of_a_killed_trainer_is_no_hindrance(tmp_path: Path) -> None:
+def test_a_half_written_event_of_a_killed_trainer_is_ignored(tmp_path: Path) -> None:
     run = make(tmp_path / "a")
     body = 'os.write(events._fd, b\'{"seq": 3, "ki\')\nos.kill(os.getpid(), 9)'
     assert run_to_end(run, body)["outcome"] == "failed"
@@ -263,7 +280,7 @@ def test_a_torn_last_event_of_a_killed_trainer_is_no_hindrance(tmp_path: Path) -
     assert [event["seq"] for event in run.read_events()] == [1, 2]
 
 
-def test_the_whole_group_killed_is_interrupted_and_resumes(tmp_path: Path) -> None:
+def test_a_run_whose_processes_were_all_killed_is_resumed(tmp_path: Path) -> None:
     run = make(tmp_path / "a")
     run.start(command=launcher('events.write("status", status="running")\nwait_for("never")'))
     until(lambda: run.read_state().phase == "running")
@@ -278,7 +295,7 @@ def test_the_whole_group_killed_is_interrupted_and_resumes(tmp_path: Path) -> No
     assert run.read_state().attempt == 2
 
 
-def test_the_supervisor_killed_alone_leaves_the_trainer_at_work(tmp_path: Path) -> None:
+def test_the_trainer_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     run = make(tmp_path / "a")
     run.start(
         command=launcher(
@@ -303,9 +320,9 @@ def test_a_machine_that_shuts_down_leaves_an_interrupted_run(tmp_path: Path) -> 
     assert run.read_state().phase == "interrupted"
 
 
-def test_the_polite_exit_of_a_trainer_is_interrupted(tmp_path: Path) -> None:
+def test_a_trainer_that_exits_for_a_resume_is_interrupted(tmp_path: Path) -> None:
     run = make(tmp_path / "a")
-    run.start(command=launcher(f"sys.exit({supervisor.EXIT_INTERRUPTED})"))
+    run.start(command=launcher(f"sys.exit({EXIT_INTERRUPTED})"))
     wait_dead(run)
     assert run.read_state().phase == "interrupted"
 
@@ -313,7 +330,7 @@ def test_the_polite_exit_of_a_trainer_is_interrupted(tmp_path: Path) -> None:
 # --- cancelling -------------------------------------------------------------------------------
 
 
-def test_a_polite_cancel(tmp_path: Path) -> None:
+def test_a_trainer_obeys_a_cancel(tmp_path: Path) -> None:
     run = make(tmp_path / "a", cancel_grace_s=60)
     body = 'events.write("status", status="running")\nwait_for("cancel")\nwait_for("go")\nend("cancelled")'
     run.start(command=launcher(body))
@@ -328,18 +345,20 @@ def test_a_polite_cancel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deaf", "sign"),
+    ("ignore", "signal_name"),
     [("", "SIGTERM"), ("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n", "SIGKILL")],
 )
-def test_a_cancel_insists(tmp_path: Path, deaf: str, sign: str) -> None:
+def test_a_cancel_that_is_ignored_is_enforced(
+    tmp_path: Path, ignore: str, signal_name: str
+) -> None:
     run = make(tmp_path / "a", cancel_grace_s=0.1)
-    body = deaf + 'events.write("status", status="running")\nwait_for("never")'
+    body = ignore + 'events.write("status", status="running")\nwait_for("never")'
     run.start(command=launcher(body))
     until(lambda: run.read_state().phase == "running")
     run.request_cancel()
     wait_dead(run)
     assert run.read_state().phase == "cancelled"
-    assert sign in run.read_state().message
+    assert signal_name in run.read_state().message
 
 
 def test_a_cancel_before_the_start_ends_it_here(tmp_path: Path) -> None:
@@ -364,7 +383,7 @@ def test_resume_keeps_the_old_outcome(tmp_path: Path) -> None:
     assert run.read_state().attempt == 3
 
 
-# --- the environment and the words --------------------------------------------------------------
+# --- environment, and explanations of deaths ---------------------------------------------------
 
 
 def test_the_trainer_gets_no_key_and_keeps_its_memory() -> None:
@@ -378,7 +397,7 @@ def test_the_trainer_gets_no_key_and_keeps_its_memory() -> None:
         "TOKENIZERS_X": "1",
         "FTSDK_LOCK_FD": "9",
     }
-    environment = supervisor.trainer_environment(base, 2)
+    environment = trainer_environment(base, 2)
     assert "k" not in environment.values()
     assert environment["PATH"] == "/bin"
     assert environment["TOKENIZERS_X"] == "1"
@@ -391,13 +410,13 @@ def test_the_trainer_gets_no_key_and_keeps_its_memory() -> None:
 def test_the_container_quota_limits_the_threads(tmp_path: Path) -> None:
     quota = tmp_path / "cpu.max"
     quota.write_text("100000 100000\n")
-    assert supervisor.available_threads(quota) == 1
+    assert available_threads(quota) == 1
     quota.write_text("max 100000\n")
-    assert supervisor.available_threads(quota) == len(os.sched_getaffinity(0))
-    assert supervisor.available_threads(tmp_path / "none") >= 1
+    assert available_threads(quota) == len(os.sched_getaffinity(0))
+    assert available_threads(tmp_path / "none") >= 1
 
 
-def test_a_kernel_kill_for_memory_is_known(tmp_path: Path) -> None:
+def test_a_kernel_kill_for_memory_is_recognized(tmp_path: Path) -> None:
     events, vmstat = tmp_path / "memory.events", tmp_path / "vmstat"
     events.write_text("low 0\noom 1\noom_kill 1\n")
     vmstat.write_text("oom_kill 4\n")
@@ -422,11 +441,11 @@ def test_a_kernel_kill_for_memory_is_known(tmp_path: Path) -> None:
         "terminate called after throwing an instance of 'std::bad_alloc'",
     ],
 )
-def test_memory_in_other_words(line: str) -> None:
+def test_out_of_memory_is_recognized_in_the_text_of_any_library(line: str) -> None:
     assert explain_death(1, ["x", line], kernel_oom=False)[1]["kind"] == "out_of_memory"
 
 
-def test_a_full_disk_in_other_words() -> None:
+def test_a_full_disk_is_recognized_in_the_text_of_a_library() -> None:
     line = "safetensors_rust.SafetensorError: I/O error: No space left on device (os error 28)"
     assert explain_death(1, [line], kernel_oom=False)[1]["kind"] == "disk_full"
 
@@ -464,7 +483,7 @@ def test_runs_of_one_home_take_turns(tmp_path: Path) -> None:
     assert second.read_state().phase == first.read_state().phase == "succeeded"
 
 
-def test_a_run_that_waits_can_be_cancelled_and_interrupted(tmp_path: Path) -> None:
+def test_a_waiting_run_can_be_cancelled_and_interrupted(tmp_path: Path) -> None:
     first, second, third = (make(tmp_path / name) for name in "abc")
     first.start(command=launcher('(run.path / "here").touch(); ' + UNTIL_GO))
     until((first.path / "here").exists)
@@ -481,7 +500,7 @@ def test_a_run_that_waits_can_be_cancelled_and_interrupted(tmp_path: Path) -> No
     wait_dead(first)
 
 
-def test_a_run_that_may_goes_beside_another(tmp_path: Path) -> None:
+def test_a_concurrent_run_does_not_wait(tmp_path: Path) -> None:
     first, second = make(tmp_path / "a"), make(tmp_path / "b", concurrent=True)
     first.start(command=launcher('(run.path / "here").touch(); ' + UNTIL_GO))
     until((first.path / "here").exists)
@@ -492,7 +511,7 @@ def test_a_run_that_may_goes_beside_another(tmp_path: Path) -> None:
     wait_dead(first)
 
 
-def test_the_turn_stays_with_a_trainer_whose_supervisor_died(tmp_path: Path) -> None:
+def test_a_trainer_whose_supervisor_died_keeps_its_turn(tmp_path: Path) -> None:
     first, second = make(tmp_path / "a"), make(tmp_path / "b")
     first.start(command=launcher('(run.path / "here").touch(); ' + UNTIL_GO))
     until((first.path / "here").exists)

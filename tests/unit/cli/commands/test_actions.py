@@ -3,20 +3,20 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def test_cancel_stops_a_job_and_tells_what_it_is_now(cli, running):
+def test_cancel_stops_a_job_and_prints_its_status(cli, running):
     ran = cli.ok("cancel", running)
     assert "cancelled  stopped" in ran.out
     assert cli.ok("show", running, "--json").json["status"] == "cancelled"
 
 
-def test_cancel_what_was_never_sent(cli, data):
+def test_cancel_a_job_that_was_never_sent(cli, data):
     assert cli("create", data, "--yes", "--set", "submit=not_sent").code == 4
     [job] = cli.ok("list", "--json").json["jobs"]
     assert job["status"] == "created"
     assert cli.ok("cancel", job["id"], "--json").json["status"] == "cancelled"
 
 
-def test_resume_goes_on(cli, running):
+def test_resume_continues(cli, running):
     cli.ok("cancel", running)
     document = cli.ok("resume", running, "--json").json
     assert document["status"] == "queued"
@@ -24,7 +24,7 @@ def test_resume_goes_on(cli, running):
     assert f"ftsdk watch {running}" in cli.ok("resume", running).out
 
 
-def test_reconcile_finds_what_shows_late(cli, data, clock):
+def test_reconcile_finds_a_job_that_appears_late(cli, data, clock):
     words = ("--set", "submit=lost", "--set", "visible_after_s=300")
     error = cli.error(4, "create", data, "--yes", *words)
     assert error["submitted"] == "maybe"
@@ -39,7 +39,7 @@ def test_reconcile_finds_what_shows_late(cli, data, clock):
     assert "No job is in doubt." in cli.ok("reconcile").out
 
 
-def test_what_never_shows_needs_a_decision_in_every_view(cli, data, clock):
+def test_a_job_that_never_appears_needs_a_decision_in_every_view(cli, data, clock):
     words = ("--set", "submit=lost", "--set", "visible_after_s=100000")
     job = cli.error(4, "create", data, "--yes", *words)["job_id"]
     assert "in doubt" in cli.ok("show", job).out
@@ -90,24 +90,24 @@ def test_sending_again_is_asked_for(cli, data, monkeypatch):
     assert "is fake-" in cli.ok(*words, "--yes").out
 
 
-def test_what_was_never_sent_is_sent_without_a_question(cli, data):
+def test_a_job_that_was_never_sent_is_sent_without_asking(cli, data):
     cli("create", data, "--yes", "--set", "submit=not_sent")
     [job] = cli.ok("list", "--json").json["jobs"]
-    assert cli("resolve", job["id"], "--send-again").code == 4  # still not reached, and told so
+    assert cli("resolve", job["id"], "--send-again").code == 4  # still not reachable, which is an error
 
 
-def test_adopt_takes_a_job_once(cli, done, tmp_path, monkeypatch):
+def test_adopting_twice_is_one_job(cli, done, tmp_path, monkeypatch):
     theirs = cli.ok("show", done, "--json").json["provider_job_id"]
     assert cli.ok("adopt", "fake", theirs, "--json").json["id"] == done
     assert f"is {theirs} at fake" in cli.ok("adopt", "fake", theirs).out
 
 
-def test_of_an_adopted_job_no_rows_are_invented(cli, done, home):
+def test_an_adopted_job_shows_no_rows(cli, done, home):
     theirs = cli.ok("show", done, "--json").json["provider_job_id"]
     (home / "journal.db").unlink()  # another machine, which did not make it
     adopted = cli.ok("adopt", "fake", theirs, "--json").json["id"]
     shown = cli.ok("show", adopted).out
-    assert "the job was made elsewhere" in shown
+    assert "the job was created elsewhere" in shown
     assert "0 rows" not in shown
     assert "None" not in shown
 

@@ -6,7 +6,7 @@ import pytest
 def test_one_question_one_answer(cli, done):
     assert cli.ok("chat", done, "-m", "question number 3").out == "the answer is 21\n"
     assert cli.ok("chat", done, "question number 5").out == "the answer is 35\n"
-    assert cli.error(2, "chat", done, "one", "-m", "two")["what"] == "Two questions were given"
+    assert cli.error(2, "chat", done, "one", "-m", "two")["what"] == "Two messages were given"
     assert cli.ok("chat", "-m", "question number 2").out == "the answer is 14\n"
 
 
@@ -65,18 +65,18 @@ def test_a_conversation_remembers_until_it_is_reset(cli, done, monkeypatch):
 
     client = open_client()
     job = client.get_job(done)
-    talk = module._Talk(client, job, job.result(), {}, "s", True)
-    list(talk.ask("question number 1"))
-    assert [m["role"] for m in talk.said["tuned"]] == ["system", "user", "assistant"]
-    assert talk.said["base"][-1]["content"].startswith("(an untuned")
+    conversation = module._Conversation(client, job, job.result(), {}, "s", True)
+    list(conversation.ask("question number 1"))
+    assert [m["role"] for m in conversation.messages["tuned"]] == ["system", "user", "assistant"]
+    assert conversation.messages["base"][-1]["content"].startswith("(an untuned")
 
     def chat(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.chat_base", chat)
     with pytest.raises(KeyboardInterrupt):
-        list(talk.ask("again"))
-    assert [m["role"] for m in talk.said["base"]] == ["system", "user", "assistant"]
-    talk.reset()
-    assert talk.said == {"base": [{"role": "system", "content": "s"}],
+        list(conversation.ask("again"))
+    assert [m["role"] for m in conversation.messages["base"]] == ["system", "user", "assistant"]
+    conversation.reset()
+    assert conversation.messages == {"base": [{"role": "system", "content": "s"}],
                          "tuned": [{"role": "system", "content": "s"}]}  # fmt: skip

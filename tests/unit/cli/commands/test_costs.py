@@ -31,8 +31,8 @@ def priced(monkeypatch):
         def estimate(self, spec, train=None):
             return Cost(basis="estimated", low=Decimal("0.5"), high=Decimal(1), source="a test")
 
-        def _tell(self, data):
-            return super()._tell(data).model_copy(update={"cost": None})
+        def _job(self, data):
+            return super()._job(data).model_copy(update={"cost": None})
 
         def model(self, provider_job_id):
             cost = Cost(basis="quoted", hosting_usd_per_hour=Decimal(6))
@@ -66,11 +66,11 @@ def test_estimate_compares_places(cli, data):
     assert "Nothing" not in ran.err
 
 
-def test_a_comparison_says_who_does_not_take_what_is_asked(cli, data):
+def test_a_comparison_names_unsupported_settings(cli, data):
     places = ("--with", "openai:gpt-4.1-mini-2025-04-14", "--with", "together:Qwen/Qwen3-8B")
     asked = ("--set", "weight_decay=0.1", "--set", "rank=8")
-    told = cli.ok("estimate", data, *places, *asked, "--json").json["options"]
-    said = {one["provider"]: " ".join(one["unsupported"]) for one in told}
+    document = cli.ok("estimate", data, *places, *asked, "--json").json["options"]
+    said = {one["provider"]: " ".join(one["unsupported"]) for one in document}
     assert "weight_decay=0.1" in said["openai"]
     assert "rank=8" in said["openai"]
     assert said["together"] == ""
@@ -83,28 +83,30 @@ def test_an_option_of_one_provider_is_not_compared(cli, data):
 
 def test_compare_as_json(cli, data, clock):
     clock.advance(400 * 24 * 3600)  # after the end of OpenAI's tuning
-    told = cli.ok("estimate", data, "--with", "openai:gpt-4.1-mini", "--epochs", "1", "--json").json
-    option = told["options"][0]
+    document = cli.ok(
+        "estimate", data, "--with", "openai:gpt-4.1-mini", "--epochs", "1", "--json"
+    ).json
+    option = document["options"][0]
     assert option["closed"].startswith("gpt-4.1-mini-2025-04-14 ended at OpenAI on 2027-01-14")
     assert option["ends_on"] == "2027-01-14"
     assert option["training"]["basis"] == "estimated"
-    assert told["rows"] == 12
+    assert document["rows"] == 12
 
 
-def test_explain_says_what_figures_rest_on(cli, data):
+def test_explain_prints_sources_and_assumptions(cli, data):
     out = cli.ok("estimate", data, "--with", "together:Qwen3.5-9B", "--explain").out
     assert "A third-party note with Together's price matrix, as of 2026-09-09" in out
     assert "$0.48 per 1M tokens" in out
 
 
 def test_compare_without_places_shows_every_installed_provider(cli, data):
-    told = cli.ok("estimate", data, "--compare", "--epochs", "1", "--json").json
-    providers = {option["provider"] for option in told["options"]}
+    document = cli.ok("estimate", data, "--compare", "--epochs", "1", "--json").json
+    providers = {option["provider"] for option in document["options"]}
     assert "local" in providers
     assert "fake" not in providers
 
 
-def test_estimate_alone_is_as_before(cli, data):
+def test_estimate_of_one_provider(cli, data):
     assert cli.ok("estimate", data, "--json").json["cost"]["high"] == "0"
 
 
@@ -118,15 +120,15 @@ def test_nothing_was_spent(cli):
 def test_costs_by_day_and_tag(cli, data, priced):
     cli.ok("create", data, "--yes", "-d", "--tag", "team=cx")
     cli.ok("create", data, "--yes", "-d", "--tag", "team=ml", "--key", "k")
-    told = cli.ok("costs", "--by", "tag:team", "--json").json
-    assert [(t["key"], t["counted"]) for t in told["totals"]] == [("cx", "1"), ("ml", "1")]
-    assert told["month"] == [{"scope": "all", "counted": "2", "unknown": 0, "limit": None}]
+    document = cli.ok("costs", "--by", "tag:team", "--json").json
+    assert [(t["key"], t["counted"]) for t in document["totals"]] == [("cx", "1"), ("ml", "1")]
+    assert document["month"] == [{"scope": "all", "counted": "2", "unknown": 0, "limit": None}]
     out = cli.ok("costs").out
     assert "$1.00 – 2.00" in out
     assert "This month: $2.00" in out
 
 
-def test_a_month_over_its_budget_refuses_with_six(cli, data, priced):
+def test_a_month_over_its_budget_is_6(cli, data, priced):
     Path("ftsdk.toml").write_text('[budget]\nmonth = "1.50"\n')
     cli.ok("create", data, "--yes", "-d", "--key", "one")
     error = cli.error(6, "create", data, "--yes", "-d", "--key", "two")
@@ -158,7 +160,7 @@ def test_csv_to_a_file_and_to_the_screen(cli, data, priced):
     cli.error(2, "costs", "--by", "colour")
 
 
-def test_days_are_chosen(cli, data, priced, clock):
+def test_costs_of_chosen_days(cli, data, priced, clock):
     cli.ok("create", data, "--yes", "-d")
     clock.advance(3 * 24 * 3600)
     cli.ok("create", data, "--yes", "-d", "--key", "later")
@@ -172,8 +174,8 @@ def test_days_are_chosen(cli, data, priced, clock):
 
 
 @pytest.fixture
-def dying(home, clock):
-    """`fake` ends in 30 days."""
+def retiring(home, clock):
+    """`fake` retires in 30 days."""
     home.mkdir(parents=True, exist_ok=True)
     end = clock.now().date() + dt.timedelta(days=30)
     (home / "prices.toml").write_text(
@@ -182,21 +184,21 @@ def dying(home, clock):
     return end
 
 
-def test_retirements_fail_ci_until_acknowledged(cli, done, dying):
+def test_retirements_fail_ci_until_acknowledged(cli, done, retiring):
     ran = cli("retirements")
     assert ran.code == 7
     assert "in 30 days" in ran.out
     assert "2 need a decision" in ran.out
-    told = cli("retirements", "--json").json
-    assert told["exit_code"] == 7
-    assert {row["kind"] for row in told["retirements"]} == {"fine-tune", "base"}
-    assert told["retirements"][0]["retires_on"] == dying.isoformat()
+    document = cli("retirements", "--json").json
+    assert document["exit_code"] == 7
+    assert {row["kind"] for row in document["retirements"]} == {"fine-tune", "base"}
+    assert document["retirements"][0]["retires_on"] == retiring.isoformat()
     assert cli("retirements", "--ack", "first").code == 7
     assert cli("retirements", "--ack", "smollm2-135m").code == 0
-    assert "seen" in cli.ok("retirements").out
+    assert "acknowledged" in cli.ok("retirements").out
 
 
-def test_retirements_name_the_nearest_right_name(cli, done, dying):
+def test_retirements_name_the_nearest_right_name(cli, done, retiring):
     assert "No retirement is called" in cli.error(2, "retirements", "--ack", "frist")["what"]
 
 
@@ -204,7 +206,7 @@ def test_retirements_without_a_fine_tune(cli):
     assert "no fine-tune" in cli.ok("retirements").out
 
 
-def test_radar_prints_the_json_it_always_printed(cli, done, dying):
+def test_radar_prints_the_json_it_always_printed(cli, done, retiring):
     new, former = cli("retirements", "--json"), cli("radar", "--json")
     assert (new.code, former.code) == (7, 7)
     rows = [
@@ -220,14 +222,14 @@ def test_radar_prints_the_json_it_always_printed(cli, done, dying):
     assert cli("radar", "--ack", "first", "--ack", "smollm2-135m").code == 0
 
 
-def test_retirements_as_a_calendar(cli, done, dying):
+def test_retirements_as_a_calendar(cli, done, retiring):
     assert "3 days in ends.ics" in cli.ok("retirements", "--ics", "ends.ics").out
     text = Path("ends.ics").read_bytes().decode()
-    assert f"DTSTART;VALUE=DATE:{dying:%Y%m%d}\r\n" in text
+    assert f"DTSTART;VALUE=DATE:{retiring:%Y%m%d}\r\n" in text
     assert cli.ok("retirements", "--ics", "-").out.startswith("BEGIN:VCALENDAR\n")
 
 
-def test_a_calendar_names_the_providers_that_it_lacks(cli, done, dying, monkeypatch):
+def test_a_calendar_names_the_providers_that_it_lacks(cli, done, retiring, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     ran = cli.ok("retirements", "--live", "--ics", "ends.ics")
@@ -292,15 +294,18 @@ def test_the_former_names_are_hidden_from_the_help(cli):
     assert "radar" not in shown
 
 
-def test_a_lease_whose_profile_is_not_here_is_said_loudly(cli, data, priced):
+def test_a_deployment_of_a_missing_profile_is_reported(cli, data, priced):
     file = Path("ftsdk.toml")
     file.write_text('[profiles.prod]\nprovider = "fake"\n')
     job = cli.ok("create", data, "--profile", "prod", "--yes", "--json").json["id"]
     cli.ok("deploy", job, "--profile", "prod", "--yes")
     file.unlink()
-    told = cli.ok("list").err
-    assert "what runs under profile prod could not be looked after, and may cost" in told
-    assert "run `ftsdk deployments` in the folder of its ftsdk.toml" in told
+    document = cli.ok("list").err
+    assert (
+        "Running jobs and deployments of profile prod could not be checked and may cost money"
+        in document
+    )
+    assert "run `ftsdk deployments` in the folder of its ftsdk.toml" in document
 
 
 def test_undeploy_by_job_and_by_lease(cli, data, priced):
@@ -312,7 +317,7 @@ def test_undeploy_by_job_and_by_lease(cli, data, priced):
     cli.error(2, "undeploy", "lease_0")
 
 
-def test_what_cannot_deploy_says_so(cli, done):
+def test_deploying_at_a_provider_that_cannot(cli, done):
     assert cli.error(2, "deploy", done, "--yes")["code"] == "unsupported"
 
 
@@ -324,7 +329,7 @@ def test_time_spans(word, hours):
 
 
 @pytest.mark.parametrize("word", ["2", "h", "-1h", "two hours", "1h30m", "٣h٣"])
-def test_what_is_no_time_span(word):
+def test_invalid_time_spans(word):
     with pytest.raises(UsageError):
         hours_of(word)
 
@@ -333,22 +338,22 @@ def test_plan_and_create_show_what_is_left_of_the_budget(cli, data, priced):
     Path("ftsdk.toml").write_text('[budget]\nmonth = "1.50"\njob = "20"\n')
     out = cli.ok("plan", data).out
     assert "limit of $20.00 for this job · fits" in out
-    assert "month: $0.00 spent + $0.00 held of $1.50 · $1.50 left · fits" in out
+    assert "month: $0.00 spent + $0.00 reserved of $1.50 · $1.50 left · fits" in out
     cli.ok("create", data, "--yes", "-d", "--key", "one")
     out = cli.ok("plan", data).out
-    assert "month: $0.00 spent + $1.00 held of $1.50 · $0.50 left · DOES NOT FIT" in out
+    assert "month: $0.00 spent + $1.00 reserved of $1.50 · $0.50 left · DOES NOT FIT" in out
     [_, month] = cli.ok("plan", data, "--json").json["budget"]
     assert (month["reserved"], month["left"], month["fits"]) == ("1", "0.50", False)
 
 
-def test_adopting_says_that_its_cost_is_to_be_settled(cli, data, priced, monkeypatch, tmp_path):
+def test_adopting_asks_to_record_an_unknown_cost(cli, data, priced, monkeypatch, tmp_path):
     theirs = cli.ok("create", data, "--yes", "-d", "--json").json["provider_job_id"]
     runs = tmp_path / "home" / "fake"
     monkeypatch.setenv("FTSDK_HOME", str(tmp_path / "other"))
     (tmp_path / "other").mkdir()
     runs.rename(tmp_path / "other" / "fake")
     ran = cli.ok("adopt", "fake", theirs)
-    assert "what it costs is not known" in ran.err
+    assert "its cost is not known" in ran.err
     job = cli.ok("list", "--json").json["jobs"][0]["id"]
     assert "unknown cost" in cli.ok("costs").out
     assert "unknown" not in cli.ok("costs", "--settle", job, "--usd", "0.75").out
@@ -358,7 +363,7 @@ def test_adopting_says_that_its_cost_is_to_be_settled(cli, data, priced, monkeyp
     "command", [["list"], ["show"], ["logs"], ["events"], ["costs"], ["cancel", "JOB"]]
 )
 def test_the_next_command_stops_a_job_at_its_cap(cli, data, monkeypatch, command):
-    """A job billed by the hour, begun three hours ago, whose cap is two: whatever reads it ends it."""
+    """A job billed by the hour that started three hours ago and has a cap of two is cancelled."""
 
     class Hourly(FakeBackend):
         capabilities = replace(FakeBackend.capabilities, price="catalogue")

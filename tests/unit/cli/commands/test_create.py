@@ -20,7 +20,7 @@ def test_an_empty_answer_starts_what_is_free(cli, data):
     assert "accepted as fake-" in cli.ok("create", data, "--set", DONE, stdin="\n").out
 
 
-def test_a_no_starts_nothing(cli, data):
+def test_answering_no_starts_nothing(cli, data):
     ran = cli("create", data, stdin="maybe\nn\n")
     assert ran.code == 1
     assert "Nothing was started." in ran.err
@@ -28,7 +28,7 @@ def test_a_no_starts_nothing(cli, data):
 
 
 @pytest.mark.parametrize("words", [("--no-input",), ()])
-def test_with_nobody_to_ask_it_refuses(cli, data, words):
+def test_create_refuses_when_nobody_can_answer(cli, data, words):
     ran = cli("create", data, *words)
     assert ran.code == 7
     assert "hint" in ran.err
@@ -81,7 +81,7 @@ def test_the_same_key_twice_is_one_job_and_asks_nothing(cli, data):
     words = ("create", data, "--key", "nightly", "--set", DONE)
     first = cli.ok(*words, "--yes")
     second = cli.ok(*words, "--no-input", "--yes")
-    assert "was there already" in second.out
+    assert "already exists" in second.out
     assert "Plan" not in second.out
     assert len(cli.ok("list", "--json").json["jobs"]) == 1
     assert first.out.split("  accepted")[0].split()[-1] in second.out
@@ -93,7 +93,7 @@ def test_a_job_that_fails_ends_with_5_and_its_reason(cli, data):
     assert "out of luck" in ran.err
 
 
-def test_create_with_json_tells_the_failed_job_beside_the_error(cli, data):
+def test_create_with_json_prints_the_failed_job_beside_the_error(cli, data):
     ran = cli("create", data, "--yes", "--json", "--set", FAILS)
     assert ran.code == 5
     assert ran.json["error"]["code"] == "job_failed"
@@ -105,7 +105,7 @@ def test_a_refusal_of_the_provider_is_4(cli, data):
     assert (error["code"], error["submitted"]) == ("rejected", "no")
 
 
-def test_a_lost_answer_is_settled_by_looking(cli, data):
+def test_a_lost_response_is_settled_by_looking_for_the_job(cli, data):
     made = cli.ok("create", data, "--yes", "--json", "--detach", "--set", "submit=lost").json
     assert made["provider_job_id"].startswith("fake-")
 
@@ -166,17 +166,15 @@ def test_a_missing_base_model_is_asked_for_and_fetched(cli, data, monkeypatch):
 
     original = FakeBackend.plan
     monkeypatch.setattr(FakeBackend, "plan", plan)
-    monkeypatch.setattr(
-        "ftsdk.backends.local.models.resolve.pull_model", lambda name, **_: here.append(name)
-    )
+    monkeypatch.setattr("ftsdk.cli.local_models.pull_model", lambda name, **_: here.append(name))
     assert cli("create", data, "--no-input").code == 7
     assert cli("create", data, stdin="n\n").code == 4
     ran = cli.ok("create", data, "--set", DONE, stdin="y\ny\n")
     assert here == ["tiny"]
-    assert "Fetch it now?" in ran.err
+    assert "Download it now?" in ran.err
 
 
-def test_plan_tells_every_field(cli, data):
+def test_plan_lists_every_field(cli, data):
     ran = cli.ok("plan", data, "--epochs", 4)
     line = next(line for line in ran.out.split("\n") if line.startswith("  epochs"))
     assert line.split() == ["epochs", "4", "4"]
@@ -189,7 +187,7 @@ def test_plan_tells_every_field(cli, data):
     assert cli.ok("list", "--json").json == {"jobs": []}
 
 
-def test_estimate_tells_the_cost_and_its_source(cli, data):
+def test_estimate_prints_the_cost_and_its_source(cli, data):
     ran = cli.ok("estimate", data)
     assert "$0.00" in ran.out
     assert "fake charges nothing" in ran.out
@@ -224,13 +222,13 @@ def test_interrupted_before_anything_was_journaled_it_says_nothing_wrong(cli, da
 def test_a_second_identical_create_asks(cli, data):
     first = cli.ok("create", data, "--yes", "--json", "--detach").json["id"]
     ran = cli("create", data, stdin="n\n")
-    assert (ran.code, "is this very job" in ran.err) == (1, True)
+    assert (ran.code, "is identical" in ran.err) == (1, True)
     assert [job["id"] for job in cli.ok("list", "--json").json["jobs"]] == [first]
     cli.ok("create", data, "--detach", stdin="y\ny\n")
     assert len(cli.ok("list", "--json").json["jobs"]) == 2
 
 
-def test_with_nobody_to_ask_a_second_identical_create_is_refused(cli, data):
+def test_a_second_identical_create_is_refused_when_nobody_can_answer(cli, data):
     first = cli.ok("create", data, "--yes", "--json", "--detach").json["id"]
     ran = cli("create", data, "--no-input")
     assert ran.code == 7
@@ -239,7 +237,7 @@ def test_with_nobody_to_ask_a_second_identical_create_is_refused(cli, data):
     cli.ok("create", data, "--yes", "--no-input", "--detach")  # free: --yes answers this one too
 
 
-def test_yes_does_not_answer_it_where_it_may_cost(cli, data, monkeypatch):
+def test_yes_does_not_confirm_a_duplicate_that_may_cost(cli, data, monkeypatch):
     import dataclasses
 
     from ftsdk.backends.fake import FakeBackend
@@ -255,17 +253,17 @@ def test_yes_does_not_answer_it_where_it_may_cost(cli, data, monkeypatch):
 
 
 def test_what_was_planned_is_what_is_sent(cli, data, monkeypatch):
-    """The file changes while the question stands: the rows that were shown are trained."""
+    """The file changes while the question is open: the rows that were shown are trained."""
     from ftsdk.cli.commands import create as module
 
-    real = module._agreed
+    real = module._confirm
 
     def meanwhile(*args, **options):
         data.write_text(data.read_text().split("\n")[0] + "\n")
         return real(*args, **options)
 
     rows = len(data.read_text().strip().split("\n"))
-    monkeypatch.setattr(module, "_agreed", meanwhile)
+    monkeypatch.setattr(module, "_confirm", meanwhile)
     ran = cli("create", data, "--yes", "--detach", "--json")
     if ran.code == 0:
         shown = cli.ok("show", ran.json["id"], "--json").json
@@ -286,7 +284,7 @@ def test_planning_a_local_job_fetches_no_model(cli, data, monkeypatch):
     assert "create would pull it first: about 93 MB" in out
 
 
-def test_the_name_of_the_data_stays_when_rows_are_held_out(cli, data):
+def test_the_dataset_keeps_its_name_when_rows_are_held_out(cli, data):
     cli.ok("create", data, "--yes", "-d", "--validation", "0.4")
     out = cli.ok("show").out
     assert f"data     {data.name}  sha256" in out

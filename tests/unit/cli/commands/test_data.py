@@ -37,9 +37,9 @@ def test_fix_writes_a_copy_and_says_so(cli):
     )
     ran = cli("validate", data, "--fix", "out.jsonl")
     assert "FT104" in ran.out
-    told = cli("validate", data, "--fix", "twice.jsonl", "--json").json
-    assert told["fix"]["counts"] == {"FT104": 1}
-    assert told["fix"]["mends"][0]["line"] == 13
+    document = cli("validate", data, "--fix", "twice.jsonl", "--json").json
+    assert document["fix"]["counts"] == {"FT104": 1}
+    assert document["fix"]["mends"][0]["line"] == 13
     assert "--fix" in cli("validate", data).out
     assert "--fix FILE" not in ran.out
     assert cli.ok("validate", "out.jsonl").code == 0
@@ -72,7 +72,7 @@ def test_split_by_content(cli):
     assert Path(document["train"]["path"]) == Path("parts/rows.train.jsonl")
 
 
-def test_inspect_says_what_is_not_visible(cli):
+def test_inspect_of_a_model_whose_tokens_are_not_visible(cli):
     data = write("rows.jsonl")
     ran = cli.ok("inspect", data, "--provider", "openai", "--model", "gpt-4.1-mini")
     assert "not visible" in ran.out
@@ -93,16 +93,16 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-def test_inspect_tells_why_a_row_cannot_be_shown(cli, folder):
+def test_inspect_explains_why_a_row_cannot_be_shown(cli, folder):
     data = write("rows.jsonl", 3, '\n{"messages": [{"role": "user", "content": "x"}]}\n')
     ran = cli.ok("inspect", data, "--model", folder, "--line", "5")
     assert "FT501 line 5" in ran.out
     assert "FT501" not in cli.ok("inspect", data, "--model", folder, "--line", "1").out
     error = cli.error(2, "inspect", data, "--model", folder, "--line", "4")
-    assert error["hint"] == "the last row stands at line 5"
+    assert error["hint"] == "the last row is at line 5"
 
 
-def test_inspect_marks_what_is_learned_beside_ids_without_colours(cli, folder):
+def test_inspect_marks_trained_text_beside_ids_without_colours(cli, folder):
     out = cli.ok("inspect", write("rows.jsonl"), "--model", folder, "--line", "1", "--ids").out
     learned = out.partition("⟦")[2].partition("⟧")[0]
     assert re.sub(r"·[0-9+]+ ", "", learned) == "the answer is 0<|im_end|>"
@@ -115,7 +115,7 @@ def test_inspect_compares_more_rows_than_it_shows(cli, folder):
     assert len(ran.json["against"]["rows"]) == 40
 
 
-def test_converted_rows_go_down_a_pipe(cli):
+def test_convert_into_a_pipe(cli):
     data = write("rows.jsonl", 12)
     ran = cli.ok("convert", data, "--to", "gemini", "-o", "-")
     assert [set(json.loads(line)) for line in ran.out.strip().split("\n")] == [{"contents"}] * 12

@@ -23,7 +23,7 @@ def test_logs_follow_to_the_end(cli, running):
     assert "succeeded" in lines[-1]
 
 
-def test_logs_of_others_are_made_harmless_and_keep_no_secret(cli, done, monkeypatch):
+def test_logs_lose_control_sequences_and_secrets(cli, done, monkeypatch):
     lines = [
         "\x1b[2J\x1b[1;1Hgone",
         "Authorization: Bearer abcdefghijklmnop",
@@ -56,10 +56,10 @@ def test_a_job_without_points_says_so(cli, data):
     cli.ok("create", data, "--yes", "-d")
     assert "No points yet." in cli.ok("metrics").out
     assert cli.ok("metrics", "--csv").out.startswith("step,epoch,")
-    assert "No checkpoint is kept." in cli.ok("checkpoints").out
+    assert "No checkpoints." in cli.ok("checkpoints").out
 
 
-def test_events_are_told_in_order_and_by_kind(cli, done):
+def test_events_in_order_and_by_kind(cli, done):
     lines = cli.ok("events", done).out.strip().split("\n")
     assert lines[0].split()[1:] == ["status", "running"]
     assert all(
@@ -92,7 +92,7 @@ def test_checkpoints_are_listed(cli, done):
     assert [c["step"] for c in kept] == [10, 20]
 
 
-def test_a_backend_that_tells_nothing_is_named(cli, done, monkeypatch):
+def test_a_backend_without_feeds_is_named(cli, done, monkeypatch):
     from ftsdk.backends.base import Backend
 
     monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.logs", Backend.logs)

@@ -13,7 +13,7 @@ def make(cli, data, **words):
     return cli.ok("create", data, "--yes", "--json", "--set", DONE, *flags).json["id"]
 
 
-def test_export_of_no_journal_is_empty_and_makes_none(cli, home):
+def test_exporting_no_journal_prints_nothing_and_creates_none(cli, home):
     assert cli.ok("journal", "export").out == ""
     assert not (home / "journal.db").exists()
 
@@ -45,7 +45,7 @@ def test_backup_is_a_journal_that_can_be_put_back(cli, data, tmp_path, home, mon
     assert [one["id"] for one in cli.ok("list", "--json").json["jobs"]] == [job]
 
 
-def test_check_says_that_it_is_sound(cli, data):
+def test_check_of_a_sound_journal(cli, data):
     make(cli, data)
     assert "is sound: 1 job." in cli.ok("journal", "check").out
     assert cli.ok("journal", "check", "--json").json["ok"] is True
@@ -61,7 +61,7 @@ def test_check_finds_damage(cli, data, home):
     assert error["code"] == "journal_damaged"
 
 
-def test_damage_after_a_cut_stops_every_command_but_export(cli, data, home, monkeypatch):
+def test_a_truncated_journal_stops_every_command_except_export(cli, data, home, monkeypatch):
     job = make(cli, data)
     (home / "journal.db-unchecked").touch()  # a write was cut short
     with monkeypatch.context() as broken:
@@ -76,7 +76,7 @@ def test_damage_after_a_cut_stops_every_command_but_export(cli, data, home, monk
     assert not (home / "journal.db-unchecked").exists()
 
 
-def test_forget_asks_and_spares_the_young(cli, data):
+def test_forget_asks_and_keeps_recent_jobs(cli, data):
     job = make(cli, data)
     assert cli.ok("journal", "forget", "--json").json == {"forgotten": []}
     cli.ok("list")

@@ -35,8 +35,8 @@ def lab(tmp_path):
 
 
 def test_up_env_fault_and_down(lab, tmp_path):
-    told = run(lab, "env")
-    lines = [shlex.split(line) for line in told.stdout.strip().split("\n")]
+    ran = run(lab, "env")
+    lines = [shlex.split(line) for line in ran.stdout.strip().split("\n")]
     variables = dict(word.split("=", 1) for _, word in lines)
     assert variables["OPENAI_API_KEY"] == "lab-openai-key"
     assert json.loads(run(lab, "env", "--json").stdout)["env"] == variables
@@ -64,14 +64,14 @@ def test_up_env_fault_and_down(lab, tmp_path):
     assert "Traceback" not in odd.stderr
 
 
-def test_without_a_lab_it_says_so(tmp_path):
-    told = run(tmp_path, "env")
-    assert told.returncode == 2
-    assert "No lab is up" in told.stderr
+def test_env_without_a_running_lab(tmp_path):
+    ran = run(tmp_path, "env")
+    assert ran.returncode == 2
+    assert "No lab is running" in ran.stderr
     assert run(tmp_path, "up", "nobody").returncode == 2
 
 
-def test_the_lab_that_began_last_is_the_one_that_is_told_of(lab, tmp_path):
+def test_env_is_of_the_lab_that_started_last(lab, tmp_path):
     env = {**os.environ, "FTSDK_HOME": str(lab), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "ftsdk", "lab", "up", "replicate", "--port", "0"]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
@@ -84,15 +84,15 @@ def test_the_lab_that_began_last_is_the_one_that_is_told_of(lab, tmp_path):
     (lab / "lab.json").unlink()
 
 
-def test_up_tells_how_to_go_on(tmp_path):
+def test_up_prints_a_create_command_for_each_provider(tmp_path):
     env = {**os.environ, "FTSDK_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "ftsdk", "lab", "up", "openai", "replicate", "--port", "0"]
     command = [*command, "--json"]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
-        told = json.loads("".join([*iter(process.stdout.readline, "}\n"), "}"]))["lab"]
+        document = json.loads("".join([*iter(process.stdout.readline, "}\n"), "}"]))["lab"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-    for name, facts in told.items():
+    for name, facts in document.items():
         words = shlex.split(facts["create"])
         assert words[:3] == ["ftsdk", "create", "DATA"]
         assert words[words.index("--provider") + 1] == name

@@ -38,7 +38,7 @@ def test_list_filters(cli, done, running, data):
     assert ids("--tag", "team=x") == []
     assert ids("--provider", "local") == []
     assert len(ids("-n", "2")) == 2
-    assert "No job fits." in cli.ok("list", "--provider", "local").out
+    assert "No job matches." in cli.ok("list", "--provider", "local").out
 
 
 def test_offline_asks_nobody(cli, running, monkeypatch):
@@ -52,7 +52,7 @@ def _never(self, provider_job_id):
     raise AssertionError("asked")
 
 
-def test_a_provider_out_of_reach_leaves_the_list_standing(cli, running, monkeypatch):
+def test_an_unreachable_provider_does_not_break_the_list(cli, running, monkeypatch):
     from ftsdk.errors import Unavailable
 
     def get(self, provider_job_id):
@@ -69,7 +69,7 @@ def test_a_provider_out_of_reach_leaves_the_list_standing(cli, running, monkeypa
     assert "fake is out of reach" in shown.err
 
 
-def test_show_tells_data_settings_loss_model_and_what_comes_next(cli, done):
+def test_show_prints_data_settings_loss_model_and_next_steps(cli, done):
     ran = cli.ok("show", done)
     head, *lines = ran.out.strip().split("\n")
     facts = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line.strip()}
@@ -84,7 +84,7 @@ def test_show_tells_data_settings_loss_model_and_what_comes_next(cli, done):
     assert facts["next"].startswith(f"ftsdk chat {done}")
 
 
-def test_show_as_json_is_the_job_with_its_ends(cli, done):
+def test_show_as_json_has_the_first_and_last_loss(cli, done):
     document = cli.ok("show", done, "--json").json
     assert document["id"] == done
     assert document["loss"]["train"] == [2.2528, 0.639]
@@ -100,12 +100,12 @@ def test_show_a_failed_job(cli, data):
     assert "ftsdk logs" in ran.out
 
 
-def test_show_a_cancelled_job_that_can_go_on(cli, running):
+def test_show_a_cancelled_job_that_can_be_resumed(cli, running):
     cli.ok("cancel", running)
     assert f"next     ftsdk resume {running} · ftsdk logs" in cli.ok("show", running).out
 
 
-def test_show_a_job_in_doubt_names_the_ways_out(cli, data):
+def test_show_a_job_in_doubt_suggests_what_to_do(cli, data):
     cli("create", data, "--yes", "--set", "submit=lost_request")
     ran = cli.ok("show")
     assert "in doubt" in ran.out
@@ -122,7 +122,7 @@ def test_past_the_horizon_the_list_says_that_it_needs_a_decision(cli, data, cloc
     assert "ftsdk resolve ftj_" in ran.err
 
 
-def test_a_job_goes_by_its_beginning_its_name_and_the_providers_id(cli, done):
+def test_a_job_is_found_by_id_prefix_name_and_provider_id(cli, done):
     theirs = cli.ok("show", done, "--json").json["provider_job_id"]
     for word in (done, done[:14], done.lower(), "first", theirs):
         assert cli.ok("show", word, "--json").json["id"] == done

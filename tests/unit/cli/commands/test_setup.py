@@ -44,7 +44,7 @@ def test_init_never_overwrites_data_unless_asked(cli):
     Path("support.jsonl").write_text("mine\n")
     Path("ftsdk.toml").write_text('provider = "fake"\n')
     ran = cli.ok("init", "--example")
-    assert "Kept ftsdk.toml: it exists already" in ran.out
+    assert "Kept ftsdk.toml, which already exists" in ran.out
     assert "Kept support.jsonl" in ran.out
     assert "Wrote support_heldout.jsonl: 33 rows" in ran.out
     assert Path("support.jsonl").read_text() == "mine\n"
@@ -60,13 +60,13 @@ def test_init_never_overwrites_data_unless_asked(cli):
     assert Path("support.jsonl").read_bytes() == (EXAMPLES / "support.jsonl").read_bytes()
 
 
-def test_doctor_tells_how_things_stand(cli, done):
+def test_doctor_reports_every_check(cli, done):
     ran = cli.ok("doctor")
     for word in ("ftsdk", "sqlite", "home", "journal", "config", "profile", "cpu", "gpu", "disk"):
         assert re.search(rf"^  [✓·] *{word}\b", ran.out, re.MULTILINE), word
     assert "1 job · schema" in ran.out
     assert "sound" in ran.out
-    assert ran.out.rstrip().endswith("All is well.")
+    assert ran.out.rstrip().endswith("No faults.")
     document = cli.ok("doctor", "--json").json
     assert document["ok"] is True
     assert {"name", "verdict", "found", "hint"} == set(document["checks"][0])
@@ -87,7 +87,7 @@ def test_doctor_never_shows_a_key(cli, monkeypatch):
         assert "super-secret" not in out
 
 
-def test_doctor_finds_what_is_open_to_others(cli, done, home):
+def test_doctor_finds_files_that_others_can_read(cli, done, home):
     (home / "journal.db").chmod(0o644)
     ran = cli("doctor")
     assert ran.code == 1
@@ -119,7 +119,7 @@ def test_backends_are_compared(cli):
     assert fake["hyperparameters"]["epochs"]["default"] == 3.0
 
 
-def test_one_backend_tells_all_it_takes(cli):
+def test_one_backend_in_detail(cli):
     out = cli.ok("backends", "fake").out
     assert "learning_rate_multiplier" in out
     assert "constant | linear | cosine" in out
@@ -138,7 +138,7 @@ def test_a_backend_whose_extra_is_missing_does_not_hide_the_others(cli, monkeypa
             raise MissingExtra("local needs torch", hint="pip install 'ftsdk[local]'")
         return original(name)
 
-    monkeypatch.setattr(registry, "load_backend", load)
+    monkeypatch.setattr("ftsdk.cli.commands.backends.load_backend", load)
     out = cli.ok("backends").out
     assert "pip install 'ftsdk[local]'" in out
     assert "fake" in out
@@ -150,9 +150,9 @@ def test_models_are_listed_and_pulled(cli, monkeypatch, home):
     assert "ftsdk models pull smollm2-135m" in cli.ok("models").out
     [model] = cli.ok("models", "--json").json["models"]
     assert (model["name"], model["pulled"]) == ("smollm2-135m", False)
-    monkeypatch.setattr("ftsdk.backends.local.models.resolve.pull_model", _pull)
+    monkeypatch.setattr("ftsdk.cli.local_models.pull_model", _pull)
     ran = cli.ok("models", "pull", "smollm2-135m")
-    assert "is here" in ran.out
+    assert "is ready" in ran.out
     assert "smollm2-135m download 93.0 MB" in ran.err
     document = cli.ok("models", "pull", "smollm2-135m", "--json").json
     assert document["license"] == "apache-2.0"
@@ -160,7 +160,8 @@ def test_models_are_listed_and_pulled(cli, monkeypatch, home):
 
 
 def _pull(name, *, home, source=None, on_progress=None):
-    from ftsdk.backends.local.models.resolve import PullProgress, ResolvedModel
+    from ftsdk.backends.local.models.pull_progress import PullProgress
+    from ftsdk.backends.local.models.resolve import ResolvedModel
 
     for done in (0, 50_000_000, 93_000_000):
         if on_progress:
@@ -175,7 +176,7 @@ def test_pulling_an_unknown_model_is_2(cli):
     assert "smollm2-135m" in cli.error(2, "models", "pull", "smolm2-135m")["hint"]
 
 
-def test_validate_tells_good_data(cli, data):
+def test_validate_of_good_data(cli, data):
     ran = cli.ok("validate", data)
     assert ran.out.startswith("rows.jsonl   chat · 12 rows")
     document = cli.ok("validate", data, "--json").json
@@ -183,7 +184,7 @@ def test_validate_tells_good_data(cli, data):
     assert all(f["severity"] == "notice" for f in document["faults"])
 
 
-def test_validate_asks_for_a_provider_that_exists(cli, data):
+def test_validate_refuses_an_unknown_provider(cli, data):
     assert cli.error(2, "validate", data, "--provider", "fkae")["code"] == "unknown_backend"
     assert cli.error(2, "validate", data, "--method", "ppo")["code"] == "usage"
 
@@ -197,25 +198,25 @@ def test_version_and_help(cli):
 
 
 @pytest.mark.parametrize("words", [(), ("models", "pull")])
-def test_without_enough_words_it_helps(cli, words):
+def test_without_arguments_groups_print_help(cli, words):
     ran = cli(*words)
     assert ran.code in (0, 2)
     assert "ftsdk" in ran.out + ran.err
 
 
 @pytest.mark.parametrize(
-    ("version", "verdict", "told"),
+    ("version", "verdict", "found"),
     [
         ((3, 34, 1), "fault", "3.34.1: the journal needs 3.37 or newer"),
-        ((3, 40, 1), "ok", "3.40.1 · its WAL can damage a file; the journal uses none"),
+        ((3, 40, 1), "ok", "3.40.1 · its WAL can damage a file; the journal does not use it"),
         ((3, 44, 6), "ok", "3.44.6"),
-        ((3, 50, 6), "ok", "3.50.6 · its WAL can damage a file; the journal uses none"),
+        ((3, 50, 6), "ok", "3.50.6 · its WAL can damage a file; the journal does not use it"),
         ((3, 51, 3), "ok", "3.51.3"),
         ((3, 53, 0), "ok", "3.53.0"),
     ],
 )
-def test_doctor_judges_the_linked_sqlite(cli, monkeypatch, version, verdict, told):
+def test_doctor_checks_the_linked_sqlite(cli, monkeypatch, version, verdict, found):
     monkeypatch.setattr("sqlite3.sqlite_version_info", version)
     monkeypatch.setattr("sqlite3.sqlite_version", ".".join(map(str, version)))
     checks = {one["name"]: one for one in cli("doctor", "--json").json["checks"]}
-    assert (checks["sqlite"]["verdict"], checks["sqlite"]["found"]) == (verdict, told)
+    assert (checks["sqlite"]["verdict"], checks["sqlite"]["found"]) == (verdict, found)

@@ -5,7 +5,7 @@ import pytest
 from tests.unit.cli.conftest import DONE, FAILS, LONG
 
 
-def test_watch_tells_plain_lines_where_there_is_no_terminal(cli, running):
+def test_watch_prints_plain_lines_without_a_terminal(cli, running):
     lines = cli.ok("watch", running).out.strip().split("\n")
     assert "running" in lines[0]
     assert "49 %  step 9/20  loss 1.069" in lines[0]
@@ -15,14 +15,14 @@ def test_watch_tells_plain_lines_where_there_is_no_terminal(cli, running):
     assert len(lines) < 20  # every ten seconds, not at every look
 
 
-def test_watch_without_a_job_takes_those_that_have_not_ended(cli, data, running, done):
+def test_watch_without_a_name_follows_jobs_that_have_not_ended(cli, data, running, done):
     ran = cli.ok("watch")
     assert running in ran.out
     assert done not in ran.out
     assert "succeeded" in cli.ok("watch").out  # none is left: the newest, which has ended
 
 
-def test_watch_several_at_once_and_tell_the_worst(cli, data):
+def test_watching_several_jobs_exits_with_the_worst_code(cli, data):
     ids = [
         cli.ok("create", data, "--yes", "-d", "--json", "--seed", i, "--set", t).json["id"]
         for i, t in enumerate((DONE, FAILS))
@@ -31,10 +31,10 @@ def test_watch_several_at_once_and_tell_the_worst(cli, data):
     assert ran.code == 5
     assert all(job in ran.out for job in ids)
     assert "it was scripted to fail" in ran.err
-    told = cli("wait", *ids, "--json")
-    assert told.code == 5
-    assert [job["status"] for job in told.json["jobs"]] == ["succeeded", "failed"]
-    assert told.json["error"]["job_id"] == ids[1]
+    ran = cli("wait", *ids, "--json")
+    assert ran.code == 5
+    assert [job["status"] for job in ran.json["jobs"]] == ["succeeded", "failed"]
+    assert ran.json["error"]["job_id"] == ids[1]
 
 
 @pytest.mark.parametrize("command", ["watch", "wait"])
@@ -87,12 +87,12 @@ def test_ctrl_c_leaves_the_job_running(cli, running, monkeypatch, clock):
     assert ran.code == 130
     assert f"ftsdk watch {running} · ftsdk cancel {running}" in ran.err
     assert cli.ok("list", "--json").json["jobs"][0]["status"] == "running"
-    told = cli("watch", running, "--json")
-    assert told.code == 130
-    assert told.json["error"]["what"] == "Interrupted"
+    ran = cli("watch", running, "--json")
+    assert ran.code == 130
+    assert ran.json["error"]["what"] == "Interrupted"
 
 
-def test_a_provider_out_of_reach_for_a_while_does_no_harm(cli, running, monkeypatch):
+def test_a_provider_that_is_unreachable_for_a_while(cli, running, monkeypatch):
     from ftsdk.backends.fake import FakeBackend
     from ftsdk.errors import Unavailable
 
@@ -107,11 +107,11 @@ def test_a_provider_out_of_reach_for_a_while_does_no_harm(cli, running, monkeypa
 
     monkeypatch.setattr(FakeBackend, "get", get)
     ran = cli.ok("watch", running)
-    assert "cannot ask just now: fake is out of reach" in ran.out
+    assert "not reachable now: fake is out of reach" in ran.out
     assert "succeeded" in ran.out
 
 
-def test_a_provider_out_of_reach_for_minutes_is_4(cli, running, monkeypatch):
+def test_a_provider_that_is_unreachable_for_minutes_is_4(cli, running, monkeypatch):
     from ftsdk.errors import Unavailable
 
     def get(self, provider_job_id):

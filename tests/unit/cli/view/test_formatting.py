@@ -41,12 +41,12 @@ from ftsdk.cli.view.output import emit, plain
         ("日本 ünïcode ✓", "日本 ünïcode ✓"),
     ],
 )
-def test_text_of_others_is_one_harmless_line(raw, shown):
+def test_text_of_others_becomes_one_safe_line(raw, shown):
     assert clean(raw) == shown
 
 
 @given(st.text(alphabet=st.characters(codec=None), max_size=60))
-def test_nothing_is_left_that_a_terminal_obeys(text):
+def test_control_sequences_are_removed(text):
     left = clean_block(text)
     assert not any((ord(ch) < 32 and ch not in "\n\t") or 127 <= ord(ch) < 160 for ch in left)
     left.encode("utf-8")
@@ -98,21 +98,21 @@ def test_many():
     assert (many(1, "row"), many(1240, "row")) == ("1 row", "1,240 rows")
 
 
-def test_when_tells_only_what_is_needed():
+def test_when_omits_what_is_obvious():
     now = dt.datetime(2026, 11, 25, 12, 0, tzinfo=dt.UTC)
     assert when(now, now) == f"{now.astimezone():%H:%M}"
     assert when(now - dt.timedelta(days=3), now).startswith("22 Nov ")
     assert when(now - dt.timedelta(days=700), now).endswith("2024")
 
 
-def test_secrets_go_by_name_by_shape_and_by_the_environment():
+def test_secrets_are_found_by_name_format_and_environment():
     given_ = {
         "api_key": "abc", "HF_TOKEN": "abc", "hf_token": "x", "password": "p", "key": "nightly",
         "tokens_basis": "exact", "nested": [{"client_secret": "s"}], "trained_tokens": 12,
         "text": "use sk-abcdefgh1234 or Bearer abcdefgh12345 or AKIAABCDEFGHIJKLMNOP",
     }  # fmt: skip
-    told = json.dumps(redact(given_))
-    assert json.loads(told) == {
+    document = json.dumps(redact(given_))
+    assert json.loads(document) == {
         "api_key": "***", "HF_TOKEN": "***", "hf_token": "***", "password": "***",
         "key": "nightly", "tokens_basis": "exact", "nested": [{"client_secret": "***"}],
         "trained_tokens": 12, "text": "use *** or *** or ***",
@@ -121,7 +121,7 @@ def test_secrets_go_by_name_by_shape_and_by_the_environment():
     assert redact("a", {"SHORT_KEY": "a"}) == "a"  # too short to be one; all text would be stars
 
 
-def test_json_escapes_what_a_terminal_obeys_and_is_still_the_same(capsys):
+def test_json_escapes_control_characters_and_round_trips(capsys):
     document = {"a": "\x1b[31m\x9b\u202e\u2028 é日", "n": math.nan, "i": math.inf, "s": "\ud800"}
     emit(document)
     out = capsys.readouterr().out

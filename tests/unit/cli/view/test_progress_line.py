@@ -25,7 +25,7 @@ def row(**more) -> Row:
     return Row("ftj_01KDVDNA00", snapshot(progress=progress, **more), losses)
 
 
-def test_a_wide_line_tells_everything():
+def test_a_wide_line_shows_everything():
     line = live_line(row(), 140).plain
     assert line.startswith("ftj_01KDVDNA00  running     ━━━━")
     for part in ("64 %", "step 57/90", "loss 2.41 ", "1,180 tok/s", "0:46 left"):
@@ -41,7 +41,7 @@ def test_a_line_never_exceeds_its_terminal():
         assert live_line(wide, width).cell_len <= width
 
 
-def test_a_narrow_line_drops_the_least_telling_first():
+def test_a_narrow_line_drops_the_least_important_first():
     kept = {w: live_line(row(), w).plain for w in (120, 100, 80, 60)}
     assert "tok/s" in kept[120]
     assert "tok/s" not in kept[100] or "▁" in kept[100]
@@ -49,7 +49,7 @@ def test_a_narrow_line_drops_the_least_telling_first():
     assert "left" in kept[80]
 
 
-def test_what_is_not_known_is_left_out():
+def test_unknown_values_are_left_out():
     line = live_line(Row("ftj_x", snapshot(JobStatus.QUEUED, message="in line")), 100).plain
     assert line.split() == ["ftj_x", "queued", "in", "line"]
     bare = live_line(Row("ftj_x", snapshot(progress=Progress(fraction=0.5))), 100).plain
@@ -57,7 +57,7 @@ def test_what_is_not_known_is_left_out():
     assert "50 %" in bare
 
 
-def test_trouble_stands_in_place_of_the_bar():
+def test_trouble_replaces_the_bar():
     troubled = Row("ftj_x", row().snapshot, (), "cannot ask just now: \x1b[31mtimeout")
     line = live_line(troubled, 100).plain
     assert "cannot ask just now: timeout" in line

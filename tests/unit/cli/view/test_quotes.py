@@ -1,4 +1,4 @@
-"""An estimate, a quote and how far they lie apart, as `create`, `show` and `costs` tell them."""
+"""An estimate, a quote and their difference, as `create`, `show` and `costs` print them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ def on_the_line(monkeypatch):
     monkeypatch.setattr("ftsdk.client.load_backend", lambda _: QuotingBackend)
 
 
-def test_create_show_and_costs_tell_both(cli, data, on_the_line):
+def test_create_show_and_costs_print_estimate_and_quote(cli, data, on_the_line):
     out = cli.ok("create", data, "--yes", "-d").out
     assert "estimated $0.50 – 1.00 · quoted $1.25, $0.25 above" in out
     assert "estimated $0.50 – 1.00 · quoted $1.25, $0.25 above" in cli.ok("show").out
-    told = cli.ok("show", "--json").json["figures"]
-    assert (told["quoted"], told["quote_off"], told["estimate"]) == ("1.25", "0.25", ["0.5", "1"])
+    document = cli.ok("show", "--json").json["figures"]
+    assert (document["quoted"], document["quote_off"], document["estimate"]) == (
+        "1.25",
+        "0.25",
+        ["0.5", "1"],
+    )
     out = cli.ok("costs").out
     assert out.split("\n")[0].split() == ["day", "lines", "estimate", "quoted", "billed", "counts"]
     assert "$1.25" in out

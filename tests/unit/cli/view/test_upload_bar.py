@@ -9,11 +9,11 @@ import time
 import pytest
 
 from ftsdk.backends.upload_progress import current_listener, on_upload
-from ftsdk.cli.view.upload_bar import sending
+from ftsdk.cli.view.upload_bar import show_upload
 
 
 class Screen(io.StringIO):
-    """A terminal that keeps what it was told."""
+    """A terminal that keeps what is written to it."""
 
     def isatty(self) -> bool:
         return True
@@ -34,33 +34,33 @@ def screen_for(monkeypatch: pytest.MonkeyPatch) -> Screen:
     return made
 
 
-def test_the_bar_comes_with_the_bytes_and_goes_with_them(monkeypatch):
+def test_the_bar_is_shown_during_the_upload_only(monkeypatch):
     screen = screen_for(monkeypatch)
-    with sending(quiet=False):
-        tell = current_listener()
+    with show_upload(quiet=False):
+        listen = current_listener()
         assert "MB" not in screen.until("sending")
-        tell(1_000_000, 4_000_000)
+        listen(1_000_000, 4_000_000)
         assert "1.0/4.0 MB" in screen.until("uploading")
         screen.truncate(0)
-        tell(4_000_000, 4_000_000)
+        listen(4_000_000, 4_000_000)
         assert "4.0/4.0" not in screen.until("sending")
-        tell(500_000, 4_000_000)  # the second file, or the first once more
+        listen(500_000, 4_000_000)  # the second file, or the first once more
         screen.until("0.5/4.0 MB")
 
 
 def test_no_bar_for_programs(monkeypatch):
     screen = screen_for(monkeypatch)
-    with sending(quiet=True):
+    with show_upload(quiet=True):
         current_listener()(1, 2)
     assert screen.getvalue() == ""
 
 
-def test_a_listener_is_heard_within_its_block_alone():
+def test_a_listener_is_called_within_its_block_only():
     seen: list[tuple[int, int]] = []
     current_listener()(1, 2)
-    with on_upload(lambda *told: seen.append(told)):
-        tell = current_listener()
-        tell(-3, 10)
-        tell(30, 10)
+    with on_upload(lambda *progress: seen.append(progress)):
+        listen = current_listener()
+        listen(-3, 10)
+        listen(30, 10)
     current_listener()(5, 10)
     assert seen == [(0, 10), (10, 10)]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ftsdk.dataset import Dataset, convert, validate
 from ftsdk.dataset.conversion.convert import WRITERS, write_row
-from ftsdk.dataset.formats.registry import FORMATS, detect, shape_of
+from ftsdk.dataset.formats.registry import FORMATS, detect
+from ftsdk.dataset.row import shape_of
 from ftsdk.errors import DatasetError, UsageError
 
 text = st.text(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ftsdk.dataset import validate
-from ftsdk.dataset.rules.language import MOST, Sample, Told, language_of, odd_languages
+from ftsdk.dataset.readers import source
+from ftsdk.dataset.rules.language import MOST, Sample, SampledAnswer, language_of, odd_languages
 from ftsdk.dataset.validation import parallel
 
 DATA = Path(__file__).resolve().parents[5] / "shared" / "data"
@@ -78,7 +79,7 @@ def test_a_long_run_is_sampled_evenly_and_says_so() -> None:
     assert not sample.is_whole
     gaps = {b.line - a.line for a, b in zip(sample.kept, sample.kept[1:], strict=False)}
     assert len(gaps) == 1
-    kept = [*sample.kept, Told(100_001, PROSE["Dutch"])]
+    kept = [*sample.kept, SampledAnswer(100_001, PROSE["Dutch"])]
     (fault,) = odd_languages(kept, whole=False)
     assert f"of the {len(kept):,} that were looked at" in fault.message
 
@@ -86,7 +87,7 @@ def test_a_long_run_is_sampled_evenly_and_says_so() -> None:
 def test_a_file_judged_in_parts_tells_the_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parallel, "MIN_BYTES", 1)
+    monkeypatch.setattr(source, "MIN_BYTES", 1)
     monkeypatch.setattr(parallel, "_PART_BYTES", 20_000)
     answers = [PROSE["English"]] * 800
     answers[555] = PROSE["Spanish"]

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.dataset import RULES, validate
-from ftsdk.dataset.dataset import canonical_bytes
 from ftsdk.dataset.provider_limits import limits_for
+from ftsdk.dataset.row import canonical_bytes
 from ftsdk.dataset.rules.fast_path import is_plain
 from ftsdk.dataset.rules.provider import file_faults
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ftsdk.dataset import validate
+from ftsdk.dataset.readers import source
 from ftsdk.dataset.validation import parallel
 
 LONG_WORD = "x" * 400
@@ -37,7 +38,7 @@ def lines() -> list[bytes]:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "MIN_BYTES", 1)
+    monkeypatch.setattr(source, "MIN_BYTES", 1)
     monkeypatch.setattr(parallel, "_PART_BYTES", 100_000)
     monkeypatch.setattr(parallel, "_SAMPLE_BYTES", 20_000)
     monkeypatch.setattr(parallel, "_processors", lambda: 3)
@@ -227,7 +228,7 @@ def test_what_is_unusual_is_read_in_one_pass(
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"\n".join(lines()))
     monkeypatch.setattr(
-        parallel, "_worker_words", lambda: [sys.executable, "-c", "raise SystemExit(1)"]
+        parallel, "_worker_command", lambda: [sys.executable, "-c", "raise SystemExit(1)"]
     )
     alone, parts, tries = both(path, monkeypatch)
     assert tries == []
@@ -271,7 +272,8 @@ def test_it_works_in_a_script_without_a_main_guard(tmp_path: Path) -> None:
     script.write_text(
         "from ftsdk.dataset import validate\n"
         "from ftsdk.dataset.validation import parallel\n"
-        "parallel.MIN_BYTES, parallel._PART_BYTES = 1, 100_000\n"
+        "from ftsdk.dataset.readers import source\n"
+        "source.MIN_BYTES, parallel._PART_BYTES = 1, 100_000\n"
         "parallel._processors = lambda: 2\n"
         "report = validate('rows.jsonl', tokens=False, near_duplicates=False)\n"
         "print('once', report.rows)\n"

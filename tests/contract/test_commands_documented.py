@@ -1,4 +1,4 @@
-"""Whatever command of ours a message tells to type, there is: with the options it is told with."""
+"""Every `ftsdk` command that a message names exists, with its options."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import typer
 from ftsdk.cli.app import app
 
 PACKAGE = Path(__file__).resolve().parents[2] / "ftsdk"
-TOLD = re.compile(r"(?P<tick>`)?\bftsdk (?P<words>[a-z][^`;,()\n]*)")
+COMMAND = re.compile(r"(?P<tick>`)?\bftsdk (?P<words>[a-z][^`;,()\n]*)")
 
 
 def texts(tree: ast.AST) -> Iterator[str]:
-    """Every string of a module; what a template fills in stands as X."""
+    """Yield every string of a module; the replaced parts of an f-string are X."""
     inside = {
         part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
     }
@@ -29,8 +29,9 @@ def texts(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
-def wrong_in(text: str, root: Any) -> Iterator[str]:
-    for found in TOLD.finditer(text):
+def problems_in(text: str, root: Any) -> Iterator[str]:
+    """Yield one line for each command or option in `text` that does not exist."""
+    for found in COMMAND.finditer(text):
         words = found["words"].split()
         if words[0] not in root.commands:
             if found["tick"]:
@@ -46,17 +47,17 @@ def wrong_in(text: str, root: Any) -> Iterator[str]:
 
 def test_commands_in_messages_exist() -> None:
     root: Any = typer.main.get_command(app)
-    wrong, seen = [], 0
+    problems, seen = [], 0
     for path in sorted(PACKAGE.rglob("*.py")):
         for text in texts(ast.parse(path.read_text())):
-            seen += len(TOLD.findall(text))
-            wrong += [f"{path.relative_to(PACKAGE)}: {one}" for one in wrong_in(text, root)]
+            seen += len(COMMAND.findall(text))
+            problems += [f"{path.relative_to(PACKAGE)}: {one}" for one in problems_in(text, root)]
     assert seen > 100
-    assert wrong == []
+    assert problems == []
 
 
 def test_a_wrong_command_and_a_wrong_option_are_found() -> None:
     root: Any = typer.main.get_command(app)
-    assert list(wrong_in("`ftsdk modells` lists them", root))
-    assert list(wrong_in("ftsdk models --provider together lists them", root))
-    assert not list(wrong_in("ftsdk is here; `ftsdk models pull X`, or --yes", root))
+    assert list(problems_in("`ftsdk modells` lists them", root))
+    assert list(problems_in("ftsdk models --provider together lists them", root))
+    assert not list(problems_in("ftsdk is here; `ftsdk models pull X`, or --yes", root))

@@ -1,4 +1,4 @@
-"""What goes over the wire: a request as it was received, and a reply as it will be sent."""
+"""HTTP messages: a request as received, and a reply as it will be sent."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
-
-__all__ = ["Part", "Refusal", "Reply", "Request", "make_request"]
 
 _DISPOSITION = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -32,7 +30,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Request:
-    """A request, whole. Header names are lower case; `query` maps a name to all of its values."""
+    """A complete request. Header names are lower case; `query` maps each name to all its values."""
 
     number: int
     method: str
@@ -41,21 +39,21 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     received_at: dt.datetime
-    """By the machine's clock; of those that a double keeps, by the clock that it was given."""
+    """By the machine's clock; in `Double.requests`, by the double's clock."""
 
     def json(self) -> Any:
-        """The body as JSON. Raises `Refusal` (400) when it is none."""
+        """Return the body parsed as JSON. Raises `Refusal` (400) when it is not JSON."""
         try:
             return json.loads(self.body or b"null")
         except ValueError as error:
             raise Refusal(400, {"error": {"message": f"not JSON: {error}"}}) from error
 
     def first(self, name: str, default: str | None = None) -> str | None:
-        """The first value of a query parameter."""
+        """Return the first value of a query parameter, or `default`."""
         return self.query.get(name, (default,))[0]
 
     def parts(self) -> dict[str, Part]:
-        """The fields of a multipart form by name; empty when the body is none."""
+        """Return the fields of a multipart form by name; empty when the body is not a form."""
         kind = self.headers.get("content-type", "")
         match = re.search(r'boundary="?([^";]+)"?', kind)
         if "multipart/form-data" not in kind or match is None:
@@ -80,14 +78,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: `body` is bytes, text, or anything that JSON can carry."""
+    """A reply: `body` is bytes, text, or anything that JSON can represent."""
 
     status: int = 200
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def payload(self) -> bytes:
-        """The bytes of the body."""
+        """Return the body as bytes."""
         if isinstance(self.body, bytes):
             return self.body
         if isinstance(self.body, str):
@@ -95,7 +93,7 @@ class Reply:
         return json.dumps(self.body, ensure_ascii=False).encode()
 
     def content_type(self) -> str:
-        """The media type that the body's Python type implies, unless a header names one."""
+        """Return the media type: from the headers, otherwise from the Python type of the body."""
         for name, value in self.headers.items():
             if name.lower() == "content-type":
                 return value
@@ -105,7 +103,7 @@ class Reply:
 
 
 class Refusal(Exception):
-    """Raised by a double's handler to refuse: a status and the provider's own error body."""
+    """Raised by a handler to refuse a request, with an HTTP status and the provider's error body."""
 
     def __init__(
         self, status: int, body: Any = None, headers: Mapping[str, str] | None = None
@@ -122,7 +120,7 @@ def make_request(
     body: bytes,
     received_at: dt.datetime,
 ) -> Request:
-    """Take the request line's target apart into path and query."""
+    """Return a `Request`, with the target split into path and query."""
     parts = urlsplit(target)
     query = parse_qs(parts.query, keep_blank_values=True)
     return Request(

@@ -1,20 +1,21 @@
-"""What this machine trains best on: the device, and the number format its processor is good at."""
+"""The device and the number format that this machine computes best with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Hardware", "bf16_on_cpu", "choose"]
+_FAST_BF16 = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "bf16": "Arm BF16"}
+"""Processor flags with the names of their instruction sets, the fastest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """Where and in which format to compute, and why; `why` is one line for the event log."""
+    """Device, number format and threads to compute with; `why` is one line for the event log."""
 
     device: torch.device
     dtype: torch.dtype
@@ -30,8 +31,8 @@ class Hardware:
 def bf16_on_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
     """The instruction set that makes bf16 fast on this processor, or None.
 
-    Without one, bf16 is emulated and slower than float32. Linux tells it in `/proc/cpuinfo`;
-    elsewhere the answer is None.
+    Without one, bf16 is emulated and slower than float32. Linux lists them in `/proc/cpuinfo`;
+    elsewhere the result is None.
     """
     try:
         text = cpuinfo.read_text()
@@ -41,37 +42,37 @@ def bf16_on_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
             flags = set(value.split())
-            for flag, told in (
-                ("amx_bf16", "AMX"),
-                ("avx512_bf16", "AVX-512 BF16"),
-                ("bf16", "Arm BF16"),
-            ):
+            for flag, instruction_set in _FAST_BF16.items():
                 if flag in flags:
-                    return told
+                    return instruction_set
     return None
 
 
-def choose(options: dict[str, Any]) -> Hardware:
-    """Follow `device`, `dtype` and `threads` of the options; `auto` takes the best there is."""
+def choose_hardware(
+    device: str = "auto", dtype: str = "auto", threads: int | None = None
+) -> Hardware:
+    """Return what to compute with; `auto` chooses the best there is.
+
+    `threads` sets torch's threads in this process; None keeps them.
+    """
     import torch
 
-    if options.get("threads"):
-        torch.set_num_threads(int(options["threads"]))
-    wanted = options.get("device") or "auto"
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
-    device = torch.device(name)
-    dtype_name = options.get("dtype") or "auto"
+    if threads:
+        torch.set_num_threads(threads)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = torch.device(device)
+    count = torch.get_num_threads()
+    if dtype == "auto":
+        best, reason = _best_dtype(chosen)
+        return Hardware(chosen, best, count, f"{_describe(chosen)}, {reason}")
     known = {"bf16": torch.bfloat16, "bfloat16": torch.bfloat16}
     known |= {"fp32": torch.float32, "float32": torch.float32}
-    threads = torch.get_num_threads()
-    if dtype_name != "auto":
-        dtype = known[dtype_name]
-        return Hardware(device, dtype, threads, f"{_told(device)}, {dtype_name} as asked")
-    dtype, reason = _best_dtype(device)
-    return Hardware(device, dtype, threads, f"{_told(device)}, {reason}")
+    return Hardware(chosen, known[dtype], count, f"{_describe(chosen)}, {dtype} as asked")
 
 
 def _best_dtype(device: torch.device) -> tuple[torch.dtype, str]:
+    """The number format for a device, and why."""
     import torch
 
     if device.type == "cuda":
@@ -86,7 +87,7 @@ def _best_dtype(device: torch.device) -> tuple[torch.dtype, str]:
     return torch.float32, "float32"
 
 
-def _told(device: torch.device) -> str:
+def _describe(device: torch.device) -> str:
     import torch
 
     if device.type == "cuda":

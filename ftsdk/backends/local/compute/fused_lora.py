@@ -1,8 +1,8 @@
-"""A linear layer with its adapter as one operation: fewer passes over the activations.
+"""A linear layer with its LoRA adapter as one operation: fewer passes over the activations.
 
-Written with separate modules, `x W + s (x A) B` makes three tensors of the size of the output and
-two of the size of the input, forwards and backwards, only to add them up. Here the small product
-is added inside the matrix product that makes it. The numbers are peft's own up to rounding.
+With separate modules, `x W + s (x A) B` allocates three tensors of the output's size and two of the
+input's size, forward and backward, only to add them up. Here the low-rank product is added inside
+the matrix product that computes it. The results equal peft's up to rounding.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["fuse_adapters"]
-
 
 def fuse_adapters(owner: Any) -> int:
-    """Let every plain LoRA layer of a peft model compute in one operation; gives how many.
+    """Let every plain LoRA layer of a peft model compute in one operation; returns their number.
 
     Layers over a dense or an NF4 base are plain; others (DoRA, several adapters) keep peft's code.
     """
@@ -53,7 +51,7 @@ def _forward(self: Any, x: Tensor, *_: Any, **__: Any) -> Tensor:
     scale = float(self.scaling["default"])
     dropped = self.lora_dropout["default"](x)
     state = getattr(base.weight, "quant_state", None)
-    out: Tensor = _AdaptedLinear.apply(  # type: ignore[no-untyped-call]  # torch leaves it so
+    out: Tensor = _AdaptedLinear.apply(  # type: ignore[no-untyped-call]  # torch has no types for it
         x, dropped, base.weight, state, base.bias, down, up, scale
     )
     return out

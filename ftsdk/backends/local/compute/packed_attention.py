@@ -1,9 +1,9 @@
-"""Causal attention over rows laid end to end, each row seeing itself only.
+"""Causal attention over packed rows: laid end to end without padding, each attends to itself only.
 
-On a processor, torch's flash kernel is quick forwards and slow backwards: its backward pass took
-four times as long as plain matrix products on rows of a few hundred tokens (AMX, bf16). So the
-forward pass is the flash kernel, which keeps no matrix of attention weights, and the backward
-pass makes that matrix anew, row by row, and multiplies.
+On a CPU, torch's flash kernel is fast forward and slow backward: its backward pass took four times
+as long as plain matrix products on rows of a few hundred tokens (AMX, bf16). So the forward pass
+uses the flash kernel, which stores no attention weights, and the backward pass computes them again,
+row by row.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["flat_attention"]
 
-
-def flat_attention(
-    module: Any,  # noqa: ARG001  # transformers gives it
+def packed_attention(
+    module: Any,  # noqa: ARG001  # transformers passes it
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -33,18 +31,20 @@ def flat_attention(
     sliding_window: int | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attention as transformers asks for it: [1, heads, tokens, d] in, [1, tokens, heads, d] out.
+    """Attention with the signature that transformers calls.
 
-    What it does not know how to do (soft caps, attention sinks, biases) it refuses, and the model
-    then runs row by row with its own attention.
+    `query`, `key` and `value` are [1, heads, tokens, d]; the result is [1, tokens, heads, d].
+    `row_lengths` are in tokens and add up to `tokens`. Raises `NotImplementedError` for what it
+    cannot compute (masks, soft caps, attention sinks, biases); the model then runs row by row with
+    its own attention.
     """
     unknown = [n for n in ("softcap", "s_aux", "position_bias") if others.get(n) is not None]
     if unknown or attention_mask is not None or row_lengths is None:
-        raise NotImplementedError(f"flat attention cannot take {unknown or 'a mask'}")
+        raise NotImplementedError(f"packed attention cannot take {unknown or 'a mask'}")
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     windowed = bool(sliding_window and max(row_lengths) > sliding_window)
     if query.device.type == "cpu" and not dropout and not windowed and _plain(query, key, value):
-        return _RowAttention.apply(query, key, value, tuple(row_lengths), scale), None  # type: ignore[no-untyped-call]  # torch leaves it so
+        return _RowAttention.apply(query, key, value, tuple(row_lengths), scale), None  # type: ignore[no-untyped-call]  # torch has no types for it
     parts = []
     for part, mask in _rows(row_lengths, sliding_window, query.device):
         parts.append(
@@ -71,7 +71,7 @@ def _plain(query: Tensor, key: Tensor, value: Tensor) -> bool:
 def _rows(
     lengths: Sequence[int], window: int | None, device: torch.device
 ) -> list[tuple[slice, Tensor | None]]:
-    """The place of each row, and its mask when the window is shorter than the row."""
+    """The slice of each row, and its mask [length, length] where the window is shorter than the row."""
     found: list[tuple[slice, Tensor | None]] = []
     start = 0
     for length in lengths:
@@ -87,7 +87,7 @@ def _rows(
 
 @functools.lru_cache(maxsize=64)
 def _future(length: int) -> Tensor:
-    """[length, length], True where a token would look ahead."""
+    """[length, length], True where a token would attend to a later one."""
     return torch.ones(length, length, dtype=torch.bool).triu_(1)
 
 
@@ -127,7 +127,7 @@ class _RowAttention(torch.autograd.Function):
         start = 0
         for length in ctx.lengths:
             here = slice(start, start + length)
-            # Query heads that share a key head are stacked, so one product serves them all.
+            # Query heads that share a key head are stacked into one product.
             q = (query[0, :, here] * ctx.scale).reshape(shared, group * length, size)
             k, v = key[0, :, here], value[0, :, here]
             d = d_out[0, here].transpose(0, 1).reshape(shared, group * length, size)
@@ -137,7 +137,7 @@ class _RowAttention(torch.autograd.Function):
             d_weights = torch.bmm(d, v.transpose(1, 2)).view(heads, length, length)
             d_scores = torch._softmax_backward_data(
                 d_weights, weights, -1, weights.dtype
-            )  # the public softmax has no backward of its own
+            )  # there is no public function for this
             d_scores = d_scores.view(shared, group * length, length)
             weights = weights.view(shared, group * length, length)
             d_value[0, here] = torch.bmm(weights.transpose(1, 2), d).transpose(0, 1)

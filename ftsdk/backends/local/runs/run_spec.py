@@ -1,0 +1,63 @@
+"""What a run trains, as `spec.json` of its run directory holds it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from ftsdk.backends.local.options import RunHyperparameters, RunOptions
+from ftsdk.types.spec import LoRA
+
+FORMAT = 1
+
+
+class BaseModelRef(BaseModel):
+    """The base model: the folder of its weights, and where they come from.
+
+    `revision` and `sha256` (of the weights) are None where they are not known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    name: str
+    revision: str | None = None
+    sha256: str | None = None
+
+
+class RunAdapter(LoRA):
+    """The adapter of a run: a `LoRA` as it is written down."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: Literal["lora"] = "lora"
+
+
+class RunSpec(BaseModel):
+    """Everything that decides what a run trains; `adapter` None trains all weights.
+
+    `train` and `validation` are names of files in the run directory, which `RunDir.create` sets.
+    Fields of later versions are ignored, so that an older ftsdk can read a newer run.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT
+    created_at: AwareDatetime = Field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    job_id: str
+    base_model: BaseModelRef
+    method: Literal["sft"] = "sft"
+    adapter: RunAdapter | None
+    hyperparameters: RunHyperparameters = Field(default_factory=RunHyperparameters)
+    seed: int = 0
+    options: RunOptions = Field(default_factory=RunOptions)
+    train: str = "train.jsonl"
+    validation: str | None = None
+
+    @property
+    def adapter_kind(self) -> str:
+        """`full`, `lora` or `nf4`."""
+        return "full" if self.adapter is None else self.adapter.quantize or "lora"

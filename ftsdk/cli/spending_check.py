@@ -1,0 +1,46 @@
+"""What runs before a command that acts on jobs: overdue deployments end, jobs at their cap stop."""
+
+from __future__ import annotations
+
+from ftsdk.cli.context import open_client
+from ftsdk.cli.view.formatting import clean
+from ftsdk.cli.view.output import note
+from ftsdk.config import default_home
+from ftsdk.errors import FtsdkError
+from ftsdk.jobs.spending_guard import enforce, profiles_at_stake
+from ftsdk.store import Journal
+
+_URGENT = ("not_ended", "stopped", "near_cap")
+
+
+def enforce_limits() -> None:
+    """End overdue deployments, stop jobs at their spending cap, and print what costs money now.
+
+    Each profile is checked with its own configuration, which has the base URL it was used with.
+    """
+    if not (default_home() / "journal.db").is_file():
+        return
+    try:
+        profiles = profiles_at_stake(Journal(default_home()))
+    except FtsdkError:
+        return  # the command itself opens the same journal, and reports what is wrong with it
+    notices = []
+    for profile in profiles:
+        try:
+            notices += enforce(open_client(profile), own_profile=True)
+        except FtsdkError as error:
+            _report_unchecked(profile, error)
+    for notice in notices:
+        urgent = notice.kind in _URGENT
+        colour, weight = ("red", "bold") if urgent else ("yellow", "")
+        note(("! ", colour), (clean(notice.text), weight))
+
+
+def _report_unchecked(profile: str | None, error: FtsdkError) -> None:
+    if profile is None:
+        whose, hint = "Running jobs and deployments", ""
+    else:
+        whose = f"Running jobs and deployments of profile {profile}"
+        hint = "; run `ftsdk deployments` in the folder of its ftsdk.toml"
+    what = clean(error.what)
+    note(("! ", "red"), f"{whose} could not be checked and may cost money: {what}{hint}")

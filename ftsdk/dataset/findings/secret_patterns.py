@@ -1,0 +1,237 @@
+"""Patterns of secrets and personal data, with checksums where the value has one."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class SecretMatch:
+    """One find: its code, what it is, and the value with its middle taken out."""
+
+    code: str
+    what: str
+    masked: str
+
+
+def scan_text(text: str) -> Iterator[SecretMatch]:
+    """The findings of one text, the first of each kind."""
+    if len(text) < 6:
+        return
+    told: set[str] = set()
+    for shape in _SHAPES:
+        if shape.needs not in text or shape.what in told:
+            continue
+        if shape is _ASSIGNMENT and not _may_assign(text):
+            continue
+        for match in shape.pattern.finditer(text):
+            value = match.group(shape.group)
+            if shape.check is None or shape.check(value):
+                told.add(shape.what)
+                yield SecretMatch(shape.code, shape.what, _masked(value))
+                break
+    yield from _numbers(text)
+
+
+def _may_assign(text: str) -> bool:
+    """Whether a text can hold what `_ASSIGNMENT` looks for; its search is many times dearer."""
+    if ":" not in text and "=" not in text:
+        return False
+    small = text.lower()
+    return "key" in small or "token" in small or "secret" in small or "passw" in small
+
+
+def _masked(value: str) -> str:
+    value = value.strip()
+    return f"{value[:4]}…" if len(value) > 8 else f"{value[:2]}…"
+
+
+def _looks_random(value: str) -> bool:
+    """Letters and digits mixed, many different characters: no word, no path, no placeholder."""
+    return (
+        len(set(value)) >= 10
+        and any(c.isdigit() for c in value)
+        and any(c.isalpha() for c in value)
+        and "xxxx" not in value.lower()
+    )
+
+
+def _is_jwt(value: str) -> bool:
+    head = value.split(".", 1)[0]
+    try:
+        header = orjson.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+    except (binascii.Error, ValueError):
+        return False
+    return isinstance(header, dict) and "alg" in header
+
+
+def luhn(digits: str) -> bool:
+    """The checksum of payment cards."""
+    total = 0
+    for i, ch in enumerate(reversed(digits)):
+        n = ord(ch) - 48
+        if i % 2:
+            n = n * 2 - 9 if n > 4 else n * 2
+        total += n
+    return total % 10 == 0
+
+
+_CARD_PREFIX = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})$"  # Visa
+    r"|(?:5[1-5]\d{14}|2(?:2[2-9]|[3-6]\d|7[01])\d{13}|2720\d{12})$"  # Mastercard
+    r"|3[47]\d{13}$|3(?:0[0-5]|[68]\d)\d{11,16}$"  # American Express, Diners
+    r"|(?:6011|65\d\d|64[4-9]\d)\d{12,15}$|35(?:2[89]|[3-8]\d)\d{12,15}$|62\d{14,17}$"
+)
+
+
+def _is_card(value: str) -> bool:
+    digits = re.sub(r"[ -]", "", value)
+    return _CARD_PREFIX.match(digits) is not None and len(set(digits)) > 1 and luhn(digits)
+
+
+_IBAN_LENGTHS = {
+    "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22,
+    "BR": 29, "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "DO": 28,
+    "EE": 20, "EG": 29, "ES": 24, "FI": 18, "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23,
+    "GL": 18, "GR": 27, "GT": 28, "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26,
+    "IT": 27, "JO": 30, "KW": 30, "KZ": 20, "LB": 28, "LC": 32, "LI": 21, "LT": 20, "LU": 20,
+    "LV": 21, "LY": 25, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MR": 27, "MT": 31, "MU": 30,
+    "NL": 18, "NO": 15, "PK": 24, "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22,
+    "SA": 24, "SC": 31, "SD": 18, "SE": 24, "SI": 19, "SK": 24, "SM": 27, "ST": 25, "SV": 28,
+    "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
+}  # fmt: skip
+
+
+def _is_iban(value: str) -> bool:
+    text = re.sub(r"[ -]", "", value).upper()
+    length = _IBAN_LENGTHS.get(text[:2])
+    if length is None or len(text) < length:
+        return False
+    moved = text[4:length] + text[:4]
+    return int("".join(str(int(ch, 36)) for ch in moved)) % 97 == 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    code: str
+    what: str
+    needs: str
+    pattern: re.Pattern[str]
+    check: Callable[[str], bool] | None = None
+    group: int = 0
+
+
+def _key(what: str, needs: str, pattern: str, check: Callable[[str], bool] | None = None) -> _Shape:
+    return _Shape(
+        "FT401",
+        what,
+        needs,
+        re.compile(rf"(?<![A-Za-z0-9_]){pattern}(?![A-Za-z0-9])", re.ASCII),
+        check,
+    )
+
+
+_SHAPES: tuple[_Shape, ...] = (
+    _key("an Anthropic key", "sk-ant-", r"sk-ant-[A-Za-z0-9]{2,12}-[A-Za-z0-9_-]{30,}"),
+    _key("an OpenRouter key", "sk-or-", r"sk-or-v1-[a-f0-9]{40,}"),
+    _key("an OpenAI key", "sk-", r"sk-(?!ant-|or-)(?:[a-z]{2,12}-)?[A-Za-z0-9_-]{20,}", _looks_random),
+    _key("an AWS access key", "A", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}"),
+    _key("a Hugging Face token", "hf_", r"hf_[A-Za-z0-9]{30,40}"),
+    _key("a GitHub token", "gh", r"gh[opusr]_[A-Za-z0-9]{36}", None),
+    _key("a GitHub token", "github_pat_", r"github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}"),
+    _key("a GitLab token", "glpat-", r"glpat-[A-Za-z0-9_-]{20,}"),
+    _key("a Slack token", "xox", r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    _key("a Slack webhook", "hooks.slack.com", r"hooks\.slack\.com/services/T[A-Z0-9]+/B[A-Z0-9]+/[A-Za-z0-9]{20,}"),
+    _key("a Stripe key", "k_", r"[sr]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+    _key("a Google key", "AIza", r"AIza[A-Za-z0-9_-]{35}"),
+    _key("a Google OAuth token", "ya29.", r"ya29\.[A-Za-z0-9_-]{30,}"),
+    _key("a Replicate token", "r8_", r"r8_[A-Za-z0-9]{37}"),
+    _key("a Together key", "tgp_v1_", r"tgp_v1_[A-Za-z0-9_-]{30,}"),
+    _key("a Groq key", "gsk_", r"gsk_[A-Za-z0-9]{40,}"),
+    _key("a Fireworks key", "fw_", r"fw_[A-Za-z0-9]{20,}", _looks_random),
+    _key("a Nebius key", "v1.C", r"v1\.C[A-Za-z0-9_-]{60,}"),
+    _key("a RunPod key", "rp", r"rpa?_[A-Z0-9]{35,}[a-z0-9]*"),
+    _key("an npm token", "npm_", r"npm_[A-Za-z0-9]{36}"),
+    _key("a PyPI token", "pypi-", r"pypi-[A-Za-z0-9_-]{50,}"),
+    _key("a SendGrid key", "SG.", r"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
+    _key("a Twilio key", "SK", r"SK[0-9a-f]{32}"),
+    _key("a Mailgun key", "key-", r"key-[0-9a-f]{32}"),
+    _key("a DigitalOcean token", "do", r"do[opr]_v1_[a-f0-9]{64}"),
+    _key("a Telegram bot token", ":AA", r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}"),
+    _key("a Databricks token", "dapi", r"dapi[a-f0-9]{32}"),
+    _key("a Linear key", "lin_api_", r"lin_api_[A-Za-z0-9]{40}"),
+    _key("a Weights & Biases key", "wandb", r"wandb_v1_[A-Za-z0-9_]{20,}"),
+    _Shape("FT401", "an AWS secret key", "ecret",
+           re.compile(r"(?i)aws.{0,20}secret.{0,20}?[=:\"'\s]+([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"), _looks_random, 1),
+    _Shape("FT401", "an Azure storage key", "AccountKey=", re.compile(r"AccountKey=([A-Za-z0-9+/]{86}==)"), None, 1),
+    _Shape("FT403", "a private key", "-----BEGIN",
+           re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")),
+    _Shape("FT404", "a JSON web token", "eyJ",
+           re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"), _is_jwt),
+    _Shape("FT408", "a password in a URL", "://",
+           re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,64}:([^\s/:@]{3,128})@[A-Za-z0-9.-]+"), None, 1),
+    _Shape("FT408", "a key in an assignment", "",
+           re.compile(r"(?i)(?:api[_-]?key|secret[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|passwor[dt]|passwd)"
+                      r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?([A-Za-z0-9_\-/+=.]{16,128})(?![A-Za-z0-9])"), _looks_random, 1),
+    _Shape("FT406", "an e-mail address", "@",
+           re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9](?:[A-Za-z0-9._%+-]{0,62}[A-Za-z0-9])?@"
+                      r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9-])")),
+)  # fmt: skip
+_ASSIGNMENT = next(shape for shape in _SHAPES if shape.what == "a key in an assignment")
+_LONG_NUMBER = re.compile(r"(?<![\w.,/-])(?:[0-9][ -]?){12,18}[0-9](?![\w-])", re.ASCII)
+_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}(?![a-z0-9])")
+_PHONE = re.compile(
+    r"(?<![\w.)+-])(?:"
+    r"\+[1-9][0-9 ().\-/]{6,20}[0-9]"  # +49 (0)30 123456, +1-555-0100
+    r"|(?:1[ .-])?\([2-9][0-9]{2}\)[ .-]?[0-9]{3}[ .-][0-9]{4}"  # (555) 010-9999
+    r"|(?:1[ .-])?[2-9][0-9]{2}([ .-])[0-9]{3}\1[0-9]{4}"  # 555-010-9999
+    r"|00[1-9][0-9 ().\-/]{6,20}[0-9]"  # 0049 30 123456
+    r"|0[1-9][0-9]{1,4}[ /-][0-9]{2,4}(?:[ -]?[0-9]{2,4}){1,3}"  # 030 123456, 0171/1234567
+    r"|0[1-9](?: [0-9]{2}){4}"  # 01 23 45 67 89
+    r")(?![\w])",
+    re.ASCII,
+)
+_PHONE_WORD = re.compile(
+    r"(?i)\b(?:phone|tel|telephone|mobile|cell|call|text|fax|whatsapp|sms)\b[^0-9+\n]{0,20}"
+    r"(\+?[0-9]{7,15}|\+?[0-9]{2,4}(?:[ .-][0-9]{2,4}){1,4})(?![\w.-])"
+)
+_PHONE_DIGITS = 8
+
+
+def _is_phone(value: str) -> bool:
+    digits = re.sub(r"[^0-9]", "", value)
+    return _PHONE_DIGITS <= len(digits) <= 15 and len(set(digits)) > 2
+
+
+def _numbers(text: str) -> Iterator[SecretMatch]:
+    """Cards, IBANs and phone numbers; a card or an IBAN is not told again as a phone."""
+    raw = text.encode("utf-8", "surrogatepass")
+    digits = len(raw) - len(raw.translate(None, b"0123456789"))
+    if digits < 2:
+        return  # an IBAN has two at least, a phone number eight, a card thirteen
+    taken: list[tuple[int, int]] = []
+    for code, what, pattern, check, least in (
+        ("FT402", "a card number", _LONG_NUMBER, _is_card, 12),
+        ("FT405", "an IBAN", _IBAN, _is_iban, 2),
+    ):
+        found = False
+        for match in pattern.finditer(text) if digits >= least else ():
+            if check(match.group()):
+                taken.append(match.span())
+                if not found:
+                    yield SecretMatch(code, what, _masked(match.group()))
+                    found = True
+    for pattern in (_PHONE, _PHONE_WORD) if digits >= _PHONE_DIGITS else ():
+        for match in pattern.finditer(text):
+            value = match.group(1) if pattern is _PHONE_WORD else match.group()
+            if _is_phone(value) and not any(
+                a < match.end() and match.start() < b for a, b in taken
+            ):
+                yield SecretMatch("FT407", "a phone number", _masked(value))
+                return

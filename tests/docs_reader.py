@@ -22,7 +22,7 @@ INSTALL = re.compile(
 VENV = re.compile(
     r"^python3? -m venv \S+(?: && source \S+/activate)?(?:\s*#.*)?$|^source \S+/activate$"
 )
-STEP_TIMEOUT_S = 180.0
+STEP_TIMEOUT_S = 400.0
 
 
 class PageError(AssertionError):

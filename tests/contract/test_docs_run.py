@@ -89,7 +89,7 @@ def read(page: Page, python: Path, folder: Path) -> int:
 # --- the pages -------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(600)  # the first page of an extra waits for its environment
+@pytest.mark.timeout(900)  # two pages train; the first of an extra waits for its environment
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.relative_to(ROOT).as_posix())
 def test_the_page_works_for_its_reader(
     page: Page, python_with: Callable[[str], Path], tmp_path: Path

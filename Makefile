@@ -1,7 +1,7 @@
 # Two commands do all the set-up on a machine that has only Python and make:
 #   make demo    own virtual environment, install, and a real fine-tune from start to answer
 #   make test    install with all extras, then every check and every test
-# A second run finds the environment as it was left and starts at once.
+# A second run reuses the environment and starts at once.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,18 +13,18 @@ SHELL := bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The release that the project is tested with. It goes in first, so that the rest finds it there.
-# For the CPU alone, where the index offers both kinds: make demo TORCH=torch==2.13.0+cpu
+# The tested release. It is installed first, so that the other packages use it.
+# For the CPU only, where the index has both builds: make demo TORCH=torch==2.13.0+cpu
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
 # One test worker per core; `make test WORKERS=0` runs the tests in one process.
 WORKERS ?= auto
-# The documentation's builder advertises its successor at every run.
+# mkdocs-material prints an announcement at every run.
 export NO_MKDOCS_2_WARNING := 1
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --quiet
 
-# Ubuntu's and Debian's Python may lack venv; say so in one sentence instead of a traceback.
+# Python of Ubuntu and Debian may lack venv: print one sentence instead of a traceback.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "ftsdk needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -37,7 +37,7 @@ $(VENV)/.torch: $(BIN)/python
 	$(PIP) install '$(TORCH)'
 	@touch $@
 
-# The stamps follow pyproject.toml: a changed dependency is installed at the next run.
+# The stamps depend on pyproject.toml: a changed dependency is installed at the next run.
 $(VENV)/.local: pyproject.toml $(VENV)/.torch
 	@echo "installing ftsdk with the training stack"
 	$(PIP) install -e '.[local]' '$(TORCH)'
@@ -48,7 +48,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(PIP) install -e '.[dev]' '$(TORCH)'
 	@touch $@ $(VENV)/.local
 
-# A real model of 135 million parameters, for the tests that a toy cannot pass.
+# A real model of 135 million parameters, for tests that a toy model cannot pass.
 $(VENV)/.model: $(VENV)/.dev
 	@echo "fetching the small model"
 	FTSDK_HOME=$(VENV)/home $(BIN)/ftsdk models pull smollm2-135m >$(VENV)/pull.log || \
@@ -59,7 +59,7 @@ help:
 	@echo "make demo     fine-tune a small model on this machine, from install to answer"
 	@echo "make test     every check and every test, as CI runs them"
 	@echo "make lint     ruff and mypy"
-	@echo "make format   let ruff put the source in order"
+	@echo "make format   format the source with ruff"
 	@echo "make docs     build the documentation into site/"
 	@echo "make clean    remove the environment and everything built"
 
@@ -87,7 +87,7 @@ docs-check: $(VENV)/.dev
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/mkdocs build --strict --quiet
 
-# The tests come last, so that their closing line is the last word.
+# The tests run last, so that their summary is the last line.
 test: lint docs-check unit
 
 clean:

@@ -109,7 +109,8 @@ def report(event: ftsdk.Event) -> None:
 
 def score(model: ftsdk.ModelHandle, rows: list[Row], *, tuned: bool) -> int:
     """The number of answers that are exactly the intent."""
-    from ftsdk.backends.local.inference import base_folder, load_model
+    from ftsdk.backends.local.inference import load_model
+    from ftsdk.backends.local.local_model import base_folder
 
     if model.path is None:
         raise ftsdk.NotReady("The model is not on this machine", where=f"model {model.id}")

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         WaitTimeout,
     )
     from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.spending.budget import forbid_spending
+    from ftsdk.spending.switch import forbid_spending
     from ftsdk.types.cost import Cost
     from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
     from ftsdk.types.job import JobSnapshot
@@ -139,7 +139,7 @@ __all__ = [
 
 _HOMES = {
     "ftsdk.async_client": ("AsyncClient", "AsyncFineTuneJob"),
-    "ftsdk.spending.budget": ("forbid_spending",),
+    "ftsdk.spending.switch": ("forbid_spending",),
     "ftsdk.client": ("Client",),
     "ftsdk.dataset": ("Dataset", "DatasetReport"),
     "ftsdk.jobs.job": ("FineTuneJob",),

@@ -10,22 +10,20 @@ import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 import anyio
 import anyio.to_thread
 
 from ftsdk.client import Client
-from ftsdk.config import Config
 from ftsdk.jobs.job import FineTuneJob
-from ftsdk.jobs.submitter import Horizon
+from ftsdk.session import SessionOptions
 from ftsdk.types.cost import Cost
 from ftsdk.types.events import Event, Progress
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.status import JobStatus
-from ftsdk.util.clock import Clock
+from ftsdk.util.options import takes
 
 __all__ = ["AsyncClient", "AsyncFineTuneJob", "AsyncModelHandle"]
 
@@ -77,7 +75,7 @@ def _as_it_is(value: _R) -> _R:
     return value
 
 
-def _twin(
+def _awaited(
     source: Callable[Concatenate[_Self, _P], _R],
     result: Callable[[_R], _T],
     *,
@@ -111,9 +109,9 @@ class AsyncModelHandle:
     def __repr__(self) -> str:
         return f"Async{self._sync!r}"
 
-    chat = _twin(ModelHandle.chat, _as_it_is)
-    download = _twin(ModelHandle.download, _as_it_is)
-    undeploy = _twin(ModelHandle.undeploy, _as_it_is, shield=True)
+    chat = _awaited(ModelHandle.chat, _as_it_is)
+    download = _awaited(ModelHandle.download, _as_it_is)
+    undeploy = _awaited(ModelHandle.undeploy, _as_it_is, shield=True)
 
     async def deploy(
         self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
@@ -123,7 +121,7 @@ class AsyncModelHandle:
 
     async def wait(
         self,
-        timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous twin
+        timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous method
     ) -> AsyncModelHandle:
         """Wait until a call would be answered, and return the model as it then is."""
         return AsyncModelHandle(await _in_thread(self._sync.wait, timeout))
@@ -213,7 +211,7 @@ class AsyncFineTuneJob:
 
     async def wait(
         self,
-        timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous twin
+        timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous method
         on_event: Callable[[Event], object] | None = None,
     ) -> AsyncFineTuneJob:
         """Wait until the job ends; `on_event` is called (and awaited if it wants) in this task."""
@@ -227,7 +225,7 @@ class AsyncFineTuneJob:
     async def stream(
         self,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous twin
+        timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous method
         events: bool = True,
     ) -> AsyncIterator[Event]:
         """The job's events as they come, until it ends. Raises like `FineTuneJob.wait`."""
@@ -255,13 +253,13 @@ class AsyncFineTuneJob:
         await _shielded(self._sync.resume)
         return self
 
-    events = _twin(FineTuneJob.events, _as_it_is)
-    metrics = _twin(FineTuneJob.metrics, _as_it_is)
-    checkpoints = _twin(FineTuneJob.checkpoints, _as_it_is)
-    logs = _twin(FineTuneJob.logs, _as_it_is)
-    result = _twin(FineTuneJob.result, AsyncModelHandle)
-    callable_result = _twin(FineTuneJob.callable_result, AsyncModelHandle)
-    deploy = _twin(FineTuneJob.deploy, AsyncModelHandle, shield=True)
+    events = _awaited(FineTuneJob.events, _as_it_is)
+    metrics = _awaited(FineTuneJob.metrics, _as_it_is)
+    checkpoints = _awaited(FineTuneJob.checkpoints, _as_it_is)
+    logs = _awaited(FineTuneJob.logs, _as_it_is)
+    result = _awaited(FineTuneJob.result, AsyncModelHandle)
+    callable_result = _awaited(FineTuneJob.callable_result, AsyncModelHandle)
+    deploy = _awaited(FineTuneJob.deploy, AsyncModelHandle, shield=True)
 
     async def undeploy(self) -> AsyncFineTuneJob:
         """End the deployment of the model now."""
@@ -276,29 +274,19 @@ def _jobs(found: list[FineTuneJob]) -> list[AsyncFineTuneJob]:
 class AsyncClient:
     """`Client`, awaited; takes the same arguments."""
 
-    def __init__(
-        self,
-        profile: str | None = None,
-        *,
-        home: str | Path | None = None,
-        config: Config | None = None,
-        clock: Clock | None = None,
-        env: Mapping[str, str] | None = None,
-        horizon: Horizon | None = None,
-    ) -> None:
-        self._sync = Client(
-            profile, home=home, config=config, clock=clock, env=env, horizon=horizon
-        )
+    @takes(SessionOptions)
+    def __init__(self, profile: str | None = None, **options: Unpack[SessionOptions]) -> None:
+        self._sync = Client(profile, **options)
 
-    create_job = _twin(Client.create_job, AsyncFineTuneJob, shield=True)
-    estimate = _twin(Client.estimate, _as_it_is)
-    plan = _twin(Client.plan, _as_it_is)
-    get_job = _twin(Client.get_job, AsyncFineTuneJob)
-    list_jobs = _twin(Client.list_jobs, _jobs)
-    adopt_job = _twin(Client.adopt_job, AsyncFineTuneJob, shield=True)
-    reconcile = _twin(Client.reconcile, _jobs, shield=True)
-    resolve = _twin(Client.resolve, AsyncFineTuneJob, shield=True)
-    validate = _twin(Client.validate, _as_it_is)
+    create_job = _awaited(Client.create_job, AsyncFineTuneJob, shield=True)
+    estimate = _awaited(Client.estimate, _as_it_is)
+    plan = _awaited(Client.plan, _as_it_is)
+    get_job = _awaited(Client.get_job, AsyncFineTuneJob)
+    list_jobs = _awaited(Client.list_jobs, _jobs)
+    adopt_job = _awaited(Client.adopt_job, AsyncFineTuneJob, shield=True)
+    reconcile = _awaited(Client.reconcile, _jobs, shield=True)
+    resolve = _awaited(Client.resolve, AsyncFineTuneJob, shield=True)
+    validate = _awaited(Client.validate, _as_it_is)
 
     async def close(self) -> None:
         """Close the journal; jobs go on."""

@@ -7,7 +7,6 @@ the keyring, at the moment of the call.
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
 import tomllib
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.errors import ConfigError
+from ftsdk.util.names import nearest
 
 __all__ = [
     "Config",
@@ -25,7 +25,6 @@ __all__ = [
     "api_key",
     "default_home",
     "load_config",
-    "nearest",
 ]
 
 _FILE_LIMIT_BYTES = 1_000_000
@@ -47,13 +46,6 @@ _PROFILE_KEYS = frozenset(
 )
 _TOP_EXTRA = frozenset({"budget", "options"})
 _SECRET_WORDS = ("api_key", "apikey", "token", "secret", "password")
-
-
-def nearest(word: str, known: object) -> str:
-    """`; did you mean X?` when something known is close to `word`, else an empty string."""
-    names = sorted(str(name) for name in known)  # type: ignore[attr-defined]  # any iterable
-    found = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def default_home(env: Mapping[str, str] | None = None) -> Path:

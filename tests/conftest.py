@@ -13,7 +13,7 @@ import pytest
 import ftsdk
 from ftsdk.client import Client
 from ftsdk.config import Config
-from ftsdk.jobs.submitter import Horizon
+from ftsdk.session import Horizon
 from ftsdk.util.clock import ManualClock
 
 # torch would start a thread per core in every worker. Set before anything imports torch.

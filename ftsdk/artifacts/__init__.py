@@ -1,1 +1,1 @@
-"""Files and folders that hold models, and how they are taken apart safely."""
+"""Download and unpack model files safely."""

@@ -1,9 +1,9 @@
-"""Unpack a foreign archive of weights: regular files only, under checked names, within limits.
+"""Unpack an untrusted archive of weights: regular files only, checked names, within limits.
 
-Formats are told by their first bytes, never by a name: zip, tar, tar.gz, tar.zst. The tar reader is
-our own, a page long, because the usual one reads long-name records of any declared size into memory
-and knows links, devices and sparse files, none of which belong in a folder of weights. Whatever is
-refused is refused whole: the target folder appears complete or not at all.
+The format is recognised by the first bytes, never by a name: zip, tar, tar.gz, tar.zst. The tar
+reader is our own, because the standard one reads long-name records of any declared size into memory
+and supports links, devices and sparse files, none of which belong in a folder of weights. An
+archive is refused as a whole: the target folder appears complete or not at all.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from ftsdk.util.files import atomic_folder
 
 _CHUNK = 1 << 20
 _UNIX = 3  # ZipInfo.create_system of archives that carry Unix file modes
-_SMALL = 16 << 20  # below this, a high ratio is no bomb: a config of zeros is harmless
-_ZSTD_WINDOW = 1 << 27  # what `zstd --long` needs; larger windows are a way to ask for memory
+_SMALL = 16 << 20  # below this, a high ratio is harmless: a config of zeros
+_ZSTD_WINDOW = 1 << 27  # what `zstd --long` needs; larger windows only exhaust memory
 _RESERVED = re.compile(
     r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)$", re.IGNORECASE
 )
@@ -41,7 +41,7 @@ _FORBIDDEN = frozenset('\\:*?"<>|')
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """How much an archive may hold. `ratio` is unpacked over packed bytes, past the first 16 MB."""
+    """How much an archive may contain. `ratio` is unpacked over packed bytes, past the first 16 MB."""
 
     files: int = 10_000
     bytes: int = 400 << 30
@@ -53,30 +53,30 @@ class _Readable(Protocol):
 
 
 def unpack(archive: Path, target: Path, *, limits: ArchiveLimits | None = None) -> list[Path]:
-    """Unpack `archive` into the new folder `target`; give the files' paths, sorted.
+    """Unpack `archive` into the new folder `target`; return the files' paths, sorted.
 
-    `target` must not exist or be an empty folder. Directories inside the archive are made as the
-    files need them; file modes, owners and times are not taken over.
+    `target` must not exist or be an empty folder. Folders in the archive are created as files need
+    them; file modes, owners and times are not kept.
 
     Raises `UnexpectedResponse` for an archive that is damaged, hostile or over the limits (naming
-    the member), `MissingExtra` when zstandard is needed and absent, `StoreError` when the disk is
-    full or not writable. In each case `target` holds nothing.
+    the member), `MissingExtra` when zstandard is needed and missing, `StoreError` when the disk is
+    full or not writable. In each case `target` is empty.
     """
     limits = limits or ArchiveLimits()
     if target.is_dir() and not any(target.iterdir()):
         target.rmdir()
     if target.exists() or target.is_symlink():
         raise StoreError(
-            "The folder for the weights already holds files",
+            "The folder for the weights already contains files",
             where=str(target),
-            hint="give a folder that is not there yet, or an empty one",
+            hint="give a new folder, or an empty one",
         )
     try:
         with atomic_folder(target) as folder:
             writer = _Writer(folder, archive, limits)
             _walk(archive, writer)
             if not writer.written:
-                raise writer.refuse("it holds no files")
+                raise writer.refuse("it contains no files")
     except (BadTar, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise _refused(archive, f"it is damaged: {error}") from error
     except OSError as error:
@@ -88,7 +88,7 @@ def _refused(archive: Path, why: str) -> UnexpectedResponse:
     return UnexpectedResponse(
         f"The archive {archive.name} is refused: {why}",
         where=str(archive),
-        hint="download it again; if it stays so, ask the provider, and do not unpack it by hand",
+        hint="download it again; if it fails again, contact the provider, and do not unpack it by hand",
     )
 
 
@@ -106,7 +106,7 @@ def _disk(target: Path, error: OSError) -> StoreError:
 
 @dataclass
 class _Writer:
-    """Takes members one by one, checks each name against all before it, and counts."""
+    """Writes members one by one; checks each name against all earlier ones, and counts."""
 
     folder: Path
     archive: Path
@@ -122,7 +122,7 @@ class _Writer:
         return _refused(self.archive, why)
 
     def folder_entry(self, name: str) -> None:
-        """Check a directory's name; it is made only when a file needs it."""
+        """Check a folder's name; it is created only when a file needs it."""
         if name.strip("/") in ("", "."):
             return
         self._parts(name.rstrip("/"))
@@ -153,7 +153,7 @@ class _Writer:
     def _count(self) -> None:
         self.entries += 1
         if self.entries > self.limits.files:
-            raise self.refuse(f"it holds more than {self.limits.files} entries")
+            raise self.refuse(f"it contains more than {self.limits.files} entries")
 
     def _no_bomb(self) -> None:
         packed = self.packed()
@@ -171,7 +171,7 @@ class _Writer:
         return name.split("/")
 
     def _unique(self, parts: list[str], name: str) -> None:
-        """No two names that one file system or another takes for the same; no file as a folder."""
+        """Refuse names that some file system treats as the same, and a file used as a folder."""
         for depth in range(1, len(parts)):
             above = "/".join(parts[:depth])
             folded = _folded(above)
@@ -192,7 +192,7 @@ def _shown(name: str) -> str:
 
 
 def _name_fault(name: str) -> str | None:
-    """Why `name` cannot be the name of a file here, or None."""
+    """Return why `name` cannot be a file name here, or None."""
     if not name:
         return "is empty"
     if len(name.encode("utf-8", "surrogatepass")) > _MAX_NAME_BYTES:
@@ -269,7 +269,7 @@ def _walk_tar(stream: _Readable, writer: _Writer) -> None:
             writer.file(member.name, member.size, member)
         else:
             raise writer.refuse(f"{_shown(member.name)} is {member.kind}, not a regular file")
-    # Whatever follows the end of the tar must be padding, or the checksum that ends the stream.
+    # Only padding, or the checksum that ends the stream, may follow the end of the tar.
     left = 1 << 20
     while chunk := stream.read(_CHUNK):
         left -= len(chunk)
@@ -297,13 +297,13 @@ def _walk_zip(raw: BinaryIO, writer: _Writer) -> None:
                 with opened.open(member) as source:
                     writer.file(member.filename, member.file_size, source)
                     if source.read(1):
-                        raise writer.refuse(f"{_shown(member.filename)} holds more than it says")
+                        raise writer.refuse(f"{_shown(member.filename)} is larger than declared")
             except (NotImplementedError, RuntimeError) as error:
                 raise writer.refuse(f"{_shown(member.filename)}: {error}") from error
 
 
 def _directory_is_small(raw: BinaryIO, writer: _Writer) -> None:
-    """Refuse a directory of too many members before it is read into memory."""
+    """Refuse a zip directory with too many members before it is read into memory."""
     size = raw.seek(0, os.SEEK_END)
     raw.seek(max(0, size - (1 << 16) - 22))
     tail = raw.read()
@@ -313,5 +313,5 @@ def _directory_is_small(raw: BinaryIO, writer: _Writer) -> None:
     entries = int.from_bytes(tail[at + 10 : at + 12], "little")
     length = int.from_bytes(tail[at + 12 : at + 16], "little")
     if entries > writer.limits.files or length > (writer.limits.files + 1) * 1200:
-        raise writer.refuse(f"it holds more than {writer.limits.files} entries")
+        raise writer.refuse(f"it contains more than {writer.limits.files} entries")
     raw.seek(0)

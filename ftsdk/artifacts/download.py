@@ -1,9 +1,9 @@
-"""Bring a file from a URL that somebody else named: resumed, measured, and never from inside here.
+"""Download a file from an untrusted URL: resumed, bounded, and never from the local network.
 
-The URL of weights comes from a provider, or from a stranger's trainer. So: https only, no address
-of this machine or its network (checked on the resolved address, and that address is the one
-connected to), a key only for its own origin, every redirect judged like the first URL, HTML refused,
-and a file that appears only when its last byte has come.
+The URL of weights comes from a provider, or from a third-party trainer. So: https only; no address
+of this machine or its network (checked on the resolved address, which is the one connected to); a
+key only for its own origin; every redirect checked like the first URL; no HTML; and the file
+appears only when it is complete.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504, 524, 529})
 
 @dataclass(frozen=True)
 class Source:
-    """Where a file is. `headers` go to the origin of `url` alone, never to a redirect's.
+    """A file's address. `headers` go only to the origin of `url`, never to a redirect's.
 
-    `allow_loopback` is for a provider that itself is on this machine (a rehearsal).
+    `allow_loopback` is for a provider that is itself on this machine (a rehearsal).
     """
 
     url: str
@@ -51,7 +51,7 @@ class Source:
 
 
 class _Hidden(dict[str, str]):
-    """Headers that show in no traceback."""
+    """Headers that no traceback shows."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} headers>"
@@ -61,12 +61,12 @@ def _shown(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "an address that is none"
+        return "an invalid address"
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"[:200]
 
 
 def check_url(url: str, *, allow_loopback: bool = False) -> tuple[str, int, tuple[str, ...]]:
-    """Host, port, and the addresses to connect to (none: let a proxy resolve it).
+    """Return host, port, and the addresses to connect to (none: let a proxy resolve it).
 
     Raises `UnexpectedResponse` for a URL that is not plain https, that names this machine, its
     network or a metadata service, or whose name resolves to one; `Unavailable` when it resolves to
@@ -128,15 +128,15 @@ def _refused(url: str, why: str) -> UnexpectedResponse:
     return UnexpectedResponse(
         f"The address of the weights is refused: {why}",
         where=_shown(url),
-        hint="fetch it by hand only if you know who named it",
+        hint="download it by hand only if you trust its source",
     )
 
 
-# --- fetching --------------------------------------------------------------------------------
+# --- downloading --------------------------------------------------------------------------------
 
 
-class _Again(Exception):
-    """This try ended early; what came is kept, another may go on from there."""
+class _Retry(Exception):
+    """This attempt ended early; what was received is kept for the next."""
 
 
 @dataclass
@@ -147,7 +147,7 @@ class _State:
     etag: str | None = None
 
 
-def fetch(
+def download(
     source: Source,
     target: Path,
     *,
@@ -156,14 +156,14 @@ def fetch(
     timeout_s: float = 60.0,
     on_bytes: Callable[[int, int | None], None] | None = None,
 ) -> int:
-    """Write the file at `source` to `target`, whole or not at all; give its size in bytes.
+    """Write the file at `source` to `target`, completely or not at all; return its size in bytes.
 
-    A connection that breaks is taken up where it broke, up to five times, as long as the server
-    says that it is still the same file. `on_bytes` is told bytes so far and the whole, if known.
+    An interrupted connection is resumed up to five times, as long as the server confirms that the
+    file is the same. `on_bytes` gets the bytes so far and the total, if known.
 
     Raises `UnexpectedResponse` for a page instead of a file, a wrong range, a size that does not
-    match or is over `max_bytes`; `AuthError` or `NotFound` (an expired address); `Unavailable`
-    when the tries are used up; `StoreError` when the disk is full.
+    match or is over `max_bytes`; `AuthError` or `NotFound` (an expired address); `Unavailable` when
+    all attempts fail; `StoreError` when the disk is full.
     """
     import httpx
 
@@ -177,17 +177,17 @@ def fetch(
                 try:
                     with _open(client, source, state) as response:
                         _receive(response, source, state, out, max_bytes, on_bytes)
-                    return state.got  # noqa: TRY300  # the next try is the else
-                except (httpx.TransportError, _Again) as error:
+                    return state.got  # noqa: TRY300  # the next attempt is the else
+                except (httpx.TransportError, _Retry) as error:
                     failure = type(error).__name__ if str(error) == "" else str(error)
                 state.tries += 1
-                # Outside the block, so that no error of ours drags the request along.
+                # Outside the block, so that no error of ours keeps the request.
                 if attempt < _ATTEMPTS:
                     clock.sleep(min(30.0, 2.0 ** (attempt - 1)))
             raise Unavailable(
-                f"The download broke off {_ATTEMPTS} times, at byte {state.got}: {failure}",
+                f"The download was interrupted {_ATTEMPTS} times, at byte {state.got}: {failure}",
                 where=source.shown,
-                hint="try again; it begins anew",
+                hint="try again; it starts from the beginning",
             )
     except OSError as error:
         raise StoreError(
@@ -199,7 +199,7 @@ def fetch(
 
 @contextlib.contextmanager
 def _open(client: httpx.Client, source: Source, state: _State) -> Iterator[httpx.Response]:
-    """The answer that holds the file, after judging every redirect on the way."""
+    """Yield the response with the file, after checking every redirect on the way."""
     url, headers = source.url, _Hidden(source.headers)
     headers["Accept-Encoding"] = "identity"
     if state.got:
@@ -215,16 +215,16 @@ def _open(client: httpx.Client, source: Source, state: _State) -> Iterator[httpx
                 return
             before, url = url, urljoin(url, response.headers.get("location", ""))
         if urlsplit(before)[:2] != urlsplit(url)[:2]:
-            # Whatever the caller gave was for the first origin; only ours go on.
+            # The caller's headers are for the first origin; only ours are sent on.
             ours = ("Accept-Encoding", "Range", "If-Range")
             headers = _Hidden({k: v for k, v in headers.items() if k in ours})
-    raise _refused(source.url, "it redirects for ever")
+    raise _refused(source.url, "it redirects too often")
 
 
 def _pinned(
     url: str, host: str, port: int, address: str | None, headers: _Hidden
 ) -> dict[str, Any]:
-    """The request to the very address that was checked, under the host's own name."""
+    """Return a request to the address that was checked, under the host's own name."""
     if address is None:
         return {"url": url, "headers": headers}
     parts = urlsplit(url)
@@ -246,29 +246,31 @@ def _receive(
     max_bytes: int,
     on_bytes: Callable[[int, int | None], None] | None,
 ) -> None:
-    _judge(response, source, state, out)
+    _check_response(response, source, state, out)
     if state.total is not None and state.total > max_bytes:
-        raise _odd(source, f"it says it has {state.total} bytes; at most {max_bytes} are taken")
+        raise _unexpected(
+            source, f"it declares {state.total} bytes; at most {max_bytes} are accepted"
+        )
     for chunk in response.iter_raw():
         state.got += len(chunk)
         if state.got > max_bytes:
-            raise _odd(source, f"it has more than {max_bytes} bytes")
+            raise _unexpected(source, f"it has more than {max_bytes} bytes")
         if state.total is not None and state.got > state.total:
-            raise _odd(source, "it has more bytes than it says")
+            raise _unexpected(source, "it has more bytes than it says")
         out.write(chunk)
         if on_bytes is not None:
             on_bytes(state.got, state.total)
     if state.total is not None and state.got < state.total:
-        raise _Again(f"{state.total - state.got} bytes are missing")
+        raise _Retry(f"{state.total - state.got} bytes are missing")
     if state.got == 0:
-        raise _odd(source, "it is empty")
+        raise _unexpected(source, "it is empty")
 
 
-def _judge(response: httpx.Response, source: Source, state: _State, out: Any) -> None:
-    """Take over size and tag, go back to the start where the server does, or refuse."""
+def _check_response(response: httpx.Response, source: Source, state: _State, out: Any) -> None:
+    """Record size and ETag; start again where the server does; raise for a wrong response."""
     status, headers = response.status_code, response.headers
     if status in _WORTH_ANOTHER_TRY:
-        raise _Again(f"HTTP {status}")
+        raise _Retry(f"HTTP {status}")
     if status in (401, 403):
         raise AuthError(
             "The address of the weights is not open (any more)",
@@ -277,23 +279,23 @@ def _judge(response: httpx.Response, source: Source, state: _State, out: Any) ->
         )
     if status in (404, 410):
         raise NotFound(
-            "The weights are not there (any more)",
+            "The weights do not exist (any more)",
             where=f"{source.shown}, HTTP {status}",
             hint="check that the job succeeded and its files were not deleted",
         )
     if status not in (200, 206):
-        raise _odd(source, f"HTTP {status}")
+        raise _unexpected(source, f"HTTP {status}")
     if headers.get("content-type", "").startswith("text/html"):
-        raise _odd(source, "a page of HTML came instead of a file")
+        raise _unexpected(source, "an HTML page came instead of a file")
     etag = headers.get("etag")
     if status == 206:
         match = _RANGE.match(headers.get("content-range", ""))
         if match is None or int(match.group(1)) != state.got:
-            raise _odd(source, "the server sent another range than was asked")
+            raise _unexpected(source, "the server sent another range than was requested")
         whole = match.group(3)
         same = whole == "*" or state.total is None or int(whole) == state.total
         if not same or (state.etag is not None and etag not in (None, state.etag)):
-            raise _odd(source, "the file changed while it was read")
+            raise _unexpected(source, "the file changed while it was read")
         if whole != "*":
             state.total = int(whole)
         return
@@ -302,13 +304,13 @@ def _judge(response: httpx.Response, source: Source, state: _State, out: Any) ->
     length = headers.get("content-length", "")
     state.got = 0
     state.total = int(length) if length.isascii() and length.isdecimal() else None
-    # A weak tag does not vouch for bytes.
+    # A weak tag does not identify bytes.
     state.etag = etag if etag and not etag.startswith("W/") else None
 
 
-def _odd(source: Source, why: str) -> UnexpectedResponse:
+def _unexpected(source: Source, why: str) -> UnexpectedResponse:
     return UnexpectedResponse(
         f"The download of the weights is refused: {why}",
         where=source.shown,
-        hint="try again; if it stays so, ask the provider",
+        hint="try again; if it fails again, contact the provider",
     )

@@ -1,8 +1,7 @@
-"""Take one named file out of a foreign archive, and nothing else.
+"""Extract one named file from an untrusted archive, and nothing else.
 
-Archives from outside are read member by member: only a regular file, only the one that was asked
-for, only up to a stated size, and always under a name of ours. Nothing is unpacked wholesale, so
-no path in the archive ever becomes a path on this machine.
+Only a regular file is read, only the one asked for, only up to a given size, and always under a
+name of ours. Nothing else is unpacked, so no path in the archive becomes a path on this machine.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ _UNIX = 3  # ZipInfo.create_system of archives that carry Unix file modes
 
 
 def extract_member(archive: Path, suffix: str, target: Path, *, max_bytes: int) -> str:
-    """Write the single member whose name ends in `suffix` to `target`; give its SHA-256 (hex).
+    """Write the one member whose name ends in `suffix` to `target`; return its SHA-256 (hex).
 
-    Raises `UnexpectedResponse` when the file is no zip archive, when there is no such member or
-    more than one, when it is not a regular file, or when it holds more than `max_bytes`. `target`
+    Raises `UnexpectedResponse` when the file is not a zip archive, when there is no such member or
+    more than one, when it is not a regular file, or when it is larger than `max_bytes`. `target`
     must not exist; on failure it is removed.
     """
     try:
@@ -34,7 +33,7 @@ def extract_member(archive: Path, suffix: str, target: Path, *, max_bytes: int) 
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         target.unlink(missing_ok=True)
         raise UnexpectedResponse(
-            f"{archive.name} is not a sound archive: {error}.",
+            f"{archive.name} is not a valid archive: {error}.",
             where=str(archive),
             hint="download it again",
         ) from error
@@ -46,7 +45,7 @@ def _single_member(
     found = [member for member in opened.infolist() if member.filename.endswith(suffix)]
     if len(found) != 1:
         raise UnexpectedResponse(
-            f"{archive.name} holds {len(found)} members that end in {suffix}; expected one.",
+            f"{archive.name} contains {len(found)} members that end in {suffix}; expected one.",
             where=str(archive),
         )
     member = found[0]
@@ -58,8 +57,8 @@ def _single_member(
         )
     if member.file_size > max_bytes:
         raise UnexpectedResponse(
-            f"{member.filename} in {archive.name} says it holds {member.file_size} bytes; "
-            f"at most {max_bytes} are taken.",
+            f"{member.filename} in {archive.name} declares {member.file_size} bytes; "
+            f"at most {max_bytes} are accepted.",
             where=str(archive),
         )
     return member
@@ -72,7 +71,7 @@ def _copy(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, max_by
         with os.fdopen(fd, "wb") as out, opened.open(member) as source:
             while chunk := source.read(_CHUNK):
                 written += len(chunk)
-                # The header's size is only a claim; a bomb shows itself here.
+                # The header's size is only a claim; the real size is checked here.
                 if written > max_bytes:
                     raise UnexpectedResponse(
                         f"{member.filename} unpacks to more than {max_bytes} bytes.",

@@ -1,8 +1,8 @@
 """Read a tar stream header by header, with every record bounded.
 
-Knows what archives of weights hold: the ustar header with its prefix, sizes in base 256, and the
-two ways of long names (pax `path`, GNU `L`). Every other kind of entry is named, so that the caller
-can refuse it, and its bytes are never looked at.
+Supports what archives of weights contain: the ustar header with its prefix, sizes in base 256, and
+both kinds of long names (pax `path`, GNU `L`). Other entries are named, so that the caller can
+refuse them; their content is never read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KINDS = {
 
 
 class BadTar(Exception):
-    """The stream is not a sound tar archive."""
+    """The stream is not a valid tar archive."""
 
 
 class _Stream(Protocol):
@@ -35,7 +35,7 @@ class _Stream(Protocol):
 
 
 class Member:
-    """One entry; reading it gives its bytes and no more."""
+    """One entry; reading it returns its bytes and no more."""
 
     def __init__(self, name: str, size: int, kind: bytes, stream: _Stream) -> None:
         self.name = name
@@ -47,14 +47,14 @@ class Member:
         self._left = size
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes of this entry; empty at its end."""
+        """Return up to `size` bytes of this entry; empty at its end."""
         wanted = self._left if size < 0 else min(size, self._left)
         data = self._stream.read(wanted) if wanted else b""
         self._left -= len(data)
         return data
 
     def skip(self) -> None:
-        """Go to the next header."""
+        """Skip to the next header."""
         while self._left:
             if not self.read(1 << 20):
                 raise EOFError(f"{self.name!a} ends early")
@@ -64,7 +64,7 @@ class Member:
 
 
 def tar_members(stream: _Stream) -> Iterator[Member]:
-    """Every entry in order. Each is read, or skipped, before the next one comes.
+    """Yield every entry in order; each is read, or skipped, before the next.
 
     Raises `BadTar` for what is not tar, `EOFError` for a stream that ends early.
     """
@@ -137,7 +137,7 @@ def _text(data: bytes) -> str:
 
 
 def _record(stream: _Stream, kind: bytes, size: int) -> tuple[str | None, int | None]:
-    """The name and the size that a record before an entry gives it."""
+    """Return the name and the size that a record sets for the next entry."""
     if size > _MAX_RECORD:
         raise BadTar(f"a name record of {size} bytes")
     padded = size + -size % _BLOCK
@@ -153,7 +153,7 @@ def _record(stream: _Stream, kind: bytes, size: int) -> tuple[str | None, int | 
             raise BadTar(f"a pax record sets {name}")
     wide = fields.get("size")
     if wide is not None and not (wide.isdigit() and len(wide) < 19):
-        raise BadTar("a pax record's size is no number")
+        raise BadTar("a pax record's size is not a number")
     return (
         _text(fields["path"]) if "path" in fields else None,
         None if wide is None else int(wide),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 
 from ftsdk.backends.base import Backend
-from ftsdk.config import nearest
+from ftsdk.backends.capabilities import Capabilities
 from ftsdk.errors import MissingExtra, UnknownBackend
+from ftsdk.util.names import nearest
 
 GROUP = "ftsdk.backends"
 
@@ -63,3 +64,8 @@ def load_backend(name: str) -> type[Backend]:
             hint="derive it from ftsdk.backends.Backend",
         )
     return loaded
+
+
+def capabilities_of(name: str) -> Capabilities | None:
+    """What a provider's backend can do; None where no backend has that name."""
+    return load_backend(name).capabilities if name in backend_names() else None

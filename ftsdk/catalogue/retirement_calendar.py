@@ -14,8 +14,6 @@ from ftsdk.catalogue.schema import Catalogue
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
 
-__all__ = ["AccountModel", "Ending", "Radar", "calendar", "radar"]
-
 _GONE = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
 State = Literal["ended", "soon", "later", "open"]
 _ORDER: Mapping[str, int] = {"ended": 0, "soon": 1, "later": 2, "open": 3}
@@ -32,7 +30,7 @@ class AccountModel:
 
 
 @dataclass(frozen=True)
-class Ending:
+class Retirement:
     """One thing that lives somewhere, and until when. `subject` names it for acknowledging."""
 
     kind: Literal["fine-tune", "base"]
@@ -59,16 +57,16 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Radar:
+class Retirements:
     """All endings, the nearest first; `not_asked` says which providers could not be asked, and why."""
 
     today: dt.date
     within_days: int
-    rows: tuple[Ending, ...]
+    rows: tuple[Retirement, ...]
     not_asked: tuple[str, ...] = ()
 
     @property
-    def pressing(self) -> tuple[Ending, ...]:
+    def pressing(self) -> tuple[Retirement, ...]:
         """What has ended or ends soon, and nobody has acknowledged."""
         return tuple(r for r in self.rows if r.state in ("ended", "soon") and not r.acknowledged)
 
@@ -78,7 +76,7 @@ class Radar:
         return 7 if self.pressing else 0
 
 
-def radar(
+def retirements_of(
     jobs: Iterable[JobSnapshot],
     today: dt.date,
     *,
@@ -87,7 +85,7 @@ def radar(
     acknowledged: frozenset[str] = frozenset(),
     within_days: int = WITHIN_DAYS,
     catalogue: Catalogue | None = None,
-) -> Radar:
+) -> Retirements:
     """Every fine-tune and base of the journal and the account, with the day it dies.
 
     Failed and cancelled jobs made nothing and are left out. A job stands once, even where the
@@ -96,11 +94,11 @@ def radar(
     book = catalogue or shipped()
     account = list(account)
     told = {**(live or {}), **{(a.provider, a.id): a.ends_on for a in account if a.ends_on}}
-    rows: dict[str, Ending] = {}
+    rows: dict[str, Retirement] = {}
     bases: set[tuple[str, str]] = set()
 
     def put(kind: Literal["fine-tune", "base"], life: Lifetime, subject: str, name: str) -> None:
-        rows[subject] = _ending(kind, life, subject, name, today, within_days, acknowledged)
+        rows[subject] = _retirement(kind, life, subject, name, today, within_days, acknowledged)
 
     for job in jobs:
         if job.status in _GONE:
@@ -121,19 +119,19 @@ def radar(
         life = lifetime(provider, model, catalogue=book, live=told)
         put("base", life, f"{provider}:{model}", model)
     ordered = sorted(rows.values(), key=_nearest_first)
-    return Radar(today, within_days, tuple(ordered))
+    return Retirements(today, within_days, tuple(ordered))
 
 
 def _end(life: Lifetime) -> dt.date:
     return life.ends_on or dt.date.max
 
 
-def _nearest_first(row: Ending) -> tuple[int, dt.date, str, str]:
+def _nearest_first(row: Retirement) -> tuple[int, dt.date, str, str]:
     day = row.dies_on or row.retrain_by or dt.date.max
     return (_ORDER[row.state], day, row.kind, row.subject)
 
 
-def _ending(
+def _retirement(
     kind: Literal["fine-tune", "base"],
     life: Lifetime,
     subject: str,
@@ -141,7 +139,7 @@ def _ending(
     today: dt.date,
     within_days: int,
     acknowledged: frozenset[str],
-) -> Ending:
+) -> Retirement:
     nearest = min((d for d in (life.ends_on, life.retrain_by) if d is not None), default=None)
     if life.ends_on is not None and life.ends_on <= today:
         state: State = "ended"
@@ -149,7 +147,7 @@ def _ending(
         state = "open"
     else:
         state = "soon" if (nearest - today).days <= within_days else "later"
-    return Ending(
+    return Retirement(
         kind,
         life.provider,
         life.model,
@@ -170,7 +168,7 @@ def _ending(
 # --- the calendar file (RFC 5545) --------------------------------------------------------------
 
 
-def calendar(found: Radar, now: dt.datetime) -> str:
+def calendar(found: Retirements, now: dt.datetime) -> str:
     """The endings as an iCalendar file: whole days, reminded of two weeks and one day before.
 
     Identities are stable, so that a second import moves an event instead of doubling it.
@@ -186,7 +184,7 @@ def calendar(found: Radar, now: dt.datetime) -> str:
     return "".join(part + "\r\n" for line in lines for part in _folded(line))
 
 
-def _event(row: Ending, kind: str, day: dt.date, summary: str, now: dt.datetime) -> list[str]:
+def _event(row: Retirement, kind: str, day: dt.date, summary: str, now: dt.datetime) -> list[str]:
     identity = hashlib.sha256(f"{row.subject}\0{kind}".encode()).hexdigest()[:32]
     told = f"{row.kind} of {row.model}. Source: {row.source}"
     if row.as_of is not None:

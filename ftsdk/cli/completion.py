@@ -20,7 +20,7 @@ def jobs(incomplete: str) -> list[tuple[str, str]]:
 
 def _jobs() -> Iterator[tuple[str, str]]:
     from ftsdk.config import default_home
-    from ftsdk.store import Journal
+    from ftsdk.store.journal import Journal
 
     try:
         journal = Journal(default_home(), read_only=True)

@@ -1,19 +1,16 @@
-"""What commands share about jobs: the client, finding a job, refreshing many, the JSON of one."""
+"""What commands share: the client, finding a job by name, refreshing several jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from ftsdk.cli.view.formatting import redact
 from ftsdk.client import Client
-from ftsdk.config import nearest
 from ftsdk.errors import FtsdkError, UnknownJob
 from ftsdk.jobs.follow import poll_once
 from ftsdk.jobs.job import FineTuneJob
+from ftsdk.session import Session
 from ftsdk.types.job import JobSnapshot
-
-_SHORTEST_ID = 14  # `ftj_` and the ten characters of a ULID that hold its time
+from ftsdk.util.names import nearest
 
 
 def open_client(profile: str | None = None) -> Client:
@@ -64,26 +61,8 @@ def newest(
     return next((job for job in jobs if fit is not None and fit(job)), jobs[0])
 
 
-def short_ids(client: Client) -> dict[str, str]:
-    """Return for each job id its shortest start that is unique and likely to remain so."""
-    ids = [job.id for job in client.list_jobs()]
-    return {one: _short(one, ids) for one in ids}
-
-
-def short_id(client: Client, job_id: str) -> str:
-    """Return the start of one job id that is enough to name it."""
-    return _short(job_id, [job.id for job in client.list_jobs()])
-
-
-def _short(job_id: str, ids: Sequence[str]) -> str:
-    for length in range(_SHORTEST_ID, len(job_id)):
-        if sum(other.startswith(job_id[:length]) for other in ids) <= 1:
-            return job_id[:length]
-    return job_id
-
-
 def refreshed(
-    client: Client, jobs: Sequence[FineTuneJob]
+    session: Session, jobs: Sequence[FineTuneJob]
 ) -> tuple[list[FineTuneJob], dict[str, FtsdkError]]:
     """Refresh the jobs with one request per provider; return them and, by job id, the errors.
 
@@ -98,18 +77,9 @@ def refreshed(
             groups.setdefault(group, []).append(job.snapshot)
     for asked in groups.values():
         try:
-            now.update({s.id: s for s in poll_once(client, asked)})
+            now.update({s.id: s for s in poll_once(session, asked)})
         except FtsdkError as error:
             for snapshot in asked:
-                now[snapshot.id] = client.get_job(snapshot.id).snapshot
+                now[snapshot.id] = session.journal.get(snapshot.id)
                 failed[snapshot.id] = error
-    return [FineTuneJob(client, now[job.id]) for job in jobs], failed
-
-
-def job_document(job: FineTuneJob, **more: Any) -> dict[str, Any]:
-    """Return a job as `--json` prints it: the stable fields first, then all others."""
-    snapshot = job.snapshot.model_dump(mode="json", exclude={"client_token"})
-    first = ("id", "provider", "provider_job_id", "status", "raw_status", "model", "name", "cost")
-    ordered = {name: snapshot.pop(name) for name in first}
-    document: dict[str, Any] = redact({**ordered, **snapshot})
-    return {**document, **more}
+    return [FineTuneJob(session, now[job.id]) for job in jobs], failed

@@ -7,16 +7,18 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from ftsdk.cli.context import job_document, refreshed, short_ids
+from ftsdk.cli.context import refreshed
 from ftsdk.cli.errors import INTERRUPTED
-from ftsdk.cli.view.formatting import clean, cost_words, duration, status_style, status_words
+from ftsdk.cli.view.formatting import clean, cost_text, duration, status_style, status_text
+from ftsdk.cli.view.jobs import job_document, short_ids
 from ftsdk.cli.view.next_steps import next_steps, steps
 from ftsdk.cli.view.output import command, console, emit, note, say
 from ftsdk.cli.view.progress_line import Row, live_line, plain_line
 from ftsdk.client import Client
 from ftsdk.errors import BackendError, FtsdkError, JobCancelled, JobError, JobFailed, WaitTimeout
+from ftsdk.jobs.follow import why_at_rest
 from ftsdk.jobs.job import FineTuneJob
-from ftsdk.jobs.spending_guard import Attendant
+from ftsdk.jobs.spending_guard import SpendingGuard
 from ftsdk.types.status import JobStatus
 
 _PATIENCE_S = 300.0
@@ -36,12 +38,12 @@ def follow_jobs(
     quiet: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Show the jobs until none of them moves any more, then print how they ended.
+    """Show the jobs until each has ended, is paused or was never sent, then print how they ended.
 
     Raises `JobFailed`, `JobCancelled`, `NeedsDecision`, `WaitTimeout`, or the provider's error when
     it cannot be reached for minutes; exits with 130 on Ctrl-C and prints how to come back.
     """
-    short = short_ids(client) if sys.stdout.isatty() else {}
+    short = short_ids(client.journal) if sys.stdout.isatty() else {}
     follower = _Follower(client, jobs, short, timeout, with_losses=not quiet)
     try:
         if quiet:
@@ -74,32 +76,34 @@ class _Follower:
         self.short = short
         self.losses: dict[str, list[float]] = {}
         self.with_losses = with_losses
-        self.interval_s = min(client._backend_for(job.snapshot).capabilities.poll_s for job in jobs)
+        self.interval_s = min(
+            client.session.backend_for(job.snapshot).capabilities.poll_s for job in jobs
+        )
         self._unreachable_since: dict[str, float] = {}
         self._round = 0
         self._read_in_round: dict[str, int] = {}
         self._complete: set[str] = set()
 
     def run(self, show: Callable[[list[Row]], None]) -> None:
-        """Refresh, show and pause until no job moves any more."""
+        """Refresh and show the jobs, and wait, until none is active."""
         clock = self.client.clock
-        guard = Attendant(self.client, [job.id for job in self.jobs])
+        guard = SpendingGuard(self.client.session, [job.id for job in self.jobs])
         started = clock.monotonic()
         while True:
             show(self.refresh())
-            for notice in guard.look():
+            for notice in guard.check():
                 note(("! ", "red"), (clean(notice.text), "bold"))
-            moving = [job for job in self.jobs if not _is_at_rest(job)]
-            if not moving:
+            active = [job for job in self.jobs if not _is_at_rest(job)]
+            if not active:
                 return
             left = None if self.timeout is None else self.timeout - (clock.monotonic() - started)
             if left is not None and left <= 0:
-                raise _timed_out(moving, self.timeout or 0.0)
+                raise _timed_out(active, self.timeout or 0.0)
             clock.sleep(self.interval_s if left is None else min(self.interval_s, left))
 
     def refresh(self) -> list[Row]:
         """Read all jobs and return a row for each."""
-        self.jobs, failed = refreshed(self.client, self.jobs)
+        self.jobs, failed = refreshed(self.client.session, self.jobs)
         to_read = self._jobs_to_read() if self.with_losses else frozenset()
         rows = []
         for job in self.jobs:
@@ -131,7 +135,7 @@ class _Follower:
         return frozenset(job.id for job in chosen)
 
     def _has_curve(self, job: FineTuneJob) -> bool:
-        able = self.client._backend_for(job.snapshot).capabilities
+        able = self.client.session.backend_for(job.snapshot).capabilities
         return able.has_metrics and job.provider_job_id is not None
 
     def _curve(self, job: FineTuneJob) -> str:
@@ -153,7 +157,7 @@ def _timed_out(jobs: Sequence[FineTuneJob], timeout: float) -> WaitTimeout:
     first = jobs[0]
     others = f" (and {len(jobs) - 1} more)" if len(jobs) > 1 else ""
     return WaitTimeout(
-        f"The job is still {status_words(first.status)} after {timeout:g} s{others}; it goes on",
+        f"The job is still {status_text(first.status)} after {timeout:g} s{others}; it goes on",
         where=f"provider {first.provider}",
         hint=f"ftsdk watch {first.id}",
         job_id=first.id,
@@ -194,8 +198,8 @@ def _plain(follower: _Follower) -> None:
 
 
 def _leave(follower: _Follower) -> None:
-    moving = [job for job in follower.jobs if not _is_at_rest(job)] or follower.jobs
-    names = [follower.short.get(job.id, job.id) for job in moving]
+    active = [job for job in follower.jobs if not _is_at_rest(job)] or follower.jobs
+    names = [follower.short.get(job.id, job.id) for job in active]
     one = len(names) == 1
     note(
         "The job goes on without you.   " if one else "The jobs go on without you.   ",
@@ -212,9 +216,9 @@ def print_ending(job: FineTuneJob, short: str, losses: Sequence[float]) -> None:
     if snapshot.finished_at is not None:
         begun = snapshot.submitted_at or snapshot.created_at
         parts.append(duration((snapshot.finished_at - begun).total_seconds()))
-    parts.append(cost_words(snapshot.cost))
+    parts.append(cost_text(snapshot.cost))
     say(
-        (short, "bold"), "  ", (status_words(job.status), status_style(job.status)), "   ",
+        (short, "bold"), "  ", (status_text(job.status), status_style(job.status)), "   ",
         f"{'loss ' if losses else ''}{' · '.join(parts)}",
     )  # fmt: skip
     if job.status is JobStatus.SUCCEEDED:
@@ -223,7 +227,7 @@ def print_ending(job: FineTuneJob, short: str, losses: Sequence[float]) -> None:
 
 def _finish(follower: _Follower, *, quiet: bool, as_json: bool) -> None:
     errors = [error for job in follower.jobs if (error := _error_of(job)) is not None]
-    documents = [job_document(job) for job in follower.jobs]
+    documents = [job_document(job.snapshot) for job in follower.jobs]
     if as_json and not errors:
         emit(documents[0] if len(documents) == 1 else {"jobs": documents})
     if not as_json and not quiet:
@@ -253,4 +257,4 @@ def _error_of(job: FineTuneJob) -> JobError | None:
             job.result()
         except (JobFailed, JobCancelled) as error:
             return error
-    return job._standing_still()
+    return why_at_rest(job.snapshot)

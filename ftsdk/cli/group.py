@@ -113,6 +113,18 @@ class RootGroup(TyperGroup):
             _write_section(formatter, panel, rows)
         _write_parameters(self, ctx, formatter)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The commands and options that begin with `incomplete`; imports no command."""
+        table = self.commands
+        self.commands = {
+            name: Command(name, help=entry.summary, hidden=not entry.panel)
+            for name, entry in COMMANDS.items()
+        }
+        try:
+            return list(super().shell_complete(ctx, incomplete))
+        finally:
+            self.commands = table
+
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -143,9 +155,13 @@ def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
     rows: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
-        if record is not None:
-            kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-            rows[kind].append(record)
+        if record is None:
+            continue
+        name, text = record
+        if parameter.param_type_name == "argument":
+            rows["Arguments"].append((name.partition(" <")[0], text))  # without its Python type
+        else:
+            rows["Options"].append((name, text))
     for title, records in rows.items():
         _write_section(formatter, title, records)
 

@@ -10,18 +10,20 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, ParamSpec, get_type_hints
+from typing import Annotated, Any, Concatenate, ParamSpec, cast, get_type_hints
 
 import typer
 from pydantic import ValidationError
 
 from ftsdk.cli.options import Model, Profile, Provider, Rows, pairs, values
 from ftsdk.cli.view.output import busy
-from ftsdk.client import Client
 from ftsdk.config import Config
 from ftsdk.errors import UsageError
+from ftsdk.planning.arguments import JobOptions
 from ftsdk.planning.prepare import PreparedJob, prepare
+from ftsdk.session import Session
 from ftsdk.types.spec import Hyperparameters, LoRA, spec_error
+from ftsdk.types.spec import Method as MethodName
 
 _P = ParamSpec("_P")
 _ADAPTER_FIELDS = ("rank", "alpha", "dropout", "target_modules", "quantize")
@@ -90,7 +92,7 @@ class JobArguments:
     max_cost: MaxCost = None
     set_: Set = None
 
-    def options(self, config: Config) -> dict[str, Any]:
+    def options(self, config: Config) -> JobOptions:
         """Return the options of `create_job`. Raises `UsageError`, `SpecError`."""
         hyperparameters = {
             "epochs": self.epochs,
@@ -104,7 +106,7 @@ class JobArguments:
         return {
             "model": self.model,
             "provider": self.provider,
-            "method": self.method,
+            "method": cast("MethodName | None", self.method),  # the spec checks it
             "adapter": _adapter(config, _given(adapter), self.full),
             "hyperparameters": _given(hyperparameters),
             "name": self.name,
@@ -112,15 +114,14 @@ class JobArguments:
             "tags": pairs(self.tag, "--tag"),
             "max_cost": self.max_cost,
             "provider_options": provider_options,
+            "validation": _validation(self.validation),
         }
 
-    def prepare(self, client: Client, *, quiet: bool, fetch: bool = False) -> PreparedJob:
+    def prepare(self, session: Session, *, quiet: bool, fetch: bool = False) -> PreparedJob:
         """Check and plan the job; nothing is sent. `fetch` downloads a base model that may be."""
-        options = self.options(client.config)
+        options = self.options(session.config)
         with busy(f"checking {self.dataset.name}", quiet=quiet):
-            return prepare(
-                client, self.dataset, _validation(self.validation), fetch=fetch, **options
-            )
+            return prepare(session, self.dataset, options, fetch=fetch)
 
 
 def takes_job_arguments(

@@ -1,14 +1,18 @@
-"""What runs before a command that acts on jobs: overdue deployments end, jobs at their cap stop."""
+"""What runs before a command that acts on jobs: overdue deployments end, jobs at their cap stop.
+
+The client is imported only where something may cost money, so that other commands start quickly.
+"""
 
 from __future__ import annotations
 
-from ftsdk.cli.context import open_client
+from collections.abc import Iterable
+
 from ftsdk.cli.view.formatting import clean
 from ftsdk.cli.view.output import note
 from ftsdk.config import default_home
 from ftsdk.errors import FtsdkError
-from ftsdk.jobs.spending_guard import enforce, profiles_at_stake
-from ftsdk.store import Journal
+from ftsdk.store.journal import Journal
+from ftsdk.store.open_costs import profiles_with_costs
 
 _URGENT = ("not_ended", "stopped", "near_cap")
 
@@ -21,13 +25,21 @@ def enforce_limits() -> None:
     if not (default_home() / "journal.db").is_file():
         return
     try:
-        profiles = profiles_at_stake(Journal(default_home()))
+        profiles = profiles_with_costs(Journal(default_home()))
     except FtsdkError:
         return  # the command itself opens the same journal, and reports what is wrong with it
+    if profiles:
+        _enforce(profiles)
+
+
+def _enforce(profiles: Iterable[str | None]) -> None:
+    from ftsdk.cli.context import open_client
+    from ftsdk.jobs.spending_guard import enforce
+
     notices = []
     for profile in profiles:
         try:
-            notices += enforce(open_client(profile), own_profile=True)
+            notices += enforce(open_client(profile).session, own_profile=True)
         except FtsdkError as error:
             _report_unchecked(profile, error)
     for notice in notices:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import os
 
-_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
-_state = {"plugins_disabled": False}
+_NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
+_changed: set[str] = set()
 
 
 def begin_imports() -> None:
@@ -15,14 +15,20 @@ def begin_imports() -> None:
     Imports leave next to no garbage, and the search reads the metadata of every installed package.
     """
     gc.disable()
-    if _PLUGINS not in os.environ:
-        os.environ[_PLUGINS] = "1"
-        _state["plugins_disabled"] = True
+    _changed.add("gc")
+    if _NO_PLUGINS not in os.environ:
+        os.environ[_NO_PLUGINS] = "1"
+        _changed.add(_NO_PLUGINS)
 
 
 def end_imports() -> None:
-    """Undo `begin_imports`: a command may run for hours and start other processes."""
-    gc.enable()
-    if _state["plugins_disabled"]:
-        os.environ.pop(_PLUGINS, None)
-        _state["plugins_disabled"] = False
+    """Undo `begin_imports`: a command may run for hours and start other processes.
+
+    What was imported stays until the end, so that no collection needs to look at it.
+    """
+    if "gc" in _changed:
+        gc.freeze()
+        gc.enable()
+    if _NO_PLUGINS in _changed:
+        os.environ.pop(_NO_PLUGINS, None)
+    _changed.clear()

@@ -10,12 +10,12 @@ from ftsdk.dataset.codes import RULES, Rule
 
 FAMILIES = (
     ("FT0", "The file, its bytes and lines"),
-    ("FT1", "What a row says"),
-    ("FT2", "What the provider takes"),
-    ("FT3", "Repeats and odd rows"),
+    ("FT1", "The contents of a row"),
+    ("FT2", "The provider's limits"),
+    ("FT3", "Duplicates and outliers"),
     ("FT4", "Secrets and personal data"),
-    ("FT5", "What the model is shown"),
-    ("FT9", "What the provider found"),
+    ("FT5", "Tokens and chat templates"),
+    ("FT9", "The provider's own checks"),
 )
 
 
@@ -30,12 +30,12 @@ def _index() -> str:
     lines = [
         "# Dataset codes",
         "",
-        "Every finding of `ftsdk validate` has a stable code. A *fault* stops a job; a *notice* is",
-        "worth a look, and fails `ftsdk validate` only with `--strict`. Codes of the family FT4 also",
-        "stop an upload until they are acknowledged.",
+        "Every finding of `ftsdk validate` has a stable code. A *fault* stops a job. A *notice* does not,",
+        "and fails `ftsdk validate` only with `--strict`. Codes of the family FT4 also stop an upload",
+        "until they are acknowledged.",
     ]
     for prefix, title in FAMILIES:
-        lines += ["", f"## {title}", "", "| code | | what |", "|---|---|---|"]
+        lines += ["", f"## {title}", "", "| Code | Severity | Finding |", "|---|---|---|"]
         for code in sorted(RULES):
             if code.startswith(prefix):
                 rule = RULES[code]
@@ -48,15 +48,19 @@ def _cell(text: str) -> str:
 
 
 def _page(rule: Rule) -> str:
-    kind = "A fault: it stops a job." if rule.severity == "fault" else "A notice: worth a look."
+    kind = (
+        "A fault: it stops a job."
+        if rule.severity == "fault"
+        else "A notice: it does not stop a job, but deserves attention."
+    )
     lines = [f"# {rule.code}: {rule.title}", "", kind]
     if rule.page:
         lines += ["", rule.page]
-    lines += ["", f"**Mend:** {rule.hint}."]
+    lines += ["", f"**Fix:** {rule.hint}."]
     if rule.fixable:
         lines += [
             "",
-            "`ftsdk validate DATA --fix FILE` writes a copy in which it is mended, where nothing is lost by that.",
+            "`ftsdk validate DATA --fix FILE` writes a copy in which it is fixed, where that loses nothing.",
         ]
     lines += ["", "[All codes](index.md)"]
     return "\n".join(lines) + "\n"

@@ -85,7 +85,7 @@ class Dataset:
     def with_copy(self, copy: CanonicalCopy, format_name: str | None) -> Dataset:
         """This dataset with its rows, hash and count from a `copy` of them, not from the source.
 
-        `copy` holds exactly the rows of this dataset, which are of the format `format_name`.
+        `copy` has exactly the rows of this dataset, which are of the format `format_name`.
         """
         copied = Dataset(
             self._source, format=self._forced, max_row_bytes=self.max_row_bytes, keep=self._keep

@@ -44,8 +44,8 @@ class Limits:
     )
     """The format to write for each row shape (a name in `FORMATS`)."""
     features: frozenset[str] = frozenset()
-    """Of name, weight, tools, images, images in preference rows, reasoning, parallel_tool_calls,
-    sample_weight, extra."""
+    """The supported ones of name, weight, tools, images, images in preference rows, reasoning,
+    parallel_tool_calls, sample_weight, extra."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """Features that the provider does not accept, with the source that says so."""
     row_keys: frozenset[str] = frozenset()
@@ -225,7 +225,7 @@ def limits_for(provider: str | None, model: str | None = None) -> Limits | None:
     if provider is None:
         return None
     for point in entry_points(group=_BACKENDS, name=provider):
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(ImportError, AttributeError):  # broken, or not a backend
             declared: Limits = point.load().limits_for(model)
             return declared
     known, name = LIMITS.get(provider), (model or "").lower()

@@ -1,4 +1,4 @@
-"""Records to canonical rows: strict parsing, format detection, one place for both."""
+"""Reads records into canonical rows: strict parsing and format detection."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RowReader:
             yield record if isinstance(record, Fault) else self.read(record)
 
     def stream(self) -> Iterator[Record | Fault]:
-        """The records of the source, counted; give each to `read`."""
+        """The records of the source; pass each to `read`."""
         for record in self.source.records(max_row_bytes=self.max_row_bytes, on_bytes=self.on_bytes):
             if type(record) is tuple:
                 self.records += 1
@@ -56,7 +56,7 @@ class RowReader:
             yield record
 
     def read(self, record: Record) -> Read | Fault:
-        """One record as a canonical row, or the fault that says why it is none."""
+        """One record as a canonical row, or the fault of a record that is not a row."""
         line, offset, raw = record
         try:
             value = orjson.loads(raw)
@@ -76,7 +76,7 @@ class RowReader:
                 "FT019",
                 "fault",
                 line,
-                f"the row is no object: {short(value)}",
+                f"the row is not an object: {short(value)}",
                 RULES["FT019"].hint,
                 offset=offset,
             )
@@ -110,7 +110,7 @@ class RowReader:
         return Read(line, offset, raw, row, plain=name == "chat" and is_plain(raw, value))
 
     def _fits(self, value: dict[str, Any], name: str) -> bool:
-        """Whether a row may pass as `name` although another format is more telling."""
+        """Whether a row may pass as `name` although another format fits better."""
         if name in matches(value):
             return True
         found = detect(value)
@@ -122,7 +122,7 @@ class RowReader:
 
     def _flawed(self, record: Record) -> Fault:
         flaw = strict_json.parse(record[2])
-        if not isinstance(flaw, strict_json.Flaw):  # the two readers disagree: refuse, and say so
+        if not isinstance(flaw, strict_json.Flaw):  # the two readers disagree: refuse
             flaw = strict_json.Flaw("FT010", "not JSON", RULES["FT010"].hint)
         return _fault(record, flaw)
 

@@ -25,7 +25,7 @@ def messages_of(row: Row) -> list[tuple[int, Row]]:
 
 
 def has_text(content: Any) -> bool:
-    """Whether a content holds anything but white space."""
+    """Whether a content has anything but white space."""
     if isinstance(content, str):
         return bool(content) and not content.isspace()
     if isinstance(content, list):
@@ -48,7 +48,7 @@ _KINDS = {
 
 
 def kind_of(value: Any) -> str:
-    """What a JSON value is, with its article."""
+    """The kind of a JSON value with its article, such as `a list`."""
     return _KINDS.get(type(value), f"a {type(value).__name__}")
 
 
@@ -124,7 +124,7 @@ def shape_of(row: Mapping[str, Any]) -> str:
 
 
 class Read(NamedTuple):
-    """One row as read: where it stands, its bytes, the canonical row.
+    """One row as read: its position, its bytes and the canonical row.
 
     `plain` rows are known to pass every row rule (see `plain.is_plain`).
     """

@@ -1,4 +1,4 @@
-"""Small self-contained pictures of a job for notebooks: a card, and its loss curve as SVG."""
+"""A job as HTML for notebooks: a card, and its loss curve as SVG."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from html import escape
 
 from ftsdk.types.events import MetricPoint
 from ftsdk.types.job import JobSnapshot
-
-__all__ = ["curve_svg", "job_card", "sparkline"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _COLOURS = {"succeeded": "#2e9e5b", "failed": "#d64545", "cancelled": "#8a8f98"}
@@ -65,7 +63,7 @@ def curve_svg(points: Sequence[MetricPoint], *, width: int = 360, height: int = 
 
 
 def job_card(snapshot: JobSnapshot, points: Sequence[MetricPoint]) -> str:
-    """One job as a small HTML card: what, where it stands, its curve, its cost."""
+    """One job as a small HTML card: its name, status, facts and loss curve."""
     colour = _COLOURS.get(snapshot.status.value, "#3b7dd8")
     losses = [p.train_loss for p in points if p.train_loss is not None]
     facts = [f"{snapshot.provider} · {snapshot.model}", f"cost {snapshot.cost}"]

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ftsdk.errors import JobCancelled, JobFailed, NeedsDecision, NotReady
+from ftsdk.backends.base import Backend
+from ftsdk.deployments.deploy import deploy, undeploy
+from ftsdk.deployments.wait import until_callable
+from ftsdk.errors import JobCancelled, JobFailed, NotReady
 from ftsdk.jobs import actions
-from ftsdk.jobs.follow import follow
+from ftsdk.jobs.follow import follow, why_at_rest
 from ftsdk.jobs.html import job_card
+from ftsdk.jobs.spending_guard import SpendingGuard, over_cap
+from ftsdk.jobs.submit import submitter_for
+from ftsdk.session import Session
 from ftsdk.types.cost import Cost
 from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.status import JobStatus
 
-if TYPE_CHECKING:
-    from ftsdk.backends.base import Backend
-    from ftsdk.client import Client
-
-__all__ = ["FineTuneJob"]
-
 _log = logging.getLogger("ftsdk")
 
 
 class FineTuneJob:
-    """A handle on one job. It holds a snapshot; `refresh` replaces it, nothing else does.
+    """A handle on one job. It has a snapshot, which `refresh` and the actions replace.
 
-    Reading never spends: only `resume` (and creating) starts work.
+    Reading never spends: only `resume` and `deploy` start what costs.
     """
 
-    def __init__(self, client: Client, snapshot: JobSnapshot) -> None:
-        self._client = client
+    def __init__(self, session: Session, snapshot: JobSnapshot) -> None:
+        self.session = session
         self._snapshot = snapshot
         self._warned_of_cap = False
 
-    # --- what is known now, without asking ---
+    # --- what is known, without asking the provider ---
 
     @property
     def snapshot(self) -> JobSnapshot:
@@ -70,12 +70,12 @@ class FineTuneJob:
 
     @property
     def status(self) -> JobStatus:
-        """Where it stood at the last refresh."""
+        """The status at the last refresh."""
         return self._snapshot.status
 
     @property
     def raw_status(self) -> str:
-        """The provider's own word."""
+        """The provider's own status."""
         return self._snapshot.raw_status
 
     @property
@@ -100,33 +100,31 @@ class FineTuneJob:
 
     @property
     def needs_decision(self) -> bool:
-        """True when it is in doubt, and the time in which it should have shown is over.
+        """True when the job is in doubt and looking longer is not expected to find it.
 
-        `Client.resolve` decides it; looking again (`Client.reconcile`) does no harm.
+        `Client.resolve` decides it. Looking again (`Client.reconcile`) does no harm.
         """
         if self.status is not JobStatus.IN_DOUBT:
             return False
-        return self._client._submitter().is_past_horizon(self._snapshot)
+        return submitter_for(self.session).is_past_horizon(self._snapshot)
 
     # --- asking ---
 
     def refresh(self) -> FineTuneJob:
         """Ask the provider, keep the answer in the journal, and return this handle.
 
-        It only reads: a job that is billed by the hour and runs on over its cap is warned of in the
-        log, once a handle; `wait`, `ftsdk watch` and the next command cancel it. Raises a
-        `BackendError` when it could not ask; the snapshot then stays as it was.
+        This only reads. A job that is billed by the hour and runs on over its cap gives one warning
+        in the log; `wait`, `ftsdk watch` and the next command cancel it. Raises a `BackendError`
+        when the provider could not be asked; the snapshot then stays as it was.
         """
-        self._snapshot = actions.refresh(self._client, self._snapshot)
+        self._snapshot = actions.refresh(self.session, self._snapshot)
         self._warn_of_cap()
         return self
 
     def _warn_of_cap(self) -> None:
-        from ftsdk.jobs.spending_guard import over_cap
-
-        told = None if self._warned_of_cap else over_cap(self._client, self._snapshot)
-        if told is not None:
-            _log.warning(told)
+        warning = None if self._warned_of_cap else over_cap(self.session, self._snapshot)
+        if warning is not None:
+            _log.warning(warning)
             self._warned_of_cap = True
 
     def wait(
@@ -136,7 +134,7 @@ class FineTuneJob:
     ) -> FineTuneJob:
         """Wait until the job ends and return this handle; `timeout` in seconds.
 
-        Raises `WaitTimeout` (the job goes on), `NeedsDecision` when it stands still until someone
+        Raises `WaitTimeout` (the job goes on), `NeedsDecision` when it cannot go on until someone
         decides, and a `BackendError` when the provider cannot be reached for minutes. A failed
         job does not raise here; `result()` does.
         """
@@ -152,41 +150,29 @@ class FineTuneJob:
             self._snapshot = snapshot
 
         yield from follow(
-            self._client, self._snapshot, timeout=timeout, events=events, on_snapshot=keep
+            self.session,
+            self._snapshot,
+            timeout=timeout,
+            events=events,
+            on_snapshot=keep,
+            between_polls=SpendingGuard(self.session, [self.id]).events,
         )
         if not self.is_final:
-            raise self._standing_still()
-
-    def _standing_still(self) -> NeedsDecision:
-        snapshot = self._snapshot
-        if snapshot.status is JobStatus.PAUSED:
-            return NeedsDecision(
-                f"The job stands still: {snapshot.message or snapshot.raw_status}",
-                where=f"provider {snapshot.provider}",
-                hint=f"ftsdk resume {self.id} continues it; ftsdk cancel {self.id} ends it",
-                job_id=self.id,
-            )
-        return NeedsDecision(
-            "The job was journaled and never sent",
-            where=f"provider {snapshot.provider}",
-            hint=f"ftsdk resolve {self.id} --send-again, or --give-up",
-            job_id=self.id,
-            submitted="no",
-        )
+            raise why_at_rest(self._snapshot)
 
     def events(self, *, after: int = 0) -> list[Event]:
-        """Everything that happened so far, oldest first. Raises `Unsupported` where none are told."""
+        """Everything that happened so far, oldest first. Raises `Unsupported` where there are none."""
         backend, identity = self._at_provider()
         first = self._snapshot.first_provider_id or identity
         return [] if first is None else backend.events(first, after=after)
 
     def metrics(self) -> list[MetricPoint]:
-        """The curve so far. Raises `Unsupported` where none is told."""
+        """The curve so far. Raises `Unsupported` where there is none."""
         backend, identity = self._at_provider()
         return [] if identity is None else backend.metrics(identity)
 
     def checkpoints(self) -> list[Checkpoint]:
-        """The kept states, oldest first. Raises `Unsupported` where none are told."""
+        """The checkpoints, oldest first. Raises `Unsupported` where there are none."""
         backend, identity = self._at_provider()
         return [] if identity is None else backend.checkpoints(identity)
 
@@ -197,43 +183,43 @@ class FineTuneJob:
         return [] if first is None else backend.logs(first, tail=tail)
 
     def _at_provider(self) -> tuple[Backend, str | None]:
-        """The backend and the job's id there; asked for once more while it has none."""
+        """The backend, and the job's id there; the job is refreshed once while it has none."""
         if self.provider_job_id is None:
             self.refresh()
-        return self._client._backend_for(self._snapshot), self.provider_job_id
+        return self.session.backend_for(self._snapshot), self.provider_job_id
 
     # --- acting ---
 
     def cancel(self) -> FineTuneJob:
-        """Ask the job to stop, and return this handle. It has stopped when `status` says so.
+        """Ask the job to stop, and return this handle. It has stopped once `status` is `cancelled`.
 
-        A job that was never sent is cancelled at once; one that ended stays as it is.
+        A job that was never sent is cancelled at once; one that has ended is unchanged.
         """
-        self._snapshot = actions.cancel(self._client, self._snapshot)
+        self._snapshot = actions.cancel(self.session, self._snapshot)
         return self
 
     def pause(self) -> FineTuneJob:
-        """Ask the job to stop where it can go on (`resume`), and return this handle.
+        """Ask the job to pause, and return this handle; `resume` continues it.
 
-        One that ended stays as it is. Raises `Unsupported` where the backend cannot.
+        A job that has ended is unchanged. Raises `Unsupported` where the backend cannot.
         """
-        self._snapshot = actions.pause(self._client, self._snapshot)
+        self._snapshot = actions.pause(self.session, self._snapshot)
         return self
 
     def delete(self) -> FineTuneJob:
-        """Remove what the job left at its provider, for good; the journal keeps the job.
+        """Delete what the job left at its provider, for good. The journal keeps the job.
 
         Raises `UsageError` for a job that has not ended, `Unsupported` where the backend cannot.
         """
-        self._snapshot = actions.delete(self._client, self._snapshot)
+        self._snapshot = actions.delete(self.session, self._snapshot)
         return self
 
     def resume(self) -> FineTuneJob:
-        """Let a paused, interrupted, failed or cancelled job go on, where the backend can.
+        """Resume a paused, interrupted, failed or cancelled job, where the backend can.
 
         Raises `Unsupported` elsewhere.
         """
-        self._snapshot = actions.resume(self._client, self._snapshot)
+        self._snapshot = actions.resume(self.session, self._snapshot)
         return self
 
     # --- the result ---
@@ -249,7 +235,7 @@ class FineTuneJob:
         if snapshot.status is JobStatus.FAILED:
             raise self._failed()
         if snapshot.status is JobStatus.CANCELLED:
-            goes_on = self._client._backend_for(snapshot).capabilities.resumes_ended
+            goes_on = self.session.backend_for(snapshot).capabilities.resumes_ended
             raise JobCancelled(
                 "The job was cancelled, so there is no result",
                 where=f"provider {snapshot.provider}",
@@ -265,7 +251,7 @@ class FineTuneJob:
                 hint=f"ftsdk watch {self.id}, or job.wait()",
                 job_id=self.id,
             )
-        return self._client._backend_for(snapshot).model(snapshot.provider_job_id).owned_by(self)
+        return self.session.backend_for(snapshot).model(snapshot.provider_job_id).owned_by(self)
 
     def deploy(
         self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
@@ -273,28 +259,22 @@ class FineTuneJob:
         """Deploy the model for `hours` (2, or `lease_hours` of the budget), and return its handle.
 
         This costs by the hour until the lease ends: the next command or watcher after that ends
-        the deployment, and so does `undeploy`. `options` are the provider's own. Deploying again
+        the deployment, and so does `undeploy`. `options` are for this provider alone. Deploying again
         extends the lease. Raises `BudgetError`, `Unsupported`, `NotReady`, or a refusal.
         """
-        from ftsdk.deployments.deploy import deploy
-
-        return deploy(self._client, self.id, hours=hours, options=options)[0].owned_by(self)
+        return deploy(self.session, self.id, hours=hours, options=options)[0].owned_by(self)
 
     def callable_result(self, timeout: float | None = None) -> ModelHandle:
-        """The model once a call would be answered: waits for a deployment that is on its way.
+        """The model once a call would be answered: waits for a deployment that is starting.
 
         `timeout` in seconds. Raises `WaitTimeout` (the deployment goes on, and costs), `NotReady`
-        where nothing is on its way, and what `result` raises.
+        where no deployment is starting, and what `result` raises.
         """
-        from ftsdk.deployments.deploy import until_callable
-
-        return until_callable(self.result, self._client.clock, timeout)
+        return until_callable(self.result, self.session.clock, timeout)
 
     def undeploy(self) -> FineTuneJob:
         """End the deployment of the model now, and return this handle; it costs nothing more."""
-        from ftsdk.deployments.deploy import undeploy
-
-        undeploy(self._client, self.id)
+        undeploy(self.session, self.id)
         return self
 
     def _failed(self) -> JobFailed:
@@ -310,14 +290,14 @@ class FineTuneJob:
             log_tail=tuple(error.get("log_tail", ())),
         )
 
-    # --- being shown ---
+    # --- display ---
 
     def __repr__(self) -> str:
         return f"<FineTuneJob {self.id} {self.status} on {self.provider}>"
 
     def _repr_html_(self) -> str:
-        """A small card with the curve, for notebooks; shows what is known and asks for metrics."""
-        backend = self._client._backend_for(self._snapshot)
+        """A small card with the loss curve, for notebooks; asks the provider for metrics."""
+        backend = self.session.backend_for(self._snapshot)
         points = (
             backend.metrics(self.provider_job_id)
             if backend.capabilities.has_metrics and self.provider_job_id

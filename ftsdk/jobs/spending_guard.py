@@ -1,7 +1,7 @@
-"""What runs on and costs: leases whose time is over, and jobs billed by the hour at their cap.
+"""Ends what costs too long: deployments whose lease is over, and jobs at their cap.
 
-`enforce` ends what is over and stops what has reached its cap, with a warning before. A watcher
-calls it now and then (`Attendant`), and so does the next command.
+`enforce` does it once; `SpendingGuard` does it now and then while jobs are watched. Every command
+of the command line that acts on jobs calls it first.
 """
 
 from __future__ import annotations
@@ -11,29 +11,19 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ftsdk.deployments.deploy import undeploy
 from ftsdk.errors import FtsdkError, JournalLocked
 from ftsdk.jobs.actions import cancel, refresh
+from ftsdk.session import Session
 from ftsdk.spending.budget import budget_of
-from ftsdk.store import Journal
+from ftsdk.store.acknowledgements import Acknowledgements
 from ftsdk.store.leases import Lease, Leases
-from ftsdk.store.reservations import Spending
+from ftsdk.store.reservations import Reservations
+from ftsdk.types.events import Event
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
-
-if TYPE_CHECKING:
-    from ftsdk.client import Client
-
-__all__ = [
-    "Attendant",
-    "Notice",
-    "enforce",
-    "over_cap",
-    "profiles_at_stake",
-    "still_costs",
-]
 
 _log = logging.getLogger("ftsdk")
 
@@ -51,64 +41,86 @@ class Notice:
         return self.text
 
 
-# --- deployments ----------------------------------------------------------------------------------
-
-
 def enforce(
-    client: Client, *, own_profile: bool = False, watched: Collection[str] = ()
+    session: Session, *, own_profile: bool = False, watched: Collection[str] = ()
 ) -> list[Notice]:
-    """End leases that are over, and stop jobs at their cap; what happened, and what still costs.
+    """End leases that are over and stop jobs at their cap. Returns what was done and still costs.
 
-    A lease whose provider cannot be reached stays, is said loudly, and is tried again next time.
-    Everything here ends spending, so it goes through where spending is forbidden. With
-    `own_profile`, only what was started under the client's profile is looked at, and the jobs whose
-    ids are `watched`.
+    A lease whose provider cannot be reached stays open, gives a notice, and is tried again next
+    time. Everything here ends spending, so it works where spending is forbidden. With
+    `own_profile`, only what was started under the session's profile is looked at, and the jobs
+    whose ids are `watched`.
     """
-    now, told = client.clock.now(), list[Notice]()
-    for lease in _leases(client, own_profile):
+    now, notices = session.clock.now(), list[Notice]()
+    for lease in _leases(session, own_profile):
         if lease.is_over(now):
-            told.append(_ended(client, lease))
-    told += _capped(client, now, own_profile, watched)
-    return told + still_costs(client, own_profile=own_profile)
+            notices.append(_ended(session, lease))
+    notices += _capped(session, now, own_profile, watched)
+    return notices + still_costs(session, own_profile=own_profile)
 
 
-def _leases(client: Client, own_profile: bool) -> list[Lease]:
-    running = Leases(client.journal).list(running=True)
-    return [one for one in running if not own_profile or one.profile == client.config.profile]
-
-
-def profiles_at_stake(journal: Journal) -> list[str | None]:
-    """The profiles under which something is deployed, or runs with a cap; None is no profile."""
-    leases = {lease.profile for lease in Leases(journal).list(running=True)}
-    jobs = {job.profile for job, _ in Spending(journal).capped()}
-    return sorted(leases | jobs, key=lambda name: name or "")
-
-
-class Attendant:
-    """Looks after leases and caps while jobs are watched: `enforce`, at most every `every_s`."""
+class SpendingGuard:
+    """`enforce` while jobs are watched, at most every `every_s` seconds."""
 
     def __init__(
-        self, client: Client, watched: Collection[str] = (), *, every_s: float = 30.0
+        self, session: Session, watched: Collection[str] = (), *, every_s: float = 30.0
     ) -> None:
-        self.client, self.watched, self.every_s = client, watched, every_s
-        self._looked: float | None = None
+        self.session, self.watched, self.every_s = session, watched, every_s
+        self._checked_at: float | None = None
 
-    def look(self) -> list[Notice]:
+    def check(self) -> list[Notice]:
         """What was ended, stopped or is near its cap; empty in between."""
-        now = self.client.clock.monotonic()
-        if self._looked is not None and now - self._looked < self.every_s:
+        now = self.session.clock.monotonic()
+        if self._checked_at is not None and now - self._checked_at < self.every_s:
             return []
-        self._looked = now
+        self._checked_at = now
         try:
-            told = enforce(self.client, own_profile=True, watched=self.watched)
+            notices = enforce(self.session, own_profile=True, watched=self.watched)
         except JournalLocked:
-            return []  # somebody writes just now; the next look finds the same
-        return [notice for notice in told if notice.kind != "costs"]
+            return []  # another process writes just now; the next check finds the same
+        return [notice for notice in notices if notice.kind != "costs"]
+
+    def events(self, seq: int) -> list[Event]:
+        """The notices of `check` as warnings among a job's events; `seq` is the newest event's."""
+        now = self.session.clock.now()
+        return [
+            Event(
+                id=f"{notice.kind}-{notice.lease_id or notice.job_id}-{now:%H%M%S}",
+                seq=seq,
+                time=now,
+                kind="warning",
+                message=notice.text,
+            )
+            for notice in self.check()
+        ]
 
 
-def _ended(client: Client, lease: Lease) -> Notice:
+# --- deployments ---------------------------------------------------------------------------------
+
+
+def still_costs(session: Session, *, own_profile: bool = False) -> list[Notice]:
+    """A notice for every open deployment that costs by the hour."""
+    now, notices = session.clock.now(), list[Notice]()
+    for lease in _leases(session, own_profile):
+        if lease.is_over(now):
+            continue
+        if lease.usd_per_hour is not None and lease.usd_per_hour == 0:
+            continue
+        doubt = " (asked for; whether it runs is not known)" if lease.state == "opening" else ""
+        left = _span(lease.ends_at - now)
+        text = f"{lease.model} at {lease.provider} costs {_rate(lease)}; {left} left{doubt}"
+        notices.append(Notice("costs", text, lease.job_id, lease.id))
+    return notices
+
+
+def _leases(session: Session, own_profile: bool) -> list[Lease]:
+    running = Leases(session.journal).list(running=True)
+    return [one for one in running if not own_profile or one.profile == session.config.profile]
+
+
+def _ended(session: Session, lease: Lease) -> Notice:
     try:
-        closed = undeploy(client, lease.id, why="the lease was over")
+        closed = undeploy(session, lease.id, why="the lease was over")
     except FtsdkError as error:
         _log.warning("lease %s could not be ended: %s", lease.id, error.what)
         text = (
@@ -116,27 +128,10 @@ def _ended(client: Client, lease: Lease) -> Notice:
             f"and undeploying did not work: {error.what}"
         )
         return Notice("not_ended", text, lease.job_id, lease.id)
-    spent = closed.cost(client.clock.now())
+    spent = closed.cost(session.clock.now())
     cost = "" if spent is None else f", about ${spent:.2f} in all"
     text = f"{lease.model} at {lease.provider} is undeployed: its lease was over{cost}"
     return Notice("ended", text, lease.job_id, lease.id)
-
-
-def still_costs(client: Client, *, own_profile: bool = False) -> list[Notice]:
-    """A notice for everything that stands deployed and costs by the hour."""
-    now, told = client.clock.now(), list[Notice]()
-    for lease in _leases(client, own_profile):
-        if lease.is_over(now):
-            continue
-        if lease.usd_per_hour is not None and lease.usd_per_hour == 0:
-            continue
-        doubt = (
-            " (asked for; whether it stands was never known)" if lease.state == "opening" else ""
-        )
-        left = _span(lease.ends_at - now)
-        text = f"{lease.model} at {lease.provider} costs {_rate(lease)}; {left} left{doubt}"
-        told.append(Notice("costs", text, lease.job_id, lease.id))
-    return told
 
 
 def _rate(lease: Lease) -> str:
@@ -148,58 +143,69 @@ def _span(span: dt.timedelta) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 
 
-# --- jobs billed by the hour -------------------------------------------------------------------------
+# --- jobs billed by the hour ---------------------------------------------------------------------
+
+
+def over_cap(session: Session, job: JobSnapshot) -> str | None:
+    """A warning for a job that runs on over its cap, or None. Only reads the journal."""
+    if job.status is not JobStatus.RUNNING:
+        return None
+    reserved = Reservations(session.journal).get(job.id)
+    if reserved is None or reserved.cap is None or reserved.usd_per_hour is None:
+        return None
+    spent = _so_far(session, job, reserved.usd_per_hour, session.clock.now())
+    if spent < reserved.cap:
+        return None
+    return (
+        f"{_about(job, reserved.cap, spent)}, and reading it ends nothing: "
+        f"job.wait(), `ftsdk watch {job.id}` or job.cancel() does"
+    )
 
 
 def _capped(
-    client: Client, now: dt.datetime, own_profile: bool, watched: Collection[str]
+    session: Session, now: dt.datetime, own_profile: bool, watched: Collection[str]
 ) -> list[Notice]:
-    budget, money, told = budget_of(client.config), Spending(client.journal), list[Notice]()
-    for known, held in money.capped():
-        if own_profile and known.profile != client.config.profile and known.id not in watched:
+    notices: list[Notice] = []
+    for known, reserved in Reservations(session.journal).capped():
+        if own_profile and known.profile != session.config.profile and known.id not in watched:
             continue
-        job = _as_it_stands(client, known)
-        cap, rate = held.cap or Decimal(0), held.usd_per_hour or Decimal(0)
+        job = _refreshed(session, known)
         if job.status is not JobStatus.RUNNING:
-            continue  # queued costs nothing; one that is finalizing has been trained, and paid for
-        spent = _so_far(client, job, rate, now)
+            continue  # queued costs nothing; one that is finalizing has been trained and paid for
+        cap, rate = reserved.cap or Decimal(0), reserved.usd_per_hour or Decimal(0)
+        spent = _so_far(session, job, rate, now)
         if spent >= cap:
-            told += _stopped(client, job, cap, spent)
-        elif spent >= cap * Decimal(str(budget.warn_at)) and money.acknowledge(
-            "near_cap", job.id, now, f"${spent:.2f}"
-        ):
-            text = (
-                f"{job.id} has cost about ${spent:.2f}; it is cancelled at ${cap:.2f}, "
-                f"in {_span(_time_for(cap - spent, rate))}"
-            )
-            told.append(Notice("near_cap", text, job.id))
-    return told
+            notices += _stopped(session, job, cap, spent)
+        else:
+            notices += _near_cap(session, job, cap, spent, rate)
+    return notices
 
 
-def over_cap(client: Client, job: JobSnapshot) -> str | None:
-    """What to say of a job that runs on over its cap; reads the journal, asks and ends nothing."""
-    if job.status is not JobStatus.RUNNING:
-        return None
-    held = Spending(client.journal).get(job.id)
-    if held is None or held.cap is None or held.usd_per_hour is None:
-        return None
-    spent = _so_far(client, job, held.usd_per_hour, client.clock.now())
-    if spent < held.cap:
-        return None
-    return (
-        f"{_about(job, held.cap, spent)}, and reading it ends nothing: "
-        f"job.wait(), `ftsdk watch {job.id}` or job.cancel() does"
+def _near_cap(
+    session: Session, job: JobSnapshot, cap: Decimal, spent: Decimal, rate: Decimal
+) -> list[Notice]:
+    """One warning for a job that is near its cap; none when it was given before."""
+    warn_at = Decimal(str(budget_of(session.config).warn_at))
+    seen = Acknowledgements(session.journal)
+    if spent < cap * warn_at or not seen.add(
+        "near_cap", job.id, session.clock.now(), f"${spent:.2f}"
+    ):
+        return []
+    text = (
+        f"{job.id} has cost about ${spent:.2f}; it is cancelled at ${cap:.2f}, "
+        f"in {_span(_time_for(cap - spent, rate))}"
     )
+    return [Notice("near_cap", text, job.id)]
 
 
 def _about(job: JobSnapshot, cap: Decimal, spent: Decimal) -> str:
     return f"{job.id} has cost about ${spent:.2f} and its cap is ${cap:.2f}"
 
 
-def _as_it_stands(client: Client, job: JobSnapshot) -> JobSnapshot:
-    """The job as its provider tells it now: it may have begun, or ended, since anybody looked."""
+def _refreshed(session: Session, job: JobSnapshot) -> JobSnapshot:
+    """The job as its provider reports it now, or as it was known where that could not be asked."""
     try:
-        return refresh(client, job)
+        return refresh(session, job)
     except FtsdkError as error:
         _log.warning("job %s has a cap and could not be asked for: %s", job.id, error.what)
         return job
@@ -209,23 +215,23 @@ def _time_for(usd: Decimal, usd_per_hour: Decimal) -> dt.timedelta:
     return dt.timedelta(hours=float(usd / usd_per_hour)) if usd_per_hour else dt.timedelta(days=31)
 
 
-def _so_far(client: Client, job: JobSnapshot, rate: Decimal, now: dt.datetime) -> Decimal:
-    """What a running job has cost: as billed so far, or its hours since it began to run.
+def _so_far(session: Session, job: JobSnapshot, rate: Decimal, now: dt.datetime) -> Decimal:
+    """What a running job has cost in US dollars: as billed so far, or its hours times the rate.
 
-    Where the provider does not tell when it began, hours count from when it was first seen running:
-    a queue never costs a job its life, and time that nobody looked at counts too little.
+    Where the provider does not report when it began, hours count from when it was first seen
+    running: time in a queue never counts, and time that nobody looked at counts too little.
     """
-    seen = (move[0] for move in client.journal.moves(job.id) if move[2] is JobStatus.RUNNING)
+    seen = (move[0] for move in session.journal.moves(job.id) if move[2] is JobStatus.RUNNING)
     began = job.started_at or next(seen, now)
     hours = Decimal(str(max(0.0, (now - began).total_seconds()))) / 3600
     billed = job.cost.high if job.cost.basis == "billed" and job.cost.high is not None else None
     return max(hours * rate, billed or Decimal(0))
 
 
-def _stopped(client: Client, job: JobSnapshot, cap: Decimal, spent: Decimal) -> list[Notice]:
+def _stopped(session: Session, job: JobSnapshot, cap: Decimal, spent: Decimal) -> list[Notice]:
     about = _about(job, cap, spent)
     try:
-        now = cancel(client, job)
+        now = cancel(session, job)
     except FtsdkError as error:
         _log.warning("job %s is over its cap and could not be cancelled: %s", job.id, error.what)
         return [Notice("not_ended", f"{about}: cancelling it DID NOT WORK: {error.what}", job.id)]

@@ -1,14 +1,14 @@
-"""Exactly once: how a job is sent, and what is done when no answer comes.
+"""Exactly once: how a job is sent, and what happens when no answer comes.
 
     created ──▶ submitting ──▶ accepted (the provider's own status)
        ▲            │ ├──────▶ failed      a definite refusal
        └────────────┘ └──────▶ in_doubt    sent, and nobody knows
 
-1. The job is journaled as `created`, with the marks it will carry, before anything else.
+1. The job is journaled as `created`, with the tag and token it will carry, before anything else.
 2. `submitting` is committed before a connection is opened; the provider's own retries are off.
 3. An answer with an id is acceptance; a definite refusal is failure; a failure that is provably
    before sending goes back to `created`; everything else is `in_doubt`.
-4. `in_doubt`, or `submitting` whose process is gone, is settled by looking for our mark. Found: the
+4. `in_doubt`, or `submitting` whose process is gone, is settled by looking for our tag. Found: the
    job is adopted. Not found within the horizon: where sending again is safe (an idempotency token,
    or our own run directory) it is sent again; elsewhere the job needs a decision, and is never sent
    again by itself.
@@ -20,16 +20,12 @@ system frees when the process ends, however it ends.
 from __future__ import annotations
 
 import datetime as dt
-import errno
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ftsdk.dataset
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.errors import (
     BackendError,
@@ -40,39 +36,26 @@ from ftsdk.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from ftsdk.spending.budget import require_spending
-from ftsdk.store import Also, Journal, KeyTaken
+from ftsdk.jobs.kept_rows import keep_dataset, kept_dataset
+from ftsdk.jobs.remote_update import updated_fields
+from ftsdk.session import Horizon
+from ftsdk.spending.switch import require_spending
+from ftsdk.store.hooks import InsertHook
+from ftsdk.store.journal import Journal, KeyTaken
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot, RemoteJob
 from ftsdk.types.spec import JobSpec
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import Clock
-from ftsdk.util.files import fsync_folder, make_private_folder
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 from ftsdk.util.locks import job_lock
 
 if TYPE_CHECKING:
     from ftsdk.dataset import Dataset
 
-__all__ = ["Horizon", "Submitter", "applied", "keep_dataset"]
-
 _LOCK_WAIT_S = 120.0
 _MAX_ID_LENGTH = 256
 _SEND_ATTEMPTS = 3
-
-
-@dataclass(frozen=True)
-class Horizon:
-    """How long to look for a job whose answer was lost.
-
-    No provider documents how soon its list shows a new job, so the horizon is generous: `look_s`
-    after the send. `while_creating_s` is how much of it the create call itself waits.
-    """
-
-    look_s: float = 660.0
-    while_creating_s: float = 15.0
-    first_pause_s: float = 0.5
-    longest_pause_s: float = 30.0
 
 
 @dataclass
@@ -84,8 +67,9 @@ class Submitter:
     clock: Clock
     backend_for: Callable[[JobSnapshot], Backend]
     horizon: Horizon = field(default_factory=Horizon)
-    judge: Callable[[JobSnapshot, Cost], Cost] | None = None
-    """Asked with the provider's own quote before a job is sent: what it costs, or `BudgetError`."""
+    check_quote: Callable[[JobSnapshot, Cost], Cost] | None = None
+    """Called with the provider's own quote before a job is sent: returns the cost to journal, or
+    raises `BudgetError`."""
 
     # --- step 1 ---
 
@@ -98,7 +82,7 @@ class Submitter:
         key: str | None,
         profile: str | None,
         facts: dict[str, Any] | None = None,
-        also: Also | None = None,
+        hook: InsertHook | None = None,
     ) -> JobSnapshot:
         """Journal the job and send it, or return the one that `key` already stands for.
 
@@ -138,7 +122,7 @@ class Submitter:
             updated_at=now,
         )
         try:
-            self.journal.add(snapshot, also)
+            self.journal.add(snapshot, hook)
         except KeyTaken as taken:
             snapshot = self._same_key(taken.existing, fingerprint, key)
         return self.carry_on(snapshot.id, creating=True)
@@ -159,8 +143,8 @@ class Submitter:
     # --- steps 2 to 4 ---
 
     @contextmanager
-    def _telling(self, job_id: str) -> Iterator[None]:
-        """Whatever is raised inside names the job, its mark, and whether it may have been sent."""
+    def _naming_job(self, job_id: str) -> Iterator[None]:
+        """Whatever is raised inside names the job, its tag, and whether it may have been sent."""
         try:
             yield
         except FtsdkError as error:
@@ -170,14 +154,14 @@ class Submitter:
             raise
         except BaseException as error:
             tag, submitted = self._known(job_id)
-            told = "nothing was sent" if submitted == "no" else "it may have been sent"
+            state = "nothing was sent" if submitted == "no" else "it may have been sent"
             error.add_note(
-                f"job {job_id}, mark {tag}; {told}: `ftsdk reconcile {job_id}` finds out"
+                f"job {job_id}, tag {tag}; {state}: `ftsdk reconcile {job_id}` finds out"
             )
             raise
 
     def _known(self, job_id: str) -> tuple[str | None, Submitted]:
-        """The mark of a job, and what the journal says of its sending."""
+        """The tag of a job, and whether the journal says that it was sent."""
         try:
             snapshot = self.journal.get(job_id)
         except StoreError:
@@ -188,10 +172,10 @@ class Submitter:
         return snapshot.tag, "no" if never else "maybe"
 
     def carry_on(self, job_id: str, *, creating: bool = False) -> JobSnapshot:
-        """Bring a job that is not accepted yet as far as it goes now; others are returned as is."""
+        """Take a job that is not accepted yet as far as possible now; others are returned as is."""
         wait_s = _LOCK_WAIT_S if creating else 0.0
         with (
-            self._telling(job_id),
+            self._naming_job(job_id),
             job_lock(self.home, job_id, wait_s=wait_s, clock=self.clock) as mine,
         ):
             snapshot = self.journal.get(job_id)
@@ -212,10 +196,10 @@ class Submitter:
         require_spending("sending a job", snapshot.provider, free=free, env=backend.context.env)
         try:
             backend.prepare(request)
-            quote = None if self.judge is None else backend.quote(request)
+            quote = None if self.check_quote is None else backend.quote(request)
             cost = snapshot.cost
-            if quote is not None and self.judge is not None:
-                cost = self.judge(snapshot, quote)
+            if quote is not None and self.check_quote is not None:
+                cost = self.check_quote(snapshot, quote)
         except FtsdkError as error:
             error.submitted = "no"
             return self._not_accepted(snapshot, error, attempt, doubtful=doubtful)
@@ -288,7 +272,7 @@ class Submitter:
                 job_id=snapshot.id,
             )
         return self.journal.change(
-            snapshot.id, now=self.clock.now(), why=why, **applied(snapshot, remote)
+            snapshot.id, now=self.clock.now(), why=why, **updated_fields(snapshot, remote)
         )
 
     # --- reconciliation ---
@@ -327,14 +311,14 @@ class Submitter:
 
     def _adopt(self, snapshot: JobSnapshot, found: list[RemoteJob]) -> JobSnapshot:
         first = min(found, key=lambda job: job.created_at or dt.datetime.max.replace(tzinfo=dt.UTC))
-        adopted = self._accept(snapshot, first, "found by its mark; nothing was sent again")
+        adopted = self._accept(snapshot, first, "found by its tag; nothing was sent again")
         others = [job.provider_job_id for job in found if job is not first]
         if others:
             adopted = self.journal.change(
                 snapshot.id,
                 now=self.clock.now(),
-                why="more than one job carries our mark",
-                message=f"also found with our mark, and left alone: {', '.join(others)}",
+                why="more than one job carries our tag",
+                message=f"also found with our tag, and left alone: {', '.join(others)}",
             )
         return adopted
 
@@ -356,7 +340,7 @@ class Submitter:
         past = self.is_past_horizon(snapshot)
         looked = "the time in which it should have shown is over" if past else "it may still show"
         return NeedsDecision(
-            f"The create call got no answer, and no job with our mark {snapshot.tag} was found",
+            f"The create call got no answer, and no job with our tag {snapshot.tag} was found",
             where=f"provider {snapshot.provider}; {looked}",
             hint=f"ftsdk resolve {snapshot.id} --adopt ID, or --send-again (it may exist twice), "
             "or --give-up",
@@ -374,7 +358,7 @@ class Submitter:
         send_again: bool = False,
         give_up: bool = False,
     ) -> JobSnapshot:
-        """Decide what the machine cannot: take this id, send again, or let it be.
+        """Decide a job in doubt: adopt this id, send again, or give up.
 
         Raises `UsageError` unless exactly one decision is given and the job is in doubt.
         """
@@ -385,7 +369,7 @@ class Submitter:
                 hint="adopt, send_again or give_up",
             )
         with (
-            self._telling(job_id),
+            self._naming_job(job_id),
             job_lock(self.home, job_id, wait_s=_LOCK_WAIT_S, clock=self.clock) as mine,
         ):
             snapshot = self.journal.get(job_id)
@@ -409,7 +393,7 @@ class Submitter:
                         job_id=job_id,
                     )
                 remote = self.backend_for(snapshot).get(adopt)
-                return self._accept(self._sure(snapshot), remote, "adopted by decision")
+                return self._accept(self._submitting(snapshot), remote, "adopted by decision")
             if send_again:
                 if snapshot.status is JobStatus.SUBMITTING:
                     snapshot = self._doubt(snapshot, "the process that sent it is gone")
@@ -423,7 +407,7 @@ class Submitter:
                 finished_at=self.clock.now(),
             )
 
-    def _sure(self, snapshot: JobSnapshot) -> JobSnapshot:
+    def _submitting(self, snapshot: JobSnapshot) -> JobSnapshot:
         if snapshot.status is JobStatus.CREATED:
             return self.journal.change(
                 snapshot.id, now=self.clock.now(), why="to adopt", status=JobStatus.SUBMITTING
@@ -440,78 +424,6 @@ class Submitter:
             tag=snapshot.tag,
             client_token=snapshot.client_token,
             spec=JobSpec.build(**snapshot.spec),
-            train=self._kept(snapshot, snapshot.dataset["kept"]),
-            validation=self._kept(snapshot, validation) if validation else None,
+            train=kept_dataset(self.home, snapshot, snapshot.dataset["kept"]),
+            validation=kept_dataset(self.home, snapshot, validation) if validation else None,
         )
-
-    def _kept(self, snapshot: JobSnapshot, name: str) -> Dataset:
-        path = self.home / "datasets" / name
-        if not path.is_file():
-            raise StoreError(
-                "The job's rows are no longer kept on this machine",
-                where=str(path),
-                hint="put the file back, or create the job anew from its data",
-                job_id=snapshot.id,
-            )
-        return ftsdk.dataset.Dataset.load(path, name=snapshot.dataset.get("name"))
-
-
-def keep_dataset(home: Path, dataset: Dataset) -> Path:
-    """Keep the canonical rows under their hash in `home/datasets`, once. Returns the file.
-
-    A file that is there is never replaced, not even by its equal: another process may be reading
-    it, and would take the new one for a changed one.
-    """
-    path = home / "datasets" / f"{dataset.sha256}.jsonl"
-    try:
-        folder = make_private_folder(path.parent)
-        if not path.is_file():
-            aside = folder / f".{dataset.sha256}.{secrets.token_hex(6)}.tmp"
-            try:
-                dataset.write_jsonl(aside)
-                _name_if_free(aside, path)
-            finally:
-                aside.unlink(missing_ok=True)
-            fsync_folder(folder)
-    except OSError as error:
-        raise StoreError(
-            f"The rows cannot be kept: {error.strerror or error}",
-            where=str(path.parent),
-            hint="free some space or set FTSDK_HOME to another disk; nothing was submitted",
-            submitted="no",
-        ) from error
-    return path
-
-
-def _name_if_free(aside: Path, path: Path) -> None:
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-        aside.replace(path)  # a file system without hard links
-
-
-def applied(snapshot: JobSnapshot, remote: RemoteJob) -> dict[str, Any]:
-    """The fields of a snapshot that the provider's answer changes."""
-    return {
-        "provider_job_id": remote.provider_job_id,
-        "earlier_ids": _earlier_ids(snapshot, remote),
-        "status": remote.status,
-        "raw_status": remote.raw_status,
-        "message": remote.message,
-        "error": remote.error,
-        "progress": remote.progress or snapshot.progress,
-        "cost": remote.cost or snapshot.cost,
-        "trained_tokens": remote.trained_tokens or snapshot.trained_tokens,
-        "started_at": remote.started_at or snapshot.started_at,
-        "finished_at": remote.finished_at or snapshot.finished_at,
-    }
-
-
-def _earlier_ids(snapshot: JobSnapshot, remote: RemoteJob) -> tuple[str, ...]:
-    """The ids of the provider's job before its present one, oldest first, each once."""
-    known = (*snapshot.earlier_ids, snapshot.provider_job_id, *remote.earlier_ids)
-    return tuple(dict.fromkeys(one for one in known if one and one != remote.provider_job_id))

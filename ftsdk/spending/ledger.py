@@ -11,8 +11,11 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from ftsdk.errors import UsageError
-
-__all__ = ["COLUMNS", "Line", "Total", "safe_cell", "to_csv", "totals"]
+from ftsdk.session import Session
+from ftsdk.store.accounting import Reservation, charge_for, month_bounds, months_of
+from ftsdk.store.leases import Lease, Leases
+from ftsdk.store.reservations import Reservations
+from ftsdk.types.job import JobSnapshot
 
 _FORMULA = frozenset("=+-@\t\r\n|%＝＋－＠")
 """What a spreadsheet may take for the beginning of a formula or a command (OWASP, CSV injection)."""
@@ -23,8 +26,8 @@ class Line:
     """One job's training or one deployment's hosting.
 
     `low`/`high` is our estimate before the submit; `quoted` what the provider said before it;
-    `actual` what was billed (None while unknown); `counted` what it weighs in a budget; `why` where
-    that figure comes from. US dollars.
+    `actual` what was billed (None while unknown); `counted` what it counts for in a budget; `why`
+    where that figure comes from. US dollars.
     """
 
     kind: Literal["training", "hosting"]
@@ -58,10 +61,10 @@ class Line:
         """How far the provider's quote lies outside of our estimate; None when unknown."""
         return self._beyond(self.quoted)
 
-    def _beyond(self, told: Decimal | None) -> Decimal | None:
-        if told is None or self.low is None or self.high is None:
+    def _beyond(self, amount: Decimal | None) -> Decimal | None:
+        if amount is None or self.low is None or self.high is None:
             return None
-        return told - self.high if told > self.high else min(Decimal(0), told - self.low)
+        return amount - self.high if amount > self.high else min(Decimal(0), amount - self.low)
 
     def to_dict(self) -> dict[str, Any]:
         """The line as `--json` prints it."""
@@ -71,7 +74,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Total:
-    """Lines added up. `unknown` counts those whose weight nobody knows; they are in no sum."""
+    """Lines added up. `unknown` counts those whose charge is unknown; no sum includes them."""
 
     key: str
     lines: int
@@ -91,7 +94,7 @@ class Total:
 def totals(lines: Iterable[Line], by: str) -> list[Total]:
     """Sums by `day`, `month`, `provider`, `model`, `profile`, `kind`, `status` or `tag:NAME`.
 
-    Days run backwards, the rest by weight. Raises `UsageError` for another word.
+    Days are newest first, the rest by charge. Raises `UsageError` for any other value.
     """
     groups: dict[str, list[Line]] = {}
     for line in lines:
@@ -112,7 +115,7 @@ def _key(line: Line, by: str) -> str:
     if by in ("provider", "model", "profile", "kind", "status"):
         return getattr(line, by) or "–"
     raise UsageError(
-        f"Costs are not told by {by!r}",
+        f"Costs cannot be grouped by {by!r}",
         where="--by",
         hint="day, month, provider, model, profile, kind, status, or tag:NAME",
     )
@@ -134,6 +137,76 @@ def _total(key: str, group: Sequence[Line]) -> Total:
         counted=add(line.counted for line in group),
         billed=sum(line.actual is not None for line in group),
         unknown=sum(line.counted is None for line in group),
+    )
+
+
+def ledger(
+    session: Session, *, since: dt.date | None = None, until: dt.date | None = None
+) -> list[Line]:
+    """Every job's training and every deployment, newest first; both days are included.
+
+    A deployment that spans several calendar months has a line for its hours in each.
+    """
+    now = session.clock.now()
+    lines = [_training_line(job, one, now) for job, one in Reservations(session.journal).all()]
+    for lease in Leases(session.journal).list():
+        lines += _hosting_lines(lease, now)
+    wanted = [
+        line
+        for line in lines
+        if (since is None or line.day >= since) and (until is None or line.day <= until)
+    ]
+    return sorted(wanted, key=lambda line: line.time, reverse=True)
+
+
+def line_of(session: Session, job: JobSnapshot) -> Line:
+    """What one job's training was estimated, quoted and billed at."""
+    reservation = Reservations(session.journal).get(job.id)
+    return _training_line(job, reservation, session.clock.now())
+
+
+def _hosting_lines(lease: Lease, now: dt.datetime) -> list[Line]:
+    lines: list[Line] = []
+    for month in months_of(lease.started_at, lease.closed_at or max(lease.ends_at, now)):
+        begins = max(lease.started_at, month_bounds(month)[0])
+        counted = lease.charge(now, month)
+        if counted == 0 and lines:
+            continue  # it ended with the month before
+        lines.append(
+            Line(
+                kind="hosting",
+                id=lease.id,
+                time=begins,
+                provider=lease.provider,
+                model=lease.model,
+                status=lease.state,
+                actual=lease.cost(now, month) if lease.state == "closed" else None,
+                counted=counted,
+                why=lease.why or f"until {lease.ends_at:%Y-%m-%d %H:%M} UTC",
+                profile=lease.profile,
+            )
+        )
+    return lines
+
+
+def _training_line(job: JobSnapshot, reservation: Reservation | None, now: dt.datetime) -> Line:
+    charge = charge_for(job, reservation, now)
+    return Line(
+        kind="training",
+        id=job.id,
+        time=job.submitted_at or job.created_at,
+        provider=job.provider,
+        model=job.model,
+        status=job.status.value,
+        low=reservation.cost.low if reservation is not None else None,
+        high=reservation.cost.high if reservation is not None else None,
+        quoted=reservation.quoted if reservation is not None else None,
+        actual=charge.usd if charge.is_known else None,
+        counted=charge.usd,
+        why=charge.why,
+        name=job.name,
+        profile=job.profile,
+        tags=job.tags,
     )
 
 
@@ -168,7 +241,7 @@ def to_csv(lines: Iterable[Line]) -> str:
 
 
 def safe_cell(text: str) -> str:
-    """`text` so that no spreadsheet runs it: control characters out, a `'` before what looks so."""
+    """`text` made safe for spreadsheets: control characters removed, `'` before a formula."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     risky = text[:1] in _FORMULA or plain.lstrip()[:1] in _FORMULA
     return f"'{plain}" if risky else plain

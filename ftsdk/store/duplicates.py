@@ -1,32 +1,30 @@
-"""The very same job, made twice within minutes: found before it is sent, also by two programs at once."""
+"""Duplicates: the same job created twice within minutes, found before the second one is sent.
+
+The check runs in the transaction that journals the job, so it also holds for two processes.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from typing import TYPE_CHECKING
 
 from ftsdk.errors import NeedsDecision
+from ftsdk.store.hooks import InsertHook
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
 
-if TYPE_CHECKING:
-    from ftsdk.store.journal import Also
 
-__all__ = ["already_made", "first_since", "newest_twin"]
-
-
-def newest_twin(
+def newest_duplicate(
     connection: sqlite3.Connection | sqlite3.Cursor,
     fingerprint: str,
     since: dt.datetime,
     *,
-    but: str = "",
+    apart_from: str = "",
 ) -> JobSnapshot | None:
-    """The newest job since then that trains the very same thing in the same place, if any.
+    """The newest job since then that trains the same thing in the same place, if any.
 
-    One that failed or was cancelled is no twin: it is right to send such a job again. Nor is the
-    job whose id is `but`.
+    A job that failed or was cancelled is no duplicate: it is right to send it again. Nor is the
+    job whose id is `apart_from`.
     """
     row = connection.execute(
         "SELECT snapshot FROM jobs WHERE fingerprint = ? AND created_at >= ? AND id != ? "
@@ -34,7 +32,7 @@ def newest_twin(
         (
             fingerprint,
             since.isoformat(),
-            but,
+            apart_from,
             JobStatus.FAILED.value,
             JobStatus.CANCELLED.value,
         ),
@@ -42,30 +40,30 @@ def newest_twin(
     return JobSnapshot.model_validate_json(row["snapshot"]) if row else None
 
 
-def already_made(job_id: str, ago: str = "just now") -> tuple[str, str]:
-    """What to say of a twin where nobody can be asked, and how to mend it."""
+def already_created(job_id: str, ago: str = "just now") -> tuple[str, str]:
+    """What to say about a duplicate where nobody can be asked: the message, and its hint."""
     return (
-        f"{job_id}, made {ago}, is this very job: same rows, same settings, same provider",
-        f"ftsdk watch {job_id}; or say --again to make a second one, or give each its --key",
+        f"{job_id}, created {ago}, is this very job: same rows, same settings, same provider",
+        f"ftsdk watch {job_id}; or --again to create a second one, or give each its --key",
     )
 
 
-def first_since(after: dt.datetime, also: Also) -> Also:
-    """`also`, where no twin was made after that time.
+def first_since(after: dt.datetime, hook: InsertHook) -> InsertHook:
+    """`hook`, preceded by a check that no duplicate was created after that time.
 
-    Raises `NeedsDecision` naming the other, and then no job is journaled.
+    Raises `NeedsDecision` that names the other job; then no job is journaled.
     """
 
-    def guard(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> None:
-        other = newest_twin(cursor, snapshot.fingerprint, after, but=snapshot.id)
+    def checked(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> None:
+        other = newest_duplicate(cursor, snapshot.fingerprint, after, apart_from=snapshot.id)
         if other is not None and other.created_at > after:
-            what, hint = already_made(other.id)
+            what, hint = already_created(other.id)
             raise NeedsDecision(
                 what,
-                where="it was made while this one was being prepared",
+                where="it was created while this one was being prepared",
                 hint=hint,
                 submitted="no",
             )
-        also(cursor, snapshot)
+        hook(cursor, snapshot)
 
-    return guard
+    return checked

@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ftsdk.store.accounting import month_bounds, month_of
 from ftsdk.store.journal import Journal
-from ftsdk.store.leases import Leases, month_bounds
-from ftsdk.store.reservations import month_of
+from ftsdk.store.leases import Leases
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
 

@@ -19,12 +19,13 @@ import sqlite3
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ftsdk.errors import JournalDamaged, JournalLocked, JournalTooNew, StoreError, UnknownJob
-from ftsdk.store.duplicates import newest_twin
+from ftsdk.store.duplicates import newest_duplicate
+from ftsdk.store.hooks import InsertHook
 from ftsdk.store.migrations import MIGRATIONS
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus, can_move
@@ -45,9 +46,6 @@ class KeyTaken(Exception):
         super().__init__(existing.id)
         self.existing = existing
 
-
-Also = Callable[[sqlite3.Cursor, JobSnapshot], None]
-"""What is written together with a new job: in the same transaction, or not at all."""
 
 Move = tuple[dt.datetime, JobStatus | None, JobStatus, str, str]
 """One change of status: time, old, new, the provider's word, why."""
@@ -249,7 +247,7 @@ class Journal:
 
     # --- jobs ---
 
-    def add(self, snapshot: JobSnapshot, also: Also | None = None) -> None:
+    def add(self, snapshot: JobSnapshot, also: InsertHook | None = None) -> None:
         """Journal a new job. Raises `KeyTaken` when its key already has one.
 
         `also` runs in the same transaction, after the job is in; when it raises, nothing remains.
@@ -418,10 +416,10 @@ class Journal:
             )
         return JobSnapshot.model_validate_json(row["snapshot"]) if row else None
 
-    def twin(self, fingerprint: str, since: dt.datetime) -> JobSnapshot | None:
+    def duplicate(self, fingerprint: str, since: dt.datetime) -> JobSnapshot | None:
         """The newest job since then that trains the very same thing in the same place, if any."""
         with self._errors():
-            return newest_twin(self._connection(), fingerprint, since)
+            return newest_duplicate(self._connection(), fingerprint, since)
 
     def moves(self, job_id: str) -> builtins.list[Move]:
         """Every status the job has had, oldest first."""

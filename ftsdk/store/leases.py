@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from ftsdk.store.accounting import month_bounds
 from ftsdk.store.journal import Journal
 
-__all__ = ["Lease", "Leases", "leases_of", "month_bounds"]
+__all__ = ["Lease", "Leases", "leases_of"]
 
 LeaseState = Literal["opening", "open", "closed"]
 
@@ -48,8 +49,8 @@ class Lease:
         """
         return self._until(self.closed_at or now, month)
 
-    def weight(self, now: dt.datetime, month: str | None = None) -> Decimal | None:
-        """What it counts for in a budget: its whole time while it stands, what it took after.
+    def charge(self, now: dt.datetime, month: str | None = None) -> Decimal | None:
+        """What it counts for in a budget: its whole time while it is open, what it took once closed.
 
         With `month`, what its hours in that calendar month count for.
         """
@@ -64,12 +65,6 @@ class Lease:
             start, end = max(start, first), min(end, after)
         seconds = max(0.0, (end - start).total_seconds())
         return (self.usd_per_hour * Decimal(str(seconds)) / 3600).quantize(Decimal("0.000001"))
-
-
-def month_bounds(month: str) -> tuple[dt.datetime, dt.datetime]:
-    """The first moment of a calendar month in UTC, and the first after it."""
-    first = dt.datetime.fromisoformat(f"{month}-01T00:00:00+00:00")
-    return first, (first + dt.timedelta(days=32)).replace(day=1)
 
 
 class Leases:

@@ -21,7 +21,7 @@ ROWS = [
 
 @dataclass(frozen=True)
 class Hosted:
-    """One backend, and how its double is told things."""
+    """One backend, and how to control its double."""
 
     name: str
     key: str
@@ -30,7 +30,7 @@ class Hosted:
     create: str
     """The path of the create call, as a regular expression."""
     show: Callable[[Any, str, str | None], None]
-    """Let the double tell a job with this raw status."""
+    """Make the double report a job with this raw status."""
     running: str
     job: Mapping[str, Any] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""The hosted backends through the command line: what it offers next, and what mends what."""
+"""The hosted backends on the command line: suggested commands and hints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import ftsdk
-from ftsdk.cli.app import app
+from ftsdk.cli.command_table import COMMANDS
 from ftsdk.testing.lab import Lab
 from ftsdk.testing.lab.replicate.double import TRAINER
 from tests.backends.hosted_worlds import HOSTED, ROWS
@@ -23,7 +23,7 @@ def at(monkeypatch, tmp_path, clock):
     """Makes a command line whose provider is a double, with the double itself."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr("ftsdk.client.SystemClock", lambda: clock)
+    monkeypatch.setattr("ftsdk.session.SystemClock", lambda: clock)
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     with contextlib.ExitStack() as stack:
 
@@ -39,10 +39,10 @@ def at(monkeypatch, tmp_path, clock):
 
 def create(cli: Cli, provider: str) -> str:
     """The id of a new job, made on the command line."""
-    told = HOSTED[provider].job
-    options = [f"{k}={v}" for k, v in told.get("provider_options", {}).items()]
+    result = HOSTED[provider].job
+    options = [f"{k}={v}" for k, v in result.get("provider_options", {}).items()]
     sets = [word for one in options for word in ("--set", one)]
-    made = cli.ok("create", "rows.jsonl", "--provider", provider, "--model", told["model"],
+    made = cli.ok("create", "rows.jsonl", "--provider", provider, "--model", result["model"],
                   "--yes", "--detach", "--json", *sets)  # fmt: skip
     return str(made.json["id"])
 
@@ -50,9 +50,9 @@ def create(cli: Cli, provider: str) -> str:
 def offered(cli: Cli, job: str) -> list[str]:
     """The commands that `show` offers next, without their program's name."""
     line = cli.ok("show", job).out.strip().split("\n")[-1]
-    name, _, told = line.strip().partition(" ")
+    name, _, result = line.strip().partition(" ")
     assert name == "next"
-    return [one.strip().removeprefix("ftsdk ").partition(" ")[0] for one in told.split("·")]
+    return [one.strip().removeprefix("ftsdk ").partition(" ")[0] for one in result.split("·")]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def offered(cli: Cli, job: str) -> list[str]:
         ("replicate", ["chat", "download"]),
     ],
 )
-def test_only_what_the_provider_can_is_offered(at, clock, provider, done) -> None:
+def test_only_supported_commands_are_suggested(at, clock, provider, done) -> None:
     cli, _ = at(provider)
     job = create(cli, provider)
     assert offered(cli, job) == ["watch", "cancel"]
@@ -74,7 +74,7 @@ def test_only_what_the_provider_can_is_offered(at, clock, provider, done) -> Non
 
 
 @pytest.mark.parametrize("provider", ["openai", "together"])
-def test_what_cannot_go_on_is_not_offered_to(at, clock, provider) -> None:
+def test_resume_is_not_suggested_where_it_is_unsupported(at, clock, provider) -> None:
     cli, _ = at(provider)
     job = create(cli, provider)
     cli.ok("cancel", job)
@@ -98,9 +98,9 @@ def test_a_paused_job_is_resumed(at, clock) -> None:
 
 
 def commands_in(words: str) -> set[str]:
-    """What in a sentence is a command of ours, each held against the commands there are."""
+    """Return the ftsdk commands in a sentence; each must exist."""
     found = {tail.split()[0] for tail in words.split("ftsdk ")[1:]}
-    assert found <= {one.name or one.callback.__name__ for one in app.registered_commands}
+    assert found <= set(COMMANDS)
     return found
 
 
@@ -124,7 +124,7 @@ def test_deploy_can_wait_until_the_model_answers(at, clock) -> None:
     clock.advance(3600)
     refused = cli.error(5, "chat", job, "-m", "hello")
     started = cli.ok("deploy", job, "--yes").out
-    assert f"starting; `ftsdk show {job}` tells when it is ready" in started
+    assert f"starting; `ftsdk show {job}` says when it is ready" in started
     early = cli("chat", job, "-m", "hello", "--json")
     assert early.code == 5
     assert early.json["error"]["what"] != refused["what"]
@@ -141,8 +141,8 @@ def test_an_earlier_id_of_a_restarted_job_is_adopted_as_the_job_it_became(
     (old,) = double.jobs
     new = double.restart(old)
     monkeypatch.setenv("FTSDK_HOME", str(tmp_path / "another"))
-    told = cli.ok("adopt", "together", old).out
-    assert f"is {new} at together, restarted from {old}" in told
+    result = cli.ok("adopt", "together", old).out
+    assert f"is {new} at together, restarted from {old}" in result
     [job] = cli.ok("list", "--json").json["jobs"]
     assert (job["provider_job_id"], job["earlier_ids"]) == (new, [old])
     for identity in (old, new):  # the same job, whichever of its ids is given
@@ -153,7 +153,7 @@ def test_an_earlier_id_of_a_restarted_job_is_adopted_as_the_job_it_became(
     assert cli.ok("wait", old, "--json").json["status"] == "succeeded"
 
 
-def test_what_is_deployed_is_ended_where_it_stands_whatever_is_configured_later(at, clock) -> None:
+def test_a_deployment_is_ended_at_its_own_address(at, clock) -> None:
     cli, first = at("together")
     job = create(cli, "together")
     clock.advance(3600)
@@ -168,7 +168,7 @@ def test_what_is_deployed_is_ended_where_it_stands_whatever_is_configured_later(
     assert [one.path for one in second.requests] == []
 
 
-def test_a_model_that_cannot_be_deployed_is_refused_before_a_question(at, clock) -> None:
+def test_an_undeployable_model_is_refused_before_the_prompt(at, clock) -> None:
     cli, _ = at("openai")
     job = create(cli, "openai")
     clock.advance(3600)
@@ -202,15 +202,15 @@ def test_the_new_id_of_a_restarted_job_is_the_job_that_is_here(at) -> None:
     (old,) = double.jobs
     new = double.restart(old)  # and nobody has looked since
     assert cli.ok("adopt", "together", new, "--json").json["id"] == job
-    [told] = cli.ok("list", "--json").json["jobs"]
-    assert (told["provider_job_id"], told["earlier_ids"]) == (new, [old])
+    [result] = cli.ok("list", "--json").json["jobs"]
+    assert (result["provider_job_id"], result["earlier_ids"]) == (new, [old])
 
 
 # --- a rehearsal -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("provider", HOSTED)
-def test_the_line_that_the_lab_tells_makes_a_job(at, clock, provider) -> None:
+def test_the_command_that_the_lab_prints_creates_a_job(at, clock, provider) -> None:
     cli, double = at(provider)
     words = shlex.split(double.rehearsal)
     assert words[:2] == ["--provider", provider]
@@ -226,15 +226,15 @@ def test_the_line_that_the_lab_tells_makes_a_job(at, clock, provider) -> None:
         ("replicate", "meta/llama-2-7b", "lab/llama-trainer"),
     ],
 )
-def test_an_unknown_model_says_which_are_known(at, provider, model, known) -> None:
+def test_an_unknown_model_lists_the_known_ones(at, provider, model, known) -> None:
     cli, double = at(provider)
     words = shlex.split(double.rehearsal)
     words[words.index("--model") + 1] = model
-    told = cli("create", "rows.jsonl", *words, "--yes")
-    assert told.code in (2, 4)
-    assert model in told.err
-    assert known in told.err
-    assert "nothing was submitted" in told.err
+    result = cli("create", "rows.jsonl", *words, "--yes")
+    assert result.code in (2, 4)
+    assert model in result.err
+    assert known in result.err
+    assert "nothing was submitted" in result.err
 
 
 def test_a_destination_is_asked_for_and_made_by_what_the_errors_say(at) -> None:
@@ -252,7 +252,7 @@ def test_a_destination_is_asked_for_and_made_by_what_the_errors_say(at) -> None:
 
 
 @pytest.mark.parametrize("provider", HOSTED)
-def test_faults_of_an_answer_are_told_on_the_command_line(at, home, provider) -> None:
+def test_faults_of_a_reply_are_set_on_the_command_line(at, home, provider) -> None:
     """An unknown status, a field by another name, and rows that come twice."""
     cli, double = at(provider)
     job = create(cli, provider)
@@ -261,11 +261,11 @@ def test_faults_of_an_answer_are_told_on_the_command_line(at, home, provider) ->
     (home / "lab.json").write_text(json.dumps({"pid": os.getpid(), "doubles": {provider: facts}}))
     fault = ["lab", "fault", provider, "--method", "GET", "--path", theirs + "$"]
     cli.ok(*fault, "set", "--field", "status", "--value", "levitating")
-    [told] = cli.ok("list", "--json").json["jobs"]
-    assert (told["status"], told["raw_status"]) == ("unknown", "levitating")
+    [result] = cli.ok("list", "--json").json["jobs"]
+    assert (result["status"], result["raw_status"]) == ("unknown", "levitating")
     cli.ok(*fault, "rename", "--field", "status", "--value", "state")
-    [told] = cli.ok("list", "--json").json["jobs"]
-    assert told["status"] == "unknown"
+    [result] = cli.ok("list", "--json").json["jobs"]
+    assert result["status"] == "unknown"
     cli.ok("lab", "fault", provider, "repeat", "--method", "GET", "--times", "9")
     with ftsdk.Client() as client:
         assert [one.provider_job_id for one in client.backend(provider).list()] == [theirs]

@@ -1,7 +1,7 @@
 """Each fault that was found in other tools, planted in a backend: the kit goes red.
 
 Kiln, LiteLLM, Portkey, DSPy, TensorZero and brainwires-finetune, as they were read in November 2026.
-Their other faults are not a backend's: a job saved after it was sent (tests/faults), rows judged
+Their other faults are not a backend's: a job saved after it was sent (tests/faults), rows checked
 without their number (tests/unit/dataset), a blocked event loop (tests/contract/test_async_parity),
 a trainer that does not fit its libraries (tests/train/test_local_kit).
 """
@@ -34,11 +34,11 @@ from tests.backends.test_together_kit import KEY, START, world_of
 Plant = Callable[[pytest.MonkeyPatch], type[TogetherBackend]]
 
 
-def words(**told: JobStatus) -> Plant:
+def words(**summary: JobStatus) -> Plant:
     """Other meanings for the provider's words."""
 
     def plant(patch: pytest.MonkeyPatch) -> type[TogetherBackend]:
-        patch.setattr(job_mapping, "STATUSES", {**job_mapping.STATUSES, **told})
+        patch.setattr(job_mapping, "STATUSES", {**job_mapping.STATUSES, **summary})
         return TogetherBackend
 
     return plant
@@ -212,7 +212,7 @@ MULTIPLIES = replace(
 class Known:
     """One fault, the check that is for it, and what the check is given beside the world."""
 
-    told: str
+    summary: str
     plant: Plant
     check: str
     given: tuple[Any, ...] = ()
@@ -220,30 +220,32 @@ class Known:
 
 RED = (AssertionError, pytest.fail.Exception, FtsdkError, KeyError)
 FAILED, QUEUED = JobStatus.FAILED, JobStatus.QUEUED
-STATUS = "test_every_known_status_has_its_meaning"
-INVENTED = "test_an_unknown_status_is_never_final_and_throws_nothing"
-COULD_NOT = "test_could_not_ask_is_an_error_and_no_status"
-TWO_PHASES = "test_cancelling_has_two_phases_and_is_no_failure"
-LOST = "test_a_lost_answer_is_in_doubt_and_the_job_is_found"
-CLAIMS = "test_what_is_claimed_is_there_and_what_is_not_is_refused"
-ADAPTER = "test_what_is_asked_of_the_adapter_arrives_or_is_refused"
+STATUS = "test_every_known_status_is_mapped"
+INVENTED = "test_an_unknown_status_is_not_final_and_raises_nothing"
+COULD_NOT = "test_an_unreachable_provider_is_an_error_not_a_status"
+TWO_PHASES = "test_cancelling_is_not_a_failure"
+LOST = "test_after_a_lost_reply_the_job_is_found"
+CLAIMS = "test_flags_match_the_methods"
+ADAPTER = "test_adapter_settings_are_sent_or_refused"
 
 KNOWN = (
     # A.1 Kiln
     Known("Kiln: cancelled is failed", words(cancelled=FAILED), TWO_PHASES),
     Known("Kiln: asked to cancel is failed", words(cancel_requested=FAILED), STATUS),
     Known("Kiln: any exception is the status unknown", own(get=get_tells_unknown), COULD_NOT),
-    Known("Kiln: a read deploys", own(get=get_deploys), "test_reading_only_reads"),
+    Known("Kiln: a read deploys", own(get=get_deploys), "test_reads_only_read"),
     Known(
         "Kiln: validation rows are left out",
         body(leave_out_the_validation),
-        "test_validation_rows_arrive",
+        "test_validation_rows_are_sent",
     ),
-    Known("Kiln: whole numbers are dropped", body(drop_whole_numbers), "test_whole_numbers_arrive"),
+    Known(
+        "Kiln: whole numbers are dropped", body(drop_whole_numbers), "test_whole_numbers_are_sent"
+    ),
     Known(
         "Kiln: the job is known to the process alone",
         own(find=find_in_memory, submit=submit_remembers),
-        "test_a_restarted_process_finds_it",
+        "test_a_new_process_finds_the_job",
     ),
     Known("Kiln: no cancel", own(cancel=lambda *_: None), TWO_PHASES),
     # A.2 LiteLLM
@@ -257,35 +259,35 @@ KNOWN = (
     Known(
         "LiteLLM: the display name is the model",
         own(submit=submit_names_a_model),
-        "test_an_accepted_job_carries_no_result",
+        "test_an_accepted_job_has_no_result",
     ),
     Known(
         "LiteLLM: no method is sent",
         body(
             lambda made: made.update(training_method={"method": "sft", "train_on_inputs": "auto"})
         ),
-        "test_every_method_of_the_record_arrives",
+        "test_every_declared_method_is_sent",
     ),
     Known(
         "LiteLLM: the caller's dictionary is emptied",
         own(submit=submit_takes_options_away),
-        "test_the_callers_objects_stay_as_they_are",
+        "test_the_callers_objects_are_not_changed",
     ),
     # A.3 Portkey
     Known(
         "Portkey: the batch size is the rank",
         body(take_the_batch_size_for_the_rank),
-        "test_every_hyperparameter_of_the_record_arrives",
+        "test_every_declared_hyperparameter_is_sent",
     ),
     Known(
         "Portkey: a multiplier is sent as the rate",
         own(capabilities=MULTIPLIES, _created=create_with_the_multiplier_as_rate),
-        "test_every_unit_of_the_learning_rate_arrives_as_itself",
+        "test_each_unit_of_the_learning_rate_is_sent_as_itself",
     ),
     Known(
         "Portkey: cancelling deletes",
         own(cancel=cancel_deletes),
-        "test_a_cancelled_job_is_still_told",
+        "test_a_cancelled_job_stays_listed",
     ),
     Known("Portkey: stopping is stopped", words(cancel_requested=JobStatus.CANCELLED), STATUS),
     Known(
@@ -296,7 +298,7 @@ KNOWN = (
     Known(
         "Portkey: events are another object",
         own(events=lambda *_, **__: []),
-        "test_events_are_in_order_and_each_once",
+        "test_events_are_ordered_and_unique",
     ),
     Known(
         "Portkey: a create is repeated", own(submit=submit_twice), LOST, ("close", {"acted": True})
@@ -304,19 +306,19 @@ KNOWN = (
     Known(
         "Portkey: nothing marks the job",
         body(lambda made: made.update(suffix="nightly")),
-        "test_a_job_is_found_by_its_mark",
+        "test_a_job_is_found_by_its_tag",
     ),
     # A.4 DSPy
     Known("DSPy: any error is 'no such job'", own(find=find_takes_any_error_for_none), COULD_NOT),
     Known(
         "DSPy: a cancelled job has no id",
         own(cancel=cancel_forgets),
-        "test_cancelling_again_harms_nothing",
+        "test_cancelling_twice_is_harmless",
     ),
     Known(
         "DSPy: a failure is a result",
         own(model=model_of_anything),
-        "test_a_failed_job_says_why",
+        "test_a_failed_job_has_a_reason",
     ),
     Known("DSPy: the status is always none", words(running=JobStatus.UNKNOWN), STATUS),
     Known(
@@ -327,7 +329,7 @@ KNOWN = (
     Known(
         "DSPy: no seed is sent",
         body(lambda made: made.pop("random_seed")),
-        "test_the_seed_arrives_or_is_refused",
+        "test_the_seed_is_sent_or_refused",
     ),
     # A.5 TensorZero
     Known(
@@ -356,7 +358,7 @@ KNOWN = (
     Known(
         "brainwires: a default price",
         own(estimate=priced_anyway),
-        "test_a_price_that_nobody_told_is_not_invented",
+        "test_an_unknown_price_is_not_invented",
     ),
     Known("brainwires: one bad answer ends it", own(get=get_once), "test_a_read_recovers"),
     Known(
@@ -364,7 +366,7 @@ KNOWN = (
         body(lambda made: made.pop("training_file")),
         "test_submit_is_one_create_call",
     ),
-    # The record against the wire, both ways
+    # Capabilities and requests, compared in both directions
     Known(
         "a claim without a verb",
         own(capabilities=replace(ABLE, can_pause=True)),
@@ -391,12 +393,12 @@ KNOWN = (
     Known(
         "a hyperparameter is claimed and never sent",
         body(lambda made: made.pop("max_seq_length", None)),
-        "test_every_hyperparameter_of_the_record_arrives",
+        "test_every_declared_hyperparameter_is_sent",
     ),
     Known(
-        "another default is sent than the plan tells",
+        "another default is sent than the plan shows",
         body(lambda made: made.update(learning_rate=5e-4)),
-        "test_a_plan_tells_the_defaults_that_are_sent",
+        "test_a_plan_shows_the_defaults_that_are_sent",
     ),
     Known(
         "what is not taken is dropped without a word",
@@ -406,7 +408,7 @@ KNOWN = (
     Known(
         "an option of the provider is lost",
         body(lambda made: made.pop("wandb_project_name", None)),
-        "test_options_of_the_provider_go_through_untouched",
+        "test_provider_options_are_sent_unchanged",
     ),
 )
 
@@ -416,7 +418,7 @@ def clock() -> ManualClock:
     return ManualClock(START)
 
 
-@pytest.mark.parametrize("known", KNOWN, ids=lambda one: one.told)
+@pytest.mark.parametrize("known", KNOWN, ids=lambda one: one.summary)
 def test_the_kit_goes_red(known: Known, clock, tmp_path, monkeypatch) -> None:
     with TogetherDouble(clock=clock, keys=[KEY]) as double:
         world = world_of(double, tmp_path / "sound")

@@ -1,4 +1,4 @@
-"""One script, the same rows: the profile alone says where it runs, and each result is chatted with."""
+"""One script on the same rows: the profile alone selects the provider, and each result can chat."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("profile", ["openai", "together", "replicate", "fake"])
-def test_by_profile_alone(project, profile):
+def test_the_profile_selects_the_provider(project, profile):
     clock = ManualClock(START)
     with Lab(clock=clock) as lab:
         env = lab.env()

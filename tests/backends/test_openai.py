@@ -8,7 +8,7 @@ import pytest
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.openai import AzureBackend, CrusoeBackend, NebiusBackend, OpenAIBackend
-from ftsdk.testing.conformance import BackendConformance, LabWire, World
+from ftsdk.testing.conformance import BackendConformance, LabDouble, World
 from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.types.spec import JobSpec
 from ftsdk.types.status import JobStatus
@@ -48,11 +48,11 @@ BAD_ROW = {
 }
 
 
-def wire_of(double: OpenAIDouble) -> LabWire:
+def lab_double(double: OpenAIDouble) -> LabDouble:
     def show(job_id: str, word: str | None) -> None:
         double.jobs[job_id].forced = word
 
-    return LabWire(
+    return LabDouble(
         double,
         create=("POST", "/fine_tuning/jobs$"),
         status=show,
@@ -76,7 +76,7 @@ def world_of(cls, double: OpenAIDouble, home, options=(), **changes) -> World:
         "fails_with": {"rows": [BAD_ROW] * 12},
         **changes,
     }
-    return World(make=make, home=home, clock=double.clock, wire=wire_of(double), **facts)
+    return World(make=make, home=home, clock=double.clock, double=lab_double(double), **facts)
 
 
 class TestOpenAI(BackendConformance):
@@ -162,7 +162,7 @@ class TestCrusoe(BackendConformance):
 
 
 class TestAnyOtherService(BackendConformance):
-    """A look-alike that nobody told us of: `base_url` alone says where it is."""
+    """A compatible service that ftsdk does not know: only `base_url` says where it is."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -183,4 +183,4 @@ def test_of_a_service_that_is_not_known_the_plan_says_whose_choice_the_adapter_i
     plan = OpenAIBackend(context).plan(
         JobSpec.build(provider="openai", model="m", adapter=None),
     )
-    assert "adapter: full → theirs" in plan.explain()
+    assert "adapter: full → the service's own" in plan.explain()

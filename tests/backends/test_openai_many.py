@@ -1,4 +1,4 @@
-"""A thousand jobs are watched by pages of the list, within the provider's pace and little memory."""
+"""A thousand jobs are watched by pages of the list, within the rate limit and little memory."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_a_thousand_jobs(memory):
         snapshots = [job.snapshot for job in client.list_jobs()]
         assert len(snapshots) == 1000
         pace = client.backend("openai").capabilities.poll_s
-        poll_once(client, snapshots)
+        poll_once(client.session, snapshots)
         tracemalloc.start()
         before = len(double.requests)
         for _ in range(3):
             clock.advance(pace)
-            snapshots = poll_once(client, snapshots)
+            snapshots = poll_once(client.session, snapshots)
         asked = len(double.requests) - before
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()

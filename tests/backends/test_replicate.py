@@ -19,7 +19,7 @@ from ftsdk.errors import (
     UnknownModel,
     Unsupported,
 )
-from ftsdk.jobs.submitter import Horizon
+from ftsdk.session import Horizon
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 

@@ -13,7 +13,7 @@ from ftsdk.util.clock import ManualClock
 pytest.importorskip("httpx", reason="needs the extra `replicate`")
 
 from ftsdk.backends.replicate import ReplicateBackend, job_mapping
-from ftsdk.testing.conformance import BackendConformance, LabWire, World
+from ftsdk.testing.conformance import BackendConformance, LabDouble, World
 from ftsdk.testing.lab.replicate.double import TRAINER, VERSION, ReplicateDouble
 
 KEY = "r8_planted_key_0123456789"
@@ -70,7 +70,7 @@ class TestReplicate(BackendConformance):
                 home=tmp_path_factory.mktemp("replicate"),
                 model=f"{TRAINER}:{VERSION}",
                 clock=double.clock,
-                wire=LabWire(
+                double=LabDouble(
                     double,
                     create=("POST", r"/trainings$"),
                     status=show,
@@ -78,7 +78,7 @@ class TestReplicate(BackendConformance):
                 ),
                 provider_options={"destination": "lab/tuned", "trainer": record},
                 statuses=STATUSES,
-                sent_as={ours: f"input.{wire}" for ours, wire in NAMES.items()},
+                sent_as={ours: f"input.{theirs}" for ours, theirs in NAMES.items()},
                 untouched={"webhook": "https://hooks.example.com/done"},
                 secrets=(KEY,),
                 unknown_id="00000000000000000000000000",

@@ -118,7 +118,7 @@ def test_nothing_a_training_says_makes_reading_it_fail(data: dict[str, Any]) -> 
     job_mapping.tag_in(data)
 
 
-# --- the mark ---
+# --- the tag ---
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_events_keep_their_numbers_while_the_log_grows() -> None:
     assert logs.log_lines({"logs": "a\u2028b\x85c\n"}) == ["a\u2028b\x85c"]
 
 
-# --- money ---
+# --- cost ---
 
 
 def test_seconds_at_the_price_of_the_hardware() -> None:
@@ -203,7 +203,7 @@ def test_seconds_at_the_price_of_the_hardware() -> None:
 
 
 def test_our_names_become_the_trainers() -> None:
-    told = sent(
+    inputs_sent = sent(
         spec(
             hyperparameters={"epochs": 3, "batch_size": 4, "learning_rate": 1},
             adapter={"rank": 8, "alpha": 16, "dropout": 0.1},
@@ -211,18 +211,18 @@ def test_our_names_become_the_trainers() -> None:
             options={"input": {"pack_sequences": True}},
         )
     )
-    assert told == {
+    assert inputs_sent == {
         "train_data": "https://x.example/d", "num_train_epochs": 3, "train_batch_size": 4,
         "learning_rate": 1.0, "lora_rank": 8, "lora_alpha": 16, "lora_dropout": 0.1, "seed": 7,
         "pack_sequences": True,
     }  # fmt: skip
-    assert isinstance(told["num_train_epochs"], int)
+    assert isinstance(inputs_sent["num_train_epochs"], int)
 
 
 def test_a_trainer_of_ones_own_is_declared() -> None:
     own = {"data": "dataset", "inputs": {"epochs": "n"}, "fixed": {"mode": "sft"}, "rows": "chat"}
-    told = sent(spec(hyperparameters={"epochs": 2}, options={"trainer": own}))
-    assert told == {"dataset": "https://x.example/d", "n": 2, "mode": "sft"}
+    inputs_sent = sent(spec(hyperparameters={"epochs": 2}, options={"trainer": own}))
+    assert inputs_sent == {"dataset": "https://x.example/d", "n": 2, "mode": "sft"}
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from ftsdk.errors import (
     UsageError,
 )
 from ftsdk.jobs.follow import poll_once
-from ftsdk.jobs.submitter import Horizon
+from ftsdk.session import Horizon
 from ftsdk.testing.lab.messages import Reply, Request
 from ftsdk.types.cost import Cost
 from ftsdk.types.status import JobStatus
@@ -498,11 +498,11 @@ def test_training_goes_on_from_a_checkpoint(client, double, clock) -> None:
 def test_many_jobs_with_a_restarted_one_among_them(client, double) -> None:
     jobs = [create(client, hyperparameters={"epochs": n}) for n in range(1, 4)]
     new = double.restart(str(jobs[1].provider_job_id))
-    now = poll_once(client, [job.snapshot for job in jobs])
+    now = poll_once(client.session, [job.snapshot for job in jobs])
     assert [one.id for one in now] == [job.id for job in jobs]
     assert now[1].provider_job_id == new
     before = double.count()
-    poll_once(client, now)
+    poll_once(client.session, now)
     assert double.count() - before == 1
 
 
@@ -553,15 +553,15 @@ def test_the_price_of_a_deployment_goes_by_its_config_and_its_replicas(
     double.configs = 2
     job = done(client, clock)
     with pytest.raises(UsageError, match=r"cr_1 .*\$5\.49/h.*cr_2"):
-        price_of(client, job.id)
-    assert price_of(client, job.id, {"config": "cr_1"}) == Decimal("5.49")
+        price_of(client.session, job.id)
+    assert price_of(client.session, job.id, {"config": "cr_1"}) == Decimal("5.49")
     both = {"config": "cr_2", "max_replicas": 3}
-    assert price_of(client, job.id, both) == Decimal("26.97")
+    assert price_of(client.session, job.id, both) == Decimal("26.97")
     for wrong in (0, "many", True):
         with pytest.raises(UsageError, match="min_replicas"):
-            price_of(client, job.id, {"config": "cr_1", "max_replicas": wrong})
+            price_of(client.session, job.id, {"config": "cr_1", "max_replicas": wrong})
     assert double.endpoints == {}
-    _, lease = deploy(client, job.id, options=both)
+    _, lease = deploy(client.session, job.id, options=both)
     assert lease.usd_per_hour == Decimal("26.97")
 
 

@@ -13,7 +13,7 @@ from ftsdk.util.clock import ManualClock
 pytest.importorskip("together", reason="needs the extra `together`")
 
 from ftsdk.backends.together import TogetherBackend, job_mapping
-from ftsdk.testing.conformance import BackendConformance, LabWire, World
+from ftsdk.testing.conformance import BackendConformance, LabDouble, World
 from ftsdk.testing.lab.together.double import TogetherDouble
 
 MODEL = "Qwen/Qwen3.5-9B"
@@ -61,7 +61,9 @@ def world_of(
         home=home,
         model=MODEL,
         clock=double.clock,
-        wire=LabWire(double, create=("POST", CREATE), status=show, jobs=lambda: len(double.jobs)),
+        double=LabDouble(
+            double, create=("POST", CREATE), status=show, jobs=lambda: len(double.jobs)
+        ),
         statuses=STATUSES,
         sent_as=SENT_AS,
         untouched={"wandb_project_name": "parity"},

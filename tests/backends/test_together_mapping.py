@@ -146,12 +146,12 @@ def test_events_read_alike_in_either_case(capitals: bool) -> None:
         event(6, "job_error", "error", "out of memory"),
         event(1, "training_start"),
     ]
-    told = events.events_of(rows, "ft-1")
-    assert [e.kind for e in told] == [
+    result = events.events_of(rows, "ft-1")
+    assert [e.kind for e in result] == [
         "status", "status", "progress", "checkpoint", "log", "warning", "error",
     ]  # fmt: skip
-    assert [e.seq for e in told] == list(range(1, 8))
-    assert len({e.id for e in told}) == 7
+    assert [e.seq for e in result] == list(range(1, 8))
+    assert len({e.id for e in result}) == 7
     assert events.failure_message(rows) == "out of memory"
 
 
@@ -184,7 +184,7 @@ def test_training_and_evaluation_rows_become_one_point() -> None:
 
 
 def test_every_hyperparameter_arrives_under_its_wire_name() -> None:
-    told = sent(
+    result = sent(
         hyperparameters={
             "epochs": 3, "learning_rate": 1, "batch_size": 8, "gradient_accumulation_steps": 2,
             "max_length": 4096, "warmup_ratio": 0.1, "schedule": "linear", "weight_decay": 1,
@@ -194,51 +194,51 @@ def test_every_hyperparameter_arrives_under_its_wire_name() -> None:
         adapter={"rank": 8, "alpha": 16, "dropout": 0.1, "target_modules": ["q_proj", "v_proj"]},
         seed=7,
     )  # fmt: skip
-    assert told["n_epochs"] == 3
-    assert isinstance(told["n_epochs"], int)
-    assert told["learning_rate"] == 1.0
-    assert isinstance(told["learning_rate"], float)
-    assert (told["batch_size"], told["gradient_accumulation_steps"]) == (8, 2)
-    assert told["max_seq_length"] == 4096
-    assert told["warmup_ratio"] == 0.1
-    assert told["lr_scheduler"] == {
+    assert result["n_epochs"] == 3
+    assert isinstance(result["n_epochs"], int)
+    assert result["learning_rate"] == 1.0
+    assert isinstance(result["learning_rate"], float)
+    assert (result["batch_size"], result["gradient_accumulation_steps"]) == (8, 2)
+    assert result["max_seq_length"] == 4096
+    assert result["warmup_ratio"] == 0.1
+    assert result["lr_scheduler"] == {
         "lr_scheduler_type": "linear", "lr_scheduler_args": {"min_lr_ratio": 0.0},
     }  # fmt: skip
-    assert (told["weight_decay"], told["max_grad_norm"]) == (1.0, 2.0)
-    assert told["training_method"] == {"method": "dpo", "dpo_beta": 0.2}
-    assert told["training_type"] == {
+    assert (result["weight_decay"], result["max_grad_norm"]) == (1.0, 2.0)
+    assert result["training_method"] == {"method": "dpo", "dpo_beta": 0.2}
+    assert result["training_type"] == {
         "type": "Lora", "lora_r": 8, "lora_alpha": 16, "lora_dropout": 0.1,
         "lora_trainable_modules": "q_proj,v_proj",
     }  # fmt: skip
-    assert told["random_seed"] == 7
+    assert result["random_seed"] == 7
 
 
 def test_whole_numbers_given_as_whole_numbers_are_sent() -> None:
     """`lora_alpha=16` and `learning_rate=1` once got lost in another tool's type check."""
-    told = sent(hyperparameters={"learning_rate": 1, "weight_decay": 0}, adapter={"alpha": 16})
-    assert told["learning_rate"] == 1.0
-    assert told["training_type"]["lora_alpha"] == 16
+    result = sent(hyperparameters={"learning_rate": 1, "weight_decay": 0}, adapter={"alpha": 16})
+    assert result["learning_rate"] == 1.0
+    assert result["training_type"]["lora_alpha"] == 16
 
 
 def test_full_training_and_constant_rate() -> None:
-    told = sent(adapter=None, hyperparameters={"schedule": "constant"})
-    assert told["training_type"] == {"type": "Full"}
-    assert told["lr_scheduler"]["lr_scheduler_args"] == {"min_lr_ratio": 1.0}
+    result = sent(adapter=None, hyperparameters={"schedule": "constant"})
+    assert result["training_type"] == {"type": "Full"}
+    assert result["lr_scheduler"]["lr_scheduler_args"] == {"min_lr_ratio": 1.0}
 
 
 def test_validation_rows_are_looked_at() -> None:
-    told = request.body_of(
+    result = request.body_of(
         spec(hyperparameters={"epochs": 4}),
         training_file="a", validation_file="b", suffix="s",
     )  # fmt: skip
-    assert (told["validation_file"], told["n_evals"]) == ("b", 4)
+    assert (result["validation_file"], result["n_evals"]) == ("b", 4)
 
 
 def test_continuing_from_a_checkpoint_leaves_the_model_out() -> None:
-    told = sent(provider_options={"from_checkpoint": "ft-abc:20"})
-    assert "model" not in told
-    assert told["from_checkpoint"] == "ft-abc:20"
-    assert "model" not in request.estimate_body(told)
+    result = sent(provider_options={"from_checkpoint": "ft-abc:20"})
+    assert "model" not in result
+    assert result["from_checkpoint"] == "ft-abc:20"
+    assert "model" not in request.estimate_body(result)
 
 
 def test_provider_options_go_through_untouched() -> None:
@@ -247,17 +247,17 @@ def test_provider_options_go_through_untouched() -> None:
         "early_stopping_enabled": True,
         "some_new_field": [1, {"a": None}],
     }
-    told = sent(provider_options={**odd, "training_method": {"train_on_inputs": False}})
-    assert {k: told[k] for k in odd} == odd
-    assert told["training_method"] == {"method": "sft", "train_on_inputs": False}
+    result = sent(provider_options={**odd, "training_method": {"train_on_inputs": False}})
+    assert {k: result[k] for k in odd} == odd
+    assert result["training_method"] == {"method": "sft", "train_on_inputs": False}
 
 
 def test_secrets_join_at_the_last_moment_and_only_where_needed() -> None:
     env = {"WANDB_API_KEY": "wkey", "HF_TOKEN": "hkey"}
     assert "wandb_key" not in request.with_secrets(sent(), env)
-    told = request.with_secrets(sent(provider_options={"wandb_project_name": "x"}), env)
-    assert told["wandb_key"] == "wkey"
-    assert "hf_api_token" not in told
+    result = request.with_secrets(sent(provider_options={"wandb_project_name": "x"}), env)
+    assert result["wandb_key"] == "wkey"
+    assert "hf_api_token" not in result
 
 
 @pytest.mark.parametrize(
@@ -300,11 +300,15 @@ def test_all_refusals_come_at_once(backend: TogetherBackend) -> None:
 
 def test_the_plan_shows_asked_and_sent(backend: TogetherBackend) -> None:
     plan = backend.plan(spec(hyperparameters={"epochs": 3}, name="Support Bot", seed=5))
-    told = {f.name: f for f in plan.fields}
-    assert (told["epochs"].asked, told["epochs"].sent, told["epochs"].sent_as) == (3, 3, "n_epochs")
-    assert (told["learning_rate"].sent, told["learning_rate"].note) == (1e-5, "default")
-    assert told["seed"].sent_as == "random_seed"
-    assert told["adapter"].sent["lora_r"] == 16
+    result = {f.name: f for f in plan.fields}
+    assert (result["epochs"].asked, result["epochs"].sent, result["epochs"].sent_as) == (
+        3,
+        3,
+        "n_epochs",
+    )
+    assert (result["learning_rate"].sent, result["learning_rate"].note) == (1e-5, "default")
+    assert result["seed"].sent_as == "random_seed"
+    assert result["adapter"].sent["lora_r"] == 16
     assert any("1e-5 is low for LoRA" in warning for warning in plan.warnings)
 
 

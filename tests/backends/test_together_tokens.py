@@ -110,6 +110,6 @@ def test_a_row_of_other_lengths_is_refused_here_and_there(client, double, tmp_pa
     pq.write_table(pa.Table.from_pylist(bad), path)
     identity = client.backend("together").transport.upload(path)
     double.clock.advance(5)
-    told = client.backend("together").transport.get(f"/v1/files/{identity}")
-    assert told["processing_status"] == "INVALID_FORMAT"
-    assert told["validation_report"]["error"].startswith("Error in line 21: columns of different")
+    reply = client.backend("together").transport.get(f"/v1/files/{identity}")
+    assert reply["processing_status"] == "INVALID_FORMAT"
+    assert reply["validation_report"]["error"].startswith("Error in line 21: columns of different")

@@ -1,4 +1,4 @@
-"""Each hosted backend tells how far its upload is, to the listener of its own thread."""
+"""Each hosted backend reports upload progress to the listener of its own thread."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def create(client, name, **changes):
 def test_bytes_grow_to_the_whole(world):
     name, double, client = world
     seen = create(client, name)
-    sent = [told for told, _ in seen]
+    sent = [done for done, _ in seen]
     whole = {size for _, size in seen}
     assert sent == sorted(sent)
     assert whole == {len(next(iter(double.files.values()))["content"])}
@@ -61,14 +61,14 @@ def test_two_jobs_at_once_do_not_hear_each_other(world):
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda seed: create(client, name, seed=seed), (1, 2))
     for seen in (first, second):
-        sent = [told for told, _ in seen]
+        sent = [done for done, _ in seen]
         assert sent == sorted(sent)
 
 
 def test_a_block_hears_the_uploads_in_it_and_a_job_its_own(world):
     name, _, client = world
     block: list[tuple[int, int]] = []
-    with on_upload(lambda *told: block.append(told)):
+    with on_upload(lambda *done: block.append(done)):
         HOSTED[name].new(client, rows=chat_rows(400))
         heard = len(block)
         assert create(client, name, rows=chat_rows(401))

@@ -97,5 +97,5 @@ def test_rows_are_validated_by_its_capabilities(installed):
     )
     ran = run(installed, "-c", code)
     assert ran.returncode == 0, ran.stderr[-3000:]
-    assert "parrot takes chat rows" in ran.stdout
+    assert "parrot accepts chat rows" in ran.stdout
     assert ran.stdout.endswith("True\n")

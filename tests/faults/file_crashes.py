@@ -1,11 +1,10 @@
-"""What a power cut may leave of a file protocol: every prefix, each unsynced change there or not.
+"""The states in which a power cut may leave a folder: every prefix, unsynced changes kept or not.
 
-`Recorder` writes down what a protocol does to a folder: its `os` (put in the place of a module's)
-tells of fsyncs and renames, and before each of them the folder is looked over for what was made,
-written and deleted since. `states` then builds what a disk may hold if the power goes after any
-prefix of that. The model is the strict one: a name is durable only when its folder is synced, and
-content only when its file is; until then each change on its own is kept or dropped, and a write
-may also be torn, at 512 bytes and with any of its sizes.
+`Recorder` replaces the `os` of a module and records what a protocol does to a folder: fsyncs and
+renames, and before each of them the files that were made, written and deleted since. `states` then
+yields what may be on the disk if the power goes after any prefix of that. The model is strict: a name
+is durable only when its folder is synced, and content only when its file is. Until then each change is
+kept or dropped on its own, and a write may also be torn, at 512 bytes and with any of its sizes.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Unlink:
 
 @dataclass(frozen=True)
 class Move:
-    """A name goes from one folder to another, over what may have it there."""
+    """A name moves from one folder to another, and replaces what has that name there."""
 
     folder: int
     name: str
@@ -71,39 +70,39 @@ class Sync:
 
 
 @dataclass(frozen=True)
-class Told:
-    """The protocol has returned: what it wrote must stay."""
+class Acknowledged:
+    """The protocol has returned: what it wrote must survive."""
 
     version: int
 
 
-Operation = Make | Unlink | Move | Write | Sync | Told
+Operation = Make | Unlink | Move | Write | Sync | Acknowledged
 
 
 class Recorder:
-    """Writes down what happens below `root`, beginning with what is there already (as synced).
+    """Records what happens below `root`, which starts as synced.
 
-    An fsync is only written down, not done. With `deaf_to`, those of files or of folders are not
-    even that: the planted bugs.
+    An fsync is recorded and not done. With `ignores`, those of files or of folders are not recorded
+    either: the planted bugs.
     """
 
-    def __init__(self, root: Path, deaf_to: Literal["", "files", "folders"] = "") -> None:
-        self.root, self.deaf_to = root, deaf_to
+    def __init__(self, root: Path, ignores: Literal["", "files", "folders"] = "") -> None:
+        self.root, self.ignores = root, ignores
         self.operations: list[Operation] = []
         self.folders: dict[int, bool] = {0: True}
         self._known: dict[Path, tuple[int, int]] = {root: (0, root.stat().st_ino)}
         self._content: dict[int, bytes] = {}
         self._open: dict[int, Path] = {}
-        self.look()
+        self.scan()
         self.operations += [Sync(node) for node in self.folders]
         self.base = len(self.operations)
 
-    def told(self, version: int) -> None:
-        self.look()
-        self.operations.append(Told(version))
+    def acknowledge(self, version: int) -> None:
+        self.scan()
+        self.operations.append(Acknowledged(version))
 
-    def look(self) -> None:
-        """Write down what was made, written and deleted since the last look."""
+    def scan(self) -> None:
+        """Record what was made, written and deleted since the last scan."""
         there = {path: path.lstat() for path in sorted(self.root.rglob("*"))}
         for path in sorted(set(self._known) - set(there) - {self.root}, reverse=True):
             node, _ = self._known.pop(path)
@@ -122,7 +121,7 @@ class Recorder:
                 self.operations.append(Write(node, self._content[node], new))
                 self._content[node] = new
 
-    # --- in the place of `os` ---
+    # --- replacements of `os` functions ---
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
@@ -130,19 +129,19 @@ class Recorder:
     def open(self, path: Any, flags: int, mode: int = 0o777) -> int:
         fd = os.open(path, flags, mode)
         self._open[fd] = Path(path)
-        self.look()
+        self.scan()
         return fd
 
     def fsync(self, fd: int) -> None:
         kind = "folders" if stat.S_ISDIR(os.fstat(fd).st_mode) else "files"
-        if kind == self.deaf_to:
+        if kind == self.ignores:
             return
-        self.look()
-        if self._open[fd] in self._known:  # a folder above `root` is not ours
+        self.scan()
+        if self._open[fd] in self._known:  # not a folder above `root`
             self.operations.append(Sync(self._known[self._open[fd]][0]))
 
     def replace(self, source: Any, target: Any) -> None:
-        self.look()
+        self.scan()
         source, target = Path(source), Path(target)
         source.replace(target)
         self._known.pop(target, None)
@@ -157,14 +156,14 @@ class Recorder:
 
 @dataclass
 class State:
-    """What may be on the disk, and the newest version that somebody was told is safe."""
+    """A possible content of the disk, and the newest version that was acknowledged."""
 
     tree: Tree
-    told: int
+    acknowledged: int
     prefix: int = field(compare=False)
 
-    def lay_out(self, folder: Path) -> None:
-        """Make it so in `folder`, in the place of what is there."""
+    def write_to(self, folder: Path) -> None:
+        """Replace `folder` by this state."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for path, content in self.tree.items():  # a folder comes before what is in it
@@ -175,7 +174,7 @@ class State:
 
 
 def states(recorder: Recorder, chance: random.Random, enough: int) -> Iterator[State]:
-    """Different states: for every prefix the regular choices, then random ones until enough."""
+    """Yield different states: for every prefix the regular ones, then random ones until `enough`."""
     seen = set[tuple[int, tuple[tuple[str, bytes | None], ...]]]()
     prefixes = range(recorder.base, len(recorder.operations) + 1)
     pending = {prefix: _pending(recorder, prefix) for prefix in prefixes}
@@ -183,7 +182,7 @@ def states(recorder: Recorder, chance: random.Random, enough: int) -> Iterator[S
         for prefix in prefixes:
             for fates in _choices(recorder, pending[prefix], chance, regular=turn == 0):
                 state = _state(recorder, prefix, fates, chance)
-                key = (state.told, tuple(state.tree.items()))
+                key = (state.acknowledged, tuple(state.tree.items()))
                 if key not in seen:
                     seen.add(key)
                     yield state
@@ -192,7 +191,7 @@ def states(recorder: Recorder, chance: random.Random, enough: int) -> Iterator[S
 
 
 def _pending(recorder: Recorder, prefix: int) -> list[int]:
-    """The operations of the prefix that no sync has made durable."""
+    """Return the operations of the prefix that no sync has made durable."""
     found, synced = [], set[int]()
     for i in reversed(range(recorder.base, prefix)):
         match recorder.operations[i]:
@@ -232,7 +231,7 @@ def _choices(
 def _state(recorder: Recorder, prefix: int, fates: dict[int, Fate], chance: random.Random) -> State:
     names: dict[int, dict[str, int]] = {n: {} for n, folder in recorder.folders.items() if folder}
     content: dict[int, bytes] = {}
-    told = 0
+    acknowledged = 0
     for i, operation in enumerate(recorder.operations[:prefix]):
         fate = fates.get(i, "kept")
         if fate == "dropped":
@@ -247,11 +246,11 @@ def _state(recorder: Recorder, prefix: int, fates: dict[int, Fate], chance: rand
                 names[to_folder][to_name] = node
             case Write(node, old, new):
                 content[node] = _torn(old, new, chance) if fate == "torn" else new
-            case Told(version):
-                told = version
+            case Acknowledged(version):
+                acknowledged = version
     tree: Tree = {}
     _walk(recorder, names, content, 0, "", tree)
-    return State(tree, told, prefix)
+    return State(tree, acknowledged, prefix)
 
 
 def _forget(names: dict[str, int], name: str, node: int) -> None:

@@ -1,17 +1,17 @@
 """A disk that loses its power: what was never synced is kept, dropped or torn, by seed.
 
-`Disk` is the model, `DiskVfs` shows it to SQLite, and `Connection` gives apsw's connection the
-face of `sqlite3`'s, so that the real `Journal` code runs over it.
+`Disk` is the model, `DiskVfs` makes it available to SQLite, and `Connection` adapts apsw's connection
+to the interface of `sqlite3`, so that the real `Journal` code runs over it.
 
 - A write or truncate is volatile until its file is synced. At a cut each one is kept, dropped or
-  (a write) torn: every 512 bytes of it are there or not. A hole reads as zeros or as rubbish.
+  (a write) torn: each 512 bytes of it survive or not. A hole reads as zeros or as rubbish.
 - A name that was made or deleted is volatile until the folder is synced; at a cut the changes of a
   name survive up to a random one. The folder is synced when SQLite deletes with `syncDir`, and at
   the first sync of a journal that SQLite made, as its own code for Unix does.
 - `forgiving`: syncing a file also makes its name durable, as ext4, XFS and Btrfs do.
 """
 
-# ruff: noqa: N802  # the names of its calls are SQLite's
+# ruff: noqa: N802  # SQLite prescribes these method names
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class PowerCutError(Exception):
 
 @dataclass
 class Inode:
-    """One file: what its readers see, what is safe, and the changes in between."""
+    """One file: what readers see, what is durable, and the changes in between."""
 
     seen: bytearray = field(default_factory=bytearray)
-    safe: bytearray = field(default_factory=bytearray)
+    durable: bytearray = field(default_factory=bytearray)
     pending: list[Change] = field(default_factory=list)
 
     def change(self, offset: int, data: bytes | None) -> None:
@@ -47,12 +47,12 @@ class Inode:
 
     def sync(self) -> None:
         for offset, data in self.pending:
-            _apply(self.safe, offset, data, b"\0")
+            _apply(self.durable, offset, data, b"\0")
         self.pending.clear()
 
     def after_cut(self, chance: random.Random) -> bytearray:
-        """The bytes that a reader finds when the power is back."""
-        left = bytearray(self.safe)
+        """Return the bytes that a reader finds when the power is back."""
+        left = bytearray(self.durable)
         hole = chance.choice((b"\0", bytes((chance.randrange(256),))))
         for offset, data in self.pending:
             fate = chance.random()
@@ -79,9 +79,9 @@ Where = Literal["operations", "before a barrier", "after a barrier"]
 
 @dataclass(frozen=True)
 class CutAt:
-    """Before operation `number`; or before or right after barrier `number`.
+    """A cut before operation `number`, or before or right after barrier `number`.
 
-    Barriers are what is no write: there the order of things is decided, and most cuts should fall.
+    Barriers are all operations except writes. They decide the order, so most cuts should be there.
     """
 
     number: int
@@ -97,13 +97,13 @@ class CutAt:
 
 @dataclass
 class Disk:
-    """One folder of files in memory. `cut_at` says when the power goes; None: it stays."""
+    """One folder of files in memory. `cut_at` is when the power goes; None: never."""
 
     chance: random.Random
     forgiving: bool
     cut_at: CutAt | None = None
     names: dict[str, Inode] = field(default_factory=dict)
-    safe_names: dict[str, Inode] = field(default_factory=dict)
+    durable_names: dict[str, Inode] = field(default_factory=dict)
     pending_names: list[tuple[str, Inode | None]] = field(default_factory=list)
     operations: int = 0
     barriers: int = 0
@@ -111,9 +111,9 @@ class Disk:
     cut_before: str = ""
 
     def operation(self, what: str) -> None:
-        """Count one change of the disk; the power goes here when its turn has come."""
+        """Count one change of the disk. Raises `PowerCutError` where the power goes."""
         if self.after is not None:
-            return  # nothing that comes later reaches the disk
+            return  # later operations do not reach the disk
         barrier = not what.startswith("write")
         if self.cut_at is not None and self.cut_at.now(self.operations, self.barriers, barrier):
             self.after, self.cut_before = self._left(), what
@@ -136,18 +136,18 @@ class Disk:
             self.sync_names()
 
     def sync_names(self, only: Inode | None = None) -> None:
-        """Make names durable: all, or those up to this file's own."""
+        """Make names durable: all, or those of one file."""
         names = {n for n, inode in self.names.items() if only is None or inode is only}
         rest = []
         for name, inode in self.pending_names:
             if only is None or name in names:
-                _name(self.safe_names, name, inode)
+                _name(self.durable_names, name, inode)
             else:
                 rest.append((name, inode))
         self.pending_names = rest
 
     def _left(self) -> Disk:
-        names = dict(self.safe_names)
+        names = dict(self.durable_names)
         stopped = set[str]()
         for name, inode in self.pending_names:
             if name in stopped or self.chance.random() < 0.5:
@@ -157,7 +157,7 @@ class Disk:
         left = Disk(self.chance, self.forgiving)
         for name, inode in names.items():
             content = inode.after_cut(self.chance)
-            left.names[name] = left.safe_names[name] = Inode(content, bytearray(content))
+            left.names[name] = left.durable_names[name] = Inode(content, bytearray(content))
         return left
 
 
@@ -203,7 +203,9 @@ class DiskFile:
         return SECTOR
 
     def xDeviceCharacteristics(self) -> int:
-        return apsw.SQLITE_IOCAP_POWERSAFE_OVERWRITE  # as on Unix: a torn write spares the rest
+        return (
+            apsw.SQLITE_IOCAP_POWERSAFE_OVERWRITE
+        )  # as on Unix: a torn write leaves other bytes intact
 
     def xFileControl(self, op: int, pointer: int) -> bool:
         return False
@@ -213,13 +215,13 @@ class DiskFile:
     def xUnlock(self, level: int) -> None: ...
 
     def xCheckReservedLock(self) -> bool:
-        return False  # one process: whoever held a lock died with the power
+        return False  # one process: a lock ends with the power
 
     def xClose(self) -> None: ...
 
 
 class DiskVfs(apsw.VFS):
-    """Shows SQLite the disk in `disk`, which changes at every cut."""
+    """A VFS over the disk in `disk`, which is replaced at every cut."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "")
@@ -236,7 +238,7 @@ class DiskVfs(apsw.VFS):
         self.disk.delete(name, sync=syncdir)
 
     def xOpen(self, name: Any, flags: list[int]) -> Any:
-        if name is None:  # a scratch file of SQLite's own, which nobody looks for after a cut
+        if name is None:  # a temporary file of SQLite, which nothing reads after a cut
             return DiskFile(Disk(self.disk.chance, True), "", Inode(), kind="", sync_name=False)
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         kind = "database" if flags[0] & apsw.SQLITE_OPEN_MAIN_DB else "journal"
@@ -250,7 +252,7 @@ class DiskVfs(apsw.VFS):
 
 
 class Row:
-    """A row that is read by position or by column name, as `sqlite3.Row`."""
+    """A row with access by position or by column name, like `sqlite3.Row`."""
 
     __slots__ = ("_columns", "_values")
 
@@ -275,7 +277,7 @@ def _as_sqlite3(error: apsw.Error) -> sqlite3.Error:
 
 
 class Cursor:
-    """`sqlite3.Cursor` over one of apsw."""
+    """`sqlite3.Cursor` over an apsw cursor."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -305,9 +307,9 @@ class Cursor:
 
 
 class Connection:
-    """`sqlite3.Connection` over one of apsw; `rewrite` may put other words into SQLite's ear."""
+    """`sqlite3.Connection` over an apsw connection; `rewrite` may change the SQL."""
 
-    row_factory: Any = None  # rows are read by name here whatever it is
+    row_factory: Any = None  # rows have access by name in any case
 
     def __init__(self, path: str, vfs: str, rewrite: Callable[[str], str] = str) -> None:
         self.rewrite = rewrite
@@ -332,8 +334,8 @@ class Connection:
 
 
 @dataclass
-class Tally:
-    """What was played and what came of it."""
+class Totals:
+    """What was run, and the result."""
 
     cuts: int = 0
     operations: int = 0
@@ -347,6 +349,6 @@ class Tally:
         where = ", ".join(f"{what} {n}" for what, n in sorted(self.cut_before.items()))
         return (
             f"{self.cuts:,} cuts ({where}) in {self.operations:,} operations, "
-            f"{self.acknowledged:,} rows acknowledged, {self.rows_checked:,} looked for: "
-            f"{len(self.lost)} cuts lost rows, {len(self.corrupt)} left it corrupt"
+            f"{self.acknowledged:,} rows acknowledged, {self.rows_checked:,} checked: "
+            f"{len(self.lost)} cuts lost rows, {len(self.corrupt)} left a corrupt journal"
         )

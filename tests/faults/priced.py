@@ -1,4 +1,4 @@
-"""A paid provider for rehearsals: `fake`, with a price; and a process that creates many jobs there.
+"""A provider with prices, derived from `fake`; as a script, a process that creates many jobs there.
 
 python priced.py HOME MONTH PRICE COUNT THREADS NAME
 """
@@ -28,7 +28,7 @@ ROWS = [
 
 
 class PricedBackend(FakeBackend):
-    """`fake` whose jobs cost `price` (None: nobody knows); `sent` counts the create calls."""
+    """`fake` whose jobs cost `price` (None: unknown); `sent` counts the create calls."""
 
     capabilities = replace(FakeBackend.capabilities, price="catalogue")
     price: ClassVar[Decimal | None] = Decimal(1)
@@ -43,7 +43,7 @@ class PricedBackend(FakeBackend):
         return Cost(basis="estimated", low=self.price / 2, high=self.price, source="a test")
 
     def _job(self, data):
-        return super()._job(data).model_copy(update={"cost": None})  # the bill comes later
+        return super()._job(data).model_copy(update={"cost": None})  # known later
 
     def submit(self, request):
         self.sent += 1
@@ -60,7 +60,7 @@ def priced_client(
     clock: Clock | None = None,
     env: dict | None = None,
 ) -> Client:
-    """A client whose `fake` costs `price` a job."""
+    """Return a client of `PricedBackend`, at `price` a job."""
     data = {"provider": "fake", "model": "m", "profiles": profiles or {}}
     if budget is not None:
         data["budget"] = budget
@@ -73,8 +73,8 @@ def priced_client(
     backend = PricedBackend(
         Context(home=client.home, clock=client.clock, options={}, env=client.env, base_url=None)
     )
-    backend.price = price  # type: ignore[misc]  # of this one alone
-    client._backends["fake", None] = backend
+    backend.price = price  # type: ignore[misc]  # of this instance alone
+    client.session.use_backend("fake", backend)
     return client
 
 
@@ -90,8 +90,8 @@ def main(home: str, month: str, price: str, count: str, threads: str, name: str)
 
     with ThreadPoolExecutor(int(threads)) as pool:
         ends = list(pool.map(create, range(int(count))))
-    told = {end: ends.count(end) for end in set(ends)}
-    print(json.dumps({**told, "calls": client._backends["fake", None].sent}))
+    counts = {end: ends.count(end) for end in set(ends)}
+    print(json.dumps({**counts, "calls": client.backend("fake").sent}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What each hosted provider is to these tests: its double, one job of it, and its create call."""
+"""The hosted providers as these tests use them: double, client, create call, statuses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 import ftsdk
 from ftsdk.config import Config
-from ftsdk.jobs.submitter import Horizon
+from ftsdk.session import Horizon
 from ftsdk.testing.lab import Double, Lab
 from ftsdk.testing.lab.replicate.double import TRAINER, VERSION
 from ftsdk.util.clock import Clock, ManualClock
@@ -36,7 +36,7 @@ FOREVER_S = 1e9
 
 @dataclass(frozen=True)
 class Provider:
-    """`lists` is the field of the list's answer that holds the jobs; paths are expressions."""
+    """One hosted provider. Paths are regular expressions; `lists` is the field with the jobs in a list."""
 
     name: str
     needs: str
@@ -46,35 +46,35 @@ class Provider:
     lists: str
     model: str
     jobs: Callable[[Any], MutableMapping[str, Any]]
-    mark: Callable[[Mapping[str, Any]], str]
+    tag: Callable[[Mapping[str, Any]], str]
     ended: frozenset[str]
     unknown_id: str
     statuses: Mapping[str, str]
-    """Every raw word of the provider's documentation, and ours for it."""
+    """Every documented raw status, and the status of ftsdk for it."""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.name
 
     @property
-    def done_word(self) -> str:
-        """The raw word of a job that ended well."""
-        return next(word for word, ours in self.statuses.items() if ours == "succeeded")
+    def succeeded_status(self) -> str:
+        """The raw status of a job that succeeded."""
+        return next(raw for raw, status in self.statuses.items() if status == "succeeded")
 
-    def is_here(self) -> bool:
-        """True where the package that carries its calls is installed."""
+    def is_installed(self) -> bool:
+        """Return whether the package that makes its calls is installed."""
         return importlib.util.find_spec(self.needs) is not None
 
     @contextlib.contextmanager
     def double(self, clock: Clock | None = None, **options: Any) -> Iterator[Any]:
-        """The double, serving."""
+        """Yield the double, serving."""
         with Lab(self.name, clock=clock or ManualClock(START), **options) as lab:
             yield lab[self.name]
 
     def client(
         self, double: Double, home: Path, *, timeout_s: float = 10, horizon: Any = None, **env: str
     ) -> ftsdk.Client:
-        """A client of the double, on the double's clock."""
+        """Return a client of the double, on the double's clock."""
         variables = {**double.variables(), **env}
         config = Config(data={"options": {"timeout_s": timeout_s}}, env=variables)
         return ftsdk.Client(
@@ -86,7 +86,7 @@ class Provider:
         )
 
     def send(self, client: ftsdk.Client, **given: Any) -> ftsdk.FineTuneJob:
-        """Create one job."""
+        """Create one job and return it."""
         rows = given.pop("rows", ROWS)
         return client.create_job(
             rows,
@@ -94,22 +94,22 @@ class Provider:
             | given,
         )
 
-    def spoil(self, double: Double, behaviour: Any, **facts: Any) -> Any:
-        """Let the next create call go wrong."""
+    def inject(self, double: Double, behaviour: Any, **facts: Any) -> Any:
+        """Add a fault to the next create call."""
         return double.faults.add(behaviour, method="POST", path=self.create, **facts)
 
     def creates(self, double: Double) -> collections.Counter[str]:
-        """How many create calls arrived for each of our marks."""
+        """Return the number of create calls for each tag of ftsdk."""
         return collections.Counter(
-            self.mark(one.json()) for one in double.asked("POST", self.create)
+            self.tag(one.json()) for one in double.asked("POST", self.create)
         )
 
-    def show(self, double: Any, job_id: str, word: str | None) -> None:
-        """Tell the job with this raw status from now on."""
-        self.jobs(double)[job_id].forced = word
+    def set_status(self, double: Any, job_id: str, status: str | None) -> None:
+        """Let the provider report this raw status from now on; None: the computed one."""
+        self.jobs(double)[job_id].forced = status
 
-    def never_ends(self, double: Any) -> None:
-        """Let jobs that are made from now on run for thirty years."""
+    def run_forever(self, double: Any) -> None:
+        """Let jobs created from now on run for thirty years."""
         double.stages = tuple(
             stage if stage.at_s <= 2 else dataclasses.replace(stage, at_s=stage.at_s + FOREVER_S)
             for stage in double.stages
@@ -125,7 +125,7 @@ OPENAI = Provider(
     lists="data",
     model="gpt-4.1-mini-2025-04-14",
     jobs=lambda double: double.jobs,
-    mark=lambda body: str(body["metadata"]["ftsdk_submission"]),
+    tag=lambda body: str(body["metadata"]["ftsdk_submission"]),
     ended=frozenset({"succeeded", "failed", "cancelled"}),
     unknown_id="ftjob-0000000000000000",
     statuses={
@@ -154,7 +154,7 @@ TOGETHER = Provider(
     lists="data",
     model="Qwen/Qwen3.5-9B",
     jobs=lambda double: double.jobs,
-    mark=lambda body: str(body["suffix"]).rpartition("-")[2],
+    tag=lambda body: str(body["suffix"]).rpartition("-")[2],
     ended=frozenset({"completed", "error", "user_error", "cancelled"}),
     unknown_id="ft-00000000-0000-0000",
     statuses={
@@ -179,7 +179,7 @@ REPLICATE = Provider(
     lists="results",
     model=f"{TRAINER}:{VERSION}",
     jobs=lambda double: double.trainings,
-    mark=lambda body: str(body["input"]["train_data"]).partition("#ftsdk=")[2],
+    tag=lambda body: str(body["input"]["train_data"]).partition("#ftsdk=")[2],
     ended=frozenset({"succeeded", "failed", "canceled", "aborted"}),
     unknown_id="00000000000000000000000000",
     statuses={
@@ -196,14 +196,16 @@ PROVIDERS = (OPENAI, TOGETHER, REPLICATE)
 
 
 def each_provider(argument: str = "provider") -> Any:
-    """A test for each of the three; it skips where the provider's package is not installed."""
+    """Return a `parametrize` over the providers; those whose package is missing are skipped."""
     return pytest.mark.parametrize(
         argument,
         [
             pytest.param(
                 one,
                 id=one.name,
-                marks=pytest.mark.skipif(not one.is_here(), reason=f"{one.needs} is not installed"),
+                marks=pytest.mark.skipif(
+                    not one.is_installed(), reason=f"{one.needs} is not installed"
+                ),
             )
             for one in PROVIDERS
         ],

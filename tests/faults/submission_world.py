@@ -1,10 +1,10 @@
-"""A small world in which submissions go wrong: seeded, deterministic, with the real protocol.
+"""A deterministic simulation of submissions that fail, with the real protocol.
 
-What is real: `Submitter`, `Journal`, SQLite on a file, the lock files. What is played: the
-provider, the clock, and when a process dies. Processes are threads that hand a baton around, so
-that exactly one runs at a time and the seed alone decides who is next. Every effect (an SQL
-statement, a call to the provider, a sleep) is a point where the process may die or be overtaken.
-A process that has died can have no further effect: each one it tries raises again.
+Real: `Submitter`, `Journal`, SQLite on a file, the lock files. Simulated: the provider, the clock, and
+the death of processes. Processes are threads that pass a baton, so that exactly one runs at a time and
+the seed alone decides which is next. At every effect (an SQL statement, a call to the provider, a
+sleep) the process may die or another may run. A process that has died has no further effect: every
+attempt raises again.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from ftsdk.backends.base import Backend, Context, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, FtsdkError, NeedsDecision, NotFound, Rejected, Unavailable
-from ftsdk.jobs.submitter import Horizon, Submitter
-from ftsdk.store import Journal
+from ftsdk.jobs.submitter import Submitter
+from ftsdk.session import Horizon
+from ftsdk.store.journal import Journal
 from ftsdk.types.job import JobSnapshot, RemoteJob
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.spec import JobSpec
@@ -47,11 +48,11 @@ HORIZON = Horizon(look_s=660.0, while_creating_s=15.0)
 
 
 class Died(BaseException):
-    """The process is gone."""
+    """The simulated process has died."""
 
 
 class Baton:
-    """Lets one process run at a time, in an order that the seed decides."""
+    """Lets one process run at a time, in an order that depends on the seed alone."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
@@ -75,7 +76,7 @@ class Baton:
             self.main.release()
 
     def run(self, works: list[Callable[[int], None]]) -> None:
-        """Run all of `works` to their ends."""
+        """Run all of `works` until they end."""
         self.alive = list(range(len(works)))
         self.turns = {i: threading.Semaphore(0) for i in self.alive}
 
@@ -97,7 +98,7 @@ class Baton:
 
 @dataclass
 class Process:
-    """One process of the world: whether it lives, and how its death comes about."""
+    """One simulated process, and the effect at which it dies."""
 
     world: World
     me: int
@@ -106,7 +107,7 @@ class Process:
     dead: bool = False
 
     def effect(self) -> None:
-        """Called around every effect."""
+        """Count an effect; die, or let another process run, where it is time for that."""
         if self.dead:
             raise Died
         self.effects += 1
@@ -122,40 +123,42 @@ class _Cursor(sqlite3.Cursor):
         process = self.connection.process  # type: ignore[attr-defined]  # set by _Journal
         if process is None:
             return super().execute(sql, *args)
-        # Waiting for SQLite's own lock would block the only thread that runs, so it is not held
-        # across a hand-over: dying may come anywhere, overtaking only outside a transaction.
+        # Waiting for SQLite's lock would block the only thread that runs. So a process may die
+        # anywhere, but another runs only outside a transaction.
         inside = self.connection.in_transaction
         if inside:
             try:
-                process.die_perhaps()
+                process.maybe_die()
             except Died:
-                super().execute("ROLLBACK")  # what SQLite does when it finds the dead one's file
+                super().execute(
+                    "ROLLBACK"
+                )  # SQLite does this when it finds the file of a dead process
                 raise
         else:
             process.effect()
         done = super().execute(sql, *args)
-        if sql == "COMMIT":  # a SELECT still holds its read lock here, so no hand-over after one
+        if sql == "COMMIT":  # after a SELECT the read lock is still taken, so no other process runs
             process.effect()
         return done
 
 
-def _die_perhaps(self: Process) -> None:
-    baton, self.world.baton = self.world.baton, _STILL
+def _maybe_die(self: Process) -> None:
+    baton, self.world.baton = self.world.baton, _SOLO
     try:
         self.effect()
     finally:
         self.world.baton = baton
 
 
-Process.die_perhaps = _die_perhaps  # type: ignore[attr-defined]  # beside the cursor that uses it
+Process.maybe_die = _maybe_die  # type: ignore[attr-defined]  # beside the cursor that uses it
 
 
-class _Still:
+class _Solo:
     def yield_turn(self, me: int) -> None:
-        """Stay."""
+        """Let no other process run."""
 
 
-_STILL: Any = _Still()
+_SOLO: Any = _Solo()
 
 
 class _Connection(sqlite3.Connection):
@@ -169,7 +172,7 @@ class _Connection(sqlite3.Connection):
 
 
 class SimulatedJournal(Journal):
-    """The real journal over a connection that knows which process uses it."""
+    """The real journal, over a connection that knows which process uses it."""
 
     def __init__(self, home: Path, process: Process | None) -> None:
         self._process = process
@@ -213,7 +216,7 @@ class WorldClock(ManualClock):
                 clock.advance(seconds)
                 if process is not None:
                     process.effect()
-                    if len(world.baton.alive) > 1:  # who sleeps lets others go first
+                    if len(world.baton.alive) > 1:  # a process that sleeps lets others run first
                         others = [i for i in world.baton.alive if i != process.me]
                         world.baton.turns[world.chance.choice(others)].release()
                         world.baton.turns[process.me].acquire()
@@ -223,7 +226,7 @@ class WorldClock(ManualClock):
 
 @dataclass
 class Provider:
-    """The played provider: what it really has, and what it lets on."""
+    """The simulated provider: the jobs it has, and those that its lists show."""
 
     chance: random.Random
     takes_token: bool = False
@@ -300,25 +303,25 @@ class SimulatedBackend(Backend):
         self._effect()
         if fault in ("lost_answer", "error_after_create"):
             raise Unavailable("nobody knows", submitted="maybe")
-        return _told(job, identity="" if fault == "no_id" else job["id"])
+        return _remote_job(job, identity="" if fault == "no_id" else job["id"])
 
     def find(self, request: SubmitRequest) -> list[RemoteJob]:
         self._effect()
         if self.world.chance.random() < self.world.read_faults:
             self.world.provider.faults += 1
             raise Unavailable("the list cannot be read now")
-        found = [_told(j) for j in self.world.provider.visible(request.tag, self.clock.now())]
+        found = [_remote_job(j) for j in self.world.provider.visible(request.tag, self.clock.now())]
         self._effect()
         return found
 
     def get(self, provider_job_id: str) -> RemoteJob:
         for job in self.world.provider.jobs:
             if job["id"] == provider_job_id:
-                return _told(job)
+                return _remote_job(job)
         raise NotFound("no such job")
 
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
-        yield from (_told(job) for job in self.world.provider.jobs)
+        yield from (_remote_job(job) for job in self.world.provider.jobs)
 
     def cancel(self, provider_job_id: str) -> None:
         raise self.cannot("cancel")
@@ -327,7 +330,7 @@ class SimulatedBackend(Backend):
         raise self.cannot("give a model")
 
 
-def _told(job: dict[str, Any], identity: str | None = None) -> RemoteJob:
+def _remote_job(job: dict[str, Any], identity: str | None = None) -> RemoteJob:
     return RemoteJob(
         provider_job_id=job["id"] if identity is None else identity,
         status=JobStatus.QUEUED,
@@ -341,7 +344,7 @@ _ROWS = [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "
 
 
 class World:
-    """One schedule, from a seed."""
+    """One schedule of faults and deaths, from a seed."""
 
     def __init__(self, seed: int, folder: Path, submitter: type[Submitter] = Submitter) -> None:
         self.seed = seed
@@ -359,7 +362,7 @@ class World:
         self.verdict = ""
 
     def next_fault(self) -> str:
-        """What befalls the next create call."""
+        """Return the fault of the next create call."""
         if self.chance.random() > self.fault_rate:
             return "ok"
         return self.chance.choice(FAULTS)
@@ -378,16 +381,16 @@ class World:
         made._kept = lambda *_: world.dataset  # type: ignore[method-assign]  # read once, not each time
         return made
 
-    # --- the story ---
+    # --- one schedule ---
 
     def run(self) -> str:
-        """Play the schedule and return the verdict: `ok`, or what went wrong."""
+        """Run the schedule; return `ok`, or what is wrong afterwards."""
         for _ in range(self.chance.choice([1, 1, 2, 3])):
             count = self.chance.choice([1, 1, 1, 2])
             self.baton.run([self._attempt] * count)
             gc.collect(0)
         self._recover()
-        return self._judge()
+        return self._check()
 
     def _attempt(self, me: int) -> None:
         dies_at = self.chance.randrange(1, 80) if self.chance.random() < 0.6 else None
@@ -396,10 +399,10 @@ class World:
             submitter = self._submitter(process)
             submitter.create(self.spec, self.dataset, None, key="the-key", profile=None)
         except (Died, FtsdkError, sqlite3.Error):
-            pass  # the caller saw an error, or is gone; what matters is what the world is like
+            pass  # the caller got an error or died; only the state afterwards matters
 
     def _recover(self) -> None:
-        """What a user does afterwards: list, reconcile, wait, reconcile."""
+        """Do what a user does afterwards: list, reconcile, wait, reconcile."""
         submitter = self._submitter(None)
         for _ in range(12):
             for snapshot in submitter.journal.list():
@@ -410,7 +413,7 @@ class World:
             self.clock.advance(80)
         submitter.journal.close()
 
-    def _judge(self) -> str:
+    def _check(self) -> str:
         submitter = self._submitter(None)
         known: list[JobSnapshot] = submitter.journal.list()
         paid = self.provider.jobs
@@ -423,14 +426,14 @@ class World:
             problems.append("corrupt journal")
         adopted = {s.provider_job_id for s in known if s.provider_job_id}
         for job in paid:
-            if job["id"] not in adopted and not self._may_still_look(known):
+            if job["id"] not in adopted and not self._may_be_found_later(known):
                 problems.append(f"lost: {job['id']} is paid and unknown")
         problems += [f"stuck: {s.status}" for s in known if s.status is JobStatus.SUBMITTING]
         submitter.journal.close()
         return "; ".join(problems) or "ok"
 
-    def _may_still_look(self, known: list[JobSnapshot]) -> bool:
-        """In doubt because the list could not be read: told as undecided, so not lost."""
+    def _may_be_found_later(self, known: list[JobSnapshot]) -> bool:
+        """Return whether a job is in doubt because the list could not be read, which is not a loss."""
         return self.read_faults > 0 and any(s.status is JobStatus.IN_DOUBT for s in known)
 
 
@@ -445,8 +448,8 @@ def _dataset() -> Dataset:
 
 
 @dataclass
-class Tally:
-    """What a run of many schedules came to."""
+class Totals:
+    """The totals of many schedules."""
 
     first_seed: int
     schedules: int = 0
@@ -465,29 +468,29 @@ class Tally:
 
 def simulate(
     first_seed: int, count: int, submitter: type[Submitter] = Submitter, *, stop_at_bad: int = 0
-) -> Tally:
-    """Play `count` schedules; with `stop_at_bad` end early once that many went wrong."""
-    tally = Tally(first_seed)
+) -> Totals:
+    """Run `count` schedules; with `stop_at_bad`, stop after that many bad ones."""
+    totals = Totals(first_seed)
     base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
-    room = Path(tempfile.mkdtemp(prefix="ftsdk-world-", dir=base))
-    empty = room / "empty"
+    root = Path(tempfile.mkdtemp(prefix="ftsdk-world-", dir=base))
+    empty = root / "empty"
     Journal(empty).close()
     try:
         for seed in range(first_seed, first_seed + count):
-            folder = room / str(seed)
+            folder = root / str(seed)
             folder.mkdir(mode=0o700)
             shutil.copy(empty / "journal.db", folder / "journal.db")
             world = World(seed, folder, submitter)
             verdict = world.run()
-            tally.schedules += 1
-            tally.faults += world.provider.faults + world.deaths
-            tally.deaths += world.deaths
-            tally.posts += world.provider.posts
+            totals.schedules += 1
+            totals.faults += world.provider.faults + world.deaths
+            totals.deaths += world.deaths
+            totals.posts += world.provider.posts
             if verdict != "ok":
-                tally.bad[seed] = verdict
+                totals.bad[seed] = verdict
             shutil.rmtree(folder)
-            if stop_at_bad and len(tally.bad) >= stop_at_bad:
+            if stop_at_bad and len(totals.bad) >= stop_at_bad:
                 break
     finally:
-        shutil.rmtree(room, ignore_errors=True)
-    return tally
+        shutil.rmtree(root, ignore_errors=True)
+    return totals

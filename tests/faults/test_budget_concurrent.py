@@ -1,4 +1,4 @@
-"""1,000 creates at once against a month that fits ten: ten are sent, and ten exactly."""
+"""1,000 create calls at the same time, with a monthly budget for ten: exactly ten are sent."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
-from ftsdk.store import Journal
-from ftsdk.store.reservations import Spending
+from ftsdk.store.journal import Journal
+from ftsdk.store.reservations import Reservations
 
 CHILD = Path(__file__).with_name("priced.py")
 PROCESSES, EACH, THREADS = 4, 250, 8
 
 
-def storm(home: Path, *, month: str, price: str) -> tuple[int, int, int]:
+def create_many(home: Path, *, month: str, price: str) -> tuple[int, int, int]:
     children = [
         subprocess.Popen(
             [sys.executable, CHILD, home, month, price, str(EACH), str(THREADS), f"p{number}"],
@@ -25,36 +25,36 @@ def storm(home: Path, *, month: str, price: str) -> tuple[int, int, int]:
         )
         for number in range(PROCESSES)
     ]
-    told = [json.loads(child.communicate(timeout=240)[0]) for child in children]
+    counts = [json.loads(child.communicate(timeout=240)[0]) for child in children]
     assert [child.returncode for child in children] == [0] * PROCESSES
-    return tuple(sum(one.get(word, 0) for one in told) for word in ("sent", "refused", "calls"))
+    return tuple(sum(one.get(name, 0) for one in counts) for name in ("sent", "refused", "calls"))
 
 
-def test_a_thousand_creates_and_ten_that_fit(tmp_path: Path) -> None:
+def test_a_budget_for_ten_of_a_thousand(tmp_path: Path) -> None:
     began = time.monotonic()
-    sent, refused, calls = storm(tmp_path, month="10.00", price="1.00")
+    sent, refused, calls = create_many(tmp_path, month="10.00", price="1.00")
     took = time.monotonic() - began
     assert (sent, refused, calls) == (10, PROCESSES * EACH - 10, 10)
     assert len(list((tmp_path / "fake").glob("fake-*.json"))) == 10
     journal = Journal(tmp_path)
     jobs = journal.list()
     assert len(jobs) == 10  # a refused job leaves nothing behind
-    assert sum(r.cost.high for _, r in Spending(journal).all() if r) == Decimal(10)
+    assert sum(r.cost.high for _, r in Reservations(journal).all() if r) == Decimal(10)
     assert journal.integrity() == "ok"
     print(f"{PROCESSES * EACH} creates in {took:.1f} s: {sent} sent, {refused} refused")
 
 
-def test_the_last_dollar_fits_and_the_last_cent_over_does_not(tmp_path: Path) -> None:
-    sent, _, calls = storm_small(tmp_path, month="9.99", price="3.33")
+def test_the_whole_budget_can_be_spent_and_no_cent_more(tmp_path: Path) -> None:
+    sent, _, calls = create_in_one_process(tmp_path, month="9.99", price="3.33")
     assert (sent, calls) == (3, 3)
 
 
-def storm_small(home: Path, *, month: str, price: str) -> tuple[int, int, int]:
-    told = subprocess.run(
+def create_in_one_process(home: Path, *, month: str, price: str) -> tuple[int, int, int]:
+    printed = subprocess.run(
         [sys.executable, CHILD, home, month, price, "40", "16", "one"],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    words = json.loads(told)
-    return words["sent"], words["refused"], words["calls"]
+    counts = json.loads(printed)
+    return counts["sent"], counts["refused"], counts["calls"]

@@ -1,10 +1,9 @@
-"""T6: whenever the power goes, the old or the new version of a file can be read, and never half.
+"""T6: after a power cut, the old or the new version of a file can be read, and never a mixture.
 
-Each protocol runs once over a recorder; then every prefix of what it did is laid out with unsynced
-changes kept, dropped or torn, and read with the package's own reader. Once a protocol has returned,
-only the new version will do. The short tier lays out about a thousand states, `--long` over
-6,000. Without the fsyncs of files, or without those of folders, the same harness has to find
-something wrong.
+Each protocol runs once over a recorder. Then every prefix of what it did is written out, with unsynced
+changes kept, dropped or torn, and read with the reader of the package. Once a protocol has returned,
+only the new version is correct. The short tier writes about a thousand states, `--long` over 6,000.
+Without the fsyncs of files, or without those of folders, the harness has to find a fault.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from tests.faults.file_crashes import Recorder, states
 VERSIONS = 4
 
 
-class HalfError(Exception):
-    """Something is readable that nobody ever wrote."""
+class MixedVersionsError(Exception):
+    """The content is no version that was written."""
 
 
 @functools.cache
@@ -39,19 +38,19 @@ def version_of(data: bytes, salt: str = "") -> int:
     for version in range(VERSIONS + 1):
         if data == body(version, salt):
             return version
-    raise HalfError(f"{len(data)} bytes that nobody wrote")
+    raise MixedVersionsError(f"{len(data)} bytes of no version")
 
 
 class Protocol:
-    """How versions 1, 2 … are written below a folder, and which one a reader finds (0: none)."""
+    """Writes versions 1, 2 … below a folder, and reads which one is there (0: none)."""
 
-    long = 3_000  # different states that the long tier lays out
+    long = 3_000  # different states in the long tier
 
-    def __init__(self, look: Callable[[], None]) -> None:
-        self.look = look  # call it where the recorder should see what is written so far
+    def __init__(self, scan: Callable[[], None]) -> None:
+        self.scan = scan  # lets the recorder see what is written so far
 
     def before(self, root: Path) -> None:
-        """What is there, and synced, when the recording begins."""
+        """Write what exists, and is synced, when the recording begins."""
 
     def write(self, root: Path, version: int) -> None:
         raise NotImplementedError
@@ -61,7 +60,7 @@ class Protocol:
 
 
 class Bytes(Protocol):
-    long = 120  # a protocol of five steps has not many more
+    long = 120  # a protocol of five steps does not have many more
 
     def write(self, root: Path, version: int) -> None:
         files.atomic_write_bytes(root / "state.bin", body(version))
@@ -72,7 +71,7 @@ class Bytes(Protocol):
 
 
 class Download(Bytes):
-    """A file written bit by bit, over one that is there."""
+    """A file written in pieces, over an existing one."""
 
     def before(self, root: Path) -> None:
         (root / "state.bin").write_bytes(body(0))
@@ -83,7 +82,7 @@ class Download(Bytes):
             for start in range(0, len(data), 900):
                 handle.write(data[start : start + 900])
                 handle.flush()
-                self.look()
+                self.scan()
 
 
 class Json(Protocol):
@@ -99,14 +98,14 @@ class Json(Protocol):
         try:
             found = json.loads(path.read_bytes())
         except ValueError as error:
-            raise HalfError(str(error)) from error
+            raise MixedVersionsError(str(error)) from error
         if found["why"] != "é" * 3_000:
-            raise HalfError("another text")
+            raise MixedVersionsError("another text")
         return int(found["version"])
 
 
 class Folder(Protocol):
-    """Folders `v1`, `v2` …, each with files in it and below it; `.tmp` ones are nobody's."""
+    """Folders `v1`, `v2` …, each with files and subfolders; `.tmp` folders are ignored."""
 
     files = ("a.bin", "b.bin", "deep/c.bin", "deep/er/d.bin")
 
@@ -115,7 +114,7 @@ class Folder(Protocol):
             for name in self.files:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(body(version, name))
-                self.look()
+                self.scan()
 
     def read(self, root: Path) -> int:
         newest = 0
@@ -123,15 +122,15 @@ class Folder(Protocol):
             newest = max(newest, int(folder.name[1:]))
             there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
             if there != set(self.files):
-                raise HalfError(f"only {sorted(there)}")
+                raise MixedVersionsError(f"only {sorted(there)}")
             for name in self.files:
                 if version_of((folder / name).read_bytes(), name) != int(folder.name[1:]):
-                    raise HalfError(f"{name} is of another version")
+                    raise MixedVersionsError(f"{name} is of another version")
         return newest
 
 
 class NewFolders(Json):
-    """A file in a folder that is made for it, and a whole folder in another."""
+    """A file in a new folder, and an atomic folder in another."""
 
     def write(self, root: Path, version: int) -> None:
         private = files.make_private_folder(root / "a" / f"{version}" / "p")
@@ -142,25 +141,25 @@ class NewFolders(Json):
     def read(self, root: Path) -> int:
         newest = 0
         for version in range(1, VERSIONS + 1):
-            places = (root / "a" / f"{version}" / "p", root / "b" / f"{version}" / "whole")
-            found = [super(NewFolders, self).read(place) for place in places]
-            if places[1].exists() and found[1] != version:
-                raise HalfError("a folder without its file")
+            paths = (root / "a" / f"{version}" / "p", root / "b" / f"{version}" / "whole")
+            found = [super(NewFolders, self).read(path) for path in paths]
+            if paths[1].exists() and found[1] != version:
+                raise MixedVersionsError("a folder without its file")
             newest = version if found == [version, version] else newest
         return newest
 
 
 class Trainer(Protocol):
-    """The trainer's checkpoints: the newest sound one is found, and older ones are forgotten.
+    """The trainer's checkpoints: the newest valid one is found, and older ones are deleted.
 
-    What a crash before left is there too: a half-written folder, and a damaged checkpoint in the
-    place of the second.
+    The folder also has what an earlier crash left: an incomplete folder, and a damaged checkpoint with
+    the name of the second.
     """
 
     identity = {"run": "r", "spec": "s"}
 
-    def __init__(self, look: Callable[[], None]) -> None:
-        super().__init__(look)
+    def __init__(self, scan: Callable[[], None]) -> None:
+        super().__init__(scan)
         pytest.importorskip("torch", reason="the trainer needs the extra `local`")
         self.checkpoints: Any = None
 
@@ -186,7 +185,7 @@ class Trainer(Protocol):
 
         def save_config(folder: Path) -> None:
             (folder / "adapter_config.json").write_bytes(b"{}\n")
-            self.look()
+            self.scan()
 
         self.checkpoints.save(
             TrainState(step=version, loss=version / 2),
@@ -202,7 +201,7 @@ class Trainer(Protocol):
         from ftsdk.backends.local.training.checkpoint import Checkpoints
 
         if not (root / "ck").exists():
-            raise HalfError("the folder that was there is gone")
+            raise MixedVersionsError("the existing folder is gone")
         found, manifest, _ = Checkpoints(root / "ck", self.identity, keep=2).find()
         if found is None:
             return 0
@@ -210,7 +209,7 @@ class Trainer(Protocol):
         weights = load_file(found / manifest["weights_file"])["w.lora_A.weight"]
         state = json.loads((found / "state.json").read_bytes())
         if set(weights.tolist()) != {float(version)} or state["loss"] != version / 2:
-            raise HalfError(f"a checkpoint of step {version} holds something else")
+            raise MixedVersionsError(f"a checkpoint of step {version} has other content")
         return version
 
 
@@ -221,46 +220,48 @@ def record(
     kind: type[Protocol],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    deaf_to: Literal["", "files", "folders"] = "",
+    ignores: Literal["", "files", "folders"] = "",
 ) -> tuple[Recorder, Protocol]:
-    """Run the protocol once through all its versions."""
+    """Run the protocol once for each version; return the recorder and the protocol."""
     root = tmp_path / "root"
     root.mkdir()
-    protocol = kind(lambda: recorder.look())  # noqa: PLW0108  # it is made below
+    protocol = kind(lambda: recorder.scan())  # noqa: PLW0108  # defined below
     protocol.before(root)
-    recorder = Recorder(root, deaf_to)
+    recorder = Recorder(root, ignores)
     with monkeypatch.context() as patch:
         patch.setattr(files, "os", recorder)
         for version in range(1, VERSIONS + 1):
             protocol.write(root, version)
-            recorder.told(version)
+            recorder.acknowledge(version)
     assert protocol.read(root) == VERSIONS
     return recorder, protocol
 
 
-def judge(
+def check_states(
     recorder: Recorder, protocol: Protocol, place: Path, enough: int, *, stop_at_bad: int = 10**9
 ) -> tuple[int, list[str]]:
-    """How many states were laid out, and what is wrong with which."""
+    """Return the number of states checked, and what is wrong with which."""
     count, wrong = 0, list[str]()
     for state in states(recorder, random.Random(6), enough):
         if len(wrong) >= stop_at_bad:
             break
         count += 1
-        state.lay_out(place)
+        state.write_to(place)
         try:
             found = protocol.read(place)
-        except HalfError as error:
-            wrong.append(f"after {state.prefix} operations: half: {error}")
+        except MixedVersionsError as error:
+            wrong.append(f"after {state.prefix} operations: mixed: {error}")
             continue
-        if found not in (state.told, state.told + 1):
-            wrong.append(f"after {state.prefix} operations: told {state.told}, found {found}")
+        if found not in (state.acknowledged, state.acknowledged + 1):
+            wrong.append(
+                f"after {state.prefix} operations: acknowledged {state.acknowledged}, found {found}"
+            )
     return count, wrong
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """Where states are laid out: in memory where the system has such a folder, which is faster."""
+    """Yield the folder for the states, in memory where possible, which is faster."""
     memory = Path("/dev/shm")
     fast = memory.is_dir() and os.access(memory, os.W_OK)
     with tempfile.TemporaryDirectory(dir=memory if fast else tmp_path) as folder:
@@ -268,7 +269,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("kind", PROTOCOLS)
-def test_old_or_new_and_never_half(
+def test_a_power_cut_leaves_the_old_or_the_new_version(
     kind: type[Protocol],
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -277,7 +278,7 @@ def test_old_or_new_and_never_half(
 ) -> None:
     enough = kind.long if request.config.getoption("--long") else 120
     recorder, protocol = record(kind, tmp_path, monkeypatch)
-    count, wrong = judge(recorder, protocol, place, enough)
+    count, wrong = check_states(recorder, protocol, place, enough)
     print(
         f"{kind.__name__}: {len(recorder.operations)} operations, {count:,} states, {len(wrong)} bad"
     )
@@ -285,27 +286,27 @@ def test_old_or_new_and_never_half(
     assert count >= enough
 
 
-@pytest.mark.parametrize("deaf_to", ["files", "folders"])
+@pytest.mark.parametrize("ignores", ["files", "folders"])
 @pytest.mark.parametrize("kind", PROTOCOLS)
 def test_a_missing_fsync_is_caught(
     kind: type[Protocol],
-    deaf_to: Literal["files", "folders"],
+    ignores: Literal["files", "folders"],
     tmp_path: Path,
     place: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recorder, protocol = record(kind, tmp_path, monkeypatch, deaf_to)
-    count, wrong = judge(recorder, protocol, place, 100, stop_at_bad=20)
-    print(f"{kind.__name__} deaf to {deaf_to}: {len(wrong)} of {count} states bad")
+    recorder, protocol = record(kind, tmp_path, monkeypatch, ignores)
+    count, wrong = check_states(recorder, protocol, place, 100, stop_at_bad=20)
+    print(f"{kind.__name__} without fsync of {ignores}: {len(wrong)} of {count} states bad")
     assert wrong
     if (
-        kind in {Bytes, Download, Json, Folder} and deaf_to == "files"
-    ):  # the trainer's reader checks what it reads
-        assert any("half" in verdict for verdict in wrong)
+        kind in {Bytes, Download, Json, Folder} and ignores == "files"
+    ):  # the reader of checkpoints verifies what it reads
+        assert any("mixed" in verdict for verdict in wrong)
 
 
 class InPlace(Bytes):
-    """Planted: written where it is read."""
+    """Planted bug: the file is written in place."""
 
     def write(self, root: Path, version: int) -> None:
         (root / "state.bin").write_bytes(body(version))
@@ -319,5 +320,5 @@ class InPlace(Bytes):
 def test_writing_in_place_is_caught(
     tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, wrong = judge(*record(InPlace, tmp_path, monkeypatch), place, 100)
-    assert any("half" in verdict for verdict in wrong)
+    _, wrong = check_states(*record(InPlace, tmp_path, monkeypatch), place, 100)
+    assert any("mixed" in verdict for verdict in wrong)

@@ -1,9 +1,8 @@
-"""T5: no power cut takes back a row that the journal has acknowledged, or leaves it unsound.
+"""T5: no power cut loses a row that the journal has acknowledged, or corrupts the journal.
 
-The real `Journal` runs over a disk in memory that loses its power at a random operation: also
-while it is made and migrated, and while it recovers from the cut before. The short tier plays a
-few hundred cuts, `--long` 20,000. With weaker settings than the shipped ones the same harness has
-to find lost rows.
+The real `Journal` runs over a disk in memory that loses its power at a random operation: also while
+the journal is created and migrated, and while it recovers from the previous cut. The short tier runs
+300 cuts, `--long` 20,000. With weaker SQLite settings the harness has to find lost rows.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from tests.faults.power_loss_vfs import (
     Disk,
     DiskVfs,
     PowerCutError,
-    Tally,
+    Totals,
     Where,
 )
 
@@ -49,29 +48,29 @@ PATH = [JobStatus.SUBMITTING, JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUC
 
 
 class Machine:
-    """One disk through several cuts, and what the user was told is safe."""
+    """One disk through several cuts, and the rows that were acknowledged."""
 
     def __init__(
-        self, home: Path, seed: int, vfs: DiskVfs, rewrite: Callable[[str], str], tally: Tally
+        self, home: Path, seed: int, vfs: DiskVfs, rewrite: Callable[[str], str], totals: Totals
     ) -> None:
-        self.home, self.seed, self.vfs, self.rewrite, self.tally = home, seed, vfs, rewrite, tally
+        self.home, self.seed, self.vfs, self.rewrite, self.totals = home, seed, vfs, rewrite, totals
         self.chance = random.Random(seed)
         self.vfs.disk = Disk(self.chance, forgiving=self.chance.random() < 0.5)
-        self.told: dict[str, JobSnapshot] = {}
-        self.wanted: JobSnapshot | None = None  # what the call under way would have written
+        self.acknowledged: dict[str, JobSnapshot] = {}
+        self.in_progress: JobSnapshot | None = None  # what the current call would have written
         self.numbers = itertools.count()
         self.connections: list[Connection] = []
 
     def connect(self, uri: str) -> Connection:
-        """In the place of `sqlite3.connect`. The journal has just made sure that there is a file."""
+        """Replace `sqlite3.connect`. The journal has made sure before that the file exists."""
         name = uri.rpartition("/")[2].partition("?")[0]
         if name not in self.vfs.disk.names:
             self.vfs.disk.create(name)
         self.connections.append(Connection(name, self.vfs.name, self.rewrite))
         return self.connections[-1]
 
-    def play(self) -> None:
-        """Work until the power goes, look what is left, and go on with that."""
+    def run(self) -> None:
+        """Work until the power goes, check what is left, and continue with it."""
         for _ in range(CUTS_OF_ONE_DISK):
             disk = self.vfs.disk
             disk.cut_at = self.next_cut()
@@ -81,16 +80,16 @@ class Machine:
                 pass
             finally:
                 for connection in self.connections:
-                    connection.close()  # what it still writes never reaches the disk
+                    connection.close()  # what it writes now never reaches the disk
                 self.connections.clear()
             assert disk.after is not None
-            self.tally.cuts += 1
-            self.tally.operations += disk.operations
-            self.tally.cut_before[disk.cut_before] += 1
+            self.totals.cuts += 1
+            self.totals.operations += disk.operations
+            self.totals.cut_before[disk.cut_before] += 1
             self.vfs.disk = self.copy_of(disk.after)
-            if not self.sound():
+            if not self.is_intact():
                 return
-            self.vfs.disk = disk.after  # with its hot journal: the next cut may fall in recovery
+            self.vfs.disk = disk.after  # with its hot journal: the next cut may happen in recovery
 
     def next_cut(self) -> CutAt:
         of = self.chance.choice(get_args(Where))
@@ -100,15 +99,15 @@ class Machine:
     def copy_of(disk: Disk) -> Disk:
         copy = Disk(disk.chance, disk.forgiving)
         for name, inode in disk.names.items():
-            made = type(inode)(bytearray(inode.seen), bytearray(inode.safe))
-            copy.names[name] = copy.safe_names[name] = made
+            made = type(inode)(bytearray(inode.seen), bytearray(inode.durable))
+            copy.names[name] = copy.durable_names[name] = made
         return copy
 
     # --- the work ---
 
     def work(self, journal: Journal) -> None:
         while True:
-            moving = [j for j in self.told.values() if not j.status.is_final]
+            moving = [j for j in self.acknowledged.values() if not j.status.is_final]
             if moving and self.chance.random() < 0.6:
                 self.change(journal, self.chance.choice(moving))
             elif self.chance.random() < 0.9:
@@ -142,84 +141,84 @@ class Machine:
         self.write(new, lambda: journal.change(old.id, now=new.updated_at, why="w", **fields))
 
     def write(self, new: JobSnapshot, act: Callable[[], object]) -> None:
-        self.wanted = new
+        self.in_progress = new
         act()
-        assert self.vfs.disk.after is None, "told that it is safe after the power went"
-        self.told[new.id], self.wanted = new, None
-        self.tally.acknowledged += 1
+        assert self.vfs.disk.after is None, "acknowledged after the power went"
+        self.acknowledged[new.id], self.in_progress = new, None
+        self.totals.acknowledged += 1
 
-    # --- the look ---
+    # --- the check ---
 
-    def sound(self) -> bool:
-        """Open what is left and compare; what the cut call wrote may be there whole or not."""
-        where = f"seed {self.seed}, cut {self.tally.cuts}"
+    def is_intact(self) -> bool:
+        """Open the journal and compare; the row of the interrupted call may exist or not."""
+        where = f"seed {self.seed}, cut {self.totals.cuts}"
         try:
             journal = Journal(self.home)
-            told = journal.integrity()
+            integrity = journal.integrity()
             found = {job.id: job for job in journal.list()}
             moves = {job_id: journal.moves(job_id) for job_id in found}
         except (StoreError, ValueError) as error:  # ValueError: a torn snapshot
-            self.tally.corrupt.append(f"{where}: {error}")
+            self.totals.corrupt.append(f"{where}: {error}")
             return False
         finally:
             for connection in self.connections:
                 connection.close()
             self.connections.clear()
-        if told != "ok":
-            self.tally.corrupt.append(f"{where}: {told}")
+        if integrity != "ok":
+            self.totals.corrupt.append(f"{where}: {integrity}")
             return False
-        expected = dict(self.told)
-        if self.wanted is not None and found.get(self.wanted.id) == self.wanted:
-            expected[self.wanted.id] = self.wanted  # it got through, and nobody was told
-        self.wanted = None
-        self.tally.rows_checked += len(expected)
-        whole = all(moves[i] and moves[i][-1][2] is job.status for i, job in found.items())
-        if found != expected or not whole:
-            self.tally.lost.append(f"{where}: {len(expected)} jobs told, {len(found)} there")
+        expected = dict(self.acknowledged)
+        if self.in_progress is not None and found.get(self.in_progress.id) == self.in_progress:
+            expected[self.in_progress.id] = self.in_progress  # written, and not acknowledged
+        self.in_progress = None
+        self.totals.rows_checked += len(expected)
+        consistent = all(moves[i] and moves[i][-1][2] is job.status for i, job in found.items())
+        if found != expected or not consistent:
+            self.totals.lost.append(f"{where}: {len(expected)} jobs expected, {len(found)} found")
             return False
-        self.told = expected
+        self.acknowledged = expected
         return True
 
 
 @contextlib.contextmanager
-def standing_in(machine: Callable[[], Machine]) -> Iterator[None]:
-    """Let the journal's module connect to the machine's disk; all else of `sqlite3` stays."""
-    here = SimpleNamespace(**vars(sqlite3))
-    here.connect = lambda path, **settings: machine().connect(path)
-    with mock.patch.object(journal_module, "sqlite3", here):
+def patched_sqlite(machine: Callable[[], Machine]) -> Iterator[None]:
+    """Let the journal module connect to the machine's disk; the rest of `sqlite3` is unchanged."""
+    patched = SimpleNamespace(**vars(sqlite3))
+    patched.connect = lambda path, **settings: machine().connect(path)
+    with mock.patch.object(journal_module, "sqlite3", patched):
         yield
 
 
-def play(
+def run(
     home: Path, cuts: int, rewrite: Callable[[str], str] = str, *, stop_at_bad: int = 10**9
-) -> Tally:
-    """Machine after machine until so many cuts are played."""
-    tally = Tally()
+) -> Totals:
+    """Run machines until there were that many cuts; return the totals."""
+    totals = Totals()
     vfs = DiskVfs("losing-power")
     machine: Machine
-    with standing_in(lambda: machine):
+    with patched_sqlite(lambda: machine):
         for seed in itertools.count():
-            if tally.cuts >= cuts or len(tally.lost) + len(tally.corrupt) >= stop_at_bad:
-                return tally
-            machine = Machine(home, seed, vfs, rewrite, tally)
-            machine.play()
+            if totals.cuts >= cuts or len(totals.lost) + len(totals.corrupt) >= stop_at_bad:
+                return totals
+            machine = Machine(home, seed, vfs, rewrite, totals)
+            machine.run()
     raise AssertionError
 
 
 @pytest.mark.timeout(1_200)  # the long tier, on a busy machine
 def test_no_acknowledged_row_is_lost(request: pytest.FixtureRequest, home: Path) -> None:
     cuts = 20_000 if request.config.getoption("--long") else 300
-    begun = time.perf_counter()
-    tally = play(home, cuts)
-    print(tally, f"{tally.cuts / (time.perf_counter() - begun):.0f} cuts/s")
-    assert not tally.lost, tally.lost[:5]
-    assert not tally.corrupt, tally.corrupt[:5]
-    assert tally.cuts >= cuts
-    assert set(tally.cut_before) >= KINDS, "a kind of operation is never cut"
+    started = time.perf_counter()
+    totals = run(home, cuts)
+    print(totals, f"{totals.cuts / (time.perf_counter() - started):.0f} cuts/s")
+    assert not totals.lost, totals.lost[:5]
+    assert not totals.corrupt, totals.corrupt[:5]
+    assert totals.cuts >= cuts
+    assert set(totals.cut_before) >= KINDS, "a kind of operation is never cut"
 
 
 def weaker(mode: str, synchronous: str) -> Callable[[str], str]:
-    """Planted: other settings than those that the journal asks for."""
+    """Planted bug: return a function that replaces the journal's settings in SQL."""
 
     def rewrite(sql: str) -> str:
         sql = sql.replace("PRAGMA journal_mode=TRUNCATE", f"PRAGMA journal_mode={mode}")
@@ -237,23 +236,23 @@ def test_weaker_settings_are_caught(
 ) -> None:
     long = request.config.getoption("--long")
     stop_at_bad = 10**9 if long else 3
-    tally = play(home, 1_500, weaker(mode, synchronous), stop_at_bad=stop_at_bad)
-    print(f"{mode}+{synchronous}: {tally}")
-    assert tally.lost, str(tally)
+    totals = run(home, 1_500, weaker(mode, synchronous), stop_at_bad=stop_at_bad)
+    print(f"{mode}+{synchronous}: {totals}")
+    assert totals.lost, str(totals)
 
 
 @pytest.mark.parametrize("mode", ["DELETE", "PERSIST"])
 def test_extra_is_enough_in_the_other_rollback_modes(
     request: pytest.FixtureRequest, home: Path, mode: str
 ) -> None:
-    tally = play(home, 2_000 if request.config.getoption("--long") else 60, weaker(mode, "EXTRA"))
-    assert not tally.lost + tally.corrupt, str(tally)
+    totals = run(home, 2_000 if request.config.getoption("--long") else 60, weaker(mode, "EXTRA"))
+    assert not totals.lost + totals.corrupt, str(totals)
 
 
 def test_the_shipped_settings_reach_sqlite(home: Path) -> None:
     vfs = DiskVfs("losing-power")
-    machine = Machine(home, 0, vfs, str, Tally())
-    with standing_in(lambda: machine):
+    machine = Machine(home, 0, vfs, str, Totals())
+    with patched_sqlite(lambda: machine):
         journal = Journal(home)
         assert journal.read("PRAGMA journal_mode")[0][0] == "truncate"
         assert journal.read("PRAGMA synchronous")[0][0] == 3  # EXTRA

@@ -1,7 +1,7 @@
-"""Secrets planted in key, URL, header, body, field and error are found nowhere, however a call ends.
+"""Secrets in key, URL, header, body, field and error appear nowhere, whatever the result of a call.
 
-Nowhere: the logs at DEBUG, exceptions with all their locals, their JSON and pickles, the journal and
-every other file, handles, snapshots, and what the command line prints. `--long` plays every field.
+Checked: logs at DEBUG, exceptions with all their locals, their JSON and pickles, the journal and every
+other file, handles, snapshots, and the output of the command line. `--long` runs every field.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from ftsdk.util.clock import ManualClock
 from tests.faults.providers import OPENAI, REPLICATE, ROWS, START, TOGETHER, each_provider
 
 HERE = str(Path(__file__).parent)
-# No provider's shape: only that it is the key in use can give it away.
+# Not in the format of any provider: it is known as a secret only because it is the key in use.
 KEY = "canary-4f1d0c9b8a7e6d5c-the-api-key"
 WANDB = "canaryWeightsAndBiases0123456789abcdef01"
 HUGGING = "hf_canaryHuggingToken0123456789"
 HOOK = "whsec_Y2FuYXJ5LXdlYmhvb2stc2VjcmV0LTAx"
 OURS = (KEY, WANDB, HUGGING, HOOK)
-# Somebody else's, known by their shape alone, wherever an error or a log would repeat them.
+# Secrets of others, known by their format alone, wherever an error or a log would repeat them.
 ECHOED = "r8_canaryEchoedByTheProvider000"
 SIGNED = "canaryQuerySignature777"
 PASSWORD = "canaryPasswordInAnAddress"
@@ -41,25 +41,25 @@ SHAPED = (ECHOED, SIGNED, PASSWORD)
 ENV = {"WANDB_API_KEY": WANDB, "HF_TOKEN": HUGGING, "OPENAI_WEBHOOK_SECRET": HOOK,
        "REPLICATE_WEBHOOK_SECRET": HOOK}  # fmt: skip
 MORE = {TOGETHER.name: {"wandb_project_name": "p", "hf_output_repo_name": "o/r"}}
-SAID = f"no: {KEY} {ECHOED} {HUGGING} https://x/?a=1&X-Amz-Signature={SIGNED}"
+MESSAGE = f"no: {KEY} {ECHOED} {HUGGING} https://x/?a=1&X-Amz-Signature={SIGNED}"
 ERRORS = (
-    {"error": {"message": SAID, "code": KEY, "type": ECHOED, "param": SAID}},
-    {"message": SAID},
-    {"detail": SAID, "title": KEY, "errors": [{"detail": KEY}]},
-    {"error": SAID},
-    SAID,
-    [SAID],
+    {"error": {"message": MESSAGE, "code": KEY, "type": ECHOED, "param": MESSAGE}},
+    {"message": MESSAGE},
+    {"detail": MESSAGE, "title": KEY, "errors": [{"detail": KEY}]},
+    {"error": MESSAGE},
+    MESSAGE,
+    [MESSAGE],
 )
 HEADERS = {"x-request-id": KEY, "request-id": f"{KEY} {ECHOED}", "www-authenticate": f"Bearer {KEY}",
            "retry-after": KEY, "server": KEY, "set-cookie": f"session={KEY}"}  # fmt: skip
-SPOILT = [
+FAULTS = [
     *(("status", {"status": 400 + 1 * n, "body": body}) for n, body in enumerate(ERRORS)),
     *(("status", {"status": s, "body": ERRORS[0]})
       for s in (401, 403, 404, 408, 409, 413, 422, 429, 500, 503)),
     *(("status", {"status": s, "body": ERRORS[2], "headers": HEADERS}) for s in (401, 402, 429, 500)),
-    ("status", {"status": 500, "body": f"<html>{SAID}</html>", "headers": HEADERS}),
-    ("status", {"status": 200, "body": f"<html>{SAID}</html>", "headers": HEADERS}),
-    ("status", {"status": 200, "body": {"data": SAID, "results": SAID, "id": SAID}}),
+    ("status", {"status": 500, "body": f"<html>{MESSAGE}</html>", "headers": HEADERS}),
+    ("status", {"status": 200, "body": f"<html>{MESSAGE}</html>", "headers": HEADERS}),
+    ("status", {"status": 200, "body": {"data": MESSAGE, "results": MESSAGE, "id": MESSAGE}}),
     ("redirect", {"value": f"http://127.0.0.1:9/?X-Amz-Signature={SIGNED}&token={KEY}"}),
     ("redirect", {"value": f"http://user:{PASSWORD}@127.0.0.1:9/{KEY}"}),
     ("close", {"acted": True}), ("reset", {}), ("cut", {}), ("html", {}), ("empty", {}),
@@ -71,21 +71,21 @@ FIELDS = (
     "hyperparameters", "training_type", "finished_at", "trained_tokens", "choices", "seed", "events",
     "token_count", "total_price", "next", "has_more", "version", "lr_scheduler", "method",
 )  # fmt: skip
-SHOWN = (KEY, f"it is {KEY}.", {"message": KEY, "id": KEY}, [KEY, {"message": f"line {KEY}"}])
+VALUES = (KEY, f"it is {KEY}.", {"message": KEY, "id": KEY}, [KEY, {"message": f"line {KEY}"}])
 
 
 def exposed(error):
-    """All that an exception carries, in the ways it may be shown or sent."""
-    told = traceback.TracebackException.from_exception(error, capture_locals=True)
-    waiting = [told]
-    while waiting:  # our own frames hold what we planted
+    """Return all that an exception contains, in every form in which it may be shown or sent."""
+    formatted = traceback.TracebackException.from_exception(error, capture_locals=True)
+    waiting = [formatted]
+    while waiting:  # the frames of this file contain the planted secrets
         one = waiting.pop()
         one.stack = traceback.StackSummary.from_list(
             [frame for frame in one.stack if not frame.filename.startswith(HERE)]
         )
         waiting += [inner for inner in (one.__cause__, one.__context__) if inner is not None]
     return [
-        *told.format(),
+        *formatted.format(),
         str(error),
         repr(error),
         repr(vars(error)),
@@ -95,7 +95,7 @@ def exposed(error):
 
 
 def contents(value):
-    """What a result of ours would show."""
+    """Return the texts that show a result."""
     if isinstance(value, list):
         return [shown for one in value for shown in contents(one)]
     shown = []
@@ -107,6 +107,7 @@ def contents(value):
 
 
 def leaks(texts, canaries):
+    """Return each canary that is in a text, with its surroundings."""
     return sorted(
         {
             f"{canary}: …{text[max(0, text.find(canary) - 200) :][:400]}"
@@ -118,7 +119,7 @@ def leaks(texts, canaries):
 
 
 def files(home):
-    """Names and bytes of everything that was kept; nobody else may read any of it."""
+    """Yield names and content of every file; check that no other user may read it."""
     for path in home.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
         yield str(path.relative_to(home))
@@ -126,8 +127,8 @@ def files(home):
             yield path.read_bytes().decode("latin-1")
 
 
-class Rows:
-    """Gathers what the logging of this process says, as a careless handler would write it."""
+class LogLines:
+    """The log records of this process, with all their fields."""
 
     def __init__(self, caplog):
         self.caplog = caplog
@@ -147,8 +148,8 @@ def umask(request):
     os.umask(before)
 
 
-def asks(provider, client, job, numbers):
-    """The verbs, those that act included."""
+def calls(provider, client, job, numbers):
+    """Return a function for every operation, including those that change something."""
     options = {**provider.options, **MORE.get(provider.name, {})}
     return (
         job.refresh, job.events, job.metrics, job.checkpoints, job.logs, job.result, job.cancel,
@@ -161,28 +162,28 @@ def asks(provider, client, job, numbers):
     )  # fmt: skip
 
 
-def play(provider, double, client, spoilt):
-    """Run every verb with every fault; gives how many runs there were, and all that they showed."""
-    numbers, told, ran = itertools.count(1), [], 0
+def run(provider, double, client, faults):
+    """Run every operation with every fault; return the number of runs and all texts shown."""
+    numbers, texts, ran = itertools.count(1), [], 0
     job = provider.send(client)
     other = provider.send(client, seed=next(numbers))
     double.clock.advance(60)
-    for behaviour, facts in spoilt:
-        for ask in (*asks(provider, client, job, numbers), other.refresh):
+    for behaviour, facts in faults:
+        for call in (*calls(provider, client, job, numbers), other.refresh):
             ran += 1
             double.faults.add(behaviour, times=4, **facts)
             try:
-                told += contents(ask())
+                texts += contents(call())
             except FtsdkError as error:
-                told += exposed(error)
+                texts += exposed(error)
             double.faults.clear()
-    told += [repr(client), repr(job), *contents(job), *contents(client.list_jobs())]
-    return ran, told
+    texts += [repr(client), repr(job), *contents(job), *contents(client.list_jobs())]
+    return ran, texts
 
 
 @contextlib.contextmanager
 def debugging(provider, home, caplog):
-    """A double and its client, with every logger at DEBUG."""
+    """Yield a double and its client, with every logger at DEBUG."""
     with (
         provider.double(ManualClock(START), keys=[KEY]) as double,
         caplog.at_level(logging.DEBUG),
@@ -192,50 +193,52 @@ def debugging(provider, home, caplog):
 
 
 @each_provider()
-def test_nowhere(provider, home, caplog, request):
+def test_no_secret_appears_anywhere(provider, home, caplog, request):
     long = request.config.getoption("--long")
     fields, step = (FIELDS, 1) if long else (FIELDS[:2], 2)
-    spoilt = SPOILT[::step] + [("set", {"field": f, "value": v}) for f in fields for v in SHOWN]
+    faults = FAULTS[::step] + [("set", {"field": f, "value": v}) for f in fields for v in VALUES]
     with debugging(provider, home, caplog) as (double, client):
-        ran, told = play(provider, double, client, spoilt)
+        ran, texts = run(provider, double, client, faults)
         assert any(KEY in repr(one.headers) for one in double.requests)
-    told += Rows(caplog)
-    assert len(told) > 3 * ran
-    assert leaks([*told, *files(home)], OURS) == []
-    print(f"{provider}: {ran} runs, {len(told)} texts, {sum(map(len, told)):,} characters: 0 hits")
+    texts += LogLines(caplog)
+    assert len(texts) > 3 * ran
+    assert leaks([*texts, *files(home)], OURS) == []
+    print(
+        f"{provider}: {ran} runs, {len(texts)} texts, {sum(map(len, texts)):,} characters: 0 hits"
+    )
 
 
 @each_provider()
-def test_nobody_else_may_read_what_is_kept(provider, umask, home, caplog):
+def test_no_other_user_may_read_the_files(provider, umask, home, caplog):
     with debugging(provider, home, caplog) as (double, client):
-        play(provider, double, client, SPOILT[:2])
+        run(provider, double, client, FAULTS[:2])
         assert len(list(files(home))) > 10
 
 
 @each_provider()
-def test_other_peoples_secrets_are_known_by_their_shape(provider, home, caplog, request):
-    """No error, no log and no file repeats them; a whole answer is data, and may need its address."""
+def test_secrets_of_others_are_known_by_their_format(provider, home, caplog, request):
+    """No error, log or file repeats them. A complete answer is data, and may need its URL."""
     step = 1 if request.config.getoption("--long") else 3
     refusals = [
         one
-        for one in SPOILT[::step]
+        for one in FAULTS[::step]
         if not isinstance(one[1].get("body"), dict) or one[1]["status"] >= 400
     ]
     with debugging(provider, home, caplog) as (double, client):
-        ran, told = play(provider, double, client, refusals)
-    told += Rows(caplog)
+        ran, texts = run(provider, double, client, refusals)
+    texts += LogLines(caplog)
     assert ran > 100
-    assert leaks([*told, *files(home)], SHAPED) == []
+    assert leaks([*texts, *files(home)], SHAPED) == []
 
 
 @each_provider()
-def test_the_check_finds_a_planted_leak(provider, home, caplog, monkeypatch):
-    """Planted: nothing is scrubbed."""
+def test_a_planted_leak_is_found(provider, home, caplog, monkeypatch):
+    """Planted bug: nothing is scrubbed."""
     monkeypatch.setattr("ftsdk.backends.hosted.redact._KNOWN.mask", lambda text: text)
     monkeypatch.setattr("ftsdk.backends.hosted.redact._KNOWN.mask_bytes", lambda content: content)
     with debugging(provider, home, caplog) as (double, client):
-        _, told = play(provider, double, client, SPOILT[:2])
-    assert leaks(told, OURS)
+        _, texts = run(provider, double, client, FAULTS[:2])
+    assert leaks(texts, OURS)
 
 
 @each_provider()
@@ -244,22 +247,22 @@ def test_a_failed_jobs_reason_is_scrubbed(provider, home):
         client = provider.client(double, home, **ENV)
         job = provider.send(client)
         if provider is OPENAI:
-            word = {"code": "bad", "message": SAID, "param": None}
-            double.faults.add("set", method="GET", field="error", value=word, times=None)
+            reason = {"code": "bad", "message": MESSAGE, "param": None}
+            double.faults.add("set", method="GET", field="error", value=reason, times=None)
             double.jobs[job.provider_job_id].forced = "failed"
         else:
-            double.fail(job.provider_job_id, SAID)
+            double.fail(job.provider_job_id, MESSAGE)
         with pytest.raises(ftsdk.JobFailed) as caught:
             job.result()
-        told = [*exposed(caught.value), *contents(job)]
+        texts = [*exposed(caught.value), *contents(job)]
         client.close()
-    assert leaks([*told, *files(home)], (*OURS, *SHAPED)) == []
+    assert leaks([*texts, *files(home)], (*OURS, *SHAPED)) == []
     assert "no:" in str(caught.value)
 
 
 @each_provider()
-def test_no_key_is_told_without_the_other_secrets(provider, home):
-    """The environment is a local of many frames."""
+def test_a_missing_key_is_reported_without_the_other_secrets(provider, home):
+    """The environment is a local variable of many frames."""
     with provider.double(ManualClock(START), keys=[KEY]) as double:
         env = {**double.variables(), **ENV, provider.key_variable: ""}
         client = ftsdk.Client(home=home, clock=double.clock, env=env, config=Config(env=env))
@@ -277,7 +280,7 @@ def test_no_key_is_told_without_the_other_secrets(provider, home):
         f"http://api.example.com/{ECHOED}", f"https://{ECHOED}:x@[::1",
     ],
 )  # fmt: skip
-def test_an_address_that_carries_a_secret_is_refused_unsaid(provider, url, home):
+def test_a_url_with_a_secret_is_refused_without_showing_it(provider, url, home):
     variable = provider.key_variable.partition("_")[0] + "_BASE_URL"
     env = {variable: url, provider.key_variable: KEY}
     client = ftsdk.Client(home=home, clock=ManualClock(START), env=env, config=Config(env=env))
@@ -297,7 +300,7 @@ def test_an_address_that_carries_a_secret_is_refused_unsaid(provider, url, home)
     ],
     ids=lambda value: next(iter(value)),
 )  # fmt: skip
-def test_options_that_carry_a_secret_are_refused_unsaid(provider, options, home):
+def test_options_with_a_secret_are_refused_without_showing_it(provider, options, home):
     with provider.double(ManualClock(START), keys=[KEY]) as double:
         client = provider.client(double, home)
         with pytest.raises(Unsupported) as caught:
@@ -320,8 +323,8 @@ COMMANDS = (
 
 
 @each_provider()
-def test_nowhere_on_the_command_line(provider, tmp_path, home, request):
-    """Real processes, with logging at DEBUG as a user may set it, and no traceback either."""
+def test_no_secret_appears_on_the_command_line(provider, tmp_path, home, request):
+    """Real processes, with the SDKs logging at DEBUG."""
     commands = COMMANDS if request.config.getoption("--long") else COMMANDS[::5]
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
@@ -329,13 +332,13 @@ def test_nowhere_on_the_command_line(provider, tmp_path, home, request):
     (tmp_path / "ftsdk.toml").write_text(
         f"provider = {provider.name!r}\nmodel = {provider.model!r}\n[provider_options]\n{options}"
     )
-    told = []
+    texts = []
     with provider.double(keys=[KEY]) as double:
         with provider.client(double, home, **ENV) as client:
             job = provider.send(client)
         env = {**os.environ, **ENV, **double.variables(), "FTSDK_HOME": str(home)}
         env |= {"OPENAI_LOG": "debug", "TOGETHER_LOG": "debug", "NO_COLOR": "1"}
-        for text, (behaviour, facts) in zip(commands, itertools.cycle(SPOILT[5:]), strict=False):
+        for text, (behaviour, facts) in zip(commands, itertools.cycle(FAULTS[5:]), strict=False):
             double.faults.add(behaviour, times=20, **facts)
             words = text.format(
                 job=job.id, rows=rows, provider=provider.name, id=job.provider_job_id
@@ -345,11 +348,11 @@ def test_nowhere_on_the_command_line(provider, tmp_path, home, request):
                 env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120,
             )  # fmt: skip
             double.faults.clear()
-            told += [ran.stdout, ran.stderr]
-    assert leaks([*told, *files(home)], (*OURS, *SHAPED)) == []
+            texts += [ran.stdout, ran.stderr]
+    assert leaks([*texts, *files(home)], (*OURS, *SHAPED)) == []
 
 
-def test_the_scrubber_knows_its_shapes():
+def test_the_scrubber_knows_secret_formats():
     for text in (
         f"Bearer {SIGNED}{SIGNED}", "https://x/?token=abcdef123456",
         "https://x/?a=1&X-Amz-Signature=deadbeef", "https://me:hunter2@host/", "hf_abcdefghij",

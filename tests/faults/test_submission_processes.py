@@ -1,7 +1,7 @@
-"""T3, T4, T7: real processes that die at named points, at random, or all write at once.
+"""T3, T4, T7: real processes that are killed at named points or at random, or write at the same time.
 
-The provider is `fake`, whose jobs are files, so that what it has outlives the process as it would
-elsewhere. `--long` plays 1,000 kills at points, 300 random ones, and 8 x 500 submissions.
+The provider is `fake`: its jobs are files, which survive the process as they would at a real provider.
+`--long` runs 1,000 kills at points, 300 random ones, and 8 x 500 submissions.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from ftsdk.backends.fake import FakeBackend
 from ftsdk.client import Client
 from ftsdk.config import Config
 from ftsdk.errors import FtsdkError, NeedsDecision
-from ftsdk.jobs.submitter import Horizon, Submitter
-from ftsdk.store import Journal
+from ftsdk.jobs.submitter import Submitter
+from ftsdk.session import Horizon
+from ftsdk.store.journal import Journal
 from ftsdk.types.status import JobStatus
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks from a warm parent")
@@ -49,7 +50,7 @@ def at_provider(home: Path) -> list[Path]:
 
 
 class _Points:
-    """Counts the points a process passes, and ends it at one of them."""
+    """Counts the points that a process passes, and ends it at one of them."""
 
     def __init__(self, end_at: int | None) -> None:
         self.end_at = end_at
@@ -62,7 +63,7 @@ class _Points:
 
 
 def _plant(points: _Points) -> None:
-    """Put a point before and after each SQL statement and each step of the provider's create."""
+    """Add a point before and after each SQL statement and each step of the create call."""
 
     class Cursor(sqlite3.Cursor):
         def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
@@ -88,16 +89,16 @@ def _plant(points: _Points) -> None:
         return answer
 
     def write(self: FakeBackend, data: Any) -> None:
-        points("the provider is about to take it")
+        points("before the provider stores it")
         real_write(self, data)
-        points("the provider has taken it")
+        points("after the provider stored it")
 
     sqlite3.connect = connect  # type: ignore[assignment]  # in the forked child only
     FakeBackend.submit, FakeBackend._write = submit, write  # type: ignore[method-assign]
 
 
 def _child(home: Path, end_at: int | None) -> list[str]:
-    """In a forked child: submit once, ending at the given point; gives the names passed."""
+    """Submit once, in a forked child, and end at the given point; return the names of the points passed."""
     points = _Points(end_at)
     _plant(points)
     client(home).create_job(ROWS, key="k")
@@ -117,19 +118,19 @@ def _fork(home: Path, end_at: int | None) -> tuple[int, list[str]]:
             os._exit(status)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
-        told = pipe.read()
+        names = pipe.read()
     _, ended = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(ended), json.loads(told or b"[]")
+    return os.waitstatus_to_exitcode(ended), json.loads(names or b"[]")
 
 
 def _recover(home: Path) -> str:
-    """What the user does next: the same create again, with the same key."""
+    """Repeat the create call with the same key, as the user does; return the status."""
     began = time.monotonic()
     again = client(home)
     try:
         job = again.create_job(ROWS, key="k")
     except NeedsDecision as undecided:
-        # Killed between the mark and the call: only a person can know that nothing was sent.
+        # Killed between the journal entry and the call: only the user can know that nothing was sent.
         assert at_provider(home) == []
         job = again.resolve(str(undecided.job_id), send_again=True)
     assert time.monotonic() - began < 2
@@ -143,7 +144,7 @@ def _recover(home: Path) -> str:
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The points of one undisturbed submission, in order."""
+    """Return the points of one submission without a kill, in order."""
     home = tmp_path_factory.mktemp("names") / "home"
     code, passed = _fork(home, None)
     assert code == 0
@@ -167,14 +168,14 @@ def test_kills_at_named_points(
     print(f"{kills} kills at {len(distinct)} points: 0 duplicates, 0 lost")
 
 
-def test_the_kill_points_catch_a_missing_mark(
+def test_the_kill_points_catch_a_missing_journal_entry(
     names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Planted: the job is marked as being sent only after it was sent."""
+    """Planted bug: the job is recorded as being sent only after it was sent."""
 
     def late(self: Submitter, snapshot: Any, attempt: int = 1) -> Any:
         remote = self.backend_for(snapshot).submit(self.request(snapshot))
-        # Another token, as a provider without idempotency would see two calls.
+        # A different token each time, like a provider without idempotency.
         self.journal.change(
             snapshot.id, now=self.clock.now(), why="late", status=JobStatus.SUBMITTING
         )
@@ -247,8 +248,8 @@ def test_kills_at_random(tmp_path: Path, request: pytest.FixtureRequest) -> None
     jobs = {job.id: job for job in known.list_jobs()}
     assert acknowledged <= set(jobs)
     assert not [j for j in jobs.values() if j.status == "submitting"]
-    marks = Counter(json.loads(path.read_bytes())["tag"] for path in at_provider(home))
-    assert set(marks.values()) <= {1}
+    tags = Counter(json.loads(path.read_bytes())["tag"] for path in at_provider(home))
+    assert set(tags.values()) <= {1}
     adopted = {job.provider_job_id for job in jobs.values()}
     assert {path.stem for path in at_provider(home)} <= adopted
 
@@ -271,8 +272,8 @@ def _writer(home: Path, number: int, count: int, results: Any) -> None:
 
 
 def _reader(home: Path, done: Any, results: Any) -> None:
-    """A viewer beside the writers: it lists and looks, and is never told to come again."""
-    faults, looks = [], 0
+    """List and refresh jobs while others write; record any error."""
+    faults, reads = [], 0
     while not done.is_set():
         try:
             with client(home) as viewer:
@@ -280,9 +281,9 @@ def _reader(home: Path, done: Any, results: Any) -> None:
                     job.refresh()
         except FtsdkError as error:
             faults.append(str(error))
-        looks += 1
+        reads += 1
         done.wait(0.02)
-    results.put((looks, faults))
+    results.put((reads, faults))
 
 
 @pytest.fixture
@@ -298,34 +299,34 @@ def spawned() -> Iterator[list[Any]]:
 def test_many_writers(tmp_path: Path, request: pytest.FixtureRequest, spawned: list[Any]) -> None:
     count = 500 if request.config.getoption("--long") else 12
     context, home = multiprocessing.get_context("spawn"), tmp_path / "home"
-    results, looked, done = context.Queue(), context.Queue(), context.Event()
+    results, read, done = context.Queue(), context.Queue(), context.Event()
     for number in range(8):
         spawned.append(context.Process(target=_writer, args=(home, number, count, results)))
-    spawned.append(context.Process(target=_reader, args=(home, done, looked)))
+    spawned.append(context.Process(target=_reader, args=(home, done, read)))
     began = time.monotonic()
     for process in spawned:
         process.start()
-    told = [results.get(timeout=1200) for _ in spawned[:-1]]
+    ended = [results.get(timeout=1200) for _ in spawned[:-1]]
     wall = time.monotonic() - began
     done.set()
-    looks, trouble = looked.get(timeout=60)
+    reads, reader_faults = read.get(timeout=60)
     for process in spawned:
         process.join(30)
-    took = sorted(one for _, _, times in told for one in times)
+    took = sorted(one for _, _, times in ended for one in times)
     p99, slowest = took[len(took) * 99 // 100], took[-1]
     print(
-        f"{len(took)} submissions by 8 processes in {wall:.0f} s, {looks} looks by a ninth: "
+        f"{len(took)} submissions by 8 processes in {wall:.0f} s, {reads} reads by a ninth: "
         f"p99 {p99:.2f} s, slowest {slowest:.2f} s"
     )
-    assert [faults for _, faults, _ in told if faults] == []
-    assert trouble == []
-    if count == 500:  # of few submissions the slowest is the start of eight processes
+    assert [faults for _, faults, _ in ended if faults] == []
+    assert reader_faults == []
+    if count == 500:  # with few submissions, the slowest is the start of eight processes
         assert p99 < 5
     own = 8 * sum(1 for i in range(count) if i % 2 == 0)
     shared = count // 2
     assert len(at_provider(home)) == own + shared
-    marks = Counter(json.loads(path.read_bytes())["tag"] for path in at_provider(home))
-    assert set(marks.values()) == {1}
+    tags = Counter(json.loads(path.read_bytes())["tag"] for path in at_provider(home))
+    assert set(tags.values()) == {1}
     after = client(home)
     jobs = after.list_jobs()
     assert len(jobs) == own + shared
@@ -336,7 +337,7 @@ def test_many_writers(tmp_path: Path, request: pytest.FixtureRequest, spawned: l
 
 
 def _careless_writer(home: Path, number: int, count: int, results: Any) -> None:
-    """Planted: transactions begin without taking the write lock, as a plain BEGIN does."""
+    """Planted bug: transactions begin with a plain BEGIN, without the write lock."""
 
     class Cursor(sqlite3.Cursor):
         def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
@@ -362,5 +363,5 @@ def test_many_writers_catch_a_plain_begin(tmp_path: Path, spawned: list[Any]) ->
         spawned.append(context.Process(target=_careless_writer, args=(home, number, 12, results)))
     for process in spawned:
         process.start()
-    told = [results.get(timeout=240) for _ in spawned]
-    assert any("held the journal" in fault for _, faults, _ in told for fault in faults)
+    ended = [results.get(timeout=240) for _ in spawned]
+    assert any("held the journal" in fault for _, faults, _ in ended for fault in faults)

@@ -1,7 +1,7 @@
 """T1: no schedule of faults and deaths makes two paid jobs, loses one, or leaves one stuck.
 
-The short tier plays a few thousand schedules; `--long` plays 100,000. The harness is also turned
-on three broken protocols, each of which it has to catch.
+The short tier runs 2,000 schedules, `--long` 100,000. The harness also has to catch three broken
+protocols.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tests.faults.submission_world import simulate
 
 def test_exactly_once(request: pytest.FixtureRequest, record_property: Any) -> None:
     long = request.config.getoption("--long")
-    tally = simulate(0, 100_000 if long else 2_000)
-    record_property("tally", str(tally))
-    print(tally)  # the figure the documentation names
-    assert not tally.bad, dict(list(tally.bad.items())[:5])
-    assert tally.faults >= (150_000 if long else 3_000)
-    assert tally.deaths > tally.schedules / 10
+    totals = simulate(0, 100_000 if long else 2_000)
+    record_property("totals", str(totals))
+    print(totals)  # the documentation has these figures
+    assert not totals.bad, dict(list(totals.bad.items())[:5])
+    assert totals.faults >= (150_000 if long else 3_000)
+    assert totals.deaths > totals.schedules / 10
 
 
 class SendsAgainWhenLost(Submitter):
-    """Planted: an answer that was lost is taken for a job that does not exist."""
+    """Planted bug: a lost answer is treated as a job that does not exist."""
 
     def _not_accepted(
         self, snapshot: JobSnapshot, error: FtsdkError, attempt: int, *, doubtful: bool
@@ -40,7 +40,7 @@ class SendsAgainWhenLost(Submitter):
 
 
 class LooksOnce(Submitter):
-    """Planted: looks once, and sends again when the list does not show the job yet."""
+    """Planted bug: looks once, and sends again when the list does not show the job yet."""
 
     def _reconcile(
         self,
@@ -56,8 +56,8 @@ class LooksOnce(Submitter):
         return self._send(snapshot, attempt + 1) if attempt < 3 else snapshot
 
 
-class NoMarkBeforeSending(Submitter):
-    """Planted: the journal hears of the create call only when it has ended."""
+class RecordsAfterSending(Submitter):
+    """Planted bug: the create call is recorded in the journal only after it has ended."""
 
     def _send(self, snapshot: JobSnapshot, attempt: int = 1) -> JobSnapshot:
         remote = self.backend_for(snapshot).submit(self.request(snapshot))
@@ -67,11 +67,11 @@ class NoMarkBeforeSending(Submitter):
         return self._accept(snapshot, remote, "accepted")
 
 
-@pytest.mark.parametrize("planted", [SendsAgainWhenLost, LooksOnce, NoMarkBeforeSending])
+@pytest.mark.parametrize("planted", [SendsAgainWhenLost, LooksOnce, RecordsAfterSending])
 def test_the_harness_catches(planted: type[Submitter]) -> None:
-    tally = simulate(0, 2_000, planted, stop_at_bad=60)
-    assert any("duplicate" in verdict for verdict in tally.bad.values()), str(tally)
+    totals = simulate(0, 2_000, planted, stop_at_bad=60)
+    assert any("duplicate" in verdict for verdict in totals.bad.values()), str(totals)
 
 
-def test_the_same_seed_is_the_same_story() -> None:
+def test_the_same_seed_gives_the_same_run() -> None:
     assert str(simulate(7, 25)) == str(simulate(7, 25))

@@ -1,8 +1,7 @@
-"""A thousand jobs in one `ftsdk watch`: list calls, the provider's pace, and little memory.
+"""A thousand jobs in one `ftsdk watch`: list calls, request rate and memory.
 
-The watching process is a real one, told apart from the double: its peak of resident memory is its
-own. Its clock is led from here, so that the pace is counted in the time that it believes in.
-`--long` watches all thousand to their end.
+`watch` runs in a process of its own, so that its peak of resident memory is its own. This test drives
+its clock, and counts the request rate by that clock. `--long` watches all jobs to their end.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ import ftsdk.client
 from ftsdk.util.clock import ManualClock
 from ftsdk.util.clock import parse_time
 
-tell, hear = int(sys.argv[1]), int(sys.argv[2])
+events, turns = int(sys.argv[1]), int(sys.argv[2])
 
-class Led(ManualClock):
+class DrivenClock(ManualClock):
     def sleep(self, seconds):
         super().sleep(seconds)
-        os.write(tell, f"sleep {{seconds}}\\n".encode())
-        os.read(hear, 1)
+        os.write(events, f"sleep {{seconds}}\\n".encode())
+        os.read(turns, 1)
 
-clock = Led(parse_time("{START.isoformat()}"))
+clock = DrivenClock(parse_time("{START.isoformat()}"))
 ftsdk.client.SystemClock = lambda: clock
 sys.argv = ["ftsdk", *sys.argv[3:]]
 from ftsdk.cli import main
@@ -47,7 +46,7 @@ try:
 finally:
     status = open("/proc/self/status").read()
     peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
-    os.write(tell, f"peak {{peak}}\\n".encode())
+    os.write(events, f"peak {{peak}}\\n".encode())
 """
 
 pytestmark = pytest.mark.skipif(
@@ -55,8 +54,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def many(provider, double, home, last_s):
-    """So many jobs, there and in the journal, that end one after the other until `last_s`."""
+def add_jobs(provider, double, home, last_s):
+    """Add a thousand jobs to provider and journal; they end one after the other until `last_s`."""
     with provider.client(double, home) as client:
         job = provider.send(client)
         made = provider.jobs(double)
@@ -70,12 +69,12 @@ def many(provider, double, home, last_s):
                 "client_token": client_token(), "key": None,
             }  # fmt: skip
             client.journal.add(job.snapshot.model_copy(update=changes))
-        now = double.clock.now()  # the pattern itself is not watched
+        now = double.clock.now()  # the job they are copied from is not watched
         client.journal.change(job.id, now=now, why="over", status=JobStatus.CANCELLED)
 
 
 def copied(job, identity, ends_s):
-    """The same job once more, which ends so many seconds after it began."""
+    """Return a copy of the job that ends that many seconds after its start."""
     stages = tuple(
         stage if stage.at_s <= 2 else dataclasses.replace(stage, at_s=stage.at_s + ends_s)
         for stage in job.timeline.stages
@@ -84,23 +83,23 @@ def copied(job, identity, ends_s):
     return dataclasses.replace(job, id=identity, timeline=timeline)
 
 
-def watched(double, home, words):
-    """Let a process watch; gives its peak, its virtual seconds, and how it ended."""
-    told, tell = os.pipe()
-    heard, hear = os.pipe()
+def watch(double, home, arguments):
+    """Run `ftsdk` in a process; return its peak memory, virtual seconds, exit code and errors."""
+    events, events_end = os.pipe()
+    turns_end, turns = os.pipe()
     env = {**os.environ, **double.variables(), "FTSDK_HOME": str(home), "NO_COLOR": "1"}
     child = subprocess.Popen(
-        [sys.executable, "-c", WATCHER, str(tell), str(heard), *words],
-        env=env, cwd=home, pass_fds=(tell, heard), stdout=subprocess.DEVNULL,
+        [sys.executable, "-c", WATCHER, str(events_end), str(turns_end), *arguments],
+        env=env, cwd=home, pass_fds=(events_end, turns_end), stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    os.close(tell)
-    os.close(heard)
+    os.close(events_end)
+    os.close(turns_end)
     peak, passed = 0, 0.0
-    with os.fdopen(told) as lines, os.fdopen(hear, "wb", buffering=0) as answer:
+    with os.fdopen(events) as lines, os.fdopen(turns, "wb", buffering=0) as answer:
         for line in lines:
-            word, _, value = line.partition(" ")
-            if word == "peak":
+            kind, _, value = line.partition(" ")
+            if kind == "peak":
                 peak = int(value)
                 continue
             passed += float(value)
@@ -118,9 +117,9 @@ def test_a_thousand_jobs(provider, command, memory, request, record_property):
     long = request.config.getoption("--long")
     last_s, timeout_s = (3600, 7200) if long else (3600, 120)
     with provider.double(ManualClock(START)) as double:
-        many(provider, double, memory, last_s)
+        add_jobs(provider, double, memory, last_s)
         double.requests.clear()
-        peak, passed, code, error = watched(double, memory, [command, "--timeout", str(timeout_s)])
+        peak, passed, code, error = watch(double, memory, [command, "--timeout", str(timeout_s)])
         asked = list(double.requests)
         ended = sum(
             1
@@ -128,18 +127,18 @@ def test_a_thousand_jobs(provider, command, memory, request, record_property):
             if one.timeline.status(double.clock.now()) in provider.ended
         )
     lists = [one for one in asked if one.path.endswith(provider.list_path.rstrip("$"))]
-    about = collections.Counter(one.path for one in asked if one not in lists)
-    told = (
+    others = collections.Counter(one.path for one in asked if one not in lists)
+    summary = (
         f"{JOBS} jobs for {passed:.0f} s, {ended} ended: {len(lists)} list calls, "
-        f"{about.total()} others, {len(asked) / passed:.2f} requests/s, "
+        f"{others.total()} others, {len(asked) / passed:.2f} requests/s, "
         f"{peak / 1e6:.0f} MB resident at most"
     )
-    record_property("tally", told)
-    print(f"{provider}, {command}: {told}")
+    record_property("totals", summary)
+    print(f"{provider}, {command}: {summary}")
     assert {one.method for one in asked} == {"GET"}
     assert code == (0 if long else 5), error
     assert (ended == JOBS) is long
     assert len(asked) / passed < MOST_PER_S
-    if command == "wait":  # no curves: only what has ended is asked for by itself
-        assert about.total() <= ended + 20, about.most_common(3)
+    if command == "wait":  # no metrics are read: only jobs that ended are read one by one
+        assert others.total() <= ended + 20, others.most_common(3)
     assert 0 < peak < MOST_BYTES

@@ -111,7 +111,7 @@ def test_bad_conversations_are_refused(result: Path) -> None:
 
 
 def test_a_base_model_that_was_removed_is_named(result: Path, tmp_path: Path) -> None:
-    from ftsdk.backends.local.inference import LocalModel
+    from ftsdk.backends.local.local_model import LocalModel
 
     if not (result / "adapter_config.json").is_file():
         pytest.skip("full weights need no base")
@@ -128,8 +128,8 @@ def test_a_base_model_that_was_removed_is_named(result: Path, tmp_path: Path) ->
         LocalModel.load(tmp_path)
 
 
-def test_importing_it_loads_no_torch() -> None:
-    code = "import sys, ftsdk.backends.local.inference; print('torch' in sys.modules)"
+def test_importing_the_backend_loads_no_torch() -> None:
+    code = "import sys, ftsdk.backends.local.backend; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout.strip() == b"False"
 

@@ -69,7 +69,7 @@ def application(
 
 def family(job: FineTuneJob) -> list[int]:
     """The process ids of the supervisor and its trainer; empty when they are gone."""
-    path = Path(job._client.home) / "runs" / job.id / "pid.json"
+    path = Path(job.session.home) / "runs" / job.id / "pid.json"
     supervisor = json.loads(path.read_text())["supervisor_pid"]
     children = Path(f"/proc/{supervisor}/task/{supervisor}/children")
     if not children.exists():
@@ -151,7 +151,7 @@ def test_everything_dies(client: Client, application: tuple[subprocess.Popen[str
     until(lambda: job.refresh().status is JobStatus.PAUSED)
     assert job.raw_status == "interrupted"
     assert "resume continues it from step" in job.snapshot.message
-    with pytest.raises(NeedsDecision, match="stands still"):
+    with pytest.raises(NeedsDecision, match="cannot go on by itself"):
         job.wait(timeout=10)
     finished_as_if_nothing_had_happened(job.resume())
 

@@ -75,7 +75,7 @@ def test_the_fused_layer_equals_that_of_peft(wide_model: Path) -> None:
 def test_a_run_learns_and_its_adapter_fits_the_plain_base(
     wide_model: Path, train: Any, tmp_path: Path
 ) -> None:
-    from ftsdk.backends.local.inference import LocalModel
+    from ftsdk.backends.local.local_model import LocalModel
     from ftsdk.backends.local.runs.run_dir import RunDir
 
     final = {}

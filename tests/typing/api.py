@@ -84,7 +84,7 @@ def use(job: FineTuneJob) -> str:
         return "\n".join(error.log_tail)
     except RateLimited as error:
         assert_type(error.retry_after_s, float | None)
-        return error.mend
+        return error.hint
     except FtsdkError as error:
         return f"{error.what} {error.where} {error.retryable} {error.submitted}"
     assert_type(model, ModelHandle)

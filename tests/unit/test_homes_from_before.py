@@ -249,7 +249,7 @@ def deployed(
     pytest.importorskip("together")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr("ftsdk.client.SystemClock", lambda: clock)
+    monkeypatch.setattr("ftsdk.session.SystemClock", lambda: clock)
     with Lab("together", clock=clock) as lab:
         double = lab["together"]
         for name, value in double.variables().items():

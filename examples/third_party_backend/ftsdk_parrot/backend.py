@@ -1,4 +1,4 @@
-"""The parrot service as a backend: five verbs over its small JSON API."""
+"""The parrot service as a backend: six methods over its small JSON API."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ STATUSES = {
     "shushing": JobStatus.CANCELLING,
     "shushed": JobStatus.CANCELLED,
 }
-"""One table: the service's words and ours. What is not here is `unknown`, and never final."""
+"""The service's statuses and ours. Any other is `unknown`, which is never final."""
 
 _ID = re.compile(r"parrot-[0-9a-f]{24}")
 
 
 class ParrotBackend(Backend):
-    """Talks to `PARROT_URL` with the key in `PARROT_KEY`."""
+    """Calls `PARROT_URL` with the key in `PARROT_KEY`."""
 
     name = "parrot"
     capabilities = Capabilities(
@@ -41,7 +41,7 @@ class ParrotBackend(Backend):
         adapters=frozenset({"full"}),
         formats=frozenset({"chat"}),
         hyperparameters={"epochs": Range(low=1, high=20, default=3)},
-        find_by=FindBy.METADATA,  # its jobs carry a label, and its list filters by it
+        find_by=FindBy.METADATA,  # its jobs have a label, and its list filters by it
         can_cancel=True,
         can_chat=True,
         has_logs=True,
@@ -54,8 +54,8 @@ class ParrotBackend(Backend):
         super().__init__(context)
         url = context.base_url or context.env.get("PARROT_URL", "https://parrot.example/v1")
         self.base_url: str = checked_base_url(url, source="base_url or PARROT_URL")
-        self._reads = Retries(context.clock)
-        # No redirects: the key would go along. No retries: a create is sent once.
+        self._retries = Retries(context.clock)
+        # No redirects: they would receive the key. No retries: a create is sent once.
         self._http = httpx.Client(timeout=30, follow_redirects=False)
         weakref.finalize(self, self._http.close)
         guard_logs()
@@ -64,49 +64,49 @@ class ParrotBackend(Backend):
         self._http.close()
         self._http = httpx.Client(timeout=30, follow_redirects=False)
 
-    # --- the wire ---
+    # --- requests ---
 
     def _call(self, method: str, path: str, **facts: Any) -> Any:
-        """One request; its JSON. httpx's errors are turned into ours by `attempt`, around it."""
+        """Make one request and return its JSON. `attempt`, around it, maps httpx's errors."""
         key = bind_key(self.name, ("PARROT_KEY",), self.context.env, self.base_url)
         url = self.base_url + path
         headers = {"Authorization": f"Bearer {key.reveal(url)}"}
-        answer = self._http.request(method, url, headers=headers, **facts)
-        answer.raise_for_status()
-        return answer.json()
+        response = self._http.request(method, url, headers=headers, **facts)
+        response.raise_for_status()
+        return response.json()
 
     def _get(self, path: str, **query: str) -> Any:
-        return self._reads(
+        return self._retries(
             lambda: self._try(f"GET {path}", lambda: self._call("GET", path, params=query))
         )
 
     def _try(self, action: str, ask: Callable[[], Any], **how: Any) -> Any:
         return attempt(ask, provider="parrot", action=action, now=self.clock.now(), **how)
 
-    def _job(self, told: Any, asked_for: str | None = None) -> RemoteJob:
-        """A job in our words. An answer without a right id is none."""
-        identity = told.get("id") if isinstance(told, dict) else None
+    def _job(self, reply: Any, asked_for: str | None = None) -> RemoteJob:
+        """Return a job as a `RemoteJob`. Raises `UnexpectedResponse` for a reply without its id."""
+        identity = reply.get("id") if isinstance(reply, dict) else None
         right = isinstance(identity, str) and _ID.fullmatch(identity)
         if not right or (asked_for is not None and identity != asked_for):
             raise UnexpectedResponse(
-                "parrot gave an answer without a job id",
+                "parrot sent a reply without a job id",
                 where=self.base_url,
                 hint="check PARROT_URL",
                 submitted="maybe" if asked_for is None else None,
             )
-        word = str(told.get("status") or "")
+        status = str(reply.get("status") or "")
         return RemoteJob(
             provider_job_id=str(identity),
-            status=STATUSES.get(word, JobStatus.UNKNOWN),
-            raw_status=word,
-            model=told.get("model"),
-            tag=told.get("label"),
-            message=str(told.get("why") or ""),
-            created_at=parse_time(told["created"]) if told.get("created") else None,
-            raw=told,
+            status=STATUSES.get(status, JobStatus.UNKNOWN),
+            raw_status=status,
+            model=reply.get("model"),
+            tag=reply.get("label"),
+            message=str(reply.get("why") or ""),
+            created_at=parse_time(reply["created"]) if reply.get("created") else None,
+            raw=reply,
         )
 
-    # --- the verbs ---
+    # --- the contract ---
 
     def submit(self, request: SubmitRequest) -> RemoteJob:
         lines = b"".join(json.dumps(row).encode() + b"\n" for row in request.train)
@@ -120,29 +120,29 @@ class ParrotBackend(Backend):
             "seed": request.spec.seed,
             "label": request.tag,
         }
-        told = self._try("POST /jobs", lambda: self._call("POST", "/jobs", json=body), sends=True)
-        return self._job(told)
+        reply = self._try("POST /jobs", lambda: self._call("POST", "/jobs", json=body), sends=True)
+        return self._job(reply)
 
     def find(self, request: SubmitRequest) -> list[RemoteJob]:
         return [job for job in self._all(label=request.tag) if job.tag == request.tag]
 
     def _all(self, **query: str) -> list[RemoteJob]:
-        told = self._get("/jobs", **query)
-        jobs = {job.provider_job_id: job for job in map(self._job, told.get("data", []))}
+        reply = self._get("/jobs", **query)
+        jobs = {job.provider_job_id: job for job in map(self._job, reply.get("data", []))}
         return list(jobs.values())
 
     def get(self, provider_job_id: str) -> RemoteJob:
-        return self._job(self._get(f"/jobs/{self._known(provider_job_id)}"), provider_job_id)
+        return self._job(self._get(f"/jobs/{self._checked_id(provider_job_id)}"), provider_job_id)
 
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
         yield from self._all()[:limit]
 
     def cancel(self, provider_job_id: str) -> None:
-        path = f"/jobs/{self._known(provider_job_id)}/shush"
+        path = f"/jobs/{self._checked_id(provider_job_id)}/shush"
         self._try(f"POST {path}", lambda: self._call("POST", path))
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> Any:
-        lines = self._get(f"/jobs/{self._known(provider_job_id)}/log")["lines"]
+        lines = self._get(f"/jobs/{self._checked_id(provider_job_id)}/log")["lines"]
         return lines if tail is None else lines[max(0, len(lines) - tail) :]
 
     def model(self, provider_job_id: str) -> ModelHandle:
@@ -161,13 +161,13 @@ class ParrotBackend(Backend):
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
         body = {"messages": [dict(message) for message in messages]}
-        path = f"/jobs/{self._known(handle.id)}/say"
-        told = self._try(f"POST {path}", lambda: self._call("POST", path, json=body))
-        message = {"role": "assistant", "content": str(told["text"])}
-        return ChatAnswer(text=message["content"], message=message, raw=told)
+        path = f"/jobs/{self._checked_id(handle.id)}/say"
+        reply = self._try(f"POST {path}", lambda: self._call("POST", path, json=body))
+        message = {"role": "assistant", "content": str(reply["text"])}
+        return ChatAnswer(text=message["content"], message=message, raw=reply)
 
-    def _known(self, identity: str) -> str:
-        """The id, fit for a path; what can be none leads nowhere."""
+    def _checked_id(self, identity: str) -> str:
+        """Return the id, safe for a path. Raises `NotFound` when it cannot be an id."""
         if _ID.fullmatch(identity):
             return identity
         raise NotFound(

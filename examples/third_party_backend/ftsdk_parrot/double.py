@@ -10,7 +10,7 @@ STAGES = (Stage("egg", 0), Stage("listening", 1), Stage("repeating", 3), Stage("
 
 
 class ParrotDouble(Double):
-    """Answers as the service would; see `ftsdk.testing.lab`."""
+    """Replies as the service would; see `ftsdk.testing.lab`."""
 
     name = "parrot"
 
@@ -31,14 +31,14 @@ class ParrotDouble(Double):
             raise Refusal(401, {"error": {"message": "who are you?"}})
 
     def _shown(self, job: dict[str, Any]) -> dict[str, Any]:
-        word = job["forced"] if job["forced"] is not None else job["timeline"].status(self.now())
+        status = job["forced"] if job["forced"] is not None else job["timeline"].status(self.now())
         return {
             "id": job["id"],
-            "status": word,
+            "status": status,
             "model": job["asked"]["model"],
             "label": job["asked"]["label"],
             "created": job["timeline"].started.isoformat(),
-            "why": "it lost its voice" if word == "mute" else "",
+            "why": "it lost its voice" if status == "mute" else "",
         }
 
     def _job(self, job_id: str) -> dict[str, Any]:

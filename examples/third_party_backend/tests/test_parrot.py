@@ -7,7 +7,7 @@ from ftsdk_parrot.backend import STATUSES, ParrotBackend
 from ftsdk_parrot.double import ParrotDouble
 
 from ftsdk.backends import Context
-from ftsdk.testing.conformance import BackendConformance, LabWire, World
+from ftsdk.testing.conformance import BackendConformance, LabDouble, World
 from ftsdk.util.clock import ManualClock
 
 
@@ -27,7 +27,7 @@ class TestParrot(BackendConformance):
                 home=tmp_path_factory.mktemp("parrot"),
                 model="grey-1",
                 clock=clock,
-                wire=LabWire(
+                double=LabDouble(
                     double,
                     create=("POST", "/v1/jobs$"),
                     status=show,

@@ -24,7 +24,7 @@ from ftsdk.types.model import ModelHandle
 from ftsdk.types.spec import JobSpec
 from ftsdk.types.status import JobStatus
 
-W = TypeVar("W", bound=HostedTransport[Any])
+TransportT = TypeVar("TransportT", bound=HostedTransport[Any])
 Ready = TypeVar("Ready")
 
 _AT_ONCE = 3
@@ -32,7 +32,7 @@ _AT_ONCE = 3
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}")
 
 
-class HostedBackend(Backend, Generic[W, Ready]):
+class HostedBackend(Backend, Generic[TransportT, Ready]):
     """A backend over one `transport`.
 
     `Ready` is what `_prepared` returns and `_created` sends.
@@ -41,7 +41,7 @@ class HostedBackend(Backend, Generic[W, Ready]):
     secrets_hint: ClassVar[str] = "leave it out"
     refusal_hint: ClassVar[str] = "leave them out or change them"
 
-    def __init__(self, context: Context, transport: W) -> None:
+    def __init__(self, context: Context, transport: TransportT) -> None:
         super().__init__(context)
         self.transport = transport
         self.base_url = transport.base_url
@@ -89,7 +89,7 @@ class HostedBackend(Backend, Generic[W, Ready]):
             self._ready[request.tag] = self._prepared(request)
 
     def _ready_for(self, request: SubmitRequest) -> Ready:
-        """Return what `prepare` found; prepare now where nobody called it."""
+        """Return what `prepare` found; prepare now if it was not called."""
         if request.tag not in self._ready:
             self.prepare(request)
         return self._ready[request.tag]

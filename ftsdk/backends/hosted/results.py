@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from ftsdk.artifacts.archive import unpack
-from ftsdk.artifacts.download import Source, fetch
+from ftsdk.artifacts.download import Source, download
 from ftsdk.types.model import ModelHandle
 from ftsdk.util.clock import Clock
 from ftsdk.util.files import atomic_write_json, make_private_folder
@@ -26,7 +26,7 @@ def download_weights(
     downloads = make_private_folder(home / "downloads")
     with tempfile.TemporaryDirectory(dir=downloads, prefix=".weights-") as folder_name:
         archive = Path(folder_name) / "archive"
-        fetch(source, archive, clock=clock, max_bytes=MAX_BYTES)
+        download(source, archive, clock=clock, max_bytes=MAX_BYTES)
         unpack(archive, folder)
     facts = handle.model_dump(mode="json", exclude={"raw"})
     atomic_write_json(folder / "ftsdk.json", facts, mode=0o644)

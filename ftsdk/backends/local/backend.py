@@ -204,7 +204,7 @@ class LocalBackend(Backend):
 
     def _run_spec(self, request: SubmitRequest) -> RunSpec:
         spec, model = request.spec, self._resolve(request.spec)
-        sent = {field.name: field.sent for field in super().plan(spec).fields}
+        self.check(spec)
         adapter = spec.adapter
         return RunSpec(
             job_id=request.job_id,
@@ -212,7 +212,7 @@ class LocalBackend(Backend):
                 path=model.path, name=model.name, revision=model.revision, sha256=model.sha256
             ),
             adapter=None if adapter is None else RunAdapter.model_validate(adapter.model_dump()),
-            hyperparameters=RunHyperparameters.model_validate(sent),
+            hyperparameters=RunHyperparameters.of(spec.hyperparameters),
             seed=spec.seed,
             options=self._options(spec).for_run(),
         )

@@ -1,299 +1,28 @@
-"""Chat with a model in a folder: a training result, or a base model itself.
+"""Chat with a model in a folder: a training result, or the base model that it was trained from.
 
-torch is imported at the first call, and a loaded model is kept for the next ones. The adapter is
-not merged into its base: bf16 weights are too coarse for small changes, and the answers would
-differ from what was trained.
+torch is imported at the first call, and a loaded model is kept for the next ones.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from ftsdk.backends.local.compute.hardware import Hardware, choose_hardware
+from ftsdk.backends.local.local_model import (
+    LocalModel,
+    Messages,
+    base_folder,
+    require_inference_packages,
+)
 from ftsdk.backends.local.models.quiet import quiet_libraries
-from ftsdk.dataset.tokenize.chat_template import ChatTokenizer, TemplateFailed
-from ftsdk.dataset.tokenize.render import render_prompt, stop_ids
-from ftsdk.errors import MissingExtra, NotFound, UsageError
+from ftsdk.errors import UsageError
 from ftsdk.types.model import ChatAnswer
 
-Messages = Sequence[Mapping[str, Any]]
 _MODELS_KEPT = 2
-_DEFAULT_MAX_TOKENS = 512
-_BATCH_SIZE = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer; `finish_reason` is `length` when `max_tokens` cut it."""
-
-    text: str
-    finish_reason: Literal["stop", "length"]
-    prompt_tokens: int
-    completion_tokens: int
-
-    @property
-    def usage(self) -> dict[str, int]:
-        """Token counts under the names that hosted providers use."""
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": self.prompt_tokens + self.completion_tokens,
-        }
-
-
-@dataclass
-class LocalModel:
-    """A loaded model with its tokenizer. `load_model` returns one and keeps it for the next call."""
-
-    network: Any
-    tokenizer: ChatTokenizer
-    hardware: Hardware
-    stops: frozenset[int]
-    context: int
-
-    @classmethod
-    def load(cls, folder: Path, *, base: Path | None = None, device: str = "auto") -> LocalModel:
-        """Load a result folder (adapter or full weights) or the folder of a base model.
-
-        The base of an adapter is the folder that `ftsdk.json` names, or `base`. Raises `NotFound`
-        when there is no model, `MissingExtra` without the training stack.
-        """
-        _require_torch()
-        from transformers import AutoModelForCausalLM
-
-        hardware = choose_hardware(device)
-        is_adapter = (folder / "adapter_config.json").is_file()
-        weights = (base or base_folder(folder)) if is_adapter else folder
-        if not (weights / "config.json").is_file():
-            raise NotFound(
-                "There is no model in this folder.",
-                where=str(weights),
-                hint="name a result folder or a model folder; `ftsdk models` lists what is here",
-            )
-        network: Any = AutoModelForCausalLM.from_pretrained(
-            weights,
-            dtype=hardware.dtype,
-            trust_remote_code=False,
-            use_safetensors=True,
-            local_files_only=True,
-        )
-        network = network.to(hardware.device)
-        if is_adapter:
-            network = _with_adapter(network, folder, hardware)
-        network.eval()
-        tokenizer = ChatTokenizer.from_folder(
-            folder if (folder / "tokenizer.json").is_file() else weights
-        )
-        config = network.config.get_text_config()
-        context = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
-        stops = set(stop_ids(tokenizer))
-        ends = getattr(network.generation_config, "eos_token_id", None)
-        stops.update(ends if isinstance(ends, list) else [] if ends is None else [ends])
-        return cls(network, tokenizer, hardware, frozenset(stops), context)
-
-    def chat(
-        self,
-        messages: Messages,
-        *,
-        max_tokens: int | None = None,
-        temperature: float = 0.0,
-        seed: int | None = None,
-        tools: Sequence[Any] | None = None,
-        on_text: Callable[[str], None] | None = None,
-    ) -> Answer:
-        """Answer one conversation, with at most `max_tokens` tokens (512); greedy at temperature 0.
-
-        `on_text` is called with each new piece of the text. Raises `UsageError` for messages that
-        the chat template refuses or that exceed the context.
-        """
-        prompt = self._prompt(messages, tools)
-        streamer = None if on_text is None else _Streamer(self, on_text)
-        [answer] = self._generate([prompt], max_tokens, temperature, seed, streamer)
-        return answer
-
-    def chat_many(
-        self,
-        conversations: Sequence[Messages],
-        *,
-        max_tokens: int | None = None,
-        temperature: float = 0.0,
-        seed: int | None = None,
-        batch_size: int = _BATCH_SIZE,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> list[Answer]:
-        """Answer many conversations in batches; returns the answers in the order given.
-
-        `on_progress(done, total)` is called after each batch. Raises what `chat` raises.
-        """
-        prompts = [self._prompt(messages, None) for messages in conversations]
-        order = sorted(range(len(prompts)), key=lambda k: len(prompts[k]))
-        answers: dict[int, Answer] = {}
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            made = self._generate([prompts[k] for k in batch], max_tokens, temperature, seed, None)
-            answers.update(zip(batch, made, strict=True))
-            if on_progress is not None:
-                on_progress(len(answers), len(order))
-        return [answers[k] for k in range(len(prompts))]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of an answer's tokens, without special tokens."""
-        plain = [token for token in ids if token not in self.tokenizer.special_ids]
-        return self.tokenizer.decode(plain)
-
-    def _prompt(self, messages: Messages, tools: Sequence[Any] | None) -> list[int]:
-        if not messages:
-            raise UsageError("There is nothing to answer.", hint="give at least one message")
-        try:
-            prompt = render_prompt(messages, self.tokenizer, tools=tools)
-        except TemplateFailed as error:
-            raise UsageError(
-                f"The chat template of this model cannot render these messages: {error}",
-                hint="use roles and content that the model knows",
-            ) from error
-        if len(prompt) >= self.context:
-            raise UsageError(
-                f"The conversation has {len(prompt)} tokens, and the model takes {self.context}.",
-                hint="leave out the oldest messages",
-            )
-        return prompt
-
-    def _generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        max_tokens: int | None,
-        temperature: float,
-        seed: int | None,
-        streamer: _Streamer | None,
-    ) -> list[Answer]:
-        import torch
-        from transformers import GenerationConfig
-
-        longest = max(len(prompt) for prompt in prompts)
-        room = min(max_tokens or _DEFAULT_MAX_TOKENS, self.context - longest)
-        stops = sorted(self.stops)
-        pad = stops[0] if stops else 0
-        ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for k, prompt in enumerate(
-            prompts
-        ):  # pad on the left, so that all answers start at one place
-            ids[k, longest - len(prompt) :] = torch.tensor(list(prompt))
-            mask[k, longest - len(prompt) :] = 1
-        sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {}
-        settings = GenerationConfig(  # type: ignore[no-untyped-call]  # theirs
-            max_new_tokens=room, eos_token_id=stops or None, pad_token_id=pad, **sampling
-        )
-        device = self.hardware.device
-        with torch.inference_mode(), _seeded(seed, self.hardware):
-            output = self.network.generate(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
-                generation_config=settings,
-                streamer=streamer,
-            )
-        tails = output[:, longest:].tolist()
-        return [self._answer(len(p), tail) for p, tail in zip(prompts, tails, strict=True)]
-
-    def _answer(self, prompt_tokens: int, tail: Sequence[int]) -> Answer:
-        end = next((k for k, token in enumerate(tail) if token in self.stops), None)
-        kept = tail if end is None else tail[:end]
-        used = len(tail) if end is None else end + 1
-        return Answer(self.decode(kept), "length" if end is None else "stop", prompt_tokens, used)
-
-
-class _Streamer:
-    """Passes new text on as tokens arrive; keeps back what may be half a character."""
-
-    def __init__(self, model: LocalModel, on_text: Callable[[str], None]) -> None:
-        self._model, self._on_text = model, on_text
-        self._ids: list[int] = []
-        self._shown = 0
-        self._prompt_seen = False
-
-    def put(self, value: Any) -> None:
-        if not self._prompt_seen:  # transformers passes the prompt first
-            self._prompt_seen = True
-            return
-        self._ids.extend(value.reshape(-1).tolist())
-        text = self._model.decode(self._ids)
-        if not text.endswith("\ufffd"):
-            self._show(text)
-
-    def end(self) -> None:
-        self._show(self._model.decode(self._ids))
-
-    def _show(self, text: str) -> None:
-        if len(text) > self._shown:
-            self._on_text(text[self._shown :])
-            self._shown = len(text)
-
-
-def _require_torch() -> None:
-    missing = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
-    if missing:
-        raise MissingExtra(
-            f"Chat with a local model needs {', '.join(missing)}, not installed here.",
-            hint="pip install 'ftsdk[local]'",
-        )
-
-
-def base_folder(folder: Path) -> Path:
-    """The folder of a result's base model. Raises `NotFound` when it does not exist any more."""
-    facts_path = folder / "ftsdk.json"
-    if not facts_path.is_file():
-        raise NotFound(
-            "This result does not name its base model.",
-            where=str(facts_path),
-            hint="name the base model's folder",
-        )
-    base = json.loads(facts_path.read_bytes())["base_model"]
-    path = Path(base["path"])
-    if not (path / "config.json").is_file():
-        raise NotFound(
-            f"The base model {base['name']} of this result is not on this machine any more.",
-            where=str(path),
-            hint=f"ftsdk models pull {base['name']}",
-        )
-    return path
-
-
-def _with_adapter(network: Any, folder: Path, hardware: Hardware) -> Any:
-    from peft import PeftModel
-
-    from ftsdk.backends.local.compute.fused_lora import fuse_adapters
-
-    owner = PeftModel.from_pretrained(
-        network, str(folder), autocast_adapter_dtype=False, torch_device="cpu"
-    )
-    owner = owner.to(device=hardware.device, dtype=hardware.dtype)
-    fuse_adapters(owner)
-    return owner.get_base_model()
-
-
-@contextlib.contextmanager
-def _seeded(seed: int | None, hardware: Hardware) -> Iterator[None]:
-    """Seed the sampling inside the block; the application's random state is restored after it."""
-    import torch
-
-    if seed is None:
-        yield
-        return
-    devices = [hardware.device] if hardware.on_cuda else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
-# --- one loaded model for many calls ----------------------------------------------------------
+_OPTIONS = ("max_tokens", "temperature", "seed", "tools", "on_text", "device")
 
 _models: OrderedDict[tuple[str, str, str, int], LocalModel] = OrderedDict()
 _lock = threading.RLock()
@@ -310,7 +39,7 @@ def load_model(folder: Path | str, *, base: Path | None = None, device: str = "a
     key = (str(path), str(base or ""), device, changed)
     with _lock:
         if key not in _models:
-            _require_torch()
+            require_inference_packages()
             with quiet_libraries():
                 _models[key] = LocalModel.load(path, base=base, device=device)
             while len(_models) > _MODELS_KEPT:
@@ -323,9 +52,6 @@ def forget_models() -> None:
     """Free every loaded model and its memory."""
     with _lock:
         _models.clear()
-
-
-_OPTIONS = ("max_tokens", "temperature", "seed", "tools", "on_text", "device")
 
 
 def chat(

@@ -6,12 +6,12 @@ They keep these types from `provider_options` through the run directory to the t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ftsdk.backends.capabilities import Range
-from ftsdk.types.spec import NoBool
+from ftsdk.types.spec import Hyperparameters, NoBool
 
 _CHECKPOINT_EVERY_S = 120.0
 
@@ -39,6 +39,11 @@ class RunHyperparameters(BaseModel):
     schedule: Schedule = "cosine"
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+
+    @classmethod
+    def of(cls, hyperparameters: Hyperparameters) -> Self:
+        """Complete the hyperparameters of a job that `Backend.check` has accepted."""
+        return cls.model_validate(hyperparameters.given())
 
     @model_validator(mode="before")
     @classmethod

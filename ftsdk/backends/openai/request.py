@@ -141,8 +141,8 @@ def plan_fields(profile: Profile, spec: JobSpec) -> Iterator[PlannedField]:
         yield PlannedField(
             name="adapter",
             asked=adapter_kind(spec),
-            sent="theirs",
-            note=f"how weights are adapted is {profile.title}'s own",
+            sent="the service's own",
+            note=f"{profile.title} chooses how weights are adapted",
         )
     for name in {**profile.fixed_fields, **spec.provider_options}:
         if name not in ("metadata", "suffix", "hyperparameters"):

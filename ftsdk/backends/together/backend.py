@@ -29,7 +29,6 @@ from ftsdk.backends.together.files import Files
 from ftsdk.backends.together.job_reads import Jobs, age_of
 from ftsdk.backends.together.transport import SERVICE, Transport, known_id
 from ftsdk.catalogue.training_cost import estimate_training, hosting, token_range
-from ftsdk.config import nearest
 from ftsdk.dataset import Dataset
 from ftsdk.dataset.provider_limits import Limits
 from ftsdk.errors import (
@@ -44,6 +43,7 @@ from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec
 from ftsdk.types.status import JobStatus
+from ftsdk.util.names import nearest
 
 _MAX_FILE_BYTES = int(50.1 * 2**30)
 _BYTES_PER_TOKEN = 4

@@ -9,24 +9,25 @@ from typing import Annotated
 import typer
 
 from ftsdk.cli import completion
-from ftsdk.cli.context import find, job_document, open_client, short_id
+from ftsdk.cli.context import find, open_client
 from ftsdk.cli.options import Job, Json, NoInput, Profile, Yes
 from ftsdk.cli.prompts import decide, stop
-from ftsdk.cli.view.formatting import clean, percent, size, status_label, status_style, status_words
+from ftsdk.cli.view.formatting import clean, percent, size, status_style, status_text
+from ftsdk.cli.view.jobs import job_document, short_id, status_label
 from ftsdk.cli.view.output import busy, command, emit, note, say
 from ftsdk.client import Client
 from ftsdk.errors import FtsdkError, UsageError
 from ftsdk.jobs.job import FineTuneJob
-from ftsdk.spending.reserve import line_of
+from ftsdk.spending.ledger import line_of
 from ftsdk.types.status import JobStatus
 
 
 def _report(client: Client, job: FineTuneJob, what: str, *next_commands: str) -> None:
-    short = short_id(client, job.id) if sys.stdout.isatty() else job.id
+    short = short_id(client.journal, job.id) if sys.stdout.isatty() else job.id
     parts = [
         (short, "bold"),
         "  ",
-        (status_label(job), status_style(job.status)),
+        (status_label(job.snapshot, needs_decision=job.needs_decision), status_style(job.status)),
         f"  {what}",
     ]
     for index, name in enumerate(next_commands):
@@ -40,29 +41,29 @@ def cancel(job: Job, profile: Profile = None, as_json: Json = False) -> None:
     A job that has ended is not changed.
     """
     client = open_client(profile)
-    one = find(client, job)
-    ended_before = one.is_final
-    one.cancel()
+    target = find(client, job)
+    ended_before = target.is_final
+    target.cancel()
     if as_json:
-        emit(job_document(one))
-    elif ended_before or one.status is JobStatus.SUCCEEDED:
-        _report(client, one, "had already ended; nothing was done", "show")
-    elif one.is_final:
-        _report(client, one, "stopped", "show")
+        emit(job_document(target.snapshot))
+    elif ended_before or target.status is JobStatus.SUCCEEDED:
+        _report(client, target, "had already ended; nothing was done", "show")
+    elif target.is_final:
+        _report(client, target, "stopped", "show")
     else:
-        _report(client, one, "was asked to stop", "watch")
+        _report(client, target, "was asked to stop", "watch")
 
 
 def pause(job: Job, profile: Profile = None, as_json: Json = False) -> None:
     """Pause a job, where the provider can."""
     client = open_client(profile)
-    one = find(client, job).pause()
+    target = find(client, job).pause()
     if as_json:
-        emit(job_document(one))
-    elif one.is_final:
-        _report(client, one, "had already ended; nothing was done", "show")
+        emit(job_document(target.snapshot))
+    elif target.is_final:
+        _report(client, target, "had already ended; nothing was done", "show")
     else:
-        _report(client, one, "was asked to pause", "resume", "cancel")
+        _report(client, target, "was asked to pause", "resume", "cancel")
 
 
 def delete(
@@ -74,34 +75,34 @@ def delete(
 ) -> None:
     """Delete a job's result at its provider. The journal keeps the job."""
     client = open_client(profile)
-    one = find(client, job)
-    question = f"Delete the result of {short_id(client, one.id)} at {one.provider} permanently?"
+    target = find(client, job)
+    question = f"Delete the result of {short_id(client.journal, target.id)} at {target.provider} permanently?"
     if not decide(
         question,
         yes=yes,
         no_input=no_input,
         default=False,
         unasked="deleting needs a confirmation, and nobody could answer",
-        hint=f"ftsdk delete {one.id} --yes",
+        hint=f"ftsdk delete {target.id} --yes",
     ):
         raise stop("Nothing was deleted.")
-    one.delete()
+    target.delete()
     if as_json:
-        emit(job_document(one))
+        emit(job_document(target.snapshot))
     else:
-        _report(client, one, "its result was deleted", "show")
+        _report(client, target, "its result was deleted", "show")
 
 
 def resume(job: Job, profile: Profile = None, as_json: Json = False) -> None:
     """Resume a paused, interrupted, failed or cancelled job, where the provider can."""
     client = open_client(profile)
-    one = find(client, job).resume()
+    target = find(client, job).resume()
     if as_json:
-        emit(job_document(one))
+        emit(job_document(target.snapshot))
     else:
-        fraction = one.progress.fraction if one.progress else None
+        fraction = target.progress.fraction if target.progress else None
         what = "continues" + (f" at {percent(fraction)}" if fraction else "")
-        _report(client, one, what, "watch")
+        _report(client, target, what, "watch")
 
 
 def reconcile(
@@ -127,21 +128,24 @@ def reconcile(
         targets = client.list_jobs(status=[JobStatus.SUBMITTING, JobStatus.IN_DOUBT])
     found: list[FineTuneJob] = []
     errors: list[FtsdkError] = []
-    for one in targets:
+    for target in targets:
         try:
-            found += client.reconcile(one.id)
+            found += client.reconcile(target.id)
         except FtsdkError as error:
             if len(targets) == 1:
                 raise
             errors.append(error)  # the others are still looked for
-            found.append(client.get_job(one.id))
+            found.append(client.get_job(target.id))
     if as_json:
         emit(
-            {"jobs": [job_document(one) for one in found], "errors": [e.to_dict() for e in errors]}
+            {
+                "jobs": [job_document(target.snapshot) for target in found],
+                "errors": [e.to_dict() for e in errors],
+            }
         )
     else:
-        for one in found:
-            _report_reconciled(client, one)
+        for target in found:
+            _report_reconciled(client, target)
         if not found:
             say("No job is in doubt.")
     if errors:
@@ -183,16 +187,16 @@ def resolve(
 ) -> None:
     """Decide a job in doubt: adopt an id, send again, or give up."""
     client = open_client(profile)
-    one = find(client, job)
+    target = find(client, job)
     if sum((adopt_ is not None, send_again, give_up)) != 1:
         raise UsageError(
             "Give exactly one decision",
-            where=f"job {one.id}, {status_words(one.status)}",
-            hint=f"ftsdk resolve {one.id} --adopt ID, or --send-again, or --give-up",
+            where=f"job {target.id}, {status_text(target.status)}",
+            hint=f"ftsdk resolve {target.id} --adopt ID, or --send-again, or --give-up",
         )
     if (
         send_again
-        and one.status is not JobStatus.CREATED
+        and target.status is not JobStatus.CREATED
         and not decide(
             "It may then exist, and cost, twice. Send it again?",
             yes=yes,
@@ -203,9 +207,9 @@ def resolve(
         )
     ):
         raise stop("Nothing was sent.")
-    done = client.resolve(one.id, adopt=adopt_, send_again=send_again, give_up=give_up)
+    done = client.resolve(target.id, adopt=adopt_, send_again=send_again, give_up=give_up)
     if as_json:
-        emit(job_document(done))
+        emit(job_document(done.snapshot))
     elif give_up:
         _report(client, done, "given up", "show")
     else:
@@ -232,16 +236,16 @@ def adopt(
     Adopting the same job again changes nothing.
     """
     client = open_client(profile)
-    one = client.adopt_job(provider, provider_job_id)
+    target = client.adopt_job(provider, provider_job_id)
     if as_json:
-        emit(job_document(one))
+        emit(job_document(target.snapshot))
     else:
-        current = clean(one.provider_job_id or provider_job_id)
+        current = clean(target.provider_job_id or provider_job_id)
         before = "" if current == provider_job_id else f", restarted from {clean(provider_job_id)}"
-        _report(client, one, f"is {current} at {clean(provider)}{before}", "show")
-        if line_of(client, one.snapshot).counted is None:
+        _report(client, target, f"is {current} at {clean(provider)}{before}", "show")
+        if line_of(client.session, target.snapshot).counted is None:
             note("  its cost is not known, and budgets refuse new jobs until you record it: ",
-                 command(f"ftsdk costs --settle {one.id} --usd AMOUNT"))  # fmt: skip
+                 command(f"ftsdk costs --settle {target.id} --usd AMOUNT"))  # fmt: skip
 
 
 def download(

@@ -27,7 +27,7 @@ _HELP = "/reset starts a new conversation, /quit leaves"
 def chat(
     job: MaybeJob = None,
     text: Annotated[
-        str | None, typer.Argument(metavar="[TEXT]", help="The message; the same as -m.")
+        str | None, typer.Argument(metavar="TEXT", help="The message; the same as -m.")
     ] = None,
     message: Annotated[
         str | None,
@@ -67,10 +67,10 @@ def chat(
     message = text if message is None else message
 
     client = open_client(profile)
-    one = newest(client, job, fit=lambda j: j.status is JobStatus.SUCCEEDED)
-    handle = one.result()
+    target = newest(client, job, fit=lambda j: j.status is JobStatus.SUCCEEDED)
+    handle = target.result()
     options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
-    conversation = _Conversation(client, one, handle, options, system, beside_base)
+    conversation = _Conversation(client, target, handle, options, system, beside_base)
     if message is None and sys.stdin.isatty():
         if as_json:
             raise UsageError(
@@ -123,7 +123,7 @@ class _Conversation:
     def _answer(self, who: str, history: Sequence[Message]) -> ChatAnswer:
         with busy(f"waiting for the {who} model"):
             if who == "base":
-                backend = self.client._backend_for(self.job.snapshot)
+                backend = self.client.session.backend_for(self.job.snapshot)
                 return backend.chat_base(self.handle, history, self.options)
             return self.handle.chat(history, **self.options)
 

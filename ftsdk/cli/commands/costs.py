@@ -11,14 +11,13 @@ import typer
 from ftsdk.cli.context import find, open_client
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.files import write_text
-from ftsdk.cli.view.formatting import clean, many
+from ftsdk.cli.view.formatting import clean, plural
 from ftsdk.cli.view.output import columns, command, emit, note, say
 from ftsdk.client import Client
 from ftsdk.errors import UsageError
 from ftsdk.spending.budget import budget_of
-from ftsdk.spending.ledger import Line, Total, to_csv, totals
-from ftsdk.spending.reserve import ledger
-from ftsdk.store.reservations import Spending
+from ftsdk.spending.ledger import Line, Total, ledger, to_csv, totals
+from ftsdk.store.reservations import Reservations
 
 By = Annotated[
     str,
@@ -59,9 +58,9 @@ def costs(
     client = open_client(profile)
     if settle is not None or usd is not None:
         _settle(client, settle, usd)
-    lines = ledger(client, since=_day(since, "--since"), until=_day(until, "--until"))
+    lines = ledger(client.session, since=_day(since, "--since"), until=_day(until, "--until"))
     if csv is not None:
-        write_text(csv, to_csv(lines), many(len(lines), "line"), "--csv")
+        write_text(csv, to_csv(lines), plural(len(lines), "line"), "--csv")
         return
     found = totals(lines, by)
     if as_json:
@@ -89,13 +88,13 @@ def _settle(client: Client, job: str | None, usd: str | None) -> None:
     if not amount.is_finite() or amount < 0:
         raise UsageError(f"{usd!r} is not an amount", where="--usd", hint="e.g. 4.20")
     found = find(client, job)
-    Spending(client.journal).settle(found.id, amount, "settled by hand")
+    Reservations(client.journal).settle(found.id, amount, "settled by hand")
     note(f"{found.id} counts ${amount:.2f} from now on.")
 
 
 def _month(client: Client) -> list[tuple[str, Decimal, int, Decimal | None]]:
     """This month by scope: its name, the US dollars that count, jobs of unknown cost, the limit."""
-    spending, now = Spending(client.journal), client.clock.now()
+    spending, now = Reservations(client.journal), client.clock.now()
     limits = {limit.profile: limit.usd for limit in budget_of(client.config).limits}
     scopes = dict.fromkeys((None, *limits))
     return [(scope or "all", *spending.spent(now, scope), limits.get(scope)) for scope in scopes]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ftsdk.cli.context import job_document, open_client, short_id
+from ftsdk.cli.context import open_client
 from ftsdk.cli.errors import INTERRUPTED
 from ftsdk.cli.follow import follow_jobs
 from ftsdk.cli.job_options import JobArguments, takes_job_arguments
@@ -18,16 +18,18 @@ from ftsdk.cli.local_models import pull_with_bar
 from ftsdk.cli.options import Json, NoInput, Yes
 from ftsdk.cli.prompts import decide, stop
 from ftsdk.cli.view.cost_line import cost_figures
-from ftsdk.cli.view.formatting import clean, cost_words
+from ftsdk.cli.view.formatting import clean, cost_text
+from ftsdk.cli.view.jobs import job_document, short_id
 from ftsdk.cli.view.output import command, emit, note, say
 from ftsdk.cli.view.plan_view import show_plan
 from ftsdk.cli.view.upload_bar import show_upload
 from ftsdk.client import Client
 from ftsdk.errors import Unavailable
 from ftsdk.jobs.job import FineTuneJob
-from ftsdk.planning.prepare import PreparedJob, check_key, submit, twin_of
-from ftsdk.spending.reserve import line_of
-from ftsdk.store.duplicates import already_made
+from ftsdk.jobs.submit import check_key, duplicate_of, submit
+from ftsdk.planning.prepare import PreparedJob
+from ftsdk.spending.ledger import line_of
+from ftsdk.store.duplicates import already_created
 from ftsdk.types.cost import Cost
 
 DUPLICATE_WITHIN = dt.timedelta(minutes=10)
@@ -92,7 +94,7 @@ def _prepare(
 ) -> PreparedJob:
     """Check and plan the job; offer to download a base model that is missing."""
     try:
-        return job.prepare(client, quiet=quiet, fetch=True)
+        return job.prepare(client.session, quiet=quiet, fetch=True)
     except Unavailable as error:
         missing = getattr(error, "missing_model", None)
         if missing is None:
@@ -107,7 +109,7 @@ def _prepare(
         ):
             raise
     pull_with_bar(client.home, missing, quiet=quiet)
-    return job.prepare(client, quiet=quiet, fetch=True)
+    return job.prepare(client.session, quiet=quiet, fetch=True)
 
 
 def _may_duplicate(client: Client, prepared: PreparedJob, *, again: bool, yes: bool) -> bool:
@@ -124,14 +126,14 @@ def _confirm_duplicate(client: Client, prepared: PreparedJob, *, no_input: bool)
     first job. Returns the time after which no identical job may be in the journal when this one is
     written to it.
     """
-    duplicate = twin_of(client, prepared, DUPLICATE_WITHIN)
+    duplicate = duplicate_of(client.session, prepared, DUPLICATE_WITHIN)
     if duplicate is None:
         return client.clock.now() - DUPLICATE_WITHIN
     minutes = round((client.clock.now() - duplicate.created_at).total_seconds() / 60)
     ago = "just now" if minutes < 1 else f"{minutes} min ago"
-    unasked, hint = already_made(duplicate.id, ago)
+    unasked, hint = already_created(duplicate.id, ago)
     if not decide(
-        f"{short_id(client, duplicate.id)}, created {ago}, is identical. Create it again?",
+        f"{short_id(client.journal, duplicate.id)}, created {ago}, is identical. Create it again?",
         yes=False,
         no_input=no_input,
         default=False,
@@ -163,7 +165,7 @@ def _confirm(cost: Cost, max_cost: str | None, *, yes: bool, no_input: bool) -> 
         yes=yes,
         no_input=no_input,
         default=default,
-        unasked=f"create asks before it starts a job ({cost_words(cost)})",
+        unasked=f"create asks before it starts a job ({cost_text(cost)})",
         hint="--yes starts it without asking",
     )
 
@@ -182,7 +184,14 @@ def _send(
     try:
         with show_upload(quiet=quiet):
             acknowledged = "all" in allowed or allowed
-            snapshot = submit(client, prepared, key, acknowledged, agreed, first_after)
+            snapshot = submit(
+                client.session,
+                prepared,
+                key=key,
+                allow_findings=acknowledged,
+                agreed=agreed,
+                first_after=first_after,
+            )
     except KeyboardInterrupt:
         fresh = [job for job in client.list_jobs(limit=5) if job.id not in before]
         if not fresh:
@@ -192,22 +201,22 @@ def _send(
         )
         note("  ", command(f"ftsdk reconcile {fresh[0].id}"), ("  finds out", "dim"))
         raise typer.Exit(INTERRUPTED) from None
-    return FineTuneJob(client, snapshot)
+    return FineTuneJob(client.session, snapshot)
 
 
 def _follow(
     client: Client, job: FineTuneJob, *, existed: bool, detach: bool, as_json: bool
 ) -> None:
-    short = short_id(client, job.id) if sys.stdout.isatty() else job.id
+    short = short_id(client.journal, job.id) if sys.stdout.isatty() else job.id
     if as_json and detach:
-        emit(job_document(job))
+        emit(job_document(job.snapshot))
         return
     if not as_json:
         theirs = f" as {clean(job.provider_job_id)}" if job.provider_job_id != job.id else ""
         how = "already exists" if existed else f"accepted{theirs}"
         say((short, "bold"), f"  {how}", ("  ·  watch: ", "dim") if detach else "",
             command(f"ftsdk watch {short}") if detach else "")  # fmt: skip
-        line = line_of(client, job.snapshot)
+        line = line_of(client.session, job.snapshot)
         if line.quoted is not None:
             say(("  " + cost_figures(line), "dim"))
     if not detach:

@@ -105,12 +105,12 @@ def deploy(
     hours = hours_of(for_)
     default = budget_of(client.config).lease.total_seconds() / 3600
     span = default if hours is None else hours
-    backend = client._backend_for(found.snapshot)
+    backend = client.session.backend_for(found.snapshot)
     if not backend.capabilities.can_deploy:
         raise backend.cannot("deploy a model")
     options = values(set_)
     found.result()  # refuses a job without a model before it asks
-    hourly = price_of(client, found.id, options)
+    hourly = price_of(client.session, found.id, options)
     cost = "at an unknown price" if hourly is None else f"at ${hourly:.2f} an hour"
     most = "" if hourly is None else f", at most ${hourly * Decimal(str(span)):.2f}"
     if not decide(
@@ -122,7 +122,7 @@ def deploy(
         hint="--yes deploys without asking",
     ):
         raise stop("Nothing was deployed.")
-    handle, lease = start_deployment(client, found.id, hours=hours, options=options)
+    handle, lease = start_deployment(client.session, found.id, hours=hours, options=options)
     if wait:
         with busy(f"waiting for {clean(found.model)} at {found.provider}", quiet=as_json):
             handle = client.get_job(found.id).callable_result()
@@ -141,7 +141,9 @@ def deploy(
 def undeploy(which: Which, profile: Profile = None, as_json: Json = False) -> None:
     """End a deployment now."""
     client = open_client(profile)
-    lease = end_deployment(client, which if which.startswith("lease_") else find(client, which).id)
+    lease = end_deployment(
+        client.session, which if which.startswith("lease_") else find(client, which).id
+    )
     if as_json:
         emit({"lease": _document(client, lease)})
         return

@@ -21,11 +21,11 @@ from ftsdk._version import __version__
 from ftsdk.backends.local.models.resolve import is_pulled, known_models
 from ftsdk.backends.registry import backend_names, load_backend
 from ftsdk.cli.options import Json, Profile
-from ftsdk.cli.view.formatting import clean, many, size
+from ftsdk.cli.view.formatting import clean, plural, size
 from ftsdk.cli.view.output import columns, emit, say
 from ftsdk.config import Config, default_home, load_config
 from ftsdk.errors import FtsdkError
-from ftsdk.store import OLDEST_SQLITE, Journal
+from ftsdk.store.journal import OLDEST_SQLITE, Journal
 
 Verdict = Literal["ok", "note", "fault"]
 _MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "fault": ("✗", "red")}
@@ -62,7 +62,7 @@ def doctor(profile: Profile = None, as_json: Json = False) -> None:
             if check.hint and check.verdict != "ok":
                 say((f"  {check.name}: ", "dim"), clean(check.hint))
         faults = sum(check.verdict == "fault" for check in checks)
-        say("No faults." if ok else f"{many(faults, 'fault')}.")
+        say("No faults." if ok else f"{plural(faults, 'fault')}.")
     if not ok:
         raise typer.Exit(1)
 
@@ -137,7 +137,7 @@ def _journal(home: Path) -> Iterator[Check]:
         yield Check("journal", "fault", error.what, error.hint)
         return
     file_mode = stat.S_IMODE(file.stat().st_mode)
-    facts = f"{many(jobs, 'job')} · schema {version} · {mode} · mode {file_mode:04o}"
+    facts = f"{plural(jobs, 'job')} · schema {version} · {mode} · mode {file_mode:04o}"
     if sound != "ok":
         yield Check("journal", "fault", f"{facts} · damaged: {sound}",
                     f"keep a copy of {file}, then move it away")  # fmt: skip
@@ -231,7 +231,7 @@ def _machine() -> Iterator[Check]:
     flags = _cpu_flags()
     good = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
     memory = _memory_bytes()
-    parts = [many(cores or 1, "core"), *good]
+    parts = [plural(cores or 1, "core"), *good]
     if memory:
         parts.append(f"{size(memory)} memory")
     yield Check("cpu", "ok", " · ".join(parts))

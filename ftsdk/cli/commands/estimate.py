@@ -7,16 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from ftsdk.catalogue import Option
+from ftsdk.backends.registry import capabilities_of
+from ftsdk.catalogue.comparison import Option
 from ftsdk.cli.context import open_client
 from ftsdk.cli.job_options import JobArguments, takes_job_arguments
 from ftsdk.cli.options import Json
-from ftsdk.cli.view.formatting import clean, date_words, duration
+from ftsdk.cli.view.formatting import clean, date_text, duration
 from ftsdk.cli.view.output import columns, emit, say
-from ftsdk.cli.view.plan_view import adapter_words, cost_line
+from ftsdk.cli.view.plan_view import adapter_text, cost_line
 from ftsdk.client import Client
 from ftsdk.errors import UsageError
-from ftsdk.planning.estimate import Comparison, capabilities_of
+from ftsdk.planning.estimate import Comparison
 from ftsdk.planning.estimate import compare as compare_places
 from ftsdk.types.cost import Cost
 from ftsdk.types.plan import Plan
@@ -32,7 +33,7 @@ With = Annotated[
     ),
 ]
 Everything = Annotated[
-    bool, typer.Option("--all", help="Compare every known model, closed ones too.")
+    bool, typer.Option("--all", help="Compare every known model, including closed ones.")
 ]
 Explain = Annotated[
     bool, typer.Option("--explain", help="Show the sources and assumptions of each figure.")
@@ -64,9 +65,9 @@ def estimate(
         chosen = job.provider or client.config.require("provider").value
         with_ = [f"{chosen}:{job.model}" if job.model else str(chosen), *(with_ or [])]
     options = job.options(client.config)
-    _refuse_provider_options(options["provider_options"])
+    _refuse_provider_options(options["provider_options"] or {})
     found = compare_places(
-        client,
+        client.session,
         job.dataset,
         places=with_ or (),
         method=_method(job.method),
@@ -81,7 +82,7 @@ def estimate(
 
 
 def _estimate_one(client: Client, job: JobArguments, *, as_json: bool) -> None:
-    prepared = job.prepare(client, quiet=as_json)
+    prepared = job.prepare(client.session, quiet=as_json)
     plan = prepared.plan
     if as_json:
         emit({
@@ -95,7 +96,7 @@ def _estimate_one(client: Client, job: JobArguments, *, as_json: bool) -> None:
 
 def _show_estimate(plan: Plan, adapter: LoRA | None) -> None:
     cost = plan.cost
-    say(f"{clean(plan.provider)} · {clean(plan.model)} · {adapter_words(adapter)}   ",
+    say(f"{clean(plan.provider)} · {clean(plan.model)} · {adapter_text(adapter)}   ",
         (cost_line(cost), "bold"))  # fmt: skip
     if cost.source:
         as_of = f", as of {cost.as_of}" if cost.as_of else ""
@@ -146,7 +147,7 @@ def _show_comparison(found: Comparison, *, explain: bool) -> None:
             (clean(where, 60), style or "bold"),
             (_short_cost(option.training), style),
             (clean(option.serving.text, 44), style),
-            (date_words(option.ends_on), style),
+            (date_text(option.ends_on), style),
             (clean(_short_note(option)), "yellow" if not option.is_open else "dim"),
         ])  # fmt: skip
     columns(rows)
@@ -190,7 +191,7 @@ def _short_note(option: Option) -> str:
     elif any("time is a guess" in line for line in option.training.assumptions):
         parts.append("time is a guess")
     if option.no_new_jobs_from is not None:
-        parts.append(f"no new jobs from {date_words(option.no_new_jobs_from)}")
+        parts.append(f"no new jobs from {date_text(option.no_new_jobs_from)}")
     dated = (option.title, *([option.model.rpartition("/")[2]] if option.ends_on else []))
     parts += [
         text for text in option.notes if not text.startswith(dated) and " end on " not in text

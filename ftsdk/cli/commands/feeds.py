@@ -45,29 +45,29 @@ def logs(
     """Print a job's log."""
     _not_both(follow, as_json)
     client = open_client(profile)
-    one = newest(client, job)
-    lines = one.logs(tail=tail)
+    target = newest(client, job)
+    lines = target.logs(tail=tail)
     if as_json:
-        emit({"job_id": one.id, "lines": redact(lines)})
+        emit({"job_id": target.id, "lines": redact(lines)})
         return
     _print_lines(lines)
     if follow:
-        _follow_logs(one)
+        _follow_logs(target)
 
 
 def _follow_logs(job: FineTuneJob) -> None:
-    client = job._client
-    interval_s = client._backend_for(job.snapshot).capabilities.poll_s
+    session = job.session
+    interval_s = session.backend_for(job.snapshot).capabilities.poll_s
     seen = len(job.logs())
     while True:
-        ended = refreshed(client, [job])[0][0].is_final
+        ended = refreshed(session, [job])[0][0].is_final
         lines = job.logs()
         _print_lines(lines[seen:])
         seen = max(seen, len(lines))
         if ended:
             return
         try:
-            client.clock.sleep(interval_s)
+            session.clock.sleep(interval_s)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
@@ -103,18 +103,18 @@ def events(
     """Print a job's events, oldest first."""
     _not_both(follow, as_json)
     client = open_client(profile)
-    one = newest(client, job)
+    target = newest(client, job)
     if follow:
         try:
-            for event in one.stream():
+            for event in target.stream():
                 if event.seq > after and _matches(event, kind):
                     _print_event(event)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         return
-    found = [event for event in one.events(after=after) if _matches(event, kind)]
+    found = [event for event in target.events(after=after) if _matches(event, kind)]
     if as_json:
-        emit({"job_id": one.id, "events": redact([e.model_dump(mode="json") for e in found])})
+        emit({"job_id": target.id, "events": redact([e.model_dump(mode="json") for e in found])})
         return
     for event in found:
         _print_event(event)
@@ -151,14 +151,14 @@ def metrics(
             "--csv and --json exclude each other", where="the command line", hint="choose one"
         )
     client = open_client(profile)
-    one = newest(client, job)
-    points = one.metrics()
+    target = newest(client, job)
+    points = target.metrics()
     if as_json:
-        emit({"job_id": one.id, "metrics": points})
+        emit({"job_id": target.id, "metrics": points})
     elif as_csv:
         _print_csv(points)
     elif not points:
-        say("No points yet.", ("   ftsdk watch ", "dim"), one.id)
+        say("No points yet.", ("   ftsdk watch ", "dim"), target.id)
     else:
         _print_curve(points)
         _print_table(points, limit=None if every else 20)
@@ -216,10 +216,10 @@ def _cell(name: str, value: float | None) -> str:
 def checkpoints(job: MaybeJob = None, profile: Profile = None, as_json: Json = False) -> None:
     """List a job's checkpoints."""
     client = open_client(profile)
-    one = newest(client, job)
-    found = one.checkpoints()
+    target = newest(client, job)
+    found = target.checkpoints()
     if as_json:
-        emit({"job_id": one.id, "checkpoints": found})
+        emit({"job_id": target.id, "checkpoints": found})
         return
     if not found:
         say("No checkpoints.")

@@ -14,7 +14,7 @@ import typer
 from ftsdk.cli.context import open_client
 from ftsdk.cli.local_models import model_folder
 from ftsdk.cli.options import Json, Model, Profile, Provider, RowFormat, Rows
-from ftsdk.cli.view.formatting import clean, many
+from ftsdk.cli.view.formatting import clean, plural
 from ftsdk.cli.view.output import busy, columns, emit, note, say
 from ftsdk.dataset import Fault, InspectionReport
 from ftsdk.dataset import inspect as inspect_dataset
@@ -85,21 +85,26 @@ def inspect(
     if as_json:
         emit(seen.to_dict() | ({} if difference is None else {"against": difference.to_dict()}))
         return
-    _show(seen, ids=ids, with_rows=html is None or line is not None)
+    _print_report(seen, difference, html, ids=ids, with_rows=html is None or line is not None)
+
+
+def _print_report(
+    seen: InspectionReport,
+    difference: object | None,
+    html: Path | None,
+    *,
+    ids: bool,
+    with_rows: bool,
+) -> None:
+    _show(seen, ids=ids, with_rows=with_rows)
     if difference is not None:
         for text in str(difference).split("\n"):
             say(clean(text))
+    shown = _rows_of(seen.shown)
     if html is not None:
-        say(
-            ("Wrote ", ""),
-            (clean(html), "bold"),
-            f": {_rows_of(seen.shown):,} rows; open it in a browser",
-        )
-    elif (
-        seen.visible
-        and seen.summary is not None
-        and (more := seen.summary.rows - _rows_of(seen.shown)) > 0
-    ):
+        say("Wrote ", (clean(html), "bold"), f": {shown:,} rows; open it in a browser")
+    elif seen.visible and seen.summary is not None and seen.summary.rows > shown:
+        more = seen.summary.rows - shown
         note((f"{more:,} more rows: --line N, --rows N, or --html FILE", "dim"))
 
 
@@ -137,7 +142,7 @@ def _show(seen: InspectionReport, *, ids: bool, with_rows: bool) -> None:
         right=(0,),
     )  # fmt: skip
     if seen.refused:
-        say(("  ✗ ", "red"), f"{many(seen.refused, 'row')} cannot be trained on this model")
+        say(("  ✗ ", "red"), f"{plural(seen.refused, 'row')} cannot be trained on this model")
     for finding in seen.findings[:10]:
         say(
             ("  ! ", "yellow") if finding.severity == "notice" else ("  ✗ ", "red"),

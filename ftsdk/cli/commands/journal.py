@@ -13,12 +13,12 @@ from ftsdk.cli.context import open_client
 from ftsdk.cli.group import CONTEXT_SETTINGS, Command, Group
 from ftsdk.cli.options import Json, NoInput, Yes
 from ftsdk.cli.prompts import decide, stop
-from ftsdk.cli.view.formatting import many
+from ftsdk.cli.view.formatting import plural
 from ftsdk.cli.view.output import emit, say
 from ftsdk.errors import UsageError
-from ftsdk.store import Journal
 from ftsdk.store.export import export_lines, forgettable
 from ftsdk.store.export import forget as forget_jobs
+from ftsdk.store.journal import Journal
 from ftsdk.util.files import atomic_write_bytes
 
 app = typer.Typer(
@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 
 Target = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="A new file; standard output by default.")
+    Path | None, typer.Argument(metavar="FILE", help="A new file; standard output by default.")
 ]
 Copy = Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]
 Days = Annotated[
@@ -80,7 +80,7 @@ def backup(file: Copy, as_json: Json = False) -> None:
     if as_json:
         emit({"path": str(file), "jobs": len(journal.list())})
     else:
-        say(f"Wrote {file}: {many(len(journal.list()), 'job')}. To use it, ",
+        say(f"Wrote {file}: {plural(len(journal.list()), 'job')}. To use it, ",
             "copy it to FTSDK_HOME/journal.db.")  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def check(as_json: Json = False) -> None:
     if as_json:
         emit({"ok": True, "path": str(journal.path), "jobs": len(journal.list())})
     else:
-        say(f"{journal.path} is sound: {many(len(journal.list()), 'job')}.")
+        say(f"{journal.path} is sound: {plural(len(journal.list()), 'job')}.")
 
 
 @app.command("forget", cls=Command)
@@ -107,11 +107,11 @@ def forget(
     age, now = dt.timedelta(days=older_than), client.clock.now()
     count = len(forgettable(client.journal, age, now))
     if count and not decide(
-        f"Forget {many(count, 'job')} that ended more than {older_than} days ago?",
+        f"Forget {plural(count, 'job')} that ended more than {older_than} days ago?",
         yes=yes,
         no_input=no_input or as_json,
         default=False,
-        unasked=f"{many(count, 'job')} would be forgotten",
+        unasked=f"{plural(count, 'job')} would be forgotten",
         hint="--yes forgets them without asking",
     ):
         raise stop("Nothing was forgotten.")
@@ -119,4 +119,4 @@ def forget(
     if as_json:
         emit({"forgotten": [job.id for job in gone]})
     else:
-        say(f"{many(len(gone), 'job')} forgotten.")
+        say(f"{plural(len(gone), 'job')} forgotten.")

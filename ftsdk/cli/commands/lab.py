@@ -19,10 +19,11 @@ import typer
 from ftsdk.cli.group import CONTEXT_SETTINGS, Command, Group
 from ftsdk.cli.options import Json, pairs
 from ftsdk.cli.view.output import columns, command, emit, note, say
-from ftsdk.config import default_home, nearest
+from ftsdk.config import default_home
 from ftsdk.errors import UsageError
 from ftsdk.testing.lab import DOUBLES, Lab
 from ftsdk.util.files import atomic_write_json, make_private_folder
+from ftsdk.util.names import nearest
 
 app = typer.Typer(
     cls=Group,
@@ -55,7 +56,7 @@ def _names(wanted: list[str] | None) -> list[str]:
 def up(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PROVIDER]...", help="The providers; all by default."),
+        typer.Argument(metavar="PROVIDER", help="The providers; all by default."),
     ] = None,
     port: Annotated[
         int,
@@ -244,7 +245,7 @@ def set_(
     values: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME=VALUE...", help="Settings such as closed=true or jobs_at_once=1."
+            metavar="NAME=VALUE", help="Settings such as closed=true or jobs_at_once=1."
         ),
     ],
     as_json: Json = False,

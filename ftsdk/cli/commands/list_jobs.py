@@ -1,29 +1,28 @@
-"""`list`: all jobs with their current status, newest first."""
+"""`list`: all jobs with their current status, newest first.
+
+The client is imported only where a provider is to be asked, so that a list starts quickly.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import typer
 
 from ftsdk.cli import completion
-from ftsdk.cli.context import job_document, open_client, refreshed, short_ids
 from ftsdk.cli.options import Json, Profile
-from ftsdk.cli.view.formatting import (
-    clean,
-    cost_words,
-    percent,
-    redact,
-    status_label,
-    status_style,
-    when,
-)
+from ftsdk.cli.view.formatting import clean, cost_text, percent, redact, status_style, when
+from ftsdk.cli.view.jobs import job_document, short_ids, status_label
 from ftsdk.cli.view.output import columns, command, emit, note, say
-from ftsdk.client import Client
+from ftsdk.config import default_home, load_config
 from ftsdk.errors import FtsdkError, NeedsDecision
-from ftsdk.jobs.job import FineTuneJob
+from ftsdk.jobs.search import find_jobs
+from ftsdk.store.journal import Journal
+from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus, statuses_of
+from ftsdk.util.clock import SystemClock
 
 Statuses = Annotated[
     list[str] | None,
@@ -52,6 +51,15 @@ Offline = Annotated[
 ]
 
 
+@dataclass
+class _Listing:
+    """Jobs, by id why some could not be refreshed, and the ids of those that need a decision."""
+
+    jobs: list[JobSnapshot]
+    errors: dict[str, FtsdkError] = field(default_factory=dict)
+    undecided: frozenset[str] = frozenset()
+
+
 def list_(
     status: Statuses = None,
     provider: OfProvider = None,
@@ -65,62 +73,74 @@ def list_(
 
     Providers are asked about jobs that have not ended, which costs nothing.
     """
-    client = open_client(profile)
+    load_config(profile=profile)  # a wrong profile or a broken file is an error here, too
     wanted = statuses_of(status) if status else frozenset(JobStatus)
+    journal = Journal(default_home())
     # The status in the journal may be old: jobs are refreshed first and then filtered.
-    known = client.list_jobs(provider=provider, tag=tag, limit=None if status else limit)
-    failed: dict[str, FtsdkError] = {}
-    jobs = known
-    if not offline:
-        jobs, failed = refreshed(client, known)
-    jobs = [job for job in jobs if job.status in wanted][:limit]
+    found = find_jobs(journal, provider=provider, tag=tag, limit=None if status else limit)
+    listing = _current(found, profile, offline=offline)
+    jobs = [job for job in listing.jobs if job.status in wanted][:limit]
     if as_json:
-        emit({"jobs": [_document(job, failed.get(job.id)) for job in jobs]})
+        emit({"jobs": [
+            job_document(job, not_asked=_error_document(listing.errors.get(job.id))) for job in jobs
+        ]})  # fmt: skip
         return
     if not jobs:
         message = "No job matches." if status or provider or tag else "No job yet."
         say(message, ("   start one: ", "dim"), command("ftsdk create DATA"))
         return
-    _table(client, jobs, failed)
+    _print_table(jobs, listing, short_ids(journal) if sys.stdout.isatty() else {})
 
 
-def _document(job: FineTuneJob, error: FtsdkError | None) -> dict[str, Any]:
-    return job_document(job, not_asked=None if error is None else error.to_dict())
+def _current(found: list[JobSnapshot], profile: str | None, *, offline: bool) -> _Listing:
+    """Refresh the jobs, unless they have all ended."""
+    if all(job.status.is_final for job in found):
+        return _Listing(found)
+    from ftsdk.cli.context import open_client, refreshed
+
+    client = open_client(profile)
+    jobs = [client.get_job(job.id) for job in found]
+    errors: dict[str, FtsdkError] = {}
+    if not offline:
+        jobs, errors = refreshed(client.session, jobs)
+    undecided = frozenset(job.id for job in jobs if job.needs_decision)
+    return _Listing([job.snapshot for job in jobs], errors, undecided)
 
 
-def _table(client: Client, jobs: list[FineTuneJob], failed: dict[str, FtsdkError]) -> None:
-    short = short_ids(client) if sys.stdout.isatty() else {}
-    now = client.clock.now()
-    rows = [
+def _error_document(error: FtsdkError | None) -> dict[str, object] | None:
+    return None if error is None else error.to_dict()
+
+
+def _print_table(jobs: list[JobSnapshot], listing: _Listing, short: dict[str, str]) -> None:
+    now = SystemClock().now()
+    columns([
         [
             (short.get(job.id, job.id), "bold"),
-            clean(job.name or job.snapshot.profile or "", 24),
+            clean(job.name or job.profile or "", 24),
             clean(job.provider, 16),
             clean(job.model, 32),
-            (status_label(job), status_style(job.status)),
-            _fact(job, failed.get(job.id)),
-            (when(job.snapshot.created_at, now), "dim"),
+            (status_label(job, needs_decision=job.id in listing.undecided), status_style(job.status)),
+            _fact(job, listing.errors.get(job.id)),
+            (when(job.created_at, now), "dim"),
         ]
         for job in jobs
-    ]
-    columns(rows)
-    for error in {id(e): e for e in failed.values()}.values():
+    ])  # fmt: skip
+    for error in {id(e): e for e in listing.errors.values()}.values():
         if isinstance(error, NeedsDecision):
             note((f"{error.job_id}  ", "bold"), clean(error.hint))
         else:
             note(("not asked  ", "yellow"), clean(error.what))
 
 
-def _fact(job: FineTuneJob, error: FtsdkError | None) -> str:
+def _fact(job: JobSnapshot, error: FtsdkError | None) -> str:
     """Return the most useful fact about a job in its status."""
-    snapshot = job.snapshot
     if error is not None and not isinstance(error, NeedsDecision):
-        return f"as of {snapshot.updated_at.astimezone():%H:%M:%S}, not asked"
+        return f"as of {job.updated_at.astimezone():%H:%M:%S}, not asked"
     if job.status in (JobStatus.IN_DOUBT, JobStatus.SUBMITTING):
-        sent = snapshot.submitted_at or snapshot.created_at
-        return f"sent {sent.astimezone():%H:%M:%S}, no answer; looking for {snapshot.tag}"
+        sent = job.submitted_at or job.created_at
+        return f"sent {sent.astimezone():%H:%M:%S}, no answer; looking for {job.tag}"
     if job.status is JobStatus.SUCCEEDED:
-        return cost_words(snapshot.cost)
+        return cost_text(job.cost)
     if job.status is JobStatus.RUNNING and job.progress is not None and job.progress.fraction:
         return percent(job.progress.fraction)
-    return clean(redact(snapshot.message), 60)
+    return clean(redact(job.message), 60)

@@ -16,7 +16,7 @@ def plan(job: JobArguments, as_json: Json = False) -> None:
     Every field is shown as asked and as sent. Nothing is sent to a provider.
     """
     client = open_client(job.profile)
-    prepared = job.prepare(client, quiet=as_json)
+    prepared = job.prepare(client.session, quiet=as_json)
     if as_json:
         emit({**prepared.plan.model_dump(mode="json"), "adapter": prepared.spec.adapter})
     else:

@@ -7,18 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from ftsdk.catalogue import Ending, Radar
-from ftsdk.catalogue import calendar as to_calendar
+from ftsdk.catalogue.retirement_calendar import Retirement, Retirements
+from ftsdk.catalogue.retirement_calendar import calendar as to_calendar
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.files import write_text
-from ftsdk.cli.view.formatting import clean, date_words, many
+from ftsdk.cli.view.formatting import clean, date_text, plural
 from ftsdk.cli.view.output import columns, command, emit, note, say
 from ftsdk.client import Client
-from ftsdk.config import nearest
 from ftsdk.errors import UsageError
-from ftsdk.jobs.retirements import radar as find_retirements
-from ftsdk.store.reservations import Spending
+from ftsdk.jobs.retirements import retirements as find_retirements
+from ftsdk.store.acknowledgements import Acknowledgements
+from ftsdk.util.names import nearest
 
 Live = Annotated[
     bool,
@@ -75,13 +75,13 @@ def _retirements(
     within: int | None,
     ics: str | None,
     ack: list[str] | None,
-    document: Callable[[Radar], dict[str, Any]] | None,
+    document: Callable[[Retirements], dict[str, Any]] | None,
 ) -> None:
     client = open_client(profile)
-    found = find_retirements(client, live=live, within_days=within)
+    found = find_retirements(client.session, live=live, within_days=within)
     if ack:
         _acknowledge(client, found, ack)
-        found = find_retirements(client, live=live, within_days=within)
+        found = find_retirements(client.session, live=live, within_days=within)
     if ics is not None:
         _report_unreached(found)
         _write_calendar(client, found, ics)
@@ -94,7 +94,7 @@ def _retirements(
         raise typer.Exit(found.exit_code)
 
 
-def _document(found: Radar) -> dict[str, Any]:
+def _document(found: Retirements) -> dict[str, Any]:
     return {
         "today": found.today,
         "within_days": found.within_days,
@@ -107,7 +107,7 @@ def _document(found: Radar) -> dict[str, Any]:
     }
 
 
-def _former_document(found: Radar) -> dict[str, Any]:
+def _former_document(found: Retirements) -> dict[str, Any]:
     return {
         "today": found.today,
         "within_days": found.within_days,
@@ -117,8 +117,8 @@ def _former_document(found: Radar) -> dict[str, Any]:
     }
 
 
-def _acknowledge(client: Client, found: Radar, names: list[str]) -> None:
-    spending, known = Spending(client.journal), {row.subject for row in found.rows}
+def _acknowledge(client: Client, found: Retirements, names: list[str]) -> None:
+    seen, known = Acknowledgements(client.journal), {row.subject for row in found.rows}
     for name in names:
         subjects = [r.subject for r in found.rows if name in (r.subject, r.name, r.model)]
         if not subjects:
@@ -128,23 +128,23 @@ def _acknowledge(client: Client, found: Radar, names: list[str]) -> None:
                 hint="`ftsdk retirements` lists the names",
             )
         for subject in subjects:
-            spending.acknowledge("ending", subject, client.clock.now())
+            seen.add("ending", subject, client.clock.now())
 
 
-def _write_calendar(client: Client, found: Radar, target: str) -> None:
+def _write_calendar(client: Client, found: Retirements, target: str) -> None:
     text = to_calendar(found, client.clock.now())
-    write_text(target, text, many(text.count("BEGIN:VEVENT"), "day"), "--ics")
+    write_text(target, text, plural(text.count("BEGIN:VEVENT"), "day"), "--ics")
 
 
 _STYLES = {"ended": "red", "soon": "yellow", "later": "", "open": "dim"}
 
 
-def _report_unreached(found: Radar) -> None:
+def _report_unreached(found: Retirements) -> None:
     for provider in found.not_asked:
         note(("not asked  ", "yellow"), clean(provider))
 
 
-def _show(found: Radar) -> None:
+def _show(found: Retirements) -> None:
     _report_unreached(found)
     if not found.rows:
         say("The journal has no fine-tune.")
@@ -157,7 +157,7 @@ def _show(found: Radar) -> None:
         rows.append([
             (clean(row.name, 44), style or "bold"),
             (clean(f"{row.provider} · {row.model}" if row.kind == "fine-tune" else row.provider, 48), style),
-            (date_words(row.dies_on), style), (date_words(row.retrain_by), style), (_remark(row), style),
+            (date_text(row.dies_on), style), (date_text(row.retrain_by), style), (_remark(row), style),
         ])  # fmt: skip
     columns(rows)
     if found.pressing:
@@ -168,12 +168,12 @@ def _show(found: Radar) -> None:
             command("ftsdk retirements --ack NAME"))  # fmt: skip
 
 
-def _remark(row: Ending) -> str:
+def _remark(row: Retirement) -> str:
     parts = []
     if row.state == "ended":
         parts.append("retired")
     elif row.days_left is not None:
-        parts.append(f"in {many(row.days_left, 'day')}")
+        parts.append(f"in {plural(row.days_left, 'day')}")
     elif row.state == "open":
         parts.append("no end date known")
     if row.acknowledged:

@@ -8,29 +8,29 @@ from typing import Annotated, Any
 
 import typer
 
-from ftsdk.cli.context import job_document, newest, open_client, refreshed, short_id
+from ftsdk.cli.context import newest, open_client, refreshed
 from ftsdk.cli.options import Json, MaybeJob, Profile
 from ftsdk.cli.view.cost_line import cost_figures, cost_figures_document
 from ftsdk.cli.view.formatting import (
     clean,
-    cost_words,
+    cost_text,
     count,
     duration,
-    many,
     number,
     percent,
+    plural,
     redact,
     size,
-    status_label,
     status_style,
 )
+from ftsdk.cli.view.jobs import job_document, short_id, status_label
 from ftsdk.cli.view.next_steps import next_steps, steps
 from ftsdk.cli.view.output import emit, labelled, note, say
-from ftsdk.cli.view.plan_view import adapter_words, training_words
+from ftsdk.cli.view.plan_view import adapter_text, training_texts
 from ftsdk.client import Client
 from ftsdk.errors import BackendError, FtsdkError
 from ftsdk.jobs.job import FineTuneJob
-from ftsdk.spending.reserve import line_of
+from ftsdk.spending.ledger import line_of
 from ftsdk.types.events import MetricPoint
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.spec import JobSpec
@@ -46,22 +46,22 @@ def show(
 ) -> None:
     """Show one job: data, settings, loss, model, next steps."""
     client = open_client(profile)
-    one = newest(client, job)
+    target = newest(client, job)
     unreached: FtsdkError | None = None
     points: Sequence[MetricPoint] = ()
     handle: ModelHandle | None = None
     if not offline:
-        [one], failed = refreshed(client, [one])
-        unreached = failed.get(one.id)
+        [target], failed = refreshed(client.session, [target])
+        unreached = failed.get(target.id)
         try:
-            points, handle = _points(client, one), _handle(one)
+            points, handle = _points(client, target), _handle(target)
         except BackendError as error:
             unreached = unreached or error
     if as_json:
-        figures = cost_figures_document(line_of(client, one.snapshot))
-        emit(job_document(one, **_more(points, handle, unreached), figures=figures))
+        figures = cost_figures_document(line_of(client.session, target.snapshot))
+        emit(job_document(target.snapshot, **_more(points, handle, unreached), figures=figures))
         return
-    _print(client, one, points, handle)
+    _print(client, target, points, handle)
     if unreached is not None:
         note(("not asked  ", "yellow"), clean(unreached.what))
         if unreached.hint:
@@ -69,7 +69,7 @@ def show(
 
 
 def _points(client: Client, job: FineTuneJob) -> Sequence[MetricPoint]:
-    able = client._backend_for(job.snapshot).capabilities
+    able = client.session.backend_for(job.snapshot).capabilities
     return job.metrics() if able.has_metrics and job.provider_job_id else ()
 
 
@@ -99,16 +99,16 @@ def _print(
     client: Client, job: FineTuneJob, points: Sequence[MetricPoint], handle: ModelHandle | None
 ) -> None:
     snapshot = job.snapshot
-    short = short_id(client, job.id) if sys.stdout.isatty() else job.id
+    short = short_id(client.journal, job.id) if sys.stdout.isatty() else job.id
     head = [(short, "bold"), "  "]
     if snapshot.name:
         head += [clean(snapshot.name, 60), "   "]
     raw = snapshot.raw_status
     theirs = f" ({clean(raw, 40)})" if raw and raw != snapshot.status else ""
     say(
-        *head, (status_label(job), status_style(job.status)), (theirs, "dim"),
+        *head, (status_label(job.snapshot, needs_decision=job.needs_decision), status_style(job.status)), (theirs, "dim"),
         f"   {clean(snapshot.provider)} · {clean(snapshot.model)}{_took(job)}   "
-        f"{cost_words(snapshot.cost)}",
+        f"{cost_text(snapshot.cost)}",
     )  # fmt: skip
     labelled([*_facts(job, points, handle), ("next", [*steps(next_steps(job, handle), short)])])
 
@@ -129,7 +129,7 @@ def _facts(
         yield "data", data
     if sent := _sent(job):
         yield "sent", sent
-    if cost := cost_figures(line_of(job._client, snapshot)):
+    if cost := cost_figures(line_of(job.session, snapshot)):
         yield "cost", cost
     progress = snapshot.progress
     if not job.is_final and progress is not None and progress.fraction is not None:
@@ -158,7 +158,7 @@ def _data(job: FineTuneJob) -> str:
     data = job.snapshot.dataset
     if "sha256" in data:
         name, rows = clean(data.get("name", "rows"), 60), int(data.get("rows") or 0)
-        parts = [f"{name}  sha256 {data['sha256'][:8]}…", many(rows, "row")]
+        parts = [f"{name}  sha256 {data['sha256'][:8]}…", plural(rows, "row")]
     else:
         parts = ["unknown: the job was created elsewhere"]
     if data.get("validation_rows"):
@@ -173,12 +173,12 @@ def _sent(job: FineTuneJob) -> str:
     if not snapshot.spec:
         return ""  # an adopted job: its settings are not known
     spec = JobSpec.build(**snapshot.spec)
-    able = job._client._backend_for(snapshot).capabilities
+    able = job.session.backend_for(snapshot).capabilities
     sent = {name: allowed.default for name, allowed in able.hyperparameters.items()}
     sent |= spec.hyperparameters.given()
     if spec.hyperparameters.learning_rate_multiplier is not None:
         sent["learning_rate"] = None
-    parts = [*training_words(sent), adapter_words(spec.adapter)]
+    parts = [*training_texts(sent), adapter_text(spec.adapter)]
     shown = ("epochs", "max_steps", "batch_size", "learning_rate", "learning_rate_multiplier")
     others = {n: v for n, v in spec.hyperparameters.given().items() if n not in shown}
     parts += [f"{name} {number(value)}" for name, value in others.items()]

@@ -31,7 +31,7 @@ def validate(
     dataset: Rows,
     more: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DATA]...", help="More files, each checked by itself."),
+        typer.Argument(metavar="DATA", help="More files, each checked by itself."),
     ] = None,
     profile: Profile = None,
     provider: Provider = None,

@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftsdk.jobs.job import FineTuneJob
     from ftsdk.types.cost import Cost
 
 # What a terminal may execute instead of show: CSI, OSC/DCS/PM/APC strings (ended or not), other escapes.
@@ -115,7 +114,7 @@ def count(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
-def many(value: int, noun: str) -> str:
+def plural(value: int, noun: str) -> str:
     """Return `1 row`, `240 rows`."""
     return f"{value:,} {noun}{'' if value == 1 else 's'}"
 
@@ -148,20 +147,15 @@ def size(value: float | None) -> str:
     return f"{value:.1f} TB"
 
 
-def cost_words(cost: Cost) -> str:
+def cost_text(cost: Cost) -> str:
     """Return `$0.00`, `$0.47 – 0.63` or `cost unknown`."""
     text = str(cost)
     return "cost unknown" if text == "unknown" else text
 
 
-def status_words(status: object) -> str:
+def status_text(status: object) -> str:
     """Return a status as people write it: `in doubt`."""
     return str(status).replace("_", " ")
-
-
-def status_label(job: FineTuneJob) -> str:
-    """Return a job's status as people write it, or `needs a decision`."""
-    return "needs a decision" if job.needs_decision else status_words(job.status)
 
 
 def status_style(status: object) -> str:
@@ -179,6 +173,6 @@ def when(moment: dt.datetime, now: dt.datetime) -> str:
     return f"{local.day} {local:%b %Y}"
 
 
-def date_words(day: dt.date | None) -> str:
+def date_text(day: dt.date | None) -> str:
     """Return `14 Jan 2027`; a dash when unknown."""
     return "–" if day is None else f"{day.day} {day:%b %Y}"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
+from ftsdk.backends.capabilities import Capabilities
 from ftsdk.cli.view.output import command
-
-if TYPE_CHECKING:
-    from ftsdk.backends.capabilities import Capabilities
-    from ftsdk.jobs.job import FineTuneJob
-    from ftsdk.types.model import ModelHandle
+from ftsdk.jobs.job import FineTuneJob
+from ftsdk.types.model import ModelHandle
+from ftsdk.types.status import JobStatus
 
 _NEEDS = {
     "cancel": "can_cancel",
@@ -27,7 +25,7 @@ _ARGUMENTS = {"resolve": " --send-again", "download": " FOLDER"}
 
 def next_steps(job: FineTuneJob, handle: ModelHandle | None = None) -> list[str]:
     """Return the commands to suggest for the job; with its model's `handle`, more exactly."""
-    able = job._client._backend_for(job.snapshot).capabilities
+    able = job.session.backend_for(job.snapshot).capabilities
     wanted = _wanted(job, able, handle)
     found = [one for one in wanted if one not in _NEEDS or getattr(able, _NEEDS[one])]
     return found or (["logs"] if able.has_logs else [])
@@ -43,8 +41,6 @@ def steps(commands: Iterable[str], short: str) -> list[tuple[str, str]]:
 
 
 def _wanted(job: FineTuneJob, able: Capabilities, handle: ModelHandle | None) -> Sequence[str]:
-    from ftsdk.types.status import JobStatus
-
     if job.status is JobStatus.SUCCEEDED:
         callable_now = not able.can_deploy if handle is None else handle.callable_now
         return ("chat" if callable_now else "deploy", "download")

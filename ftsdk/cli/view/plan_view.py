@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.cli.view.formatting import clean, cost_words, count, duration, many, number, redact, size
+from ftsdk.cli.view.formatting import (
+    clean,
+    cost_text,
+    count,
+    duration,
+    number,
+    plural,
+    redact,
+    size,
+)
 from ftsdk.cli.view.output import columns, labelled, say
 
 if TYPE_CHECKING:
@@ -16,7 +25,7 @@ if TYPE_CHECKING:
 _SHORT = {"learning_rate": "lr", "batch_size": "batch"}
 
 
-def adapter_words(adapter: LoRA | None) -> str:
+def adapter_text(adapter: LoRA | None) -> str:
     """Return `LoRA r16 α32`, `QLoRA nf4 r16 α32` or `full fine-tuning`."""
     if adapter is None:
         return "full fine-tuning"
@@ -24,7 +33,7 @@ def adapter_words(adapter: LoRA | None) -> str:
     return f"{kind} r{adapter.rank} α{number(adapter.alpha)}"
 
 
-def training_words(sent: dict[str, Any]) -> list[str]:
+def training_texts(sent: dict[str, Any]) -> list[str]:
     """Return the most important settings: steps or epochs, batch size, learning rate."""
     words = []
     if sent.get("max_steps") is not None:
@@ -42,8 +51,8 @@ def training_words(sent: dict[str, Any]) -> list[str]:
 def show_plan(plan: Plan, adapter: LoRA | None) -> None:
     """Print the plan's summary: settings, cost, changed fields, budget, notes and warnings."""
     first = [
-        clean(plan.provider), clean(plan.model), plan.method.upper(), adapter_words(adapter),
-        *training_words(plan.sent()),
+        clean(plan.provider), clean(plan.model), plan.method.upper(), adapter_text(adapter),
+        *training_texts(plan.sent()),
     ]  # fmt: skip
     labelled([("Plan", " · ".join(first)), *_details(plan)], indent=0, label=5)
 
@@ -72,7 +81,7 @@ def _amount(plan: Plan) -> str:
             f"{about}{count(plan.tokens)} tokens" + (f" × {number(epochs)}" if epochs else "")
         )
     elif plan.rows is not None:
-        parts.append(many(plan.rows, "row") + (f" × {number(epochs)}" if epochs else ""))
+        parts.append(plural(plan.rows, "row") + (f" × {number(epochs)}" if epochs else ""))
     line = " · ".join(parts)
     if plan.duration_s is not None:
         low, high = (duration(one) for one in plan.duration_s)
@@ -85,7 +94,7 @@ def _amount(plan: Plan) -> str:
 
 def cost_line(cost: Cost) -> str:
     """Return the cost with its basis: `$4.00 quoted`, `$0.47 – 0.63 estimated`, `$0.00`."""
-    words = cost_words(cost)
+    words = cost_text(cost)
     if words == "cost unknown" or cost.high == 0:
         return words
     return f"{words} {cost.basis}"

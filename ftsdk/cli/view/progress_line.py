@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ftsdk.cli.view.formatting import clean, clock, percent, redact, status_style, status_words
+from ftsdk.cli.view.formatting import clean, clock, percent, redact, status_style, status_text
 from ftsdk.cli.view.output import text
+from ftsdk.jobs.html import sparkline
+from ftsdk.types.job import JobSnapshot
 
 if TYPE_CHECKING:
     from rich.text import Text
-
-    from ftsdk.types.job import JobSnapshot
 
 _SHORTEST_BAR, _LONGEST_BAR = 8, 40
 
@@ -38,8 +38,6 @@ def bar(fraction: float, width: int, style: str) -> Text:
 def _loss(row: Row, spark: int) -> Text:
     if not row.losses:
         return text()
-    from ftsdk.jobs.html import sparkline
-
     first, last = row.losses[0], row.losses[-1]
     if spark < 4 or len(row.losses) < 3:
         return text(("loss ", "dim"), f"{last:.2f}")
@@ -57,7 +55,7 @@ def live_line(row: Row, width: int, *, id_width: int | None = None) -> Text:
     style = status_style(snapshot.status)
     head = text(
         (row.short.ljust(id_width or 0), "bold"), "  ",
-        (f"{status_words(snapshot.status):<10}", style),
+        (f"{status_text(snapshot.status):<10}", style),
     )  # fmt: skip
     if row.trouble or progress is None or progress.fraction is None:
         return _cut(
@@ -112,7 +110,7 @@ def _cut(line: Text, width: int) -> Text:
 def plain_line(row: Row) -> str:
     """Return the same as plain text, without a bar."""
     snapshot, progress = row.snapshot, row.snapshot.progress
-    parts = [row.short, status_words(snapshot.status)]
+    parts = [row.short, status_text(snapshot.status)]
     if progress is not None and progress.fraction is not None:
         parts.append(percent(progress.fraction))
         if progress.step is not None:

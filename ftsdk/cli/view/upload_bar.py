@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
+from ftsdk.backends.upload_progress import on_upload
 from ftsdk.cli.view.output import console
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ def show_upload(*, quiet: bool) -> Iterator[None]:
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
     from rich.progress import TransferSpeedColumn as Speed
-
-    from ftsdk.backends.upload_progress import on_upload
 
     columns = (
         SpinnerColumn(),

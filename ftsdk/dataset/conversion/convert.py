@@ -1,4 +1,4 @@
-"""Rows in another wire format; what the target cannot carry is refused by name, never dropped."""
+"""Writes rows in another format; fields that the format has no place for are refused, never dropped."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ note("FT216", "fault", "The target format cannot carry the row", "remove what it
 
 
 def targets() -> list[str]:
-    """What `convert` can write: every format, and every provider by name."""
+    """The targets of `convert`: all formats, and all providers by name."""
     return [*WRITERS, *(p for p in providers() if p not in WRITERS)]
 
 
@@ -48,7 +48,7 @@ def convert(
     max_length: int | None = None,
     limits: Limits | None = None,
 ) -> int:
-    """Write `source` in the wire format `to` (a format or a provider), as JSON lines.
+    """Write `source` in the format `to` (a format or a provider), as JSON lines.
 
     `to="tokenized"` writes Together's Parquet of token ids instead: chat rows as the trainer would
     see them, by `tokenizer` (a model folder, a pulled model's name or a `ChatTokenizer`); rows
@@ -106,7 +106,7 @@ def _refusals(read: Read, to: str, limits: Limits | None, dataset: Dataset) -> I
 
 
 def write_row(row: Row, to: str) -> Row:
-    """One canonical row in a wire format; raises `UsageError` when it does not fit."""
+    """One canonical row in another format; raises `UsageError` when it does not fit."""
     written = WRITERS[to](row)
     if isinstance(written, list):
         raise UsageError(f"{FORMATS[to].title} cannot carry {written[0].field}: {written[0].message}",
@@ -120,7 +120,7 @@ def write_row(row: Row, to: str) -> Row:
 def _plain_messages(messages: Any, title: str, *, roles: tuple[str, ...]) -> list[Hit]:
     """Hits for every message that is more than a known role with text."""
     if not isinstance(messages, list):
-        return [Hit("messages", f"{title} holds a list of messages", messages)]
+        return [Hit("messages", f"{title} needs a list of messages", messages)]
     hits: list[Hit] = []
     for i, message in enumerate(messages):
         place = f"messages[{i}]"
@@ -132,7 +132,7 @@ def _plain_messages(messages: Any, title: str, *, roles: tuple[str, ...]) -> lis
         hits += left_over(message, ("role", "content"), title, f"{place}.")
         content = message.get("content")
         if not isinstance(content, str):
-            hits.append(Hit(f"{place}.content", f"{title} holds text only", content))
+            hits.append(Hit(f"{place}.content", f"{title} supports text only", content))
     return hits
 
 
@@ -145,7 +145,7 @@ def _of_shape(shape: str, name: str, write: Writer) -> Writer:
         return (
             write(row)
             if has == shape
-            else [Hit("", f"{title} holds {shape} rows, this is a {has} row")]
+            else [Hit("", f"{title} has {shape} rows, this is a {has} row")]
         )
 
     return checked
@@ -156,7 +156,7 @@ def _same(row: Row) -> Written:
 
 
 _FOREIGN = ("schemaVersion", "toolConfig", "system")
-"""Row keys by which a reader would take chat rows for another format's."""
+"""Row keys that would make a reader take chat rows for another format."""
 
 
 def _write_chat(row: Row) -> Written:
@@ -197,7 +197,7 @@ def _write_completion(row: Row) -> Written:
         messages, title, roles=("user", "assistant")
     )
     if not hits and [m["role"] for m in messages] != ["user", "assistant"]:
-        hits.append(Hit("messages", f"{title} holds one user and one assistant message"))
+        hits.append(Hit("messages", f"{title} needs one user and one assistant message"))
     return hits or {"prompt": messages[0]["content"], "completion": messages[1]["content"]}
 
 
@@ -214,9 +214,9 @@ def _write_instruction(row: Row) -> Written:
         or [m["role"] for m in turns] != ["user", "assistant"] * (len(turns) // 2)
         or len(turns) % 2
     ):
-        return [Hit("messages", f"{title} holds user and assistant in turn")]
+        return [Hit("messages", f"{title} needs user and assistant in turn")]
     if system == "":
-        return [Hit("messages[0].content", f"{title} cannot tell an empty system text from none")]
+        return [Hit("messages[0].content", f"{title} has no empty system text")]
     written: Row = {"instruction": turns[-2]["content"], "output": turns[-1]["content"]}
     if system is not None:
         written["system"] = system
@@ -272,4 +272,4 @@ WRITERS: dict[str, Writer] = {
         "tokenized": _same,
     }.items()
 }
-"""A function per format: the row in that format, or the hits that say why it does not fit."""
+"""One function for each format: returns the row in that format, or hits where it does not fit."""

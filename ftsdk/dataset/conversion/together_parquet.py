@@ -1,4 +1,4 @@
-"""Chat rows as tokens: Together's Parquet, written through the one path that the trainer takes.
+"""Chat rows as token ids in Together's Parquet, rendered as the trainer renders them.
 
 Each row becomes the sequences that `render` shows to a model: `input_ids`, an `attention_mask` of
 ones (nothing is padded) and `labels`, which repeat the tokens that are learned and say -100 to the
@@ -37,7 +37,7 @@ def write_tokenized(dataset: Dataset, output: Path, tokenizer: Any, max_length: 
     """
     pa, pq = _arrow()
     if output.suffix != ".parquet":
-        raise UsageError("tokenised rows are written as Parquet", where=str(output),
+        raise UsageError("tokenized rows are written as Parquet", where=str(output),
                          hint=f"name the file {output.stem}.parquet")  # fmt: skip
     writing = _Writing(dataset, _tokenizer(tokenizer), max_length)
     facts = {} if writing.chat is None else {
@@ -92,14 +92,14 @@ class _Writing:
         self.read = self.written = 0
 
     def columns(self) -> tuple[str, ...]:
-        """The columns of the file: those of the rendered rows, or all that tokenised rows have."""
+        """The columns of the file: those of the rendered rows, or all that tokenized rows have."""
         if self.dataset.format != "tokenized":
             return COLUMNS[:3]
         there = {key for row in self.dataset for key in row}
         return tuple(name for name in COLUMNS if name in there)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Every tokenised row, until a row has a fault: then the rest is only looked at."""
+        """Every tokenized row; after the first fault the rest are only checked."""
         for read in self.dataset._reads():
             self.read += 1
             sequences = self._sequences(read)
@@ -124,7 +124,7 @@ class _Writing:
                 self.found.add(fault_of(code, read.line, hit, offset=read.offset))
             return [] if hits else self._short(read, [read.row])
         if shape != "chat":
-            hit = Hit("", f"tokenised rows are made of chat rows, this is a {shape} row")
+            hit = Hit("", f"tokenized rows are made from chat rows, this is a {shape} row")
             self.found.add(fault_of("FT216", read.line, hit, offset=read.offset))
             return []
         if self.chat is None:
@@ -140,7 +140,7 @@ class _Writing:
         return self._short(read, [_row(part) for part in parts])
 
     def _short(self, read: Read, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The rows, unless one is longer than the job takes."""
+        """The rows, or none when one is longer than `max_length`."""
         longest = max(len(row["input_ids"]) for row in rows)
         if self.max_length is None or longest <= self.max_length:
             return rows

@@ -1,1 +1,1 @@
-"""What is found in a dataset: findings, their registry, and the report."""
+"""Findings of a dataset check, the registry of their codes, and the report."""

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 Severity = Literal["fault", "notice"]
 KEPT_PER_CODE = 10_000
-"""So many findings of one code are kept in full; beyond it they are counted only."""
+"""This many findings of one code are kept in full; later ones are only counted."""
 
 
 def short(value: object, limit: int = 60) -> str:
@@ -44,7 +44,7 @@ class Fault:
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as `--json` prints it."""
-        told: dict[str, Any] = {
+        data: dict[str, Any] = {
             "code": self.code,
             "severity": self.severity,
             "line": self.line,
@@ -55,9 +55,9 @@ class Fault:
             "value": self.value,
         }
         if self.lines:
-            told["rows"] = self.rows
-            told["lines"] = list(self.lines)
-        return told
+            data["rows"] = self.rows
+            data["lines"] = list(self.lines)
+        return data
 
     def __str__(self) -> str:
         place = f"line {self.line}" if self.line else "file"
@@ -69,8 +69,8 @@ class Fault:
 class Findings:
     """Collects faults and notices: all are counted, the first of each code are kept.
 
-    `counts` are findings by code, `rows` the rows that have one: two findings in one row are one
-    row. So what is found in rows comes in the order of the rows.
+    `counts` has the findings by code, `rows` the rows with one: two findings in one row are one row,
+    so findings must be added in the order of the rows.
     """
 
     def __init__(self, kept_per_code: int = KEPT_PER_CODE) -> None:
@@ -81,7 +81,7 @@ class Findings:
         self._limit = kept_per_code
 
     def add(self, fault: Fault) -> None:
-        """Count a finding, and keep it while its code has room."""
+        """Count a finding, and keep it while its code has fewer than `kept_per_code`."""
         count = self.counts.get(fault.code, 0) + 1
         self.counts[fault.code] = count
         if fault.lines or not fault.line or self._last.get(fault.code) != fault.line:
@@ -91,7 +91,7 @@ class Findings:
             self.kept.append(fault)
 
     def next_set(self) -> None:
-        """What is added from here on is about other rows, whose lines begin anew."""
+        """Findings added from here on are about other rows, whose lines start again."""
         self._last.clear()
 
     def join(
@@ -115,7 +115,7 @@ class Findings:
 
 
 class Hit(NamedTuple):
-    """Where a rule fired: field path in the canonical row, what is wrong, the value."""
+    """One hit of a rule: the field path in the canonical row, a message, and the value."""
 
     field: str
     message: str

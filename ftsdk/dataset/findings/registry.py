@@ -1,6 +1,6 @@
-"""The rule table: every code with its severity, title, mend and page; and how a rule is written.
+"""The rule table: every code with its severity, title, hint and page; and how a rule is written.
 
-A rule is one function that takes a canonical row (or the whole run's tallies) and yields hits. Its
+A rule is one function that takes a canonical row (others look at the whole set) and yields hits. Its
 docstring is its page in the documentation: the first line is the title.
 """
 
@@ -19,7 +19,7 @@ RowCheck = Callable[[dict[str, Any]], Iterator[Hit]]
 
 @dataclass(frozen=True)
 class Rule:
-    """One stable code. `check` is there for rules over a single row; others fire elsewhere."""
+    """One stable code. `check` is set for rules over a single row; other codes are reported elsewhere."""
 
     code: str
     severity: Severity
@@ -73,7 +73,7 @@ def note(
     *,
     fixable: bool = False,
 ) -> Rule:
-    """Register a code that another part of the engine fires (the reader, the repeats, …)."""
+    """Register a code that another part of the package reports (the reader, the duplicates, …)."""
     return _put(Rule(code, severity, title, hint, inspect.cleandoc(page), fixable=fixable))
 
 
@@ -100,7 +100,7 @@ def fault_of(code: str, line: int, hit: Hit, *, offset: int | None = None) -> Fa
 
 
 def _shown(value: Any) -> str:
-    """A value as one short line; a value that may hold a secret is hidden."""
+    """A value as one short line; a value that may have a secret is hidden."""
     text = value if isinstance(value, str) else repr(value)
     if "…" not in text and any(True for _ in scan_text(text[:4096])):
         return "(hidden: it looks like a secret or personal data)"

@@ -1,7 +1,7 @@
-"""What a check of a dataset found: faults, notices and the report that holds them.
+"""The report of a dataset check: its faults and notices, with counts and a summary.
 
-A *fault* stops a job; a *notice* is worth a look and does not. Both say which row, where in it,
-what is wrong and how to mend it.
+A *fault* stops a job; a *notice* does not, but deserves attention. Both name the row, the field,
+what is wrong and how to fix it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ class DatasetReport:
     validation_tokens: int | None = None
     """Tokens of the validation rows, counted once; None without them."""
     billed_tokens: Mapping[str, BilledTokens] = field(default_factory=dict)
-    """What each provider that was asked about would bill for (`ftsdk.validate` and the command
-    line fill it in; the rules alone know no prices)."""
+    """The tokens that each requested provider would bill; filled in by `ftsdk.validate` and the command line."""
     skipped: tuple[str, ...] = ()
     """Checks that could not run here, each with its reason."""
 
@@ -60,7 +59,7 @@ class DatasetReport:
         return tuple(f for f in (*self.faults, *self.notices) if f.code.startswith("FT4"))
 
     def open_findings(self, allowed: bool | Collection[str] = False) -> dict[str, int]:
-        """How many findings of each FT4xx code nobody has acknowledged.
+        """The number of unacknowledged findings of each FT4xx code.
 
         `allowed` is True for all, or the codes that are known and wanted (`{"FT406"}`).
         """
@@ -143,7 +142,7 @@ class DatasetReport:
                 )  # fmt: skip
 
     def closing(self) -> str:
-        """How many faults and notices, in one line."""
+        """The number of faults and notices, in one line."""
         faults = sum(self.counts.get(c, 0) for c in {f.code for f in self.faults})
         notices = sum(self.counts.get(c, 0) for c in {f.code for f in self.notices})
         if not faults and not notices:
@@ -187,7 +186,7 @@ def _many(count: int, word: str) -> str:
 
 
 def _first_message(faults: list[Fault]) -> str:
-    """What the first finding says, and how many of another kind stand behind its code."""
+    """The first finding's message, and the number of other kinds with the same code."""
     said = (fault.message.removeprefix("validation: ").partition(" (")[0] for fault in faults)
     kinds = {_NUMBERS.sub("0", one) for one in said}
     if len(kinds) == 1:

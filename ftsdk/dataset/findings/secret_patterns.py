@@ -13,7 +13,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class SecretMatch:
-    """One find: its code, what it is, and the value with its middle taken out."""
+    """One match: its code, what it is, and the masked value."""
 
     code: str
     what: str
@@ -24,23 +24,23 @@ def scan_text(text: str) -> Iterator[SecretMatch]:
     """The findings of one text, the first of each kind."""
     if len(text) < 6:
         return
-    told: set[str] = set()
+    seen: set[str] = set()
     for shape in _SHAPES:
-        if shape.needs not in text or shape.what in told:
+        if shape.needs not in text or shape.what in seen:
             continue
         if shape is _ASSIGNMENT and not _may_assign(text):
             continue
         for match in shape.pattern.finditer(text):
             value = match.group(shape.group)
             if shape.check is None or shape.check(value):
-                told.add(shape.what)
+                seen.add(shape.what)
                 yield SecretMatch(shape.code, shape.what, _masked(value))
                 break
     yield from _numbers(text)
 
 
 def _may_assign(text: str) -> bool:
-    """Whether a text can hold what `_ASSIGNMENT` looks for; its search is many times dearer."""
+    """Whether a text can match `_ASSIGNMENT`, whose search is many times slower."""
     if ":" not in text and "=" not in text:
         return False
     small = text.lower()
@@ -210,7 +210,7 @@ def _is_phone(value: str) -> bool:
 
 
 def _numbers(text: str) -> Iterator[SecretMatch]:
-    """Cards, IBANs and phone numbers; a card or an IBAN is not told again as a phone."""
+    """Cards, IBANs and phone numbers; a card or an IBAN is not reported again as a phone number."""
     raw = text.encode("utf-8", "surrogatepass")
     digits = len(raw) - len(raw.translate(None, b"0123456789"))
     if digits < 2:

@@ -25,7 +25,7 @@ class BilledTokens:
     assumptions: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As `--json` prints it; amounts are strings."""
+        """The figures as `--json` prints them; amounts are strings."""
         return {
             **asdict(self),
             "usd_low": None if self.usd_low is None else str(self.usd_low),
@@ -69,13 +69,13 @@ class TokenSummary:
     cut_at: int | None = None
     """The length at which the provider or the job cuts a row, where one is known."""
     kept: int = 0
-    """What is left of `total` when every row is cut there."""
+    """The tokens left of `total` when every row is truncated there."""
     histogram: tuple[int, ...] = ()
     """Rows by length: how many have 0 to `bin_tokens` - 1 tokens, and so on."""
     bin_tokens: int = 1
 
     def to_dict(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """The summary as `--json` prints it."""
         return asdict(self)
 
     def phrases(self) -> Iterator[str]:

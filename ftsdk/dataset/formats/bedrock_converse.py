@@ -3,8 +3,8 @@
 As AWS's own validators show them (amazon-bedrock-samples and the Nova customization SDK, read
 2026-11-25): `system`, `messages` of user and assistant with blocks of text, `image` (in S3),
 `toolUse`, `toolResult`, `reasoningContent`, and `toolConfig`. Video and documents have no place in
-a canonical row: they stay as they are, and the rules name them. Which of all that a model is tuned
-with is the provider's affair (`limits`).
+a canonical row: they stay as they are, and the rules name them. What a model can be tuned
+with is in the provider's limits.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def converse_turns(row: Mapping[str, Any]) -> Iterator[Turn]:
 
 
 def own_converse(row: Row) -> Iterator[tuple[str, Hit]]:
-    """Roles and contents that stand for themselves in other formats, and mean nothing here."""
+    """Findings for roles and contents that other formats have and this one does not."""
     messages = row.get("messages")
     for i, message in enumerate(messages if isinstance(messages, list) else []):
         if not isinstance(message, dict):
@@ -99,8 +99,8 @@ def own_converse(row: Row) -> Iterator[tuple[str, Hit]]:
 
 def _reasoning(block: Row) -> str | None:
     inner = block.get("reasoningContent") if set(block) == {"reasoningContent"} else None
-    told = inner.get("reasoningText") if isinstance(inner, dict) and len(inner) == 1 else None
-    text = told.get("text") if isinstance(told, dict) and len(told) == 1 else None
+    given = inner.get("reasoningText") if isinstance(inner, dict) and len(inner) == 1 else None
+    text = given.get("text") if isinstance(given, dict) and len(given) == 1 else None
     return text if isinstance(text, str) else None
 
 
@@ -184,7 +184,7 @@ def write_converse(row: Row) -> Written:
     """A canonical chat row as a Converse row, or what that cannot carry."""
     messages = row.get("messages")
     if not isinstance(messages, list):
-        return [Hit("messages", f"{TITLE} holds a list of messages", messages)]
+        return [Hit("messages", f"{TITLE} needs a list of messages", messages)]
     hits = left_over(row, ("messages", "tools", "toolConfig"), TITLE) + later_system(
         messages, TITLE
     )
@@ -206,14 +206,14 @@ def write_converse(row: Row) -> Written:
 
 
 def _write_messages(turns: list[Any], first: int, hits: list[Hit]) -> list[Row]:
-    """Results share the user's turn with each other, and with what the user says next."""
+    """Results share one user turn with each other and with the user message that follows."""
     written: list[Row] = []
     after_results = False
     for i, message in enumerate(turns, start=first):
         place = f"messages[{i}]"
         role = message.get("role") if isinstance(message, dict) else None
         if role not in ("user", "assistant", "tool"):
-            if role != "system":  # told as a later system message
+            if role != "system":  # reported as a later system message
                 hits.append(Hit(f"{place}.role", f"{TITLE} has no role {role!r}", role))
             continue
         blocks = _write_blocks(place, message, role, hits)
@@ -244,14 +244,18 @@ def _write_blocks(place: str, message: Row, role: str, hits: list[Hit]) -> list[
         thought = message["reasoning_content"]
         if not isinstance(thought, str) or not thought:
             hits.append(
-                Hit(f"{place}.reasoning_content", f"{TITLE} holds reasoning as text only", thought)
+                Hit(
+                    f"{place}.reasoning_content",
+                    f"{TITLE} supports reasoning as text only",
+                    thought,
+                )
             )
         blocks.append({"reasoningContent": {"reasoningText": {"text": thought}}})
     calls = message.get("tool_calls")
     if not (calls and (content is None or content == "")):
         blocks += _write_parts(content, f"{place}.content", hits)
     if calls is not None and (not isinstance(calls, list) or not calls):
-        hits.append(Hit(f"{place}.tool_calls", f"{TITLE} holds calls of functions only", calls))
+        hits.append(Hit(f"{place}.tool_calls", f"{TITLE} supports function calls only", calls))
     for j, call in enumerate(calls if isinstance(calls, list) else []):
         blocks.append(_write_call(f"{place}.tool_calls[{j}]", call, hits))
     return blocks
@@ -268,7 +272,7 @@ def _write_call(place: str, call: Any, hits: list[Hit]) -> Row:
         hits.append(Hit(f"{place}.id", "the tool call has no id", call.get("id")))
     given = as_object(function.get("arguments"))
     if given is None:
-        hits.append(Hit(f"{place}.function.arguments", f"{TITLE} holds arguments that are a JSON object",
+        hits.append(Hit(f"{place}.function.arguments", f"{TITLE} needs arguments that are a JSON object",
                         function.get("arguments")))  # fmt: skip
     return {"toolUse": {"toolUseId": call.get("id"), "name": function["name"], "input": given}}
 

@@ -1,4 +1,4 @@
-"""Rows of Claude's Messages, read whole; written as Bedrock's tuning of Claude 3 Haiku takes them.
+"""Rows of Claude's Messages API: read in full, written as Bedrock's tuning of Claude 3 Haiku accepts them.
 
 Read are the blocks of the Messages API (text, images, `tool_use`, `tool_result`, `thinking`) and its
 tools. The rows of the fine-tuning are narrower: `system` and messages of text, first user, last
@@ -64,7 +64,7 @@ def claude_turns(row: Mapping[str, Any]) -> Iterator[Turn]:
 
 
 def own_claude(row: Row) -> Iterator[tuple[str, Hit]]:
-    """Roles that stand for themselves in other formats, and mean nothing here."""
+    """Findings for roles that other formats have and this one does not."""
     messages = row.get("messages")
     for i, message in enumerate(messages if isinstance(messages, list) else []):
         role = message.get("role") if isinstance(message, dict) else None
@@ -134,7 +134,7 @@ def write_claude(row: Row) -> Written:
     """A canonical chat row as Bedrock tunes Claude with, or what that cannot carry."""
     messages = row.get("messages")
     if not isinstance(messages, list):
-        return [Hit("messages", f"{TITLE} holds a list of messages", messages)]
+        return [Hit("messages", f"{TITLE} needs a list of messages", messages)]
     hits = left_over(row, ("messages",), TITLE) + later_system(messages, TITLE)
     for i, message in enumerate(messages):
         place = f"messages[{i}]"
@@ -144,7 +144,7 @@ def write_claude(row: Row) -> Written:
             continue
         hits += left_over(message, ("role", "content"), TITLE, f"{place}.")
         if not isinstance(message.get("content"), str):
-            why = f"{TITLE} holds text only ({_SOURCE})"
+            why = f"{TITLE} supports text only ({_SOURCE})"
             hits.append(Hit(f"{place}.content", why, message.get("content")))
     if hits:
         return hits

@@ -40,7 +40,7 @@ from ftsdk.dataset.formats.shared import (
 
 TITLE = "Gemini contents"
 CARRIED = ("generationConfig",)
-"""Row keys that are Gemini's own and go through unchanged (`mediaResolution` stands there)."""
+"""Gemini's own row keys, which are copied unchanged (`mediaResolution` is in there)."""
 
 
 def _key(row: Mapping[str, Any], camel: str) -> str:
@@ -83,12 +83,12 @@ def gemini_turns(row: Mapping[str, Any]) -> Iterator[Turn]:
 
 
 def own_gemini(row: Row) -> Iterator[tuple[str, Hit]]:
-    """Roles that stand for themselves in other formats, and mean nothing here."""
+    """Findings for roles that other formats have and this one does not."""
     contents = row.get("contents")
     for i, turn in enumerate(contents if isinstance(contents, list) else []):
         role = turn.get("role") if isinstance(turn, dict) else None
         if role in ("assistant", "system", "developer"):
-            where = "stands in systemInstruction" if role != "assistant" else "is called 'model'"
+            where = "belongs in systemInstruction" if role != "assistant" else "is called 'model'"
             yield "FT104", Hit(f"contents[{i}].role", f"the role {role!r} {where} in {TITLE}", role)
 
 
@@ -120,7 +120,7 @@ class _Reader:
         said = [p for p in parts if _value(p, "functionCall") is None]
         thought = [p for p in said if _is_thought(p)]
         said = [p for p in said if not _is_thought(p)]
-        # Calls stand behind the texts in a canonical message; another order stays as it is.
+        # In a canonical message calls follow the texts; another order is kept as it is.
         if parts != [*thought, *said, *calls] or any(
             set(p) != {_key(p, "functionCall")} for p in calls
         ):
@@ -153,7 +153,7 @@ class _Reader:
         }
 
     def _others(self, turn: Row, parts: list[Any]) -> Iterator[Row]:
-        """A turn of another role: each result is a message of its own, what stands between one."""
+        """The messages of another role's turn: one for each result, and one for the parts between two."""
         more = rest(turn, "role", "parts")
         pending: list[Any] = []
         for part in parts:
@@ -271,7 +271,7 @@ def write_gemini(row: Row) -> Written:
     """A canonical chat row as contents, or what they cannot carry."""
     messages = row.get("messages")
     if not isinstance(messages, list):
-        return [Hit("messages", f"{TITLE} holds a list of messages", messages)]
+        return [Hit("messages", f"{TITLE} needs a list of messages", messages)]
     hits = left_over(row, ("messages", "tools", *CARRIED), TITLE) + later_system(messages, TITLE)
     written: Row = {}
     system, turns = take_system(messages)
@@ -305,7 +305,7 @@ class _Writer:
             return
         self._results = None
         if role not in ("user", "assistant"):
-            if role != "system":  # told as a later system message
+            if role != "system":  # reported as a later system message
                 self._hits.append(Hit(f"{place}.role", f"{TITLE} has no role {role!r}", role))
             return
         used = ("role", "content", "tool_calls") if role == "assistant" else ("role", "content")
@@ -321,7 +321,7 @@ class _Writer:
 
     def _calls(self, place: str, calls: Any) -> list[Row]:
         if not isinstance(calls, list) or not calls:
-            self._hits.append(Hit(place, f"{TITLE} holds calls of functions only", calls))
+            self._hits.append(Hit(place, f"{TITLE} supports function calls only", calls))
             return []
         self._open = []
         return [self._call(f"{place}[{j}]", call) for j, call in enumerate(calls)]
@@ -336,7 +336,7 @@ class _Writer:
         args = as_object(function.get("arguments"))
         if args is None:
             self._hits.append(
-                Hit(f"{place}.function.arguments", f"{TITLE} holds arguments that are a JSON object",
+                Hit(f"{place}.function.arguments", f"{TITLE} needs arguments that are a JSON object",
                     function.get("arguments"))
             )  # fmt: skip
         self._open.append((call.get("id"), function["name"]))
@@ -353,7 +353,7 @@ class _Writer:
             return
         if next(o for o in self._open if o[1] == known[1]) is not known:
             self._hits.append(Hit(f"{place}.tool_call_id", f"{TITLE} pairs results of one function by their order, and "
-                                  "this one stands before another's", known[0]))  # fmt: skip
+                                  "this one comes before another's", known[0]))  # fmt: skip
         self._open.remove(known)
         if message.get("name", known[1]) != known[1]:
             self._hits.append(
@@ -367,7 +367,7 @@ class _Writer:
             self._hits.append(
                 Hit(
                     f"{place}.content",
-                    f"{TITLE} holds results as text only",
+                    f"{TITLE} supports results as text only",
                     message.get("content"),
                 )
             )

@@ -1,4 +1,4 @@
-"""JSON Schema and Google's Schema: the subset of OpenAPI that `functionDeclarations` hold.
+"""JSON Schema and Google's Schema: the subset of OpenAPI in `functionDeclarations`.
 
 Google's names its types in capitals and says `nullable` where JSON Schema lists two types; it has no
 `$ref`, `oneOf`, `const` and the like. The keys are those of the Schema in google-genai 3.6.1.
@@ -57,7 +57,7 @@ def openapi_schema(schema: Any, place: str, title: str, hits: list[Hit]) -> Any:
         written["type"] = kind.upper() if isinstance(kind, str) else kind
     values = written.get("enum", [])
     if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
-        hits.append(Hit(f"{place}.enum", f"an enum of {title} holds strings only", values))
+        hits.append(Hit(f"{place}.enum", f"an enum of {title} has strings only", values))
     return _inside(written, lambda inner, at: openapi_schema(inner, f"{place}.{at}", title, hits))
 
 

@@ -10,7 +10,7 @@ The canonical row is one of four shapes:
 * **text**: `{"text": str}`;
 * **tokens**: `{"input_ids": [id …], "attention_mask": [0 or 1 …], "labels"?: [id or -100 …]}`.
 
-Reading never judges: what is malformed stays malformed, in the place where the rules find it and
+Reading never checks: what is malformed stays malformed, in the place where the rules find it and
 with a field name of the source format (`Format.field`).
 """
 
@@ -36,10 +36,10 @@ Own = Callable[[Row], Iterator[tuple[str, Hit]]]
 
 @dataclass(frozen=True)
 class Format:
-    """One wire format of a row.
+    """One format of a row.
 
     `keys` are the top-level keys that make a row this format; `read` gives the canonical row.
-    A canonical field path becomes the source's by `turns`, which says where each message stood, by
+    A canonical field path becomes the source's by `turns`, which gives the position of each message, by
     `place`, which is given the source row, or by `places` (pairs of pattern and replacement). `own`
     gives codes and hits of what is wrong in this format alone, where the canonical row no longer
     shows it.
@@ -62,9 +62,9 @@ class Format:
         if self.place is not None and raw is not None:
             return self.place(orjson.loads(raw), canonical)
         for pattern, replacement in self.places:
-            told, count = re.subn(pattern, replacement, canonical, count=1)
+            changed, count = re.subn(pattern, replacement, canonical, count=1)
             if count:
-                return told
+                return changed
         return canonical
 
 
@@ -91,7 +91,7 @@ def _same(row: Row) -> Row:
 
 
 def _completion_turns(row: Row) -> Iterator[Turn]:
-    """Two texts, or two lists of messages; then what the prompt says is not learned."""
+    """Two texts, or two lists of messages; answers in the prompt are not trained."""
     for key, role in (("prompt", "user"), ("completion", "assistant")):
         said = row.get(key)
         if not _are_messages(said):
@@ -158,7 +158,7 @@ def _sharegpt_turns(row: Row) -> Iterator[Turn]:
             yield Turn(f"conversations[{i}]", turn)
             continue
         if not {"from", "role"} - turn.keys() or not {"value", "content"} - turn.keys():
-            yield Turn(f"conversations[{i}]", turn)  # said twice; which one counts is not known
+            yield Turn(f"conversations[{i}]", turn)  # given twice; which one counts is not known
             continue
         said = turn.get("from", turn.get("role"))
         role = _SHAREGPT_ROLES.get(said, said) if isinstance(said, str) else said
@@ -184,7 +184,7 @@ def _turns(value: Any, role: str) -> Any:
 
 def _read_chosen(row: Row) -> Row:
     chosen, rejected = row.get("chosen"), row.get("rejected")
-    if _stands_apart(row):
+    if _has_own_prompt(row):
         asked = _turns(row["prompt"], "user")
     elif isinstance(chosen, list) and isinstance(rejected, list):
         shared = _shared(chosen, rejected)
@@ -204,7 +204,7 @@ def _read_chosen(row: Row) -> Row:
 
 
 def _shared(chosen: Any, rejected: Any) -> int:
-    """How many messages two conversations begin with alike: the prompt, where none stands apart."""
+    """The number of equal messages at the start of two conversations: the prompt, when it is not separate."""
     if not isinstance(chosen, list) or not isinstance(rejected, list):
         return 0
     count = 0
@@ -213,8 +213,8 @@ def _shared(chosen: Any, rejected: Any) -> int:
     return count
 
 
-def _stands_apart(row: Row) -> bool:
-    """Whether the prompt is said beside both conversations, not told again from within them."""
+def _has_own_prompt(row: Row) -> bool:
+    """Whether the prompt is separate from both conversations, not a repetition of their first message."""
     if not isinstance(row.get("prompt"), str):
         return "prompt" in row
     shared = _shared(row.get("chosen"), row.get("rejected"))
@@ -222,8 +222,8 @@ def _stands_apart(row: Row) -> bool:
 
 
 def _chosen_place(row: Row, canonical: str) -> str:
-    """Where a canonical path stands in a row of prompt, chosen and rejected."""
-    has_prompt = _stands_apart(row)
+    """The path in a row of prompt, chosen and rejected for a canonical path."""
+    has_prompt = _has_own_prompt(row)
     if canonical.startswith("input.messages"):
         key = "prompt" if has_prompt else "chosen"
         inside = canonical.removeprefix("input.messages")
@@ -314,7 +314,7 @@ FORMATS: dict[str, Format] = {
             own=own_claude,
         ),
         Format("text", "plain text", "text", ("text",), _same),
-        Format("tokenized", "tokenised rows", "tokens", ("input_ids",), _same),
+        Format("tokenized", "tokenized rows", "tokens", ("input_ids",), _same),
     )
 }
 """Every row format by name."""
@@ -361,7 +361,7 @@ def detect(row: Mapping[str, Any]) -> str | None:
 
 
 def _kind_of_messages(row: Mapping[str, Any]) -> str:
-    """Chat, Converse or Claude: by the blocks of the contents, and by what stands beside them."""
+    """Chat, Converse or Claude: by the blocks of the contents and the other keys of the row."""
     if "schemaVersion" in row or "toolConfig" in row:
         return "converse"
     if isinstance(row.get("system"), str):

@@ -1,4 +1,4 @@
-"""What the wire formats share: a message with its place in the source, JSON texts, images."""
+"""Helpers of all formats: messages with their position in the source, JSON texts, images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ftsdk.dataset.readers import strict_json
 
 Row = dict[str, Any]
 Written = Row | list[Hit]
-"""A row in its wire format, or why it does not fit."""
+"""A row in its format, or the hits where it does not fit."""
 
 
 class Turn(NamedTuple):
-    """A canonical message, and where it stands in the source.
+    """A canonical message and its position in the source.
 
-    `place` is the path of what holds it; `content` goes behind that for its content (and all that
+    `place` is the path of its container; `content` goes behind that for its content (and all that
     the source writes there, such as tool calls), `role` for its role.
     """
 
@@ -36,11 +36,11 @@ def messages_from(turns: Iterable[Turn]) -> list[Any]:
 
 
 def rest(row: Mapping[str, Any], *used: str) -> Row:
-    """What a reader has no other place for: it stays under its own key."""
+    """All keys but those in `used`; they keep their names."""
     return {k: v for k, v in row.items() if k not in used}
 
 
-# --- texts that hold JSON --------------------------------------------------------------------
+# --- texts with JSON      --------------------------------------------------------------------
 
 
 def as_text(value: Any) -> str:
@@ -49,7 +49,7 @@ def as_text(value: Any) -> str:
 
 
 def as_object(text: Any) -> Row | None:
-    """The object that a text holds, when it is strict JSON and one object."""
+    """The object in a text, when the text is strict JSON and one object."""
     if not isinstance(text, str) or not text.lstrip().startswith("{"):
         return None
     try:
@@ -60,7 +60,7 @@ def as_object(text: Any) -> Row | None:
 
 
 def same_object(text: str) -> Row | None:
-    """As `as_object`, when the object written anew says the very same (no number changed)."""
+    """As `as_object`, when the object written again is the same (no number changed)."""
     value = as_object(text)
     return value if value is not None and as_object(as_text(value)) == value else None
 
@@ -101,7 +101,7 @@ def declared_functions(
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every function of canonical tools with its place; hits for what is no function, or more."""
     if not isinstance(tools, list):
-        hits.append(Hit("tools", f"{title} holds a list of tools", tools))
+        hits.append(Hit("tools", f"{title} needs a list of tools", tools))
         return
     for i, tool in enumerate(tools):
         function = tool.get("function") if isinstance(tool, dict) else None
@@ -115,12 +115,12 @@ def declared_functions(
 
 
 def write_texts(content: Any, place: str, title: str, hits: list[Hit]) -> list[Row]:
-    """A canonical content of texts as `{"text": …}` blocks; a hit when it holds anything else."""
+    """A canonical content of texts as `{"text": …}` blocks; a hit when it has anything else."""
     if isinstance(content, str):
         return [{"text": content}]
     if text_parts(content):
         return [{"text": p["text"]} for p in content]
-    hits.append(Hit(place, f"{title} holds text only here", content))
+    hits.append(Hit(place, f"{title} supports text only here", content))
     return []
 
 
@@ -128,7 +128,7 @@ def write_texts(content: Any, place: str, title: str, hits: list[Hit]) -> list[R
 
 
 class Blocks(NamedTuple):
-    """How a format of content blocks is read; each function gives None for a block of another kind.
+    """The readers of a format with content blocks; each returns None for a block of another kind.
 
     `thought` gives the reasoning, `call` a canonical tool call, `result` a canonical tool message
     (without what its message says beside); `part` gives any other block as a canonical part.
@@ -171,7 +171,7 @@ def _read_assistant(message: Row, blocks: list[Any], kinds: Blocks) -> Row:
 
 
 def _read_user(message: Row, blocks: list[Any], kinds: Blocks) -> Iterator[Row]:
-    """What stands between two results is a message of its own, too."""
+    """Each tool result is one message, and so are the blocks between two results."""
     pending: list[Any] = []
     for block in blocks:
         result = kinds.result(block)
@@ -205,7 +205,7 @@ def text_parts(content: Any) -> bool:
 
 
 def sole(parts: list[Any]) -> Any:
-    """Canonical parts as content: one text alone is a string."""
+    """Canonical parts as content; a single text becomes a string."""
     if len(parts) == 1 and is_text_part(parts[0]):
         return parts[0]["text"]
     return parts
@@ -219,7 +219,7 @@ _DATA = re.compile(r"data:([A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+);base64,(.*)", re.DOT
 
 
 def media_type_of(url: str) -> str | None:
-    """The media type that the end of a URL's path tells; None when it tells none."""
+    """The media type by the suffix of a URL's path, or None."""
     try:
         path = urlsplit(url).path
     except ValueError:
@@ -228,7 +228,7 @@ def media_type_of(url: str) -> str | None:
 
 
 def image_part(url: str, media_type: str | None = None) -> Row:
-    """A canonical image part; `media_type` is kept where the URL does not tell it."""
+    """A canonical image part; `media_type` is kept where the URL's suffix does not imply it."""
     image: Row = {"url": url}
     if media_type is not None and media_type != media_type_of(url):
         image["media_type"] = media_type
@@ -244,12 +244,12 @@ class Image(NamedTuple):
 
 
 def image_of(part: Any, title: str, place: str, hits: list[Hit], *more: str) -> Image | None:
-    """The image of a canonical part; None, and hits, when there is none that a format can hold.
+    """The image of a canonical part; None, with hits, when there is none that the format can carry.
 
     `more` names keys of `image_url` beside `url` and `media_type` that the format has a place for.
     """
     if not isinstance(part, dict) or part.get("type") != "image_url":
-        hits.append(Hit(place, f"{title} holds texts and images only", part))
+        hits.append(Hit(place, f"{title} supports text and images only", part))
         return None
     hits += left_over(part, ("type", "image_url"), title, f"{place}.")
     image = part.get("image_url")
@@ -260,23 +260,23 @@ def image_of(part: Any, title: str, place: str, hits: list[Hit], *more: str) -> 
         hits.append(Hit(f"{place}.image_url", "the image has no URL", image))
         return None
     hits += left_over(image, ("url", "media_type", *more), title, f"{place}.image_url.")
-    told = image.get("media_type")
+    given = image.get("media_type")
     if url.startswith("data:"):
         match = _DATA.fullmatch(url)
-        if match is None or told is not None:
+        if match is None or given is not None:
             hits.append(Hit(f"{place}.image_url.url", f"{title} embeds images as base64 only", url))
             return None
         return Image(match[1], match[2], None)
-    media_type = told if isinstance(told, str) else media_type_of(url)
+    media_type = given if isinstance(given, str) else media_type_of(url)
     if media_type is None:
-        hits.append(Hit(f"{place}.image_url.url", f"{title} names the media type, and the URL does not tell it (give "
+        hits.append(Hit(f"{place}.image_url.url", f"{title} needs a media type, and the URL implies none (give "
                         "image_url.media_type)", url))  # fmt: skip
         return None
     return Image(media_type, None, url)
 
 
 def numbered(taken: Iterable[Any]) -> Iterator[str]:
-    """`call_1`, `call_2`, …: ids for calls of a format that has none, but those that are taken."""
+    """`call_1`, `call_2`, …: ids for the calls of a format without ids, except those in `taken`."""
     used = set(taken)
     number = 0
     while True:

@@ -1,1 +1,1 @@
-"""What the model sees of each row."""
+"""Inspection: the tokens of each row as the model is shown them."""

@@ -23,17 +23,17 @@ from ftsdk.dataset.tokenize.render import Rendered, RowFault, render_sequences
 from ftsdk.dataset.tokenize.tokenizer_folder import model_folder
 
 note("FT503", "notice", "The model does not learn to stop", "use a chat template that closes the assistant's turn",
-     "The last trained token of an answer is no special token, so nothing teaches the model where "
-     "an answer ends (a frequent cause: padding and end token are one, and padding is masked).")  # fmt: skip
+     "The last trained token of an answer is not a special token, so the model does not learn where "
+     "an answer ends. A frequent cause: padding and end token are the same, and padding is masked.")  # fmt: skip
 note("FT505", "notice", "The chat template drops the reasoning", "train without reasoning, or choose a template that keeps it",
      "The row has `reasoning_content` that does not appear in the rendered text, so it is not "
      "learned.")  # fmt: skip
 note("FT507", "notice", "The chat template ignores the tools", "choose a model whose template writes tools",
      "The row declares tools that do not appear in the rendered text: the model would learn to call "
-     "what it was never shown.")  # fmt: skip
-note("FT508", "notice", "The chat template drops what is said beside a tool call", "say it in a turn of its own, or choose a template that keeps it",
+     "tools that it never sees.")  # fmt: skip
+note("FT508", "notice", "The chat template drops the text of a message with tool calls", "put the text into a separate message, or choose a template that keeps it",
      "Some templates write the calls of a message and leave its text out. That text is in the row and "
-     "is not learned.")  # fmt: skip
+     "is not trained.")  # fmt: skip
 
 
 def inspect_rows(
@@ -164,7 +164,7 @@ class _Inspection:
             self.findings.append(Fault(code, rule.severity, line, message, rule.hint))
 
     def _notes(self, line: int, part: Rendered, *, ends: bool) -> Iterator[str]:
-        """What is odd in one sequence."""
+        """Notes on one sequence."""
         if self.max_length is not None and len(part) > self.max_length:
             message = (
                 f"{len(part):,} tokens, max_length is {self.max_length:,}: {self._behind(part)}"
@@ -176,14 +176,14 @@ class _Inspection:
             yield "an answer has no end token in what is trained"
 
     def _behind(self, part: Rendered) -> str:
-        """What a cut at `max_length` would take from what is learned."""
+        """The number of trained tokens left after a cut at `max_length`, in words."""
         left = Rendered(part.ids[: self.max_length], part.trained[: self.max_length]).trained_count
         if not left:
             return "cut there, it has nothing to learn"
         return f"cut there, {left:,} of {part.trained_count:,} learned tokens are left"
 
     def _lost(self, line: int, row: Mapping[str, Any], parts: Sequence[Rendered]) -> Iterator[str]:
-        """What the row has and none of its sequences shows."""
+        """Notes on parts of the row that none of its sequences has."""
         messages, tools = _said(row)
         reasons = [next((m[k] for k in REASONING if m.get(k)), None) for m in messages]
         beside = [
@@ -204,7 +204,7 @@ class _Inspection:
             yield "reasoning is dropped by the template"
         if unsaid := [c for c in beside if not any(c.strip() in text for text in texts)]:
             self._add("FT508", line, f"the template drops {short(unsaid[0], 40)!r} beside a call")
-            yield "what is said beside a tool call is dropped by the template"
+            yield "the text beside a tool call is dropped by the template"
         functions = [t.get("function") for t in tools if isinstance(t, dict)]
         names = [
             f["name"] for f in functions if isinstance(f, dict) and isinstance(f.get("name"), str)
@@ -214,7 +214,7 @@ class _Inspection:
             yield "the declared tools are not shown"
 
     def result(self, name: str, model: str) -> InspectionReport:
-        """Everything that was seen."""
+        """The report of all rows."""
         summary = self.counting.summary(self.max_length)
         return InspectionReport(
             name, model, visible=True, template_sha256=self.chat.template_sha256, summary=summary,
@@ -269,7 +269,7 @@ def pieces_of(part: Rendered, chat: ChatTokenizer) -> Iterator[Piece]:
 
 
 def _text(ids: Sequence[int], before: int, chat: ChatTokenizer) -> str:
-    """What `ids` add after the token `before`: some tokenizers drop a leading space at a start."""
+    """The text of `ids` after the token `before`; some tokenizers drop a leading space at a start."""
     if before < 0:
         return chat.decode(ids)
     lead, both = chat.decode([before]), chat.decode([before, *ids])

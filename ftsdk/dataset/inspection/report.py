@@ -129,7 +129,7 @@ class InspectionDiff:
     rows: tuple[RowDiff, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """The comparison as `--json` prints it."""
         return {
             "models": [self.left.model, self.right.model],
             "templates": [self.left.template_sha256, self.right.template_sha256],

@@ -17,7 +17,7 @@ from typing import IO
 from ftsdk.dataset.readers.lines import CHUNK
 from ftsdk.util.files import atomic_file, fsync_folder, make_private_folder
 
-IN_MEMORY_BYTES = 32 << 20
+IN_MEMORY_BYTES = 8 << 20
 """Copies up to this size stay in memory."""
 
 
@@ -94,8 +94,13 @@ class CanonicalCopy:
         return self.lines[index] if index < len(self.lines) else index + 1
 
     def save(self, path: Path) -> None:
-        """Put the rows at `path`, whole or not at all; without copying where the system allows it."""
-        if not isinstance(self._file, io.BytesIO) and self._link(path):
+        """Put the rows at `path`, whole or not at all.
+
+        A path in the copy's own folder gets the copy's file itself, where the system allows it;
+        files elsewhere may be edited by their owner, and are written separately.
+        """
+        on_disk = not isinstance(self._file, io.BytesIO)
+        if on_disk and path.parent == self.folder and self._link(path):
             return
         with atomic_file(path) as target:
             reader = self.open()
@@ -106,6 +111,8 @@ class CanonicalCopy:
         """Give the file without a name the name `path`; False where the system cannot."""
         self._file.flush()
         fd = self._file.fileno()
+        if os.fstat(fd).st_nlink:  # it has a name already
+            return False
         os.fsync(fd)
         aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
         try:

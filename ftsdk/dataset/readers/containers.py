@@ -31,11 +31,11 @@ _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 
 BOMB_FREE_BYTES = 64 << 20
 BOMB_RATIO = 200
-"""Text shrinks 3 to 20 times; beyond 200, and 64 MiB, it is a bomb or a mistake."""
+"""Text compresses 3 to 20 times; beyond 200, and 64 MiB, it is a bomb or a mistake."""
 
 
-def judge(path: Path, head: bytes) -> tuple[str, list[Fault]]:
-    """The container of a file by its name and first bytes; `Stop` when the two disagree."""
+def container_of(path: Path, head: bytes) -> tuple[str, list[Fault]]:
+    """The container of a file by its name and first bytes; raises `Stop` when they disagree."""
     name = path.name.lower()
     found = next(
         (
@@ -45,7 +45,7 @@ def judge(path: Path, head: bytes) -> tuple[str, list[Fault]]:
         ),
         None,
     )
-    if found is None and "." not in path.stem:  # `rows.zst`: what is inside is taken for JSON lines
+    if found is None and "." not in path.stem:  # `rows.zst` is taken for JSON lines
         found = {".gz": "jsonl.gz", ".zst": "jsonl.zst"}.get(path.suffix.lower())
     for magic, kind, ending in (
         (_GZIP, "jsonl.gz", ".jsonl.gz"),
@@ -56,24 +56,24 @@ def judge(path: Path, head: bytes) -> tuple[str, list[Fault]]:
         if is_so and found != kind:
             raise _stop(
                 "FT005",
-                f"the file holds {kind.rpartition('.')[2]} data, its name says otherwise",
+                f"the content is {kind.rpartition('.')[2]} data, but the name says otherwise",
                 f"rename it to {path.name.split('.')[0]}{ending}",
             )
         if found == kind and not is_so:
             raise _stop(
                 "FT005",
-                f"the name ends in {ending}, but this is no such data",
+                f"the name ends in {ending}, but the content is not",
                 "check how the file was written; it may be plain text",
             )
     if found in ("jsonl.gz", "jsonl.zst", "parquet"):
         return found, []
     _refuse_wide(head)
     if found is None or found in {"jsonl", "json"}:
-        return _judge_text(path, head, found), []
+        return _text_container(path, head, found), []
     return found, []
 
 
-def _judge_text(path: Path, head: bytes, found: str | None) -> str:
+def _text_container(path: Path, head: bytes, found: str | None) -> str:
     text = head.removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n")
     if found == "json":
         # Some tools write JSON lines under .json; an array (or one object over lines) is the rule.
@@ -130,7 +130,7 @@ def _refuse_wide(head: bytes) -> None:
         raise _stop("FT007", "the file is UTF-16 (big endian, without BOM)", "save it as UTF-8")
 
 
-_TELL_EACH = 256  # records
+_REPORT_EACH = 256  # records
 
 
 def records(
@@ -157,26 +157,26 @@ def records(
 def _reporting(
     found: Iterator[Record | Fault], handle: BinaryIO, on_bytes: Callable[[int], None] | None
 ) -> Iterator[Record | Fault]:
-    """The records, while it is told now and then how far the file was read."""
-    told = 0
+    """The records; `on_bytes` is called now and then with the bytes read since."""
+    reported = 0
     for number, record in enumerate(found):
-        if on_bytes is not None and not number % _TELL_EACH:
-            on_bytes(handle.tell() - told)
-            told = handle.tell()
+        if on_bytes is not None and not number % _REPORT_EACH:
+            on_bytes(handle.tell() - reported)
+            reported = handle.tell()
         yield record
     if on_bytes is not None:
-        on_bytes(handle.tell() - told)
+        on_bytes(handle.tell() - reported)
 
 
 class _Inflated:
-    """A decompressing reader that refuses to be blown up, and counts the compressed bytes."""
+    """A decompressing reader that refuses decompression bombs and counts the compressed bytes."""
 
     def __init__(
         self, handle: BinaryIO, container: str, on_bytes: Callable[[int], None] | None
     ) -> None:
         self._raw = handle
         self._on_bytes = on_bytes
-        self._told = 0
+        self._reported = 0
         self._given = 0
         self._stream: Any = (
             gzip.GzipFile(fileobj=handle, mode="rb") if container == "jsonl.gz" else _zstd(handle)
@@ -204,12 +204,12 @@ class _Inflated:
         if self._given > BOMB_FREE_BYTES and self._given > BOMB_RATIO * taken:
             raise _stop(
                 "FT006",
-                f"the data grows more than {BOMB_RATIO} times when unpacked",
+                f"the data is more than {BOMB_RATIO} times larger when decompressed",
                 "unpack it yourself if you trust it, and pass the plain file",
             )
         if self._on_bytes is not None:
-            self._on_bytes(taken - self._told)
-            self._told = taken
+            self._on_bytes(taken - self._reported)
+            self._reported = taken
         return data
 
 
@@ -237,8 +237,8 @@ class _Zstd:
 
     def read(self, size: int) -> bytes:
         out: list[bytes] = []
-        held = 0
-        while held < size // 4:
+        size_out = 0
+        while size_out < size // 4:
             data = self._rest or self._handle.read(1024)
             self._rest = b""
             if not data:
@@ -252,7 +252,7 @@ class _Zstd:
                 self._rest, self._frame = self._frame.unused_data, None
             if piece:
                 out.append(piece)
-                held += len(piece)
+                size_out += len(piece)
         return b"".join(out)
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.readers.lines import CHUNK, Record, Stop
 
-# What stands before the next bracket (and, outside of all brackets, comma): strings are whole. The
+# The text up to the next bracket (and, outside of all brackets, comma), strings as a whole. The
 # mark is a quote where a string has no end in the buffer yet, and empty at the buffer's end.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _INSIDE = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+([\[\]{}"]?)', re.DOTALL)
@@ -22,7 +22,7 @@ _SPACES = re.compile(rb"[ \t\r\n]*")
 def read_array(handle: BinaryIO, *, max_row_bytes: int) -> Iterator[Record | Fault]:
     """Yield each element of the array as a record; `line` is its 1-based place in the array.
 
-    Only the brackets are judged here; what is inside an element is the strict reader's affair.
+    Only the brackets are checked here; the strict reader checks what is inside an element.
     """
     splitter = _Splitter(handle, max_row_bytes)
     splitter.open()
@@ -60,7 +60,7 @@ class _Splitter:
         match = _SPACES.match(self._buffer, self._start)
         self._start = self._start if match is None else match.end()
         if not self._buffer.startswith(b"[", self._start):
-            raise self._stop("the file is no JSON array of rows", self._start)
+            raise self._stop("the file is not a JSON array of rows", self._start)
         self._start += 1
 
     def element(self) -> Record | None:

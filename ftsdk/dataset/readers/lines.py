@@ -21,7 +21,7 @@ A bare tuple: millions of them are made, and a named one costs four times as muc
 
 
 class Stop(Exception):
-    """Reading cannot go on; carries the fault that says why."""
+    """Raised when reading cannot continue; `fault` says why."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)
@@ -29,7 +29,7 @@ class Stop(Exception):
 
 
 class Reads(Protocol):
-    """A stream as far as lines are read from it."""
+    """The part of a stream that reading lines needs."""
 
     def read(self, size: int, /) -> bytes:
         """At most `size` bytes; none at the end."""
@@ -45,14 +45,14 @@ def read_lines(
 ) -> Iterator[Record | Fault]:
     r"""Yield every non-blank record, and a `Fault` for each that is too long.
 
-    Memory stays under `max_row_bytes` plus two chunks, whatever the file holds. Only b"\\n" ends a
+    Memory stays under `max_row_bytes` plus two chunks, whatever the file has. Only b"\\n" ends a
     record: U+2028, U+0085 and the like are ordinary text. One b"\\r" before the end is dropped.
-    A stream that begins inside a file has its place there in `start`; lines count from 1 anyhow.
+    For a part of a file `start` is its offset there; lines count from 1 all the same.
     """
     line = 0
     offset = start  # of the record that is being read
     parts: list[bytes] = []
-    held = 0
+    pending = 0
     skipping = False
     first = start == 0
     while chunk := stream.read(CHUNK):
@@ -67,10 +67,10 @@ def read_lines(
         tail = pieces.pop()
         for piece in pieces:
             line += 1
-            length = held + len(piece) + 1
+            length = pending + len(piece) + 1
             if skipping:
                 skipping = False
-            elif held + len(piece) > max_row_bytes:
+            elif pending + len(piece) > max_row_bytes:
                 yield _too_long(line, offset, max_row_bytes)
             else:
                 raw = b"".join((*parts, piece)) if parts else piece
@@ -78,14 +78,14 @@ def read_lines(
                 if raw and not raw.isspace():
                     yield (line, offset, raw)
             parts.clear()
-            held = 0
+            pending = 0
             offset += length
         if not tail:
             continue
-        held += len(tail)
+        pending += len(tail)
         if skipping:
             _no_nul(tail, line + 1, offset)
-        elif held > max_row_bytes:
+        elif pending > max_row_bytes:
             _no_nul(tail, line + 1, offset)
             yield _too_long(line + 1, offset, max_row_bytes)
             skipping = True
@@ -119,7 +119,7 @@ def _too_long(line: int, offset: int, limit: int) -> Fault:
         line=line,
         offset=offset,
         message=f"the row is longer than {limit / (1 << 20):,.0f} MiB",
-        hint="split it, or pass max_row_bytes= when rows hold images",
+        hint="split it, or pass max_row_bytes= when rows have images",
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows held in memory, or in a temporary file when they are many, as JSON-lines records."""
+"""Rows kept as JSON lines in memory, or in a temporary file when they are many."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ftsdk.dataset.readers.strict_json import MAX_DEPTH
 _IN_MEMORY = 32 << 20
 
 
-class Spool:
-    """Serialised rows that can be read many times; a row that is not JSON keeps its fault.
+class RowBuffer:
+    """Serialized rows that can be read many times; a row that is not JSON is kept as its fault.
 
-    The rows are copied when the spool is made: a list that changes later changes nothing here.
+    The rows are copied, so a list that changes later changes nothing here.
     """
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class Spool:
         self.size_bytes = 0
 
     @classmethod
-    def of(cls, rows: Any) -> Spool:
-        """Spool a list, an iterable, a pandas or polars frame, or a Hugging Face dataset."""
-        spool = cls()
+    def of(cls, rows: Any) -> RowBuffer:
+        """A buffer of a list, an iterable, a pandas or polars frame, or a Hugging Face dataset."""
+        buffer = cls()
         for row in iterate(rows):
-            spool.add(row)
-        return spool
+            buffer.add(row)
+        return buffer
 
     def add(self, row: Any) -> None:
         """Append one row."""
@@ -53,7 +53,7 @@ class Spool:
             self._to_disk()
 
     def _to_disk(self) -> None:
-        """Move the rows to a temporary file without a name, which goes when the spool goes."""
+        """Move the rows to a temporary file without a name, which is gone when the buffer is."""
         disk = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the finalizer
         weakref.finalize(self, disk.close)
         disk.write(cast("io.BytesIO", self._file).getbuffer())
@@ -73,7 +73,7 @@ class Spool:
 
 
 def iterate(rows: Any) -> Iterator[Any]:
-    """The rows of whatever holds rows; a `Stop` says what cannot be taken.
+    """The rows of any container of rows; raises `Stop` when there are none to read.
 
     A table has every column in every row: a cell that is missing is left out, as in Parquet.
     """
@@ -145,11 +145,11 @@ def _no_rows(message: str, hint: str) -> Fault:
 
 
 def encode(row: Any, number: int) -> bytes | Fault:
-    """A Python row as JSON bytes; a fault when it holds what JSON cannot say."""
+    """A Python row as JSON bytes; a fault when it has values that JSON cannot represent."""
     try:
         row = _plain(row)
         raw = orjson.dumps(row)
-    except RecursionError:  # deeper than Python goes, or a row that holds itself
+    except RecursionError:  # deeper than Python goes, or a row that contains itself
         return Fault(
             code="FT015",
             severity="fault",

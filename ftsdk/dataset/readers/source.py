@@ -1,7 +1,7 @@
-"""Where rows come from: a file of a known container, or Python objects, as one stream of records.
+"""Sources of rows: a file of a known container, or Python objects, as one stream of records.
 
 Everything that is not a plain JSON-lines file (CSV, Parquet, a JSON array, rows in memory, data
-frames) is turned into JSON-lines records on the way, so that one strict reader judges all of it.
+frames) is turned into JSON-lines records on the way, so that one strict reader checks all of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.readers import containers
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record, Stop
-from ftsdk.dataset.readers.row_buffer import Spool
+from ftsdk.dataset.readers.row_buffer import RowBuffer
 
 _SNIFF = 4096
 
@@ -33,10 +33,10 @@ class Source:
     name: str
     container: str
     path: Path | None = None
-    spool: Spool | None = None
+    buffer: RowBuffer | None = None
     size_bytes: int | None = None
     stamp: tuple[int, int, int] | None = None
-    """Inode, size and time of change when the source was opened: a file must not move under us."""
+    """Inode, size and modification time when the source was opened; a later change is a fault."""
     notices: list[Fault] = field(default_factory=list)
 
     def records(
@@ -45,10 +45,10 @@ class Source:
         max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
         on_bytes: Callable[[int], None] | None = None,
     ) -> Iterator[Record | Fault]:
-        """Every record in order; faults of the file stand between them, the last may end it."""
+        """Every record in order, with faults of the file between them; the last one may end it."""
         try:
-            if self.spool is not None:
-                yield from self.spool.records()
+            if self.buffer is not None:
+                yield from self.buffer.records()
                 return
             if self.path is None:
                 return
@@ -77,7 +77,7 @@ class Source:
         return self.container == "jsonl" and self.path is not None and size >= MIN_BYTES
 
     def check_stamp(self, handle: BinaryIO) -> None:
-        """Raise `Stop` when the open file is not the one that was looked at first."""
+        """Raise `Stop` when the open file has changed since the source was opened."""
         if self.stamp is not None and _stamp(os.fstat(handle.fileno())) != self.stamp:
             raise Stop(
                 file_fault(
@@ -89,22 +89,24 @@ class Source:
 
 
 def open_source(source: Any, *, name: str | None = None) -> Source:
-    """Look at `source` (a path, rows, an iterable, a data frame) without reading it through.
+    """Open `source` (a path, rows, an iterable, a data frame) without reading all of it.
 
     Raises `Stop` with a fault when there is nothing that can be read.
     """
     if isinstance(source, (str, os.PathLike)):
         path = Path(os.fspath(source))
         return _open_path(path, name or path.name)
-    spool = Spool.of(source)
-    return Source(name=name or "rows", container="rows", spool=spool, size_bytes=spool.size_bytes)
+    buffer = RowBuffer.of(source)
+    return Source(
+        name=name or "rows", container="rows", buffer=buffer, size_bytes=buffer.size_bytes
+    )
 
 
 def _open_path(path: Path, name: str) -> Source:
     try:
         state = path.stat()
     except FileNotFoundError:
-        raise Stop(file_fault("FT001", f"there is no file {path}", _nearest(path))) from None
+        raise Stop(file_fault("FT001", f"{path} does not exist", _nearest(path))) from None
     except OSError as error:  # a symlink loop, a name that is too long, no right to look
         raise Stop(
             file_fault(
@@ -115,7 +117,7 @@ def _open_path(path: Path, name: str) -> Source:
         ) from error
     except ValueError as error:  # a NUL in the name
         raise Stop(
-            file_fault("FT001", f"{str(path)!r} is no file name", "check the path")
+            file_fault("FT001", f"{str(path)!r} is not a file name", "check the path")
         ) from error
     if not stat.S_ISREG(state.st_mode):
         raise Stop(_not_regular(path, state.st_mode))
@@ -132,7 +134,7 @@ def _open_path(path: Path, name: str) -> Source:
                 "check its permissions",
             )
         ) from error
-    container, notices = containers.judge(path, head)
+    container, notices = containers.container_of(path, head)
     return Source(
         name=name,
         container=container,
@@ -149,7 +151,7 @@ def _stamp(state: os.stat_result) -> tuple[int, int, int]:
 
 @contextlib.contextmanager
 def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """Open without blocking on a FIFO that took the file's place since it was looked at."""
+    """Open without blocking on a FIFO that has replaced the file since it was checked."""
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(fd, "rb", buffering=0) as handle:
         mode = os.fstat(fd).st_mode

@@ -23,7 +23,7 @@ MAX_KEY_CHARS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """Why a record is not strict JSON; `offset` is the byte inside the record."""
+    """The reason why a record is not strict JSON; `offset` is the byte inside the record."""
 
     code: str
     message: str
@@ -86,7 +86,7 @@ _WORD = re.compile(r"true|false|null")
 _NOT_A_NUMBER = re.compile(r"-?(?:NaN|Infinity|nan|inf|Inf|-inf)")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 
-_SYNTAX_MEND = "write one JSON object on this line; a JSON library does it right"
+_SYNTAX_HINT = "write one JSON object on this line; a JSON library does it right"
 
 
 def scan(raw: bytes) -> Flaw | None:
@@ -118,7 +118,7 @@ class _Scanner:
         if self.text.startswith("\ufeff"):
             return (
                 "FT020",
-                "a byte order mark (BOM) stands here",
+                "an unexpected byte order mark (BOM)",
                 "remove the three bytes",
                 0,
             )
@@ -131,7 +131,7 @@ class _Scanner:
         if self.at < len(self.text):
             rest = self.text[self.at]
             what = "two JSON values on one line" if rest in '{["' else f"{rest!r} after the value"
-            return ("FT017", what, "put each row on a line of its own", self.at)
+            return ("FT017", what, "put each row on its own line", self.at)
         return None
 
     def _space(self) -> None:
@@ -149,11 +149,11 @@ class _Scanner:
             )
         seen = self.text[self.at]
         if seen == "\x00":
-            return ("FT016", "a NUL byte", "remove it; JSON text holds none", self.at)
+            return ("FT016", "a NUL byte", "remove it; JSON text has none", self.at)
         return (
             "FT010",
             f"not JSON: {wanted} expected, found {seen!r}",
-            _SYNTAX_MEND,
+            _SYNTAX_HINT,
             self.at,
         )
 
@@ -216,7 +216,7 @@ class _Scanner:
         if key in assert_keys:
             return (
                 "FT014",
-                f"the key {key[:40]!r} stands twice in one object",
+                f"the key {key[:40]!r} appears twice in one object",
                 "keep one of them; readers disagree on which one counts",
                 start,
             )
@@ -302,7 +302,7 @@ class _Scanner:
                     return (
                         "FT010",
                         f"not JSON: {text[at : at + 2]!r} is no escape",
-                        _SYNTAX_MEND,
+                        _SYNTAX_HINT,
                         at,
                     )
                 at += 2
@@ -325,8 +325,8 @@ class _Scanner:
 
 
 def _lone_surrogate(body: str) -> int | None:
-    """Where a surrogate escape stands without its other half, told by whole escapes only."""
-    waiting: int | None = None  # where a first half stands that needs its second
+    """The offset of a surrogate escape without its other half; only whole escapes count."""
+    waiting: int | None = None  # the offset of a first half that needs its second
     end = -1
     for match in _ESCAPE.finditer(body):
         unit = match.group(1)

@@ -1,4 +1,4 @@
-"""CSV and Parquet as JSON records: a column is a key; cells of CSV that hold JSON are unpacked."""
+"""CSV and Parquet as JSON records: a column is a key, and CSV cells with JSON are parsed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ JSON_COLUMNS = frozenset(
         "non_preferred_output", "systemInstruction", "parallel_tool_calls", "metadata",
     )
 )  # fmt: skip
-"""Columns whose cells hold JSON; elsewhere a cell is text, whatever it looks like."""
+"""Columns whose cells are JSON; in all others a cell is text."""
 
 _EITHER = {"input": '"messages"', "prompt": '"role"', "chosen": '"role"', "rejected": '"role"',
            "system": '"text"'}  # fmt: skip
-"""Columns of text or of JSON, and what JSON has there; a text may well be `[3, 1, 2]`."""
+"""Columns of text or JSON, with a string that JSON has there; a text, too, may be `[3, 1, 2]`."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -84,7 +84,7 @@ def _record(number: int, cells: dict[str, str], limit: int) -> Record | Fault:
     row: dict[str, Any] = {}
     for name, cell in cells.items():
         if "\x00" in cell:
-            return Fault("FT016", "fault", number, "a NUL byte", "remove it; text holds none", field=name)  # fmt: skip
+            return Fault("FT016", "fault", number, "a NUL byte", "remove it; text has none", field=name)  # fmt: skip
         if _holds_json(name, cell):
             value = strict_json.parse(cell.encode())
             if isinstance(value, strict_json.Flaw):
@@ -130,7 +130,7 @@ def read_parquet(
 ) -> Iterator[Record | Fault]:
     """Rows of a Parquet file, batch by batch; null columns are left out.
 
-    Columns lie apart in the file, so `on_bytes` is told the share of its bytes that the rows are.
+    `on_bytes` is called with shares of the file's size, as columns are stored apart from each other.
     """
     try:
         import pyarrow as pa
@@ -141,7 +141,7 @@ def read_parquet(
             hint="pip install 'ftsdk[data]', or convert the file to JSON lines",
         ) from error
     try:
-        number = told = 0
+        number = reported = 0
         file, size = pq.ParquetFile(handle), os.fstat(handle.fileno()).st_size
         for batch in file.iter_batches(batch_size=512):
             for row in batch.to_pylist():
@@ -150,8 +150,8 @@ def read_parquet(
                 yield raw if isinstance(raw, Fault) else (number, None, raw)
             if on_bytes is not None:
                 now = size * number // file.metadata.num_rows
-                on_bytes(now - told)
-                told = now
+                on_bytes(now - reported)
+                reported = now
     except (pa.ArrowException, OSError) as error:
         yield _fault(0, f"not a sound Parquet file: {str(error)[:80]}")
 

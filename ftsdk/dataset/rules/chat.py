@@ -1,4 +1,4 @@
-"""Rules over one chat row: its messages, their order, what is learned."""
+"""Rules for a chat row: its messages, their order, and what is trained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ note(
     "fault",
     "The format of the rows is not known",
     'use chat rows: {"messages": [{"role": …, "content": …}, …]}, or force one with format=',
-    """A row is recognised by its keys: `messages` (chat), `prompt` and `completion`,
+    """A row is recognized by its keys: `messages` (chat), `prompt` and `completion`,
      `instruction` and `output` (Alpaca), `conversations` (ShareGPT), `text`, `input` with
      `preferred_output` and `non_preferred_output`, `prompt` with `chosen` and `rejected`,
      `contents` (Gemini).""",
@@ -22,7 +22,7 @@ note(
 note(
     "FT101",
     "fault",
-    "A row of another format than the file's",
+    "A row in another format than the file",
     "put rows of one format into one file",
     "The first row decides the format of the file. Providers refuse files of mixed formats.",
 )
@@ -30,7 +30,7 @@ note(
 
 @row_rule("FT102", "fault", "give every row a non-empty list of messages")
 def messages_are_a_list(row: Row) -> Iterator[Hit]:
-    """The messages of a row are missing, empty, or no list."""
+    """The messages of a row are missing, empty, or not a list."""
     messages = row.get("messages")
     if not isinstance(messages, list):
         what = "missing" if messages is None else f"{kind_of(messages)}, not a list"
@@ -55,10 +55,10 @@ def message_is_an_object(row: Row) -> Iterator[Hit]:
 
 @row_rule("FT104", "fault", "use system, developer, user, assistant or tool", fixable=True)
 def role_is_known(row: Row) -> Iterator[Hit]:
-    """A role that no chat format has.
+    """An unknown role.
 
     Roles are lower case and plain ASCII. `function` is the old name of `tool`. A letter that only
-    looks Latin (Cyrillic `а`) is named with its code point. `--fix` writes roles in capitals small.
+    looks Latin (Cyrillic `а`) is named with its code point. `--fix` writes roles in lower case.
     """
     for i, message in messages_of(row):
         role = message.get("role")
@@ -67,10 +67,10 @@ def role_is_known(row: Row) -> Iterator[Hit]:
         if role is None:
             yield Hit(f"messages[{i}].role", "the role is missing")
         else:
-            yield Hit(f"messages[{i}].role", f"unknown role {_told_role(role)}", role)
+            yield Hit(f"messages[{i}].role", f"unknown role {_shown_role(role)}", role)
 
 
-def _told_role(role: Any) -> str:
+def _shown_role(role: Any) -> str:
     if not isinstance(role, str):
         return f"({kind_of(role)})"
     odd = [ch for ch in role if not ch.isascii()]
@@ -99,7 +99,7 @@ def content_is_there(row: Row) -> Iterator[Hit]:
             continue
         if content is None:
             if message.get("role") == "assistant":
-                continue  # FT109 says it, unless there are tool calls
+                continue  # FT109 reports it, unless there are tool calls
             yield Hit(f"messages[{i}].content", "the content is missing")
         else:
             yield Hit(
@@ -111,11 +111,11 @@ def content_is_there(row: Row) -> Iterator[Hit]:
 
 @row_rule("FT106", "fault", "use parts of type text or image_url")
 def parts_are_known(row: Row) -> Iterator[Hit]:
-    """A content part of a kind that training data does not have.
+    """A content part of an unknown type.
 
     Known parts are `{"type": "text", "text": …}` and
-    `{"type": "image_url", "image_url": {"url": …}}`; of Gemini's and Bedrock's formats, what means
-    the same. Audio, video and documents are not.
+    `{"type": "image_url", "image_url": {"url": …}}`; their equivalents in
+    Gemini's and Bedrock's formats are read as these. Audio, video and documents are not supported.
     """
     for i, message in messages_of(row):
         content = message.get("content")
@@ -125,7 +125,7 @@ def parts_are_known(row: Row) -> Iterator[Hit]:
                 yield Hit(place, f"a part is {kind_of(part)}, not an object", part)
             elif part.get("type") == "text":
                 if not isinstance(part.get("text"), str):
-                    yield Hit(f"{place}.text", "the text of a part is missing or no string")
+                    yield Hit(f"{place}.text", "the text of a part is missing or not a string")
             elif part.get("type") == "image_url":
                 image = part.get("image_url")
                 url = image.get("url") if isinstance(image, dict) else image
@@ -155,7 +155,7 @@ def weight_is_zero_or_one(row: Row) -> Iterator[Hit]:
             yield Hit(f"messages[{i}].weight", "only an assistant's message has a weight")
 
 
-@row_rule("FT108", "fault", "add the assistant's answer that the model shall learn")
+@row_rule("FT108", "fault", "add the assistant's answer that the model should learn")
 def an_assistant_speaks(row: Row) -> Iterator[Hit]:
     """No assistant message: there is nothing to learn."""
     messages = messages_of(row)
@@ -167,7 +167,7 @@ def an_assistant_speaks(row: Row) -> Iterator[Hit]:
 def assistant_says_something(row: Row) -> Iterator[Hit]:
     """An assistant message is empty.
 
-    It teaches the model to say nothing. Tool calls count as an answer.
+    It teaches the model to answer nothing. Tool calls count as an answer.
     """
     for i, message in messages_of(row):
         if message.get("role") != "assistant" or message.get("tool_calls"):
@@ -177,9 +177,9 @@ def assistant_says_something(row: Row) -> Iterator[Hit]:
             yield Hit(f"messages[{i}].content", "the assistant's message is empty")
 
 
-@row_rule("FT110", "fault", "end the row with the assistant's answer, or cut what follows it")
+@row_rule("FT110", "fault", "end the row with the assistant's answer, or remove what follows it")
 def assistant_has_the_last_word(row: Row) -> Iterator[Hit]:
-    """The last message is not the assistant's: what follows the last answer is never learned."""
+    """The last message is not the assistant's: text after the last answer is never trained."""
     messages = messages_of(row)
     if not messages or not any(m.get("role") == "assistant" for _, m in messages):
         return
@@ -194,7 +194,7 @@ def assistant_has_the_last_word(row: Row) -> Iterator[Hit]:
 
 @row_rule("FT111", "fault", "give at least one assistant message the weight 1")
 def some_weight_is_one(row: Row) -> Iterator[Hit]:
-    """All weights are zero: nothing of this row is trained on."""
+    """All weights are 0: nothing in this row is trained."""
     weights = [m.get("weight", 1) for _, m in messages_of(row) if m.get("role") == "assistant"]
     if weights and all(w == 0 and type(w) is int for w in weights):
         yield Hit("messages", "every assistant message has weight 0: nothing to learn")
@@ -208,14 +208,14 @@ def system_comes_first(row: Row) -> Iterator[Hit]:
     """
     for i, message in messages_of(row):
         if i and message.get("role") in ("system", "developer"):
-            yield Hit(f"messages[{i}].role", "a system message stands after other messages")
+            yield Hit(f"messages[{i}].role", "a system message comes after other messages")
 
 
 @row_rule("FT125", "notice", "join the two messages, or add the turn between them")
 def turns_alternate(row: Row) -> Iterator[Hit]:
     """Two user or two assistant messages in a row.
 
-    OpenAI takes it. Together, Bedrock and many chat templates ask that user and assistant
+    OpenAI accepts it. Together, Bedrock and many chat templates require that user and assistant
     alternate.
     """
     previous = None

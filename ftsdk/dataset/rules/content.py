@@ -1,4 +1,4 @@
-"""Rules over what a row holds: unknown keys, images, text that is not what it looks like."""
+"""Rules for the contents of a row: unknown keys, images, and deceptive text."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ftsdk.dataset.row import MESSAGE_KEYS, ROW_KEYS, images_of, messages_of, te
 Row = dict[str, Any]
 
 _OTHERS_KEYS = frozenset(("generationConfig", "toolConfig"))
-"""Known too, of Gemini's and Converse's rows; whoever cannot carry them says so by name."""
+"""Known keys of Gemini's and Converse's rows; formats without them refuse them by name."""
 MAX_IMAGE_BYTES = 10 << 20
 
 SPECIAL_TOKEN = re.compile(
     r"<\|[A-Za-z][A-Za-z0-9_▁| ]{0,40}\|>"  # <|im_end|>, <|endoftext|>, <|start_header_id|> …
     r"|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<｜[^｜<>]{1,40}｜>|\[(?:EOS|BOS)\]"
 )
-"""What tokenizers of the common model families read as one control token."""
+"""Texts that tokenizers of the common model families read as one control token."""
 
-# Characters that a reader of the text does not see: bidi controls, zero width, tags.
+# Characters that are not visible: bidi controls, zero width, tags.
 UNSEEN = re.compile(
     "[\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
     "|(?<=[!-~])[\u200c\u200d](?=[!-~])"
@@ -35,10 +35,10 @@ UNSEEN = re.compile(
 
 @row_rule("FT120", "notice", "remove it, or check its spelling")
 def keys_are_known(row: Row) -> Iterator[Hit]:
-    """A key that chat rows do not have.
+    """An unknown key in a chat row.
 
     Some providers refuse the row, others drop the key. A misspelt key (`wieght`, `tool_call`) is
-    lost without a word.
+    lost silently.
     """
     for key in row:
         if key not in ROW_KEYS and key not in _OTHERS_KEYS:
@@ -59,7 +59,7 @@ def keys_are_known(row: Row) -> Iterator[Hit]:
 def image_urls_are_public(row: Row) -> Iterator[Hit]:
     """An image URL that names a file, a private address, or nothing that a provider could read.
 
-    `gs://` and `s3://` are taken here; whether a provider reads them is FT209. Nothing is fetched here, ever. A path or a `file:` URL would leak a local file or mean nothing
+    `gs://` and `s3://` are accepted here; whether a provider reads them is FT209. Nothing is fetched. A path or a `file:` URL would leak a local file or mean nothing
     to the provider; private and link-local addresses (`169.254.169.254`) reach inside a network.
     """
     for place, _, url in images_of(row):
@@ -75,9 +75,11 @@ def _why_not_public(url: str) -> str:
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")
     except ValueError:
-        return "is no URL"
+        return "is not a URL"
     if parts.scheme in ("gs", "s3"):
-        return "" if parts.netloc and parts.path.strip("/") else "names no object in a bucket"
+        return (
+            "" if parts.netloc and parts.path.strip("/") else "does not name an object in a bucket"
+        )
     if parts.scheme not in ("http", "https"):
         return f"has the scheme {parts.scheme!r}, not https" if parts.scheme else "is a path"
     if not host:
@@ -102,7 +104,7 @@ _MAGIC = {
 
 @row_rule("FT122", "fault", "embed a PNG, JPEG or WEBP of at most 10 MB", shape="any")
 def embedded_images_are_images(row: Row) -> Iterator[Hit]:
-    """An embedded image (`data:`) that is no PNG, JPEG or WEBP, is too large, or is not base64."""
+    """An embedded image (`data:`) that is not a PNG, JPEG or WEBP, is too large, or is not base64."""
     for place, _, url in images_of(row):
         if not url.startswith("data:"):
             continue
@@ -135,7 +137,7 @@ def _why_no_image(data: str, kind: str) -> str:
 
 @row_rule("FT123", "fault", "move the image into a user message", shape="any")
 def images_are_the_users(row: Row) -> Iterator[Hit]:
-    """An image in a message that is not the user's: providers take none there."""
+    """An image in a message that is not the user's: providers accept none there."""
     for place, role, _ in images_of(row):
         if role != "user":
             yield Hit(place, f"an image in the {role}'s message")
@@ -144,7 +146,7 @@ def images_are_the_users(row: Row) -> Iterator[Hit]:
 @row_rule("FT310", "notice", "remove the characters, unless they are meant", shape="any",
           fixable=False)  # fmt: skip
 def nothing_is_hidden(row: Row) -> Iterator[Hit]:
-    """Characters that nobody sees: bidi controls, zero width, tag characters.
+    """Invisible characters: bidi controls, zero width, tag characters.
 
     They can hide instructions, break tokens apart, or make text read differently than it is
     stored.
@@ -153,7 +155,7 @@ def nothing_is_hidden(row: Row) -> Iterator[Hit]:
         match = None if text.isascii() else UNSEEN.search(text)
         if match:
             at = text[max(0, match.start() - 15) : match.end() + 15]
-            yield Hit(place, f"an unseen character U+{ord(match.group()):04X}", at)
+            yield Hit(place, f"an invisible character U+{ord(match.group()):04X}", at)
 
 
 @row_rule("FT311", "notice", "write it another way, or escape it", shape="any")
@@ -161,14 +163,14 @@ def no_special_tokens(row: Row) -> Iterator[Hit]:
     """Text that a tokenizer may read as a control token.
 
     `<|im_end|>`, `<|endoftext|>`, `[INST]`, `</s>` and the like inside content end a turn early or
-    open another role. OpenAI fails the whole file when a message holds one (seen 2026-02-12); for
+    open another role. OpenAI fails the whole file when a message has one (seen 2026-02-12); for
     OpenAI and Azure it is a fault (FT207).
     """
     for place, text in texts_of(row):
         if "<" in text or "[" in text:
             match = SPECIAL_TOKEN.search(text)
             if match:
-                yield Hit(place, f"the text holds {match.group()!r}", match.group())
+                yield Hit(place, f"the text has {match.group()!r}", match.group())
 
 
 @row_rule("FT021", "notice", "remove it", shape="any", fixable=True)
@@ -180,4 +182,4 @@ def no_nul_in_text(row: Row) -> Iterator[Hit]:
     """
     for place, text in texts_of(row):
         if "\x00" in text:
-            yield Hit(place, "the text holds a NUL character")
+            yield Hit(place, "the text has a NUL character")

@@ -1,4 +1,4 @@
-"""Rows that repeat: the same row twice, the same prompt with another answer, rows shared by two sets.
+"""Duplicates: equal rows, equal prompts with different answers, rows shared by two sets.
 
 Only hashes are kept. They are compared at the end, in slices, so that memory stays
 small whatever the number of rows (24 bytes each, at most eight million).
@@ -17,17 +17,17 @@ from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES, note
 
 note("FT301", "notice", "The same prompt has different answers", "keep the right answer, or make the prompts differ",
-     "The model is pulled both ways. Wanted, perhaps, for creative tasks; a mistake in most others.")  # fmt: skip
+     "The model is trained towards both. This may be intended for creative tasks; in most others it is a mistake.")  # fmt: skip
 note(
     "FT302",
     "notice",
-    "Rows that are the same",
+    "Duplicate rows",
     "keep one of them: `ftsdk fix DATA -o FILE --drop-duplicates` does",
-    "Repeated rows weigh more, and a split may put one on each side.",
+    "Equal rows have more weight, and a split may put one on each side.",
 )
-note("FT304", "notice", "Rows of the validation set that are also in the training set", "remove them from one of the two",
+note("FT304", "notice", "Validation rows that are also in the training set", "remove them from one of the two",
      "Compared byte by byte, and after folding case and white space. The validation loss of a row "
-     "that was trained on says nothing.")  # fmt: skip
+     "that was trained on means nothing.")  # fmt: skip
 
 MAX_ROWS = 8_000_000
 """Rows are compared up to this line."""
@@ -37,7 +37,7 @@ _LINES_SHOWN = 20
 
 
 def keys_of(row: dict[str, Any], shape: str) -> tuple[int, int]:
-    """`(prompt, answer)` of a canonical row as two hashes, equal within this process only."""
+    """`(prompt, answer)` of a canonical row as two hashes, comparable within this process only."""
     if shape == "chat":
         messages = row.get("messages")
         if isinstance(messages, list) and messages:
@@ -133,7 +133,7 @@ class Duplicates:
 
 
 def folded_hash(row: dict[str, Any]) -> int:
-    """A hash of everything a row says, case and white space folded; of a tokenised row, its ids."""
+    """A hash of all texts of a row, case and white space folded; of a tokenized row, its ids."""
     if "input_ids" in row:
         return hash(orjson.dumps(row["input_ids"]))
     words: list[str] = []

@@ -1,4 +1,4 @@
-"""The commonest row, recognised fast: chat, role and text only, nothing that a rule could mind."""
+"""A fast path for the most common row: a chat of roles and texts in which no rule can find anything."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ftsdk.dataset.rules.content import UNSEEN
 
 
 def is_plain(raw: bytes, value: Any) -> bool:
-    """True when no row rule can fire on `value`, and `raw` hides no duplicate key.
+    """True when no row rule can report anything in `value`, and `raw` has no duplicate key.
 
     `raw` is the record that `value` was read from. Every string token of a plain row is known, so
-    the number of quotes is too: a dropped duplicate key would leave two more. A test holds that
+    the number of quotes is too: a dropped duplicate key would leave two more. A test checks that
     the full rules find nothing in a row that this function lets through.
     """
     if type(value) is not dict or len(value) != 1:
@@ -36,14 +36,14 @@ def is_plain(raw: bytes, value: Any) -> bool:
                 return False
         elif role != "system" or previous:
             return False
-        # What may be a special token, a NUL or an unseen character is looked at by the rules.
+        # A possible special token, NUL or unseen character is left to the rules.
         if not content.isascii() and (UNSEEN.search(content) or "\uff5c" in content):
             return False
         if '"' in content:
             quotes += content.count('"')
         quotes += 8
         previous = role
-    # A look for one byte costs a quarter of one for two; so that comes first, and spares the others.
+    # Searching one byte costs a quarter of searching two, so it comes first.
     return (
         previous == "assistant"
         and raw.count(b'"') == quotes

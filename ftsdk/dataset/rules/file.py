@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ftsdk.dataset.findings.registry import note
 
-note("FT001", "fault", "There is no such file", "check the path")
+note("FT001", "fault", "The file does not exist", "check the path")
 note(
     "FT002",
     "fault",
@@ -13,11 +13,11 @@ note(
     "Folders, pipes, devices and sockets are refused before they are opened.",
 )
 note("FT003", "fault", "The file cannot be read", "check the file and its permissions")
-note("FT004", "fault", "The file holds no rows", "write one JSON object a line")
+note("FT004", "fault", "The file has no rows", "write one JSON object a line")
 note(
     "FT005",
     "fault",
-    "The content is not what the name says",
+    "The content does not match the file's name",
     "rename the file, or write it again",
     "Gzip, zstd or Parquet data under another name, a JSON array or indented JSON under `.jsonl`, "
     "lines that end in CR only.",
@@ -55,26 +55,26 @@ note(
     "Bytes that are not UTF-8",
     "save the file as UTF-8",
     "Overlong sequences and surrogates written as bytes (CESU-8) count, too: other readers may "
-    "take them and mean something else.",
+    "accept them with another meaning.",
 )
 note(
     "FT012",
     "fault",
     "Half of a surrogate pair",
     "write the whole character, as UTF-8",
-    r"`\ud83d` without `\ude00` is no character, and cannot be written as UTF-8.",
+    r"`\ud83d` without `\ude00` is not a character and cannot be written as UTF-8.",
 )
 note(
     "FT013",
     "fault",
-    "A number that JSON or its readers cannot hold",
+    "A number that JSON or its readers cannot represent",
     "write it as a string",
     "NaN, Infinity, 1e999, and integers beyond 64 bits.",
 )
 note(
     "FT014",
     "fault",
-    "A key stands twice in one object",
+    "A key appears twice in one object",
     "keep one of them",
     "Readers disagree on which one counts, so a provider may train on the other.",
 )
@@ -89,7 +89,7 @@ note(
     "FT017",
     "fault",
     "More than one value on a line",
-    "put each row on a line of its own",
+    "put each row on its own line",
 )
 note("FT018", "fault", "A row is cut off", "write the row in full")
 note("FT019", "fault", "A row is not an object", 'write {"messages": […]}')
@@ -105,7 +105,7 @@ note("FT022", "fault", "A key is too long", "keys have at most 1,024 characters"
 note(
     "FT024",
     "fault",
-    "A row holds what JSON cannot say",
+    "A row has values that JSON cannot represent",
     "use dicts with string keys, lists, strings, numbers, booleans and None",
 )
 note("FT025", "fault", "A table cannot be read", "check quotes and columns")

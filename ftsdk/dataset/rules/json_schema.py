@@ -2,7 +2,7 @@
 
 Tool parameters use a narrow part of JSON Schema. What is not known here is ignored, never guessed:
 a complaint is always right, silence is no proof. So whether a value fits has three answers (yes, no,
-not known), and `oneOf`, `not` and `if` go by the first two alone. Regular expressions (`pattern`)
+not known), and `oneOf`, `not` and `if` depend on the first two only. Regular expressions (`pattern`)
 are not run: they come from outside and may take for ever.
 """
 
@@ -20,8 +20,8 @@ MAX_DEPTH = 32
 MAX_LEVELS = 64
 """Containers of a value inside one another, as in a row."""
 MAX_STEPS = 50_000
-"""Parts judged per value: a schema of a few lines can ask for more than a life of them."""
-MAX_TOLD = 50
+"""Steps per value: a schema of a few lines can need more than anybody has time for."""
+MAX_REPORTED = 50
 """Complaints per value."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -58,16 +58,16 @@ Complaint = tuple[str, str]
 
 
 def complaints(value: Any, schema: Any) -> Iterator[Complaint]:
-    """Yield `(place, why)` for ways in which `value` breaks `schema`, `MAX_TOLD` at most.
+    """Yield `(place, why)` for ways in which `value` breaks `schema`, `MAX_REPORTED` at most.
 
-    A value with more than `MAX_LEVELS` levels is not judged; the schema must have no more.
+    A value with more than `MAX_LEVELS` levels is not checked; the schema must have no more.
     """
     if _is_deep(value):
         return iter(())
-    return islice(_Judge(schema).complaints(value, schema, "", 0), MAX_TOLD)
+    return islice(_Checker(schema).complaints(value, schema, "", 0), MAX_REPORTED)
 
 
-class _Judge:
+class _Checker:
     """One value against one schema; `doubted` once a part of the schema was left unjudged."""
 
     def __init__(self, root: Any) -> None:
@@ -90,7 +90,7 @@ class _Judge:
             self.doubted = True
             return
         reference = schema.get("$ref")
-        if isinstance(reference, str):  # what stands beside it counts in newer drafts alone
+        if isinstance(reference, str):  # other keys beside it count in newer drafts only
             self.doubted = self.doubted or not schema.keys() <= _ANNOTATIONS | {"$ref"}
             yield from self.complaints(value, self._resolve(reference), where, depth + 1)
             return
@@ -219,7 +219,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def _weight(value: Any, schema: dict[str, Any]) -> int:
-    """Steps beyond the first that a look at long lists is worth."""
+    """Steps beyond the first that checking long lists is worth."""
     size = len(value) if isinstance(value, _CONTAINERS) else 0
     for key in ("enum", "required"):
         if key in schema and isinstance(schema[key], list):
@@ -249,10 +249,10 @@ def _type_complaint(value: Any, wanted: Any) -> str | None:
 def _of_value(value: Any, schema: dict[str, Any], where: str) -> Iterator[Complaint]:
     choices = schema.get("enum")
     if isinstance(choices, list) and choices and not _is_among(value, choices):
-        told = ", ".join(_told(c) for c in choices[:6])
-        yield where, f"{_told(value)} is none of {told}"
+        shown = ", ".join(_shown(c) for c in choices[:6])
+        yield where, f"{_shown(value)} is not one of {shown}"
     if "const" in schema and not _same(value, schema["const"]):
-        yield where, f"{_told(value)} is not {_told(schema['const'])}"
+        yield where, f"{_shown(value)} is not {_shown(schema['const'])}"
     if _is_number(value):
         for key, bound in schema.items():
             if key in _BOUNDS and _is_number(bound) and _BOUNDS[key](value, bound):
@@ -271,7 +271,7 @@ def _of_length(
                 yield where, f"length {len(value)}, {key} is {limit}"
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     return short(repr(value))
 
 
@@ -336,7 +336,7 @@ _JUDGED: dict[str, Callable[[Any], bool]] = {
     "type": _names_types,
     "uniqueItems": _is_flag,
 }
-"""What is judged, and the form that it must have: any other keyword leaves a doubt."""
+"""The keywords that are checked, with the form they must have; any other leaves a doubt."""
 
 
 def _is_all_judged(schema: dict[str, Any]) -> bool:

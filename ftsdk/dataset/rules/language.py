@@ -1,8 +1,8 @@
-"""Which language a text is in, by its commonest words: enough to find the row that is in another.
+"""The language of a text by its most common words: enough to find a row in another language.
 
 Prose is a third function words (*the*, *und*, *que*), and they differ between languages that share
-a script. A text counts as a language only when several different ones of its words stand there and
-no other language comes near; short texts, names and formulas count as none.
+a script. A text counts as a language only when it has several different words of it and no
+other language comes close; short texts, names and formulas count as none.
 
 Why no library: the kept one (py3langid 0.4.0) takes half a second and 122 MB to load, as long as a
 hundred thousand rows and most of the memory that a whole run may have; lingua weighs 96 MB;
@@ -21,23 +21,23 @@ from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES, note
 
 note("FT313", "notice", "A row in another language than the others", "check that it belongs here",
-     "Nine answers of ten are in one language, and less than one of fifty is in this one. Looked at "
-     "are 1,000 to 2,000 answers, spread evenly over the file: in a longer file not every such "
-     "row is told. A language is known by its commonest words, without a library: the kept ones take "
-     "half a second and more than 100 MB to load. Told apart are Catalan, Czech, Danish, Dutch, "
+     "Nine answers of ten are in one language, and less than one of fifty is in this one. 1,000 "
+     "to 2,000 answers are sampled, spread evenly over the file, so in a longer file not every such "
+     "row is found. A language is recognized by its most common words, without a library: the "
+     "maintained ones need half a second and more than 100 MB to load. Known are Catalan, Czech, Danish, Dutch, "
      "English, Finnish, French, German, Hungarian, Indonesian, Italian, Norwegian, Polish, "
      "Portuguese, Romanian, Russian, Spanish, Swedish, Turkish, Ukrainian and Vietnamese; another "
      "script is FT309. Texts of few words, names and formulas count as no language.")  # fmt: skip
 
 MIN_CHARS = 40
-"""Shorter answers are not looked at."""
+"""Shorter answers are not sampled."""
 
 MOST = 1_000
-"""So many answers are looked at at least, and at most twice as many."""
+"""The number of answers sampled at least; at most twice as many."""
 
 _HEAD = 500  # characters of an answer
-_TOLD = 20
-_FIRST = 60  # answers that say what the usual language is
+_REPORTED = 20
+_FIRST = 60  # answers that decide the usual language
 _BLOCK = 32 << 10
 
 _COMMON = {
@@ -79,7 +79,7 @@ _WORDS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 
 
 def language_of(text: str) -> str | None:
-    """The language of a text of some length; None when its words do not tell one clearly."""
+    """The language of a text of some length; None when its words do not clearly belong to one."""
     words = _WORDS.findall(text[:_HEAD].lower())
     if len(words) < 8:
         return None
@@ -96,7 +96,7 @@ def language_of(text: str) -> str | None:
             score[language] += 1
     (best, most), *others = score.most_common(2)
     second, next_most = others[0] if others else ("", 0)
-    # Letters that stand alone are often names of things, not words.
+    # Single letters are often names of things, not words.
     alone = sum(len(word) > 1 for word in own[best] - own.get(second, set()))
     if most < 0.2 * len(words) or len(own[best]) < 3 or alone < 2 or most < 1.25 * next_most:
         return None
@@ -142,7 +142,7 @@ def odd_languages(kept: Iterable[SampledAnswer], *, whole: bool) -> Iterator[Fau
         if number == _FIRST and lines:
             usual = max(lines, key=lambda name: len(lines[name]))
             plain = _ALONE[usual]
-        # Most are in the language of the first: three of its own words among few tell it soonest.
+        # Most are in the language of the first: three of its own words are the quickest test.
         if plain and len(plain.intersection(text[:200].lower().split())) >= 3:
             language: str | None = usual
         else:
@@ -156,12 +156,12 @@ def odd_languages(kept: Iterable[SampledAnswer], *, whole: bool) -> Iterator[Fau
     if len(lines[main]) < 0.9 * known:
         return
     share = 100 * len(lines[main]) // known
-    looked = "" if whole else f" of the {known:,} that were looked at"
+    sampled = "" if whole else f" of the {known:,} sampled"
     rare = [(line, name) for name, there in lines.items() for line in there
             if name != main and len(there) < 0.02 * known]  # fmt: skip
     rule = RULES["FT313"]
-    for line, name in sorted(rare)[:_TOLD]:
-        message = f"the answer is in {name}, {share} %{looked} are in {main}"
+    for line, name in sorted(rare)[:_REPORTED]:
+        message = f"the answer is in {name}, {share} %{sampled} are in {main}"
         yield Fault("FT313", rule.severity, line, message, rule.hint)
 
 

@@ -12,13 +12,13 @@ from ftsdk.dataset.row import images_of, shape_of, texts_of
 from ftsdk.dataset.rules.duplicates import keys_of
 from ftsdk.errors import MissingExtra
 
-note("FT303", "notice", "Rows that are nearly the same", "keep one of them, unless the difference matters",
-     "Four word triples of five are shared (MinHash, 128 permutations; borders are fuzzy). Case, "
+note("FT303", "notice", "Nearly duplicate rows", "keep one of them, unless the difference matters",
+     "Four of five word triples are shared (MinHash, 128 permutations; the threshold is approximate). Case, "
      "space and the punctuation around words do not count, nor does a system message: it is often "
-     "long and the same in all rows. Rows with images are not compared, as words say too little of "
-     "them. A file above 16 MiB is looked at when `near_duplicates=True` "
-     "(or `--near-duplicates`) asks for it; the report says when it was not.")  # fmt: skip
-note("FT305", "notice", "Rows of the validation set that are nearly in the training set", "remove them from one of the two",
+     "long and the same in all rows. Rows with images are not compared, as words describe too little of "
+     "them. A file above 16 MiB is checked only with `near_duplicates=True` "
+     "(or `--near-duplicates`); the report says when it was not.")  # fmt: skip
+note("FT305", "notice", "Validation rows that are nearly in the training set", "remove them from one of the two",
      "As FT303, across the two sets: such rows leak as equal ones (FT304) do. The line is of the "
      "training set; the message names the line of the validation set.")  # fmt: skip
 
@@ -27,14 +27,14 @@ _PERMUTATIONS = 128
 _BANDS = 16  # of 8: half of the pairs at similarity 0.71, nearly all at 0.8
 _AUTO_BYTES = 16 << 20
 _SYSTEM = ("system", "developer")
-_MEMBERS = 8  # held-out rows of one band that a row is compared with
+_MEMBERS = 8  # validation rows of one band that a row is compared with
 
 
 _AROUND_WORDS = ".,;:!?…\"'“”‘’()[]{}*_`"
 
 
 def shingles(row: dict[str, Any]) -> list[str]:
-    """The word triples of what a row says beside its system message.
+    """The word triples of a row without its system message.
 
     Case, white space and the punctuation around words are folded.
     """
@@ -57,15 +57,13 @@ def _without_system(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def why_not_near(asked: bool | None, size_bytes: int | None) -> list[str]:
-    """Why near-duplicates are not looked for where nobody said so; nothing where they are."""
+    """Why near-duplicates are not searched by default; empty where they are, or were asked about."""
     if asked is not None:
         return []
     if importlib.util.find_spec("rensa") is None:
         return ["near-duplicates: they need the package rensa (pip install 'ftsdk[data]')"]
     if size_bytes is not None and size_bytes > _AUTO_BYTES:
-        return [
-            "near-duplicates: the file is large; --near-duplicates (near_duplicates=True) looks"
-        ]
+        return ["near-duplicates: the file is large; pass --near-duplicates (near_duplicates=True)"]
     return []
 
 
@@ -92,7 +90,7 @@ class _Alike:
             self._pairs.setdefault(near, []).append(me)
 
     def faults(self) -> Iterator[Fault]:
-        """One notice a group, with the lines of its members (equal rows are FT302's affair)."""
+        """One notice a group, with the lines of its members (equal rows are FT302)."""
         rule = RULES["FT303"]
         for first, others in self._pairs.items():
             unequal = [o for o in others if self._exact[o] != self._exact[first]]
@@ -113,19 +111,19 @@ class NearDuplicates:
         from rensa import RMinHash
 
         self._make = RMinHash
-        self._train, self._held_out = _Alike(), _Alike()
-        self._held_out_bands: list[dict[int, list[int]]] = [{} for _ in range(_BANDS)]
+        self._train, self._validation = _Alike(), _Alike()
+        self._validation_bands: list[dict[int, list[int]]] = [{} for _ in range(_BANDS)]
         self._leaks: list[Fault] = []
 
     @classmethod
     def when_asked(cls, asked: bool | None, size_bytes: int | None) -> NearDuplicates | None:
-        """A collector when asked for, or (asked is None) when it is cheap and possible."""
+        """A collector when asked for, or, with None, when it is cheap and possible."""
         if asked is False:
             return None
         there = importlib.util.find_spec("rensa") is not None
         if asked and not there:
             raise MissingExtra(
-                "Looking for near-duplicates needs the package rensa.",
+                "Finding near-duplicates needs the package rensa.",
                 hint="pip install 'ftsdk[data]'",
             )
         if asked is None and (not there or size_bytes is None or size_bytes > _AUTO_BYTES):
@@ -133,13 +131,13 @@ class NearDuplicates:
         return cls()
 
     def add_validation(self, line: int, row: dict[str, Any]) -> None:
-        """Remember a held-out row: those given to `add` afterwards are compared with it."""
+        """Remember a validation row, with which rows added later are compared."""
         signature = self._signature(row)
         if signature is None:
             return
-        me = len(self._held_out.kept)
-        self._held_out.add(line, row, *signature)
-        for band, key in zip(self._held_out_bands, signature[1], strict=True):
+        me = len(self._validation.kept)
+        self._validation.add(line, row, *signature)
+        for band, key in zip(self._validation_bands, signature[1], strict=True):
             members = band.setdefault(key, [])
             if len(members) < _MEMBERS:
                 members.append(me)
@@ -152,24 +150,24 @@ class NearDuplicates:
         signature = self._signature(row)
         if signature is None:
             return
-        if self._held_out.kept and not leaks:
-            self._look_for_leak(line, *signature)
+        if self._validation.kept and not leaks:
+            self._find_leak(line, *signature)
         self._train.add(line, row, *signature)
 
     def _signature(self, row: dict[str, Any]) -> tuple[Any, list[int]] | None:
-        """The MinHash of a row, and the key of each of its bands; None where words do not tell."""
+        """The MinHash of a row, and the key of each of its bands; None where words are not enough."""
         if not any(True for _ in texts_of(row)) or any(True for _ in images_of(row)):
-            return None  # tokenised rows; rows that may differ in their images alone
+            return None  # tokenized rows; rows that may differ in their images alone
         minhash = self._make(num_perm=_PERMUTATIONS, seed=42)
         minhash.update(shingles(row))
         digest = minhash.digest()
         size = _PERMUTATIONS // _BANDS
         return minhash, [hash(tuple(digest[b : b + size])) for b in range(0, _PERMUTATIONS, size)]
 
-    def _look_for_leak(self, line: int, minhash: Any, keys: list[int]) -> None:
-        near = {i for band, key in zip(self._held_out_bands, keys, strict=True)
+    def _find_leak(self, line: int, minhash: Any, keys: list[int]) -> None:
+        near = {i for band, key in zip(self._validation_bands, keys, strict=True)
                 for i in band.get(key, ())}  # fmt: skip
-        kept = self._held_out.kept
+        kept = self._validation.kept
         alike = [(kept[i][1].jaccard(minhash), -kept[i][0]) for i in near]
         likeness, other = max(alike, default=(0.0, 0))
         if likeness < THRESHOLD:
@@ -182,7 +180,7 @@ class NearDuplicates:
 
     def validation_faults(self) -> Iterator[Fault]:
         """Rows of the validation set that are nearly the same."""
-        yield from self._held_out.faults()
+        yield from self._validation.faults()
 
     def faults(self) -> Iterator[Fault]:
         """Rows of the training set that are nearly the same, and those that leak."""

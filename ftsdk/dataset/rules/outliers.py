@@ -1,4 +1,4 @@
-"""What only the whole set shows: near-empty and dominating answers, odd lengths, odd scripts."""
+"""Outliers of a dataset: near-empty and dominating answers, unusual lengths and scripts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ftsdk.dataset.findings.finding import Fault, short
 from ftsdk.dataset.findings.registry import RULES, note
 from ftsdk.dataset.rules.duplicates import Duplicates
 
-note("FT306", "notice", "An answer that says next to nothing", "write the answer, or remove the row",
+note("FT306", "notice", "An answer without content", "write the answer, or remove the row",
      "No letter and no digit, or a placeholder such as `n/a`, `null`, `TODO`.")  # fmt: skip
 note("FT307", "notice", "One answer dominates", "balance the rows, unless this is what you want",
-     "More than 60 % of at least 20 rows have the same answer: a model that always says it already "
+     "More than 60 % of at least 20 rows have the same answer: a model that always gives it already "
      "does well.")  # fmt: skip
 note("FT308", "notice", "A row far longer than the others", "check that it is one row",
-     "More than ten times the length that nine rows of ten stay under.")  # fmt: skip
+     "More than ten times the 90th percentile of row lengths.")  # fmt: skip
 note("FT309", "notice", "A row in another script than the others", "check that it belongs here",
      "Less than 2 % of the answers are in this script while 90 % are in one other. Languages of one "
      "script are FT313.")  # fmt: skip
@@ -54,7 +54,7 @@ def script_of(text: str) -> str:
 
 
 class Outliers:
-    """Counts over the answers of all rows; hashes and lengths lie in `Duplicates`."""
+    """Counts over the answers of all rows; their hashes and lengths are in `Duplicates`."""
 
     def __init__(self) -> None:
         self.texts = 0
@@ -112,7 +112,7 @@ class Outliers:
 
 
 def is_usual(answer: str) -> bool:
-    """Whether an answer needs no second look: plain ASCII, and not very short."""
+    """Whether an answer is plain ASCII and not very short."""
     return answer.isascii() and len(answer) >= 20
 
 
@@ -139,12 +139,12 @@ def _long(duplicates: Duplicates) -> Iterator[Fault]:
     sample = sorted(_sample(lengths))
     usual = sample[len(sample) * 9 // 10]
     border = max(10 * usual, 8_000)
-    told = 0
+    reported = 0
     if max(lengths) <= border:
         return
     for i, length in enumerate(lengths):
-        if length > border and told < 20:
-            told += 1
+        if length > border and reported < 20:
+            reported += 1
             yield _notice(
                 "FT308",
                 duplicates.lines[i],
@@ -159,7 +159,7 @@ def _sample(values: array[int]) -> array[int]:
 
 def _says_nothing(answer: str) -> bool:
     if not answer or answer.isspace():
-        return False  # FT109 has said it
+        return False  # FT109 reports it
     return not any(ch.isalnum() for ch in answer) or answer.strip().lower() in _PLACEHOLDERS
 
 

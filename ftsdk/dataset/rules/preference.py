@@ -1,4 +1,4 @@
-"""Rules over one preference row, and over one row of plain text."""
+"""Rules for a preference row, and for a row of plain text."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Row = dict[str, Any]
 _AS_CHAT = (
     "FT106", "FT112", "FT113", "FT114", "FT115", "FT116", "FT117", "FT118", "FT119",
 )  # fmt: skip
-"""Rules over chat rows that hold for a pair as well: parts, tools and calls."""
+"""Rules for chat rows that apply to a pair as well: parts, tools and calls."""
 
 
 def pair_hits(row: Row) -> Iterator[tuple[str, Hit]]:
-    """What the rules over chat rows find in a pair, where each answer stands behind the prompt."""
+    """Findings of the chat-row rules in a pair, each answer taken as the end of its prompt."""
     found = row.get("input")
     prompt = found if isinstance(found, dict) else {}
     messages = prompt.get("messages")
     asked = messages if isinstance(messages, list) else []
-    told: set[tuple[str, str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     for name in OUTPUTS:
         output = row.get(name)
         chat = {**prompt, "messages": [*asked, *(output if isinstance(output, list) else [])]}
@@ -32,8 +32,8 @@ def pair_hits(row: Row) -> Iterator[tuple[str, Hit]]:
             for hit in check(chat) if check is not None else ():
                 placed = hit._replace(field=_place(hit.field, len(asked), name))
                 key = (code, placed.field, placed.message)
-                if key not in told:  # the prompt is looked at twice
-                    told.add(key)
+                if key not in seen:  # the prompt is checked twice
+                    seen.add(key)
                     yield code, placed
 
 
@@ -93,7 +93,7 @@ def preference_is_whole(row: Row) -> Iterator[Hit]:
     shape="preference",
 )
 def preference_messages_are_sound(row: Row) -> Iterator[Hit]:
-    """A message in a preference row that is malformed: no object, a wrong role, no content."""
+    """A malformed message in a preference row: not an object, a wrong role, or no content."""
     prompt = row.get("input")
     groups = [("input.messages", prompt.get("messages") if isinstance(prompt, dict) else None)]
     groups += [(name, row.get(name)) for name in OUTPUTS]
@@ -127,14 +127,14 @@ def preference_messages_are_sound(row: Row) -> Iterator[Hit]:
     shape="preference",
 )
 def answers_differ(row: Row) -> Iterator[Hit]:
-    """Both answers are the same: there is nothing to prefer."""
+    """Both answers are the same."""
     if row.get(OUTPUTS[0]) is not None and row.get(OUTPUTS[0]) == row.get(OUTPUTS[1]):
         yield Hit(OUTPUTS[1], "the preferred and the other answer are the same")
 
 
 @row_rule("FT129", "fault", "write the text, or remove the row", shape="text")
 def text_is_there(row: Row) -> Iterator[Hit]:
-    """A row of plain text whose text is empty or no string."""
+    """A row of plain text whose text is empty or not a string."""
     text = row.get("text")
     if not isinstance(text, str):
         yield Hit("text", f"the text is {kind_of(text)}, not a string", text)

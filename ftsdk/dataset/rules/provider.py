@@ -1,4 +1,4 @@
-"""Rules that depend on the provider: what its record in `limits` says, asked of row and file."""
+"""Rules that depend on the provider: its limits, checked for each row and for the file."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from ftsdk.dataset.rules.content import SPECIAL_TOKEN
 
 Row = dict[str, Any]
 
-note("FT201", "fault", "Fewer rows than the provider asks for", "add rows")
-note("FT202", "fault", "More rows than the provider takes", "split the file, or sample it")
-note("FT203", "fault", "The file is larger than the provider takes", "split it, or shorten rows")
+note("FT201", "fault", "Fewer rows than the provider requires", "add rows")
+note("FT202", "fault", "More rows than the provider accepts", "split the file, or sample it")
+note("FT203", "fault", "The file is larger than the provider accepts", "split it, or shorten rows")
 note("FT204", "fault", "A row has more tokens than the provider trains on", "split or shorten the row",
-     "Providers cut a longer row at its end, which is where the answer is. Exact counts are needed "
-     "for a fault; an estimate is a notice.")  # fmt: skip
-note("FT205", "fault", "The method does not take rows of this shape", "convert the rows, or choose another method or provider",
-     "SFT takes chat rows (some providers plain text); DPO takes preference rows.")  # fmt: skip
+     "Providers truncate a longer row at its end, where the answer is. With an estimated count the "
+     "finding is a notice.")  # fmt: skip
+note("FT205", "fault", "The method does not accept rows of this shape", "convert the rows, or choose another method or provider",
+     "SFT accepts chat rows (some providers also plain text); DPO accepts preference rows.")  # fmt: skip
 note("FT206", "fault", "The provider cannot carry a feature of the row", "remove it, or choose a provider that has it",
-     "Nothing is dropped without a word: `name`, `weight`, tools, images, reasoning and unknown "
+     "Nothing is dropped silently: `name`, `weight`, tools, images, reasoning and unknown "
      "keys are refused by name where the provider has no place for them.")  # fmt: skip
 note(
     "FT207",
@@ -40,43 +40,45 @@ note(
     "A special token in the text, which fails the file at this provider",
     "write it another way",
 )
-note("FT208", "fault", "More images than the provider takes", "use fewer images, or split the row")
-note("FT209", "fault", "An image address that the provider does not read", "put the image where the provider reads it",
-     "Some providers take only embedded images (`data:`), some only addresses, some only their own "
+note(
+    "FT208", "fault", "More images than the provider accepts", "use fewer images, or split the row"
+)
+note("FT209", "fault", "An image URL that the provider does not read", "put the image where the provider reads it",
+     "Some providers accept only embedded images (`data:`), some only URLs, some only their own "
      "storage (`gs://`, `s3://`).")  # fmt: skip
 note("FT211", "fault", "A word that the provider reserves", "write it another way",
      "Nova's own validator refuses texts with `System:`, `User:`, `Bot:`, `Assistant:`, `Thought:`, "
      "`[EOS]`, `<image>` and `<video>`.")  # fmt: skip
-note("FT212", "fault", "A role that the provider does not take", "use system, user and assistant")
+note("FT212", "fault", "A role that the provider does not accept", "use system, user and assistant")
 note(
     "FT213",
     "fault",
-    "A tool call id of another length than the provider asks",
+    "A tool call id of another length than the provider requires",
     "use ids of that length",
 )
 note(
     "FT214",
     "fault",
-    "User and assistant do not alternate, and the provider asks that they do",
+    "User and assistant do not alternate, which the provider requires",
     "join messages, or add the missing turn",
 )
 note("FT215", "fault", "A row that fits two formats", "remove the keys of one of them",
      "Together refuses a row that matches two of its formats.")  # fmt: skip
 
 
-note("FT900", "fault", "The provider's own check refuses the rows", "correct the row that it names",
-     "What a provider says of an uploaded file, in its own words. No job is made then, and nothing "
-     "is billed.")  # fmt: skip
-note("FT217", "notice", "Tokenised rows in a file that the provider does not read as such",
+note("FT900", "fault", "The provider's own check refuses the rows", "fix the row that it names",
+     "The provider's own message about an uploaded file. No job is created then, and nothing is "
+     "billed.")  # fmt: skip
+note("FT217", "notice", "Tokenized rows in a file that the provider does not read as such",
      "to upload it by hand, write it as Parquet: `convert --to tokenized`",
      "`create` writes them as the provider reads them, whatever file they come in.")  # fmt: skip
 
 
-_Told = tuple[str, Fact, Hit]
+_Found = tuple[str, Fact, Hit]
 
 
 def at_provider(fault: Fault, fact: Fact) -> Fault:
-    """The finding with where its limit stands; a notice where that is not the provider's word."""
+    """The finding with the source of its limit; a notice when the source is not the provider's own."""
     read = f", read {fact.as_of}" if fact.as_of else ""
     return replace(
         fault,
@@ -85,7 +87,7 @@ def at_provider(fault: Fault, fact: Fact) -> Fault:
     )
 
 
-def row_hits(row: Row, limits: Limits) -> Iterator[_Told]:
+def row_hits(row: Row, limits: Limits) -> Iterator[_Found]:
     """Every `(code, fact, hit)` of one canonical row at this provider."""
     page = Fact(None, limits.source, limits.as_of)
     both = _other_format(row) if limits.one_format is not None else ()
@@ -110,7 +112,7 @@ def row_hits(row: Row, limits: Limits) -> Iterator[_Told]:
         count = sum(1 for _ in images_of(row))
         if count > limits.images_per_row.value:
             yield "FT208", limits.images_per_row, Hit(
-                "messages", f"{count} images, {limits.title} takes {limits.images_per_row.value} a row")  # fmt: skip
+                "messages", f"{count} images, {limits.title} accepts {limits.images_per_row.value} a row")  # fmt: skip
     if limits.image_urls is not None:
         for place, _, url in images_of(row):
             if not url.lower().startswith(limits.image_urls.value):
@@ -128,7 +130,7 @@ _FEATURE_WORDS = {
 
 
 def _words(feature: str, place: str) -> str:
-    """A feature as a person calls it."""
+    """The name of a feature in messages."""
     if feature == "extra":
         return f"the key {place.rpartition('.')[2][:40]!r}"
     return _FEATURE_WORDS.get(feature, feature)
@@ -143,7 +145,7 @@ _FORMAT_KEYS = (
 
 
 def _other_format(row: Row) -> tuple[str, ...]:
-    """The keys of another format that stand in a canonical row beside its own."""
+    """The keys of another format that a canonical row has beside its own."""
     shape = shape_of(row)
     own = {"chat": "messages", "preference": "preferred_output", "text": "text"}.get(shape)
     found = (keys for keys in _FORMAT_KEYS if own not in keys and all(k in row for k in keys))
@@ -155,7 +157,7 @@ _OWN_KEYS = {
     "preference": frozenset(("input", "preferred_output", "non_preferred_output", "weight")),
     "text": frozenset(("text", "weight")),
 }
-"""Top-level keys of a canonical row by its shape; the columns of tokenised rows have a rule."""
+"""Top-level keys of a canonical row by its shape; the columns of tokenized rows have a rule."""
 
 
 def _features(row: Row) -> Iterator[tuple[str, str]]:
@@ -189,7 +191,7 @@ def _features(row: Row) -> Iterator[tuple[str, str]]:
 
 
 _IMAGE_KEYS = {"media_type": "media type", "bucket_owner": "bucket owner"}
-"""What Gemini and Bedrock tell of an image, and others have no place for."""
+"""Keys of an image in Gemini's and Bedrock's rows that other formats have no place for."""
 
 
 def _message_features(place: str, message: Row, *, with_tools: bool) -> Iterator[tuple[str, str]]:
@@ -217,7 +219,7 @@ def _message_features(place: str, message: Row, *, with_tools: bool) -> Iterator
             yield f"{place}.content[{j}].image_url.{key}", _IMAGE_KEYS[key]
 
 
-def _alternation(row: Row, limits: Limits, fact: Fact) -> Iterator[_Told]:
+def _alternation(row: Row, limits: Limits, fact: Fact) -> Iterator[_Found]:
     expected = "user"
     for at, (i, message) in enumerate(messages_of(row)):
         role = message.get("role")
@@ -234,11 +236,11 @@ def _alternation(row: Row, limits: Limits, fact: Fact) -> Iterator[_Told]:
         if role in ("user", "assistant"):
             if role != expected:
                 yield "FT214", fact, Hit(
-                    f"messages[{i}].role", f"{limits.title} asks for the {expected} here, not the {role}")  # fmt: skip
+                    f"messages[{i}].role", f"{limits.title} expects the {expected} here, not the {role}")  # fmt: skip
             expected = "assistant" if role == "user" else "user"
 
 
-def _texts(row: Row, limits: Limits) -> Iterator[_Told]:
+def _texts(row: Row, limits: Limits) -> Iterator[_Found]:
     special, reserved = limits.special_tokens, limits.reserved_words
     if special is None and reserved is None:
         return
@@ -247,14 +249,14 @@ def _texts(row: Row, limits: Limits) -> Iterator[_Told]:
             match = SPECIAL_TOKEN.search(text)
             if match and match.group().startswith("<|"):
                 yield "FT207", special, Hit(
-                    place, f"{limits.title} fails the whole file when a text holds {match.group()!r}", match.group())  # fmt: skip
+                    place, f"{limits.title} fails the whole file when a text has {match.group()!r}", match.group())  # fmt: skip
         if reserved is not None:
             word = next((w for w in reserved.value if w in text), None)
             if word is not None:
                 yield "FT211", reserved, Hit(place, f"{limits.title} reserves {word!r}", word)
 
 
-def _call_ids(row: Row, limits: Limits, fact: Fact) -> Iterator[_Told]:
+def _call_ids(row: Row, limits: Limits, fact: Fact) -> Iterator[_Found]:
     wanted = fact.value
     for i, message in messages_of(row):
         calls = message.get("tool_calls")
@@ -262,7 +264,7 @@ def _call_ids(row: Row, limits: Limits, fact: Fact) -> Iterator[_Told]:
             name = call.get("id") if isinstance(call, dict) else None
             if isinstance(name, str) and len(name) != wanted:
                 yield "FT213", fact, Hit(
-                    f"messages[{i}].tool_calls[{j}].id", f"{limits.title} wants ids of {wanted} characters", name)  # fmt: skip
+                    f"messages[{i}].tool_calls[{j}].id", f"{limits.title} requires ids of {wanted} characters", name)  # fmt: skip
 
 
 def file_faults(
@@ -275,7 +277,7 @@ def file_faults(
     image_rows: int,
     container: str = "",
 ) -> Iterator[Fault]:
-    """What the provider says to the file as a whole."""
+    """Findings of the provider's limits for the file as a whole."""
     if format_name is not None:
         shape = FORMATS[format_name].shape
         taken = limits.shapes.get(method)
@@ -285,25 +287,25 @@ def file_faults(
             )
         elif shape not in taken:
             yield _file(
-                "FT205", f"{method} at {limits.title} takes {' or '.join(sorted(taken))} rows, these are {shape} rows",
+                "FT205", f"{method} at {limits.title} accepts {' or '.join(sorted(taken))} rows, these are {shape} rows",
                 limits.source, limits.as_of)  # fmt: skip
         if (
             shape == "tokens"
             and limits.tokens_in is not None
             and container not in ("rows", limits.tokens_in.value)
         ):
-            yield _limit("FT217", f"tokenised rows in {container}, {limits.title} takes them as {limits.tokens_in.value}",
+            yield _limit("FT217", f"tokenized rows in {container}, {limits.title} accepts them as {limits.tokens_in.value}",
                          limits.tokens_in)  # fmt: skip
     if rows and limits.min_rows is not None and rows < limits.min_rows.value:
         yield _limit(
             "FT201",
-            f"{rows} rows, {limits.title} asks for at least {limits.min_rows.value}",
+            f"{rows} rows, {limits.title} requires at least {limits.min_rows.value}",
             limits.min_rows,
         )
     if limits.max_rows is not None and rows > limits.max_rows.value:
         yield _limit(
             "FT202",
-            f"{rows:,} rows, {limits.title} takes at most {limits.max_rows.value:,}",
+            f"{rows:,} rows, {limits.title} accepts at most {limits.max_rows.value:,}",
             limits.max_rows,
         )
     if (
@@ -312,19 +314,19 @@ def file_faults(
         and size_bytes > limits.max_file_bytes.value
     ):
         yield _limit(
-            "FT203", f"{size_bytes / 1e6:,.0f} MB, {limits.title} takes at most {limits.max_file_bytes.value / 1e6:,.0f} MB",
+            "FT203", f"{size_bytes / 1e6:,.0f} MB, {limits.title} accepts at most {limits.max_file_bytes.value / 1e6:,.0f} MB",
             limits.max_file_bytes)  # fmt: skip
     if limits.max_image_rows is not None and image_rows > limits.max_image_rows.value:
         yield _limit(
-            "FT208", f"{image_rows:,} rows with images, {limits.title} takes {limits.max_image_rows.value:,}", limits.max_image_rows)  # fmt: skip
+            "FT208", f"{image_rows:,} rows with images, {limits.title} accepts {limits.max_image_rows.value:,}", limits.max_image_rows)  # fmt: skip
 
 
 def validation_faults(limits: Limits, rows: int) -> Iterator[Fault]:
-    """What the provider says to the held-out rows as a whole."""
+    """Findings of the provider's limits for the validation rows as a whole."""
     most = limits.max_validation_rows
     if most is not None and rows > most.value:
         yield _limit(
-            "FT202", f"{rows:,} rows, {limits.title} takes at most {most.value:,} of them", most
+            "FT202", f"{rows:,} rows, {limits.title} accepts at most {most.value:,} of them", most
         )
 
 

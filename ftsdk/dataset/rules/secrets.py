@@ -1,9 +1,9 @@
-"""Secrets and personal data in rows: own patterns, checksums where a shape has one, masked values.
+"""Codes of secrets and personal data, and the search of a row for them.
 
-Two steps. A row's bytes are first asked, in about a microsecond, whether they can hold anything:
-an `@`, a long run of token characters, nine digits in a row (separators aside; a private key has its long base64 lines). Only then every
-string of the row is searched. Nothing is proof of absence; findings are notices, and block an
-upload until they are acknowledged.
+The search has two steps. `may_hold` looks at a row's bytes in about a microsecond: for an `@`, a
+long run of token characters (a private key has long base64 lines), or nine digits in a row,
+separators aside. Only then is every string of the row searched. No finding is no proof of absence.
+Findings are notices, and block an upload until they are acknowledged.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ftsdk.dataset.findings.registry import note
 from ftsdk.dataset.findings.secret_patterns import SecretMatch, scan_text
 
 note("FT401", "notice", "Looks like an API key or token", "remove it and revoke the key; or acknowledge with allow_findings=",
-     "Keys of the common services by their prefix, and by checksum where they carry one (GitHub, "
-     "npm). A key that reached a training file should be revoked.")  # fmt: skip
+     "Keys of the common services, known by their prefix. A key that reached a training file should "
+     "be revoked.")  # fmt: skip
 note("FT402", "notice", "Looks like a payment card number", "remove or mask it; or acknowledge with allow_findings=",
-     "Issuer prefix, length and the Luhn checksum fit.")  # fmt: skip
+     "The issuer's prefix, the length and the Luhn checksum match.")  # fmt: skip
 note(
     "FT403",
     "notice",
@@ -30,7 +30,7 @@ note(
 note("FT404", "notice", "Looks like a JSON web token", "remove it; or acknowledge with allow_findings=",
      "Three base64url parts whose first is a JSON header with `alg`.")  # fmt: skip
 note("FT405", "notice", "Looks like a bank account number (IBAN)", "remove or mask it; or acknowledge with allow_findings=",
-     "Country, length and the mod-97 checksum fit.")  # fmt: skip
+     "The country, the length and the mod-97 checksum match.")  # fmt: skip
 note(
     "FT406",
     "notice",
@@ -63,7 +63,7 @@ _RUN, _DIGITS = b"x" * 20, b"0" * 9
 
 
 def may_hold(raw: bytes) -> bool:
-    """Whether a record may hold a finding; False is certain."""
+    """Whether a record may have a match; False is certain."""
     return (
         b"@" in raw
         or _DIGITS in raw.translate(_DIGIT, _SEPARATORS)
@@ -75,7 +75,7 @@ def may_hold(raw: bytes) -> bool:
 def scan_row(row: Any) -> Iterator[tuple[str, SecretMatch]]:
     """Every finding in every string of a row, with its field path; one of a kind per field.
 
-    What stands in a key has the path of the object that has the key.
+    A match in a key has the path of the object with that key.
     """
     stack: list[tuple[str, Any]] = [("", row)]
     while stack:

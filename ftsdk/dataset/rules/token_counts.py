@@ -27,17 +27,17 @@ from ftsdk.dataset.tokenize.tokenizer_folder import model_folder
 note(
     "FT501",
     "fault",
-    "Nothing of the row is learned",
+    "Nothing in the row is trained",
     "write an answer, or give one the weight 1",
-    "After the chat template and the mask no token is left that the loss counts.",
+    "After the chat template and the mask no token is left in the loss.",
 )
 note(
     "FT502",
     "notice",
-    "A row is longer than the model or the job takes",
+    "A row is longer than the model or the job allows",
     "raise max_length, or split the row",
-    "The local trainer refuses such a row unless it is told to cut (the option `truncate`), so there "
-    "it is a fault. Elsewhere it is a notice: the row is cut and loses its end, which is where the "
+    "The local trainer refuses such a row without the option `truncate`, so there "
+    "it is a fault. Elsewhere it is a notice: the row is truncated at its end, where the "
     "answer is.",
 )
 note(
@@ -46,7 +46,7 @@ note(
     "The chat template rewrites earlier turns",
     "write one row per assistant turn, or give weight 0 to all turns but the last",
     "Some templates strip thinking or change an answer once more messages follow. The tokens to "
-    "learn cannot be told then, so the row is refused by name.",
+    "learn are not known then, so the row is refused.",
 )
 note(
     "FT506",
@@ -60,8 +60,8 @@ note(
     "fault",
     "The row begins with an assistant's turn to train",
     "put the user's turn before it, or give it weight 0",
-    "Where an answer begins is told by the template's text for the turns before it; before the first "
-    "turn there is none.",
+    "The start of an answer is found by the template's text for the turns before it; the first "
+    "turn has none.",
 )
 
 _BINS = 24
@@ -113,7 +113,7 @@ class Counting:
         self.put(line, total, trained, longest)
 
     def put(self, line: int, total: int, trained: int, longest: int | None = None) -> None:
-        """Take counts that were made elsewhere."""
+        """Add counts that were made elsewhere."""
         self.totals.append(total)
         self.lines.append(line)
         self.learned.append(trained)
@@ -187,16 +187,16 @@ class Counting:
 
 
 def _kept(total: int, longest: int, cut_at: int) -> int:
-    """What is left of a row when each of its sequences is cut.
+    """The tokens left of a row when each of its sequences is truncated.
 
-    Of a pair both are known; of a row in more pieces the longest alone.
+    The lengths of a pair are both known; of a row in more pieces only the longest is.
     """
     others = total - longest
     return min(longest, cut_at) + (min(others, cut_at) if others <= longest else others)
 
 
 def _binned(ordered: list[int], width: int) -> tuple[int, ...]:
-    """How many of the ordered numbers fall into each bin of `width`, from zero on."""
+    """The count of the ordered numbers in each bin of `width`, starting at zero."""
     borders = [bisect.bisect_left(ordered, k * width) for k in range(ordered[-1] // width + 2)]
     return tuple(b - a for a, b in itertools.pairwise(borders))
 

@@ -1,4 +1,4 @@
-"""Rules over one tokenised row: Together's Parquet of `input_ids`, `attention_mask` and `labels`.
+"""Rules for a tokenized row: Together's Parquet of `input_ids`, `attention_mask` and `labels`.
 
 The columns are those of Together's page on data preparation and of `together.lib.utils.check_file`
 (together 3.1.1, read 2026-11-23): `input_ids` and `attention_mask` must be there, `labels` and
@@ -43,7 +43,7 @@ def _not_numbers(row: Row, column: str) -> Hit:
 @row_rule("FT140", "fault", "write the ids of the model's own tokenizer, a list of whole numbers a row",
           shape="tokens")  # fmt: skip
 def input_ids_are_there(row: Row) -> Iterator[Hit]:
-    """The token ids of a row are missing, empty, or no ids.
+    """The token ids of a row are missing, empty, or invalid.
 
     `input_ids` is a list of whole numbers, none below zero.
     """
@@ -62,7 +62,7 @@ def input_ids_are_there(row: Row) -> Iterator[Hit]:
     "FT141", "fault", "write a 1 for each token, and a 0 for each that is padding", shape="tokens"
 )
 def attention_mask_fits(row: Row) -> Iterator[Hit]:
-    """The attention mask is missing, of another length than the ids, or not of 0 and 1.
+    """The attention mask is missing, has another length than the ids, or other values than 0 and 1.
 
     Together asks for `attention_mask` in every row.
     """
@@ -78,9 +78,9 @@ def attention_mask_fits(row: Row) -> Iterator[Hit]:
 @row_rule("FT142", "fault", "write one number for each token; -100 leaves the token out of the loss",
           shape="tokens")  # fmt: skip
 def labels_fit(row: Row) -> Iterator[Hit]:
-    """Labels or positions of another length than the ids, or no whole numbers.
+    """Labels or positions have another length than the ids, or are not whole numbers.
 
-    A label is a token id, or -100 where the token is not learned.
+    A label is a token id, or -100 where the token is not trained.
     """
     for column in ("labels", "position_ids"):
         yield from _as_long(row, column, column in row)
@@ -103,9 +103,9 @@ def _as_long(row: Row, column: str, there: bool) -> Iterator[Hit]:
 
 @row_rule("FT143", "fault", "give the tokens of the answer their own ids as labels", shape="tokens")
 def some_label_counts(row: Row) -> Iterator[Hit]:
-    """Every label is -100: there is nothing to learn.
+    """Every label is -100: nothing is trained.
 
-    The first label is never counted, as no token stands before it.
+    The first label is never counted, as no token comes before it.
     """
     labels = _numbers(row, "labels")
     if labels and all(n == IGNORED for n in labels[1:]):
@@ -117,8 +117,8 @@ def some_label_counts(row: Row) -> Iterator[Hit]:
 def labels_are_the_tokens(row: Row) -> Iterator[Hit]:
     """A label that is neither -100 nor the token at its place.
 
-    The trainer itself moves labels by one. Labels that are moved already teach the model to leave
-    out every other token. A label on padding (attention 0) is learned as well.
+    The trainer itself shifts labels by one. Labels that are shifted already teach the model to skip
+    every other token. A label on padding (attention 0) is learned as well.
     """
     ids, labels = _numbers(row, "input_ids"), _numbers(row, "labels")
     if not ids or labels is None or len(ids) != len(labels):
@@ -127,7 +127,7 @@ def labels_are_the_tokens(row: Row) -> Iterator[Hit]:
     if odd:
         moved = sum(i + 1 < len(ids) and labels[i] == ids[i + 1] for i in odd)
         why = "the labels are moved by one place" if moved > len(odd) / 2 else (
-            f"the label {labels[odd[0]]} stands at the token {ids[odd[0]]}")  # fmt: skip
+            f"the label {labels[odd[0]]} is at the token {ids[odd[0]]}")  # fmt: skip
         yield Hit(f"labels[{odd[0]}]", f"{why} ({len(odd):,} of {len(ids):,})", labels[odd[0]])
         return
     mask = _numbers(row, "attention_mask")
@@ -141,20 +141,20 @@ def labels_are_the_tokens(row: Row) -> Iterator[Hit]:
 
 @row_rule("FT145", "fault", "leave the column out", shape="tokens")
 def columns_are_known(row: Row) -> Iterator[Hit]:
-    """A column that tokenised rows do not have.
+    """An unknown column in tokenized rows.
 
     Together takes `input_ids`, `attention_mask`, `labels` and `position_ids`, and refuses a file
     with any other column.
     """
     for key in row:
         if key not in COLUMNS:
-            yield Hit(key, f"the column {key[:40]!r} is none of tokenised rows", row[key])
+            yield Hit(key, f"the column {key[:40]!r} is not one of tokenized rows", row[key])
 
 
 note("FT146", "fault", "A token id that the model's tokenizer does not have",
-     "tokenise the rows with the tokenizer of the base model",
-     "Asked where the tokenizer of the model is on this machine. An id beyond its last token was "
-     "made by another tokenizer.")  # fmt: skip
+     "tokenize the rows with the tokenizer of the base model",
+     "Checked when the model's tokenizer is on this machine. An id beyond its last token comes "
+     "from another tokenizer.")  # fmt: skip
 
 
 def token_bound(folder: Path) -> int | None:

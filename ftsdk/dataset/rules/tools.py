@@ -35,11 +35,11 @@ def declared(row: Row) -> dict[str, Any]:
 
 
 def arguments_of(call: Any) -> Any:
-    """The arguments of a call as a value; raises `ValueError` when they are no JSON."""
+    """The arguments of a call as a value; raises `ValueError` when they are not JSON."""
     function = call.get("function") if isinstance(call, dict) else None
     arguments = function.get("arguments") if isinstance(function, dict) else None
     if not isinstance(arguments, str):
-        raise ValueError("no string")
+        raise ValueError("not a string")
     try:
         return orjson.loads(arguments)
     except orjson.JSONDecodeError as error:
@@ -49,7 +49,7 @@ def arguments_of(call: Any) -> Any:
 @row_rule("FT112", "fault", 'write {"id", "type": "function", "function": {"name", '
           '"arguments"}}')  # fmt: skip
 def calls_are_whole(row: Row) -> Iterator[Hit]:
-    """A tool call is malformed: no id, no function name, a repeated id, or not the assistant's."""
+    """A tool call is malformed: no id, no function name, a duplicate id, or not the assistant's."""
     seen: set[str] = set()
     for i, message in messages_of(row):
         calls = message.get("tool_calls")
@@ -74,7 +74,7 @@ def _whole_call(place: str, call: Any, seen: set[str]) -> Iterator[Hit]:
     if not isinstance(name, str) or not name:
         yield Hit(f"{place}.id", "the tool call has no id")
     elif name in seen:
-        yield Hit(f"{place}.id", f"the id {name!r} stands on two tool calls", name)
+        yield Hit(f"{place}.id", f"the id {name!r} is on two tool calls", name)
     else:
         seen.add(name)
     if call.get("type") not in (None, "function"):
@@ -84,12 +84,12 @@ def _whole_call(place: str, call: Any, seen: set[str]) -> Iterator[Hit]:
         yield Hit(f"{place}.function", "the tool call names no function")
 
 
-@row_rule("FT113", "fault", "write the arguments as one string that holds a JSON object",
+@row_rule("FT113", "fault", "write the arguments as one string with a JSON object",
           fixable=True)  # fmt: skip
 def arguments_are_json(row: Row) -> Iterator[Hit]:
-    r"""Tool arguments are missing, no string, or a string that is not a JSON object.
+    r"""Tool arguments are missing, not a string, or not a JSON object in a string.
 
-    The wire format is a *string*: `"arguments": "{\"city\": \"Oslo\"}"`. An object in its place
+    The format is a *string*: `"arguments": "{\"city\": \"Oslo\"}"`. An object in its place
     is refused by OpenAI and Azure; `--fix` writes it as a string.
     """
     for place, call in calls_of(row):
@@ -114,13 +114,13 @@ def arguments_are_json(row: Row) -> Iterator[Hit]:
                 yield Hit(where, f"the arguments are {kind_of(value)}, not an object", arguments)
 
 
-@row_rule("FT114", "fault", "take the inner string out: encode the arguments once",
+@row_rule("FT114", "fault", "encode the arguments once, not twice",
           fixable=True)  # fmt: skip
 def arguments_are_encoded_once(row: Row) -> Iterator[Hit]:
     r"""Tool arguments are JSON inside a JSON string.
 
     The arguments were encoded twice: `"\"{\\\"city\\\": \\\"Oslo\\\"}\""`. The model would learn to
-    answer with escaped quotes. `--fix` takes the outer layer off.
+    answer with escaped quotes. `--fix` removes the second encoding.
     """
     for place, call in calls_of(row):
         try:
@@ -157,7 +157,7 @@ def calls_are_answered(row: Row) -> Iterator[Hit]:
 
 @row_rule("FT116", "fault", "give it the tool_call_id of the call it answers, or remove it")
 def results_have_a_call(row: Row) -> Iterator[Hit]:
-    """A tool result that answers no call, or says not which."""
+    """A tool result that answers no call, or does not name it."""
     open_calls: set[str] = set()
     for i, message in messages_of(row):
         calls = message.get("tool_calls")
@@ -180,9 +180,9 @@ def results_have_a_call(row: Row) -> Iterator[Hit]:
 
 @row_rule("FT117", "fault", "declare it in tools, or correct the name")
 def called_tools_are_declared(row: Row) -> Iterator[Hit]:
-    """A tool is called that the row does not declare.
+    """A call of a tool that the row does not declare.
 
-    At inference the model only sees declared tools: a row must show the same.
+    At inference the model sees only declared tools, so a row must show the same.
     """
     names = declared(row)
     for place, call in calls_of(row):
@@ -195,12 +195,12 @@ def called_tools_are_declared(row: Row) -> Iterator[Hit]:
 
 @row_rule("FT118", "fault", "correct the arguments, or the tool's parameters")
 def arguments_fit_the_schema(row: Row) -> Iterator[Hit]:
-    """Tool arguments break the tool's own parameter schema.
+    """Tool arguments do not match the tool's parameter schema.
 
     Checked: types, required and unexpected properties, enum and const, bounds and lengths, items and
     uniqueItems, anyOf, oneOf, allOf, not and if; local `$ref` is followed. Not checked, and never
     guessed at: `pattern` and `format`, references to elsewhere, and words that JSON Schema does not
-    have. Of one call at most 50 are told.
+    have. At most 50 are reported for one call.
     """
     schemas = declared(row)
     for place, call in calls_of(row):

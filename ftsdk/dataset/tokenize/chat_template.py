@@ -31,10 +31,10 @@ class TemplateFailed(ValueError):
 
 @dataclass(frozen=True)
 class ChatTokenizer:
-    """Turns messages into text, and text into token ids, as one model folder says.
+    """Turns messages into text, and text into token ids, with the files of one model folder.
 
-    `encode` gives the ids of a text with its special tokens recognised and none added: what a
-    template renders already holds them. Some models have a template of its own for conversations
+    `encode` gives the ids of a text with its special tokens recognized and none added: what a
+    template renders already has them. Some models have a separate template for conversations
     with tools (`tool_use` beside `default`); rows that declare tools are rendered by that one.
     """
 
@@ -183,7 +183,7 @@ def _special_tokens(*sources: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _template_texts(folder: Path, config: Mapping[str, Any]) -> tuple[str, str | None]:
-    """The chat template of a folder, and the one for tools where that stands apart."""
+    """The chat template of a folder, and the one for tools when there is a separate one."""
     path = folder / "chat_template.jinja"
     if path.is_file():
         beside = folder / "additional_chat_templates" / "tool_use.jinja"
@@ -203,7 +203,7 @@ def _template_texts(folder: Path, config: Mapping[str, Any]) -> tuple[str, str |
 
 
 def _split_marks(marked: str, nonce: str) -> tuple[str, list[Span]]:
-    """Take our marks out of the rendered text and say where they stood."""
+    """Remove our marks from the rendered text and return their positions."""
     start, end = f"{_START}{nonce}{_START}", f"{_END}{nonce}{_END}"
     if nonce not in marked:
         return marked, []

@@ -32,8 +32,8 @@ class TokenCounter(Protocol):
 class OpenAICounter:
     """OpenAI's encodings, offline (`bpe-openai`, extras `openai` and `data`).
 
-    Texts are counted exactly. What stands around them is not public: the role's own tokens and 3 a
-    message, 1 for a name and 3 for the start of the answer, as OpenAI's cookbook counts. Tools and
+    Texts are counted exactly. The tokens around them are not public; they are counted as in OpenAI's
+    cookbook: the role's tokens and 3 a message, 1 for a name and 3 for the start of the answer. Tools and
     images have no published count, so a row that has them makes the sum an estimate.
     """
 
@@ -73,7 +73,7 @@ class OpenAICounter:
                 continue
             content = message.get("content")
             said = self._count(content) if type(content) is str else self._parts(content)
-            if len(message) > 2 or content is None:  # calls may stand in the content's place
+            if len(message) > 2 or content is None:  # calls may replace the content
                 said += self._rest(message)
             role = message.get("role")
             total += said + 3 + self._role(role)
@@ -130,7 +130,7 @@ class EstimateCounter:
             name = place.partition("[")[0]
             pair[name] = pair.get(name, 0) + size
         if "preferred_output" in pair or "non_preferred_output" in pair:
-            asked = pair.get("input.messages", 0)  # the prompt stands before both answers
+            asked = pair.get("input.messages", 0)  # the prompt comes before both answers
             longest = asked + max(pair.get(name, 0) for name in OUTPUTS)
             return total + asked, trained, longest
         messages = row.get("messages")
@@ -194,7 +194,7 @@ def encoding_of(model: str | None) -> str | None:
 
 
 class TokenizedRowCounter:
-    """Counts tokenised rows: their tokens stand there."""
+    """Counts tokenized rows, which are token ids already."""
 
     name = "the file's own tokens"
     exact = True

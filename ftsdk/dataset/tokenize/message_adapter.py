@@ -25,12 +25,12 @@ _TOOL = {"type": "function", "function": {
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a template wants its messages.
+    """The form in which a template expects messages.
 
     `parts`: content as a list of parts. `mapping`: tool arguments as a mapping; None when the
     template writes tool calls rightly in neither shape. `null`: it writes them only where the
     content is null; elsewhere content that is not there is an empty text, as many templates would
-    write out "None". `both`: it writes the calls of a message that says something, too.
+    write out "None". `both`: it also writes the calls of a message that has text.
     """
 
     parts: bool
@@ -42,7 +42,7 @@ class Style:
 def style_of(tokenizer: ChatTokenizer, *, with_tools: bool = False) -> Style:
     """The style of a tokenizer's template, found once by asking it.
 
-    `with_tools` asks the template that renders conversations with tools, where that stands apart.
+    `with_tools` uses the template for conversations with tools, where the model has one.
     """
     separate = with_tools and tokenizer.tools_template is not None
     key = "tools_style" if separate else "style"
@@ -71,27 +71,27 @@ def fit_messages(
 
 
 def _fit(message: Mapping[str, Any], style: Style) -> dict[str, Any]:
-    told = {k: v for k, v in message.items() if k != "weight"}
-    reasoning = next((told[key] for key in REASONING if told.get(key) is not None), None)
-    if reasoning is not None:  # templates read one name or the other, and take either's place
-        told = {"thinking": reasoning, **told, "reasoning_content": reasoning}
-    content, calls = told.get("content"), told.get("tool_calls")
+    fitted = {k: v for k, v in message.items() if k != "weight"}
+    reasoning = next((fitted[key] for key in REASONING if fitted.get(key) is not None), None)
+    if reasoning is not None:  # templates read either name
+        fitted = {"thinking": reasoning, **fitted, "reasoning_content": reasoning}
+    content, calls = fitted.get("content"), fitted.get("tool_calls")
     if isinstance(calls, list) and calls:
         if style.mapping is None:
             why = "it has no place for tool calls, or writes their arguments twice"
             raise TemplateFailed(why)
         if content and not style.both:
-            raise TemplateFailed("it drops the tool calls of a message that says something, too")
-        told["tool_calls"] = [_fit_call(call, mapping=style.mapping) for call in calls]
+            raise TemplateFailed("it drops the tool calls of a message that also has text")
+        fitted["tool_calls"] = [_fit_call(call, mapping=style.mapping) for call in calls]
         if style.null and not content:
-            return {**told, "content": None}
+            return {**fitted, "content": None}
     if content is None:
-        told["content"] = content = ""
+        fitted["content"] = content = ""
     if style.parts and isinstance(content, str):
-        told["content"] = [{"type": "text", "text": content}]
+        fitted["content"] = [{"type": "text", "text": content}]
     elif not style.parts and isinstance(content, list) and all(_is_text(p) for p in content):
-        told["content"] = "".join(p["text"] for p in content)
-    return told
+        fitted["content"] = "".join(p["text"] for p in content)
+    return fitted
 
 
 def _is_text(part: Any) -> bool:

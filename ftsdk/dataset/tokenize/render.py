@@ -1,11 +1,11 @@
-"""The one path from a chat row to token ids and the mask of those the loss counts.
+"""Renders a chat row into token ids and the loss mask.
 
-The trainer, the token counts and the X-ray of a row all come through here, so what is counted is
+The trainer, the token counts and the inspection of a row all use it, so what is counted is
 what is trained. Only assistant turns are trained, by the model's own chat template: either where
 the template says `{% generation %}`, or by the difference between the text before the turn (with
 the generation prompt, as at inference) and the text after it. A template whose prefixes do not
-nest gets one piece per answer (`render_parts`), or is refused by name, because a mask guessed
-there would train on the wrong tokens.
+nest gets one piece per answer (`render_parts`), or is refused, because a guessed mask
+would train the wrong tokens.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IGNORED = -100
 class Rendered:
     """One row as the model sees it.
 
-    `ids[k]` is a token, and `trained[k]` is 1 when the loss counts the prediction of it.
+    `ids[k]` is a token, and `trained[k]` is 1 when its prediction is in the loss.
     """
 
     ids: array[int]
@@ -37,13 +37,13 @@ class Rendered:
 
     @property
     def trained_count(self) -> int:
-        """How many tokens the loss counts; the first token of a row is never predicted."""
+        """The number of tokens in the loss; the first token of a row is never predicted."""
         return self.trained.count(1, 1)
 
 
 @dataclass(eq=False)
 class RowFault(Exception):
-    """Why one row cannot be trained on; `row` counts from 1, `tokens` is its length if known."""
+    """The reason why one row cannot be trained; `row` counts from 1, `tokens` is its length if known."""
 
     row: int
     code: str
@@ -61,7 +61,7 @@ def render_rows(
     max_length: int | None = None,
     truncate: bool = False,
 ) -> tuple[list[Rendered], list[RowFault]]:
-    """Render all rows, and give every fault found, not only the first.
+    """Render all rows; every fault is returned, not only the first.
 
     A row longer than `max_length` tokens is a fault (`too_long`) unless `truncate` cuts its end.
     """
@@ -164,7 +164,7 @@ def render_sequences(
 
     A chat row is itself or its parts, without a name. A preference row is two sequences, its prompt
     with the `preferred` and with the `non-preferred` answer, and only that answer is trained. Plain
-    text is one, and all of it is trained. A tokenised row is what it says. Raises `RowFault`.
+    text is one, and all of it is trained. A tokenized row is what it says. Raises `RowFault`.
     """
     if "input_ids" in row:
         return [("", _given(row, number))]
@@ -172,7 +172,7 @@ def render_sequences(
         return [("", part) for part in render_parts(row, tokenizer, number=number)]
     if "text" in row:
         if not isinstance(row["text"], str):
-            raise RowFault(number, "no_text", "the text is no string")
+            raise RowFault(number, "no_text", "the text is not a string")
         ids = tokenizer.encode(row["text"])
         return [("", Rendered(array("i", ids), b"\x01" * len(ids)))]
     prompt = row.get("input")
@@ -188,11 +188,11 @@ def render_sequences(
 
 
 def _messages(messages: Any, number: int) -> Sequence[Mapping[str, Any]]:
-    """The messages of a row that was not judged before; raises `RowFault` where they are none."""
+    """The messages of a row that was not checked before; raises `RowFault` when it has none."""
     if not isinstance(messages, (list, tuple)):
-        raise RowFault(number, "no_messages", "the messages are no list")
+        raise RowFault(number, "no_messages", "the messages are not a list")
     if not all(isinstance(message, Mapping) for message in messages):
-        raise RowFault(number, "no_object", "a message is no object")
+        raise RowFault(number, "no_object", "a message is not an object")
     return messages
 
 
@@ -272,13 +272,13 @@ def _span(
     tokenizer: ChatTokenizer,
     number: int,
 ) -> Span:
-    """Where the answer in message `index` stands in the whole text."""
+    """The span in the whole text of the answer in message `index`."""
     prompt, _ = tokenizer.render(clean[:index], tools=tools, add_generation_prompt=True)
     after, _ = tokenizer.render(clean[: index + 1], tools=tools)
     start = len(prompt)
     if not whole.startswith(prompt):
         # The prompt at inference may open more than the answer keeps, such as a thinking block.
-        # What both share, beyond the earlier messages, is given; the rest is the answer.
+        # The text that both share beyond the earlier messages is the prompt; the rest is the answer.
         before, _ = tokenizer.render(clean[:index], tools=tools)
         before = _without_end(before, tokenizer) if not prompt.startswith(before) else before
         start = _shared(prompt, whole)
@@ -286,7 +286,7 @@ def _span(
             why = f"changes the text before message {index} once the answer is known"
             raise _does_not_nest(tokenizer, number, why)
     if not whole.startswith(after):
-        # Some templates close the last turn with a token of its own, which goes when others follow.
+        # Some templates close only the last turn with a special token.
         after = _without_end(after, tokenizer)
     if not whole.startswith(after) or start > len(after):
         why = f"changes the answer in message {index} once more messages follow"
@@ -295,7 +295,7 @@ def _span(
 
 
 def _shared(left: str, right: str) -> int:
-    """How many characters two texts begin with alike."""
+    """The number of equal characters at the start of two texts."""
     low, high = 0, min(len(left), len(right))
     while low < high:  # halving: slices compare far faster than characters
         middle = (low + high + 1) // 2
@@ -314,7 +314,7 @@ def _without_end(text: str, tokenizer: ChatTokenizer) -> str:
 
 def _does_not_nest(tokenizer: ChatTokenizer, number: int, why: str) -> RowFault:
     message = (
-        f"the chat template of {tokenizer.name} {why}, so the tokens to learn cannot be told; "
+        f"the chat template of {tokenizer.name} {why}, so the tokens to train are not known; "
         "give one row per assistant turn, or weight 0 to all turns but the last"
     )
     return RowFault(number, "template_not_nested", message)
@@ -370,10 +370,10 @@ def _encode_pieces(
 
 
 def _end_of_turn(ids: Sequence[int], first: int, last: int, tokenizer: ChatTokenizer) -> int:
-    """Where the trained part ends: right after the token that closes the turn.
+    """The end of the trained part: right after the token that closes the turn.
 
     Blanks that the template writes after that token are not the model's to say; and an
-    end-of-sequence token that stands just behind a `{% generation %}` block is. Where a turn has no
+    end-of-sequence token right after a `{% generation %}` block is. Where a turn has no
     token of its own to close it, the one that opens the next turn is what stops the model.
     """
     end = last

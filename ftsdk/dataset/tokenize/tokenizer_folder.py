@@ -1,4 +1,4 @@
-"""Where a model's tokenizer lies on this machine: a folder, or a pulled model by its short name."""
+"""Finds a model's tokenizer on this machine: a folder, or a pulled model by its short name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def model_folder(name: str | Path | None) -> Path | None:
-    """The folder that holds the tokenizer of `name`; None when it is not here.
+    """The folder with the tokenizer of `name`; None when it is not on this machine.
 
     A short name is looked for where `ftsdk models pull` puts it: `FTSDK_HOME/models`.
     """
@@ -24,7 +24,7 @@ def model_folder(name: str | Path | None) -> Path | None:
 
 
 def _home() -> Path:
-    # As `ftsdk.config.default_home`, which this floor does not import.
+    # As `ftsdk.config.default_home`.
     if os.environ.get("FTSDK_HOME"):
         return Path(os.environ["FTSDK_HOME"]).expanduser().absolute()
     import platformdirs

@@ -56,7 +56,7 @@ def opened_dataset(
 
 @dataclass(frozen=True)
 class Target:
-    """Where the rows are to be trained: limits, model, method and longest row in tokens."""
+    """The target of a validation: provider limits, model, method and longest row in tokens."""
 
     limits: Limits | None = None
     provider: str | None = None
@@ -91,7 +91,7 @@ class Checked:
         return arrays
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the arrays and the sample, as JSON values; `join` takes them."""
+        """Everything but the arrays and the sample, as JSON values for `join`."""
         data: dict[str, Any] = {
             "format": self.format,
             "rows": self.rows,

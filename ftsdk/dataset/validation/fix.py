@@ -1,4 +1,4 @@
-"""`--fix`: a mended copy of a file, and what was done; only mends that lose nothing."""
+"""`--fix`: writes a fixed copy of a file and lists the changes; only changes that lose nothing."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
-    """One thing that was changed: the code it answers, the line, the field, and what was done."""
+class Change:
+    """One change: its code, line and field, and what was done."""
 
     code: str
     line: int
@@ -34,21 +34,21 @@ class Mend:
 
 @dataclass(frozen=True)
 class FixReport:
-    """What `fix` did. `rows` were written; `left` could not be read and stand there unchanged.
+    """The result of `fix`. `rows` were written, `left` of them unchanged as they could not be read.
 
-    `mends` are the first 10,000, `counts` all of them by code; `also` is what was done to the file
-    as a whole.
+    `mends` are the first 10,000 changes, `counts` the number of all by code; `also` lists the changes
+    to the file as a whole.
     """
 
     path: Path
     rows: int
     left: int
-    mends: tuple[Mend, ...] = ()
+    mends: tuple[Change, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     also: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """The report as `--json` prints it."""
         return {
             "path": str(self.path), "rows": self.rows, "left": self.left, "counts": self.counts,
             "also": list(self.also),
@@ -56,7 +56,7 @@ class FixReport:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        lines = [f"Wrote {self.path}: {self.rows:,} rows, {sum(self.counts.values()):,} mends"]
+        lines = [f"Wrote {self.path}: {self.rows:,} rows, {sum(self.counts.values()):,} fixes"]
         first = {m.code: m for m in reversed(self.mends)}
         for code, count in sorted(self.counts.items()):
             lines.append(
@@ -64,7 +64,7 @@ class FixReport:
             )
         lines.extend(f"  {done}" for done in self.also)
         if self.left:
-            lines.append(f"  {self.left:,} rows could not be read and stand there unchanged")
+            lines.append(f"  {self.left:,} rows could not be read and are unchanged")
         return "\n".join(lines)
 
 
@@ -75,16 +75,16 @@ def fix(
     drop_duplicates: bool = False,
     max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
 ) -> FixReport:
-    """Write a mended copy of a JSON-lines file to `output`; the source is not touched.
+    """Write a fixed copy of a JSON-lines file to `output`; the source is not changed.
 
-    Mends: a byte order mark, CR line ends and blank lines; tool arguments that are an object, or
+    Fixes a byte order mark, CR line ends and blank lines; tool arguments that are an object, or
     encoded twice; roles in capitals; weights written `true`, `1.0` or `"1"`; NUL characters in
-    text. `drop_duplicates` also leaves out rows whose content stood before. A row that cannot be
+    text. `drop_duplicates` also leaves out rows with the content of an earlier one. A row that cannot be
     read is copied as it is.
     """
     path = Path(output)
     if path.exists() and Path(source).exists() and path.samefile(source):
-        raise UsageError("the mended copy would take the place of its source", where=str(path),
+        raise UsageError("the fixed copy would replace its source", where=str(path),
                          hint="name another file")  # fmt: skip
     try:
         opened = open_source(source)
@@ -95,9 +95,9 @@ def fix(
         for record in opened.records(max_row_bytes=max_row_bytes):
             if isinstance(record, Fault):
                 if record.code == "FT020":
-                    work.note(Mend("FT020", 1, "", "took the byte order mark off"))
+                    work.note(Change("FT020", 1, "", "removed the byte order mark"))
                     continue
-                raise_stop(opened.name, record)  # nothing can be copied that could not be held
+                raise_stop(opened.name, record)  # a record that was not read cannot be copied
             work.ends.see(*record)
             line = work.line(*record)
             if line is not None:
@@ -109,7 +109,7 @@ def fix(
 
 
 class _LineEnds:
-    """What stands between the records: blank lines and CRs, which a mended copy has no more."""
+    """Blank lines and CR line ends between the records, which a fixed copy does not have."""
 
     def __init__(self) -> None:
         self._line, self._end = 0, 0
@@ -117,7 +117,7 @@ class _LineEnds:
         self.has_cr = False
 
     def see(self, line: int, offset: int | None, raw: bytes) -> None:
-        """Look at what stands before a record; its offset is None where the source is no text."""
+        """Look at the bytes before a record; its offset is None when the source is not text."""
         if offset is None:
             return
         feeds, between = line - self._line, offset - self._end
@@ -132,22 +132,22 @@ class _Fixing:
         self._drop = drop
         self.ends = _LineEnds()
         self._seen: set[bytes] = set()
-        self.mends: list[Mend] = []
+        self.mends: list[Change] = []
         self.counts: Counter[str] = Counter()
         self.rows = self.left = 0
 
     def also(self) -> Iterator[str]:
-        """What was done to the file as a whole."""
+        """The changes to the file as a whole."""
         if self.ends.blank:
             lines = "1 blank line" if self.ends.blank == 1 else f"{self.ends.blank:,} blank lines"
             yield f"left out {lines}"
         if self.ends.has_cr:
             yield "ended the lines in LF, which ended in CR LF"
 
-    def note(self, hint: Mend) -> None:
-        self.counts[hint.code] += 1
+    def note(self, change: Change) -> None:
+        self.counts[change.code] += 1
         if len(self.mends) < 10_000:
-            self.mends.append(hint)
+            self.mends.append(change)
 
     def line(self, line: int, _: int | None, raw: bytes) -> bytes | None:
         """The bytes to write for one record; None to leave it out."""
@@ -155,27 +155,27 @@ class _Fixing:
         if isinstance(value, strict_json.Flaw) or not isinstance(value, dict):
             self.rows, self.left = self.rows + 1, self.left + 1
             return raw
-        mends = list(mend_row(value, line))
-        for hint in mends:
-            self.note(hint)
+        changes = list(fix_row(value, line))
+        for change in changes:
+            self.note(change)
         if self._drop:
             key = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
             if key in self._seen:
-                self.note(Mend("FT302", line, "", "left out a row that stood before"))
+                self.note(Change("FT302", line, "", "left out a duplicate row"))
                 return None
             self._seen.add(key)
         self.rows += 1
-        return orjson.dumps(value) if mends else raw
+        return orjson.dumps(value) if changes else raw
 
 
 _MESSAGES = (
     "messages", "conversations", "preferred_output", "non_preferred_output", "prompt", "chosen", "rejected",
 )  # fmt: skip
-"""Where lists of messages stand in the rows of any format."""
+"""Keys of lists of messages in the rows of any format."""
 
 
-def mend_row(row: Row, line: int) -> Iterator[Mend]:
-    """Mend a row in place, and say each mend."""
+def fix_row(row: Row, line: int) -> Iterator[Change]:
+    """Fix a row in place; yields each change."""
     groups: list[tuple[str, Any]] = [(name, row.get(name)) for name in _MESSAGES]
     prompt = row.get("input")
     if isinstance(prompt, dict):
@@ -183,10 +183,10 @@ def mend_row(row: Row, line: int) -> Iterator[Mend]:
     for place, messages in groups:
         for i, message in enumerate(messages if isinstance(messages, list) else []):
             if isinstance(message, dict):
-                yield from _mend_message(message, f"{place}[{i}]", line)
+                yield from _fix_message(message, f"{place}[{i}]", line)
     if isinstance(row.get("text"), str) and "\x00" in row["text"]:
         row["text"] = row["text"].replace("\x00", "")
-        yield Mend("FT021", line, "text", "took NUL characters out")
+        yield Change("FT021", line, "text", "removed NUL characters")
 
 
 _WEIGHTS: tuple[tuple[type, Any, int], ...] = (
@@ -194,33 +194,31 @@ _WEIGHTS: tuple[tuple[type, Any, int], ...] = (
 )  # fmt: skip
 
 
-def _mend_message(message: Row, place: str, line: int) -> Iterator[Mend]:
+def _fix_message(message: Row, place: str, line: int) -> Iterator[Change]:
     role = message.get("role")
     if isinstance(role, str) and role not in ROLES and role.strip().lower() in ROLES:
         message["role"] = role.strip().lower()
-        yield Mend("FT104", line, f"{place}.role", "wrote the role in lower case")
+        yield Change("FT104", line, f"{place}.role", "wrote the role in lower case")
     weight = message.get("weight")
     for kind, value, number in _WEIGHTS:
         if type(weight) is kind and weight == value:
             message["weight"] = number
-            yield Mend("FT107", line, f"{place}.weight", "wrote the weight as 0 or 1")
+            yield Change("FT107", line, f"{place}.weight", "wrote the weight as 0 or 1")
     if isinstance(message.get("content"), str) and "\x00" in message["content"]:
         message["content"] = message["content"].replace("\x00", "")
-        yield Mend("FT021", line, f"{place}.content", "took NUL characters out")
+        yield Change("FT021", line, f"{place}.content", "removed NUL characters")
     calls = message.get("tool_calls")
     for j, call in enumerate(calls if isinstance(calls, list) else []):
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):
-            yield from _mend_arguments(
-                function, f"{place}.tool_calls[{j}].function.arguments", line
-            )
+            yield from _fix_arguments(function, f"{place}.tool_calls[{j}].function.arguments", line)
 
 
-def _mend_arguments(function: Row, place: str, line: int) -> Iterator[Mend]:
+def _fix_arguments(function: Row, place: str, line: int) -> Iterator[Change]:
     arguments = function.get("arguments")
     if isinstance(arguments, dict):
         function["arguments"] = orjson.dumps(arguments).decode()
-        yield Mend("FT113", line, place, "wrote the arguments as a JSON string")
+        yield Change("FT113", line, place, "wrote the arguments as a JSON string")
         return
     inner = arguments
     for _ in range(4):  # each round takes one layer of encoding off
@@ -237,4 +235,4 @@ def _mend_arguments(function: Row, place: str, line: int) -> Iterator[Mend]:
         return
     if inner is not arguments:
         function["arguments"] = inner
-        yield Mend("FT114", line, place, "took the outer layer of the arguments off")
+        yield Change("FT114", line, place, "removed the second encoding of the arguments")

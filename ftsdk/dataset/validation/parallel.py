@@ -126,7 +126,7 @@ def _task(
     part: tuple[int, int],
     copy: Path | None,
 ) -> dict[str, Any]:
-    """What a worker needs, as JSON values."""
+    """A worker's task, as JSON values."""
     source = opened.source
     assert source.path is not None  # noqa: S101  # it is a file
     return {

@@ -92,7 +92,7 @@ def validate_for_job(
     """As `validate`, and copy the canonical rows while they are read, so that files are read once.
 
     The returned datasets have the same rows as those given, and take them, their count and their
-    hash from the copies. A copy above 32 MB goes to a file without a name in `folder`;
+    hash from the copies. A copy above 8 MB goes to a file without a name in `folder`;
     `Dataset.write_jsonl` to the same file system then only gives it a name. Datasets that are not
     files, and those of a report with faults, are returned as they are.
     """

@@ -81,7 +81,7 @@ class ValidationRows:
         if target.limits is not None:
             yield from validation_faults(target.limits, self._rows)
         if is_empty:
-            yield file_fault("FT004", f"{self._opened.name} holds no rows")
+            yield file_fault("FT004", f"{self._opened.name} has no rows")
 
 
 def in_validation(fault: Fault) -> Fault:

@@ -24,7 +24,7 @@ def findings_of_set(
 ) -> Iterator[Fault]:
     """Every finding about the set as a whole."""
     if not checked.records and not any(f.severity == "fault" for f in checked.found.kept):
-        yield file_fault("FT004", f"{opened.name} holds no rows")
+        yield file_fault("FT004", f"{opened.name} has no rows")
     yield from checked.duplicates.faults(text=checked.format == "text")
     yield from checked.outliers.faults(checked.duplicates)
     yield from _languages(checked, opened)

@@ -59,7 +59,7 @@ class _PartSource(Source):
         max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
         on_bytes: Callable[[int], None] | None = None,
     ) -> Iterator[Record | Fault]:
-        """As those of a whole file, but what ends reading is raised: the caller starts again."""
+        """As those of a whole file, but whatever ends reading is raised, so that the caller starts again."""
         if self.path is None:
             return
         with open_regular(self.path) as handle:

@@ -7,12 +7,12 @@ class TestMine(BackendConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def world(cls, tmp_path_factory):
-        with my_double() as wire:
+        with my_double() as double:
             yield World(make=lambda home: MyBackend(Context(home=home, ...)), model="…", ...)
 ```
 
-A check that needs a capability is skipped where the record does not claim it; what the record does
-not claim must be refused by name. Checks of the wire run where the world has one (see `Wire`).
+A check that needs a capability is skipped where the backend does not declare it; what it does not
+declare must be refused by name. Checks of requests run where the world has a `double` (see `ProviderDouble`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ftsdk.testing.conformance.faults import FaultChecks
 from ftsdk.testing.conformance.jobs import JobChecks
 from ftsdk.testing.conformance.record import RecordChecks
 from ftsdk.testing.conformance.sending import SendingChecks
-from ftsdk.testing.conformance.world import LabWire, Wire, World
+from ftsdk.testing.conformance.world import LabDouble, ProviderDouble, World
 
-__all__ = ["BackendConformance", "LabWire", "Wire", "World"]
+__all__ = ["BackendConformance", "LabDouble", "ProviderDouble", "World"]
 
 
 class BackendConformance(RecordChecks, SendingChecks, JobChecks, FaultChecks):

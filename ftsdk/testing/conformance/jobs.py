@@ -1,4 +1,4 @@
-"""Checks of a job's life: submitted once, read freely, ended honestly."""
+"""Checks of a job's life: submitted once, read without side effects, ended correctly."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _INVENTED = ("compacting", "ON_HOLD", "succeeded!", "", "已完成")
 
 
 def needs(world: World, claim: str) -> None:
-    """Skip unless the record claims it."""
+    """Skip unless the backend declares this capability."""
     if not getattr(world.backend.capabilities, claim):
-        pytest.skip(f"the record does not claim {claim}")
+        pytest.skip(f"the backend does not declare {claim}")
 
 
 class JobChecks:
@@ -32,7 +32,7 @@ class JobChecks:
 
     # --- submitting ---
 
-    def test_submit_gives_a_job_that_has_not_ended(self, world: World) -> None:
+    def test_submit_returns_a_job_that_has_not_ended(self, world: World) -> None:
         _, job = world.first()
         assert job.provider_job_id
         assert job.provider_job_id.isprintable()
@@ -41,49 +41,49 @@ class JobChecks:
         assert job.raw_status
 
     def test_submit_is_one_create_call(self, world: World) -> None:
-        if world.wire is None:
-            pytest.skip("no wire to look at")
-        before = world.wire.creates()
+        if world.double is None:
+            pytest.skip("this world has no double")
+        before = world.double.creates()
         world.fresh()
-        assert world.wire.creates() == before + 1
+        assert world.double.creates() == before + 1
 
-    def test_a_job_is_found_by_its_mark(self, world: World) -> None:
+    def test_a_job_is_found_by_its_tag(self, world: World) -> None:
         request, job = world.first()
         assert [one.provider_job_id for one in world.backend.find(request)] == [job.provider_job_id]
 
-    def test_no_other_mark_finds_it(self, world: World) -> None:
+    def test_no_other_tag_finds_it(self, world: World) -> None:
         world.first()
         other = world.request()
         assert world.backend.find(other) == []
         assert submission_tag(other.job_id) == other.tag
 
-    def test_sending_again_is_one_job_where_the_record_says_so(self, world: World) -> None:
+    def test_resending_makes_one_job_where_it_is_declared_safe(self, world: World) -> None:
         needs(world, "resend_is_safe")
         request, job = world.first()
         assert world.backend.submit(request).provider_job_id == job.provider_job_id
         assert len(world.backend.find(request)) == 1
 
-    def test_a_restarted_process_finds_it(self, world: World) -> None:
+    def test_a_new_process_finds_the_job(self, world: World) -> None:
         """DSPy kept the id in a thread: the process died, and the job was lost."""
         request, job = world.first()
         found = world.restarted().find(request)
         assert [one.provider_job_id for one in found] == [job.provider_job_id]
 
-    def test_an_accepted_job_carries_no_result(self, world: World) -> None:
-        """LiteLLM gave the display name as the tuned model at once."""
+    def test_an_accepted_job_has_no_result(self, world: World) -> None:
+        """LiteLLM returned the display name as the tuned model at once."""
         _, job = world.first()
         if job.status is not JobStatus.SUCCEEDED:
             assert job.result_model is None
 
     # --- reading ---
 
-    def test_get_tells_the_same_job(self, world: World) -> None:
+    def test_get_returns_the_same_job(self, world: World) -> None:
         _, job = world.first()
-        told = world.backend.get(job.provider_job_id)
-        assert told.provider_job_id == job.provider_job_id
-        assert told.raw_status
+        read = world.backend.get(job.provider_job_id)
+        assert read.provider_job_id == job.provider_job_id
+        assert read.raw_status
 
-    def test_get_keeps_what_the_provider_said(self, world: World) -> None:
+    def test_get_keeps_the_raw_reply(self, world: World) -> None:
         _, job = world.first()
         assert world.backend.get(job.provider_job_id).raw
 
@@ -92,31 +92,31 @@ class JobChecks:
             world.backend.get(world.unknown_id)
 
     @pytest.mark.parametrize("identity", _ODD_IDS, ids=lambda one: repr(one[:12]))
-    def test_an_odd_id_is_refused_and_leads_nowhere(self, world: World, identity: str) -> None:
+    def test_a_malformed_id_is_refused(self, world: World, identity: str) -> None:
         for verb in ("get", "cancel"):
             with world.watched() as seen, pytest.raises(FtsdkError):
                 getattr(world.backend, verb)(identity)
             assert [one for one in seen if ".." in one[1] or "passwd" in one[1]] == []
 
-    def test_list_has_it_and_is_newest_first(self, world: World) -> None:
+    def test_list_is_newest_first(self, world: World) -> None:
         _, job = world.first()
         jobs = list(world.backend.list())
         assert job.provider_job_id in [one.provider_job_id for one in jobs]
         times = [one.created_at for one in jobs if one.created_at is not None]
         assert times == sorted(times, reverse=True)
 
-    def test_list_keeps_to_its_limit(self, world: World) -> None:
+    def test_list_respects_its_limit(self, world: World) -> None:
         world.first()
         assert len(list(world.backend.list(limit=1))) == 1
 
-    def test_get_many_gives_each_of_them(self, world: World) -> None:
+    def test_get_many_returns_each_job(self, world: World) -> None:
         identities = [one.provider_job_id for one in world.backend.list(limit=5)]
-        told = [one.provider_job_id for one in world.backend.get_many(identities)]
-        assert sorted(told) == sorted(identities)
+        found = [one.provider_job_id for one in world.backend.get_many(identities)]
+        assert sorted(found) == sorted(identities)
 
-    def test_reading_only_reads(self, world: World) -> None:
+    def test_reads_only_read(self, world: World) -> None:
         """Kiln deployed an H100 on the status read that first saw the job done."""
-        request, job = world.first() if world.wire is None else world.another()
+        request, job = world.first() if world.double is None else world.another()
         identity = job.provider_job_id
         able = world.backend.capabilities
         with world.watched() as seen:
@@ -133,51 +133,51 @@ class JobChecks:
         assert {method for method, _ in seen} <= {"GET", "HEAD"}
 
     def test_times_are_the_providers_own(self, world: World) -> None:
-        """Portkey told NaN and milliseconds; brainwires gave the time of the read as the job's."""
+        """Portkey returned NaN and milliseconds; brainwires returned the time of the read as the job's."""
         _, job = world.first()
         first = world.backend.get(job.provider_job_id)
         world.pass_s(0.01)
         second = world.backend.get(job.provider_job_id)
         assert first.created_at == second.created_at
-        for told in (first, second):
-            if not told.status.is_final:
-                assert told.finished_at is None
-            for time in (told.created_at, told.finished_at):
+        for read in (first, second):
+            if not read.status.is_final:
+                assert read.finished_at is None
+            for time in (read.created_at, read.finished_at):
                 assert time is None or time.tzinfo is not None
                 assert time is None or abs(time - world.clock.now()) < dt.timedelta(days=1)
 
-    def test_reading_twice_says_the_same(self, world: World) -> None:
+    def test_reads_are_repeatable(self, world: World) -> None:
         identity = world.finished()
         first, second = world.backend.get(identity), world.backend.get(identity)
         assert first.status is second.status
         assert first.finished_at == second.finished_at
 
-    def test_every_known_status_has_its_meaning(self, world: World) -> None:
-        if world.wire is None or not world.statuses:
-            pytest.skip("no wire to look at")
+    def test_every_known_status_is_mapped(self, world: World) -> None:
+        if world.double is None or not world.statuses:
+            pytest.skip("this world has no double")
         job = world.fresh()
         for word, ours in world.statuses.items():
-            world.wire.show_status(job.provider_job_id, word)
-            told = world.backend.get(job.provider_job_id)
-            assert told.status is ours, word
-            assert told.raw_status == word
-        world.wire.show_status(job.provider_job_id, None)
+            world.double.show_status(job.provider_job_id, word)
+            read = world.backend.get(job.provider_job_id)
+            assert read.status is ours, word
+            assert read.raw_status == word
+        world.double.show_status(job.provider_job_id, None)
 
-    def test_an_unknown_status_is_never_final_and_throws_nothing(self, world: World) -> None:
-        if world.wire is None or not world.statuses:
-            pytest.skip("no wire to look at")
+    def test_an_unknown_status_is_not_final_and_raises_nothing(self, world: World) -> None:
+        if world.double is None or not world.statuses:
+            pytest.skip("this world has no double")
         job = world.fresh()
         for word in _INVENTED:
-            world.wire.show_status(job.provider_job_id, word)
-            told = world.backend.get(job.provider_job_id)
-            assert told.status is JobStatus.UNKNOWN, word
-            assert told.raw_status == word
+            world.double.show_status(job.provider_job_id, word)
+            read = world.backend.get(job.provider_job_id)
+            assert read.status is JobStatus.UNKNOWN, word
+            assert read.raw_status == word
             assert any(one.provider_job_id == job.provider_job_id for one in world.backend.list())
-        world.wire.show_status(job.provider_job_id, None)
+        world.double.show_status(job.provider_job_id, None)
 
-    # --- what it tells of a run ---
+    # --- the course of a run ---
 
-    def test_events_are_in_order_and_each_once(self, world: World) -> None:
+    def test_events_are_ordered_and_unique(self, world: World) -> None:
         needs(world, "has_events")
         events = world.backend.events(world.finished())
         assert events
@@ -186,7 +186,7 @@ class JobChecks:
         assert all(a.time <= b.time for a, b in pairwise(events))
         assert all(one.time.tzinfo is not None for one in events)
 
-    def test_events_go_on_after_a_place(self, world: World) -> None:
+    def test_events_continue_after_a_position(self, world: World) -> None:
         needs(world, "has_events")
         events = world.backend.events(world.finished())
         middle = events[len(events) // 2].seq
@@ -200,7 +200,7 @@ class JobChecks:
         after = [(one.seq, one.id) for one in world.restarted().events(world.finished())]
         assert before == after
 
-    def test_the_curve_is_by_step_and_finite(self, world: World) -> None:
+    def test_metrics_are_by_step_and_finite(self, world: World) -> None:
         needs(world, "has_metrics")
         points = world.backend.metrics(world.finished())
         assert points
@@ -227,11 +227,11 @@ class JobChecks:
 
     # --- the end ---
 
-    def test_there_is_no_model_before_the_end(self, world: World) -> None:
+    def test_there_is_no_model_before_success(self, world: World) -> None:
         needs(world, "can_cancel")
         assert isinstance(world.cancelled().asked_early, NotReady)
 
-    def test_succeeded_means_that_the_model_is_there(self, world: World) -> None:
+    def test_succeeded_means_that_the_model_exists(self, world: World) -> None:
         identity = world.finished()
         handle = world.backend.model(identity)
         assert handle.provider == world.backend.name
@@ -239,7 +239,7 @@ class JobChecks:
         assert handle.base_model
         assert handle.kind in set(ModelKind)
 
-    def test_the_end_is_the_end(self, world: World) -> None:
+    def test_a_final_status_stays(self, world: World) -> None:
         identity = world.finished()
         world.pass_s(0.01)
         job = world.backend.get(identity)
@@ -248,7 +248,7 @@ class JobChecks:
             job.created_at is None or job.finished_at is None or job.created_at <= job.finished_at
         )
 
-    def test_a_handle_is_data(self, world: World) -> None:
+    def test_a_handle_survives_json(self, world: World) -> None:
         handle = world.backend.model(world.finished())
         again = ModelHandle.model_validate_json(handle.model_dump_json())
         assert again == handle
@@ -259,9 +259,7 @@ class JobChecks:
         handle = world.backend.model(world.finished())
         if not handle.callable_now:
             able = world.backend.capabilities
-            assert able.can_deploy or not able.can_chat, (
-                "chat is claimed, and nothing makes it work"
-            )
+            assert able.can_deploy or not able.can_chat, "chat is declared, but cannot work"
             with pytest.raises(FtsdkError):
                 handle.chat("hello")
             return
@@ -270,7 +268,7 @@ class JobChecks:
         assert answer.message.get("role") == "assistant"
         assert all(isinstance(count, int) for count in answer.usage.values())
 
-    def test_the_cost_is_money(self, world: World) -> None:
+    def test_the_cost_is_decimal(self, world: World) -> None:
         cost = world.backend.get(world.finished()).cost
         if cost is None:
             return
@@ -278,9 +276,9 @@ class JobChecks:
         for amount in (cost.low, cost.high):
             assert amount is None or isinstance(amount, Decimal)
 
-    def test_a_failed_job_says_why(self, world: World) -> None:
+    def test_a_failed_job_has_a_reason(self, world: World) -> None:
         if world.fails_with is None and world.fail is None:
-            pytest.skip("this world has no way to fail")
+            pytest.skip("this world has no failing job")
         job = world.fresh(**dict(world.fails_with or {}))
         if world.fail is not None:
             world.fail(job.provider_job_id)
@@ -292,20 +290,20 @@ class JobChecks:
 
     # --- acting ---
 
-    def test_cancelling_has_two_phases_and_is_no_failure(self, world: World) -> None:
-        """Kiln told a cancelled job as failed, and one that was still running, too."""
+    def test_cancelling_is_not_a_failure(self, world: World) -> None:
+        """Kiln reported a cancelled job as failed, and one that was still running as well."""
         needs(world, "can_cancel")
         story = world.cancelled()
         assert story.first.status is not JobStatus.FAILED
         assert story.last.status is JobStatus.CANCELLED
 
-    def test_cancelling_again_harms_nothing(self, world: World) -> None:
+    def test_cancelling_twice_is_harmless(self, world: World) -> None:
         needs(world, "can_cancel")
         identity = world.cancelled().last.provider_job_id
         world.backend.cancel(identity)
         assert world.backend.get(identity).status is JobStatus.CANCELLED
 
-    def test_a_cancelled_job_is_still_told(self, world: World) -> None:
+    def test_a_cancelled_job_stays_listed(self, world: World) -> None:
         """Portkey deleted the record to cancel the job."""
         needs(world, "can_cancel")
         identity = world.cancelled().last.provider_job_id
@@ -316,7 +314,7 @@ class JobChecks:
         with pytest.raises(FtsdkError):
             world.backend.model(world.cancelled().last.provider_job_id)
 
-    def test_a_paused_job_goes_on(self, world: World) -> None:
+    def test_a_paused_job_resumes(self, world: World) -> None:
         needs(world, "can_pause")
         needs(world, "can_resume")
         job = world.fresh()
@@ -327,7 +325,7 @@ class JobChecks:
         ended = world.until(job.provider_job_id, lambda one: one.status.is_final)
         assert ended.status is JobStatus.SUCCEEDED
 
-    def test_a_cancelled_job_goes_on_where_the_record_says_so(self, world: World) -> None:
+    def test_a_cancelled_job_resumes_where_it_is_declared(self, world: World) -> None:
         needs(world, "can_cancel")
         needs(world, "can_resume")
         job = world.fresh()
@@ -342,7 +340,7 @@ class JobChecks:
         ended = world.until(job.provider_job_id, lambda one: one.status.is_final)
         assert ended.status is JobStatus.SUCCEEDED
 
-    def test_a_downloaded_result_is_there(self, world: World) -> None:
+    def test_a_result_is_downloaded(self, world: World) -> None:
         needs(world, "can_download")
         handle = world.backend.model(world.finished())
         folder = world.home / "downloaded"

@@ -1,4 +1,4 @@
-"""Checks of the record and of plans: no key, no network, nothing sent."""
+"""Checks of capabilities and plans: no key, no network, nothing sent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _OUT = {"low": -1.0, "high": 1.0}
 
 
 def example(name: str, allowed: Range) -> Any:
-    """A value within the range, of the right type."""
+    """Return a value within the range, of the right type."""
     if allowed.choices:
         return allowed.choices[-1]
     whole = name in (
@@ -60,7 +60,7 @@ def example(name: str, allowed: Range) -> Any:
 
 
 def refused(world: World, **changes: Any) -> Unsupported:
-    """The refusal of such a job, which must come before anything is sent."""
+    """Return the refusal of such a job, which must come before anything is sent."""
     with world.watched() as seen, pytest.raises(Unsupported) as caught:
         world.backend.plan(world.spec(**changes))
     assert seen == [], "something was sent before the refusal"
@@ -69,11 +69,11 @@ def refused(world: World, **changes: Any) -> Unsupported:
 
 
 class RecordChecks:
-    """What a backend says of itself, and how it holds to it."""
+    """What a backend declares, and whether it complies."""
 
-    # --- the record ---
+    # --- capabilities ---
 
-    def test_name_is_a_plain_word(self, world: World) -> None:
+    def test_name_is_lower_case_letters(self, world: World) -> None:
         assert re.fullmatch(r"[a-z][a-z0-9_-]{0,30}", world.backend.name)
 
     def test_it_is_found_by_its_entry_point(self, world: World) -> None:
@@ -82,11 +82,11 @@ class RecordChecks:
         assert world.backend.name in backend_names()
         assert load_backend(world.backend.name) is type(world.backend)
 
-    def test_the_record_is_frozen(self, world: World) -> None:
+    def test_capabilities_are_frozen(self, world: World) -> None:
         with pytest.raises(dataclasses.FrozenInstanceError):
             world.backend.capabilities.poll_s = 0.1  # type: ignore[misc]  # that is the check
 
-    def test_methods_adapters_and_formats_are_known_words(self, world: World) -> None:
+    def test_methods_adapters_and_formats_are_known(self, world: World) -> None:
         able = world.backend.capabilities
         assert able.methods
         assert able.methods <= {"sft", "dpo"}
@@ -96,10 +96,10 @@ class RecordChecks:
         assert able.formats <= {"chat", "preference", "text", "tokens"}
         assert ("dpo" in able.methods) <= ("preference" in able.formats)
 
-    def test_hyperparameters_are_fields_of_ours(self, world: World) -> None:
+    def test_hyperparameters_are_known_fields(self, world: World) -> None:
         assert set(world.backend.capabilities.hyperparameters) <= set(Hyperparameters.model_fields)
 
-    def test_ranges_make_sense(self, world: World) -> None:
+    def test_ranges_are_consistent(self, world: World) -> None:
         for name, allowed in world.backend.capabilities.hyperparameters.items():
             if allowed.low is not None and allowed.high is not None:
                 assert allowed.low <= allowed.high, name
@@ -131,9 +131,7 @@ class RecordChecks:
         assert flags == set(_METHODS)
 
     @pytest.mark.parametrize("claim", sorted(_METHODS))
-    def test_what_is_claimed_is_there_and_what_is_not_is_refused(
-        self, world: World, claim: str
-    ) -> None:
+    def test_flags_match_the_methods(self, world: World, claim: str) -> None:
         handle = ModelHandle(
             kind=ModelKind.HOSTED, provider=world.backend.name, id="m", base_model=world.model
         )
@@ -152,14 +150,14 @@ class RecordChecks:
         for method in _METHODS[claim]:
             own = getattr(type(world.backend), method) is not getattr(Backend, method)
             if getattr(world.backend.capabilities, claim):
-                assert own, f"{claim} is claimed, and {method} is not written"
+                assert own, f"{claim} is declared, but {method} is not implemented"
                 continue
             with world.watched() as seen, pytest.raises(FtsdkError) as caught:
                 getattr(world.backend, method)(*arguments.get(method, (world.unknown_id,)))
             assert isinstance(caught.value, Unsupported), f"{method} works without {claim}"
             assert [one for one in seen if one[0] != "GET"] == []
 
-    def test_making_one_sends_nothing(self, world: World) -> None:
+    def test_construction_sends_nothing(self, world: World) -> None:
         with world.watched() as seen:
             world.restarted()
         assert seen == []
@@ -172,7 +170,7 @@ class RecordChecks:
         assert [one for one in seen if one[0] != "GET"] == []
         assert (plan.provider, plan.model) == (world.backend.name, world.model)
 
-    def test_every_hyperparameter_shows_asked_and_sent(self, world: World) -> None:
+    def test_a_plan_shows_every_hyperparameter_as_sent(self, world: World) -> None:
         for name, allowed in world.backend.capabilities.hyperparameters.items():
             value = example(name, allowed)
             given = {**world.hyperparameters, name: value}
@@ -205,7 +203,7 @@ class RecordChecks:
         }  # fmt: skip
         left = {name: value for name, value in others.items() if name not in able}
         if not left:
-            pytest.skip("it takes every hyperparameter there is")
+            pytest.skip("it accepts every hyperparameter")
         for name, value in left.items():
             error = refused(world, hyperparameters={name: value})
             words = name.replace("_", " ")
@@ -226,7 +224,7 @@ class RecordChecks:
             assert name in str(error)
             tried += 1
         if not tried:
-            pytest.skip("no hyperparameter has an upper end")
+            pytest.skip("no hyperparameter has an upper limit")
 
     def test_an_unsupported_method_is_refused(self, world: World) -> None:
         left = {"sft", "dpo"} - world.backend.capabilities.methods
@@ -250,11 +248,11 @@ class RecordChecks:
             if name not in able.hyperparameters
         }  # fmt: skip
         if len(wrong) < 2:
-            pytest.skip("there are not two things that it refuses")
-        told = str(refused(world, hyperparameters=wrong))
-        assert all(name in told for name in wrong)
+            pytest.skip("it refuses fewer than two of these")
+        text = str(refused(world, hyperparameters=wrong))
+        assert all(name in text for name in wrong)
 
-    def test_units_of_the_learning_rate_are_never_exchanged(self, world: World) -> None:
+    def test_units_of_the_learning_rate_are_not_exchanged(self, world: World) -> None:
         """Portkey sent a multiplier as an absolute rate: a harmless 2 became a rate of 2.0."""
         able = world.backend.capabilities.hyperparameters
         for name, other in (
@@ -275,8 +273,8 @@ class RecordChecks:
         else:
             assert cost.basis is CostBasis.UNKNOWN
 
-    def test_a_price_that_nobody_told_is_not_invented(self, world: World) -> None:
-        """Brainwires took a default for every model that it did not know."""
+    def test_an_unknown_price_is_not_invented(self, world: World) -> None:
+        """Brainwires used a default for every model it did not know."""
         request = world.request()
         spec = world.spec(model="nobody/knows-this-model")
         cost = world.backend.estimate(spec, request.train)

@@ -1,4 +1,4 @@
-"""What the checks are given: a way to make the backend, rows, time, and what went over the wire."""
+"""What the checks get: a way to construct the backend, rows, time, and the requests that arrived."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PATIENCE_S = 600.0
 
 
 def chat_rows(count: int = 16) -> list[dict[str, Any]]:
-    """Rows that every provider takes, each question with an answer of its own."""
+    """Return rows that every provider accepts, each question with an answer of its own."""
     return [
         {
             "messages": [
@@ -36,7 +36,7 @@ def chat_rows(count: int = 16) -> list[dict[str, Any]]:
 
 
 def pair_rows(count: int = 16) -> list[dict[str, Any]]:
-    """Rows of preferred and rejected answers."""
+    """Return rows of preferred and rejected answers."""
     return [
         {
             "input": {"messages": [{"role": "user", "content": f"Say hello number {number}"}]},
@@ -47,49 +47,49 @@ def pair_rows(count: int = 16) -> list[dict[str, Any]]:
     ]
 
 
-class Wire(Protocol):
-    """What a provider's double tells, and how it is made to fail. Paths are regular expressions."""
+class ProviderDouble(Protocol):
+    """What a provider's double recorded, and how it is made to fail. Paths are regular expressions."""
 
     create: tuple[str, str]
     """Method and path of the create call."""
 
     def requests(self) -> Sequence[tuple[str, str]]:
-        """Method and path of everything that arrived, oldest first."""
+        """Return method and path of everything that arrived, oldest first."""
         ...
 
     def creates(self) -> int:
-        """How many create calls arrived."""
+        """Return how many create calls arrived."""
         ...
 
     def jobs(self) -> int:
-        """How many jobs there are."""
+        """Return how many jobs exist."""
         ...
 
     def spoil(
         self, behaviour: Behaviour, method: str | None = None, path: str | None = None, **facts: Any
     ) -> None:
-        """Let the next such request go wrong."""
+        """Make the next such request fail."""
         ...
 
     def behave(self) -> None:
-        """No more faults."""
+        """Remove all faults."""
         ...
 
     def down(self) -> contextlib.AbstractContextManager[None]:
-        """Refuse connections for a while."""
+        """Refuse connections while the block runs."""
         ...
 
-    def show_status(self, provider_job_id: str, word: str | None) -> None:
-        """Tell the job with this raw status; None: what it really is."""
+    def show_status(self, provider_job_id: str, status: str | None) -> None:
+        """Report the job with this raw status; None: its real one."""
         ...
 
     def sent(self) -> Mapping[str, Any]:
-        """The body of the newest create call."""
+        """Return the body of the newest create call."""
         ...
 
 
-class LabWire:
-    """A `Wire` over a double of the lab.
+class LabDouble:
+    """A `ProviderDouble` over a double of the lab.
 
     `status` sets the raw status of a job; `jobs` counts them.
     """
@@ -127,8 +127,8 @@ class LabWire:
     def down(self) -> contextlib.AbstractContextManager[None]:
         return self.double.down()
 
-    def show_status(self, provider_job_id: str, word: str | None) -> None:
-        self._status(provider_job_id, word)
+    def show_status(self, provider_job_id: str, status: str | None) -> None:
+        self._status(provider_job_id, status)
 
     def sent(self) -> Mapping[str, Any]:
         body: dict[str, Any] = self.double.asked(*self.create)[-1].json()
@@ -137,7 +137,7 @@ class LabWire:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """What asking for its model gave, and the job right after the cancel, and at its end."""
+    """What asking for its model raised, and the job right after the cancel, and at its end."""
 
     asked_early: BaseException | None
     first: RemoteJob
@@ -148,19 +148,19 @@ class Cancelled:
 class World:
     """One backend in one account.
 
-    `make` builds a backend over a home folder; it is called again to play a restart. `statuses`
-    are all raw words the provider is known to use, and ours for each. Where the world has a wire,
-    `sent_as` says under which path (`a.b`) of the create body everything arrives that the record
-    claims: hyperparameters, `seed`, `validation`, `method` where there are several, and what it
-    lets one choose of an adapter. `untouched` are `provider_options` that it finds there as given.
-    `step_s` is how far time moves between two looks at a running job.
+    `make` constructs a backend over a home folder; it is called again to simulate a restart.
+    `statuses` are all raw statuses the provider is known to use, and ours for each. Where the world
+    has a double, `sent_as` gives the path (`a.b`) in the create body of everything the backend
+    declares: hyperparameters, `seed`, `validation`, `method` where there are several, and the
+    settings of an adapter that can be chosen. `untouched` are `provider_options` that are sent
+    unchanged. `step_s` is how far time moves between two reads of a running job, in seconds.
     """
 
     make: Callable[[Path], Backend]
     home: Path
     model: str
     clock: ManualClock | SystemClock
-    wire: Wire | None = None
+    double: ProviderDouble | None = None
     rows: Sequence[Mapping[str, Any]] = field(default_factory=chat_rows)
     pairs: Sequence[Mapping[str, Any]] = field(default_factory=pair_rows)
     statuses: Mapping[str, JobStatus] = field(default_factory=dict)
@@ -173,9 +173,9 @@ class World:
     step_s: float = 1.0
     is_registered: bool = True
     fails_with: Mapping[str, Any] | None = None
-    """`provider_options` or rows (`{"rows": […]}`) with which a job ends in failure."""
+    """`provider_options` or rows (`{"rows": […]}`) with which a job fails."""
     fail: Callable[[str], None] | None = None
-    """Lets the job with this id end in failure at the double, for a reason that it tells."""
+    """Makes the job with this id fail at the double, for a reason that it reports."""
 
     def __post_init__(self) -> None:
         self.backend = self.make(self.home)
@@ -184,13 +184,13 @@ class World:
         self._cancelled: Cancelled | None = None
 
     def restarted(self) -> Backend:
-        """A new backend object over the same home and account."""
+        """Return a new backend object over the same home and account."""
         return self.make(self.home)
 
     # --- requests ---
 
     def spec(self, **changes: Any) -> JobSpec:
-        """A job that this backend takes."""
+        """Return a job that this backend accepts."""
         given: dict[str, Any] = {
             "provider": self.backend.name,
             "model": self.model,
@@ -210,7 +210,7 @@ class World:
     def request(
         self, *, validation: bool = False, rows: Any = None, **changes: Any
     ) -> SubmitRequest:
-        """A submission of that job, with marks of its own."""
+        """Return a submission of that job, with its own tag."""
         spec = self.spec(**changes)
         usual = self.pairs if spec.method == "dpo" else self.rows
         train = Dataset.load([dict(row) for row in (usual if rows is None else rows)])
@@ -225,23 +225,23 @@ class World:
         )
 
     def first(self) -> tuple[SubmitRequest, RemoteJob]:
-        """One submitted job, shared by the checks that only look at it."""
+        """Return one submitted job, shared by the checks that only read it."""
         if self._first is None:
             request = self.request(seed=7)
             self._first = request, self.backend.submit(request)
         return self._first
 
     def another(self, **changes: Any) -> tuple[SubmitRequest, RemoteJob]:
-        """A new job, and what was submitted."""
+        """Return what was submitted, and the new job."""
         request = self.request(**changes)
         return request, self.backend.submit(request)
 
     def fresh(self, **changes: Any) -> RemoteJob:
-        """A new job."""
+        """Return a new job."""
         return self.another(**changes)[1]
 
     def finished(self) -> str:
-        """The id of a job that has ended well; made once."""
+        """Return the id of a job that has succeeded; made once."""
         if self._finished is None:
             identity = self.first()[1].provider_job_id
             job = self.until(identity, lambda one: one.status.is_final)
@@ -250,7 +250,7 @@ class World:
         return self._finished
 
     def cancelled(self) -> Cancelled:
-        """The story of a job that was cancelled; made once."""
+        """Return the story of a job that was cancelled; made once."""
         if self._cancelled is None:
             job = self.fresh()
             early: BaseException | None = None
@@ -267,7 +267,7 @@ class World:
     # --- time ---
 
     def until(self, provider_job_id: str, reached: Callable[[RemoteJob], bool]) -> RemoteJob:
-        """Let time pass until the job is as asked. Fails after ten minutes of the world's time."""
+        """Let time pass until the job is as wanted. Fails after ten minutes of the world's time."""
         begun = self.clock.monotonic()
         while True:
             job = self.backend.get(provider_job_id)
@@ -285,16 +285,16 @@ class World:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[list[tuple[str, str]]]:
-        """The requests that arrive while the block runs; always empty without a wire."""
+        """Yield the requests that arrive while the block runs; always empty without a double."""
         seen: list[tuple[str, str]] = []
-        before = len(self.wire.requests()) if self.wire else 0
+        before = len(self.double.requests()) if self.double else 0
         yield seen
-        if self.wire:
-            seen.extend(self.wire.requests()[before:])
+        if self.double:
+            seen.extend(self.double.requests()[before:])
 
 
 def at(body: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path of a body; None where it is not."""
+    """Return the value at a dotted path of a body; None where it is missing."""
     value: Any = body
     for name in path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ftsdk.artifacts.download import Source, check_url, fetch
+from ftsdk.artifacts.download import Source, check_url, download
 from ftsdk.errors import AuthError, FtsdkError, NotFound, Unavailable, UnexpectedResponse
 from ftsdk.testing.lab import Double, Reply, Request, route
 from ftsdk.util.clock import ManualClock
@@ -50,7 +50,7 @@ def part(start: int | None = None, total: int | None = None, etag: str = '"a"') 
 def run(store: Store, tmp_path: Path, **given: Any) -> bytes:
     target = tmp_path / "file"
     limits = {"clock": ManualClock(), "max_bytes": 1 << 20, **given}
-    fetch(Source(f"{store.origin}/w", allow_loopback=True), target, **limits)
+    download(Source(f"{store.origin}/w", allow_loopback=True), target, **limits)
     return target.read_bytes()
 
 
@@ -61,7 +61,7 @@ def cut(store: Store, times: int = 1) -> None:
 def test_a_whole_file(tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     with Store([whole]) as store:
-        assert run(store, tmp_path, on_bytes=lambda *told: seen.append(told)) == DATA
+        assert run(store, tmp_path, on_bytes=lambda *progress: seen.append(progress)) == DATA
     assert seen[-1] == (len(DATA), len(DATA))
 
 
@@ -134,7 +134,7 @@ def test_five_tries_and_no_more(tmp_path: Path) -> None:
     clock = ManualClock()
     with Store([whole]) as store:
         store.faults.add("close", times=None)
-        with pytest.raises(Unavailable, match="broke off 5 times") as caught:
+        with pytest.raises(Unavailable, match="interrupted 5 times") as caught:
             run(store, tmp_path, clock=clock)
         assert store.count() == 5
     assert clock.slept == [1, 2, 4, 8]
@@ -151,7 +151,7 @@ def test_a_key_stays_with_its_origin(tmp_path: Path) -> None:
                 {"Authorization": "Bearer k", "X-Key": "k"},
                 allow_loopback=True,
             )
-            fetch(source, tmp_path / "f", clock=ManualClock(), max_bytes=1 << 20)
+            download(source, tmp_path / "f", clock=ManualClock(), max_bytes=1 << 20)
             assert store.asked()[0].headers["authorization"] == "Bearer k"
         (asked,) = other.asked()
         assert not {"authorization", "x-key"} & set(asked.headers)

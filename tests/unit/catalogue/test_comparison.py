@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
-from ftsdk.catalogue import Target, compare, targets_of
+from ftsdk.catalogue.comparison import Target, compare, targets_of
 from ftsdk.types.cost import Cost
 
 TODAY = dt.date(2026, 11, 25)

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from ftsdk.catalogue import load_catalogue, lookup, shipped
+from ftsdk.catalogue.load import load_catalogue, lookup, shipped
 from ftsdk.catalogue.schema import YOURS, Catalogue, _figures
 from ftsdk.errors import ConfigError
 

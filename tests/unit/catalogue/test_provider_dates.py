@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from ftsdk.catalogue import closed, lifetime, load_catalogue, remember, shipped
+from ftsdk.catalogue.load import load_catalogue, shipped
+from ftsdk.catalogue.provider_dates import remember
+from ftsdk.catalogue.retirement import closed, lifetime
 from ftsdk.errors import ConfigError, ProviderClosed
-from ftsdk.jobs.retirements import radar
+from ftsdk.jobs.retirements import retirements
 from ftsdk.util.clock import ManualClock
 from tests.faults.priced import ROWS, PricedBackend, priced_client
 
@@ -70,12 +72,12 @@ def test_the_live_radar_keeps_what_it_heard_and_plans_go_by_it(home):
 
     clock = ManualClock(dt.datetime(2026, 11, 25, tzinfo=dt.UTC))
     client = priced_client(home, clock=clock)
-    client._backends["fake", None] = Telling(client.backend("fake").context)
-    client.env = {"FAKE_KEY": "x"}
+    client.session.use_backend("fake", Telling)
+    client.session.env = {"FAKE_KEY": "x"}
     client.create_job(ROWS, model=MINI)
     assert not (home / "ends.json").exists()
-    radar(client, live=True)
+    retirements(client.session, live=True)
     assert json.loads((home / "ends.json").read_bytes())["openai"]["asked_on"] == "2026-11-25"
     with pytest.raises(ProviderClosed, match="ended at OpenAI on 2026-11-24"):
         client.plan(ROWS, model=MINI)
-    assert radar(client).exit_code == 7
+    assert retirements(client.session).exit_code == 7

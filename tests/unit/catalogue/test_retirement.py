@@ -9,18 +9,9 @@ from pathlib import Path
 import pytest
 
 from ftsdk.backends.openai import OpenAIBackend
-from ftsdk.catalogue import (
-    AccountModel,
-    calendar,
-    closed,
-    ends_on,
-    last_safe_day,
-    lifetime,
-    load_catalogue,
-    radar,
-    shipped,
-    warnings,
-)
+from ftsdk.catalogue.load import load_catalogue, shipped
+from ftsdk.catalogue.retirement import closed, ends_on, last_safe_day, lifetime, warnings
+from ftsdk.catalogue.retirement_calendar import AccountModel, calendar, retirements_of
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
@@ -133,7 +124,7 @@ def job(provider, model, *, status=JobStatus.SUCCEEDED, name=None, number=1):
 
 
 def test_radar_names_every_fine_tune_and_base_the_nearest_first():
-    found = radar(
+    found = retirements_of(
         [
             job("local", "smollm2-135m", number=1),
             job("azure", "gpt-4.1", number=2, name="support"),
@@ -166,18 +157,18 @@ def test_radar_names_every_fine_tune_and_base_the_nearest_first():
 
 def test_what_is_acknowledged_no_longer_presses():
     jobs = [job("openai", "gpt-4.1-mini")]
-    found = radar(jobs, TODAY)
-    calm = radar(jobs, TODAY, acknowledged=frozenset(r.subject for r in found.pressing))
+    found = retirements_of(jobs, TODAY)
+    calm = retirements_of(jobs, TODAY, acknowledged=frozenset(r.subject for r in found.pressing))
     assert (found.exit_code, calm.exit_code) == (7, 0)
     assert all(r.acknowledged for r in calm.rows)
-    assert radar([job("together", "Qwen3.5-9B")], TODAY).exit_code == 0
-    assert radar([job("openai", "gpt-4.1-mini")], day("2026-10-30")).exit_code == 0
-    assert radar([], TODAY).rows == ()
+    assert retirements_of([job("together", "Qwen3.5-9B")], TODAY).exit_code == 0
+    assert retirements_of([job("openai", "gpt-4.1-mini")], day("2026-10-30")).exit_code == 0
+    assert retirements_of([], TODAY).rows == ()
 
 
 def test_the_account_may_tell_the_end_of_a_fine_tune():
     own = AccountModel("together", "me/model-ft", "Qwen3.5-9B", ends_on=day("2026-12-24"))
-    found = radar([], TODAY, account=[own, AccountModel("openai", "gpt-9", ends_on=TODAY)])
+    found = retirements_of([], TODAY, account=[own, AccountModel("openai", "gpt-9", ends_on=TODAY)])
     assert [(r.name, r.state) for r in found.rows] == [
         ("gpt-9", "ended"),
         ("me/model-ft", "soon"),
@@ -200,7 +191,9 @@ def parsed(text):
 
 
 def test_the_calendar_file():
-    found = radar([job("openai", "gpt-4.1-mini", name="a;b,c\nEND:VEVENT \\ ünïcödé " * 9)], TODAY)
+    found = retirements_of(
+        [job("openai", "gpt-4.1-mini", name="a;b,c\nEND:VEVENT \\ ünïcödé " * 9)], TODAY
+    )
     lines = parsed(calendar(found, NOW))
     assert lines[0] == "BEGIN:VCALENDAR"
     assert lines[-1] == "END:VCALENDAR"
@@ -220,7 +213,7 @@ def test_the_calendar_file():
 
 
 def test_an_empty_radar_is_an_empty_calendar():
-    assert parsed(calendar(radar([], TODAY), NOW))[-1] == "END:VCALENDAR"
+    assert parsed(calendar(retirements_of([], TODAY), NOW))[-1] == "END:VCALENDAR"
 
 
 def test_no_model_of_the_catalogue_trips_the_reckoning():

@@ -7,16 +7,15 @@ from decimal import Decimal
 
 import pytest
 
-from ftsdk.catalogue import (
+from ftsdk.catalogue.load import lookup, shipped
+from ftsdk.catalogue.training_cost import (
+    _auto_epochs,
     estimate_training,
     hosting,
     hourly_rate,
-    lookup,
     prefer_quote,
-    shipped,
     token_range,
 )
-from ftsdk.catalogue.training_cost import _auto_epochs
 from ftsdk.types.cost import Cost, CostBasis
 
 

@@ -67,7 +67,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: ManualClock) -> 
     monkeypatch.setenv("FTSDK_PROVIDER", "fake")
     monkeypatch.setenv("FTSDK_MODEL", "smollm2-135m")
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr("ftsdk.client.SystemClock", lambda: clock)
+    monkeypatch.setattr("ftsdk.session.SystemClock", lambda: clock)
     return Cli()
 
 

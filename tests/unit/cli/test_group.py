@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ import typer
 
 from ftsdk.cli.app import app
 from ftsdk.cli.command_table import COMMANDS
+from ftsdk.cli.startup import begin_imports, end_imports
 
 PROGRAM = (
     "import json, sys\nsys.argv[0] = 'ftsdk'\nfrom ftsdk.cli import main\n"
@@ -19,10 +22,11 @@ PROGRAM = (
 )
 
 
-def loaded_by(*words: str) -> set[str]:
+def loaded_by(*words: str, **env: str) -> set[str]:
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, timeout=60
-    )
+        [sys.executable, "-c", PROGRAM, *words],
+        env={**os.environ, **env}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
     return set(json.loads(ran.stderr.split("\n")[-2]))
 
 
@@ -50,6 +54,11 @@ def test_help_and_version_import_no_command_and_no_rich():
     assert "pydantic" not in loaded_by("--help")
 
 
+def test_completing_a_command_name_imports_no_command():
+    loaded = loaded_by(_FTSDK_COMPLETE="complete_bash", COMP_WORDS="ftsdk cre", COMP_CWORD="1")
+    assert not {m for m in loaded if m.startswith("ftsdk.cli.commands")}
+
+
 def test_a_command_imports_its_own_module_only():
     loaded = loaded_by("path")
     commands = {m for m in loaded if m.startswith("ftsdk.cli.commands.")}
@@ -57,11 +66,29 @@ def test_a_command_imports_its_own_module_only():
     assert not {"ftsdk.client", "rich.console"} & loaded
 
 
-def test_a_list_into_a_pipe_imports_no_rich_and_no_dataset_reader(cli, done):
+def test_a_list_of_ended_jobs_imports_no_client_and_into_a_pipe_no_rich(cli, done):
     loaded = loaded_by("list")
     commands = {m for m in loaded if m.startswith("ftsdk.cli.commands.")}
     assert commands == {"ftsdk.cli.commands.list_jobs"}
+    for name in ("client", "session", "dataset", "catalogue", "backends", "jobs.submitter"):
+        assert f"ftsdk.{name}" not in loaded
     assert not {"rich.console", "rich.text", "httpx", "torch", "numpy", "asyncio"} & loaded
+
+
+def test_a_command_runs_with_garbage_collection_and_pydantics_plugins(monkeypatch):
+    monkeypatch.delenv("PYDANTIC_DISABLE_PLUGINS", raising=False)
+    frozen = gc.get_freeze_count()
+    end_imports()  # nothing to undo, as in a program that calls the application itself
+    assert gc.get_freeze_count() == frozen
+    try:
+        begin_imports()
+        assert not gc.isenabled()
+        assert os.environ["PYDANTIC_DISABLE_PLUGINS"] == "1"
+    finally:
+        end_imports()
+        gc.unfreeze()
+    assert gc.isenabled()
+    assert "PYDANTIC_DISABLE_PLUGINS" not in os.environ
 
 
 def test_a_typo_gets_a_suggestion(cli):

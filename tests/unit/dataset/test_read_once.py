@@ -107,6 +107,25 @@ def test_a_copy_on_disk_is_the_same_and_leaves_nothing(
     assert kept.stat().st_nlink == 1
 
 
+def test_a_file_elsewhere_is_not_the_copy_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(canonical_copy, "IN_MEMORY_BYTES", 10_000)
+    folder = tmp_path / "datasets"
+    checked = validate_for_job(
+        Dataset.load(write(tmp_path / "train.jsonl", 3000)), None, folder=folder
+    )
+    rows_before = list(checked.train)
+    kept, second = folder / "kept.jsonl", folder / "second.jsonl"
+    for path in (tmp_path / "own.jsonl", kept, second):
+        checked.train.write_jsonl(path)
+    with (tmp_path / "own.jsonl").open("r+b") as own:
+        own.write(b"changed")
+    with second.open("r+b") as other:
+        other.write(b"changed")
+    assert list(checked.train) == rows_before == list(Dataset.load(kept))
+
+
 def test_a_copy_that_finds_no_room_falls_back_to_the_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

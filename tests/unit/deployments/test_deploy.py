@@ -22,12 +22,12 @@ from ftsdk.errors import (
     WaitTimeout,
 )
 from ftsdk.jobs.spending_guard import enforce, still_costs
-from ftsdk.spending.budget import forbid_spending
-from ftsdk.spending.ledger import totals
-from ftsdk.spending.reserve import ledger
+from ftsdk.spending.ledger import ledger, totals
+from ftsdk.spending.switch import forbid_spending
+from ftsdk.store.accounting import Reservation
 from ftsdk.store.export import forgettable
 from ftsdk.store.leases import Leases
-from ftsdk.store.reservations import Reservation, Spending, reserving
+from ftsdk.store.reservations import Reservations, reserving
 from ftsdk.types.cost import Cost
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
@@ -69,7 +69,7 @@ def made(home):
     def make(budget=None):
         clock = ManualClock()
         client = priced_client(home, budget, clock=clock)
-        client._backends["fake", None] = Deploying(client.backend("fake").context)
+        client.session.use_backend("fake", Deploying)
         job = client.create_job(ROWS)
         clock.advance(10)
         job.refresh()
@@ -80,37 +80,37 @@ def made(home):
 
 def test_a_lease_stands_for_its_time_and_ends(made):
     client, job, clock = made()
-    handle, lease = deploy(client, job.id, hours=2, options={"config": "c"})
+    handle, lease = deploy(client.session, job.id, hours=2, options={"config": "c"})
     backend = client.backend("fake")
     assert handle.callable_now
     assert backend.options == {"config": "c"}
     assert lease.state == "open"
     assert lease.ends_at - lease.started_at == dt.timedelta(hours=2)
-    assert [str(n) for n in enforce(client)] == [
+    assert [str(n) for n in enforce(client.session)] == [
         f"{handle.id} at fake costs $6.00 an hour; 2 h 00 min left"
     ]
     clock.advance(3600)
     assert lease.cost(clock.now()) == Decimal(6)
     clock.advance(3601)
-    notices = enforce(client)
+    notices = enforce(client.session)
     assert [n.kind for n in notices] == ["ended"]
     assert "about $12.00 in all" in notices[0].text
     assert backend.standing == set()
-    assert enforce(client) == []
+    assert enforce(client.session) == []
     assert Leases(client.journal).list()[0].why == "the lease was over"
 
 
 def test_two_hours_are_the_default_and_the_budget_may_say_otherwise(made):
     client, job, _ = made({"lease_hours": 0.5})
-    _, lease = deploy(client, job.id)
+    _, lease = deploy(client.session, job.id)
     assert lease.ends_at - lease.started_at == dt.timedelta(minutes=30)
 
 
 def test_a_second_deploy_extends_the_first(made):
     client, job, clock = made()
-    _, first = deploy(client, job.id, hours=1)
+    _, first = deploy(client.session, job.id, hours=1)
     clock.advance(1800)
-    _, second = deploy(client, job.id, hours=1)
+    _, second = deploy(client.session, job.id, hours=1)
     assert second.id == first.id
     assert second.ends_at - first.ends_at == dt.timedelta(minutes=30)
     assert len(Leases(client.journal).list()) == 1
@@ -119,61 +119,63 @@ def test_a_second_deploy_extends_the_first(made):
 def test_the_whole_lease_counts_against_the_month_and_less_once_it_is_closed(made):
     client, job, clock = made({"month": "13.00"})  # the job itself holds $1
     with pytest.raises(BudgetError) as caught:
-        deploy(client, job.id, hours=2.1)
+        deploy(client.session, job.id, hours=2.1)
     assert caught.value.what.startswith("The deployment may cost $12.60")
     assert client.backend("fake").standing == set()
     assert Leases(client.journal).list() == []
-    deploy(client, job.id, hours=2)
+    deploy(client.session, job.id, hours=2)
     with pytest.raises(BudgetError):
         client.create_job(ROWS)
     clock.advance(600)
-    undeploy(client, job.id)
-    assert Spending(client.journal).spent(clock.now()) == (Decimal(2), 0)
+    undeploy(client.session, job.id)
+    assert Reservations(client.journal).spent(clock.now()) == (Decimal(2), 0)
     client.create_job(ROWS)
 
 
 def test_a_lease_is_extended_only_as_far_as_the_month_has_room(made):
     client, job, _ = made({"month": "20.00"})  # the job itself holds $1
-    _, lease = deploy(client, job.id, hours=2)
+    _, lease = deploy(client.session, job.id, hours=2)
     with pytest.raises(BudgetError, match=r"may cost \$12\.00, and \$7\.00 of \$20\.00"):
-        deploy(client, job.id, hours=4)
+        deploy(client.session, job.id, hours=4)
     assert Leases(client.journal).list() == [lease]
-    assert deploy(client, job.id, hours=3)[1].ends_at - lease.ends_at == dt.timedelta(hours=1)
+    assert deploy(client.session, job.id, hours=3)[1].ends_at - lease.ends_at == dt.timedelta(
+        hours=1
+    )
 
 
 def test_of_several_that_deploy_at_once_one_starts_it(made):
     client, job, _ = made({"month": "14.00"})  # room for one lease of two hours
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(lambda _: deploy(client, job.id, hours=2)[1].id, range(8)))
+        told = list(pool.map(lambda _: deploy(client.session, job.id, hours=2)[1].id, range(8)))
     [lease] = Leases(client.journal).list()
     assert set(told) == {lease.id}
 
 
 def test_an_extension_that_fails_leaves_the_lease_of_what_stands(made):
     client, job, _ = made()
-    _, lease = deploy(client, job.id, hours=2)
+    _, lease = deploy(client.session, job.id, hours=2)
     for failure in (Unavailable("no network", submitted="no"), Rejected("too long")):
         client.backend("fake").fails = failure
         with pytest.raises(type(failure)):
-            deploy(client, job.id, hours=5)
+            deploy(client.session, job.id, hours=5)
         assert Leases(client.journal).list(running=True) == [lease]
 
 
 def test_a_lease_counts_in_each_month_for_its_hours_there(home):
     clock = ManualClock(dt.datetime(2026, 11, 30, 21, 59, 50, tzinfo=dt.UTC))
     client = priced_client(home, {"month": "13.00"}, clock=clock)
-    client._backends["fake", None] = Deploying(client.backend("fake").context)
+    client.session.use_backend("fake", Deploying)
     job = client.create_job(ROWS)  # $1
     clock.advance(10)
     job.refresh()
     with pytest.raises(BudgetError, match=r"\$18\.00, and \$13\.00") as caught:
-        deploy(client, job.id, hours=5)  # $12 of November, and $18 of December
+        deploy(client.session, job.id, hours=5)  # $12 of November, and $18 of December
     assert "2026-12 holds $0.00" in caught.value.where
-    deploy(client, job.id, hours=4)
-    assert Spending(client.journal).spent(clock.now()) == (Decimal(13), 0)
+    deploy(client.session, job.id, hours=4)
+    assert Reservations(client.journal).spent(clock.now()) == (Decimal(13), 0)
     clock.advance(2 * 3600)
-    assert Spending(client.journal).spent(clock.now()) == (Decimal(12), 0)
-    months = [(line.key, line.counted) for line in totals(ledger(client), "month")]
+    assert Reservations(client.journal).spent(clock.now()) == (Decimal(12), 0)
+    months = [(line.key, line.counted) for line in totals(ledger(client.session), "month")]
     assert months == [("2026-12", 12), ("2026-11", 13)]
     client.create_job([*ROWS, ROWS[0]])
     with pytest.raises(BudgetError):
@@ -187,30 +189,30 @@ def test_the_options_of_a_deployment_are_part_of_its_price(made):
         def deployment_usd_per_hour(self, handle, *, replicas=1):
             return self.hourly * replicas
 
-    client._backends["fake", None] = ByReplica(client.backend("fake").context)
-    assert price_of(client, job.id, {"replicas": 3}) == 18
+    client.session.use_backend("fake", ByReplica)
+    assert price_of(client.session, job.id, {"replicas": 3}) == 18
     with pytest.raises(BudgetError, match=r"may cost \$36\.00"):
-        deploy(client, job.id, options={"replicas": 3})
-    _, lease = deploy(client, job.id, hours=1, options={"replicas": 3})
+        deploy(client.session, job.id, options={"replicas": 3})
+    _, lease = deploy(client.session, job.id, hours=1, options={"replicas": 3})
     assert lease.usd_per_hour == 18
-    assert price_of(client, job.id) == 18  # as it stands
+    assert price_of(client.session, job.id) == 18  # as it stands
 
 
 def test_an_unknown_price_of_hosting_fails_closed_with_a_budget(made):
     client, job, _ = made({"month": "13.00"})
     client.backend("fake").hourly = None
     with pytest.raises(BudgetError, match="not known"):
-        deploy(client, job.id)
+        deploy(client.session, job.id)
 
 
 def test_spending_forbidden_means_no_deploy_but_undeploy(made):
     client, job, clock = made()
-    deploy(client, job.id)
+    deploy(client.session, job.id)
     clock.advance(7201)
     with forbid_spending():
         with pytest.raises(BudgetError):
-            deploy(client, job.id)
-        assert [n.kind for n in enforce(client)] == ["ended"]
+            deploy(client.session, job.id)
+        assert [n.kind for n in enforce(client.session)] == ["ended"]
 
 
 def test_a_refusal_closes_the_lease_and_doubt_leaves_it_open(made):
@@ -218,21 +220,21 @@ def test_a_refusal_closes_the_lease_and_doubt_leaves_it_open(made):
     backend = client.backend("fake")
     backend.fails = Rejected("no such hardware")
     with pytest.raises(Rejected):
-        deploy(client, job.id)
+        deploy(client.session, job.id)
     assert [x.state for x in Leases(client.journal).list()] == ["closed"]
     backend.fails = Unavailable("no answer", submitted="maybe")
     with pytest.raises(Unavailable):
-        deploy(client, job.id)
-    assert "whether it stands was never known" in still_costs(client)[0].text
+        deploy(client.session, job.id)
+    assert "whether it runs is not known" in still_costs(client.session)[0].text
     clock.advance(7201)
-    notices = enforce(client)  # the provider is still away
+    notices = enforce(client.session)  # the provider is still away
     assert notices[0].kind == "not_ended"
     assert "may STILL COST $6.00 an hour" in notices[0].text
     backend.fails = None
-    _, lease = deploy(client, job.id, hours=1)
+    _, lease = deploy(client.session, job.id, hours=1)
     assert (lease.state, lease.why) == ("open", "")  # what was in the way is past
     clock.advance(3601)
-    assert [n.kind for n in enforce(client)] == ["ended"]
+    assert [n.kind for n in enforce(client.session)] == ["ended"]
 
 
 def test_a_crash_before_the_answer_leaves_a_lease(made):
@@ -240,31 +242,31 @@ def test_a_crash_before_the_answer_leaves_a_lease(made):
     backend = client.backend("fake")
     backend.fails = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        deploy(client, job.id)
+        deploy(client.session, job.id)
     assert [x.state for x in Leases(client.journal).list(running=True)] == ["opening"]
     backend.fails = None
     clock.advance(7201)
-    assert [n.kind for n in enforce(client)] == ["ended"]
+    assert [n.kind for n in enforce(client.session)] == ["ended"]
 
 
 def test_a_job_is_not_forgotten_while_its_model_stands_deployed(made):
     client, job, clock = made()
-    deploy(client, job.id, hours=24 * 31)
+    deploy(client.session, job.id, hours=24 * 31)
     clock.advance(400 * 24 * 3600)
     year = dt.timedelta(days=365)
     assert forgettable(client.journal, year, clock.now()) == []
-    enforce(client)
+    enforce(client.session)
     assert client.backend("fake").standing == set()
     assert [one.id for one in forgettable(client.journal, year, clock.now())] == [job.id]
 
 
 def test_a_lease_without_its_job_is_never_called_undeployed(made):
     client, job, clock = made()
-    _, lease = deploy(client, job.id)
+    _, lease = deploy(client.session, job.id)
     with client.journal.write() as cursor:
         cursor.execute("DELETE FROM jobs")
     clock.advance(7201)
-    [notice] = enforce(client)
+    [notice] = enforce(client.session)
     assert notice.kind == "not_ended"
     assert "may STILL COST" in notice.text
     assert client.backend("fake").standing == {lease.model}
@@ -274,16 +276,16 @@ def test_a_lease_without_its_job_is_never_called_undeployed(made):
 def test_hours_that_are_none(made, hours):
     client, job, _ = made()
     with pytest.raises(UsageError):
-        deploy(client, job.id, hours=hours)
+        deploy(client.session, job.id, hours=hours)
 
 
 def test_who_cannot_deploy(home):
     client = priced_client(home)
     job = client.create_job(ROWS)
     with pytest.raises(Unsupported):
-        deploy(client, job.id)
+        deploy(client.session, job.id)
     with pytest.raises(UnknownJob):
-        undeploy(client, "lease_nothing")
+        undeploy(client.session, "lease_nothing")
 
 
 # --- caps of jobs billed by the hour -----------------------------------------------------------------
@@ -292,7 +294,7 @@ def test_who_cannot_deploy(home):
 def running(client, clock, *, cap, rate, look=True):
     timeline = [["queued", 0], ["running", 100], ["succeeded", 10**6]]
     job = client.create_job(ROWS, provider_options={"timeline": timeline})
-    held = Spending(client.journal).get(job.id)
+    held = Reservations(client.journal).get(job.id)
     with client.journal.write() as cursor:
         cursor.execute("DELETE FROM reservations WHERE job_id = ?", (job.id,))
         again = Reservation(job.id, held.month, None, held.cost, Decimal(rate), Decimal(cap))
@@ -307,17 +309,17 @@ def test_a_job_is_warned_of_once_and_stopped_at_its_cap(home):
     clock = ManualClock()
     client = priced_client(home, clock=clock)
     job = running(client, clock, cap=10, rate=10)
-    assert enforce(client) == []  # an hour in the queue is no hour of training
+    assert enforce(client.session) == []  # an hour in the queue is no hour of training
     clock.advance(0.85 * 3600)
-    assert [n.kind for n in enforce(client)] == ["near_cap"]
-    assert enforce(client) == []
+    assert [n.kind for n in enforce(client.session)] == ["near_cap"]
+    assert enforce(client.session) == []
     clock.advance(0.16 * 3600)
     with forbid_spending():
-        notices = enforce(client)
+        notices = enforce(client.session)
     assert [n.kind for n in notices] == ["stopped"]
     assert "its cap is $10.00: cancelled" in notices[0].text
     assert job.refresh().status is JobStatus.CANCELLED
-    assert enforce(client) == []
+    assert enforce(client.session) == []
 
 
 def test_looking_finds_out_by_itself_that_a_job_runs(home):
@@ -325,10 +327,10 @@ def test_looking_finds_out_by_itself_that_a_job_runs(home):
     client = priced_client(home, clock=clock)
     job = running(client, clock, cap=10, rate=10, look=False)
     assert client.get_job(job.id).status is JobStatus.QUEUED
-    assert enforce(client) == []
+    assert enforce(client.session) == []
     assert client.get_job(job.id).status is JobStatus.RUNNING
     clock.advance(3600)
-    assert [n.kind for n in enforce(client)] == ["stopped"]
+    assert [n.kind for n in enforce(client.session)] == ["stopped"]
 
 
 def test_hours_count_from_when_the_provider_says_it_began(home):
@@ -338,7 +340,7 @@ def test_hours_count_from_when_the_provider_says_it_began(home):
     job = running(client, clock, cap=10, rate=10, look=False)
     began = clock.now() - dt.timedelta(minutes=54)
     backend.get = lambda one: get(one).model_copy(update={"started_at": began})
-    assert [n.text for n in enforce(client)] == [
+    assert [n.text for n in enforce(client.session)] == [
         f"{job.id} has cost about $9.00; it is cancelled at $10.00, in 6 min"
     ]
 
@@ -348,7 +350,7 @@ def test_a_job_that_ended_while_nobody_looked_is_not_called_cancelled(home):
     client = priced_client(home, clock=clock)
     job = running(client, clock, cap=10, rate=10)
     clock.advance(10**6)
-    assert enforce(client) == []
+    assert enforce(client.session) == []
     assert client.get_job(job.id).status is JobStatus.SUCCEEDED
 
 
@@ -367,7 +369,7 @@ def test_a_provider_out_of_reach_is_judged_by_what_is_known(home):
         return get(one)
 
     backend.get = once_away
-    assert [n.kind for n in enforce(client)] == ["stopped"]
+    assert [n.kind for n in enforce(client.session)] == ["stopped"]
     assert client.get_job(job.id).status is JobStatus.CANCELLED
 
 
@@ -376,7 +378,7 @@ def test_the_warning_names_what_is_left(home):
     client = priced_client(home, {"warn_at": 0.5}, clock=clock)
     job = running(client, clock, cap=30, rate=10)
     clock.advance(2 * 3600)
-    assert [str(n) for n in enforce(client)] == [
+    assert [str(n) for n in enforce(client.session)] == [
         f"{job.id} has cost about $20.00; it is cancelled at $30.00, in 1 h 00 min"
     ]
 
@@ -387,7 +389,7 @@ def test_the_bill_so_far_counts_where_it_is_higher(home):
     job = running(client, clock, cap=10, rate=1)
     bill = Cost(basis="billed", low=Decimal(11), high=Decimal(11))
     client.journal.change(job.id, now=clock.now(), why="billed so far", cost=bill)
-    assert [n.kind for n in enforce(client)] == ["stopped"]
+    assert [n.kind for n in enforce(client.session)] == ["stopped"]
 
 
 def test_a_job_that_cannot_be_cancelled_is_said_loudly(home, monkeypatch):
@@ -400,7 +402,7 @@ def test_a_job_that_cannot_be_cancelled_is_said_loudly(home, monkeypatch):
         raise Unavailable("no connection")
 
     monkeypatch.setattr(client.backend("fake"), "cancel", away)
-    notices = enforce(client)
+    notices = enforce(client.session)
     assert notices[0].kind == "not_ended"
     assert "DID NOT WORK: no connection" in notices[0].text
 
@@ -437,7 +439,7 @@ def test_a_model_is_waited_for_while_its_deployment_starts(made, monkeypatch):
         return Deploying.model(backend, provider_job_id).model_copy(update=told)
 
     monkeypatch.setattr(backend, "model", starting)
-    with pytest.raises(NotReady, match="no deployment of it is on its way") as idle:
+    with pytest.raises(NotReady, match="no deployment of it is starting") as idle:
         job.result().wait()
     assert f"ftsdk deploy {job.id}" in idle.value.hint
     served = job.deploy(hours=1).owned_by(job)

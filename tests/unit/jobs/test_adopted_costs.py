@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from ftsdk.errors import BudgetError
-from ftsdk.spending.reserve import ledger
-from ftsdk.store.reservations import Spending
+from ftsdk.spending.ledger import ledger
+from ftsdk.store.reservations import Reservations
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.status import JobStatus
@@ -34,7 +34,7 @@ def elsewhere(client, *, cost=None, status=JobStatus.SUCCEEDED, made=None, tag=N
 
 def test_the_bill_of_an_adopted_job_counts_in_this_month(client):
     job = elsewhere(client, cost="2.50")
-    [line] = ledger(client)
+    [line] = ledger(client.session)
     assert (line.id, line.actual, line.counted) == (job.id, Decimal("2.50"), Decimal("2.50"))
     with pytest.raises(BudgetError, match=r"\$0.50 of \$3.00"):
         client.create_job(ROWS)
@@ -42,23 +42,23 @@ def test_the_bill_of_an_adopted_job_counts_in_this_month(client):
 
 def test_an_adopted_job_of_an_earlier_month_counts_there(client):
     elsewhere(client, cost="2.50", made=client.clock.now() - dt.timedelta(days=40))
-    assert Spending(client.journal).spent(client.clock.now()) == (Decimal(0), 0)
+    assert Reservations(client.journal).spent(client.clock.now()) == (Decimal(0), 0)
     client.create_job(ROWS)
 
 
 def test_adopting_is_never_refused_and_an_unknown_cost_closes_the_budget_until_settled(client):
     job = elsewhere(client, status=JobStatus.RUNNING)
-    assert Spending(client.journal).spent(client.clock.now()) == (Decimal(0), 1)
+    assert Reservations(client.journal).spent(client.clock.now()) == (Decimal(0), 1)
     with pytest.raises(BudgetError) as caught:
         client.create_job(ROWS)
     assert f"--settle {job.id}" in caught.value.hint
-    Spending(client.journal).settle(job.id, Decimal(1), "by hand")
+    Reservations(client.journal).settle(job.id, Decimal(1), "by hand")
     client.create_job(ROWS)
 
 
 def test_an_adopted_job_over_the_month_is_still_taken_in(client):
     elsewhere(client, cost="300")
-    assert Spending(client.journal).spent(client.clock.now()) == (Decimal(300), 0)
+    assert Reservations(client.journal).spent(client.clock.now()) == (Decimal(300), 0)
 
 
 def test_one_that_is_found_by_its_mark_keeps_what_was_held(client):
@@ -78,7 +78,7 @@ def test_one_that_is_found_by_its_mark_keeps_what_was_held(client):
     assert job.status is JobStatus.IN_DOUBT
     adopted = elsewhere(client, status=JobStatus.RUNNING, tag=job.snapshot.tag)
     assert adopted.id == job.id
-    assert Spending(client.journal).spent(client.clock.now()) == (Decimal(1), 0)
+    assert Reservations(client.journal).spent(client.clock.now()) == (Decimal(1), 0)
 
 
 def test_what_is_free_counts_nothing(home, clock, rows):
@@ -88,4 +88,4 @@ def test_what_is_free_counts_nothing(home, clock, rows):
     config = Config(data={"provider": "fake", "model": "m", "budget": {"month": "1"}})
     client = Client(home=home, clock=clock, config=config, env={})
     elsewhere(client, status=JobStatus.RUNNING)
-    assert Spending(client.journal).spent(clock.now()) == (Decimal(0), 0)
+    assert Reservations(client.journal).spent(clock.now()) == (Decimal(0), 0)

@@ -9,7 +9,7 @@ import pytest
 from ftsdk.client import Client
 from ftsdk.config import Config
 from ftsdk.errors import ProviderClosed
-from ftsdk.jobs.retirements import radar
+from ftsdk.jobs.retirements import retirements
 from ftsdk.planning.estimate import compare
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
@@ -91,9 +91,9 @@ def test_sixty_days_before_the_end_a_plan_warns(home, rows):
 
 def test_a_look_alike_is_compared_by_its_own_price_and_has_no_end(home, rows):
     there = client_at(home, "https://gateway.example.com/v1", day=CLOSED)
-    [option] = compare(there, rows(20), places=[f"openai:{MINI}"], epochs=1).options
+    [option] = compare(there.session, rows(20), places=[f"openai:{MINI}"], epochs=1).options
     assert (option.closed, option.ends_on, option.training.high) == (None, None, None)
-    [option] = compare(client_at(home, None), rows(20), places=[f"openai:{MINI}"]).options
+    [option] = compare(client_at(home, None).session, rows(20), places=[f"openai:{MINI}"]).options
     assert option.ends_on == dt.date(2027, 1, 14)
     assert option.training.high is not None
 
@@ -110,7 +110,7 @@ def test_the_radar_knows_where_a_job_was_made(home):
                 fingerprint="f", dataset={"base_url": made_at}, created_at=TODAY, updated_at=TODAY,
             )
         )  # fmt: skip
-    told = {(row.kind, row.provider, row.dies_on) for row in radar(client).rows}
+    told = {(row.kind, row.provider, row.dies_on) for row in retirements(client.session).rows}
     assert told == {
         (kind, owner, day)
         for kind in ("fine-tune", "base")
@@ -123,5 +123,5 @@ def test_the_radar_knows_where_a_job_was_made(home):
 
 def test_a_provider_that_cannot_be_asked_is_named_and_the_others_are_told(home, monkeypatch):
     client = client_at(home, "http://127.0.0.1:9/v1")
-    found = radar(client, live=True)
+    found = retirements(client.session, live=True)
     assert any(line.startswith("openai at 127.0.0.1: ") for line in found.not_asked)

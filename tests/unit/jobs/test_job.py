@@ -116,7 +116,7 @@ def test_paused_stands_still_and_says_how_to_go_on(
     job = client.create_job(rows(4))
     clock.advance(0.5)
     client.backend("fake").pause(str(job.provider_job_id))
-    with pytest.raises(NeedsDecision, match="stands still") as caught:
+    with pytest.raises(NeedsDecision, match="cannot go on by itself") as caught:
         job.wait(timeout=5)
     assert "resume" in caught.value.hint
     assert job.resume().wait().status is JobStatus.SUCCEEDED

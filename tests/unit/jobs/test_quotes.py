@@ -9,9 +9,10 @@ import pytest
 
 from ftsdk.backends.base import Context
 from ftsdk.errors import BudgetError
-from ftsdk.planning.prepare import prepare, submit
-from ftsdk.spending.reserve import line_of
-from ftsdk.store.reservations import Spending
+from ftsdk.jobs.submit import submit
+from ftsdk.planning.prepare import prepare
+from ftsdk.spending.ledger import line_of
+from ftsdk.store.reservations import Reservations
 from ftsdk.types.cost import Cost
 from ftsdk.types.status import JobStatus
 from tests.faults.priced import ROWS, PricedBackend, priced_client
@@ -32,7 +33,7 @@ def quoting(home: Path, budget: dict | None = None, *, quoted: str | None = "1.2
     client = priced_client(home, budget)
     backend = QuotingBackend(Context(home=client.home, clock=client.clock))
     backend.quoted = None if quoted is None else Decimal(quoted)
-    client._backends["fake", None] = backend
+    client.session.use_backend("fake", backend)
     return client, backend
 
 
@@ -42,13 +43,13 @@ def test_the_quote_is_held_and_the_estimate_stays_beside_it(home):
     assert backend.sent == 1
     assert (job.cost.basis, job.cost.high) == ("quoted", Decimal("1.25"))
     assert "$0.25 above our table, which said $0.50 – 1.00" in job.cost.assumptions
-    line = line_of(client, job.snapshot)
+    line = line_of(client.session, job.snapshot)
     assert (line.high, line.quoted, line.quote_off) == (
         Decimal(1),
         Decimal("1.25"),
         Decimal("0.25"),
     )
-    assert (line.counted, line.why) == (Decimal("1.25"), "held, as quoted")
+    assert (line.counted, line.why) == (Decimal("1.25"), "reserved, as quoted")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_a_quote_over_a_limit_sends_nothing_and_weighs_nothing(home, budget, giv
     assert caught.value.submitted == "no"
     [job] = client.list_jobs()
     assert job.status is JobStatus.FAILED
-    assert Spending(client.journal).spent(client.clock.now()) == (Decimal(0), 0)
+    assert Reservations(client.journal).spent(client.clock.now()) == (Decimal(0), 0)
 
 
 def test_a_month_is_judged_again_by_the_quote(home):
@@ -99,12 +100,14 @@ def test_no_quote_fails_closed_where_there_is_a_budget(home):
 
 def test_a_yes_is_for_the_amount_that_was_shown(home):
     client, backend = quoting(home)
-    prepared = prepare(client, ROWS)
-    with pytest.raises(BudgetError, match=r"the yes was for up to \$1.00") as caught:
-        submit(client, prepared, None, agreed=Decimal(1))
+    prepared = prepare(client.session, ROWS, {})
+    with pytest.raises(
+        BudgetError, match=r"over the limit of \$1.00 \(what was confirmed\)"
+    ) as caught:
+        submit(client.session, prepared, agreed=Decimal(1))
     assert "--max-cost 1.25" in caught.value.hint
     assert backend.sent == 0
-    submit(client, prepared, None, agreed=Decimal(2))
+    submit(client.session, prepared, agreed=Decimal(2))
     assert backend.sent == 1
 
 
@@ -115,7 +118,7 @@ def test_the_bill_counts_before_the_quote(home):
     client.journal.change(
         job.id, now=client.clock.now(), why="ended", status=JobStatus.SUCCEEDED, cost=bill
     )
-    line = line_of(client, client.journal.get(job.id))
+    line = line_of(client.session, client.journal.get(job.id))
     assert (line.quoted, line.actual, line.counted) == (
         Decimal("1.25"),
         Decimal("1.10"),
@@ -127,7 +130,8 @@ def test_a_journal_from_before_quotes_is_migrated(home):
     """A journal of the schema before quotes opens, and its reservations have none."""
     import sqlite3
 
-    from ftsdk.store import Journal, migrations
+    from ftsdk.store import migrations
+    from ftsdk.store.journal import Journal
 
     before, kept = migrations.MIGRATIONS[:2], migrations.MIGRATIONS
     path = home / "journal.db"
@@ -139,6 +143,6 @@ def test_a_journal_from_before_quotes_is_migrated(home):
             old.execute(f"PRAGMA user_version={number}")
     old.close()
     assert len(kept) > 2
-    assert Spending(Journal(home)).all() == []
+    assert Reservations(Journal(home)).all() == []
     client = priced_client(home)
-    assert Spending(client.journal).get(client.create_job(ROWS).id).quoted is None
+    assert Reservations(client.journal).get(client.create_job(ROWS).id).quoted is None

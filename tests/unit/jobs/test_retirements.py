@@ -10,11 +10,12 @@ import pytest
 
 import ftsdk
 from ftsdk.errors import BudgetError
-from ftsdk.jobs.retirements import radar
-from ftsdk.planning.estimate import _Counts, compare
-from ftsdk.spending.reserve import ledger
+from ftsdk.jobs.retirements import retirements
+from ftsdk.planning.estimate import compare
+from ftsdk.planning.token_bill import TokenCounts
+from ftsdk.spending.ledger import ledger
 from ftsdk.store.leases import Lease, Leases
-from ftsdk.store.reservations import Spending
+from ftsdk.store.reservations import Reservations
 from ftsdk.util.clock import ManualClock
 from tests.faults.priced import ROWS, PricedBackend, priced_client
 
@@ -33,7 +34,7 @@ def test_the_public_estimate(client, rows):
 
 def test_a_wrong_count_is_a_range_by_the_size_of_the_text():
     train = ftsdk.Dataset.load(ROWS)
-    low, high = _Counts().of(train, "together", "no/such-model")
+    low, high = TokenCounts(train).of("together", "no/such-model")
     assert 0 < low < high
     assert high / low < 2.5
 
@@ -43,8 +44,8 @@ def test_a_backend_that_refuses_is_told_as_unsupported(home, rows):
         capabilities = replace(PricedBackend.capabilities, methods=frozenset({"sft"}))
 
     client = priced_client(home)
-    client._backends["fake", None] = Refusing(client.backend("fake").context)
-    found = compare(client, rows(5), places=["fake:m"], method="dpo")
+    client.session.use_backend("fake", Refusing)
+    found = compare(client.session, rows(5), places=["fake:m"], method="dpo")
     assert found.method == "dpo"
     assert found.options[0].unsupported == ("method 'dpo' (it has sft)",)
     assert not found.options[0].is_open
@@ -52,7 +53,7 @@ def test_a_backend_that_refuses_is_told_as_unsupported(home, rows):
 
 def test_profiles_come_along(home, rows):
     client = priced_client(home, profiles={"x": {"provider": "together", "model": "gpt-oss-20b"}})
-    found = compare(client, rows(5), epochs=1)
+    found = compare(client.session, rows(5), epochs=1)
     assert ("together", "gpt-oss-20b") in {(o.provider, o.model) for o in found.options}
 
 
@@ -75,23 +76,23 @@ def test_the_ledger_has_jobs_and_deployments(home):
     Leases(client.journal).begin(
         Lease("lease_1", "fake", "m", START, START + dt.timedelta(hours=2), usd_per_hour=Decimal(6))
     )
-    lines = {line.kind: line for line in ledger(client)}
+    lines = {line.kind: line for line in ledger(client.session)}
     assert lines["training"].high == 1
     assert lines["training"].counted == 1
     assert lines["training"].actual is None
     assert lines["training"].tags == {"team": "cx"}
     assert lines["hosting"].counted == 12
-    Spending(client.journal).settle(job.id, Decimal("0.75"), "their page")
-    assert next(x for x in ledger(client) if x.id == job.id).actual == Decimal("0.75")
-    assert ledger(client, since=dt.date(2026, 11, 24)) == []
-    assert len(ledger(client, until=dt.date(2026, 11, 23))) == 2
+    Reservations(client.journal).settle(job.id, Decimal("0.75"), "their page")
+    assert next(x for x in ledger(client.session) if x.id == job.id).actual == Decimal("0.75")
+    assert ledger(client.session, since=dt.date(2026, 11, 24)) == []
+    assert len(ledger(client.session, until=dt.date(2026, 11, 23))) == 2
 
 
 def test_a_job_that_was_never_sent_cost_nothing(home):
     client = priced_client(home)
     with pytest.raises(Exception, match="refuses"):
         client.create_job(ROWS, provider_options={"submit": "refused"})
-    line = ledger(client)[0]
+    line = ledger(client.session)[0]
     assert (line.actual, line.counted, line.why) == (0, 0, "never sent")
 
 
@@ -101,9 +102,9 @@ def test_the_price_of_an_hour_comes_from_the_backend(home):
             return Decimal("28.08")
 
     client = priced_client(home, {"job": "50"})
-    client._backends["fake", None] = Hourly(client.backend("fake").context)
+    client.session.use_backend("fake", Hourly)
     job = client.create_job(ROWS, max_cost="7")
-    held = Spending(client.journal).get(job.id)
+    held = Reservations(client.journal).get(job.id)
     assert (held.usd_per_hour, held.cap) == (Decimal("28.08"), Decimal(7))
 
 
@@ -124,10 +125,10 @@ class Telling(PricedBackend):
 
 def test_live_ends_are_asked_only_when_wanted(home):
     client = priced_client(home, clock=ManualClock(START))
-    client._backends["fake", None] = Telling(client.backend("fake").context)
+    client.session.use_backend("fake", Telling)
     client.create_job(ROWS)
-    assert radar(client).exit_code == 0
-    found = radar(client, live=True)
+    assert retirements(client.session).exit_code == 0
+    found = retirements(client.session, live=True)
     assert found.exit_code == 7
     assert {(r.kind, r.name, r.dies_on) for r in found.rows if r.kind == "base"} == {
         ("base", "m", dt.date(2026, 12, 24))
@@ -141,11 +142,13 @@ def test_an_account_of_too_many_jobs_is_named(home, monkeypatch):
     client = priced_client(home, clock=ManualClock(START))
     for count in (3, 4):
         client.create_job(ROWS[:count])
-    assert radar(client, live=True).not_asked == ()
+    assert retirements(client.session, live=True).not_asked == ()
     client.create_job(ROWS)
-    assert radar(client, live=True).not_asked == ("fake: for the jobs before its newest 2",)
-    client._backends["fake", None] = Telling(client.backend("fake").context)
-    assert radar(client, live=True).not_asked == ()  # it lists its models whole
+    assert retirements(client.session, live=True).not_asked == (
+        "fake: for the jobs before its newest 2",
+    )
+    client.session.use_backend("fake", Telling)
+    assert retirements(client.session, live=True).not_asked == ()  # it lists its models whole
 
 
 def test_openai_tells_its_ends_itself(tmp_path):
@@ -161,11 +164,11 @@ def test_openai_tells_its_ends_itself(tmp_path):
         with ftsdk.Client(home=tmp_path / "other", clock=clock, env=double.variables()) as other:
             other.create_job(ROWS * 4, provider="openai", model="gpt-4.1-mini-2025-04-14")
             clock.advance(24 * 3600)
-            elsewhere = radar(other, live=True)
-        found = radar(client, live=True)
+            elsewhere = retirements(other.session, live=True)
+        found = retirements(client.session, live=True)
         client.close()
         with ftsdk.Client(home=tmp_path / "new", clock=clock, env=double.variables()) as empty:
-            account = radar(empty, live=True)
+            account = retirements(empty.session, live=True)
     for one in (found, elsewhere):  # its own job by its name, the other's by the account's list
         tunes = [row for row in one.rows if row.kind == "fine-tune"]
         assert {row.source for row in tunes} == {"openai at 127.0.0.1, asked now"}

@@ -21,7 +21,8 @@ from ftsdk.errors import (
     Unavailable,
     UsageError,
 )
-from ftsdk.jobs.submitter import Horizon, keep_dataset
+from ftsdk.jobs.kept_rows import keep_dataset
+from ftsdk.session import Horizon
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 
@@ -208,7 +209,7 @@ def test_kept_rows_are_never_replaced(home: Path, rows: Rows) -> None:
 def test_each_exception_names_the_job_its_mark_and_whether_it_was_sent(
     client: Client, rows: Rows, behaviour: str, submitted: str
 ) -> None:
-    client._horizon = Horizon(while_creating_s=0.0)
+    client.session.horizon = Horizon(while_creating_s=0.0)
     client.backend("fake").find = lambda _: []  # type: ignore[method-assign]
     with pytest.raises(FtsdkError) as caught:
         client.create_job(rows(5), provider_options={"submit": behaviour})
@@ -246,5 +247,5 @@ def test_a_strangers_exception_gets_a_note(
         client.create_job(rows(5))
     [job] = client.list_jobs()
     [note] = caught.value.__notes__
-    assert note.startswith(f"job {job.id}, mark {job.snapshot.tag}; it may have been sent")
+    assert note.startswith(f"job {job.id}, tag {job.snapshot.tag}; it may have been sent")
     assert f"`ftsdk reconcile {job.id}`" in note

@@ -79,5 +79,5 @@ def test_a_create_fetches_it_before_the_rows_are_checked(home, rows):
 def test_comparing_fetches_nothing(home, rows):
     from ftsdk.planning.estimate import compare
 
-    found = compare(client_of(home, BUILT_IN), rows(5), places=[f"local:{BUILT_IN}"])
+    found = compare(client_of(home, BUILT_IN).session, rows(5), places=[f"local:{BUILT_IN}"])
     assert found.options[0].is_open

@@ -20,10 +20,13 @@ from ftsdk.errors import (
     Unavailable,
     UnknownJob,
 )
-from ftsdk.planning.prepare import prepare, submit
-from ftsdk.spending.budget import Budget, budget_of, forbid_spending, require_spending
-from ftsdk.store import Journal
-from ftsdk.store.reservations import Reservation, Spending, month_of, weight
+from ftsdk.jobs.submit import submit
+from ftsdk.planning.prepare import prepare
+from ftsdk.spending.budget import Budget, budget_of
+from ftsdk.spending.switch import forbid_spending, require_spending
+from ftsdk.store.accounting import Reservation, charge_for, month_of
+from ftsdk.store.journal import Journal
+from ftsdk.store.reservations import Reservations
 from ftsdk.types.cost import Cost
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
@@ -87,7 +90,9 @@ def test_a_job_over_its_limit_is_refused_and_leaves_nothing(home):
     with pytest.raises(BudgetError) as caught:
         client.create_job(ROWS)
     assert caught.value.submitted == "no"
-    assert caught.value.what == "The job may cost $0.50 – 1.00, and a job may cost $0.99"
+    assert caught.value.what == (
+        "The job may cost $0.50 – 1.00, over the limit of $0.99 (the budget in ftsdk.toml)"
+    )
     assert client.list_jobs() == []
     assert client.backend("fake").sent == 0
 
@@ -116,8 +121,8 @@ def test_a_profile_has_its_own_month(home):
         dev.create_job(ROWS)
     with pytest.raises(BudgetError):
         dev.create_job(ROWS)
-    assert Spending(dev.journal).spent(dev.clock.now()) == (Decimal(4), 0)
-    assert Spending(dev.journal).spent(dev.clock.now(), "prod") == (Decimal(1), 0)
+    assert Reservations(dev.journal).spent(dev.clock.now()) == (Decimal(4), 0)
+    assert Reservations(dev.journal).spent(dev.clock.now(), "prod") == (Decimal(1), 0)
 
 
 def test_a_bill_under_the_estimate_gives_room_again(home, clock):
@@ -130,7 +135,7 @@ def test_a_bill_under_the_estimate_gives_room_again(home, clock):
     billed = Cost(basis="billed", low=Decimal("0.20"), high=Decimal("0.20"))
     client.journal.change(first.id, now=clock.now(), why="a bill", cost=billed)
     client.create_job(ROWS)
-    assert Spending(client.journal).spent(clock.now()) == (Decimal("1.20"), 0)
+    assert Reservations(client.journal).spent(clock.now()) == (Decimal("1.20"), 0)
 
 
 @pytest.fixture
@@ -161,7 +166,7 @@ SENDS = [
 def test_a_job_that_is_sent_in_a_later_month_counts_there(over_midnight, send):
     client, job = over_midnight
     assert send(client, job).status is JobStatus.QUEUED
-    assert Spending(client.journal).spent(client.clock.now()) == (Decimal(1), 0)
+    assert Reservations(client.journal).spent(client.clock.now()) == (Decimal(1), 0)
     with pytest.raises(BudgetError):
         client.create_job([*ROWS, ROWS[0]])
 
@@ -181,7 +186,7 @@ def test_what_was_never_sent_weighs_nothing(home):
     client = priced_client(home, {"month": "1"})
     with pytest.raises(Exception, match="refuses"):
         client.create_job(ROWS, provider_options={"submit": "refused"})
-    assert Spending(client.journal).spent(client.clock.now()) == (Decimal(0), 0)
+    assert Reservations(client.journal).spent(client.clock.now()) == (Decimal(0), 0)
     client.create_job(ROWS)
 
 
@@ -196,7 +201,7 @@ def test_what_may_have_been_sent_weighs_its_estimate(home, clock):
     client.resolve(doubt.id, give_up=True)
     with pytest.raises(BudgetError):  # given up is not known to be free
         client.create_job(ROWS)
-    Spending(client.journal).settle(doubt.id, Decimal(0), "not on their page")
+    Reservations(client.journal).settle(doubt.id, Decimal(0), "not on their page")
     client.create_job(ROWS)
 
 
@@ -204,7 +209,7 @@ def test_the_same_key_holds_once(home):
     client = priced_client(home, {"month": "1"})
     first = client.create_job(ROWS, key="k")
     assert client.create_job(ROWS, key="k").id == first.id
-    assert Spending(client.journal).spent(client.clock.now()) == (Decimal(1), 0)
+    assert Reservations(client.journal).spent(client.clock.now()) == (Decimal(1), 0)
 
 
 @pytest.mark.parametrize("budget", [{"job": "5"}, {"month": "5"}])
@@ -226,7 +231,7 @@ def test_an_earlier_job_of_unknown_price_closes_the_month_until_it_is_settled(ho
         client.create_job(ROWS)
     assert earlier.id in caught.value.where
     assert f"ftsdk costs --settle {earlier.id}" in caught.value.hint
-    Spending(client.journal).settle(earlier.id, Decimal("4.00"), "their page")
+    Reservations(client.journal).settle(earlier.id, Decimal("4.00"), "their page")
     client.create_job(ROWS)
     with pytest.raises(BudgetError):
         client.create_job(ROWS)
@@ -240,7 +245,7 @@ def test_what_is_free_needs_no_budget(home, rows):
 
 def test_what_is_free_fits_a_month_that_is_overspent_or_not_known(home):
     job = priced_client(home, {"month": "1"}).create_job(ROWS)
-    Spending(priced_client(home).journal).settle(job.id, Decimal(9), "the bill")
+    Reservations(priced_client(home).journal).settle(job.id, Decimal(9), "the bill")
     free = priced_client(home, {"month": "1"}, price=Decimal(0))
     assert free.create_job(ROWS).status is JobStatus.QUEUED
     priced_client(home, price=None).create_job(ROWS)
@@ -250,19 +255,19 @@ def test_what_is_free_fits_a_month_that_is_overspent_or_not_known(home):
 def test_settling_what_is_not_held(home):
     client = priced_client(home)
     with pytest.raises(UnknownJob):
-        Spending(client.journal).settle("ftj_" + "0" * 26, Decimal(1), "x")
+        Reservations(client.journal).settle("ftj_" + "0" * 26, Decimal(1), "x")
 
 
 def test_a_quote_takes_the_place_of_the_estimate_unless_it_is_over(home):
     client = priced_client(home, {"month": "3"})
-    job, money = client.create_job(ROWS), Spending(client.journal)
+    job, money = client.create_job(ROWS), Reservations(client.journal)
     limits = budget_of(client.config).limits
     quote = Cost(basis="quoted", low=Decimal("2.5"), high=Decimal("2.5"), source="the provider")
-    money.requote(job.id, quote, limits)
+    money.requote(job.id, quote, limits, lambda _: None)
     assert money.spent(client.clock.now()) == (Decimal("2.5"), 0)
     over = quote.model_copy(update={"high": Decimal("3.01")})
     with pytest.raises(BudgetError):
-        money.requote(job.id, over, limits)
+        money.requote(job.id, over, limits, lambda _: None)
     held = money.get(job.id)
     assert (held.usd, held.cost.high) == (Decimal("2.5"), Decimal(1))
 
@@ -280,7 +285,7 @@ def weighed(status, *, cost=None, sent=True, known=True, free=False, high="5", s
         "ftj_x", "2026-11", None, Cost(basis="estimated", low=amount, high=amount),
         failed_is_free=free, settled=settled,
     )  # fmt: skip
-    found = weight(job, held)
+    found = charge_for(job, held)
     return None if found.usd is None else str(found.usd), found.final
 
 
@@ -334,7 +339,7 @@ def test_the_hours_of_a_running_job_count_once_they_cost_more_than_what_is_held(
     client.journal.change(
         job.id, now=now, why="told", status=JobStatus.RUNNING, started_at=clock.now()
     )
-    money = Spending(client.journal)
+    money = Reservations(client.journal)
     assert money.month(now + dt.timedelta(minutes=10)).reserved == 1
     assert money.month(now + dt.timedelta(hours=2)).reserved == 4
     clock.advance(2.5 * 3600)
@@ -354,7 +359,7 @@ def test_a_journal_of_the_first_schema_is_taken_along(home, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, "MIGRATIONS", module.MIGRATIONS[:1])
         Journal(home).close()
-    assert Spending(Journal(home)).all() == []
+    assert Reservations(Journal(home)).all() == []
 
 
 class GoesOn(PricedBackend):
@@ -365,11 +370,11 @@ class GoesOn(PricedBackend):
 
 def test_an_ended_job_goes_on_only_where_the_month_has_room(home, clock):
     client = priced_client(home, {"month": "1.50"}, clock=clock)
-    client._backends["fake", None] = GoesOn(client.backend("fake").context)
+    client.session.use_backend("fake", GoesOn)
     job = client.create_job(ROWS, provider_options={"timeline": [["running", 0], ["failed", 1]]})
     clock.advance(2)
     assert job.refresh().status is JobStatus.FAILED
-    money = Spending(client.journal)
+    money = Reservations(client.journal)
     money.settle(job.id, Decimal("0.40"), "the bill")
     other = client.create_job([*ROWS, ROWS[0]])
     with pytest.raises(BudgetError):
@@ -384,14 +389,16 @@ def test_an_ended_job_goes_on_only_where_the_month_has_room(home, clock):
 def test_of_two_programs_that_make_the_same_job_at_once_one_does(home, clock):
     first, second = priced_client(home, clock=clock), priced_client(home, clock=clock)
     before = clock.now() - dt.timedelta(minutes=10)
-    asked = [prepare(client, ROWS) for client in (first, second)]  # neither sees the other yet
-    made = submit(first, asked[0], None, first_after=before)
+    asked = [
+        prepare(client.session, ROWS, {}) for client in (first, second)
+    ]  # neither sees the other yet
+    made = submit(first.session, asked[0], first_after=before)
     with pytest.raises(NeedsDecision, match=made.id) as caught:
-        submit(second, asked[1], None, first_after=before)
+        submit(second.session, asked[1], first_after=before)
     assert caught.value.submitted == "no"
     assert [job.id for job in second.list_jobs()] == [made.id]
     assert second.backend("fake").sent == 0
-    submit(second, prepare(second, ROWS[1:]), None, first_after=before)  # another job
+    submit(second.session, prepare(second.session, ROWS[1:], {}), first_after=before)  # another job
 
 
 # --- the switch --------------------------------------------------------------------------------------

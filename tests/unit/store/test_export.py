@@ -55,10 +55,10 @@ def test_a_twin_is_the_same_job_not_long_ago(
     job = client.create_job(rows(3))
     print_ = job.snapshot.fingerprint
     recently = clock.now() - dt.timedelta(minutes=10)
-    twin = client.journal.twin(print_, recently)
+    twin = client.journal.duplicate(print_, recently)
     assert twin is not None
     assert twin.id == job.id
-    assert client.journal.twin("another", recently) is None
-    assert client.journal.twin(print_, clock.now() + dt.timedelta(seconds=1)) is None
+    assert client.journal.duplicate("another", recently) is None
+    assert client.journal.duplicate(print_, clock.now() + dt.timedelta(seconds=1)) is None
     job.cancel()
-    assert client.journal.twin(print_, recently) is None
+    assert client.journal.duplicate(print_, recently) is None

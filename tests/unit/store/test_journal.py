@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ftsdk.errors import JournalDamaged, JournalTooNew, StoreError, UnknownJob
-from ftsdk.store import Journal, KeyTaken
+from ftsdk.store.journal import Journal, KeyTaken
 from ftsdk.store.migrations import MIGRATIONS
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import ALLOWED_MOVES, JobStatus
@@ -233,7 +233,7 @@ def test_a_reader_does_not_create(home: Path) -> None:
 CUT_SHORT = """
 import os, sys
 from pathlib import Path
-from ftsdk.store import Journal
+from ftsdk.store.journal import Journal
 journal = Journal(Path(sys.argv[1]))
 connection = journal._connection()
 connection.execute("PRAGMA cache_size=1")  # so that SQLite writes pages before the commit

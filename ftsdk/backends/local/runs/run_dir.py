@@ -131,7 +131,7 @@ class RunDir:
                 raise StoreError(
                     f"The run cannot be read: {first['msg']}",
                     where=f"{path}, {'.'.join(map(str, first['loc']))}",
-                    hint="`ftsdk delete` removes the run; create the job again",
+                    hint="restore the file from a copy, or remove the folder and create the job again",
                 ) from error
         return self._spec
 

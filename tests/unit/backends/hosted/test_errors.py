@@ -63,24 +63,24 @@ def test_no_exception_class_is_unmapped():
 EVERY_CLASS = """
 import importlib, inspect, json, pkgutil, sys, warnings
 warnings.simplefilter("ignore")
-told = {}
+classes = {}
 for root in sys.argv[1:]:
     try:
         package = importlib.import_module(root)
     except ModuleNotFoundError:
         continue
     modules = [package]
-    for found in pkgutil.walk_packages(package.__path__, root + ".", onerror=lambda _: None):
+    for entry in pkgutil.walk_packages(package.__path__, root + ".", onerror=lambda _: None):
         try:
-            modules.append(importlib.import_module(found.name))
+            modules.append(importlib.import_module(entry.name))
         except (ImportError, SystemExit):
             continue  # what needs a package that is not there raises nothing here
     for module in modules:
         for cls in vars(module).values():
             if inspect.isclass(cls) and issubclass(cls, Exception) and not issubclass(cls, Warning):
                 if cls.__module__.split(".")[0] == root:
-                    told[f"{cls.__module__}.{cls.__name__}"] = [one.__name__ for one in cls.__mro__]
-print(json.dumps(told))
+                    classes[f"{cls.__module__}.{cls.__name__}"] = [one.__name__ for one in cls.__mro__]
+print(json.dumps(classes))
 """
 NOT_OURS = {
     "openai.auth._x509": "signing in with a certificate; we give keys",
@@ -95,11 +95,11 @@ NOT_OURS = {
 def test_no_exception_class_in_any_module_is_unmapped():
     """Those that a package raises and does not show at its top, too."""
     roots = ("httpx", "httpx2", "httpcore", "openai", "together", "replicate")
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", EVERY_CLASS, *roots], capture_output=True, text=True, timeout=200
     )
-    assert told.returncode == 0, told.stderr[-2000:]
-    classes = json.loads(told.stdout.split("\n")[-2])
+    assert result.returncode == 0, result.stderr[-2000:]
+    classes = json.loads(result.stdout.split("\n")[-2])
     missing = [
         name
         for name, above in classes.items()
@@ -210,8 +210,8 @@ def test_no_secret_in_message_cause_or_frames():
     with pytest.raises(AuthError) as caught:
         attempt(ask, provider="p", action="POST /jobs", sends=True)
     del ask
-    told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-    deep = "".join(told.format()) + repr(pickle.dumps(caught.value)) + str(caught.value.to_dict())
+    result = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    deep = "".join(result.format()) + repr(pickle.dumps(caught.value)) + str(caught.value.to_dict())
     deep = deep.replace("caught = ", "")
     assert SECRET not in deep
     assert "plain-planted-value" not in deep

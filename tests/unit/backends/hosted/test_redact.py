@@ -17,7 +17,7 @@ from ftsdk.errors import BackendError
 
 SECRET = "planted-secret-0123456789"
 MADE_LATER = {"openai.audio.transcriptions", "together.realtime"}
-"""Loggers of doors that we never open."""
+"""Loggers of modules that are never used."""
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def test_an_exception_is_logged_without_secrets(log, name):
         logger.debug(
             "sent %s", SECRET, exc_info=True, extra={"request_url": f"https://x?token={SECRET}"}
         )
-    told = out.getvalue()
-    assert "RuntimeError: Authorization" in told
-    assert "ValueError: inner" in told
-    assert SECRET not in told
+    output = out.getvalue()
+    assert "RuntimeError: Authorization" in output
+    assert "ValueError: inner" in output
+    assert SECRET not in output
     assert records[0].exc_info is None
     assert SECRET not in str(vars(records[0]))
 

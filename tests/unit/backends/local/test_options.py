@@ -20,7 +20,7 @@ from ftsdk.backends.local.runs.crash_report import HINT_MEMORY
 from ftsdk.backends.local.runs.run_dir import RunDir
 from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
 from ftsdk.errors import SpecError, Unsupported
-from ftsdk.types.spec import JobSpec
+from ftsdk.types.spec import Hyperparameters, JobSpec
 
 
 def spec_with(**options: Any) -> JobSpec:
@@ -71,8 +71,9 @@ def test_checkpoints_by_steps_turn_the_interval_off() -> None:
 
 
 def test_hyperparameters_left_open_have_the_defaults_of_the_capabilities() -> None:
-    completed = RunHyperparameters.model_validate({"epochs": None, "learning_rate": 1e-3})
-    assert completed.learning_rate == 1e-3
+    completed = RunHyperparameters.of(Hyperparameters(learning_rate=1e-3))
+    assert completed == RunHyperparameters(learning_rate=1e-3)
+    assert RunHyperparameters.model_validate({"epochs": None}) == RunHyperparameters()
     assert set(RunHyperparameters.model_fields) == set(HYPERPARAMETERS)
     assert set(HYPERPARAMETERS) == set(LocalBackend.capabilities.hyperparameters)
     for name, known in HYPERPARAMETERS.items():

@@ -93,7 +93,9 @@ def test_sending_again_is_asked_for(cli, data, monkeypatch):
 def test_a_job_that_was_never_sent_is_sent_without_asking(cli, data):
     cli("create", data, "--yes", "--set", "submit=not_sent")
     [job] = cli.ok("list", "--json").json["jobs"]
-    assert cli("resolve", job["id"], "--send-again").code == 4  # still not reachable, which is an error
+    assert (
+        cli("resolve", job["id"], "--send-again").code == 4
+    )  # still not reachable, which is an error
 
 
 def test_adopting_twice_is_one_job(cli, done, tmp_path, monkeypatch):

@@ -15,9 +15,9 @@ from ftsdk.backends.fake import FakeBackend
 from ftsdk.cli.commands.deployments import hours_of
 from ftsdk.cli.commands.retirements import write_text
 from ftsdk.errors import UsageError
-from ftsdk.store import Journal
+from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Leases
-from ftsdk.store.reservations import Spending
+from ftsdk.store.reservations import Reservations
 from ftsdk.types.cost import Cost
 
 
@@ -44,7 +44,7 @@ def priced(monkeypatch):
         def undeploy(self, handle):
             return handle
 
-    monkeypatch.setattr("ftsdk.client.load_backend", lambda _: Paid)
+    monkeypatch.setattr("ftsdk.session.load_backend", lambda _: Paid)
 
 
 # --- estimate ----------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def test_settling(cli, data, priced, home):
     job = cli.ok("create", data, "--yes", "-d", "--json").json["id"]
     ran = cli.ok("costs", "--settle", job, "--usd", "$0.42", "--json")
     assert ran.json["lines"][0]["actual"] == "0.42"
-    assert Spending(Journal(home)).get(job).settled == Decimal("0.42")
+    assert Reservations(Journal(home)).get(job).settled == Decimal("0.42")
     for wrong in ("much", "-1", "nan"):
         assert cli.error(2, "costs", "--settle", job, "--usd", wrong)["where"] == "--usd"
     cli.error(2, "costs", "--usd", "1")
@@ -378,7 +378,7 @@ def test_the_next_command_stops_a_job_at_its_cap(cli, data, monkeypatch, command
             began = self.clock.now() - dt.timedelta(hours=3)
             return super().get(provider_job_id).model_copy(update={"started_at": began})
 
-    monkeypatch.setattr("ftsdk.client.load_backend", lambda _: Hourly)
+    monkeypatch.setattr("ftsdk.session.load_backend", lambda _: Hourly)
     runs = ("--set", 'timeline=[["running", 0]]')
     job = cli.ok("create", data, "--yes", "-d", "--json", "--max-cost", "20", *runs).json["id"]
     monkeypatch.setenv("FTSDK_FORBID_SPENDING", "1")

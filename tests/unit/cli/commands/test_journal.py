@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ftsdk.store import Journal
+from ftsdk.store.journal import Journal
 from tests.unit.cli.conftest import DONE
 
 

@@ -13,9 +13,9 @@ from ftsdk.cli.view.formatting import (
     clean_block,
     clock,
     duration,
-    many,
     number,
     percent,
+    plural,
     redact,
     size,
     when,
@@ -95,7 +95,7 @@ def test_percent_is_100_only_at_the_end():
 
 
 def test_many():
-    assert (many(1, "row"), many(1240, "row")) == ("1 row", "1,240 rows")
+    assert (plural(1, "row"), plural(1240, "row")) == ("1 row", "1,240 rows")
 
 
 def test_when_omits_what_is_obvious():

@@ -13,7 +13,7 @@ from tests.unit.jobs.test_quotes import QuotingBackend
 
 @pytest.fixture
 def on_the_line(monkeypatch):
-    monkeypatch.setattr("ftsdk.client.load_backend", lambda _: QuotingBackend)
+    monkeypatch.setattr("ftsdk.session.load_backend", lambda _: QuotingBackend)
 
 
 def test_create_show_and_costs_print_estimate_and_quote(cli, data, on_the_line):
@@ -34,7 +34,7 @@ def test_create_show_and_costs_print_estimate_and_quote(cli, data, on_the_line):
 
 
 def test_costs_without_quotes_has_no_column_for_them(cli, data, monkeypatch):
-    monkeypatch.setattr("ftsdk.client.load_backend", lambda _: PricedBackend)
+    monkeypatch.setattr("ftsdk.session.load_backend", lambda _: PricedBackend)
     cli.ok("create", data, "--yes", "-d")
     assert "quoted" not in cli.ok("costs").out
     assert "quoted" not in cli.ok("show").out

@@ -298,7 +298,7 @@ def browser() -> str | None:
 def dump(page: Path, query: str = "") -> str:
     done = subprocess.run(
         [browser() or "", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000",
-         "--dump-dom", f"file://{page}{query}"], capture_output=True, text=True, timeout=120, check=True)  # fmt: skip
+         f"--user-data-dir={page.parent / 'profile'}", "--dump-dom", f"file://{page}{query}"], capture_output=True, text=True, timeout=120, check=True)  # fmt: skip
     return done.stdout
 
 

@@ -50,7 +50,7 @@ STRING, INTEGER = {"type": "string"}, {"type": "integer"}
           ("items[1].name", "integer where string is asked"), ("items[2].name", "null where string is asked")]),
         ({"minProperties": 2}, {"a": 1}, [("", "length 1, minProperties is 2")]),
         ({"maxProperties": 1}, {"a": 1, "b": 2}, [("", "length 2, maxProperties is 1")]),
-        ({"enum": [[1], {"a": True}]}, [True], [("", "[True] is none of [1], {'a': True}")]),
+        ({"enum": [[1], {"a": True}]}, [True], [("", "[True] is not one of [1], {'a': True}")]),
         ({"const": {"a": 1}}, {"a": True}, [("", "{'a': True} is not {'a': 1}")]),
         # a list of schemas, by position: prefixItems, and items up to 2019-09
         ({"prefixItems": [STRING], "items": INTEGER}, ["a", 1], []),

@@ -81,7 +81,7 @@ def test_a_long_run_is_sampled_evenly_and_says_so() -> None:
     assert len(gaps) == 1
     kept = [*sample.kept, SampledAnswer(100_001, PROSE["Dutch"])]
     (fault,) = odd_languages(kept, whole=False)
-    assert f"of the {len(kept):,} that were looked at" in fault.message
+    assert f"of the {len(kept):,} sampled" in fault.message
 
 
 def test_a_file_judged_in_parts_tells_the_line(

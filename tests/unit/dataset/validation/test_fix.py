@@ -94,7 +94,7 @@ def test_what_needs_no_mending_is_copied_byte_by_byte(tmp_path: Path) -> None:
 
 def test_it_never_overwrites_its_source_and_needs_one(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
-    with pytest.raises(UsageError, match="take the place"):
+    with pytest.raises(UsageError, match="replace its source"):
         fix(tmp_path / "a.jsonl", tmp_path / "a.jsonl")
     with pytest.raises(DatasetError):
         fix(tmp_path / "none.jsonl", tmp_path / "b.jsonl")

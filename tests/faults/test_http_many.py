@@ -1,6 +1,6 @@
-"""Many faulted submissions and reads over real sockets: one create call for one job, reads recover.
+"""Many submissions and reads with faults, over real sockets: one create call a job, and reads recover.
 
-The short tier plays some; `--long` plays 10,000 of each kind for each provider.
+The short tier runs 120 of each kind for each provider, `--long` 10,000.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import pytest
 from ftsdk.backends.hosted import RetryBudget
 from ftsdk.errors import FtsdkError, RateLimited, Unavailable
 from ftsdk.util.clock import ManualClock
+from tests.faults.http_world import READS, World
 from tests.faults.providers import PROVIDERS, START, each_provider
-from tests.faults.test_wire_create import plant_retries
-from tests.faults.wire_world import READS, World
+from tests.faults.test_http_create import plant_retries
 
 pytestmark = pytest.mark.timeout(5400)
 LONGEST_S = 120
@@ -32,109 +32,111 @@ def count(request):
 
 
 @pytest.fixture
-def endless(monkeypatch):
-    """Retries are counted elsewhere; here each read is to recover."""
+def unlimited_retries(monkeypatch):
+    """Switch the retry budget off: here every read must recover."""
     monkeypatch.setattr(RetryBudget, "take", lambda self: True)
 
 
-def play(provider, home, count):
+def run(provider, home, count):
     with provider.double(ManualClock(START)) as double:
         world = World(provider, double, home)
         for _ in range(count):
             world.one()
-        tally = world.told()
+        totals = world.finish()
         world.client.close()
         assert double.violations == []
         assert max(double.clock.slept, default=0) <= LONGEST_S
-    return tally
+    return totals
 
 
 @each_provider()
-def test_one_create_call_for_one_job(provider, memory, count, endless, record_property):
-    tally = play(provider, memory, count)
-    record_property("tally", str(tally))
-    print(f"{provider}: {tally}")
-    assert (tally.sent_twice, tally.made_twice, tally.lost) == (0, 0, 0)
-    assert tally.faults >= count * 0.95
-    assert tally.creates <= tally.submissions
-    assert tally.submissions == tally.adopted + tally.refused + tally.in_doubt
-    assert min(tally.adopted, tally.refused, tally.in_doubt) > count * 0.05
+def test_one_create_call_for_one_job(provider, memory, count, unlimited_retries, record_property):
+    totals = run(provider, memory, count)
+    record_property("totals", str(totals))
+    print(f"{provider}: {totals}")
+    assert (totals.sent_twice, totals.made_twice, totals.lost) == (0, 0, 0)
+    assert totals.faults >= count * 0.95
+    assert totals.creates <= totals.submissions
+    assert totals.submissions == totals.adopted + totals.refused + totals.in_doubt
+    assert min(totals.adopted, totals.refused, totals.in_doubt) > count * 0.05
 
 
 @each_provider()
-def test_the_harness_catches_repeated_create_calls(provider, memory, endless, monkeypatch):
+def test_the_harness_catches_repeated_create_calls(
+    provider, memory, unlimited_retries, monkeypatch
+):
     plant_retries(monkeypatch)
-    tally = play(provider, memory, 60)
-    assert tally.sent_twice
-    assert tally.made_twice
+    totals = run(provider, memory, 60)
+    assert totals.sent_twice
+    assert totals.made_twice
 
 
-def readings(provider, client, job):
-    """Every way to ask for something of a job, and how the answer is judged."""
+def reads_of(provider, client, job):
+    """Return one function for each read of a job; it returns whether the answer is right."""
     backend = client.backend(provider.name)
-    able = backend.capabilities
+    capabilities = backend.capabilities
     identity = str(job.provider_job_id)
-    ways = [
+    reads = [
         lambda: job.refresh().status.is_remote,
         lambda: backend.get(identity).provider_job_id == identity,
         lambda: identity in [one.provider_job_id for one in backend.list()],
         lambda: [one.provider_job_id for one in backend.get_many([identity])] == [identity],
     ]
-    if able.has_events:
-        ways.append(lambda: job.events() is not None)
-    if able.has_metrics:
-        ways.append(lambda: job.metrics() is not None)
-    if able.has_checkpoints:
-        ways.append(lambda: job.checkpoints() is not None)
-    if able.has_logs:
-        ways.append(lambda: job.logs() is not None)
-    return ways
+    if capabilities.has_events:
+        reads.append(lambda: job.events() is not None)
+    if capabilities.has_metrics:
+        reads.append(lambda: job.metrics() is not None)
+    if capabilities.has_checkpoints:
+        reads.append(lambda: job.checkpoints() is not None)
+    if capabilities.has_logs:
+        reads.append(lambda: job.logs() is not None)
+    return reads
 
 
 @each_provider()
-def test_reads_recover(provider, memory, count, endless, record_property):
+def test_reads_recover(provider, memory, count, unlimited_retries, record_property):
     chance = random.Random(1)
     with provider.double(ManualClock(START)) as double:
-        provider.never_ends(double)
+        provider.run_forever(double)
         client = provider.client(double, memory)
         job = provider.send(client)
-        ways = readings(provider, client, job)
-        begun = len(double.requests)
-        shown = double.faults.triggered
+        reads = reads_of(provider, client, job)
+        first = len(double.requests)
+        before = double.faults.triggered
         for _ in range(count):
             for _ in range(chance.randint(1, 2)):
                 name, facts = chance.choice(READS)
                 double.faults.add(name, method="GET", **facts)
-            assert chance.choice(ways)()
+            assert chance.choice(reads)()
             double.faults.clear()
-        faults = double.faults.triggered - shown
-        asked = list(double.requests)[begun:]
+        faults = double.faults.triggered - before
+        asked = list(double.requests)[first:]
         assert job.refresh().provider_job_id == job.provider_job_id
         client.close()
-    told = f"{count} reads, {faults} faults, {len(asked)} requests: all recovered"
-    record_property("tally", told)
-    print(f"{provider}: {told}")
+    summary = f"{count} reads, {faults} faults, {len(asked)} requests: all recovered"
+    record_property("totals", summary)
+    print(f"{provider}: {summary}")
     assert {one.method for one in asked} == {"GET"}
     assert faults > count
     assert max(double.clock.slept) <= LONGEST_S
 
 
 @each_provider()
-@pytest.mark.parametrize("told", RETRY_AFTERS)
-def test_no_sleep_is_longer_than_two_minutes(provider, told, home):
-    """Whatever `Retry-After` says, on a read as on the create call."""
+@pytest.mark.parametrize("retry_after", RETRY_AFTERS)
+def test_no_sleep_is_longer_than_two_minutes(provider, retry_after, home):
+    """Whatever `Retry-After` says, on a read and on the create call."""
     with provider.double(ManualClock(START)) as double:
         client = provider.client(double, home)
         clock = double.clock
         job = provider.send(client, seed=1)
-        asks = {"status": 429, "retry_after": told}
+        facts = {"status": 429, "retry_after": retry_after}
         began = clock.monotonic()
-        double.faults.add("status", method="GET", times=None, **asks)
+        double.faults.add("status", method="GET", times=None, **facts)
         with pytest.raises(RateLimited):
             client.backend(provider.name).get(str(job.provider_job_id))
         double.faults.clear()
         assert clock.monotonic() - began <= 185
-        provider.spoil(double, "status", **asks)
+        provider.inject(double, "status", **facts)
         with pytest.raises(FtsdkError) as caught:
             provider.send(client, seed=2)
         assert caught.value.submitted == "maybe"
@@ -143,18 +145,18 @@ def test_no_sleep_is_longer_than_two_minutes(provider, told, home):
         client.close()
 
 
-def test_the_retry_budget_of_the_process_holds_in_an_outage(home, request):
-    """All three are out at once; every call of every client draws from one budget."""
+def test_the_retry_budget_of_the_process_limits_retries_in_an_outage(home, request):
+    """All providers fail at once; every call of every client draws from one budget."""
     calls = 10_000 if request.config.getoption("--long") else 1_000
-    here = [one for one in PROVIDERS if one.is_here()]
-    if not here:
+    installed = [one for one in PROVIDERS if one.is_installed()]
+    if not installed:
         pytest.skip("no provider's package is installed")
     clock, failed = ManualClock(START), 0
     with contextlib.ExitStack() as stack:
         doubles, asks = [], []
-        for provider in here:
+        for provider in installed:
             double = stack.enter_context(provider.double(clock))
-            provider.never_ends(double)
+            provider.run_forever(double)
             client = provider.client(double, home / provider.name)
             stack.callback(client.close)
             job = provider.send(client)
@@ -171,10 +173,10 @@ def test_the_retry_budget_of_the_process_holds_in_an_outage(home, request):
                 failed += 1
         retries = sum(len(one.requests) for one in doubles) - before - calls
     print(
-        f"{calls} calls in an outage of {len(here)} providers: {retries} retries, {retries / calls:.1%}"
+        f"{calls} calls in an outage of {len(installed)} providers: {retries} retries, {retries / calls:.1%}"
     )
     assert failed == calls
-    # A share of the calls, and what calls before the outage had put by.
+    # A share of the calls, plus what calls before the outage added to the budget.
     assert 0 < retries <= 0.15 * calls + 100
     pauses = clock.slept[-retries:]
     assert len({round(one, 6) for one in pauses}) > len(pauses) / 2, "no jitter"

@@ -1,4 +1,4 @@
-"""Reading spends nothing and throws nothing: only GETs leave, and every status has its meaning."""
+"""Reads are safe: only GET requests are sent, and every raw status is understood."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from typer.testing import CliRunner
 from ftsdk.cli.app import app
 from ftsdk.errors import FtsdkError, NotFound
 from ftsdk.jobs.follow import poll_once
+from ftsdk.jobs.submit import submitter_for
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 from tests.faults.providers import PROVIDERS, ROWS, START, each_provider
 
-INVENTED = ("compacting", "ON_HOLD", "succeeded!", "paused_v2", "已完成")
-NO_WORDS = (None, "", 7, True, {}, [], {"state": "running"})
+UNKNOWN_STATUSES = ("compacting", "ON_HOLD", "succeeded!", "paused_v2", "已完成")
+INVALID_STATUSES = (None, "", 7, True, {}, [], {"state": "running"})
 SECONDS = {"waiting": 0.0, "running": 3.0, "done": 60.0}
 STATES = (*SECONDS, "failed", "cancelled", "in doubt", "gone")
 
 
 def in_state(provider, client, double, state):
-    """A job, and the double, as the state says."""
+    """Return a job in this state at the provider."""
     if state == "in doubt":
-        provider.spoil(double, "close", acted=False)
+        provider.inject(double, "close", acted=False)
         with pytest.raises(FtsdkError) as caught:
             provider.send(client)
         return client.get_job(str(caught.value.job_id))
     job = provider.send(client)
     identity = str(job.provider_job_id)
     if state == "failed":
-        word = next(w for w, ours in provider.statuses.items() if ours == "failed")
-        provider.show(double, identity, word)
+        raw = next(raw for raw, status in provider.statuses.items() if status == "failed")
+        provider.set_status(double, identity, raw)
     elif state == "cancelled":
         double.clock.advance(3)
         job.cancel()
@@ -43,15 +44,15 @@ def in_state(provider, client, double, state):
     return job
 
 
-def questions(provider, client, job):
-    """Every question that can be asked in Python."""
+def reads_of(provider, client, job):
+    """Yield a function for every read of the Python API."""
     backend = client.backend(provider.name)
     identity = job.provider_job_id or provider.unknown_id
     yield from (
         job.refresh, job.events, job.metrics, job.checkpoints, job.logs, job.result,
         lambda: list(job.stream(timeout=30)), lambda: job.wait(timeout=30),
         lambda: client.get_job(job.id).refresh(), client.list_jobs, client.reconcile,
-        lambda: poll_once(client, [job.snapshot] * 3),
+        lambda: poll_once(client.session, [job.snapshot] * 3),
         lambda: client.adopt_job(provider.name, identity),
         lambda: client.adopt_job(provider.name, provider.unknown_id),
         lambda: client.plan(ROWS, provider=provider.name, model=provider.model,
@@ -60,20 +61,20 @@ def questions(provider, client, job):
         lambda: client.validate(ROWS, provider=provider.name, model=provider.model),
         lambda: backend.get(identity), lambda: list(backend.list()),
         lambda: list(backend.get_many([identity] * 3)), lambda: backend.model(identity),
-        lambda: backend.find(client._submitter().request(job.snapshot)),
+        lambda: backend.find(submitter_for(client.session).request(job.snapshot)),
     )  # fmt: skip
 
 
 @each_provider()
 @pytest.mark.parametrize("state", STATES)
-def test_every_question_sends_only_gets(provider, state, home):
+def test_every_read_sends_only_gets(provider, state, home):
     with provider.double(ManualClock(START)) as double:
         client = provider.client(double, home)
         job = in_state(provider, client, double, state)
         double.requests.clear()
-        for ask in questions(provider, client, job):
+        for read in reads_of(provider, client, job):
             with contextlib.suppress(FtsdkError):
-                ask()
+                read()
         asked = list(double.requests)
         client.close()
     assert len(asked) > 5
@@ -105,7 +106,7 @@ def test_every_command_that_reads_sends_only_gets(provider, state, home, tmp_pat
             f"provider = {provider.name!r}\nmodel = {provider.model!r}\n"
             f"[provider_options]\n{options}"
         )
-        monkeypatch.setattr("ftsdk.client.SystemClock", lambda: double.clock)
+        monkeypatch.setattr("ftsdk.session.SystemClock", lambda: double.clock)
         monkeypatch.chdir(tmp_path)
         double.requests.clear()
         for text in COMMANDS:
@@ -124,17 +125,17 @@ def test_every_command_that_reads_sends_only_gets(provider, state, home, tmp_pat
 
 
 @each_provider()
-def test_the_check_sees_a_read_that_posts(provider, home, monkeypatch):
-    """Planted: asking for a job also asks for its cancellation."""
+def test_a_read_that_posts_is_found(provider, home, monkeypatch):
+    """Planted bug: reading events also cancels the job."""
     with provider.double(ManualClock(START)) as double:
         client = provider.client(double, home)
         job = provider.send(client)
         backend = client.backend(provider.name)
         events = backend.events
 
-        def also_posts(identity, **asked):
+        def also_posts(identity, **options):
             backend.cancel(identity)
-            return events(identity, **asked)
+            return events(identity, **options)
 
         monkeypatch.setattr(backend, "events", also_posts)
         double.requests.clear()
@@ -146,74 +147,78 @@ def test_the_check_sees_a_read_that_posts(provider, home, monkeypatch):
 # --- statuses ---
 
 
-def words():
+def status_cases():
     for provider in PROVIDERS:
-        here = pytest.mark.skipif(not provider.is_here(), reason=f"{provider.needs} is missing")
-        for word, ours in provider.statuses.items():
-            yield pytest.param(provider, word, ours, id=f"{provider}-{word}", marks=here)
-        for number, word in enumerate(INVENTED):
+        skip = pytest.mark.skipif(
+            not provider.is_installed(), reason=f"{provider.needs} is missing"
+        )
+        for raw, status in provider.statuses.items():
+            yield pytest.param(provider, raw, status, id=f"{provider}-{raw}", marks=skip)
+        for number, raw in enumerate(UNKNOWN_STATUSES):
             yield pytest.param(
-                provider, word, "unknown", id=f"{provider}-invented-{number}", marks=here
+                provider, raw, "unknown", id=f"{provider}-unknown-{number}", marks=skip
             )
 
 
-@pytest.mark.parametrize(("provider", "word", "ours"), list(words()))
-def test_every_status_has_its_meaning(provider, word, ours, home):
+@pytest.mark.parametrize(("provider", "raw", "status"), list(status_cases()))
+def test_every_raw_status_is_mapped(provider, raw, status, home):
     with provider.double(ManualClock(START)) as double:
         client = provider.client(double, home)
         job, backend = provider.send(client), client.backend(provider.name)
-        provider.never_ends(double)
+        provider.run_forever(double)
         jobs = [job, *(provider.send(client, seed=seed) for seed in (1, 2))]
         identity = str(job.provider_job_id)
         double.clock.advance(60)
-        provider.show(double, identity, word)
+        provider.set_status(double, identity, raw)
         (listed,) = [one for one in backend.list() if one.provider_job_id == identity]
         many = backend.get_many([str(one.provider_job_id) for one in jobs])
         (found,) = [one for one in many if one.provider_job_id == identity]
-        for told in (backend.get(identity), listed, found):
-            assert told.provider_job_id == identity
-            assert told.raw_status == word
-            # A list may leave out what was made; then the job is not called ended by it.
-            assert told.status == ours or (told is listed and told.status == "finalizing")
-        polled = poll_once(client, [one.snapshot for one in jobs])
-        assert polled[0].status == ours
+        for job_read in (backend.get(identity), listed, found):
+            assert job_read.provider_job_id == identity
+            assert job_read.raw_status == raw
+            # A list may not show the result; then the job is not reported as ended.
+            assert job_read.status == status or (
+                job_read is listed and job_read.status == "finalizing"
+            )
+        polled = poll_once(client.session, [one.snapshot for one in jobs])
+        assert polled[0].status == status
         assert {one.status for one in polled[1:]} == {JobStatus.RUNNING}
-        assert job.refresh().status == ours
-        assert job.raw_status == word
-        assert job.is_final is (ours in ("succeeded", "failed", "cancelled"))
+        assert job.refresh().status == status
+        assert job.raw_status == raw
+        assert job.is_final is (status in ("succeeded", "failed", "cancelled"))
         assert pickle.loads(pickle.dumps(job.snapshot)) == job.snapshot
-        assert json.loads(job.snapshot.model_dump_json())["raw_status"] == word
-        for ask in (job.events, job.metrics, job.checkpoints, job.logs, job.result):
+        assert json.loads(job.snapshot.model_dump_json())["raw_status"] == raw
+        for read in (job.events, job.metrics, job.checkpoints, job.logs, job.result):
             with contextlib.suppress(FtsdkError):
-                ask()
-        assert client.get_job(job.id).status == ours
+                read()
+        assert client.get_job(job.id).status == status
         if not job.is_final:
-            provider.show(double, identity, None)
+            provider.set_status(double, identity, None)
             assert job.refresh().status is JobStatus.SUCCEEDED
         client.close()
 
 
 @each_provider()
-@pytest.mark.parametrize("word", NO_WORDS, ids=repr)
-def test_what_is_no_status_is_unknown_and_throws_nothing(provider, word, home):
+@pytest.mark.parametrize("value", INVALID_STATUSES, ids=repr)
+def test_an_invalid_status_is_unknown_and_raises_nothing(provider, value, home):
     with provider.double(ManualClock(START)) as double:
-        provider.never_ends(double)
+        provider.run_forever(double)
         client = provider.client(double, home)
         job = provider.send(client)
         double.clock.advance(3)
-        double.faults.add("set", method="GET", field="status", value=word, times=None)
+        double.faults.add("set", method="GET", field="status", value=value, times=None)
         assert job.refresh().status is JobStatus.UNKNOWN
         assert not job.is_final
-        for ask in (job.events, job.metrics, job.checkpoints, job.logs, job.result):
+        for read in (job.events, job.metrics, job.checkpoints, job.logs, job.result):
             with contextlib.suppress(FtsdkError):
-                ask()
+                read()
         double.faults.clear()
         assert job.refresh().status is JobStatus.RUNNING
         client.close()
 
 
 @each_provider()
-def test_a_job_that_is_gone_is_an_error_and_no_status(provider, home):
+def test_a_job_that_is_gone_raises_not_found(provider, home):
     with provider.double(ManualClock(START)) as double:
         client = provider.client(double, home)
         job = in_state(provider, client, double, "gone")

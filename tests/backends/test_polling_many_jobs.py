@@ -1,4 +1,4 @@
-"""Many jobs that end in one round: their provider is asked no more than twice a second, in turn."""
+"""Many jobs that end together: their provider gets at most two requests per second."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def world(clock, home, request):
     provider = request.param
     pytest.importorskip(provider.needs)
     with provider.double(clock) as double, provider.client(double, home) as client:
-        provider.never_ends(double)
+        provider.run_forever(double)
         yield provider, double, client, jobs_of(provider, double, client)
 
 
@@ -65,12 +65,12 @@ def most_in_a_window(double) -> int:
 
 def rounds_until_all_ended(client, clock, snapshots):
     """Polls as a watcher does; gives the snapshots after each round."""
-    told = []
-    while not told or not all(one.status.is_final for one in told[-1]):
-        told.append(poll_once(client, told[-1] if told else snapshots))
-        assert len(told) < MANY
+    rounds = []
+    while not rounds or not all(one.status.is_final for one in rounds[-1]):
+        rounds.append(poll_once(client.session, rounds[-1] if rounds else snapshots))
+        assert len(rounds) < MANY
         clock.advance(POLL_S)
-    return told
+    return rounds
 
 
 def end_all(provider, double, how) -> None:
@@ -90,10 +90,10 @@ several = pytest.mark.parametrize("world", [OPENAI, TOGETHER, REPLICATE], ids=st
 
 
 @several
-def test_those_that_succeed_are_known_from_the_list_with_their_cost(world) -> None:
+def test_succeeded_jobs_are_read_from_the_list_with_their_cost(world) -> None:
     provider, double, client, snapshots = world
     ripen(provider, double)
-    now = poll_once(client, snapshots)
+    now = poll_once(client.session, snapshots)
     assert {one.status for one in now} == {JobStatus.SUCCEEDED}
     assert [one for one in double.requests if not one.path.endswith(provider.list_path[:-1])] == []
     alone = client.backend(provider.name).get(str(now[0].provider_job_id))
@@ -105,16 +105,16 @@ def test_those_that_succeed_are_known_from_the_list_with_their_cost(world) -> No
 
 
 @pytest.mark.parametrize("world", [TOGETHER], ids=str, indirect=True)
-def test_those_that_fail_are_told_at_once_and_read_in_turn(world, clock) -> None:
+def test_failed_jobs_are_reported_at_once_and_read_in_turn(world, clock) -> None:
     provider, double, client, snapshots = world
     end_all(provider, double, lambda identity: double.fail(identity, "the platform had a fault"))
     new = double.restart(str(snapshots[-1].provider_job_id))
-    told = rounds_until_all_ended(client, clock, snapshots[:-1])
-    assert {one.raw_status for one in told[0]} == {"error"}  # nobody is told that it still runs
-    assert {one.status for one in told[0]} == {JobStatus.FAILED, JobStatus.FINALIZING}
-    assert {one.message for one in told[-1]} == {"the platform had a fault"}
+    rounds = rounds_until_all_ended(client, clock, snapshots[:-1])
+    assert {one.raw_status for one in rounds[0]} == {"error"}  # none is reported as running
+    assert {one.status for one in rounds[0]} == {JobStatus.FAILED, JobStatus.FINALIZING}
+    assert {one.message for one in rounds[-1]} == {"the platform had a fault"}
     assert most_in_a_window(double) <= MOST_PER_S * WINDOW_S
-    assert poll_once(client, snapshots[-1:])[0].provider_job_id == new
+    assert poll_once(client.session, snapshots[-1:])[0].provider_job_id == new
 
 
 @pytest.mark.parametrize("world", [REPLICATE], ids=str, indirect=True)
@@ -123,30 +123,30 @@ def test_rows_that_leave_something_out_are_read_in_turn(world, clock) -> None:
     ripen(provider, double)
     shown = double._training_object
     double._training_object = lambda one: {k: v for k, v in shown(one).items() if k != "metrics"}
-    first = poll_once(client, snapshots)
+    first = poll_once(client.session, snapshots)
     double._training_object = shown
     assert {one.raw_status for one in first} == {"succeeded"}
     assert all(one.finished_at is None for one in first if one.status is JobStatus.FINALIZING)
     clock.advance(POLL_S)
-    last = poll_once(client, first)
+    last = poll_once(client.session, first)
     assert {one.status for one in last} == {JobStatus.SUCCEEDED}
     assert most_in_a_window(double) <= MOST_PER_S * WINDOW_S
 
 
 @several
-def test_those_that_no_list_has_take_turns(world, clock) -> None:
+def test_jobs_missing_from_the_list_are_read_in_turn(world, clock) -> None:
     provider, double, client, snapshots = world
     asked: set[str] = set()
     double.faults.add("set", path=provider.list_path, field=provider.lists, value=[], times=10**6)
     for _ in range(MANY):
-        snapshots = poll_once(client, snapshots)
+        snapshots = poll_once(client.session, snapshots)
         asked |= {one.path.rpartition("/")[2] for one in double.requests}
         clock.advance(POLL_S)
     assert {str(one.provider_job_id) for one in snapshots} <= asked
     assert most_in_a_window(double) <= MOST_PER_S * WINDOW_S
 
 
-def test_a_pace_lets_wait_until_there_is_room_and_no_longer() -> None:
+def test_pace_waits_only_as_long_as_needed() -> None:
     clock = ManualClock()
     pace = Pace(clock, per_s=2.0)
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""What every hosted backend does alike, over real sockets: one create call, reads, keys, words."""
+"""What all hosted backends have in common, over real sockets: one create call, reads, keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ftsdk.errors import (
     Unavailable,
     UnexpectedResponse,
 )
-from ftsdk.jobs.submitter import Horizon
+from ftsdk.session import Horizon
 from ftsdk.testing.lab import Lab
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
@@ -63,7 +63,7 @@ LOST = [
 
 
 @pytest.mark.parametrize(("behaviour", "facts"), LOST, ids=lambda v: str(v)[:40])
-def test_a_lost_answer_is_found_again_and_nothing_is_sent_twice(
+def test_after_a_lost_reply_the_job_is_found_and_not_sent_twice(
     hosted, client, double, behaviour: Any, facts: dict[str, Any]
 ) -> None:
     double.lists_before_visible = 2
@@ -96,7 +96,7 @@ def test_a_request_that_never_arrived_needs_a_decision(
 
 
 @pytest.mark.parametrize("status", [400, 402, 403, 404, 413, 422])
-def test_a_definite_refusal_is_the_end(hosted, client, double, status: int) -> None:
+def test_a_definite_refusal_is_final(hosted, client, double, status: int) -> None:
     double.faults.add("status", method="POST", path=hosted.create, status=status)
     with pytest.raises(ftsdk.FtsdkError) as caught:
         hosted.new(client)
@@ -145,7 +145,7 @@ def test_reading_sends_only_gets(hosted, client, double) -> None:
     assert {request.method for request in double.requests} == {"GET"}
 
 
-def test_reads_recover_and_obey_the_wait(hosted, client, double, clock) -> None:
+def test_reads_recover_and_respect_retry_after(hosted, client, double, clock) -> None:
     job, backend = hosted.new(client), client.backend(hosted.name)
     for behaviour, facts in (
         ("status", {"status": 503}), ("status", {"status": 429, "retry_after": "7"}),
@@ -164,7 +164,7 @@ def test_reads_recover_and_obey_the_wait(hosted, client, double, clock) -> None:
 def test_an_unknown_status_is_never_final(hosted, client, double, word: str) -> None:
     job = hosted.new(client)
     identity = str(job.provider_job_id)
-    # An empty word is no word of the double's either: it is told by a fault on the wire.
+    # The double has no empty status: a fault in the reply sets it.
     double.faults.add("set", method="GET", field="status", value=word)
     assert job.refresh().status is JobStatus.UNKNOWN
     assert job.raw_status == word
@@ -173,7 +173,7 @@ def test_an_unknown_status_is_never_final(hosted, client, double, word: str) -> 
     assert job.refresh().status is JobStatus.RUNNING
 
 
-def test_odd_ids_are_not_sent(hosted, client, double) -> None:
+def test_malformed_ids_are_not_sent(hosted, client, double) -> None:
     backend, before = client.backend(hosted.name), double.count()
     for odd in ("../files", "a/b", "", "x" * 300, "a?b", "é", "ft-a\n"):
         with pytest.raises(NotFound):
@@ -181,7 +181,7 @@ def test_odd_ids_are_not_sent(hosted, client, double) -> None:
     assert double.count() == before
 
 
-# --- keys and places ---
+# --- keys and addresses ---
 
 
 def test_a_wrong_key_says_so_and_is_not_repeated(hosted, double, clock, home) -> None:
@@ -205,7 +205,7 @@ def test_the_key_does_not_follow_a_redirect(hosted, client, double) -> None:
 
 
 @pytest.mark.parametrize("place", ["env", "file"])
-def test_the_usual_key_goes_only_where_the_environment_agrees(hosted, home, place) -> None:
+def test_the_usual_key_is_sent_only_where_the_environment_agrees(hosted, home, place) -> None:
     """A project's `ftsdk.toml` may name any address; the account's key is not sent there."""
     url = "https://gateway.example.com"
     env = {hosted.key: "k-usual-0123456789"}
@@ -221,7 +221,7 @@ def test_the_usual_key_goes_only_where_the_environment_agrees(hosted, home, plac
     assert made.transport.key().reveal(url) == "k-gateway-0123456789"
 
 
-def test_a_file_does_not_move_the_usual_key_to_this_machine(hosted, home) -> None:
+def test_a_file_does_not_redirect_the_usual_key_to_this_machine(hosted, home) -> None:
     """Somebody else's program may listen there; a rehearsal is said by the environment."""
     url = "http://127.0.0.1:9"
     env = {hosted.key: "k-usual-0123456789"}
@@ -256,13 +256,13 @@ def test_a_base_url_that_must_not_carry_a_key_is_refused(hosted, url: str, home,
         hosted.new(one)
 
 
-def test_an_answer_that_repeats_the_key_is_kept_without_it(hosted, client, double) -> None:
+def test_a_reply_that_repeats_the_key_is_stored_without_it(hosted, client, double) -> None:
     job = hosted.new(client)
     key = double.variables()[hosted.key]
     double.faults.add("set", method="GET", field="note", value=f"by {key}")
-    told = client.backend(hosted.name).get(str(job.provider_job_id))
-    assert "[secret]" in str(told.raw)
-    assert key not in str(told.raw)
+    result = client.backend(hosted.name).get(str(job.provider_job_id))
+    assert "[secret]" in str(result.raw)
+    assert key not in str(result.raw)
 
 
 # --- without a network ---
@@ -281,9 +281,9 @@ def test_a_plan_needs_no_key_and_explains_itself(hosted, home) -> None:
     asked = {"epochs": 3, "batch_size": 4}
     spec = ftsdk.JobSpec.build(provider=hosted.name, hyperparameters=asked, **hosted.job)
     plan = load_backend(hosted.name)(Context(home=home)).plan(spec)
-    told = plan.explain()
+    result = plan.explain()
     for field in plan.fields:
-        assert f"\n{field.name}: " in told
+        assert f"\n{field.name}: " in result
     name = next(one.sent_as for one in plan.fields if one.name == "epochs")
-    assert f"epochs: 3 → 3 as {name}" in told
-    assert all(note in told for note in (*plan.notes, *plan.warnings))
+    assert f"epochs: 3 → 3 as {name}" in result
+    assert all(note in result for note in (*plan.notes, *plan.warnings))

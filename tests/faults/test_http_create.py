@@ -1,4 +1,4 @@
-"""The create call over real sockets: however it ends, it is sent once and its job is found."""
+"""The create call over real sockets: whatever fails, it is sent once and its job is found."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ import urllib.request
 import pytest
 
 from ftsdk.errors import BackendError, FtsdkError, NeedsDecision
-from ftsdk.jobs.submitter import Horizon
+from ftsdk.session import Horizon
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock, SystemClock
 from tests.faults.providers import START, each_provider
 
 DELAY_S = 90.0
-# Each may come before the provider acted, or after: accepted, and only the answer is lost.
-EITHER_WAY = [
+# Each may happen before the provider handles the call, or after it: then only the answer is lost.
+BEFORE_OR_AFTER = [
     ("close", {}), ("reset", {}), ("html", {}), ("empty", {}), ("hang", {}),
     ("redirect", {"value": "http://127.0.0.1:9/"}),
     *(("status", {"status": s}) for s in (408, 409, 425, 429, 500, 502, 503, 504, 529)),
 ]  # fmt: skip
-# These spoil an answer, so the provider has acted.
-SPOILT = [
+# These change an answer, so the provider has handled the call.
+CHANGED_ANSWERS = [
     ("cut", {}), ("drop", {"field": "id"}), ("rename", {"field": "id", "value": "job_id"}),
     ("set", {"field": "id", "value": None}), ("set", {"field": "id", "value": ""}),
     ("set", {"field": "id", "value": 7}), ("set", {"field": "id", "value": "../../x"}),
     ("set", {"field": "id", "value": "x" * 10_000}), ("set", {"field": "id", "value": "a\nb"}),
 ]  # fmt: skip
-ACTED = [(name, {**facts, "acted": True}) for name, facts in EITHER_WAY] + SPOILT
+ACTED = [(name, {**facts, "acted": True}) for name, facts in BEFORE_OR_AFTER] + CHANGED_ANSWERS
 ONLY_ONE_PROCESS = [("close", {"acted": True}), ("hang", {"acted": True}), ("cut", {})]
 
 
-class Bell(ManualClock):
-    """Rings when its time has come: what is invisible until then shows by itself."""
+class AlarmClock(ManualClock):
+    """A manual clock that calls a function at a given time."""
 
     def __init__(self):
         super().__init__(START)
         self._due = []
 
-    def ring_after(self, seconds, ring):
-        self._due.append((self.monotonic() + seconds, ring))
+    def call_after(self, seconds, function):
+        self._due.append((self.monotonic() + seconds, function))
 
     def advance(self, seconds):
         super().advance(seconds)
@@ -48,8 +48,8 @@ class Bell(ManualClock):
             due[1]()
 
 
-def named(value):
-    """An id for a case."""
+def case_id(value):
+    """Return the test id of a case."""
     if isinstance(value, dict):
         return "-".join(str(one)[:12] for one in value.values() if one is not True) or "plain"
     return None
@@ -57,23 +57,23 @@ def named(value):
 
 @pytest.fixture
 def clock():
-    return Bell()
+    return AlarmClock()
 
 
 def hide(provider, double, clock):
-    """Lists leave all jobs out for the next 90 seconds."""
+    """Leave all jobs out of lists for the next 90 seconds."""
     double.faults.add(
         "set", method="GET", path=provider.list_path, field=provider.lists, value=[], times=None
     )
-    clock.ring_after(DELAY_S, double.faults.clear)
+    clock.call_after(DELAY_S, double.faults.clear)
 
 
-def patience(behaviour):
-    """Seconds that the client waits for an answer: few where none comes."""
+def timeout_for(behaviour):
+    """Return the client's timeout in seconds: short where no answer comes."""
     return 0.4 if behaviour == "hang" else 10
 
 
-def one_create_one_job(provider, double, job):
+def assert_one_create_and_one_job(provider, double, job):
     assert list(provider.creates(double).values()) == [1]
     (made,) = provider.jobs(double)
     assert job.provider_job_id == made
@@ -82,32 +82,32 @@ def one_create_one_job(provider, double, job):
 
 
 @each_provider()
-@pytest.mark.parametrize(("behaviour", "facts"), ACTED, ids=named)
-def test_create_waits_and_adopts_what_shows_after_90_seconds(
+@pytest.mark.parametrize(("behaviour", "facts"), ACTED, ids=case_id)
+def test_create_waits_and_adopts_a_job_that_is_listed_after_90_seconds(
     provider, behaviour, facts, clock, home
 ):
     with provider.double(clock) as double:
         horizon = Horizon(while_creating_s=200)
-        client = provider.client(double, home, horizon=horizon, timeout_s=patience(behaviour))
+        client = provider.client(double, home, horizon=horizon, timeout_s=timeout_for(behaviour))
         began = clock.monotonic()
-        provider.spoil(double, behaviour, **facts)
+        provider.inject(double, behaviour, **facts)
         hide(provider, double, clock)
         job = provider.send(client, key="k")
         assert DELAY_S <= clock.monotonic() - began < DELAY_S + 60
-        one_create_one_job(provider, double, job)
+        assert_one_create_and_one_job(provider, double, job)
         assert max(clock.slept) <= 120
         client.close()
 
 
 @each_provider()
-@pytest.mark.parametrize(("behaviour", "facts"), ACTED, ids=named)
-def test_a_later_process_adopts_what_shows_after_90_seconds(
+@pytest.mark.parametrize(("behaviour", "facts"), ACTED, ids=case_id)
+def test_a_later_process_adopts_a_job_that_is_listed_after_90_seconds(
     provider, behaviour, facts, clock, home
 ):
-    """As the user meets it: create gives up looking, is run again, and then the job is waited for."""
+    """Create stops looking, is run again, and then the user waits for the job."""
     with provider.double(clock) as double:
-        client = provider.client(double, home, timeout_s=patience(behaviour))
-        provider.spoil(double, behaviour, **facts)
+        client = provider.client(double, home, timeout_s=timeout_for(behaviour))
+        provider.inject(double, behaviour, **facts)
         hide(provider, double, clock)
         with pytest.raises(FtsdkError) as caught:
             provider.send(client, key="k")
@@ -122,19 +122,21 @@ def test_a_later_process_adopts_what_shows_after_90_seconds(
         assert clock.monotonic() < DELAY_S
         assert [one.id for one in client.reconcile()] == [job.id]
         job.wait(timeout=3600)
-        one_create_one_job(provider, double, job)
+        assert_one_create_and_one_job(provider, double, job)
         assert job.status is JobStatus.SUCCEEDED
         assert provider.send(client, key="k").id == job.id
-        one_create_one_job(provider, double, job)
+        assert_one_create_and_one_job(provider, double, job)
         client.close()
 
 
 @each_provider()
-@pytest.mark.parametrize(("behaviour", "facts"), EITHER_WAY, ids=named)
-def test_what_never_arrived_is_not_sent_again_by_itself(provider, behaviour, facts, clock, home):
+@pytest.mark.parametrize(("behaviour", "facts"), BEFORE_OR_AFTER, ids=case_id)
+def test_a_call_that_never_arrived_is_not_sent_again_automatically(
+    provider, behaviour, facts, clock, home
+):
     with provider.double(clock) as double:
-        client = provider.client(double, home, timeout_s=patience(behaviour))
-        provider.spoil(double, behaviour, **facts)
+        client = provider.client(double, home, timeout_s=timeout_for(behaviour))
+        provider.inject(double, behaviour, **facts)
         with pytest.raises(FtsdkError) as caught:
             provider.send(client, key="k")
         assert caught.value.submitted == "maybe"
@@ -161,7 +163,7 @@ def test_what_never_arrived_is_not_sent_again_by_itself(provider, behaviour, fac
 def test_a_definite_refusal_is_final_and_sent_once(provider, status, clock, home):
     with provider.double(clock) as double:
         client = provider.client(double, home)
-        provider.spoil(double, "status", status=status)
+        provider.inject(double, "status", status=status)
         with pytest.raises(FtsdkError) as caught:
             provider.send(client, key="k")
         assert caught.value.submitted == "no"
@@ -171,7 +173,7 @@ def test_a_definite_refusal_is_final_and_sent_once(provider, status, clock, home
 
 
 @each_provider()
-def test_nothing_listens_so_nothing_was_sent(provider, clock, home):
+def test_a_refused_connection_sends_nothing(provider, clock, home):
     with provider.double(clock) as double:
         client = provider.client(double, home)
         with double.down(), pytest.raises(BackendError) as caught:
@@ -180,25 +182,25 @@ def test_nothing_listens_so_nothing_was_sent(provider, clock, home):
         assert client.get_job(str(caught.value.job_id)).status is JobStatus.CREATED
         job = provider.send(client, key="k")
         assert job.id == caught.value.job_id
-        one_create_one_job(provider, double, job)
+        assert_one_create_and_one_job(provider, double, job)
         client.close()
 
 
 @each_provider()
-def test_a_slow_answer_is_an_answer(provider, clock, home):
+def test_a_slow_answer_is_accepted(provider, clock, home):
     with provider.double(clock) as double:
         client = provider.client(double, home)
-        provider.spoil(double, "drip", pause_s=0.0002)
-        one_create_one_job(provider, double, provider.send(client, key="k"))
+        provider.inject(double, "drip", pause_s=0.0002)
+        assert_one_create_and_one_job(provider, double, provider.send(client, key="k"))
         client.close()
 
 
 @each_provider()
-def test_of_two_jobs_with_our_mark_one_is_adopted_and_the_other_told(provider, clock, home):
-    """The provider's own doing, or a proxy's; all we can do is to say so."""
+def test_of_two_jobs_with_the_same_tag_one_is_adopted_and_the_other_reported(provider, clock, home):
+    """The provider or a proxy made the second one; ftsdk can only report it."""
     with provider.double(clock) as double:
         client = provider.client(double, home)
-        provider.spoil(double, "close", acted=True)
+        provider.inject(double, "close", acted=True)
         hide(provider, double, clock)
         with pytest.raises(FtsdkError) as caught:
             provider.send(client, key="k")
@@ -215,23 +217,23 @@ def test_of_two_jobs_with_our_mark_one_is_adopted_and_the_other_told(provider, c
 
 
 def replay(double, request):
-    """The same request once more, by nobody of ours."""
-    kept = ("authorization", "content-type")
+    """Send the same request again, from outside ftsdk."""
+    copied = ("authorization", "content-type")
     again = urllib.request.Request(
         double.origin + request.path,
         data=request.body,
-        headers={name: request.headers[name] for name in kept},
+        headers={name: request.headers[name] for name in copied},
     )
     with urllib.request.urlopen(again, timeout=10) as answer:
         answer.read()
 
 
 @each_provider()
-def test_an_answer_with_another_jobs_id_is_not_believed(provider, clock, home):
+def test_an_answer_with_the_id_of_another_job_is_not_accepted(provider, clock, home):
     with provider.double(clock) as double:
         client = provider.client(double, home)
         first = provider.send(client, seed=1)
-        provider.spoil(double, "set", field="id", value=first.provider_job_id)
+        provider.inject(double, "set", field="id", value=first.provider_job_id)
         with pytest.raises(FtsdkError) as caught:
             provider.send(client, seed=2)
         assert caught.value.submitted == "maybe"
@@ -243,18 +245,18 @@ def test_an_answer_with_another_jobs_id_is_not_believed(provider, clock, home):
 
 
 @each_provider()
-@pytest.mark.parametrize(("behaviour", "facts"), ONLY_ONE_PROCESS, ids=named)
+@pytest.mark.parametrize(("behaviour", "facts"), ONLY_ONE_PROCESS, ids=case_id)
 def test_eight_at_once_with_one_key_send_one_create(provider, behaviour, facts, home):
-    told = []
+    results = []
     with provider.double(SystemClock()) as double:
-        provider.spoil(double, behaviour, **facts)
+        provider.inject(double, behaviour, **facts)
         start = threading.Barrier(8)
 
         def run():
             client = provider.client(double, home, timeout_s=2)
             start.wait()
             job = provider.send(client, key="k")
-            told.append((job.id, job.provider_job_id))
+            results.append((job.id, job.provider_job_id))
             client.close()
 
         threads = [threading.Thread(target=run) for _ in range(8)]
@@ -262,19 +264,19 @@ def test_eight_at_once_with_one_key_send_one_create(provider, behaviour, facts, 
             thread.start()
         for thread in threads:
             thread.join(60)
-        assert len(told) == 8
-        assert len(set(told)) == 1
+        assert len(results) == 8
+        assert len(set(results)) == 1
         assert list(provider.creates(double).values()) == [1]
         assert len(provider.jobs(double)) == 1
 
 
 @each_provider()
 def test_the_harness_catches_a_create_call_that_is_repeated(provider, clock, home, monkeypatch):
-    """Planted: a lost answer is asked for again, as the SDKs do by themselves."""
+    """Planted bug: a call without an answer is repeated, as the SDKs do by default."""
     plant_retries(monkeypatch)
     with provider.double(clock) as double:
         client = provider.client(double, home)
-        provider.spoil(double, "close", acted=True)
+        provider.inject(double, "close", acted=True)
         provider.send(client, key="k")
         assert list(provider.creates(double).values()) == [2]
         assert len(provider.jobs(double)) == 2
@@ -282,7 +284,7 @@ def test_the_harness_catches_a_create_call_that_is_repeated(provider, clock, hom
 
 
 def plant_retries(monkeypatch):
-    """Let the HTTP clients send once more what got no answer."""
+    """Let the HTTP clients repeat a request that got no answer."""
     for name in ("httpx", "httpx2"):
         try:
             module = __import__(name)

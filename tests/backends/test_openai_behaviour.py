@@ -1,4 +1,4 @@
-"""What OpenAI and its look-alikes do that a job must survive: quirks, feeds, files, closed doors."""
+"""Behaviour of OpenAI and compatible services that a job must survive."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ RAW = {
 }  # fmt: skip
 
 
-def told(**changes):
+def mapped(**changes):
     return job_mapping.remote_job({**RAW, **changes}, OPENAI, action=ACTION)
 
 
@@ -91,39 +91,39 @@ def told(**changes):
 @pytest.mark.parametrize(
     "error", [None, {}, {"code": None, "message": None, "param": None}, [], ""]
 )
-def test_an_error_that_says_nothing_is_none(error):
-    assert told(error=error).error is None
+def test_an_empty_error_is_none(error):
+    assert mapped(error=error).error is None
 
 
-def test_a_job_without_half_its_fields_is_still_told():
+def test_a_job_without_half_its_fields_is_still_read():
     job = job_mapping.remote_job({"id": "ftjob-abc", "status": "queued"}, OPENAI, action=ACTION)
     assert (job.status, job.model, job.trained_tokens) == (JobStatus.QUEUED, None, None)
 
 
 @pytest.mark.parametrize("value", [True, "12", float("nan"), float("inf"), -1, 10**30, None, {}])
-def test_an_odd_number_is_no_number(value):
-    assert told(created_at=value).created_at is None
-    assert told(trained_tokens=value).trained_tokens in (None, 10**30)
+def test_an_invalid_number_is_none(value):
+    assert mapped(created_at=value).created_at is None
+    assert mapped(trained_tokens=value).trained_tokens in (None, 10**30)
 
 
 def test_succeeded_without_a_model_is_not_the_end():
-    assert told(status="succeeded").status is JobStatus.FINALIZING
-    assert told(status="succeeded", fine_tuned_model=" ").status is JobStatus.FINALIZING
-    assert told(status="succeeded", fine_tuned_model="ft:x").status is JobStatus.SUCCEEDED
+    assert mapped(status="succeeded").status is JobStatus.FINALIZING
+    assert mapped(status="succeeded", fine_tuned_model=" ").status is JobStatus.FINALIZING
+    assert mapped(status="succeeded", fine_tuned_model="ft:x").status is JobStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize("identity", [None, "", 7, "ftjob-a/b", "ftjob-\n", "x" * 500, "<html>"])
 def test_an_id_of_another_shape_is_unexpected(identity):
     with pytest.raises(UnexpectedResponse):
-        told(id=identity)
+        mapped(id=identity)
 
 
 @pytest.mark.parametrize("status", [None, 7, [], {}, "", "Compacting"])
-def test_no_status_throws(status):
-    assert told(status=status).status is JobStatus.UNKNOWN
+def test_no_status_raises(status):
+    assert mapped(status=status).status is JobStatus.UNKNOWN
 
 
-# --- feeds ---
+# --- events and metrics ---
 
 CSV = b"step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n1,2.5,0.3,2.6,0.2\n2,2.0,0.4,,\n"
 NEW = (
@@ -158,7 +158,7 @@ def test_a_broken_result_file_gives_no_points(content):
     assert metrics.points_from_csv(content) == []
 
 
-def test_steps_told_in_words():
+def test_steps_in_event_messages():
     raw = {
         "id": "e",
         "created_at": 5,
@@ -171,7 +171,7 @@ def test_steps_told_in_words():
     assert (point.step, point.train_loss, point.validation_loss) == (20, 1.25, 1.5)
 
 
-def test_feeds_fill_each_others_gaps():
+def test_sources_of_the_curve_fill_each_others_gaps():
     by_event = metrics.points_from_checkpoints(
         [{"step_number": 1, "metrics": {"step": 1, "valid_loss": 9.0}}]
     )
@@ -203,7 +203,7 @@ def test_events_are_read_back_to_the_known_ones(client, double, clock):
 # --- files ---
 
 
-def test_the_same_rows_go_up_once(client, double, tmp_path):
+def test_the_same_rows_are_uploaded_once(client, double, tmp_path):
     for seed in (1, 2, 3):
         create(client, seed=seed)
     assert double.count("POST", "/files$") == 1
@@ -213,7 +213,7 @@ def test_the_same_rows_go_up_once(client, double, tmp_path):
     elsewhere.close()
 
 
-def test_a_file_that_was_deleted_goes_up_again(client, double, clock):
+def test_a_deleted_file_is_uploaded_again(client, double, clock):
     create(client)
     double.files.clear()
     clock.advance(3600)
@@ -233,7 +233,7 @@ def test_another_account_gets_its_own_copy(client, double, clock, tmp_path):
     other.close()
 
 
-def test_a_large_file_goes_up_by_parts_with_progress(double, tmp_path, monkeypatch):
+def test_a_large_file_is_uploaded_in_parts_with_progress(double, tmp_path, monkeypatch):
     made = backend(double, tmp_path)
     played = replace(profile_for(OPENAI, double.base_url), one_call_bytes=1000)
     made.service = made.transport.profile = played
@@ -272,7 +272,7 @@ def test_processing_is_waited_for(client, double, clock):
     assert clock.now() >= START + dt.timedelta(seconds=40)
 
 
-def test_rows_arrive_as_they_are(client, double):
+def test_rows_are_sent_unchanged(client, double):
     rows = chat_rows(12)
     job = create(client, dataset=rows)
     sent = double.files[double.jobs[job.provider_job_id].request["training_file"]]["content"]
@@ -306,7 +306,7 @@ def test_azures_quirks(tmp_path, clock):
         clock.advance(60)
         job.refresh()
         assert job.status is JobStatus.SUCCEEDED
-        assert job.snapshot.trained_tokens > 100  # told by an event alone
+        assert job.snapshot.trained_tokens > 100  # reported only by an event
         handle = job.result()
         assert (handle.kind, handle.callable_now) == ("needs_deployment", False)
         with pytest.raises(NotReady) as caught:
@@ -315,18 +315,18 @@ def test_azures_quirks(tmp_path, clock):
         with pytest.raises(NotFound):
             handle.chat("hello", deployment="support-bot")
         double.deployments["support-bot"] = handle.id
-        told = handle.chat("What does ticket number 3 ask for?", deployment="support-bot")
-        assert told.text == "Ticket 3 asks for a refund."
+        answer = handle.chat("What does ticket number 3 ask for?", deployment="support-bot")
+        assert answer.text == "Ticket 3 asks for a refund."
         assert double.asked("POST", "/chat")[-1].json()["model"] == "support-bot"
         assert "deployment" not in double.asked("POST", "/chat")[-1].json()
         assert [one for one in job.metrics() if one.train_loss]
         made.close()
 
 
-# --- closed doors ---
+# --- closed accounts ---
 
 
-def test_a_closed_account_is_said_as_such(client, double):
+def test_a_closed_account_is_reported_as_closed(client, double):
     double.closed = True
     with pytest.raises(ProviderClosed) as caught:
         create(client)
@@ -342,7 +342,7 @@ def test_a_closed_provider_stays_readable(client, double, clock):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_missing_right_is_not_a_closed_door(client, double, status):
+def test_a_missing_right_is_not_a_closed_account(client, double, status):
     body = {
         "error": {
             "message": "You have insufficient permissions: api.fine_tuning.write",
@@ -401,7 +401,7 @@ def test_what_cannot_be_sent_is_refused_by_name(client, double, changes, named):
     assert len(double.requests) == 0
 
 
-def test_options_go_through_untouched(client, double):
+def test_options_are_sent_unchanged(client, double):
     options = {
         "integrations": [{"type": "wandb", "wandb": {"project": "p", "tags": ["a"]}}],
         "metadata": {"team": "cx"},
@@ -418,7 +418,7 @@ def test_a_provider_that_does_not_know_a_field_says_so(client):
     assert "turbo" in str(caught.value)
 
 
-# --- money ---
+# --- cost ---
 
 
 def test_an_estimate_before_and_the_bill_after(client, clock):
@@ -431,7 +431,7 @@ def test_an_estimate_before_and_the_bill_after(client, clock):
     assert cost.low == cost.high == Decimal(job.snapshot.trained_tokens) * 5 / 1_000_000
 
 
-def test_a_cancelled_job_costs_the_tokens_that_are_told(client, double, clock):
+def test_a_cancelled_job_costs_the_tokens_that_are_reported(client, double, clock):
     job = create(client)
     clock.advance(5)
     facts = {"method": "GET", "path": "/fine_tuning/jobs/", "times": None}
@@ -441,7 +441,7 @@ def test_a_cancelled_job_costs_the_tokens_that_are_told(client, double, clock):
     assert job.cost.low == job.cost.high == Decimal("0.01")
 
 
-# --- keys and places ---
+# --- keys and addresses ---
 
 
 def test_profiles_by_host():
@@ -467,7 +467,7 @@ def test_a_base_url_that_must_not_carry_a_key(url, tmp_path):
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_key_is_given_out_for_its_origin_alone():
+def test_a_key_is_sent_to_its_origin_only():
     key = BoundKey("sk-secret-value", "https://api.openai.com:443")
     assert key.reveal("https://API.openai.com/v1/files") == "sk-secret-value"
     for url in (
@@ -491,7 +491,7 @@ def test_a_new_key_is_used_at_once(double, tmp_path, clock):
     made.close()
 
 
-def test_a_missing_key_names_the_places(double, tmp_path):
+def test_a_missing_key_lists_where_it_was_looked_for(double, tmp_path):
     made = OpenAIBackend(Context(home=tmp_path, env={"OPENAI_BASE_URL": double.base_url}))
     with pytest.raises(ConfigError) as caught:
         made.get("ftjob-abc")
@@ -519,7 +519,7 @@ def test_nebius_takes_an_absolute_rate_and_the_adapter():
 
 
 @pytest.mark.parametrize("name", ["nebius", "crusoe"])
-def test_a_job_of_a_look_alike_from_rows_to_its_result(tmp_path, clock, name):
+def test_a_job_of_a_compatible_service_from_rows_to_result(tmp_path, clock, name):
     """Top-level hyperparameters, no metadata, a list without a filter, no pause."""
     with OpenAIDouble(clock=clock, service=name) as service:
         made = ftsdk.Client(home=tmp_path, clock=clock, env=service.variables())
@@ -586,7 +586,7 @@ def test_a_service_behind_any_base_url(double, tmp_path, clock):
 # --- the account ---
 
 
-def test_many_jobs_are_asked_by_pages(client, double, clock):
+def test_many_jobs_are_read_by_pages(client, double, clock):
     made = client.backend("openai")
     ids = [create(client, seed=number).provider_job_id for number in range(7)]
     before = len(double.requests)
@@ -601,7 +601,7 @@ def test_cancel_of_a_job_that_just_ended_is_no_error(client, clock):
     assert job.refresh().status is JobStatus.SUCCEEDED
 
 
-def test_the_new_model_may_need_a_while(client, double, clock):
+def test_a_new_model_may_need_some_minutes(client, double, clock):
     double.warmup_s = 9
     job = create(client)
     clock.advance(6.5)
@@ -609,7 +609,7 @@ def test_the_new_model_may_need_a_while(client, double, clock):
     assert handle.chat("What does ticket number 5 ask for?").text == "Ticket 5 asks for a refund."
 
 
-def test_a_deleted_model_is_told(client, double, clock):
+def test_a_deleted_model_is_reported(client, double, clock):
     job = create(client)
     clock.advance(60)
     job.refresh()
@@ -620,7 +620,7 @@ def test_a_deleted_model_is_told(client, double, clock):
         handle.chat("hello")
 
 
-def test_a_quota_is_a_wait_and_no_second_job(client, double):
+def test_a_quota_causes_a_wait_and_no_second_job(client, double):
     double.jobs_at_once = 1
     create(client)
     with pytest.raises(FtsdkError) as caught:
@@ -629,7 +629,7 @@ def test_a_quota_is_a_wait_and_no_second_job(client, double):
     assert len(double.jobs) == 1
 
 
-def test_moderation_is_a_failure_with_its_words(client, clock):
+def test_moderation_is_a_failure_with_its_message(client, clock):
     rows = chat_rows()
     rows[3]["messages"][1]["content"] = "[[unsafe]]"
     job = create(client, dataset=rows)
@@ -639,5 +639,5 @@ def test_moderation_is_a_failure_with_its_words(client, clock):
     assert "moderation" in job.snapshot.message
 
 
-def test_azure_backend_is_its_own_word(double, tmp_path):
+def test_azure_has_its_own_backend_name(double, tmp_path):
     assert backend(double, tmp_path, AzureBackend).name == "azure"

@@ -1,4 +1,4 @@
-"""The lab's own door: what a double can be told while it serves, by any program of this machine."""
+"""The lab's control URL: what any program on this machine can set while a double serves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lab():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_can_be_set_is_there_and_is_kept(lab, name):
+def test_settings_are_stored(lab, name):
     double = lab[name]
     assert double.settable
     shown = post(f"{double.origin}/_lab/state", {})
@@ -39,11 +39,11 @@ def test_what_can_be_set_is_there_and_is_kept(lab, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_anything_else_is_refused_with_what_can_be(lab, name):
+def test_an_unknown_setting_is_refused_with_the_known_ones(lab, name):
     with pytest.raises(urllib.error.HTTPError) as caught:
         post(f"{lab[name].origin}/_lab/state", {"keys": []})
-    told = json.load(caught.value)["error"]
-    assert "lists_before_visible" in told
+    message = json.load(caught.value)["error"]
+    assert "lists_before_visible" in message
     caught.value.close()
 
 
@@ -57,7 +57,7 @@ def knock(double: Any) -> None:
         faults(double, behaviour="none")
 
 
-def test_refuse_lets_nobody_in_until_the_lab_ends(lab):
+def test_refusing_connections_until_the_lab_ends(lab):
     double = lab["openai"]
     assert faults(double, behaviour="refuse", seconds=3600)["refuses_for_s"] == 3600
     with pytest.raises(OSError):

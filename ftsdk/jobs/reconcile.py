@@ -1,0 +1,44 @@
+"""Jobs whose create call got no answer: looking for them, and deciding them."""
+
+from __future__ import annotations
+
+from ftsdk.jobs.submit import submitter_for
+from ftsdk.session import Session
+from ftsdk.spending.budget import budget_of
+from ftsdk.spending.reserve import reserve_unsent
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
+
+
+def reconcile(session: Session, job_id: str | None = None) -> list[JobSnapshot]:
+    """Look for one job, or for all that were sent without an answer; returns them as they are now.
+
+    Nothing that costs is sent, except where sending again with the same token is safe.
+    """
+    if job_id is not None:
+        targets = [session.journal.get(job_id)]
+    else:
+        undecided = frozenset({JobStatus.SUBMITTING, JobStatus.IN_DOUBT})
+        targets = session.journal.list(status=undecided)
+    submitter = submitter_for(session)
+    return [submitter.carry_on(one.id) for one in targets]
+
+
+def resolve(
+    session: Session,
+    job_id: str,
+    *,
+    adopt: str | None = None,
+    send_again: bool = False,
+    give_up: bool = False,
+) -> JobSnapshot:
+    """Decide a job in doubt: adopt the provider's id, send again, or give up.
+
+    Raises `UsageError` unless exactly one decision is given and there is something to decide, and
+    `BudgetError` where the month has no room for sending again.
+    """
+    full = session.journal.get(job_id).id
+    if send_again:
+        limits = budget_of(session.config).limits
+        reserve_unsent(session.journal, full, session.clock.now(), limits)
+    return submitter_for(session).resolve(full, adopt=adopt, send_again=send_again, give_up=give_up)

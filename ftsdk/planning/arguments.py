@@ -1,0 +1,124 @@
+"""The arguments of a job, as one typed set that travels from the front ends to the plan.
+
+To add an option: declare it in `JobOptions` (or in `CreateOptions`, when it does not change what is
+trained), and use it where it matters. `Client`, `AsyncClient` and the module functions take their
+signatures from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+
+from ftsdk.backends.upload_progress import Listener
+from ftsdk.config import Config
+from ftsdk.types.spec import Hyperparameters, JobSpec, LoRA, Method
+
+if TYPE_CHECKING:
+    from ftsdk.dataset import Dataset
+
+Rows: TypeAlias = "str | Path | Dataset | Iterable[Mapping[str, Any]]"
+"""Where rows come from: a path, a `Dataset`, a list of rows, or any iterable of rows."""
+
+DEFAULT: Literal["default"] = "default"
+AdapterArgument = LoRA | Mapping[str, Any] | Literal["default"] | None
+"""An adapter, the configured one (`DEFAULT`), or None for full fine-tuning."""
+
+
+class JobOptions(TypedDict, total=False):
+    """What to train and where. Every option may be left out; the configuration is then used."""
+
+    model: str | None
+    """The base model, by the provider's name for it."""
+    provider: str | None
+    """The backend: `local`, `openai`, `together`, `replicate`, …"""
+    validation: Rows | float | None
+    """Held-out rows, or the fraction of the rows to hold out, such as 0.1."""
+    method: Method | None
+    """`sft` (the default) or `dpo`."""
+    adapter: AdapterArgument
+    """A `LoRA`, its fields, or None for full fine-tuning. The default is the configured adapter."""
+    hyperparameters: Hyperparameters | Mapping[str, Any] | None
+    """Those to set; the configuration and then the backend's defaults give the others."""
+    name: str | None
+    """A name for people."""
+    seed: int
+    """The seed of shuffling, splitting and initialising; 0 by default."""
+    tags: Mapping[str, str] | None
+    """Labels to find the job by, added to the configured ones."""
+    max_cost: Decimal | str | int | None
+    """US dollars. A job that may cost more is refused before anything is sent."""
+    provider_options: Mapping[str, Any] | None
+    """Fields for this provider alone, passed on unchanged."""
+
+
+class CreateOptions(JobOptions, total=False):
+    """`JobOptions`, and what concerns sending the job."""
+
+    key: str | None
+    """Your idempotency key: calling again with the same key returns the same job."""
+    allow_findings: bool | Collection[str]
+    """Acknowledges rows with secrets or personal data: True, or the FT4xx codes that are meant."""
+    on_upload: Listener | None
+    """Called with the bytes sent so far and the total, while rows are uploaded."""
+
+
+class EstimateOptions(TypedDict, total=False):
+    """What `estimate` takes; the configuration gives what is left out."""
+
+    provider: str | None
+    model: str | None
+    method: Method | None
+    adapter: AdapterArgument
+    epochs: float | None
+
+
+class ValidateOptions(TypedDict, total=False):
+    """What `validate` takes. See `ftsdk.dataset.validate`."""
+
+    provider: str | None
+    model: str | None
+    method: Method | None
+    validation: Rows | None
+    format: str | None
+    """The format of the rows, by name; by default it is recognised from the first rows."""
+    tokenizer: Any
+    """A model folder, the name of an OpenAI encoding, or a `ChatTokenizer`."""
+    tokens: bool | None
+    near_duplicates: bool | None
+    max_length: int | None
+    on_bytes: Callable[[int], None] | None
+    """Called with the number of bytes read, for a progress bar."""
+
+
+DEFAULTS: Mapping[str, Any] = {"adapter": DEFAULT, "seed": 0, "allow_findings": False}
+"""The defaults of the options that are not None, for signatures."""
+
+
+def spec_of(config: Config, options: JobOptions) -> JobSpec:
+    """The options merged over the configuration. Raises `ConfigError`, `SpecError`."""
+    adapter = options.get("adapter", DEFAULT)
+    if adapter == DEFAULT:
+        adapter = config.table("adapter") or LoRA()
+    asked = options.get("hyperparameters") or {}
+    if isinstance(asked, Hyperparameters):
+        asked = asked.given()
+    method = config.setting("method", options.get("method"))
+    max_cost = config.setting("max_cost", options.get("max_cost"))
+    return JobSpec.build(
+        provider=config.require("provider", options.get("provider")).value,
+        model=config.require("model", options.get("model")).value,
+        method="sft" if method is None else method.value,
+        adapter=adapter,
+        hyperparameters={**config.table("hyperparameters"), **asked},
+        name=options.get("name"),
+        seed=options.get("seed", 0),
+        tags={**config.table("tags"), **(options.get("tags") or {})},
+        max_cost=None if max_cost is None else max_cost.value,
+        provider_options={
+            **config.table("provider_options"),
+            **(options.get("provider_options") or {}),
+        },
+    )

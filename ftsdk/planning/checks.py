@@ -1,0 +1,74 @@
+"""What a plan is checked against: end dates, and the limits of the budget."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from decimal import Decimal
+
+from ftsdk.catalogue.retirement import closed, warnings
+from ftsdk.catalogue.schema import Catalogue
+from ftsdk.errors import ProviderClosed
+from ftsdk.spending.budget import Budget
+from ftsdk.spending.cap import caps_of, lowest
+from ftsdk.store.accounting import Month
+from ftsdk.types.plan import BudgetLine, Plan
+from ftsdk.types.spec import JobSpec
+
+
+def with_end_dates(
+    plan: Plan, spec: JobSpec, owner: str | None, catalogue: Catalogue, today: dt.date
+) -> Plan:
+    """The plan with a warning for each end date that is near.
+
+    `owner` is the provider whose end dates hold at the address the job goes to (see
+    `Backend.dated_as`); None for somebody else's address, where no date is known. Raises
+    `ProviderClosed` for a date that has passed.
+    """
+    if owner is None:
+        return plan
+    reason = closed(owner, spec.model, today, catalogue=catalogue)
+    if reason is not None:
+        raise ProviderClosed(
+            reason,
+            where=f"{spec.provider}, {spec.model}; catalogue of {catalogue.as_of}, before any upload",
+            hint="`ftsdk estimate DATA --compare` shows where it can go; a newer date goes into "
+            "prices.toml in FTSDK_HOME",
+            submitted="no",
+        )
+    near = warnings(owner, spec.model, today, catalogue=catalogue)
+    fresh = tuple(one for one in near if one not in plan.warnings)
+    return plan.model_copy(update={"warnings": (*plan.warnings, *fresh)}) if fresh else plan
+
+
+def with_budget(
+    plan: Plan, spec: JobSpec, budget: Budget, month_of: Callable[[str | None], Month]
+) -> Plan:
+    """The plan with a line for each limit: spent, reserved, left, and whether the job would fit.
+
+    `month_of` gives what counts in this month for a profile, or for all (None). Nothing is
+    reserved yet: the journal checks again when the job is created.
+    """
+    high, lines = plan.cost.high, list[BudgetLine]()
+    cap = lowest(caps_of(spec.max_cost, budget))
+    if high == 0 or (cap is None and not budget.limits):
+        return plan
+    if cap is not None:
+        fits = high is not None and high <= cap
+        lines.append(BudgetLine(scope="job", limit=cap, left=cap, fits=fits))
+    for limit in budget.limits:
+        month = month_of(limit.profile)
+        left = limit.usd - month.spent - month.reserved
+        lines.append(
+            BudgetLine(
+                scope="month" + ("" if limit.profile is None else f" of profile {limit.profile}"),
+                limit=limit.usd,
+                spent=month.spent,
+                reserved=month.reserved,
+                left=max(Decimal(0), left),
+                unknown=month.unknown,
+                fits=high is not None and high <= left and not month.unknown,
+                where=limit.where,
+            )
+        )
+    return plan.model_copy(update={"budget": tuple(lines)})

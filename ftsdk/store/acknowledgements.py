@@ -1,0 +1,36 @@
+"""Notices that a person has seen, so that each is shown once."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from ftsdk.store.journal import Journal
+
+
+class Acknowledgements:
+    """The acknowledged notices of a journal, by kind and subject."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    def add(self, kind: str, subject: str, now: dt.datetime, note: str = "") -> bool:
+        """Record that this was seen. Returns True the first time."""
+        with self.journal.write() as cursor:
+            cursor.execute(
+                "INSERT OR IGNORE INTO acknowledgements (kind, subject, time, note) "
+                "VALUES (?, ?, ?, ?)",
+                (kind, subject, now.isoformat(), note),
+            )
+            return cursor.rowcount == 1
+
+    def remove(self, kind: str, subject: str) -> None:
+        """Take an acknowledgement back."""
+        with self.journal.write() as cursor:
+            cursor.execute(
+                "DELETE FROM acknowledgements WHERE kind = ? AND subject = ?", (kind, subject)
+            )
+
+    def of_kind(self, kind: str) -> frozenset[str]:
+        """The subjects of this kind that were seen."""
+        rows = self.journal.read("SELECT subject FROM acknowledgements WHERE kind = ?", (kind,))
+        return frozenset(row["subject"] for row in rows)

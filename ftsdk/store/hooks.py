@@ -1,0 +1,11 @@
+"""What is written together with a new job, in the same transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from ftsdk.types.job import JobSnapshot
+
+InsertHook = Callable[[sqlite3.Cursor, JobSnapshot], None]
+"""Runs in the transaction that journals a job. When it raises, no job is journaled."""

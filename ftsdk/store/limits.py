@@ -1,0 +1,110 @@
+"""The limits of a calendar month, checked inside the transaction that reserves."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ftsdk.errors import BudgetError
+from ftsdk.store.accounting import charge_for, month_of, months_of
+from ftsdk.store.leases import Lease, leases_of
+from ftsdk.store.reservation_rows import of_month
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `usd` in a calendar month (UTC): of all jobs, or of those of one profile."""
+
+    usd: Decimal
+    where: str
+    profile: str | None = None
+
+    def __str__(self) -> str:
+        whom = "" if self.profile is None else f" of profile {self.profile}"
+        return f"${self.usd:.2f} a month{whom}"
+
+
+def check_limits(
+    cursor: sqlite3.Cursor,
+    limits: Sequence[Limit],
+    now: dt.datetime,
+    amount: Decimal | None,
+    what: str,
+    *,
+    apart_from: str | None = None,
+    month: str | None = None,
+) -> None:
+    """Raise `BudgetError` when `amount` more exceeds one of the limits, or something is unknown.
+
+    The limits apply to `month` (`2026-11`), by default the month of `now`. `what` names the thing
+    in the message, `apart_from` a job that is not counted. An amount of zero always fits.
+    """
+    if amount == 0:
+        return
+    month = month or month_of(now)
+    for limit in limits:
+        spent = _counted(cursor, limit, now, month, apart_from)
+        if amount is None:
+            raise BudgetError(
+                f"The budget is {limit}, and what this {what} would cost is not known",
+                where=limit.where,
+                hint="choose a model with a known price, or add its price to prices.toml",
+                submitted="no",
+            )
+        if spent + amount > limit.usd:
+            left = max(Decimal(0), limit.usd - spent)
+            raise BudgetError(
+                f"The {what} may cost ${amount:.2f}, and ${left:.2f} of {limit} is left",
+                where=f"{limit.where}; {month} holds ${spent:.2f} already",
+                hint="`ftsdk costs` shows for what; raise the budget, or wait for the next month",
+                submitted="no",
+            )
+
+
+def check_lease(
+    cursor: sqlite3.Cursor,
+    limits: Sequence[Limit],
+    now: dt.datetime,
+    lease: Lease,
+    before: Lease | None = None,
+) -> None:
+    """Raise `BudgetError` when a month has no room for its hours of the lease.
+
+    `before` is the lease as it was, when it is extended: only the difference is checked.
+    """
+    for month in months_of(lease.started_at, lease.ends_at):
+        whole = lease.charge(now, month)
+        counted = Decimal(0) if before is None else before.charge(now, month)
+        more = None if whole is None or counted is None else whole - counted
+        check_limits(cursor, limits, now, more, "deployment", month=month)
+
+
+def _counted(
+    cursor: sqlite3.Cursor, limit: Limit, now: dt.datetime, month: str, apart_from: str | None
+) -> Decimal:
+    """What counts against `limit` in `month`; raises `BudgetError` when a part is unknown."""
+    total = Decimal(0)
+    for job, reservation in of_month(cursor, month, limit.profile):
+        usd = Decimal(0) if job.id == apart_from else charge_for(job, reservation, now).usd
+        if usd is None:
+            raise BudgetError(
+                f"The budget is {limit}, and what an earlier job costs is not known",
+                where=f"{limit.where}; job {job.id}",
+                hint=f"ftsdk costs --settle {job.id} --usd AMOUNT, with what was billed",
+                submitted="no",
+            )
+        total += usd
+    for lease in leases_of(cursor, month, limit.profile):
+        usd = lease.charge(now, month)
+        if usd is None:
+            raise BudgetError(
+                f"The budget is {limit}, and what a deployment costs is not known",
+                where=f"{limit.where}; {lease.provider}, {lease.model}",
+                hint="`ftsdk deployments` shows it",
+                submitted="no",
+            )
+        total += usd
+    return total

@@ -1,0 +1,81 @@
+"""Reservations as rows of the journal's database."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from collections.abc import Sequence
+from decimal import Decimal
+
+from ftsdk.store.accounting import Reservation
+from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.job import JobSnapshot
+
+OF_MONTH = (
+    "SELECT r.*, j.snapshot FROM reservations r JOIN jobs j ON j.id = r.job_id "
+    "WHERE r.month = ? AND (? IS NULL OR r.profile = ?)"
+)
+
+
+def insert(cursor: sqlite3.Cursor, reservation: Reservation, now: dt.datetime) -> None:
+    """Write a new reservation."""
+    cursor.execute(
+        "INSERT INTO reservations (job_id, month, profile, low, high, basis, source, usd_per_hour, "
+        "cap, failed_is_free, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            reservation.job_id,
+            reservation.month,
+            reservation.profile,
+            to_text(reservation.cost.low),
+            to_text(reservation.cost.high),
+            reservation.cost.basis.value,
+            reservation.cost.source,
+            to_text(reservation.usd_per_hour),
+            to_text(reservation.cap),
+            int(reservation.failed_is_free),
+            now.isoformat(),
+        ),
+    )
+
+
+def of_month(
+    cursor: sqlite3.Cursor, month: str, profile: str | None
+) -> list[tuple[JobSnapshot, Reservation]]:
+    """The jobs of a calendar month with their reservations: all, or those of one profile."""
+    return with_jobs(cursor.execute(OF_MONTH, (month, profile, profile)).fetchall())
+
+
+def with_jobs(rows: Sequence[sqlite3.Row]) -> list[tuple[JobSnapshot, Reservation]]:
+    """Rows that hold a snapshot beside the reservation, as both."""
+    return [(JobSnapshot.model_validate_json(row["snapshot"]), from_row(row)) for row in rows]
+
+
+def from_row(row: sqlite3.Row) -> Reservation:
+    """One row of `reservations`."""
+    return Reservation(
+        job_id=row["job_id"],
+        month=row["month"],
+        profile=row["profile"],
+        cost=Cost(
+            basis=CostBasis(row["basis"]),
+            low=_decimal(row["low"]),
+            high=_decimal(row["high"]),
+            source=row["source"],
+        ),
+        usd_per_hour=_decimal(row["usd_per_hour"]),
+        cap=_decimal(row["cap"]),
+        failed_is_free=bool(row["failed_is_free"]),
+        quoted=_decimal(row["quoted"]),
+        quoted_source=row["quoted_source"] or "",
+        settled=_decimal(row["settled"]),
+        settled_why=row["settled_why"] or "",
+    )
+
+
+def to_text(value: Decimal | None) -> str | None:
+    """An amount as it is stored."""
+    return None if value is None else f"{value:f}"
+
+
+def _decimal(value: str | None) -> Decimal | None:
+    return None if value is None else Decimal(value)

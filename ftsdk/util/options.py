@@ -1,0 +1,52 @@
+"""Functions whose keyword arguments are declared once, as a `TypedDict`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from ftsdk.util.names import nearest
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def takes(
+    options: type, defaults: Mapping[str, Any] | None = None
+) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Give a function that has `**options` the names, types and defaults of `options`.
+
+    A default that `defaults` does not name is None. `help()` and `inspect.signature` then show each option, and a name that does not exist raises
+    `TypeError`, as it does for any function.
+    """
+
+    def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        shown = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=(defaults or {}).get(name),
+                annotation=getattr(annotation, "__forward_arg__", annotation),
+            )
+            for name, annotation in options.__annotations__.items()
+        ]
+        known = {parameter.name for parameter in (*own, *shown)}
+
+        @functools.wraps(function)
+        def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            for name in kwargs:
+                if name not in known:
+                    raise TypeError(
+                        f"{function.__name__}() got an unexpected keyword argument {name!r}"
+                        f"{nearest(name, known)}"
+                    )
+            return function(*args, **kwargs)
+
+        checked.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]  # inspect reads it
+        return checked
+
+    return decorate

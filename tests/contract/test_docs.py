@@ -199,6 +199,10 @@ def test_reading_it_loads_nothing_from_elsewhere(site: Path) -> None:
         text = style.read_text()
         assert not re.findall(r"url\(\s*[\"']?(?:https?:)?//", text), style.name
         assert "@import" not in text, style.name
+    for picture in site.rglob("*.svg"):
+        assert not re.search(r"(?:url\(|href=)\s*[\"']?(?:https?:)?//", picture.read_text()), (
+            picture.name
+        )
 
 
 def test_a_foreign_asset_would_be_noticed() -> None:

@@ -1,107 +1,124 @@
-"""Every Python block of the documentation runs, page by page, in the order of the page.
+"""The documentation works for a reader who has nothing but pip.
 
-A page is one program in a process of its own: home and working folder are new, the profile is
-`fake`, and the examples lie where the README says. Comments before a block, which no reader sees,
-say what else it needs:
-
-    <!-- norun: the reason -->         the block is only compiled
-    <!-- profile: local -->            the page runs on `local`, where that can be
+Each page is read from top to bottom in an environment that holds the wheel with the extra that the
+page names, in an empty folder, with an empty home: its commands are typed, its Python runs, its
+files are saved. Nothing else is there. `tests/docs_pages.py` says how a page is written.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.docs_pages import Page, compiled, first_missing, read_page
+from tests.docs_reader import PageError, Reader, end_processes_of, processes_of
+
 ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(
-    r"(?:<!-- norun: (?P<reason>[^>]+) -->\n)?^(?P<fence>`{3,})(?P<info>[^\n`]*)\n"
-    r"(?P<code>.*?)^(?P=fence)$",
-    re.DOTALL | re.MULTILINE,
-)
-CONFIG = """
-model = "smollm2-135m"
-[profiles.fake]
-provider = "fake"
-[profiles.test]
-provider = "fake"
-[profiles.other]
-provider = "fake"
-hyperparameters = { epochs = 1 }
-[profiles.local]
-provider = "local"
-provider_options = { pull = true }
-"""
-
-
-@dataclass(frozen=True)
-class Block:
-    """One fenced Python block: its first line in the page, its text, why it cannot run."""
-
-    line: int
-    code: str
-    reason: str | None
-
-
-def blocks(text: str) -> list[Block]:
-    """The Python blocks of a page; a fence inside a longer fence is text, not code."""
-    return [
-        Block(text.count("\n", 0, match.start("code")) + 1, match["code"], match["reason"])
-        for match in BLOCK.finditer(text)
-        if match["info"].strip() == "python"
-    ]
-
-
-def program(page: Path) -> str:
-    """The page as one program whose line numbers are those of the page."""
-    lines: list[str] = []
-    for block in blocks(page.read_text()):
-        compile(block.code, str(page), "exec")
-        if block.reason is None:
-            lines += [""] * (block.line - 1 - len(lines))
-            lines += block.code.rstrip("\n").split("\n")
-    return "\n".join(lines) + "\n"
-
-
+# For a checkout, not for pip: its Python is compiled, and that is all.
+CHECKOUT = ROOT / "CONTRIBUTING.md"
 PAGES = [
     page
-    for page in [
-        ROOT / "README.md",
-        ROOT / "CONTRIBUTING.md",
-        *sorted((ROOT / "docs").rglob("*.md")),
-    ]
-    if blocks(page.read_text())
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if (page := read_page(path)).steps
 ]
+# The release that the Makefile installs. Asked for by itself first, so that the rest finds it there.
+TORCH = re.search(r"^TORCH \?= (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]  # type: ignore[index]
+
+pytestmark = pytest.mark.xdist_group("docs")  # one environment for each extra, made once
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_the_page_runs(page: Path, tmp_path: Path) -> None:
-    if "<!-- profile: local -->" in page.read_text():
-        pytest.importorskip("torch", reason="the page trains a model; needs the extra `local`")
-        profile = "local"
-    else:
-        profile = "fake"
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    (tmp_path / "ftsdk.toml").write_text(CONFIG)
-    (tmp_path / "examples" / "ftsdk.toml").unlink(missing_ok=True)
-    file = tmp_path / "page.py"
-    file.write_text(program(page))
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", str(file)],
-        cwd=tmp_path,
-        env={**os.environ, "FTSDK_PROFILE": profile, "FTSDK_HOME": str(tmp_path / "home")},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert ran.returncode == 0, f"{page.relative_to(ROOT)}\n{ran.stdout}\n{ran.stderr}"
+# --- the environments ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    pytest.importorskip("hatchling", reason="building the wheel needs the extra `test`")
+    folder = tmp_path_factory.mktemp("wheel")
+    run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def python_with(
+    wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Path]]:
+    """Gives the interpreter of the environment for an extra; each is made once, and removed."""
+    folder = tmp_path_factory.mktemp("environments")
+    made: dict[str, Path] = {}
+
+    def make(extra: str) -> Path:
+        if extra not in made:
+            made[extra] = environment(folder / (extra or "core"), wheel, extra)
+        return made[extra]
+
+    yield make
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def environment(place: Path, wheel: Path, extra: str) -> Path:
+    """A new virtual environment with the wheel and its extra; gives its interpreter."""
+    run([sys.executable, "-m", "venv", str(place)], ROOT)
+    python = place / "bin" / "python"
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "-q"]
+    wanted = [f"{wheel}[{extra}]" if extra else str(wheel)]
+    if "local" in extra.split(","):
+        run([*pip, TORCH], place)
+        wanted.append(TORCH)
+    run([*pip, *wanted], place)
+    return python
+
+
+def run(command: list[str], cwd: Path) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def read(page: Page, python: Path, folder: Path) -> int:
+    with Reader(page, python, folder) as reader:
+        return reader.read()
+
+
+# --- the pages -------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(900)  # two pages train; the first of an extra waits for its environment
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.relative_to(ROOT).as_posix())
+def test_the_page_works_for_its_reader(
+    page: Page, python_with: Callable[[str], Path], tmp_path: Path
+) -> None:
+    assert page.extra is not None, "the page has steps: say at its top what it needs"
+    assert read(page, python_with(page.extra), tmp_path / "reader") > 0
+
+
+def test_every_python_block_compiles() -> None:
+    for page in [*PAGES, read_page(CHECKOUT)]:
+        for block in page.blocks:
+            if block.language == "python":
+                compiled(block, page.path)
+
+
+def test_a_page_says_what_it_needs_before_its_first_step() -> None:
+    for page in PAGES:
+        assert page.extra is not None, page.path
+        needs = page.text.index("**Needs:**")
+        assert page.text.count("\n", 0, needs) < page.steps[0].line, page.path
+
+
+REASONS = re.compile(r"needs (?:a real key|a GPU|Windows|a checkout|a browser|pytest|cron\b)")
+
+
+def test_what_cannot_run_says_a_true_reason_and_is_rare() -> None:
+    left_out = [(p.path, b.line, b.reason) for p in PAGES for b in p.blocks if b.reason]
+    assert not [one for one in left_out if not REASONS.match(one[2] or "")]
+    assert len(left_out) <= 4, left_out
 
 
 def test_docstring_examples_of_the_root_compile() -> None:
@@ -111,24 +128,105 @@ def test_docstring_examples_of_the_root_compile() -> None:
     compile("\n".join(example), "ftsdk", "exec")
 
 
-def test_the_reader_of_pages_sees_what_it_should() -> None:
-    page = (
-        "```python\na = 1\n```\n\n<!-- norun: needs a key -->\n```python\nb = 2\n```\n\n"
-        "````markdown\n```python\nnot code\n```\n````\n\n```toml\nc = 3\n```\n"
+# --- the reader itself -----------------------------------------------------------------------
+
+
+def page_of(text: str) -> Page:
+    return read_page(Path("page.md"), text)
+
+
+NEEDS_CORE = "# Title\n\n**Needs:** `pip install ftsdk` · no key\n\n"
+
+
+def test_a_missing_extra_would_be_noticed(
+    python_with: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = ROOT / "docs" / "how-to" / "rehearse-in-the-lab.md"
+    text = path.read_text()
+    assert "openai" in (read_page(path).extra or "")
+    planted = read_page(path, re.sub(r"'ftsdk\[[a-z,]+\]'", "ftsdk", text))
+    assert planted.extra == ""
+    with pytest.raises(PageError, match=r"pip install 'ftsdk\[openai\]'"):
+        read(planted, python_with(""), tmp_path / "reader")
+
+
+@pytest.mark.parametrize(
+    ("steps", "why"),
+    [
+        ("```console\n$ true\n$ ls nothing-here\n```\n", "page.md:7: `ls nothing-here` ended with"),
+        ("```console\n$ true  # exit code 3\n```\n", "the page says 3"),
+        ("```console\n$ ftsdk --help\n$ ftsdk lists\n```\n", "`ftsdk lists` ended with 2"),
+        ("```console\n$ pip install 'ftsdk[openai]'\n```\n", "is not what the page needs"),
+        ("<!-- output -->\n```console\n$ echo one\ntwo\n```\n", "no such line: two"),
+        ("```python\na = 1\n```\n\n```python\n\nassert a == 2\n```\n", 'page.md", line 11'),
+        ("```python\nimport warnings\nwarnings.warn('x')\n```\n", "UserWarning"),
+        ("```python\njson.dumps(1)\n```\n", "NameError"),
+        ("```python\nraise SystemExit(0)\n```\n", "the Python block failed"),
+        ("```python\nimport os\nos._exit(0)\n```\n", "ended the session"),
+        ("```python\nopen('examples/data/support.jsonl')\n```\n", "FileNotFoundError"),
+        ("```toml\n# ../ftsdk.toml\na = 1\n```\n", "outside the reader's folder"),
+    ],
+)
+def test_a_step_that_fails_is_noticed_where_it_stands(
+    steps: str, why: str, python_with: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(PageError) as caught:
+        read(page_of(NEEDS_CORE + steps), python_with(""), tmp_path / "reader")
+    assert why in str(caught.value)
+
+
+def test_a_page_is_read_in_order_by_one_shell_and_one_python(
+    python_with: Callable[[str], Path], tmp_path: Path
+) -> None:
+    text = (
+        NEEDS_CORE
+        + '```toml\n# ftsdk.toml, beside your program\nprovider = "fake"\n```\n'
+        + '```json title="data/one.json"\n{"a": 1}\n```\n'
+        + "```console\n$ pip install ftsdk\n$ export FTSDK_MODEL=any\n$ cat > two.txt <<'END'\n"
+        + "> two\n> END\n$ (echo up; exec sleep 600) &\n```\n"
+        + "```python\nimport os\n\nseen = sorted(os.listdir())\nseen\n```\n"
+        + "```python\nassert seen == ['data', 'ftsdk.toml', 'two.txt']\n"
+        + "assert os.environ['FTSDK_MODEL'] == 'any'\nassert not os.listdir(os.environ['HOME'])\n```\n"
+        + "<!-- output -->\n```console\n$ cat two.txt $HOME/none; echo $FTSDK_MODEL; jobs\ntwo\n"
+        + "…none: No such file…\nany\n[1]+ …Running… &\n```\n"
+        + "<!-- norun: needs a GPU -->\n```python\nraise SystemExit\n```\n"
+        + "````markdown\n```python\nnot code\n```\n````\n"
     )
-    assert blocks(page) == [Block(2, "a = 1\n", None), Block(7, "b = 2\n", "needs a key")]
+    page = page_of(text)
+    folder = tmp_path / "reader"
+    assert read(page, python_with(""), folder) == 6
+    assert processes_of(folder / "home") == [], "what a page started ends with it"
 
 
-def test_a_page_that_fails_would_be_noticed(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("# Title\n\n```python\nraise SystemExit(3)\n```\n")
-    source = program(page)
-    assert source.split("\n")[3] == "raise SystemExit(3)", "line numbers are those of the page"
-    ran = subprocess.run([sys.executable, "-c", source], check=False)
-    assert ran.returncode == 3
+def test_processes_of_a_page_are_known_by_its_home(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        ["sleep", "600"], env={"HOME": str(tmp_path), "PATH": "/bin:/usr/bin"}
+    ) as one:
+        assert processes_of(tmp_path) == [one.pid]
+        end_processes_of(tmp_path)
+        assert one.wait(10) != 0
 
 
-def test_every_block_that_cannot_run_says_why() -> None:
-    for page in PAGES:
-        for block in blocks(page.read_text()):
-            assert block.reason is None or len(block.reason) > 8, f"{page}:{block.line}"
+def test_blocks_are_read_as_a_reader_sees_them() -> None:
+    page = page_of(
+        "**Needs:** `pip install 'ftsdk[together,openai]'` · no key\n\n"
+        "1. In a list:\n\n    ```console\n    $ one \\\n    > two  # exit code 7\n    shown\n"
+        "    $ three\n    ```\n\n<!-- norun: needs a real key -->\n```python\nb = 2\n```\n"
+        "```yaml\n# .github/workflows/data.yml\non: [push]\n```\n```toml\n# a comment\nc = 3\n```\n"
+    )
+    assert page.extra == "openai,together"
+    console, python, yaml, toml = page.blocks
+    assert [(c.line, c.text, c.shown, c.exit_code) for c in console.commands()] == [
+        (6, "one \\\ntwo  # exit code 7", ("shown",), 7),
+        (9, "three", (), 0),
+    ]
+    assert (python.line, python.reason, python.runs) == (14, "needs a real key", False)
+    assert (yaml.file, yaml.runs) == (".github/workflows/data.yml", True)
+    assert (toml.file, toml.runs) == (None, False)
+
+
+def test_output_is_compared_in_order_with_gaps() -> None:
+    printed = "one\n  two   2\nthree\n"
+    assert first_missing(("one", "two 2"), printed) is None
+    assert first_missing(("one", "…", "th…"), printed) is None
+    assert first_missing(("two 2", "one"), printed) == "one"

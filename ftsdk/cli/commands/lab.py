@@ -59,23 +59,15 @@ def up(
         typer.Argument(metavar="PROVIDER", help="The providers; all by default."),
     ] = None,
     port: Annotated[
-        int, typer.Option(metavar="N", help="The first port; 0 uses free ones.")
+        int,
+        typer.Option(metavar="N", help="The first port; 0, or a default in use, uses free ones."),
     ] = _FIRST_PORT,
     as_json: Json = False,
 ) -> None:
     """Start the servers and run until interrupted."""
     chosen = _names(names)
-    ports = {name: port + number if port else 0 for number, name in enumerate(chosen)}
-    lab, terminated = Lab(*chosen, ports=ports), _on_termination()
-    try:
-        lab.start()
-    except OSError as error:
-        lab.stop()
-        raise UsageError(
-            f"The lab cannot listen: {error.strerror or error}",
-            where=f"127.0.0.1, ports {port} to {port + len(chosen) - 1}",
-            hint="stop the other one, or choose another --port (0 uses free ones)",
-        ) from error
+    terminated = _on_termination()
+    lab = _started(chosen, port)
     doubles = {
         name: {
             "url": lab[name].base_url,
@@ -97,6 +89,26 @@ def up(
     finally:
         lab.stop()
         _remove_state(path)
+
+
+def _started(chosen: list[str], port: int) -> Lab:
+    """Return the running servers, on free ports where the default ones are in use.
+
+    Raises `UsageError` when they cannot listen.
+    """
+    lab = Lab(*chosen, ports={n: port + i if port else 0 for i, n in enumerate(chosen)})
+    try:
+        lab.start()
+    except OSError as error:
+        lab.stop()
+        if port == _FIRST_PORT:
+            return _started(chosen, 0)
+        raise UsageError(
+            f"The lab cannot listen: {error.strerror or error}",
+            where=f"127.0.0.1, ports {port} to {port + len(chosen) - 1}",
+            hint="stop the other one, or choose another --port (0 uses free ones)",
+        ) from error
+    return lab
 
 
 def _remove_state(path: Path) -> None:

@@ -30,7 +30,7 @@ class TokenCounter(Protocol):
 
 
 class OpenAICounter:
-    """OpenAI's encodings, offline (`bpe-openai`, extra `data`).
+    """OpenAI's encodings, offline (`bpe-openai`, extras `openai` and `data`).
 
     Texts are counted exactly. The tokens around them are not public; they are counted as in OpenAI's
     cookbook: the role's tokens and 3 a message, 1 for a name and 3 for the start of the answer. Tools and
@@ -171,7 +171,7 @@ def _openai_count(encoding: str) -> Callable[[str], int]:
     except ImportError as error:
         raise MissingExtra(
             "Counting OpenAI's tokens needs the package bpe-openai.",
-            hint="pip install 'ftsdk[data]'",
+            hint="pip install 'ftsdk[openai]'",
         ) from error
     counted: Callable[[str], int] = _bindings.tokenizer_for_encoding(encoding).count
     return counted

@@ -96,3 +96,18 @@ def test_up_prints_a_create_command_for_each_provider(tmp_path):
         words = shlex.split(facts["create"])
         assert words[:3] == ["ftsdk", "create", "DATA"]
         assert words[words.index("--provider") + 1] == name
+
+
+def test_default_ports_in_use_give_way_to_free_ones(monkeypatch):
+    import socket
+
+    from ftsdk.cli.commands import lab
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ftsdk.UsageError, match="cannot listen"):
+            lab._started(["openai"], port)
+        monkeypatch.setattr(lab, "_FIRST_PORT", port)
+        started = lab._started(["openai"], port)
+        assert not started["openai"].base_url.startswith(f"http://127.0.0.1:{port}/")
+        started.stop()

@@ -28,6 +28,38 @@ def test_init_as_json_and_printed(cli):
     assert cli.ok("init", "--print", "--json").json["text"] == text
 
 
+EXAMPLES = Path(__file__).parents[4] / "examples" / "data"
+
+
+def test_init_writes_the_sample_data(cli):
+    ran = cli.ok("init", "--example")
+    assert "Wrote support.jsonl: 320 rows" in ran.out
+    assert "Next: ftsdk doctor · ftsdk validate support.jsonl" in ran.out
+    for name in ("support.jsonl", "support_heldout.jsonl"):
+        assert Path(name).read_bytes() == (EXAMPLES / name).read_bytes()
+    assert cli.ok("validate", "support.jsonl", "--validation", "support_heldout.jsonl")
+
+
+def test_init_never_overwrites_data_unless_asked(cli):
+    Path("support.jsonl").write_text("mine\n")
+    Path("ftsdk.toml").write_text('provider = "fake"\n')
+    ran = cli.ok("init", "--example")
+    assert "Kept ftsdk.toml, which already exists" in ran.out
+    assert "Kept support.jsonl" in ran.out
+    assert "Wrote support_heldout.jsonl: 33 rows" in ran.out
+    assert Path("support.jsonl").read_text() == "mine\n"
+    assert Path("ftsdk.toml").read_text() == 'provider = "fake"\n'
+    document = cli.ok("init", "--example", "--json").json
+    assert document["written"] is False
+    assert [one["written"] for one in document["example"]] == [False, False]
+    document = cli.ok("init", "--example", "--force", "--json").json
+    assert document["written"] is True
+    assert [Path(one["path"]).name for one in document["example"]] == [
+        "support.jsonl", "support_heldout.jsonl",
+    ]  # fmt: skip
+    assert Path("support.jsonl").read_bytes() == (EXAMPLES / "support.jsonl").read_bytes()
+
+
 def test_doctor_reports_every_check(cli, done):
     ran = cli.ok("doctor")
     for word in ("ftsdk", "sqlite", "home", "journal", "config", "profile", "cpu", "gpu", "disk"):

@@ -21,7 +21,7 @@ from ftsdk.errors import (
     UsageError,
     WaitTimeout,
 )
-from ftsdk.jobs.spending_guard import enforce, still_costs
+from ftsdk.jobs.spending_guard import enforce, running_cost_notices
 from ftsdk.spending.ledger import ledger, totals
 from ftsdk.spending.switch import forbid_spending
 from ftsdk.store.accounting import Reservation
@@ -225,7 +225,7 @@ def test_a_refusal_closes_the_lease_and_doubt_leaves_it_open(made):
     backend.fails = Unavailable("no answer", submitted="maybe")
     with pytest.raises(Unavailable):
         deploy(client.session, job.id)
-    assert "whether it runs is not known" in still_costs(client.session)[0].text
+    assert "it may not be running" in running_cost_notices(client.session)[0].text
     clock.advance(7201)
     notices = enforce(client.session)  # the provider is still away
     assert notices[0].kind == "not_ended"
@@ -404,7 +404,7 @@ def test_a_job_that_cannot_be_cancelled_is_said_loudly(home, monkeypatch):
     monkeypatch.setattr(client.backend("fake"), "cancel", away)
     notices = enforce(client.session)
     assert notices[0].kind == "not_ended"
-    assert "DID NOT WORK: no connection" in notices[0].text
+    assert "FAILED: no connection" in notices[0].text
 
 
 def test_a_job_deploys_its_model_and_ends_it(made):
@@ -443,7 +443,7 @@ def test_a_model_is_waited_for_while_its_deployment_starts(made, monkeypatch):
         job.result().wait()
     assert f"ftsdk deploy {job.id}" in idle.value.hint
     served = job.deploy(hours=1).made_by(job)
-    with pytest.raises(WaitTimeout, match="it goes on, and costs") as late:
+    with pytest.raises(WaitTimeout, match="it continues, and so does its cost") as late:
         job.callable_result(timeout=10)
     assert late.value.job_id == job.id
     assert len(Leases(client.journal).list(running=True)) == 1
@@ -482,8 +482,8 @@ def test_reading_a_job_over_its_cap_cancels_nothing_and_says_what_does(home, mon
     for _ in range(3):
         assert job.refresh().status is JobStatus.RUNNING
     (told,) = caplog.messages
-    assert told.startswith(f"{job.id} has cost about $11.00 and its cap is $10.00, and reading it")
-    assert told.endswith(f"job.wait(), `ftsdk watch {job.id}` or job.cancel() does")
+    assert told.startswith(f"{job.id} has cost about $11.00 and its cap is $10.00; refreshing does not")
+    assert told.endswith(f"job.wait(), `ftsdk watch {job.id}` and job.cancel() do")
     with pytest.raises(NotReady):
         client.get_job(job.id).result()
     assert asked == []

@@ -116,7 +116,7 @@ def test_paused_stands_still_and_says_how_to_go_on(
     job = client.create_job(rows(4))
     clock.advance(0.5)
     client.backend("fake").pause(str(job.provider_job_id))
-    with pytest.raises(NeedsDecision, match="cannot go on by itself") as caught:
+    with pytest.raises(NeedsDecision, match="cannot continue by itself") as caught:
         job.wait(timeout=5)
     assert "resume" in caught.value.hint
     assert job.resume().wait().status is JobStatus.SUCCEEDED
@@ -211,7 +211,7 @@ def test_a_limit_and_an_unknown_price_close_the_backend(
 
     assert client.create_job(rows(4), max_cost=0).status is JobStatus.QUEUED
     monkeypatch.setattr(FakeBackend, "estimate", lambda *_: Cost())
-    with pytest.raises(BudgetError, match="not known"):
+    with pytest.raises(BudgetError, match="is unknown"):
         client.create_job(rows(4), max_cost="5")
     monkeypatch.setattr(
         FakeBackend, "estimate", lambda *_: Cost(basis="estimated", low="4", high="6")

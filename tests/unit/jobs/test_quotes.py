@@ -102,7 +102,7 @@ def test_a_yes_is_for_the_amount_that_was_shown(home):
     client, backend = quoting(home)
     prepared = prepare(client.session, ROWS, {})
     with pytest.raises(
-        BudgetError, match=r"over the limit of \$1.00 \(what was confirmed\)"
+        BudgetError, match=r"over the limit of \$1.00 \(the confirmed amount\)"
     ) as caught:
         submit(client.session, prepared, agreed=Decimal(1))
     assert "--max-cost 1.25" in caught.value.hint

@@ -150,7 +150,7 @@ def test_a_dead_submitter_leaves_a_job_that_is_found(
 def test_the_same_key_is_the_same_job(client: Client, rows: Rows) -> None:
     first = client.create_job(rows(5), key="k")
     assert client.create_job(rows(5), key="k", tags={"a": "b"}).id == first.id
-    with pytest.raises(UsageError, match="already stands for another job") as caught:
+    with pytest.raises(UsageError, match="already belongs to another job") as caught:
         client.create_job(rows(6), key="k")
     assert (caught.value.job_id, caught.value.tag) == (first.id, first.snapshot.tag)
     with pytest.raises(UsageError):

@@ -53,7 +53,7 @@ def test_rows_that_are_cut_and_validation_rows_are_said(tmp_path: Path) -> None:
     bill = told.billed_tokens["openai"]
     assert told.tokens.kept < told.tokens.total
     assert bill.high == 3 * told.tokens.kept
-    assert any("cut at 20 tokens" in one for one in bill.assumptions)
+    assert any("truncated at 20 tokens" in one for one in bill.assumptions)
     assert any(f"{told.validation_tokens} validation" in one for one in bill.assumptions)
 
 

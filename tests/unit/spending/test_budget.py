@@ -392,13 +392,15 @@ def test_of_two_programs_that_make_the_same_job_at_once_one_does(home, clock):
     asked = [
         prepare(client.session, ROWS, {}) for client in (first, second)
     ]  # neither sees the other yet
-    made = submit(first.session, asked[0], first_after=before)
+    made = submit(first.session, asked[0], no_duplicate_since=before)
     with pytest.raises(NeedsDecision, match=made.id) as caught:
-        submit(second.session, asked[1], first_after=before)
+        submit(second.session, asked[1], no_duplicate_since=before)
     assert caught.value.submitted == "no"
     assert [job.id for job in second.list_jobs()] == [made.id]
     assert second.backend("fake").sent == 0
-    submit(second.session, prepare(second.session, ROWS[1:], {}), first_after=before)  # another job
+    submit(
+        second.session, prepare(second.session, ROWS[1:], {}), no_duplicate_since=before
+    )  # another job
 
 
 # --- the switch --------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ Complaint = tuple[str, str]
 
 
 def complaints(value: Any, schema: Any) -> Iterator[Complaint]:
-    """Yield `(place, why)` for ways in which `value` breaks `schema`, `MAX_REPORTED` at most.
+    """Yield `(place, why)` for each place where `value` breaks `schema`, `MAX_REPORTED` at most.
 
     A value with more than `MAX_LEVELS` levels is not checked; the schema must have no more.
     """
@@ -94,7 +94,7 @@ class _Checker:
             self.doubted = self.doubted or not schema.keys() <= _ANNOTATIONS | {"$ref"}
             yield from self.complaints(value, self._resolve(reference), where, depth + 1)
             return
-        self.doubted = self.doubted or not _is_all_judged(schema)
+        self.doubted = self.doubted or not _is_fully_checked(schema)
         wrong = _type_complaint(value, schema.get("type"))
         if wrong is not None:
             yield where, wrong
@@ -321,7 +321,7 @@ def _names_types(value: Any) -> bool:
     return bool(names) and all(isinstance(name, str) and name in _TYPES for name in names)
 
 
-_JUDGED: dict[str, Callable[[Any], bool]] = {
+_CHECKED: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(_ANNOTATIONS, lambda _: True),
     **dict.fromkeys(_LENGTHS, _is_count),
     **dict.fromkeys(_BOUNDS, _is_number),
@@ -339,5 +339,5 @@ _JUDGED: dict[str, Callable[[Any], bool]] = {
 """The keywords that are checked, with the form they must have; any other leaves a doubt."""
 
 
-def _is_all_judged(schema: dict[str, Any]) -> bool:
-    return all(key in _JUDGED and _JUDGED[key](part) for key, part in schema.items())
+def _is_fully_checked(schema: dict[str, Any]) -> bool:
+    return all(key in _CHECKED and _CHECKED[key](part) for key, part in schema.items())

@@ -1,4 +1,4 @@
-"""Days that a provider told are kept, and stand over the shipped ones from then on."""
+"""End dates that a provider reported are stored and override the shipped ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TODAY = dt.date(2026, 11, 25)
 LATER = dt.date(2027, 6, 1)
 
 
-def test_a_day_that_was_told_stands_over_the_shipped_one(home):
+def test_a_reported_date_overrides_the_shipped_one(home):
     store_reported_dates(home, "openai", {MINI: LATER, "gpt-9": LATER}, TODAY)
     book = load_catalogue(home)
     life = retirement_dates("openai", MINI, catalogue=book)
@@ -33,7 +33,7 @@ def test_a_day_that_was_told_stands_over_the_shipped_one(home):
     assert set(book.providers["openai"].models) == set(shipped().providers["openai"].models)
 
 
-def test_what_was_read_later_wins_and_so_do_your_own_figures(home):
+def test_a_newer_shipped_date_and_own_figures_take_precedence(home):
     store_reported_dates(home, "openai", {MINI: LATER}, dt.date(2026, 1, 1))
     assert load_catalogue(home).providers["openai"].models[MINI].ends_on.day == dt.date(2027, 1, 14)
     store_reported_dates(home, "openai", {MINI: LATER}, TODAY)
@@ -44,7 +44,7 @@ def test_what_was_read_later_wins_and_so_do_your_own_figures(home):
     assert load_catalogue(home).providers["openai"].models[MINI].ends_on.day == own
 
 
-def test_each_provider_keeps_its_own_and_a_new_answer_takes_the_old_ones_place(home):
+def test_each_provider_has_its_own_dates_and_a_new_report_replaces_the_old(home):
     store_reported_dates(home, "openai", {MINI: LATER}, TODAY)
     store_reported_dates(home, "azure", {"gpt-4.1-2025-04-14": LATER}, TODAY)
     store_reported_dates(home, "openai", {MINI: TODAY}, TODAY)
@@ -54,7 +54,7 @@ def test_each_provider_keeps_its_own_and_a_new_answer_takes_the_old_ones_place(h
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"openai": {"ends": 3}}', '{"openai": 1}'])
-def test_a_file_that_is_not_ours_is_refused_by_name(home, text):
+def test_an_invalid_dates_file_is_refused(home, text):
     home.mkdir()
     (home / "ends.json").write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -62,8 +62,8 @@ def test_a_file_that_is_not_ours_is_refused_by_name(home, text):
     assert "ends.json" in caught.value.where
 
 
-def test_the_live_radar_keeps_what_it_heard_and_plans_go_by_it(home):
-    class Telling(PricedBackend):
+def test_live_dates_are_stored_and_used_by_plans(home):
+    class ReportingBackend(PricedBackend):
         capabilities = replace(
             PricedBackend.capabilities, key_variables=("FAKE_KEY",), reports_model_ends=True
         )
@@ -74,7 +74,7 @@ def test_the_live_radar_keeps_what_it_heard_and_plans_go_by_it(home):
 
     clock = ManualClock(dt.datetime(2026, 11, 25, tzinfo=dt.UTC))
     client = priced_client(home, clock=clock)
-    client.session.use_backend("fake", Telling)
+    client.session.use_backend("fake", ReportingBackend)
     client.session.env = {"FAKE_KEY": "x"}
     client.create_job(ROWS, model=MINI)
     assert not (home / "ends.json").exists()

@@ -83,10 +83,12 @@ class Submitter:
         profile: str | None,
         facts: dict[str, Any] | None = None,
         hook: InsertHook | None = None,
+        on_existing: Callable[[JobSnapshot], None] | None = None,
     ) -> JobSnapshot:
         """Journal the job and send it, or return the existing job with this `key`.
 
-        Raises `UsageError` when `key` belongs to a different job. Any error that keeps the job from
+        `on_existing` is called with an existing job that no provider has accepted yet, before it is
+        sent. Raises `UsageError` when `key` belongs to a different job. Any error that keeps the job from
         being accepted has `job_id` and `submitted` set.
         """
         validation_sha256 = None if validation is None else validation.sha256
@@ -125,6 +127,8 @@ class Submitter:
             self.journal.add(snapshot, hook)
         except KeyTaken as taken:
             snapshot = self._same_key(taken.existing, fingerprint, key)
+            if on_existing is not None and not snapshot.status.is_remote:
+                on_existing(snapshot)
         return self.continue_submission(snapshot.id, creating=True)
 
     def _same_key(self, existing: JobSnapshot, fingerprint: str, key: str | None) -> JobSnapshot:

@@ -27,7 +27,7 @@ from ftsdk.backends.capabilities import Range
 from ftsdk.backends.registry import GROUP
 from ftsdk.errors import FtsdkError
 from ftsdk.store.migrations import MIGRATIONS
-from ftsdk.types.status import ALLOWED_MOVES, JobStatus
+from ftsdk.types.status import ALLOWED_TRANSITIONS, JobStatus
 
 DOCS = Path(__file__).resolve().parent
 PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -183,7 +183,7 @@ def statuses() -> str:
 
 
 def _followers(status: JobStatus) -> str:
-    allowed = ALLOWED_MOVES[status] - {status}
+    allowed = ALLOWED_TRANSITIONS[status] - {status}
     theirs = {one for one in JobStatus if one.is_remote} - {status}
     words = ["any of theirs or final"] if theirs <= allowed else []
     rest = allowed - theirs if words else allowed

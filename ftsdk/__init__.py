@@ -4,8 +4,8 @@
     job.wait()
     print(job.result().chat("hello").text)
 
-Names are loaded at first use, so that `import ftsdk` costs little. The module's functions use one
-default `Client`, made from the configuration in force at the first call.
+Names are loaded at first use, so that `import ftsdk` is fast. The module's functions use a default
+`Client`, which is created from the configuration at the first call.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ __all__ = [
     "validate",
 ]
 
-_HOMES = {
+_MODULES = {
     "ftsdk.async_client": ("AsyncClient", "AsyncFineTuneJob"),
     "ftsdk.spending.switch": ("forbid_spending",),
     "ftsdk.client": ("Client",),
@@ -151,21 +151,21 @@ _HOMES = {
     "ftsdk.types.status": ("JobStatus",),
     "ftsdk.types.spec": ("Hyperparameters", "JobSpec", "LoRA"),
 }
-_VERBS = frozenset(name for name in __all__ if name.islower()) - {
+_FUNCTIONS = frozenset(name for name in __all__ if name.islower()) - {
     "__version__",
     "default_client",
     "forbid_spending",
 }
-_WHERE = {name: module for module, names in _HOMES.items() for name in names}
-# Every other name with a capital is an error.
-_WHERE |= {n: "ftsdk.errors" for n in __all__ if n[0].isupper() and n not in _WHERE}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+# All other capitalised names are errors.
+_MODULE_OF |= {n: "ftsdk.errors" for n in __all__ if n[0].isupper() and n not in _MODULE_OF}
 
 _default: Client | None = None
 _default_lock = threading.Lock()
 
 
 def default_client() -> Client:
-    """The client behind the module's functions, made at the first call."""
+    """Return the client of the module's functions, which is created at the first call."""
     global _default  # noqa: PLW0603  # one per process, on purpose
     with _default_lock:
         if _default is None:
@@ -175,21 +175,21 @@ def default_client() -> Client:
         return _default
 
 
-if not TYPE_CHECKING:  # a type checker sees the names above, and so notices a wrong one
+if not TYPE_CHECKING:  # type checkers use the imports above
 
     def __getattr__(name: str) -> Any:
-        if name in _WHERE:
-            value = getattr(importlib.import_module(_WHERE[name]), name)
+        if name in _MODULE_OF:
+            value = getattr(importlib.import_module(_MODULE_OF[name]), name)
             globals()[name] = value
             return value
-        if name in _VERBS:
-            value = _verb(name)
+        if name in _FUNCTIONS:
+            value = _client_function(name)
             globals()[name] = value
             return value
         raise AttributeError(f"module 'ftsdk' has no attribute {name!r}")
 
 
-def _verb(name: str) -> Callable[..., Any]:
+def _client_function(name: str) -> Callable[..., Any]:
     import functools
     import inspect
 
@@ -202,9 +202,9 @@ def _verb(name: str) -> Callable[..., Any]:
         return getattr(default_client(), name)(*args, **kwargs)
 
     call.__qualname__ = name
-    whole = inspect.signature(method)
-    shown = [one for one in whole.parameters.values() if one.name != "self"]
-    call.__signature__ = whole.replace(parameters=shown)  # type: ignore[attr-defined]  # for help()
+    signature = inspect.signature(method)
+    shown = [p for p in signature.parameters.values() if p.name != "self"]
+    call.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]  # for help()
     return call
 
 

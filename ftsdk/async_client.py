@@ -1,7 +1,7 @@
-"""The same names, awaited: each verb runs the synchronous one in a worker thread.
+"""`AsyncClient`: the asynchronous API. Each method runs its synchronous counterpart in a thread.
 
-Cancelling an awaited read abandons it. A create, once begun, is shielded until the journal has its
-answer, so that a cancelled task never leaves a paid job unknown.
+Cancelling an awaited read abandons it. A create, once started, is shielded until its result is
+journaled, so that a cancelled task never leaves an unrecorded job.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ftsdk.types.events import Event, Progress
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.status import JobStatus
-from ftsdk.util.options import takes
+from ftsdk.util.options import accepts_options
 
 __all__ = ["AsyncClient", "AsyncFineTuneJob", "AsyncModelHandle"]
 
@@ -40,13 +40,13 @@ async def _in_thread(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kw
 
 
 async def _shielded(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
-    """Run to the end whatever happens to the awaiting task; a cancellation is raised afterwards."""
+    """Run to the end even if the awaiting task is cancelled; the cancellation is raised afterwards."""
     call = functools.partial(function, *args, **kwargs)
     if not _on_asyncio():
         with anyio.CancelScope(shield=True):
             return await anyio.to_thread.run_sync(call)
-        raise AssertionError("a shield swallows nothing")
-    # anyio's shield does not hold against `Task.cancel()`, so the thread gets a task of its own.
+        raise AssertionError("a cancel scope with only a shield suppresses nothing")
+    # anyio's shield does not protect against `Task.cancel()`, so the thread gets its own task.
     work = asyncio.ensure_future(anyio.to_thread.run_sync(call))
     cancelled: asyncio.CancelledError | None = None
     while not work.done():
@@ -71,7 +71,7 @@ def _on_asyncio() -> bool:
     return True
 
 
-def _as_it_is(value: _R) -> _R:
+def _unchanged(value: _R) -> _R:
     return value
 
 
@@ -81,7 +81,7 @@ def _awaited(
     *,
     shield: bool = False,
 ) -> Callable[Concatenate[Any, _P], Coroutine[Any, Any, _T]]:
-    """The awaited form of a synchronous method, with its name, signature and documentation."""
+    """Return the asynchronous form of a method, with its name, signature and documentation."""
     run = _shielded if shield else _in_thread
 
     @functools.wraps(source)
@@ -98,7 +98,7 @@ def _next(iterator: Iterator[_T]) -> _T | None:
 
 
 class AsyncModelHandle:
-    """A `ModelHandle` whose verbs are awaited; the facts are its attributes."""
+    """A `ModelHandle` with asynchronous methods and the same attributes."""
 
     def __init__(self, handle: ModelHandle) -> None:
         self._sync = handle
@@ -109,26 +109,26 @@ class AsyncModelHandle:
     def __repr__(self) -> str:
         return f"Async{self._sync!r}"
 
-    chat = _awaited(ModelHandle.chat, _as_it_is)
-    download = _awaited(ModelHandle.download, _as_it_is)
-    undeploy = _awaited(ModelHandle.undeploy, _as_it_is, shield=True)
+    chat = _awaited(ModelHandle.chat, _unchanged)
+    download = _awaited(ModelHandle.download, _unchanged)
+    undeploy = _awaited(ModelHandle.undeploy, _unchanged, shield=True)
 
     async def deploy(
         self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
     ) -> AsyncModelHandle:
-        """Deploy the model for `hours`, and return it as it then is: `FineTuneJob.deploy`."""
+        """Deploy the model for `hours` and return its new handle. See `FineTuneJob.deploy`."""
         return AsyncModelHandle(await _shielded(self._sync.deploy, hours=hours, options=options))
 
     async def wait(
         self,
         timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous method
     ) -> AsyncModelHandle:
-        """Wait until a call would be answered, and return the model as it then is."""
+        """Wait until the model can be called, and return its new handle."""
         return AsyncModelHandle(await _in_thread(self._sync.wait, timeout))
 
 
 class AsyncFineTuneJob:
-    """A `FineTuneJob` whose verbs are awaited."""
+    """A `FineTuneJob` with asynchronous methods."""
 
     def __init__(self, job: FineTuneJob) -> None:
         self._sync = job
@@ -141,12 +141,12 @@ class AsyncFineTuneJob:
 
     @property
     def snapshot(self) -> JobSnapshot:
-        """Everything known, as one frozen record."""
+        """Everything known about the job, as one frozen record."""
         return self._sync.snapshot
 
     @property
     def id(self) -> str:
-        """Our id."""
+        """The job's id in ftsdk."""
         return self._sync.id
 
     @property
@@ -166,27 +166,27 @@ class AsyncFineTuneJob:
 
     @property
     def model(self) -> str:
-        """The base model, as asked."""
+        """The base model, as requested."""
         return self._sync.model
 
     @property
     def status(self) -> JobStatus:
-        """Where it stood at the last refresh."""
+        """The status at the last refresh."""
         return self._sync.status
 
     @property
     def raw_status(self) -> str:
-        """The provider's own word."""
+        """The provider's own status."""
         return self._sync.raw_status
 
     @property
     def progress(self) -> Progress | None:
-        """How far training was at the last refresh."""
+        """The progress of training at the last refresh."""
         return self._sync.progress
 
     @property
     def cost(self) -> Cost:
-        """What is known of the cost, with its basis."""
+        """The cost as far as it is known, with its basis."""
         return self._sync.cost
 
     @property
@@ -196,16 +196,16 @@ class AsyncFineTuneJob:
 
     @property
     def is_final(self) -> bool:
-        """True when it has ended."""
+        """True when the job has ended."""
         return self._sync.is_final
 
     @property
     def needs_decision(self) -> bool:
-        """True when it is in doubt, and the time in which it should have shown is over."""
+        """True when the job is in doubt and was not found in the time in which it should appear."""
         return self._sync.needs_decision
 
     async def refresh(self) -> AsyncFineTuneJob:
-        """Ask the provider and return this handle."""
+        """Read the job from the provider and return this handle."""
         await _in_thread(self._sync.refresh)
         return self
 
@@ -214,7 +214,7 @@ class AsyncFineTuneJob:
         timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous method
         on_event: Callable[[Event], object] | None = None,
     ) -> AsyncFineTuneJob:
-        """Wait until the job ends; `on_event` is called (and awaited if it wants) in this task."""
+        """Wait until the job ends; `on_event` may be a function or a coroutine function."""
         async for event in self.stream(timeout=timeout, events=on_event is not None):
             if on_event is not None:
                 outcome = on_event(event)
@@ -228,41 +228,41 @@ class AsyncFineTuneJob:
         timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous method
         events: bool = True,
     ) -> AsyncIterator[Event]:
-        """The job's events as they come, until it ends. Raises like `FineTuneJob.wait`."""
+        """Yield the job's events until it ends. Raises like `FineTuneJob.wait`."""
         iterator = self._sync.stream(timeout=timeout, events=events)
         while (event := await _in_thread(_next, iterator)) is not None:
             yield event
 
     async def cancel(self) -> AsyncFineTuneJob:
-        """Ask the job to stop."""
+        """Request cancellation and return this handle."""
         await _shielded(self._sync.cancel)
         return self
 
     async def pause(self) -> AsyncFineTuneJob:
-        """Ask the job to stop where it can go on."""
+        """Request a pause and return this handle; `resume` continues the job."""
         await _shielded(self._sync.pause)
         return self
 
     async def delete(self) -> AsyncFineTuneJob:
-        """Remove what the job left at its provider; the journal keeps the job."""
+        """Delete the job's result at its provider; the job stays in the journal."""
         await _shielded(self._sync.delete)
         return self
 
     async def resume(self) -> AsyncFineTuneJob:
-        """Let a job go on, where the backend can."""
+        """Resume a paused, interrupted, failed or cancelled job, and return this handle."""
         await _shielded(self._sync.resume)
         return self
 
-    events = _awaited(FineTuneJob.events, _as_it_is)
-    metrics = _awaited(FineTuneJob.metrics, _as_it_is)
-    checkpoints = _awaited(FineTuneJob.checkpoints, _as_it_is)
-    logs = _awaited(FineTuneJob.logs, _as_it_is)
+    events = _awaited(FineTuneJob.events, _unchanged)
+    metrics = _awaited(FineTuneJob.metrics, _unchanged)
+    checkpoints = _awaited(FineTuneJob.checkpoints, _unchanged)
+    logs = _awaited(FineTuneJob.logs, _unchanged)
     result = _awaited(FineTuneJob.result, AsyncModelHandle)
     callable_result = _awaited(FineTuneJob.callable_result, AsyncModelHandle)
     deploy = _awaited(FineTuneJob.deploy, AsyncModelHandle, shield=True)
 
     async def undeploy(self) -> AsyncFineTuneJob:
-        """End the deployment of the model now."""
+        """End the deployment of the model and return this handle."""
         await _shielded(self._sync.undeploy)
         return self
 
@@ -272,24 +272,24 @@ def _jobs(found: list[FineTuneJob]) -> list[AsyncFineTuneJob]:
 
 
 class AsyncClient:
-    """`Client`, awaited; takes the same arguments."""
+    """The asynchronous `Client`; it takes the same arguments."""
 
-    @takes(SessionOptions)
+    @accepts_options(SessionOptions)
     def __init__(self, profile: str | None = None, **options: Unpack[SessionOptions]) -> None:
         self._sync = Client(profile, **options)
 
     create_job = _awaited(Client.create_job, AsyncFineTuneJob, shield=True)
-    estimate = _awaited(Client.estimate, _as_it_is)
-    plan = _awaited(Client.plan, _as_it_is)
+    estimate = _awaited(Client.estimate, _unchanged)
+    plan = _awaited(Client.plan, _unchanged)
     get_job = _awaited(Client.get_job, AsyncFineTuneJob)
     list_jobs = _awaited(Client.list_jobs, _jobs)
     adopt_job = _awaited(Client.adopt_job, AsyncFineTuneJob, shield=True)
     reconcile = _awaited(Client.reconcile, _jobs, shield=True)
     resolve = _awaited(Client.resolve, AsyncFineTuneJob, shield=True)
-    validate = _awaited(Client.validate, _as_it_is)
+    validate = _awaited(Client.validate, _unchanged)
 
     async def close(self) -> None:
-        """Close the journal; jobs go on."""
+        """Close the journal and all connections; jobs continue."""
         await _in_thread(self._sync.close)
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""`Client`: one method for each operation, over one session."""
+"""`Client`: the synchronous API, with one method for each operation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ftsdk.store.journal import Journal
 from ftsdk.types.cost import Cost
 from ftsdk.types.plan import Plan
 from ftsdk.types.status import JobStatus
-from ftsdk.util.options import takes
+from ftsdk.util.options import accepts_options
 
 if TYPE_CHECKING:
     from ftsdk.dataset import DatasetReport
@@ -37,16 +37,16 @@ __all__ = ["Client"]
 
 
 class Client:
-    """One configuration, one journal, all providers.
+    """A client for all providers, with one configuration and one journal.
 
-    `profile` chooses a profile of `ftsdk.toml`. `home` is where the journal is (`FTSDK_HOME`, else
-    the platform's data folder). `backends` puts a backend of your own in the place of an installed
-    one, by name: an object, or what makes one from its context; tests use it as they use httpx's
-    transports. Making a client reads the configuration and opens nothing: no network, no provider
-    SDK. Safe to use from several threads.
+    `profile` selects a profile of `ftsdk.toml`. `home` is the folder of the journal (default
+    `FTSDK_HOME`, else the platform's data folder). `backends` replaces installed backends by name,
+    for instance in tests: each value is a backend, or a callable that creates one from its context.
+    Creating a client only reads the configuration: no network, no provider SDK. Safe to use from
+    several threads.
     """
 
-    @takes(SessionOptions)
+    @accepts_options(SessionOptions)
     def __init__(self, profile: str | None = None, **options: Unpack[SessionOptions]) -> None:
         self.session = Session(profile, **options)
         self.config, self.env = self.session.config, self.session.env
@@ -54,19 +54,19 @@ class Client:
 
     # --- jobs ---
 
-    @takes(CreateOptions, DEFAULTS)
+    @accepts_options(CreateOptions, DEFAULTS)
     def create_job(self, dataset: Rows, **options: Unpack[CreateOptions]) -> FineTuneJob:
-        """Check the data, plan, and submit one job, exactly once.
+        """Check the data, plan the job, and submit it exactly once.
 
         `validation` is rows, or a fraction such as `0.1` to hold out. `adapter=None` is full
         fine-tuning. `max_cost` is in US dollars. With `key`, calling again returns the same job.
         Rows with secrets or personal data (FT4xx) leave this machine only when `allow_findings`
-        acknowledges them: True, or the codes that are meant; the journal keeps that with the job.
+        acknowledges them: True, or a list of codes; the journal records this with the job.
         `on_upload` is called with the bytes sent so far and the total, while rows are uploaded.
 
-        Raises, before anything is sent: `ConfigError`, `SpecError`, `Unsupported`, `DatasetError`
-        (with the whole report), `BudgetError`. While sending: a `BackendError` or `NeedsDecision`
-        with `job_id` and `submitted`.
+        Before anything is sent, raises `ConfigError`, `SpecError`, `Unsupported`, `DatasetError`
+        (with the whole report) or `BudgetError`. While sending, raises a `BackendError` or
+        `NeedsDecision` with `job_id` and `submitted`.
         """
         key = options.get("key")
         check_key(key)
@@ -80,27 +80,27 @@ class Client:
             )
         return FineTuneJob(self.session, snapshot)
 
-    @takes(JobOptions, DEFAULTS)
+    @accepts_options(JobOptions, DEFAULTS)
     def plan(self, dataset: Rows, **options: Unpack[JobOptions]) -> Plan:
-        """What `create_job` with these arguments would send, and what it may cost. Sends nothing.
+        """Return what `create_job` would send, and what it may cost. Sends nothing.
 
         Raises what `create_job` raises before anything is sent.
         """
         return prepare(self.session, dataset, options).plan
 
-    @takes(EstimateOptions, DEFAULTS)
+    @accepts_options(EstimateOptions, DEFAULTS)
     def estimate(self, dataset: Rows, **options: Unpack[EstimateOptions]) -> Cost:
-        """What training on these rows would cost, as a range with its assumptions. Sends nothing.
+        """Estimate the cost of training on these rows, as a range with assumptions. Sends nothing.
 
-        Rows with faults are counted as they are. An unknown price is `unknown`, not an error;
-        `ftsdk estimate --compare` shows several places at once.
+        Faulty rows are counted too. An unknown price has basis `unknown` and is not an error.
+        `ftsdk estimate --compare` compares several providers.
         """
         return estimate(self.session, dataset, options)
 
     def get_job(self, job_id: str) -> FineTuneJob:
-        """The job with this id, or the only one whose id begins so, from the journal.
+        """Return the job with this id, or the only one whose id starts with it, from the journal.
 
-        Raises `UnknownJob`. The provider is not asked; `refresh` does that.
+        Raises `UnknownJob`. This sends no request; `refresh` does.
         """
         return FineTuneJob(self.session, self.journal.get(job_id))
 
@@ -112,24 +112,24 @@ class Client:
         tag: str | tuple[str, str] | None = None,
         limit: int | None = None,
     ) -> list[FineTuneJob]:
-        """Jobs of the journal, newest first. `tag` is a name, `name=value`, or a pair."""
+        """Return jobs from the journal, newest first. `tag` is a name, `name=value`, or a pair."""
         found = find_jobs(self.journal, status=status, provider=provider, tag=tag, limit=limit)
         return [FineTuneJob(self.session, snapshot) for snapshot in found]
 
     def adopt_job(self, provider: str, provider_job_id: str) -> FineTuneJob:
-        """Add a job that was created elsewhere to the journal; the same job is added once.
+        """Add a job that was created outside of ftsdk to the journal; it is added only once.
 
         Raises `NotFound` when the provider does not know it.
         """
         return FineTuneJob(self.session, adopt(self.session, provider, provider_job_id))
 
     def reconcile(self, job_id: str | None = None) -> list[FineTuneJob]:
-        """Look for jobs whose create call got no answer: one job, or all of them.
+        """Search for jobs whose create call got no answer: one job, or all of them.
 
-        Returns those that were looked for, as they are now. Nothing that costs is sent, except
-        where sending again with the same token is safe.
+        Returns these jobs as they are now. No job is created, unless sending again with the same
+        token is safe.
         """
-        return [FineTuneJob(self.session, one) for one in reconcile(self.session, job_id)]
+        return [FineTuneJob(self.session, job) for job in reconcile(self.session, job_id)]
 
     def resolve(
         self,
@@ -141,8 +141,8 @@ class Client:
     ) -> FineTuneJob:
         """Decide a job in doubt: adopt the provider's id, send again, or give up.
 
-        Sending again counts against the budget of the month in which that is done. Raises
-        `UsageError` unless exactly one decision is given and there is something to decide.
+        Sending again counts against the budget of the current month. Raises `UsageError` unless
+        exactly one decision is given and the job is undecided.
         """
         snapshot = resolve(
             self.session, job_id, adopt=adopt, send_again=send_again, give_up=give_up
@@ -151,11 +151,11 @@ class Client:
 
     # --- data ---
 
-    @takes(ValidateOptions)
+    @accepts_options(ValidateOptions)
     def validate(self, /, dataset: Rows, **options: Unpack[ValidateOptions]) -> DatasetReport:
-        """Every fault of the data, with line numbers. Nothing is sent; bad rows do not raise.
+        """Return a report of all faults in the data. Sends nothing; faulty rows do not raise.
 
-        With a provider whose tokens are counted, the report also says what it would bill for.
+        For a provider that bills by the token, the report also has the billed tokens.
 
         `tokenizer` is a model folder or the name of an OpenAI encoding; by default it is chosen by
         `model`. `on_bytes` is called with the number of bytes read. See `ftsdk.dataset.validate`.
@@ -170,14 +170,14 @@ class Client:
         return self.session.journal
 
     def backend(self, provider: str | None = None, *, base_url: str | None = None) -> Backend:
-        """The backend called `provider`, or the configured one. Raises `UnknownBackend`.
+        """Return the backend named `provider`, or the configured one. Raises `UnknownBackend`.
 
-        `base_url` is where a job was made, when that is not where the configuration points now.
+        `base_url` is the address at which a job was created, if it differs from the configured one.
         """
         return self.session.backend(provider, base_url=base_url)
 
     def close(self) -> None:
-        """Close the journal and all connections. Jobs go on; both are opened again when used."""
+        """Close the journal and all connections. Jobs continue; using the client opens them again."""
         self.session.close()
 
     def __enter__(self) -> Self:

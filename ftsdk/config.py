@@ -1,8 +1,8 @@
-"""Which provider, model and settings a call uses: argument, environment, profile, file default.
+"""The configuration. A setting comes from the argument, the environment, the profile or the file.
 
-`ftsdk.toml` (or `[tool.ftsdk]` in `pyproject.toml`) is looked for in the working folder and its
-parents. Keys never stand in the file: they are read from the provider's usual variable, or from
-the keyring, at the moment of the call.
+`ftsdk.toml` (or `[tool.ftsdk]` in `pyproject.toml`) is searched in the working folder and its
+parents. API keys are never in the file: they are read from the provider's usual variable or from
+the keyring when they are needed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _SECRET_WORDS = ("api_key", "apikey", "token", "secret", "password")
 
 
 def default_home(env: Mapping[str, str] | None = None) -> Path:
-    """`FTSDK_HOME`, else the platform's data folder for this user."""
+    """Return `FTSDK_HOME`, else the user's data folder on this platform."""
     env = os.environ if env is None else env
     if env.get("FTSDK_HOME"):
         return Path(env["FTSDK_HOME"]).expanduser().absolute()
@@ -59,9 +59,9 @@ def default_home(env: Mapping[str, str] | None = None) -> Path:
 
 
 class Environment(Mapping[str, str]):
-    """Variables as they are at this moment, whose repr shows none of their values.
+    """Environment variables whose repr shows no values.
 
-    An environment stands as a local in many frames, and some tools print every frame's locals.
+    An environment is a local variable of many frames, and some tools print all locals.
     """
 
     __slots__ = ("_values",)
@@ -84,7 +84,7 @@ class Environment(Mapping[str, str]):
 
 @dataclass(frozen=True)
 class Setting:
-    """A resolved setting and the place it came from."""
+    """A resolved setting and its source."""
 
     name: str
     value: Any
@@ -93,7 +93,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Config:
-    """Configuration as found; `setting` resolves one name and remembers where it looked."""
+    """The loaded configuration. `setting` resolves one name."""
 
     path: Path | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class Config:
         return self.profiles.get(self.profile or "", {})
 
     def places(self, name: str) -> list[str]:
-        """Every place that `setting(name)` looks at, in order."""
+        """Return all places that `setting(name)` searches, in order."""
         variable = f"FTSDK_{name.upper()}"
         file = str(self.path) if self.path else "ftsdk.toml (none found)"
         places = [f"the argument {name}=", f"the variable {variable}"]
@@ -136,7 +136,7 @@ class Config:
         return None
 
     def require(self, name: str, argument: Any = None) -> Setting:
-        """Like `setting`, but raises `ConfigError` with every place that was looked at."""
+        """Resolve `name`, or raise `ConfigError` with all places that were searched."""
         found = self.setting(name, argument)
         if found is not None:
             return found
@@ -147,11 +147,11 @@ class Config:
         )
 
     def table_value(self, name: str) -> Any:
-        """A plain setting of the file, the profile's before the top's; None when absent."""
+        """Return a value from the profile, else from the top of the file; None when absent."""
         return self._profile().get(name, self.data.get(name))
 
     def table(self, name: str) -> dict[str, Any]:
-        """A table of settings (`hyperparameters`, `options`, …): the file's, then the profile's."""
+        """Return a table such as `hyperparameters` or `options`; the profile's entries override."""
         merged: dict[str, Any] = {}
         for level in (self.data, self._profile()):
             value = level.get(name, {})
@@ -168,8 +168,8 @@ def load_config(
 ) -> Config:
     """Find and check the configuration, and choose the profile.
 
-    Raises `ConfigError` for a file that is not TOML, unknown names in it (all at once), a key
-    written into it, or a profile that is not there.
+    Raises `ConfigError` for a file that is not TOML, for unknown names or API keys in it (all at
+    once), and for a profile that does not exist.
     """
     env = Environment(dict(os.environ if env is None else env))
     start = Path.cwd() if folder is None else folder
@@ -192,11 +192,11 @@ def _no_such_profile(
     known = sorted(data.get("profiles", {}))
     if path is None:
         looked = ", ".join(str(p) for p in searched[:3]) or "nowhere"
-        where = f"profile from {source}; no ftsdk.toml was found, looked at {looked}"
+        where = f"profile from {source}; no ftsdk.toml was found, searched {looked}"
     else:
         where = f"profile from {source}; {path} has {', '.join(known) or 'no profiles'}"
     return ConfigError(
-        f"No profile is called {name!r}{nearest(name, known)}",
+        f"There is no profile {name!r}{nearest(name, known)}",
         where=where,
         hint=f"add [profiles.{name}] with provider = …, or run `ftsdk init`",
     )
@@ -208,7 +208,7 @@ def _find(start: Path, env: Mapping[str, str]) -> tuple[Path | None, dict[str, A
         path = Path(env["FTSDK_CONFIG"]).expanduser()
         if not path.is_file():
             raise ConfigError(
-                "The configuration file is not there",
+                "The configuration file does not exist",
                 where=f"{path}, from the variable FTSDK_CONFIG",
                 hint="correct or unset FTSDK_CONFIG",
             )
@@ -239,7 +239,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"The configuration is not valid TOML: {error}",
             where=str(path),
-            hint="correct the line named; `ftsdk init --print` shows a right one",
+            hint="correct that line; `ftsdk init --print` shows a valid file",
         ) from error
     except OSError as error:
         raise ConfigError(
@@ -286,19 +286,19 @@ def _unknown(table: Mapping[str, Any], known: frozenset[str], prefix: str) -> li
 
 
 def api_key(provider: str, variables: tuple[str, ...], env: Mapping[str, str]) -> str:
-    """The key for `provider`, read now: from its usual variables, then from the keyring.
+    """Return the API key of `provider`, from its usual variables, then from the keyring.
 
-    Raises `ConfigError` naming the places, never a value. White space around it is an error, since
-    HTTP libraries repeat such a key in their messages.
+    Raises `ConfigError` with the places searched, never with a value. White space around a key is an
+    error, since HTTP libraries repeat such a key in their messages.
     """
     for variable in variables:
         if not env.get(variable):
             continue
         if not _is_key(env[variable]):
             raise ConfigError(
-                f"{variable} holds white space or characters that no key has",
+                f"{variable} contains white space or characters that are not valid in a key",
                 where=f"variable {variable}",
-                hint="set it again, without quotes and line ends",
+                hint="set it again, without quotes and line breaks",
             )
         return env[variable]
     stored = _from_keyring(provider)
@@ -327,4 +327,4 @@ def _from_keyring(provider: str) -> str | None:
     try:
         return keyring.get_password("ftsdk", provider)
     except keyring.errors.KeyringError:
-        return None  # no keyring service on this machine; the error above names it as a place
+        return None  # no keyring service on this machine; the error of the caller lists it

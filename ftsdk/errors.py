@@ -1,4 +1,4 @@
-"""Every error that ftsdk raises, as one tree.
+"""All errors that ftsdk raises.
 
 ```
 FtsdkError
@@ -10,12 +10,12 @@ FtsdkError
 └─ StoreError      JournalLocked · JournalTooNew · JournalDamaged
 ```
 
-Each error knows *what* happened, *where*, how to *hint* it, whether asking again may help
-(`retryable`), and, where a submission was under way, whether the provider may have got it
-(`submitted`) and our own `job_id`. `str(error)` is three plain lines; the first makes sense alone.
+Each error has `what` happened, `where`, and a `hint` on how to fix it. `retryable` says whether trying
+again may help. Errors of a submission also have the `job_id` and whether the provider may have
+received it (`submitted`). `str(error)` has three lines; the first makes sense alone.
 
-To add one: derive from the branch that says who can mend it, give `code` a stable word, and let
-every argument be keyword-only with a default, so that it pickles.
+To add an error, derive it from the branch that fits, and give it a stable `code`. All arguments but
+`what` must be keyword-only with a default, so that it can be pickled.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ Submitted = Literal["no", "maybe", "yes"]
 
 
 class FtsdkError(Exception):
-    """The root. `what` is one sentence, `where` the place, `hint` the next thing to do.
+    """The base class. `what` is one sentence, `where` the place, `hint` what to do next.
 
-    What a submit raises also names our job (`job_id`), the mark it carries at the provider (`tag`)
-    and whether it may have been sent (`submitted`).
+    Errors of a submission also have the job's id (`job_id`), its tag at the provider (`tag`) and
+    whether it may have been sent (`submitted`).
     """
 
     code: ClassVar[str] = "error"
@@ -102,12 +102,12 @@ class FtsdkError(Exception):
         if self.job_id and self.job_id not in where:
             where = f"{where}, job {self.job_id}" if where else f"job {self.job_id}"
         if self.submitted:
-            told = {
+            sent = {
                 "no": "nothing was submitted",
                 "maybe": "it may have been submitted",
                 "yes": "it was submitted",
             }[self.submitted]
-            where = f"{where}; {told}" if where else told
+            where = f"{where}; {sent}" if where else sent
         if where:
             lines.append(f"  where  {where}")
         if self.hint:
@@ -115,7 +115,7 @@ class FtsdkError(Exception):
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """The error as the command line prints it with `--json`."""
+        """Return the error as the command line prints it with `--json`."""
         return {
             "code": self.code,
             "what": self.what,
@@ -141,12 +141,12 @@ class FtsdkError(Exception):
 
 
 def _rebuild(cls: type[FtsdkError], what: str, state: Mapping[str, Any]) -> FtsdkError:
-    if "mend" in state:  # pickled when the hint was called so
+    if "mend" in state:  # pickled by an older version
         state = {"hint" if name == "mend" else name: value for name, value in state.items()}
     return cls(what, **state)
 
 
-# --- what the caller can mend in their own code or configuration -----------------------------
+# --- the caller can fix these in code or configuration ---------------------------------------
 
 
 class UsageError(FtsdkError, ValueError):
@@ -157,7 +157,7 @@ class UsageError(FtsdkError, ValueError):
 
 
 class ConfigError(UsageError):
-    """A setting is missing or wrong; `where` lists every place that was looked at, in order."""
+    """A setting is missing or invalid; `where` lists the places that were searched, in order."""
 
     code = "config"
 
@@ -169,25 +169,25 @@ class UnknownBackend(UsageError):
 
 
 class UnknownModel(UsageError):
-    """No model has this name here."""
+    """No model has this name at the provider."""
 
     code = "unknown_model"
 
 
 class UnknownJob(UsageError, LookupError):
-    """No job, or more than one, has this id in the journal."""
+    """No job in the journal has this id, or several match it."""
 
     code = "unknown_job"
 
 
 class Unsupported(UsageError):
-    """This backend cannot take what was asked; refused by name before anything is sent."""
+    """The backend does not support what was requested; nothing was sent."""
 
     code = "unsupported"
 
 
 class SpecError(UsageError):
-    """A field of the job is out of range or contradicts another; `faults` lists all of them."""
+    """A field of the job is out of range or conflicts with another; `faults` lists all problems."""
 
     code = "spec"
 
@@ -202,7 +202,7 @@ class MissingExtra(UsageError, ImportError):
 
 
 class DatasetError(FtsdkError, ValueError):
-    """The dataset has faults; `report` holds every one of them."""
+    """The dataset has faults; `report` lists all of them."""
 
     code = "dataset"
     exit_code = 3
@@ -213,7 +213,7 @@ class DatasetError(FtsdkError, ValueError):
 
 
 class BackendError(FtsdkError):
-    """The provider, or the way to it, did not do what was asked."""
+    """A request to the provider failed."""
 
     code = "backend"
     exit_code = 4
@@ -223,45 +223,45 @@ class BackendError(FtsdkError):
 
 
 class AuthError(BackendError):
-    """The key is missing, wrong, or lacks the right."""
+    """The API key is missing, invalid, or lacks permission."""
 
     code = "auth"
 
 
 class RateLimited(BackendError):
-    """Too many requests for now; `retry_after_s` when the provider said it."""
+    """Too many requests; `retry_after_s` is set if the provider gives it."""
 
     code = "rate_limited"
     retryable = True
 
 
 class NotFound(BackendError, LookupError):
-    """The provider does not know this id."""
+    """The provider has nothing with this id."""
 
     code = "not_found"
 
 
 class Rejected(BackendError):
-    """The provider understood and refused."""
+    """The provider refused the request."""
 
     code = "rejected"
 
 
 class Unavailable(BackendError):
-    """No usable answer: connection, timeout, or a fault on the provider's side."""
+    """No usable response: a connection error, a timeout, or a server error."""
 
     code = "unavailable"
     retryable = True
 
 
 class UnexpectedResponse(BackendError):
-    """An answer that does not have the documented shape."""
+    """The response does not have the documented form."""
 
     code = "unexpected_response"
 
 
 class ProviderClosed(BackendError):
-    """The provider takes no new jobs (any more, or from this account)."""
+    """The provider takes no new jobs, or none from this account."""
 
     code = "provider_closed"
 
@@ -270,14 +270,14 @@ class ProviderClosed(BackendError):
 
 
 class JobError(FtsdkError):
-    """About one job; `job_id` is ours."""
+    """An error of one job; `job_id` is its id in ftsdk."""
 
     code = "job"
     exit_code = 5
 
 
 class JobFailed(JobError):
-    """The job ended in failure; `log_tail` holds its last lines where there is a log."""
+    """The job failed; `log_tail` has the last lines of its log, if there is one."""
 
     code = "job_failed"
     log_tail: tuple[str, ...] = ()
@@ -297,20 +297,20 @@ class NotReady(JobError):
 
 
 class NeedsDecision(JobError):
-    """The job cannot go on by itself; `hint` names the commands that decide."""
+    """The job cannot continue by itself; `hint` has the commands that decide."""
 
     code = "needs_decision"
     exit_code = 7
 
 
 class WaitTimeout(JobError, TimeoutError):
-    """The wait ended before the job did; the job goes on."""
+    """The timeout ended before the job did; the job continues."""
 
     code = "wait_timeout"
     retryable = True
 
 
-# --- money -----------------------------------------------------------------------------------
+# --- spending -----------------------------------------------------------------------------------
 
 
 class BudgetError(FtsdkError):
@@ -331,7 +331,7 @@ class StoreError(FtsdkError):
 
 
 class JournalLocked(StoreError):
-    """Another process held the journal for longer than the busy timeout."""
+    """Another process locked the journal for longer than the busy timeout."""
 
     code = "journal_locked"
     retryable = True
@@ -344,6 +344,6 @@ class JournalTooNew(StoreError):
 
 
 class JournalDamaged(StoreError):
-    """The journal file is not a sound database."""
+    """The journal file is damaged."""
 
     code = "journal_damaged"

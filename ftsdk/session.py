@@ -1,4 +1,4 @@
-"""`Session`: the configuration, clock, journal and backends that every operation is given."""
+"""`Session`: the configuration, clock, journal and backends that operations use."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from ftsdk.types.job import JobSnapshot
 from ftsdk.util.clock import Clock, SystemClock
 
 BackendSource = Backend | Callable[[Context], Backend]
-"""A backend, or what makes one from its context (the class itself, for instance)."""
+"""A backend, or a callable that creates one from its context, such as the class itself."""
 
 
 @dataclass(frozen=True)
 class Horizon:
-    """How long to look for a job whose answer was lost.
+    """How long to search for a job whose create response was lost.
 
-    No provider documents how soon its list shows a new job, so the horizon is generous: `look_s`
-    seconds after the send. `while_creating_s` is how much of it the create call itself waits.
+    No provider documents how soon a new job appears in its list, so the horizon is generous:
+    `look_s` seconds after sending. The create call itself searches for `while_creating_s` seconds.
     """
 
     look_s: float = 660.0
@@ -39,25 +39,25 @@ class Horizon:
 
 
 class SessionOptions(TypedDict, total=False):
-    """What a session, and so a client, can be made with; everything has a default."""
+    """The options of a session and a client; all have a default."""
 
     home: str | Path | None
-    """Where the journal and everything kept is: `FTSDK_HOME`, else the platform's data folder."""
+    """The folder of the journal and all stored files; default `FTSDK_HOME`, else the data folder."""
     config: Config | None
-    """A configuration instead of that of `ftsdk.toml`."""
+    """A configuration to use instead of `ftsdk.toml`."""
     clock: Clock | None
     env: Mapping[str, str] | None
-    """Environment variables instead of the process's own."""
+    """Environment variables to use instead of the process's own."""
     horizon: Horizon | None
     backends: Mapping[str, BackendSource] | None
-    """Backends in the place of installed ones, by name; tests use it like httpx's transports."""
+    """Backends that replace installed ones, by name, for instance in tests."""
 
 
 class Session:
     """One configuration, one home, one journal, and the backends in use.
 
-    Making a session reads the configuration and opens nothing. The journal and each backend are
-    opened when they are first used. Safe to use from several threads.
+    Creating a session only reads the configuration. The journal and each backend are opened at
+    first use. Safe to use from several threads.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Session:
         )
         self.clock = clock or SystemClock()
         self.horizon = horizon or Horizon()
-        self._given = dict(backends or {})
+        self._sources = dict(backends or {})
         self._backends: dict[tuple[str, str | None], Backend] = {}
         self._journal: Journal | None = None
 
@@ -91,12 +91,12 @@ class Session:
 
     @property
     def has_journal(self) -> bool:
-        """Whether a journal exists in the home; asking does not create one."""
+        """Whether a journal exists in the home folder; this does not create one."""
         return (self.home / "journal.db").is_file()
 
     @property
     def catalogue(self) -> Catalogue:
-        """The shipped catalogue, overridden by `prices.toml` in the home."""
+        """The catalogue: the shipped one, reported end dates, and `prices.toml` in the home folder."""
         return load_catalogue(self.home)
 
     @property
@@ -107,28 +107,28 @@ class Session:
     # --- backends ---
 
     def backend(self, provider: str | None = None, *, base_url: str | None = None) -> Backend:
-        """The backend called `provider`, or the configured one. Raises `UnknownBackend`.
+        """Return the backend named `provider`, or the configured one. Raises `UnknownBackend`.
 
-        `base_url` is where a job was made, when that is not where the configuration points now.
+        `base_url` is the address at which a job was created, if it differs from the configured one.
         """
         name = str(self.config.require("provider", provider).value)
         if base_url is None:
             configured = self.config.setting("provider")
             is_configured = configured is not None and configured.value == name
             base_url = self.config.table_value("base_url") if is_configured else None
-        slot = (name, base_url)
-        if slot not in self._backends:
-            self._backends[slot] = self._make(name, base_url)
-        return self._backends[slot]
+        key = (name, base_url)
+        if key not in self._backends:
+            self._backends[key] = self._create_backend(name, base_url)
+        return self._backends[key]
 
     def use_backend(self, provider: str, source: BackendSource) -> None:
-        """Put a backend in the place of the installed one called `provider`, from now on."""
-        self._given[provider] = source
-        for slot in [one for one in self._backends if one[0] == provider]:
-            self._backends.pop(slot).close()
+        """Replace the installed backend named `provider` from now on."""
+        self._sources[provider] = source
+        for key in [key for key in self._backends if key[0] == provider]:
+            self._backends.pop(key).close()
 
-    def _make(self, name: str, base_url: str | None) -> Backend:
-        source = self._given.get(name)
+    def _create_backend(self, name: str, base_url: str | None) -> Backend:
+        source = self._sources.get(name)
         if isinstance(source, Backend):
             return source
         return (source or load_backend(name))(
@@ -142,33 +142,33 @@ class Session:
         )
 
     def capabilities_of(self, provider: str) -> Capabilities | None:
-        """What a provider's backend can do, without making it; None where there is no backend."""
-        source = self._given.get(provider)
+        """Return a backend's capabilities without creating it; None if there is no such backend."""
+        source = self._sources.get(provider)
         if source is not None:
-            able: Capabilities | None = getattr(source, "capabilities", None)
-            return able
+            capabilities: Capabilities | None = getattr(source, "capabilities", None)
+            return capabilities
         return capabilities_of(provider)
 
     def backend_for(self, snapshot: JobSnapshot) -> Backend:
-        """The backend of a job, at the address where the job was made, whatever is configured."""
-        made_at = snapshot.dataset.get("base_url")
-        if made_at is None:
+        """Return the backend of a job, at the address where the job was created."""
+        job_url = snapshot.dataset.get("base_url")
+        if job_url is None:
             return self.backend(snapshot.provider)
         try:
             current = self.backend(snapshot.provider)
         except ConfigError:
-            current = None  # the address is no longer configured; the job remembers it
-        if current is not None and current.base_url == made_at:
+            current = None  # no longer configured; the job has its own address
+        if current is not None and current.base_url == job_url:
             return current
-        return self.backend(snapshot.provider, base_url=str(made_at))
+        return self.backend(snapshot.provider, base_url=str(job_url))
 
     def address_of(self, provider: str) -> dict[str, str]:
-        """What a job made now remembers of its provider's address: `{"base_url": …}`, or nothing."""
+        """Return `{"base_url": …}` to journal with a new job, or `{}` for the default address."""
         url = self.backend(provider).base_url
         return {} if url is None else {"base_url": url}
 
     def close(self) -> None:
-        """Close the journal and all connections. Both are opened again when used."""
+        """Close the journal and all connections. Using the session opens them again."""
         for backend in self._backends.values():
             backend.close()
         if self._journal is not None:

@@ -1,1 +1,1 @@
-"""What providers charge and when models retire: one dated catalogue, and what follows from it."""
+"""Prices and retirement dates of the providers: one dated catalogue, and estimates from it."""

@@ -1,4 +1,4 @@
-"""The same fine-tune at several places: what training, serving and waiting would cost, and until when."""
+"""Compare one fine-tune at several providers: training cost, serving cost, duration, end dates."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from ftsdk.catalogue.hosting_cost import Serving, hosting_cost
 from ftsdk.catalogue.load import lookup, shipped
-from ftsdk.catalogue.retirement import Live, closed, lifetime, warnings
+from ftsdk.catalogue.retirement import Live, closed_reason, date_warnings, retirement_dates
 from ftsdk.catalogue.schema import Catalogue
-from ftsdk.catalogue.training_cost import Serving, Tokens, estimate_training, hosting
+from ftsdk.catalogue.training_cost import Tokens, estimate_training
 from ftsdk.types.cost import Cost
-
-__all__ = ["Option", "Target", "compare", "targets_of"]
 
 
 @dataclass(frozen=True)
 class Target:
-    """One place to compare: what a backend knows beside the catalogue goes along.
+    """A provider and model to compare, with what its backend knows beyond the catalogue.
 
-    `elsewhere` is an address that is not the provider's own: its prices and dates do not hold there,
-    only the backend's `cost`. `tokens` is for its own tokenizer; `duration_s` a range of seconds; `unsupported` what was
-    asked and cannot be there; `cost` the backend's own estimate, preferred where it knows one.
+    `tokens` is counted with the model's own tokenizer. `duration_s` is a range in seconds.
+    `unsupported` lists the requested options that the backend refuses. `cost` is the backend's own
+    estimate, preferred over the catalogue's. `custom_address` means that the backend uses another
+    address than the provider's own, where the catalogue's prices and dates do not apply.
     """
 
     provider: str
@@ -34,13 +34,13 @@ class Target:
     duration_s: tuple[float, float] | None = None
     unsupported: tuple[str, ...] = ()
     cost: Cost | None = None
-    elsewhere: bool = False
+    custom_address: bool = False
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One row of the comparison. `closed` says why it cannot be had; None while it can."""
+    """One row of the comparison. `closed` is why the provider takes no such job; None if it does."""
 
     provider: str
     title: str
@@ -57,11 +57,11 @@ class Option:
 
     @property
     def is_open(self) -> bool:
-        """True when it can be had as asked."""
+        """True when the provider takes the job as requested."""
         return self.closed is None and not self.unsupported
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as `--json` prints it."""
+        """Return the row as `--json` prints it."""
         serving = self.serving
         per_hour = serving.usd_per_hour
         return {
@@ -99,18 +99,18 @@ def compare(
     catalogue: Catalogue | None = None,
     live: Live | None = None,
 ) -> list[Option]:
-    """The targets as rows: what can be had first, the cheapest first; unknown prices after known.
+    """Compare the targets. Open options come first, then by price; unknown prices come last.
 
-    `tokens` count all rows once, for targets that do not bring a count of their own.
+    `tokens` is the count of all rows once, for targets without a count of their own.
     """
-    book = catalogue or shipped()
+    catalogue = catalogue or shipped()
     options = [
-        _option(target, method, tokens, epochs, rows, today, book, live) for target in targets
+        _option(target, method, tokens, epochs, rows, today, catalogue, live) for target in targets
     ]
-    return sorted(options, key=_order)
+    return sorted(options, key=_sort_key)
 
 
-def _order(option: Option) -> tuple[bool, bool, Decimal, str, str]:
+def _sort_key(option: Option) -> tuple[bool, bool, Decimal, str, str]:
     high = option.training.high
     return (
         not option.is_open,
@@ -128,13 +128,13 @@ def _option(
     epochs: float | None,
     rows: int | None,
     today: dt.date,
-    book: Catalogue,
+    catalogue: Catalogue,
     live: Live | None,
 ) -> Option:
-    if target.elsewhere:
-        return _elsewhere(target)
-    entry = lookup(target.provider, target.model, book)
-    life = lifetime(target.provider, target.model, catalogue=book, live=live)
+    if target.custom_address:
+        return _option_at_custom_address(target)
+    entry = lookup(target.provider, target.model, catalogue)
+    dates = retirement_dates(target.provider, target.model, catalogue=catalogue, live=live)
     cost = estimate_training(
         target.provider,
         target.model,
@@ -146,23 +146,23 @@ def _option(
         seconds=target.duration_s,
         hardware=target.hardware,
         today=today,
-        catalogue=book,
+        catalogue=catalogue,
     )
     if target.cost is not None and target.cost.high is not None:
         cost = target.cost
-    refused, notes = list(target.unsupported), list[str]()
+    unsupported, notes = list(target.unsupported), list[str]()
     model = entry.model if entry is not None else None
     if model is not None and model.methods is not None and method not in model.methods:
-        refused.append(f"{method} of {entry.model_id}" if entry else method)
+        unsupported.append(f"{method} of {entry.model_id}" if entry else method)
     kind = "lora" if target.adapter_kind == "nf4" else target.adapter_kind
     if model is not None and model.adapters is not None and kind not in (None, *model.adapters):
-        refused.append(f"{target.adapter_kind} training of {target.model}")
+        unsupported.append(f"{target.adapter_kind} training of {target.model}")
     minimum = entry.facts.minimum if entry is not None else None
     if minimum is not None and cost.low == minimum.usd:
         notes.append(f"${minimum.usd:.2f} minimum per job".replace(".00", ""))
-    shut = closed(target.provider, target.model, today, catalogue=book, live=live)
-    if shut is None:
-        notes += warnings(target.provider, target.model, today, catalogue=book, live=live)
+    closed = closed_reason(target.provider, target.model, today, catalogue=catalogue, live=live)
+    if closed is None:
+        notes += date_warnings(target.provider, target.model, today, catalogue=catalogue, live=live)
     notes += [note for note in (target.note, model.note if model is not None else "") if note]
     return Option(
         provider=target.provider,
@@ -170,26 +170,26 @@ def _option(
         model=target.model,
         adapter_kind=target.adapter_kind,
         training=cost,
-        serving=hosting(target.provider, target.model, book),
+        serving=hosting_cost(target.provider, target.model, catalogue),
         duration_s=target.duration_s,
-        ends_on=life.ends_on,
-        no_new_jobs_from=life.no_new_jobs_from,
-        closed=shut,
-        unsupported=tuple(dict.fromkeys(refused)),
+        ends_on=dates.ends_on,
+        no_new_jobs_from=dates.no_new_jobs_from,
+        closed=closed,
+        unsupported=tuple(dict.fromkeys(unsupported)),
         notes=tuple(notes),
     )
 
 
-def _elsewhere(target: Target) -> Option:
-    """A row for an address of which the catalogue says nothing."""
-    unknown = Cost(assumptions=(f"no price is known at this address of {target.provider}",))
+def _option_at_custom_address(target: Target) -> Option:
+    """Return the row for an address that the catalogue does not cover."""
+    unknown = Cost(assumptions=(f"no price is known for this address of {target.provider}",))
     return Option(
         provider=target.provider,
         title=target.provider,
         model=target.model,
         adapter_kind=target.adapter_kind,
         training=target.cost if target.cost is not None else unknown,
-        serving=Serving("unknown", "unknown", note="no price is known at this address"),
+        serving=Serving("unknown", "unknown", note="no price is known for this address"),
         duration_s=target.duration_s,
         ends_on=None,
         no_new_jobs_from=None,
@@ -202,7 +202,7 @@ def _elsewhere(target: Target) -> Option:
 def targets_of(
     provider: str, *, method: str = "sft", catalogue: Catalogue | None = None
 ) -> list[Target]:
-    """Every model that the catalogue says can be tuned by `method` at a provider."""
+    """Return the provider's models that can be tuned by `method`, according to the catalogue."""
     facts = (catalogue or shipped()).providers.get(provider)
     if facts is None:
         return []

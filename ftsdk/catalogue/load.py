@@ -1,7 +1,7 @@
-"""The dated catalogue that ships with ftsdk, under the user's own figures.
+"""Load the dated catalogue that ships with ftsdk, overlaid with the user's own figures.
 
-`prices.toml` in `FTSDK_HOME` (or a file that is named) has the same layout and wins entry by entry.
-A model is found by its id, an alias, the last part of `owner/name`, or the name of a fine-tune.
+`prices.toml` in `FTSDK_HOME` (or a given file) has the same layout and takes precedence entry by
+entry. A model is found by its id, an alias, the last part of `owner/name`, or a fine-tune's id.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ftsdk.catalogue.provider_dates import TOLD, over, read_told
+from ftsdk.catalogue.provider_dates import REPORTED_FILE, overlay_dates, read_reported_dates
 from ftsdk.catalogue.schema import YOURS, Catalogue, Model, Provider
 from ftsdk.errors import ConfigError
-
-__all__ = ["OVERRIDES", "Entry", "load_catalogue", "lookup", "shipped"]
 
 OVERRIDES = "prices.toml"
 _LIMIT_BYTES = 5_000_000
@@ -29,7 +27,7 @@ _LIMIT_BYTES = 5_000_000
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of a provider, with its catalogue id. `model` is None where the model is not known."""
+    """A provider's model and its catalogue id. `model` is None when the catalogue does not have it."""
 
     provider: str
     facts: Provider
@@ -45,25 +43,27 @@ def _shipped_data() -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1)
 def shipped() -> Catalogue:
-    """The catalogue of this release."""
+    """Return the catalogue of this release."""
     return Catalogue.model_validate(_shipped_data())
 
 
 def load_catalogue(home: Path | None = None, *, file: Path | None = None) -> Catalogue:
-    """The shipped catalogue, under what providers told (`told`), under the user's own figures.
+    """Return the shipped catalogue, overlaid with reported end dates, then with the user's figures.
 
-    The user's file is `file`, else `prices.toml` in `home` where it is there. Raises `ConfigError`
-    for a file that is not TOML or that says something a catalogue cannot say, all faults at once.
+    The user's file is `file`, else `prices.toml` in `home` if it exists. Raises `ConfigError` for
+    a file that is not TOML or does not fit the schema, with all faults at once.
     """
     path = file if file is not None else (home / OVERRIDES if home is not None else None)
-    own = _bytes(path, needed=file is not None)
-    kept = None if home is None else home / TOLD
-    told = _bytes(kept)
-    return _laid_over(path, own, kept, told) if own is not None or told is not None else shipped()
+    own = _bytes(path, required=file is not None)
+    reported_path = None if home is None else home / REPORTED_FILE
+    reported = _bytes(reported_path)
+    if own is None and reported is None:
+        return shipped()
+    return _overlaid(path, own, reported_path, reported)
 
 
-def _bytes(path: Path | None, *, needed: bool = False) -> bytes | None:
-    if path is None or (not needed and not path.is_file()):
+def _bytes(path: Path | None, *, required: bool = False) -> bytes | None:
+    if path is None or (not required and not path.is_file()):
         return None
     try:
         return path.read_bytes()
@@ -72,18 +72,18 @@ def _bytes(path: Path | None, *, needed: bool = False) -> bytes | None:
 
 
 @functools.lru_cache(maxsize=8)
-def _laid_over(
-    path: Path | None, data: bytes | None, kept: Path | None, told: bytes | None
+def _overlaid(
+    path: Path | None, data: bytes | None, reported_path: Path | None, reported: bytes | None
 ) -> Catalogue:
-    """The catalogue under these files; kept by their bytes, since backends ask at every price."""
+    """Return the catalogue with both files applied; cached by content, since it is used often."""
     base = _shipped_data()
-    if kept is not None and told is not None:
-        base = _merged(base, over(base, read_told(kept, told)))
+    if reported_path is not None and reported is not None:
+        base = _merged(base, overlay_dates(base, read_reported_dates(reported_path, reported)))
     if path is None or data is None:
         return Catalogue.model_validate(base)
     own = _read(path, data)
     if "as_of" not in own:
-        raise _refused(path, "as_of is missing: the day on which you looked")
+        raise _refused(path, "as_of is missing: the day on which you read the prices")
     merged = _merged(base, own)
     merged["as_of"] = max(base["as_of"], own["as_of"])
     merged["sources"] = {
@@ -119,17 +119,17 @@ def _refused(path: Path, why: str) -> ConfigError:
     return ConfigError(
         f"Your price file cannot be used: {why}",
         where=str(path),
-        hint="correct it, or move it away to go by the shipped catalogue",
+        hint="correct it, or move it away to use the shipped catalogue",
     )
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables are merged name by name; anything else is replaced."""
+def _merged(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge tables key by key; replace all other values."""
     result = dict(base)
-    for name, value in over.items():
+    for name, value in overlay.items():
         old = result.get(name)
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        # A figure (it names a source) is replaced whole: a price never keeps another's source.
+        # A table with a source is one figure: replaced whole, so that price and source stay together.
         result[name] = (
             _merged(old, value)  # type: ignore[arg-type]  # both are tables
             if both and "source" not in old  # type: ignore[operator]  # the same
@@ -139,7 +139,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lookup(provider: str, model: str, catalogue: Catalogue | None = None) -> Entry | None:
-    """What the catalogue says of a model, or None where it does not know the provider.
+    """Return the catalogue entry of a model, or None for an unknown provider.
 
     `model` may be an id, an alias, `owner/name`, or the id of a fine-tune (`ft:<base>:…`,
     `<base>.ft-…`); case does not matter.
@@ -148,12 +148,12 @@ def lookup(provider: str, model: str, catalogue: Catalogue | None = None) -> Ent
     if facts is None:
         return None
     for name in _names(model):
-        for model_id, one in facts.models.items():
-            known = {model_id, *one.aliases}
-            if name in {_folded(word) for word in known} or any(
-                name.startswith(_folded(prefix)) for prefix in one.prefixes
+        for model_id, candidate in facts.models.items():
+            known = {model_id, *candidate.aliases}
+            if name in {_folded(alias) for alias in known} or any(
+                name.startswith(_folded(prefix)) for prefix in candidate.prefixes
             ):
-                return Entry(provider, facts, model_id, one)
+                return Entry(provider, facts, model_id, candidate)
     return Entry(provider, facts)
 
 
@@ -162,7 +162,7 @@ def _folded(name: str) -> str:
 
 
 def _names(model: str) -> list[str]:
-    """The names under which a model may stand, the exact one first."""
+    """Return the names under which the catalogue may list a model, the exact one first."""
     name = _folded(model)
     names = [name]
     if name.startswith("ft:"):

@@ -1,8 +1,7 @@
-"""Which doors are closed, which close soon, and until when a fine-tune answers.
+"""When a provider stops taking jobs for a model, and when a fine-tune stops working.
 
-Providers name the day of an end, and seldom say whether that day still counts. It is read with care
-both ways: the last safe day is the one before, on the day itself a job is tried with a warning, and
-from the day after it is refused here.
+Providers publish an end date, and seldom say whether that day still counts. So the last safe day is
+the one before; on the day itself a job is sent with a warning; from the day after it is refused.
 """
 
 from __future__ import annotations
@@ -14,27 +13,16 @@ from dataclasses import dataclass
 from ftsdk.catalogue.load import Entry, lookup, shipped
 from ftsdk.catalogue.schema import Catalogue, Dated
 
-__all__ = [
-    "WITHIN_DAYS",
-    "Lifetime",
-    "Live",
-    "closed",
-    "ends_on",
-    "last_safe_day",
-    "lifetime",
-    "warnings",
-]
-
-WITHIN_DAYS = 60
-"""How near an end must be to be warned of."""
+WARNING_DAYS = 60
+"""How many days before an end date a warning is given."""
 
 Live = Mapping[tuple[str, str], dt.date]
-"""Ends that a provider told just now, by (provider, model id); they are preferred."""
+"""End dates that providers just reported, by (provider, model id); they take precedence."""
 
 
 @dataclass(frozen=True)
-class Lifetime:
-    """The days that matter for one model at one provider. None: no day is known."""
+class RetirementDates:
+    """The end dates of one model at one provider. None means that no date is known."""
 
     provider: str
     model: str
@@ -48,52 +36,54 @@ class Lifetime:
     replacement: str = ""
 
 
-def lifetime(
+def retirement_dates(
     provider: str, model: str, *, catalogue: Catalogue | None = None, live: Live | None = None
-) -> Lifetime:
-    """The ends of `model` at `provider`: what the provider told just now, else the catalogue."""
-    book = catalogue or shipped()
-    entry = lookup(provider, model, book)
-    told = _told(provider, model, entry, live)
+) -> RetirementDates:
+    """Return the end dates of `model` at `provider`: as just reported, else from the catalogue."""
+    catalogue = catalogue or shipped()
+    entry = lookup(provider, model, catalogue)
+    reported = _reported(provider, model, entry, live)
     if entry is None:
-        asked = f"{provider}, asked now" if told else ""
-        before = last_safe_day(told)
-        return Lifetime(provider, model, ends_on=told, retrain_by=before, source=asked)
+        source_title = f"{provider}, asked now" if reported else ""
+        before = last_safe_day(reported)
+        return RetirementDates(
+            provider, model, ends_on=reported, retrain_by=before, source=source_title
+        )
     new_jobs = _earliest(
         entry.facts.no_new_jobs_from, entry.model.no_new_jobs_from if entry.model else None
     )
     end = _earliest(entry.facts.ends_on, entry.model.ends_on if entry.model else None)
-    last = end.day if end is not None and told is None else told
-    figure = end if told is None and end is not None else new_jobs
-    source = book.source(figure) if figure is not None else None
-    return Lifetime(
+    last = end.day if end is not None and reported is None else reported
+    figure = end if reported is None and end is not None else new_jobs
+    source = catalogue.source(figure) if figure is not None else None
+    return RetirementDates(
         provider,
         entry.model_id or model,
         no_new_jobs_from=new_jobs.day if new_jobs else None,
         ends_on=last,
         retrain_by=last_safe_day(new_jobs.day if new_jobs else None, last),
-        source=f"{provider}, asked now" if told else source.title if source else "",
-        as_of=None if told or source is None else source.day,
-        confirmed=told is not None or figure is None or figure.confirmed,
+        source=f"{provider}, asked now" if reported else source.title if source else "",
+        as_of=None if reported or source is None else source.day,
+        confirmed=reported is not None or figure is None or figure.confirmed,
         note="" if figure is None else figure.note,
         replacement=entry.model.replacement if entry.model else "",
     )
 
 
-def _told(provider: str, model: str, entry: Entry | None, live: Live | None) -> dt.date | None:
+def _reported(provider: str, model: str, entry: Entry | None, live: Live | None) -> dt.date | None:
     if not live:
         return None
     ids = [model, *([entry.model_id] if entry is not None and entry.model_id else [])]
-    return next((live[provider, one] for one in ids if (provider, one) in live), None)
+    return next((live[provider, name] for name in ids if (provider, name) in live), None)
 
 
 def _earliest(*days: Dated | None) -> Dated | None:
     known = [day for day in days if day is not None]
-    return min(known, key=lambda one: one.day) if known else None
+    return min(known, key=lambda date: date.day) if known else None
 
 
 def last_safe_day(*named: dt.date | None) -> dt.date | None:
-    """The last day on which a new job is surely taken: the one before the first day named."""
+    """Return the last day on which a new job is sure to be accepted: the one before the first date."""
     known = [day for day in named if day is not None]
     return min(known) - dt.timedelta(days=1) if known else None
 
@@ -101,11 +91,11 @@ def last_safe_day(*named: dt.date | None) -> dt.date | None:
 def ends_on(
     provider: str, model: str, *, catalogue: Catalogue | None = None, live: Live | None = None
 ) -> dt.date | None:
-    """The day on which `model` and every fine-tune of it stop answering, where one is known."""
-    return lifetime(provider, model, catalogue=catalogue, live=live).ends_on
+    """Return the day on which `model` and its fine-tunes stop working, if one is known."""
+    return retirement_dates(provider, model, catalogue=catalogue, live=live).ends_on
 
 
-def closed(
+def closed_reason(
     provider: str,
     model: str,
     today: dt.date,
@@ -113,22 +103,22 @@ def closed(
     catalogue: Catalogue | None = None,
     live: Live | None = None,
 ) -> str | None:
-    """Why no new job can be made here today, as one sentence; None while the door is open."""
-    book = catalogue or shipped()
-    entry = lookup(provider, model, book)
-    life = lifetime(provider, model, catalogue=book, live=live)
-    if life.ends_on is not None and life.ends_on <= today:
-        return f"{life.model} ended at {_title(entry, provider)} on {life.ends_on}{_doubt(life)}"
+    """Return why no new job is accepted today, as one sentence; None when jobs are accepted."""
+    catalogue = catalogue or shipped()
+    entry = lookup(provider, model, catalogue)
+    dates = retirement_dates(provider, model, catalogue=catalogue, live=live)
+    if dates.ends_on is not None and dates.ends_on <= today:
+        return f"{dates.model} ended at {_title(entry, provider)} on {dates.ends_on}{_doubt(dates)}"
     if entry is None:
         return None
     title = entry.facts.title
-    for figure, whom in (
+    for figure, subject in (
         (entry.facts.no_new_jobs_from, title),
-        (entry.model.no_new_jobs_from if entry.model else None, f"{title} for {life.model}"),
+        (entry.model.no_new_jobs_from if entry.model else None, f"{title} for {dates.model}"),
     ):
         if figure is not None and figure.day < today:
             day = f"{figure.day}" + ("" if figure.confirmed else f" (UNCONFIRMED: {figure.note})")
-            return f"{whom} takes no new jobs since {day}"
+            return f"{subject} takes no new jobs since {day}"
     return None
 
 
@@ -136,49 +126,51 @@ def _title(entry: Entry | None, provider: str) -> str:
     return provider if entry is None else entry.facts.title
 
 
-def _doubt(life: Lifetime) -> str:
-    return "" if life.confirmed else f" (UNCONFIRMED: {life.note})"
+def _doubt(dates: RetirementDates) -> str:
+    return "" if dates.confirmed else f" (UNCONFIRMED: {dates.note})"
 
 
-def warnings(
+def date_warnings(
     provider: str,
     model: str,
     today: dt.date,
     *,
-    within_days: int = WITHIN_DAYS,
+    within_days: int = WARNING_DAYS,
     catalogue: Catalogue | None = None,
     live: Live | None = None,
 ) -> tuple[str, ...]:
-    """What ends within `within_days`, and doors that are closed to some accounts; may be empty."""
-    book = catalogue or shipped()
-    entry = lookup(provider, model, book)
-    life = lifetime(provider, model, catalogue=book, live=live)
-    title, said = _title(entry, provider), list[str]()
+    """Return warnings about end dates within `within_days` and about accounts that are shut out."""
+    catalogue = catalogue or shipped()
+    entry = lookup(provider, model, catalogue)
+    dates = retirement_dates(provider, model, catalogue=catalogue, live=live)
+    title, messages = _title(entry, provider), list[str]()
     if entry is not None:
         for figure in (
             entry.facts.closed_to_new_accounts_on,
             entry.model.closed_to_new_accounts_on if entry.model else None,
         ):
             if figure is not None and figure.day <= today:
-                whom = figure.note or "accounts without earlier jobs"
-                said.append(f"{title} is closed since {figure.day} to some accounts ({whom})")
-    if life.no_new_jobs_from is not None:
-        left = (life.no_new_jobs_from - today).days
+                accounts = figure.note or "accounts without earlier jobs"
+                messages.append(
+                    f"{title} has been closed since {figure.day} to some accounts ({accounts})"
+                )
+    if dates.no_new_jobs_from is not None:
+        left = (dates.no_new_jobs_from - today).days
         if left == 0:
-            said.append(f"{title} takes no new jobs from today on; it may refuse already")
+            messages.append(f"{title} takes no new jobs from today on; it may already refuse them")
         elif 0 < left <= within_days:
-            day = life.no_new_jobs_from
-            said.append(
+            day = dates.no_new_jobs_from
+            messages.append(
                 f"{title} takes no new jobs from {day}, in {_days(left)}; "
                 f"the last safe day is {last_safe_day(day)}"
             )
-    if life.ends_on is not None and 0 < (left := (life.ends_on - today).days) <= within_days:
-        after = f"; named replacement: {life.replacement}" if life.replacement else ""
-        said.append(
-            f"{life.model} and every fine-tune of it end on {life.ends_on}, "
-            f"in {_days(left)}{after}{_doubt(life)}"
+    if dates.ends_on is not None and 0 < (left := (dates.ends_on - today).days) <= within_days:
+        after = f"; replacement: {dates.replacement}" if dates.replacement else ""
+        messages.append(
+            f"{dates.model} and every fine-tune of it end on {dates.ends_on}, "
+            f"in {_days(left)}{after}{_doubt(dates)}"
         )
-    return tuple(said)
+    return tuple(messages)
 
 
 def _days(count: int) -> str:

@@ -1,7 +1,7 @@
-"""What a catalogue of models and prices may say: every figure with its source and its day.
+"""The schema of a catalogue of models and prices; every figure has a source and a date.
 
-The file is TOML; these models check it strictly. An unknown name, a negative price, a range that
-runs backwards or a figure whose source is not in the table of sources is an error.
+The file is TOML; these models check it strictly. An unknown name, a negative price, a reversed
+range, or a figure whose source is not in the table of sources is an error.
 """
 
 from __future__ import annotations
@@ -13,24 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-__all__ = [
-    "Catalogue",
-    "Dated",
-    "Hardware",
-    "Hosting",
-    "Inference",
-    "Limits",
-    "Minimum",
-    "Model",
-    "Provider",
-    "Rate",
-    "Rule",
-    "Source",
-    "Span",
-]
-
 YOURS = "yours"
-"""The source of a figure that a user's own file gives without naming one."""
+"""The source of figures in a user's own file that name none."""
 
 
 class _Entry(BaseModel):
@@ -38,7 +22,7 @@ class _Entry(BaseModel):
 
 
 class Span(_Entry):
-    """A price in US dollars that lies between `low` and `high`, both included."""
+    """A price range in US dollars, from `low` to `high` inclusive."""
 
     low: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
     high: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
@@ -47,9 +31,9 @@ class Span(_Entry):
     @classmethod
     def _from_toml(cls, value: Any) -> Any:
         if isinstance(value, bool):
-            raise ValueError("a price, not true or false")
+            raise ValueError("must be a price, not true or false")
         if isinstance(value, list | tuple):
-            if len(value) != 2 or any(isinstance(one, bool) for one in value):
+            if len(value) != 2 or any(isinstance(price, bool) for price in value):
                 raise ValueError("a range is two prices: [low, high]")
             return {"low": value[0], "high": value[1]}
         return value if isinstance(value, Mapping | Span) else {"low": value, "high": value}
@@ -61,12 +45,17 @@ class Span(_Entry):
         return self
 
     def times(self, factor: int) -> Span:
-        """Both ends multiplied, for instance from seconds to hours."""
+        """Return the range times `factor`, for instance from seconds to hours."""
         return Span(low=self.low * factor, high=self.high * factor)
+
+    def format(self) -> str:
+        """Return `5.49`, or `1.50–4.12`; at least two digits after the point."""
+        ends = [format_price(end) for end in (self.low, self.high)]
+        return ends[0] if ends[0] == ends[1] else "–".join(ends)
 
 
 class Source(_Entry):
-    """Where a figure was read: the page and the day of the material."""
+    """Where a figure comes from: the page and its date."""
 
     title: str
     url: str | None = None
@@ -86,33 +75,33 @@ class Dated(_Figure):
 
 
 class Rule(_Figure):
-    """A yes or no of a provider's billing."""
+    """A billing rule that a provider has or does not have."""
 
     holds: bool
 
 
 class Minimum(_Figure):
-    """The least that one job costs."""
+    """The minimum price of one job, in US dollars."""
 
     usd: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
 class Rate(_Figure):
-    """US dollars for a million trained tokens. None for `methods` or `adapters` means all."""
+    """US dollars per million trained tokens. None for `methods` or `adapters` means all."""
 
     usd_per_mtok: Span
     methods: tuple[str, ...] | None = None
     adapters: tuple[str, ...] | None = None
 
     def covers(self, method: str, adapter: str | None) -> bool:
-        """True when this rate is for the method and kind of training."""
+        """Return True when this rate applies to the method and the kind of training."""
         if self.methods is not None and method not in self.methods:
             return False
         return self.adapters is None or adapter is None or adapter in self.adapters
 
 
 class Inference(_Figure):
-    """US dollars for a million tokens of a tuned model in use."""
+    """US dollars per million tokens when calling a tuned model."""
 
     input: Decimal
     output: Decimal
@@ -120,13 +109,13 @@ class Inference(_Figure):
 
 
 class Hosting(_Figure):
-    """What a tuned model costs for each hour that it stands ready."""
+    """US dollars per hour while a tuned model is deployed."""
 
     usd_per_hour: Span
 
 
 class Hardware(_Figure):
-    """What a machine costs; one of the two units is given, `per_hour` tells it in hours."""
+    """The price of a machine, given in one of two units; `per_hour` converts it."""
 
     usd_per_second: Span | None = None
     usd_per_hour: Span | None = None
@@ -134,20 +123,20 @@ class Hardware(_Figure):
     @model_validator(mode="after")
     def _one_unit(self) -> Self:
         if (self.usd_per_second is None) == (self.usd_per_hour is None):
-            raise ValueError("give usd_per_second or usd_per_hour, one of them")
+            raise ValueError("give either usd_per_second or usd_per_hour")
         return self
 
     @property
     def per_hour(self) -> Span:
-        """US dollars for an hour."""
+        """US dollars per hour."""
         if self.usd_per_hour is not None:
             return self.usd_per_hour
-        assert self.usd_per_second is not None  # noqa: S101  # checked when it was made
+        assert self.usd_per_second is not None  # noqa: S101  # checked by the validator
         return self.usd_per_second.times(3600)
 
 
 class Limits(_Figure):
-    """What a provider takes of data."""
+    """A provider's limits on training data."""
 
     min_rows: int | None = None
     max_rows: int | None = None
@@ -155,7 +144,7 @@ class Limits(_Figure):
 
 
 class Model(_Entry):
-    """A base model that can be tuned at a provider, or could."""
+    """A base model that can be tuned at a provider now, or could be in the past."""
 
     aliases: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
@@ -173,7 +162,7 @@ class Model(_Entry):
 
 
 class Provider(_Entry):
-    """A place where models are tuned: its rules of billing, its dates, its models."""
+    """A provider: its billing rules, end dates and models."""
 
     title: str
     free: bool = False
@@ -198,19 +187,19 @@ class Provider(_Entry):
 
 def _day(value: Any) -> Any:
     if isinstance(value, dt.datetime):
-        raise ValueError("a day, without a time")  # pydantic takes ValueError
+        raise ValueError("must be a day, without a time")  # pydantic takes ValueError
     return value
 
 
 class Catalogue(_Entry):
-    """All that is known of prices, limits and dates on the day `as_of`."""
+    """Prices, limits and dates of all providers, as of the day `as_of`."""
 
     as_of: Annotated[dt.date, BeforeValidator(_day)]
     sources: Mapping[str, Source] = Field(default_factory=dict)
     providers: Mapping[str, Provider] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _names_are_there(self) -> Self:
+    def _names_exist(self) -> Self:
         faults = [
             f"source {figure.source!r} is not in the table of sources"
             for figure in _figures(self)
@@ -220,20 +209,22 @@ class Catalogue(_Entry):
             for model_id, model in provider.models.items():
                 where = f"providers.{name}.models.{model_id}"
                 if model.rates is not None and model.rates not in provider.rates:
-                    faults.append(f"{where}.rates: no card is called {model.rates!r}")
+                    faults.append(f"{where}.rates: there is no rate card called {model.rates!r}")
                 if model.hardware is not None and model.hardware not in provider.hardware:
-                    faults.append(f"{where}.hardware: none is called {model.hardware!r}")
+                    faults.append(
+                        f"{where}.hardware: there is no hardware called {model.hardware!r}"
+                    )
         if faults:
             raise ValueError("; ".join(sorted(set(faults))))
         return self
 
     def source(self, figure: _Figure) -> Source:
-        """The page and day behind a figure."""
+        """Return the page and date of a figure."""
         return self.sources[figure.source]
 
 
 def _figures(entry: Any) -> Iterator[_Figure]:
-    """Every figure below `entry`, however deep."""
+    """Yield every figure in `entry`, at any depth."""
     if isinstance(entry, _Figure):
         yield entry
     elif isinstance(entry, BaseModel):
@@ -245,3 +236,14 @@ def _figures(entry: Any) -> Iterator[_Figure]:
     elif isinstance(entry, tuple):
         for value in entry:
             yield from _figures(value)
+
+
+def format_price(usd: Decimal) -> str:
+    """Return an amount with at least two digits after the point, and without trailing zeros."""
+    return f"{usd:.2f}" if usd == usd.quantize(Decimal("0.01")) else format_number(usd)
+
+
+def format_number(value: Decimal) -> str:
+    """Return a decimal without an exponent and without trailing zeros."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -16,7 +16,7 @@ from ftsdk.cli.view.output import command, console, emit, note, say
 from ftsdk.cli.view.progress_line import Row, live_line, plain_line
 from ftsdk.client import Client
 from ftsdk.errors import BackendError, FtsdkError, JobCancelled, JobError, JobFailed, WaitTimeout
-from ftsdk.jobs.follow import why_at_rest
+from ftsdk.jobs.follow import decision_error
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.spending_guard import SpendingGuard
 from ftsdk.types.status import JobStatus
@@ -93,7 +93,7 @@ class _Follower:
             show(self.refresh())
             for notice in guard.check():
                 note(("! ", "red"), (clean(notice.text), "bold"))
-            active = [job for job in self.jobs if not _is_at_rest(job)]
+            active = [job for job in self.jobs if not _has_stopped(job)]
             if not active:
                 return
             left = None if self.timeout is None else self.timeout - (clock.monotonic() - started)
@@ -149,7 +149,7 @@ class _Follower:
         return ""
 
 
-def _is_at_rest(job: FineTuneJob) -> bool:
+def _has_stopped(job: FineTuneJob) -> bool:
     return job.is_final or job.status in (JobStatus.PAUSED, JobStatus.CREATED)
 
 
@@ -198,7 +198,7 @@ def _plain(follower: _Follower) -> None:
 
 
 def _leave(follower: _Follower) -> None:
-    active = [job for job in follower.jobs if not _is_at_rest(job)] or follower.jobs
+    active = [job for job in follower.jobs if not _has_stopped(job)] or follower.jobs
     names = [follower.short.get(job.id, job.id) for job in active]
     one = len(names) == 1
     note(
@@ -257,4 +257,4 @@ def _error_of(job: FineTuneJob) -> JobError | None:
             job.result()
         except (JobFailed, JobCancelled) as error:
             return error
-    return why_at_rest(job.snapshot)
+    return decision_error(job.snapshot)

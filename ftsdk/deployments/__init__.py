@@ -1,1 +1,1 @@
-"""Deployed models and their leases."""
+"""Deploying models, and their leases."""

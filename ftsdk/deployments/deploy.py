@@ -1,7 +1,7 @@
-"""Deployments: each is a lease, written down before it starts, priced, and ended when it is over.
+"""Deploy and undeploy models. Each deployment has a lease, recorded before it starts.
 
-Nothing is deployed by itself. `deploy` writes the lease, then asks the provider; a crash in between
-leaves a lease in the state `opening`. A lease that is over is ended by the spending guard.
+`deploy` records the lease, then asks the provider; a crash in between leaves a lease in the state
+`opening`. The spending guard ends a deployment whose lease is over.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from ftsdk.util.clock import SystemClock
 from ftsdk.util.locks import job_lock
 
 _LOCK_WAIT_S = 120.0
-"""How long another caller may take to start a deployment before the second one gives up."""
+"""How long to wait for another caller that is starting the same deployment."""
 
 
 def price_of(
     session: Session, job_id: str, options: Mapping[str, Any] | None = None
 ) -> Decimal | None:
-    """US dollars an hour that `deploy` with these options may cost; None where it is not known.
+    """Return the highest price of `deploy` in US dollars per hour; None if it is unknown.
 
-    A model that is deployed already costs what it was deployed at.
+    For a model that is deployed already, this is the price of its lease.
     """
     snapshot = session.journal.get(job_id)
-    lease = _open_lease(Leases(session.journal), snapshot.id)
+    lease = _running_lease(Leases(session.journal), snapshot.id)
     if lease is not None:
         return lease.usd_per_hour
     backend = session.backend_for(snapshot)
@@ -55,10 +55,10 @@ def deploy(
 ) -> tuple[ModelHandle, Lease]:
     """Deploy the model of a job for `hours` (default: the budget's `lease_hours`, else 2).
 
-    The lease is written first, and its whole time counts against the budget of each month it is
-    in. `options` go to the backend's `deploy` unchanged. A model that is deployed already is not
-    deployed twice: its lease is extended, where the budget has room. Of several callers at once
-    one goes first. Raises `BudgetError`, `Unsupported`, `NotReady`, or the provider's refusal.
+    The lease is recorded first, and all its hours count against the budget of their month.
+    `options` are passed to the backend's `deploy`. If the model is deployed already, its lease is
+    extended instead. Concurrent calls for one job run one after the other. Raises `BudgetError`,
+    `Unsupported`, `NotReady`, or a `BackendError`.
     """
     snapshot = session.journal.get(job_id)
     backend = session.backend_for(snapshot)
@@ -74,21 +74,21 @@ def deploy(
 
 @contextlib.contextmanager
 def _deploy_lock(session: Session, job_id: str) -> Iterator[None]:
-    """Hold the lock under which the job's model is deployed; freed when its process ends."""
+    """Lock the deployment of the job's model; released when the process ends."""
     with job_lock(
         session.home,
         job_id,
         wait_s=_LOCK_WAIT_S,
-        clock=SystemClock(),  # the other caller takes real time
+        clock=SystemClock(),  # real time, as another process is waited for
         purpose="deploy",
         failure="The lock of a deployment cannot be taken",
         submitted="no",
-    ) as held:
-        if not held:
+    ) as locked:
+        if not locked:
             raise StoreError(
-                "Another process is deploying this model right now",
+                "Another process is deploying this model",
                 where=str(session.home / "locks" / f"{job_id}.deploy.lock"),
-                hint="`ftsdk deployments` shows what is deployed; run it again",
+                hint="`ftsdk deployments` shows what is deployed; then run it again",
                 job_id=job_id,
                 submitted="no",
             )
@@ -105,24 +105,24 @@ def _deploy(
 ) -> tuple[ModelHandle, Lease]:
     handle = backend.model(str(snapshot.provider_job_id))
     leases, now = Leases(session.journal), session.clock.now()
-    before = lease = _open_lease(leases, snapshot.id)
+    before = lease = _running_lease(leases, snapshot.id)
     if lease is None:
         usd_per_hour = backend.deployment_usd_per_hour(handle, **options)
         lease = _new_lease(snapshot, handle, now, now + span, session.config.profile, usd_per_hour)
-        _begin(leases, lease, budget, now)
+        _add_lease(leases, lease, budget, now)
     elif lease.ends_at < now + span:
-        lease = _extended(leases, lease, now + span, now, budget)
+        lease = _extend_lease(leases, lease, now + span, now, budget)
     try:
         deployed = backend.deploy(handle, **options)
     except FtsdkError as error:
         refused = error.submitted is None and not error.retryable
         if before is not None:
-            leases.extend(lease.id, before.ends_at)  # the earlier deployment goes on, and costs
+            leases.extend(lease.id, before.ends_at)  # the earlier deployment continues
         elif error.submitted == "no" or refused:
-            leases.closed(lease.id, session.clock.now(), f"not deployed: {error.what}")
+            leases.mark_closed(lease.id, session.clock.now(), f"not deployed: {error.what}")
         error.job_id = error.job_id or snapshot.id
         raise
-    return deployed, leases.opened(lease.id, str(deployed.id))
+    return deployed, leases.mark_open(lease.id, str(deployed.id))
 
 
 def _checked_hours(hours: float) -> float:
@@ -135,8 +135,8 @@ def _checked_hours(hours: float) -> float:
     return hours
 
 
-def _open_lease(leases: Leases, job_id: str) -> Lease | None:
-    return next((one for one in leases.list(running=True) if one.job_id == job_id), None)
+def _running_lease(leases: Leases, job_id: str) -> Lease | None:
+    return next((lease for lease in leases.list(running=True) if lease.job_id == job_id), None)
 
 
 def _new_lease(
@@ -159,11 +159,11 @@ def _new_lease(
     )
 
 
-def _begin(leases: Leases, lease: Lease, budget: Budget, now: dt.datetime) -> None:
-    leases.begin(lease, lambda cursor: check_lease(cursor, budget.limits, now, lease))
+def _add_lease(leases: Leases, lease: Lease, budget: Budget, now: dt.datetime) -> None:
+    leases.add(lease, lambda cursor: check_lease(cursor, budget.limits, now, lease))
 
 
-def _extended(
+def _extend_lease(
     leases: Leases, lease: Lease, ends_at: dt.datetime, now: dt.datetime, budget: Budget
 ) -> Lease:
     longer = replace(lease, ends_at=ends_at)
@@ -175,10 +175,10 @@ def _extended(
 
 
 def undeploy(session: Session, lease_id: str, why: str = "undeployed") -> Lease:
-    """End a lease, by its id or its job's: the model is undeployed, then the lease is closed.
+    """Undeploy a model and close its lease, given by the lease's id or its job's.
 
-    This ends spending, so it works where spending is forbidden. Raises `UnknownJob` for an unknown
-    lease, and what the provider raises; then the lease stays open and keeps the reason.
+    This ends spending, so it also works where spending is forbidden. Raises `UnknownJob` for an
+    unknown lease. If the provider raises, the lease stays open and records the error.
     """
     leases = Leases(session.journal)
     lease = _find(session, leases, lease_id)
@@ -189,11 +189,11 @@ def undeploy(session: Session, lease_id: str, why: str = "undeployed") -> Lease:
         backend = session.backend_for(snapshot)
         backend.undeploy(backend.model(str(snapshot.provider_job_id)))
     except NotFound:
-        why = f"{why}; the provider does not know it any more"
+        why = f"{why}; the provider no longer has it"
     except FtsdkError as error:
-        leases.troubled(lease.id, error.what)
+        leases.record_failure(lease.id, error.what)
         raise
-    return leases.closed(lease.id, session.clock.now(), why)
+    return leases.mark_closed(lease.id, session.clock.now(), why)
 
 
 def _job_of(lease: Lease) -> str:
@@ -201,20 +201,20 @@ def _job_of(lease: Lease) -> str:
         raise UnknownJob(
             "The lease's job is no longer in the journal, so its model cannot be undeployed here",
             where=f"lease {lease.id}, deployment {lease.deployment_id}",
-            hint=f"undeploy {lease.model} at {lease.provider} itself",
+            hint=f"undeploy {lease.model} on the site of {lease.provider}",
         )
     return lease.job_id
 
 
 def _find(session: Session, leases: Leases, lease_id: str) -> Lease:
-    found = [one for one in leases.list() if lease_id in (one.id, one.job_id)]
+    found = [lease for lease in leases.list() if lease_id in (lease.id, lease.job_id)]
     if not found and lease_id.startswith("ftj_"):
         job_id = session.journal.get(lease_id).id
-        found = [one for one in leases.list() if one.job_id == job_id]
-    still_open = [one for one in found if one.state != "closed"]
+        found = [lease for lease in leases.list() if lease.job_id == job_id]
+    still_open = [lease for lease in found if lease.state != "closed"]
     if not found:
         raise UnknownJob(
-            f"No lease is called {lease_id}",
+            f"There is no lease {lease_id}",
             where=str(session.journal.path),
             hint="`ftsdk deployments --all` lists them",
         )

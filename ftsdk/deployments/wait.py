@@ -1,4 +1,4 @@
-"""Waiting until a deployment answers calls."""
+"""Wait until a deployed model can be called."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from ftsdk.types.model import ModelHandle
 from ftsdk.util.clock import Clock
 
 _POLL_S = 5.0
-"""Between two looks at a deployment that is starting; it takes minutes."""
+"""The polling interval; deployments take minutes to start."""
 
 
 def until_callable(
-    look: Callable[[], ModelHandle], clock: Clock, timeout: float | None = None
+    read: Callable[[], ModelHandle], clock: Clock, timeout: float | None = None
 ) -> ModelHandle:
-    """The model once a call would be answered. `look` returns it as it is now.
+    """Poll with `read` until the model can be called, and return it.
 
-    `timeout` is in seconds. Raises `WaitTimeout` when it takes longer, `NotReady` when no
+    `timeout` is in seconds. Raises `WaitTimeout` when it takes longer, and `NotReady` when no
     deployment is starting.
     """
     until = None if timeout is None else clock.monotonic() + timeout
-    while not (model := look()).callable_now:
+    while not (model := read()).callable_now:
         job = model.job_id or "JOB"
         if not model.is_starting:
             raise NotReady(
                 "The model cannot be called, and no deployment of it is starting",
                 where=f"provider {model.provider}",
-                hint=f"ftsdk deploy {job} --for 2h, or model.deploy(hours=2), starts one",
+                hint=f"ftsdk deploy {job} --for 2h, or model.deploy(hours=2)",
                 job_id=model.job_id,
             )
         if until is not None and clock.monotonic() >= until:
             raise WaitTimeout(
-                f"The deployment was not ready after {timeout:g} s; it goes on, and costs",
+                f"The deployment was not ready after {timeout:g} s; it continues, and so does its cost",
                 where=f"provider {model.provider}",
-                hint=f"wait again, or end it: ftsdk undeploy {job}",
+                hint=f"wait again, or end it with ftsdk undeploy {job}",
                 job_id=model.job_id,
             )
         clock.sleep(_POLL_S)

@@ -1,1 +1,1 @@
-"""A job from its submission to its result."""
+"""Submitting, following and managing jobs."""

@@ -1,4 +1,4 @@
-"""What is done with an existing job: refresh, cancel, pause, resume, delete."""
+"""Actions on an existing job: refresh, cancel, pause, resume, delete."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ftsdk.types.status import JobStatus
 
 
 def refresh(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
-    """The job as its provider reports it now: see `refresh_many`."""
+    """Return the job as its provider reports it now. See `refresh_many`."""
     return refresh_many(session, [snapshot])[0]
 
 
 def refresh_many(session: Session, snapshots: Sequence[JobSnapshot]) -> list[JobSnapshot]:
-    """The jobs as their providers report them now; a job that has ended is read from the journal.
+    """Return the jobs as their providers report them now; ended jobs are read from the journal.
 
-    Raises a `BackendError` when a provider could not be asked, `NeedsDecision` for a job in doubt
-    that can no longer be found.
+    Raises a `BackendError` when a provider cannot be reached, and `NeedsDecision` for a job in doubt
+    that was not found in time.
     """
     now: dict[str, JobSnapshot] = {s.id: session.journal.get(s.id) for s in snapshots}
     by_backend: dict[Backend, list[JobSnapshot]] = {}
@@ -34,20 +34,20 @@ def refresh_many(session: Session, snapshots: Sequence[JobSnapshot]) -> list[Job
         if current.status.is_final:
             continue
         if not current.status.is_remote:
-            now[current.id] = _carry_on(session, current)
+            now[current.id] = _find_submission(session, current)
         elif current.provider_job_id is not None:
             by_backend.setdefault(session.backend_for(current), []).append(current)
     for backend, group in by_backend.items():
         known = {str(s.provider_job_id): s for s in group}
         for remote in backend.get_many(list(known)):
-            asked = (remote.provider_job_id, *remote.earlier_ids)
-            old = next(known[one] for one in asked if one in known)
+            ids = (remote.provider_job_id, *remote.earlier_ids)
+            old = next(known[provider_id] for provider_id in ids if provider_id in known)
             now[old.id] = _write(session, old, _changes(session, old, remote))
     return [now[s.id] for s in snapshots]
 
 
 def _changes(session: Session, old: JobSnapshot, remote: RemoteJob) -> dict[str, Any]:
-    """What the answer changes; the id of a restarted job, unless another job here has it."""
+    """Return the changed fields; a restarted job's new id only if no other job here has it."""
     fields = updated_fields(old, remote)
     if remote.provider_job_id != old.provider_job_id:
         other = session.journal.find_provider_job(old.provider, remote.provider_job_id)
@@ -56,29 +56,29 @@ def _changes(session: Session, old: JobSnapshot, remote: RemoteJob) -> dict[str,
     return fields
 
 
-def _carry_on(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
-    """Look once for a job in doubt; one that was never sent stays as it is."""
+def _find_submission(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
+    """Look once for a job in doubt; a job that was never sent is returned unchanged."""
     submitter = submitter_for(session)
-    current = submitter.carry_on(snapshot.id)
+    current = submitter.continue_submission(snapshot.id)
     if current.status is JobStatus.IN_DOUBT and submitter.is_past_horizon(current):
         raise submitter.needs_decision(current)
     return current
 
 
 def _write(session: Session, old: JobSnapshot, fields: dict[str, Any]) -> JobSnapshot:
-    """Write what changed. Mere progress is not written, and a busy journal is no error."""
+    """Journal the changes, unless only the progress changed. A locked journal is not an error."""
     new = old.model_copy(update=fields)
-    quiet = {"progress", "updated_at", "trained_tokens", "message"}
-    if new.model_dump(exclude=quiet) == old.model_dump(exclude=quiet):
+    not_journaled = {"progress", "updated_at", "trained_tokens", "message"}
+    if new.model_dump(exclude=not_journaled) == old.model_dump(exclude=not_journaled):
         return new
     try:
         return session.journal.change(old.id, now=session.clock.now(), why="refreshed", **fields)
     except JournalLocked:
-        return new  # a copy of what the provider knows; the next refresh writes it
+        return new  # the next refresh writes it
 
 
 def cancel(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
-    """Ask the job to stop. A job that was never sent is cancelled at once, an ended one unchanged."""
+    """Request cancellation. A job that was never sent is cancelled at once; an ended one is unchanged."""
     current = session.journal.get(snapshot.id)
     if current.status is JobStatus.CREATED:
         return session.journal.change(
@@ -91,7 +91,7 @@ def cancel(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
             finished_at=session.clock.now(),
         )
     if not current.status.is_remote:
-        current = _carry_on(session, current)
+        current = _find_submission(session, current)
     if current.status.is_final or current.provider_job_id is None:
         return current
     backend = session.backend_for(current)
@@ -102,7 +102,7 @@ def cancel(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
 
 
 def pause(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
-    """Ask the job to pause. A job that has ended is unchanged."""
+    """Request a pause. A job that has ended is unchanged."""
     current = refresh(session, snapshot)
     backend = session.backend_for(current)
     if not backend.capabilities.can_pause:
@@ -114,7 +114,7 @@ def pause(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
 
 
 def delete(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
-    """Delete what an ended job left at its provider. The journal keeps the job."""
+    """Delete an ended job's result at its provider. The job stays in the journal."""
     current = refresh(session, snapshot)
     backend = session.backend_for(current)
     if not backend.capabilities.can_delete:
@@ -123,14 +123,14 @@ def delete(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
         raise UsageError(
             f"The job is {current.status}; there is no result to delete",
             where=f"job {current.id}",
-            hint=f"ftsdk cancel {current.id} ends it first",
+            hint=f"cancel it first: ftsdk cancel {current.id}",
         )
     backend.delete(current.provider_job_id)
     return current
 
 
 def resume(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
-    """Resume a paused, failed or cancelled job. Raises `BudgetError` where it may not spend."""
+    """Resume a paused, failed or cancelled job. Raises `BudgetError` where the budget forbids it."""
     current = refresh(session, snapshot)
     backend = session.backend_for(current)
     if not backend.capabilities.can_resume or current.provider_job_id is None:
@@ -145,9 +145,9 @@ def resume(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
         )
     if current.status.is_final and not backend.capabilities.resumes_ended:
         raise Unsupported(
-            f"{current.provider} resumes a paused job alone; this one is {current.status}",
+            f"{current.provider} only resumes paused jobs; this one is {current.status}",
             where=f"job {current.id}",
-            hint="create it again; ftsdk create takes the same data and settings",
+            hint="create it again with ftsdk create and the same data and settings",
         )
     if current.status.is_final and not free:
         limits = budget_of(session.config).limits

@@ -1,4 +1,4 @@
-"""Adopting a job that was created elsewhere."""
+"""Add a job to the journal that was created outside of ftsdk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ftsdk.util.ids import client_token, new_job_id, submission_tag
 
 
 def adopt(session: Session, provider: str, provider_job_id: str) -> JobSnapshot:
-    """Add a job that was created elsewhere to the journal; the same job is added once.
+    """Add a job that was created outside of ftsdk to the journal; the same job is added only once.
 
     Raises `NotFound` when the provider does not know it.
     """
@@ -26,14 +26,14 @@ def adopt(session: Session, provider: str, provider_job_id: str) -> JobSnapshot:
         return known  # an earlier id of a job that was restarted
     ours = session.journal.find_tag(remote.tag) if remote.tag else None
     if ours is not None and not ours.status.is_remote:
-        # This is the job whose answer was lost: it carries our tag.
+        # It has our tag: this is the job whose response was lost.
         return submitter_for(session).resolve(
             ours.id, adopt=remote.provider_job_id, send_again=False, give_up=False
         )
     if ours is not None:
         current = refresh(session, ours)
         if current.provider_job_id == remote.provider_job_id:
-            return current  # restarted under this id since anybody looked
+            return current  # restarted under this id since the last refresh
     snapshot = _snapshot_of(session, provider, remote, tag=None if ours is not None else remote.tag)
     session.journal.add(snapshot, _reservation(session, snapshot))
     return snapshot
@@ -42,7 +42,7 @@ def adopt(session: Session, provider: str, provider_job_id: str) -> JobSnapshot:
 def _snapshot_of(
     session: Session, provider: str, remote: RemoteJob, tag: str | None
 ) -> JobSnapshot:
-    """The record of a job that was created elsewhere, with its own tag unless a job here has it."""
+    """Return the snapshot of an adopted job; it keeps its tag unless a job here has the same one."""
     now = session.clock.now()
     job_id = new_job_id(now)
     snapshot = JobSnapshot(
@@ -63,7 +63,7 @@ def _snapshot_of(
 
 
 def _reservation(session: Session, snapshot: JobSnapshot) -> InsertHook:
-    """What is written with the job: it counts in its month, and is never refused."""
+    """Return the hook that reserves for an adopted job; it counts in its month and is never refused."""
     return reserve_adopted(
         snapshot,
         profile=session.config.profile,

@@ -1,4 +1,4 @@
-"""Follow a job until it ends, at its provider's own pace."""
+"""Follow a job until it ends, polling at the backend's interval."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import Clock
 
 _PATIENCE_S = 300.0
-"""How long a provider may be unreachable before waiting gives up. The job itself goes on."""
+"""How long a provider may be unreachable before waiting raises. The job itself continues."""
 
 
 def poll_once(session: Session, snapshots: Sequence[JobSnapshot]) -> list[JobSnapshot]:
-    """All of these jobs as they are now, with one list call per provider where it has one.
+    """Return these jobs as they are now, with one list call per provider where that is possible.
 
-    Raises what the backend raises when it could not be asked.
+    Raises a `BackendError` when a provider cannot be reached.
     """
     return refresh_many(session, snapshots)
 
@@ -35,24 +35,26 @@ def follow(
 ) -> Iterator[Event]:
     """Yield the job's events until it ends, needs a decision, or is paused.
 
-    `on_snapshot` gets each new snapshot. `between_polls` is called after each poll with the number
-    of the newest event; its events are yielded too. Raises `WaitTimeout` after `timeout` seconds;
-    the job goes on. An unreachable provider is asked again for five minutes, then its error is
-    raised; the job goes on then, too.
+    `on_snapshot` is called with each new snapshot. `between_polls` is called after each poll with
+    the `seq` of the newest event; its events are yielded too. Raises `WaitTimeout` after `timeout`
+    seconds. An unreachable provider is retried for five minutes, then its error is raised. In both
+    cases the job continues.
     """
     backend, clock = session.backend_for(snapshot), session.clock
-    able, started, seen = backend.capabilities, clock.monotonic(), 0
-    lost_since: float | None = None
+    capabilities, started, seen = backend.capabilities, clock.monotonic(), 0
+    unreachable_since: float | None = None
     while True:
         fresh: list[Event] = []
         try:
             snapshot = refresh(session, snapshot)
-            if events and able.has_events and snapshot.first_provider_id:
+            if events and capabilities.has_events and snapshot.first_provider_id:
                 fresh = backend.events(snapshot.first_provider_id, after=seen)
-            lost_since = None
+            unreachable_since = None
         except BackendError as error:
-            lost_since = clock.monotonic() if lost_since is None else lost_since
-            if not error.retryable or clock.monotonic() - lost_since > _PATIENCE_S:
+            unreachable_since = (
+                clock.monotonic() if unreachable_since is None else unreachable_since
+            )
+            if not error.retryable or clock.monotonic() - unreachable_since > _PATIENCE_S:
                 error.job_id = error.job_id or snapshot.id
                 raise
         if on_snapshot is not None:
@@ -62,22 +64,22 @@ def follow(
             yield event
         if between_polls is not None:
             yield from between_polls(seen)
-        if _is_at_rest(snapshot):
+        if _has_stopped(snapshot):
             return
-        _pause(clock, able.poll_s, started, timeout, snapshot)
+        _pause(clock, capabilities.poll_s, started, timeout, snapshot)
 
 
-def why_at_rest(snapshot: JobSnapshot) -> NeedsDecision:
-    """The error for a job that is paused or was never sent: how to continue it, or end it."""
+def decision_error(snapshot: JobSnapshot) -> NeedsDecision:
+    """Return the error for a job that is paused or was never sent; its hint says how to go on."""
     if snapshot.status is JobStatus.PAUSED:
         return NeedsDecision(
-            f"The job cannot go on by itself: {snapshot.message or snapshot.raw_status}",
+            f"The job cannot continue by itself: {snapshot.message or snapshot.raw_status}",
             where=f"provider {snapshot.provider}",
-            hint=f"ftsdk resume {snapshot.id} continues it; ftsdk cancel {snapshot.id} ends it",
+            hint=f"ftsdk resume {snapshot.id}, or ftsdk cancel {snapshot.id}",
             job_id=snapshot.id,
         )
     return NeedsDecision(
-        "The job was journaled and never sent",
+        "The job was journaled but never sent",
         where=f"provider {snapshot.provider}",
         hint=f"ftsdk resolve {snapshot.id} --send-again, or --give-up",
         job_id=snapshot.id,
@@ -85,7 +87,7 @@ def why_at_rest(snapshot: JobSnapshot) -> NeedsDecision:
     )
 
 
-def _is_at_rest(snapshot: JobSnapshot) -> bool:
+def _has_stopped(snapshot: JobSnapshot) -> bool:
     return snapshot.status.is_final or snapshot.status in (JobStatus.PAUSED, JobStatus.CREATED)
 
 
@@ -98,7 +100,7 @@ def _pause(
     left = timeout - (clock.monotonic() - started)
     if left <= 0:
         raise WaitTimeout(
-            f"The job is still {snapshot.status} after {timeout:g} s; it goes on",
+            f"The job is still {snapshot.status} after {timeout:g} s; it continues",
             where=f"provider {snapshot.provider}",
             hint=f"ftsdk watch {snapshot.id}, or job.wait() again",
             job_id=snapshot.id,

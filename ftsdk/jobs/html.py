@@ -13,7 +13,7 @@ _COLOURS = {"succeeded": "#2e9e5b", "failed": "#d64545", "cancelled": "#8a8f98"}
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:
-    """The values as a row of at most `width` block characters, low to high."""
+    """Return the values as a line of at most `width` block characters, low to high."""
     if not values:
         return ""
     count = min(width, len(values))
@@ -36,13 +36,13 @@ def _points(xs: Sequence[float], ys: Sequence[float], box: tuple[float, ...]) ->
 
 
 def curve_svg(points: Sequence[MetricPoint], *, width: int = 360, height: int = 110) -> str:
-    """Training loss as a line, validation loss as dots, in one inline SVG."""
+    """Return an inline SVG with training loss as a line and validation loss as dots."""
     train = [(p.step, p.train_loss) for p in points if p.train_loss is not None]
-    check = [(p.step, p.validation_loss) for p in points if p.validation_loss is not None]
-    if not train and not check:
+    validation = [(p.step, p.validation_loss) for p in points if p.validation_loss is not None]
+    if not train and not validation:
         return ""
-    steps = [s for s, _ in train + check]
-    losses = [v for _, v in train + check]
+    steps = [s for s, _ in train + validation]
+    losses = [v for _, v in train + validation]
     box = (min(steps), max(steps), min(losses), max(losses), width, height)
     parts = [
         (
@@ -56,29 +56,29 @@ def curve_svg(points: Sequence[MetricPoint], *, width: int = 360, height: int = 
             f'<polyline points="{line}" fill="none" stroke="#3b7dd8" stroke-width="1.8" '
             'stroke-linejoin="round"/>'
         )
-    for step, loss in check:
+    for step, loss in validation:
         x, y = _points([step], [loss], box).split(",")
         parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="#e08a2e"/>')
     return "".join([*parts, "</svg>"])
 
 
 def job_card(snapshot: JobSnapshot, points: Sequence[MetricPoint]) -> str:
-    """One job as a small HTML card: its name, status, facts and loss curve."""
+    """Return a small HTML card of a job: name, status, details and loss curve."""
     colour = _COLOURS.get(snapshot.status.value, "#3b7dd8")
     losses = [p.train_loss for p in points if p.train_loss is not None]
-    facts = [f"{snapshot.provider} · {snapshot.model}", f"cost {snapshot.cost}"]
+    details = [f"{snapshot.provider} · {snapshot.model}", f"cost {snapshot.cost}"]
     if losses:
-        facts.append(f"loss {losses[0]:.2f} → {losses[-1]:.2f}")
+        details.append(f"loss {losses[0]:.2f} → {losses[-1]:.2f}")
     if snapshot.progress and snapshot.progress.fraction is not None:
-        facts.append(f"{snapshot.progress.fraction:.0%}")
+        details.append(f"{snapshot.progress.fraction:.0%}")
     if snapshot.message:
-        facts.append(snapshot.message)
+        details.append(snapshot.message)
     return (
         '<div style="font:13px system-ui,sans-serif;border:1px solid #8884;border-radius:8px;'
         'padding:10px 14px;display:inline-block;max-width:420px">'
         f"<div><b>{escape(snapshot.name or snapshot.id)}</b> "
         f'<span style="color:{colour}">{escape(snapshot.status.value.replace("_", " "))}</span></div>'
-        f'<div style="opacity:.75">{escape(" · ".join(facts))}</div>'
+        f'<div style="opacity:.75">{escape(" · ".join(details))}</div>'
         f"{curve_svg(points)}"
         f'<div style="opacity:.55;font-family:monospace;font-size:11px">{escape(snapshot.id)}</div>'
         "</div>"

@@ -11,7 +11,7 @@ from ftsdk.deployments.deploy import deploy, undeploy
 from ftsdk.deployments.wait import until_callable
 from ftsdk.errors import JobCancelled, JobFailed, NotReady
 from ftsdk.jobs import actions
-from ftsdk.jobs.follow import follow, why_at_rest
+from ftsdk.jobs.follow import decision_error, follow
 from ftsdk.jobs.html import job_card
 from ftsdk.jobs.spending_guard import SpendingGuard, over_cap
 from ftsdk.jobs.submit import submitter_for
@@ -26,26 +26,26 @@ _log = logging.getLogger("ftsdk")
 
 
 class FineTuneJob:
-    """A handle on one job. It has a snapshot, which `refresh` and the actions replace.
+    """A handle on one job. `refresh` and the actions replace its snapshot.
 
-    Reading never spends: only `resume` and `deploy` start what costs.
+    Reading costs nothing: only `resume` and `deploy` can cost money.
     """
 
     def __init__(self, session: Session, snapshot: JobSnapshot) -> None:
         self.session = session
         self._snapshot = snapshot
-        self._warned_of_cap = False
+        self._warned_about_cap = False
 
-    # --- what is known, without asking the provider ---
+    # --- from the snapshot, without a request ---
 
     @property
     def snapshot(self) -> JobSnapshot:
-        """Everything known, as one frozen record."""
+        """Everything known about the job, as one frozen record."""
         return self._snapshot
 
     @property
     def id(self) -> str:
-        """Our id, for instance `ftj_01KB…`."""
+        """The job's id in ftsdk, for instance `ftj_01KB…`."""
         return self._snapshot.id
 
     @property
@@ -65,7 +65,7 @@ class FineTuneJob:
 
     @property
     def model(self) -> str:
-        """The base model, as asked."""
+        """The base model, as requested."""
         return self._snapshot.model
 
     @property
@@ -80,12 +80,12 @@ class FineTuneJob:
 
     @property
     def progress(self) -> Progress | None:
-        """How far training was at the last refresh."""
+        """The progress of training at the last refresh."""
         return self._snapshot.progress
 
     @property
     def cost(self) -> Cost:
-        """What is known of the cost, with its basis."""
+        """The cost as far as it is known, with its basis."""
         return self._snapshot.cost
 
     @property
@@ -95,37 +95,37 @@ class FineTuneJob:
 
     @property
     def is_final(self) -> bool:
-        """True when it has ended."""
+        """True when the job has ended."""
         return self.status.is_final
 
     @property
     def needs_decision(self) -> bool:
-        """True when the job is in doubt and looking longer is not expected to find it.
+        """True when the job is in doubt and was not found in the time in which it should appear.
 
-        `Client.resolve` decides it. Looking again (`Client.reconcile`) does no harm.
+        `Client.resolve` decides it. `Client.reconcile` looks again, which is always safe.
         """
         if self.status is not JobStatus.IN_DOUBT:
             return False
         return submitter_for(self.session).is_past_horizon(self._snapshot)
 
-    # --- asking ---
+    # --- requests that only read ---
 
     def refresh(self) -> FineTuneJob:
-        """Ask the provider, keep the answer in the journal, and return this handle.
+        """Read the job from the provider, journal the result, and return this handle.
 
-        This only reads. A job that is billed by the hour and runs on over its cap gives one warning
-        in the log; `wait`, `ftsdk watch` and the next command cancel it. Raises a `BackendError`
-        when the provider could not be asked; the snapshot then stays as it was.
+        An hourly-billed job that is running above its cap is logged once as a warning; `wait`,
+        `ftsdk watch` and the next command cancel it. Raises a `BackendError` when the provider cannot
+        be reached; the snapshot is then unchanged.
         """
         self._snapshot = actions.refresh(self.session, self._snapshot)
-        self._warn_of_cap()
+        self._warn_about_cap()
         return self
 
-    def _warn_of_cap(self) -> None:
-        warning = None if self._warned_of_cap else over_cap(self.session, self._snapshot)
+    def _warn_about_cap(self) -> None:
+        warning = None if self._warned_about_cap else over_cap(self.session, self._snapshot)
         if warning is not None:
             _log.warning(warning)
-            self._warned_of_cap = True
+            self._warned_about_cap = True
 
     def wait(
         self,
@@ -134,8 +134,8 @@ class FineTuneJob:
     ) -> FineTuneJob:
         """Wait until the job ends and return this handle; `timeout` in seconds.
 
-        Raises `WaitTimeout` (the job goes on), `NeedsDecision` when it cannot go on until someone
-        decides, and a `BackendError` when the provider cannot be reached for minutes. A failed
+        Raises `WaitTimeout` (the job continues), `NeedsDecision` when the job is paused or needs a
+        decision, and a `BackendError` when the provider cannot be reached for five minutes. A failed
         job does not raise here; `result()` does.
         """
         for event in self.stream(timeout=timeout, events=on_event is not None):
@@ -144,9 +144,9 @@ class FineTuneJob:
         return self
 
     def stream(self, *, timeout: float | None = None, events: bool = True) -> Iterator[Event]:
-        """The job's events from its beginning, as they come, until it ends. Raises like `wait`."""
+        """Yield the job's events from its start until it ends. Raises like `wait`."""
 
-        def keep(snapshot: JobSnapshot) -> None:
+        def store(snapshot: JobSnapshot) -> None:
             self._snapshot = snapshot
 
         yield from follow(
@@ -154,70 +154,70 @@ class FineTuneJob:
             self._snapshot,
             timeout=timeout,
             events=events,
-            on_snapshot=keep,
+            on_snapshot=store,
             between_polls=SpendingGuard(self.session, [self.id]).events,
         )
         if not self.is_final:
-            raise why_at_rest(self._snapshot)
+            raise decision_error(self._snapshot)
 
     def events(self, *, after: int = 0) -> list[Event]:
-        """Everything that happened so far, oldest first. Raises `Unsupported` where there are none."""
+        """Return the events so far, oldest first. Raises `Unsupported` if the backend has none."""
         backend, identity = self._at_provider()
         first = self._snapshot.first_provider_id or identity
         return [] if first is None else backend.events(first, after=after)
 
     def metrics(self) -> list[MetricPoint]:
-        """The curve so far. Raises `Unsupported` where there is none."""
+        """Return the metrics so far. Raises `Unsupported` if the backend has none."""
         backend, identity = self._at_provider()
         return [] if identity is None else backend.metrics(identity)
 
     def checkpoints(self) -> list[Checkpoint]:
-        """The checkpoints, oldest first. Raises `Unsupported` where there are none."""
+        """Return the checkpoints, oldest first. Raises `Unsupported` if the backend has none."""
         backend, identity = self._at_provider()
         return [] if identity is None else backend.checkpoints(identity)
 
     def logs(self, *, tail: int | None = None) -> list[str]:
-        """The log's lines; the last `tail` if given. Raises `Unsupported` where there is none."""
+        """Return the log lines, or the last `tail`. Raises `Unsupported` if the backend has none."""
         backend, identity = self._at_provider()
         first = self._snapshot.first_provider_id or identity
         return [] if first is None else backend.logs(first, tail=tail)
 
     def _at_provider(self) -> tuple[Backend, str | None]:
-        """The backend, and the job's id there; the job is refreshed once while it has none."""
+        """Return the backend and the job's id there; a job without one is refreshed once."""
         if self.provider_job_id is None:
             self.refresh()
         return self.session.backend_for(self._snapshot), self.provider_job_id
 
-    # --- acting ---
+    # --- actions ---
 
     def cancel(self) -> FineTuneJob:
-        """Ask the job to stop, and return this handle. It has stopped once `status` is `cancelled`.
+        """Request cancellation and return this handle. `status` becomes `cancelled` once it has stopped.
 
-        A job that was never sent is cancelled at once; one that has ended is unchanged.
+        A job that was never sent is cancelled at once; an ended job is unchanged.
         """
         self._snapshot = actions.cancel(self.session, self._snapshot)
         return self
 
     def pause(self) -> FineTuneJob:
-        """Ask the job to pause, and return this handle; `resume` continues it.
+        """Request a pause and return this handle; `resume` continues the job.
 
-        A job that has ended is unchanged. Raises `Unsupported` where the backend cannot.
+        An ended job is unchanged. Raises `Unsupported` if the backend cannot pause.
         """
         self._snapshot = actions.pause(self.session, self._snapshot)
         return self
 
     def delete(self) -> FineTuneJob:
-        """Delete what the job left at its provider, for good. The journal keeps the job.
+        """Delete the job's result at its provider, permanently. The job stays in the journal.
 
-        Raises `UsageError` for a job that has not ended, `Unsupported` where the backend cannot.
+        Raises `UsageError` for a job that has not ended, `Unsupported` if the backend cannot delete.
         """
         self._snapshot = actions.delete(self.session, self._snapshot)
         return self
 
     def resume(self) -> FineTuneJob:
-        """Resume a paused, interrupted, failed or cancelled job, where the backend can.
+        """Resume a paused, interrupted, failed or cancelled job, and return this handle.
 
-        Raises `Unsupported` elsewhere.
+        Raises `Unsupported` if the backend cannot, and `BudgetError` if the budget forbids it.
         """
         self._snapshot = actions.resume(self.session, self._snapshot)
         return self
@@ -225,9 +225,9 @@ class FineTuneJob:
     # --- the result ---
 
     def result(self) -> ModelHandle:
-        """The model this job made.
+        """Return the model that this job produced.
 
-        Raises `JobFailed`, `JobCancelled`, or `NotReady` while it has not ended.
+        Raises `JobFailed`, `JobCancelled`, or `NotReady` while the job has not ended.
         """
         if not self.is_final:
             self.refresh()
@@ -235,12 +235,12 @@ class FineTuneJob:
         if snapshot.status is JobStatus.FAILED:
             raise self._failed()
         if snapshot.status is JobStatus.CANCELLED:
-            goes_on = self.session.backend_for(snapshot).capabilities.resumes_ended
+            can_resume = self.session.backend_for(snapshot).capabilities.resumes_ended
             raise JobCancelled(
                 "The job was cancelled, so there is no result",
                 where=f"provider {snapshot.provider}",
                 hint=f"ftsdk resume {self.id}, or create it again"
-                if goes_on
+                if can_resume
                 else "create it again",
                 job_id=self.id,
             )
@@ -251,29 +251,30 @@ class FineTuneJob:
                 hint=f"ftsdk watch {self.id}, or job.wait()",
                 job_id=self.id,
             )
-        return self.session.backend_for(snapshot).model(snapshot.provider_job_id).owned_by(self)
+        return self.session.backend_for(snapshot).model(snapshot.provider_job_id).made_by(self)
 
     def deploy(
         self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
     ) -> ModelHandle:
-        """Deploy the model for `hours` (2, or `lease_hours` of the budget), and return its handle.
+        """Deploy the model for `hours` (by default `lease_hours` of the budget, else 2).
 
-        This costs by the hour until the lease ends: the next command or watcher after that ends
-        the deployment, and so does `undeploy`. `options` are for this provider alone. Deploying again
-        extends the lease. Raises `BudgetError`, `Unsupported`, `NotReady`, or a refusal.
+        Returns the model's new handle. The deployment is billed by the hour until it is ended: by
+        `undeploy`, or by the first command or watcher that runs after the lease is over. `options`
+        are passed to the provider. Deploying again extends the lease. Raises `BudgetError`,
+        `Unsupported`, `NotReady`, or a `BackendError`.
         """
-        return deploy(self.session, self.id, hours=hours, options=options)[0].owned_by(self)
+        return deploy(self.session, self.id, hours=hours, options=options)[0].made_by(self)
 
     def callable_result(self, timeout: float | None = None) -> ModelHandle:
-        """The model once a call would be answered: waits for a deployment that is starting.
+        """Wait until the model can be called, and return it; `timeout` in seconds.
 
-        `timeout` in seconds. Raises `WaitTimeout` (the deployment goes on, and costs), `NotReady`
-        where no deployment is starting, and what `result` raises.
+        Raises `WaitTimeout` (the deployment continues, and so does its cost), `NotReady` when no
+        deployment is starting, and what `result` raises.
         """
         return until_callable(self.result, self.session.clock, timeout)
 
     def undeploy(self) -> FineTuneJob:
-        """End the deployment of the model now, and return this handle; it costs nothing more."""
+        """End the deployment of the model, and with it its cost; returns this handle."""
         undeploy(self.session, self.id)
         return self
 
@@ -285,7 +286,7 @@ class FineTuneJob:
             f"The job failed: {message}",
             where=f"provider {snapshot.provider}"
             + (f", its job {snapshot.provider_job_id}" if snapshot.provider_job_id else ""),
-            hint=str(error.get("hint") or f"ftsdk logs {self.id} shows its last lines"),
+            hint=str(error.get("hint") or f"ftsdk logs {self.id} shows the end of its log"),
             job_id=self.id,
             log_tail=tuple(error.get("log_tail", ())),
         )
@@ -296,7 +297,7 @@ class FineTuneJob:
         return f"<FineTuneJob {self.id} {self.status} on {self.provider}>"
 
     def _repr_html_(self) -> str:
-        """A small card with the loss curve, for notebooks; asks the provider for metrics."""
+        """Return a card with the loss curve for notebooks; this requests metrics from the provider."""
         backend = self.session.backend_for(self._snapshot)
         points = (
             backend.metrics(self.provider_job_id)

@@ -1,4 +1,4 @@
-"""The rows of each job, kept in the home under their hash."""
+"""The rows of each job, stored in the home folder under their hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs whose create call got no answer: looking for them, and deciding them."""
+"""Find or decide jobs whose create call got no answer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ftsdk.types.status import JobStatus
 
 
 def reconcile(session: Session, job_id: str | None = None) -> list[JobSnapshot]:
-    """Look for one job, or for all that were sent without an answer; returns them as they are now.
+    """Look for one job, or for all that were sent without an answer; return them as they are now.
 
-    Nothing that costs is sent, except where sending again with the same token is safe.
+    No job is created, unless sending again with the same token is safe.
     """
     if job_id is not None:
         targets = [session.journal.get(job_id)]
@@ -21,7 +21,7 @@ def reconcile(session: Session, job_id: str | None = None) -> list[JobSnapshot]:
         undecided = frozenset({JobStatus.SUBMITTING, JobStatus.IN_DOUBT})
         targets = session.journal.list(status=undecided)
     submitter = submitter_for(session)
-    return [submitter.carry_on(one.id) for one in targets]
+    return [submitter.continue_submission(job.id) for job in targets]
 
 
 def resolve(
@@ -34,11 +34,13 @@ def resolve(
 ) -> JobSnapshot:
     """Decide a job in doubt: adopt the provider's id, send again, or give up.
 
-    Raises `UsageError` unless exactly one decision is given and there is something to decide, and
-    `BudgetError` where the month has no room for sending again.
+    Raises `UsageError` unless exactly one decision is given and the job is undecided, and
+    `BudgetError` when sending again would exceed a limit of the month.
     """
-    full = session.journal.get(job_id).id
+    full_id = session.journal.get(job_id).id
     if send_again:
         limits = budget_of(session.config).limits
-        reserve_unsent(session.journal, full, session.clock.now(), limits)
-    return submitter_for(session).resolve(full, adopt=adopt, send_again=send_again, give_up=give_up)
+        reserve_unsent(session.journal, full_id, session.clock.now(), limits)
+    return submitter_for(session).resolve(
+        full_id, adopt=adopt, send_again=send_again, give_up=give_up
+    )

@@ -1,4 +1,4 @@
-"""What a provider's answer changes in the journal."""
+"""The changes that a provider's response makes to a journaled job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ftsdk.types.job import JobSnapshot, RemoteJob
 
 
 def updated_fields(snapshot: JobSnapshot, remote: RemoteJob) -> dict[str, Any]:
-    """The fields of a snapshot that the provider's answer changes, by name."""
+    """Return the snapshot fields to update from the provider's response, by name."""
     return {
         "provider_job_id": remote.provider_job_id,
         "earlier_ids": _earlier_ids(snapshot, remote),
@@ -25,6 +25,6 @@ def updated_fields(snapshot: JobSnapshot, remote: RemoteJob) -> dict[str, Any]:
 
 
 def _earlier_ids(snapshot: JobSnapshot, remote: RemoteJob) -> tuple[str, ...]:
-    """The ids of the provider's job before its present one, oldest first, each once."""
+    """Return the provider's ids before the current one, oldest first, without repeats."""
     known = (*snapshot.earlier_ids, snapshot.provider_job_id, *remote.earlier_ids)
-    return tuple(dict.fromkeys(one for one in known if one and one != remote.provider_job_id))
+    return tuple(dict.fromkeys(name for name in known if name and name != remote.provider_job_id))

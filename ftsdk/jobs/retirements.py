@@ -1,4 +1,4 @@
-"""When models retire: those of the journal, and what the providers report when they are asked."""
+"""When the models in the journal and in the providers' accounts retire."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from ftsdk.backends.base import Backend
 from ftsdk.backends.registry import backend_names, load_backend
-from ftsdk.catalogue.provider_dates import remember
-from ftsdk.catalogue.retirement import WITHIN_DAYS
+from ftsdk.catalogue.provider_dates import store_reported_dates
+from ftsdk.catalogue.retirement import WARNING_DAYS
 from ftsdk.catalogue.retirement_calendar import AccountModel, Retirements, retirements_of
 from ftsdk.errors import FtsdkError
 from ftsdk.session import Session
@@ -26,7 +26,7 @@ _LISTED = 500
 
 @dataclass
 class _Reported:
-    """What the providers reported: the account's fine-tunes, when models end, and who failed."""
+    """What the providers reported: fine-tunes, end dates, and which requests failed."""
 
     account: list[AccountModel] = field(default_factory=list)
     ends: dict[tuple[str, str], dt.date] = field(default_factory=dict)
@@ -36,12 +36,12 @@ class _Reported:
 def retirements(
     session: Session, *, live: bool = False, within_days: int | None = None
 ) -> Retirements:
-    """When every fine-tune and base model that the journal knows retires.
+    """Return when each fine-tune and base model in the journal retires.
 
-    With `live`, the providers of the journal's jobs, and those with a key in the environment, are
-    asked when models end and which fine-tunes the account has (reads only). One that cannot be
-    asked, or has too many jobs to search, is named in `not_asked`; the others are still asked. The
-    dates are kept, and plans and estimates use them from then on.
+    With `live`, end dates and fine-tunes are read from the providers of the journal's jobs and from
+    those with a key in the environment. A provider that cannot be reached, or has too many jobs to
+    search, is listed in `not_asked`. The dates are stored, and plans and estimates use them from
+    then on.
     """
     jobs: list[JobSnapshot] = []
     owners: dict[str, Backend] = {}
@@ -58,18 +58,18 @@ def retirements(
         account=reported.account,
         live=reported.ends,
         acknowledged=Acknowledgements(session.journal).of_kind("ending"),
-        within_days=WITHIN_DAYS if within_days is None else within_days,
+        within_days=WARNING_DAYS if within_days is None else within_days,
         catalogue=session.catalogue,
     )
     return replace(found, not_asked=tuple(reported.failed))
 
 
 def _owner(session: Session, job: JobSnapshot) -> tuple[str, Backend | None]:
-    """Whose end dates hold for a job, and its backend: `openai`, or `openai at gateway.example`."""
+    """Return whose end dates apply to a job (`openai`, `openai at gateway.example`), and its backend."""
     try:
         backend = session.backend_for(job)
     except FtsdkError:
-        return job.provider, None  # no longer installed or configured; its dates still hold
+        return job.provider, None  # no longer installed or configured; its dates still apply
     return _label(backend), backend
 
 
@@ -79,7 +79,7 @@ def _label(backend: Backend) -> str:
 
 
 def _ask_all(jobs: Sequence[JobSnapshot], owners: Mapping[str, Backend]) -> _Reported:
-    """What the providers report now; those that charge nothing retire nothing and are left out."""
+    """Ask the providers; those that are free have no end dates and are left out."""
     reported, known = _Reported(), {job.provider_job_id for job in jobs}
     for owner, backend in owners.items():
         if backend.capabilities.price == "free":
@@ -92,7 +92,7 @@ def _ask_all(jobs: Sequence[JobSnapshot], owners: Mapping[str, Backend]) -> _Rep
 
 
 def _ask(owner: str, backend: Backend, known: set[str | None], reported: _Reported) -> None:
-    """Add one account's end dates and fine-tunes, apart from those whose job is journaled."""
+    """Add one account's end dates, and its fine-tunes whose job is not journaled."""
     ends = dict(backend.model_ends()) if backend.capabilities.reports_model_ends else {}
     jobs = list(islice(backend.list(), _LISTED + 1))
     made = [job for job in jobs[:_LISTED] if job.result_model]
@@ -111,20 +111,20 @@ def _ask(owner: str, backend: Backend, known: set[str | None], reported: _Report
 
 
 def _keep(session: Session, reported: _Reported) -> None:
-    """Store the reported days, so that plans and estimates use them from now on."""
+    """Store the reported dates, so that plans and estimates use them."""
     known = session.catalogue.providers
     for owner in {owner for owner, _ in reported.ends} & set(known):
-        ends = {model: day for (whose, model), day in reported.ends.items() if whose == owner}
-        remember(session.home, owner, ends, session.today)
+        ends = {model: day for (name, model), day in reported.ends.items() if name == owner}
+        store_reported_dates(session.home, owner, ends, session.today)
 
 
 def _with_keys(session: Session) -> dict[str, Backend]:
-    """The backends whose key is in the environment, whether the journal has a job of them or not."""
+    """Return the backends whose key is in the environment, by label."""
     found = {}
     for name in backend_names():
         try:
-            own = load_backend(name).capabilities.key_variables
-            if any(session.env.get(key) for key in own):
+            variables = load_backend(name).capabilities.key_variables
+            if any(session.env.get(key) for key in variables):
                 backend = session.backend(name)
                 found[_label(backend)] = backend
         except FtsdkError as error:

@@ -1,4 +1,4 @@
-"""Jobs of the journal by status, provider and tag."""
+"""Search the journal for jobs by status, provider and tag."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def find_jobs(
     tag: str | tuple[str, str] | None = None,
     limit: int | None = None,
 ) -> list[JobSnapshot]:
-    """The jobs that match, newest first. `tag` is a name, `name=value`, or a pair.
+    """Return the jobs that match, newest first. `tag` is a name, `name=value`, or a pair.
 
     Raises `UsageError` for an unknown status.
     """

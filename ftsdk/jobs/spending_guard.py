@@ -1,7 +1,7 @@
-"""Ends what costs too long: deployments whose lease is over, and jobs at their cap.
+"""End deployments whose lease is over and cancel jobs that reach their cap.
 
-`enforce` does it once; `SpendingGuard` does it now and then while jobs are watched. Every command
-of the command line that acts on jobs calls it first.
+`enforce` does it once; `SpendingGuard` does it regularly while jobs are watched. Every CLI command
+that acts on jobs calls it first.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _log = logging.getLogger("ftsdk")
 
 @dataclass(frozen=True)
 class Notice:
-    """Something about money that a person should read. `kind` is stable."""
+    """A notice about spending. `kind` is stable."""
 
     kind: Literal["costs", "ended", "not_ended", "near_cap", "stopped"]
     text: str
@@ -44,23 +44,23 @@ class Notice:
 def enforce(
     session: Session, *, own_profile: bool = False, watched: Collection[str] = ()
 ) -> list[Notice]:
-    """End leases that are over and stop jobs at their cap. Returns what was done and still costs.
+    """End leases that are over and cancel jobs at their cap.
 
-    A lease whose provider cannot be reached stays open, gives a notice, and is tried again next
-    time. Everything here ends spending, so it works where spending is forbidden. With
-    `own_profile`, only what was started under the session's profile is looked at, and the jobs
-    whose ids are `watched`.
+    Returns a notice for each of them, and for each deployment that is still billed. If a provider
+    cannot be reached, its lease stays open, gives a notice, and is tried again next time. This only
+    ends spending, so it also works where spending is forbidden. With `own_profile`, only leases and
+    jobs of the session's profile are checked, and the jobs whose ids are in `watched`.
     """
     now, notices = session.clock.now(), list[Notice]()
     for lease in _leases(session, own_profile):
         if lease.is_over(now):
-            notices.append(_ended(session, lease))
-    notices += _capped(session, now, own_profile, watched)
-    return notices + still_costs(session, own_profile=own_profile)
+            notices.append(_end_lease(session, lease))
+    notices += _check_capped_jobs(session, now, own_profile, watched)
+    return notices + running_cost_notices(session, own_profile=own_profile)
 
 
 class SpendingGuard:
-    """`enforce` while jobs are watched, at most every `every_s` seconds."""
+    """Calls `enforce` while jobs are watched, at most every `every_s` seconds."""
 
     def __init__(
         self, session: Session, watched: Collection[str] = (), *, every_s: float = 30.0
@@ -69,7 +69,7 @@ class SpendingGuard:
         self._checked_at: float | None = None
 
     def check(self) -> list[Notice]:
-        """What was ended, stopped or is near its cap; empty in between."""
+        """Return what was ended, cancelled or is near its cap; empty between two checks."""
         now = self.session.clock.monotonic()
         if self._checked_at is not None and now - self._checked_at < self.every_s:
             return []
@@ -77,11 +77,11 @@ class SpendingGuard:
         try:
             notices = enforce(self.session, own_profile=True, watched=self.watched)
         except JournalLocked:
-            return []  # another process writes just now; the next check finds the same
+            return []  # another process is writing; the next check finds the same
         return [notice for notice in notices if notice.kind != "costs"]
 
     def events(self, seq: int) -> list[Event]:
-        """The notices of `check` as warnings among a job's events; `seq` is the newest event's."""
+        """Return the notices of `check` as warning events; `seq` is that of the job's newest event."""
         now = self.session.clock.now()
         return [
             Event(
@@ -98,15 +98,15 @@ class SpendingGuard:
 # --- deployments ---------------------------------------------------------------------------------
 
 
-def still_costs(session: Session, *, own_profile: bool = False) -> list[Notice]:
-    """A notice for every open deployment that costs by the hour."""
+def running_cost_notices(session: Session, *, own_profile: bool = False) -> list[Notice]:
+    """Return a notice for every open deployment that is billed by the hour."""
     now, notices = session.clock.now(), list[Notice]()
     for lease in _leases(session, own_profile):
         if lease.is_over(now):
             continue
         if lease.usd_per_hour is not None and lease.usd_per_hour == 0:
             continue
-        doubt = " (asked for; whether it runs is not known)" if lease.state == "opening" else ""
+        doubt = " (requested; it may not be running)" if lease.state == "opening" else ""
         left = _span(lease.ends_at - now)
         text = f"{lease.model} at {lease.provider} costs {_rate(lease)}; {left} left{doubt}"
         notices.append(Notice("costs", text, lease.job_id, lease.id))
@@ -115,17 +115,19 @@ def still_costs(session: Session, *, own_profile: bool = False) -> list[Notice]:
 
 def _leases(session: Session, own_profile: bool) -> list[Lease]:
     running = Leases(session.journal).list(running=True)
-    return [one for one in running if not own_profile or one.profile == session.config.profile]
+    return [
+        lease for lease in running if not own_profile or lease.profile == session.config.profile
+    ]
 
 
-def _ended(session: Session, lease: Lease) -> Notice:
+def _end_lease(session: Session, lease: Lease) -> Notice:
     try:
         closed = undeploy(session, lease.id, why="the lease was over")
     except FtsdkError as error:
         _log.warning("lease %s could not be ended: %s", lease.id, error.what)
         text = (
             f"{lease.model} at {lease.provider} may STILL COST {_rate(lease)}: its lease is over, "
-            f"and undeploying did not work: {error.what}"
+            f"and undeploying it failed: {error.what}"
         )
         return Notice("not_ended", text, lease.job_id, lease.id)
     spent = closed.cost(session.clock.now())
@@ -147,22 +149,22 @@ def _span(span: dt.timedelta) -> str:
 
 
 def over_cap(session: Session, job: JobSnapshot) -> str | None:
-    """A warning for a job that runs on over its cap, or None. Only reads the journal."""
+    """Return a warning for a job that is running over its cap, or None. Only reads the journal."""
     if job.status is not JobStatus.RUNNING:
         return None
     reserved = Reservations(session.journal).get(job.id)
     if reserved is None or reserved.cap is None or reserved.usd_per_hour is None:
         return None
-    spent = _so_far(session, job, reserved.usd_per_hour, session.clock.now())
+    spent = _cost_so_far(session, job, reserved.usd_per_hour, session.clock.now())
     if spent < reserved.cap:
         return None
     return (
-        f"{_about(job, reserved.cap, spent)}, and reading it ends nothing: "
-        f"job.wait(), `ftsdk watch {job.id}` or job.cancel() does"
+        f"{_cost_and_cap(job, reserved.cap, spent)}; refreshing does not cancel it, "
+        f"but job.wait(), `ftsdk watch {job.id}` and job.cancel() do"
     )
 
 
-def _capped(
+def _check_capped_jobs(
     session: Session, now: dt.datetime, own_profile: bool, watched: Collection[str]
 ) -> list[Notice]:
     notices: list[Notice] = []
@@ -171,11 +173,11 @@ def _capped(
             continue
         job = _refreshed(session, known)
         if job.status is not JobStatus.RUNNING:
-            continue  # queued costs nothing; one that is finalizing has been trained and paid for
+            continue  # queued costs nothing; finalizing has been paid for already
         cap, rate = reserved.cap or Decimal(0), reserved.usd_per_hour or Decimal(0)
-        spent = _so_far(session, job, rate, now)
+        spent = _cost_so_far(session, job, rate, now)
         if spent >= cap:
-            notices += _stopped(session, job, cap, spent)
+            notices += _cancel_over_cap(session, job, cap, spent)
         else:
             notices += _near_cap(session, job, cap, spent, rate)
     return notices
@@ -184,7 +186,7 @@ def _capped(
 def _near_cap(
     session: Session, job: JobSnapshot, cap: Decimal, spent: Decimal, rate: Decimal
 ) -> list[Notice]:
-    """One warning for a job that is near its cap; none when it was given before."""
+    """Return a warning for a job that is near its cap, once per job."""
     warn_at = Decimal(str(budget_of(session.config).warn_at))
     seen = Acknowledgements(session.journal)
     if spent < cap * warn_at or not seen.add(
@@ -198,16 +200,16 @@ def _near_cap(
     return [Notice("near_cap", text, job.id)]
 
 
-def _about(job: JobSnapshot, cap: Decimal, spent: Decimal) -> str:
+def _cost_and_cap(job: JobSnapshot, cap: Decimal, spent: Decimal) -> str:
     return f"{job.id} has cost about ${spent:.2f} and its cap is ${cap:.2f}"
 
 
 def _refreshed(session: Session, job: JobSnapshot) -> JobSnapshot:
-    """The job as its provider reports it now, or as it was known where that could not be asked."""
+    """Return the refreshed job, or the known snapshot when the provider cannot be reached."""
     try:
         return refresh(session, job)
     except FtsdkError as error:
-        _log.warning("job %s has a cap and could not be asked for: %s", job.id, error.what)
+        _log.warning("job %s has a cap and could not be refreshed: %s", job.id, error.what)
         return job
 
 
@@ -215,26 +217,29 @@ def _time_for(usd: Decimal, usd_per_hour: Decimal) -> dt.timedelta:
     return dt.timedelta(hours=float(usd / usd_per_hour)) if usd_per_hour else dt.timedelta(days=31)
 
 
-def _so_far(session: Session, job: JobSnapshot, rate: Decimal, now: dt.datetime) -> Decimal:
-    """What a running job has cost in US dollars: as billed so far, or its hours times the rate.
+def _cost_so_far(session: Session, job: JobSnapshot, rate: Decimal, now: dt.datetime) -> Decimal:
+    """Return what a running job has cost in US dollars: its bill so far, or hours times the rate.
 
-    Where the provider does not report when it began, hours count from when it was first seen
-    running: time in a queue never counts, and time that nobody looked at counts too little.
+    If the provider does not report the start time, hours count from when the job was first seen
+    running. Queue time never counts, but the start of an unobserved run may be missed.
     """
-    seen = (move[0] for move in session.journal.moves(job.id) if move[2] is JobStatus.RUNNING)
+    changes = session.journal.status_changes(job.id)
+    seen = (change[0] for change in changes if change[2] is JobStatus.RUNNING)
     began = job.started_at or next(seen, now)
     hours = Decimal(str(max(0.0, (now - began).total_seconds()))) / 3600
     billed = job.cost.high if job.cost.basis == "billed" and job.cost.high is not None else None
     return max(hours * rate, billed or Decimal(0))
 
 
-def _stopped(session: Session, job: JobSnapshot, cap: Decimal, spent: Decimal) -> list[Notice]:
-    about = _about(job, cap, spent)
+def _cancel_over_cap(
+    session: Session, job: JobSnapshot, cap: Decimal, spent: Decimal
+) -> list[Notice]:
+    summary = _cost_and_cap(job, cap, spent)
     try:
         now = cancel(session, job)
     except FtsdkError as error:
         _log.warning("job %s is over its cap and could not be cancelled: %s", job.id, error.what)
-        return [Notice("not_ended", f"{about}: cancelling it DID NOT WORK: {error.what}", job.id)]
+        return [Notice("not_ended", f"{summary}: cancelling it FAILED: {error.what}", job.id)]
     if now.status in (JobStatus.SUCCEEDED, JobStatus.FAILED):
         return []  # it had ended by itself
-    return [Notice("stopped", f"{about}: cancelled", job.id)]
+    return [Notice("stopped", f"{summary}: cancelled", job.id)]

@@ -1,4 +1,4 @@
-"""Sending a prepared job: its key, its findings, its reservation, and the submitter that sends it."""
+"""Send a prepared job: check its key and findings, reserve its cost, and submit it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ftsdk.session import Session
 from ftsdk.spending.budget import budget_of
 from ftsdk.spending.reserve import reserve_job, reserve_quote, reserve_unsent
 from ftsdk.spending.switch import require_spending
-from ftsdk.store.duplicates import first_since
+from ftsdk.store.duplicates import refuse_duplicates_since
 from ftsdk.store.reservations import Reservations
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
 
 
 def check_key(key: str | None) -> None:
-    """Raise `UsageError` for something that cannot be an idempotency key."""
+    """Raise `UsageError` for an invalid idempotency key."""
     if key is not None and not (0 < len(key) <= 255 and key.isprintable()):
         raise UsageError(
             "A key is 1 to 255 printable characters",
@@ -38,20 +38,21 @@ def submit(
     key: str | None = None,
     allow_findings: bool | Collection[str] = False,
     agreed: Decimal | None = None,
-    first_after: dt.datetime | None = None,
+    no_duplicate_since: dt.datetime | None = None,
 ) -> JobSnapshot:
-    """Journal and send a prepared job. `agreed` is what a person confirmed, in US dollars.
+    """Journal and send a prepared job. `agreed` is the amount in US dollars that a person confirmed.
 
-    With `first_after`, `NeedsDecision` is raised where the same job was created after that time.
-    Raises what keeps the job from being accepted, with `job_id` and `submitted` filled in.
+    With `no_duplicate_since`, `NeedsDecision` is raised if the same job was created after that time.
+    Any error that keeps the job from being accepted has `job_id` and `submitted` set.
     """
     spec, plan, budget = prepared.spec, prepared.plan, prepared.budget
-    able = prepared.backend.capabilities
+    capabilities = prepared.backend.capabilities
     allowed = _acknowledged(prepared, allow_findings)
     unsent = None if key is None else Reservations(session.journal).unsent(key)
     if unsent is not None:
         reserve_unsent(session.journal, unsent, session.clock.now(), budget.limits)
-    require_spending("creating a job", spec.provider, free=able.price == "free", env=session.env)
+    free = capabilities.price == "free"
+    require_spending("creating a job", spec.provider, free=free, env=session.env)
     reservation = reserve_job(
         plan.cost,
         spec,
@@ -71,12 +72,14 @@ def submit(
             **allowed,
             **session.address_of(spec.provider),
         },
-        hook=reservation if first_after is None else first_since(first_after, reservation),
+        hook=reservation
+        if no_duplicate_since is None
+        else refuse_duplicates_since(no_duplicate_since, reservation),
     )
 
 
 def submitter_for(session: Session, agreed: Decimal | None = None) -> Submitter:
-    """The submitter of a session, which checks each provider's quote against the budget."""
+    """Return the submitter of a session; it checks each provider's quote against the budget."""
     return Submitter(
         session.journal,
         session.home,
@@ -97,14 +100,14 @@ def _check_quote(
 def duplicate_of(
     session: Session, prepared: PreparedJob, within: dt.timedelta
 ) -> JobSnapshot | None:
-    """The newest job created within that time that trains the same thing in the same place."""
+    """Return the newest job created within that time with the same rows, settings and provider."""
     return session.journal.duplicate(prepared.fingerprint, session.clock.now() - within)
 
 
 def _acknowledged(prepared: PreparedJob, allow_findings: bool | Collection[str]) -> dict[str, Any]:
-    """What the journal keeps of acknowledged findings; `DatasetError` when some are not.
+    """Return what to journal about acknowledged findings; raises `DatasetError` for others.
 
-    A backend that needs no key keeps the rows on this machine: nothing to acknowledge there.
+    A backend without a key keeps the rows on this machine, so nothing has to be acknowledged.
     """
     report = prepared.report
     if not report.findings or not prepared.backend.capabilities.key_variables:
@@ -114,7 +117,7 @@ def _acknowledged(prepared: PreparedJob, allow_findings: bool | Collection[str])
         counts = ", ".join(f"{count:,} × {code}" for code, count in still_open.items())
         codes = " ".join(f"--allow-findings {code}" for code in still_open)
         raise DatasetError(
-            f"The rows hold what looks like secrets or personal data ({counts})",
+            f"The rows seem to contain secrets or personal data ({counts})",
             where=prepared.train.name,
             hint=f"remove them; or acknowledge them: allow_findings={list(still_open)} ({codes})",
             report=report,

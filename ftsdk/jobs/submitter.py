@@ -1,20 +1,20 @@
-"""Exactly once: how a job is sent, and what happens when no answer comes.
+"""Submit a job exactly once, including when the create call gets no answer.
 
     created ──▶ submitting ──▶ accepted (the provider's own status)
        ▲            │ ├──────▶ failed      a definite refusal
-       └────────────┘ └──────▶ in_doubt    sent, and nobody knows
+       └────────────┘ └──────▶ in_doubt    sent, outcome unknown
 
-1. The job is journaled as `created`, with the tag and token it will carry, before anything else.
+1. The job is first journaled as `created`, with its tag and token.
 2. `submitting` is committed before a connection is opened; the provider's own retries are off.
 3. An answer with an id is acceptance; a definite refusal is failure; a failure that is provably
    before sending goes back to `created`; everything else is `in_doubt`.
-4. `in_doubt`, or `submitting` whose process is gone, is settled by looking for our tag. Found: the
-   job is adopted. Not found within the horizon: where sending again is safe (an idempotency token,
-   or our own run directory) it is sent again; elsewhere the job needs a decision, and is never sent
-   again by itself.
+4. `in_doubt`, or `submitting` whose process has ended, is resolved by searching for our tag. If the
+   job is found, it is adopted. If it is not found within the horizon, it is sent again where that is
+   safe (an idempotency token, or our own run directory); elsewhere the job needs a decision, and is
+   never sent again automatically.
 
-One process at a time works on a job's submission: it holds `locks/<job>.lock`, which the operating
-system frees when the process ends, however it ends.
+Only one process at a time works on a job's submission: it has the lock `locks/<job>.lock`, which the
+operating system releases when the process ends.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _SEND_ATTEMPTS = 3
 
 @dataclass
 class Submitter:
-    """Carries jobs from `created` to accepted, for one journal."""
+    """Submits the jobs of one journal."""
 
     journal: Journal
     home: Path
@@ -68,8 +68,8 @@ class Submitter:
     backend_for: Callable[[JobSnapshot], Backend]
     horizon: Horizon = field(default_factory=Horizon)
     check_quote: Callable[[JobSnapshot, Cost], Cost] | None = None
-    """Called with the provider's own quote before a job is sent: returns the cost to journal, or
-    raises `BudgetError`."""
+    """Called with the provider's quote before a job is sent; returns the cost to journal, or raises
+    `BudgetError`."""
 
     # --- step 1 ---
 
@@ -84,13 +84,13 @@ class Submitter:
         facts: dict[str, Any] | None = None,
         hook: InsertHook | None = None,
     ) -> JobSnapshot:
-        """Journal the job and send it, or return the one that `key` already stands for.
+        """Journal the job and send it, or return the existing job with this `key`.
 
-        Raises `UsageError` when `key` stands for another job, and whatever kept the job from being
-        accepted, with `job_id` and `submitted` filled in.
+        Raises `UsageError` when `key` belongs to a different job. Any error that keeps the job from
+        being accepted has `job_id` and `submitted` set.
         """
-        check = None if validation is None else validation.sha256
-        fingerprint = spec.fingerprint(train.sha256, check)
+        validation_sha256 = None if validation is None else validation.sha256
+        fingerprint = spec.fingerprint(train.sha256, validation_sha256)
         kept = keep_dataset(self.home, train)
         kept_validation = None if validation is None else keep_dataset(self.home, validation)
         now = self.clock.now()
@@ -125,16 +125,16 @@ class Submitter:
             self.journal.add(snapshot, hook)
         except KeyTaken as taken:
             snapshot = self._same_key(taken.existing, fingerprint, key)
-        return self.carry_on(snapshot.id, creating=True)
+        return self.continue_submission(snapshot.id, creating=True)
 
     def _same_key(self, existing: JobSnapshot, fingerprint: str, key: str | None) -> JobSnapshot:
         if existing.fingerprint == fingerprint:
             return existing
         raise UsageError(
-            f"The key {key!r} already stands for another job",
+            f"The key {key!r} already belongs to another job",
             where=f"job {existing.id}, created {existing.created_at:%Y-%m-%d %H:%M} UTC; its data "
             "or settings differ from these",
-            hint="use another key for another job; the same key is for the same job",
+            hint="use a different key for a different job",
             job_id=existing.id,
             tag=existing.tag,
             submitted="no",
@@ -143,53 +143,56 @@ class Submitter:
     # --- steps 2 to 4 ---
 
     @contextmanager
-    def _naming_job(self, job_id: str) -> Iterator[None]:
-        """Whatever is raised inside names the job, its tag, and whether it may have been sent."""
+    def _with_job_context(self, job_id: str) -> Iterator[None]:
+        """Add the job id, the tag and whether it may have been sent to any error raised inside."""
         try:
             yield
         except FtsdkError as error:
-            tag, submitted = self._known(job_id)
+            tag, submitted = self._submission_state(job_id)
             error.job_id, error.tag = error.job_id or job_id, error.tag or tag
             error.submitted = error.submitted or submitted
             raise
         except BaseException as error:
-            tag, submitted = self._known(job_id)
+            tag, submitted = self._submission_state(job_id)
             state = "nothing was sent" if submitted == "no" else "it may have been sent"
             error.add_note(
-                f"job {job_id}, tag {tag}; {state}: `ftsdk reconcile {job_id}` finds out"
+                f"job {job_id}, tag {tag}; {state}: `ftsdk reconcile {job_id}` looks for it"
             )
             raise
 
-    def _known(self, job_id: str) -> tuple[str | None, Submitted]:
-        """The tag of a job, and whether the journal says that it was sent."""
+    def _submission_state(self, job_id: str) -> tuple[str | None, Submitted]:
+        """Return the tag of a job, and whether it was sent according to the journal."""
         try:
             snapshot = self.journal.get(job_id)
         except StoreError:
-            return None, "maybe"  # nothing can be read just now, so nothing can be ruled out
+            return None, "maybe"  # the journal cannot be read, so nothing can be ruled out
         if snapshot.status.is_remote and snapshot.provider_job_id is not None:
             return snapshot.tag, "yes"
         never = snapshot.status is JobStatus.CREATED or snapshot.submitted_at is None
         return snapshot.tag, "no" if never else "maybe"
 
-    def carry_on(self, job_id: str, *, creating: bool = False) -> JobSnapshot:
-        """Take a job that is not accepted yet as far as possible now; others are returned as is."""
+    def continue_submission(self, job_id: str, *, creating: bool = False) -> JobSnapshot:
+        """Continue the submission of a job that is not accepted yet; other jobs are returned as they are.
+
+        With `creating` the job may be sent, and a search for it waits; otherwise it only looks once.
+        """
         wait_s = _LOCK_WAIT_S if creating else 0.0
         with (
-            self._naming_job(job_id),
-            job_lock(self.home, job_id, wait_s=wait_s, clock=self.clock) as mine,
+            self._with_job_context(job_id),
+            job_lock(self.home, job_id, wait_s=wait_s, clock=self.clock) as locked,
         ):
             snapshot = self.journal.get(job_id)
-            if not mine or snapshot.status.is_remote:
+            if not locked or snapshot.status.is_remote:
                 return snapshot
             if snapshot.status is JobStatus.SUBMITTING:
-                snapshot = self._doubt(snapshot, "the process that sent it is gone")
+                snapshot = self._mark_in_doubt(snapshot, "the process that sent it has ended")
             if snapshot.status is JobStatus.IN_DOUBT:
                 return self._reconcile(snapshot, patient=creating)
             return self._send(snapshot) if creating else snapshot
 
     def _send(self, snapshot: JobSnapshot, attempt: int = 1) -> JobSnapshot:
-        """One create call. A job that was in doubt before it stays so until it is accepted."""
-        doubtful = snapshot.status is JobStatus.IN_DOUBT
+        """Make one create call. A job that was in doubt stays in doubt until it is accepted."""
+        was_in_doubt = snapshot.status is JobStatus.IN_DOUBT
         request = self.request(snapshot)
         backend = self.backend_for(snapshot)
         free = backend.capabilities.price == "free"
@@ -202,7 +205,7 @@ class Submitter:
                 cost = self.check_quote(snapshot, quote)
         except FtsdkError as error:
             error.submitted = "no"
-            return self._not_accepted(snapshot, error, attempt, doubtful=doubtful)
+            return self._handle_failure(snapshot, error, attempt, was_in_doubt=was_in_doubt)
         snapshot = self.journal.change(
             snapshot.id,
             now=self.clock.now(),
@@ -213,43 +216,43 @@ class Submitter:
             cost=cost,
         )
         if snapshot.status is not JobStatus.SUBMITTING:
-            return snapshot  # cancelled by another process in the meantime: nothing is sent
+            return snapshot  # cancelled by another process meanwhile: nothing is sent
         try:
             remote = backend.submit(request)
         except FtsdkError as error:
-            return self._not_accepted(snapshot, error, attempt, doubtful=doubtful)
+            return self._handle_failure(snapshot, error, attempt, was_in_doubt=was_in_doubt)
         except BaseException:
-            self._doubt(snapshot, "the call was interrupted")
+            self._mark_in_doubt(snapshot, "the call was interrupted")
             raise
         return self._accept(snapshot, remote, "accepted")
 
-    def _not_accepted(
-        self, snapshot: JobSnapshot, error: FtsdkError, attempt: int, *, doubtful: bool
+    def _handle_failure(
+        self, snapshot: JobSnapshot, error: FtsdkError, attempt: int, *, was_in_doubt: bool
     ) -> JobSnapshot:
         error.job_id = snapshot.id
-        if error.submitted == "no" and doubtful:
-            # This call did nothing, but the one before it may have.
+        if error.submitted == "no" and was_in_doubt:
+            # This call created nothing, but an earlier one may have.
             error.submitted = "maybe"
-            self._doubt(snapshot, error.what)
+            self._mark_in_doubt(snapshot, error.what)
             raise error
         if error.submitted != "no":
             error.submitted = "maybe"
-            snapshot = self._doubt(snapshot, error.what)
+            snapshot = self._mark_in_doubt(snapshot, error.what)
             return self._reconcile(snapshot, patient=True, cause=error, attempt=attempt)
-        back = error.retryable
+        can_retry = error.retryable
         self.journal.change(
             snapshot.id,
             now=self.clock.now(),
             why=error.what,
-            status=JobStatus.CREATED if back else JobStatus.FAILED,
+            status=JobStatus.CREATED if can_retry else JobStatus.FAILED,
             message=error.what,
             error=error.to_dict(),
             submitted_at=None,
-            finished_at=None if back else self.clock.now(),
+            finished_at=None if can_retry else self.clock.now(),
         )
         raise error
 
-    def _doubt(self, snapshot: JobSnapshot, why: str) -> JobSnapshot:
+    def _mark_in_doubt(self, snapshot: JobSnapshot, why: str) -> JobSnapshot:
         return self.journal.change(
             snapshot.id,
             now=self.clock.now(),
@@ -263,7 +266,7 @@ class Submitter:
         other = self.journal.find_provider_job(snapshot.provider, identity)
         usable = 0 < len(identity) <= _MAX_ID_LENGTH and identity.isprintable()
         if not usable or (other is not None and other.id != snapshot.id):
-            self._doubt(snapshot, "the answer has no usable job id")
+            self._mark_in_doubt(snapshot, "the answer has no usable job id")
             raise UnexpectedResponse(
                 "The provider answered without a usable job id",
                 where=f"provider {snapshot.provider}",
@@ -294,19 +297,19 @@ class Submitter:
                 if not error.retryable:
                     error.job_id, error.submitted = snapshot.id, "maybe"
                     raise
-                cause = cause or error  # could not ask: neither found nor absent
+                cause = cause or error  # unreachable: neither found nor absent
             else:
                 if found:
                     return self._adopt(snapshot, found)
                 if backend.capabilities.resend_is_safe and attempt < _SEND_ATTEMPTS:
-                    return self._send(snapshot, attempt + 1)  # the same token: one job
+                    return self._send(snapshot, attempt + 1)  # the same token creates one job
             if not patient or waited >= self.horizon.while_creating_s:
                 break
             self.clock.sleep(pause)
             waited += pause
             pause = min(pause * 2, self.horizon.longest_pause_s)
         if patient:
-            raise self._undecided(snapshot, cause)
+            raise self._undecided_error(snapshot, cause)
         return snapshot
 
     def _adopt(self, snapshot: JobSnapshot, found: list[RemoteJob]) -> JobSnapshot:
@@ -318,16 +321,16 @@ class Submitter:
                 snapshot.id,
                 now=self.clock.now(),
                 why="more than one job carries our tag",
-                message=f"also found with our tag, and left alone: {', '.join(others)}",
+                message=f"also found with our tag, and left unchanged: {', '.join(others)}",
             )
         return adopted
 
     def is_past_horizon(self, snapshot: JobSnapshot) -> bool:
-        """True when looking any longer is not expected to find the job."""
+        """Return True when the job would have been found by now if it existed."""
         sent = snapshot.submitted_at or snapshot.created_at
         return (self.clock.now() - sent).total_seconds() > self.horizon.look_s
 
-    def _undecided(self, snapshot: JobSnapshot, cause: FtsdkError | None) -> FtsdkError:
+    def _undecided_error(self, snapshot: JobSnapshot, cause: FtsdkError | None) -> FtsdkError:
         if cause is not None and not self.is_past_horizon(snapshot):
             cause.hint = (
                 f"`ftsdk reconcile {snapshot.id}` looks again; do not create it again, it may exist"
@@ -336,12 +339,12 @@ class Submitter:
         return self.needs_decision(snapshot)
 
     def needs_decision(self, snapshot: JobSnapshot) -> NeedsDecision:
-        """The error that says how an undecided job can be decided."""
+        """Return the error for an undecided job; its hint lists the possible decisions."""
         past = self.is_past_horizon(snapshot)
-        looked = "the time in which it should have shown is over" if past else "it may still show"
+        remark = "it should have appeared by now" if past else "it may still appear"
         return NeedsDecision(
             f"The create call got no answer, and no job with our tag {snapshot.tag} was found",
-            where=f"provider {snapshot.provider}; {looked}",
+            where=f"provider {snapshot.provider}; {remark}",
             hint=f"ftsdk resolve {snapshot.id} --adopt ID, or --send-again (it may exist twice), "
             "or --give-up",
             job_id=snapshot.id,
@@ -369,55 +372,63 @@ class Submitter:
                 hint="adopt, send_again or give_up",
             )
         with (
-            self._naming_job(job_id),
-            job_lock(self.home, job_id, wait_s=_LOCK_WAIT_S, clock=self.clock) as mine,
+            self._with_job_context(job_id),
+            job_lock(self.home, job_id, wait_s=_LOCK_WAIT_S, clock=self.clock) as locked,
         ):
-            snapshot = self.journal.get(job_id)
-            if not mine or snapshot.status not in (
-                JobStatus.IN_DOUBT,
-                JobStatus.SUBMITTING,
-                JobStatus.CREATED,
-            ):
-                raise UsageError(
-                    f"The job is {snapshot.status}; there is nothing to decide",
-                    where=f"job {job_id}",
-                    hint=f"ftsdk show {job_id}",
-                )
+            snapshot = self._undecided(job_id, locked=locked)
             if adopt is not None:
-                other = self.journal.find_provider_job(snapshot.provider, adopt)
-                if other is not None and other.id != snapshot.id:
-                    raise UsageError(
-                        "The provider's job already belongs to another job of this journal",
-                        where=f"job {other.id}",
-                        hint=f"ftsdk resolve {job_id} --give-up, if it is that one",
-                        job_id=job_id,
-                    )
-                remote = self.backend_for(snapshot).get(adopt)
-                return self._accept(self._submitting(snapshot), remote, "adopted by decision")
+                return self._adopt_by_decision(snapshot, adopt)
             if send_again:
                 if snapshot.status is JobStatus.SUBMITTING:
-                    snapshot = self._doubt(snapshot, "the process that sent it is gone")
+                    snapshot = self._mark_in_doubt(snapshot, "the process that sent it has ended")
                 return self._send(snapshot, _SEND_ATTEMPTS)
-            return self.journal.change(
-                job_id,
-                now=self.clock.now(),
-                why="given up by decision",
-                status=JobStatus.FAILED,
-                message="given up: whether the provider has it was never known",
-                finished_at=self.clock.now(),
-            )
+            return self._give_up(snapshot)
 
-    def _submitting(self, snapshot: JobSnapshot) -> JobSnapshot:
+    def _undecided(self, job_id: str, *, locked: bool) -> JobSnapshot:
+        """Return the job if there is something to decide; else raise `UsageError`."""
+        undecided = (JobStatus.IN_DOUBT, JobStatus.SUBMITTING, JobStatus.CREATED)
+        snapshot = self.journal.get(job_id)
+        if not locked or snapshot.status not in undecided:
+            raise UsageError(
+                f"The job is {snapshot.status}; there is nothing to decide",
+                where=f"job {job_id}",
+                hint=f"ftsdk show {job_id}",
+            )
+        return snapshot
+
+    def _adopt_by_decision(self, snapshot: JobSnapshot, provider_job_id: str) -> JobSnapshot:
+        other = self.journal.find_provider_job(snapshot.provider, provider_job_id)
+        if other is not None and other.id != snapshot.id:
+            raise UsageError(
+                "The provider's job already belongs to another job of this journal",
+                where=f"job {other.id}",
+                hint=f"ftsdk resolve {snapshot.id} --give-up, if it is that one",
+                job_id=snapshot.id,
+            )
+        remote = self.backend_for(snapshot).get(provider_job_id)
+        return self._accept(self._mark_submitting(snapshot), remote, "adopted by decision")
+
+    def _give_up(self, snapshot: JobSnapshot) -> JobSnapshot:
+        return self.journal.change(
+            snapshot.id,
+            now=self.clock.now(),
+            why="given up by decision",
+            status=JobStatus.FAILED,
+            message="given up; it is unknown whether the provider has the job",
+            finished_at=self.clock.now(),
+        )
+
+    def _mark_submitting(self, snapshot: JobSnapshot) -> JobSnapshot:
         if snapshot.status is JobStatus.CREATED:
             return self.journal.change(
                 snapshot.id, now=self.clock.now(), why="to adopt", status=JobStatus.SUBMITTING
             )
         return snapshot
 
-    # --- the kept rows ---
+    # --- the request ---
 
     def request(self, snapshot: JobSnapshot) -> SubmitRequest:
-        """What the provider is asked, rebuilt from the journal and the kept rows."""
+        """Return the create request, rebuilt from the journal and the stored rows."""
         validation = snapshot.dataset.get("validation_kept")
         return SubmitRequest(
             job_id=snapshot.id,

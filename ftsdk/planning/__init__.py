@@ -1,1 +1,1 @@
-"""From the arguments of a job to a checked plan. Sends nothing."""
+"""Turn the arguments of a job into a checked plan. Sends nothing."""

@@ -1,7 +1,7 @@
-"""The arguments of a job, as one typed set that travels from the front ends to the plan.
+"""The arguments of a job as typed options, from the front ends to the plan.
 
 To add an option: declare it in `JobOptions` (or in `CreateOptions`, when it does not change what is
-trained), and use it where it matters. `Client`, `AsyncClient` and the module functions take their
+trained), and use it where it is needed. `Client`, `AsyncClient` and the module functions take their
 signatures from here.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ftsdk.dataset import Dataset
 
 Rows: TypeAlias = "str | Path | Dataset | Iterable[Mapping[str, Any]]"
-"""Where rows come from: a path, a `Dataset`, a list of rows, or any iterable of rows."""
+"""Training rows: a path, a `Dataset`, a list of rows, or any iterable of rows."""
 
 DEFAULT: Literal["default"] = "default"
 AdapterArgument = LoRA | Mapping[str, Any] | Literal["default"] | None
@@ -28,7 +28,7 @@ AdapterArgument = LoRA | Mapping[str, Any] | Literal["default"] | None
 
 
 class JobOptions(TypedDict, total=False):
-    """What to train and where. Every option may be left out; the configuration is then used."""
+    """What to train and where. Options that are left out are read from the configuration."""
 
     model: str | None
     """The base model, by the provider's name for it."""
@@ -41,9 +41,9 @@ class JobOptions(TypedDict, total=False):
     adapter: AdapterArgument
     """A `LoRA`, its fields, or None for full fine-tuning. The default is the configured adapter."""
     hyperparameters: Hyperparameters | Mapping[str, Any] | None
-    """Those to set; the configuration and then the backend's defaults give the others."""
+    """The hyperparameters to set; others come from the configuration, then the backend's defaults."""
     name: str | None
-    """A name for people."""
+    """A display name."""
     seed: int
     """The seed of shuffling, splitting and initialising; 0 by default."""
     tags: Mapping[str, str] | None
@@ -51,22 +51,22 @@ class JobOptions(TypedDict, total=False):
     max_cost: Decimal | str | int | None
     """US dollars. A job that may cost more is refused before anything is sent."""
     provider_options: Mapping[str, Any] | None
-    """Fields for this provider alone, passed on unchanged."""
+    """Provider-specific fields, passed on unchanged."""
 
 
 class CreateOptions(JobOptions, total=False):
-    """`JobOptions`, and what concerns sending the job."""
+    """`JobOptions`, and options for sending the job."""
 
     key: str | None
     """Your idempotency key: calling again with the same key returns the same job."""
     allow_findings: bool | Collection[str]
-    """Acknowledges rows with secrets or personal data: True, or the FT4xx codes that are meant."""
+    """Acknowledges rows with secrets or personal data: True, or a list of FT4xx codes."""
     on_upload: Listener | None
     """Called with the bytes sent so far and the total, while rows are uploaded."""
 
 
 class EstimateOptions(TypedDict, total=False):
-    """What `estimate` takes; the configuration gives what is left out."""
+    """The options of `estimate`; those left out are read from the configuration."""
 
     provider: str | None
     model: str | None
@@ -76,14 +76,14 @@ class EstimateOptions(TypedDict, total=False):
 
 
 class ValidateOptions(TypedDict, total=False):
-    """What `validate` takes. See `ftsdk.dataset.validate`."""
+    """The options of `validate`. See `ftsdk.dataset.validate`."""
 
     provider: str | None
     model: str | None
     method: Method | None
     validation: Rows | None
     format: str | None
-    """The format of the rows, by name; by default it is recognised from the first rows."""
+    """The format of the rows, by name; by default it is detected from the first rows."""
     tokenizer: Any
     """A model folder, the name of an OpenAI encoding, or a `ChatTokenizer`."""
     tokens: bool | None
@@ -94,17 +94,17 @@ class ValidateOptions(TypedDict, total=False):
 
 
 DEFAULTS: Mapping[str, Any] = {"adapter": DEFAULT, "seed": 0, "allow_findings": False}
-"""The defaults of the options that are not None, for signatures."""
+"""The option defaults that are not None, for signatures."""
 
 
 def spec_of(config: Config, options: JobOptions) -> JobSpec:
-    """The options merged over the configuration. Raises `ConfigError`, `SpecError`."""
+    """Return the spec of a job: the options merged over the configuration. Raises `ConfigError`, `SpecError`."""
     adapter = options.get("adapter", DEFAULT)
     if adapter == DEFAULT:
         adapter = config.table("adapter") or LoRA()
-    asked = options.get("hyperparameters") or {}
-    if isinstance(asked, Hyperparameters):
-        asked = asked.given()
+    given = options.get("hyperparameters") or {}
+    if isinstance(given, Hyperparameters):
+        given = given.given()
     method = config.setting("method", options.get("method"))
     max_cost = config.setting("max_cost", options.get("max_cost"))
     return JobSpec.build(
@@ -112,7 +112,7 @@ def spec_of(config: Config, options: JobOptions) -> JobSpec:
         model=config.require("model", options.get("model")).value,
         method="sft" if method is None else method.value,
         adapter=adapter,
-        hyperparameters={**config.table("hyperparameters"), **asked},
+        hyperparameters={**config.table("hyperparameters"), **given},
         name=options.get("name"),
         seed=options.get("seed", 0),
         tags={**config.table("tags"), **(options.get("tags") or {})},

@@ -1,4 +1,4 @@
-"""What a plan is checked against: end dates, and the limits of the budget."""
+"""Check a plan against end dates and the budget's limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
 
-from ftsdk.catalogue.retirement import closed, warnings
+from ftsdk.catalogue.retirement import closed_reason, date_warnings
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.errors import ProviderClosed
 from ftsdk.spending.budget import Budget
@@ -19,35 +19,34 @@ from ftsdk.types.spec import JobSpec
 def with_end_dates(
     plan: Plan, spec: JobSpec, owner: str | None, catalogue: Catalogue, today: dt.date
 ) -> Plan:
-    """The plan with a warning for each end date that is near.
+    """Return the plan with a warning for each end date that is near.
 
-    `owner` is the provider whose end dates hold at the address the job goes to (see
-    `Backend.dated_as`); None for somebody else's address, where no date is known. Raises
-    `ProviderClosed` for a date that has passed.
+    `owner` is the provider whose end dates apply at the backend's address (see `Backend.dated_as`),
+    or None for an address whose dates are unknown. Raises `ProviderClosed` when a date has passed.
     """
     if owner is None:
         return plan
-    reason = closed(owner, spec.model, today, catalogue=catalogue)
+    reason = closed_reason(owner, spec.model, today, catalogue=catalogue)
     if reason is not None:
         raise ProviderClosed(
             reason,
             where=f"{spec.provider}, {spec.model}; catalogue of {catalogue.as_of}, before any upload",
-            hint="`ftsdk estimate DATA --compare` shows where it can go; a newer date goes into "
+            hint="`ftsdk estimate DATA --compare` shows alternatives; put a newer date into "
             "prices.toml in FTSDK_HOME",
             submitted="no",
         )
-    near = warnings(owner, spec.model, today, catalogue=catalogue)
-    fresh = tuple(one for one in near if one not in plan.warnings)
-    return plan.model_copy(update={"warnings": (*plan.warnings, *fresh)}) if fresh else plan
+    upcoming = date_warnings(owner, spec.model, today, catalogue=catalogue)
+    new = tuple(warning for warning in upcoming if warning not in plan.warnings)
+    return plan.model_copy(update={"warnings": (*plan.warnings, *new)}) if new else plan
 
 
 def with_budget(
     plan: Plan, spec: JobSpec, budget: Budget, month_of: Callable[[str | None], Month]
 ) -> Plan:
-    """The plan with a line for each limit: spent, reserved, left, and whether the job would fit.
+    """Return the plan with a line for each limit: spent, reserved, left, and whether the job fits.
 
-    `month_of` gives what counts in this month for a profile, or for all (None). Nothing is
-    reserved yet: the journal checks again when the job is created.
+    `month_of` returns the totals of this month for a profile, or for all (None). Nothing is reserved
+    here: the limits are checked again when the job is created.
     """
     high, lines = plan.cost.high, list[BudgetLine]()
     cap = lowest(caps_of(spec.max_cost, budget))

@@ -1,4 +1,4 @@
-"""What a fine-tune would cost, here and elsewhere. Nothing is sent."""
+"""Estimate what a fine-tune would cost at one or several providers. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The same rows at several places; `options` are ordered, the cheapest open place first."""
+    """The comparison of one fine-tune at several providers; the cheapest open option comes first."""
 
     dataset: str
     rows: int
@@ -37,10 +37,10 @@ class Comparison:
 
 
 def estimate(session: Session, dataset: Rows, options: EstimateOptions) -> Cost:
-    """What training on these rows would cost at one provider, as a range with its assumptions.
+    """Estimate the cost of training on these rows at one provider.
 
-    The catalogue's estimate, or the backend's own for a provider that is not in the catalogue.
-    Rows with faults are counted as they are: `validate` reports them.
+    The result is a range with its assumptions: the catalogue's estimate, or the backend's own for a
+    provider that is not in the catalogue. Faulty rows are counted too; `validate` reports them.
     """
     from ftsdk.dataset import Dataset  # reading rows is not needed to list jobs
 
@@ -72,25 +72,27 @@ def compare(
     hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
     everything: bool = False,
 ) -> Comparison:
-    """What the same fine-tune would cost at several places.
+    """Estimate the cost of the same fine-tune at several providers.
 
-    `places` are `provider` or `provider:model`. Without them: those of the profiles, and the two
-    cheapest models of each installed provider (all models with `everything`). A place that does
-    not take one of the `hyperparameters` names it in `unsupported`.
+    `places` are `provider` or `provider:model`. The default is those of the profiles, and the two
+    cheapest models of each installed provider (all models with `everything`). Hyperparameters that
+    an option does not support are listed in its `unsupported`.
     """
     from ftsdk.dataset import Dataset  # reading rows is not needed to list jobs
 
     train = Dataset.load(dataset)
     counts = TokenCounts(train)
-    asked = hyperparameters or {}
-    if isinstance(asked, Hyperparameters):
-        asked = asked.given()
-    given = {**asked, **({} if epochs is None else {"epochs": epochs})}
+    given = hyperparameters or {}
+    if isinstance(given, Hyperparameters):
+        given = given.given()
+    given = {**given, **({} if epochs is None else {"epochs": epochs})}
     chosen = places or _places(session, method or "sft", everything=everything)
-    targets, how = [], method or "sft"
+    targets, chosen_method = [], method or "sft"
     for place in dict.fromkeys(chosen):
         provider, _, model = place.partition(":")
-        names = [model] if model else _models(session, provider, how, everything=everything)
+        names = (
+            [model] if model else _models(session, provider, chosen_method, everything=everything)
+        )
         for name in names:
             spec = spec_of(
                 session.config,
@@ -102,9 +104,9 @@ def compare(
                     "hyperparameters": given,
                 },
             )
-            how, epochs = spec.method, spec.hyperparameters.epochs
+            chosen_method, epochs = spec.method, spec.hyperparameters.epochs
             targets.append(_target(session, spec, train, counts))
-    return _compared(session, targets, how, epochs, train)
+    return _compared(session, targets, chosen_method, epochs, train)
 
 
 def _compared(
@@ -123,7 +125,7 @@ def _compared(
 
 
 def _places(session: Session, method: str, *, everything: bool) -> list[str]:
-    """Where to compare by default: the profiles' choices, then every installed provider."""
+    """Return the default places: those of the profiles, then every installed provider."""
     found = []
     for table in (session.config.data, *session.config.profiles.values()):
         provider, model = table.get("provider"), table.get("model")
@@ -133,13 +135,15 @@ def _places(session: Session, method: str, *, everything: bool) -> list[str]:
         if not _is_rehearsal(session, name):
             models = _models(session, name, method, everything=everything)
             found += [f"{name}:{model}" for model in models]
-    return [one for one in found if not _is_rehearsal(session, one.partition(":")[0])] or found
+    return [
+        place for place in found if not _is_rehearsal(session, place.partition(":")[0])
+    ] or found
 
 
 def _is_rehearsal(session: Session, provider: str) -> bool:
-    """Whether a backend trains nothing. One that cannot be loaded is compared, with a note."""
-    able = _capabilities(session, provider)
-    return able is not None and able.is_rehearsal
+    """Return whether a backend trains nothing; False for one that cannot be loaded."""
+    capabilities = _capabilities(session, provider)
+    return capabilities is not None and capabilities.is_rehearsal
 
 
 def _capabilities(session: Session, provider: str) -> Capabilities | None:
@@ -149,10 +153,10 @@ def _capabilities(session: Session, provider: str) -> Capabilities | None:
 
 
 def _models(session: Session, provider: str, method: str, *, everything: bool) -> list[str]:
-    """The models to compare at a provider: the two cheapest that can still be tuned, or all."""
-    able = _capabilities(session, provider)
-    if able is not None and able.default_models:
-        return list(able.default_models)
+    """Return the models to compare at a provider: the two cheapest that can be tuned, or all."""
+    capabilities = _capabilities(session, provider)
+    if capabilities is not None and capabilities.default_models:
+        return list(capabilities.default_models)
     catalogue = session.catalogue
     found = options_of(
         targets_of(provider, method=method, catalogue=catalogue),
@@ -163,26 +167,26 @@ def _models(session: Session, provider: str, method: str, *, everything: bool) -
         catalogue=catalogue,
     )
     if everything:
-        return [one.model for one in found]
-    can = [one for one in found if one.is_open]
-    known = [one.model for one in can if one.training.high is not None]
-    return known[:2] or [one.model for one in can[:1]]
+        return [option.model for option in found]
+    open_options = [option for option in found if option.is_open]
+    priced = [option.model for option in open_options if option.training.high is not None]
+    return priced[:2] or [option.model for option in open_options[:1]]
 
 
 def _target(session: Session, spec: JobSpec, train: Dataset, counts: TokenCounts) -> Target:
-    """One place with what its backend says: refusals, duration. A backend that fails is a note."""
+    """Return a target with its backend's refusals and duration; a backend's error becomes a note."""
     unsupported: tuple[str, ...] = ()
-    note, duration, cost, elsewhere = "", None, None, False
+    note, duration, cost, custom_address = "", None, None, False
     try:
         backend = session.backend(spec.provider)
-        elsewhere = backend.dated_as is None
+        custom_address = backend.dated_as is None
         plan = backend.plan(spec, train)
         duration, cost = plan.duration_s, plan.cost
     except Unsupported as error:
         unsupported = tuple(getattr(error, "faults", ())) or (error.what,)
     except FtsdkError as error:
         note = error.what
-    known = spec.provider in session.catalogue.providers and not elsewhere
+    known = spec.provider in session.catalogue.providers and not custom_address
     hardware = spec.provider_options.get("hardware")
     return Target(
         provider=spec.provider,
@@ -193,6 +197,6 @@ def _target(session: Session, spec: JobSpec, train: Dataset, counts: TokenCounts
         duration_s=duration,
         unsupported=unsupported,
         cost=None if known else cost,
-        elsewhere=elsewhere,
+        custom_address=custom_address,
         note=note,
     )

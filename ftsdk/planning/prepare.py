@@ -1,4 +1,4 @@
-"""From the arguments of a job to a checked plan. Nothing is sent."""
+"""Read the rows, check a job and plan it. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PreparedJob:
-    """A job that is checked and planned, and not sent; with what it was checked against."""
+    """A job that is checked and planned but not sent, with the values it was checked against."""
 
     spec: JobSpec
     train: Dataset
@@ -39,9 +39,9 @@ class PreparedJob:
 
     @property
     def fingerprint(self) -> str:
-        """What makes two jobs the same: see `JobSpec.fingerprint`."""
-        check = None if self.validation is None else self.validation.sha256
-        return self.spec.fingerprint(self.train.sha256, check)
+        """Identifies equal jobs. See `JobSpec.fingerprint`."""
+        validation_sha256 = None if self.validation is None else self.validation.sha256
+        return self.spec.fingerprint(self.train.sha256, validation_sha256)
 
 
 def prepare(
@@ -49,7 +49,7 @@ def prepare(
 ) -> PreparedJob:
     """Read the rows, check everything, and plan the job.
 
-    With `fetch`, for a create, a base model that may be fetched is fetched first. Raises
+    With `fetch` (when creating), a base model that can be downloaded is downloaded first. Raises
     `ConfigError`, `SpecError`, `Unsupported`, `DatasetError`, `BudgetError`, `ProviderClosed`.
     """
     spec = spec_of(session.config, options)
@@ -58,7 +58,7 @@ def prepare(
     backend.check(spec)
     if fetch:
         backend.fetch_base_model(spec)
-    train, check, report = _rows(
+    train, validation, report = _rows(
         dataset, options.get("validation"), spec, backend, session.home / "datasets"
     )
     plan = with_tokens(backend.plan(spec, train), report, backend.speed_of(spec))
@@ -66,11 +66,11 @@ def prepare(
     plan = with_budget(plan, spec, budget, lambda profile: _month(session, profile))
     own_cap = caps_of(spec.max_cost, Budget())
     check_cap(plan.cost, own_cap, provider=spec.provider, model=spec.model)
-    return PreparedJob(spec, train, check, report, plan, backend, budget, catalogue)
+    return PreparedJob(spec, train, validation, report, plan, backend, budget, catalogue)
 
 
 def _month(session: Session, profile: str | None) -> Month:
-    """What counts in this month; a journal that does not exist yet is not created for it."""
+    """Return this month's totals; a journal that does not exist yet is not created."""
     if not session.has_journal:
         return Month()
     return Reservations(session.journal).month(session.clock.now(), profile)
@@ -83,9 +83,9 @@ def _rows(
     backend: Backend,
     folder: Path,
 ) -> tuple[Dataset, Dataset | None, DatasetReport]:
-    """Load and check all rows in one pass, which also writes them to `folder` in canonical form.
+    """Load and check all rows in one pass, and write them to `folder` in canonical form.
 
-    Raises `DatasetError` with every fault of both files.
+    Raises `DatasetError` with all faults of both files.
     """
     from ftsdk.dataset import validate_for_job  # reading rows is not needed to list jobs
 
@@ -122,7 +122,7 @@ def _rows(
     if fraction is not None:
         whole = train.name
         train, check = train.split(fraction, seed=spec.seed)
-        train.name = whole  # the job is of this data, and what is held out is named beside it
+        train.name = whole  # the job keeps the name of the whole dataset
     return train, check, report
 
 
@@ -133,9 +133,9 @@ def _load(rows: Rows) -> Dataset:
 
 
 def _validation(validation: Rows | float | None) -> tuple[float | None, Dataset | None]:
-    """The fraction to hold out, or the validation rows; neither where there are none."""
+    """Return the fraction to hold out, or the validation rows, or neither."""
     if isinstance(validation, bool):
-        raise UsageError("validation is rows or a fraction, not true or false")
+        raise UsageError("validation must be rows or a fraction, not true or false")
     if not isinstance(validation, int | float):
         return None, None if validation is None else _load(validation)
     if not 0 < validation < 1:

@@ -1,4 +1,4 @@
-"""The report of a dataset for the configured provider, with what it would bill for."""
+"""The report of a dataset for the configured provider, with the tokens it would bill."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def report_for(session: Session, dataset: Rows, options: ValidateOptions) -> DatasetReport:
-    """Every fault and notice of the data. Bad rows do not raise, and nothing is sent.
+    """Return a report with all faults and notices. Faulty rows do not raise, and nothing is sent.
 
-    Provider, model and method come from the configuration where they are not given. For a provider
+    Provider, model and method are read from the configuration if not given. For a provider
     that bills by the token, tokens are counted and priced.
     """
     from ftsdk.dataset import validate  # reading rows is not needed to list jobs
@@ -24,22 +24,24 @@ def report_for(session: Session, dataset: Rows, options: ValidateOptions) -> Dat
     model = session.config.setting("model", options.get("model"))
     method = session.config.setting("method", options.get("method"))
     target = None if provider is None else str(provider.value)
-    how = "sft" if method is None else str(method.value)
-    able = None if target is None else session.capabilities_of(target)
+    method_name = "sft" if method is None else str(method.value)
+    capabilities = None if target is None else session.capabilities_of(target)
     tokens = options.get("tokens")
     report = validate(
         dataset,
         provider=target,
         model=None if model is None else str(model.value),
-        method=how,
+        method=method_name,
         validation=options.get("validation"),
         format=options.get("format"),
         tokenizer=options.get("tokenizer"),
-        tokens=True if tokens is None and counts_tokens(able) else tokens,
+        tokens=True if tokens is None and counts_tokens(capabilities) else tokens,
         near_duplicates=options.get("near_duplicates"),
         max_length=options.get("max_length"),
         on_bytes=options.get("on_bytes"),
     )
     if report.tokens is None:
         return report
-    return with_bill(report, how, able, session.config, session.catalogue, session.today)
+    return with_bill(
+        report, method_name, capabilities, session.config, session.catalogue, session.today
+    )

@@ -1,4 +1,4 @@
-"""Tokens: how many a plan trains on, and how many a provider would bill for."""
+"""Count the tokens that a plan trains on and that a provider would bill."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from ftsdk.dataset import Dataset, DatasetReport
 
 _FASTER, _SLOWER = 0.7, 1.6
-"""How far a run's duration may be from the speed of an earlier one: other load, other lengths."""
+"""The range of a run's duration relative to an earlier one's speed; load and lengths vary."""
 _BYTES_PER_TOKEN = 4
-"""English text in today's vocabularies; used without a tokenizer, and then as a range."""
+"""Typical for English text; used without a tokenizer, and then as a range."""
 
 
 def with_tokens(plan: Plan, report: DatasetReport, tokens_per_s: float | None = None) -> Plan:
-    """The plan with the tokens of one epoch, and its duration in seconds where a speed is known.
+    """Return the plan with the tokens of one epoch, and its duration if a speed is known.
 
-    The report may cover more rows than the plan trains on, when a fraction is held out; the
-    tokens are then estimated from the share of the rows.
+    When a fraction is held out, the report covers more rows than the plan trains on; the tokens are
+    then estimated from the share of the rows.
     """
     counted = report.tokens
     if counted is None or not report.rows or plan.rows is None:
@@ -49,36 +49,40 @@ def with_tokens(plan: Plan, report: DatasetReport, tokens_per_s: float | None = 
 
 
 def _epochs(plan: Plan) -> float | None:
-    """How often the rows are seen: as sent, or by the steps that were asked for."""
+    """Return the number of epochs, as sent or computed from the requested steps; None if unknown."""
     sent = plan.sent()
     steps, batch = sent.get("max_steps"), sent.get("batch_size")
     if isinstance(steps, int) and isinstance(batch, int) and batch and plan.rows:
         return float(steps * batch * (sent.get("gradient_accumulation_steps") or 1) / plan.rows)
     epochs = sent.get("epochs")
-    # "auto": the provider chooses, and nobody knows yet.
+    # "auto": the provider chooses, so it is unknown.
     return float(epochs) if isinstance(epochs, int | float) else None
 
 
 def with_bill(
     report: DatasetReport,
     method: str,
-    able: Capabilities | None,
+    capabilities: Capabilities | None,
     config: Config,
     catalogue: Catalogue,
     today: dt.date,
 ) -> DatasetReport:
-    """The report with what its provider would bill for these rows: tokens, epochs, minimum, price.
+    """Return the report with the tokens and the price that its provider would bill.
 
-    Epochs are the configured ones, else our backend's default, else the provider's; packing is on
-    unless it is configured off. Nothing is sent; what is unknown is listed as an assumption.
+    Epochs are the configured ones, else the backend's default, else the provider's. Packing is on
+    unless the configuration turns it off. Unknown values are listed as assumptions.
     """
     counted, provider, model = report.tokens, report.provider, report.model or ""
-    if counted is None or provider is None or (able is not None and able.price == "free"):
+    if (
+        counted is None
+        or provider is None
+        or (capabilities is not None and capabilities.price == "free")
+    ):
         return report
     tokens = token_range(counted.kept, "exact" if counted.exact else "estimated")
     given = config.table("hyperparameters").get("epochs")
-    if given is None and able is not None and "epochs" in able.hyperparameters:
-        given = able.hyperparameters["epochs"].default
+    if given is None and capabilities is not None and "epochs" in capabilities.hyperparameters:
+        given = capabilities.hyperparameters["epochs"].default
     epochs = None if isinstance(given, str) else given  # "auto": the provider chooses
     packed = config.table("provider_options").get("packing", True) is not False
     facts: dict[str, Any] = {
@@ -87,7 +91,7 @@ def with_bill(
         "epochs": epochs,
         "rows": report.rows,
         "catalogue": catalogue,
-        "packed": packed or report.format == "tokenized",  # such rows are taken as they are
+        "packed": packed or report.format == "tokenized",  # tokenized rows are sent unchanged
         "max_length": counted.max_length,
     }
     found = training_tokens(provider, model, **facts)
@@ -95,30 +99,30 @@ def with_bill(
         line = BilledTokens(provider, model, None, None, assumptions=(found,))
     else:
         cost = estimate_training(provider, model, **facts, today=today)
-        priced = [one for one in cost.assumptions if one not in found[2]]
+        priced = [text for text in cost.assumptions if text not in found[2]]
         assumptions = (*found[2], *_left_out(report), *priced)
         line = BilledTokens(provider, model, found[0], found[1], cost.low, cost.high, assumptions)
     return dataclasses.replace(report, billed_tokens={**report.billed_tokens, provider: line})
 
 
-def counts_tokens(able: Capabilities | None) -> bool:
-    """Whether rows for this backend are counted, roughly if need be: a provider that bills."""
-    paid = able is not None and able.price != "free"
+def counts_tokens(capabilities: Capabilities | None) -> bool:
+    """Return whether tokens are counted for this backend: it bills, and a tokenizer is installed."""
+    paid = capabilities is not None and capabilities.price != "free"
     return paid and importlib.util.find_spec("bpe_openai") is not None
 
 
 def _left_out(report: DatasetReport) -> list[str]:
-    """Assumptions about rows that are cut, and about validation rows that are billed as well."""
+    """Return assumptions about truncated rows and about billed validation rows."""
     counted, assumptions = report.tokens, []
     if counted is not None and counted.kept < counted.total:
         lost = counted.total - counted.kept
         assumptions.append(
-            f"rows are cut at {counted.cut_at:,} tokens: {lost:,} are neither seen nor billed"
+            f"rows are truncated at {counted.cut_at:,} tokens: {lost:,} are neither trained on nor billed"
         )
     if report.validation_tokens:
         assumptions.append(
-            f"{report.validation_tokens:,} validation tokens, billed at each evaluation where a "
-            "provider does so, are not in it"
+            f"{report.validation_tokens:,} validation tokens are not included; some providers "
+            "bill them at each evaluation"
         )
     return assumptions
 
@@ -132,7 +136,7 @@ class TokenCounts:
         self._text_bytes: int | None = None
 
     def of(self, provider: str, model: str) -> int | tuple[int, int]:
-        """The exact count where the tokenizer is on this machine, else a range (low, high)."""
+        """Return the exact count if the tokenizer is installed, else a range (low, high)."""
         limits = limits_for(provider, model)
         counting = counter_for(None, model=model, limits=limits, wanted=False)
         if counting is not None and counting.counter.exact:
@@ -143,13 +147,13 @@ class TokenCounts:
             return self._by_tokenizer[counter.name]
         if self._text_bytes is None:
             self._text_bytes = sum(_text_bytes(row) for row in self._train)
-        guess = token_range(self._text_bytes // _BYTES_PER_TOKEN, "estimated")
-        assert guess is not None  # noqa: S101  # only an unknown basis gives None
-        return guess
+        estimate = token_range(self._text_bytes // _BYTES_PER_TOKEN, "estimated")
+        assert estimate is not None  # noqa: S101  # only an unknown basis gives None
+        return estimate
 
 
 def _text_bytes(value: Any) -> int:
-    """The bytes of every string in a row, and a little for what a template adds around each."""
+    """Return the bytes of all strings in a row, plus a little for the template around each."""
     if isinstance(value, str):
         return len(value.encode("utf-8", "surrogatepass")) + _BYTES_PER_TOKEN
     if isinstance(value, Mapping):

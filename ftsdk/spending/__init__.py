@@ -1,1 +1,1 @@
-"""What may be spent, what is reserved, and what was spent."""
+"""Budgets, reservations and the ledger of what was spent."""

@@ -1,11 +1,11 @@
-"""Budgets: what may be spent on a job and in a month, read from the configuration.
+"""Budgets: the spending limits of a job and of a month, read from the configuration.
 
 [budget]
-job = "25.00"            # no job may cost more
+job = "25.00"            # the cap of each job
 month = "200.00"         # all jobs and deployments of this journal, in a calendar month (UTC)
 [profiles.prod.budget]
 job = "10.00"
-month = "100.00"         # those of this profile
+month = "100.00"         # only those of this profile
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from ftsdk.util.names import nearest
 
 @dataclass(frozen=True)
 class Budget:
-    """The limits in force.
+    """The configured spending limits.
 
-    `job` is the cap of each job in US dollars, `limits` those of the month. `warn_at` is the share
-    of its cap at which a running job is warned about; `lease` the default length of a deployment.
+    `job` is the cap of each job in US dollars, `limits` are those of the month. A warning is given
+    when a running job has cost the share `warn_at` of its cap. `lease` is the default length of a
+    deployment.
     """
 
     job: Decimal | None = None
@@ -38,9 +39,9 @@ class Budget:
 
 
 def budget_of(config: Config) -> Budget:
-    """The limits of the configuration: the file's for all, the chosen profile's on top.
+    """Return the budget of the configuration: the general limits, plus those of the chosen profile.
 
-    Raises `ConfigError` for a table that says anything else.
+    Raises `ConfigError` for invalid settings.
     """
     file = str(config.path) if config.path else "ftsdk.toml"
     all_jobs = _table(config.data.get("budget"), f"[budget] in {file}")
@@ -66,7 +67,7 @@ _AMOUNTS, _NUMBERS = ("job", "month"), {"warn_at": 1.0, "lease_hours": 24.0 * 31
 
 
 def _table(data: Any, where: str) -> Mapping[str, Any]:
-    """`[budget]` as checked values; raises `ConfigError` with every fault of the table."""
+    """Check a `[budget]` table; raises `ConfigError` with all its faults."""
     given = {} if data is None else data
     faults: list[str] = []
     read: dict[str, Any] = dict.fromkeys((*_AMOUNTS, *_NUMBERS))
@@ -75,16 +76,16 @@ def _table(data: Any, where: str) -> Mapping[str, Any]:
             faults.append(f"{name} is not a setting of a budget{nearest(name, read)}")
         elif name in _AMOUNTS:
             read[name] = _amount(value)
-            faults += [] if read[name] is not None else [f"{name} is no amount in US dollars"]
+            faults += [] if read[name] is not None else [f"{name} is not an amount in US dollars"]
         elif not _is_number(value) or not 0 < value <= _NUMBERS[name]:
-            faults.append(f"{name} is no number above 0 and up to {_NUMBERS[name]:g}")
+            faults.append(f"{name} is not a number above 0 and up to {_NUMBERS[name]:g}")
         else:
             read[name] = float(value)
     if faults:
         raise ConfigError(
             f"The budget has a fault: {'; '.join(faults)}",
             where=where,
-            hint='for instance month = "200.00"; it takes job, month, warn_at and lease_hours',
+            hint='for instance month = "200.00"; the settings are job, month, warn_at and lease_hours',
         )
     return read
 
@@ -94,7 +95,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _amount(value: Any) -> Decimal | None:
-    """An amount of zero or more, or None for what is none."""
+    """Parse an amount of zero or more; None if it is not one."""
     if not (isinstance(value, str) or _is_number(value)):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The spending cap of a job: checked against its estimate, its quote, and what a person agreed to."""
+"""The spending cap of a job, checked against its estimate, its quote and the confirmed amount."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ftsdk.types.cost import Cost, CostBasis
 
 @dataclass(frozen=True)
 class Cap:
-    """At most `usd` for one job. `source` names where the cap was set, `hint` how to change it."""
+    """At most `usd` for one job. `source` is where the cap was set, `hint` how to change it."""
 
     usd: Decimal
     source: str
@@ -21,7 +21,7 @@ class Cap:
 
 
 def caps_of(max_cost: Decimal | None, budget: Budget) -> tuple[Cap, ...]:
-    """The caps of a job: its own `max_cost`, and the budget's cap of each job."""
+    """Return the caps of a job: its own `max_cost`, and the budget's cap for each job."""
     caps = []
     if max_cost is not None:
         hint = "fewer rows or epochs, a cheaper model, or a higher max_cost"
@@ -33,23 +33,23 @@ def caps_of(max_cost: Decimal | None, budget: Budget) -> tuple[Cap, ...]:
 
 
 def lowest(caps: Sequence[Cap]) -> Decimal | None:
-    """The lowest of several caps in US dollars; None without any."""
+    """Return the lowest cap in US dollars, or None without any."""
     return min((cap.usd for cap in caps), default=None)
 
 
 def check_cap(cost: Cost, caps: Sequence[Cap], *, provider: str, model: str) -> None:
     """Raise `BudgetError` when a job may cost more than one of its caps, or its cost is unknown.
 
-    The high end of `cost` counts. Nothing was sent when this raises.
+    The high end of `cost` counts. Nothing has been sent when this raises.
     """
-    for cap in sorted(caps, key=lambda one: one.usd):
+    for cap in sorted(caps, key=lambda cap: cap.usd):
         if cost.high is None:
             raise BudgetError(
-                f"A job may cost up to ${cap.usd:.2f} ({cap.source}), and what {provider} would "
-                "charge is not known",
+                f"A job may cost up to ${cap.usd:.2f} ({cap.source}), and the price at "
+                f"{provider} is unknown",
                 where=f"{provider}, {model}" + (f"; {cost.source}" if cost.source else ""),
-                hint="leave the limit out to accept an unknown price, choose a model with a known "
-                "one, or add its price to prices.toml",
+                hint="remove the limit to accept an unknown price, choose a model with a known price, "
+                "or add its price to prices.toml",
                 submitted="no",
             )
         if cost.high > cap.usd:

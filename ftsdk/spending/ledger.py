@@ -1,4 +1,4 @@
-"""What was spent: one line for each job and deployment, added up by day, provider or tag."""
+"""The ledger: one line for each job and deployment, with totals by day, provider or tag."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ftsdk.store.reservations import Reservations
 from ftsdk.types.job import JobSnapshot
 
 _FORMULA = frozenset("=+-@\t\r\n|%＝＋－＠")
-"""What a spreadsheet may take for the beginning of a formula or a command (OWASP, CSV injection)."""
+"""Characters that can start a formula in a spreadsheet (OWASP, CSV injection)."""
 
 
 @dataclass(frozen=True)
 class Line:
     """One job's training or one deployment's hosting.
 
-    `low`/`high` is our estimate before the submit; `quoted` what the provider said before it;
-    `actual` what was billed (None while unknown); `counted` what it counts for in a budget; `why`
-    where that figure comes from. US dollars.
+    Amounts are in US dollars: `low` and `high` are our estimate, `quoted` is the provider's quote,
+    `actual` the bill (None while unknown), and `counted` what it counts for in a budget. `why` says
+    where `counted` comes from.
     """
 
     kind: Literal["training", "hosting"]
@@ -53,12 +53,12 @@ class Line:
 
     @property
     def off(self) -> Decimal | None:
-        """How far the bill lies outside of the estimate: above is positive; None when unknown."""
+        """How far the bill is outside of the estimate; positive when above, None when unknown."""
         return self._beyond(self.actual)
 
     @property
     def quote_off(self) -> Decimal | None:
-        """How far the provider's quote lies outside of our estimate; None when unknown."""
+        """How far the quote is outside of the estimate; positive when above, None when unknown."""
         return self._beyond(self.quoted)
 
     def _beyond(self, amount: Decimal | None) -> Decimal | None:
@@ -67,14 +67,14 @@ class Line:
         return amount - self.high if amount > self.high else min(Decimal(0), amount - self.low)
 
     def to_dict(self) -> dict[str, Any]:
-        """The line as `--json` prints it."""
+        """Return the line as `--json` prints it."""
         more = {"day": self.day, "off": self.off, "quote_off": self.quote_off}
         return {**vars(self), "tags": dict(self.tags), **more}
 
 
 @dataclass(frozen=True)
 class Total:
-    """Lines added up. `unknown` counts those whose charge is unknown; no sum includes them."""
+    """The sums of several lines. `unknown` counts lines without a known charge; no sum includes them."""
 
     key: str
     lines: int
@@ -87,12 +87,12 @@ class Total:
     unknown: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The sums as `--json` prints them."""
+        """Return the sums as `--json` prints them."""
         return dict(vars(self))
 
 
 def totals(lines: Iterable[Line], by: str) -> list[Total]:
-    """Sums by `day`, `month`, `provider`, `model`, `profile`, `kind`, `status` or `tag:NAME`.
+    """Return sums by `day`, `month`, `provider`, `model`, `profile`, `kind`, `status` or `tag:NAME`.
 
     Days are newest first, the rest by charge. Raises `UsageError` for any other value.
     """
@@ -101,8 +101,8 @@ def totals(lines: Iterable[Line], by: str) -> list[Total]:
         groups.setdefault(_key(line, by), []).append(line)
     found = [_total(key, group) for key, group in groups.items()]
     if by in ("day", "month"):
-        return sorted(found, key=lambda one: one.key, reverse=True)
-    return sorted(found, key=lambda one: (-one.counted, one.key))
+        return sorted(found, key=lambda total: total.key, reverse=True)
+    return sorted(found, key=lambda total: (-total.counted, total.key))
 
 
 def _key(line: Line, by: str) -> str:
@@ -143,12 +143,15 @@ def _total(key: str, group: Sequence[Line]) -> Total:
 def ledger(
     session: Session, *, since: dt.date | None = None, until: dt.date | None = None
 ) -> list[Line]:
-    """Every job's training and every deployment, newest first; both days are included.
+    """Return a line for each job and deployment from `since` to `until` inclusive, newest first.
 
     A deployment that spans several calendar months has a line for its hours in each.
     """
     now = session.clock.now()
-    lines = [_training_line(job, one, now) for job, one in Reservations(session.journal).all()]
+    lines = [
+        _training_line(job, reservation, now)
+        for job, reservation in Reservations(session.journal).all()
+    ]
     for lease in Leases(session.journal).list():
         lines += _hosting_lines(lease, now)
     wanted = [
@@ -160,7 +163,7 @@ def ledger(
 
 
 def line_of(session: Session, job: JobSnapshot) -> Line:
-    """What one job's training was estimated, quoted and billed at."""
+    """Return the ledger line of one job's training."""
     reservation = Reservations(session.journal).get(job.id)
     return _training_line(job, reservation, session.clock.now())
 
@@ -171,7 +174,7 @@ def _hosting_lines(lease: Lease, now: dt.datetime) -> list[Line]:
         begins = max(lease.started_at, month_bounds(month)[0])
         counted = lease.charge(now, month)
         if counted == 0 and lines:
-            continue  # it ended with the month before
+            continue  # it ended at the end of the previous month
         lines.append(
             Line(
                 kind="hosting",
@@ -220,20 +223,20 @@ COLUMNS = (
 
 
 def to_csv(lines: Iterable[Line]) -> str:
-    """RFC 4180 text with a header. No cell that came from people can become a formula."""
+    """Return the lines as CSV (RFC 4180) with a header; text cells cannot become formulas."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for line in lines:
         tags = " ".join(f"{name}={value}" for name, value in sorted(line.tags.items()))
-        words = (line.kind, line.id, line.name or "", line.provider, line.model)
+        texts = (line.kind, line.id, line.name or "", line.provider, line.model)
         more = (line.profile or "", line.status, tags)
-        money = (line.low, line.high, line.quoted, line.actual, line.counted, line.off)
+        amounts = (line.low, line.high, line.quoted, line.actual, line.counted, line.off)
         writer.writerow(
             (
                 line.day.isoformat(),
-                *(safe_cell(word) for word in (*words, *more)),
-                *("" if one is None else f"{one:f}" for one in money),
+                *(safe_cell(text) for text in (*texts, *more)),
+                *("" if amount is None else f"{amount:f}" for amount in amounts),
                 safe_cell(line.why),
             )
         )
@@ -241,7 +244,7 @@ def to_csv(lines: Iterable[Line]) -> str:
 
 
 def safe_cell(text: str) -> str:
-    """`text` made safe for spreadsheets: control characters removed, `'` before a formula."""
+    """Return `text` without control characters, and with `'` before anything like a formula."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     risky = text[:1] in _FORMULA or plain.lstrip()[:1] in _FORMULA
     return f"'{plain}" if risky else plain

@@ -1,4 +1,4 @@
-"""Reserving money: for a new job, for an adopted one, and again when a job is sent or resumed later."""
+"""Reserve money for new, adopted and later sent jobs, and for quotes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ftsdk.store.accounting import Reservation
 from ftsdk.store.hooks import InsertHook
 from ftsdk.store.journal import Journal
 from ftsdk.store.limits import Limit
-from ftsdk.store.reservations import Reservations, reserving
+from ftsdk.store.reservations import Reservations, reservation_hook
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.spec import JobSpec
@@ -31,10 +31,10 @@ def reserve_job(
     catalogue: Catalogue,
     usd_per_hour: Decimal | None,
 ) -> InsertHook:
-    """What is written with a new job: its reservation, once the month has room for it.
+    """Return the hook that reserves the cost of a new job.
 
-    `usd_per_hour` is for a job that is billed by time. Raises `BudgetError` for a job that is over
-    its cap; the hook raises it for a month without room, and then no job is journaled.
+    `usd_per_hour` is for a job that is billed by time. Raises `BudgetError` for a job over its cap.
+    The hook raises it when a limit of the month would be exceeded; then no job is journaled.
     """
     caps = caps_of(spec.max_cost, budget)
     check_cap(cost, caps, provider=spec.provider, model=spec.model)
@@ -47,26 +47,26 @@ def reserve_job(
         cap=lowest(caps),
         failed_is_free=_failed_is_free(spec.provider, spec.model, catalogue),
     )
-    return reserving(reservation, budget.limits)
+    return reservation_hook(reservation, budget.limits)
 
 
 def reserve_adopted(
     snapshot: JobSnapshot, *, profile: str | None, catalogue: Catalogue, free: bool
 ) -> InsertHook:
-    """What is written with an adopted job, so that it counts in the month in which it was made.
+    """Return the hook that reserves for an adopted job, in the month in which it was created.
 
-    It has been paid for already, so no limit refuses it. What the provider reports as its cost
-    counts; until then, and where nothing is reported, its cost is unknown (`costs --settle`).
+    No limit applies, since the job exists already. The cost that the provider reports counts; until
+    it reports one, the cost is unknown (`ftsdk costs --settle`).
     """
-    nothing = Cost(basis=CostBasis.BILLED, low=Decimal(0), high=Decimal(0))
+    zero = Cost(basis=CostBasis.BILLED, low=Decimal(0), high=Decimal(0))
     reservation = Reservation(
         job_id="",
         month="",
         profile=profile,
-        cost=nothing if free else snapshot.cost,
+        cost=zero if free else snapshot.cost,
         failed_is_free=_failed_is_free(snapshot.provider, snapshot.model, catalogue),
     )
-    return reserving(reservation, ())
+    return reservation_hook(reservation, ())
 
 
 def _failed_is_free(provider: str, model: str, catalogue: Catalogue) -> bool:
@@ -78,9 +78,9 @@ def _failed_is_free(provider: str, model: str, catalogue: Catalogue) -> bool:
 def reserve_unsent(
     journal: Journal, job_id: str, now: dt.datetime, limits: Sequence[Limit]
 ) -> None:
-    """Before a journaled job is sent: reserve for it in the month of `now`, in which it is sent.
+    """Move the reservation of an unsent job to the month of `now`, in which it will be sent.
 
-    Raises `BudgetError` with the job's id and tag where that month has no room.
+    Raises `BudgetError` with the job's id and tag when that month's limits would be exceeded.
     """
     try:
         Reservations(journal).carry_over(job_id, now, limits)
@@ -96,22 +96,22 @@ def reserve_quote(
     limits: Sequence[Limit],
     agreed: Decimal | None = None,
 ) -> Cost:
-    """Reserve the provider's own quote in place of the estimate, before the job is sent.
+    """Reserve the provider's quote instead of the estimate, before the job is sent.
 
-    Returns the quote, which says how far our own estimate was off. Raises `BudgetError` when it is
-    over the job's cap, over `agreed` (what a person confirmed, in US dollars) or over a limit of
-    the month, and for a quote without an amount where there is a cap or a limit.
+    Returns the quote, with how far the estimate was off. Raises `BudgetError` when the quote is over
+    the job's cap, over `agreed` (the amount in US dollars that a person confirmed) or over a limit
+    of the month, and for a quote without an amount if there is a cap or a limit.
     """
     if agreed is not None and quote.high is not None:
-        hint = f"run it again with --max-cost {quote.high:.2f}, if that is fine"
-        _check_quote(quote, Cap(agreed, "what was confirmed", hint), snapshot)
+        hint = f"to accept it, run it again with --max-cost {quote.high:.2f}"
+        _check_quote(quote, Cap(agreed, "the confirmed amount", hint), snapshot)
 
     def check(reservation: Reservation) -> None:
         if quote.high is None and limits:
             raise BudgetError(
                 f"There is a budget, and the provider gives no quote: {quote.source}",
                 where=f"job {snapshot.id}; nothing was sent",
-                hint="leave max_cost and the budget out to accept an unknown price",
+                hint="remove max_cost and the budget to accept an unknown price",
                 submitted="no",
             )
         if reservation.cap is not None:

@@ -1,7 +1,7 @@
-"""`forbid_spending`: a switch that refuses to start anything that costs.
+"""`forbid_spending` refuses every action that can cost money.
 
-`FTSDK_FORBID_SPENDING=1` is the same switch for a whole process, such as a CI run. Cancelling and
-undeploying always work: they end spending.
+`FTSDK_FORBID_SPENDING=1` does the same for a whole process, such as a CI run. Cancelling and
+undeploying always work, since they end spending.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _depth = 0
 
 @contextlib.contextmanager
 def forbid_spending() -> Iterator[None]:
-    """Inside this block this process starts nothing that costs: no create, resume or deploy.
+    """Forbid creating, resuming and deploying inside this block, where they can cost money.
 
-    It holds for all threads. What is free (this machine, `fake`) still works, and so do cancelling
-    and undeploying. Chatting with a model that is callable works too; a provider may bill it by
-    the token.
+    This applies to all threads of the process. Free backends (`local`, `fake`), cancelling and
+    undeploying still work. So does chatting with a callable model, which a provider may bill by the
+    token.
     """
     global _depth  # noqa: PLW0603  # one switch per process, on purpose
     with _lock:
@@ -43,14 +43,14 @@ def require_spending(
     if free:
         return
     if _depth > 0:
-        why, hint = "inside forbid_spending()", "do it outside of that block"
+        where, hint = "inside forbid_spending()", "run it outside of that block"
     elif (env or {}).get(FORBID_VARIABLE, "").strip().lower() not in ("", "0", "false", "no"):
-        why, hint = f"the variable {FORBID_VARIABLE}", f"unset {FORBID_VARIABLE}, if you mean it"
+        where, hint = f"the variable {FORBID_VARIABLE}", f"unset {FORBID_VARIABLE} to allow it"
     else:
         return
     raise BudgetError(
-        f"Spending is forbidden here, and {what} at {provider} may cost",
-        where=why,
+        f"Spending is forbidden here, and {what} at {provider} may cost money",
+        where=where,
         hint=hint,
         submitted="no",
     )

@@ -1,7 +1,7 @@
-"""What a job counts for in the budget of a month.
+"""The amount that a job counts for in a month's budget.
 
 Nothing has to be written when a job ends: its charge follows from its status, its cost and its
-reservation. So no crash can leave money reserved for ever, or release it too early.
+reservation. A crash therefore never leaves money reserved for ever or releases it too early.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ftsdk.types.status import JobStatus
 
 @dataclass(frozen=True)
 class Reservation:
-    """What is reserved for one job: the high end of its estimate, and what ending it will mean.
+    """The amount reserved for one job: the high end of its estimate, or the provider's quote.
 
     `quoted` is the provider's own quote from before the create call; it replaces the estimate.
     Amounts are US dollars.
@@ -44,10 +44,10 @@ class Reservation:
 
 @dataclass(frozen=True)
 class Charge:
-    """What a job counts for in its month.
+    """The amount that a job counts for in its month, in US dollars.
 
-    `usd` is None where nobody knows. `final`: it does not change by itself. `is_known`: it is what
-    the job did cost, by a bill or by a person, and no estimate.
+    `usd` is None when it is unknown. `final` means that it no longer changes by itself. `is_known`
+    means that it is the actual cost (billed, or entered by a person), not an estimate.
     """
 
     usd: Decimal | None
@@ -58,9 +58,9 @@ class Charge:
 
 @dataclass(frozen=True)
 class Month:
-    """What counts in a calendar month, in US dollars: spent, and reserved for what still runs.
+    """The totals of a calendar month in US dollars: spent, and reserved for what is running.
 
-    `unknown` is the number of jobs and deployments whose charge nobody knows.
+    `unknown` is the number of jobs and deployments whose charge is unknown.
     """
 
     spent: Decimal = Decimal(0)
@@ -68,7 +68,7 @@ class Month:
     unknown: int = 0
 
     def plus(self, charge: Charge) -> Month:
-        """The month with one more charge."""
+        """Return the month with one more charge."""
         if charge.usd is None:
             return replace(self, unknown=self.unknown + 1)
         if charge.final:
@@ -98,11 +98,11 @@ def months_of(first: dt.datetime, last: dt.datetime) -> Iterator[str]:
 def charge_for(
     job: JobSnapshot, reservation: Reservation | None, now: dt.datetime | None = None
 ) -> Charge:
-    """What a job counts for in its month; with `now`, the hours of a running job count.
+    """Return what a job counts for in its month; with `now`, a running job's hours are included.
 
-    In this order: what a person settled; for a job that ended, its bill; nothing for a job that
-    was never sent, or that failed where failures are free; else what is reserved, and more once
-    it has certainly cost more.
+    The first that applies: the amount that a person settled; the bill of a job that has ended;
+    zero for a job that was never sent, or that failed where failures are free; the reserved amount,
+    or the cost so far once that is higher.
     """
     if reservation is not None and reservation.settled is not None:
         why = reservation.settled_why or "settled by hand"
@@ -144,5 +144,5 @@ def _running_charge(
         seconds = max(0.0, (now - job.started_at).total_seconds())
         hours = Decimal(str(seconds)) / 3600
         candidates.append(((rate * hours).quantize(Decimal("0.000001")), "its hours so far"))
-    usd, why = max(candidates, key=lambda one: one[0])
+    usd, why = max(candidates, key=lambda candidate: candidate[0])
     return Charge(usd, False, why)

@@ -1,4 +1,4 @@
-"""Notices that a person has seen, so that each is shown once."""
+"""Notices that a person has acknowledged, so that each is shown once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Acknowledgements:
         self.journal = journal
 
     def add(self, kind: str, subject: str, now: dt.datetime, note: str = "") -> bool:
-        """Record that this was seen. Returns True the first time."""
+        """Record an acknowledgement. Returns True the first time."""
         with self.journal.write() as cursor:
             cursor.execute(
                 "INSERT OR IGNORE INTO acknowledgements (kind, subject, time, note) "
@@ -24,13 +24,13 @@ class Acknowledgements:
             return cursor.rowcount == 1
 
     def remove(self, kind: str, subject: str) -> None:
-        """Take an acknowledgement back."""
+        """Remove an acknowledgement."""
         with self.journal.write() as cursor:
             cursor.execute(
                 "DELETE FROM acknowledgements WHERE kind = ? AND subject = ?", (kind, subject)
             )
 
     def of_kind(self, kind: str) -> frozenset[str]:
-        """The subjects of this kind that were seen."""
+        """Return the acknowledged subjects of this kind."""
         rows = self.journal.read("SELECT subject FROM acknowledgements WHERE kind = ?", (kind,))
         return frozenset(row["subject"] for row in rows)

@@ -1,6 +1,6 @@
 """Duplicates: the same job created twice within minutes, found before the second one is sent.
 
-The check runs in the transaction that journals the job, so it also holds for two processes.
+The check runs in the transaction that journals the job, so it also works across processes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ def newest_duplicate(
     fingerprint: str,
     since: dt.datetime,
     *,
-    apart_from: str = "",
+    excluding: str = "",
 ) -> JobSnapshot | None:
-    """The newest job since then that trains the same thing in the same place, if any.
+    """Return the newest job since then with the same rows, settings and provider, if any.
 
-    A job that failed or was cancelled is no duplicate: it is right to send it again. Nor is the
-    job whose id is `apart_from`.
+    Failed and cancelled jobs do not count, since creating them again is legitimate. `excluding` is
+    the id of a job to ignore.
     """
     row = connection.execute(
         "SELECT snapshot FROM jobs WHERE fingerprint = ? AND created_at >= ? AND id != ? "
@@ -32,7 +32,7 @@ def newest_duplicate(
         (
             fingerprint,
             since.isoformat(),
-            apart_from,
+            excluding,
             JobStatus.FAILED.value,
             JobStatus.CANCELLED.value,
         ),
@@ -40,24 +40,24 @@ def newest_duplicate(
     return JobSnapshot.model_validate_json(row["snapshot"]) if row else None
 
 
-def already_created(job_id: str, ago: str = "just now") -> tuple[str, str]:
-    """What to say about a duplicate where nobody can be asked: the message, and its hint."""
+def duplicate_message(job_id: str, ago: str = "just now") -> tuple[str, str]:
+    """Return the message and the hint for a duplicate in a non-interactive run."""
     return (
-        f"{job_id}, created {ago}, is this very job: same rows, same settings, same provider",
+        f"{job_id}, created {ago}, is the same job: same rows, same settings, same provider",
         f"ftsdk watch {job_id}; or --again to create a second one, or give each its --key",
     )
 
 
-def first_since(after: dt.datetime, hook: InsertHook) -> InsertHook:
-    """`hook`, preceded by a check that no duplicate was created after that time.
+def refuse_duplicates_since(after: dt.datetime, hook: InsertHook) -> InsertHook:
+    """Return `hook`, preceded by a check that no duplicate was created after that time.
 
-    Raises `NeedsDecision` that names the other job; then no job is journaled.
+    For a duplicate the returned hook raises `NeedsDecision` with its id, and no job is journaled.
     """
 
     def checked(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> None:
-        other = newest_duplicate(cursor, snapshot.fingerprint, after, apart_from=snapshot.id)
+        other = newest_duplicate(cursor, snapshot.fingerprint, after, excluding=snapshot.id)
         if other is not None and other.created_at > after:
-            what, hint = already_created(other.id)
+            what, hint = duplicate_message(other.id)
             raise NeedsDecision(
                 what,
                 where="it was created while this one was being prepared",

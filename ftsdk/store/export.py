@@ -1,7 +1,8 @@
-"""The journal as JSON lines, for a backup or another program; and the forgetting of old jobs.
+"""Export the journal as JSON lines, and delete old jobs from it.
 
-One line a job, oldest first: its snapshot, and every status it has had. Nothing in it is secret:
-keys never enter the journal. Rows are not in it either; they lie under their hash in `datasets/`.
+The export has one line for each job, oldest first, with its snapshot and its status changes. It
+contains no secrets, since keys never enter the journal, and no rows: those are stored under their
+hash in `datasets/`.
 """
 
 from __future__ import annotations
@@ -17,27 +18,25 @@ from ftsdk.store.leases import Leases
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
 
-__all__ = ["export_lines", "forget", "forgettable"]
-
 FORMAT = 1
 
 
 def export_lines(journal: Journal) -> Iterator[bytes]:
-    """The whole journal, one line for each job, oldest first, ended by a newline."""
+    """Yield the whole journal, one line for each job, oldest first, each ending with a newline."""
     for snapshot in reversed(journal.list()):
-        moves: list[dict[str, Any]] = [
+        changes: list[dict[str, Any]] = [
             {"time": time.isoformat(), "old": old, "new": new, "raw_status": raw, "why": why}
-            for time, old, new, raw, why in journal.moves(snapshot.id)
+            for time, old, new, raw, why in journal.status_changes(snapshot.id)
         ]
-        line = {"format": FORMAT, "job": snapshot.model_dump(mode="json"), "moves": moves}
+        line = {"format": FORMAT, "job": snapshot.model_dump(mode="json"), "moves": changes}
         yield json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def forgettable(journal: Journal, age: dt.timedelta, now: dt.datetime) -> list[JobSnapshot]:
-    """Jobs that ended longer ago than `age`, oldest first: those that may be forgotten.
+    """Return the jobs that may be forgotten: those that ended longer ago than `age`, oldest first.
 
-    A job that has not ended, or whose sending is in doubt, is never among them; nor is one of this
-    month (UTC), since it counts against the month's budget, nor one whose model stands deployed.
+    Left out are jobs that have not ended or are in doubt, jobs of the current month (UTC), since
+    they count against its budget, and jobs whose model is deployed.
     """
     before = min(now - age, month_bounds(month_of(now))[0])
     final = frozenset(status for status in JobStatus if status.is_final)
@@ -51,9 +50,9 @@ def forgettable(journal: Journal, age: dt.timedelta, now: dt.datetime) -> list[J
 
 
 def forget(journal: Journal, age: dt.timedelta, now: dt.datetime) -> list[JobSnapshot]:
-    """Forget the jobs that `forgettable` names, in one transaction, and return them.
+    """Delete the `forgettable` jobs from the journal in one transaction, and return them.
 
-    What the provider has of them stays there, and so does a local run's directory.
+    Their files at the provider and the directories of local runs are kept.
     """
     old = forgettable(journal, age, now)
     with journal.write() as cursor:

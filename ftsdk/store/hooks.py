@@ -1,4 +1,4 @@
-"""What is written together with a new job, in the same transaction."""
+"""Hooks that write to the journal in the transaction that adds a job."""
 
 from __future__ import annotations
 

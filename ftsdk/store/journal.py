@@ -1,12 +1,13 @@
-"""The journal: which jobs exist, durably, in one SQLite file that several processes share.
+"""The journal: a durable record of all jobs in one SQLite file that processes can share.
 
-Settings and why (measured figures are in the explanation of the journal):
+Settings, and why (the documentation page on the journal has measurements):
 
 - `journal_mode=TRUNCATE` with `synchronous=EXTRA`: a commit survives a power cut. WAL is not used,
-  since many Pythons link an SQLite between 3.7.0 and 3.51.2 whose WAL reset can corrupt the file.
-- every write begins with `BEGIN IMMEDIATE`: a deferred one fails with "database is locked" as soon
+  since many Python builds link an SQLite between 3.7.0 and 3.51.2, whose WAL reset can corrupt
+  the file.
+- every write begins with `BEGIN IMMEDIATE`: a deferred transaction fails with "database is locked" as soon
   as two processes write, whatever the timeout.
-- the folder is 0700 and the file 0600, set before SQLite opens it.
+- the folder has mode 0700 and the file 0600, set before SQLite opens it.
 """
 
 from __future__ import annotations
@@ -28,37 +29,35 @@ from ftsdk.store.duplicates import newest_duplicate
 from ftsdk.store.hooks import InsertHook
 from ftsdk.store.migrations import MIGRATIONS
 from ftsdk.types.job import JobSnapshot
-from ftsdk.types.status import JobStatus, can_move
+from ftsdk.types.status import JobStatus, can_transition
 from ftsdk.util.files import atomic_write_bytes, make_private_folder
 
-__all__ = ["OLDEST_SQLITE", "Journal", "KeyTaken", "Move"]
-
-APPLICATION_ID = 0x66745344  # "ftSD": tells our file from any other SQLite database
+APPLICATION_ID = 0x66745344  # "ftSD": distinguishes a journal from other SQLite files
 BUSY_TIMEOUT_S = 30.0
 OLDEST_SQLITE = (3, 37, 0)
-"""The first with STRICT tables, which refuse a value of the wrong type."""
+"""The first version with STRICT tables, which refuse values of the wrong type."""
 
 
 class KeyTaken(Exception):
-    """Inside the package: a job with this key is already journaled."""
+    """Internal: a job with this key is already journaled."""
 
     def __init__(self, existing: JobSnapshot) -> None:
         super().__init__(existing.id)
         self.existing = existing
 
 
-Move = tuple[dt.datetime, JobStatus | None, JobStatus, str, str]
-"""One change of status: time, old, new, the provider's word, why."""
+StatusChange = tuple[dt.datetime, JobStatus | None, JobStatus, str, str]
+"""One change of status: time, old status, new status, the provider's own status, reason."""
 
 
 class Journal:
-    """Open (and make, or migrate) the journal in `home`.
+    """The journal in `home`, created or migrated when it is opened.
 
-    One object may be used from several threads: each gets its own connection. `read_only` opens
-    without creating, migrating, checking or writing.
+    One object may be used from several threads: each gets its own connection. With `read_only` the
+    file is opened without creating, migrating, checking or writing it.
 
     Raises `JournalTooNew`, `JournalDamaged`, `JournalLocked` or `StoreError` (read-only folder,
-    full disk, a foreign file).
+    full disk, not a journal).
     """
 
     def __init__(self, home: Path, *, read_only: bool = False) -> None:
@@ -69,10 +68,10 @@ class Journal:
         with self._errors():
             if not read_only:
                 self._prepare(home)
-                self._mark_a_cut()
+                self._note_interrupted_write()
             self._check_file()
             if not read_only:
-                self._check_after_a_cut()
+                self._check_after_interrupted_write()
             self._migrate()
 
     # --- opening ---
@@ -92,27 +91,27 @@ class Journal:
                 self.path.chmod(0o600)
 
     @property
-    def _unchecked(self) -> Path:
-        """A file that stands while the journal is to be checked whole; damage keeps it there."""
+    def _unchecked_marker(self) -> Path:
+        """A file that exists while an integrity check is due; it stays while the journal is damaged."""
         return self.path.with_name(self.path.name + "-unchecked")
 
-    def _mark_a_cut(self) -> None:
-        """Note that a write was under way when its process ended (or still is, in another one).
+    def _note_interrupted_write(self) -> None:
+        """Create the marker if a write was interrupted (or is in progress in another process).
 
-        A finished write leaves SQLite's rollback file empty. After one that was cut short SQLite
-        restores the state before it, at the first look into the file, and the trace is gone.
+        A finished write leaves SQLite's rollback file empty. After an interrupted one, SQLite
+        restores the previous state on the first read, and the evidence is gone; so this runs first.
         """
         rollback = self.path.with_name(self.path.name + "-journal")
         with contextlib.suppress(FileNotFoundError):
             if rollback.stat().st_size > 0:
-                self._unchecked.touch(mode=0o600)
+                self._unchecked_marker.touch(mode=0o600)
 
-    def _check_after_a_cut(self) -> None:
-        """Have the whole file checked; until it is found sound, every opening says that it is not."""
-        if not self._unchecked.exists():
+    def _check_after_interrupted_write(self) -> None:
+        """Check the whole file if a write was interrupted; raises `JournalDamaged` until it is intact."""
+        if not self._unchecked_marker.exists():
             return
-        self.require_sound()
-        self._unchecked.unlink(missing_ok=True)
+        self.require_intact()
+        self._unchecked_marker.unlink(missing_ok=True)
 
     def _check_file(self) -> None:
         connection = self._connection()
@@ -125,23 +124,23 @@ class Journal:
             raise self._damaged(str(error)) from error
         if application not in (0, APPLICATION_ID):
             raise StoreError(
-                "The file is some other program's database",
+                "The file is another program's database",
                 where=str(self.path),
                 hint="set FTSDK_HOME to another folder",
             )
         if version > len(MIGRATIONS):
             raise JournalTooNew(
-                f"The journal has schema {version}; this ftsdk knows {len(MIGRATIONS)}",
+                f"The journal has schema {version}; this ftsdk supports up to {len(MIGRATIONS)}",
                 where=str(self.path),
                 hint="upgrade ftsdk (`pip install -U ftsdk`), or set FTSDK_HOME to another folder",
             )
 
     def _damaged(self, why: str) -> JournalDamaged:
         return JournalDamaged(
-            f"The journal is not a sound database: {why}",
+            f"The journal is damaged: {why}",
             where=str(self.path),
-            hint="keep what `ftsdk journal export` can read, then move the file away; "
-            "`ftsdk adopt` takes jobs in again",
+            hint="save what `ftsdk journal export` can read, then move the file away; "
+            "`ftsdk adopt` adds jobs again",
         )
 
     def _connection(self) -> sqlite3.Connection:
@@ -200,27 +199,27 @@ class Journal:
         text = str(error)
         if "locked" in text or "busy" in text:
             return JournalLocked(
-                f"Another process held the journal for over {BUSY_TIMEOUT_S:.0f} s",
+                f"Another process locked the journal for over {BUSY_TIMEOUT_S:.0f} s",
                 where=str(self.path),
-                hint="try again; `ftsdk doctor` tells who may hold it",
+                hint="try again; `ftsdk doctor` shows which process may hold the lock",
             )
         if self.read_only and "readonly" in text:
             return StoreError(
-                "A write to the journal was cut short, and a reader cannot undo it",
+                "A write to the journal was interrupted, and a read-only command cannot roll it back",
                 where=str(self.path),
-                hint="a command that may write does, for instance `ftsdk list`",
+                hint="run a command that can write, for instance `ftsdk list`",
             )
         if "full" in text:
-            hint = "free some space, then run the same command again; nothing is half written"
+            hint = "free some space, then run the same command again; nothing was written"
         elif "readonly" in text or "unable to open" in text:
             hint = "make the folder writable, or set FTSDK_HOME to a folder that is"
         else:
-            hint = "check the disk and the folder's permissions; `ftsdk doctor` helps"
+            hint = "check the disk and the folder's permissions, and run `ftsdk doctor`"
         return StoreError(f"The journal cannot be used: {text}", where=str(self.path), hint=hint)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Cursor]:
-        """One durable transaction; on any exception nothing of it remains."""
+        """Run a durable transaction; an exception rolls it back."""
         with self._errors():
             connection = self._connection()
             cursor = connection.cursor()
@@ -234,7 +233,7 @@ class Journal:
                 raise
 
     def read(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        """The rows of a query that only reads; for the other modules of this room."""
+        """Return the rows of a read-only query; for the other modules of this package."""
         with self._errors():
             return self._connection().execute(query, tuple(values)).fetchall()
 
@@ -247,10 +246,10 @@ class Journal:
 
     # --- jobs ---
 
-    def add(self, snapshot: JobSnapshot, also: InsertHook | None = None) -> None:
-        """Journal a new job. Raises `KeyTaken` when its key already has one.
+    def add(self, snapshot: JobSnapshot, hook: InsertHook | None = None) -> None:
+        """Add a new job. Raises `KeyTaken` when its key already belongs to a job.
 
-        `also` runs in the same transaction, after the job is in; when it raises, nothing remains.
+        `hook` runs in the same transaction, after the insert; when it raises, nothing is written.
         """
         with self.write() as cursor:
             if snapshot.key is not None:
@@ -260,9 +259,9 @@ class Journal:
                 if row is not None:
                     raise KeyTaken(JobSnapshot.model_validate_json(row["snapshot"]))
             self._insert(cursor, snapshot)
-            self._log_move(cursor, snapshot, None, "journaled")
-            if also is not None:
-                also(cursor, snapshot)
+            self._log_status_change(cursor, snapshot, None, "journaled")
+            if hook is not None:
+                hook(cursor, snapshot)
 
     def _insert(self, cursor: sqlite3.Cursor, s: JobSnapshot) -> None:
         cursor.execute(
@@ -282,7 +281,7 @@ class Journal:
             ),
         )
 
-    def _log_move(
+    def _log_status_change(
         self, cursor: sqlite3.Cursor, s: JobSnapshot, old: JobStatus | None, why: str
     ) -> None:
         cursor.execute(
@@ -301,10 +300,9 @@ class Journal:
     ) -> JobSnapshot:
         """Replace fields of a job's snapshot in one transaction and return the new one.
 
-        A status that may not follow the present one is not written: the job keeps its status and
-        the rest of the change is dropped, so that a late answer never takes a job back. With
-        `only_from` the change happens only from those statuses; compare the returned status to
-        know whether it did.
+        When the new status may not follow the current one, nothing is changed and the current
+        snapshot is returned, so that a late response never sets a job back. With `only_from` the
+        change is made only from those statuses; compare the returned status to see whether it was.
         """
         with self.write() as cursor:
             row = cursor.execute("SELECT snapshot FROM jobs WHERE id = ?", (job_id,)).fetchone()
@@ -314,7 +312,7 @@ class Journal:
             status = JobStatus(fields.get("status", old.status))
             if only_from is not None and old.status not in only_from:
                 return old
-            if not can_move(old.status, status):
+            if not can_transition(old.status, status):
                 return old
             new = old.model_copy(update={**fields, "status": status, "updated_at": now})
             new = JobSnapshot.model_validate(new.model_dump())
@@ -330,20 +328,20 @@ class Journal:
                 ),
             )
             if (new.status, new.raw_status) != (old.status, old.raw_status):
-                self._log_move(cursor, new, old.status, why)
+                self._log_status_change(cursor, new, old.status, why)
             return new
 
     def _unknown(self, job_id: str) -> UnknownJob:
         return UnknownJob(
             f"No job {job_id} is in the journal",
             where=str(self.path),
-            hint="`ftsdk list` shows the jobs; another FTSDK_HOME may hold it",
+            hint="`ftsdk list` shows the jobs; it may be in another FTSDK_HOME",
         )
 
     def get(self, job_id: str) -> JobSnapshot:
-        """The job with this id, or with an id that begins so (at least 8 characters, and alone).
+        """Return the job with this id, or the only one whose id starts with it (8 characters or more).
 
-        Raises `UnknownJob`.
+        Raises `UnknownJob` when no job or several jobs match.
         """
         with self._errors():
             rows = (
@@ -364,14 +362,14 @@ class Journal:
             return JobSnapshot.model_validate_json(rows[0]["snapshot"])
         if len(rows) > 1:
             raise UnknownJob(
-                f"Several jobs begin with {job_id}",
+                f"Several job ids start with {job_id}",
                 where=str(self.path),
-                hint="give more of the id; `ftsdk list` shows them",
+                hint="give more characters of the id; `ftsdk list` shows them",
             )
         raise self._unknown(job_id)
 
     def find_provider_job(self, provider: str, provider_job_id: str) -> JobSnapshot | None:
-        """The job that stands for this one of the provider, if any."""
+        """Return the job with this provider job id, if any."""
         with self._errors():
             row = (
                 self._connection()
@@ -390,7 +388,7 @@ class Journal:
         provider: str | None = None,
         limit: int | None = None,
     ) -> list[JobSnapshot]:
-        """Jobs, newest first."""
+        """Return the jobs that match, newest first."""
         clauses, values = ["1"], list[Any]()
         if status is not None:
             clauses.append(f"status IN ({', '.join('?' * len(status))})")
@@ -399,7 +397,7 @@ class Journal:
             clauses.append("provider = ?")
             values.append(provider)
         query = (
-            f"SELECT snapshot FROM jobs WHERE {' AND '.join(clauses)} "  # noqa: S608  # only our words
+            f"SELECT snapshot FROM jobs WHERE {' AND '.join(clauses)} "  # noqa: S608  # no outside text
             "ORDER BY created_at DESC, id DESC LIMIT ?"
         )
         with self._errors():
@@ -407,7 +405,7 @@ class Journal:
             return [JobSnapshot.model_validate_json(row["snapshot"]) for row in rows]
 
     def find_tag(self, tag: str) -> JobSnapshot | None:
-        """The job that was sent with this mark, if any."""
+        """Return the job that was sent with this tag, if any."""
         with self._errors():
             row = (
                 self._connection()
@@ -417,12 +415,12 @@ class Journal:
         return JobSnapshot.model_validate_json(row["snapshot"]) if row else None
 
     def duplicate(self, fingerprint: str, since: dt.datetime) -> JobSnapshot | None:
-        """The newest job since then that trains the very same thing in the same place, if any."""
+        """Return the newest job since then with the same rows, settings and provider, if any."""
         with self._errors():
             return newest_duplicate(self._connection(), fingerprint, since)
 
-    def moves(self, job_id: str) -> builtins.list[Move]:
-        """Every status the job has had, oldest first."""
+    def status_changes(self, job_id: str) -> builtins.list[StatusChange]:
+        """Return every status change of a job, oldest first."""
         with self._errors():
             rows = (
                 self._connection()
@@ -444,25 +442,25 @@ class Journal:
         ]
 
     def integrity(self) -> str:
-        """`ok`, or what SQLite finds wrong."""
+        """Return `ok`, or what SQLite finds wrong."""
         with self._errors():
             return str(self._connection().execute("PRAGMA integrity_check").fetchone()[0])
 
-    def require_sound(self) -> None:
-        """Raise `JournalDamaged` with what SQLite finds wrong in the file, if anything."""
+    def require_intact(self) -> None:
+        """Raise `JournalDamaged` if SQLite finds anything wrong in the file."""
         found = self.integrity()
         if found != "ok":
             raise self._damaged(found)
 
     def backup(self, target: Path) -> None:
-        """Write a copy of the whole journal as it stands now, whole or not at all (0600).
+        """Write a consistent copy of the journal to `target`, atomically, with mode 0600.
 
-        Other processes may write meanwhile: the copy is of one moment. It is put back as
-        `journal.db` in a home folder. Raises `StoreError` for a `target` that cannot be written.
+        Other processes may write meanwhile. To restore it, put it into a home folder as
+        `journal.db`. Raises `StoreError` when `target` cannot be written.
         """
         with self._errors():
             connection = self._connection()
-            connection.execute("BEGIN")  # a read transaction, so that all pages are of one moment
+            connection.execute("BEGIN")  # a read transaction, so that all pages are consistent
             try:
                 copy = connection.serialize()
             finally:
@@ -473,7 +471,7 @@ class Journal:
             raise StoreError(
                 f"The copy cannot be written: {error.strerror or error}",
                 where=str(target),
-                hint="name a file in a folder that is there and can be written",
+                hint="name a file in an existing folder that is writable",
             ) from error
 
 
@@ -483,5 +481,5 @@ def _require_sqlite() -> None:
         raise StoreError(
             f"This Python links SQLite {sqlite3.sqlite_version}; the journal needs {oldest} or newer",
             where=sys.executable,
-            hint="use a Python that brings a newer SQLite, for instance `uv python install`",
+            hint="use a Python with a newer SQLite, for instance from `uv python install`",
         )

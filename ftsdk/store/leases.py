@@ -1,4 +1,4 @@
-"""Deployments on a lease: written down before they are asked for, so that none runs unseen."""
+"""Leases of deployments, recorded before the provider is asked, so that none runs unrecorded."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from typing import Literal
 from ftsdk.store.accounting import month_bounds
 from ftsdk.store.journal import Journal
 
-__all__ = ["Lease", "Leases", "leases_of"]
-
 LeaseState = Literal["opening", "open", "closed"]
 
 
 @dataclass(frozen=True)
 class Lease:
-    """One deployment and until when it may stand.
+    """One deployment and when its lease ends.
 
-    `opening` means that it was asked for and no answer was written down: it may run. `why` says
-    why it is closed, or what kept it from closing.
+    State `opening` means that the deployment was requested and no answer was recorded: it may be
+    running. `why` is the reason it was closed, or the error that kept it from being closed.
     """
 
     id: str
@@ -39,20 +37,20 @@ class Lease:
     why: str = ""
 
     def is_over(self, now: dt.datetime) -> bool:
-        """True when it should no longer stand."""
+        """Return True when the deployment should have been ended by now."""
         return self.state != "closed" and self.ends_at <= now
 
     def cost(self, now: dt.datetime, month: str | None = None) -> Decimal | None:
-        """What it has cost so far, in US dollars; None where the price is not known.
+        """Return what it has cost so far, in US dollars; None where the price is not known.
 
-        With `month` (`2026-11`, UTC), what its hours in that calendar month cost.
+        With `month` (`2026-11`, UTC), only its hours in that calendar month.
         """
         return self._until(self.closed_at or now, month)
 
     def charge(self, now: dt.datetime, month: str | None = None) -> Decimal | None:
-        """What it counts for in a budget: its whole time while it is open, what it took once closed.
+        """Return what it counts for in a budget: its whole lease while open, its real time once closed.
 
-        With `month`, what its hours in that calendar month count for.
+        With `month`, only its hours in that calendar month.
         """
         return self._until(self.closed_at or max(self.ends_at, now), month)
 
@@ -73,14 +71,14 @@ class Leases:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
 
-    def begin(self, lease: Lease, first: Callable[[sqlite3.Cursor], None] | None = None) -> None:
-        """Write a lease down as `opening`, before anything is asked of the provider.
+    def add(self, lease: Lease, check: Callable[[sqlite3.Cursor], None] | None = None) -> None:
+        """Record a lease as `opening`, before the provider is asked.
 
-        `first` runs in the same transaction; when it raises, nothing is written.
+        `check` runs in the same transaction; when it raises, nothing is written.
         """
         with self.journal.write() as cursor:
-            if first is not None:
-                first(cursor)
+            if check is not None:
+                check(cursor)
             cursor.execute(
                 "INSERT INTO leases (id, job_id, profile, provider, model, deployment_id, "
                 "usd_per_hour, state, started_at, ends_at, why) "
@@ -98,38 +96,38 @@ class Leases:
                 ),
             )
 
-    def opened(self, lease_id: str, deployment_id: str) -> Lease:
-        """The provider has it, under this id."""
+    def mark_open(self, lease_id: str, deployment_id: str) -> Lease:
+        """Record that the provider has the deployment, under this id."""
         return self._change(lease_id, state="open", deployment_id=deployment_id, why="")
 
     def extend(
         self,
         lease_id: str,
         ends_at: dt.datetime,
-        first: Callable[[sqlite3.Cursor], None] | None = None,
+        check: Callable[[sqlite3.Cursor], None] | None = None,
     ) -> Lease:
-        """Let it stand until `ends_at`; a closed one stays closed.
+        """Extend a lease to `ends_at`; a closed one stays closed.
 
-        `first` runs in the same transaction; when it raises, nothing is written.
+        `check` runs in the same transaction; when it raises, nothing is written.
         """
-        return self._change(lease_id, first, ends_at=ends_at.astimezone(dt.UTC).isoformat())
+        return self._change(lease_id, check, ends_at=ends_at.astimezone(dt.UTC).isoformat())
 
-    def closed(self, lease_id: str, now: dt.datetime, why: str) -> Lease:
-        """It no longer stands; closing twice keeps the first time and reason."""
+    def mark_closed(self, lease_id: str, now: dt.datetime, why: str) -> Lease:
+        """Record that the deployment has ended; a second call keeps the first time and reason."""
         return self._change(lease_id, state="closed", closed_at=now.isoformat(), why=why)
 
-    def troubled(self, lease_id: str, why: str) -> Lease:
-        """Closing it did not work, for this reason."""
+    def record_failure(self, lease_id: str, why: str) -> Lease:
+        """Record why ending the deployment failed."""
         return self._change(lease_id, why=why)
 
     def _change(
-        self, lease_id: str, first: Callable[[sqlite3.Cursor], None] | None = None, **new: str
+        self, lease_id: str, check: Callable[[sqlite3.Cursor], None] | None = None, **new: str
     ) -> Lease:
-        """Set what is given; a closed lease stays as it is."""
+        """Change the given columns; a closed lease stays as it is."""
         names = ("state", "deployment_id", "ends_at", "closed_at", "why")
         with self.journal.write() as cursor:
-            if first is not None:
-                first(cursor)
+            if check is not None:
+                check(cursor)
             cursor.execute(
                 "UPDATE leases SET state = coalesce(?, state), "
                 "deployment_id = coalesce(?, deployment_id), ends_at = coalesce(?, ends_at), "
@@ -141,7 +139,7 @@ class Leases:
         return _lease(row)
 
     def list(self, *, running: bool = False) -> list[Lease]:
-        """All leases, or those that are not closed; the one that ends first comes first."""
+        """Return all leases, or only those that are not closed, by end time."""
         rows = self.journal.read(
             "SELECT * FROM leases WHERE ? = 0 OR state != 'closed' ORDER BY ends_at, id",
             (int(running),),
@@ -149,8 +147,8 @@ class Leases:
         return [_lease(row) for row in rows]
 
 
-def leases_of(cursor: sqlite3.Cursor, month: str, profile: str | None) -> list[Lease]:
-    """The leases that stood, or may stand, in `month`: all, or those of one profile."""
+def leases_in_month(cursor: sqlite3.Cursor, month: str, profile: str | None) -> list[Lease]:
+    """Return the leases that were or may be running in `month`: all, or those of one profile."""
     rows = cursor.execute(
         "SELECT * FROM leases WHERE substr(started_at, 1, 7) <= ? "
         "AND (state != 'closed' OR substr(closed_at, 1, 7) >= ?) AND (? IS NULL OR profile = ?)",

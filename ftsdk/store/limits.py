@@ -1,4 +1,4 @@
-"""The limits of a calendar month, checked inside the transaction that reserves."""
+"""The monthly spending limits, checked inside the transaction that reserves."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from decimal import Decimal
 
 from ftsdk.errors import BudgetError
 from ftsdk.store.accounting import charge_for, month_of, months_of
-from ftsdk.store.leases import Lease, leases_of
-from ftsdk.store.reservation_rows import of_month
+from ftsdk.store.leases import Lease, leases_in_month
+from ftsdk.store.reservation_rows import reservations_in_month
 
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `usd` in a calendar month (UTC): of all jobs, or of those of one profile."""
+    """At most `usd` in a calendar month (UTC), for all jobs or for those of one profile."""
 
     usd: Decimal
     where: str
     profile: str | None = None
 
     def __str__(self) -> str:
-        whom = "" if self.profile is None else f" of profile {self.profile}"
-        return f"${self.usd:.2f} a month{whom}"
+        scope = "" if self.profile is None else f" of profile {self.profile}"
+        return f"${self.usd:.2f} a month{scope}"
 
 
 def check_limits(
@@ -34,22 +34,23 @@ def check_limits(
     amount: Decimal | None,
     what: str,
     *,
-    apart_from: str | None = None,
+    excluding: str | None = None,
     month: str | None = None,
 ) -> None:
-    """Raise `BudgetError` when `amount` more exceeds one of the limits, or something is unknown.
+    """Raise `BudgetError` when `amount` would exceed one of the limits, or a cost is unknown.
 
-    The limits apply to `month` (`2026-11`), by default the month of `now`. `what` names the thing
-    in the message, `apart_from` a job that is not counted. An amount of zero always fits.
+    The limits apply to `month` (`2026-11`), by default the month of `now`. `what` is the word for
+    the message (`job`, `deployment`), `excluding` the id of a job not to count. An amount of zero
+    always fits.
     """
     if amount == 0:
         return
     month = month or month_of(now)
     for limit in limits:
-        spent = _counted(cursor, limit, now, month, apart_from)
+        spent = _counted(cursor, limit, now, month, excluding)
         if amount is None:
             raise BudgetError(
-                f"The budget is {limit}, and what this {what} would cost is not known",
+                f"The budget is {limit}, and the cost of this {what} is unknown",
                 where=limit.where,
                 hint="choose a model with a known price, or add its price to prices.toml",
                 submitted="no",
@@ -58,8 +59,8 @@ def check_limits(
             left = max(Decimal(0), limit.usd - spent)
             raise BudgetError(
                 f"The {what} may cost ${amount:.2f}, and ${left:.2f} of {limit} is left",
-                where=f"{limit.where}; {month} holds ${spent:.2f} already",
-                hint="`ftsdk costs` shows for what; raise the budget, or wait for the next month",
+                where=f"{limit.where}; ${spent:.2f} is spent or reserved in {month}",
+                hint="see `ftsdk costs`; raise the budget, or wait for the next month",
                 submitted="no",
             )
 
@@ -71,9 +72,9 @@ def check_lease(
     lease: Lease,
     before: Lease | None = None,
 ) -> None:
-    """Raise `BudgetError` when a month has no room for its hours of the lease.
+    """Raise `BudgetError` when the lease's hours in a month would exceed that month's limits.
 
-    `before` is the lease as it was, when it is extended: only the difference is checked.
+    `before` is the lease before an extension: only the difference is checked.
     """
     for month in months_of(lease.started_at, lease.ends_at):
         whole = lease.charge(now, month)
@@ -83,25 +84,25 @@ def check_lease(
 
 
 def _counted(
-    cursor: sqlite3.Cursor, limit: Limit, now: dt.datetime, month: str, apart_from: str | None
+    cursor: sqlite3.Cursor, limit: Limit, now: dt.datetime, month: str, excluding: str | None
 ) -> Decimal:
-    """What counts against `limit` in `month`; raises `BudgetError` when a part is unknown."""
+    """Return what counts against `limit` in `month`; raises `BudgetError` if a part is unknown."""
     total = Decimal(0)
-    for job, reservation in of_month(cursor, month, limit.profile):
-        usd = Decimal(0) if job.id == apart_from else charge_for(job, reservation, now).usd
+    for job, reservation in reservations_in_month(cursor, month, limit.profile):
+        usd = Decimal(0) if job.id == excluding else charge_for(job, reservation, now).usd
         if usd is None:
             raise BudgetError(
-                f"The budget is {limit}, and what an earlier job costs is not known",
+                f"The budget is {limit}, and the cost of an earlier job is unknown",
                 where=f"{limit.where}; job {job.id}",
-                hint=f"ftsdk costs --settle {job.id} --usd AMOUNT, with what was billed",
+                hint=f"ftsdk costs --settle {job.id} --usd AMOUNT, with the billed amount",
                 submitted="no",
             )
         total += usd
-    for lease in leases_of(cursor, month, limit.profile):
+    for lease in leases_in_month(cursor, month, limit.profile):
         usd = lease.charge(now, month)
         if usd is None:
             raise BudgetError(
-                f"The budget is {limit}, and what a deployment costs is not known",
+                f"The budget is {limit}, and the cost of a deployment is unknown",
                 where=f"{limit.where}; {lease.provider}, {lease.model}",
                 hint="`ftsdk deployments` shows it",
                 submitted="no",

@@ -1,11 +1,9 @@
-"""The journal's schema as numbered steps. Steps are only ever added; a written one never changes."""
+"""The journal's schema as numbered migrations. New ones are appended; released ones never change."""
 
 from __future__ import annotations
 
-__all__ = ["MIGRATIONS"]
-
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    # 1: jobs, and every status they have had
+    # 1: jobs and their status changes
     (
         """
         CREATE TABLE jobs (
@@ -39,7 +37,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX moves_by_job ON moves (job_id, seq)",
     ),
-    # 2: money: what each job may cost, what stands deployed, what was seen by somebody
+    # 2: reservations, leases of deployments, acknowledged notices
     (
         """
         CREATE TABLE reservations (
@@ -86,7 +84,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT
         """,
     ),
-    # 3: what the provider itself says that a job will cost
+    # 3: the provider's own quote for a job
     (
         "ALTER TABLE reservations ADD COLUMN quoted TEXT",
         "ALTER TABLE reservations ADD COLUMN quoted_source TEXT",

@@ -1,4 +1,4 @@
-"""Reservations as rows of the journal's database."""
+"""Read and write reservations as database rows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ftsdk.store.accounting import Reservation
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.job import JobSnapshot
 
-OF_MONTH = (
+IN_MONTH = (
     "SELECT r.*, j.snapshot FROM reservations r JOIN jobs j ON j.id = r.job_id "
     "WHERE r.month = ? AND (? IS NULL OR r.profile = ?)"
 )
 
 
 def insert(cursor: sqlite3.Cursor, reservation: Reservation, now: dt.datetime) -> None:
-    """Write a new reservation."""
+    """Insert a new reservation."""
     cursor.execute(
         "INSERT INTO reservations (job_id, month, profile, low, high, basis, source, usd_per_hour, "
         "cap, failed_is_free, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -38,20 +38,20 @@ def insert(cursor: sqlite3.Cursor, reservation: Reservation, now: dt.datetime) -
     )
 
 
-def of_month(
+def reservations_in_month(
     cursor: sqlite3.Cursor, month: str, profile: str | None
 ) -> list[tuple[JobSnapshot, Reservation]]:
-    """The jobs of a calendar month with their reservations: all, or those of one profile."""
-    return with_jobs(cursor.execute(OF_MONTH, (month, profile, profile)).fetchall())
+    """Return the jobs of a calendar month with their reservations: all, or those of one profile."""
+    return with_jobs(cursor.execute(IN_MONTH, (month, profile, profile)).fetchall())
 
 
 def with_jobs(rows: Sequence[sqlite3.Row]) -> list[tuple[JobSnapshot, Reservation]]:
-    """Rows that hold a snapshot beside the reservation, as both."""
+    """Parse rows that have a snapshot beside the reservation."""
     return [(JobSnapshot.model_validate_json(row["snapshot"]), from_row(row)) for row in rows]
 
 
 def from_row(row: sqlite3.Row) -> Reservation:
-    """One row of `reservations`."""
+    """Parse one row of `reservations`."""
     return Reservation(
         job_id=row["job_id"],
         month=row["month"],
@@ -73,7 +73,7 @@ def from_row(row: sqlite3.Row) -> Reservation:
 
 
 def to_text(value: Decimal | None) -> str | None:
-    """An amount as it is stored."""
+    """Format an amount for the database."""
     return None if value is None else f"{value:f}"
 
 

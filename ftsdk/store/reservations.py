@@ -1,7 +1,6 @@
-"""Money reserved for jobs: written in the transaction that journals the job.
+"""Money reserved for jobs, written in the transaction that journals the job.
 
-The transaction is `BEGIN IMMEDIATE`, so of many processes one at a time checks the limits and
-reserves.
+The transaction is `BEGIN IMMEDIATE`, so only one process at a time checks the limits and reserves.
 """
 
 from __future__ import annotations
@@ -18,30 +17,30 @@ from ftsdk.store.hooks import InsertHook
 from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Leases
 from ftsdk.store.limits import Limit, check_limits
-from ftsdk.store.reservation_rows import OF_MONTH, from_row, insert, to_text, with_jobs
+from ftsdk.store.reservation_rows import IN_MONTH, from_row, insert, to_text, with_jobs
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
 
 
-def reserving(reservation: Reservation, limits: Sequence[Limit]) -> InsertHook:
-    """A hook for `Journal.add` that checks the limits and reserves the amount.
+def reservation_hook(reservation: Reservation, limits: Sequence[Limit]) -> InsertHook:
+    """Return a hook for `Journal.add` that checks the limits and reserves the amount.
 
-    It raises `BudgetError` where a month has no room. Where there is a limit, an unknown price
-    does not fit: that of this job, or of an earlier one.
+    It raises `BudgetError` when a monthly limit would be exceeded, or when there is a limit and the
+    cost of this job or of an earlier one is unknown.
     """
 
     def hook(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> None:
         now = snapshot.created_at
         mine = replace(reservation, job_id=snapshot.id, month=month_of(now))
-        check_limits(cursor, limits, now, mine.cost.high, "job", apart_from=snapshot.id)
+        check_limits(cursor, limits, now, mine.cost.high, "job", excluding=snapshot.id)
         insert(cursor, mine, now)
 
     return hook
 
 
 class Reservations:
-    """What is reserved for the jobs of a journal, and what they count for."""
+    """The reservations of a journal, and what its jobs count for in a month."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
@@ -49,19 +48,19 @@ class Reservations:
     # --- reading ---
 
     def all(self) -> list[tuple[JobSnapshot, Reservation | None]]:
-        """Every job with its reservation, newest first; None for a job older than budgets."""
+        """Return every job with its reservation, newest first; None for jobs older than budgets."""
         found = {}
         for row in self.journal.read("SELECT * FROM reservations"):
             found[row["job_id"]] = from_row(row)
         return [(job, found.get(job.id)) for job in self.journal.list()]
 
     def get(self, job_id: str) -> Reservation | None:
-        """The reservation of one job, if there is one."""
+        """Return the reservation of one job, if there is one."""
         rows = self.journal.read("SELECT * FROM reservations WHERE job_id = ?", (job_id,))
         return from_row(rows[0]) if rows else None
 
     def capped(self) -> list[tuple[JobSnapshot, Reservation]]:
-        """Jobs that are billed by the hour, have a cap, and have not ended at their provider."""
+        """Return the running jobs that are billed by the hour and have a cap."""
         rows = self.journal.read(
             "SELECT r.*, j.snapshot FROM reservations r JOIN jobs j ON j.id = r.job_id "
             "WHERE r.cap IS NOT NULL AND r.usd_per_hour IS NOT NULL AND j.provider_job_id IS NOT NULL"
@@ -69,16 +68,16 @@ class Reservations:
         return [(job, found) for job, found in with_jobs(rows) if not job.status.is_final]
 
     def unsent(self, key: str) -> str | None:
-        """The id of the job with this key that is journaled and was never sent."""
+        """Return the id of the job with this key that was journaled but never sent, if any."""
         rows = self.journal.read(
             "SELECT id FROM jobs WHERE key = ? AND status = ?", (key, JobStatus.CREATED.value)
         )
         return rows[0]["id"] if rows else None
 
     def month(self, now: dt.datetime, profile: str | None = None) -> Month:
-        """What counts in the calendar month of `now`: for all profiles, or for one."""
+        """Return the totals of the calendar month of `now`, for all profiles or for one."""
         month, total = month_of(now), Month()
-        for job, reservation in with_jobs(self.journal.read(OF_MONTH, (month, profile, profile))):
+        for job, reservation in with_jobs(self.journal.read(IN_MONTH, (month, profile, profile))):
             total = total.plus(charge_for(job, reservation, now))
         for lease in Leases(self.journal).list():
             until = lease.closed_at or max(lease.ends_at, now)
@@ -91,9 +90,9 @@ class Reservations:
         return total
 
     def spent(self, now: dt.datetime, profile: str | None = None) -> tuple[Decimal, int]:
-        """What counts in the calendar month of `now`, in US dollars, and how much is unknown.
+        """Return the sum of the known charges in the month of `now`, and the number of unknown ones.
 
-        Returns the sum of all known charges, and the number of jobs and deployments without one.
+        The sum is in US dollars; jobs and deployments count.
         """
         total = self.month(now, profile)
         return total.spent + total.reserved, total.unknown
@@ -101,7 +100,7 @@ class Reservations:
     # --- changing ---
 
     def settle(self, job_id: str, usd: Decimal, why: str) -> None:
-        """Record what a job cost; it counts before the estimate and before the provider's bill.
+        """Record what a job cost; this takes precedence over the estimate and the provider's bill.
 
         Raises `UnknownJob` for a job without a reservation.
         """
@@ -113,9 +112,9 @@ class Reservations:
             ).rowcount
             if not changed:
                 raise UnknownJob(
-                    f"Nothing is reserved for {job.id}: it is older than budgets",
+                    f"There is no reservation for {job.id}: the job is older than budgets",
                     where=str(self.journal.path),
-                    hint="its cost is what the provider reports: `ftsdk costs`",
+                    hint="`ftsdk costs` shows the cost that the provider reports",
                 )
 
     def requote(
@@ -125,11 +124,11 @@ class Reservations:
         limits: Sequence[Limit],
         check: Callable[[Reservation], None],
     ) -> Reservation | None:
-        """Reserve the provider's quote in place of the estimate, which stays beside it.
+        """Reserve the provider's quote instead of the estimate, which is kept for comparison.
 
-        Returns the new reservation, or None for a job without one. `check` is called with it
-        inside the transaction; when it raises, or a limit of the month does (a quote without an
-        amount fits none), the old reservation stays.
+        Returns the new reservation, or None for a job without one. `check` is called with it inside
+        the transaction. When `check` raises or a monthly limit is exceeded, the old reservation is
+        kept. A quote without an amount exceeds every limit.
         """
         with self.journal.write() as cursor:
             row = cursor.execute(
@@ -141,7 +140,7 @@ class Reservations:
             check(found)
             made = dt.datetime.fromisoformat(row["created_at"])
             check_limits(
-                cursor, limits, made, quote.high, "job", apart_from=job_id, month=found.month
+                cursor, limits, made, quote.high, "job", excluding=job_id, month=found.month
             )
             cursor.execute(
                 "UPDATE reservations SET quoted = ?, quoted_source = ? WHERE job_id = ?",
@@ -150,9 +149,9 @@ class Reservations:
             return found
 
     def carry_over(self, job_id: str, now: dt.datetime, limits: Sequence[Limit]) -> None:
-        """Move the reservation of a job that no provider has accepted to the month of `now`.
+        """Move the reservation of a job that was not accepted yet to the month of `now`.
 
-        Raises `BudgetError` where that month has no room; then the reservation stays as it was.
+        Raises `BudgetError` when that month's limits would be exceeded; nothing is changed then.
         """
         with self.journal.write() as cursor:
             row = cursor.execute(
@@ -162,7 +161,7 @@ class Reservations:
             ).fetchone()
             if row is None:
                 return
-            check_limits(cursor, limits, now, from_row(row).usd, "job", apart_from=job_id)
+            check_limits(cursor, limits, now, from_row(row).usd, "job", excluding=job_id)
             cursor.execute(
                 "UPDATE reservations SET month = ? WHERE job_id = ?", (month_of(now), job_id)
             )
@@ -170,8 +169,8 @@ class Reservations:
     def reopen(self, job_id: str, now: dt.datetime, limits: Sequence[Limit]) -> None:
         """Reserve again, in the month of `now`, for an ended job that is resumed.
 
-        What was settled is no longer settled. Raises `BudgetError` where that month has no room;
-        then everything stays as it was.
+        This clears a settled amount. Raises `BudgetError` when that month's limits would be
+        exceeded; nothing is changed then.
         """
         with self.journal.write() as cursor:
             row = cursor.execute(
@@ -179,7 +178,7 @@ class Reservations:
             ).fetchone()
             if row is None:
                 return
-            check_limits(cursor, limits, now, from_row(row).usd, "job", apart_from=job_id)
+            check_limits(cursor, limits, now, from_row(row).usd, "job", excluding=job_id)
             cursor.execute(
                 "UPDATE reservations SET month = ?, settled = NULL, settled_why = NULL "
                 "WHERE job_id = ?",

@@ -1,4 +1,4 @@
-"""Webhook ids that were handled, for as long as a provider may send them again."""
+"""The webhook ids already handled, kept for as long as a provider may redeliver them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from ftsdk.errors import StoreError
 from ftsdk.util.clock import Clock, SystemClock
 from ftsdk.util.files import make_private_folder
 
-__all__ = ["REMEMBER_S", "SeenIds"]
-
-REMEMBER_S = 72 * 3600
+RETENTION_S = 72 * 3600
 
 
 class SeenIds:
-    """Webhook ids of the last 72 hours, in `home/webhooks.db`; in memory without a home."""
+    """The webhook ids of the last 72 hours, in `home/webhooks.db`, or in memory without a home."""
 
     def __init__(self, home: Path | None = None, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -41,30 +39,30 @@ class SeenIds:
                 yield base
         except sqlite3.Error as error:
             raise StoreError(
-                f"The memory of webhook ids cannot be used: {error}",
+                f"The database of webhook ids cannot be used: {error}",
                 where=str(self._path),
-                hint="make the folder writable; the file may be removed, it holds ids alone",
+                hint="make the folder writable; the file may be deleted, it only contains ids",
             ) from error
 
     def add(self, identity: str) -> bool:
-        """Remember an id. False when it was there already."""
+        """Record an id. Returns False if it was recorded before."""
         now = self._clock.now().timestamp()
         name = hashlib.sha256(identity.encode()).hexdigest()
         with self._lock:
             if self._path is None:
-                self._memory = {k: at for k, at in self._memory.items() if at > now - REMEMBER_S}
+                self._memory = {k: at for k, at in self._memory.items() if at > now - RETENTION_S}
                 new = name not in self._memory
                 self._memory.setdefault(name, now)
                 return new
             with self._open() as base:
-                base.execute("DELETE FROM seen WHERE at <= ?", (now - REMEMBER_S,))
+                base.execute("DELETE FROM seen WHERE at <= ?", (now - RETENTION_S,))
                 return (
                     base.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (name, now)).rowcount
                     > 0
                 )
 
     def forget(self, identity: str) -> None:
-        """Let an id come again: what it asked for was not done."""
+        """Remove an id, so that a redelivery is handled again."""
         name = hashlib.sha256(identity.encode()).hexdigest()
         with self._lock:
             if self._path is None:

@@ -1,1 +1,1 @@
-"""The records that everything else passes on: specs, jobs, statuses, events, costs, models."""
+"""The shared data types: specs, jobs, statuses, events, costs, plans and models."""

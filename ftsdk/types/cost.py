@@ -1,4 +1,4 @@
-"""What a job costs, with the basis of each figure."""
+"""The cost of a job, with the basis of each figure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Cost", "CostBasis"]
 
 
 class CostBasis(StrEnum):
-    """How sure a cost is."""
+    """How a cost is known."""
 
     BILLED = "billed"
     QUOTED = "quoted"
@@ -22,11 +22,11 @@ class CostBasis(StrEnum):
 
 
 class Cost(Record):
-    """US dollars, with what is known of their source.
+    """A cost in US dollars, with its source.
 
     An estimate is a range (`low` to `high`); billed and quoted costs have `low == high`. None
-    means that the figure is not known. Training, storage and hosting are kept apart:
-    `low`/`high` are for training alone.
+    means unknown. `low` and `high` are for training only; storage and hosting have fields of their
+    own.
     """
 
     basis: CostBasis = CostBasis.UNKNOWN
@@ -41,7 +41,7 @@ class Cost(Record):
 
     @property
     def usd(self) -> Decimal | None:
-        """The one figure, where there is one; the high end of an estimate."""
+        """The amount: the high end of an estimate, or None if unknown."""
         return self.high
 
     def __str__(self) -> str:

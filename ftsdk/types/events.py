@@ -1,4 +1,4 @@
-"""What is read of a running job: progress, events, metrics, checkpoints."""
+"""The output of a running job: progress, events, metrics and checkpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Checkpoint", "Event", "MetricPoint", "Progress"]
 
 
 class Progress(Record):
-    """How far training is. `fraction` is 0 to 1; `eta_s` seconds left; unknown is None."""
+    """The progress of training. `fraction` is 0 to 1, `eta_s` the seconds left; None is unknown."""
 
     fraction: float | None = None
     step: int | None = None
@@ -27,7 +27,7 @@ class Progress(Record):
 
 
 class Event(Record):
-    """One thing that happened to a job. `seq` grows; the same event has the same `id`."""
+    """One event of a job. `seq` increases; the same event always has the same `id`."""
 
     id: str
     seq: int
@@ -41,7 +41,7 @@ class Event(Record):
 
 
 class MetricPoint(Record):
-    """The curve at one step. Losses are means over trained tokens, in nats."""
+    """The metrics at one step. Losses are means over trained tokens, in nats."""
 
     step: int
     epoch: float | None = None
@@ -57,7 +57,7 @@ class MetricPoint(Record):
 
 
 class Checkpoint(Record):
-    """A state of the weights that was kept. `path` for local ones, `model` for callable ones."""
+    """A saved checkpoint: `path` for a local one, `model` for one that can be called."""
 
     id: str
     step: int

@@ -1,7 +1,7 @@
 """A job as its provider reports it (`RemoteJob`), and as the journal stores it (`JobSnapshot`).
 
 Both are frozen and round-trip through JSON and pickle. The provider's own status is kept in
-`raw_status`, and fields that we do not know in `raw`.
+`raw_status`, and fields unknown to ftsdk in `raw`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["JobSnapshot", "RemoteJob"]
 
 
 def _with_hint(error: Any) -> Any:
-    """Read an error that was stored when its `hint` was called `mend`."""
+    """Read an error stored by an older version, in which `hint` was called `mend`."""
     if isinstance(error, Mapping) and "mend" in error:
         renamed = {"hint" if name == "mend" else name: value for name, value in error.items()}
         return {**renamed, "hint": error.get("hint") or error["mend"]}
@@ -33,10 +33,10 @@ StoredError = Annotated[Mapping[str, Any], BeforeValidator(_with_hint)]
 
 
 class RemoteJob(Record):
-    """A job as its provider reports it, in our terms, with the provider's own beside them.
+    """A job as its provider reports it, in ftsdk's terms.
 
-    `provider_job_id` is the id it has now; `earlier_ids` those it had before the provider restarted
-    it under another, oldest first.
+    `provider_job_id` is its current id; `earlier_ids` are those it had before the provider restarted
+    it under a new one, oldest first. `raw` is the provider's own response.
     """
 
     provider_job_id: str
@@ -58,11 +58,11 @@ class RemoteJob(Record):
 
 
 class JobSnapshot(Record):
-    """Everything the journal knows of a job at one moment.
+    """Everything that the journal knows about a job at one moment.
 
-    `started_at` is when it began to run, by the provider's word; None where it does not tell.
-    `provider_job_id` is the id that the provider's job has now; `earlier_ids` those it had before
-    it was restarted there, oldest first.
+    `started_at` is when it began to run, as the provider reports it; None if it reports none.
+    `provider_job_id` is the provider's current id; `earlier_ids` are those it had before it was
+    restarted there, oldest first.
     """
 
     id: str
@@ -95,5 +95,5 @@ class JobSnapshot(Record):
 
     @property
     def first_provider_id(self) -> str | None:
-        """The id under which the provider's job began: its events begin there."""
+        """The provider's first id for the job; its events start there."""
         return self.earlier_ids[0] if self.earlier_ids else self.provider_job_id

@@ -1,4 +1,4 @@
-"""The model that a job made, and the answer of a chat with it."""
+"""The model that a job produced, and the answer of a chat with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ChatAnswer", "ModelHandle", "ModelKind"]
 
 
 class ChatAnswer(Record):
-    """What a model said. `usage` counts tokens; `raw` is the provider's own answer."""
+    """A model's answer. `usage` counts tokens; `raw` is the provider's own response."""
 
     text: str
     message: Mapping[str, Any]
@@ -31,7 +31,7 @@ class ChatAnswer(Record):
 
 
 class ModelKind(StrEnum):
-    """What a result is."""
+    """The form of a result."""
 
     HOSTED = "hosted"
     NEEDS_DEPLOYMENT = "needs_deployment"
@@ -39,8 +39,8 @@ class ModelKind(StrEnum):
     MERGED = "merged"
 
 
-class _Gateway(Protocol):
-    """The backend's side of a handle."""
+class _Backend(Protocol):
+    """What a handle needs from its backend."""
 
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
@@ -49,8 +49,8 @@ class _Gateway(Protocol):
     def download(self, handle: ModelHandle, folder: Path) -> Path: ...
 
 
-class _Owner(Protocol):
-    """The job's side of a handle."""
+class _Job(Protocol):
+    """What a handle needs from the job that made the model."""
 
     @property
     def id(self) -> str: ...
@@ -65,12 +65,11 @@ class _Owner(Protocol):
 
 
 class ModelHandle(Record):
-    """A model that a job made: what it is, where it lies, whether it can be called now.
+    """A model that a job produced: its form, its location, and whether it can be called now.
 
-    Never filled early: a handle exists only once the provider has the model. `callable_now` says
-    that a call would be answered, `is_starting` that a deployment is on its way. A handle from
-    `job.result()` is bound to its backend and its job and can act; one read back from JSON or a
-    pickle is data alone until the job is asked again.
+    A handle exists only once the provider has the model. `callable_now` means that a call would be
+    answered, `is_starting` that a deployment is starting. A handle from `job.result()` is bound to
+    its backend and its job, so its methods work; one read from JSON or a pickle is only data.
     """
 
     kind: ModelKind
@@ -89,42 +88,42 @@ class ModelHandle(Record):
     job_id: str | None = None
     raw: Mapping[str, Any] = Field(default_factory=dict)
 
-    _door: _Gateway | None = PrivateAttr(default=None)
-    _owner: _Owner | None = PrivateAttr(default=None)
+    _backend: _Backend | None = PrivateAttr(default=None)
+    _job: _Job | None = PrivateAttr(default=None)
 
-    def bound_to(self, door: _Gateway) -> Self:
-        """The same facts, able to act through `door`."""
+    def bound_to(self, backend: _Backend) -> Self:
+        """Return a copy whose `chat` and `download` use `backend`."""
         copy = self.model_copy()
-        copy._door = door
+        copy._backend = backend
         return copy
 
-    def owned_by(self, owner: _Owner) -> Self:
-        """The same facts with the job that made the model, able to be deployed by it."""
-        copy = self.model_copy(update={"job_id": owner.id})
-        copy._owner = owner
+    def made_by(self, job: _Job) -> Self:
+        """Return a copy with the job that made the model, which `deploy` and `wait` use."""
+        copy = self.model_copy(update={"job_id": job.id})
+        copy._job = job
         return copy
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ModelHandle):
             return NotImplemented
-        return self.model_dump() == other.model_dump()  # the facts; not whether it is bound
+        return self.model_dump() == other.model_dump()  # the data, not the binding
 
     def __hash__(self) -> int:
         return hash((self.provider, self.id))
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        state["__pydantic_private__"] = {"_door": None, "_owner": None}
+        state["__pydantic_private__"] = {"_backend": None, "_job": None}
         return state
 
-    def _open(self) -> _Gateway:
-        return self._door or self._unbound()
+    def _bound_backend(self) -> _Backend:
+        return self._backend or self._unbound()
 
     def _unbound(self) -> Any:
         raise NotReady(
-            "This model handle is data alone; it is not bound to a backend",
+            "This model handle is not bound to a backend; it is only data",
             where=f"model {self.id}",
-            hint=f"take it from the job: ftsdk.get_job({self.job_id or 'id'!r}).result()",
+            hint=f"get it from the job: ftsdk.get_job({self.job_id or 'id'!r}).result()",
             job_id=self.job_id,
         )
 
@@ -138,32 +137,32 @@ class ModelHandle(Record):
         seed: int | None = None,
         **options: Any,
     ) -> ChatAnswer:
-        """Ask the model. A string is one user message.
+        """Send messages to the model and return its answer. A string is one user message.
 
-        Raises `NotReady` when it cannot be called now, with what would make it callable.
+        Raises `NotReady` when the model cannot be called now; the error's hint says what to do.
         """
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
-        asked = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, **options}
-        return self._open().chat(self, messages, asked)
+        settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, **options}
+        return self._bound_backend().chat(self, messages, settings)
 
     def download(self, folder: str | Path) -> Path:
-        """Copy the weights into `folder` (made if absent, refused if it holds other files)."""
-        return self._open().download(self, Path(folder))
+        """Copy the weights into `folder` (created if absent, refused if it has other files)."""
+        return self._bound_backend().download(self, Path(folder))
 
     def deploy(
         self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
     ) -> ModelHandle:
-        """Deploy the model for `hours`, and return it as it then is: `FineTuneJob.deploy`."""
-        return (self._owner or self._unbound()).deploy(hours=hours, options=options)
+        """Deploy the model for `hours` and return its new handle. See `FineTuneJob.deploy`."""
+        return (self._job or self._unbound()).deploy(hours=hours, options=options)
 
     def wait(self, timeout: float | None = None) -> ModelHandle:
-        """Wait until a call would be answered, and return the model as it then is.
+        """Wait until the model can be called and return its new handle; `timeout` in seconds.
 
-        `FineTuneJob.callable_result`; `timeout` in seconds.
+        See `FineTuneJob.callable_result`.
         """
-        return (self._owner or self._unbound()).callable_result(timeout=timeout)
+        return (self._job or self._unbound()).callable_result(timeout=timeout)
 
     def undeploy(self) -> None:
-        """End the deployment now; it costs nothing more."""
-        (self._owner or self._unbound()).undeploy()
+        """End the deployment now, and with it its cost."""
+        (self._job or self._unbound()).undeploy()

@@ -1,4 +1,4 @@
-"""The plan of a job: what would be sent, field by field, and what it may cost."""
+"""The plan of a job: the fields that would be sent, and the cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["BudgetLine", "Plan", "PlannedField"]
 
 
 class PlannedField(Record):
-    """One field of a plan: what was asked, what is sent, under which name, and why."""
+    """One field of a plan: the requested value, the sent value, the name it is sent as, and why."""
 
     name: str
     asked: Any = None
@@ -24,10 +24,10 @@ class PlannedField(Record):
 
 
 class BudgetLine(Record):
-    """One limit a job is held against, and what is left of it before the job. US dollars.
+    """One spending limit that applies to a job, and what is left of it before the job. US dollars.
 
-    `scope` is `job`, `month`, or `month of profile NAME`; `spent` is final, `reserved` is held for
-    what still runs, and `unknown` counts earlier jobs and deployments whose cost nobody knows.
+    `scope` is `job`, `month`, or `month of profile NAME`. `spent` is final, `reserved` is for jobs
+    and deployments that are running, and `unknown` counts those whose cost is unknown.
     """
 
     scope: str
@@ -41,12 +41,12 @@ class BudgetLine(Record):
 
 
 def _short(value: Any) -> str:
-    """3.0 as 3."""
+    """Format a value; 3.0 becomes 3."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class Plan(Record):
-    """What would happen, field by field, before anything is sent."""
+    """What `create_job` would send and what it may cost. Nothing has been sent."""
 
     provider: str
     model: str
@@ -63,16 +63,16 @@ class Plan(Record):
     warnings: tuple[str, ...] = ()
 
     def sent(self) -> dict[str, Any]:
-        """What goes out, by our field names."""
+        """Return the values that would be sent, by ftsdk's field names."""
         return {field.name: field.sent for field in self.fields}
 
     def explain(self) -> str:
-        """Asked → sent, a line for each field; then what should be known besides."""
-        told = [f"{self.provider} · {self.model} · {self.method} · {self.cost}"]
+        """Return the plan as text: a line `asked → sent` for each field, then notes and warnings."""
+        lines = [f"{self.provider} · {self.model} · {self.method} · {self.cost}"]
         for field in self.fields:
             asked = "(not asked)" if field.asked is None else _short(field.asked)
             sent = "not sent" if field.sent is None else _short(field.sent)
             name = f" as {field.sent_as}" if field.sent_as not in (None, field.name) else ""
             note = f"   ({field.note})" if field.note else ""
-            told.append(f"{field.name}: {asked} → {sent}{name}{note}")
-        return "\n".join([*told, *self.notes, *(f"! {warning}" for warning in self.warnings)])
+            lines.append(f"{field.name}: {asked} → {sent}{name}{note}")
+        return "\n".join([*lines, *self.notes, *(f"! {warning}" for warning in self.warnings)])

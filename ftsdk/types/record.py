@@ -1,4 +1,4 @@
-"""The base of our records."""
+"""The base class of the records."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ __all__ = ["Record"]
 
 
 class Record(BaseModel):
-    """A frozen record: unknown fields are an error, and errors never repeat the input."""
+    """A frozen model. Unknown fields are an error, and errors never repeat the input."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -1,8 +1,7 @@
-"""What a job asks for: model, method, adapter, hyperparameters. Checked when it is made.
+"""The specification of a job: model, method, adapter and hyperparameters, validated on creation.
 
-Every field that is `None` means "the backend's own default"; `plan` shows what that is before
-anything is sent. Units are part of the name: `learning_rate` is absolute,
-`learning_rate_multiplier` scales the provider's own default, and a job gives one or neither.
+`None` means the backend's own default; `plan` shows it before anything is sent. `learning_rate` is
+absolute, `learning_rate_multiplier` scales the provider's own default; a job gives at most one.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ Method = Literal["sft", "dpo"]
 
 def _no_bool(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("a number, not true or false")
+        raise ValueError("must be a number, not true or false")
     return value
 
 
 NoBool = BeforeValidator(_no_bool)
-"""For a field that is a number: true and false are none."""
+"""Rejects true and false for a number."""
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NoBool]
 _NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NoBool]
 _Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NoBool]
@@ -75,12 +74,12 @@ class LoRA(_Frozen):
     @model_validator(mode="after")
     def _names_of_modules(self) -> Self:
         if self.target_modules == ():
-            raise ValueError("target_modules is empty; name at least one, or say 'all-linear'")
+            raise ValueError("target_modules is empty; name at least one, or use 'all-linear'")
         return self
 
 
 class Hyperparameters(_Frozen):
-    """How to train. `None` leaves the choice to the backend, and `plan` shows its choice."""
+    """Training settings. `None` is the backend's default, which `plan` shows."""
 
     epochs: _Positive | None = None
     max_steps: _Count | None = None
@@ -104,12 +103,12 @@ class Hyperparameters(_Frozen):
         return self
 
     def given(self) -> dict[str, Any]:
-        """The fields that were set, by name."""
+        """Return the fields that are set, by name."""
         return {k: v for k, v in self.model_dump().items() if v is not None}
 
 
 class JobSpec(_Frozen):
-    """One job, whole: what is trained, how, where, and within which budget."""
+    """The complete specification of a job: what is trained, how, where, and the spending cap."""
 
     provider: Annotated[str, Field(min_length=1, max_length=64)]
     model: Annotated[str, Field(min_length=1, max_length=512)]
@@ -125,18 +124,18 @@ class JobSpec(_Frozen):
     @field_validator("provider_options")
     @classmethod
     def _options_are_json(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """They are journaled and sent as JSON; what cannot be written so is told here."""
+        """Reject values that JSON cannot represent: options are journaled and sent as JSON."""
         try:
             plain = to_jsonable_python(options)
             json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"it holds what JSON cannot: {error}") from error
+            raise ValueError(f"cannot be written as JSON: {error}") from error
         return options
 
     def fingerprint(self, train_sha256: str, validation_sha256: str | None) -> str:
-        """SHA-256 over everything that decides what is trained and where.
+        """Return a SHA-256 of everything that determines what is trained and where.
 
-        Tags and budget are left out: the same job with another label is the same job.
+        Tags and `max_cost` are left out: the same job with other tags is the same job.
         """
         canonical = self.model_dump(mode="json", exclude={"tags", "max_cost"})
         canonical["train_sha256"] = train_sha256
@@ -146,7 +145,7 @@ class JobSpec(_Frozen):
 
     @classmethod
     def build(cls, **fields: Any) -> Self:
-        """Make a spec; all faults at once as one `SpecError`, each with the field's name."""
+        """Create a spec; raises one `SpecError` with all faults, each with its field's name."""
         try:
             return cls(**fields)
         except ValidationError as error:
@@ -154,7 +153,7 @@ class JobSpec(_Frozen):
 
 
 def spec_error(error: ValidationError, *, where: str = "the job's arguments") -> SpecError:
-    """Turn pydantic's report into ours: one line per fault, no input values repeated."""
+    """Convert a pydantic error to a `SpecError`, with one fault per field and no input values."""
     faults = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         field = ".".join(str(part) for part in item["loc"]) or "job"
@@ -164,6 +163,6 @@ def spec_error(error: ValidationError, *, where: str = "the job's arguments") ->
     return SpecError(
         what,
         where=where,
-        hint="correct the named fields; `ftsdk plan` shows what would be sent",
+        hint="correct these fields; `ftsdk plan` shows what would be sent",
         faults=tuple(faults),
     )

@@ -1,4 +1,4 @@
-"""The statuses of a job, and which one may follow which."""
+"""The statuses of a job, and the allowed transitions between them."""
 
 from __future__ import annotations
 
@@ -7,88 +7,90 @@ from enum import StrEnum
 
 from ftsdk.errors import UsageError
 
-__all__ = ["ALLOWED_MOVES", "JobStatus", "can_move", "statuses_of"]
+__all__ = ["ALLOWED_TRANSITIONS", "JobStatus", "can_transition", "statuses_of"]
 
 
 class JobStatus(StrEnum):
-    """Where a job stands. Only `succeeded`, `failed` and `cancelled` are final."""
+    """The status of a job. Only `succeeded`, `failed` and `cancelled` are final."""
 
     CREATED = "created"
-    """Journaled here; nothing was sent."""
+    """Journaled; nothing has been sent."""
     SUBMITTING = "submitting"
-    """The create call is under way."""
+    """The create call is in progress."""
     IN_DOUBT = "in_doubt"
-    """The create call was sent and no answer came."""
+    """The create call was sent and got no answer."""
     VALIDATING = "validating"
-    """The provider looks at the rows."""
+    """The provider is validating the rows."""
     QUEUED = "queued"
-    """Accepted, and waiting for its turn."""
+    """Accepted and waiting to run."""
     RUNNING = "running"
     """Training."""
     FINALIZING = "finalizing"
-    """Trained; the result is not there yet."""
+    """Trained; the result is not available yet."""
     PAUSED = "paused"
-    """Stopped where it can go on; `resume` continues it."""
+    """Stopped, and can continue; `resume` continues it."""
     CANCELLING = "cancelling"
-    """Asked to stop, and not stopped yet."""
+    """Asked to stop, but not stopped yet."""
     SUCCEEDED = "succeeded"
-    """Done, and the model handle is there."""
+    """Done; the model is available."""
     FAILED = "failed"
-    """Ended without a model; the snapshot's `error` says why."""
+    """Ended without a model; the snapshot's `error` has the reason."""
     CANCELLED = "cancelled"
-    """Stopped because somebody asked."""
+    """Stopped on request."""
     UNKNOWN = "unknown"
-    """The provider used a word we do not know: never final."""
+    """The provider reports a status that ftsdk does not know; never final."""
 
     @property
     def is_final(self) -> bool:
-        """True when the provider will not change it any more."""
+        """True when the status can no longer change."""
         return self in _FINAL
 
     @property
     def is_remote(self) -> bool:
-        """True when the provider has the job (as against `created`, `submitting`, `in_doubt`)."""
-        return self not in _OURS
+        """True when the provider has the job (not `created`, `submitting` or `in_doubt`)."""
+        return self not in _LOCAL
 
 
 _FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
-_OURS = frozenset({JobStatus.CREATED, JobStatus.SUBMITTING, JobStatus.IN_DOUBT})
-_REMOTE = frozenset(JobStatus) - _OURS
+_LOCAL = frozenset({JobStatus.CREATED, JobStatus.SUBMITTING, JobStatus.IN_DOUBT})
+_REMOTE = frozenset(JobStatus) - _LOCAL
 
 
 def statuses_of(value: JobStatus | str | Iterable[JobStatus | str]) -> frozenset[JobStatus]:
-    """The statuses that somebody names: one or several, `in doubt` as well as `in_doubt`.
+    """Parse one status or several; `in doubt` is accepted as well as `in_doubt`.
 
-    Raises `UsageError` for a word that is none.
+    Raises `UsageError` for an unknown status.
     """
-    words: Iterable[JobStatus | str] = [value] if isinstance(value, str) else value
+    names: Iterable[JobStatus | str] = [value] if isinstance(value, str) else value
     found = set()
-    for word in words:
+    for name in names:
         try:
-            found.add(JobStatus(str(word).replace(" ", "_")))
+            found.add(JobStatus(str(name).replace(" ", "_")))
         except ValueError as error:
             raise UsageError(
-                f"{str(word)!r} is not a status",
+                f"{str(name)!r} is not a status",
                 where="the argument status=",
                 hint=f"one of {', '.join(JobStatus)}",
             ) from error
     return frozenset(found)
 
 
-ALLOWED_MOVES: Mapping[JobStatus, frozenset[JobStatus]] = {
+ALLOWED_TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.CREATED: frozenset({JobStatus.SUBMITTING, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.SUBMITTING: _REMOTE | {JobStatus.CREATED, JobStatus.IN_DOUBT},
-    JobStatus.IN_DOUBT: _REMOTE | {JobStatus.SUBMITTING},  # never back to "nothing was sent"
+    JobStatus.IN_DOUBT: _REMOTE
+    | {JobStatus.SUBMITTING},  # never back to `created`: it may have been sent
     **dict.fromkeys(_REMOTE - _FINAL, _REMOTE),
     JobStatus.SUCCEEDED: frozenset(),
-    # A local job that failed or was cancelled may be taken up again, by `resume` alone.
+    # `resume` can continue a local job that failed or was cancelled.
     JobStatus.FAILED: frozenset({JobStatus.QUEUED}),
     JobStatus.CANCELLED: frozenset({JobStatus.QUEUED}),
 }
-"""Which status may follow which. Providers do go back (a restart makes running queued again), so
-all moves among their non-final states are allowed; leaving a final one needs `resume`."""
+"""The statuses that may follow each status. Providers also go back (a restart makes a running job
+queued again), so all transitions among their non-final statuses are allowed. Only `resume` leaves a
+final status."""
 
 
-def can_move(old: JobStatus, new: JobStatus) -> bool:
-    """True when `new` may follow `old` (staying is always allowed)."""
-    return old is new or new in ALLOWED_MOVES[old]
+def can_transition(old: JobStatus, new: JobStatus) -> bool:
+    """Return True when `new` may follow `old`; the same status always may."""
+    return old is new or new in ALLOWED_TRANSITIONS[old]

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of fine-tuning: files, locks, clock, identifiers."""
+"""Helpers that are not about fine-tuning: files, locks, clock, identifiers."""

@@ -1,6 +1,6 @@
-"""Time as something one passes in, so that no test has to sleep.
+"""Clocks that are passed in, so that no test has to sleep.
 
-Source of the unit: every duration is in seconds, every instant an aware UTC `datetime`.
+Durations are in seconds; instants are aware UTC `datetime` objects.
 """
 
 from __future__ import annotations
@@ -9,23 +9,21 @@ import datetime as dt
 import time
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Clock", "ManualClock", "SystemClock", "parse_time"]
-
 
 @runtime_checkable
 class Clock(Protocol):
-    """What ftsdk needs to know about time."""
+    """The interface of a clock."""
 
     def now(self) -> dt.datetime:
-        """The instant, aware, in UTC."""
+        """Return the current time, aware, in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never go back."""
+        """Return seconds from a clock that never goes back."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass."""
+        """Wait for `seconds`."""
         ...
 
 
@@ -43,7 +41,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that moves only when told; `sleep` moves it and returns at once."""
+    """A clock that only moves when advanced; `sleep` advances it and returns at once."""
 
     def __init__(self, start: dt.datetime | None = None) -> None:
         self._now = start or dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -61,12 +59,12 @@ class ManualClock:
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Move on by `seconds`."""
+        """Move the clock forward by `seconds`."""
         self._elapsed += max(0.0, seconds)
         self._now += dt.timedelta(seconds=max(0.0, seconds))
 
 
 def parse_time(text: str) -> dt.datetime:
-    """Read an ISO 8601 instant; one without an offset is taken as UTC. Raises `ValueError`."""
+    """Parse an ISO 8601 time; without an offset it is taken as UTC. Raises `ValueError`."""
     value = dt.datetime.fromisoformat(text)
     return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)

@@ -1,7 +1,7 @@
-"""File writes that are whole or absent: write aside, fsync, rename, fsync the folder.
+"""Atomic file writes: write a temporary file, fsync, rename, fsync the folder.
 
-Every durable file of the package goes through here, so that what a power cut may leave can be
-reasoned about (and tested) in one place.
+Every durable file of the package is written here, so that what a power cut may leave behind is
+decided and tested in one place.
 """
 
 from __future__ import annotations
@@ -16,16 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = [
-    "atomic_file",
-    "atomic_folder",
-    "atomic_write_bytes",
-    "atomic_write_json",
-    "fsync_folder",
-    "make_private_folder",
-    "sha256_file",
-]
-
 
 def fsync_folder(folder: Path) -> None:
     """Make the names inside `folder` durable (a no-op where folders cannot be opened)."""
@@ -39,7 +29,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 def make_private_folder(folder: Path) -> Path:
-    """Create `folder` and its parents, readable by the owner only (0700); keep it if it is there."""
+    """Create `folder` and its parents with mode 0700; an existing folder is left as it is."""
     if not folder.is_dir():
         _make_durable_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -48,7 +38,7 @@ def make_private_folder(folder: Path) -> Path:
 
 
 def _make_durable_folder(folder: Path) -> None:
-    """Create `folder` and its parents; what is synced below it must not hang on a lost name."""
+    """Create `folder` and its parents, and fsync each new directory entry."""
     made = [path for path in (folder, *folder.parents) if not path.is_dir()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in made:
@@ -57,7 +47,7 @@ def _make_durable_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
-    """Yield a binary file that takes the place of `path` when the block ends without an error."""
+    """Yield a binary file that replaces `path` when the block ends without an error."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
     try:
@@ -74,13 +64,13 @@ def atomic_file(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
 
 
 def atomic_write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Put `data` at `path`: after a crash there is the old file or the new one, never half."""
+    """Write `data` to `path` atomically: after a crash the old file or the new one exists."""
     with atomic_file(path, mode=mode) as handle:
         handle.write(data)
 
 
 def atomic_write_json(path: Path, value: Any, *, mode: int = 0o600) -> None:
-    """Write `value` as readable JSON, whole or not at all."""
+    """Write `value` to `path` as indented JSON, atomically."""
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False, allow_nan=False)
     atomic_write_bytes(path, text.encode() + b"\n", mode=mode)
 
@@ -90,7 +80,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `target`; on success fsync every file and rename it there.
 
     `target` must not exist. A crash leaves only a folder whose name starts with a dot and ends in
-    `.tmp`, which nothing reads.
+    `.tmp`; such folders are ignored.
     """
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     _make_durable_folder(target.parent)
@@ -115,6 +105,6 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def sha256_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes, as lower-case hex."""
+    """Return the SHA-256 of a file's bytes as lower-case hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,8 +1,8 @@
-"""Locks between processes, which the operating system frees when their holder ends.
+"""Locks between processes, which the operating system releases when the process ends.
 
-A lock is held on an open file, so a killed process never leaves one behind. The lock file itself
-stays in place: removing it would let two processes lock two files of the same name. Its content
-means nothing. Threads of one process exclude each other too, since each opens the file itself.
+A lock is on an open file, so a killed process never leaves one behind. The lock file itself is
+never deleted: otherwise two processes could lock two files of the same name. It has no content.
+Threads of one process exclude each other too, since each opens the file itself.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def file_lock(
     on_wait: Callable[[], bool] | None = None,
     clock: Clock | None = None,
 ) -> Iterator[int | None]:
-    """Hold the lock file at `path`; yields its open descriptor, or None if it could not be had.
+    """Lock the file at `path`; yields its open descriptor, or None if another process has the lock.
 
-    While another process holds it, the lock is tried every `poll_s` seconds: for `wait_s` seconds
-    (None: without an end) and as long as `on_wait`, called before each pause, returns True.
+    While another process has it, the lock is tried every `poll_s` seconds, for `wait_s` seconds
+    (None: for ever) and as long as `on_wait`, called before each pause, returns True.
 
     The file is created with mode 0600 in a folder that must exist. A child process that inherits
     the descriptor holds the lock as well, until it ends. Raises `OSError`.
@@ -56,7 +56,7 @@ def file_lock(
             waited_s += poll_s
         yield fd if taken else None
     finally:
-        os.close(fd)  # this frees our hold; a child with the descriptor keeps its own
+        os.close(fd)  # releases our lock; a child process with the descriptor keeps its own
 
 
 @contextlib.contextmanager
@@ -70,9 +70,9 @@ def job_lock(
     failure: str = "The job's lock cannot be taken",
     submitted: Submitted | None = None,
 ) -> Iterator[bool]:
-    """Hold `home/locks/<job_id>[.<purpose>].lock`; yields False if it was busy for `wait_s` seconds.
+    """Lock `home/locks/<job_id>[.<purpose>].lock`; yields False if it was busy for `wait_s` seconds.
 
-    Raises `StoreError`, which begins with `failure` and carries `job_id` and `submitted`, when the
+    Raises `StoreError`, whose message starts with `failure` and which has `job_id` and `submitted`, when the
     lock file cannot be created or locked.
     """
     name = f"{job_id}.{purpose}.lock" if purpose else f"{job_id}.lock"
@@ -93,7 +93,7 @@ def job_lock(
 
 
 def is_locked(path: Path) -> bool:
-    """True when a process holds the lock file at `path` now; False when the file does not exist."""
+    """Return True when a process has the lock at `path`; False when the file does not exist."""
     try:
         fd = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -105,9 +105,9 @@ def is_locked(path: Path) -> bool:
 
 
 def _try_lock(fd: int, *, shared: bool = False) -> bool:
-    """Lock an open file; False when another process has it. Raises `OSError` for other reasons.
+    """Try to lock an open file; returns False when another process has the lock. Raises `OSError`.
 
-    A shared lock does not disturb other readers; Windows only has exclusive ones.
+    A shared lock does not block other readers; Windows only has exclusive locks.
     """
     try:
         if sys.platform == "win32":

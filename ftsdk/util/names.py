@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[object]) -> str:
-    """`; did you mean X?` when something known is close to `word`, else an empty string."""
+    """Return `; did you mean X?` when a known name is close to `word`, else an empty string."""
     names = sorted(str(name) for name in known)
     found = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"; did you mean {found[0]!r}?" if found else ""

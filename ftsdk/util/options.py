@@ -13,13 +13,13 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def takes(
+def accepts_options(
     options: type, defaults: Mapping[str, Any] | None = None
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Give a function that has `**options` the names, types and defaults of `options`.
 
-    A default that `defaults` does not name is None. `help()` and `inspect.signature` then show each option, and a name that does not exist raises
-    `TypeError`, as it does for any function.
+    Options that `defaults` does not name default to None. `help()` and `inspect.signature` then
+    show each option, and an unknown name raises `TypeError`, as for any function.
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:

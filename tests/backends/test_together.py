@@ -466,7 +466,7 @@ def test_a_lost_job_that_was_restarted_is_one_job(client, double) -> None:
     double.faults.clear()
     (job,) = client.reconcile(str(caught.value.job_id))
     assert job.provider_job_id == new
-    assert "left alone" not in job.snapshot.message
+    assert "left unchanged" not in job.snapshot.message
 
 
 def test_the_bill_is_read_in_the_unit_that_fits(client, double, clock) -> None:

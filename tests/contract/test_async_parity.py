@@ -57,7 +57,7 @@ def test_the_async_handle_has_every_method_with_a_request() -> None:
         name
         for name, value in vars(ModelHandle).items()
         if inspect.isfunction(value) and not name.startswith("_")
-        and name not in ("bound_to", "owned_by") and not name.startswith("model_")
+        and name not in ("bound_to", "made_by") and not name.startswith("model_")
     }  # fmt: skip
     assert with_requests == {name for name in vars(AsyncModelHandle) if not name.startswith("_")}
 

@@ -409,7 +409,7 @@ class World:
                 if snapshot.status in (JobStatus.SUBMITTING, JobStatus.IN_DOUBT):
                     # could not ask now: the next round asks again
                     with contextlib.suppress(BackendError, NeedsDecision):
-                        submitter.carry_on(snapshot.id)
+                        submitter.continue_submission(snapshot.id)
             self.clock.advance(80)
         submitter.journal.close()
 

@@ -157,19 +157,19 @@ def test_recall_and_false_alarms(tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"".join(json.dumps(r).encode() + b"\n" for r in rows))
     report = validate(path, near_duplicates=False, tokens=False)
-    told: dict[int, set[str]] = {}
+    reported: dict[int, set[str]] = {}
     for fault in report.findings:
-        told.setdefault(fault.line, set()).add(fault.code)
+        reported.setdefault(fault.line, set()).add(fault.code)
     hits: Counter[str] = Counter()
     total: Counter[str] = Counter()
     missed = []
     for line, (kind, made) in planted.items():
         total[kind] += 1
-        if CODES.get(kind, "FT401") in told.get(line, ()):
+        if CODES.get(kind, "FT401") in reported.get(line, ()):
             hits[kind] += 1
         else:
             missed.append((kind, made))
-    alarms = [line for line in told if line not in planted]
+    alarms = [line for line in reported if line not in planted]
     secrets = sum(hits[k] for k in SECRETS) / sum(total[k] for k in SECRETS)
     personal = sum(hits[k] for k in PII) / sum(total[k] for k in PII)
     clean = len(rows) - len(planted)

@@ -204,7 +204,7 @@ def expected(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def harness(
-    rows: int, seed: int, reader: Reader = real_reader, judge: Callable[[bytes], Any] = parse
+    rows: int, seed: int, reader: Reader = real_reader, read_row: Callable[[bytes], Any] = parse
 ) -> Verdict:
     verdict = Verdict()
     rng = random.Random(seed)
@@ -216,7 +216,7 @@ def harness(
         for line, offset, raw in found:
             verdict.rows += 1
             start = time.thread_time()  # a busy machine may put us aside for seconds
-            mine = judge(raw)
+            mine = read_row(raw)
             verdict.slowest_s = max(verdict.slowest_s, time.thread_time() - start)
             theirs = opinion(raw)
             if data[offset : offset + len(raw)] != raw:
@@ -247,7 +247,7 @@ def test_readers_agree_on_mutated_rows(rows: int, capsys: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bug", "reader", "judge"),
+    ("bug", "reader", "read_row"),
     [
         ("splitlines", lambda d: ((i, 0, s.encode("utf-8", "surrogateescape")) for i, s in
                                   enumerate(d.decode("utf-8", "surrogateescape").splitlines(), 1) if s.strip()), parse),
@@ -256,8 +256,10 @@ def test_readers_agree_on_mutated_rows(rows: int, capsys: Any) -> None:
         ("no depth limit", real_reader, lambda raw: _stdlib(raw, depth=False)),
     ],
 )  # fmt: skip
-def test_planted_bugs_are_caught(bug: str, reader: Reader, judge: Callable[[bytes], Any]) -> None:
-    assert harness(20_000, seed=2, reader=reader, judge=judge).wrong != [], bug
+def test_planted_bugs_are_caught(
+    bug: str, reader: Reader, read_row: Callable[[bytes], Any]
+) -> None:
+    assert harness(20_000, seed=2, reader=reader, read_row=read_row).wrong != [], bug
 
 
 def _stdlib(raw: bytes, *, depth: bool = True, **off: Any) -> Any:

@@ -64,10 +64,10 @@ def children(pid: int) -> list[int]:
 def held_kb(pid: int) -> int:
     """Resident memory, what processes share counted once (their proportional sets)."""
     try:
-        told = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        reported = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:  # it has ended
         return 0
-    match = re.search(r"^Pss:\s+(\d+) kB", told, re.MULTILINE)
+    match = re.search(r"^Pss:\s+(\d+) kB", reported, re.MULTILINE)
     return int(match[1]) if match else 0
 
 

@@ -156,7 +156,7 @@ class Machine:
             journal = Journal(self.home)
             integrity = journal.integrity()
             found = {job.id: job for job in journal.list()}
-            moves = {job_id: journal.moves(job_id) for job_id in found}
+            moves = {job_id: journal.status_changes(job_id) for job_id in found}
         except (StoreError, ValueError) as error:  # ValueError: a torn snapshot
             self.totals.corrupt.append(f"{where}: {error}")
             return False

@@ -364,4 +364,4 @@ def test_many_writers_catch_a_plain_begin(tmp_path: Path, spawned: list[Any]) ->
     for process in spawned:
         process.start()
     ended = [results.get(timeout=240) for _ in spawned]
-    assert any("held the journal" in fault for _, faults, _ in ended for fault in faults)
+    assert any("locked the journal" in fault for _, faults, _ in ended for fault in faults)

@@ -30,13 +30,13 @@ def test_exactly_once(request: pytest.FixtureRequest, record_property: Any) -> N
 class SendsAgainWhenLost(Submitter):
     """Planted bug: a lost answer is treated as a job that does not exist."""
 
-    def _not_accepted(
-        self, snapshot: JobSnapshot, error: FtsdkError, attempt: int, *, doubtful: bool
+    def _handle_failure(
+        self, snapshot: JobSnapshot, error: FtsdkError, attempt: int, *, was_in_doubt: bool
     ) -> JobSnapshot:
         if error.submitted != "no" and attempt < 3:
-            snapshot = self._doubt(snapshot, "lost")
+            snapshot = self._mark_in_doubt(snapshot, "lost")
             return self._send(snapshot, attempt + 1)
-        return super()._not_accepted(snapshot, error, attempt, doubtful=doubtful)
+        return super()._handle_failure(snapshot, error, attempt, was_in_doubt=was_in_doubt)
 
 
 class LooksOnce(Submitter):

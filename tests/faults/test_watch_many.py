@@ -25,7 +25,7 @@ MOST_BYTES = 150e6
 MOST_PER_S = 2.0
 WATCHER = f"""
 import os, sys
-import ftsdk.client
+import ftsdk.session
 from ftsdk.util.clock import ManualClock
 from ftsdk.util.clock import parse_time
 
@@ -38,7 +38,7 @@ class DrivenClock(ManualClock):
         os.read(turns, 1)
 
 clock = DrivenClock(parse_time("{START.isoformat()}"))
-ftsdk.client.SystemClock = lambda: clock
+ftsdk.session.SystemClock = lambda: clock
 sys.argv = ["ftsdk", *sys.argv[3:]]
 from ftsdk.cli import main
 try:

@@ -151,7 +151,7 @@ def test_everything_dies(client: Client, application: tuple[subprocess.Popen[str
     until(lambda: job.refresh().status is JobStatus.PAUSED)
     assert job.raw_status == "interrupted"
     assert "resume continues it from step" in job.snapshot.message
-    with pytest.raises(NeedsDecision, match="cannot go on by itself"):
+    with pytest.raises(NeedsDecision, match="cannot continue by itself"):
         job.wait(timeout=10)
     finished_as_if_nothing_had_happened(job.resume())
 

@@ -1,4 +1,4 @@
-"""Where settings come from, in which order, and what a faulty file is told."""
+"""Where settings come from, in which order, and the errors of a faulty file."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_pyproject_is_read_when_it_has_the_table(tmp_path: Path) -> None:
     assert load_config(folder=tmp_path, env={}).require("provider").value == "fake"
 
 
-def test_a_pyproject_without_the_table_is_passed_over(folder: Path) -> None:
+def test_a_pyproject_without_the_table_is_skipped(folder: Path) -> None:
     (folder / "pyproject.toml").write_text("[project]\nname = 'x'\n")
     assert load_config(folder=folder, env={}).require("provider").value == "fake"
 
@@ -79,7 +79,7 @@ def test_a_key_in_the_file_is_refused_and_not_repeated(tmp_path: Path) -> None:
     assert "verysecret" not in str(caught.value)
 
 
-def test_all_unknown_settings_come_at_once(tmp_path: Path) -> None:
+def test_all_unknown_settings_are_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "ftsdk.toml").write_text('providr = "x"\n[profiles.p]\nmodell = "y"\n')
     with pytest.raises(ConfigError) as caught:
         load_config(folder=tmp_path, env={})
@@ -90,7 +90,7 @@ def test_all_unknown_settings_come_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"provider = ", b"\xff\xfe", b'a = "' + b"x" * 1_100_000 + b'"']
 )
-def test_a_broken_file_is_said_with_its_path(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_file_is_reported_with_its_path(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "ftsdk.toml").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         load_config(folder=tmp_path, env={})
@@ -107,10 +107,8 @@ def test_keys_are_read_late_and_strictly() -> None:
         assert bad.strip() not in str(caught.value)
 
 
-def test_a_home_that_is_relative_means_one_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process that changes its folder, or starts another one elsewhere, keeps its journal."""
+def test_a_relative_home_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that changes its working folder keeps its journal."""
     monkeypatch.chdir(tmp_path)
     assert default_home({"FTSDK_HOME": "here"}) == tmp_path / "here"
     with Client(home="there", env={}) as client:

@@ -1,4 +1,4 @@
-"""The example data keeps its house style, and the held-out questions are new to the model."""
+"""The example data has one style, and the held-out questions are new to the model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_there_are_enough_rows_for_every_route(name: str, at_least: int) -> None
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_answer_is_in_the_house_style(name: str) -> None:
+def test_every_answer_is_in_the_example_style(name: str) -> None:
     for _, answer in rows(name):
         assert STYLE.match(answer), answer
         assert len(answer) <= 110, answer

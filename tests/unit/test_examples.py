@@ -1,4 +1,4 @@
-"""The example scripts run as they stand, on `fake`, with nothing but the profile changed."""
+"""The example scripts run unchanged on `fake`; only the profile differs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXAMPLES = ROOT / "examples"
 
 
 def run(*command: str, cwd: Path, **env: str) -> str:
-    """Standard output of an example; its end must be quiet and good."""
+    """Run an example, which must succeed without warnings; return its output."""
     done = subprocess.run(
         [sys.executable, "-W", "error", *command],
         cwd=cwd,
@@ -30,21 +30,21 @@ def run(*command: str, cwd: Path, **env: str) -> str:
 
 
 def test_the_first_job_is_the_same_file_for_every_provider() -> None:
-    told = run("first_job.py", cwd=EXAMPLES, FTSDK_PROFILE="test", PYTHONUTF8="1")
-    assert "on fake" in told
-    assert "succeeded" in told
-    assert told.rstrip().endswith(".")
+    output = run("first_job.py", cwd=EXAMPLES, FTSDK_PROFILE="test", PYTHONUTF8="1")
+    assert "on fake" in output
+    assert "succeeded" in output
+    assert output.rstrip().endswith(".")
     source = (EXAMPLES / "first_job.py").read_text(encoding="utf-8")
     code = source.split('"""')[2]
     assert not any(word in code for word in ("fake", "local", "provider="))
 
 
 def test_switching_compares_every_profile_and_runs_on_the_chosen_one() -> None:
-    told = run("switch_provider.py", cwd=EXAMPLES, FTSDK_PROFILE="test", PYTHONUTF8="1")
-    assert "dev: smollm2-135m is not on this machine yet" in told  # a home of its own, empty
-    assert "test: fake" in told
-    assert "learning_rate 0.001 → learning_rate 0.001" in told
-    assert "[billing/double]" in told
+    output = run("switch_provider.py", cwd=EXAMPLES, FTSDK_PROFILE="test", PYTHONUTF8="1")
+    assert "dev: smollm2-135m is not on this machine yet" in output  # a home of its own, empty
+    assert "test: fake" in output
+    assert "learning_rate 0.001 → learning_rate 0.001" in output
+    assert "[billing/double]" in output
 
 
 def test_the_demo_shows_the_curve_and_both_answers(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A job is asked where it was made, whatever the configuration says later."""
+"""A job is read at the address where it was created, even if the configuration changes."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from ftsdk.backends.openai.profiles import (
 from ftsdk.backends.openai.request import create_body, faults_of, plan_fields
 from ftsdk.backends.openai.transport import Transport
 from ftsdk.backends.refusals import refusals
-from ftsdk.catalogue.retirement import closed, ends_on
+from ftsdk.catalogue.retirement import closed_reason, ends_on
 from ftsdk.dataset import Dataset
 from ftsdk.dataset.provider_limits import Limits
 from ftsdk.errors import (
@@ -123,7 +123,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
         if self.dated_as is None:
             return
         today = self.clock.now().date()
-        why = closed(self.dated_as, spec.model, today, catalogue=self.catalogue)
+        why = closed_reason(self.dated_as, spec.model, today, catalogue=self.catalogue)
         if why is not None:
             raise ProviderClosed(
                 f"No new job can be made: {why}",

@@ -10,7 +10,7 @@ from typing import Any
 from ftsdk.backends.openai.limits import for_model
 from ftsdk.backends.openai.profiles import Profile
 from ftsdk.backends.refusals import adapter_kind
-from ftsdk.catalogue.retirement import warnings
+from ftsdk.catalogue.retirement import date_warnings
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.catalogue.training_cost import estimate_training, token_range
 from ftsdk.dataset import Dataset
@@ -84,7 +84,7 @@ def notes(
     if profile.capabilities.note and profile.capabilities.no_new_jobs_from is None:
         warned.append(f"{profile.title}: {profile.capabilities.note}")
     if dated_as is not None:
-        warned += warnings(dated_as, spec.model, today, catalogue=catalogue)
+        warned += date_warnings(dated_as, spec.model, today, catalogue=catalogue)
     return remarks, warned
 
 

@@ -31,7 +31,8 @@ from ftsdk.backends.replicate.prepare import MODEL, Preparation
 from ftsdk.backends.replicate.saved_requests import SavedRequests
 from ftsdk.backends.replicate.trainer import Options, options_of
 from ftsdk.backends.replicate.transport import SERVICE, Transport, known_id
-from ftsdk.catalogue.training_cost import estimate_training, hosting, hourly_rate
+from ftsdk.catalogue.hosting_cost import hosting_cost
+from ftsdk.catalogue.training_cost import estimate_training, hourly_rate
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, SpecError, UnexpectedResponse, Unsupported
 from ftsdk.types.cost import Cost
@@ -294,7 +295,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         job = job_mapping.remote_job(data)
         if job.status is not JobStatus.SUCCEEDED:
             raise self.not_ready(job.status)
-        serving = hosting("replicate", str(data.get("model") or ""), self.catalogue).cost()
+        serving = hosting_cost("replicate", str(data.get("model") or ""), self.catalogue).cost()
         handle = job_mapping.result_handle(data, hosting=serving)
         if handle is None:
             raise NotFound(

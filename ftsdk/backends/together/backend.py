@@ -28,7 +28,8 @@ from ftsdk.backends.together.endpoints import Endpoints
 from ftsdk.backends.together.files import Files
 from ftsdk.backends.together.job_reads import Jobs, age_of
 from ftsdk.backends.together.transport import SERVICE, Transport, known_id
-from ftsdk.catalogue.training_cost import estimate_training, hosting, token_range
+from ftsdk.catalogue.hosting_cost import hosting_cost
+from ftsdk.catalogue.training_cost import estimate_training, token_range
 from ftsdk.dataset import Dataset
 from ftsdk.dataset.provider_limits import Limits
 from ftsdk.errors import (
@@ -307,7 +308,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         current, data, job = self._jobs.followed(known_id(provider_job_id))
         if job.status is not JobStatus.SUCCEEDED:
             raise self.not_ready(job.status)
-        endpoints = hosting("together", str(data.get("model") or ""), self.catalogue).cost()
+        endpoints = hosting_cost("together", str(data.get("model") or ""), self.catalogue).cost()
         handle = job_mapping.result_handle(data, hosting=endpoints)
         handle = handle.model_copy(update={"raw": {**data, "ft_id": current}})
         return self._models.current(handle).bound_to(self)

@@ -29,7 +29,7 @@ from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.submit import check_key, duplicate_of, submit
 from ftsdk.planning.prepare import PreparedJob
 from ftsdk.spending.ledger import line_of
-from ftsdk.store.duplicates import already_created
+from ftsdk.store.duplicates import duplicate_message
 from ftsdk.types.cost import Cost
 
 DUPLICATE_WITHIN = dt.timedelta(minutes=10)
@@ -78,14 +78,14 @@ def create(
     existing = _accepted_job(client, key)
     if not as_json and existing is None:
         show_plan(prepared.plan, prepared.spec.adapter)
-    first_after = None
+    no_duplicate_since = None
     if key is None and not _may_duplicate(client, prepared, again=again, yes=yes):
-        first_after = _confirm_duplicate(client, prepared, no_input=silent)
+        no_duplicate_since = _confirm_duplicate(client, prepared, no_input=silent)
     if existing is None and not _confirm(cost, job.max_cost, yes=yes, no_input=silent):
         raise stop("Nothing was started.")
     agreed = None if yes or job.max_cost else cost.high  # --max-cost is the job's own cap
     allowed = allow_findings or ()
-    sent = _send(client, prepared, key, allowed, agreed, first_after, quiet=as_json)
+    sent = _send(client, prepared, key, allowed, agreed, no_duplicate_since, quiet=as_json)
     _follow(client, sent, existed=existing is not None, detach=detach, as_json=as_json)
 
 
@@ -131,7 +131,7 @@ def _confirm_duplicate(client: Client, prepared: PreparedJob, *, no_input: bool)
         return client.clock.now() - DUPLICATE_WITHIN
     minutes = round((client.clock.now() - duplicate.created_at).total_seconds() / 60)
     ago = "just now" if minutes < 1 else f"{minutes} min ago"
-    unasked, hint = already_created(duplicate.id, ago)
+    unasked, hint = duplicate_message(duplicate.id, ago)
     if not decide(
         f"{short_id(client.journal, duplicate.id)}, created {ago}, is identical. Create it again?",
         yes=False,
@@ -176,7 +176,7 @@ def _send(
     key: str | None,
     allowed: Collection[str],
     agreed: Decimal | None,
-    first_after: dt.datetime | None,
+    no_duplicate_since: dt.datetime | None,
     *,
     quiet: bool,
 ) -> FineTuneJob:
@@ -190,7 +190,7 @@ def _send(
                 key=key,
                 allow_findings=acknowledged,
                 agreed=agreed,
-                first_after=first_after,
+                no_duplicate_since=no_duplicate_since,
             )
     except KeyboardInterrupt:
         fresh = [job for job in client.list_jobs(limit=5) if job.id not in before]

@@ -88,7 +88,7 @@ def backup(file: Copy, as_json: Json = False) -> None:
 def check(as_json: Json = False) -> None:
     """Check the whole journal file with SQLite."""
     journal = open_client(None).journal
-    journal.require_sound()
+    journal.require_intact()
     if as_json:
         emit({"ok": True, "path": str(journal.path), "jobs": len(journal.list())})
     else:

@@ -157,11 +157,11 @@ def _show(found: Retirements) -> None:
         rows.append([
             (clean(row.name, 44), style or "bold"),
             (clean(f"{row.provider} · {row.model}" if row.kind == "fine-tune" else row.provider, 48), style),
-            (date_text(row.dies_on), style), (date_text(row.retrain_by), style), (_remark(row), style),
+            (date_text(row.retires_on), style), (date_text(row.retrain_by), style), (_remark(row), style),
         ])  # fmt: skip
     columns(rows)
-    if found.pressing:
-        count = len(found.pressing)
+    if found.urgent:
+        count = len(found.urgent)
         verb = "needs" if count == 1 else "need"
         say((f"{count} {verb} a decision. ", "bold"), "compare: ",
             command("ftsdk estimate DATA --compare"), ("  · acknowledge: ", "dim"),

@@ -331,7 +331,7 @@ _PREFERENCE_KEYS = frozenset(
 
 
 def matches(row: Mapping[str, Any]) -> list[str]:
-    """The formats whose keys this row has, most telling first (usually one)."""
+    """The formats whose keys this row has, most specific first (usually one)."""
     found: list[str] = []
     if "messages" in row:
         found.append(_kind_of_messages(row))

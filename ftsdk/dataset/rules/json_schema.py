@@ -1,9 +1,9 @@
-"""A small, bounded reader of JSON schemas: does a value fit, and if not, where and why.
+"""A small, bounded JSON Schema validator: whether a value fits, and if not, where and why.
 
-Tool parameters use a narrow part of JSON Schema. What is not known here is ignored, never guessed:
-a complaint is always right, silence is no proof. So whether a value fits has three answers (yes, no,
+Tool parameters use a narrow part of JSON Schema. Unknown keywords are ignored, never guessed:
+a complaint is always right, but no complaint is no proof. So whether a value fits has three answers (yes, no,
 not known), and `oneOf`, `not` and `if` depend on the first two only. Regular expressions (`pattern`)
-are not run: they come from outside and may take for ever.
+are not run: they come from the dataset and may not terminate.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 from ftsdk.dataset.findings.finding import short
 
 MAX_DEPTH = 32
-"""Schemas inside one another, references included."""
+"""The depth of nested schemas, references included."""
 MAX_LEVELS = 64
-"""Containers of a value inside one another, as in a row."""
+"""The depth of nested containers in a value, as in a row."""
 MAX_STEPS = 50_000
-"""Steps per value: a schema of a few lines can need more than anybody has time for."""
+"""Steps per value: a schema of a few lines can otherwise need an exponential number."""
 MAX_REPORTED = 50
 """Complaints per value."""
 
@@ -58,7 +58,7 @@ Complaint = tuple[str, str]
 
 
 def complaints(value: Any, schema: Any) -> Iterator[Complaint]:
-    """Yield `(place, why)` for ways in which `value` breaks `schema`, `MAX_REPORTED` at most.
+    """Yield `(place, why)` for each place where `value` breaks `schema`, `MAX_REPORTED` at most.
 
     A value with more than `MAX_LEVELS` levels is not checked; the schema must have no more.
     """
@@ -68,12 +68,12 @@ def complaints(value: Any, schema: Any) -> Iterator[Complaint]:
 
 
 class _Checker:
-    """One value against one schema; `doubted` once a part of the schema was left unjudged."""
+    """Checks one value against one schema; `doubted` is set when a part of the schema was not checked."""
 
     def __init__(self, root: Any) -> None:
         self.root = root
         self.steps = 0
-        self.doubted = True  # at the top nobody asks whether the value fits for certain
+        self.doubted = True  # at the top it does not matter whether the value fits for certain
         self.repeating: dict[int, bool] = {}
 
     def complaints(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[Complaint]:
@@ -86,7 +86,7 @@ class _Checker:
         if depth > MAX_DEPTH or self.steps > MAX_STEPS or self._is_foreign(schema):
             self.doubted = True
             return
-        if value is None and schema.get("nullable") is True:  # OpenAPI's word
+        if value is None and schema.get("nullable") is True:  # OpenAPI's keyword
             self.doubted = True
             return
         reference = schema.get("$ref")
@@ -94,7 +94,7 @@ class _Checker:
             self.doubted = self.doubted or not schema.keys() <= _ANNOTATIONS | {"$ref"}
             yield from self.complaints(value, self._resolve(reference), where, depth + 1)
             return
-        self.doubted = self.doubted or not _is_all_judged(schema)
+        self.doubted = self.doubted or not _is_fully_checked(schema)
         wrong = _type_complaint(value, schema.get("type"))
         if wrong is not None:
             yield where, wrong
@@ -321,7 +321,7 @@ def _names_types(value: Any) -> bool:
     return bool(names) and all(isinstance(name, str) and name in _TYPES for name in names)
 
 
-_JUDGED: dict[str, Callable[[Any], bool]] = {
+_CHECKED: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(_ANNOTATIONS, lambda _: True),
     **dict.fromkeys(_LENGTHS, _is_count),
     **dict.fromkeys(_BOUNDS, _is_number),
@@ -339,5 +339,5 @@ _JUDGED: dict[str, Callable[[Any], bool]] = {
 """The keywords that are checked, with the form they must have; any other leaves a doubt."""
 
 
-def _is_all_judged(schema: dict[str, Any]) -> bool:
-    return all(key in _JUDGED and _JUDGED[key](part) for key, part in schema.items())
+def _is_fully_checked(schema: dict[str, Any]) -> bool:
+    return all(key in _CHECKED and _CHECKED[key](part) for key, part in schema.items())

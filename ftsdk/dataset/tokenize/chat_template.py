@@ -76,7 +76,7 @@ class ChatTokenizer:
 
     @property
     def template_sha256(self) -> str:
-        """The SHA-256 of the template's text (of `default`, where there is one for tools beside).
+        """The SHA-256 of the template's text (of `default`, when there is another one for tools).
 
         Two models with one value render conversations without tools alike.
         """
@@ -105,7 +105,7 @@ class ChatTokenizer:
             )
         except (TemplateFailed, MissingExtra):
             raise
-        except Exception as error:  # code from outside may raise whatever it likes
+        except Exception as error:  # a template may raise anything
             raise TemplateFailed(f"{type(error).__name__}: {error}") from error
         return _split_marks(marked, nonce)
 

@@ -2,7 +2,7 @@
 
 Templates disagree on whether a tool call's arguments are a JSON string or a mapping, and on whether
 content is text or a list of parts. The wrong choice is silent in many of them: arguments are
-escaped twice, or lost. So each template is asked, once, with a probe that it must write rightly.
+escaped twice, or lost. So each template is tried once with a probe message that it must render correctly.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer, TemplateFailed
 
 REASONING = ("reasoning_content", "thinking", "reasoning")
-"""The names that a message's reasoning goes by; the first is the usual one."""
+"""The keys of a message's reasoning; the first is the usual one."""
 
 _WORD = "ftsdkprobe"
 _ARGUMENTS = {"ftsdkprobe": "Oslo"}
@@ -28,9 +28,9 @@ class Style:
     """The form in which a template expects messages.
 
     `parts`: content as a list of parts. `mapping`: tool arguments as a mapping; None when the
-    template writes tool calls rightly in neither shape. `null`: it writes them only where the
-    content is null; elsewhere content that is not there is an empty text, as many templates would
-    write out "None". `both`: it also writes the calls of a message that has text.
+    template renders tool calls correctly in neither form. `null`: it renders them only when the
+    content is null; otherwise missing content becomes an empty text, as many templates would
+    write "None". `both`: it also writes the calls of a message that has text.
     """
 
     parts: bool
@@ -40,7 +40,7 @@ class Style:
 
 
 def style_of(tokenizer: ChatTokenizer, *, with_tools: bool = False) -> Style:
-    """The style of a tokenizer's template, found once by asking it.
+    """The style of a tokenizer's template, found once by trying it.
 
     `with_tools` uses the template for conversations with tools, where the model has one.
     """
@@ -62,7 +62,7 @@ def fit_messages(
     *,
     tools: Sequence[Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Canonical messages as the template reads them, without what only training knows.
+    """Canonical messages in the form that the template reads, without the keys of training.
 
     Raises `TemplateFailed` when there are tool calls and the template cannot write them.
     """
@@ -133,7 +133,7 @@ def _says(
 
 
 def _style(tokenizer: ChatTokenizer, tools: list[Any] | None, *, parts: bool) -> Style:
-    """The first shape in which the template writes a call rightly.
+    """The first form in which the template renders a call correctly.
 
     Arguments as a mapping are tried first, as most templates write them as JSON.
     """

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ftsdk.config import default_home
+
 
 def model_folder(name: str | Path | None) -> Path | None:
     """The folder with the tokenizer of `name`; None when it is not on this machine.
@@ -19,14 +21,5 @@ def model_folder(name: str | Path | None) -> Path | None:
     text = str(name)
     if "/" in text or os.sep in text or "\x00" in text:
         return None
-    pulled = _home() / "models" / text
+    pulled = default_home() / "models" / text
     return pulled if (pulled / "tokenizer.json").is_file() else None
-
-
-def _home() -> Path:
-    # As `ftsdk.config.default_home`.
-    if os.environ.get("FTSDK_HOME"):
-        return Path(os.environ["FTSDK_HOME"]).expanduser().absolute()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("ftsdk", appauthor=False))

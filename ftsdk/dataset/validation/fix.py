@@ -36,28 +36,32 @@ class Change:
 class FixReport:
     """The result of `fix`. `rows` were written, `left` of them unchanged as they could not be read.
 
-    `mends` are the first 10,000 changes, `counts` the number of all by code; `also` lists the changes
+    `changes` are the first 10,000 changes, `counts` the number of all by code; `also` lists the changes
     to the file as a whole.
     """
 
     path: Path
     rows: int
     left: int
-    mends: tuple[Change, ...] = ()
+    changes: tuple[Change, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     also: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as `--json` prints it."""
+        changes = [
+            {"code": m.code, "line": m.line, "field": m.field, "done": m.done} for m in self.changes
+        ]
         return {
             "path": str(self.path), "rows": self.rows, "left": self.left, "counts": self.counts,
             "also": list(self.also),
-            "mends": [{"code": m.code, "line": m.line, "field": m.field, "done": m.done} for m in self.mends],
+            "changes": changes,
+            "mends": changes,  # the former name of the key
         }  # fmt: skip
 
     def __str__(self) -> str:
         lines = [f"Wrote {self.path}: {self.rows:,} rows, {sum(self.counts.values()):,} fixes"]
-        first = {m.code: m for m in reversed(self.mends)}
+        first = {m.code: m for m in reversed(self.changes)}
         for code, count in sorted(self.counts.items()):
             lines.append(
                 f"  {code}  {count:,} ×  {first[code].done}   first at line {first[code].line}"
@@ -104,7 +108,7 @@ def fix(
                 handle.write(line)
                 handle.write(b"\n")
     return FixReport(
-        path, work.rows, work.left, tuple(work.mends), dict(work.counts), tuple(work.also())
+        path, work.rows, work.left, tuple(work.changes), dict(work.counts), tuple(work.also())
     )
 
 
@@ -132,7 +136,7 @@ class _Fixing:
         self._drop = drop
         self.ends = _LineEnds()
         self._seen: set[bytes] = set()
-        self.mends: list[Change] = []
+        self.changes: list[Change] = []
         self.counts: Counter[str] = Counter()
         self.rows = self.left = 0
 
@@ -146,8 +150,8 @@ class _Fixing:
 
     def note(self, change: Change) -> None:
         self.counts[change.code] += 1
-        if len(self.mends) < 10_000:
-            self.mends.append(change)
+        if len(self.changes) < 10_000:
+            self.changes.append(change)
 
     def line(self, line: int, _: int | None, raw: bytes) -> bytes | None:
         """The bytes to write for one record; None to leave it out."""

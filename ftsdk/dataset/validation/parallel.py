@@ -114,7 +114,9 @@ def _copy_paths(result: Checked, parts: int, stack: contextlib.ExitStack) -> lis
     if result.copy is None:
         return [None] * parts
     parent = make_private_folder(result.copy.folder)
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix=".copy.")))
+    folder = Path(
+        stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix=".copy.", suffix=".tmp"))
+    )
     return [folder / f"{number}.jsonl" for number in range(parts)]
 
 

@@ -1,4 +1,4 @@
-"""The same fine-tune elsewhere: what can be had comes first, and what cannot says why."""
+"""Comparing one fine-tune at several providers: open options first, others with a reason."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def run(*targets, today=TODAY, **more):
     return compare(targets, tokens=more.pop("tokens", 31_406), epochs=3, today=today, **more)
 
 
-def test_the_table_of_the_picture():
+def test_options_are_sorted_by_price():
     rows = run(
         Target("openai", "gpt-4.1-mini", tokens=(31_406, 41_800)),
         Target("replicate", "me/trainer:1", hardware="gpu-l40s-8x", duration_s=(120, 300)),
         Target("together", "Qwen/Qwen3.5-9B"),
         Target("local", "smollm2-135m", duration_s=(120, 140)),
     )
-    told = [(r.provider, str(r.training), r.serving.text, r.ends_on) for r in rows]
-    assert told == [
+    found = [(r.provider, str(r.training), r.serving.text, r.ends_on) for r in rows]
+    assert found == [
         ("local", "$0.00", "your machine", None),
         ("openai", "$0.47 – 0.63", "$0.80 / $3.20 per 1M", dt.date(2027, 1, 14)),
         ("replicate", "$0.94 – 2.34", "by the second", None),
@@ -34,7 +34,7 @@ def test_the_table_of_the_picture():
     assert rows[0].duration_s == (120, 140)
 
 
-def test_closed_and_unsupported_and_unknown_come_last():
+def test_closed_unsupported_and_unknown_options_come_last():
     rows = run(
         Target("openai", "gpt-4.1-nano"),
         Target("together", "gpt-oss-120b"),
@@ -50,7 +50,7 @@ def test_closed_and_unsupported_and_unknown_come_last():
     assert rows[4].unsupported == ("full training of Qwen3-8B",)
 
 
-def test_a_method_that_is_not_there():
+def test_a_method_that_the_model_does_not_support():
     row = run(Target("openai", "gpt-4o-mini"), method="dpo")[0]
     assert row.unsupported == ("dpo of gpt-4o-mini-2024-07-18",)
 
@@ -61,7 +61,7 @@ def test_after_the_end_everything_is_closed():
     assert all(row.closed for row in rows)
 
 
-def test_a_backend_of_its_own_brings_its_price():
+def test_a_backend_outside_the_catalogue_gives_its_own_price():
     cost = Cost(basis="quoted", low=Decimal(3), high=Decimal(3), source="them")
     row = run(Target("mine", "m", cost=cost, note="ours"))[0]
     assert row.training is cost
@@ -76,7 +76,7 @@ def test_rows_as_json():
     assert row["training"]["high"] == "4.000000"
 
 
-def test_what_can_be_tuned_where():
+def test_targets_of_a_provider():
     names = {t.model for t in targets_of("openai", method="dpo")}
     assert names == {"gpt-4.1-2025-04-14", "gpt-4.1-mini-2025-04-14", "gpt-4.1-nano-2025-04-14"}
     assert targets_of("nobody") == []

@@ -1,4 +1,4 @@
-"""The shipped catalogue says where each figure comes from, and a user's file wins over it."""
+"""The shipped catalogue has a source for each figure, and a user's file takes precedence."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def test_a_model_is_found_by_any_of_its_names(provider, given, found):
     assert lookup(provider, given).model_id == found
 
 
-def test_an_unknown_provider_is_none():
+def test_lookup_of_an_unknown_provider_is_none():
     assert lookup("nobody", "x") is None
 
 
-def test_your_figures_win_and_are_said_to_be_yours(tmp_path):
+def test_own_figures_take_precedence_and_name_their_source(tmp_path):
     (tmp_path / "prices.toml").write_text(
         """
         as_of = 2026-11-25
@@ -100,7 +100,7 @@ def test_no_file_means_the_shipped_catalogue(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
         ("x = ", "not TOML"),
         ("[providers.openai]\ntitle = 'x'", "as_of is missing"),
@@ -117,18 +117,18 @@ def test_no_file_means_the_shipped_catalogue(tmp_path):
             "as_of = 2026-11-25\n[providers.openai]\nhosting = { usd_per_hour = 2, source = 'x' }",
             "not in the table of sources",
         ),
-        ("as_of = 2026-11-25\n[providers.together.models.q]\nrates = 'none'", "no card"),
+        ("as_of = 2026-11-25\n[providers.together.models.q]\nrates = 'none'", "no rate card"),
     ],
 )
-def test_a_wrong_file_is_refused_by_name(tmp_path, text, said):
+def test_an_invalid_file_is_refused_with_the_reason(tmp_path, text, reason):
     (tmp_path / "prices.toml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_catalogue(tmp_path)
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
     assert str(tmp_path / "prices.toml") in caught.value.where
 
 
-def test_a_price_is_no_boolean():
+def test_a_price_is_not_a_boolean():
     with pytest.raises(ValidationError):
         Catalogue.model_validate(
             {

@@ -1,4 +1,4 @@
-"""A user's own `prices.toml` counts wherever a hosted backend names a price or a day."""
+"""A user's own `prices.toml` is used for every price and date of a hosted backend."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_openai_plans_and_bills_by_your_price(backend, rows):
     assert paid.high == Decimal(4)
 
 
-def test_openai_refuses_by_your_day(backend, rows):
+def test_openai_refuses_after_your_end_date(backend, rows):
     with pytest.raises(ProviderClosed, match="no new jobs since 2025-12-31"):
         backend("openai").check(spec("openai", "gpt-4.1-nano-2025-04-14"))
 
@@ -101,7 +101,7 @@ def test_replicate_plans_and_caps_by_your_machine(backend, rows):
     assert replicate.training_usd_per_hour(asked) == Decimal(36)
 
 
-def test_a_file_that_changes_is_read_anew(backend, home, rows):
+def test_a_changed_file_is_read_again(backend, home, rows):
     together, asked = backend("together"), spec("together", "Qwen/Qwen3.5-9B")
     train = Dataset.load(rows(20))
     assert together.estimate(asked, train).high == Decimal(77)
@@ -109,10 +109,16 @@ def test_a_file_that_changes_is_read_anew(backend, home, rows):
     assert together.estimate(asked, train).high == Decimal(78)
 
 
-def test_no_backend_asks_the_shipped_catalogue_past_the_users():
-    """Each question about a price or a day goes with the catalogue of the backend's home."""
+def test_every_backend_uses_the_users_catalogue():
+    """Each lookup of a price or a date is passed the catalogue of the backend's home."""
     asks = {"estimate_training": 99, "hosting": 2, "hourly_rate": 99, "lookup": 2}
-    asks |= {"closed": 99, "warnings": 99, "ends_on": 99, "lifetime": 99, "training_tokens": 99}
+    asks |= {
+        "closed": 99,
+        "warnings": 99,
+        "ends_on": 99,
+        "retirement_dates": 99,
+        "training_tokens": 99,
+    }
     found = []
     for path in Path(ftsdk.__file__).parent.joinpath("backends").rglob("*.py"):
         tree = ast.parse(path.read_text())

@@ -1,4 +1,4 @@
-"""Doors that are closed are said before anything is sent; what ends soon is warned of."""
+"""Past end dates are refused before anything is sent; near ones give a warning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import pytest
 
 from ftsdk.backends.openai import OpenAIBackend
 from ftsdk.catalogue.load import load_catalogue, shipped
-from ftsdk.catalogue.retirement import closed, ends_on, last_safe_day, lifetime, warnings
+from ftsdk.catalogue.retirement import (
+    closed_reason,
+    date_warnings,
+    ends_on,
+    last_safe_day,
+    retirement_dates,
+)
 from ftsdk.catalogue.retirement_calendar import AccountModel, calendar, retirements_of
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
@@ -25,7 +31,7 @@ def day(text):
 
 
 @pytest.mark.parametrize(
-    ("provider", "model", "today", "said"),
+    ("provider", "model", "today", "expected"),
     [
         ("openai", "gpt-4.1-mini", "2026-11-25", None),
         ("openai", "gpt-4.1-mini", "2027-01-06", None),
@@ -46,65 +52,65 @@ def day(text):
         ("nobody", "x", "2030-01-01", None),
     ],
 )
-def test_closed(provider, model, today, said):
-    reason = closed(provider, model, day(today))
-    if said is None:
+def test_closed(provider, model, today, expected):
+    reason = closed_reason(provider, model, day(today))
+    if expected is None:
         assert reason is None
     else:
-        assert said in reason
+        assert expected in reason
 
 
-def test_what_a_provider_tells_now_is_preferred():
+def test_a_live_date_takes_precedence():
     live = {("openai", "gpt-4.1-mini-2025-04-14"): day("2027-03-01")}
     assert ends_on("openai", "gpt-4.1-mini") == day("2027-01-14")
     assert ends_on("openai", "gpt-4.1-mini", live=live) == day("2027-03-01")
-    assert lifetime("openai", "gpt-4.1-mini", live=live).source == "openai, asked now"
-    assert closed("openai", "gpt-9", TODAY, live={("openai", "gpt-9"): TODAY}) is not None
+    assert retirement_dates("openai", "gpt-4.1-mini", live=live).source == "openai, asked now"
+    assert closed_reason("openai", "gpt-9", TODAY, live={("openai", "gpt-9"): TODAY}) is not None
 
 
-def test_your_own_file_can_move_a_date(tmp_path):
+def test_own_file_can_change_a_date(tmp_path):
     (tmp_path / "prices.toml").write_text(
         "as_of = 2026-11-25\n[providers.fireworks]\nno_new_jobs_from = { day = 2030-01-01 }\n"
     )
     book = load_catalogue(tmp_path)
-    assert closed("fireworks", "qwen3-8b", TODAY, catalogue=book) is None
+    assert closed_reason("fireworks", "qwen3-8b", TODAY, catalogue=book) is None
 
 
 def test_warnings_within_sixty_days():
-    said = warnings("openai", "gpt-4.1-mini", TODAY)
-    assert said[0].startswith("OpenAI is closed since 2026-05-07 to some accounts")
-    assert said[1] == (
+    messages = date_warnings("openai", "gpt-4.1-mini", TODAY)
+    assert messages[0].startswith("OpenAI has been closed since 2026-05-07 to some accounts")
+    assert messages[1] == (
         "OpenAI takes no new jobs from 2027-01-06, in 42 days; the last safe day is 2027-01-05"
     )
-    assert said[2].startswith(
+    assert messages[2].startswith(
         "gpt-4.1-mini-2025-04-14 and every fine-tune of it end on 2027-01-14, in 50 days; "
-        "named replacement: gpt-6-luna"
+        "replacement: gpt-6-luna"
     )
-    assert len(warnings("openai", "gpt-4.1-mini", day("2026-11-01"))) == 1
-    assert "from today on" in warnings("openai", "gpt-4.1-mini", day("2027-01-06"))[1]
-    assert warnings("openai", "gpt-4.1-mini", day("2027-01-13"))[-1].count("in 1 day") == 1
-    assert warnings("together", "Qwen3.5-9B", TODAY) == ()
-    assert warnings("nobody", "x", TODAY) == ()
+    assert len(date_warnings("openai", "gpt-4.1-mini", day("2026-11-01"))) == 1
+    assert "from today on" in date_warnings("openai", "gpt-4.1-mini", day("2027-01-06"))[1]
+    assert date_warnings("openai", "gpt-4.1-mini", day("2027-01-13"))[-1].count("in 1 day") == 1
+    assert date_warnings("together", "Qwen3.5-9B", TODAY) == ()
+    assert date_warnings("nobody", "x", TODAY) == ()
 
 
-def test_every_place_tells_the_same_day_of_the_end():
-    told = shipped().providers["openai"].no_new_jobs_from
+def test_every_place_shows_the_same_end_date():
+    figure = shipped().providers["openai"].no_new_jobs_from
     able = OpenAIBackend.capabilities
-    assert able.no_new_jobs_from == told.day
-    assert f"no new jobs from {told.day}" in able.note
-    safe = last_safe_day(told.day)
-    assert lifetime("openai", "gpt-4.1").retrain_by == safe
-    assert f"from {told.day}, in 42 days; the last safe day is {safe}" in " ".join(
-        warnings("openai", "gpt-4.1", TODAY)
+    assert able.no_new_jobs_from == figure.day
+    assert f"no new jobs from {figure.day}" in able.note
+    safe = last_safe_day(figure.day)
+    assert retirement_dates("openai", "gpt-4.1").retrain_by == safe
+    assert f"from {figure.day}, in 42 days; the last safe day is {safe}" in " ".join(
+        date_warnings("openai", "gpt-4.1", TODAY)
     )
     readme = (Path(__file__).parents[3] / "README.md").read_text()
-    assert f"no new fine-tuning jobs from {told.day.day} {told.day:%B %Y}" in readme
+    assert f"no new fine-tuning jobs from {figure.day.day} {figure.day:%B %Y}" in readme
 
 
-def test_the_last_day_to_train_is_the_careful_one():
-    assert lifetime("openai", "gpt-4.1").retrain_by == day("2027-01-05")
-    assert lifetime("azure", "gpt-4.1").retrain_by == day("2027-04-13")
-    assert lifetime("local", "smollm2-135m").retrain_by is None
+def test_the_last_day_to_train_is_the_safe_one():
+    assert retirement_dates("openai", "gpt-4.1").retrain_by == day("2027-01-05")
+    assert retirement_dates("azure", "gpt-4.1").retrain_by == day("2027-04-13")
+    assert retirement_dates("local", "smollm2-135m").retrain_by is None
 
 
 def job(provider, model, *, status=JobStatus.SUCCEEDED, name=None, number=1):
@@ -123,7 +129,7 @@ def job(provider, model, *, status=JobStatus.SUCCEEDED, name=None, number=1):
     )
 
 
-def test_radar_names_every_fine_tune_and_base_the_nearest_first():
+def test_retirements_list_every_fine_tune_and_base_soonest_first():
     found = retirements_of(
         [
             job("local", "smollm2-135m", number=1),
@@ -149,16 +155,16 @@ def test_radar_names_every_fine_tune_and_base_the_nearest_first():
         ("fine-tune", "ftj_" + "1".zfill(26), "open"),
     ]
     router = next(r for r in found.rows if r.name == "router")
-    assert (router.dies_on, router.retrain_by) == (day("2027-01-14"), day("2027-01-05"))
+    assert (router.retires_on, router.retrain_by) == (day("2027-01-14"), day("2027-01-05"))
     assert router.days_left == 50
     assert router.to_dict()["dies_on"] == "2027-01-14"
     assert found.exit_code == 7
 
 
-def test_what_is_acknowledged_no_longer_presses():
+def test_acknowledged_rows_are_not_urgent():
     jobs = [job("openai", "gpt-4.1-mini")]
     found = retirements_of(jobs, TODAY)
-    calm = retirements_of(jobs, TODAY, acknowledged=frozenset(r.subject for r in found.pressing))
+    calm = retirements_of(jobs, TODAY, acknowledged=frozenset(r.subject for r in found.urgent))
     assert (found.exit_code, calm.exit_code) == (7, 0)
     assert all(r.acknowledged for r in calm.rows)
     assert retirements_of([job("together", "Qwen3.5-9B")], TODAY).exit_code == 0
@@ -166,7 +172,7 @@ def test_what_is_acknowledged_no_longer_presses():
     assert retirements_of([], TODAY).rows == ()
 
 
-def test_the_account_may_tell_the_end_of_a_fine_tune():
+def test_the_account_may_report_the_end_of_a_fine_tune():
     own = AccountModel("together", "me/model-ft", "Qwen3.5-9B", ends_on=day("2026-12-24"))
     found = retirements_of([], TODAY, account=[own, AccountModel("openai", "gpt-9", ends_on=TODAY)])
     assert [(r.name, r.state) for r in found.rows] == [
@@ -177,7 +183,7 @@ def test_the_account_may_tell_the_end_of_a_fine_tune():
 
 
 def parsed(text):
-    """A strict little reader of iCalendar: unfolded lines as name and value."""
+    """Parse iCalendar strictly into unfolded name-value pairs."""
     assert text.endswith("\r\n")
     assert "\n" not in text.replace("\r\n", "")
     lines = []
@@ -212,13 +218,13 @@ def test_the_calendar_file():
     assert any("openai.com" not in x and "as of 2026-10-15" in x for x in lines)
 
 
-def test_an_empty_radar_is_an_empty_calendar():
+def test_no_retirements_give_an_empty_calendar():
     assert parsed(calendar(retirements_of([], TODAY), NOW))[-1] == "END:VCALENDAR"
 
 
-def test_no_model_of_the_catalogue_trips_the_reckoning():
+def test_every_model_of_the_catalogue_can_be_checked():
     for provider, facts in shipped().providers.items():
         for model in facts.models:
             for today in (TODAY, day("2030-01-01")):
-                closed(provider, model, today)
-                warnings(provider, model, today)
+                closed_reason(provider, model, today)
+                date_warnings(provider, model, today)

@@ -1,4 +1,4 @@
-"""A deployment is a lease: written first, counted, listed loudly, ended when its time is over."""
+"""A deployment has a lease: recorded first, counted, listed, and ended when it is over."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from ftsdk.errors import (
     UsageError,
     WaitTimeout,
 )
-from ftsdk.jobs.spending_guard import enforce, still_costs
+from ftsdk.jobs.spending_guard import enforce, running_cost_notices
 from ftsdk.spending.ledger import ledger, totals
 from ftsdk.spending.switch import forbid_spending
 from ftsdk.store.accounting import Reservation
 from ftsdk.store.export import forgettable
 from ftsdk.store.leases import Leases
-from ftsdk.store.reservations import Reservations, reserving
+from ftsdk.store.reservations import Reservations, reservation_hook
 from ftsdk.types.cost import Cost
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 from tests.faults.priced import ROWS, PricedBackend, priced_client
 
 
-class Deploying(PricedBackend):
+class DeployingBackend(PricedBackend):
     """A paid provider whose models need a deployment at $6 an hour."""
 
     capabilities = replace(PricedBackend.capabilities, can_deploy=True)
@@ -42,7 +42,7 @@ class Deploying(PricedBackend):
 
     def __init__(self, context):
         super().__init__(context)
-        self.standing = set()
+        self.deployed_ids = set()
         self.fails = None
 
     def model(self, provider_job_id):
@@ -54,13 +54,13 @@ class Deploying(PricedBackend):
         if self.fails:
             raise self.fails
         self.options = options
-        self.standing.add(handle.id)
+        self.deployed_ids.add(handle.id)
         return handle.model_copy(update={"callable_now": True})
 
     def undeploy(self, handle):
         if self.fails:
             raise self.fails
-        self.standing.discard(handle.id)
+        self.deployed_ids.discard(handle.id)
         return handle
 
 
@@ -69,7 +69,7 @@ def made(home):
     def make(budget=None):
         clock = ManualClock()
         client = priced_client(home, budget, clock=clock)
-        client.session.use_backend("fake", Deploying)
+        client.session.use_backend("fake", DeployingBackend)
         job = client.create_job(ROWS)
         clock.advance(10)
         job.refresh()
@@ -78,7 +78,7 @@ def made(home):
     return make
 
 
-def test_a_lease_stands_for_its_time_and_ends(made):
+def test_a_lease_lasts_for_its_time_then_ends(made):
     client, job, clock = made()
     handle, lease = deploy(client.session, job.id, hours=2, options={"config": "c"})
     backend = client.backend("fake")
@@ -95,12 +95,12 @@ def test_a_lease_stands_for_its_time_and_ends(made):
     notices = enforce(client.session)
     assert [n.kind for n in notices] == ["ended"]
     assert "about $12.00 in all" in notices[0].text
-    assert backend.standing == set()
+    assert backend.deployed_ids == set()
     assert enforce(client.session) == []
     assert Leases(client.journal).list()[0].why == "the lease was over"
 
 
-def test_two_hours_are_the_default_and_the_budget_may_say_otherwise(made):
+def test_a_lease_is_two_hours_unless_the_budget_sets_it(made):
     client, job, _ = made({"lease_hours": 0.5})
     _, lease = deploy(client.session, job.id)
     assert lease.ends_at - lease.started_at == dt.timedelta(minutes=30)
@@ -121,7 +121,7 @@ def test_the_whole_lease_counts_against_the_month_and_less_once_it_is_closed(mad
     with pytest.raises(BudgetError) as caught:
         deploy(client.session, job.id, hours=2.1)
     assert caught.value.what.startswith("The deployment may cost $12.60")
-    assert client.backend("fake").standing == set()
+    assert client.backend("fake").deployed_ids == set()
     assert Leases(client.journal).list() == []
     deploy(client.session, job.id, hours=2)
     with pytest.raises(BudgetError):
@@ -143,15 +143,15 @@ def test_a_lease_is_extended_only_as_far_as_the_month_has_room(made):
     )
 
 
-def test_of_several_that_deploy_at_once_one_starts_it(made):
+def test_concurrent_deploys_start_one_deployment(made):
     client, job, _ = made({"month": "14.00"})  # room for one lease of two hours
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(lambda _: deploy(client.session, job.id, hours=2)[1].id, range(8)))
+        leases = list(pool.map(lambda _: deploy(client.session, job.id, hours=2)[1].id, range(8)))
     [lease] = Leases(client.journal).list()
-    assert set(told) == {lease.id}
+    assert set(leases) == {lease.id}
 
 
-def test_an_extension_that_fails_leaves_the_lease_of_what_stands(made):
+def test_a_failed_extension_keeps_the_earlier_lease(made):
     client, job, _ = made()
     _, lease = deploy(client.session, job.id, hours=2)
     for failure in (Unavailable("no network", submitted="no"), Rejected("too long")):
@@ -164,13 +164,13 @@ def test_an_extension_that_fails_leaves_the_lease_of_what_stands(made):
 def test_a_lease_counts_in_each_month_for_its_hours_there(home):
     clock = ManualClock(dt.datetime(2026, 11, 30, 21, 59, 50, tzinfo=dt.UTC))
     client = priced_client(home, {"month": "13.00"}, clock=clock)
-    client.session.use_backend("fake", Deploying)
+    client.session.use_backend("fake", DeployingBackend)
     job = client.create_job(ROWS)  # $1
     clock.advance(10)
     job.refresh()
     with pytest.raises(BudgetError, match=r"\$18\.00, and \$13\.00") as caught:
         deploy(client.session, job.id, hours=5)  # $12 of November, and $18 of December
-    assert "2026-12 holds $0.00" in caught.value.where
+    assert "$0.00 is spent or reserved in 2026-12" in caught.value.where
     deploy(client.session, job.id, hours=4)
     assert Reservations(client.journal).spent(clock.now()) == (Decimal(13), 0)
     clock.advance(2 * 3600)
@@ -185,7 +185,7 @@ def test_a_lease_counts_in_each_month_for_its_hours_there(home):
 def test_the_options_of_a_deployment_are_part_of_its_price(made):
     client, job, _ = made({"month": "20.00"})
 
-    class ByReplica(Deploying):
+    class ByReplica(DeployingBackend):
         def deployment_usd_per_hour(self, handle, *, replicas=1):
             return self.hourly * replicas
 
@@ -195,13 +195,13 @@ def test_the_options_of_a_deployment_are_part_of_its_price(made):
         deploy(client.session, job.id, options={"replicas": 3})
     _, lease = deploy(client.session, job.id, hours=1, options={"replicas": 3})
     assert lease.usd_per_hour == 18
-    assert price_of(client.session, job.id) == 18  # as it stands
+    assert price_of(client.session, job.id) == 18  # the price of its lease
 
 
 def test_an_unknown_price_of_hosting_fails_closed_with_a_budget(made):
     client, job, _ = made({"month": "13.00"})
     client.backend("fake").hourly = None
-    with pytest.raises(BudgetError, match="not known"):
+    with pytest.raises(BudgetError, match="unknown"):
         deploy(client.session, job.id)
 
 
@@ -225,7 +225,7 @@ def test_a_refusal_closes_the_lease_and_doubt_leaves_it_open(made):
     backend.fails = Unavailable("no answer", submitted="maybe")
     with pytest.raises(Unavailable):
         deploy(client.session, job.id)
-    assert "whether it runs is not known" in still_costs(client.session)[0].text
+    assert "it may not be running" in running_cost_notices(client.session)[0].text
     clock.advance(7201)
     notices = enforce(client.session)  # the provider is still away
     assert notices[0].kind == "not_ended"
@@ -249,14 +249,14 @@ def test_a_crash_before_the_answer_leaves_a_lease(made):
     assert [n.kind for n in enforce(client.session)] == ["ended"]
 
 
-def test_a_job_is_not_forgotten_while_its_model_stands_deployed(made):
+def test_a_job_is_not_forgotten_while_its_model_is_deployed(made):
     client, job, clock = made()
     deploy(client.session, job.id, hours=24 * 31)
     clock.advance(400 * 24 * 3600)
     year = dt.timedelta(days=365)
     assert forgettable(client.journal, year, clock.now()) == []
     enforce(client.session)
-    assert client.backend("fake").standing == set()
+    assert client.backend("fake").deployed_ids == set()
     assert [one.id for one in forgettable(client.journal, year, clock.now())] == [job.id]
 
 
@@ -269,17 +269,17 @@ def test_a_lease_without_its_job_is_never_called_undeployed(made):
     [notice] = enforce(client.session)
     assert notice.kind == "not_ended"
     assert "may STILL COST" in notice.text
-    assert client.backend("fake").standing == {lease.model}
+    assert client.backend("fake").deployed_ids == {lease.model}
 
 
 @pytest.mark.parametrize("hours", [0, -1, 1000])
-def test_hours_that_are_none(made, hours):
+def test_invalid_hours_are_refused(made, hours):
     client, job, _ = made()
     with pytest.raises(UsageError):
         deploy(client.session, job.id, hours=hours)
 
 
-def test_who_cannot_deploy(home):
+def test_backends_that_cannot_deploy_refuse(home):
     client = priced_client(home)
     job = client.create_job(ROWS)
     with pytest.raises(Unsupported):
@@ -294,18 +294,20 @@ def test_who_cannot_deploy(home):
 def running(client, clock, *, cap, rate, look=True):
     timeline = [["queued", 0], ["running", 100], ["succeeded", 10**6]]
     job = client.create_job(ROWS, provider_options={"timeline": timeline})
-    held = Reservations(client.journal).get(job.id)
+    reserved = Reservations(client.journal).get(job.id)
     with client.journal.write() as cursor:
         cursor.execute("DELETE FROM reservations WHERE job_id = ?", (job.id,))
-        again = Reservation(job.id, held.month, None, held.cost, Decimal(rate), Decimal(cap))
-        reserving(again, ())(cursor, job.snapshot)
+        again = Reservation(
+            job.id, reserved.month, None, reserved.cost, Decimal(rate), Decimal(cap)
+        )
+        reservation_hook(again, ())(cursor, job.snapshot)
     clock.advance(3600)
     if look:
         assert job.refresh().status is JobStatus.RUNNING
     return job
 
 
-def test_a_job_is_warned_of_once_and_stopped_at_its_cap(home):
+def test_a_job_near_its_cap_gives_one_warning_and_is_cancelled_at_it(home):
     clock = ManualClock()
     client = priced_client(home, clock=clock)
     job = running(client, clock, cap=10, rate=10)
@@ -322,7 +324,7 @@ def test_a_job_is_warned_of_once_and_stopped_at_its_cap(home):
     assert enforce(client.session) == []
 
 
-def test_looking_finds_out_by_itself_that_a_job_runs(home):
+def test_enforce_refreshes_jobs_itself(home):
     clock = ManualClock()
     client = priced_client(home, clock=clock)
     job = running(client, clock, cap=10, rate=10, look=False)
@@ -345,7 +347,7 @@ def test_hours_count_from_when_the_provider_says_it_began(home):
     ]
 
 
-def test_a_job_that_ended_while_nobody_looked_is_not_called_cancelled(home):
+def test_a_job_that_ended_unobserved_is_not_reported_as_cancelled(home):
     clock = ManualClock()
     client = priced_client(home, clock=clock)
     job = running(client, clock, cap=10, rate=10)
@@ -354,7 +356,7 @@ def test_a_job_that_ended_while_nobody_looked_is_not_called_cancelled(home):
     assert client.get_job(job.id).status is JobStatus.SUCCEEDED
 
 
-def test_a_provider_out_of_reach_is_judged_by_what_is_known(home):
+def test_an_unreachable_provider_is_checked_by_the_journal(home):
     clock = ManualClock()
     client = priced_client(home, clock=clock)
     job = running(client, clock, cap=10, rate=10)
@@ -392,7 +394,7 @@ def test_the_bill_so_far_counts_where_it_is_higher(home):
     assert [n.kind for n in enforce(client.session)] == ["stopped"]
 
 
-def test_a_job_that_cannot_be_cancelled_is_said_loudly(home, monkeypatch):
+def test_a_failed_cancellation_gives_a_notice(home, monkeypatch):
     clock = ManualClock()
     client = priced_client(home, clock=clock)
     running(client, clock, cap=1, rate=10)
@@ -404,7 +406,7 @@ def test_a_job_that_cannot_be_cancelled_is_said_loudly(home, monkeypatch):
     monkeypatch.setattr(client.backend("fake"), "cancel", away)
     notices = enforce(client.session)
     assert notices[0].kind == "not_ended"
-    assert "DID NOT WORK: no connection" in notices[0].text
+    assert "FAILED: no connection" in notices[0].text
 
 
 def test_a_job_deploys_its_model_and_ends_it(made):
@@ -413,7 +415,7 @@ def test_a_job_deploys_its_model_and_ends_it(made):
     assert len(Leases(client.journal).list(running=True)) == 1
     assert job.undeploy() is job
     assert Leases(client.journal).list(running=True) == []
-    assert client.backend("fake").standing == set()
+    assert client.backend("fake").deployed_ids == set()
 
 
 def test_so_does_the_model_itself(made):
@@ -424,7 +426,7 @@ def test_so_does_the_model_itself(made):
     assert len(Leases(client.journal).list(running=True)) == 1
     served.undeploy()
     assert Leases(client.journal).list(running=True) == []
-    with pytest.raises(NotReady, match="data alone"):
+    with pytest.raises(NotReady, match="only data"):
         pickle.loads(pickle.dumps(model)).deploy(hours=1)  # our own bytes
 
 
@@ -435,15 +437,15 @@ def test_a_model_is_waited_for_while_its_deployment_starts(made, monkeypatch):
 
     def starting(provider_job_id):
         age = clock.monotonic() - began
-        told = {"callable_now": age >= 60, "is_starting": bool(backend.standing) and age < 60}
-        return Deploying.model(backend, provider_job_id).model_copy(update=told)
+        state = {"callable_now": age >= 60, "is_starting": bool(backend.deployed_ids) and age < 60}
+        return DeployingBackend.model(backend, provider_job_id).model_copy(update=state)
 
     monkeypatch.setattr(backend, "model", starting)
     with pytest.raises(NotReady, match="no deployment of it is starting") as idle:
         job.result().wait()
     assert f"ftsdk deploy {job.id}" in idle.value.hint
-    served = job.deploy(hours=1).owned_by(job)
-    with pytest.raises(WaitTimeout, match="it goes on, and costs") as late:
+    served = job.deploy(hours=1).made_by(job)
+    with pytest.raises(WaitTimeout, match="it continues, and so does its cost") as late:
         job.callable_result(timeout=10)
     assert late.value.job_id == job.id
     assert len(Leases(client.journal).list(running=True)) == 1
@@ -451,39 +453,41 @@ def test_a_model_is_waited_for_while_its_deployment_starts(made, monkeypatch):
     assert 60 <= clock.monotonic() - began < 70
 
 
-def test_whoever_waits_sees_the_warning_and_the_stop(home):
+def test_a_waiting_caller_sees_the_warning_and_the_cancellation(home):
     clock = ManualClock()
     client = priced_client(home, clock=clock)
     job = running(client, clock, cap=1, rate=36)
-    told = [e.message for e in job.stream(events=False) if e.kind == "warning"]
-    assert len(told) == 2
-    assert "it is cancelled at $1.00" in told[0]
-    assert "its cap is $1.00: cancelled" in told[1]
+    messages = [e.message for e in job.stream(events=False) if e.kind == "warning"]
+    assert len(messages) == 2
+    assert "it is cancelled at $1.00" in messages[0]
+    assert "its cap is $1.00: cancelled" in messages[1]
     assert job.status is JobStatus.CANCELLED
 
 
 def cancels(client, monkeypatch):
-    """The jobs that the provider is asked to cancel from now on."""
+    """Record the jobs that the provider is asked to cancel."""
     backend, asked = client.backend("fake"), []
     real = backend.cancel
     monkeypatch.setattr(backend, "cancel", lambda one: asked.append(one) or real(one))
     return asked
 
 
-def test_reading_a_job_over_its_cap_cancels_nothing_and_says_what_does(home, monkeypatch, caplog):
+def test_refreshing_a_job_over_its_cap_only_warns(home, monkeypatch, caplog):
     clock = ManualClock()
     client = priced_client(home, clock=clock)
     job = running(client, clock, cap=10, rate=10)
     asked = cancels(client, monkeypatch)
     clock.advance(0.9 * 3600)
     assert job.refresh().status is JobStatus.RUNNING
-    assert caplog.messages == []  # near it is said by whoever ends it
+    assert caplog.messages == []  # only the guard warns near the cap
     clock.advance(0.2 * 3600)
     for _ in range(3):
         assert job.refresh().status is JobStatus.RUNNING
-    (told,) = caplog.messages
-    assert told.startswith(f"{job.id} has cost about $11.00 and its cap is $10.00, and reading it")
-    assert told.endswith(f"job.wait(), `ftsdk watch {job.id}` or job.cancel() does")
+    (message,) = caplog.messages
+    assert message.startswith(
+        f"{job.id} has cost about $11.00 and its cap is $10.00; refreshing does not"
+    )
+    assert message.endswith(f"job.wait(), `ftsdk watch {job.id}` and job.cancel() do")
     with pytest.raises(NotReady):
         client.get_job(job.id).result()
     assert asked == []
@@ -491,7 +495,7 @@ def test_reading_a_job_over_its_cap_cancels_nothing_and_says_what_does(home, mon
     assert (len(asked), job.status) == (1, JobStatus.CANCELLED)
 
 
-def test_whoever_waits_for_a_job_ends_it_at_its_cap_whatever_its_profile(home, monkeypatch):
+def test_waiting_for_a_job_cancels_it_at_its_cap_in_any_profile(home, monkeypatch):
     clock = ManualClock()
     client = priced_client(home, clock=clock)
     job = running(client, clock, cap=1, rate=36)

@@ -22,11 +22,11 @@ def client(home, clock):
 
 
 def elsewhere(client, *, cost=None, status=JobStatus.SUCCEEDED, made=None, tag=None):
-    """A job that somebody else made at the provider."""
-    told = Cost() if cost is None else Cost(basis="billed", low=Decimal(cost), high=Decimal(cost))
+    """Create a job at the provider outside of ftsdk."""
+    bill = Cost() if cost is None else Cost(basis="billed", low=Decimal(cost), high=Decimal(cost))
     remote = RemoteJob(
         provider_job_id="theirs-1", status=status, raw_status=str(status), model="m", tag=tag,
-        created_at=made or client.clock.now(), cost=told,
+        created_at=made or client.clock.now(), cost=bill,
     )  # fmt: skip
     client.backend("fake").get = lambda _: remote
     return client.adopt_job("fake", "theirs-1")
@@ -56,12 +56,12 @@ def test_adopting_is_never_refused_and_an_unknown_cost_closes_the_budget_until_s
     client.create_job(ROWS)
 
 
-def test_an_adopted_job_over_the_month_is_still_taken_in(client):
+def test_an_adopted_job_over_the_limit_is_still_added(client):
     elsewhere(client, cost="300")
     assert Reservations(client.journal).spent(client.clock.now()) == (Decimal(300), 0)
 
 
-def test_one_that_is_found_by_its_mark_keeps_what_was_held(client):
+def test_a_job_found_by_its_tag_keeps_its_reservation(client):
     from ftsdk.errors import Unavailable
 
     backend = client.backend("fake")
@@ -81,7 +81,7 @@ def test_one_that_is_found_by_its_mark_keeps_what_was_held(client):
     assert Reservations(client.journal).spent(client.clock.now()) == (Decimal(1), 0)
 
 
-def test_what_is_free_counts_nothing(home, clock, rows):
+def test_a_free_job_counts_nothing(home, clock, rows):
     from ftsdk.client import Client
     from ftsdk.config import Config
 

@@ -20,7 +20,7 @@ ROWS = [
 
 @pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`fake`, as if its rows left the machine."""
+    """The fake backend, declared as one that uploads rows."""
     able = dataclasses.replace(FakeBackend.capabilities, key_variables=("FAKE_API_KEY",))
     monkeypatch.setattr(FakeBackend, "capabilities", able)
 
@@ -29,7 +29,7 @@ def create(client: ftsdk.Client, **more: Any) -> ftsdk.FineTuneJob:
     return client.create_job(ROWS, provider="fake", model="fake-small", **more)
 
 
-def test_rows_that_stay_here_need_no_word(tmp_path: Path) -> None:
+def test_rows_that_stay_on_this_machine_need_no_acknowledgement(tmp_path: Path) -> None:
     job = create(ftsdk.Client(home=tmp_path))
     assert "findings_allowed" not in job.snapshot.dataset
 

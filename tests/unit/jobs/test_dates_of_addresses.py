@@ -1,4 +1,4 @@
-"""End dates hold at a provider's own hosts, and not at a look-alike, a gateway or a rehearsal."""
+"""End dates apply at a provider's own hosts, not at look-alikes, gateways or the lab."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def client_at(home, address, *, day=TODAY, provider="openai", env=None, **more):
         ("replicate", None, "replicate"),
     ],
 )
-def test_whose_dates_hold(home, provider, address, owner):
+def test_whose_dates_apply(home, provider, address, owner):
     client = client_at(home, address, provider=provider)
     assert client.backend(provider).dated_as == owner
 
@@ -70,21 +70,21 @@ def test_a_gateway_whose_service_is_named_has_its_dates(home):
 
 
 @pytest.mark.parametrize("address", [None, "https://api.openai.com/v1"])
-def test_the_closed_door_of_openai_refuses_at_its_own_address(home, rows, address):
+def test_the_end_date_of_openai_applies_at_its_own_address(home, rows, address):
     with pytest.raises(ProviderClosed, match="no new jobs since 2027-01-06"):
         client_at(home, address, day=CLOSED).plan(rows(20))
 
 
-def test_the_closed_door_of_openai_lets_a_look_alike_be(home, rows):
+def test_the_end_date_of_openai_does_not_apply_to_a_look_alike(home, rows):
     plan = client_at(home, "https://gateway.example.com/v1", day=CLOSED).plan(rows(20))
     assert not [line for line in plan.warnings if "2027" in line]
 
 
 def test_sixty_days_before_the_end_a_plan_warns(home, rows):
-    said = " ".join(client_at(home, None).plan(rows(20)).warnings)
-    assert "OpenAI takes no new jobs from 2027-01-06, in 42 days" in said
-    assert "end on 2027-01-14, in 50 days" in said
-    assert said.count("2027-01-06") == 1  # each day is told once
+    warnings = " ".join(client_at(home, None).plan(rows(20)).warnings)
+    assert "OpenAI takes no new jobs from 2027-01-06, in 42 days" in warnings
+    assert "end on 2027-01-14, in 50 days" in warnings
+    assert warnings.count("2027-01-06") == 1  # each date is mentioned once
     early = client_at(home, None, day=TODAY - dt.timedelta(days=30)).plan(rows(20))
     assert "in 72 days" not in " ".join(early.warnings)
 
@@ -98,7 +98,7 @@ def test_a_look_alike_is_compared_by_its_own_price_and_has_no_end(home, rows):
     assert option.training.high is not None
 
 
-def test_the_radar_knows_where_a_job_was_made(home):
+def test_retirements_know_where_a_job_was_created(home):
     client = client_at(home, None)
     for number, made_at in enumerate(
         ["https://api.openai.com/v1", "https://gateway.example.com/v1"]
@@ -110,8 +110,8 @@ def test_the_radar_knows_where_a_job_was_made(home):
                 fingerprint="f", dataset={"base_url": made_at}, created_at=TODAY, updated_at=TODAY,
             )
         )  # fmt: skip
-    told = {(row.kind, row.provider, row.dies_on) for row in retirements(client.session).rows}
-    assert told == {
+    found = {(row.kind, row.provider, row.retires_on) for row in retirements(client.session).rows}
+    assert found == {
         (kind, owner, day)
         for kind in ("fine-tune", "base")
         for owner, day in [
@@ -121,7 +121,7 @@ def test_the_radar_knows_where_a_job_was_made(home):
     }
 
 
-def test_a_provider_that_cannot_be_asked_is_named_and_the_others_are_told(home, monkeypatch):
+def test_an_unreachable_provider_is_listed_and_the_others_are_asked(home, monkeypatch):
     client = client_at(home, "http://127.0.0.1:9/v1")
     found = retirements(client.session, live=True)
     assert any(line.startswith("openai at 127.0.0.1: ") for line in found.not_asked)

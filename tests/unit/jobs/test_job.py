@@ -1,4 +1,4 @@
-"""The job object on the fake provider: waiting, events, results, ends, and the awaited twin."""
+"""The job object on the fake provider: waiting, events, results, outcomes, and the asynchronous client."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from ftsdk.util.clock import ManualClock
 Rows = Callable[[int], list[dict[str, Any]]]
 
 
-def test_to_the_end(client: Client, rows: Rows) -> None:
+def test_a_job_runs_to_its_end(client: Client, rows: Rows) -> None:
     seen: list[Event] = []
     job = client.create_job(rows(10), validation=0.3, name="n", tags={"team": "cx"})
     assert job.wait(on_event=seen.append) is job
@@ -93,7 +93,7 @@ def test_cancel(client: Client, rows: Rows, clock: ManualClock) -> None:
     assert job.wait().status is JobStatus.SUCCEEDED
 
 
-def test_wait_ends_in_time_and_the_job_goes_on(client: Client, rows: Rows) -> None:
+def test_wait_times_out_and_the_job_continues(client: Client, rows: Rows) -> None:
     job = client.create_job(rows(4), provider_options={"timeline": [["running", 0]]})
     with pytest.raises(WaitTimeout) as caught:
         job.wait(timeout=30)
@@ -101,7 +101,7 @@ def test_wait_ends_in_time_and_the_job_goes_on(client: Client, rows: Rows) -> No
     assert job.status is JobStatus.RUNNING
 
 
-def test_an_unknown_word_is_not_an_end(client: Client, rows: Rows) -> None:
+def test_an_unknown_status_is_not_final(client: Client, rows: Rows) -> None:
     timeline = [["queued", 0], ["paused_v2", 1], ["succeeded", 50]]
     job = client.create_job(rows(4), provider_options={"timeline": timeline})
     with pytest.raises(WaitTimeout):
@@ -110,19 +110,19 @@ def test_an_unknown_word_is_not_an_end(client: Client, rows: Rows) -> None:
     assert job.wait().status is JobStatus.SUCCEEDED
 
 
-def test_paused_stands_still_and_says_how_to_go_on(
+def test_a_paused_job_raises_with_the_commands_to_continue(
     client: Client, rows: Rows, clock: ManualClock
 ) -> None:
     job = client.create_job(rows(4))
     clock.advance(0.5)
     client.backend("fake").pause(str(job.provider_job_id))
-    with pytest.raises(NeedsDecision, match="cannot go on by itself") as caught:
+    with pytest.raises(NeedsDecision, match="cannot continue by itself") as caught:
         job.wait(timeout=5)
     assert "resume" in caught.value.hint
     assert job.resume().wait().status is JobStatus.SUCCEEDED
 
 
-def test_an_end_is_not_taken_back(
+def test_a_final_status_is_kept(
     client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = client.create_job(rows(4)).wait()
@@ -134,7 +134,7 @@ def test_an_end_is_not_taken_back(
     assert job.refresh().status is JobStatus.SUCCEEDED
 
 
-def test_not_being_able_to_ask_is_an_error_and_no_status(
+def test_an_unreachable_provider_is_an_error_and_not_a_status(
     client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = client.create_job(rows(4))
@@ -181,7 +181,7 @@ def test_adopting_twice_is_one_job(client: Client, rows: Rows) -> None:
     assert taken.wait().result().chat("question number 1").text == "the answer is 7"
 
 
-def test_what_cannot_be_taken_is_refused_by_name(client: Client, rows: Rows) -> None:
+def test_unsupported_options_are_refused_by_name(client: Client, rows: Rows) -> None:
     with pytest.raises(Unsupported) as caught:
         client.plan(
             rows(4),
@@ -204,14 +204,14 @@ def test_plan_shows_asked_and_sent(client: Client, rows: Rows) -> None:
     assert client.list_jobs() == []
 
 
-def test_a_limit_and_an_unknown_price_close_the_door(
+def test_a_limit_and_an_unknown_price_close_the_backend(
     client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ftsdk.types.cost import Cost
 
     assert client.create_job(rows(4), max_cost=0).status is JobStatus.QUEUED
     monkeypatch.setattr(FakeBackend, "estimate", lambda *_: Cost())
-    with pytest.raises(BudgetError, match="not known"):
+    with pytest.raises(BudgetError, match="is unknown"):
         client.create_job(rows(4), max_cost="5")
     monkeypatch.setattr(
         FakeBackend, "estimate", lambda *_: Cost(basis="estimated", low="4", high="6")
@@ -228,7 +228,7 @@ def test_a_bad_fraction(client: Client, rows: Rows, fraction: float) -> None:
         client.create_job(rows(10), validation=fraction)
 
 
-def test_the_split_does_not_move(client: Client, rows: Rows) -> None:
+def test_the_split_is_deterministic(client: Client, rows: Rows) -> None:
     first = client.create_job(rows(40), validation=0.25, seed=3)
     second = client.create_job(iter(rows(40)), validation=0.25, seed=3)
     other = client.create_job(rows(40), validation=0.25, seed=4)
@@ -246,7 +246,7 @@ def test_module_functions_use_the_environment(
     assert [j.id for j in ftsdk.list_jobs()] == [job.id]
 
 
-def test_the_awaited_twin(home: Path, clock: ManualClock, rows: Rows) -> None:
+def test_the_asynchronous_client(home: Path, clock: ManualClock, rows: Rows) -> None:
     async def story() -> tuple[JobSnapshot, str, int]:
         config = Config(env={"FTSDK_PROVIDER": "fake", "FTSDK_MODEL": "m"})
         async with AsyncClient(home=home, clock=clock, config=config, env={}) as client:
@@ -293,7 +293,7 @@ def test_a_cancelled_create_still_reaches_the_journal(
     assert asyncio.run(story()) == [JobStatus.QUEUED]
 
 
-def test_json_of_a_handle_has_no_door(client: Client, rows: Rows) -> None:
+def test_json_of_a_handle_has_no_backend(client: Client, rows: Rows) -> None:
     handle = client.create_job(rows(4)).wait().result()
     assert "door" not in handle.model_dump_json()
     assert ModelHandle.model_validate(json.loads(handle.model_dump_json())) == handle

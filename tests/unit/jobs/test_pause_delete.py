@@ -1,4 +1,4 @@
-"""Pausing and deleting, as a handle and as commands."""
+"""Pausing and deleting a job, in Python and on the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def hosted(clock, tmp_path):
         made.close()
 
 
-def test_a_job_is_paused_and_goes_on(hosted, clock):
+def test_a_job_is_paused_and_resumed(hosted, clock):
     job = hosted.create_job(chat_rows(), provider="openai", model=MODEL)
     clock.advance(3)
     assert job.pause().status == "paused"

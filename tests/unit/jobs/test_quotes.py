@@ -1,4 +1,4 @@
-"""A provider's own quote: held in place of the estimate, judged again, and both are shown."""
+"""A provider's quote is reserved instead of the estimate, checked again, and both are shown."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.faults.priced import ROWS, PricedBackend, priced_client
 
 
 class QuotingBackend(PricedBackend):
-    """Costs $1 by our table; the provider says `quoted` (None: it gives no quote)."""
+    """Estimated at $1 by the catalogue; the provider quotes `quoted` (None: no quote)."""
 
     quoted: Decimal | None = Decimal("1.25")
 
     def quote(self, request):
-        said = self.quoted
-        basis = "unknown" if said is None else "quoted"
-        return Cost(basis=basis, low=said, high=said, source="asked the provider")
+        amount = self.quoted
+        basis = "unknown" if amount is None else "quoted"
+        return Cost(basis=basis, low=amount, high=amount, source="asked the provider")
 
 
 def quoting(home: Path, budget: dict | None = None, *, quoted: str | None = "1.25"):
@@ -37,12 +37,12 @@ def quoting(home: Path, budget: dict | None = None, *, quoted: str | None = "1.2
     return client, backend
 
 
-def test_the_quote_is_held_and_the_estimate_stays_beside_it(home):
+def test_the_quote_is_reserved_and_the_estimate_is_kept(home):
     client, backend = quoting(home)
     job = client.create_job(ROWS)
     assert backend.sent == 1
     assert (job.cost.basis, job.cost.high) == ("quoted", Decimal("1.25"))
-    assert "$0.25 above our table, which said $0.50 – 1.00" in job.cost.assumptions
+    assert "$0.25 above our estimate of $0.50 – 1.00" in job.cost.assumptions
     line = line_of(client.session, job.snapshot)
     assert (line.high, line.quoted, line.quote_off) == (
         Decimal(1),
@@ -53,16 +53,16 @@ def test_the_quote_is_held_and_the_estimate_stays_beside_it(home):
 
 
 @pytest.mark.parametrize(
-    ("budget", "given", "said"),
+    ("budget", "given", "message"),
     [
         ({}, {"max_cost": "1.20"}, r"quotes \$1.25, over the limit of \$1.20"),
         ({"job": "1.20"}, {}, r"quotes \$1.25, over the limit of \$1.20"),
         ({"month": "1.20"}, {}, r"may cost \$1.25, and \$1.20 of \$1.20 a month is left"),
     ],
 )
-def test_a_quote_over_a_limit_sends_nothing_and_weighs_nothing(home, budget, given, said):
+def test_a_quote_over_a_limit_sends_and_counts_nothing(home, budget, given, message):
     client, backend = quoting(home, budget)
-    with pytest.raises(BudgetError, match=said) as caught:
+    with pytest.raises(BudgetError, match=message) as caught:
         client.create_job(ROWS, **given)
     assert backend.sent == 0
     assert caught.value.submitted == "no"
@@ -71,7 +71,7 @@ def test_a_quote_over_a_limit_sends_nothing_and_weighs_nothing(home, budget, giv
     assert Reservations(client.journal).spent(client.clock.now()) == (Decimal(0), 0)
 
 
-def test_a_month_is_judged_again_by_the_quote(home):
+def test_the_month_is_checked_again_with_the_quote(home):
     client, backend = quoting(home, {"month": "3"}, quoted="2")
     client.create_job(ROWS)
     with pytest.raises(BudgetError, match=r"may cost \$2.00, and \$1.00 of \$3.00"):
@@ -84,7 +84,7 @@ def test_a_lower_quote_leaves_more_for_others(home):
     for _ in range(3):
         client.create_job(ROWS)
     with pytest.raises(BudgetError):
-        client.create_job(ROWS)  # 1.20 are held, and our table says up to 1.00
+        client.create_job(ROWS)  # 1.20 is reserved, and the estimate is up to 1.00
     assert backend.sent == 3
 
 
@@ -98,11 +98,11 @@ def test_no_quote_fails_closed_where_there_is_a_budget(home):
     assert other.sent == 1
 
 
-def test_a_yes_is_for_the_amount_that_was_shown(home):
+def test_a_confirmation_is_for_the_amount_shown(home):
     client, backend = quoting(home)
     prepared = prepare(client.session, ROWS, {})
     with pytest.raises(
-        BudgetError, match=r"over the limit of \$1.00 \(what was confirmed\)"
+        BudgetError, match=r"over the limit of \$1.00 \(the confirmed amount\)"
     ) as caught:
         submit(client.session, prepared, agreed=Decimal(1))
     assert "--max-cost 1.25" in caught.value.hint
@@ -111,7 +111,7 @@ def test_a_yes_is_for_the_amount_that_was_shown(home):
     assert backend.sent == 1
 
 
-def test_the_bill_counts_before_the_quote(home):
+def test_the_bill_takes_precedence_over_the_quote(home):
     client, _ = quoting(home)
     job = client.create_job(ROWS)
     bill = Cost(basis="billed", low=Decimal("1.10"), high=Decimal("1.10"))

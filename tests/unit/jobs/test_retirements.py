@@ -1,4 +1,4 @@
-"""What a client asks of prices and dates: comparisons, the ledger, the calendar, live ends."""
+"""Prices and dates through the client: comparisons, the ledger, the calendar, live dates."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_the_public_estimate(client, rows):
     assert client.estimate(rows(5), provider="together", model="nothing").basis == "unknown"
 
 
-def test_a_wrong_count_is_a_range_by_the_size_of_the_text():
+def test_without_a_tokenizer_tokens_are_a_range():
     train = ftsdk.Dataset.load(ROWS)
     low, high = TokenCounts(train).of("together", "no/such-model")
     assert 0 < low < high
     assert high / low < 2.5
 
 
-def test_a_backend_that_refuses_is_told_as_unsupported(home, rows):
+def test_a_refusing_backend_is_listed_as_unsupported(home, rows):
     class Refusing(PricedBackend):
         capabilities = replace(PricedBackend.capabilities, methods=frozenset({"sft"}))
 
@@ -51,13 +51,13 @@ def test_a_backend_that_refuses_is_told_as_unsupported(home, rows):
     assert not found.options[0].is_open
 
 
-def test_profiles_come_along(home, rows):
+def test_profiles_are_compared(home, rows):
     client = priced_client(home, profiles={"x": {"provider": "together", "model": "gpt-oss-20b"}})
     found = compare(client.session, rows(5), epochs=1)
     assert ("together", "gpt-oss-20b") in {(o.provider, o.model) for o in found.options}
 
 
-def test_a_price_of_your_own_is_taken(home, rows, client):
+def test_own_prices_are_used(home, rows, client):
     home.mkdir(parents=True, exist_ok=True)
     (home / "prices.toml").write_text(
         "as_of = 2026-01-01\n[providers.together]\nminimum = { usd = 0.25 }\n"
@@ -73,7 +73,7 @@ def test_the_ledger_has_jobs_and_deployments(home):
     clock = ManualClock(START)
     client = priced_client(home, clock=clock)
     job = client.create_job(ROWS, tags={"team": "cx"}, name="a")
-    Leases(client.journal).begin(
+    Leases(client.journal).add(
         Lease("lease_1", "fake", "m", START, START + dt.timedelta(hours=2), usd_per_hour=Decimal(6))
     )
     lines = {line.kind: line for line in ledger(client.session)}
@@ -96,7 +96,7 @@ def test_a_job_that_was_never_sent_cost_nothing(home):
     assert (line.actual, line.counted, line.why) == (0, 0, "never sent")
 
 
-def test_the_price_of_an_hour_comes_from_the_backend(home):
+def test_the_hourly_price_comes_from_the_backend(home):
     class Hourly(PricedBackend):
         def training_usd_per_hour(self, spec):
             return Decimal("28.08")
@@ -104,14 +104,14 @@ def test_the_price_of_an_hour_comes_from_the_backend(home):
     client = priced_client(home, {"job": "50"})
     client.session.use_backend("fake", Hourly)
     job = client.create_job(ROWS, max_cost="7")
-    held = Reservations(client.journal).get(job.id)
-    assert (held.usd_per_hour, held.cap) == (Decimal("28.08"), Decimal(7))
+    reservation = Reservations(client.journal).get(job.id)
+    assert (reservation.usd_per_hour, reservation.cap) == (Decimal("28.08"), Decimal(7))
 
 
 # --- the calendar --------------------------------------------------------------------------------------
 
 
-class Telling(PricedBackend):
+class ReportingBackend(PricedBackend):
     """A provider that reports when models end, and lists the account's own."""
 
     capabilities = replace(PricedBackend.capabilities, lists_models=True, reports_model_ends=True)
@@ -123,14 +123,14 @@ class Telling(PricedBackend):
         return {"ft:m:org::x": "m"}
 
 
-def test_live_ends_are_asked_only_when_wanted(home):
+def test_end_dates_are_requested_only_with_live(home):
     client = priced_client(home, clock=ManualClock(START))
-    client.session.use_backend("fake", Telling)
+    client.session.use_backend("fake", ReportingBackend)
     client.create_job(ROWS)
     assert retirements(client.session).exit_code == 0
     found = retirements(client.session, live=True)
     assert found.exit_code == 7
-    assert {(r.kind, r.name, r.dies_on) for r in found.rows if r.kind == "base"} == {
+    assert {(r.kind, r.name, r.retires_on) for r in found.rows if r.kind == "base"} == {
         ("base", "m", dt.date(2026, 12, 24))
     }
     assert "ft:m:org::x" in {row.name for row in found.rows}
@@ -147,11 +147,11 @@ def test_an_account_of_too_many_jobs_is_named(home, monkeypatch):
     assert retirements(client.session, live=True).not_asked == (
         "fake: for the jobs before its newest 2",
     )
-    client.session.use_backend("fake", Telling)
+    client.session.use_backend("fake", ReportingBackend)
     assert retirements(client.session, live=True).not_asked == ()  # it lists its models whole
 
 
-def test_openai_tells_its_ends_itself(tmp_path):
+def test_openai_reports_its_end_dates(tmp_path):
     pytest.importorskip("openai")
     from ftsdk.testing.lab.openai.double import OpenAIDouble
 
@@ -172,7 +172,7 @@ def test_openai_tells_its_ends_itself(tmp_path):
     for one in (found, elsewhere):  # its own job by its name, the other's by the account's list
         tunes = [row for row in one.rows if row.kind == "fine-tune"]
         assert {row.source for row in tunes} == {"openai at 127.0.0.1, asked now"}
-        assert {row.dies_on for row in tunes} == {dt.date(2027, 1, 14)}
+        assert {row.retires_on for row in tunes} == {dt.date(2027, 1, 14)}
         assert sorted(row.name.partition("_")[0].partition(":")[0] for row in tunes) == [
             "ft",
             "ftj",

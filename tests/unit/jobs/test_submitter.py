@@ -1,4 +1,4 @@
-"""Exactly once, on the fake provider and a clock of our own: each way a create call can go."""
+"""Exactly-once submission on the fake provider: every outcome of a create call."""
 
 from __future__ import annotations
 
@@ -38,10 +38,14 @@ def test_accepted(client: Client, rows: Rows) -> None:
     job = client.create_job(rows(5))
     assert job.status is JobStatus.QUEUED
     assert job.provider_job_id
-    assert [m[2] for m in client.journal.moves(job.id)] == ["created", "submitting", "queued"]
+    assert [m[2] for m in client.journal.status_changes(job.id)] == [
+        "created",
+        "submitting",
+        "queued",
+    ]
 
 
-def test_refused_is_final_and_nothing_was_sent(client: Client, rows: Rows) -> None:
+def test_a_refusal_is_final_and_nothing_was_sent(client: Client, rows: Rows) -> None:
     with pytest.raises(Rejected) as caught:
         client.create_job(rows(5), provider_options={"submit": "refused"})
     assert caught.value.submitted == "no"
@@ -67,11 +71,11 @@ def test_not_sent_goes_back_and_the_same_key_sends_it(client: Client, rows: Rows
     assert backend is client.backend("fake")
 
 
-def test_a_lost_answer_is_found_by_its_mark(client: Client, rows: Rows) -> None:
+def test_a_job_whose_answer_was_lost_is_found_by_its_tag(client: Client, rows: Rows) -> None:
     job = client.create_job(rows(5), provider_options={"submit": "lost"})
     assert job.status is JobStatus.QUEUED
     assert at_provider(client) == 1
-    assert [m[2] for m in client.journal.moves(job.id)] == [
+    assert [m[2] for m in client.journal.status_changes(job.id)] == [
         "created",
         "submitting",
         "in_doubt",
@@ -122,7 +126,7 @@ def test_adopting_by_decision(client: Client, rows: Rows, clock: ManualClock) ->
         client.resolve(job.id)
 
 
-def test_a_dead_submitter_leaves_a_job_that_is_found(
+def test_a_job_whose_submitter_was_killed_is_found(
     client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
@@ -146,7 +150,7 @@ def test_a_dead_submitter_leaves_a_job_that_is_found(
 def test_the_same_key_is_the_same_job(client: Client, rows: Rows) -> None:
     first = client.create_job(rows(5), key="k")
     assert client.create_job(rows(5), key="k", tags={"a": "b"}).id == first.id
-    with pytest.raises(UsageError, match="already stands for another job") as caught:
+    with pytest.raises(UsageError, match="already belongs to another job") as caught:
         client.create_job(rows(6), key="k")
     assert (caught.value.job_id, caught.value.tag) == (first.id, first.snapshot.tag)
     with pytest.raises(UsageError):
@@ -172,7 +176,7 @@ def test_cancel_before_sending_sends_nothing(client: Client, rows: Rows) -> None
     assert at_provider(client) == 0
 
 
-def test_adopting_a_lost_job_by_hand_settles_it(
+def test_adopting_a_lost_job_by_hand_resolves_it(
     client: Client, rows: Rows, clock: ManualClock
 ) -> None:
     with pytest.raises(Unavailable) as caught:
@@ -206,7 +210,7 @@ def test_kept_rows_are_never_replaced(home: Path, rows: Rows) -> None:
     ("behaviour", "submitted"),
     [("refused", "no"), ("not_sent", "no"), ("lost", "maybe"), ("lost_not_arrived", "maybe")],
 )
-def test_each_exception_names_the_job_its_mark_and_whether_it_was_sent(
+def test_each_exception_names_the_job_its_tag_and_whether_it_was_sent(
     client: Client, rows: Rows, behaviour: str, submitted: str
 ) -> None:
     client.session.horizon = Horizon(while_creating_s=0.0)
@@ -236,7 +240,7 @@ def test_a_journal_that_fails_after_the_answer_says_that_it_may_have_been_sent(
     assert caught.value.tag == client.get_job(str(caught.value.job_id)).snapshot.tag
 
 
-def test_a_strangers_exception_gets_a_note(
+def test_a_foreign_exception_gets_a_note(
     client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(request: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A plan says what its budgets are, what of them is spent and held, and whether the job would fit."""
+"""A plan shows its budgets, what is spent and reserved, and whether the job fits."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def ended(client, job, usd):
     )
 
 
-def told(plan):
+def lines_of(plan):
     return [
         (one.scope, f"{one.limit}", f"{one.spent}", f"{one.reserved}", f"{one.left}", one.fits)
         for one in plan.budget
     ]
 
 
-def test_spent_held_and_left_of_the_month_and_the_profile(home, clock):
+def test_spent_reserved_and_left_of_the_month_and_the_profile(home, clock):
     client = priced_client(home, {"month": "10"}, profile="prod", profiles=PROFILES, clock=clock)
-    assert told(client.plan(ROWS, max_cost="3")) == [
+    assert lines_of(client.plan(ROWS, max_cost="3")) == [
         ("job", "0.90", "0", "0", "0.90", False),
         ("month", "10", "0", "0", "10", True),
         ("month of profile prod", "2.50", "0", "0", "2.50", True),
@@ -40,15 +40,22 @@ def test_spent_held_and_left_of_the_month_and_the_profile(home, clock):
     prod = {"prod": {"budget": {"month": "2.50"}}}
     client = priced_client(home, {"month": "10"}, profile="prod", profiles=prod, clock=clock)
     client.create_job(ROWS)
-    assert told(client.plan(ROWS)) == [
+    assert lines_of(client.plan(ROWS)) == [
         ("month", "10", "0.40", "1", "8.60", True),
         ("month of profile prod", "2.50", "0", "1", "1.50", True),
     ]
     client.create_job(ROWS)
-    assert told(client.plan(ROWS))[1] == ("month of profile prod", "2.50", "0", "2", "0.50", False)
+    assert lines_of(client.plan(ROWS))[1] == (
+        "month of profile prod",
+        "2.50",
+        "0",
+        "2",
+        "0.50",
+        False,
+    )
 
 
-def test_what_fits_in_the_plan_is_what_is_sent(home, clock):
+def test_a_job_that_fits_in_the_plan_is_sent(home, clock):
     client = priced_client(home, {"month": "3"}, clock=clock)
     fitted = 0
     while client.plan(ROWS).budget[0].fits:
@@ -57,10 +64,10 @@ def test_what_fits_in_the_plan_is_what_is_sent(home, clock):
     assert fitted == 3
 
 
-def test_a_deployment_is_spent_so_far_and_held_until_its_lease_ends(home, clock):
+def test_a_deployment_is_spent_so_far_and_reserved_until_its_lease_ends(home, clock):
     client, now = priced_client(home, {"month": "100"}, clock=clock), clock.now()
     end = now + dt.timedelta(hours=4)
-    Leases(client.journal).begin(Lease("lease_1", "fake", "m", now, end, usd_per_hour=Decimal(6)))
+    Leases(client.journal).add(Lease("lease_1", "fake", "m", now, end, usd_per_hour=Decimal(6)))
     clock.advance(3600)
     [line] = client.plan(ROWS).budget
     assert (line.spent, line.reserved, line.left) == (6, 18, 76)
@@ -74,7 +81,7 @@ def test_an_unknown_cost_fits_no_budget(home, clock):
     assert (line.unknown, line.fits) == (1, False)
 
 
-def test_without_a_budget_and_for_what_is_free_nothing_is_said(home, clock, rows):
+def test_no_budget_lines_without_a_budget_or_for_free_jobs(home, clock, rows):
     assert priced_client(home, clock=clock).plan(ROWS).budget == ()
     free = priced_client(home, {"month": "1"}, clock=clock, price=Decimal(0))
     assert free.plan(ROWS).budget == ()

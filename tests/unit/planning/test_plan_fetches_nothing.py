@@ -1,4 +1,4 @@
-"""A plan of a local job downloads no base model; it says how large it is, and a create fetches it."""
+"""A plan of a local job shows the size of its base model; only a create downloads it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUILT_IN = "smollm2-135m"
 
 
 class Fetched(Exception):
-    """Something was downloaded."""
+    """Raised when something is downloaded."""
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def test_a_plan_says_what_would_be_pulled(home, rows):
     assert plan.cost.high == 0
 
 
-def test_a_model_of_the_hub_is_asked_for_its_size_alone(home, rows, monkeypatch):
+def test_only_the_size_of_a_hub_model_is_requested(home, rows, monkeypatch):
     files = HubFiles("org/tiny", "org/tiny", "abc", None, (("model.safetensors", 7_000_000),))
     monkeypatch.setattr(hub, "look_up", lambda _: files)
     plan = client_of(home, "org/tiny").plan(rows(5))
@@ -55,14 +55,14 @@ def test_a_model_of_the_hub_is_asked_for_its_size_alone(home, rows, monkeypatch)
     assert any("its size is not known" in note for note in plan.notes)
 
 
-def test_a_name_that_is_none_is_still_refused(home):
+def test_an_unknown_model_name_is_still_refused(home):
     backend = LocalBackend(Context(home=home))
     spec = JobSpec.build(provider="local", model="smolm", provider_options={"pull": True})
     with pytest.raises(UnknownModel):
         backend.plan(spec)
 
 
-def test_without_pull_a_missing_model_is_said_to_be_missing(home, rows):
+def test_without_pull_a_missing_model_is_reported(home, rows):
     data = {"provider": "local", "model": BUILT_IN}
     client = Client(home=home, config=Config(data=data), env={})
     with pytest.raises(Unavailable, match="not on this machine yet"):

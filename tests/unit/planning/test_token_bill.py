@@ -1,4 +1,4 @@
-"""What a report says a provider would bill: tokens × epochs, cuts, minimum charges, the unknown."""
+"""The tokens a provider would bill: tokens × epochs, truncation, minimum charges, unknowns."""
 
 from __future__ import annotations
 
@@ -25,36 +25,38 @@ def report(home: Path, provider: str, model: str, **more: Any) -> ftsdk.DatasetR
 
 
 def test_tokens_times_epochs_and_the_price(tmp_path: Path) -> None:
-    told = report(tmp_path, "openai", "gpt-4.1-mini-2025-04-14")
-    bill = told.billed_tokens["openai"]
-    assert bill.low == bill.high == 3 * told.tokens.total
+    checked = report(tmp_path, "openai", "gpt-4.1-mini-2025-04-14")
+    bill = checked.billed_tokens["openai"]
+    assert bill.low == bill.high == 3 * checked.tokens.total
     assert bill.usd_high == Decimal("5.00") * bill.high / 1_000_000
-    assert "openai would bill" in str(told)
-    assert told.to_dict()["billed_tokens"]["openai"]["usd_high"] == str(bill.usd_high)
+    assert "openai would bill" in str(checked)
+    assert checked.to_dict()["billed_tokens"]["openai"]["usd_high"] == str(bill.usd_high)
 
 
-def test_without_a_model_it_says_that_the_price_goes_by_it(tmp_path: Path) -> None:
+def test_without_a_model_the_price_is_unknown(tmp_path: Path) -> None:
     with ftsdk.Client(home=tmp_path) as client:
-        told = client.validate(ROWS, provider="together")
-    assert told.billed_tokens["together"].usd_high is None
-    assert "the price goes by the base model" in str(told)
+        checked = client.validate(ROWS, provider="together")
+    assert checked.billed_tokens["together"].usd_high is None
+    assert "the price depends on the base model" in str(checked)
 
 
 def test_a_minimum_charge_and_a_rough_count(tmp_path: Path) -> None:
-    told = report(tmp_path, "together", "Qwen/Qwen3-8B")
-    bill = told.billed_tokens["together"]
-    assert bill.low < told.tokens.total < bill.high
+    checked = report(tmp_path, "together", "Qwen/Qwen3-8B")
+    bill = checked.billed_tokens["together"]
+    assert bill.low < checked.tokens.total < bill.high
     assert bill.usd_low == Decimal("4.00")
     assert any("minimum" in one for one in bill.assumptions)
 
 
-def test_rows_that_are_cut_and_validation_rows_are_said(tmp_path: Path) -> None:
-    told = report(tmp_path, "openai", "gpt-4.1-mini-2025-04-14", max_length=20, validation=ROWS[:3])
-    bill = told.billed_tokens["openai"]
-    assert told.tokens.kept < told.tokens.total
-    assert bill.high == 3 * told.tokens.kept
-    assert any("cut at 20 tokens" in one for one in bill.assumptions)
-    assert any(f"{told.validation_tokens} validation" in one for one in bill.assumptions)
+def test_truncated_rows_and_validation_rows_are_assumptions(tmp_path: Path) -> None:
+    checked = report(
+        tmp_path, "openai", "gpt-4.1-mini-2025-04-14", max_length=20, validation=ROWS[:3]
+    )
+    bill = checked.billed_tokens["openai"]
+    assert checked.tokens.kept < checked.tokens.total
+    assert bill.high == 3 * checked.tokens.kept
+    assert any("truncated at 20 tokens" in one for one in bill.assumptions)
+    assert any(f"{checked.validation_tokens} validation" in one for one in bill.assumptions)
 
 
 def test_without_packing_every_row_is_billed_at_full_length(tmp_path: Path) -> None:
@@ -62,11 +64,11 @@ def test_without_packing_every_row_is_billed_at_full_length(tmp_path: Path) -> N
     (tmp_path / "ftsdk.toml").write_text(text, encoding="utf-8")
     config = load_config(folder=tmp_path, env={})
     with ftsdk.Client(home=tmp_path, config=config) as client:
-        told, open_ended = (
+        checked, open_ended = (
             client.validate(ROWS, provider="together", model="Qwen/Qwen3-8B", **more)
             for more in ({"max_length": 4096}, {})
         )
-    bill = told.billed_tokens["together"]
+    bill = checked.billed_tokens["together"]
     assert bill.low == bill.high == 40 * 4096
     assert "padding is not billed" not in str(bill)
     assert open_ended.billed_tokens["together"].low is None
@@ -76,12 +78,12 @@ def test_without_packing_every_row_is_billed_at_full_length(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("provider", "word"), [("replicate", "by the second"), ("nebius", "epochs are not given")]
 )
-def test_what_is_not_known_is_said(tmp_path: Path, provider: str, word: str) -> None:
+def test_unknown_values_are_reported(tmp_path: Path, provider: str, word: str) -> None:
     bill = report(tmp_path, provider, "acme/some-model").billed_tokens[provider]
     assert bill.low is None
     assert word in str(bill)
 
 
-def test_nothing_is_billed_here_and_the_rules_alone_know_no_prices(tmp_path: Path) -> None:
+def test_local_rows_are_not_billed_and_plain_validation_knows_no_prices(tmp_path: Path) -> None:
     assert report(tmp_path, "local", "smollm2-135m").billed_tokens == {}
     assert validate(ROWS, provider="openai", model="gpt-4.1").billed_tokens == {}

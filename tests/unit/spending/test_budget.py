@@ -1,4 +1,4 @@
-"""Limits by job, profile and month; an unknown price fails closed; the switch that forbids."""
+"""Limits by job, profile and month; an unknown price fails closed; and `forbid_spending`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_file_is_for_all_and_the_profile_on_top():
         7,
     ],
 )
-def test_a_wrong_table_is_refused(table):
+def test_an_invalid_table_is_refused(table):
     with pytest.raises(ConfigError) as caught:
         budget_of(config({"budget": table}))
     assert "[budget] in ftsdk.toml" in caught.value.where
@@ -104,7 +104,7 @@ def test_the_month_is_counted_with_the_high_end(home, clock):
     with pytest.raises(BudgetError) as caught:
         client.create_job(ROWS)
     assert caught.value.what == "The job may cost $1.00, and $0.50 of $2.50 a month is left"
-    assert "2026-01 holds $2.00" in caught.value.where
+    assert "$2.00 is spent or reserved in 2026-01" in caught.value.where
     assert len(client.list_jobs()) == 2
     clock.advance(31 * 24 * 3600)  # a new month
     assert client.create_job(ROWS).status is JobStatus.QUEUED
@@ -140,7 +140,7 @@ def test_a_bill_under_the_estimate_gives_room_again(home, clock):
 
 @pytest.fixture
 def over_midnight(home, monkeypatch):
-    """A client, a job that could not be sent in November, and December, which has room for one."""
+    """Return a client and a job that was not sent in November; December has room for one job."""
     clock = ManualClock(dt.datetime(2026, 11, 30, 23, 30, tzinfo=dt.UTC))
     client = priced_client(home, {"month": "1.50"}, clock=clock)
     backend = client.backend("fake")
@@ -172,17 +172,17 @@ def test_a_job_that_is_sent_in_a_later_month_counts_there(over_midnight, send):
 
 
 @pytest.mark.parametrize("send", SENDS)
-def test_and_needs_room_there(over_midnight, send):
+def test_the_month_of_sending_needs_room(over_midnight, send):
     client, job = over_midnight
     client.create_job([*ROWS, ROWS[0]])
-    with pytest.raises(BudgetError, match="2026-12 holds") as caught:
+    with pytest.raises(BudgetError, match="reserved in 2026-12") as caught:
         send(client, job)
     assert (caught.value.job_id, caught.value.submitted) == (job, "no")
     assert client.get_job(job).status is JobStatus.CREATED
     assert client.backend("fake").sent == 1
 
 
-def test_what_was_never_sent_weighs_nothing(home):
+def test_an_unsent_job_counts_nothing(home):
     client = priced_client(home, {"month": "1"})
     with pytest.raises(Exception, match="refuses"):
         client.create_job(ROWS, provider_options={"submit": "refused"})
@@ -190,7 +190,7 @@ def test_what_was_never_sent_weighs_nothing(home):
     client.create_job(ROWS)
 
 
-def test_what_may_have_been_sent_weighs_its_estimate(home, clock):
+def test_a_job_in_doubt_counts_its_estimate(home, clock):
     client = priced_client(home, {"month": "1"}, clock=clock)
     with pytest.raises(Exception, match="no answer"):
         client.create_job(ROWS, provider_options={"submit": "lost_request"})
@@ -205,7 +205,7 @@ def test_what_may_have_been_sent_weighs_its_estimate(home, clock):
     client.create_job(ROWS)
 
 
-def test_the_same_key_holds_once(home):
+def test_the_same_key_reserves_once(home):
     client = priced_client(home, {"month": "1"})
     first = client.create_job(ROWS, key="k")
     assert client.create_job(ROWS, key="k").id == first.id
@@ -215,7 +215,7 @@ def test_the_same_key_holds_once(home):
 @pytest.mark.parametrize("budget", [{"job": "5"}, {"month": "5"}])
 def test_an_unknown_price_with_a_budget_fails_closed(home, budget):
     client = priced_client(home, budget, price=None)
-    with pytest.raises(BudgetError, match="not known"):
+    with pytest.raises(BudgetError, match="known"):
         client.create_job(ROWS)
     assert client.list_jobs() == []
 
@@ -237,13 +237,13 @@ def test_an_earlier_job_of_unknown_price_closes_the_month_until_it_is_settled(ho
         client.create_job(ROWS)
 
 
-def test_what_is_free_needs_no_budget(home, rows):
+def test_a_free_job_needs_no_budget(home, rows):
     data = {"provider": "fake", "model": "m", "budget": {"month": 0, "job": 0}}
     client = Client(home=home, config=config(data), env={})
     client.create_job(rows(5))
 
 
-def test_what_is_free_fits_a_month_that_is_overspent_or_not_known(home):
+def test_a_free_job_fits_an_overspent_or_unknown_month(home):
     job = priced_client(home, {"month": "1"}).create_job(ROWS)
     Reservations(priced_client(home).journal).settle(job.id, Decimal(9), "the bill")
     free = priced_client(home, {"month": "1"}, price=Decimal(0))
@@ -252,13 +252,13 @@ def test_what_is_free_fits_a_month_that_is_overspent_or_not_known(home):
     assert free.create_job(ROWS).status is JobStatus.QUEUED
 
 
-def test_settling_what_is_not_held(home):
+def test_settling_a_job_without_a_reservation(home):
     client = priced_client(home)
     with pytest.raises(UnknownJob):
         Reservations(client.journal).settle("ftj_" + "0" * 26, Decimal(1), "x")
 
 
-def test_a_quote_takes_the_place_of_the_estimate_unless_it_is_over(home):
+def test_a_quote_replaces_the_estimate_unless_it_is_over(home):
     client = priced_client(home, {"month": "3"})
     job, money = client.create_job(ROWS), Reservations(client.journal)
     limits = budget_of(client.config).limits
@@ -268,8 +268,8 @@ def test_a_quote_takes_the_place_of_the_estimate_unless_it_is_over(home):
     over = quote.model_copy(update={"high": Decimal("3.01")})
     with pytest.raises(BudgetError):
         money.requote(job.id, over, limits, lambda _: None)
-    held = money.get(job.id)
-    assert (held.usd, held.cost.high) == (Decimal("2.5"), Decimal(1))
+    reservation = money.get(job.id)
+    assert (reservation.usd, reservation.cost.high) == (Decimal("2.5"), Decimal(1))
 
 
 def weighed(status, *, cost=None, sent=True, known=True, free=False, high="5", settled=None):
@@ -281,11 +281,11 @@ def weighed(status, *, cost=None, sent=True, known=True, free=False, high="5", s
         submitted_at=NOW if sent else None, provider_job_id="x" if known else None,
     )  # fmt: skip
     amount = None if high is None else Decimal(high)
-    held = Reservation(
+    reservation = Reservation(
         "ftj_x", "2026-11", None, Cost(basis="estimated", low=amount, high=amount),
         failed_is_free=free, settled=settled,
     )  # fmt: skip
-    found = charge_for(job, held)
+    found = charge_for(job, reservation)
     return None if found.usd is None else str(found.usd), found.final
 
 
@@ -326,18 +326,18 @@ QUOTE = Cost(basis="quoted", low=Decimal(4), high=Decimal(4))
         ({"status": JobStatus.RUNNING, "settled": Decimal(3), "high": None}, "3", True),
     ],
 )
-def test_what_a_job_weighs(asked, usd, final):
+def test_charge_of_a_job(asked, usd, final):
     assert weighed(**asked) == (usd, final)
 
 
-def test_the_hours_of_a_running_job_count_once_they_cost_more_than_what_is_held(home, clock):
+def test_running_hours_count_once_they_exceed_the_reservation(home, clock):
     client = priced_client(home, {"month": "5"}, clock=clock)
     job = client.create_job(ROWS, provider_options={"timeline": [["running", 0]]})
     with client.journal.write() as cursor:
         cursor.execute("UPDATE reservations SET usd_per_hour = '2'")
     now = clock.now()
     client.journal.change(
-        job.id, now=now, why="told", status=JobStatus.RUNNING, started_at=clock.now()
+        job.id, now=now, why="test", status=JobStatus.RUNNING, started_at=clock.now()
     )
     money = Reservations(client.journal)
     assert money.month(now + dt.timedelta(minutes=10)).reserved == 1
@@ -353,7 +353,7 @@ def test_months_are_utc():
     )
 
 
-def test_a_journal_of_the_first_schema_is_taken_along(home, monkeypatch):
+def test_a_journal_of_the_first_schema_is_migrated(home, monkeypatch):
     from ftsdk.store import journal as module
 
     with monkeypatch.context() as patch:
@@ -362,15 +362,15 @@ def test_a_journal_of_the_first_schema_is_taken_along(home, monkeypatch):
     assert Reservations(Journal(home)).all() == []
 
 
-class GoesOn(PricedBackend):
-    """A paid provider that also resumes jobs that ended."""
+class ResumingBackend(PricedBackend):
+    """A paid provider that also resumes ended jobs."""
 
     capabilities = replace(PricedBackend.capabilities, resumes_ended=True)
 
 
-def test_an_ended_job_goes_on_only_where_the_month_has_room(home, clock):
+def test_an_ended_job_resumes_only_if_the_month_has_room(home, clock):
     client = priced_client(home, {"month": "1.50"}, clock=clock)
-    client.session.use_backend("fake", GoesOn)
+    client.session.use_backend("fake", ResumingBackend)
     job = client.create_job(ROWS, provider_options={"timeline": [["running", 0], ["failed", 1]]})
     clock.advance(2)
     assert job.refresh().status is JobStatus.FAILED
@@ -386,19 +386,21 @@ def test_an_ended_job_goes_on_only_where_the_month_has_room(home, clock):
     assert money.spent(clock.now()) == (Decimal("1.10"), 0)  # what was settled may not be all
 
 
-def test_of_two_programs_that_make_the_same_job_at_once_one_does(home, clock):
+def test_two_programs_creating_the_same_job_create_one(home, clock):
     first, second = priced_client(home, clock=clock), priced_client(home, clock=clock)
     before = clock.now() - dt.timedelta(minutes=10)
     asked = [
         prepare(client.session, ROWS, {}) for client in (first, second)
     ]  # neither sees the other yet
-    made = submit(first.session, asked[0], first_after=before)
+    made = submit(first.session, asked[0], no_duplicate_since=before)
     with pytest.raises(NeedsDecision, match=made.id) as caught:
-        submit(second.session, asked[1], first_after=before)
+        submit(second.session, asked[1], no_duplicate_since=before)
     assert caught.value.submitted == "no"
     assert [job.id for job in second.list_jobs()] == [made.id]
     assert second.backend("fake").sent == 0
-    submit(second.session, prepare(second.session, ROWS[1:], {}), first_after=before)  # another job
+    submit(
+        second.session, prepare(second.session, ROWS[1:], {}), no_duplicate_since=before
+    )  # another job
 
 
 # --- the switch --------------------------------------------------------------------------------------
@@ -432,7 +434,7 @@ def test_cancel_goes_through_and_resume_and_sending_again_do_not(home, clock):
     assert client.backend("fake").sent == before
 
 
-def test_the_switch_holds_in_other_threads_and_nests(home):
+def test_the_switch_applies_to_other_threads_and_nests(home):
     client, seen = priced_client(home), []
 
     def create():
@@ -458,7 +460,7 @@ def test_the_variable_forbids_as_well(home):
     priced_client(home, env={"FTSDK_FORBID_SPENDING": "0"}).create_job(ROWS)
 
 
-def test_what_is_free_goes_on(client, rows):
+def test_free_jobs_are_still_allowed(client, rows):
     with forbid_spending():
         client.create_job(rows(5))
         require_spending("x", "local", free=True)
@@ -485,7 +487,7 @@ def test_a_past_date_is_refused_before_anything(home, client, rows):
         client.plan(rows(5))
 
 
-def test_a_near_date_is_warned_of(home, client, rows):
+def test_a_near_date_gives_a_warning(home, client, rows):
     closed_catalogue(home, "2026-02-01")
     assert client.plan(rows(5)).warnings == (
         "the rehearsal provider takes no new jobs from 2026-02-01, in 31 days; the last safe day is 2026-01-31",

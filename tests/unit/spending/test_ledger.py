@@ -1,4 +1,4 @@
-"""The ledger adds up by day, provider and tag, and its CSV runs no formula."""
+"""The ledger's totals by day, provider and tag, and its CSV without formulas."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LINES = [
 ]
 
 
-def test_by_day_runs_backwards():
+def test_days_are_newest_first():
     found = totals(LINES, "day")
     assert [t.key for t in found] == ["2026-11-25", "2026-11-24"]
     today = found[0]
@@ -51,7 +51,7 @@ def test_by_day_runs_backwards():
     )  # fmt: skip
 
 
-def test_by_provider_and_tag_the_dearest_first():
+def test_by_provider_and_tag_the_most_expensive_first():
     assert [(t.key, t.counted) for t in totals(LINES, "provider")] == [
         ("openai", Decimal("4.50")),
         ("together", Decimal(4)),

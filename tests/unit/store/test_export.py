@@ -1,4 +1,4 @@
-"""Taking the journal out as lines, forgetting what is old, and knowing a job's twin."""
+"""Exporting the journal, forgetting old jobs, and finding duplicates."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ftsdk.util.clock import ManualClock
 Rows = Callable[[int], list[dict[str, Any]]]
 
 
-def test_every_job_is_a_line_with_its_moves(client: Client, rows: Rows) -> None:
+def test_every_job_is_a_line_with_its_status_changes(client: Client, rows: Rows) -> None:
     names = ["one", "two\u2028three", "\x1cfour"]
     for count, name in enumerate(names, 1):
         client.create_job(rows(count), name=name).wait()
     lines = list(export_lines(client.journal))
-    told = [json.loads(line) for line in lines]
+    exported = [json.loads(line) for line in lines]
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in lines)
-    assert [one["job"]["name"] for one in told] == names
-    assert [move["new"] for move in told[0]["moves"]][:2] == ["created", "submitting"]
-    assert told[0]["moves"][-1]["new"] == "succeeded"
+    assert [one["job"]["name"] for one in exported] == names
+    assert [move["new"] for move in exported[0]["moves"]][:2] == ["created", "submitting"]
+    assert exported[0]["moves"][-1]["new"] == "succeeded"
 
 
-def test_only_what_ended_is_forgotten(client: Client, rows: Rows, clock: ManualClock) -> None:
+def test_only_ended_jobs_are_forgotten(client: Client, rows: Rows, clock: ManualClock) -> None:
     old = client.create_job(rows(1)).wait()
     still = client.create_job(rows(2), provider_options={"timeline": [["running", 0]]})
     clock.advance(100 * 86_400)
@@ -35,13 +35,11 @@ def test_only_what_ended_is_forgotten(client: Client, rows: Rows, clock: ManualC
     assert [job.id for job in forgettable(client.journal, age, now)] == [old.id]
     assert [job.id for job in forget(client.journal, age, now)] == [old.id]
     assert {job.id for job in client.list_jobs()} == {still.id, new.id}
-    assert client.journal.moves(old.id) == []
-    assert client.journal.moves(new.id)
+    assert client.journal.status_changes(old.id) == []
+    assert client.journal.status_changes(new.id)
 
 
-def test_what_counts_against_this_month_is_kept(
-    client: Client, rows: Rows, clock: ManualClock
-) -> None:
+def test_jobs_of_this_month_are_kept(client: Client, rows: Rows, clock: ManualClock) -> None:
     client.create_job(rows(1)).wait()
     made, day = clock.now(), dt.timedelta(days=1)
     next_month = (made.replace(day=1) + 31 * day).replace(day=1, hour=0, minute=0, second=0)
@@ -49,15 +47,15 @@ def test_what_counts_against_this_month_is_kept(
     assert len(forgettable(client.journal, day, next_month + 2 * day)) == 1
 
 
-def test_a_twin_is_the_same_job_not_long_ago(
+def test_a_duplicate_is_the_same_job_created_recently(
     client: Client, rows: Rows, clock: ManualClock
 ) -> None:
     job = client.create_job(rows(3))
     print_ = job.snapshot.fingerprint
     recently = clock.now() - dt.timedelta(minutes=10)
-    twin = client.journal.duplicate(print_, recently)
-    assert twin is not None
-    assert twin.id == job.id
+    duplicate = client.journal.duplicate(print_, recently)
+    assert duplicate is not None
+    assert duplicate.id == job.id
     assert client.journal.duplicate("another", recently) is None
     assert client.journal.duplicate(print_, clock.now() + dt.timedelta(seconds=1)) is None
     job.cancel()

@@ -1,4 +1,4 @@
-"""The journal: settings, modes, moves, keys, ids, and what it says of a file it cannot use."""
+"""The journal: settings, file modes, transitions, keys, ids, and errors of unusable files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ftsdk.errors import JournalDamaged, JournalTooNew, StoreError, UnknownJob
 from ftsdk.store.journal import Journal, KeyTaken
 from ftsdk.store.migrations import MIGRATIONS
 from ftsdk.types.job import JobSnapshot
-from ftsdk.types.status import ALLOWED_MOVES, JobStatus
+from ftsdk.types.status import ALLOWED_TRANSITIONS, JobStatus
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 
 NOW = dt.datetime(2026, 11, 25, tzinfo=dt.UTC)
@@ -60,20 +60,20 @@ def test_only_the_owner_can_read_it(home: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-def test_a_wide_mode_is_mended_at_opening(home: Path) -> None:
+def test_a_wide_file_mode_is_fixed_at_opening(home: Path) -> None:
     Journal(home).close()
     (home / "journal.db").chmod(0o666)
     Journal(home)
     assert stat.S_IMODE((home / "journal.db").stat().st_mode) == 0o600
 
 
-def test_a_job_comes_back_as_it_went_in(home: Path) -> None:
+def test_a_job_round_trips_through_the_journal(home: Path) -> None:
     job = snapshot(key="k", name="n", tags={"a": "b"}, spec={"x": [1, None]})
     Journal(home).add(job)
     assert Journal(home).get(job.id) == job
 
 
-def test_a_key_stands_for_one_job(home: Path) -> None:
+def test_a_key_belongs_to_one_job(home: Path) -> None:
     journal, first = Journal(home), snapshot(key="k")
     journal.add(first)
     with pytest.raises(KeyTaken) as caught:
@@ -85,49 +85,49 @@ def test_a_key_stands_for_one_job(home: Path) -> None:
 
 @pytest.mark.parametrize("old", list(JobStatus))
 @pytest.mark.parametrize("new", list(JobStatus))
-def test_only_allowed_moves_are_written(home: Path, old: JobStatus, new: JobStatus) -> None:
+def test_only_allowed_transitions_are_written(home: Path, old: JobStatus, new: JobStatus) -> None:
     journal, job = Journal(home), snapshot(status=old)
     journal.add(job)
-    told = journal.change(job.id, now=NOW, why="test", status=new, message="moved")
-    allowed = new is old or new in ALLOWED_MOVES[old]
-    assert told.status is (new if allowed else old)
-    assert journal.get(job.id) == told
-    assert (told.message == "moved") is allowed
+    changed = journal.change(job.id, now=NOW, why="test", status=new, message="moved")
+    allowed = new is old or new in ALLOWED_TRANSITIONS[old]
+    assert changed.status is (new if allowed else old)
+    assert journal.get(job.id) == changed
+    assert (changed.message == "moved") is allowed
 
 
-def test_final_statuses_are_left_by_resume_alone() -> None:
-    assert ALLOWED_MOVES[JobStatus.SUCCEEDED] == frozenset()
-    assert ALLOWED_MOVES[JobStatus.FAILED] == {JobStatus.QUEUED}
+def test_only_resume_leaves_a_final_status() -> None:
+    assert ALLOWED_TRANSITIONS[JobStatus.SUCCEEDED] == frozenset()
+    assert ALLOWED_TRANSITIONS[JobStatus.FAILED] == {JobStatus.QUEUED}
     assert not JobStatus.UNKNOWN.is_final
     assert {s for s in JobStatus if s.is_final} == {"succeeded", "failed", "cancelled"}
 
 
-def test_moves_are_remembered_in_order(home: Path) -> None:
+def test_status_changes_are_kept_in_order(home: Path) -> None:
     journal, job = Journal(home), snapshot()
     journal.add(job)
     journal.change(job.id, now=NOW, why="sending", status=JobStatus.SUBMITTING)
     journal.change(job.id, now=NOW, why="accepted", status=JobStatus.QUEUED, raw_status="Q")
-    assert [(m[1], m[2], m[3], m[4]) for m in journal.moves(job.id)] == [
+    assert [(m[1], m[2], m[3], m[4]) for m in journal.status_changes(job.id)] == [
         (None, "created", "", "journaled"),
         ("created", "submitting", "", "sending"),
         ("submitting", "queued", "Q", "accepted"),
     ]
 
 
-def test_only_from_leaves_others_alone(home: Path) -> None:
+def test_only_from_leaves_other_statuses_unchanged(home: Path) -> None:
     journal, job = Journal(home), snapshot(status=JobStatus.RUNNING)
     journal.add(job)
-    told = journal.change(
+    changed = journal.change(
         job.id,
         now=NOW,
         why="late",
         only_from=frozenset({JobStatus.CREATED}),
         status=JobStatus.CANCELLED,
     )
-    assert told.status is JobStatus.RUNNING
+    assert changed.status is JobStatus.RUNNING
 
 
-def test_short_ids_work_when_they_are_alone(home: Path) -> None:
+def test_short_ids_work_when_they_are_unique(home: Path) -> None:
     journal = Journal(home)
     one, two = (
         snapshot(id="ftj_01AAAAAAAAAAAAAAAAAAAAAAAA"),
@@ -144,7 +144,7 @@ def test_short_ids_work_when_they_are_alone(home: Path) -> None:
             journal.get(bad)
 
 
-def test_newer_schema_is_refused_by_name(home: Path) -> None:
+def test_a_newer_schema_is_refused(home: Path) -> None:
     Journal(home).close()
     raw = sqlite3.connect(home / "journal.db")
     raw.execute(f"PRAGMA user_version={len(MIGRATIONS) + 1}")
@@ -154,7 +154,7 @@ def test_newer_schema_is_refused_by_name(home: Path) -> None:
         Journal(home)
 
 
-def test_each_old_schema_is_brought_up(home: Path) -> None:
+def test_each_old_schema_is_migrated(home: Path) -> None:
     for version in range(len(MIGRATIONS)):
         path = home / str(version)
         path.mkdir(parents=True)
@@ -169,7 +169,7 @@ def test_each_old_schema_is_brought_up(home: Path) -> None:
         assert journal.integrity() == "ok"
 
 
-def test_a_file_that_is_no_database_is_said_and_kept(home: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported_and_kept(home: Path) -> None:
     home.mkdir()
     (home / "journal.db").write_bytes(b"hello, I am a text file" * 100)
     with pytest.raises(JournalDamaged):
@@ -188,7 +188,7 @@ def test_another_programs_database_is_refused(home: Path) -> None:
         Journal(home)
 
 
-def test_a_link_is_refused(home: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_is_refused(home: Path, tmp_path: Path) -> None:
     home.mkdir()
     (home / "journal.db").symlink_to(tmp_path / "elsewhere.db")
     with pytest.raises(StoreError, match="symbolic link"):
@@ -196,7 +196,7 @@ def test_a_link_is_refused(home: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere.db").exists()
 
 
-def test_a_home_that_cannot_be_is_said(tmp_path: Path) -> None:
+def test_an_unusable_home_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError) as caught:
         Journal(tmp_path / "file" / "home")
@@ -224,7 +224,7 @@ def test_threads_share_one_journal(home: Path) -> None:
     assert len(journal.list(status=frozenset({JobStatus.SUBMITTING}))) == 100
 
 
-def test_a_reader_does_not_create(home: Path) -> None:
+def test_a_read_only_journal_creates_nothing(home: Path) -> None:
     with pytest.raises(StoreError):
         Journal(home, read_only=True)
     assert not home.exists()
@@ -250,7 +250,7 @@ def cut_short(home: Path) -> None:
     assert (home / "journal.db-journal").stat().st_size > 0
 
 
-def test_a_write_cut_short_is_undone_and_the_file_checked(
+def test_an_interrupted_write_is_rolled_back_and_the_file_checked(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = snapshot()
@@ -267,11 +267,13 @@ def test_a_write_cut_short_is_undone_and_the_file_checked(
     assert len(checks) == 1
 
 
-def test_damage_found_after_a_cut_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damage_after_an_interrupted_write_is_reported(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Journal(home).add(snapshot())
     cut_short(home)
     monkeypatch.setattr(Journal, "integrity", lambda _: "row 1 missing from index")
-    for _ in range(2):  # not at the first opening alone: that one may be somebody else's
+    for _ in range(2):  # every opening reports it, not only the first
         with pytest.raises(JournalDamaged, match="missing from index"):
             Journal(home)
     assert len(Journal(home, read_only=True).list()) == 1
@@ -280,17 +282,17 @@ def test_damage_found_after_a_cut_is_said(home: Path, monkeypatch: pytest.Monkey
     assert not (home / "journal.db-unchecked").exists()
 
 
-def test_a_reader_cannot_undo_a_cut_and_says_who_can(home: Path) -> None:
+def test_a_read_only_journal_reports_an_interrupted_write(home: Path) -> None:
     Journal(home).add(snapshot())
     cut_short(home)
-    with pytest.raises(StoreError, match="a reader cannot undo it") as caught:
+    with pytest.raises(StoreError, match="a read-only command cannot roll it back") as caught:
         Journal(home, read_only=True)
     assert "ftsdk list" in caught.value.hint
     Journal(home).close()
     assert len(Journal(home, read_only=True).list()) == 1
 
 
-def test_a_backup_holds_one_moment_while_others_write(home: Path, tmp_path: Path) -> None:
+def test_a_backup_is_consistent_while_others_write(home: Path, tmp_path: Path) -> None:
     journal = Journal(home)
     done = threading.Event()
 
@@ -307,13 +309,13 @@ def test_a_backup_holds_one_moment_while_others_write(home: Path, tmp_path: Path
             journal.backup(copy / "journal.db")
             found = Journal(copy)
             assert found.integrity() == "ok"
-            assert all(found.moves(job.id) for job in found.list())
+            assert all(found.status_changes(job.id) for job in found.list())
     finally:
         done.set()
         writer.join()
 
 
-def test_an_sqlite_that_is_too_old_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_sqlite_that_is_too_old_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 34, 1))
     monkeypatch.setattr("sqlite3.sqlite_version", "3.34.1")
     with pytest.raises(StoreError, match=r"links SQLite 3\.34\.1; the journal needs 3\.37"):

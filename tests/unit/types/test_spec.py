@@ -1,4 +1,4 @@
-"""A job's arguments: what is refused, that all faults come at once, and what makes two jobs one."""
+"""A job's specification: validation, one error for all faults, and the fingerprint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def make(**fields: Any) -> JobSpec:
     return JobSpec.build(**{"provider": "fake", "model": "m", **fields})
 
 
-def test_all_faults_come_at_once_and_by_name() -> None:
+def test_all_faults_are_reported_at_once_by_name() -> None:
     with pytest.raises(SpecError) as caught:
         make(
             model="",
@@ -32,12 +32,12 @@ def test_all_faults_come_at_once_and_by_name() -> None:
 
 
 @pytest.mark.parametrize("field", ["epochs", "learning_rate", "batch_size", "max_steps"])
-def test_a_truth_value_is_not_a_number(field: str) -> None:
+def test_a_boolean_is_not_a_number(field: str) -> None:
     with pytest.raises(SpecError, match="not true or false"):
         make(hyperparameters={field: True})
 
 
-def test_whole_numbers_are_taken_where_fractions_are() -> None:
+def test_whole_numbers_are_accepted_where_fractions_are() -> None:
     given = Hyperparameters(learning_rate=1, epochs=3).given()
     assert given == {"learning_rate": 1.0, "epochs": 3.0}
 
@@ -57,7 +57,7 @@ def test_alpha_follows_the_rank_unless_given() -> None:
     assert LoRA(rank=8, alpha=5).alpha == 5
 
 
-def test_fingerprint_tells_what_is_trained_and_nothing_else() -> None:
+def test_the_fingerprint_depends_only_on_what_is_trained() -> None:
     base = make().fingerprint("a", None)
     assert make(tags={"team": "cx"}, max_cost="5.00").fingerprint("a", None) == base
     for other in (
@@ -89,8 +89,8 @@ LOOP["again"] = LOOP
     [float("nan"), float("inf"), "\ud800", object(), b"\xff", LOOP],
     ids=["nan", "inf", "half a character", "object", "bytes", "loop"],
 )
-def test_options_that_json_cannot_hold_are_told(value) -> None:
-    with pytest.raises(SpecError, match="provider_options: it holds what JSON cannot"):
+def test_options_that_json_cannot_represent_are_refused(value) -> None:
+    with pytest.raises(SpecError, match="provider_options: cannot be written as JSON"):
         make(provider_options={"a": [value]})
 
 

@@ -1,8 +1,8 @@
 """The forward pass over packed rows, and the tests of whether a model supports it.
 
 Rows need no padding: linear layers see one long row of tokens, and attention treats each row alone
-(`packed_attention`). When a model is loaded, two short rows are run both ways; a model that gives
-other results packed is run row by row.
+(`packed_attention`). When a model is loaded, two short rows are run packed and one by one; a model
+whose results differ is run row by row.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ def test_fix_writes_a_copy_and_says_so(cli):
     assert "FT104" in ran.out
     document = cli("validate", data, "--fix", "twice.jsonl", "--json").json
     assert document["fix"]["counts"] == {"FT104": 1}
-    assert document["fix"]["mends"][0]["line"] == 13
+    assert document["fix"]["changes"][0]["line"] == 13
+    assert document["fix"]["mends"] == document["fix"]["changes"]
     assert "--fix" in cli("validate", data).out
     assert "--fix FILE" not in ran.out
     assert cli.ok("validate", "out.jsonl").code == 0

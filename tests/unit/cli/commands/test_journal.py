@@ -38,8 +38,8 @@ def test_backup_is_a_journal_that_can_be_put_back(cli, data, tmp_path, home, mon
     assert "1 job. To use it" in cli.ok("journal", "backup", copy).out
     assert copy.stat().st_mode & 0o777 == 0o600
     assert cli("journal", "backup", copy).code == 2  # nothing is overwritten
-    moves = Journal(home).moves(job)
-    assert Journal(copy.parent, read_only=True).moves(job) == moves
+    moves = Journal(home).status_changes(job)
+    assert Journal(copy.parent, read_only=True).status_changes(job) == moves
     monkeypatch.setenv("FTSDK_HOME", str(copy.parent))
     assert cli.ok("journal", "check", "--json").json["jobs"] == 1
     assert [one["id"] for one in cli.ok("list", "--json").json["jobs"]] == [job]

@@ -1,4 +1,4 @@
-"""Tokenised rows: judged as they stand in a Parquet file, and written as the trainer would see them."""
+"""Tokenized rows: checked as a Parquet file has them, and written as the trainer would see them."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ BAD: list[tuple[Row, str, str]] = [
 
 
 @pytest.mark.parametrize(("changes", "code", "field"), BAD)
-def test_a_bad_row_is_told(changes: Row, code: str, field: str) -> None:
+def test_a_bad_row_is_reported(changes: Row, code: str, field: str) -> None:
     row = copy.deepcopy(GOOD) | changes
     row = {k: v for k, v in row.items() if v is not KeyError}
     report = look([ROWS[1], row])
@@ -131,7 +131,7 @@ def test_a_bad_row_is_told(changes: Row, code: str, field: str) -> None:
         assert "moved by one" in report.notices[0].message
 
 
-def test_every_rule_of_tokenised_rows_is_tried() -> None:
+def test_every_rule_of_tokenized_rows_is_tried() -> None:
     assert {code for code, r in RULES.items() if r.shape == "tokens"} <= {
         code for _, code, _ in BAD
     }
@@ -175,7 +175,7 @@ def folder_with_tokenizer(tmp_path: Path) -> Path:
     return folder
 
 
-def test_ids_beyond_the_tokenizer_are_told(tmp_path: Path) -> None:
+def test_ids_beyond_the_tokenizer_are_reported(tmp_path: Path) -> None:
     folder = folder_with_tokenizer(tmp_path)
     fits = {"input_ids": [3, 7], "attention_mask": [1, 1], "labels": [-100, 7]}
     report = look([fits, ROWS[1], {**fits, "labels": [-100, 8]}], model=str(folder))
@@ -225,8 +225,8 @@ def test_together_takes_the_file(tmp_path: Path) -> None:
     utils = pytest.importorskip("together.lib.utils", reason="needs the extra `together`")
     path = tmp_path / "out.parquet"
     convert([chat("a", "b")], "tokenized", path, tokenizer=letters())
-    told = utils.check_file(path)
-    assert told["is_check_passed"], told
+    reported = utils.check_file(path)
+    assert reported["is_check_passed"], reported
 
 
 def test_every_row_that_does_not_fit_is_named_and_nothing_is_written(tmp_path: Path) -> None:

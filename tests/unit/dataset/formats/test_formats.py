@@ -99,12 +99,12 @@ def rich(draw: st.DrawFn, scheme: str, *, reasoning: bool) -> Row:
 def meaning(row: Row) -> Row:
     """A row without what JSON leaves free: spaces inside arguments and results that are objects."""
 
-    def value(told: Any) -> Any:
+    def value(reported: Any) -> Any:
         try:
-            read = json.loads(told)
+            read = json.loads(reported)
         except (TypeError, ValueError):
-            return told
-        return read if isinstance(read, dict) else told
+            return reported
+        return read if isinstance(read, dict) else reported
 
     row = copy.deepcopy(row)
     for message in row["messages"]:
@@ -401,9 +401,9 @@ def on_bedrock(row: Row, model: str | None) -> list[tuple[str, str]]:
 
 def test_bedrock_refuses_tools_by_name_and_says_where_it_stands() -> None:
     report = validate([CONVERSE] * 8, provider="bedrock", near_duplicates=False, tokens=False)
-    told = [f.hint for f in report.faults if f.code == "FT206" and f.field == "tools"]
-    assert told
-    assert "nova-2-sft-data-prep" in told[0]
+    reported = [f.hint for f in report.faults if f.code == "FT206" and f.field == "tools"]
+    assert reported
+    assert "nova-2-sft-data-prep" in reported[0]
     plain = copy.deepcopy(CONVERSE)
     del plain["toolConfig"], plain["messages"][1:3]
     assert on_bedrock(plain, None) == []
@@ -536,7 +536,7 @@ def damaged(row: Row, chance: random.Random) -> Row:
 
 
 @pytest.mark.parametrize("name", ["gemini", "converse", "claude"])
-def test_damaged_rows_are_told_and_never_break_a_reader_or_a_writer(name: str) -> None:
+def test_damaged_rows_are_reported_and_never_break_a_reader_or_a_writer(name: str) -> None:
     chance = random.Random(7)  # the same damage in every run
     base = {"gemini": GEMINI, "converse": CONVERSE, "claude": CLAUDE}[name]
     rows = [damaged(base, chance) for _ in range(600)]

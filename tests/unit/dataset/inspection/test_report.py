@@ -1,4 +1,4 @@
-"""The X-ray's text, notes, refusals, comparison, and the page in a real browser."""
+"""The inspection's text, notes, refusals, comparison, and its page in a real browser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ftsdk.dataset import Dataset, Xray, inspect, validate
+from ftsdk.dataset import Dataset, InspectionReport, Xray, inspect, validate
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 
 CHATML = (
@@ -139,7 +139,7 @@ def test_plain_text_is_learned_whole() -> None:
     assert (seen.summary.total, seen.summary.trained, seen.findings) == (4, 3, ())
 
 
-def test_tokenised_rows_are_shown_as_they_are() -> None:
+def test_tokenized_rows_are_shown_as_they_are() -> None:
     toy = letters(CHATML)
     ids = [300, *b"hi", 301]
     rows = [{"input_ids": ids, "labels": [-100, -100, ids[2], 301]}, {"input_ids": ids},
@@ -189,11 +189,11 @@ def test_two_targets_are_compared() -> None:
         inspect(ROWS, tokenizer=letters(t, n), model=n)
         for t, n in ((CHATML, "one"), (THINKING, "two"))
     )
-    told = left.diff(right)
-    assert [r.same_learned for r in told.rows] == [False, False, False]
-    assert told.rows[0].only == ("日本", "<think></think>日本")
-    assert "chat templates: different" in str(told)
-    json.dumps(told.to_dict())
+    reported = left.diff(right)
+    assert [r.same_learned for r in reported.rows] == [False, False, False]
+    assert reported.rows[0].only == ("日本", "<think></think>日本")
+    assert "chat templates: different" in str(reported)
+    json.dumps(reported.to_dict())
 
 
 def test_rows_that_one_model_sees_in_pieces_are_compared_whole() -> None:
@@ -202,10 +202,10 @@ def test_rows_that_one_model_sees_in_pieces_are_compared_whole() -> None:
     always = THINKING.replace(" and loop.last", "")
     whole, parts = (inspect([row], tokenizer=letters(t), model=t[:9]) for t in (always, THINKING))
     assert ([len(x.shown) for x in (whole, parts)], len(whole.diff(parts).rows)) == ([1, 2], 1)
-    (told,) = whole.diff(parts).rows
-    assert told.same_learned
-    assert told.trained[0] == told.trained[1]
-    assert told.tokens[0] < told.tokens[1]
+    (reported,) = whole.diff(parts).rows
+    assert reported.same_learned
+    assert reported.trained[0] == reported.trained[1]
+    assert reported.tokens[0] < reported.tokens[1]
     refusing = inspect([row], tokenizer=letters("{{ raise_exception('no') }}"), model="three")
     assert "refused  0  →  1 rows" in str(whole.diff(refusing))
 
@@ -220,14 +220,14 @@ def test_what_a_cut_leaves_to_learn_is_said() -> None:
 
 
 @pytest.mark.parametrize("key", ["reasoning_content", "reasoning", "thinking"])
-def test_reasoning_that_is_dropped_is_told_whatever_its_key(key: str) -> None:
+def test_reasoning_that_is_dropped_is_reported_whatever_its_key(key: str) -> None:
     row = chat("a", "b")
     row["messages"][1][key] = "because"
     assert [f.code for f in inspect([row], tokenizer=letters(CHATML)).findings] == ["FT505"]
     assert inspect([row], tokenizer=letters(THINKING)).findings == ()
 
 
-def test_what_is_said_beside_a_call_and_dropped_is_told() -> None:
+def test_what_is_said_beside_a_call_and_dropped_is_reported() -> None:
     template = CHATML.replace(
         "{{ m.content }}",
         "{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% else %}{{ m.content }}{% endif %}",
@@ -317,7 +317,7 @@ def test_the_page_shows_rows_in_a_browser(tmp_path: Path, theme: str) -> None:
     dom = dump(path, f"?theme={theme}")
     assert 'data-ready="yes"' in dom
     assert f'data-theme="{theme}"' in dom
-    assert "<title>rows · X-ray</title>" in dom
+    assert "<title>rows · inspection</title>" in dom
     assert "&lt;" in dom
     assert "<img" not in dom
     assert 'class="t l s"' in dom
@@ -327,6 +327,10 @@ def test_the_page_shows_rows_in_a_browser(tmp_path: Path, theme: str) -> None:
 
 def test_a_page_without_rows_is_still_a_page() -> None:
     pytest.importorskip("bpe_openai")
-    seen: Xray = inspect(ROWS, model="gpt-4o")
+    seen: InspectionReport = inspect(ROWS, model="gpt-4o")
     assert "<!doctype html>" in seen.to_html()
     assert "iframe" in seen._repr_html_()
+
+
+def test_the_old_name_of_the_report_still_works() -> None:
+    assert Xray is InspectionReport

@@ -213,7 +213,7 @@ def test_an_array_is_cut_into_rows_across_reads(tmp_path: Path) -> None:
     assert list(Dataset.load(path)) == rows
 
 
-def test_cells_of_csv_are_judged_as_strictly_as_lines(tmp_path: Path) -> None:
+def test_cells_of_csv_are_checked_as_strictly_as_lines(tmp_path: Path) -> None:
     turns = '[{{"role":"user","content":"a"{}}},{{"role":"assistant","content":"b"}}]'
     cells = [turns.format(more) for more in
              ("", ',"content":"c"', ',"x":123456789012345678901', ',"x":NaN', ',"x":"\\ud800"', "\x00")]  # fmt: skip
@@ -290,7 +290,7 @@ def test_all_faults_come_at_once_and_the_error_carries_them(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.json", "a.csv", "a.parquet"])  # fmt: skip
-def test_how_far_a_file_was_read_is_told_in_every_container(tmp_path: Path, name: str) -> None:
+def test_how_far_a_file_was_read_is_reported_in_every_container(tmp_path: Path, name: str) -> None:
     rows = [{"prompt": f"question {i} {os.urandom(300).hex()}", "completion": f"answer {i}"} for i in range(4000)]  # fmt: skip
     lines = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
     path = tmp_path / name
@@ -307,8 +307,8 @@ def test_how_far_a_file_was_read_is_told_in_every_container(tmp_path: Path, name
         if name.endswith(".zst"):
             packed["zst"] = pytest.importorskip("zstandard").compress
         path.write_bytes(packed.get(name.rpartition(".")[2], bytes)(lines))
-    told: list[int] = []
-    report = validate(path, tokens=False, near_duplicates=False, on_bytes=told.append)
+    reported: list[int] = []
+    report = validate(path, tokens=False, near_duplicates=False, on_bytes=reported.append)
     assert report.rows == 4000
-    assert sum(told) == path.stat().st_size
-    assert sum(count > 0 for count in told) > 2
+    assert sum(reported) == path.stat().st_size
+    assert sum(count > 0 for count in reported) > 2

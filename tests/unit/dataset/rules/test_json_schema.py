@@ -21,7 +21,7 @@ STRING, INTEGER = {"type": "string"}, {"type": "integer"}
 
 
 @pytest.mark.parametrize(
-    ("schema", "value", "told"),
+    ("schema", "value", "outcome"),
     [
         # oneOf
         ({"oneOf": [STRING, {"type": "null"}]}, "a", []),
@@ -67,14 +67,14 @@ STRING, INTEGER = {"type": "string"}, {"type": "integer"}
          [("next.next", "'last' is not a parameter")]),
     ],
 )  # fmt: skip
-def test_what_is_told(schema: Any, value: Any, told: list[tuple[str, str]]) -> None:
-    assert list(complaints(value, schema)) == told
+def test_what_is_reported(schema: Any, value: Any, outcome: list[tuple[str, str]]) -> None:
+    assert list(complaints(value, schema)) == outcome
 
 
 @pytest.mark.parametrize(
     ("schema", "value"),
     [
-        # What is not judged may fit or not: it decides no oneOf, not or if.
+        # What is not checked may fit or not: it decides no oneOf, not or if.
         ({"oneOf": [{"type": "string", "pattern": "^a"}, {"type": "string", "pattern": "^b"}]}, "ab"),
         ({"oneOf": [{"type": "string", "format": "date"}, STRING]}, "today"),
         ({"not": {"pattern": "^a"}}, "a"),
@@ -104,7 +104,7 @@ def test_what_is_told(schema: Any, value: Any, told: list[tuple[str, str]]) -> N
         ({"not": {"$ref": "#"}}, {}),
     ],
 )  # fmt: skip
-def test_what_is_not_known_is_not_told(schema: Any, value: Any) -> None:
+def test_what_is_not_known_is_not_reported(schema: Any, value: Any) -> None:
     assert list(complaints(value, schema)) == []
 
 
@@ -237,7 +237,7 @@ SCHEMAS = st.recursive(st.booleans() | keywords(st.booleans()), keywords, max_le
 @settings(max_examples=150, deadline=None)
 @given(SCHEMAS, SCHEMAS, SCHEMAS, VALUES)
 def test_every_complaint_is_right(schema: Any, a: Any, b: Any, value: Any) -> None:
-    """Whatever is told, the reference implementation refuses as well."""
+    """Whatever is reported, the reference implementation refuses as well."""
     whole = {"$defs": {"a": a, "b": b}, "allOf": [schema]}
     if list(complaints(value, whole)):
         try:

@@ -1,4 +1,4 @@
-"""Languages of one script: known by their common words, told when rare, silent on one language."""
+"""Languages of one script: recognized by common words, reported when rare."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def look(source: Any) -> Any:
     return validate(source, near_duplicates=False, tokens=False)
 
 
-def test_a_rare_language_is_told_with_its_line() -> None:
+def test_a_rare_language_is_reported_with_its_line() -> None:
     answers = [PROSE["English"]] * 120
     answers[40] = PROSE["German"]
     report = look(rows(*answers))
     assert [(f.code, f.line) for f in report.notices if f.code == "FT313"] == [("FT313", 41)]
-    told = next(f.message for f in report.notices if f.code == "FT313")
-    assert told == "the answer is in German, 99 % are in English"
+    reported = next(f.message for f in report.notices if f.code == "FT313")
+    assert reported == "the answer is in German, 99 % are in English"
     mixed = look(rows(*[PROSE["English"]] * 80, *[PROSE["French"]] * 40))
     assert "FT313" not in mixed.counts
 
@@ -84,7 +84,7 @@ def test_a_long_run_is_sampled_evenly_and_says_so() -> None:
     assert f"of the {len(kept):,} sampled" in fault.message
 
 
-def test_a_file_judged_in_parts_tells_the_line(
+def test_a_file_checked_in_parts_reports_the_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "MIN_BYTES", 1)
@@ -93,8 +93,8 @@ def test_a_file_judged_in_parts_tells_the_line(
     answers[555] = PROSE["Spanish"]
     path = tmp_path / "long.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows(*answers)))
-    (told,) = [f for f in look(path).notices if f.code == "FT313"]
-    assert told.line == 556
+    (reported,) = [f for f in look(path).notices if f.code == "FT313"]
+    assert reported.line == 556
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared data is not here")

@@ -184,7 +184,7 @@ def test_sound_rows_have_no_finding(row: dict[str, Any]) -> None:
 
 def test_every_row_rule_is_tried_and_every_code_has_a_page() -> None:
     tried = {code for code, _, _ in CASES}
-    # The rules of tokenised rows have their cases in test_tokenized.
+    # The rules of tokenized rows have their cases in test_tokenized.
     assert {code for code, r in RULES.items() if r.check and r.shape != "tokens"} <= tried
     for rule in RULES.values():
         assert rule.title
@@ -247,7 +247,7 @@ def pair_with_call(arguments: Any, name: str = "look", **prompt: Any) -> dict[st
          "FT121", "input.messages[0].content[1].image_url.url"),
     ],
 )  # fmt: skip
-def test_tools_and_images_of_a_pair_are_judged_as_in_chat(
+def test_tools_and_images_of_a_pair_are_checked_as_in_chat(
     row: dict[str, Any], code: str, field: str
 ) -> None:
     report = validate([row], tokens=False, near_duplicates=False, method="dpo")

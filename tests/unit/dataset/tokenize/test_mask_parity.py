@@ -1,8 +1,8 @@
-"""Our mask against the hand-made training twins of real chat templates, token by token.
+"""Our mask against the hand-made training counterparts of real chat templates, token by token.
 
-The package `trl` carries real templates and, for many, a twin that marks what the assistant wrote.
+The package `trl` carries real templates and, for many, a counterpart that marks what the assistant wrote.
 For each pair and each conversation our text and mask (from the real template alone) are compared
-with the twin's. What differs is listed here, with the reason why ours is right.
+with the counterpart's. What differs is listed here, with the reason why ours is right.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def with_mask(tokenizer: ChatTokenizer, rendered: Rendered) -> tuple[str, str]:
     return "".join(pieces), "".join(mask)
 
 
-def twin(stem: str, row: dict[str, Any]) -> tuple[str, str]:
+def counterpart(stem: str, row: dict[str, Any]) -> tuple[str, str]:
     tokenizer = tokenizer_of(f"{stem}_training", stem)
     text, spans = tokenizer.render(fit_messages(row["messages"], tokenizer), tools=row.get("tools"))
     mask = ["0"] * len(text)
@@ -119,7 +119,7 @@ def twin(stem: str, row: dict[str, Any]) -> tuple[str, str]:
 
 
 def prompts(tokenizer: ChatTokenizer, row: dict[str, Any]) -> list[str]:
-    """What stands before each answer at inference."""
+    """The text before each answer at inference."""
     clean = fit_messages(row["messages"], tokenizer)
     return [
         tokenizer.render(clean[:i], tools=row.get("tools"), add_generation_prompt=True)[0]
@@ -165,7 +165,7 @@ def verdict(stem: str, name: str) -> str:
         parts = render_parts(row, tokenizer)
     except RowFault as fault:
         try:
-            twin(stem, row)
+            counterpart(stem, row)
         except TemplateFailed:
             return "both refuse"
         return f"refused: {fault.code}"
@@ -178,7 +178,7 @@ def verdict(stem: str, name: str) -> str:
             )
         return "one piece per answer"
     text, mine = with_mask(tokenizer, parts[0])
-    their_text, theirs = twin(stem, row)
+    their_text, theirs = counterpart(stem, row)
     if text != their_text:
         return "other text"
     return " + ".join(sorted(reasons(tokenizer, row, text, mine, theirs))) or "equal"
@@ -191,8 +191,8 @@ EXPLAINED = {
     "header that inference does not give": "after a tool result this template's prompt has no header, so the model says it",
 }
 OTHER_TEXT = {
-    # The twin writes <|user|> after each answer to teach the stop; the real template does not write
-    # it after the last one. Ours trains it where it stands (it opens the next turn).
+    # The counterpart writes <|user|> after each answer to teach the stop; the real template does not write
+    # it after the last one. Ours trains it where it is (it opens the next turn).
     "glm4moe": {"single", "system", "multi", "long", "reasoning", "tool"},
 }
 BOTH_REFUSE = {
@@ -233,6 +233,6 @@ def test_a_wrong_mask_is_caught() -> None:
     row = CONVERSATIONS["multi"]
     tokenizer = tokenizer_of("qwen2_5", "qwen2_5")
     text, mine = with_mask(tokenizer, render_parts(row, tokenizer)[0])
-    theirs = twin("qwen2_5", row)[1]
+    theirs = counterpart("qwen2_5", row)[1]
     for wrong in ("0" + mine[:-1], mine[1:] + "0", mine.replace("0", "1"), mine.replace("1", "0")):
         assert any("unexplained" in r for r in reasons(tokenizer, row, text, wrong, theirs))

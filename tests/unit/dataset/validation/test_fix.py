@@ -1,4 +1,4 @@
-"""The mended copy: what is mended is told, what cannot be is left, the source stays."""
+"""The fixed copy: changes are listed, other rows are copied, the source stays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ftsdk.dataset import fix, validate
 from ftsdk.errors import DatasetError, UsageError
 
 
-def test_mends_lose_nothing_and_are_listed(tmp_path: Path) -> None:
+def test_fixes_lose_nothing_and_are_listed(tmp_path: Path) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": "é"}}}
     twice = {"id": "c", "type": "function",
              "function": {"name": "f", "arguments": json.dumps(json.dumps({"a": 1}))}}  # fmt: skip
@@ -39,29 +39,29 @@ def test_mends_lose_nothing_and_are_listed(tmp_path: Path) -> None:
         "FT302": 1,
     }
     assert (report.rows, report.left) == (5, 1)
-    assert [(m.line, m.field) for m in report.mends if m.code == "FT114"] == [
+    assert [(m.line, m.field) for m in report.changes if m.code == "FT114"] == [
         (3, "messages[1].tool_calls[0].function.arguments")
     ]
     after = validate(tmp_path / "out.jsonl", near_duplicates=False)
     assert [f.code for f in (*after.faults, *after.notices)] == ["FT010"]
-    mended = (tmp_path / "out.jsonl").read_bytes().split(b"\n")
+    fixed = (tmp_path / "out.jsonl").read_bytes().split(b"\n")
     assert (
-        json.loads(mended[2])["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"a": 1}'
+        json.loads(fixed[2])["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"a": 1}'
     )
-    assert mended[3].decode() == lines[3]
+    assert fixed[3].decode() == lines[3]
     assert report.also == ("left out 1 blank line", "ended the lines in LF, which ended in CR LF")
     assert all(done in str(report) for done in report.also)
     assert "first at line 3" in str(report)
 
 
-def test_a_second_run_finds_nothing_to_mend(tmp_path: Path) -> None:
+def test_a_second_run_finds_nothing_to_fix(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"messages": [{"role": "USER", "content": "a"}]}\n')
     assert fix(tmp_path / "a.jsonl", tmp_path / "b.jsonl").counts == {"FT104": 1}
     assert fix(tmp_path / "b.jsonl", tmp_path / "c.jsonl").counts == {}
     assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "c.jsonl").read_bytes()
 
 
-def test_what_is_found_in_other_formats_is_mended_there(tmp_path: Path) -> None:
+def test_what_is_found_in_other_formats_is_fixed_there(tmp_path: Path) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '"{}"'}}
     tools = [{"type": "function", "function": {"name": "f"}}]
     answer = [{"role": "assistant", "tool_calls": [call]}]
@@ -76,14 +76,14 @@ def test_what_is_found_in_other_formats_is_mended_there(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.jsonl"
         path.write_text(json.dumps(row) + "\n")
         before = validate(path, method="dpo", near_duplicates=False)
-        report = fix(path, tmp_path / f"{name}.mended.jsonl")
-        told = {(m.code, m.field) for m in report.mends}
-        assert {("FT114", f.field) for f in before.faults if f.code == "FT114"} < told
-        assert len(told) == 2
+        report = fix(path, tmp_path / f"{name}.fixed.jsonl")
+        reported = {(m.code, m.field) for m in report.changes}
+        assert {("FT114", f.field) for f in before.faults if f.code == "FT114"} < reported
+        assert len(reported) == 2
         assert validate(report.path, method="dpo", near_duplicates=False).ok
 
 
-def test_what_needs_no_mending_is_copied_byte_by_byte(tmp_path: Path) -> None:
+def test_what_needs_no_fixing_is_copied_byte_by_byte(tmp_path: Path) -> None:
     source = tmp_path / "a.jsonl"
     source.write_text('{"messages": [{"role": "user", "content": "caf\\u00e9"}, '
                       '{"role": "assistant",  "content": "1.10"}], "id": 1.10}\n')  # fmt: skip

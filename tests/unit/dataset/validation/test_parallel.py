@@ -1,4 +1,4 @@
-"""A file judged in parts gives the very report of one pass, or is read again in one pass."""
+"""A file checked in parts gives the report of one pass, or is read again in one pass."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def both(path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[A
     tries: list[int] = []
     real = parallel._work
 
-    def counted(tasks: Any, tell: Any) -> Any:
-        found = real(tasks, tell)
+    def counted(tasks: Any, on_bytes: Any) -> Any:
+        found = real(tasks, on_bytes)
         tries.append(len(found))
         return found
 
@@ -116,7 +116,7 @@ def strange(i: int) -> dict[str, Any]:
 
 
 def with_a_call(i: int) -> dict[str, Any]:
-    """A row that chat judges well, and Claude's format does not: its tools are others."""
+    """A row that is valid as chat and not in Claude's format: its tools are others."""
     row = plain(i)
     call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     row["messages"][1:1] = [{"role": "assistant", "tool_calls": [call]},
@@ -157,7 +157,7 @@ def test_the_format_is_the_same_whatever_the_file_begins_with(
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_only_the_parts_behind_a_change_of_format_are_judged_again(
+def test_only_the_parts_behind_a_change_of_format_are_checked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "rows.jsonl"
@@ -236,14 +236,12 @@ def test_what_is_unusual_is_read_in_one_pass(
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_the_bytes_that_are_told_never_go_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_reported_bytes_never_go_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"\n".join(lines()))
 
-    def broken(_: Any, tell: Any) -> Any:
-        tell(50_000)
+    def broken(_: Any, on_bytes: Any) -> Any:
+        on_bytes(50_000)
         raise parallel._GiveUp
 
     monkeypatch.setattr(parallel, "_work", broken)

@@ -45,7 +45,7 @@ def test_repeats_and_contradictions_name_their_lines() -> None:
 
 
 def test_a_repeated_file_gives_the_same_findings_as_its_first_part(tmp_path: Path) -> None:
-    """Rows seen before are not judged again: nothing may get lost by that."""
+    """Rows seen before are not checked again, and no finding is lost by that."""
     part = [
         *MANY,
         chat("mail me", "at anna@acme.io now"),
@@ -123,7 +123,7 @@ def test_rows_that_differ_in_case_and_points_only_are_nearly_the_same() -> None:
     assert list(same.counts) == ["FT302"]
 
 
-def test_repeats_among_the_held_out_rows_are_told() -> None:
+def test_duplicates_among_the_validation_rows_are_reported() -> None:
     pytest.importorskip("rensa")
     held = [chat("one", "the first answer"), chat("one", "the first answer"), chat("one", "another answer"),
             chat("where is my red parcel", "it is on its way to you"),
@@ -140,9 +140,9 @@ def test_repeats_among_the_held_out_rows_are_told() -> None:
 def test_a_provider_that_takes_few_held_out_rows_says_so() -> None:
     held = [chat(f"held {i}", f"out {i}") for i in range(1001)]
     claude = {"provider": "bedrock", "model": "anthropic.claude-3-haiku-20240307-v1:0"}
-    told = look(MANY, validation=held, **claude)
-    assert [f.code for f in told.faults] == ["FT202"]
-    assert "1,001 rows" in told.faults[0].message
+    reported = look(MANY, validation=held, **claude)
+    assert [f.code for f in reported.faults] == ["FT202"]
+    assert "1,001 rows" in reported.faults[0].message
     assert look(MANY, validation=held[:1000], **claude).ok
 
 
@@ -192,7 +192,7 @@ def test_near_duplicates_across_training_and_validation() -> None:
     held = [MANY[9], chat(words + "and more", words.upper()), chat(other, other.upper())]
     report = validate(train, validation=held, tokens=False, near_duplicates=True)
     found = [(f.code, f.line, f.message) for f in report.notices if f.code in ("FT304", "FT305")]
-    assert [f[:2] for f in found] == [("FT305", 4), ("FT304", 5)]  # an equal row is told once
+    assert [f[:2] for f in found] == [("FT305", 4), ("FT304", 5)]  # an equal row is reported once
     assert "line 2 of the validation set" in found[0][2]
     assert "line 3 of the validation set" in found[1][2]
     alone = validate(train, validation=held[:1], tokens=False, near_duplicates=True)
@@ -248,7 +248,7 @@ PROVIDERS: list[tuple[str, str, list[dict[str, Any]], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-def test_a_row_of_two_formats_is_told_once() -> None:
+def test_a_row_of_two_formats_is_reported_once() -> None:
     report = look([chat("a", text="b")], provider="together")
     assert [(f.code, f.field) for f in report.faults] == [("FT215", "text")]
     extra = look([chat("a", id=3)], provider="openai")
@@ -261,9 +261,9 @@ def test_a_row_of_two_formats_is_told_once() -> None:
 def test_providers_refuse_what_they_cannot_take(number: int) -> None:
     provider, code, rows, options = PROVIDERS[number]
     report = look(rows, provider=provider, **options)
-    told = [f for f in report.faults if f.code == code]
-    assert told
-    assert all(re.search(r"\(source: .+, read \d{4}-\d\d-\d\d\)$", f.hint) for f in told)
+    reported = [f for f in report.faults if f.code == code]
+    assert reported
+    assert all(re.search(r"\(source: .+, read \d{4}-\d\d-\d\d\)$", f.hint) for f in reported)
     assert code not in look(rows).counts
 
 
@@ -285,7 +285,7 @@ def test_a_backends_own_numbers_beat_ours() -> None:
     assert look(MANY, provider="fake", capabilities=able).counts == {"FT205": 1}
 
 
-def test_a_backend_of_which_we_know_nothing_is_judged_by_its_own_record() -> None:
+def test_a_backend_of_which_we_know_nothing_is_checked_by_its_own_record() -> None:
     able = SimpleNamespace(
         min_rows=100, max_rows=None, max_file_bytes=None, formats=frozenset({"chat"})
     )
@@ -334,16 +334,16 @@ def test_a_pair_is_cut_answer_by_answer() -> None:
             "preferred_output": [{"role": "assistant", "content": "a"}],
             "non_preferred_output": [{"role": "assistant", "content": "b"}]}  # fmt: skip
 
-    def tell(row: dict[str, Any]) -> Any:
+    def counts_of(row: dict[str, Any]) -> Any:
         return validate(
             [row], model="gpt-4o", provider="openai", method="dpo", near_duplicates=False
         )
 
-    fits = tell(pair)
+    fits = counts_of(pair)
     assert "FT204" not in fits.counts  # 40,000 tokens a sequence, 80,000 a pair
     assert fits.tokens.kept == fits.tokens.total > 80_000
     pair["input"]["messages"][0]["content"] = "word " * 70_000
-    long = tell(pair)
+    long = counts_of(pair)
     assert "FT204" in long.counts
     assert long.tokens.kept == 2 * 65_536
 
@@ -352,10 +352,12 @@ def test_an_estimate_of_a_pair_has_the_prompt_before_both_answers() -> None:
     pair = {"input": {"messages": [{"role": "user", "content": "x" * 400}]},
             "preferred_output": [{"role": "assistant", "content": "y" * 40}],
             "non_preferred_output": [{"role": "assistant", "content": "z" * 80}]}  # fmt: skip
-    told = validate([pair], provider="together", method="dpo", tokens=True, near_duplicates=False)
-    assert not told.tokens.exact
-    assert told.tokens.total == 2 * (100 + 4) + (10 + 4) + (20 + 4)
-    assert told.tokens.trained == (10 + 4) + (20 + 4)
+    reported = validate(
+        [pair], provider="together", method="dpo", tokens=True, near_duplicates=False
+    )
+    assert not reported.tokens.exact
+    assert reported.tokens.total == 2 * (100 + 4) + (10 + 4) + (20 + 4)
+    assert reported.tokens.trained == (10 + 4) + (20 + 4)
 
 
 def test_the_rough_frame_of_openai_is_the_cookbooks() -> None:
@@ -373,8 +375,8 @@ def test_the_rough_frame_of_openai_is_the_cookbooks() -> None:
     wanted = 3 + sum(
         3 + sum(count(v) for v in message.values()) + ("name" in message) for message in messages
     )
-    told = validate([{"messages": messages}], model="gpt-4o", near_duplicates=False).tokens
-    assert (told.total, told.trained) == (wanted, count("There."))
+    reported = validate([{"messages": messages}], model="gpt-4o", near_duplicates=False).tokens
+    assert (reported.total, reported.trained) == (wanted, count("There."))
 
 
 def test_exact_tokens_of_openai() -> None:
@@ -417,8 +419,8 @@ def test_the_report_reads_well_and_is_json() -> None:
     assert text.split("\n", maxsplit=1)[0] == "support.jsonl   chat · 62 rows"
     assert "✗ FT102  1 row" in text
     assert "1 fault, 1 notice. Nothing was sent anywhere." in text
-    told = json.loads(json.dumps(report.to_dict()))
-    assert [(f["code"], f["severity"], f["line"]) for f in told["faults"]] == [
+    reported = json.loads(json.dumps(report.to_dict()))
+    assert [(f["code"], f["severity"], f["line"]) for f in reported["faults"]] == [
         ("FT102", "fault", 61),
         ("FT406", "notice", 62),
     ]

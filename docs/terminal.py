@@ -8,6 +8,7 @@ printed.
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -38,7 +39,7 @@ FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monos
 
 def main() -> int:
     """Run the commands and write the picture."""
-    screen = Console(record=True, width=WIDTH, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+    screen = Console(record=True, width=WIDTH, file=io.StringIO())
     with tempfile.TemporaryDirectory() as folder:
         env = {**os.environ, "FTSDK_HOME": f"{folder}/home", "COLUMNS": str(WIDTH)}
         env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"

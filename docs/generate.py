@@ -1,6 +1,6 @@
 """Writes the parts of the documentation that the code knows best, in place; `--check` compares.
 
-A part stands between two comments, and only what is between them is written:
+A part is between two comments, and only what is between them is written:
 
     <!-- generated: capabilities -->
     …
@@ -34,7 +34,7 @@ PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTAL
 
 
 def main() -> int:
-    """Write every part, or with `--check` tell which pages are out of date; 1 when there are any."""
+    """Write every part, or with `--check` only name the pages that are out of date; return 1 when there are any."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args().check
@@ -124,8 +124,8 @@ def capabilities() -> str:
     """One column per backend, one line per capability, then what hyperparameters each takes."""
     found = _backends()
     rows = [
-        [label, *(tell(backend.capabilities) for backend in found)]
-        for label, tell in CAPABILITIES.items()
+        [label, *(cell(backend.capabilities) for backend in found)]
+        for label, cell in CAPABILITIES.items()
     ]
     parts = [table(["", *(f"`{backend.name}`" for backend in found)], rows)]
     for backend in found:
@@ -159,7 +159,7 @@ def _range(allowed: Range) -> str:
 
 
 def _member_docs(enum: type) -> dict[str, str]:
-    """What stands in the string under each member of an enum, by the member's name."""
+    """Return the string under each member of an enum, by the member's name."""
     body = ast.parse(textwrap.dedent(inspect.getsource(enum))).body[0]
     docs: dict[str, str] = {}
     name = ""
@@ -264,9 +264,9 @@ def _option(param: Any) -> str:
 
 
 def _help(param: Any) -> str:
-    told = _prose(param.help)
+    text = _prose(param.help)
     plain = isinstance(param.default, str | int | float) and not isinstance(param.default, bool)
-    return f"{told} Default: `{param.default}`." if plain else told
+    return f"{text} Default: `{param.default}`." if plain else text
 
 
 PARTS: Mapping[str, Callable[[], str]] = {

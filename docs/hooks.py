@@ -1,7 +1,7 @@
-"""Pages that are files of the repository's root: the README is the home page, word for word.
+"""Pages that are files of the repository's root: the README is the home page, unchanged.
 
 A page that holds one comment, `<!-- file: README.md -->`, becomes that file. Its links are written
-for the root of the repository; here they are turned to the documentation's own pages.
+for the root of the repository; here they are changed to the documentation's own pages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PAGES = {"CHANGELOG.md": "changelog.md"}
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """The page's text, or that of the file it stands for."""
+    """The page's text, or that of the file it names."""
     match = MARK.match(markdown)
     if match is None:
         return markdown

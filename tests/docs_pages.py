@@ -18,7 +18,7 @@ Its fenced blocks are the steps, from top to bottom:
 Everything else is text. Two comments, right above a block, change what is done with it:
 
     <!-- norun: the reason -->     the block is not run (Python is still compiled)
-    <!-- output -->                the output that the page shows is compared; `…` stands for anything
+    <!-- output -->                the output that the page shows is compared; `…` matches anything
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Page:
 
     @property
     def extra(self) -> str | None:
-        """What stands in the brackets of its `pip install`, sorted; `""` for none, None if unsaid."""
+        """The brackets of its `pip install`, sorted; `""` without brackets, None without a line."""
         found = NEEDS.search(self.text)
         return None if found is None else sorted_extra(found["extra"])
 

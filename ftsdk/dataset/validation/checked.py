@@ -15,7 +15,7 @@ from ftsdk.dataset.provider_limits import Limits
 from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
 from ftsdk.dataset.readers.lines import Stop
 from ftsdk.dataset.readers.source import Source, open_source
-from ftsdk.dataset.row import Row
+from ftsdk.dataset.row import Read
 from ftsdk.dataset.rules.duplicates import Duplicates
 from ftsdk.dataset.rules.language import Sample
 from ftsdk.dataset.rules.outliers import Outliers
@@ -28,7 +28,7 @@ class Opened:
 
     source: Source
     format: str | None
-    keep: Callable[[Row], bool] | None
+    keep: Callable[[Read], bool] | None
     max_row_bytes: int
     name: str
 

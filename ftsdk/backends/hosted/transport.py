@@ -70,6 +70,10 @@ class HostedTransport(abc.ABC, Generic[Client]):
         """Whether the address is a double on this machine."""
         return is_loopback(self.base_url)
 
+    def companions(self) -> dict[str, str]:
+        """Read the variables that are sent beside the key to this address."""
+        return self.service.companions_for(self.base_url, self._context.env)
+
     # --- the client ---
 
     def key(self) -> BoundKey:

@@ -63,11 +63,11 @@ def texts_of(row: Row) -> Iterator[tuple[str, str]]:
     """Every text that the model sees, with its field path; of any canonical shape."""
     if isinstance(row.get("text"), str):
         yield "text", row["text"]
-    for place, message in _placed_messages(row):
+    for place, message in placed_messages(row):
         yield from _texts_of_message(place, message)
 
 
-def _placed_messages(row: Row) -> Iterator[tuple[str, Row]]:
+def placed_messages(row: Row) -> Iterator[tuple[str, Row]]:
     """Every message of a chat or preference row with its field path."""
     groups: list[tuple[str, Any]] = [("messages", row.get("messages"))]
     prompt = row.get("input")
@@ -101,7 +101,7 @@ def _texts_of_message(place: str, message: Row) -> Iterator[tuple[str, str]]:
 
 def images_of(row: Row) -> Iterator[tuple[str, str, str]]:
     """Every image of a chat or preference row: field path, the message's role, its URL."""
-    for place, message in _placed_messages(row):
+    for place, message in placed_messages(row):
         content = message.get("content")
         for j, part in enumerate(content if isinstance(content, list) else []):
             if isinstance(part, dict) and part.get("type") == "image_url":

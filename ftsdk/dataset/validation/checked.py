@@ -106,6 +106,7 @@ class Checked:
         if self.counting is not None:
             data["refused"] = [asdict(fault) for fault in self.counting.refused]
             data["trained"] = self.counting.trained
+            data["dropped_reasoning"] = self.counting.dropped_reasoning
             data["exact"] = self.counting.counter.exact
         return data
 
@@ -127,6 +128,9 @@ class Checked:
         if self.counting is not None:
             self.counting.refused.extend(_moved(one, first_line) for one in part["refused"])
             self.counting.trained += part["trained"]
+            dropped, line = part["dropped_reasoning"]
+            if dropped:
+                self.counting.add_dropped(dropped, line + first_line)
             if not part["exact"]:
                 self.counting.counter.exact = False
 

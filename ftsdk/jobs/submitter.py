@@ -155,6 +155,8 @@ class Submitter:
             tag, submitted = self._submission_state(job_id)
             error.job_id, error.tag = error.job_id or job_id, error.tag or tag
             error.submitted = error.submitted or submitted
+            if error.submitted != "no":
+                error.hint = _hint_to_look(error, job_id)
             raise
         except BaseException as error:
             tag, submitted = self._submission_state(job_id)
@@ -278,9 +280,14 @@ class Submitter:
                 submitted="maybe",
                 job_id=snapshot.id,
             )
-        return self.journal.change(
-            snapshot.id, now=self.clock.now(), why=why, **updated_fields(snapshot, remote)
-        )
+        try:
+            return self.journal.change(
+                snapshot.id, now=self.clock.now(), why=why, **updated_fields(snapshot, remote)
+            )
+        except StoreError as error:
+            error.submitted = "yes"
+            error.where = f"{error.where}; {snapshot.provider} has the job as {identity}"
+            raise
 
     # --- reconciliation ---
 
@@ -442,3 +449,11 @@ class Submitter:
             train=kept_dataset(self.home, snapshot, snapshot.dataset["kept"]),
             validation=kept_dataset(self.home, snapshot, validation) if validation else None,
         )
+
+
+def _hint_to_look(error: FtsdkError, job_id: str) -> str:
+    """Return the hint of an error after which the provider may have the job: look, do not create."""
+    if job_id in error.hint:
+        return error.hint
+    look = f"`ftsdk reconcile {job_id}` looks for the job; do not create it again"
+    return f"{error.hint}; then {look}" if error.hint else look

@@ -201,7 +201,7 @@ class Journal:
             return JournalLocked(
                 f"Another process locked the journal for over {BUSY_TIMEOUT_S:.0f} s",
                 where=str(self.path),
-                hint="try again; `ftsdk doctor` shows which process may hold the lock",
+                hint="`ftsdk doctor` shows which process may hold the lock; wait until it is released",
             )
         if self.read_only and "readonly" in text:
             return StoreError(
@@ -210,7 +210,7 @@ class Journal:
                 hint="run a command that can write, for instance `ftsdk list`",
             )
         if "full" in text:
-            hint = "free some space, then run the same command again; nothing was written"
+            hint = "free some space; the journal is unchanged"
         elif "readonly" in text or "unable to open" in text:
             hint = "make the folder writable, or set FTSDK_HOME to a folder that is"
         else:

@@ -24,7 +24,7 @@ from ftsdk.cli.view.output import command, emit, note, say
 from ftsdk.cli.view.plan_view import show_plan
 from ftsdk.cli.view.upload_bar import show_upload
 from ftsdk.client import Client
-from ftsdk.errors import Unavailable
+from ftsdk.errors import StoreError, Unavailable
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.submit import check_key, duplicate_of, submit
 from ftsdk.planning.prepare import PreparedJob
@@ -86,7 +86,13 @@ def create(
     agreed = None if yes or job.max_cost else cost.high  # --max-cost is the job's own cap
     allowed = allow_findings or ()
     sent = _send(client, prepared, key, allowed, agreed, no_duplicate_since, quiet=as_json)
-    _follow(client, sent, existed=existing is not None, detach=detach, as_json=as_json)
+    try:
+        _follow(client, sent, existed=existing is not None, detach=detach, as_json=as_json)
+    except StoreError as error:  # the job is at the provider: creating it again would pay twice
+        error.job_id, error.submitted = sent.id, "yes"
+        look = f"`ftsdk watch {sent.id}`; do not create it again"
+        error.hint = f"{error.hint}; then {look}" if error.hint else look
+        raise
 
 
 def _prepare(

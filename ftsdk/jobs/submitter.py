@@ -87,6 +87,8 @@ class Submitter:
     ) -> JobSnapshot:
         """Journal the job and send it, or return the existing job with this `key`.
 
+        An existing job that was refused before anything was sent does not count. Raises
+        `NeedsDecision` for one that was given up, or cancelled before it was sent.
         `on_existing` is called with an existing job that no provider has accepted yet, before it is
         sent. Raises `UsageError` when `key` belongs to a different job. Any error that keeps the job from
         being accepted has `job_id` and `submitted` set.
@@ -129,7 +131,25 @@ class Submitter:
             snapshot = self._same_key(taken.existing, fingerprint, key)
             if on_existing is not None and not snapshot.status.is_remote:
                 on_existing(snapshot)
-        return self.continue_submission(snapshot.id, creating=True)
+        current = self.continue_submission(snapshot.id, creating=True)
+        if current.status.is_final and not current.is_accepted:
+            raise self._never_accepted(current)
+        return current
+
+    def _never_accepted(self, snapshot: JobSnapshot) -> NeedsDecision:
+        """Return the error for a job that ended by a decision of the user, not at the provider."""
+        sent = snapshot.submitted_at is not None
+        what = "was given up" if snapshot.status is JobStatus.FAILED else "was cancelled"
+        look = "look for it at the provider first; " if sent else ""
+        how = "create it with another key" if snapshot.key else "create it again"
+        return NeedsDecision(
+            f"The job {what}; no provider has accepted it",
+            where=f"job {snapshot.id}: {snapshot.message}",
+            hint=look + how,
+            job_id=snapshot.id,
+            tag=snapshot.tag,
+            submitted="maybe" if sent else "no",
+        )
 
     def _same_key(self, existing: JobSnapshot, fingerprint: str, key: str | None) -> JobSnapshot:
         if existing.fingerprint == fingerprint:

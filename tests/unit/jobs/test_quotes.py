@@ -205,3 +205,12 @@ def test_a_key_of_other_data_changes_nothing_of_the_old_job(home):
     with pytest.raises(UsageError, match="already belongs to another job"):
         client.create_job(ROWS[1:], key="k1", max_cost="50")
     assert Reservations(client.journal).get(job.id).cap == Decimal(3)
+
+
+def test_a_quote_over_the_cap_leaves_the_key_usable(home):
+    client, backend = quoting(home)
+    with pytest.raises(BudgetError):
+        client.create_job(ROWS, key="kk", max_cost="1.10")
+    sent = client.create_job(ROWS, key="kk", max_cost="10")
+    assert (sent.status, backend.sent) == (JobStatus.QUEUED, 1)
+    assert Reservations(client.journal).get(sent.id).cap == Decimal(10)

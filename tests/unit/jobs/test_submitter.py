@@ -332,3 +332,78 @@ def test_a_full_disk_before_sending_says_nothing_of_reconcile(
         client.create_job(rows(5))
     assert (caught.value.submitted, at_provider(client)) == ("no", 0)
     assert "reconcile" not in caught.value.hint
+
+
+# --- a refusal leaves the key usable --------------------------------------------------------------
+
+
+def refused_once(
+    monkeypatch: pytest.MonkeyPatch, error: FtsdkError, method: str = "submit"
+) -> None:
+    """Let the first call of this method of `fake` raise an error."""
+    real, errors = getattr(FakeBackend, method), [error]
+
+    def call(self: FakeBackend, request: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return real(self, request)
+
+    monkeypatch.setattr(FakeBackend, method, call)
+
+
+@pytest.mark.parametrize("method", ["prepare", "submit"])
+def test_a_refused_job_leaves_its_key_to_the_next(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    refused_once(monkeypatch, AuthError("401", submitted="no"), method)
+    with pytest.raises(AuthError) as caught:
+        client.create_job(rows(5), key="k")
+    job = client.create_job(rows(5), key="k")
+    assert (job.status, job.snapshot.key) == (JobStatus.QUEUED, "k")
+    old = client.get_job(str(caught.value.job_id))
+    assert (old.status, old.snapshot.key) == (JobStatus.FAILED, None)
+    assert client.create_job(rows(5), key="k").id == job.id
+    assert at_provider(client) == 1
+
+
+def test_a_refused_job_keeps_its_key_from_other_rows(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused_once(monkeypatch, Rejected("no", submitted="no"))
+    with pytest.raises(Rejected):
+        client.create_job(rows(5), key="k")
+    with pytest.raises(UsageError, match="already belongs"):
+        client.create_job(rows(4), key="k")
+
+
+def test_a_key_of_a_job_that_failed_at_the_provider_returns_that_job(
+    client: Client, rows: Rows, clock: ManualClock
+) -> None:
+    options = {"timeline": [["running", 0], ["failed", 1]]}
+    job = client.create_job(rows(5), key="k", provider_options=options)
+    clock.advance(5)
+    assert job.refresh().status is JobStatus.FAILED
+    assert client.create_job(rows(5), key="k", provider_options=options).id == job.id
+    assert at_provider(client) == 1
+
+
+def test_a_key_of_a_job_given_up_needs_a_decision(client: Client, rows: Rows) -> None:
+    options = {"submit": "lost_request"}
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(5), key="k", provider_options=options)
+    client.resolve(str(caught.value.job_id), give_up=True)
+    with pytest.raises(NeedsDecision, match="was given up") as asked:
+        client.create_job(rows(5), key="k", provider_options=options)
+    assert (asked.value.submitted, at_provider(client)) == ("maybe", 0)
+
+
+def test_a_key_of_a_job_cancelled_before_it_was_sent_needs_a_decision(
+    client: Client, rows: Rows
+) -> None:
+    options = {"submit": "not_sent"}
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(5), key="k", provider_options=options)
+    client.get_job(str(caught.value.job_id)).cancel()
+    with pytest.raises(NeedsDecision, match="was cancelled") as asked:
+        client.create_job(rows(5), key="k", provider_options=options)
+    assert asked.value.submitted == "no"

@@ -176,7 +176,13 @@ def statuses() -> str:
     docs = _member_docs(JobStatus)
     rows = []
     for status in JobStatus:
-        kind = "final" if status.is_final else "at the provider" if status.is_remote else "before acceptance"
+        kind = (
+            "final"
+            if status.is_final
+            else "at the provider"
+            if status.is_remote
+            else "before acceptance"
+        )
         word = f"**`{status}`**" if status.is_final else f"`{status}`"
         rows.append([word, docs[status.name], kind, _followers(status)])
     return table(["status", "meaning", "kind", "may be followed by"], rows)

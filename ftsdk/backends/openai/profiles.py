@@ -16,6 +16,8 @@ from ftsdk.dataset.provider_limits import Limits
 
 _SPEC = "openai/openai-openapi openapi.yaml @f85dbe22 (2026-08-21)"
 
+_REGIONS = ("us", "eu", "ae", "au", "in", "jp")
+"""The regions with a host of their own; openai-python 3.57.0, `_data_residency.py`."""
 _COMPANIONS = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")
 
 _HYPERPARAMETERS: Mapping[str, Range] = {
@@ -125,7 +127,7 @@ OPENAI = Profile(
     url="https://api.openai.com/v1",
     url_variables=("OPENAI_BASE_URL",),
     companions=_COMPANIONS,
-    hosts=("api.openai.com",),
+    hosts=("api.openai.com", *(f"{region}.api.openai.com" for region in _REGIONS)),
     id_pattern=r"ftjob-[A-Za-z0-9_-]{3,120}",
     takes_parts=True,
 )

@@ -22,6 +22,7 @@ from ftsdk.backends.hosted.redact import guard_logs
 from ftsdk.backends.hosted.response_checks import json_object, unexpected_response
 from ftsdk.backends.hosted.retries import Retries
 from ftsdk.errors import ConfigError, MissingExtra, Submitted, UnexpectedResponse
+from ftsdk.util.install_hints import install_command
 
 CONNECT_S = 10.0
 """Longest wait for a connection, in seconds; a whole call may take `timeout_s`."""
@@ -127,9 +128,10 @@ class HostedTransport(abc.ABC, Generic[Client]):
             made = self._new_client(key, seconds, min(CONNECT_S, seconds))
         except ImportError as error:
             raise MissingExtra(
-                f"The backend {self.service.name!r} needs {error.name}, which is not installed",
+                f"The backend {self.service.name!r} needs {error.name or error}, which is not "
+                "installed",
                 where=f"{self.service.title}, before anything was sent",
-                hint=f"pip install 'ftsdk[{self.service.extra}]'",
+                hint=install_command("ftsdk", error.name, extra=self.service.extra),
                 submitted="no",
             ) from error
         guard_logs()

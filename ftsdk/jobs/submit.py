@@ -43,10 +43,12 @@ def submit(
     key: str | None = None,
     allow_findings: bool | Collection[str] = False,
     agreed: Decimal | None = None,
+    needs_quote: bool = True,
     no_duplicate_since: dt.datetime | None = None,
 ) -> JobSnapshot:
     """Journal and send a prepared job. `agreed` is the amount in US dollars that a person confirmed.
 
+    A quote above `agreed` is refused, and with `needs_quote` also a provider that gives no quote.
     With `no_duplicate_since`, `NeedsDecision` is raised if the same job was created after that time.
     Any error that keeps the job from being accepted has `job_id` and `submitted` set.
     """
@@ -64,7 +66,7 @@ def submit(
         usd_per_hour=prepared.backend.training_usd_per_hour(spec),
     )
     caps = caps_of(spec.max_cost, budget)
-    return submitter_for(session, agreed, caps).create(
+    return submitter_for(session, agreed, caps, needs_quote=needs_quote).create(
         spec,
         prepared.train,
         prepared.validation,
@@ -105,7 +107,11 @@ def _update_existing(
 
 
 def submitter_for(
-    session: Session, agreed: Decimal | None = None, caps: Sequence[Cap] = ()
+    session: Session,
+    agreed: Decimal | None = None,
+    caps: Sequence[Cap] = (),
+    *,
+    needs_quote: bool = True,
 ) -> Submitter:
     """Return the submitter of a session.
 
@@ -117,7 +123,7 @@ def submitter_for(
         session.clock,
         session.backend_for,
         session.horizon,
-        functools.partial(_check_quote, session, agreed, caps),
+        functools.partial(_check_quote, session, agreed, caps, needs_quote),
     )
 
 
@@ -125,12 +131,13 @@ def _check_quote(
     session: Session,
     agreed: Decimal | None,
     caps: Sequence[Cap],
+    needs_quote: bool,
     snapshot: JobSnapshot,
     quote: Cost,
 ) -> Cost:
     check_cap(quote, caps, provider=snapshot.provider, model=snapshot.model)
     limits = budget_of(session.config).limits
-    return reserve_quote(session.journal, snapshot, quote, limits, agreed)
+    return reserve_quote(session.journal, snapshot, quote, limits, agreed, needs_quote)
 
 
 def duplicate_of(

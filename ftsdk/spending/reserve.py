@@ -95,16 +95,17 @@ def reserve_quote(
     quote: Cost,
     limits: Sequence[Limit],
     agreed: Decimal | None = None,
+    needs_quote: bool = True,
 ) -> Cost:
     """Reserve the provider's quote instead of the estimate, before the job is sent.
 
     Returns the quote, with how far the estimate was off. Raises `BudgetError` when the quote is over
     the job's cap, over `agreed` (the amount in US dollars that a person confirmed) or over a limit
-    of the month, and for a quote without an amount if there is a cap or a limit.
+    of the month, and for a quote without an amount if there is one of the three. Without
+    `needs_quote`, such a quote is not over `agreed`.
     """
-    if agreed is not None and quote.high is not None:
-        hint = f"to accept it, run it again with --max-cost {quote.high:.2f}"
-        _check_quote(quote, Cap(agreed, "the confirmed amount", hint), snapshot)
+    if agreed is not None and (needs_quote or quote.high is not None):
+        _check_agreed(quote, agreed, snapshot)
 
     def check(reservation: Reservation) -> None:
         if quote.high is None and limits:
@@ -120,6 +121,18 @@ def reserve_quote(
 
     reserved = Reservations(journal).requote(snapshot.id, quote, limits, check)
     return prefer_quote(quote, Cost() if reserved is None else reserved.cost)
+
+
+def _check_agreed(quote: Cost, agreed: Decimal, snapshot: JobSnapshot) -> None:
+    if quote.high is None:
+        raise BudgetError(
+            f"Up to ${agreed:.2f} was confirmed, and the provider gives no quote: {quote.source}",
+            where=f"job {snapshot.id}; nothing was sent",
+            hint="try again later; or --yes sends it at the estimated price",
+            submitted="no",
+        )
+    hint = f"to accept it, run it again with --max-cost {quote.high:.2f}"
+    _check_quote(quote, Cap(agreed, "the confirmed amount", hint), snapshot)
 
 
 def _check_quote(quote: Cost, cap: Cap, snapshot: JobSnapshot) -> None:

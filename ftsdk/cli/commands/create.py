@@ -85,9 +85,11 @@ def create(
         no_duplicate_since = _confirm_duplicate(client, prepared, no_input=silent)
     if existing is None and not _confirm(cost, job.max_cost, yes=yes, no_input=silent):
         raise stop("Nothing was started.")
-    agreed = None if yes or job.max_cost else cost.high  # --max-cost is the job's own cap
+    agreed = None if job.max_cost else cost.high  # --max-cost is the job's own cap
     allowed = allow_findings or ()
-    sent = _send(client, prepared, key, allowed, agreed, no_duplicate_since, quiet=as_json)
+    sent = _send(
+        client, prepared, key, allowed, agreed, no_duplicate_since, asked=not yes, quiet=as_json
+    )
     try:
         _follow(client, sent, existed=existing is not None, detach=detach, as_json=as_json)
     except StoreError as error:  # the job is at the provider: creating it again would pay twice
@@ -186,6 +188,7 @@ def _send(
     agreed: Decimal | None,
     no_duplicate_since: dt.datetime | None,
     *,
+    asked: bool,
     quiet: bool,
 ) -> FineTuneJob:
     before = {job.id for job in client.list_jobs()}
@@ -198,6 +201,7 @@ def _send(
                 key=key,
                 allow_findings=acknowledged,
                 agreed=agreed,
+                needs_quote=asked,
                 no_duplicate_since=no_duplicate_since,
             )
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from decimal import Decimal
 from pathlib import Path
 
@@ -214,3 +215,21 @@ def test_a_quote_over_the_cap_leaves_the_key_usable(home):
     sent = client.create_job(ROWS, key="kk", max_cost="10")
     assert (sent.status, backend.sent) == (JobStatus.QUEUED, 1)
     assert Reservations(client.journal).get(sent.id).cap == Decimal(10)
+
+
+def test_a_confirmed_amount_is_the_cap_when_there_is_no_quote(home):
+    client, backend = quoting(home, quoted=None)
+    prepared = prepare(client.session, ROWS, {})
+    with pytest.raises(BudgetError, match=r"Up to \$1.00 was confirmed.*gives no quote"):
+        submit(client.session, prepared, agreed=Decimal(1))
+    assert backend.sent == 0
+    assert submit(client.session, prepared, agreed=Decimal(1), needs_quote=False).is_accepted
+
+
+@pytest.mark.parametrize(("quoted", "sent"), [("1.00", 1), ("1.01", 0)])
+def test_the_confirmed_amount_is_checked_at_its_bound(home, quoted, sent):
+    client, backend = quoting(home, quoted=quoted)
+    prepared = prepare(client.session, ROWS, {})
+    with contextlib.suppress(BudgetError):
+        submit(client.session, prepared, agreed=Decimal(1))
+    assert backend.sent == sent

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+from decimal import Decimal
+
 import pytest
 
 from ftsdk.backends.fake import FakeBackend
 from ftsdk.errors import AuthError, StoreError
+from ftsdk.types.cost import Cost
 from tests.unit.cli.conftest import DONE, FAILS, LONG
 
 
@@ -330,3 +334,42 @@ def test_a_full_disk_while_following_names_the_job(cli, data, monkeypatch):
     assert ran.code == StoreError.exit_code
     assert "free some space; then `ftsdk watch ftj_" in ran.err
     assert "it was submitted" in ran.err
+
+
+@pytest.fixture
+def quotes(monkeypatch):
+    """Return a list whose only element `fake` quotes, in dollars; the plan says at most $4."""
+    able = dataclasses.replace(FakeBackend.capabilities, price="catalogue")
+    monkeypatch.setattr(FakeBackend, "capabilities", able)
+    estimated = Cost(basis="estimated", low=Decimal(2), high=Decimal(4), source="a test")
+    monkeypatch.setattr(FakeBackend, "estimate", lambda *_: estimated)
+    amounts: list[Decimal | None] = [None]
+
+    def quote(self, request):
+        basis = "unknown" if amounts[0] is None else "quoted"
+        return Cost(basis=basis, low=amounts[0], high=amounts[0], source="asked the provider")
+
+    monkeypatch.setattr(FakeBackend, "quote", quote)
+    return amounts
+
+
+@pytest.mark.parametrize(
+    ("quoted", "words", "code"),
+    [
+        (None, (), 6),
+        (None, ("--yes",), 0),
+        ("4.00", (), 0),
+        ("4.00", ("--yes",), 0),
+        ("4.01", (), 6),
+        ("4.01", ("--yes",), 6),
+        ("4.01", ("--yes", "--max-cost", "5"), 0),
+        ("5.01", ("--yes", "--max-cost", "5"), 6),
+        (None, ("--max-cost", "5"), 6),
+    ],
+)
+def test_what_was_agreed_to_is_the_cap(cli, data, quotes, quoted, words, code):
+    quotes[0] = None if quoted is None else Decimal(quoted)
+    ran = cli("create", data, "--detach", "--set", LONG, *words, stdin="y\n")
+    assert ran.code == code, ran
+    jobs = cli.ok("list", "--json", "--offline").json["jobs"]
+    assert [job["status"] for job in jobs] == ["queued" if code == 0 else "failed"]

@@ -49,7 +49,8 @@ def submit(
     """Journal and send a prepared job. `agreed` is the amount in US dollars that a person confirmed.
 
     A quote above `agreed` is refused, and with `needs_quote` also a provider that gives no quote.
-    With `no_duplicate_since`, `NeedsDecision` is raised if the same job was created after that time.
+    With `no_duplicate_since`, `NeedsDecision` is raised if the same job was created after that time;
+    the same job of any age that was never sent is sent instead of a new one.
     Any error that keeps the job from being accepted has `job_id` and `submitted` set.
     """
     spec, plan, budget = prepared.spec, prepared.plan, prepared.budget
@@ -97,9 +98,9 @@ def _update_existing(
     if (None if before is None else Decimal(str(before))) == asked:
         return
     spec = {**existing.spec, "max_cost": None if asked is None else str(asked)}
-    journal.change(existing.id, now=now, why="a new cap under the same key", spec=spec)
+    journal.change(existing.id, now=now, why="a new cap for the same job", spec=spec)
     _log.warning(
-        "job %s of an earlier call with this key was not sent; its cap is now %s (it was %s)",
+        "job %s of an earlier call was not sent; its cap is now %s (it was %s)",
         existing.id,
         "none" if asked is None else f"${asked}",
         "none" if before is None else f"${before}",

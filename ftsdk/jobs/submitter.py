@@ -40,6 +40,7 @@ from ftsdk.jobs.kept_rows import keep_dataset, kept_dataset
 from ftsdk.jobs.remote_update import updated_fields
 from ftsdk.session import Horizon
 from ftsdk.spending.switch import require_spending
+from ftsdk.store.duplicates import UnsentDuplicate
 from ftsdk.store.hooks import InsertHook
 from ftsdk.store.journal import Journal, KeyTaken
 from ftsdk.types.cost import Cost
@@ -127,7 +128,7 @@ class Submitter:
         )
         try:
             self.journal.add(snapshot, hook)
-        except KeyTaken as taken:
+        except (KeyTaken, UnsentDuplicate) as taken:
             snapshot = self._same_key(taken.existing, fingerprint, key)
             if on_existing is not None and not snapshot.status.is_remote:
                 on_existing(snapshot)

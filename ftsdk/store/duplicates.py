@@ -23,21 +23,49 @@ def newest_duplicate(
 ) -> JobSnapshot | None:
     """Return the newest job since then with the same rows, settings and provider, if any.
 
-    Failed and cancelled jobs do not count, since creating them again is legitimate. `excluding` is
-    the id of a job to ignore.
+    A job that was sent long after it was created counts from then (`made_at`). Failed and cancelled
+    jobs do not count, since creating them again is legitimate. `excluding` is the id of a job to
+    ignore.
     """
-    row = connection.execute(
-        "SELECT snapshot FROM jobs WHERE fingerprint = ? AND created_at >= ? AND id != ? "
-        "AND status NOT IN (?, ?) ORDER BY created_at DESC LIMIT 1",
-        (
-            fingerprint,
-            since.isoformat(),
-            excluding,
-            JobStatus.FAILED.value,
-            JobStatus.CANCELLED.value,
-        ),
-    ).fetchone()
-    return JobSnapshot.model_validate_json(row["snapshot"]) if row else None
+    rows = connection.execute(
+        "SELECT snapshot FROM jobs WHERE fingerprint = ? AND id != ? AND status NOT IN (?, ?)",
+        (fingerprint, excluding, JobStatus.FAILED.value, JobStatus.CANCELLED.value),
+    ).fetchall()
+    found = [JobSnapshot.model_validate_json(row["snapshot"]) for row in rows]
+    recent = [job for job in found if made_at(job) >= since]
+    return max(recent, key=made_at, default=None)
+
+
+def made_at(job: JobSnapshot) -> dt.datetime:
+    """Return when the job was created, or sent if that was later."""
+    return max(job.created_at, job.submitted_at or job.created_at)
+
+
+class UnsentDuplicate(Exception):
+    """Internal: the same job is journaled already and was never sent."""
+
+    def __init__(self, existing: JobSnapshot) -> None:
+        super().__init__(existing.id)
+        self.existing = existing
+
+
+def _unsent_duplicate(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> JobSnapshot | None:
+    """Return the newest other job that is the same, has no key and was never sent, if any.
+
+    A job at another address or of another profile is not the same: the caller may have changed
+    them because that address refused the connection.
+    """
+    rows = cursor.execute(
+        "SELECT snapshot FROM jobs WHERE fingerprint = ? AND status = ? AND key IS NULL AND id != ? "
+        "ORDER BY created_at DESC",
+        (snapshot.fingerprint, JobStatus.CREATED.value, snapshot.id),
+    ).fetchall()
+    found = (JobSnapshot.model_validate_json(row["snapshot"]) for row in rows)
+    return next((job for job in found if _place(job) == _place(snapshot)), None)
+
+
+def _place(job: JobSnapshot) -> tuple[str | None, object]:
+    return job.profile, job.dataset.get("base_url")
 
 
 def duplicate_message(job_id: str, ago: str = "just now") -> tuple[str, str]:
@@ -51,12 +79,14 @@ def duplicate_message(job_id: str, ago: str = "just now") -> tuple[str, str]:
 def refuse_duplicates_since(after: dt.datetime, hook: InsertHook) -> InsertHook:
     """Return `hook`, preceded by a check that no duplicate was created after that time.
 
-    For a duplicate the returned hook raises `NeedsDecision` with its id, and no job is journaled.
+    For a duplicate the returned hook raises `NeedsDecision` with its id, and no job is journaled. For
+    one of any age that was never sent, it raises `UnsentDuplicate`: that job can be sent instead.
     """
 
     def checked(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> None:
         other = newest_duplicate(cursor, snapshot.fingerprint, after, excluding=snapshot.id)
-        if other is not None and other.created_at > after:
+        is_sent = other is not None and other.status is not JobStatus.CREATED
+        if other is not None and is_sent and made_at(other) > after:
             what, hint = duplicate_message(other.id)
             raise NeedsDecision(
                 what,
@@ -64,6 +94,9 @@ def refuse_duplicates_since(after: dt.datetime, hook: InsertHook) -> InsertHook:
                 hint=hint,
                 submitted="no",
             )
+        unsent = _unsent_duplicate(cursor, snapshot)
+        if unsent is not None:
+            raise UnsentDuplicate(unsent)
         hook(cursor, snapshot)
 
     return checked

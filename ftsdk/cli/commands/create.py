@@ -29,7 +29,7 @@ from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.submit import check_key, duplicate_of, submit
 from ftsdk.planning.prepare import PreparedJob
 from ftsdk.spending.ledger import line_of
-from ftsdk.store.duplicates import duplicate_message
+from ftsdk.store.duplicates import duplicate_message, made_at
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
@@ -133,13 +133,15 @@ def _confirm_duplicate(client: Client, prepared: PreparedJob, *, no_input: bool)
 
     That is nearly always a mistake or a script that runs again. Where it may cost something, --yes
     does not answer this question: --again does, or a --key, with which the second call returns the
-    first job. Returns the time after which no identical job may be in the journal when this one is
+    first job. One that was never sent is no question: it is sent now. Returns the time after which no identical job may be in the journal when this one is
     written to it.
     """
     duplicate = duplicate_of(client.session, prepared, DUPLICATE_WITHIN)
     if duplicate is None:
         return client.clock.now() - DUPLICATE_WITHIN
-    minutes = round((client.clock.now() - duplicate.created_at).total_seconds() / 60)
+    if duplicate.status is JobStatus.CREATED:
+        return made_at(duplicate)
+    minutes = round((client.clock.now() - made_at(duplicate)).total_seconds() / 60)
     ago = "just now" if minutes < 1 else f"{minutes} min ago"
     unasked, hint = duplicate_message(duplicate.id, ago)
     if not decide(
@@ -151,7 +153,7 @@ def _confirm_duplicate(client: Client, prepared: PreparedJob, *, no_input: bool)
         hint=hint,
     ):
         raise stop("Nothing was started.")
-    return duplicate.created_at
+    return made_at(duplicate)
 
 
 def _accepted_job(client: Client, key: str | None) -> FineTuneJob | None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from ftsdk.backends.fake import FakeBackend
-from ftsdk.errors import AuthError, StoreError
+from ftsdk.errors import AuthError, StoreError, Unavailable
 from ftsdk.types.cost import Cost
 from tests.unit.cli.conftest import DONE, FAILS, LONG
 
@@ -373,3 +373,54 @@ def test_what_was_agreed_to_is_the_cap(cli, data, quotes, quoted, words, code):
     assert ran.code == code, ran
     jobs = cli.ok("list", "--json", "--offline").json["jobs"]
     assert [job["status"] for job in jobs] == ["queued" if code == 0 else "failed"]
+
+
+@pytest.fixture
+def refusals(monkeypatch, quotes):
+    """Return a list; `fake` refuses the connection of one create call for each element."""
+    quotes[0] = Decimal(4)
+    submit, refused = FakeBackend.submit, []
+
+    def call(self, request):
+        if refused:
+            raise Unavailable(refused.pop(), submitted="no", retryable=True)
+        return submit(self, request)
+
+    monkeypatch.setattr(FakeBackend, "submit", call)
+    return refused
+
+
+@pytest.mark.parametrize("wait_s", [0, 86_400])
+def test_the_same_create_sends_a_job_that_was_refused_the_connection(
+    cli, data, refusals, clock, wait_s
+):
+    words = ("create", data, "--yes", "--no-input", "--detach", "--set", LONG)
+    refusals.append("connection refused")
+    assert cli(*words).code == 4
+    [unsent] = cli.ok("list", "--json").json["jobs"]
+    assert unsent["status"] == "created"
+    clock.advance(wait_s)
+    assert cli.ok(*words, "--json").json["id"] == unsent["id"]
+    [sent] = cli.ok("list", "--json", "--offline").json["jobs"]
+    assert sent["status"] == "queued"
+    assert cli(*words).code == 7  # now it is a duplicate
+
+
+def test_a_job_refused_at_another_address_or_profile_is_not_sent_instead(
+    cli, data, refusals, monkeypatch
+):
+    words = ("create", data, "--yes", "--no-input", "--detach", "--set", LONG)
+    refusals.append("connection refused")
+    assert cli(*words).code == 4
+    [unsent] = cli.ok("list", "--json").json["jobs"]
+    monkeypatch.setattr("ftsdk.store.duplicates._place", lambda job: job.id)
+    assert cli.ok(*words, "--json").json["id"] != unsent["id"]
+
+
+def test_again_does_not_send_an_unsent_job_instead(cli, data, refusals):
+    words = ("create", data, "--yes", "--no-input", "--detach", "--set", LONG)
+    refusals.append("connection refused")
+    assert cli(*words).code == 4
+    cli.ok(*words, "--again")
+    jobs = cli.ok("list", "--json", "--offline").json["jobs"]
+    assert sorted(job["status"] for job in jobs) == ["created", "queued"]

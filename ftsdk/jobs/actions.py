@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from ftsdk.backends.base import Backend
-from ftsdk.errors import JournalLocked, Unsupported, UsageError
+from ftsdk.errors import (
+    BackendError,
+    FtsdkError,
+    JournalLocked,
+    NeedsDecision,
+    Unsupported,
+    UsageError,
+)
+from ftsdk.jobs.pending_cancel import is_cancel_requested, request_cancel, withdraw_cancel
 from ftsdk.jobs.remote_update import updated_fields
 from ftsdk.jobs.submit import submitter_for
 from ftsdk.session import Session
@@ -78,7 +86,10 @@ def _write(session: Session, old: JobSnapshot, fields: dict[str, Any]) -> JobSna
 
 
 def cancel(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
-    """Request cancellation. A job that was never sent is cancelled at once; an ended one is unchanged."""
+    """Request cancellation. A job that was never sent is cancelled at once; an ended one is unchanged.
+
+    Raises `NeedsDecision` for a job that is in doubt and not found now; it is cancelled when it is.
+    """
     current = session.journal.get(snapshot.id)
     if current.status is JobStatus.CREATED:
         return session.journal.change(
@@ -90,15 +101,41 @@ def cancel(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
             message="cancelled before it was sent",
             finished_at=session.clock.now(),
         )
-    if not current.status.is_remote:
-        current = _find_submission(session, current)
-    if current.status.is_final or current.provider_job_id is None:
+    if current.status.is_final:
         return current
     backend = session.backend_for(current)
     if not backend.capabilities.can_cancel:
         raise backend.cannot("cancel a job")
+    if not current.status.is_remote:
+        current = _cancel_once_found(session, current)
+        if not is_cancel_requested(session.journal, current.id):
+            return current
+    if current.status.is_final or current.provider_job_id is None:
+        return current
     backend.cancel(current.provider_job_id)
+    withdraw_cancel(session.journal, current.id)
     return refresh(session, current)
+
+
+def _cancel_once_found(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
+    """Request the cancellation of a job in doubt and look for it; raise `NeedsDecision` if it is not found."""
+    request_cancel(session.journal, snapshot.id, session.clock.now())
+    reason: FtsdkError | None = None
+    try:
+        current = _find_submission(session, snapshot)
+    except (BackendError, NeedsDecision) as error:
+        current, reason = session.journal.get(snapshot.id), error
+    if current.status.is_remote:
+        return current
+    raise NeedsDecision(
+        f"The job is {current.status.replace('_', ' ')}, so nobody could be asked to cancel it; "
+        "it is cancelled once it is found",
+        where=f"provider {current.provider}" + (f"; {reason.what}" if reason else ""),
+        hint=f"ftsdk reconcile {current.id} looks again; ftsdk resolve {current.id} decides it",
+        job_id=current.id,
+        tag=current.tag,
+        submitted="maybe",
+    )
 
 
 def pause(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
@@ -107,6 +144,12 @@ def pause(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
     backend = session.backend_for(current)
     if not backend.capabilities.can_pause:
         raise backend.cannot("pause a job")
+    if not current.status.is_remote:
+        raise UsageError(
+            f"The job is {current.status.replace('_', ' ')}; no provider could be asked to pause it",
+            where=f"job {current.id}",
+            hint=f"ftsdk show {current.id}",
+        )
     if current.status.is_final or current.provider_job_id is None:
         return current
     backend.pause(current.provider_job_id)

@@ -193,7 +193,8 @@ class FineTuneJob:
     def cancel(self) -> FineTuneJob:
         """Request cancellation and return this handle. `status` becomes `cancelled` once it has stopped.
 
-        A job that was never sent is cancelled at once; an ended job is unchanged.
+        A job that was never sent is cancelled at once; an ended job is unchanged. Raises
+        `NeedsDecision` for a job in doubt that is not found now; it is cancelled once it is found.
         """
         self._snapshot = actions.cancel(self.session, self._snapshot)
         return self

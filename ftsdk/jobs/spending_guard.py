@@ -16,6 +16,7 @@ from typing import Literal
 from ftsdk.deployments.deploy import undeploy
 from ftsdk.errors import FtsdkError, JournalLocked
 from ftsdk.jobs.actions import cancel, refresh
+from ftsdk.jobs.pending_cancel import cancel_found, requested_cancels
 from ftsdk.session import Session
 from ftsdk.spending.budget import budget_of
 from ftsdk.store.acknowledgements import Acknowledgements
@@ -55,6 +56,7 @@ def enforce(
     for lease in _leases(session, own_profile):
         if lease.is_over(now):
             notices.append(_end_lease(session, lease))
+    _cancel_found_jobs(session)
     notices += _check_capped_jobs(session, now, own_profile, watched)
     return notices + running_cost_notices(session, own_profile=own_profile)
 
@@ -162,6 +164,14 @@ def over_cap(session: Session, job: JobSnapshot) -> str | None:
         f"{_cost_and_cap(job, reserved.cap, spent)}; refreshing does not cancel it, "
         f"but job.wait(), `ftsdk watch {job.id}` and job.cancel() do"
     )
+
+
+def _cancel_found_jobs(session: Session) -> None:
+    """Cancel the jobs that were to be cancelled once found, where asking the provider failed then."""
+    for job_id in requested_cancels(session.journal):
+        job = session.journal.get(job_id)
+        if job.is_accepted:
+            cancel_found(session.journal, session.backend_for(job), job, session.clock.now())
 
 
 def _check_capped_jobs(

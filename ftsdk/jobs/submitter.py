@@ -37,6 +37,7 @@ from ftsdk.errors import (
     UsageError,
 )
 from ftsdk.jobs.kept_rows import keep_dataset, kept_dataset
+from ftsdk.jobs.pending_cancel import cancel_found, is_cancel_requested, withdraw_cancel
 from ftsdk.jobs.remote_update import updated_fields
 from ftsdk.session import Horizon
 from ftsdk.spending.switch import require_spending
@@ -266,16 +267,18 @@ class Submitter:
             error.submitted = "maybe"
             snapshot = self._mark_in_doubt(snapshot, error.what)
             return self._reconcile(snapshot, patient=True, cause=error, attempt=attempt)
-        can_retry = error.retryable
+        status = JobStatus.CREATED if error.retryable else JobStatus.FAILED
+        if error.retryable and is_cancel_requested(self.journal, snapshot.id):
+            status = JobStatus.CANCELLED
         self.journal.change(
             snapshot.id,
             now=self.clock.now(),
             why=error.what,
-            status=JobStatus.CREATED if can_retry else JobStatus.FAILED,
+            status=status,
             message=error.what,
             error=error.to_dict(),
             submitted_at=None,
-            finished_at=None if can_retry else self.clock.now(),
+            finished_at=self.clock.now() if status.is_final else None,
         )
         raise error
 
@@ -302,13 +305,15 @@ class Submitter:
                 job_id=snapshot.id,
             )
         try:
-            return self.journal.change(
+            accepted = self.journal.change(
                 snapshot.id, now=self.clock.now(), why=why, **updated_fields(snapshot, remote)
             )
         except StoreError as error:
             error.submitted = "yes"
             error.where = f"{error.where}; {snapshot.provider} has the job as {identity}"
             raise
+        backend = self.backend_for(snapshot)
+        return cancel_found(self.journal, backend, accepted, self.clock.now())
 
     # --- reconciliation ---
 
@@ -333,7 +338,8 @@ class Submitter:
             else:
                 if found:
                     return self._adopt(snapshot, found)
-                if backend.capabilities.resend_is_safe and attempt < _SEND_ATTEMPTS:
+                may_resend = backend.capabilities.resend_is_safe and attempt < _SEND_ATTEMPTS
+                if may_resend and not is_cancel_requested(self.journal, snapshot.id):
                     return self._send(snapshot, attempt + 1)  # the same token creates one job
             if not patient or waited >= self.horizon.while_creating_s:
                 break
@@ -411,6 +417,7 @@ class Submitter:
             if adopt is not None:
                 return self._adopt_by_decision(snapshot, adopt)
             if send_again:
+                withdraw_cancel(self.journal, job_id)
                 if snapshot.status is JobStatus.SUBMITTING:
                     snapshot = self._mark_in_doubt(snapshot, "the process that sent it has ended")
                 return self._send(snapshot, _SEND_ATTEMPTS)

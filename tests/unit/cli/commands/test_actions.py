@@ -119,3 +119,12 @@ def test_download_copies_the_result(cli, done):
     assert set(document["files"]) == {"rows.jsonl", "ftsdk.json"}
     assert document["size_bytes"] == sum(f.stat().st_size for f in Path("out").iterdir())
     assert "2 files" in cli.ok("download", done, "out2").out
+
+
+def test_cancel_of_a_job_in_doubt_asks_nobody_and_says_so(cli, data):
+    words = ("--set", "submit=lost", "--set", "visible_after_s=300")
+    job_id = cli.error(4, "create", data, "--yes", *words)["job_id"]
+    error = cli.error(7, "cancel", job_id)
+    assert "nobody could be asked to cancel it; it is cancelled once it is found" in error["what"]
+    ran = cli("cancel", job_id)
+    assert "was asked to stop" not in ran.out

@@ -17,6 +17,22 @@ YOURS = "yours"
 """The source of figures in a user's own file that name none."""
 
 
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # pydantic takes ValueError
+    return value
+
+
+Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_bool)]
+"""An amount in US dollars."""
+
+Count = Annotated[int, Field(ge=0), BeforeValidator(_no_bool)]
+"""A limit in whole units."""
+
+Factor = Annotated[int, Field(ge=1), BeforeValidator(_no_bool)]
+"""How many times something is counted."""
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -24,8 +40,8 @@ class _Entry(BaseModel):
 class Span(_Entry):
     """A price range in US dollars, from `low` to `high` inclusive."""
 
-    low: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-    high: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+    low: Price
+    high: Price
 
     @model_validator(mode="before")
     @classmethod
@@ -83,7 +99,7 @@ class Rule(_Figure):
 class Minimum(_Figure):
     """The minimum price of one job, in US dollars."""
 
-    usd: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+    usd: Price
 
 
 class Rate(_Figure):
@@ -103,9 +119,9 @@ class Rate(_Figure):
 class Inference(_Figure):
     """US dollars per million tokens when calling a tuned model."""
 
-    input: Decimal
-    output: Decimal
-    cached_input: Decimal | None = None
+    input: Price
+    output: Price
+    cached_input: Price | None = None
 
 
 class Hosting(_Figure):
@@ -138,9 +154,9 @@ class Hardware(_Figure):
 class Limits(_Figure):
     """A provider's limits on training data."""
 
-    min_rows: int | None = None
-    max_rows: int | None = None
-    max_file_bytes: int | None = None
+    min_rows: Count | None = None
+    max_rows: Count | None = None
+    max_file_bytes: Count | None = None
 
 
 class Model(_Entry):
@@ -172,7 +188,7 @@ class Provider(_Entry):
         Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None
     ) = None
     bills_validation: Rule | None = None
-    pair_factor: tuple[int, int] = (1, 1)
+    pair_factor: tuple[Factor, Factor] = (1, 1)
     minimum: Minimum | None = None
     hosting: Hosting | None = None
     failed_jobs_are_free: Rule | None = None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
 from ftsdk.catalogue.load import load_catalogue, lookup, shipped
-from ftsdk.catalogue.schema import YOURS, Catalogue, _figures
+from ftsdk.catalogue.schema import YOURS, Catalogue, Span, _Entry, _figures
 from ftsdk.errors import ConfigError
 
 
@@ -136,3 +138,45 @@ def test_a_price_is_not_a_boolean():
                 "providers": {"x": {"title": "x", "hosting": {"usd_per_hour": True}}},
             }
         )
+
+
+def entries(kind: type[_Entry]) -> Iterator[type[_Entry]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from entries(one)
+
+
+def is_number(annotation: Any) -> bool:
+    return annotation in (Decimal, int) or any(map(is_number, get_args(annotation)))
+
+
+NUMBERS = [
+    (kind, name)
+    for kind in entries(_Entry)
+    for name, field in kind.model_fields.items()
+    if is_number(field.annotation)
+]
+
+
+@pytest.mark.parametrize("value", [-1, Decimal("NaN"), Decimal("Infinity"), True])
+@pytest.mark.parametrize(("kind", "name"), NUMBERS, ids=lambda one: getattr(one, "__name__", one))
+def test_no_figure_is_negative_or_no_number(kind: type[_Entry], name: str, value: Any):
+    given = [value, value] if name == "pair_factor" else value
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate({name: given})
+    reported = {error["loc"] for error in caught.value.errors()}
+    assert any(loc[:1] == (name,) or (kind is Span and not loc) for loc in reported)
+
+
+@pytest.mark.parametrize("price", ["input = -0.4", "output = -1.6", "cached_input = -0.1"])
+def test_a_negative_price_in_the_users_file_is_refused_by_name(tmp_path, price: str):
+    prices = {"input": "input = 1", "output": "output = 2"} | {price.split(maxsplit=1)[0]: price}
+    (tmp_path / "prices.toml").write_text(
+        "as_of = 2026-11-25\n"
+        f'[providers.openai.models."gpt-4.1-mini-2025-04-14"]\n'
+        f"inference = {{ {', '.join(prices.values())} }}\n"
+    )
+    with pytest.raises(
+        ConfigError, match=rf"inference\.{price.split(maxsplit=1)[0]}.*greater than or equal to 0"
+    ):
+        load_catalogue(tmp_path)

@@ -15,7 +15,6 @@ import queue
 import secrets
 import subprocess
 import sys
-import tempfile
 import threading
 from array import array
 from collections.abc import Callable, Iterator
@@ -26,8 +25,8 @@ from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.lines import CHUNK
 from ftsdk.dataset.readers.source import open_regular
 from ftsdk.dataset.validation.checked import ARRAY_CODES, Checked, Opened, Target
+from ftsdk.dataset.validation.stale_copies import copy_folder
 from ftsdk.dataset.validation.worker import FRAME
-from ftsdk.util.files import make_private_folder
 
 _PART_BYTES = 8 << 20
 _MOST_WORKERS = 8
@@ -113,10 +112,7 @@ def _copy_paths(result: Checked, parts: int, stack: contextlib.ExitStack) -> lis
     """A path for each worker's copy of its rows, in a folder that is gone with `stack`."""
     if result.copy is None:
         return [None] * parts
-    parent = make_private_folder(result.copy.folder)
-    folder = Path(
-        stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix=".copy.", suffix=".tmp"))
-    )
+    folder = stack.enter_context(copy_folder(result.copy.folder))
     return [folder / f"{number}.jsonl" for number in range(parts)]
 
 

@@ -17,6 +17,7 @@ from ftsdk.dataset.rules.token_counts import counter_for, cut_at
 from ftsdk.dataset.validation.checked import Checked, Opened, Target, open_rows, opened_dataset
 from ftsdk.dataset.validation.checker import RowChecker
 from ftsdk.dataset.validation.parallel import ForwardProgress, check_in_parts
+from ftsdk.dataset.validation.stale_copies import remove_stale_copies
 from ftsdk.dataset.validation.validation_rows import ValidationRows, in_validation
 from ftsdk.dataset.validation.whole_set import findings_of_set
 
@@ -96,6 +97,7 @@ def validate_for_job(
     `Dataset.write_jsonl` to the same file system then only gives it a name. Datasets that are not
     files, and those of a report with faults, are returned as they are.
     """
+    remove_stale_copies(folder)
     opened = opened_dataset(train)
     limits = _limits(limits, provider, model, capabilities)
     named = tokenizer if isinstance(tokenizer, str | Path) else None

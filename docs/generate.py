@@ -142,7 +142,7 @@ def capabilities() -> str:
 
 
 def _default(allowed: Range) -> str:
-    return "theirs" if allowed.default is None else f"{allowed.default}"
+    return "the provider's" if allowed.default is None else f"{allowed.default}"
 
 
 def _range(allowed: Range) -> str:
@@ -176,16 +176,22 @@ def statuses() -> str:
     docs = _member_docs(JobStatus)
     rows = []
     for status in JobStatus:
-        whose = "final" if status.is_final else "theirs" if status.is_remote else "ours"
+        kind = (
+            "final"
+            if status.is_final
+            else "at the provider"
+            if status.is_remote
+            else "before acceptance"
+        )
         word = f"**`{status}`**" if status.is_final else f"`{status}`"
-        rows.append([word, docs[status.name], whose, _followers(status)])
-    return table(["status", "meaning", "whose word", "may be followed by"], rows)
+        rows.append([word, docs[status.name], kind, _followers(status)])
+    return table(["status", "meaning", "kind", "may be followed by"], rows)
 
 
 def _followers(status: JobStatus) -> str:
     allowed = ALLOWED_TRANSITIONS[status] - {status}
     theirs = {one for one in JobStatus if one.is_remote} - {status}
-    words = ["any of theirs or final"] if theirs <= allowed else []
+    words = ["any status at the provider, or a final one"] if theirs <= allowed else []
     rest = allowed - theirs if words else allowed
     words += [f"`{one}`" for one in JobStatus if one in rest]
     return ", ".join(words) or "nothing"

@@ -11,6 +11,7 @@ Names are loaded at first use, so that `import ftsdk` is fast. The module's func
 from __future__ import annotations
 
 import importlib
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,7 @@ __all__ = [
     "list_jobs",
     "plan",
     "reconcile",
+    "reset_default_client",
     "resolve",
     "validate",
 ]
@@ -155,24 +157,41 @@ _FUNCTIONS = frozenset(name for name in __all__ if name.islower()) - {
     "__version__",
     "default_client",
     "forbid_spending",
+    "reset_default_client",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 # All other capitalised names are errors.
 _MODULE_OF |= {n: "ftsdk.errors" for n in __all__ if n[0].isupper() and n not in _MODULE_OF}
 
-_default: Client | None = None
+_CREATED_FROM = ("FTSDK_HOME", "FTSDK_PROFILE", "FTSDK_CONFIG")
+"""The variables that a client reads only when it is created."""
+_default: tuple[tuple[str | None, ...], Client] | None = None
 _default_lock = threading.Lock()
 
 
 def default_client() -> Client:
-    """Return the client of the module's functions, which is created at the first call."""
+    """Return the client of the module's functions, which is created at the first call.
+
+    A new one is created when `FTSDK_HOME`, `FTSDK_PROFILE` or `FTSDK_CONFIG` has changed since.
+    """
     global _default  # noqa: PLW0603  # one per process, on purpose
     with _default_lock:
-        if _default is None:
+        settings = tuple(os.environ.get(name) for name in _CREATED_FROM)
+        if _default is None or _default[0] != settings:
             from ftsdk.client import Client
 
-            _default = Client()
-        return _default
+            _default = (settings, Client())
+        return _default[1]
+
+
+def reset_default_client() -> None:
+    """Forget the default client: the next call creates one from the configuration of that moment.
+
+    Jobs of the old one go on working.
+    """
+    global _default  # noqa: PLW0603  # one per process, on purpose
+    with _default_lock:
+        _default = None
 
 
 if not TYPE_CHECKING:  # type checkers use the imports above

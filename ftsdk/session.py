@@ -110,6 +110,7 @@ class Session:
         """Return the backend named `provider`, or the configured one. Raises `UnknownBackend`.
 
         `base_url` is the address at which a job was created, if it differs from the configured one.
+        A backend is made again when the environment names another address.
         """
         name = str(self.config.require("provider", provider).value)
         if base_url is None:
@@ -117,9 +118,11 @@ class Session:
             is_configured = configured is not None and configured.value == name
             base_url = self.config.table_value("base_url") if is_configured else None
         key = (name, base_url)
-        if key not in self._backends:
-            self._backends[key] = self._create_backend(name, base_url)
-        return self._backends[key]
+        found = self._backends.get(key)
+        if found is None or found.has_moved:
+            # A replaced one is not closed: another thread may be in a call, and it refuses the next.
+            found = self._backends[key] = self._create_backend(name, base_url)
+        return found
 
     def use_backend(self, provider: str, source: BackendSource) -> None:
         """Replace the installed backend named `provider` from now on."""

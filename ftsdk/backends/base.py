@@ -96,6 +96,11 @@ class Backend(abc.ABC):
         """Where requests go. A job remembers it, so that later reads go to the same place whatever
         is configured by then. None where there is no address, or only one."""
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether the environment names another address by now. Such a backend is replaced."""
+        return False
+
     # --- before a job ---
 
     def check(self, spec: JobSpec) -> None:

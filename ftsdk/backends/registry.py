@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from ftsdk.backends.base import Backend
 from ftsdk.backends.capabilities import Capabilities
 from ftsdk.errors import MissingExtra, UnknownBackend
+from ftsdk.util.install_hints import install_command
 from ftsdk.util.names import nearest
 
 GROUP = "ftsdk.backends"
@@ -52,10 +53,11 @@ def load_backend(name: str) -> type[Backend]:
     try:
         loaded = points[0].load()
     except ModuleNotFoundError as error:
+        owner = points[0].dist
         raise MissingExtra(
             f"The backend {name!r} needs {error.name}, which is not installed",
             where=points[0].value,
-            hint=f"pip install 'ftsdk[{name}]'",
+            hint=install_command(owner.name if owner else "", error.name, extra=name),
         ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
         raise UnknownBackend(

@@ -20,7 +20,8 @@ from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.readers.source import Source, open_source
-from ftsdk.dataset.row import Read, Row, canonical_bytes
+from ftsdk.dataset.row import Read, Row, canonical_bytes, prompt_of
+from ftsdk.dataset.rules.duplicates import folded_texts
 from ftsdk.errors import UsageError
 from ftsdk.util import files
 
@@ -40,7 +41,7 @@ class Dataset:
         *,
         format: str | None = None,  # noqa: A002  # the public word for it
         max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
-        keep: Callable[[Row], bool] | None = None,
+        keep: Callable[[Read], bool] | None = None,
     ) -> None:
         self._source = source
         self._forced = format
@@ -116,7 +117,7 @@ class Dataset:
                 if item.severity == "fault":
                     raise_stop(self.name, item)
                 continue
-            if self._keep is None or self._keep(item.row):
+            if self._keep is None or self._keep(item):
                 yield item
 
     def _field(self, read: Read, canonical: str) -> str:
@@ -213,11 +214,13 @@ class Dataset:
     ) -> tuple[Dataset, Dataset]:
         """`(train, validation)`, where about `fraction` of the rows go to validation.
 
-        A row's side depends on its content (or on its group's key) and the seed alone: it stays
-        when rows are added, removed or moved, and equal rows are never on both sides. `group_by`
-        is a dotted path (`"metadata.customer"`) or a function of the canonical row; rows of one
-        group stay together. When chance would leave a side empty, the row whose hash is nearest
-        goes there.
+        A row's side depends on its prompt (or on its group's key) and the seed alone: it stays when
+        rows are added, removed or moved, and rows with one prompt are never on both sides. Prompts
+        are compared after folding case and white space. Rows without a prompt, and rows that all
+        have the same one, go by their whole content. `group_by` is a dotted path in the source's
+        own row (`"metadata.customer"`, `"instruction"`), else in the canonical row, or a function
+        of the canonical row; rows of one group stay together. When chance would leave a side empty,
+        the row whose hash is nearest goes there.
         """
         if not 0 < fraction < 1:
             raise UsageError(
@@ -225,8 +228,15 @@ class Dataset:
                 where="split",
                 hint="use 0.1 for a tenth",
             )
-        place = _placer(seed, group_by)
-        border = _border(fraction, (place(row) for row in self))
+        whole = self
+        if isinstance(group_by, str) and self._copy is not None:
+            whole = Dataset.load(self, name=self.name)  # the copy has canonical rows alone
+        place = _placer(seed, group_by or prompt_of)
+        border = _border(fraction, map(place, whole._reads()))
+        if border is None and group_by is None:
+            place = _placer(seed, None)
+            border = _border(fraction, map(place, whole._reads()))
+        border = fraction if border is None else border
         sides = []
         for side, inside in (("train", False), ("validation", True)):
             part = Dataset(
@@ -236,7 +246,7 @@ class Dataset:
                 keep=_side(self._keep, place, border, inside),
             )
             part.name = f"{self.name} ({side})"
-            part._copy, part._copy_keep = self._copy, self._copy_keep
+            part._copy, part._copy_keep = whole._copy, whole._copy_keep
             sides.append(part)
         return sides[0], sides[1]
 
@@ -271,36 +281,48 @@ def _copied(copy: CanonicalCopy) -> Iterator[Read]:
 
 
 def _side(
-    keep: Callable[[Row], bool] | None,
-    place: Callable[[Row], float],
+    keep: Callable[[Read], bool] | None,
+    place: Callable[[Read], float],
     border: float,
     inside: bool,
-) -> Callable[[Row], bool]:
-    def belongs(row: Row) -> bool:
-        return (keep is None or keep(row)) and (place(row) < border) is inside
+) -> Callable[[Read], bool]:
+    def belongs(read: Read) -> bool:
+        return (keep is None or keep(read)) and (place(read) < border) is inside
 
     return belongs
 
 
-def _placer(seed: int, group_by: Key | None) -> Callable[[Row], float]:
+def _placer(seed: int, group_by: Key | None) -> Callable[[Read], float]:
     """A function from row to a number in [0, 1), the same on every machine."""
     salt = hashlib.blake2b(f"ftsdk split {seed}".encode(), digest_size=16).digest()
 
-    def place(row: Row) -> float:
-        content = canonical_bytes(row) if group_by is None else _group(row, group_by)
+    def place(read: Read) -> float:
+        if group_by is prompt_of:
+            content = _prompt(read.row)
+        else:
+            content = canonical_bytes(read.row) if group_by is None else _group(read, group_by)
         digest = hashlib.blake2b(content, key=salt, digest_size=8).digest()
         return int.from_bytes(digest, "big") / 2**64
 
     return place
 
 
-def _group(row: Row, group_by: Key) -> bytes:
-    value: Any = row
+def _prompt(row: Row) -> bytes:
+    """The folded prompt of a row, or all of a row that has none."""
+    prompt = prompt_of(row)
+    if prompt is None:
+        return canonical_bytes(row)
+    if "input_ids" in prompt:
+        return canonical_bytes(prompt)
+    return orjson.dumps(folded_texts(prompt))
+
+
+def _group(read: Read, group_by: Key) -> bytes:
     if callable(group_by):
-        value = group_by(row)
+        value = group_by(read.row)
     else:
-        for step in group_by.split("."):
-            value = value.get(step) if isinstance(value, dict) else None
+        value = _value_at(orjson.loads(read.raw), group_by)
+        value = _value_at(read.row, group_by) if value is None else value
     if value is None:
         raise UsageError(
             f"a row has no value for the group {group_by!r}",
@@ -310,13 +332,26 @@ def _group(row: Row, group_by: Key) -> bytes:
     return repr(value).encode("utf-8", "backslashreplace")
 
 
-def _border(fraction: float, places: Iterable[float]) -> float:
-    """The hash below which rows are validation: the fraction, moved only if a side were empty."""
+def _value_at(row: Row, path: str) -> Any:
+    """The value at a dotted path, None when there is none."""
+    value: Any = row
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _border(fraction: float, places: Iterable[float]) -> float | None:
+    """The hash below which rows are validation: the fraction, moved only if a side were empty.
+
+    None when several rows all have one hash.
+    """
     low, high, rows = 1.0, 0.0, 0
     for where in places:
         low, high, rows = min(low, where), max(high, where), rows + 1
-    if rows < 2 or low == high:
+    if rows < 2:
         return fraction
+    if low == high:
+        return None
     if low >= fraction:
         return low + 2**-53
     return min(fraction, high)

@@ -63,11 +63,11 @@ def texts_of(row: Row) -> Iterator[tuple[str, str]]:
     """Every text that the model sees, with its field path; of any canonical shape."""
     if isinstance(row.get("text"), str):
         yield "text", row["text"]
-    for place, message in _placed_messages(row):
+    for place, message in placed_messages(row):
         yield from _texts_of_message(place, message)
 
 
-def _placed_messages(row: Row) -> Iterator[tuple[str, Row]]:
+def placed_messages(row: Row) -> Iterator[tuple[str, Row]]:
     """Every message of a chat or preference row with its field path."""
     groups: list[tuple[str, Any]] = [("messages", row.get("messages"))]
     prompt = row.get("input")
@@ -101,7 +101,7 @@ def _texts_of_message(place: str, message: Row) -> Iterator[tuple[str, str]]:
 
 def images_of(row: Row) -> Iterator[tuple[str, str, str]]:
     """Every image of a chat or preference row: field path, the message's role, its URL."""
-    for place, message in _placed_messages(row):
+    for place, message in placed_messages(row):
         content = message.get("content")
         for j, part in enumerate(content if isinstance(content, list) else []):
             if isinstance(part, dict) and part.get("type") == "image_url":
@@ -109,6 +109,36 @@ def images_of(row: Row) -> Iterator[tuple[str, str, str]]:
                 url = image.get("url") if isinstance(image, dict) else image
                 if isinstance(url, str) and url:
                     yield f"{place}.content[{j}].image_url", str(message.get("role")), url
+
+
+def prompt_of(row: Row) -> Row | None:
+    """What a row asks, without its answer: messages before the last one and tools, or leading ids.
+
+    None when it asks nothing: plain text, only an answer, or nothing but a system message before it.
+    """
+    shape = shape_of(row)
+    if shape == "tokens":
+        return _unlearned_start(row)
+    inner = row.get("input") if shape == "preference" else row
+    messages = inner.get("messages") if isinstance(inner, dict) else None
+    if shape == "text" or not isinstance(inner, dict) or not isinstance(messages, list):
+        return None
+    asked = messages if shape == "preference" else messages[:-1]
+    if all(isinstance(m, dict) and m.get("role") in ("system", "developer") for m in asked):
+        return None
+    plain = [
+        {k: v for k, v in m.items() if k != "weight"} if isinstance(m, dict) else m for m in asked
+    ]
+    return {"messages": plain, "tools": inner.get("tools") or []}
+
+
+def _unlearned_start(row: Row) -> Row | None:
+    """The ids of a tokenized row before the first that is learned."""
+    ids, labels = row.get("input_ids"), row.get("labels")
+    if not isinstance(ids, list) or not isinstance(labels, list):
+        return None
+    first = next((i for i, label in enumerate(labels) if label != -100), 0)
+    return {"input_ids": ids[:first]} if first else None
 
 
 OUTPUTS = ("preferred_output", "non_preferred_output")

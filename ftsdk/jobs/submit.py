@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,12 +14,16 @@ from ftsdk.jobs.submitter import Submitter
 from ftsdk.planning.prepare import PreparedJob
 from ftsdk.session import Session
 from ftsdk.spending.budget import budget_of
+from ftsdk.spending.cap import Cap, caps_of, check_cap, lowest
 from ftsdk.spending.reserve import reserve_job, reserve_quote, reserve_unsent
 from ftsdk.spending.switch import require_spending
 from ftsdk.store.duplicates import refuse_duplicates_since
 from ftsdk.store.reservations import Reservations
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
+
+_log = logging.getLogger("ftsdk")
 
 
 def check_key(key: str | None) -> None:
@@ -48,9 +53,6 @@ def submit(
     spec, plan, budget = prepared.spec, prepared.plan, prepared.budget
     capabilities = prepared.backend.capabilities
     allowed = _acknowledged(prepared, allow_findings)
-    unsent = None if key is None else Reservations(session.journal).unsent(key)
-    if unsent is not None:
-        reserve_unsent(session.journal, unsent, session.clock.now(), budget.limits)
     free = capabilities.price == "free"
     require_spending("creating a job", spec.provider, free=free, env=session.env)
     reservation = reserve_job(
@@ -61,7 +63,8 @@ def submit(
         catalogue=prepared.catalogue,
         usd_per_hour=prepared.backend.training_usd_per_hour(spec),
     )
-    return submitter_for(session, agreed).create(
+    caps = caps_of(spec.max_cost, budget)
+    return submitter_for(session, agreed, caps).create(
         spec,
         prepared.train,
         prepared.validation,
@@ -75,24 +78,57 @@ def submit(
         hook=reservation
         if no_duplicate_since is None
         else refuse_duplicates_since(no_duplicate_since, reservation),
+        on_existing=lambda existing: _update_existing(session, existing, prepared, caps),
     )
 
 
-def submitter_for(session: Session, agreed: Decimal | None = None) -> Submitter:
-    """Return the submitter of a session; it checks each provider's quote against the budget."""
+def _update_existing(
+    session: Session, existing: JobSnapshot, prepared: PreparedJob, caps: Sequence[Cap]
+) -> None:
+    """Apply the caller's cap and month to a job of an earlier call that was not accepted yet."""
+    journal, now = session.journal, session.clock.now()
+    if existing.status is JobStatus.CREATED:
+        reserve_unsent(journal, existing.id, now, prepared.budget.limits)
+    before = existing.spec.get("max_cost")
+    asked = prepared.spec.max_cost
+    Reservations(journal).set_cap(existing.id, lowest(caps))
+    if (None if before is None else Decimal(str(before))) == asked:
+        return
+    spec = {**existing.spec, "max_cost": None if asked is None else str(asked)}
+    journal.change(existing.id, now=now, why="a new cap under the same key", spec=spec)
+    _log.warning(
+        "job %s of an earlier call with this key was not sent; its cap is now %s (it was %s)",
+        existing.id,
+        "none" if asked is None else f"${asked}",
+        "none" if before is None else f"${before}",
+    )
+
+
+def submitter_for(
+    session: Session, agreed: Decimal | None = None, caps: Sequence[Cap] = ()
+) -> Submitter:
+    """Return the submitter of a session.
+
+    It checks each provider's quote against the budget, the cap of the job, `caps` and `agreed`.
+    """
     return Submitter(
         session.journal,
         session.home,
         session.clock,
         session.backend_for,
         session.horizon,
-        functools.partial(_check_quote, session, agreed),
+        functools.partial(_check_quote, session, agreed, caps),
     )
 
 
 def _check_quote(
-    session: Session, agreed: Decimal | None, snapshot: JobSnapshot, quote: Cost
+    session: Session,
+    agreed: Decimal | None,
+    caps: Sequence[Cap],
+    snapshot: JobSnapshot,
+    quote: Cost,
 ) -> Cost:
+    check_cap(quote, caps, provider=snapshot.provider, model=snapshot.model)
     limits = budget_of(session.config).limits
     return reserve_quote(session.journal, snapshot, quote, limits, agreed)
 

@@ -83,10 +83,14 @@ class Submitter:
         profile: str | None,
         facts: dict[str, Any] | None = None,
         hook: InsertHook | None = None,
+        on_existing: Callable[[JobSnapshot], None] | None = None,
     ) -> JobSnapshot:
         """Journal the job and send it, or return the existing job with this `key`.
 
-        Raises `UsageError` when `key` belongs to a different job. Any error that keeps the job from
+        An existing job that was refused before anything was sent does not count. Raises
+        `NeedsDecision` for one that was given up, or cancelled before it was sent.
+        `on_existing` is called with an existing job that no provider has accepted yet, before it is
+        sent. Raises `UsageError` when `key` belongs to a different job. Any error that keeps the job from
         being accepted has `job_id` and `submitted` set.
         """
         validation_sha256 = None if validation is None else validation.sha256
@@ -125,7 +129,27 @@ class Submitter:
             self.journal.add(snapshot, hook)
         except KeyTaken as taken:
             snapshot = self._same_key(taken.existing, fingerprint, key)
-        return self.continue_submission(snapshot.id, creating=True)
+            if on_existing is not None and not snapshot.status.is_remote:
+                on_existing(snapshot)
+        current = self.continue_submission(snapshot.id, creating=True)
+        if current.status.is_final and not current.is_accepted:
+            raise self._never_accepted(current)
+        return current
+
+    def _never_accepted(self, snapshot: JobSnapshot) -> NeedsDecision:
+        """Return the error for a job that ended by a decision of the user, not at the provider."""
+        sent = snapshot.submitted_at is not None
+        what = "was given up" if snapshot.status is JobStatus.FAILED else "was cancelled"
+        look = "look for it at the provider first; " if sent else ""
+        how = "create it with another key" if snapshot.key else "create it again"
+        return NeedsDecision(
+            f"The job {what}; no provider has accepted it",
+            where=f"job {snapshot.id}: {snapshot.message}",
+            hint=look + how,
+            job_id=snapshot.id,
+            tag=snapshot.tag,
+            submitted="maybe" if sent else "no",
+        )
 
     def _same_key(self, existing: JobSnapshot, fingerprint: str, key: str | None) -> JobSnapshot:
         if existing.fingerprint == fingerprint:
@@ -151,6 +175,8 @@ class Submitter:
             tag, submitted = self._submission_state(job_id)
             error.job_id, error.tag = error.job_id or job_id, error.tag or tag
             error.submitted = error.submitted or submitted
+            if error.submitted != "no":
+                error.hint = _hint_to_look(error, job_id)
             raise
         except BaseException as error:
             tag, submitted = self._submission_state(job_id)
@@ -274,9 +300,14 @@ class Submitter:
                 submitted="maybe",
                 job_id=snapshot.id,
             )
-        return self.journal.change(
-            snapshot.id, now=self.clock.now(), why=why, **updated_fields(snapshot, remote)
-        )
+        try:
+            return self.journal.change(
+                snapshot.id, now=self.clock.now(), why=why, **updated_fields(snapshot, remote)
+            )
+        except StoreError as error:
+            error.submitted = "yes"
+            error.where = f"{error.where}; {snapshot.provider} has the job as {identity}"
+            raise
 
     # --- reconciliation ---
 
@@ -438,3 +469,11 @@ class Submitter:
             train=kept_dataset(self.home, snapshot, snapshot.dataset["kept"]),
             validation=kept_dataset(self.home, snapshot, validation) if validation else None,
         )
+
+
+def _hint_to_look(error: FtsdkError, job_id: str) -> str:
+    """Return the hint of an error after which the provider may have the job: look, do not create."""
+    if job_id in error.hint:
+        return error.hint
+    look = f"`ftsdk reconcile {job_id}` looks for the job; do not create it again"
+    return f"{error.hint}; then {look}" if error.hint else look

@@ -201,7 +201,7 @@ class Journal:
             return JournalLocked(
                 f"Another process locked the journal for over {BUSY_TIMEOUT_S:.0f} s",
                 where=str(self.path),
-                hint="try again; `ftsdk doctor` shows which process may hold the lock",
+                hint="`ftsdk doctor` shows which process may hold the lock; wait until it is released",
             )
         if self.read_only and "readonly" in text:
             return StoreError(
@@ -210,7 +210,7 @@ class Journal:
                 hint="run a command that can write, for instance `ftsdk list`",
             )
         if "full" in text:
-            hint = "free some space, then run the same command again; nothing was written"
+            hint = "free some space; the journal is unchanged"
         elif "readonly" in text or "unable to open" in text:
             hint = "make the folder writable, or set FTSDK_HOME to a folder that is"
         else:
@@ -249,7 +249,8 @@ class Journal:
     def add(self, snapshot: JobSnapshot, hook: InsertHook | None = None) -> None:
         """Add a new job. Raises `KeyTaken` when its key already belongs to a job.
 
-        `hook` runs in the same transaction, after the insert; when it raises, nothing is written.
+        A job with the same rows and settings that was refused before anything was sent gives its
+        key to the new one. `hook` runs in the same transaction, after the insert; when it raises, nothing is written.
         """
         with self.write() as cursor:
             if snapshot.key is not None:
@@ -257,11 +258,21 @@ class Journal:
                     "SELECT snapshot FROM jobs WHERE key = ?", (snapshot.key,)
                 ).fetchone()
                 if row is not None:
-                    raise KeyTaken(JobSnapshot.model_validate_json(row["snapshot"]))
+                    existing = JobSnapshot.model_validate_json(row["snapshot"])
+                    if existing.fingerprint != snapshot.fingerprint or not existing.was_refused:
+                        raise KeyTaken(existing)
+                    self._release_key(cursor, existing)
             self._insert(cursor, snapshot)
             self._log_status_change(cursor, snapshot, None, "journaled")
             if hook is not None:
                 hook(cursor, snapshot)
+
+    def _release_key(self, cursor: sqlite3.Cursor, job: JobSnapshot) -> None:
+        without = job.model_copy(update={"key": None})
+        cursor.execute(
+            "UPDATE jobs SET key = NULL, snapshot = ? WHERE id = ?",
+            (without.model_dump_json(), job.id),
+        )
 
     def _insert(self, cursor: sqlite3.Cursor, s: JobSnapshot) -> None:
         cursor.execute(

@@ -20,7 +20,6 @@ from ftsdk.store.limits import Limit, check_limits
 from ftsdk.store.reservation_rows import IN_MONTH, from_row, insert, to_text, with_jobs
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
-from ftsdk.types.status import JobStatus
 
 
 def reservation_hook(reservation: Reservation, limits: Sequence[Limit]) -> InsertHook:
@@ -66,13 +65,6 @@ class Reservations:
             "WHERE r.cap IS NOT NULL AND r.usd_per_hour IS NOT NULL AND j.provider_job_id IS NOT NULL"
         )
         return [(job, found) for job, found in with_jobs(rows) if not job.status.is_final]
-
-    def unsent(self, key: str) -> str | None:
-        """Return the id of the job with this key that was journaled but never sent, if any."""
-        rows = self.journal.read(
-            "SELECT id FROM jobs WHERE key = ? AND status = ?", (key, JobStatus.CREATED.value)
-        )
-        return rows[0]["id"] if rows else None
 
     def month(self, now: dt.datetime, profile: str | None = None) -> Month:
         """Return the totals of the calendar month of `now`, for all profiles or for one."""
@@ -147,6 +139,13 @@ class Reservations:
                 (to_text(found.quoted), found.quoted_source, job_id),
             )
             return found
+
+    def set_cap(self, job_id: str, cap: Decimal | None) -> None:
+        """Replace the cap of a job, in US dollars; None removes it."""
+        with self.journal.write() as cursor:
+            cursor.execute(
+                "UPDATE reservations SET cap = ? WHERE job_id = ?", (to_text(cap), job_id)
+            )
 
     def carry_over(self, job_id: str, now: dt.datetime, limits: Sequence[Limit]) -> None:
         """Move the reservation of a job that was not accepted yet to the month of `now`.

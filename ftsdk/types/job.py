@@ -97,3 +97,14 @@ class JobSnapshot(Record):
     def first_provider_id(self) -> str | None:
         """The provider's first id for the job; its events start there."""
         return self.earlier_ids[0] if self.earlier_ids else self.provider_job_id
+
+    @property
+    def was_refused(self) -> bool:
+        """True when the job failed and provably nothing was sent."""
+        unsent = self.submitted_at is None and self.provider_job_id is None
+        return self.status is JobStatus.FAILED and unsent
+
+    @property
+    def is_accepted(self) -> bool:
+        """True when the provider has the job, or had it."""
+        return self.status.is_remote and self.provider_job_id is not None

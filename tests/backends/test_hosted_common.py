@@ -18,6 +18,7 @@ from ftsdk.errors import (
     RateLimited,
     Unavailable,
     UnexpectedResponse,
+    Unsupported,
 )
 from ftsdk.session import Horizon
 from ftsdk.testing.lab import Lab
@@ -263,6 +264,15 @@ def test_a_reply_that_repeats_the_key_is_stored_without_it(hosted, client, doubl
     result = client.backend(hosted.name).get(str(job.provider_job_id))
     assert "[secret]" in str(result.raw)
     assert key not in str(result.raw)
+
+
+def test_chat_refuses_to_stream_by_name(hosted, client, double) -> None:
+    model = hosted.new(client).wait().result()
+    sent = double.count("POST")
+    with pytest.raises(Unsupported, match="does not stream") as caught:
+        model.chat("hello", stream=True)
+    assert "stream=True" in caught.value.where
+    assert double.count("POST") == sent
 
 
 # --- without a network ---

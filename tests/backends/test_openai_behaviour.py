@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import inspect
 import json
+import re
 from dataclasses import replace
 from decimal import Decimal
 
@@ -446,12 +448,40 @@ def test_a_cancelled_job_costs_the_tokens_that_are_reported(client, double, cloc
 
 def test_profiles_by_host():
     assert profile_for(OPENAI, "https://api.openai.com/v1").name == "openai"
+    for region in ("us", "eu", "ae", "au", "in", "jp"):
+        assert profile_for(OPENAI, f"https://{region}.api.openai.com/v1") is OPENAI
+    assert profile_for(OPENAI, "https://xx.api.openai.com/v1") is GENERIC
+    assert profile_for(OPENAI, "https://us.api.openai.com.evil.example/v1") is GENERIC
     assert profile_for(OPENAI, "https://x.openai.azure.com/openai/v1") is AZURE
     assert profile_for(OPENAI, "https://api.tokenfactory.nebius.com/v1") is NEBIUS
     assert profile_for(OPENAI, "https://api.intelligence.crusoecloud.com/v1") is CRUSOE
     assert profile_for(OPENAI, "https://gateway.example.com/v1") is GENERIC
     assert profile_for(OPENAI, "https://api.openai.com.evil.example/v1") is GENERIC
     assert profile_for(OPENAI, "http://127.0.0.1:1/v1") is OPENAI
+
+
+def test_every_region_that_the_sdk_has_is_openai():
+    residency = pytest.importorskip("openai._data_residency")
+    urls = re.findall(r"https://[a-z]{2}\.api\.openai\.com/v1", inspect.getsource(residency))
+    assert urls
+    for url in urls:
+        assert profile_for(OPENAI, url) is OPENAI, url
+
+
+def test_a_regional_host_gets_the_key_and_has_prices_and_end_dates(tmp_path):
+    """Also when a file sets the address."""
+    backend = OpenAIBackend(
+        Context(
+            home=tmp_path,
+            env={"OPENAI_API_KEY": "sk-regional-000000", "OPENAI_ORG_ID": "org-1"},
+            base_url="https://eu.api.openai.com/v1",
+        )
+    )
+    assert backend.dated_as == "openai"
+    assert backend.capabilities.price == "catalogue"
+    assert backend.transport.profile.takes_parts
+    assert backend.transport.key().reveal("https://eu.api.openai.com/v1") == "sk-regional-000000"
+    assert backend.transport.companions() == {"OPENAI_ORG_ID": "org-1"}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from ftsdk.backends.hosted.response_checks import (
     checked_id,
     json_object,
     nothing_sent,
+    refuse_stream,
     spend_limit_error,
     unexpected_response,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "origin_of",
     "poll",
     "refuse_secrets",
+    "refuse_stream",
     "remember",
     "rows_file",
     "scrub",

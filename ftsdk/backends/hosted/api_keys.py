@@ -14,7 +14,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from ftsdk.backends.hosted.redact import remember
-from ftsdk.config import api_key
+from ftsdk.config import Environment, api_key
 from ftsdk.errors import ConfigError
 
 _SECRET_NAME = re.compile(r"(?i)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
@@ -91,6 +91,22 @@ class BoundKey:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key is not pickled; read it again from the environment")
+
+
+def environment_now(env: Mapping[str, str]) -> Environment:
+    """Return a copy of `env` as it was at one moment, though other threads may change it."""
+    before = _copy(env)
+    while (again := _copy(env)) != before:
+        before = again
+    return before
+
+
+def _copy(env: Mapping[str, str]) -> Environment:
+    while True:
+        try:
+            return Environment(dict(env))
+        except (KeyError, RuntimeError):
+            continue  # a variable was removed meanwhile
 
 
 def bind_key(

@@ -52,6 +52,10 @@ class HostedBackend(Backend, Generic[TransportT, Ready]):
         self.transport.close()
 
     @property
+    def has_moved(self) -> bool:
+        return self.transport.has_moved
+
+    @property
     def dated_as(self) -> str | None:
         host = urlsplit(self.transport.base_url).hostname or ""
         return self.transport.service.name if self.transport.service.owns(host) else None

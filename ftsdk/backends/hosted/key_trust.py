@@ -23,6 +23,8 @@ class Service:
 
     `shared_keys` are variables that usually hold another provider's key, each with the variable of
     the address it belongs to: such a key is sent there and nowhere else.
+
+    `companions` are variables that are sent beside the key, such as an organisation.
     """
 
     name: str
@@ -33,6 +35,17 @@ class Service:
     url: str | None = None
     extra: str = ""
     shared_keys: Mapping[str, str] = field(default_factory=dict)
+    companions: tuple[str, ...] = ()
+
+    def companions_for(self, url: str, env: Mapping[str, str]) -> dict[str, str]:
+        """Return the companions that are set and may be sent to `url`.
+
+        They may go to the provider's own hosts and to an address that the environment names.
+        """
+        named = [origin_of(env[name]) for name in self.url_variables if env.get(name)]
+        if not self.owns(urlsplit(url).hostname or "") and origin_of(url) not in named:
+            return {}
+        return {name: env[name] for name in self.companions if env.get(name)}
 
     def keys_for(self, url: str, env: Mapping[str, str]) -> tuple[str, ...]:
         """Return the variables whose key may be sent to `url`."""

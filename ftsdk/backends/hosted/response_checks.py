@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ftsdk.backends.hosted.error_facts import HTTPFacts
 from ftsdk.backends.hosted.redact import mask_known
-from ftsdk.errors import FtsdkError, NotFound, Rejected, UnexpectedResponse
+from ftsdk.errors import FtsdkError, NotFound, Rejected, UnexpectedResponse, Unsupported
 
 
 @contextlib.contextmanager
@@ -21,6 +21,17 @@ def nothing_sent() -> Iterator[None]:
     except FtsdkError as error:
         error.submitted = "no"
         raise
+
+
+def refuse_stream(options: Mapping[str, Any], title: str) -> None:
+    """Raise `Unsupported` for `stream`: `chat` returns a whole answer."""
+    if options.get("stream"):
+        raise Unsupported(
+            "chat returns a whole answer and does not stream",
+            where=f"stream=True, {title}, before anything was sent",
+            hint="leave `stream` out, or stream from the provider's own SDK by the model's id",
+            submitted="no",
+        )
 
 
 def unexpected_response(

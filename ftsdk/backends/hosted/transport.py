@@ -9,18 +9,20 @@ from __future__ import annotations
 import abc
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from ftsdk.backends.base import Context
-from ftsdk.backends.hosted.api_keys import BoundKey
+from ftsdk.backends.hosted.api_keys import BoundKey, environment_now, origin_of
 from ftsdk.backends.hosted.errors import ErrorMapper, attempt
 from ftsdk.backends.hosted.key_trust import Address, Service, address_of, is_loopback
 from ftsdk.backends.hosted.polling_rate import Pace
 from ftsdk.backends.hosted.redact import guard_logs
 from ftsdk.backends.hosted.response_checks import json_object, unexpected_response
 from ftsdk.backends.hosted.retries import Retries
-from ftsdk.errors import MissingExtra, Submitted, UnexpectedResponse
+from ftsdk.errors import ConfigError, MissingExtra, Submitted, UnexpectedResponse
+from ftsdk.util.install_hints import install_command
 
 CONNECT_S = 10.0
 """Longest wait for a connection, in seconds; a whole call may take `timeout_s`."""
@@ -49,7 +51,7 @@ class HostedTransport(abc.ABC, Generic[Client]):
         self.retries = Retries(context.clock)
         self.pace = Pace(context.clock)
         self._lock = threading.Lock()
-        self._client: tuple[str, Client] | None = None
+        self._client: tuple[tuple[str, int], Client] | None = None
 
     def _adjusted(self, place: Address) -> Address:
         """Return the address as this service's paths need it."""
@@ -70,20 +72,47 @@ class HostedTransport(abc.ABC, Generic[Client]):
         """Whether the address is a double on this machine."""
         return is_loopback(self.base_url)
 
+    def companions(self) -> dict[str, str]:
+        """Read the variables that are sent beside the key to this address."""
+        return self.service.companions_for(self.base_url, self._context.env)
+
     # --- the client ---
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether the environment names another address than it did for this object."""
+        try:
+            return self._address_in(self._context.env) != self._address
+        except ConfigError:
+            return True
+
+    def _address_in(self, env: Mapping[str, str]) -> Address:
+        return self._adjusted(address_of(replace(self._context, env=env), self._service))
+
     def key(self) -> BoundKey:
-        """Read the key now. Raises `ConfigError` that lists where it was looked for."""
-        return self._address.key(self.service, self._context.env)
+        """Read the key now, together with the address.
+
+        Raises `ConfigError` that lists where the key was looked for, and where the address is no
+        longer the one that this object was made for.
+        """
+        env = environment_now(self._context.env)
+        if self._address_in(env) != self._address:
+            raise ConfigError(
+                f"The address of {self.service.title} has changed since this backend was made",
+                where=f"made for {origin_of(self.base_url)}, before anything was sent",
+                hint="make the call again, or make a new ftsdk.Client",
+            )
+        return self._address.key(self.service, env)
 
     def client(self) -> Client:
         """Return the client for the current key; a new one when the key has changed."""
         key = self.key()
+        marker = (key.fingerprint, hash(tuple(sorted(self.companions().items()))))
         with self._lock:
-            if self._client is None or self._client[0] != key.fingerprint:
+            if self._client is None or self._client[0] != marker:
                 made = self._open(key)
                 weakref.finalize(self, made.close)  # a dropped backend leaves no open socket
-                self._client = (key.fingerprint, made)
+                self._client = (marker, made)
             return self._client[1]
 
     def close(self) -> None:
@@ -99,9 +128,10 @@ class HostedTransport(abc.ABC, Generic[Client]):
             made = self._new_client(key, seconds, min(CONNECT_S, seconds))
         except ImportError as error:
             raise MissingExtra(
-                f"The backend {self.service.name!r} needs {error.name}, which is not installed",
+                f"The backend {self.service.name!r} needs {error.name or error}, which is not "
+                "installed",
                 where=f"{self.service.title}, before anything was sent",
-                hint=f"pip install 'ftsdk[{self.service.extra}]'",
+                hint=install_command("ftsdk", error.name, extra=self.service.extra),
                 submitted="no",
             ) from error
         guard_logs()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from ftsdk.backends.hosted import refuse_stream
 from ftsdk.backends.openai.transport import Transport
 from ftsdk.errors import NotFound, NotReady, Unavailable
 from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
@@ -76,7 +77,11 @@ def ask(
     messages: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
 ) -> ChatAnswer:
-    """Return the answer of any model of the service to one chat completion."""
+    """Return the answer of any model of the service to one chat completion.
+
+    Raises `Unsupported` for `stream=True`.
+    """
+    refuse_stream(options, transport.profile.title)
     asked = {key: value for key, value in options.items() if value is not None}
     reply = transport.call_once(
         "POST /chat/completions",

@@ -16,6 +16,10 @@ from ftsdk.dataset.provider_limits import Limits
 
 _SPEC = "openai/openai-openapi openapi.yaml @f85dbe22 (2026-08-21)"
 
+_REGIONS = ("us", "eu", "ae", "au", "in", "jp")
+"""The regions with a host of their own; openai-python 3.57.0, `_data_residency.py`."""
+_COMPANIONS = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")
+
 _HYPERPARAMETERS: Mapping[str, Range] = {
     "epochs": Range(low=1, high=50, default="auto", sent_as="n_epochs", source=_SPEC),
     "batch_size": Range(low=1, high=256, default="auto", source=_SPEC),
@@ -71,6 +75,7 @@ class Profile:
     url_variables: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     shared_keys: Mapping[str, str] = field(default_factory=dict)
+    companions: tuple[str, ...] = ()
     id_pattern: str = r"[A-Za-z0-9][A-Za-z0-9_.:-]{2,127}"
     takes_suffix: bool = True
     longest_suffix: int = 64
@@ -96,6 +101,7 @@ class Profile:
             title=self.title,
             keys=self.capabilities.key_variables,
             shared_keys=self.shared_keys,
+            companions=self.companions,
             url_variables=self.url_variables,
             hosts=self.hosts,
             url=self.url,
@@ -120,7 +126,8 @@ OPENAI = Profile(
     ),
     url="https://api.openai.com/v1",
     url_variables=("OPENAI_BASE_URL",),
-    hosts=("api.openai.com",),
+    companions=_COMPANIONS,
+    hosts=("api.openai.com", *(f"{region}.api.openai.com" for region in _REGIONS)),
     id_pattern=r"ftjob-[A-Za-z0-9_-]{3,120}",
     takes_parts=True,
 )
@@ -238,6 +245,7 @@ GENERIC = Profile(
         note="what this service takes is not known to ftsdk; it may refuse more",
     ),
     url_variables=("OPENAI_BASE_URL",),
+    companions=_COMPANIONS,
 )
 
 PROFILES: Mapping[str, Profile] = {

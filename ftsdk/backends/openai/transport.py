@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.hosted import Address, BoundKey, HostedTransport, HTTPFacts, Service
-from ftsdk.backends.openai.profiles import AZURE, OPENAI, Profile, profile_for
+from ftsdk.backends.hosted.ambient import custom_headers, header_guard, without_ambient
+from ftsdk.backends.openai.profiles import AZURE, Profile, profile_for
 from ftsdk.errors import FtsdkError
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
 _MOST_PAGES = 10_000
+_COMPANION_HEADERS = {
+    "OpenAI-Organization": "OPENAI_ORG_ID",
+    "OpenAI-Project": "OPENAI_PROJECT_ID",
+}
 
 
 class Transport(HostedTransport["OpenAI"]):
@@ -43,16 +48,25 @@ class Transport(HostedTransport["OpenAI"]):
     def _new_client(self, key: BoundKey, timeout_s: float, connect_s: float) -> OpenAI:
         import openai
 
-        env = self._context.env if self.profile is OPENAI else {}
-        return openai.OpenAI(
+        beside = self.companions()
+        headers = custom_headers(beside.get("OPENAI_CUSTOM_HEADERS"))
+        for name, variable in _COMPANION_HEADERS.items():
+            if variable in beside:
+                headers[name] = beside[variable]
+        client = openai.OpenAI(
             api_key=key.reveal(self.base_url),
             base_url=self.base_url,
-            organization=env.get("OPENAI_ORG_ID"),
-            project=env.get("OPENAI_PROJECT_ID"),
             max_retries=0,
             timeout=openai.Timeout(timeout_s, connect=connect_s),
-            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+            http_client=openai.DefaultHttpxClient(
+                follow_redirects=False,
+                event_hooks={"request": [header_guard(key, self.base_url, headers)]},
+            ),
         )
+        without_ambient(client, headers)
+        client.organization = client.project = None  # `headers` has those that may be sent
+        client.admin_api_key = client.webhook_secret = None
+        return client
 
     # --- calls ---
 

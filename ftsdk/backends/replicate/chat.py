@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftsdk.backends.hosted import poll
+from ftsdk.backends.hosted import poll, refuse_stream
 from ftsdk.backends.replicate.prompts import prompt_of
 from ftsdk.backends.replicate.transport import Transport, known_id
 from ftsdk.errors import Rejected, Unavailable, UnexpectedResponse, Unsupported
@@ -38,8 +38,10 @@ class Predictions:
         """Return the model's answer; the prompt is built as the training rows were.
 
         `max_tokens`, `temperature` and `seed` are sent under the version's own names where it has
-        them. Raises `Rejected` when the prediction fails, `Unavailable` after ten minutes.
+        them. Raises `Rejected` when the prediction fails, `Unavailable` after ten minutes, and
+        `Unsupported` for `stream=True`.
         """
+        refuse_stream(options, "Replicate")
         model, _, identity = version.partition(":")
         reply = self._transport.get(f"/v1/models/{model}/versions/{known_id(identity, 'version')}")
         known = _properties(reply)

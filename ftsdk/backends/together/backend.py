@@ -84,7 +84,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         super().__init__(context, Transport(context))
         self._jobs = Jobs(self.transport)
         self._files = Files(self.transport, context.clock, context.home)
-        endpoints = Endpoints(self.transport, context.env.get("TOGETHER_PROJECT_ID"))
+        endpoints = Endpoints(self.transport, self.transport.project_id())
         self._models = ServedModels(endpoints, context.clock)
 
     # --- before ---

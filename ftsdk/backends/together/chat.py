@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from ftsdk.backends.hosted import refuse_stream
 from ftsdk.backends.together import job_mapping
 from ftsdk.backends.together.endpoints import Endpoint, Endpoints
 from ftsdk.errors import NotReady, Rejected, Unsupported
@@ -77,7 +78,11 @@ class ServedModels:
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        """Return the model's answer. Raises `NotReady` without an endpoint that is ready."""
+        """Return the model's answer.
+
+        Raises `NotReady` without an endpoint that is ready, `Unsupported` for `stream=True`.
+        """
+        refuse_stream(options, "Together")
         endpoint = self._endpoints.find(_endpoint_name(handle))
         if endpoint is None:
             hourly = handle.running_cost.hosting_usd_per_hour

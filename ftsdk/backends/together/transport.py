@@ -23,6 +23,7 @@ from ftsdk.backends.hosted import (
     mask_known,
     spend_limit_error,
 )
+from ftsdk.backends.hosted.ambient import custom_headers, header_guard, without_ambient
 from ftsdk.backends.together.request import with_secrets
 from ftsdk.backends.upload_progress import current_listener
 from ftsdk.errors import Unavailable
@@ -36,6 +37,7 @@ SERVICE = Service(
     title="Together",
     keys=("TOGETHER_API_KEY",),
     url_variables=("TOGETHER_BASE_URL",),
+    companions=("TOGETHER_PROJECT_ID", "TOGETHER_CUSTOM_HEADERS"),
     hosts=("api.together.ai", "api.together.xyz"),
     url="https://api.together.ai",
     extra="together",
@@ -78,14 +80,24 @@ class Transport(HostedTransport["Together"]):
         import httpx
         from together import DefaultHttpxClient, Together
 
-        return Together(
+        headers = custom_headers(self.companions().get("TOGETHER_CUSTOM_HEADERS"))
+        client = Together(
             api_key=key.reveal(self.base_url),
             base_url=self.base_url,
-            project_id=self._context.env.get("TOGETHER_PROJECT_ID") or None,
             max_retries=0,
             timeout=httpx.Timeout(timeout_s, connect=connect_s),
-            http_client=DefaultHttpxClient(follow_redirects=False),
+            http_client=DefaultHttpxClient(
+                follow_redirects=False,
+                event_hooks={"request": [header_guard(key, self.base_url, headers)]},
+            ),
         )
+        without_ambient(client, headers)
+        client.project_id = self.project_id()
+        return client
+
+    def project_id(self) -> str | None:
+        """Return `TOGETHER_PROJECT_ID` where it may be sent to this address."""
+        return self.companions().get("TOGETHER_PROJECT_ID")
 
     # --- calls ---
 

@@ -24,13 +24,15 @@ from ftsdk.cli.view.output import command, emit, note, say
 from ftsdk.cli.view.plan_view import show_plan
 from ftsdk.cli.view.upload_bar import show_upload
 from ftsdk.client import Client
-from ftsdk.errors import Unavailable
+from ftsdk.errors import NeedsDecision, StoreError, Unavailable
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.submit import check_key, duplicate_of, submit
 from ftsdk.planning.prepare import PreparedJob
 from ftsdk.spending.ledger import line_of
 from ftsdk.store.duplicates import duplicate_message
 from ftsdk.types.cost import Cost
+from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 
 DUPLICATE_WITHIN = dt.timedelta(minutes=10)
 
@@ -86,7 +88,13 @@ def create(
     agreed = None if yes or job.max_cost else cost.high  # --max-cost is the job's own cap
     allowed = allow_findings or ()
     sent = _send(client, prepared, key, allowed, agreed, no_duplicate_since, quiet=as_json)
-    _follow(client, sent, existed=existing is not None, detach=detach, as_json=as_json)
+    try:
+        _follow(client, sent, existed=existing is not None, detach=detach, as_json=as_json)
+    except StoreError as error:  # the job is at the provider: creating it again would pay twice
+        error.job_id, error.submitted = sent.id, "yes"
+        look = f"`ftsdk watch {sent.id}`; do not create it again"
+        error.hint = f"{error.hint}; then {look}" if error.hint else look
+        raise
 
 
 def _prepare(
@@ -149,7 +157,7 @@ def _accepted_job(client: Client, key: str | None) -> FineTuneJob | None:
     if key is None:
         return None
     same = (job for job in client.list_jobs() if job.snapshot.key == key)
-    return next((job for job in same if job.status.is_remote), None)
+    return next((job for job in same if job.snapshot.is_accepted), None)
 
 
 def _confirm(cost: Cost, max_cost: str | None, *, yes: bool, no_input: bool) -> bool:
@@ -201,7 +209,21 @@ def _send(
         )
         note("  ", command(f"ftsdk reconcile {fresh[0].id}"), ("  finds out", "dim"))
         raise typer.Exit(INTERRUPTED) from None
+    if not snapshot.is_accepted:
+        raise _not_accepted_yet(snapshot)
     return FineTuneJob(client.session, snapshot)
+
+
+def _not_accepted_yet(snapshot: JobSnapshot) -> NeedsDecision:
+    """Return the error for a job that another process is still sending."""
+    return NeedsDecision(
+        "Another process is sending the job, and no provider has accepted it yet",
+        where=f"provider {snapshot.provider}",
+        hint=f"ftsdk watch {snapshot.id}",
+        job_id=snapshot.id,
+        tag=snapshot.tag,
+        submitted="no" if snapshot.status is JobStatus.CREATED else "maybe",
+    )
 
 
 def _follow(

@@ -88,7 +88,8 @@ def split(
     group_by: Annotated[
         str | None,
         typer.Option(
-            metavar="KEY", help="Keep rows with the same value together, such as metadata.customer."
+            metavar="KEY",
+            help="Keep rows with the same value together: a key of the file, such as metadata.customer.",
         ),
     ] = None,
     folder: Annotated[
@@ -105,7 +106,7 @@ def split(
 ) -> None:
     """Split a dataset into training and validation files.
 
-    The split goes by content, so that a row keeps its side when the dataset grows.
+    Rows with the same prompt stay together, and a row keeps its side when the dataset grows.
     """
     with busy(f"splitting {dataset.name}", quiet=as_json):
         parts = Dataset.load(dataset, format=row_format).split(

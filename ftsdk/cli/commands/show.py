@@ -143,7 +143,7 @@ def _facts(
             yield "", (clean(handle.path), "dim")
     if snapshot.provider_job_id and snapshot.provider_job_id != job.id:
         before = f"   before: {', '.join(snapshot.earlier_ids)}" if snapshot.earlier_ids else ""
-        yield "theirs", clean(snapshot.provider_job_id + before)
+        yield "remote", clean(snapshot.provider_job_id + before)
     if snapshot.tags:
         yield "tags", clean(", ".join(f"{k}={v}" for k, v in snapshot.tags.items()))
     if snapshot.message:

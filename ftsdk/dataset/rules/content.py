@@ -12,7 +12,14 @@ from urllib.parse import urlsplit
 
 from ftsdk.dataset.findings.finding import Hit
 from ftsdk.dataset.findings.registry import row_rule
-from ftsdk.dataset.row import MESSAGE_KEYS, ROW_KEYS, images_of, messages_of, texts_of
+from ftsdk.dataset.row import (
+    MESSAGE_KEYS,
+    ROW_KEYS,
+    images_of,
+    messages_of,
+    placed_messages,
+    texts_of,
+)
 
 Row = dict[str, Any]
 
@@ -41,13 +48,62 @@ def keys_are_known(row: Row) -> Iterator[Hit]:
     lost silently.
     """
     for key in row:
-        if key not in ROW_KEYS and key not in _OTHERS_KEYS:
+        if key not in ROW_KEYS and key not in _OTHERS_KEYS and not _is_named(key, row[key]):
             yield Hit(key, f"the row has an unknown key {key[:40]!r}", row[key])
     for i, message in messages_of(row):
         for key in message:
-            if key not in MESSAGE_KEYS:
+            if key not in MESSAGE_KEYS and not _is_media(key, message[key]):
                 yield Hit(f"messages[{i}].{key}", f"the message has an unknown key {key[:40]!r}",
                           message[key])  # fmt: skip
+
+
+_MEDIA_KEYS = frozenset(("image", "images", "video", "videos", "audio", "audios"))
+_LABEL_KEYS = frozenset(("label", "kto_tag"))
+
+
+def _is_media(key: str, value: Any) -> bool:
+    return key in _MEDIA_KEYS and bool(value)
+
+
+def _is_label(key: str, value: Any) -> bool:
+    return key in _LABEL_KEYS and type(value) is bool
+
+
+def _is_named(key: str, value: Any) -> bool:
+    """Whether another rule reports the key by what it means."""
+    return _is_media(key, value) or _is_label(key, value)
+
+
+@row_rule("FT130", "fault", "put each image into its message as a part of type image_url, or remove the key",
+          shape="any")  # fmt: skip
+def media_are_in_messages(row: Row) -> Iterator[Hit]:
+    """Images, audio or video beside the messages, which would be left out of training.
+
+    `images` with `<image>` in the text is the format of TRL and LLaVA. No format here has a place
+    for it, so the row would be trained as text alone. `null` and empty lists are accepted.
+    """
+    for key, value in row.items():
+        if _is_media(key, value):
+            yield Hit(key, f"the row has {key} beside its messages, which are not trained", value)
+    for place, message in placed_messages(row):
+        for key, value in message.items():
+            if _is_media(key, value):
+                yield Hit(f"{place}.{key}", f"the message has {key} beside its content, which are not trained",
+                          value)  # fmt: skip
+
+
+@row_rule("FT131", "fault", "keep the good answers, without the label, or pair them with the bad ones for dpo",
+          shape="any")  # fmt: skip
+def answers_have_no_label(row: Row) -> Iterator[Hit]:
+    """A label that says whether the answer is good, as in rows for KTO.
+
+    With `label: false` the answer is a bad one, and every method here would train it as a good one.
+    A label that is a text or a number is an unknown key (FT120).
+    """
+    for key, value in row.items():
+        if _is_label(key, value):
+            what = "good" if value else "bad"
+            yield Hit(key, f"the row says that its answer is {what}; the label is not read", value)
 
 
 @row_rule(

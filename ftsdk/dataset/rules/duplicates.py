@@ -28,6 +28,10 @@ note(
 note("FT304", "notice", "Validation rows that are also in the training set", "remove them from one of the two",
      "Compared byte by byte, and after folding case and white space. The validation loss of a row "
      "that was trained on means nothing.")  # fmt: skip
+note("FT314", "notice", "The prompt of a validation row is also in the training set",
+     "split by prompt: `ftsdk split DATA` does",
+     "The answers differ, but the model has seen what is asked. Validation then measures how well it "
+     "remembers the training set. Prompts are compared after folding case and white space.")  # fmt: skip
 
 MAX_ROWS = 8_000_000
 """Rows are compared up to this line."""
@@ -136,6 +140,11 @@ def folded_hash(row: dict[str, Any]) -> int:
     """A hash of all texts of a row, case and white space folded; of a tokenized row, its ids."""
     if "input_ids" in row:
         return hash(orjson.dumps(row["input_ids"]))
+    return hash(folded_texts(row))
+
+
+def folded_texts(row: dict[str, Any]) -> tuple[str, ...]:
+    """All texts of a row, case and white space folded, in an order that depends on the row alone."""
     words: list[str] = []
     stack: list[Any] = [row]
     while stack:
@@ -146,4 +155,4 @@ def folded_hash(row: dict[str, Any]) -> int:
             stack.extend(value.values())
         elif isinstance(value, list):
             stack.extend(value)
-    return hash(tuple(words))
+    return tuple(words)

@@ -22,6 +22,7 @@ from ftsdk.dataset.tokenize.counters import (
     encoding_of,
 )
 from ftsdk.dataset.tokenize.render import RowFault
+from ftsdk.dataset.tokenize.template_losses import drops_reasoning, trains_no_stop
 from ftsdk.dataset.tokenize.tokenizer_folder import model_folder
 
 note(
@@ -63,6 +64,21 @@ note(
     "The start of an answer is found by the template's text for the turns before it; the first "
     "turn has none.",
 )
+note(
+    "FT510",
+    "notice",
+    "The chat template writes no token that ends an answer",
+    "use the instruction-tuned model's template, or add the end token to it",
+    "The model does not learn to stop: what it generates runs on to the limit of tokens.",
+)
+note(
+    "FT511",
+    "notice",
+    "The chat template drops the reasoning of an answer",
+    "write it into the content as the model does, or choose a model whose template has reasoning",
+    "`reasoning_content` (or `reasoning`, `thinking`) of a trained answer is not in the text that the "
+    "template renders, so only the answer is trained.",
+)
 
 _BINS = 24
 
@@ -102,6 +118,8 @@ class Counting:
         self.longest = array("I")
         self.refused: list[Fault] = []
         self.trained = 0
+        self.dropped_reasoning: tuple[int, int] = (0, 0)
+        """The number of rows whose reasoning the chat template drops, and the first one's line."""
 
     def add(self, line: int, row: dict[str, Any]) -> None:
         """Count one row."""
@@ -110,7 +128,17 @@ class Counting:
         except RowFault as error:
             self._refuse(line, RENDER_CODES.get(error.code, "FT506"), error.message)
             total, trained, longest = error.tokens or 0, 0, error.tokens or 0
+        else:
+            if isinstance(self.counter, TemplateCounter) and drops_reasoning(
+                row, self.counter.tokenizer
+            ):
+                self.add_dropped(1, line)
         self.put(line, total, trained, longest)
+
+    def add_dropped(self, rows: int, first: int) -> None:
+        """Count more rows whose reasoning is dropped, the first of them at line `first`."""
+        count, line = self.dropped_reasoning
+        self.dropped_reasoning = (count + rows, line or first)
 
     def put(self, line: int, total: int, trained: int, longest: int | None = None) -> None:
         """Add counts that were made elsewhere."""
@@ -135,6 +163,13 @@ class Counting:
     def faults(self, limits: Limits | None, method: str, max_length: int | None) -> Iterator[Fault]:
         """Rows above the limit of the provider, or of the job, and rows that cannot be rendered."""
         yield from self.refused
+        dropped, line = self.dropped_reasoning
+        if dropped:
+            rule = RULES["FT511"]
+            message = (
+                f"the chat template of {self.counter.name} drops the reasoning of {dropped:,} rows"
+            )
+            yield Fault("FT511", rule.severity, line, message, rule.hint, rows=dropped)
         if max_length is not None:
             refused = limits is not None and limits.refuses_long_rows and self.counter.exact
             for line, longest in zip(self.lines, self.longest, strict=True):
@@ -184,6 +219,14 @@ class Counting:
             histogram=_binned(ordered, width),
             bin_tokens=width,
         )
+
+
+def template_faults(counter: TokenCounter) -> Iterator[Fault]:
+    """Findings about the chat template by which a counter counts, whatever the rows are."""
+    if isinstance(counter, TemplateCounter) and trains_no_stop(counter.tokenizer):
+        rule = RULES["FT510"]
+        message = f"the chat template of {counter.name} ends no answer with an end token"
+        yield Fault("FT510", rule.severity, 0, message, rule.hint)
 
 
 def _kept(total: int, longest: int, cut_at: int) -> int:

@@ -148,14 +148,14 @@ class TemplateCounter:
 
     def __init__(self, tokenizer: ChatTokenizer) -> None:
         self.name = tokenizer.name
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
 
     def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
         """Tokens of the row, those the loss counts, and those of its longest piece.
 
         Raises `RowFault` when the row cannot be rendered.
         """
-        found = [rendered for _, rendered in render_sequences(row, self._tokenizer)]
+        found = [rendered for _, rendered in render_sequences(row, self.tokenizer)]
         lengths = [len(rendered) for rendered in found]
         return sum(lengths), sum(rendered.trained_count for rendered in found), max(lengths)
 

@@ -15,7 +15,7 @@ from ftsdk.dataset.provider_limits import Limits
 from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
 from ftsdk.dataset.readers.lines import Stop
 from ftsdk.dataset.readers.source import Source, open_source
-from ftsdk.dataset.row import Row
+from ftsdk.dataset.row import Read
 from ftsdk.dataset.rules.duplicates import Duplicates
 from ftsdk.dataset.rules.language import Sample
 from ftsdk.dataset.rules.outliers import Outliers
@@ -28,7 +28,7 @@ class Opened:
 
     source: Source
     format: str | None
-    keep: Callable[[Row], bool] | None
+    keep: Callable[[Read], bool] | None
     max_row_bytes: int
     name: str
 
@@ -106,6 +106,7 @@ class Checked:
         if self.counting is not None:
             data["refused"] = [asdict(fault) for fault in self.counting.refused]
             data["trained"] = self.counting.trained
+            data["dropped_reasoning"] = self.counting.dropped_reasoning
             data["exact"] = self.counting.counter.exact
         return data
 
@@ -127,6 +128,9 @@ class Checked:
         if self.counting is not None:
             self.counting.refused.extend(_moved(one, first_line) for one in part["refused"])
             self.counting.trained += part["trained"]
+            dropped, line = part["dropped_reasoning"]
+            if dropped:
+                self.counting.add_dropped(dropped, line + first_line)
             if not part["exact"]:
                 self.counting.counter.exact = False
 

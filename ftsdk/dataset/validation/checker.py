@@ -13,7 +13,7 @@ from ftsdk.dataset.findings.finding import Fault, Hit
 from ftsdk.dataset.findings.registry import Rule, fault_of
 from ftsdk.dataset.formats.registry import Format
 from ftsdk.dataset.reader import RowReader
-from ftsdk.dataset.row import Read, Row, canonical_bytes, images_of
+from ftsdk.dataset.row import Read, Row, canonical_bytes, images_of, prompt_of
 from ftsdk.dataset.rules import secrets
 from ftsdk.dataset.rules.duplicates import folded_hash, keys_of
 from ftsdk.dataset.rules.language import MIN_CHARS
@@ -55,6 +55,8 @@ class RowChecker:
         """Whether to count rows that are token ids already, for which no tokenizer is needed."""
         self.validation: dict[int, int] = {}
         """The line of each validation row by its hash; training rows are compared with them."""
+        self.validation_prompts: dict[int, int] = {}
+        """The line of the first validation row of each prompt by the prompt's hash."""
         self._bound: int | None = None
         self._tokens_seen = False
         self._rules: tuple[Rule, ...] = ()
@@ -86,7 +88,7 @@ class RowChecker:
             item = reader.read(record)
             if isinstance(item, Fault):
                 self.found.add(item)
-            elif opened.keep is None or opened.keep(item.row):
+            elif opened.keep is None or opened.keep(item):
                 index = len(self.duplicates.lines)
                 if self._take(item, reader.spec) and may_skip and len(seen) < _SEEN_KEPT:
                     seen[key] = index
@@ -209,12 +211,18 @@ class RowChecker:
                 self.found.add(fault_of("FT146", item.line, hit, offset=item.offset))
 
     def _compare(self, item: Read) -> bool:
-        """Whether the row is also a validation row, reported as FT304."""
+        """Whether the row is also a validation row (FT304); a shared prompt is reported as FT314."""
         other = self.validation.get(folded_hash(item.row))
         if other is not None:
             hit = Hit("", f"the row is also line {other} of the validation set")
             self.found.add(fault_of("FT304", item.line, hit, offset=item.offset))
-        return other is not None
+            return True
+        prompt = prompt_of(item.row)
+        other = None if prompt is None else self.validation_prompts.get(folded_hash(prompt))
+        if other is not None:
+            hit = Hit("", f"the prompt is also that of line {other} of the validation set")
+            self.found.add(fault_of("FT314", item.line, hit, offset=item.offset))
+        return False
 
 
 def _placed(code: str, item: Read, fmt: Format, hit: Hit) -> Fault:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,8 +14,9 @@ import orjson
 
 from ftsdk.dataset.dataset import raise_stop
 from ftsdk.dataset.findings.finding import Fault
+from ftsdk.dataset.findings.registry import RULES
 from ftsdk.dataset.readers import strict_json
-from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Stop
+from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record, Stop
 from ftsdk.dataset.readers.source import open_source
 from ftsdk.dataset.row import ROLES
 from ftsdk.errors import UsageError
@@ -84,9 +87,15 @@ def fix(
     Fixes a byte order mark, CR line ends and blank lines; tool arguments that are an object, or
     encoded twice; roles in capitals; weights written `true`, `1.0` or `"1"`; NUL characters in
     text. `drop_duplicates` also leaves out rows with the content of an earlier one. A row that cannot be
-    read is copied as it is.
+    read is copied as it is. An element of a JSON array becomes one line, with the same values.
+
+    Raises `DatasetError` when the source cannot be read, or an element of an array cannot be written
+    as one line.
     """
     path = Path(output)
+    if path.suffix.lower() in _OTHER_SUFFIXES:
+        raise UsageError("the fixed copy is JSON lines, but the name says otherwise",
+                         where=str(path), hint=f"-o {path.name.split('.')[0]}.fixed.jsonl")  # fmt: skip
     if path.exists() and Path(source).exists() and path.samefile(source):
         raise UsageError("the fixed copy would replace its source", where=str(path),
                          hint="name another file")  # fmt: skip
@@ -102,14 +111,37 @@ def fix(
                     work.note(Change("FT020", 1, "", "removed the byte order mark"))
                     continue
                 raise_stop(opened.name, record)  # a record that was not read cannot be copied
-            work.ends.see(*record)
+            if opened.container != "json":  # there `line` is the place in the array
+                work.ends.see(*record)
             line = work.line(*record)
+            if line is not None and b"\n" in line:
+                line = _one_line(record, line, opened.name)
             if line is not None:
                 handle.write(line)
                 handle.write(b"\n")
+    also = list(work.also())
+    if opened.container == "json":
+        also.append("wrote the JSON array as JSON lines")
     return FixReport(
-        path, work.rows, work.left, tuple(work.changes), dict(work.counts), tuple(work.also())
+        path, work.rows, work.left, tuple(work.changes), dict(work.counts), tuple(also)
     )
+
+
+_OTHER_SUFFIXES = frozenset((".gz", ".zst", ".parquet", ".csv", ".tsv"))
+"""Names under which JSON lines would not be read again."""
+
+_STRING_OR_BREAK = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")|[ \t]*[\r\n][ \t\r\n]*', re.DOTALL)
+
+
+def _one_line(record: Record, raw: bytes, name: str) -> bytes:
+    """An element of an array that covers several lines as one line; numbers and texts stay as written."""
+    line = _STRING_OR_BREAK.sub(lambda found: found[1] or b"", raw)
+    if b"\n" in line:  # within a string, so that the row cannot be read and must not change
+        flaw = strict_json.parse(raw)
+        fault = RULES["FT016"]
+        message = flaw.message if isinstance(flaw, strict_json.Flaw) else fault.title
+        raise_stop(name, Fault("FT016", "fault", record[0], message, fault.hint, offset=record[1]))
+    return line
 
 
 class _LineEnds:
@@ -163,7 +195,10 @@ class _Fixing:
         for change in changes:
             self.note(change)
         if self._drop:
-            key = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+            content = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+            key = hashlib.blake2b(
+                content, digest_size=16
+            ).digest()  # the rows may not fit in memory
             if key in self._seen:
                 self.note(Change("FT302", line, "", "left out a duplicate row"))
                 return None

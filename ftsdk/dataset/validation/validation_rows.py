@@ -9,7 +9,7 @@ from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.formats.registry import Format
 from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
-from ftsdk.dataset.row import Read, canonical_bytes, shape_of
+from ftsdk.dataset.row import Read, canonical_bytes, prompt_of, shape_of
 from ftsdk.dataset.rules import secrets
 from ftsdk.dataset.rules.duplicates import Duplicates, folded_hash, keys_of
 from ftsdk.dataset.rules.provider import validation_faults
@@ -22,7 +22,7 @@ class ValidationRows:
     """Reads the validation rows before the training rows, which are then compared with them.
 
     Findings go to the checker's result, each marked as one of the validation rows; the rows are
-    remembered in `checker.validation`.
+    remembered in `checker.validation` and `checker.validation_prompts`.
     """
 
     def __init__(self, opened: Opened, checker: RowChecker, copy: CanonicalCopy | None) -> None:
@@ -45,7 +45,7 @@ class ValidationRows:
         for item in reader:
             if isinstance(item, Fault):
                 found.add(in_validation(item))
-            elif opened.keep is None or opened.keep(item.row):
+            elif opened.keep is None or opened.keep(item):
                 self._take(item, reader.spec)
         self.format = reader.format
         if self._copy is not None:
@@ -63,6 +63,9 @@ class ValidationRows:
         if secrets.may_hold(item.raw):
             checker.found.extend(map(in_validation, sensitive(item, fmt)))
         checker.validation.setdefault(folded_hash(item.row), item.line)
+        prompt = prompt_of(item.row)
+        if prompt is not None:
+            checker.validation_prompts.setdefault(folded_hash(prompt), item.line)
         self._duplicates.add(item.line, *keys_of(item.row, shape_of(item.row)), len(item.raw))
         if checker.near is not None:
             checker.near.add_validation(item.line, item.row)

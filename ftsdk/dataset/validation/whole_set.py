@@ -14,6 +14,7 @@ from ftsdk.dataset.readers.source import open_regular
 from ftsdk.dataset.rules.language import odd_languages, odd_languages_of_file
 from ftsdk.dataset.rules.near_duplicates import NearDuplicates
 from ftsdk.dataset.rules.provider import file_faults
+from ftsdk.dataset.rules.token_counts import template_faults
 from ftsdk.dataset.tokenize.counters import TokenizedRowCounter
 from ftsdk.dataset.validation.checked import Checked, Opened, Target, file_fault
 from ftsdk.dataset.validation.checker import answer_of
@@ -40,6 +41,8 @@ def findings_of_set(
         if checked.format == "tokenized":  # other processes may have counted
             checked.counting.counter = TokenizedRowCounter()
         yield from checked.counting.faults(target.limits, target.method, target.max_length)
+        if checked.format is not None and FORMATS[checked.format].shape in ("chat", "preference"):
+            yield from template_faults(checked.counting.counter)
 
 
 def _languages(checked: Checked, opened: Opened) -> Iterator[Fault]:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.dataset import Dataset, validate
+from ftsdk.dataset.validation.validate import validate_for_job
 from ftsdk.errors import DatasetError, UsageError
 
 
@@ -76,6 +77,67 @@ def test_groups_stay_together_and_equal_rows_too() -> None:
     assert {json.dumps(r) for r in twice[0]}.isdisjoint(json.dumps(r) for r in twice[1])
     with pytest.raises(UsageError, match="no value for the group"):
         Dataset.load(ROWS).split(0.2, group_by="metadata.customer")
+
+
+def prompts(dataset: Dataset) -> set[str]:
+    return {" ".join(row["messages"][0]["content"].casefold().split()) for row in dataset}
+
+
+def test_rows_with_one_prompt_are_on_one_side() -> None:
+    rows = [chat(f"question {i % 60}", f"answer {i}", weight=i % 2) for i in range(300)]
+    rows += [chat(f"  QUESTION\n{i}", "loud") for i in range(60)]
+    train, check = Dataset.load(rows).split(0.2, seed=1)
+    assert (train.rows + check.rows, len(prompts(check))) == (360, 60 - len(prompts(train)))
+    assert prompts(train).isdisjoint(prompts(check))
+    report = validate(train, validation=check, near_duplicates=False)
+    assert "FT314" not in report.row_counts
+
+
+def pair(asked: str, answer: str) -> dict[str, Any]:
+    say = {"role": "assistant", "content": answer}
+    return {"input": {"messages": chat(asked)["messages"][:1]}, "preferred_output": [say],
+            "non_preferred_output": [{"role": "assistant", "content": "no"}]}  # fmt: skip
+
+
+def test_prompts_of_other_shapes_stay_together_too() -> None:
+    pairs = [pair(f"q{i % 40}", f"a{i}") for i in range(200)]
+    sides = Dataset.load(pairs).split(0.3)
+    asked = [{json.dumps(row["input"]) for row in side} for side in sides]
+    assert asked[0].isdisjoint(asked[1])
+    ids = [
+        {"input_ids": [i % 40, 7, 100 + i], "attention_mask": [1] * 3, "labels": [-100, -100, 1]}
+        for i in range(200)
+    ]
+    starts = [{row["input_ids"][0] for row in side} for side in Dataset.load(ids).split(0.3)]
+    assert starts[0].isdisjoint(starts[1])
+
+
+def test_rows_without_a_prompt_or_with_the_same_one_go_by_content() -> None:
+    system = {"role": "system", "content": "be kind"}
+    for rows in (
+        [chat("write a poem", f"poem {i}") for i in range(200)],
+        [{"messages": [system, {"role": "assistant", "content": f"a{i}"}]} for i in range(200)],
+        [{"text": f"t{i}"} for i in range(200)],
+    ):
+        train, check = Dataset.load(rows).split(0.2)
+        assert 20 < check.rows < 60
+        assert train.rows + check.rows == 200
+
+
+def test_groups_are_keys_of_the_file_itself(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": f"do {i % 20}", "input": f"with {i}", "output": "done"} for i in range(200)
+    ]
+    path = tmp_path / "alpaca.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sides = Dataset.load(path).split(0.3, group_by="instruction")
+    done = [{row["messages"][0]["content"].split("\n")[0] for row in side} for side in sides]
+    assert all(done)
+    assert done[0].isdisjoint(done[1])
+    copied = validate_for_job(Dataset.load(path), None, folder=tmp_path).train
+    assert copied.has_copy
+    again = copied.split(0.3, group_by="instruction")
+    assert [side.sha256 for side in again] == [side.sha256 for side in sides]
 
 
 @settings(max_examples=60, deadline=None)

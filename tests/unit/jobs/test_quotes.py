@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ftsdk.backends.base import Context
-from ftsdk.errors import BudgetError
+from ftsdk.errors import BudgetError, Unavailable, UsageError
 from ftsdk.jobs.submit import submit
 from ftsdk.planning.prepare import prepare
 from ftsdk.spending.ledger import line_of
@@ -146,3 +146,71 @@ def test_a_journal_from_before_quotes_is_migrated(home):
     assert Reservations(Journal(home)).all() == []
     client = priced_client(home)
     assert Reservations(client.journal).get(client.create_job(ROWS).id).quoted is None
+
+
+# --- a new cap under the key of a job that was never sent ---------------------------------------
+
+
+class Unreachable(QuotingBackend):
+    """Quotes, and refuses the connection of the first create call."""
+
+    def submit(self, request):
+        if self.sent == 0:
+            self.sent += 1
+            raise Unavailable("connection refused", submitted="no", retryable=True)
+        return super().submit(request)
+
+
+def unsent_job(home: Path, **options):
+    """A client whose job with the key `k1` is journaled and was never sent; quotes are $40 now."""
+    client, _ = quoting(home)
+    backend = Unreachable(Context(home=client.home, clock=client.clock))
+    client.session.use_backend("fake", backend)
+    with pytest.raises(Unavailable):
+        client.create_job(ROWS, key="k1", **options)
+    [job] = client.list_jobs()
+    assert job.status is JobStatus.CREATED
+    backend.quoted = Decimal(40)
+    return client, backend, job
+
+
+@pytest.mark.parametrize("before", [{}, {"max_cost": "100"}])
+def test_a_new_cap_under_an_old_key_is_the_cap(home, before, caplog):
+    client, backend, job = unsent_job(home, **before)
+    with pytest.raises(BudgetError, match=r"quotes \$40.*over the limit of \$5.00 \(max_cost\)"):
+        client.create_job(ROWS, key="k1", max_cost="5")
+    assert backend.sent == 1, "only the call that was refused the connection"
+    assert "its cap is now $5" in caplog.text
+    assert Reservations(client.journal).get(job.id).cap == Decimal(5)
+
+
+def test_the_budget_of_a_job_is_a_cap_under_an_old_key_too(home):
+    client, backend, _ = unsent_job(home)
+    with_budget = priced_client(home, {"job": "5"}, clock=client.clock)
+    with_budget.session.use_backend("fake", backend)
+    with pytest.raises(BudgetError, match=r"over the limit of \$5.00 \(the budget"):
+        with_budget.create_job(ROWS, key="k1")
+    assert backend.sent == 1
+
+
+def test_a_higher_cap_under_an_old_key_lets_the_job_go(home):
+    client, backend, job = unsent_job(home, max_cost="3")
+    sent = client.create_job(ROWS, key="k1", max_cost="50")
+    assert (sent.id, backend.sent) == (job.id, 2)
+    assert sent.snapshot.spec["max_cost"] == "50"
+
+
+def test_a_key_of_other_data_changes_nothing_of_the_old_job(home):
+    client, _, job = unsent_job(home, max_cost="3")
+    with pytest.raises(UsageError, match="already belongs to another job"):
+        client.create_job(ROWS[1:], key="k1", max_cost="50")
+    assert Reservations(client.journal).get(job.id).cap == Decimal(3)
+
+
+def test_a_quote_over_the_cap_leaves_the_key_usable(home):
+    client, backend = quoting(home)
+    with pytest.raises(BudgetError):
+        client.create_job(ROWS, key="kk", max_cost="1.10")
+    sent = client.create_job(ROWS, key="kk", max_cost="10")
+    assert (sent.status, backend.sent) == (JobStatus.QUEUED, 1)
+    assert Reservations(client.journal).get(sent.id).cap == Decimal(10)

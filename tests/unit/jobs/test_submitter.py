@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from ftsdk.backends.fake import FakeBackend
 from ftsdk.client import Client
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
+    AuthError,
     DatasetError,
     FtsdkError,
     NeedsDecision,
@@ -223,7 +225,7 @@ def test_each_exception_names_the_job_its_tag_and_whether_it_was_sent(
     assert error.to_dict()["tag"] == job.snapshot.tag
 
 
-def test_a_journal_that_fails_after_the_answer_says_that_it_may_have_been_sent(
+def test_a_journal_that_fails_after_the_answer_says_that_it_was_sent(
     client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change = client.journal.change
@@ -236,7 +238,7 @@ def test_a_journal_that_fails_after_the_answer_says_that_it_may_have_been_sent(
     monkeypatch.setattr(client.journal, "change", full)
     with pytest.raises(StoreError) as caught:
         client.create_job(rows(5))
-    assert caught.value.submitted == "maybe"
+    assert caught.value.submitted == "yes"
     assert caught.value.tag == client.get_job(str(caught.value.job_id)).snapshot.tag
 
 
@@ -253,3 +255,155 @@ def test_a_foreign_exception_gets_a_note(
     [note] = caught.value.__notes__
     assert note.startswith(f"job {job.id}, tag {job.snapshot.tag}; it may have been sent")
     assert f"`ftsdk reconcile {job.id}`" in note
+
+
+# --- hints after which nobody pays twice ---------------------------------------------------------
+
+
+def full_disk_after(monkeypatch: pytest.MonkeyPatch, client: Client, *statuses: str) -> None:
+    """Let every write of a job with one of these statuses fail as SQLite fails on a full disk."""
+    change = client.journal.change
+
+    def failing(job_id: str, **options: Any) -> Any:
+        if client.journal.get(job_id).status in statuses:
+            with client.journal._errors():
+                raise sqlite3.OperationalError("database or disk is full")
+        return change(job_id, **options)
+
+    monkeypatch.setattr(client.journal, "change", failing)
+
+
+def test_a_full_disk_after_acceptance_names_the_id_and_reconcile(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_disk_after(monkeypatch, client, "submitting")
+    with pytest.raises(StoreError) as caught:
+        client.create_job(rows(5))
+    error, [remote] = caught.value, client.backend("fake").list()
+    assert error.submitted == "yes"
+    assert remote.provider_job_id in error.where
+    assert f"ftsdk reconcile {error.job_id}" in error.hint
+    assert "same command again" not in error.hint
+    monkeypatch.undo()
+    [found] = client.reconcile(error.job_id)
+    assert found.provider_job_id == remote.provider_job_id
+    assert at_provider(client) == 1
+
+
+def test_a_full_disk_after_a_lost_answer_names_reconcile(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_disk_after(monkeypatch, client, "submitting")
+    with pytest.raises(StoreError) as caught:
+        client.create_job(rows(5), provider_options={"submit": "lost"})
+    assert caught.value.submitted == "maybe"
+    assert f"ftsdk reconcile {caught.value.job_id}" in caught.value.hint
+    assert "same command again" not in caught.value.hint
+
+
+def test_a_full_disk_while_adopting_names_the_id(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_disk_after(monkeypatch, client, "in_doubt")
+    with pytest.raises(StoreError) as caught:
+        client.create_job(rows(5), provider_options={"submit": "lost"})
+    [remote] = client.backend("fake").list()
+    assert remote.provider_job_id in caught.value.where
+    assert f"ftsdk reconcile {caught.value.job_id}" in caught.value.hint
+
+
+def test_an_error_while_looking_keeps_its_hint_and_names_reconcile(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: FakeBackend, request: object) -> Any:
+        raise AuthError("the key was revoked", hint="make a new key")
+
+    monkeypatch.setattr(FakeBackend, "find", refused)
+    with pytest.raises(AuthError) as caught:
+        client.create_job(rows(5), provider_options={"submit": "lost"})
+    assert caught.value.hint.startswith("make a new key; then `ftsdk reconcile ftj_")
+
+
+def test_a_full_disk_before_sending_says_nothing_of_reconcile(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_disk_after(monkeypatch, client, "created")
+    with pytest.raises(StoreError) as caught:
+        client.create_job(rows(5))
+    assert (caught.value.submitted, at_provider(client)) == ("no", 0)
+    assert "reconcile" not in caught.value.hint
+
+
+# --- a refusal leaves the key usable --------------------------------------------------------------
+
+
+def refused_once(
+    monkeypatch: pytest.MonkeyPatch, error: FtsdkError, method: str = "submit"
+) -> None:
+    """Let the first call of this method of `fake` raise an error."""
+    real, errors = getattr(FakeBackend, method), [error]
+
+    def call(self: FakeBackend, request: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return real(self, request)
+
+    monkeypatch.setattr(FakeBackend, method, call)
+
+
+@pytest.mark.parametrize("method", ["prepare", "submit"])
+def test_a_refused_job_leaves_its_key_to_the_next(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    refused_once(monkeypatch, AuthError("401", submitted="no"), method)
+    with pytest.raises(AuthError) as caught:
+        client.create_job(rows(5), key="k")
+    job = client.create_job(rows(5), key="k")
+    assert (job.status, job.snapshot.key) == (JobStatus.QUEUED, "k")
+    old = client.get_job(str(caught.value.job_id))
+    assert (old.status, old.snapshot.key) == (JobStatus.FAILED, None)
+    assert client.create_job(rows(5), key="k").id == job.id
+    assert at_provider(client) == 1
+
+
+def test_a_refused_job_keeps_its_key_from_other_rows(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused_once(monkeypatch, Rejected("no", submitted="no"))
+    with pytest.raises(Rejected):
+        client.create_job(rows(5), key="k")
+    with pytest.raises(UsageError, match="already belongs"):
+        client.create_job(rows(4), key="k")
+
+
+def test_a_key_of_a_job_that_failed_at_the_provider_returns_that_job(
+    client: Client, rows: Rows, clock: ManualClock
+) -> None:
+    options = {"timeline": [["running", 0], ["failed", 1]]}
+    job = client.create_job(rows(5), key="k", provider_options=options)
+    clock.advance(5)
+    assert job.refresh().status is JobStatus.FAILED
+    assert client.create_job(rows(5), key="k", provider_options=options).id == job.id
+    assert at_provider(client) == 1
+
+
+def test_a_key_of_a_job_given_up_needs_a_decision(client: Client, rows: Rows) -> None:
+    options = {"submit": "lost_request"}
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(5), key="k", provider_options=options)
+    client.resolve(str(caught.value.job_id), give_up=True)
+    with pytest.raises(NeedsDecision, match="was given up") as asked:
+        client.create_job(rows(5), key="k", provider_options=options)
+    assert (asked.value.submitted, at_provider(client)) == ("maybe", 0)
+
+
+def test_a_key_of_a_job_cancelled_before_it_was_sent_needs_a_decision(
+    client: Client, rows: Rows
+) -> None:
+    options = {"submit": "not_sent"}
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(5), key="k", provider_options=options)
+    client.get_job(str(caught.value.job_id)).cancel()
+    with pytest.raises(NeedsDecision, match="was cancelled") as asked:
+        client.create_job(rows(5), key="k", provider_options=options)
+    assert asked.value.submitted == "no"

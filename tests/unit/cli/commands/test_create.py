@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from ftsdk.backends.fake import FakeBackend
+from ftsdk.errors import AuthError, StoreError
 from tests.unit.cli.conftest import DONE, FAILS, LONG
 
 
@@ -289,3 +291,42 @@ def test_the_dataset_keeps_its_name_when_rows_are_held_out(cli, data):
     out = cli.ok("show").out
     assert f"data     {data.name}  sha256" in out
     assert "held out" in out
+
+
+def test_create_with_the_key_of_a_refused_job_starts_it(cli, data, monkeypatch):
+    errors = [AuthError("The key is wrong", submitted="no")]
+    submit = FakeBackend.submit
+
+    def once(self, request):
+        if errors:
+            raise errors.pop()
+        return submit(self, request)
+
+    monkeypatch.setattr(FakeBackend, "submit", once)
+    words = ("create", data, "--yes", "--detach", "--key", "kk", "--set", LONG)
+    assert cli(*words).code == 4
+    ran = cli.ok(*words)
+    assert "accepted as fake-" in ran.out
+    assert "already exists" not in ran.out
+    assert "already exists" in cli.ok(*words).out
+
+
+def test_create_does_not_end_well_while_another_process_sends_the_job(cli, data, monkeypatch):
+    words = ("create", data, "--yes", "--detach", "--key", "kk", "--set", LONG)
+    monkeypatch.setattr(
+        "ftsdk.jobs.submitter.Submitter.continue_submission",
+        lambda self, job_id, **_: self.journal.get(job_id),
+    )
+    error = cli.error(7, *words)
+    assert (error["submitted"], "ftsdk watch ftj_" in error["hint"]) == ("no", True)
+
+
+def test_a_full_disk_while_following_names_the_job(cli, data, monkeypatch):
+    def full(*_, **__):
+        raise StoreError("The journal cannot be used", hint="free some space")
+
+    monkeypatch.setattr("ftsdk.cli.commands.create.follow_jobs", full)
+    ran = cli("create", data, "--yes", "--set", LONG)
+    assert ran.code == StoreError.exit_code
+    assert "free some space; then `ftsdk watch ftj_" in ran.err
+    assert "it was submitted" in ran.err

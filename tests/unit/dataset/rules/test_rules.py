@@ -154,6 +154,15 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("FT128", "non_preferred_output", changed(PREFERENCE, "non_preferred_output.0.content", "b")),
     ("FT129", "text", {"text": ""}),
     ("FT129", "text", {"text": 5}),
+    ("FT130", "images", changed(CHAT, "images", ["a.png"])),
+    ("FT130", "messages[0].images", changed(CHAT, "messages.0.images", ["a.png"])),
+    ("FT130", "image", {"text": "look", "image": "a.png"}),
+    ("FT130", "audio", changed(PREFERENCE, "audio", {"path": "a.wav"})),
+    ("FT130", "messages[1].audio", changed(CHAT, "messages.1.audio", {"id": "a"})),
+    ("FT131", "label", {"prompt": "a", "completion": "b", "label": False}),
+    ("FT131", "label", changed(CHAT, "label", True)),
+    ("FT131", "kto_tag", {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}],
+                          "kto_tag": False}),
     ("FT021", "messages[0].content", changed(CHAT, "messages.0.content", "a\x00b")),
     ("FT310", "messages[0].content", changed(CHAT, "messages.0.content", "a\u202eb")),
     ("FT310", "messages[0].content", changed(CHAT, "messages.0.content", "a\U000e0041b")),
@@ -162,6 +171,19 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("FT311", "messages[1].content", changed(CHAT, "messages.1.content", "[INST] x")),
     ("FT311", "preferred_output[0].content", changed(PREFERENCE, "preferred_output.0.content", "</s>")),
 ]  # fmt: skip
+
+
+def test_media_and_labels_are_faults_that_name_them_not_unknown_keys() -> None:
+    row = changed(changed(CHAT, "images", ["a.png"]), "label", False)
+    report = validate([row, changed(CHAT, "messages.0.image", "a.png")], near_duplicates=False)
+    assert [f.code for f in report.faults] == ["FT130", "FT131", "FT130"]
+    assert "FT120" not in report.counts
+    harmless = [
+        changed(CHAT, "images", []),
+        changed(CHAT, "image", None),
+        changed(CHAT, "label", "billing"),
+    ]
+    assert set(validate(harmless, near_duplicates=False).counts) <= {"FT120", "FT302"}
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=lambda i: f"{CASES[i][0]}-{i}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,57 @@ def test_it_never_overwrites_its_source_and_needs_one(tmp_path: Path) -> None:
         fix(tmp_path / "a.jsonl", tmp_path / "a.jsonl")
     with pytest.raises(DatasetError):
         fix(tmp_path / "none.jsonl", tmp_path / "b.jsonl")
+
+
+def array_file(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text(json.dumps(rows, indent=2, ensure_ascii=False).replace("\n", "\r\n"))
+    return path
+
+
+def test_an_indented_array_becomes_one_line_a_row(tmp_path: Path) -> None:
+    fine = {"messages": [{"role": "user", "content": 'a " \\n  { b'}, {"role": "assistant", "content": "c"}],
+            "id": 1.10}  # fmt: skip
+    shouting = {"messages": [{**m, "role": m["role"].upper()} for m in fine["messages"]]}
+    report = fix(array_file(tmp_path / "a.json", [fine, shouting]), tmp_path / "b.jsonl")
+    lines = (tmp_path / "b.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [fine, {"messages": fine["messages"]}]
+    assert report.rows == 2
+    assert report.counts == {"FT104": 2}
+    assert report.also == ("wrote the JSON array as JSON lines",)
+    assert validate(tmp_path / "b.jsonl", near_duplicates=False).rows == 2
+
+
+def test_an_element_that_cannot_be_read_is_one_line_or_refused(tmp_path: Path) -> None:
+    twice = tmp_path / "twice.json"
+    twice.write_text('[\n  {\n  "text": "a",\n  "text": "b c"}\n]')
+    assert fix(twice, tmp_path / "b.jsonl").left == 1
+    assert (tmp_path / "b.jsonl").read_text() == '{"text": "a","text": "b c"}\n'
+    broken = tmp_path / "broken.json"
+    broken.write_text('[{"text": "a"}, {"text": "a\nb"}]')
+    with pytest.raises(DatasetError) as caught:
+        fix(broken, tmp_path / "c.jsonl")
+    assert "FT016" in str(caught.value)
+    assert not (tmp_path / "c.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", ["b.jsonl.gz", "b.parquet", "b.csv"])
+def test_the_copy_is_not_written_under_the_name_of_another_container(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+    with pytest.raises(UsageError, match="JSON lines"):
+        fix(tmp_path / "a.jsonl", tmp_path / name)
+
+
+def test_dropping_duplicates_does_not_keep_the_rows(tmp_path: Path) -> None:
+    source = tmp_path / "a.jsonl"
+    with source.open("w") as rows:
+        for number in range(300):
+            rows.write(json.dumps({"text": f"{number:06d}" * 10_000}) + "\n")
+        rows.write(json.dumps({"text": "000007" * 10_000}) + "\n")
+    tracemalloc.start()
+    report = fix(source, tmp_path / "b.jsonl", drop_duplicates=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (report.rows, report.counts) == (300, {"FT302": 1})
+    assert peak < 8 << 20  # the rows are 18 MB

@@ -68,6 +68,15 @@ def test_leaks_into_validation_by_content_case_and_space() -> None:
     assert look(MANY, validation=Path("/nowhere.jsonl")).counts == {"FT001": 1}
 
 
+def test_a_prompt_in_both_sets_is_a_notice_once_for_each_training_row() -> None:
+    held = [chat("question  NUMBER 7", "something else"), MANY[8], chat("new", "unseen")]
+    report = look([*MANY, chat("question number 7", "a third")], validation=held)
+    found = [(f.code, f.line, f.severity) for f in report.notices if f.code != "FT301"]
+    assert found == [("FT314", 8, "notice"), ("FT304", 9, "notice"), ("FT314", 61, "notice")]
+    assert "line 1 of the validation set" in next(f for f in report.notices if f.line == 61).message
+    assert report.ok
+
+
 def test_near_duplicates() -> None:
     pytest.importorskip("rensa")
     words = "the quick brown fox jumps over the lazy dog while seven wizards quietly boil some tea in the kitchen of an old house "

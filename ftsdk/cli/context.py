@@ -66,7 +66,8 @@ def refreshed(
 ) -> tuple[list[FineTuneJob], dict[str, FtsdkError]]:
     """Refresh the jobs with one request per provider; return them and, by job id, the errors.
 
-    The jobs of a provider that cannot be reached are returned as the journal has them.
+    The jobs of a provider that cannot be reached, and a job that its provider does not have, are
+    returned as the journal has them.
     """
     now: dict[str, JobSnapshot] = {job.id: job.snapshot for job in jobs}
     failed: dict[str, FtsdkError] = {}
@@ -77,7 +78,7 @@ def refreshed(
             groups.setdefault(group, []).append(job.snapshot)
     for asked in groups.values():
         try:
-            now.update({s.id: s for s in poll_once(session, asked)})
+            now.update({s.id: s for s in poll_once(session, asked, failed)})
         except FtsdkError as error:
             for snapshot in asked:
                 now[snapshot.id] = session.journal.get(snapshot.id)

@@ -11,6 +11,7 @@ from ftsdk.errors import (
     FtsdkError,
     JournalLocked,
     NeedsDecision,
+    NotFound,
     Unsupported,
     UsageError,
 )
@@ -30,28 +31,74 @@ def refresh(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
     return refresh_many(session, [snapshot])[0]
 
 
-def refresh_many(session: Session, snapshots: Sequence[JobSnapshot]) -> list[JobSnapshot]:
+def refresh_many(
+    session: Session,
+    snapshots: Sequence[JobSnapshot],
+    errors: dict[str, FtsdkError] | None = None,
+) -> list[JobSnapshot]:
     """Return the jobs as their providers report them now; ended jobs are read from the journal.
 
-    Raises a `BackendError` when a provider cannot be reached, and `NeedsDecision` for a job in doubt
-    that was not found in time.
+    A job that its provider does not have, or that is in doubt and was not found in time, does not
+    keep the others from being refreshed. Its `NotFound` or `NeedsDecision` is put into `errors`, by
+    job id, and is raised at the end without them. Raises another `BackendError` when a provider
+    cannot be reached.
     """
     now: dict[str, JobSnapshot] = {s.id: session.journal.get(s.id) for s in snapshots}
+    own: dict[str, FtsdkError] = {} if errors is None else errors
     by_backend: dict[Backend, list[JobSnapshot]] = {}
     for current in now.values():
         if current.status.is_final:
             continue
         if not current.status.is_remote:
-            now[current.id] = _find_submission(session, current)
+            try:
+                now[current.id] = _find_submission(session, current)
+            except NeedsDecision as error:
+                own[current.id] = error
         elif current.provider_job_id is not None:
             by_backend.setdefault(session.backend_for(current), []).append(current)
     for backend, group in by_backend.items():
-        known = {str(s.provider_job_id): s for s in group}
+        now.update(_read(session, backend, group, own))
+    if errors is None and own:
+        raise next(iter(own.values()))
+    return [now[s.id] for s in snapshots]
+
+
+def _read(
+    session: Session,
+    backend: Backend,
+    group: Sequence[JobSnapshot],
+    errors: dict[str, FtsdkError],
+) -> dict[str, JobSnapshot]:
+    """Return the jobs that were read, by id, and put the error of each missing one into `errors`.
+
+    A list call does not say which job is missing, so the unread ones are halved until it is known.
+    """
+    known = {str(s.provider_job_id): s for s in group}
+    read: dict[str, JobSnapshot] = {}
+    try:
         for remote in backend.get_many(list(known)):
             ids = (remote.provider_job_id, *remote.earlier_ids)
             old = next(known[provider_id] for provider_id in ids if provider_id in known)
-            now[old.id] = _write(session, old, _changes(session, old, remote))
-    return [now[s.id] for s in snapshots]
+            read[old.id] = _write(session, old, _changes(session, old, remote))
+    except NotFound as error:
+        left = [s for s in group if s.id not in read]
+        if len(left) == 1:
+            errors[left[0].id] = _gone(error, left[0])
+        elif left:
+            middle = len(left) // 2
+            for half in (left[:middle], left[middle:]):
+                read |= _read(session, backend, half, errors)
+    return read
+
+
+def _gone(error: NotFound, snapshot: JobSnapshot) -> NotFound:
+    """Return the error of a job that its provider does not have, with a hint how to forget it."""
+    error.job_id = snapshot.id
+    error.hint = (
+        f"check that the key and the address are those of the account that created it; "
+        f"ftsdk resolve {snapshot.id} --give-up forgets it"
+    )
+    return error
 
 
 def _changes(session: Session, old: JobSnapshot, remote: RemoteJob) -> dict[str, Any]:
@@ -112,7 +159,10 @@ def cancel(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
             return current
     if current.status.is_final or current.provider_job_id is None:
         return current
-    backend.cancel(current.provider_job_id)
+    try:
+        backend.cancel(current.provider_job_id)
+    except NotFound as error:
+        raise _gone(error, current) from error
     withdraw_cancel(session.journal, current.id)
     return refresh(session, current)
 

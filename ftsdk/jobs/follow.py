@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ftsdk.errors import BackendError, NeedsDecision, WaitTimeout
+from ftsdk.errors import BackendError, FtsdkError, NeedsDecision, WaitTimeout
 from ftsdk.jobs.actions import refresh, refresh_many
 from ftsdk.session import Session
 from ftsdk.types.events import Event
@@ -16,12 +16,17 @@ _PATIENCE_S = 300.0
 """How long a provider may be unreachable before waiting raises. The job itself continues."""
 
 
-def poll_once(session: Session, snapshots: Sequence[JobSnapshot]) -> list[JobSnapshot]:
+def poll_once(
+    session: Session,
+    snapshots: Sequence[JobSnapshot],
+    errors: dict[str, FtsdkError] | None = None,
+) -> list[JobSnapshot]:
     """Return these jobs as they are now, with one list call per provider where that is possible.
 
-    Raises a `BackendError` when a provider cannot be reached.
+    The errors of single jobs are put into `errors` by job id; without it, the first is raised at the
+    end. Raises a `BackendError` when a provider cannot be reached.
     """
-    return refresh_many(session, snapshots)
+    return refresh_many(session, snapshots, errors)
 
 
 def follow(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ftsdk.errors import NotFound
 from ftsdk.jobs.submit import submitter_for
 from ftsdk.session import Session
 from ftsdk.spending.budget import budget_of
@@ -34,13 +35,35 @@ def resolve(
 ) -> JobSnapshot:
     """Decide a job in doubt: adopt the provider's id, send again, or give up.
 
+    A job that its provider no longer has can be given up, too.
     Raises `UsageError` unless exactly one decision is given and the job is undecided, and
     `BudgetError` when sending again would exceed a limit of the month.
     """
-    full_id = session.journal.get(job_id).id
+    known = session.journal.get(job_id)
+    full_id = known.id
+    if give_up and adopt is None and not send_again and _is_gone(session, known):
+        return session.journal.change(
+            full_id,
+            now=session.clock.now(),
+            why="given up by decision",
+            status=JobStatus.FAILED,
+            message="given up; its provider does not have it",
+            finished_at=session.clock.now(),
+        )
     if send_again:
         limits = budget_of(session.config).limits
         reserve_unsent(session.journal, full_id, session.clock.now(), limits)
     return submitter_for(session).resolve(
         full_id, adopt=adopt, send_again=send_again, give_up=give_up
     )
+
+
+def _is_gone(session: Session, snapshot: JobSnapshot) -> bool:
+    """Ask the provider whether an accepted job that has not ended is missing there."""
+    if snapshot.status.is_final or not snapshot.is_accepted or snapshot.provider_job_id is None:
+        return False
+    try:
+        session.backend_for(snapshot).get(snapshot.provider_job_id)
+    except NotFound:
+        return True
+    return False

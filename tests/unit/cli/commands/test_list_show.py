@@ -158,3 +158,28 @@ def test_init_is_then_read(cli, data, monkeypatch):
     assert Path("ftsdk.toml").is_file()
     made = cli.ok("create", data, "--profile", "test", "--yes", "-d", "--json").json
     assert (made["provider"], made["profile"]) == ("fake", "test")
+
+
+def test_a_gone_job_is_listed_as_gone_and_can_be_forgotten(cli, data, running, clock, monkeypatch):
+    from ftsdk.backends.fake import FakeBackend
+    from ftsdk.errors import NotFound
+
+    other = cli.ok("create", data, "--yes", "--detach", "--json", "--seed", 7, "--set", DONE).json
+    identity = cli.ok("show", running, "--json").json["provider_job_id"]
+    get = FakeBackend.get
+
+    def answer(self, provider_job_id):
+        if provider_job_id == identity:
+            raise NotFound("fake has no such job", where="the test")
+        return get(self, provider_job_id)
+
+    monkeypatch.setattr(FakeBackend, "get", answer)
+    clock.advance(10)
+    ran = cli.ok("list")
+    assert "gone at the provider" in ran.out
+    assert f"ftsdk resolve {running} --give-up" in ran.err
+    listed = {job["id"]: job for job in cli.ok("list", "--json").json["jobs"]}
+    assert listed[other["id"]]["status"] == "succeeded"
+    assert listed[running]["not_asked"]["code"] == "not_found"
+    assert "given up" in cli.ok("resolve", running, "--give-up").out
+    assert "gone at the provider" not in cli.ok("list").out

@@ -16,6 +16,7 @@ from ftsdk.async_client import AsyncClient
 from ftsdk.backends.fake import FakeBackend
 from ftsdk.client import Client
 from ftsdk.config import Config
+from ftsdk.dataset import Dataset
 from ftsdk.errors import (
     BudgetError,
     JobCancelled,
@@ -50,7 +51,9 @@ def test_a_job_runs_to_its_end(client: Client, rows: Rows) -> None:
     assert job.logs(tail=2)[-1].endswith("succeeded")
     model = job.result()
     assert model.callable_now
-    assert model.chat("question number 4").text == "the answer is 28"
+    trained, _ = Dataset.load(rows(10)).split(0.3, seed=0)
+    asked, answer = next(iter(trained))["messages"]
+    assert model.chat(asked["content"]).text == answer["content"]
     assert "svg" in job._repr_html_()
     assert "<script" not in job._repr_html_()
 

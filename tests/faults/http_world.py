@@ -64,6 +64,7 @@ class Totals:
     refused: int = 0
     in_doubt: int = 0
     asked_again: int = 0
+    made_anew: int = 0
     errors: collections.Counter[str] = field(default_factory=collections.Counter)
     sent_twice: int = 0
     made_twice: int = 0
@@ -73,7 +74,8 @@ class Totals:
         return (
             f"{self.submissions} submissions, {self.faults} faults, {self.creates} create calls, "
             f"{self.made} jobs made, {self.adopted} adopted, {self.refused} refused or not sent, "
-            f"{self.in_doubt} in doubt to the end, {self.asked_again} created again by their key: "
+            f"{self.in_doubt} in doubt to the end, {self.asked_again} created again by their key, "
+            f"{self.made_anew} of them anew after a refusal: "
             f"{self.sent_twice} sent twice, {self.made_twice} made twice, {self.lost} lost; "
             f"errors {dict(self.errors.most_common())}"
         )
@@ -166,6 +168,11 @@ class World:
             known = again.id, None
         except FtsdkError as error:
             again, known = job, (error.job_id, error.submitted)
+        if job.snapshot.was_refused:  # nothing was sent, so the key makes a new job
+            assert known == (again.id, None)
+            assert again.id != job.id
+            self.totals.made_anew += 1
+            return again
         in_doubt = again.status is JobStatus.IN_DOUBT
         assert known == (job.id, "maybe" if in_doubt else None)
         return again

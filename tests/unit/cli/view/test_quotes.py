@@ -17,7 +17,7 @@ def on_the_line(monkeypatch):
 
 
 def test_create_show_and_costs_print_estimate_and_quote(cli, data, on_the_line):
-    out = cli.ok("create", data, "--yes", "-d").out
+    out = cli.ok("create", data, "--max-cost", "2", "--yes", "-d").out
     assert "estimated $0.50 – 1.00 · quoted $1.25, $0.25 above" in out
     assert "estimated $0.50 – 1.00 · quoted $1.25, $0.25 above" in cli.ok("show").out
     document = cli.ok("show", "--json").json["figures"]

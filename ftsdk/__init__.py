@@ -184,6 +184,16 @@ def default_client() -> Client:
         return _default[1]
 
 
+def _after_fork() -> None:
+    """Give a forked process a default client of its own, and a lock that no other thread holds."""
+    global _default, _default_lock  # one per process, on purpose
+    _default, _default_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def reset_default_client() -> None:
     """Forget the default client: the next call creates one from the configuration of that moment.
 

@@ -107,12 +107,18 @@ class HostedBackend(Backend, Generic[TransportT, Ready]):
             job = self._created(request, ready)
             if not _JOB_ID.fullmatch(job.provider_job_id):
                 raise self.transport.unexpected("the create call", "it has no usable job id")
+            if not self._is_ours(job, request):
+                raise self.transport.unexpected("the create call", "it is about another job")
         except UnexpectedResponse as error:
             if error.submitted is None:
                 error.submitted = "maybe"
                 error.hint = f"ftsdk reconcile {request.job_id}"
             raise
         return job.model_copy(update={"tag": request.tag})
+
+    def _is_ours(self, job: RemoteJob, request: SubmitRequest) -> bool:
+        """Whether the created job has the tag that was sent, where the provider repeats it."""
+        return job.tag is None or job.tag == request.tag
 
     # --- reading ---
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterable, Mapping
@@ -48,6 +49,10 @@ class _Known:
 
     def __init__(self) -> None:
         self._values: set[str] = set()
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Make a new lock: in a forked process another thread may have held the old one."""
         self._lock = threading.Lock()
 
     def add(self, value: str) -> None:
@@ -76,6 +81,8 @@ class _Known:
 
 
 _KNOWN = _Known()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_KNOWN.unlock)
 
 
 def remember(secret: str) -> None:

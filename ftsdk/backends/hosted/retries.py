@@ -5,6 +5,7 @@ The SDKs' own retries are off. A create call is never retried here: see `ftsdk.j
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -31,6 +32,10 @@ class RetryBudget:
         self._share = share
         self._most = most
         self._left = reserve
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Make a new lock: in a forked process another thread may have held the old one."""
         self._lock = threading.Lock()
 
     def call(self) -> None:
@@ -49,6 +54,8 @@ class RetryBudget:
 
 PROCESS_BUDGET = RetryBudget()
 """The budget of this process, shared by all providers."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=PROCESS_BUDGET.unlock)
 
 
 class Retries:

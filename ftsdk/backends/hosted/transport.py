@@ -7,6 +7,7 @@ by itself; its exceptions are mapped by `ftsdk.backends.hosted.errors`.
 from __future__ import annotations
 
 import abc
+import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -26,6 +27,20 @@ from ftsdk.util.install_hints import install_command
 
 CONNECT_S = 10.0
 """Longest wait for a connection, in seconds; a whole call may take `timeout_s`."""
+
+
+_TRANSPORTS: weakref.WeakSet[HostedTransport[Any]] = weakref.WeakSet()
+_OF_PARENTS: list[Any] = []
+"""Clients that were made before this process was forked; never used, never closed."""
+
+
+def _after_fork() -> None:
+    for transport in list(_TRANSPORTS):
+        transport._leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Closes(Protocol):
@@ -52,6 +67,9 @@ class HostedTransport(abc.ABC, Generic[Client]):
         self.pace = Pace(context.clock)
         self._lock = threading.Lock()
         self._client: tuple[tuple[str, int], Client] | None = None
+        self._closer: weakref.finalize[Any, Any] | None = None
+        self._pid = os.getpid()
+        _TRANSPORTS.add(self)
 
     def _adjusted(self, place: Address) -> Address:
         """Return the address as this service's paths need it."""
@@ -108,15 +126,36 @@ class HostedTransport(abc.ABC, Generic[Client]):
         """Return the client for the current key; a new one when the key has changed."""
         key = self.key()
         marker = (key.fingerprint, hash(tuple(sorted(self.companions().items()))))
+        self._leave_to_parent()
         with self._lock:
             if self._client is None or self._client[0] != marker:
                 made = self._open(key)
-                weakref.finalize(self, made.close)  # a dropped backend leaves no open socket
+                # A dropped backend leaves no open socket.
+                self._closer = weakref.finalize(self, made.close)
                 self._client = (marker, made)
             return self._client[1]
 
+    def _leave_to_parent(self) -> None:
+        """In a forked process, give up what was made before: its connections are the parent's.
+
+        Two processes on one connection would read each other's replies. The client is kept, since
+        closing it could end the parent's connections.
+        """
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        self._lock = threading.Lock()  # another thread may have held it when the process forked
+        self.retries, self.pace = Retries(self._context.clock), Pace(self._context.clock)
+        if self._client is not None:
+            _OF_PARENTS.append(self._client[1])
+            self._client = None
+        if self._closer is not None:
+            self._closer.detach()
+            self._closer = None
+
     def close(self) -> None:
         """Close the connections; the next call makes a new client."""
+        self._leave_to_parent()
         with self._lock:
             if self._client is not None:
                 self._client[1].close()

@@ -155,6 +155,12 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
         )
         return remote_job(reply, self.service, action=action)
 
+    def _is_ours(self, job: RemoteJob, request: SubmitRequest) -> bool:
+        if job.tag is None and self.service.capabilities.find_by is FindBy.SUFFIX:
+            suffix = job.raw.get("suffix") or job.raw.get("user_provided_suffix")
+            return not isinstance(suffix, str) or request.tag in suffix
+        return super()._is_ours(job, request)
+
     def find(self, request: SubmitRequest) -> builtins.list[RemoteJob]:
         filtered = self.service.capabilities.find_by is FindBy.METADATA
         wanted = {TAG_KEY: request.tag} if filtered else None

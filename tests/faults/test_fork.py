@@ -1,0 +1,150 @@
+"""A client that was used before a fork shares no connection with its children."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+import ftsdk
+from ftsdk.backends.hosted import redact, retries
+from ftsdk.testing.lab import Lab
+from ftsdk.util.clock import ManualClock
+from tests.backends.hosted_worlds import HOSTED
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+CHILDREN = 6
+
+
+@pytest.fixture(params=HOSTED)
+def hosted(request):
+    pytest.importorskip(request.param, reason=f"needs the extra `{request.param}`")
+    return HOSTED[request.param]
+
+
+def _fork(ask):
+    """Start a child that returns the JSON of `ask()`; return a function that waits for it."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(30)  # a child that waits for ever would outlive the test
+        try:
+            answer = ask()
+        except BaseException as error:
+            answer = f"{type(error).__name__}: {error}"
+        os.write(write, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(write)
+
+    def wait():
+        with os.fdopen(read, "rb") as pipe:
+            answer = pipe.read()
+        os.waitpid(pid, 0)
+        return json.loads(answer or b'"the child waited for ever"')
+
+    return wait
+
+
+def test_forked_children_create_and_read_their_own_jobs(hosted, home):
+    with Lab(hosted.name) as lab, ftsdk.Client(home=home, env=lab.env()) as client:
+        double = lab[hosted.name]
+        list(client.backend(hosted.name).list())
+        before = client.backend(hosted.name).transport.client()
+
+        def create(number):
+            def ask():
+                assert client.backend(hosted.name).transport.client() is not before
+                job = hosted.new(client, key=f"child {number}")
+                again = [client.get_job(job.id).refresh().provider_job_id for _ in range(5)]
+                return [job.id, job.provider_job_id, *set(again)]
+
+            return ask
+
+        answers = [wait() for wait in [_fork(create(number)) for number in range(CHILDREN)]]
+        for answer in answers:
+            assert isinstance(answer, list), answer
+            assert len(answer) == 3, answer
+            assert answer[1] == answer[2]
+        assert len({answer[1] for answer in answers}) == CHILDREN
+        assert double.count("POST", hosted.create) == CHILDREN
+        assert client.backend(hosted.name).transport.client() is before
+        assert len(list(client.backend(hosted.name).list())) == CHILDREN
+
+
+def test_a_child_does_not_close_or_wait_for_what_its_parent_has(hosted, home):
+    with (
+        Lab(hosted.name, clock=ManualClock()) as lab,
+        ftsdk.Client(home=home, env=lab.env()) as client,
+    ):
+        transport = client.backend(hosted.name).transport
+        before = transport.client()
+
+        def ask():
+            transport.close()
+            transport.retries(lambda: redact.scrub("text"))
+            retries.PROCESS_BUDGET.call()
+            closed = before.is_closed
+            return bool(closed() if callable(closed) else closed)
+
+        # as other threads of the parent may have them
+        with transport._lock, redact._KNOWN._lock, retries.PROCESS_BUDGET._lock:
+            wait = _fork(ask)
+        assert wait() is False
+        list(client.backend(hosted.name).list())
+
+
+def test_the_default_client_is_another_one_in_a_child(monkeypatch, home):
+    monkeypatch.setenv("FTSDK_HOME", str(home))
+    parent = ftsdk.default_client()
+    with ftsdk._default_lock:
+        wait = _fork(lambda: ftsdk.default_client() is parent)
+    assert wait() is False
+    assert ftsdk.default_client() is parent
+
+
+def test_a_reply_about_another_job_is_not_taken_for_ours(hosted, home):
+    """The tag that the provider repeats is another's."""
+    clock = ManualClock()
+    with (
+        Lab(hosted.name, clock=clock) as lab,
+        ftsdk.Client(home=home, env=lab.env(), clock=clock) as client,
+    ):
+        backend = client.backend(hosted.name)
+        first = hosted.new(client)
+        created = backend._created
+        other = backend.get(first.provider_job_id)
+        seen = []
+
+        def mixed(request, ready):
+            seen.append(created(request, ready))
+            return other
+
+        backend._created = mixed
+        second = hosted.new(client, key="another")
+        assert second.provider_job_id == seen[0].provider_job_id != first.provider_job_id
+        assert lab[hosted.name].count("POST", hosted.create) == 2
+
+
+@pytest.mark.parametrize("name", ["azure", "nebius"])
+def test_a_suffix_without_our_tag_is_another_job(name, home):
+    from types import SimpleNamespace
+
+    from ftsdk.backends.base import Context
+    from ftsdk.backends.registry import load_backend
+    from ftsdk.types.job import RemoteJob
+
+    pytest.importorskip("openai")
+    env = {"AZURE_OPENAI_ENDPOINT": "https://a.openai.azure.com"}
+    backend = load_backend(name)(Context(home=home, env=env))
+    request = SimpleNamespace(tag="ft0abc")
+
+    def is_ours(**raw):
+        job = RemoteJob(provider_job_id="ftjob-1234", status="queued", raw=raw)
+        return backend._is_ours(job, request)
+
+    assert is_ours(suffix="name-ft0abc")
+    assert is_ours()
+    assert not is_ours(suffix="name-ft0xyz")
+    assert not is_ours(user_provided_suffix="name")

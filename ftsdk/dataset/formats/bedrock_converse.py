@@ -26,8 +26,8 @@ from ftsdk.dataset.formats.shared import (
     is_text_part,
     later_system,
     left_over,
+    message_turns,
     messages_from,
-    read_message,
     rest,
     sole,
     take_system,
@@ -67,10 +67,7 @@ def converse_turns(row: Mapping[str, Any]) -> Iterator[Turn]:
     """The messages of a Converse row with their places."""
     if row.get("system"):
         yield Turn("system", {"role": "system", "content": _read_content(row["system"])}, "", "")
-    messages = row.get("messages")
-    for i, message in enumerate(messages if isinstance(messages, list) else []):
-        for read in read_message(message, _KINDS):
-            yield Turn(f"messages[{i}]", read)
+    yield from message_turns(row, _KINDS)
 
 
 def own_converse(row: Row) -> Iterator[tuple[str, Hit]]:

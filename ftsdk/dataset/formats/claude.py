@@ -21,8 +21,8 @@ from ftsdk.dataset.formats.shared import (
     image_part,
     later_system,
     left_over,
+    message_turns,
     messages_from,
-    read_message,
     rest,
     sole,
     take_system,
@@ -57,10 +57,7 @@ def claude_turns(row: Mapping[str, Any]) -> Iterator[Turn]:
         system = row["system"]
         content = sole(system) if isinstance(system, list) else system
         yield Turn("system", {"role": "system", "content": content}, "", "")
-    messages = row.get("messages")
-    for i, message in enumerate(messages if isinstance(messages, list) else []):
-        for read in read_message(message, _KINDS):
-            yield Turn(f"messages[{i}]", read)
+    yield from message_turns(row, _KINDS)
 
 
 def own_claude(row: Row) -> Iterator[tuple[str, Hit]]:

@@ -144,7 +144,15 @@ class Blocks(NamedTuple):
         return sole([self.part(b) for b in blocks])
 
 
-def read_message(message: Any, kinds: Blocks) -> Iterator[Any]:
+def message_turns(row: Mapping[str, Any], kinds: Blocks) -> Iterator[Turn]:
+    """The messages of a row whose contents are blocks, as canonical turns with their places."""
+    messages = row.get("messages")
+    for i, message in enumerate(messages if isinstance(messages, list) else []):
+        for read in _read_message(message, kinds):
+            yield Turn(f"messages[{i}]", read)
+
+
+def _read_message(message: Any, kinds: Blocks) -> Iterator[Any]:
     """One message of blocks as canonical messages: each tool result is one of its own."""
     blocks = message.get("content") if isinstance(message, dict) else None
     if not isinstance(blocks, list) or not all(isinstance(b, dict) for b in blocks):

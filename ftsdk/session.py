@@ -170,6 +170,16 @@ class Session:
         url = self.backend(provider).base_url
         return {} if url is None else {"base_url": url}
 
+    def account_of(self, provider: str) -> str | None:
+        """Return the account to journal with a job; None where it is not known, or the only one.
+
+        A missing key is not an error here: the call that needs it raises one with all its facts.
+        """
+        try:
+            return self.backend(provider).account()
+        except ConfigError:
+            return None
+
     def close(self) -> None:
         """Close the journal and all connections. Using the session opens them again."""
         for backend in self._backends.values():

@@ -46,7 +46,9 @@ class Context:
     """What a backend is constructed with.
 
     `options` is the provider's table of the configuration, `env` the environment (keys are read
-    from it at each call), `base_url` the configured address, if any.
+    from it at each call), `base_url` the configured address, if any. `key_variable` is the variable to
+    read the key from instead of the usual ones. Where `accounts` is not empty, calls may only be made
+    for one of these accounts: see `Backend.require_account`.
     """
 
     home: Path
@@ -54,6 +56,8 @@ class Context:
     options: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     base_url: str | None = None
+    key_variable: str | None = None
+    accounts: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "env", Environment(self.env))
@@ -347,6 +351,14 @@ class Backend(abc.ABC):
         return handle.running_cost.hosting_usd_per_hour
 
     # --- the account ---
+
+    def account(self) -> str | None:
+        """Return the account that calls are made for now, as `ftsdk.types.account` describes it.
+
+        None where a provider has only one, such as this machine. The key is read, and nothing is
+        sent. Raises `ConfigError` where there is no key.
+        """
+        return None
 
     def account_models(self) -> Mapping[str, str | None]:
         """Return the account's fine-tunes: model id to base model. Needs `lists_models`.

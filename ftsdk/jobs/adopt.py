@@ -48,6 +48,7 @@ def _snapshot_of(
     snapshot = JobSnapshot(
         id=job_id,
         provider=provider,
+        account=session.account_of(provider),
         status=remote.status,
         raw_status=remote.raw_status,
         model=remote.model or "unknown",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftsdk.errors import StoreError
 from ftsdk.types.job import JobSnapshot
-from ftsdk.util.files import fsync_folder, make_private_folder
+from ftsdk.util.files import fsync_folder, make_private_folder, rename_if_free
 
 if TYPE_CHECKING:
     from ftsdk.dataset import Dataset
@@ -29,7 +27,7 @@ def keep_dataset(home: Path, dataset: Dataset) -> Path:
             temporary = folder / f".{dataset.sha256}.{secrets.token_hex(6)}.tmp"
             try:
                 dataset.write_jsonl(temporary)
-                _rename_if_free(temporary, path)
+                rename_if_free(temporary, path)
             finally:
                 temporary.unlink(missing_ok=True)
             fsync_folder(folder)
@@ -41,17 +39,6 @@ def keep_dataset(home: Path, dataset: Dataset) -> Path:
             submitted="no",
         ) from error
     return path
-
-
-def _rename_if_free(temporary: Path, path: Path) -> None:
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-        temporary.replace(path)  # a file system without hard links
 
 
 def kept_dataset(home: Path, snapshot: JobSnapshot, name: str) -> Dataset:

@@ -73,6 +73,7 @@ def submit(
         prepared.validation,
         key=key,
         profile=session.config.profile,
+        account=session.account_of(spec.provider),
         facts={
             "notices": len(prepared.report.notices),
             **allowed,

@@ -83,6 +83,7 @@ class Submitter:
         *,
         key: str | None,
         profile: str | None,
+        account: str | None = None,
         facts: dict[str, Any] | None = None,
         hook: InsertHook | None = None,
         on_existing: Callable[[JobSnapshot], None] | None = None,
@@ -104,6 +105,7 @@ class Submitter:
         snapshot = JobSnapshot(
             id=job_id,
             provider=spec.provider,
+            account=account,
             status=JobStatus.CREATED,
             model=spec.model,
             method=spec.method,

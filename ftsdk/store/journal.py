@@ -276,12 +276,13 @@ class Journal:
 
     def _insert(self, cursor: sqlite3.Cursor, s: JobSnapshot) -> None:
         cursor.execute(
-            "INSERT INTO jobs (id, key, provider, provider_job_id, status, fingerprint, tag, "
-            "created_at, updated_at, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO jobs (id, key, provider, account, provider_job_id, status, fingerprint, tag, "
+            "created_at, updated_at, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 s.id,
                 s.key,
                 s.provider,
+                s.account,
                 s.provider_job_id,
                 s.status.value,
                 s.fingerprint,
@@ -328,9 +329,10 @@ class Journal:
             new = old.model_copy(update={**fields, "status": status, "updated_at": now})
             new = JobSnapshot.model_validate(new.model_dump())
             cursor.execute(
-                "UPDATE jobs SET provider_job_id = ?, status = ?, updated_at = ?, snapshot = ? "
-                "WHERE id = ?",
+                "UPDATE jobs SET account = ?, provider_job_id = ?, status = ?, updated_at = ?, "
+                "snapshot = ? WHERE id = ?",
                 (
+                    new.account,
                     new.provider_job_id,
                     new.status.value,
                     new.updated_at.isoformat(),

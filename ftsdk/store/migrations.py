@@ -89,4 +89,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE reservations ADD COLUMN quoted TEXT",
         "ALTER TABLE reservations ADD COLUMN quoted_source TEXT",
     ),
+    # 4: the account of a job, and accounts that were declared to be the same
+    (
+        "ALTER TABLE jobs ADD COLUMN account TEXT",
+        """
+        CREATE TABLE same_accounts (
+            provider TEXT NOT NULL,
+            account  TEXT NOT NULL,
+            same_as  TEXT NOT NULL,
+            time     TEXT NOT NULL,
+            PRIMARY KEY (provider, account, same_as)
+        ) STRICT
+        """,
+    ),
 )

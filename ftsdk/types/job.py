@@ -62,11 +62,13 @@ class JobSnapshot(Record):
 
     `started_at` is when it began to run, as the provider reports it; None if it reports none.
     `provider_job_id` is the provider's current id; `earlier_ids` are those it had before it was
-    restarted there, oldest first.
+    restarted there, oldest first. `account` is the account at the provider that has the job, see
+    `ftsdk.types.account`; None where there is only one, or where it was not recorded.
     """
 
     id: str
     provider: str
+    account: str | None = None
     provider_job_id: str | None = None
     earlier_ids: tuple[str, ...] = ()
     status: JobStatus

@@ -7,6 +7,7 @@ decided and tested in one place.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -67,6 +68,29 @@ def atomic_write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write `data` to `path` atomically: after a crash the old file or the new one exists."""
     with atomic_file(path, mode=mode) as handle:
         handle.write(data)
+
+
+def write_new_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write `data` to `path` atomically, unless the file exists: of several writers one succeeds."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    atomic_write_bytes(temporary, data, mode=mode)
+    try:
+        rename_if_free(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_folder(path.parent)
+
+
+def rename_if_free(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, unless a file has it already; `temporary` may remain."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        temporary.replace(path)  # a file system without hard links
 
 
 def atomic_write_json(path: Path, value: Any, *, mode: int = 0o600) -> None:

@@ -8,6 +8,7 @@ redirects.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 from collections.abc import Mapping
 from typing import NoReturn
@@ -85,6 +86,11 @@ class BoundKey:
         """Twelve characters that distinguish keys and reveal nothing about them."""
         material = f"ftsdk key {self.origin} {self.__secret}".encode()
         return hashlib.blake2b(material, digest_size=6).hexdigest()
+
+    def keyed_hash(self, secret: bytes, beside: str) -> str:
+        """Return a hash of the key and `beside` from which, without `secret`, neither can be guessed."""
+        material = f"ftsdk account\n{beside}\n{self.__secret}".encode()
+        return hmac.new(secret, material, hashlib.sha256).hexdigest()[:16]
 
     def __repr__(self) -> str:
         return f"<key for {self.origin}>"

@@ -51,6 +51,9 @@ class HostedBackend(Backend, Generic[TransportT, Ready]):
     def close(self) -> None:
         self.transport.close()
 
+    def account(self) -> str | None:
+        return self.transport.account()
+
     @property
     def has_moved(self) -> bool:
         return self.transport.has_moved

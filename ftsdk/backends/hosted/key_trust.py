@@ -24,7 +24,8 @@ class Service:
     `shared_keys` are variables that usually hold another provider's key, each with the variable of
     the address it belongs to: such a key is sent there and nowhere else.
 
-    `companions` are variables that are sent beside the key, such as an organisation.
+    `companions` are variables that are sent beside the key, such as an organisation. At the
+    provider's own hosts, jobs belong to the project that `project_variable` names.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Service:
     extra: str = ""
     shared_keys: Mapping[str, str] = field(default_factory=dict)
     companions: tuple[str, ...] = ()
+    project_variable: str | None = None
 
     def companions_for(self, url: str, env: Mapping[str, str]) -> dict[str, str]:
         """Return the companions that are set and may be sent to `url`.
@@ -52,6 +54,10 @@ class Service:
         beside = ((key, env.get(variable)) for key, variable in self.shared_keys.items())
         shared = (key for key, own in beside if own and origin_of(own) == origin_of(url))
         return (*self.keys, *shared)
+
+    def owns_url(self, url: str) -> bool:
+        """Whether `url` is at one of the provider's own hosts."""
+        return self.owns((urlsplit(url).hostname or "").lower())
 
     def owns(self, host: str) -> bool:
         """Whether `host` is one of the provider's own hosts."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from ftsdk.backends.base import Context
+from ftsdk.backends.hosted.account import account_of
 from ftsdk.backends.hosted.api_keys import BoundKey, environment_now, origin_of
 from ftsdk.backends.hosted.errors import ErrorMapper, attempt
 from ftsdk.backends.hosted.key_trust import Address, Service, address_of, is_loopback
@@ -89,6 +90,15 @@ class HostedTransport(abc.ABC, Generic[Client]):
     def is_loopback(self) -> bool:
         """Whether the address is a double on this machine."""
         return is_loopback(self.base_url)
+
+    def account(self) -> str:
+        """Return the account that the key is of now; see `ftsdk.backends.hosted.account`."""
+        env = environment_now(self._context.env)
+        return self._account_of(self._address.key(self.service, env), env)
+
+    def _account_of(self, key: BoundKey, env: Mapping[str, str]) -> str:
+        beside = self.service.companions_for(self.base_url, env)
+        return account_of(self.service, self.base_url, key, beside, self._context.home)
 
     def companions(self) -> dict[str, str]:
         """Read the variables that are sent beside the key to this address."""

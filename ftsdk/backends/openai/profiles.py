@@ -102,6 +102,7 @@ class Profile:
             keys=self.capabilities.key_variables,
             shared_keys=self.shared_keys,
             companions=self.companions,
+            project_variable="OPENAI_PROJECT_ID" if self.companions else None,
             url_variables=self.url_variables,
             hosts=self.hosts,
             url=self.url,

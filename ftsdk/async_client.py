@@ -1,7 +1,8 @@
 """`AsyncClient`: the asynchronous API. Each method runs its synchronous counterpart in a thread.
 
-Cancelling an awaited read abandons it. A create, once started, is shielded until its result is
-journaled, so that a cancelled task never leaves an unrecorded job.
+Cancelling an awaited read abandons it. Cancelling a create, a deploy or a resume stops it while
+nothing is journaled or sent. After that it runs to its end, so that a cancelled task never leaves an
+unrecorded job, and the cancellation carries the job's id.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ftsdk.types.events import Event, Progress
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.status import JobStatus
+from ftsdk.util.cancellation import Cancellation
 from ftsdk.util.options import accepts_options
 
 __all__ = ["AsyncClient", "AsyncFineTuneJob", "AsyncModelHandle"]
@@ -35,32 +37,99 @@ _T = TypeVar("_T")
 
 
 async def _in_thread(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
-    call = functools.partial(function, *args, **kwargs)
-    return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+    cancellation = Cancellation()
+    call = cancellation.bind(functools.partial(function, *args, **kwargs))
+    try:
+        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+    except anyio.get_cancelled_exc_class():
+        cancellation.request()  # the abandoned thread ends at its next check
+        raise
 
 
-async def _shielded(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+async def _to_the_end(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
     """Run to the end even if the awaiting task is cancelled; the cancellation is raised afterwards."""
     call = functools.partial(function, *args, **kwargs)
+    return await _cancellable(call, Cancellation(is_too_late=True))
+
+
+async def _until_journaled(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    """Run to the end, unless the task is cancelled before a job or a lease is journaled or sent.
+
+    A later cancellation is raised when the call has ended. It has the attribute `job_id`, and a note.
+    """
+    return await _cancellable(functools.partial(function, *args, **kwargs), Cancellation())
+
+
+async def _cancellable(call: Callable[[], _R], cancellation: Cancellation) -> _R:
+    call = cancellation.bind(call)
     if not _on_asyncio():
-        with anyio.CancelScope(shield=True):
-            return await anyio.to_thread.run_sync(call)
-        raise AssertionError("a cancel scope with only a shield suppresses nothing")
+        return await _cancellable_by_scope(call, cancellation)
     # anyio's shield does not protect against `Task.cancel()`, so the thread gets its own task.
     work = asyncio.ensure_future(anyio.to_thread.run_sync(call))
     cancelled: asyncio.CancelledError | None = None
     while not work.done():
         try:
-            await asyncio.shield(work)
+            # A cancelled scope of anyio cancels in every cycle of the loop: once is enough.
+            with anyio.CancelScope(shield=cancelled is not None):
+                await asyncio.shield(work)
         except asyncio.CancelledError as error:
             cancelled = error
+            if cancellation.request():
+                work.add_done_callback(_ignore_outcome)
+                raise
         except BaseException:  # noqa: BLE001  # the work's own error, raised by result() below
             break
     if cancelled is not None:
-        if not work.cancelled() and work.exception() is not None:
-            raise cancelled from work.exception()
-        raise cancelled
+        _add_job(cancelled, cancellation)
+        raise cancelled from (None if work.cancelled() else work.exception())
     return work.result()
+
+
+def _ignore_outcome(work: asyncio.Future[Any]) -> None:
+    """Take the exception of an abandoned call, which the event loop would log otherwise."""
+    if not work.cancelled():
+        work.exception()
+
+
+async def _cancellable_by_scope(call: Callable[[], _R], cancellation: Cancellation) -> _R:
+    """As `_cancellable`, on an event loop other than asyncio's."""
+    outcome: list[_R] = []
+    failure: BaseException | None = None
+    shield = anyio.CancelScope(shield=True)
+
+    async def request_when_cancelled() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            if cancellation.request():
+                shield.cancel()
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(request_when_cancelled)
+            with shield:
+                try:
+                    outcome.append(await anyio.to_thread.run_sync(call, abandon_on_cancel=True))
+                except Exception as error:  # noqa: BLE001  # raised below, outside of the group
+                    failure = error
+            group.cancel_scope.cancel()
+    except anyio.get_cancelled_exc_class() as cancelled:
+        _add_job(cancelled, cancellation)
+        raise
+    if failure is not None:
+        raise failure
+    return outcome[0]
+
+
+def _add_job(cancelled: BaseException, cancellation: Cancellation) -> None:
+    """Add the job that a cancellation came too late for, if any, to the exception."""
+    job_id = cancellation.job_id
+    cancelled.job_id = job_id  # type: ignore[attr-defined]  # an exception takes attributes
+    if job_id is not None:
+        cancelled.add_note(
+            f"the cancellation came too late for job {job_id}, which is journaled and may have been "
+            f"sent: `client.get_job({job_id!r})` returns it"
+        )
 
 
 def _on_asyncio() -> bool:
@@ -79,10 +148,9 @@ def _awaited(
     source: Callable[Concatenate[_Self, _P], _R],
     result: Callable[[_R], _T],
     *,
-    shield: bool = False,
+    run: Callable[..., Coroutine[Any, Any, Any]] = _in_thread,
 ) -> Callable[Concatenate[Any, _P], Coroutine[Any, Any, _T]]:
     """Return the asynchronous form of a method, with its name, signature and documentation."""
-    run = _shielded if shield else _in_thread
 
     @functools.wraps(source)
     async def method(self: Any, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -111,13 +179,15 @@ class AsyncModelHandle:
 
     chat = _awaited(ModelHandle.chat, _unchanged)
     download = _awaited(ModelHandle.download, _unchanged)
-    undeploy = _awaited(ModelHandle.undeploy, _unchanged, shield=True)
+    undeploy = _awaited(ModelHandle.undeploy, _unchanged, run=_to_the_end)
 
     async def deploy(
         self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
     ) -> AsyncModelHandle:
         """Deploy the model for `hours` and return its new handle. See `FineTuneJob.deploy`."""
-        return AsyncModelHandle(await _shielded(self._sync.deploy, hours=hours, options=options))
+        return AsyncModelHandle(
+            await _until_journaled(self._sync.deploy, hours=hours, options=options)
+        )
 
     async def wait(
         self,
@@ -235,22 +305,22 @@ class AsyncFineTuneJob:
 
     async def cancel(self) -> AsyncFineTuneJob:
         """Request cancellation and return this handle."""
-        await _shielded(self._sync.cancel)
+        await _to_the_end(self._sync.cancel)
         return self
 
     async def pause(self) -> AsyncFineTuneJob:
         """Request a pause and return this handle; `resume` continues the job."""
-        await _shielded(self._sync.pause)
+        await _to_the_end(self._sync.pause)
         return self
 
     async def delete(self) -> AsyncFineTuneJob:
         """Delete the job's result at its provider; the job stays in the journal."""
-        await _shielded(self._sync.delete)
+        await _to_the_end(self._sync.delete)
         return self
 
     async def resume(self) -> AsyncFineTuneJob:
         """Resume a paused, interrupted, failed or cancelled job, and return this handle."""
-        await _shielded(self._sync.resume)
+        await _until_journaled(self._sync.resume)
         return self
 
     events = _awaited(FineTuneJob.events, _unchanged)
@@ -259,11 +329,11 @@ class AsyncFineTuneJob:
     logs = _awaited(FineTuneJob.logs, _unchanged)
     result = _awaited(FineTuneJob.result, AsyncModelHandle)
     callable_result = _awaited(FineTuneJob.callable_result, AsyncModelHandle)
-    deploy = _awaited(FineTuneJob.deploy, AsyncModelHandle, shield=True)
+    deploy = _awaited(FineTuneJob.deploy, AsyncModelHandle, run=_until_journaled)
 
     async def undeploy(self) -> AsyncFineTuneJob:
         """End the deployment of the model and return this handle."""
-        await _shielded(self._sync.undeploy)
+        await _to_the_end(self._sync.undeploy)
         return self
 
 
@@ -278,14 +348,14 @@ class AsyncClient:
     def __init__(self, profile: str | None = None, **options: Unpack[SessionOptions]) -> None:
         self._sync = Client(profile, **options)
 
-    create_job = _awaited(Client.create_job, AsyncFineTuneJob, shield=True)
+    create_job = _awaited(Client.create_job, AsyncFineTuneJob, run=_until_journaled)
     estimate = _awaited(Client.estimate, _unchanged)
     plan = _awaited(Client.plan, _unchanged)
     get_job = _awaited(Client.get_job, AsyncFineTuneJob)
     list_jobs = _awaited(Client.list_jobs, _jobs)
-    adopt_job = _awaited(Client.adopt_job, AsyncFineTuneJob, shield=True)
-    reconcile = _awaited(Client.reconcile, _jobs, shield=True)
-    resolve = _awaited(Client.resolve, AsyncFineTuneJob, shield=True)
+    adopt_job = _awaited(Client.adopt_job, AsyncFineTuneJob, run=_to_the_end)
+    reconcile = _awaited(Client.reconcile, _jobs, run=_to_the_end)
+    resolve = _awaited(Client.resolve, AsyncFineTuneJob, run=_until_journaled)
     validate = _awaited(Client.validate, _unchanged)
 
     async def close(self) -> None:

@@ -24,6 +24,7 @@ from ftsdk.dataset.row import Read, Row, canonical_bytes, prompt_of
 from ftsdk.dataset.rules.duplicates import folded_texts
 from ftsdk.errors import UsageError
 from ftsdk.util import files
+from ftsdk.util.cancellation import until_cancelled
 
 Key = str | Callable[[Row], object]
 
@@ -276,7 +277,7 @@ def inspect(
 
 
 def _copied(copy: CanonicalCopy) -> Iterator[Read]:
-    for index, raw in enumerate(copy):
+    for index, raw in enumerate(until_cancelled(copy)):
         yield Read(copy.line_of(index), None, raw, orjson.loads(raw), plain=False)
 
 

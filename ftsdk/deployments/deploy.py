@@ -23,6 +23,7 @@ from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.limits import check_lease
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ModelHandle
+from ftsdk.util.cancellation import pass_point_of_no_return
 from ftsdk.util.clock import SystemClock
 from ftsdk.util.locks import job_lock
 
@@ -69,6 +70,7 @@ def deploy(
     free = backend.capabilities.price == "free"
     require_spending("deploying a model", snapshot.provider, free=free, env=session.env)
     with _deploy_lock(session, snapshot.id):
+        pass_point_of_no_return(snapshot.id)
         return _deploy(session, snapshot, backend, span, budget, options or {})
 
 

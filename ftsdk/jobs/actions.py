@@ -24,6 +24,7 @@ from ftsdk.spending.switch import require_spending
 from ftsdk.store.reservations import Reservations
 from ftsdk.types.job import JobSnapshot, RemoteJob
 from ftsdk.types.status import JobStatus
+from ftsdk.util.cancellation import pass_point_of_no_return
 
 
 def refresh(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
@@ -242,6 +243,7 @@ def resume(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
             where=f"job {current.id}",
             hint="create it again with ftsdk create and the same data and settings",
         )
+    pass_point_of_no_return(current.id)
     if current.status.is_final and not free:
         limits = budget_of(session.config).limits
         Reservations(session.journal).reopen(current.id, session.clock.now(), limits)

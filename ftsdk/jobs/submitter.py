@@ -42,12 +42,13 @@ from ftsdk.jobs.remote_update import updated_fields
 from ftsdk.session import Horizon
 from ftsdk.spending.switch import require_spending
 from ftsdk.store.duplicates import UnsentDuplicate
-from ftsdk.store.hooks import InsertHook
+from ftsdk.store.hooks import InsertHook, then_no_return
 from ftsdk.store.journal import Journal, KeyTaken
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot, RemoteJob
 from ftsdk.types.spec import JobSpec
 from ftsdk.types.status import JobStatus
+from ftsdk.util.cancellation import pass_point_of_no_return
 from ftsdk.util.clock import Clock
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 from ftsdk.util.locks import job_lock
@@ -130,9 +131,10 @@ class Submitter:
             updated_at=now,
         )
         try:
-            self.journal.add(snapshot, hook)
+            self.journal.add(snapshot, then_no_return(hook))
         except (KeyTaken, UnsentDuplicate) as taken:
             snapshot = self._same_key(taken.existing, fingerprint, key)
+            pass_point_of_no_return(snapshot.id)
             if on_existing is not None and not snapshot.status.is_remote:
                 on_existing(snapshot)
         current = self.continue_submission(snapshot.id, creating=True)
@@ -223,6 +225,7 @@ class Submitter:
     def _send(self, snapshot: JobSnapshot, attempt: int = 1) -> JobSnapshot:
         """Make one create call. A job that was in doubt stays in doubt until it is accepted."""
         was_in_doubt = snapshot.status is JobStatus.IN_DOUBT
+        pass_point_of_no_return(snapshot.id)
         request = self.request(snapshot)
         backend = self.backend_for(snapshot)
         free = backend.capabilities.price == "free"
@@ -415,6 +418,7 @@ class Submitter:
             self._with_job_context(job_id),
             job_lock(self.home, job_id, wait_s=_LOCK_WAIT_S, clock=self.clock) as locked,
         ):
+            pass_point_of_no_return(job_id)
             snapshot = self._undecided(job_id, locked=locked)
             if adopt is not None:
                 return self._adopt_by_decision(snapshot, adopt)

@@ -19,6 +19,7 @@ from ftsdk.store.accounting import Month
 from ftsdk.store.reservations import Reservations
 from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec
+from ftsdk.util.cancellation import check_cancelled
 
 if TYPE_CHECKING:
     from ftsdk.dataset import Dataset, DatasetReport
@@ -56,8 +57,10 @@ def prepare(
     backend, catalogue = session.backend(spec.provider), session.catalogue
     budget = budget_of(session.config)
     backend.check(spec)
+    check_cancelled()
     if fetch:
         backend.fetch_base_model(spec)
+    check_cancelled()
     train, validation, report = _rows(
         dataset, options.get("validation"), spec, backend, session.home / "datasets"
     )

@@ -14,6 +14,7 @@ import orjson
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.readers.lines import Record, Stop
 from ftsdk.dataset.readers.strict_json import MAX_DEPTH
+from ftsdk.util.cancellation import until_cancelled
 
 _IN_MEMORY = 32 << 20
 
@@ -35,7 +36,7 @@ class RowBuffer:
     def of(cls, rows: Any) -> RowBuffer:
         """A buffer of a list, an iterable, a pandas or polars frame, or a Hugging Face dataset."""
         buffer = cls()
-        for row in iterate(rows):
+        for row in until_cancelled(iterate(rows)):
             buffer.add(row)
         return buffer
 

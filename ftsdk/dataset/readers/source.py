@@ -19,6 +19,7 @@ from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.readers import containers
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record, Stop
 from ftsdk.dataset.readers.row_buffer import RowBuffer
+from ftsdk.util.cancellation import until_cancelled
 
 _SNIFF = 4096
 
@@ -48,17 +49,19 @@ class Source:
         """Every record in order, with faults of the file between them; the last one may end it."""
         try:
             if self.buffer is not None:
-                yield from self.buffer.records()
+                yield from until_cancelled(self.buffer.records())
                 return
             if self.path is None:
                 return
             with open_regular(self.path) as handle:
                 self.check_stamp(handle)
-                yield from containers.records(
-                    handle,
-                    self.container,
-                    max_row_bytes=max_row_bytes,
-                    on_bytes=on_bytes,
+                yield from until_cancelled(
+                    containers.records(
+                        handle,
+                        self.container,
+                        max_row_bytes=max_row_bytes,
+                        on_bytes=on_bytes,
+                    )
                 )
                 self.check_stamp(handle)
         except Stop as stop:

@@ -27,6 +27,7 @@ from ftsdk.dataset.readers.source import open_regular
 from ftsdk.dataset.validation.checked import ARRAY_CODES, Checked, Opened, Target
 from ftsdk.dataset.validation.stale_copies import copy_folder
 from ftsdk.dataset.validation.worker import FRAME
+from ftsdk.util.cancellation import check_cancelled
 
 _PART_BYTES = 8 << 20
 _MOST_WORKERS = 8
@@ -231,6 +232,7 @@ def _work(tasks: list[dict[str, Any]], on_bytes: Callable[[int], None]) -> list[
             reader.start()
         while len(results) < len(tasks):
             number, answer = frames.get()
+            check_cancelled()
             if answer is None:
                 raise _GiveUp
             if isinstance(answer, int):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,8 +30,20 @@ PAGES = [
 # The release that the Makefile installs. Asked for by itself first, so that the rest finds it there.
 TORCH = re.search(r"^TORCH \?= (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]  # type: ignore[index]
 
-pytestmark = pytest.mark.xdist_group("docs")  # one environment for each extra, made once
 
+def by_extra(pages: list[Page]) -> list[Any]:
+    """The pages as parameters; those of one extra run on one worker, which makes its environment."""
+    return [
+        pytest.param(
+            page,
+            id=page.path.relative_to(ROOT).as_posix(),
+            marks=pytest.mark.xdist_group(f"pages with {page.extra or 'no extra'}"),
+        )
+        for page in pages
+    ]
+
+
+NO_EXTRA = pytest.mark.xdist_group("pages with no extra")
 
 # --- the environments ------------------------------------------------------------------------
 
@@ -91,7 +104,7 @@ def read(page: Page, python: Path, folder: Path) -> int:
 
 
 @pytest.mark.timeout(900)  # two pages train; the first of an extra waits for its environment
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", by_extra(PAGES))
 def test_the_page_works_for_its_reader(
     page: Page, python_with: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -139,6 +152,7 @@ def page_of(text: str) -> Page:
 NEEDS_CORE = "# Title\n\n**Needs:** `pip install ftsdk` · no key\n\n"
 
 
+@NO_EXTRA
 def test_a_missing_extra_would_be_noticed(
     python_with: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -151,6 +165,7 @@ def test_a_missing_extra_would_be_noticed(
         read(planted, python_with(""), tmp_path / "reader")
 
 
+@NO_EXTRA
 @pytest.mark.parametrize(
     ("steps", "why"),
     [
@@ -176,6 +191,7 @@ def test_a_step_that_fails_is_noticed_where_it_stands(
     assert why in str(caught.value)
 
 
+@NO_EXTRA
 def test_a_page_is_read_in_order_by_one_shell_and_one_python(
     python_with: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from ftsdk.errors import ConfigError
 from ftsdk.store.journal import Journal
 from ftsdk.types.job import JobSnapshot
 from ftsdk.util.clock import Clock, SystemClock
+
+_log = logging.getLogger("ftsdk")
 
 BackendSource = Backend | Callable[[Context], Backend]
 """A backend, or a callable that creates one from its context, such as the class itself."""
@@ -81,6 +84,13 @@ class Session:
         self._sources = dict(backends or {})
         self._backends: dict[tuple[str, str | None], Backend] = {}
         self._journal: Journal | None = None
+        self._warned: set[str] = set()
+
+    def warn_once(self, text: str) -> None:
+        """Log a warning, unless this session has logged the same text."""
+        if text not in self._warned:
+            self._warned.add(text)
+            _log.warning(text)
 
     @property
     def journal(self) -> Journal:

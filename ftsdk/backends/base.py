@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftsdk.backends.capabilities import Capabilities
 from ftsdk.backends.refusals import planned_fields, refusals, refuse
-from ftsdk.catalogue.load import load_catalogue
+from ftsdk.catalogue.load import load_catalogue, load_last_catalogue
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.config import Environment
 from ftsdk.dataset.provider_limits import Limits, limits_of_formats, with_capabilities
@@ -168,6 +168,11 @@ class Backend(abc.ABC):
     def catalogue(self) -> Catalogue:
         """The prices and end dates shipped with ftsdk, overlaid by `prices.toml` of the home."""
         return load_catalogue(self.context.home)
+
+    @property
+    def last_catalogue(self) -> Catalogue:
+        """The catalogue to read jobs that exist with; see `load_last_catalogue`."""
+        return load_last_catalogue(self.context.home)
 
     def tokenizer_for(self, spec: JobSpec) -> Path | None:
         """Return the folder of the tokenizer that training will use, where it is on this machine.

@@ -7,6 +7,7 @@ entry. A model is found by its id, an alias, the last part of `owner/name`, or a
 from __future__ import annotations
 
 import functools
+import logging
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from ftsdk.errors import ConfigError
 
 OVERRIDES = "prices.toml"
 _LIMIT_BYTES = 5_000_000
+_LAST_READ: dict[Path, Catalogue] = {}
+"""The catalogue of each home that this process read last."""
+_WARNED: set[tuple[Path, str]] = set()
+_log = logging.getLogger("ftsdk")
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,30 @@ def load_catalogue(home: Path | None = None, *, file: Path | None = None) -> Cat
     reported_path = None if home is None else home / REPORTED_FILE
     reported = _bytes(reported_path)
     if own is None and reported is None:
-        return shipped()
-    return _overlaid(path, own, reported_path, reported)
+        found = shipped()
+    else:
+        found = _overlaid(path, own, reported_path, reported)
+    if home is not None:
+        _LAST_READ[home] = found
+    return found
+
+
+def load_last_catalogue(home: Path) -> Catalogue:
+    """As `load_catalogue`; while a file is broken, the catalogue that this process last read there.
+
+    For reading a job that exists: its status does not depend on prices. Raises `ConfigError` when
+    the catalogue was never read.
+    """
+    try:
+        return load_catalogue(home)
+    except ConfigError as error:
+        last = _LAST_READ.get(home)
+        if last is None:
+            raise
+        if (home, error.what) not in _WARNED:
+            _WARNED.add((home, error.what))
+            _log.warning("%s; the prices read before are used for jobs that exist", error.what)
+        return last
 
 
 def _bytes(path: Path | None, *, required: bool = False) -> bytes | None:

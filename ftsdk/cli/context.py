@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ftsdk.client import Client
-from ftsdk.errors import FtsdkError, UnknownJob
+from ftsdk.errors import FtsdkError, StoreError, UnknownJob
 from ftsdk.jobs.follow import poll_once
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.session import Session
@@ -81,6 +81,7 @@ def refreshed(
             now.update({s.id: s for s in poll_once(session, asked, failed)})
         except FtsdkError as error:
             for snapshot in asked:
-                now[snapshot.id] = session.journal.get(snapshot.id)
                 failed[snapshot.id] = error
+                if not isinstance(error, StoreError):  # else the journal is what failed
+                    now[snapshot.id] = session.journal.get(snapshot.id)
     return [FineTuneJob(session, now[job.id]) for job in jobs], failed

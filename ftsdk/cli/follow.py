@@ -16,7 +16,7 @@ from ftsdk.cli.view.output import command, console, emit, note, say
 from ftsdk.cli.view.progress_line import Row, live_line, plain_line
 from ftsdk.client import Client
 from ftsdk.errors import BackendError, FtsdkError, JobCancelled, JobError, JobFailed, WaitTimeout
-from ftsdk.jobs.follow import decision_error
+from ftsdk.jobs.follow import LOCAL_TROUBLE, decision_error
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.spending_guard import SpendingGuard
 from ftsdk.types.status import JobStatus
@@ -80,6 +80,7 @@ class _Follower:
             client.session.backend_for(job.snapshot).capabilities.poll_s for job in jobs
         )
         self._unreachable_since: dict[str, float] = {}
+        self._was_read: set[str] = set()
         self._round = 0
         self._read_in_round: dict[str, int] = {}
         self._complete: set[str] = set()
@@ -117,9 +118,12 @@ class _Follower:
     def _trouble(self, job: FineTuneJob, error: FtsdkError | None) -> str:
         if error is None:
             self._unreachable_since.pop(job.id, None)
+            self._was_read.add(job.id)
             return ""
         since = self._unreachable_since.setdefault(job.id, self.client.clock.monotonic())
         in_time = self.client.clock.monotonic() - since <= _PATIENCE_S
+        if isinstance(error, LOCAL_TROUBLE) and job.id in self._was_read:
+            return f"cannot be read on this machine now: {error.what}"
         if not isinstance(error, BackendError) or not error.retryable or not in_time:
             error.job_id = error.job_id or job.id
             raise error
@@ -141,7 +145,7 @@ class _Follower:
     def _curve(self, job: FineTuneJob) -> str:
         try:
             points = job.metrics()
-        except BackendError as error:
+        except (BackendError, *LOCAL_TROUBLE) as error:
             return f"no metrics now: {error.what}"
         if job.is_final:
             self._complete.add(job.id)  # it no longer changes

@@ -9,9 +9,12 @@ from ftsdk.backends.base import Backend
 from ftsdk.errors import (
     BackendError,
     FtsdkError,
+    JournalDamaged,
     JournalLocked,
+    JournalTooNew,
     NeedsDecision,
     NotFound,
+    StoreError,
     Unsupported,
     UsageError,
 )
@@ -44,7 +47,7 @@ def refresh_many(
     job id, and is raised at the end without them. Raises another `BackendError` when a provider
     cannot be reached.
     """
-    now: dict[str, JobSnapshot] = {s.id: session.journal.get(s.id) for s in snapshots}
+    now: dict[str, JobSnapshot] = {s.id: _known(session, s) for s in snapshots}
     own: dict[str, FtsdkError] = {} if errors is None else errors
     by_backend: dict[Backend, list[JobSnapshot]] = {}
     for current in now.values():
@@ -112,6 +115,19 @@ def _changes(session: Session, old: JobSnapshot, remote: RemoteJob) -> dict[str,
     return fields
 
 
+def _known(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
+    """Return the job as the journal has it, or as the caller has it while that cannot be read."""
+    try:
+        return session.journal.get(snapshot.id)
+    except (JournalDamaged, JournalTooNew):
+        raise
+    except StoreError as error:
+        if not snapshot.status.is_remote:
+            raise  # its submission needs the journal
+        session.warn_once(f"the journal cannot be read now: {error.what}")
+        return snapshot
+
+
 def _find_submission(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
     """Look once for a job in doubt; a job that was never sent is returned unchanged."""
     submitter = submitter_for(session)
@@ -122,7 +138,10 @@ def _find_submission(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
 
 
 def _write(session: Session, old: JobSnapshot, fields: dict[str, Any]) -> JobSnapshot:
-    """Journal the changes, unless only the progress changed. A locked journal is not an error."""
+    """Journal the changes, unless only the progress changed.
+
+    A journal that cannot be written now is not an error: the next refresh writes the changes.
+    """
     new = old.model_copy(update=fields)
     not_journaled = {"progress", "updated_at", "trained_tokens", "message"}
     if new.model_dump(exclude=not_journaled) == old.model_dump(exclude=not_journaled):
@@ -131,6 +150,11 @@ def _write(session: Session, old: JobSnapshot, fields: dict[str, Any]) -> JobSna
         return session.journal.change(old.id, now=session.clock.now(), why="refreshed", **fields)
     except JournalLocked:
         return new  # the next refresh writes it
+    except JournalDamaged:
+        raise
+    except StoreError as error:  # a full disk, or a home that is read-only now
+        session.warn_once(f"a change of a job cannot be journaled now: {error.what}")
+        return new
 
 
 def cancel(session: Session, snapshot: JobSnapshot) -> JobSnapshot:

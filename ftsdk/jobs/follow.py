@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ftsdk.errors import BackendError, FtsdkError, NeedsDecision, WaitTimeout
+from ftsdk.errors import (
+    BackendError,
+    ConfigError,
+    FtsdkError,
+    NeedsDecision,
+    StoreError,
+    WaitTimeout,
+)
 from ftsdk.jobs.actions import refresh, refresh_many
 from ftsdk.session import Session
 from ftsdk.types.events import Event
@@ -14,6 +21,8 @@ from ftsdk.util.clock import Clock
 
 _PATIENCE_S = 300.0
 """How long a provider may be unreachable before waiting raises. The job itself continues."""
+LOCAL_TROUBLE = (StoreError, ConfigError)
+"""Errors of this machine, such as a full disk or a broken `prices.toml`, which do not end waiting."""
 
 
 def poll_once(
@@ -43,18 +52,26 @@ def follow(
     `on_snapshot` is called with each new snapshot. `between_polls` is called after each poll with
     the `seq` of the newest event; its events are yielded too. Raises `WaitTimeout` after `timeout`
     seconds. An unreachable provider is retried for five minutes, then its error is raised. In both
-    cases the job continues.
+    cases the job continues. Trouble on this machine, such as a full disk or a price file that is broken
+    meanwhile, is logged and gives a warning event; waiting goes on.
     """
     backend, clock = session.backend_for(snapshot), session.clock
     capabilities, started, seen = backend.capabilities, clock.monotonic(), 0
     unreachable_since: float | None = None
+    was_read = False
+    trouble: str | None = None
     while True:
         fresh: list[Event] = []
         try:
             snapshot = refresh(session, snapshot)
             if events and capabilities.has_events and snapshot.first_provider_id:
                 fresh = backend.events(snapshot.first_provider_id, after=seen)
-            unreachable_since = None
+            unreachable_since, was_read, trouble = None, True, None
+        except LOCAL_TROUBLE as error:
+            if not was_read:
+                raise
+            fresh = [] if error.what == trouble else [_local_trouble(session, error, seen)]
+            trouble = error.what
         except BackendError as error:
             unreachable_since = (
                 clock.monotonic() if unreachable_since is None else unreachable_since
@@ -72,6 +89,14 @@ def follow(
         if _has_stopped(snapshot):
             return
         _pause(clock, capabilities.poll_s, started, timeout, snapshot)
+
+
+def _local_trouble(session: Session, error: FtsdkError, seq: int) -> Event:
+    """Return the warning that the job could not be read because of something on this machine."""
+    text = f"the job cannot be read now, and waiting goes on: {error.what}"
+    session.warn_once(f"{text} ({error.where})" if error.where else text)
+    now = session.clock.now()
+    return Event(id=f"local-{now:%H%M%S}", seq=seq, time=now, kind="warning", message=text)
 
 
 def decision_error(snapshot: JobSnapshot) -> NeedsDecision:

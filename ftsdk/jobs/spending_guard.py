@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Literal
 
 from ftsdk.deployments.deploy import undeploy
-from ftsdk.errors import FtsdkError, JournalLocked
+from ftsdk.errors import ConfigError, FtsdkError, JournalLocked, StoreError
 from ftsdk.jobs.actions import cancel, refresh
 from ftsdk.jobs.pending_cancel import cancel_found, requested_cancels
 from ftsdk.session import Session
@@ -69,6 +69,7 @@ class SpendingGuard:
     ) -> None:
         self.session, self.watched, self.every_s = session, watched, every_s
         self._checked_at: float | None = None
+        self._trouble: str | None = None
 
     def check(self) -> list[Notice]:
         """Return what was ended, cancelled or is near its cap; empty between two checks."""
@@ -80,14 +81,24 @@ class SpendingGuard:
             notices = enforce(self.session, own_profile=True, watched=self.watched)
         except JournalLocked:
             return []  # another process is writing; the next check finds the same
+        except (StoreError, ConfigError) as error:
+            return self._not_checked(error)
+        self._trouble = None
         return [notice for notice in notices if notice.kind != "costs"]
+
+    def _not_checked(self, error: FtsdkError) -> list[Notice]:
+        """Return a notice that nothing could be checked, once as long as the reason is the same."""
+        is_known, self._trouble = self._trouble == error.what, error.what
+        _log.warning("deployments and caps could not be checked: %s", error.what)
+        text = f"Deployments and caps could not be checked and may COST MONEY: {error.what}"
+        return [] if is_known else [Notice("not_ended", text)]
 
     def events(self, seq: int) -> list[Event]:
         """Return the notices of `check` as warning events; `seq` is that of the job's newest event."""
         now = self.session.clock.now()
         return [
             Event(
-                id=f"{notice.kind}-{notice.lease_id or notice.job_id}-{now:%H%M%S}",
+                id=f"{notice.kind}-{notice.lease_id or notice.job_id or 'all'}-{now:%H%M%S}",
                 seq=seq,
                 time=now,
                 kind="warning",

@@ -13,6 +13,7 @@ from ftsdk.backends.base import Context
 from ftsdk.backends.registry import load_backend
 from ftsdk.errors import (
     AuthError,
+    ConfigError,
     NeedsDecision,
     NotFound,
     RateLimited,
@@ -50,6 +51,16 @@ def client(double, clock, home):
     horizon = Horizon(while_creating_s=5)
     with ftsdk.Client(home=home, env=double.variables(), clock=clock, horizon=horizon) as one:
         yield one
+
+
+def test_wait_ends_although_the_price_file_is_broken_meanwhile(hosted, client, double) -> None:
+    job = hosted.new(client)
+    (client.home / "prices.toml").write_text("as_of = ")
+    job.wait(timeout=7200)
+    assert job.status is JobStatus.SUCCEEDED
+    assert job.result().id
+    with pytest.raises(ConfigError):
+        hosted.new(client, key="another")
 
 
 # --- exactly once ---

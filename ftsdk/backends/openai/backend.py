@@ -217,7 +217,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
         return job.model_copy(
             update={
                 "trained_tokens": tokens,
-                "cost": billed(raw, tokens, self.service.name, self.catalogue),
+                "cost": billed(raw, tokens, self.service.name, self.last_catalogue),
             }
         )
 
@@ -337,7 +337,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
     def _ends_on(self, base: str) -> Any:
         if self.dated_as is None:
             return None
-        return ends_on(self.dated_as, base, catalogue=self.catalogue)
+        return ends_on(self.dated_as, base, catalogue=self.last_catalogue)
 
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]

@@ -234,7 +234,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         return data
 
     def _job(self, data: Mapping[str, Any]) -> RemoteJob:
-        return job_mapping.remote_job(data, cost=self._saved.cost(data, self.catalogue))
+        return job_mapping.remote_job(data, cost=self._saved.cost(data, self.last_catalogue))
 
     def get(self, provider_job_id: str) -> RemoteJob:
         return self._job(self._data(provider_job_id))
@@ -295,7 +295,9 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         job = job_mapping.remote_job(data)
         if job.status is not JobStatus.SUCCEEDED:
             raise self.not_ready(job.status)
-        serving = hosting_cost("replicate", str(data.get("model") or ""), self.catalogue).cost()
+        serving = hosting_cost(
+            "replicate", str(data.get("model") or ""), self.last_catalogue
+        ).cost()
         handle = job_mapping.result_handle(data, hosting=serving)
         if handle is None:
             raise NotFound(

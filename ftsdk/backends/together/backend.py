@@ -266,7 +266,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         """Return the job with its bill, where it has ended and was not free."""
         if job.status not in (JobStatus.SUCCEEDED, JobStatus.CANCELLED):
             return job
-        bill = billed(data, self.catalogue, self.clock.now().date())
+        bill = billed(data, self.last_catalogue, self.clock.now().date())
         return job.model_copy(update={"cost": bill})
 
     def cancel(self, provider_job_id: str) -> None:
@@ -308,7 +308,9 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         current, data, job = self._jobs.followed(known_id(provider_job_id))
         if job.status is not JobStatus.SUCCEEDED:
             raise self.not_ready(job.status)
-        endpoints = hosting_cost("together", str(data.get("model") or ""), self.catalogue).cost()
+        endpoints = hosting_cost(
+            "together", str(data.get("model") or ""), self.last_catalogue
+        ).cost()
         handle = job_mapping.result_handle(data, hosting=endpoints)
         handle = handle.model_copy(update={"raw": {**data, "ft_id": current}})
         return self._models.current(handle).bound_to(self)

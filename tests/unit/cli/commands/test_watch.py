@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from ftsdk.backends.fake import FakeBackend
+from ftsdk.errors import ConfigError, StoreError
 from tests.unit.cli.conftest import DONE, FAILS, LONG
 
 
@@ -120,3 +122,28 @@ def test_a_provider_that_is_unreachable_for_minutes_is_4(cli, running, monkeypat
     monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.get", get)
     error = cli.error(4, "wait", running)
     assert (error["code"], error["job_id"]) == ("unavailable", running)
+
+
+@pytest.mark.parametrize("command", ["watch", "wait"])
+def test_local_trouble_does_not_end_watching(cli, running, monkeypatch, command):
+    polls, real = [], FakeBackend.get
+
+    def get(self, identity):
+        polls.append(identity)
+        if 2 <= len(polls) <= 400:
+            raise StoreError("The journal cannot be used: database or disk is full")
+        return real(self, identity)
+
+    monkeypatch.setattr(FakeBackend, "get", get)
+    ran = cli.ok(command, running)
+    if command == "watch":
+        assert "cannot be read on this machine now: The journal cannot be used" in ran.out
+    assert cli.ok("show", running, "--json").json["status"] == "succeeded"
+
+
+def test_local_trouble_at_the_first_look_is_an_error(cli, running, monkeypatch):
+    def get(self, identity):
+        raise ConfigError("Your price file cannot be used")
+
+    monkeypatch.setattr(FakeBackend, "get", get)
+    assert cli.error(2, "watch", running)["what"] == "Your price file cannot be used"

@@ -24,6 +24,7 @@ from typing import Any
 from ftsdk import errors
 from ftsdk.backends.base import Backend
 from ftsdk.backends.capabilities import Range
+from ftsdk.backends.local.models.row_paths import measured_paths
 from ftsdk.backends.registry import GROUP
 from ftsdk.errors import FtsdkError
 from ftsdk.store.migrations import MIGRATIONS
@@ -275,12 +276,34 @@ def _help(param: Any) -> str:
     return f"{text} Default: `{param.default}`." if plain else text
 
 
+# --- local training --------------------------------------------------------------------------
+
+
+def row_paths() -> str:
+    """Every architecture that was measured: those whose rows go end to end, and why others do not."""
+    release, paths = measured_paths()
+    flat = [f"`{name}`" for name, found in paths.items() if found.path == "flat"]
+    parts = [
+        f"Measured with transformers {release}: {len(paths)} architectures and configs.",
+        f"## End to end\n\n{', '.join(flat)}.",
+    ]
+    for path, heading in (
+        ("row by row", "One row at a time"),
+        ("refused", "Refused"),
+        ("not measured", "Not measured"),
+    ):
+        rows = [[f"`{n}`", found.reason] for n, found in paths.items() if found.path == path]
+        parts.append(f"## {heading}\n\n{table(['architecture', 'reason'], rows)}")
+    return "\n\n".join(parts)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "capabilities": capabilities,
     "statuses": statuses,
     "errors": error_table,
     "schema": schema,
     "command-line": command_line,
+    "row-paths": row_paths,
 }
 
 if __name__ == "__main__":

@@ -119,7 +119,11 @@ _QWEN4_INDEX = {
 
 _CHANGES: Mapping[str, Mapping[str, Any]] = {
     "bamba": {**_MAMBA, "attn_layer_indices": [1, 3]},
-    "blt": {"encoder_hash_byte_group_vocab": 64},
+    "blt": {
+        "encoder_hash_byte_group_vocab": 64,
+        "encoder_config": {"hidden_size_global": 32},
+        "decoder_config": {"hidden_size_global": 32},
+    },
     "cohere_compass_text": {
         "rope_parameters": {
             "full_attention": {"rope_type": "default", "rope_theta": 10000.0},
@@ -160,6 +164,7 @@ _CHANGES: Mapping[str, Mapping[str, Any]] = {
     "gemma4_unified_assistant": {"text_config": {"num_kv_shared_layers": _LAYERS}},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "granitemoehybrid": {**_MAMBA, "layer_types": _HYBRID},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "mamba2": {"num_heads": 8},
     "moshi": {"audio_vocab_size": 64},
@@ -185,29 +190,69 @@ _CHANGES: Mapping[str, Mapping[str, Any]] = {
 """What an architecture needs beside `_SMALL`; the names of a sub-config stand for themselves."""
 
 
+VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "bert, is_decoder": ("bert", {"is_decoder": True}),
+    "falcon, alibi": ("falcon", {"alibi": True}),
+    "gemma3_text, use_bidirectional_attention": (
+        "gemma3_text",
+        {"use_bidirectional_attention": True},
+    ),
+    "llama, dynamic rope": (
+        "llama",
+        {
+            "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0},
+            "max_position_embeddings": 16,
+        },
+    ),
+    "llama4_text, longer than floor_scale": ("llama4_text", {"floor_scale": WINDOW}),
+    "mixtral, output_router_logits": ("mixtral", {"output_router_logits": True}),
+    "phi3, longrope": (
+        "phi3",
+        {
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "partial_rotary_factor": 1.0,
+                "short_factor": [1.0] * 4,
+                "long_factor": [3.0, 5.0, 7.0, 9.0],
+                "original_max_position_embeddings": 16,
+            },
+            "original_max_position_embeddings": 16,
+        },
+    ),
+    "qwen2, use_sliding_window": (
+        "qwen2",
+        {
+            "use_sliding_window": True,
+            "layer_types": ["full_attention", "sliding_attention"] * (_LAYERS // 2),
+        },
+    ),
+}
+"""Configs that change what an architecture does between tokens: the name to show, and its change."""
+
+
 class CannotBuild(Exception):
     """transformers cannot make this architecture small, or at all; the message says why."""
 
 
 def names() -> list[str]:
-    """The `model_type` of every architecture that `AutoModelForCausalLM` can load, sorted."""
+    """Every architecture that `AutoModelForCausalLM` can load, by `model_type`, and `VARIANTS`; sorted."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    return sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    return sorted((*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *VARIANTS))
 
 
-def tiny_config(model_type: str, vocabulary: int) -> Any:
-    """The shrunk config of an architecture. Raises `CannotBuild`."""
+def tiny_config(name: str, vocabulary: int) -> Any:
+    """The shrunk config of an architecture or variant. Raises `CannotBuild`."""
     from transformers import CONFIG_MAPPING
 
+    model_type, more = VARIANTS.get(name, (name, {}))
+    changes = {**_CHANGES.get(model_type, {}), **more}
     try:
-        return CONFIG_MAPPING[model_type](
-            **_shrunk(CONFIG_MAPPING[model_type], vocabulary, _CHANGES.get(model_type, {}))
-        )
+        kind = CONFIG_MAPPING[model_type]
+        return kind(**_shrunk(kind, vocabulary, changes))
     except Exception as error:
-        raise CannotBuild(
-            f"{model_type}: no small config: {type(error).__name__}: {error}"
-        ) from error
+        raise CannotBuild(f"no small config: {_line(error)}") from error
 
 
 def _shrunk(kind: Any, vocabulary: int, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,37 +285,47 @@ def _shrunk(kind: Any, vocabulary: int, changes: Mapping[str, Any]) -> dict[str,
     return settings
 
 
-def build(model_type: str, vocabulary: int) -> Any:
+def build(name: str, vocabulary: int) -> Any:
     """A tiny model of this architecture with random weights. Raises `CannotBuild`."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    config = tiny_config(model_type, vocabulary)
+    config = tiny_config(name, vocabulary)
     try:
         with torch.device("meta"):
             weights = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
         if weights > _MAX_WEIGHTS:
-            raise CannotBuild(f"{model_type}: still {weights:,} weights")
+            raise CannotBuild(f"still {weights:,} weights")
         torch.manual_seed(0)
         return AutoModelForCausalLM.from_config(config)
     except CannotBuild:
         raise
     except Exception as error:
-        raise CannotBuild(f"{model_type}: {type(error).__name__}: {error}") from error
+        raise CannotBuild(_line(error)) from error
 
 
-def write(model_type: str, folder: Path) -> Path:
+def write(name: str, folder: Path) -> Path:
     """Write a tiny model of this architecture with tokenizer and chat template; returns the folder.
 
     Raises `CannotBuild`.
     """
+    from transformers import CONFIG_MAPPING
+
     vocabulary = tiny.write_tokenizer(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable
         logging.disable(logging.ERROR)
         try:
-            build(model_type, vocabulary).save_pretrained(folder)
+            model = build(name, vocabulary)
+            model.save_pretrained(folder)
+            if model.config.model_type not in names():  # the text part of a larger model
+                CONFIG_MAPPING[name](text_config=model.config.to_dict()).save_pretrained(folder)
         finally:
             logging.disable(before)
     return folder
+
+
+def _line(error: Exception) -> str:
+    """An error as one line without repeated spaces, at most 200 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

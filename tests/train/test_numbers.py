@@ -86,7 +86,7 @@ def test_packed_rows_give_the_padded_loss_and_gradients(
 
     folder = tiny.write_model(tmp_path / "model", num_key_value_heads=heads)
     model, _ = load(folder, **({} if adapter else {"adapter": None}))
-    assert model.packed
+    assert model.path.flat
     assert model.plain_head
     randomize_adapters(model.owner)
     rows = rendered([31, 7, 1, 18, 7], model.network.config.vocab_size)
@@ -213,7 +213,7 @@ def test_a_model_with_capped_logits_uses_its_own_attention(tmp_path: Path) -> No
     torch.manual_seed(0)
     Gemma2ForCausalLM(config).save_pretrained(tmp_path)
     model, _ = load(tmp_path)
-    assert not model.packed
+    assert not model.path.flat
     assert not model.plain_head
     rows = rendered([20, 9], vocabulary)
     cpu = torch.device("cpu")
@@ -284,7 +284,7 @@ def test_smollm2_gives_the_padded_loss(smollm2: Path, dtype: str, margin: float)
     from ftsdk.dataset.tokenize.render import render_rows
 
     model, _ = load(smollm2, options={"dtype": dtype})
-    assert model.packed
+    assert model.path.flat
     assert model.plain_head
     rows, faults = render_rows(tiny.rows(3), ChatTokenizer.from_folder(smollm2))
     assert not faults

@@ -8,8 +8,10 @@ row by row.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,36 +19,112 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+_SHORT = 64
+_NOT_COMPUTED = {
+    "softcap": "caps its scores",
+    "s_aux": "has sinks",
+    "position_bias": "has biases by distance",
+}
+"""Arguments of an attention layer that change its result, and what they do."""
+_row_lengths: ContextVar[tuple[int, ...]] = ContextVar("row_lengths")
+
+
+@contextlib.contextmanager
+def rows_of(lengths: Sequence[int]) -> Iterator[None]:
+    """Say that inside the block a model takes rows of these lengths, in tokens, laid end to end."""
+    token = _row_lengths.set(tuple(lengths))
+    try:
+        yield
+    finally:
+        _row_lengths.reset(token)
+
+
+class RowMasks:
+    """Which earlier tokens of its row each token attends to, as the model itself defines it.
+
+    transformers lets an attention implementation make the mask from the model's own rule: causal,
+    sliding window, chunks. The rule is applied here to each row alone, with places from 0.
+    `lengths` are those of the rows, in tokens.
+    """
+
+    def __init__(
+        self, rule: Callable[..., Any], local_size: int | None, lengths: tuple[int, ...]
+    ) -> None:
+        self.lengths = lengths
+        self._rule, self._local_size = rule, local_size
+        self._made: dict[int, Tensor | None] = {}
+
+    def of(self, length: int, device: torch.device) -> Tensor | None:
+        """The mask of a row, [length, length], True where attended; None where it is just causal."""
+        if length not in self._made:
+            # A window or chunk says nothing about rows that fit in it: their first tokens show the rest.
+            fits = self._local_size is not None and length <= self._local_size
+            seen = self._allowed(min(length, _SHORT) if fits else length, device)
+            causal = bool(torch.equal(seen, _past(len(seen), device)))
+            if not causal and len(seen) < length:
+                seen = self._allowed(length, device)
+            self._made[length] = None if causal else seen
+        return self._made[length]
+
+    def _allowed(self, length: int, device: torch.device) -> Tensor:
+        place = torch.arange(length, device=device)
+        zero = place.new_zeros(1, 1, 1, 1)
+        allowed = self._rule(zero, zero, place[None, None, :, None], place[None, None, None, :])
+        return torch.as_tensor(allowed, device=device).broadcast_to(1, 1, length, length)[0, 0]
+
+
+def row_masks(
+    *,
+    mask_function: Callable[..., Any],
+    local_size: int | None = None,
+    use_vmap: bool = True,
+    **_: Any,
+) -> RowMasks:
+    """Return the masks of `packed_attention`; transformers calls it once for each kind of layer.
+
+    The lengths of the rows are those of the enclosing `rows_of`. Raises `NotImplementedError` for a
+    rule that is not a function of places alone.
+    """
+    if use_vmap:
+        raise NotImplementedError("its attention mask depends on more than places")
+    return RowMasks(mask_function, local_size, _row_lengths.get())
+
 
 def packed_attention(
     module: Any,  # noqa: ARG001  # transformers passes it
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    attention_mask: RowMasks | Any,
     *,
-    row_lengths: Sequence[int] | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    sliding_window: int | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Attention with the signature that transformers calls.
 
     `query`, `key` and `value` are [1, heads, tokens, d]; the result is [1, tokens, heads, d].
-    `row_lengths` are in tokens and add up to `tokens`. Raises `NotImplementedError` for what it
-    cannot compute (masks, soft caps, attention sinks, biases); the model then runs row by row with
-    its own attention.
+    `attention_mask` is what `row_masks` returned for this kind of layer. Raises
+    `NotImplementedError` for what it cannot compute (another mask or none, soft caps, attention
+    sinks, biases); the model then runs row by row with its own attention.
     """
-    unknown = [n for n in ("softcap", "s_aux", "position_bias") if others.get(n) is not None]
-    if unknown or attention_mask is not None or row_lengths is None:
-        raise NotImplementedError(f"packed attention cannot take {unknown or 'a mask'}")
+    for name, what in _NOT_COMPUTED.items():
+        if others.get(name) is not None:
+            raise NotImplementedError(f"its attention {what}")
+    if not isinstance(attention_mask, RowMasks):
+        raise NotImplementedError("its attention has a mask of its own")
+    row_lengths = attention_mask.lengths
+    if sum(row_lengths) != query.shape[2] or query.shape[2] != key.shape[2]:
+        raise NotImplementedError("its attention sees other tokens than those of the rows")
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    windowed = bool(sliding_window and max(row_lengths) > sliding_window)
-    if query.device.type == "cpu" and not dropout and not windowed and _plain(query, key, value):
-        return _RowAttention.apply(query, key, value, tuple(row_lengths), scale), None  # type: ignore[no-untyped-call]  # torch has no types for it
+    masks = [attention_mask.of(length, query.device) for length in row_lengths]
+    just_causal = all(mask is None for mask in masks)
+    if query.device.type == "cpu" and not dropout and just_causal and _plain(query, key, value):
+        return _RowAttention.apply(query, key, value, row_lengths, scale), None  # type: ignore[no-untyped-call]  # torch has no types for it
     parts = []
-    for part, mask in _rows(row_lengths, sliding_window, query.device):
+    start = 0
+    for length, mask in zip(row_lengths, masks, strict=True):
+        part = slice(start, start + length)
         parts.append(
             torch.nn.functional.scaled_dot_product_attention(
                 query[:, :, part],
@@ -59,6 +137,7 @@ def packed_attention(
                 enable_gqa=query.shape[1] != key.shape[1],
             ).transpose(1, 2)
         )
+        start += length
     return torch.cat(parts, dim=1), None
 
 
@@ -68,21 +147,9 @@ def _plain(query: Tensor, key: Tensor, value: Tensor) -> bool:
     return sizes and query.shape[1] % key.shape[1] == 0 and key.shape[1] == value.shape[1]
 
 
-def _rows(
-    lengths: Sequence[int], window: int | None, device: torch.device
-) -> list[tuple[slice, Tensor | None]]:
-    """The slice of each row, and its mask [length, length] where the window is shorter than the row."""
-    found: list[tuple[slice, Tensor | None]] = []
-    start = 0
-    for length in lengths:
-        mask = None
-        if window and length > window:
-            place = torch.arange(length, device=device)
-            distance = place[:, None] - place[None, :]
-            mask = (distance >= 0) & (distance < window)
-        found.append((slice(start, start + length), mask))
-        start += length
-    return found
+def _past(length: int, device: torch.device) -> Tensor:
+    """[length, length], True where a token attends to itself or an earlier one."""
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril_()
 
 
 @functools.lru_cache(maxsize=64)

@@ -43,9 +43,8 @@ class Loop:
         self.model, self.optimizer, self.hardware, self.order = model, optimizer, hardware, order
         self.hyperparameters, self.seed = spec.hyperparameters, spec.seed
         self.events, self.state, self.stop = events, state, stop
-        default = _MICRO_BATCH_TOKENS.get(hardware.device.type, 4096)
-        self.token_budget = spec.options.micro_batch_tokens or default
-        self.batch_size = spec.hyperparameters.batch_size if model.packed else 1
+        self.token_budget = token_budget(spec.options, hardware)
+        self.batch_size = spec.hyperparameters.batch_size if model.path.flat else 1
         self.recent: deque[tuple[int, float]] = deque(maxlen=_RATE_WINDOW_STEPS)
         self.last_progress = -math.inf
 
@@ -128,6 +127,11 @@ class Loop:
         epoch = round(self.order.epoch_at(self.state.step), 6)
         self.events.write("metric", step=self.state.step, epoch=epoch, validation_loss=loss)
         print(f"step {self.state.step}  validation loss {loss:.4f}")  # noqa: T201  # the job's log
+
+
+def token_budget(options: RunOptions, hardware: Hardware) -> int:
+    """Tokens of one micro-batch."""
+    return options.micro_batch_tokens or _MICRO_BATCH_TOKENS.get(hardware.device.type, 4096)
 
 
 def seed_of(seed: int, step: int) -> int:

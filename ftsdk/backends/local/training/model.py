@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ftsdk.backends.local.compute.hardware import Hardware
 from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
 from ftsdk.backends.local.training.batches import PackedBatch
-from ftsdk.backends.local.training.forward import (
+from ftsdk.backends.local.training.forward import hidden_states, next_token_logits
+from ftsdk.backends.local.training.row_path import (
+    BatchSize,
+    RowPath,
+    choose_row_path,
     has_plain_head,
-    hidden_states,
-    next_token_logits,
-    use_packed_attention,
 )
 
 if TYPE_CHECKING:
@@ -36,14 +37,14 @@ class ModelSize:
 class LoadedModel:
     """A model ready for training.
 
-    `network` computes; `owner` saves (the peft wrapper, or the network itself). `packed` is True
-    when several rows may be laid end to end; `plain_head` when the logits are the last hidden
+    `network` computes; `owner` saves (the peft wrapper, or the network itself). `path` says whether
+    several rows may be laid end to end; `plain_head` is True when the logits are the last hidden
     states times the output head and nothing else.
     """
 
     network: Any
     owner: Any
-    packed: bool
+    path: RowPath
     plain_head: bool
     size: ModelSize
 
@@ -62,11 +63,18 @@ class LoadedModel:
 
     def facts(self) -> Mapping[str, Any]:
         """The size and form of the model, for the event log and the result."""
-        return {**vars(self.size), "flat_batches": self.packed}
+        why = {"row_by_row_because": self.path.reason} if self.path.reason else {}
+        return {**vars(self.size), "flat_batches": self.path.flat, **why}
 
 
-def load_for_training(spec: RunSpec, hardware: Hardware) -> LoadedModel:
-    """Load the base model of the run, add the adapter, and choose the forward pass."""
+def load_for_training(
+    spec: RunSpec, hardware: Hardware, batch: BatchSize | None = None
+) -> LoadedModel:
+    """Load the base model of the run, add the adapter, and choose the forward pass.
+
+    `batch` is the size of the run's micro-batches; None for any that are short. Raises `Failed` for
+    a model that cannot be trained on text.
+    """
     from ftsdk.backends.local.compute.fused_lora import fuse_adapters
 
     network = _load_base(spec.base_model, spec.adapter, hardware)
@@ -78,7 +86,7 @@ def load_for_training(spec: RunSpec, hardware: Hardware) -> LoadedModel:
     else:
         owner = _add_adapter(network, spec.adapter, spec.base_model, hardware)
         fuse_adapters(owner)
-    packed = use_packed_attention(network, hardware.device)
+    path = choose_row_path(network, hardware.device, batch or BatchSize())
     size = ModelSize(
         parameters=_parameter_count(network),
         trainable_parameters=sum(p.numel() for p in owner.parameters() if p.requires_grad),
@@ -89,7 +97,7 @@ def load_for_training(spec: RunSpec, hardware: Hardware) -> LoadedModel:
         # The reentrant kind drops the graph of a block whose input has no gradient.
         network.gradient_checkpointing_enable({"use_reentrant": False})
     network.train()
-    return LoadedModel(network, owner, packed, plain_head, size)
+    return LoadedModel(network, owner, path, plain_head, size)
 
 
 def adapter_config(adapter: RunAdapter, base_model: BaseModelRef) -> Any:

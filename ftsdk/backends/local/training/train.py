@@ -33,10 +33,16 @@ from ftsdk.backends.local.training.export import (
     versions,
     weights_file,
 )
-from ftsdk.backends.local.training.loop import Loop, checkpoint_is_due, evaluation_is_due
+from ftsdk.backends.local.training.loop import (
+    Loop,
+    checkpoint_is_due,
+    evaluation_is_due,
+    token_budget,
+)
 from ftsdk.backends.local.training.model import LoadedModel, load_for_training
 from ftsdk.backends.local.training.optimizer import FlatAdamW
 from ftsdk.backends.local.training.outcome import Failed, Stopped, failure, totals
+from ftsdk.backends.local.training.row_path import BatchSize
 from ftsdk.backends.local.training.stop import StopRequests
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 from ftsdk.dataset.tokenize.render import Rendered
@@ -79,9 +85,14 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     events.write("log", message=f"Training on {hardware.why}.", device=str(hardware.device))
     events.write("status", status="validating", message="Loading the model.")
     torch.manual_seed(spec.seed)
-    model = load_for_training(spec, hardware)
+    lengths = [len(row) for row in (*train_rows, *(validation_rows or ()))]
+    budget = token_budget(options, hardware)
+    batch = BatchSize.of(lengths, hyperparameters.batch_size, budget)
+    model = load_for_training(spec, hardware, batch)
     optimizer = FlatAdamW(model.owner.named_parameters(), weight_decay=hyperparameters.weight_decay)
     events.write("log", message=describe(model, spec), **model.facts())
+    if not model.path.flat:
+        events.write("warning", message=str(model.path))
     order = RowOrder.of(len(train_rows), hyperparameters, spec.seed)
     require_disk_space(run, optimizer, model, spec)
 

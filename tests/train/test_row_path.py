@@ -1,0 +1,135 @@
+"""Which rows go through a model together, what masks they get, and what a run says about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.train import architectures, tiny
+
+
+def rule_of(kind: str, size: int) -> tuple[Any, int | None]:
+    """A rule of transformers for one plain row, and the size that comes with it."""
+    import torch
+    from transformers import masking_utils
+
+    if kind == "causal":
+        return masking_utils.causal_mask_function, None
+    if kind == "both ways":
+        return masking_utils.bidirectional_mask_function, None
+    if kind == "window":
+        return masking_utils.sliding_window_causal_mask_function(size), size
+    return masking_utils.chunked_causal_mask_function(size, torch.zeros(1, dtype=torch.int)), size
+
+
+@pytest.mark.parametrize("kind", ["causal", "both ways", "window", "chunk"])
+@pytest.mark.parametrize("size", [1, 8, 70])
+def test_masks_are_those_of_transformers_for_a_row_alone(kind: str, size: int) -> None:
+    """At each length around the size of the window or chunk, and around the 64 tokens looked at."""
+    import torch
+    from transformers.masking_utils import sdpa_mask
+
+    from ftsdk.backends.local.compute.packed_attention import RowMasks
+
+    rule, local_size = rule_of(kind, size)
+    masks = RowMasks(rule, local_size, (1,))
+    for length in (1, 2, size - 1 or 1, size, size + 1, 2 * size + 1, 63, 64, 65, 150):
+        found = masks.of(length, torch.device("cpu"))
+        expected = sdpa_mask(1, length, length, mask_function=rule, allow_is_causal_skip=False)[
+            0, 0
+        ]
+        causal = torch.ones(length, length, dtype=torch.bool).tril()
+        assert (found is None) == torch.equal(expected, causal), length
+        torch.testing.assert_close(causal if found is None else found, expected)
+
+
+def test_a_rule_that_depends_on_more_than_places_is_not_taken() -> None:
+    from ftsdk.backends.local.compute.packed_attention import row_masks, rows_of
+
+    rule, _ = rule_of("causal", 0)
+    with rows_of([3, 4]):
+        assert row_masks(mask_function=rule, use_vmap=False).lengths == (3, 4)
+        for more in ({"use_vmap": True}, {}):
+            with pytest.raises(NotImplementedError, match="more than places"):
+                row_masks(mask_function=rule, **more)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "batch_size", "budget", "longest", "tokens"),
+    [
+        ([5, 40, 7], 8, 2048, 40, 320),
+        ([5, 40, 7], 8, 100, 40, 100),
+        ([5, 400], 8, 100, 400, 400),
+        ([9], 1, 2048, 9, 9),
+    ],
+)
+def test_the_fullest_batch_of_a_run(
+    lengths: list[int], batch_size: int, budget: int, longest: int, tokens: int
+) -> None:
+    from ftsdk.backends.local.training.row_path import BatchSize
+
+    size = BatchSize.of(lengths, batch_size, budget)
+    assert (size.longest, size.tokens) == (longest, tokens)
+    probe = size.probe()
+    assert probe[0] == max(probe) == longest
+    assert probe[-1] == min(32, longest)
+    assert sum(probe) == max(tokens, longest + probe[-1])
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (path / "events.jsonl").read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("llama4_text", ""),
+        ("mamba", "a state of the model crosses from one row to the next"),
+        ("gemma2", "its attention caps its scores"),
+    ],
+)
+def test_the_run_says_when_rows_go_one_at_a_time(
+    name: str, reason: str, train: Any, tmp_path: Path
+) -> None:
+    from ftsdk.backends.local.runs.run_dir import RunDir
+
+    model = architectures.write(name, tmp_path / "model")
+    spec = tiny.spec(model, adapter=None, options={"dtype": "float32"})
+    run = RunDir.create(tmp_path / "run", spec, train=tiny.rows(8))
+    assert train(run.path) == 0, run.log_tail()
+    warned = [e["message"] for e in read_events(run.path) if e["kind"] == "warning"]
+    weights = json.loads((run.result_path / "ftsdk.json").read_bytes())["weights"]
+    assert weights["flat_batches"] is not bool(reason)
+    assert weights.get("row_by_row_because", "") == reason
+    says = f"Rows go through the model one at a time: {reason}."
+    assert warned == ([says] if reason else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "max_length", "said"),
+    [
+        ("bert", 128, "This bert model looks at later tokens"),
+        (
+            "reformer",
+            128,
+            "A reformer model cannot be trained on text alone: If training, make sure",
+        ),
+        ("llama, dynamic rope", 128, "dynamic rotary frequencies depend on the longest row"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused_by_name(
+    name: str, max_length: int, said: str, train: Any, tmp_path: Path
+) -> None:
+    from ftsdk.backends.local.runs.run_dir import RunDir
+
+    model = architectures.write(name, tmp_path / "model")
+    spec = tiny.spec(model, adapter=None, hyperparameters={"max_length": max_length})
+    run = RunDir.create(tmp_path / "run", spec, train=tiny.rows(8))
+    assert train(run.path) == 1
+    outcome = json.loads((run.path / "outcome.json").read_bytes())
+    assert said in outcome["message"]
+    assert outcome["error"]["kind"] == "model_unsupported"
+    assert outcome["error"]["hint"]

@@ -22,5 +22,6 @@ class TestFake(BackendConformance):
             model="smollm2-135m",
             clock=clock,
             step_s=0.1,
+            other_model="qwen3-0.6b",
             fails_with={"provider_options": {"timeline": [["running", 0], ["failed", 0.5]]}},
         )

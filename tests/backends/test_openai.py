@@ -63,8 +63,8 @@ def lab_double(double: OpenAIDouble) -> LabDouble:
 def world_of(cls, double: OpenAIDouble, home, options=(), **changes) -> World:
     env = double.variables()
 
-    def make(place):
-        given = {"timeout_s": 5, **dict(options)}
+    def make(place, timeout_s=5):
+        given = {"timeout_s": timeout_s, **dict(options)}
         return cls(Context(home=place, clock=double.clock, env=env, options=given))
 
     facts = {
@@ -74,6 +74,8 @@ def world_of(cls, double: OpenAIDouble, home, options=(), **changes) -> World:
         "secrets": (KEY,),
         "unknown_id": "ftjob-0000000000000000",
         "fails_with": {"rows": [BAD_ROW] * 12},
+        "other_model": "gpt-4o-mini-2024-07-18",
+        "impatient": lambda place: make(place, 1),
         **changes,
     }
     return World(make=make, home=home, clock=double.clock, double=lab_double(double), **facts)

@@ -12,14 +12,21 @@ from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("httpx", reason="needs the extra `replicate`")
 
-from ftsdk.backends.replicate import ReplicateBackend, job_mapping
+from ftsdk.backends.replicate import ReplicateBackend
 from ftsdk.testing.conformance import BackendConformance, LabDouble, World
 from ftsdk.testing.lab.replicate.double import TRAINER, VERSION, ReplicateDouble
+from ftsdk.types.status import JobStatus
 
 KEY = "r8_planted_key_0123456789"
 START = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
-# Final only with an output: see test_replicate_mapping.py.
-STATUSES = {word: ours for word, ours in job_mapping.STATUSES.items() if word != "succeeded"}
+STATUSES = {
+    "starting": JobStatus.QUEUED,
+    "processing": JobStatus.RUNNING,
+    "failed": JobStatus.FAILED,
+    "canceled": JobStatus.CANCELLED,
+    "aborted": JobStatus.CANCELLED,
+}
+"""As Replicate documents them. `succeeded` is final only with an output: see test_replicate_mapping.py."""
 NAMES = {
     "epochs": "num_train_epochs",
     "batch_size": "train_batch_size",
@@ -49,8 +56,8 @@ class TestReplicate(BackendConformance):
         with ReplicateDouble(clock=ManualClock(START), keys=[KEY]) as double:
             env = {"REPLICATE_API_TOKEN": KEY, "REPLICATE_BASE_URL": double.base_url}
 
-            def make(home: Path) -> ReplicateBackend:
-                options = {"timeout_s": 5}
+            def make(home: Path, timeout_s: float = 5) -> ReplicateBackend:
+                options = {"timeout_s": timeout_s}
                 return ReplicateBackend(
                     Context(home=home, clock=double.clock, env=env, options=options)
                 )
@@ -83,6 +90,7 @@ class TestReplicate(BackendConformance):
                 secrets=(KEY,),
                 unknown_id="00000000000000000000000000",
                 fails_with={"rows": [EXPLODES] * 3},
+                impatient=lambda home: make(home, 1),
             )
             yield made
             made.backend.close()

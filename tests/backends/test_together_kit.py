@@ -12,16 +12,27 @@ from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("together", reason="needs the extra `together`")
 
-from ftsdk.backends.together import TogetherBackend, job_mapping
+from ftsdk.backends.together import TogetherBackend
 from ftsdk.testing.conformance import BackendConformance, LabDouble, World
 from ftsdk.testing.lab.together.double import TogetherDouble
+from ftsdk.types.status import JobStatus
 
 MODEL = "Qwen/Qwen3.5-9B"
 CREATE = r"/v1/fine-tunes$"
 KEY = "tgp_v1_planted-key-0123456789"
 START = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
-# `completed` is left out: it is final only with a result (see test_together_mapping.py).
-STATUSES = {word: ours for word, ours in job_mapping.STATUSES.items() if word != "completed"}
+STATUSES = {
+    "pending": JobStatus.QUEUED,
+    "queued": JobStatus.QUEUED,
+    "running": JobStatus.RUNNING,
+    "compressing": JobStatus.FINALIZING,
+    "uploading": JobStatus.FINALIZING,
+    "cancel_requested": JobStatus.CANCELLING,
+    "cancelled": JobStatus.CANCELLED,
+    "error": JobStatus.FAILED,
+    "user_error": JobStatus.FAILED,
+}
+"""As Together documents them. `completed` is final only with a result: see test_together_mapping.py."""
 SENT_AS = {
     "epochs": "n_epochs",
     "learning_rate": "learning_rate",
@@ -49,8 +60,8 @@ def world_of(
     """One account at the double."""
     env = {"TOGETHER_API_KEY": KEY, "TOGETHER_BASE_URL": double.base_url}
 
-    def make(place: Path) -> TogetherBackend:
-        options = {"timeout_s": 5}
+    def make(place: Path, timeout_s: float = 5) -> TogetherBackend:
+        options = {"timeout_s": timeout_s}
         return cls(Context(home=place, clock=double.clock, env=env, options=options))
 
     def show(job_id: str, word: str | None) -> None:
@@ -70,6 +81,9 @@ def world_of(
         secrets=(KEY,),
         unknown_id="ft-00000000-0000-0000",
         fail=lambda job_id: double.fail(job_id, "the GPU ran out of memory"),
+        long_job={"hyperparameters": {"epochs": 4}},
+        other_model="Qwen/Qwen3-8B",
+        impatient=lambda place: make(place, 1),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import weakref
@@ -11,8 +12,15 @@ from typing import Any
 import httpx
 
 from ftsdk.backends import Backend, Capabilities, Context, FindBy, Range, SubmitRequest
-from ftsdk.backends.hosted import Retries, attempt, bind_key, checked_base_url, guard_logs
-from ftsdk.errors import NotFound, UnexpectedResponse
+from ftsdk.backends.hosted import (
+    Retries,
+    attempt,
+    bind_key,
+    checked_base_url,
+    guard_logs,
+    json_object,
+)
+from ftsdk.errors import NotFound, UnexpectedResponse, Unsupported
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
 from ftsdk.types.status import JobStatus
@@ -29,6 +37,7 @@ STATUSES = {
 }
 """The service's statuses and ours. Any other is `unknown`, which is never final."""
 
+_OPTIONS = ("max_tokens", "temperature", "seed")
 _ID = re.compile(r"parrot-[0-9a-f]{24}")
 
 
@@ -55,14 +64,18 @@ class ParrotBackend(Backend):
         url = context.base_url or context.env.get("PARROT_URL", "https://parrot.example/v1")
         self.base_url: str = checked_base_url(url, source="base_url or PARROT_URL")
         self._retries = Retries(context.clock)
-        # No redirects: they would receive the key. No retries: a create is sent once.
-        self._http = httpx.Client(timeout=30, follow_redirects=False)
+        self._http = self._client()
         weakref.finalize(self, self._http.close)
         guard_logs()
 
+    def _client(self) -> httpx.Client:
+        # No redirects: they would receive the key. No retries: a create is sent once.
+        seconds = float(self.context.options.get("timeout_s", 30))
+        return httpx.Client(timeout=seconds, follow_redirects=False)
+
     def close(self) -> None:
         self._http.close()
-        self._http = httpx.Client(timeout=30, follow_redirects=False)
+        self._http = self._client()
 
     # --- requests ---
 
@@ -73,7 +86,7 @@ class ParrotBackend(Backend):
         headers = {"Authorization": f"Bearer {key.reveal(url)}"}
         response = self._http.request(method, url, headers=headers, **facts)
         response.raise_for_status()
-        return response.json()
+        return json_object(response.content, self.name, f"{method} {path}")  # repeats no key
 
     def _get(self, path: str, **query: str) -> Any:
         return self._retries(
@@ -94,7 +107,7 @@ class ParrotBackend(Backend):
                 hint="check PARROT_URL",
                 submitted="maybe" if asked_for is None else None,
             )
-        status = str(reply.get("status") or "")
+        status = str(reply.get("state") or "")
         return RemoteJob(
             provider_job_id=str(identity),
             status=STATUSES.get(status, JobStatus.UNKNOWN),
@@ -126,16 +139,24 @@ class ParrotBackend(Backend):
     def find(self, request: SubmitRequest) -> list[RemoteJob]:
         return [job for job in self._all(label=request.tag) if job.tag == request.tag]
 
-    def _all(self, **query: str) -> list[RemoteJob]:
-        reply = self._get("/jobs", **query)
-        jobs = {job.provider_job_id: job for job in map(self._job, reply.get("data", []))}
-        return list(jobs.values())
+    def _all(self, **query: str) -> Iterator[RemoteJob]:
+        """Yield the jobs of every page, newest first, each once."""
+        seen: set[str] = set()
+        start: Any = 0
+        while isinstance(start, int):
+            reply = self._get("/jobs", **query, **{"from": str(start)})
+            for job in map(self._job, reply.get("jobs", [])):
+                if job.provider_job_id not in seen:
+                    seen.add(job.provider_job_id)
+                    yield job
+            following = reply.get("next")
+            start = following if isinstance(following, int) and following > start else None
 
     def get(self, provider_job_id: str) -> RemoteJob:
         return self._job(self._get(f"/jobs/{self._checked_id(provider_job_id)}"), provider_job_id)
 
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
-        yield from self._all()[:limit]
+        yield from itertools.islice(self._all(), limit)
 
     def cancel(self, provider_job_id: str) -> None:
         path = f"/jobs/{self._checked_id(provider_job_id)}/shush"
@@ -160,7 +181,16 @@ class ParrotBackend(Backend):
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        body = {"messages": [dict(message) for message in messages]}
+        asked = {name: value for name, value in options.items() if value is not None}
+        unknown = sorted(set(asked) - set(_OPTIONS))
+        if unknown:
+            raise Unsupported(
+                f"parrot has no chat option {', '.join(unknown)}",
+                where="before anything was sent",
+                hint=f"it takes {', '.join(_OPTIONS)}",
+                submitted="no",
+            )
+        body = {"messages": [dict(message) for message in messages], **asked}
         path = f"/jobs/{self._checked_id(handle.id)}/say"
         reply = self._try(f"POST {path}", lambda: self._call("POST", path, json=body))
         message = {"role": "assistant", "content": str(reply["text"])}

@@ -34,7 +34,7 @@ class ParrotDouble(Double):
         status = job["forced"] if job["forced"] is not None else job["timeline"].status(self.now())
         return {
             "id": job["id"],
-            "status": status,
+            "state": status,
             "model": job["asked"]["model"],
             "label": job["asked"]["label"],
             "created": job["timeline"].started.isoformat(),
@@ -65,9 +65,11 @@ class ParrotDouble(Double):
 
     @route("GET", "/v1/jobs")
     def list(self, request: Request) -> Any:
-        label = request.first("label")
-        found = [self._shown(job) for job in reversed(self.jobs.values())]
-        return {"data": [job for job in found if label in (None, job["label"])]}
+        label, begin = request.first("label"), int(request.first("from") or 0)
+        shown = [self._shown(job) for job in reversed(self.jobs.values())]
+        found = [job for job in shown if label in (None, job["label"])]
+        end = begin + (self.page_size or 50)
+        return {"jobs": found[begin:end], "next": end if end < len(found) else None}
 
     @route("GET", "/v1/jobs/{job_id}")
     def get(self, request: Request, job_id: str) -> Any:
@@ -87,5 +89,8 @@ class ParrotDouble(Double):
 
     @route("POST", "/v1/jobs/{job_id}/say")
     def say(self, request: Request, job_id: str) -> Any:
+        unknown = set(request.json()) - {"messages", "max_tokens", "temperature", "seed"}
+        if unknown:
+            raise Refusal(422, {"error": {"message": f"what is {min(unknown)}?"}})
         rows = self.rows[self._job(job_id)["asked"]["rows"]]
         return {"text": fake_training.nearest_answer(rows, request.json()["messages"])}

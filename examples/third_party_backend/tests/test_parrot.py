@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import pytest
-from ftsdk_parrot.backend import STATUSES, ParrotBackend
+from ftsdk_parrot.backend import ParrotBackend
 from ftsdk_parrot.double import ParrotDouble
 
 from ftsdk.backends import Context
 from ftsdk.testing.conformance import BackendConformance, LabDouble, World
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
+
+STATES = {
+    "egg": JobStatus.QUEUED,
+    "listening": JobStatus.RUNNING,
+    "repeating": JobStatus.FINALIZING,
+    "talks": JobStatus.SUCCEEDED,
+    "mute": JobStatus.FAILED,
+    "shushing": JobStatus.CANCELLING,
+    "shushed": JobStatus.CANCELLED,
+}
+"""From the service's documentation: the backend's own table is what is checked."""
 
 
 class TestParrot(BackendConformance):
@@ -22,8 +34,12 @@ class TestParrot(BackendConformance):
             def show(job_id, word):
                 double.jobs[job_id]["forced"] = word
 
+            def make(home, timeout_s=5):
+                options = {"timeout_s": timeout_s}
+                return ParrotBackend(Context(home=home, clock=clock, env=env, options=options))
+
             yield World(
-                make=lambda home: ParrotBackend(Context(home=home, clock=clock, env=env)),
+                make=make,
                 home=tmp_path_factory.mktemp("parrot"),
                 model="grey-1",
                 clock=clock,
@@ -32,10 +48,13 @@ class TestParrot(BackendConformance):
                     create=("POST", "/v1/jobs$"),
                     status=show,
                     jobs=lambda: len(double.jobs),
+                    status_field="state",
                 ),
-                statuses=STATUSES,
+                statuses=STATES,
                 sent_as={"epochs": "epochs", "seed": "seed"},
                 secrets=("lab-parrot-key",),
                 unknown_id="parrot-" + "0" * 24,
                 fail=lambda job_id: show(job_id, "mute"),
+                other_model="grey-2",
+                impatient=lambda home: make(home, timeout_s=1),
             )

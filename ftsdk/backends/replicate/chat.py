@@ -20,6 +20,8 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "top_p": ("top_p",),
     "stop": ("stop", "stop_sequences"),
 }
+_UNASKED: Mapping[str, Any] = {"max_tokens": 256, "temperature": 0.0}
+"""What `ModelHandle.chat` sends where the caller asked for nothing."""
 
 
 class Predictions:
@@ -37,9 +39,9 @@ class Predictions:
     ) -> ChatAnswer:
         """Return the model's answer; the prompt is built as the training rows were.
 
-        `max_tokens`, `temperature` and `seed` are sent under the version's own names where it has
-        them. Raises `Rejected` when the prediction fails, `Unavailable` after ten minutes, and
-        `Unsupported` for `stream=True`.
+        `max_tokens`, `temperature` and `seed` are sent under the version's own names. Raises
+        `Unsupported` for an option that the version does not have and for `stream=True`, `Rejected`
+        when the prediction fails, and `Unavailable` after ten minutes.
         """
         refuse_stream(options, "Replicate")
         model, _, identity = version.partition(":")
@@ -104,9 +106,10 @@ def _prompt(record: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) ->
 def _options(options: Mapping[str, Any], known: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return our options under the version's names; an unknown one is passed through.
 
-    A temperature below the version's minimum (many refuse 0) becomes that minimum.
+    A temperature below the version's minimum (many refuse 0) becomes that minimum. Raises
+    `Unsupported` for options that were asked for and that the version does not have.
     """
-    sent = {}
+    sent, missing = {}, []
     for name, value in options.items():
         if value is None:
             continue
@@ -118,11 +121,20 @@ def _options(options: Mapping[str, Any], known: Mapping[str, Any] | None) -> dic
         if theirs is None:
             if name not in _SYNONYMS:
                 sent[name] = value
+            elif value != _UNASKED.get(name):
+                missing.append(name)
             continue
         minimum = known[theirs].get("minimum") if isinstance(known[theirs], Mapping) else None
         if name == "temperature" and isinstance(minimum, int | float) and value < minimum:
             value = minimum  # noqa: PLW2901  # the nearest that the model accepts
         sent[theirs] = value
+    if missing:
+        raise Unsupported(
+            f"This version has no input for {', '.join(missing)}",
+            where="Replicate, before anything was sent",
+            hint=f"leave it out; the version takes {', '.join(sorted(known or ()))}",
+            submitted="no",
+        )
     return sent
 
 

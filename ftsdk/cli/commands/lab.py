@@ -188,7 +188,7 @@ def fault(
         typer.Argument(
             metavar="FAULT",
             help="refuse, reset, close, hang, drip, cut, html, empty, status, set, rename, drop, "
-            "repeat, twice; or none.",
+            "plant, repeat, twice; or none.",
         ),
     ],
     method: Annotated[
@@ -208,11 +208,11 @@ def fault(
         str | None, typer.Option(metavar="SECONDS", help="Send a Retry-After header.")
     ] = None,
     field: Annotated[
-        str, typer.Option(metavar="NAME", help="The response field for set, rename and drop.")
+        str, typer.Option(metavar="NAME", help="The response field for set, rename, drop and plant.")
     ] = "id",
     value: Annotated[
         str | None,
-        typer.Option(metavar="VALUE", help="The new value for set, the new name for rename."),
+        typer.Option(metavar="VALUE", help="The new value for set and plant, the new name for rename."),
     ] = None,
     seconds: Annotated[
         float, typer.Option(metavar="N", help="How long `refuse` accepts no connection.")

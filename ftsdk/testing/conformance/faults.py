@@ -23,10 +23,12 @@ _LOST: tuple[tuple[str, dict[str, Any]], ...] = (
     ("status", {"acted": True, "status": 408}),
     ("status", {"acted": True, "status": 409}),
     ("status", {"acted": True, "status": 429, "retry_after": "1"}),
-    ("drop", {"field": "id"}),
-    ("set", {"field": "id", "value": ""}),
-    ("rename", {"field": "id", "value": "identifier"}),
+    ("drop", {"field": "the id"}),
+    ("set", {"field": "the id", "value": ""}),
+    ("rename", {"field": "the id", "value": "identifier"}),
 )
+_ID = "the id"
+"""Stands for the provider's name of that field."""
 _NEVER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("close", {}),
     ("reset", {}),
@@ -53,6 +55,8 @@ def spoiled(world: World, behaviour: Any, facts: dict[str, Any]) -> tuple[FtsdkE
     method, path = double.create
     request = world.request()
     before = double.creates()
+    if facts.get("field") == _ID:
+        facts = {**facts, "field": double.id_field}
     double.spoil(behaviour, method, path, **facts)
     try:
         with pytest.raises(FtsdkError) as caught:
@@ -151,7 +155,7 @@ class FaultChecks:
     def test_a_reply_about_another_job_is_refused(self, world: World) -> None:
         double = double_of(world)
         _, job = world.first()
-        double.spoil("drop", "GET", None, field="id", times=None)
+        double.spoil("drop", "GET", None, field=double.id_field, times=None)
         with pytest.raises(BackendError):
             world.backend.get(job.provider_job_id)
         double.behave()
@@ -167,10 +171,14 @@ class FaultChecks:
     def test_a_missing_status_is_unknown(self, world: World) -> None:
         double = double_of(world)
         _, job = world.first()
-        double.spoil("drop", "GET", None, field="status", times=None)
+        field = double.status_field
+        double.spoil("drop", "GET", None, field=field, times=None)
         job_now = world.backend.get(job.provider_job_id)
         double.behave()
-        assert job_now.status is JobStatus.UNKNOWN
+        assert job_now.status is JobStatus.UNKNOWN, (
+            f"without `{field}` the status is {job_now.status}; where the provider calls the field "
+            "otherwise, say so: LabDouble(…, status_field=…)"
+        )
         assert not job_now.status.is_final
 
     # --- secrets ---

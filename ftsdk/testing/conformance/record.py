@@ -42,9 +42,9 @@ _OUT = {"low": -1.0, "high": 1.0}
 
 
 def example(name: str, allowed: Range) -> Any:
-    """Return a value within the range, of the right type."""
+    """Return a value within the range, of the right type, and not the default."""
     if allowed.choices:
-        return allowed.choices[-1]
+        return next(one for one in reversed(allowed.choices) if one != allowed.default)
     whole = name in (
         "epochs",
         "max_steps",
@@ -54,6 +54,8 @@ def example(name: str, allowed: Range) -> Any:
     )
     low = 1 if allowed.low is None else allowed.low
     value: float = max(low, 2 if whole else low + 0.1)
+    if value == allowed.default:
+        value += 1 if whole else 0.05
     if allowed.high is not None:
         value = min(value, allowed.high)
     return int(value) if whole else value
@@ -268,8 +270,10 @@ class RecordChecks:
         request = world.request()
         cost = world.backend.estimate(request.spec, request.train)
         assert cost.basis in set(CostBasis)
+        for amount in (cost.low, cost.high, cost.storage_usd, cost.hosting_usd_per_hour):
+            assert amount is None or amount >= 0
         if cost.low is not None and cost.high is not None:
-            assert 0 <= cost.low <= cost.high
+            assert cost.low <= cost.high
         else:
             assert cost.basis is CostBasis.UNKNOWN
 

@@ -71,6 +71,9 @@ class Double:
         self.observers: list[Callable[[Request, Reply], None]] = []
         self.violations: list[str] = []
         self._lock = threading.RLock()
+        self.page_size: int | None = None
+        """The most items on one page of a list, for doubles whose provider has pages; None: as
+        many as the provider would send."""
         self.salt = secrets.token_hex(8)
         """Seeds the ids; set it where a test needs the same ids again."""
         self._numbers: dict[str, int] = {}

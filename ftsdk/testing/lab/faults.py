@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 from collections.abc import Mapping
@@ -23,11 +24,11 @@ Behaviour = Literal[
     "set",  # field `field` of the answer is set to `value` (for instance an unknown status)
     "rename",  # field `field` of the answer is renamed to `value`
     "drop",  # field `field` of the answer is missing
+    "plant",  # every object of the answer has a field `field` with `value`
     "repeat",  # each item of the list in the answer appears twice
     "twice",  # the request is handled twice: one create call makes two jobs
 ]
-_CHANGES_THE_REPLY = frozenset({"drip", "cut", "set", "rename", "drop", "repeat", "twice"})
-_LISTS = ("data", "results")
+_CHANGES_THE_REPLY = frozenset({"drip", "cut", "set", "rename", "drop", "plant", "repeat", "twice"})
 BEHAVIOURS: tuple[str, ...] = Behaviour.__args__  # type: ignore[attr-defined]  # the members of a Literal
 
 
@@ -37,7 +38,8 @@ class Fault:
 
     `method` and `path` (a regular expression, searched) select requests; None matches any. The
     first `skip` matches succeed, the next `times` (None: all) fail. With `acted` the double handles
-    the request before it fails: the job exists, only the answer is lost.
+    the request before it fails: the job exists, only the answer is lost. `field` may be a path
+    (`job.id`).
     """
 
     behaviour: Behaviour
@@ -88,21 +90,47 @@ class Fault:
         return self._changed(normal)
 
     def _changed(self, normal: Reply) -> Reply:
-        body = normal.body
-        if not isinstance(body, dict):
+        if not isinstance(normal.body, dict):
             return normal
-        body = dict(body)
+        body = copy.deepcopy(normal.body)
+        holder, name = _holder(body, self.field)
         if self.behaviour == "set":
-            body[self.field] = self.value
-        elif self.behaviour == "rename" and self.field in body:
-            body[str(self.value)] = body.pop(self.field)
+            holder[name] = self.value
+        elif self.behaviour == "rename" and name in holder:
+            holder[str(self.value)] = holder.pop(name)
         elif self.behaviour == "drop":
-            body.pop(self.field, None)
+            holder.pop(name, None)
+        elif self.behaviour == "plant":
+            _plant(body, self.field, self.value)
         elif self.behaviour == "repeat":
-            body |= {
-                name: _twice(body[name]) for name in _LISTS if isinstance(body.get(name), list)
-            }
+            body |= {name: _twice(items) for name, items in body.items() if _is_list(items)}
         return Reply(normal.status, body, normal.headers)
+
+
+def _holder(body: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """Return the object that has, or would have, the last name of a dotted path; and that name."""
+    *parents, name = path.split(".")
+    holder = body
+    for parent in parents:
+        inner = holder.get(parent)
+        holder = inner if isinstance(inner, dict) else {}
+    return holder, name
+
+
+def _plant(value: Any, name: str, planted: Any) -> None:
+    """Give every object inside `value` the field."""
+    if isinstance(value, dict):
+        for inner in list(value.values()):
+            _plant(inner, name, planted)
+        value[name] = planted
+    elif isinstance(value, list):
+        for inner in value:
+            _plant(inner, name, planted)
+
+
+def _is_list(items: Any) -> bool:
+    """Whether a field is the list of a page: of objects."""
+    return isinstance(items, list) and all(isinstance(item, dict) for item in items)
 
 
 def _twice(items: list[Any]) -> list[Any]:

@@ -4,7 +4,8 @@ It answers as the published API does (schema of 2026-08-21) and refuses what tha
 another `service` (`azure`, `nebius`, `crusoe`) it has the quirks of that service; see `services`.
 
 Settings: `closed` (job creation is refused), `jobs_at_once` (a quota), `stages` (how long a job
-takes), `lists_before_visible` (a new job appears in lists late), `results_encoded` (base64).
+takes), `lists_before_visible` (a new job appears in lists late), `results_encoded` (base64),
+`page_size` (the most items on one page, whatever is asked for).
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class OpenAIDouble(OpenAIModels):
         "warmup_s",
         "results_encoded",
         "any_model",
+        "page_size",
     )
 
     def __init__(
@@ -225,7 +227,7 @@ class OpenAIDouble(OpenAIModels):
             matches = all(metadata.get(key) == value for key, value in filters.items())
             if matches or not self.service.keeps_metadata:
                 found.append(job.object(self.now()))
-        page, more = page_of(found, request, 20)
+        page, more = page_of(found, request, 20, self.page_size)
         return {"object": "list", "data": page, "has_more": more}
 
     @route("GET", "/fine_tuning/jobs/{job_id}")
@@ -271,13 +273,15 @@ class OpenAIDouble(OpenAIModels):
     @route("GET", "/fine_tuning/jobs/{job_id}/events")
     def job_events(self, request: Request, job_id: str) -> Any:
         """Return a page of events, newest first."""
-        page, more = page_of(self._job(job_id).events(self.now()), request, 20)
+        events = self._job(job_id).events(self.now())
+        page, more = page_of(events, request, 20, self.page_size)
         return {"object": "list", "data": page, "has_more": more}
 
     @route("GET", "/fine_tuning/jobs/{job_id}/checkpoints")
     def job_checkpoints(self, request: Request, job_id: str) -> Any:
         """Return a page of checkpoints, newest first."""
-        page, more = page_of(self._job(job_id).checkpoints(self.now()), request, 10)
+        kept = self._job(job_id).checkpoints(self.now())
+        page, more = page_of(kept, request, 10, self.page_size)
         return {
             "object": "list",
             "data": page,

@@ -79,7 +79,7 @@ class OpenAIFiles(Double):
             for file in reversed(self.files.values())
             if purpose in (None, file["purpose"])
         ]
-        page, more = page_of(found, request, 10_000)
+        page, more = page_of(found, request, 10_000, self.page_size)
         ends = {
             "first_id": page[0]["id"] if page else "",
             "last_id": page[-1]["id"] if page else "",
@@ -183,9 +183,9 @@ class OpenAIFiles(Double):
 
 
 def page_of(
-    everything: list[dict[str, Any]], request: Request, default: int
+    everything: list[dict[str, Any]], request: Request, default: int, most: int | None = None
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Return the page after the cursor `after`, and whether there is another one."""
+    """Return the page after the cursor `after`, of at most `most`, and whether another follows."""
     limit = request.first("limit", str(default)) or ""
     if not limit.isdecimal() or int(limit) < 1:
         raise refuse(400, f"Invalid 'limit': {limit!r}", param="limit")
@@ -195,5 +195,6 @@ def page_of(
         if after not in ids:
             raise refuse(400, f"Invalid 'after': {after!r}", param="after")
         start = ids.index(after) + 1
-    page = everything[start : start + int(limit)]
+    size = int(limit) if most is None else min(int(limit), most)
+    page = everything[start : start + size]
     return page, start + len(page) < len(everything)

@@ -29,6 +29,7 @@ from ftsdk.util.clock import Clock
 
 STAGES = (Stage("starting", 0.0), Stage("processing", 2.0), Stage("succeeded", 6.0))
 KEY = "lab-replicate-key"
+_PAGE = 100
 
 
 class ReplicateDouble(ReplicateFiles, ReplicateModels, ReplicatePredictions, ReplicateWeights):
@@ -52,7 +53,6 @@ class ReplicateDouble(ReplicateFiles, ReplicateModels, ReplicatePredictions, Rep
         self.credit = True
         self.trainings_at_once: int | None = None
         self.lists_before_visible = 0
-        self.page_size = 100
         self.trainings: dict[str, FakeJob] = {}
 
     def variables(self) -> dict[str, str]:
@@ -154,9 +154,9 @@ class ReplicateDouble(ReplicateFiles, ReplicateModels, ReplicatePredictions, Rep
             else:
                 found.append(job)
         begin = int(request.first("cursor") or 0)
-        page = found[begin : begin + self.page_size]
-        more = begin + self.page_size < len(found)
-        following = f"{self.origin}/v1/trainings?cursor={begin + self.page_size}" if more else None
+        end = begin + (self.page_size or _PAGE)
+        page, more = found[begin:end], end < len(found)
+        following = f"{self.origin}/v1/trainings?cursor={end}" if more else None
         results = [self._training_object(job) for job in page]
         return {"previous": None, "next": following, "results": results}
 

@@ -79,22 +79,26 @@ class ParrotBackend(Backend):
 
     # --- requests ---
 
-    def _call(self, method: str, path: str, **facts: Any) -> Any:
-        """Make one request and return its JSON. `attempt`, around it, maps httpx's errors."""
+    def _call(self, method: str, path: str, **facts: Any) -> bytes:
+        """Make one request and return the content of its reply."""
         key = bind_key(self.name, ("PARROT_KEY",), self.context.env, self.base_url)
         url = self.base_url + path
         headers = {"Authorization": f"Bearer {key.reveal(url)}"}
         response = self._http.request(method, url, headers=headers, **facts)
         response.raise_for_status()
-        return json_object(response.content, self.name, f"{method} {path}")  # repeats no key
+        return response.content
 
     def _get(self, path: str, **query: str) -> Any:
         return self._retries(
             lambda: self._try(f"GET {path}", lambda: self._call("GET", path, params=query))
         )
 
-    def _try(self, action: str, ask: Callable[[], Any], **how: Any) -> Any:
-        return attempt(ask, provider="parrot", action=action, now=self.clock.now(), **how)
+    def _try(self, action: str, ask: Callable[[], bytes], **how: Any) -> Any:
+        """Return the JSON of a reply. `attempt` maps httpx's errors, `json_object` masks the key."""
+        return attempt(
+            lambda: json_object(ask(), "parrot", action),
+            provider="parrot", action=action, now=self.clock.now(), **how,
+        )  # fmt: skip
 
     def _job(self, reply: Any, asked_for: str | None = None) -> RemoteJob:
         """Return a job as a `RemoteJob`. Raises `UnexpectedResponse` for a reply without its id."""

@@ -28,7 +28,7 @@ _LOST: tuple[tuple[str, dict[str, Any]], ...] = (
     ("rename", {"field": "the id", "value": "identifier"}),
 )
 _ID = "the id"
-"""Stands for the provider's name of that field."""
+"""Replaced by the provider's name of that field."""
 _NEVER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("close", {}),
     ("reset", {}),

@@ -41,22 +41,11 @@ def with_tokens(plan: Plan, report: DatasetReport, tokens_per_s: float | None = 
         "tokens": tokens,
         "tokens_basis": "exact" if counted.exact and whole else "estimated",
     }
-    epochs = _epochs(plan)
+    epochs = plan.planned_epochs()
     if tokens_per_s and epochs is not None:
         seconds = tokens * epochs / tokens_per_s
         changes["duration_s"] = (seconds * _FASTER, seconds * _SLOWER)
     return plan.model_copy(update=changes)
-
-
-def _epochs(plan: Plan) -> float | None:
-    """Return the number of epochs, as sent or computed from the requested steps; None if unknown."""
-    sent = plan.sent()
-    steps, batch = sent.get("max_steps"), sent.get("batch_size")
-    if isinstance(steps, int) and isinstance(batch, int) and batch and plan.rows:
-        return float(steps * batch * (sent.get("gradient_accumulation_steps") or 1) / plan.rows)
-    epochs = sent.get("epochs")
-    # "auto": the provider chooses, so it is unknown.
-    return float(epochs) if isinstance(epochs, int | float) else None
 
 
 def with_bill(

@@ -66,6 +66,21 @@ class Plan(Record):
         """Return the values that would be sent, by ftsdk's field names."""
         return {field.name: field.sent for field in self.fields}
 
+    def planned_epochs(self) -> float | None:
+        """Return how often each row is trained on, or None where the provider chooses.
+
+        Steps take precedence over epochs, as they do in training: they are converted by the batch
+        size and the number of rows.
+        """
+        sent = self.sent()
+        steps, batch = sent.get("max_steps"), sent.get("batch_size")
+        if isinstance(steps, int):
+            if not (isinstance(batch, int) and batch and self.rows):
+                return None
+            return float(steps * batch * (sent.get("gradient_accumulation_steps") or 1) / self.rows)
+        epochs = sent.get("epochs")  # may be "auto"
+        return float(epochs) if isinstance(epochs, int | float) else None
+
     def explain(self) -> str:
         """Return the plan as text: a line `asked → sent` for each field, then notes and warnings."""
         lines = [f"{self.provider} · {self.model} · {self.method} · {self.cost}"]

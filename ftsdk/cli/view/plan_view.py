@@ -37,7 +37,7 @@ def training_texts(sent: dict[str, Any]) -> list[str]:
     """Return the most important settings: steps or epochs, batch size, learning rate."""
     words = []
     if sent.get("max_steps") is not None:
-        words.append(f"{count(sent['max_steps'])} steps")
+        words.append(plural(sent["max_steps"], "step"))
     elif sent.get("epochs") is not None:
         words.append(f"{number(sent['epochs'])} epoch{'' if sent['epochs'] == 1 else 's'}")
     for name, short in (("batch_size", "batch"), ("learning_rate", "lr")):
@@ -73,15 +73,12 @@ def _details(plan: Plan) -> Iterable[tuple[str, Any]]:
 
 
 def _amount(plan: Plan) -> str:
-    epochs = plan.sent().get("epochs")
     parts = []
     if plan.tokens is not None:
         about = "" if plan.tokens_basis == "exact" else "about "
-        parts.append(
-            f"{about}{count(plan.tokens)} tokens" + (f" × {number(epochs)}" if epochs else "")
-        )
+        parts.append(f"{about}{count(plan.tokens)} tokens{_times(plan)}")
     elif plan.rows is not None:
-        parts.append(plural(plan.rows, "row") + (f" × {number(epochs)}" if epochs else ""))
+        parts.append(plural(plan.rows, "row") + _times(plan))
     line = " · ".join(parts)
     if plan.duration_s is not None:
         low, high = (duration(one) for one in plan.duration_s)
@@ -90,6 +87,16 @@ def _amount(plan: Plan) -> str:
     if plan.memory_bytes is not None:
         tail.append(f"peak about {size(plan.memory_bytes)}")
     return " · ".join([*tail, cost_line(plan.cost)])
+
+
+def _times(plan: Plan) -> str:
+    """Return ` × 3` for three epochs; steps are converted, since they take precedence."""
+    sent = plan.sent()
+    if sent.get("max_steps") is None:
+        epochs = sent.get("epochs")  # may be "auto"
+        return f" × {number(epochs)}" if epochs else ""
+    planned = plan.planned_epochs()
+    return "" if planned is None else f" × {planned:.2g}"
 
 
 def cost_line(cost: Cost) -> str:

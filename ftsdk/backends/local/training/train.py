@@ -143,7 +143,8 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     events.write("status", status="finalizing", message="Writing the result.")
     facts = result_facts(spec, tokenizer, model, state, order, hardware)
     save_result(run.result_path, model, optimizer, spec, tokenizer_folder, facts)
-    message = f"Trained {state.step} steps on {state.trained_tokens:,} tokens."
+    steps = "1 step" if state.step == 1 else f"{state.step} steps"
+    message = f"Trained {steps} on {state.trained_tokens:,} tokens."
     cpu_s = round(time.process_time() - cpu_before, 3)
     return ended("succeeded", message, exit_code=0, loop_cpu_s=cpu_s, **totals(state))
 

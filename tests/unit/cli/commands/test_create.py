@@ -424,3 +424,11 @@ def test_again_does_not_send_an_unsent_job_instead(cli, data, refusals):
     cli.ok(*words, "--again")
     jobs = cli.ok("list", "--json", "--offline").json["jobs"]
     assert sorted(job["status"] for job in jobs) == ["created", "queued"]
+
+
+def test_a_plan_multiplies_by_what_is_trained(cli, data):
+    epochs = cli.ok("plan", data, "--epochs", "3", "--batch-size", "6").out
+    assert "12 rows × 3 ·" in epochs
+    steps = cli.ok("plan", data, "--epochs", "3", "--batch-size", "6", "--set", "max_steps=1").out
+    assert "1 step ·" in steps
+    assert "12 rows × 0.5 ·" in steps

@@ -8,10 +8,11 @@ the keyring when they are needed.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ _PROFILE_KEYS = frozenset(
         "method",
         "max_cost",
         "base_url",
+        "key_variable",
         "adapter",
         "hyperparameters",
         "provider_options",
@@ -45,6 +47,7 @@ _PROFILE_KEYS = frozenset(
     }
 )
 _TOP_EXTRA = frozenset({"budget", "options"})
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _SECRET_WORDS = ("api_key", "apikey", "token", "secret", "password")
 
 
@@ -110,6 +113,10 @@ class Config:
 
     def _profile(self) -> Mapping[str, Any]:
         return self.profiles.get(self.profile or "", {})
+
+    def with_profile(self, profile: str | None) -> Config:
+        """Return this configuration with another of its profiles; its source is the caller."""
+        return replace(self, profile=profile, profile_source="argument" if profile else "")
 
     def places(self, name: str) -> list[str]:
         """Return all places that `setting(name)` searches, in order."""
@@ -251,6 +258,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check(path: Path, data: Mapping[str, Any]) -> None:
     faults = _unknown(data, _TOP_KEYS | _PROFILE_KEYS | _TOP_EXTRA, "")
+    faults += _not_a_variable(data, "")
     profiles = data.get("profiles", {})
     if not isinstance(profiles, Mapping):
         faults.append("profiles is not a table")
@@ -258,6 +266,7 @@ def _check(path: Path, data: Mapping[str, Any]) -> None:
     for name, table in profiles.items():
         if isinstance(table, Mapping):
             faults += _unknown(table, _PROFILE_KEYS, f"profiles.{name}.")
+            faults += _not_a_variable(table, f"profiles.{name}.")
         else:
             faults.append(f"profiles.{name} is not a table")
     if faults:
@@ -268,6 +277,15 @@ def _check(path: Path, data: Mapping[str, Any]) -> None:
             where=str(path),
             hint="correct the named entries",
         )
+
+
+def _not_a_variable(table: Mapping[str, Any], prefix: str) -> list[str]:
+    """Return a fault where `key_variable` is not the name of a variable; its value is not shown."""
+    value = table.get("key_variable")
+    if value is None or (isinstance(value, str) and _VARIABLE.fullmatch(value)):
+        return []
+    fault = f"{prefix}key_variable is not the name of a variable (A-Z, 0-9 and _)"
+    return [f"{fault}; if it is a key, remove it here and replace it at the provider"]
 
 
 def _unknown(table: Mapping[str, Any], known: frozenset[str], prefix: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 ```
 FtsdkError
-├─ UsageError      ConfigError · UnknownBackend · UnknownModel · UnknownJob · Unsupported · SpecError · MissingExtra
+├─ UsageError      ConfigError · WrongAccount · UnknownBackend · UnknownModel · UnknownJob · Unsupported · SpecError · MissingExtra
 ├─ DatasetError    carries the whole report
 ├─ BackendError    AuthError · RateLimited · NotFound · Rejected · Unavailable · UnexpectedResponse · ProviderClosed
 ├─ JobError        JobFailed · JobCancelled · NotReady · NeedsDecision · WaitTimeout
@@ -54,6 +54,7 @@ __all__ = [
     "Unsupported",
     "UsageError",
     "WaitTimeout",
+    "WrongAccount",
 ]
 
 Submitted = Literal["no", "maybe", "yes"]
@@ -160,6 +161,12 @@ class ConfigError(UsageError):
     """A setting is missing or invalid; `where` lists the places that were searched, in order."""
 
     code = "config"
+
+
+class WrongAccount(UsageError):
+    """The key in use is of another account than the job's; nothing was sent."""
+
+    code = "wrong_account"
 
 
 class UnknownBackend(UsageError):

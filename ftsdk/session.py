@@ -16,8 +16,10 @@ from ftsdk.backends.registry import capabilities_of, load_backend
 from ftsdk.catalogue.load import load_catalogue
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.config import Config, Environment, default_home, load_config
-from ftsdk.errors import ConfigError
+from ftsdk.errors import ConfigError, StoreError
+from ftsdk.store.accounts import Accounts
 from ftsdk.store.journal import Journal
+from ftsdk.types.account import may_be_same
 from ftsdk.types.job import JobSnapshot
 from ftsdk.util.clock import Clock, SystemClock
 
@@ -39,6 +41,18 @@ class Horizon:
     while_creating_s: float = 15.0
     first_pause_s: float = 0.5
     longest_pause_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class KeySource:
+    """Where a provider's key is found: the profile, and the variable that it names, if any.
+
+    `is_chosen` says whether the profile is about this provider: only then is its address used.
+    """
+
+    profile: str | None = None
+    variable: str | None = None
+    is_chosen: bool = False
 
 
 class SessionOptions(TypedDict, total=False):
@@ -82,7 +96,7 @@ class Session:
         self.clock = clock or SystemClock()
         self.horizon = horizon or Horizon()
         self._sources = dict(backends or {})
-        self._backends: dict[tuple[str, str | None], Backend] = {}
+        self._backends: dict[tuple[str, str | None, KeySource, frozenset[str]], Backend] = {}
         self._journal: Journal | None = None
         self._warned: set[str] = set()
 
@@ -120,18 +134,70 @@ class Session:
         """Return the backend named `provider`, or the configured one. Raises `UnknownBackend`.
 
         `base_url` is the address at which a job was created, if it differs from the configured one.
-        A backend is made again when the environment names another address.
+        A backend is made again when the environment names another address or another account's key.
         """
         name = str(self.config.require("provider", provider).value)
-        if base_url is None:
-            configured = self.config.setting("provider")
-            is_configured = configured is not None and configured.value == name
-            base_url = self.config.table_value("base_url") if is_configured else None
-        key = (name, base_url)
+        source = self._key_source(name)
+        address = base_url or self._configured_address(source)
+        return self._with_key(name, address, source) or self._backend(name, address, source)
+
+    def backends_with_keys(self, provider: str) -> list[Backend]:
+        """Return one backend for each account of a provider whose key is in the environment."""
+        found = []
+        for source in self._key_sources(provider):
+            address = self._configured_address(source)
+            found.append(self._with_key(provider, address, source))
+        return list(dict.fromkeys(backend for backend in found if backend is not None))
+
+    def _with_key(self, name: str, base_url: str | None, source: KeySource) -> Backend | None:
+        """Return the backend for the account whose key is in the environment, if there is one.
+
+        A keyring is not asked, which may take a password: planning needs no key.
+        """
+        found = self._backend(name, base_url, source)
+        variables = (source.variable,) if source.variable else found.capabilities.key_variables
+        if not any(self.env.get(variable) for variable in variables):
+            return None
+        account = self._account_at(name, base_url, source)
+        if account is None:
+            return found
+        return self._backend(name, base_url, source, frozenset({account}))
+
+    def _key_source(self, provider: str) -> KeySource:
+        """Return where the configuration in use has the provider's key."""
+        chosen = self.config.setting("provider")
+        is_chosen = chosen is not None and chosen.value == provider
+        variable = self.config.table_value("key_variable") if is_chosen else None
+        return KeySource(self.config.profile, variable, is_chosen)
+
+    def _key_sources(self, provider: str) -> list[KeySource]:
+        """Return where keys of a provider may be found: the configuration in use comes first."""
+        own = self._key_source(provider)
+        found = [own, KeySource(own.profile, None, own.is_chosen)]
+        for profile in (None, *self.config.profiles):
+            config = self.config.with_profile(profile)
+            variable = config.table_value("key_variable")
+            if variable is not None and config.table_value("provider") == provider:
+                found.append(KeySource(profile, variable, is_chosen=True))
+        return list(dict.fromkeys(found))
+
+    def _configured_address(self, source: KeySource) -> str | None:
+        """Return the address in a profile, if the profile is about the provider."""
+        config = self.config.with_profile(source.profile)
+        return config.table_value("base_url") if source.is_chosen else None
+
+    def _backend(
+        self,
+        name: str,
+        base_url: str | None,
+        source: KeySource,
+        accounts: frozenset[str] = frozenset(),
+    ) -> Backend:
+        key = (name, base_url, source, accounts)
         found = self._backends.get(key)
         if found is None or found.has_moved:
             # A replaced one is not closed: another thread may be in a call, and it refuses the next.
-            found = self._backends[key] = self._create_backend(name, base_url)
+            found = self._backends[key] = self._create_backend(name, base_url, source, accounts)
         return found
 
     def use_backend(self, provider: str, source: BackendSource) -> None:
@@ -140,7 +206,9 @@ class Session:
         for key in [key for key in self._backends if key[0] == provider]:
             self._backends.pop(key).close()
 
-    def _create_backend(self, name: str, base_url: str | None) -> Backend:
+    def _create_backend(
+        self, name: str, base_url: str | None, key_source: KeySource, accounts: frozenset[str]
+    ) -> Backend:
         source = self._sources.get(name)
         if isinstance(source, Backend):
             return source
@@ -148,9 +216,11 @@ class Session:
             Context(
                 home=self.home,
                 clock=self.clock,
-                options=self.config.table("options"),
+                options=self.config.with_profile(key_source.profile).table("options"),
                 env=self.env,
                 base_url=base_url,
+                key_variable=key_source.variable,
+                accounts=accounts,
             )
         )
 
@@ -162,18 +232,66 @@ class Session:
             return capabilities
         return capabilities_of(provider)
 
+    # --- the backend of a job ---
+
     def backend_for(self, snapshot: JobSnapshot) -> Backend:
-        """Return the backend of a job, at the address where the job was created."""
-        job_url = snapshot.dataset.get("base_url")
-        if job_url is None:
-            return self.backend(snapshot.provider)
+        """Return the backend of a job: at the address where it was created, for its account.
+
+        The key is the one of the configuration in use, if it is of that account, else that of
+        another profile, else the usual one. Without such a key the backend's calls raise
+        `WrongAccount`.
+        """
+        name, base_url = snapshot.provider, self._address_for(snapshot)
+        found = self._account_found(snapshot, base_url)
+        if found is not None:
+            return self._backend(name, base_url, found[0], frozenset({found[1]}))
+        wanted = frozenset() if snapshot.account is None else self._same_accounts(snapshot)
+        return self._backend(name, base_url, self._key_source(name), wanted)
+
+    def key_source_of(self, snapshot: JobSnapshot) -> KeySource | None:
+        """Return where the key of a job's account is found; None without such a key."""
+        found = self._account_found(snapshot, self._address_for(snapshot))
+        return None if found is None else found[0]
+
+    def _account_found(
+        self, snapshot: JobSnapshot, base_url: str | None
+    ) -> tuple[KeySource, str] | None:
+        """Return the key of a job's account and that account, as it is known by this key.
+
+        For a job without an account, the key in use.
+        """
+        wanted = () if snapshot.account is None else self._same_accounts(snapshot)
+        for source in self._key_sources(snapshot.provider):
+            account = self._account_at(snapshot.provider, base_url, source)
+            if account is not None and (
+                not wanted or any(may_be_same(account, one) for one in wanted)
+            ):
+                return source, account
+            if not wanted:
+                break
+        return None
+
+    def _same_accounts(self, snapshot: JobSnapshot) -> frozenset[str]:
+        return Accounts(self.journal).same_as(snapshot.provider, str(snapshot.account))
+
+    def _account_at(self, provider: str, base_url: str | None, source: KeySource) -> str | None:
         try:
-            current = self.backend(snapshot.provider)
+            return self._backend(provider, base_url, source).account()
+        except (ConfigError, StoreError):
+            return None  # no usable key here; a call with it raises the error with all its facts
+
+    def _address_for(self, snapshot: JobSnapshot) -> str | None:
+        """Return the address of a job as `_backend` takes it; None for the provider's usual one."""
+        name, job_url = snapshot.provider, snapshot.dataset.get("base_url")
+        source = self._key_source(name)
+        configured = self._configured_address(source)
+        if job_url is None:
+            return configured
+        try:
+            current = self._backend(name, configured, source)
         except ConfigError:
-            current = None  # no longer configured; the job has its own address
-        if current is not None and current.base_url == job_url:
-            return current
-        return self.backend(snapshot.provider, base_url=str(job_url))
+            return str(job_url)  # no longer configured; the job has its own address
+        return configured if current.base_url == job_url else str(job_url)
 
     def address_of(self, provider: str) -> dict[str, str]:
         """Return `{"base_url": …}` to journal with a new job, or `{}` for the default address."""

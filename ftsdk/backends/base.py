@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftsdk.backends.capabilities import Capabilities
-from ftsdk.backends.refusals import planned_fields, refusals, refuse
+from ftsdk.backends.refusals import planned_fields, refusals, refuse, refuse_other_account
 from ftsdk.catalogue.load import load_catalogue, load_last_catalogue
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.config import Environment
@@ -364,6 +364,13 @@ class Backend(abc.ABC):
         sent. Raises `ConfigError` where there is no key.
         """
         return None
+
+    def require_account(self) -> None:
+        """Raise `WrongAccount` where calls would be made for none of `context.accounts`.
+
+        A backend with accounts calls it before each request.
+        """
+        refuse_other_account(self.account(), self.context.accounts, provider=self.name)
 
     def account_models(self) -> Mapping[str, str | None]:
         """Return the account's fine-tunes: model id to base model. Needs `lists_models`.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ftsdk.backends.capabilities import Capabilities
-from ftsdk.errors import Unsupported
+from ftsdk.errors import Unsupported, WrongAccount
+from ftsdk.types.account import account_name, may_be_same
 from ftsdk.types.plan import PlannedField
 from ftsdk.types.spec import Hyperparameters, JobSpec
 
@@ -27,6 +28,20 @@ def refuse(faults: Sequence[str], *, where: str, hint: str) -> None:
             faults=tuple(faults),
             submitted="no",
         )
+
+
+def refuse_other_account(found: str | None, wanted: Collection[str], *, provider: str) -> None:
+    """Raise `WrongAccount` when `found` is known to be none of the accounts `wanted`."""
+    if not wanted or any(may_be_same(found, one) for one in wanted):
+        return
+    theirs = " or ".join(sorted(account_name(one) for one in wanted))
+    raise WrongAccount(
+        f"The key in use is of another account of {provider}",
+        where=f"account {theirs} is asked for, the key is of account {account_name(found)} and was "
+        "not used",
+        hint="use the key of that account, or name its variable as key_variable in a profile; if it "
+        f"is a new key of the same account: ftsdk accounts --same {min(map(account_name, wanted))}",
+    )
 
 
 def refusals(name: str, able: Capabilities, spec: JobSpec) -> list[str]:

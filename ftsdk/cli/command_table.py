@@ -69,6 +69,7 @@ _PANELS = {
         "reconcile": ("actions", "reconcile", "Look for jobs whose create call got no answer. Sends nothing."),
         "resolve": ("actions", "resolve", "Decide a job in doubt: adopt an id, send again, or give up."),
         "adopt": ("actions", "adopt", "Add a job that was created elsewhere to the journal."),
+        "accounts": ("accounts", "accounts", "Show the accounts of your jobs, and declare a new key of one."),
         "journal": ("journal", "app", "Export, back up or check the journal, or forget old jobs."),
     },
     "Result": {

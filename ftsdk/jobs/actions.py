@@ -17,7 +17,9 @@ from ftsdk.errors import (
     StoreError,
     Unsupported,
     UsageError,
+    WrongAccount,
 )
+from ftsdk.jobs.account_check import account_after, require_account
 from ftsdk.jobs.pending_cancel import is_cancel_requested, request_cancel, withdraw_cancel
 from ftsdk.jobs.remote_update import updated_fields
 from ftsdk.jobs.submit import submitter_for
@@ -44,24 +46,34 @@ def refresh_many(
 
     A job that its provider does not have, or that is in doubt and was not found in time, does not
     keep the others from being refreshed. Its `NotFound` or `NeedsDecision` is put into `errors`, by
-    job id, and is raised at the end without them. Raises another `BackendError` when a provider
-    cannot be reached.
+    job id, and is raised at the end without them; so is the error of one of several accounts. Raises
+    another `BackendError` when a provider cannot be reached.
     """
     now: dict[str, JobSnapshot] = {s.id: _known(session, s) for s in snapshots}
     own: dict[str, FtsdkError] = {} if errors is None else errors
     by_backend: dict[Backend, list[JobSnapshot]] = {}
+    backends: dict[tuple[object, ...], Backend] = {}
     for current in now.values():
         if current.status.is_final:
             continue
         if not current.status.is_remote:
             try:
                 now[current.id] = _find_submission(session, current)
-            except NeedsDecision as error:
+            except (NeedsDecision, WrongAccount) as error:
                 own[current.id] = error
         elif current.provider_job_id is not None:
-            by_backend.setdefault(session.backend_for(current), []).append(current)
+            place = (current.provider, current.account, current.dataset.get("base_url"))
+            if place not in backends:
+                backends[place] = session.backend_for(current)
+            by_backend.setdefault(backends[place], []).append(current)
     for backend, group in by_backend.items():
-        now.update(_read(session, backend, group, own))
+        try:
+            now.update(_read(session, backend, group, own))
+        except FtsdkError as error:
+            # An account whose key is missing or refused does not keep the others from being asked.
+            if errors is None or len(by_backend) == 1:
+                raise
+            own.update({s.id: error for s in group})
     if errors is None and own:
         raise next(iter(own.values()))
     return [now[s.id] for s in snapshots]
@@ -83,7 +95,7 @@ def _read(
         for remote in backend.get_many(list(known)):
             ids = (remote.provider_job_id, *remote.earlier_ids)
             old = next(known[provider_id] for provider_id in ids if provider_id in known)
-            read[old.id] = _write(session, old, _changes(session, old, remote))
+            read[old.id] = _write(session, old, _changes(session, backend, old, remote))
     except NotFound as error:
         left = [s for s in group if s.id not in read]
         if len(left) == 1:
@@ -105,14 +117,16 @@ def _gone(error: NotFound, snapshot: JobSnapshot) -> NotFound:
     return error
 
 
-def _changes(session: Session, old: JobSnapshot, remote: RemoteJob) -> dict[str, Any]:
+def _changes(
+    session: Session, backend: Backend, old: JobSnapshot, remote: RemoteJob
+) -> dict[str, Any]:
     """Return the changed fields; a restarted job's new id only if no other job here has it."""
     fields = updated_fields(old, remote)
     if remote.provider_job_id != old.provider_job_id:
         other = session.journal.find_provider_job(old.provider, remote.provider_job_id)
         if other is not None and other.id != old.id:
             del fields["provider_job_id"], fields["earlier_ids"]
-    return fields
+    return {**fields, "account": account_after(backend, old)}
 
 
 def _known(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
@@ -178,6 +192,11 @@ def cancel(session: Session, snapshot: JobSnapshot) -> JobSnapshot:
     backend = session.backend_for(current)
     if not backend.capabilities.can_cancel:
         raise backend.cannot("cancel a job")
+    try:
+        require_account(session.journal, backend, current)
+    except WrongAccount as error:
+        error.job_id = current.id
+        raise
     if not current.status.is_remote:
         current = _cancel_once_found(session, current)
         if not is_cancel_requested(session.journal, current.id):

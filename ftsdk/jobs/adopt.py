@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ftsdk.jobs.account_check import is_of_account
 from ftsdk.jobs.actions import refresh
 from ftsdk.jobs.remote_update import updated_fields
 from ftsdk.jobs.submit import submitter_for
@@ -20,11 +21,17 @@ def adopt(session: Session, provider: str, provider_job_id: str) -> JobSnapshot:
     known = session.journal.find_provider_job(provider, provider_job_id)
     if known is not None:
         return known
-    remote = session.backend(provider).get(provider_job_id)
+    backend = session.backend(provider)
+    account, remote = session.account_of(provider), backend.get(provider_job_id)
     known = session.journal.find_provider_job(provider, remote.provider_job_id)
     if known is not None:
         return known  # an earlier id of a job that was restarted
     ours = session.journal.find_tag(remote.tag) if remote.tag else None
+    if ours is not None and not is_of_account(session.journal, ours, account):
+        # The key in use sees the job with our tag, so it is a key of the job's account.
+        ours = session.journal.change(
+            ours.id, now=session.clock.now(), why="found by another key", account=account
+        )
     if ours is not None and not ours.status.is_remote:
         # It has our tag: this is the job whose response was lost.
         return submitter_for(session).resolve(
@@ -34,13 +41,14 @@ def adopt(session: Session, provider: str, provider_job_id: str) -> JobSnapshot:
         current = refresh(session, ours)
         if current.provider_job_id == remote.provider_job_id:
             return current  # restarted under this id since the last refresh
-    snapshot = _snapshot_of(session, provider, remote, tag=None if ours is not None else remote.tag)
+    tag = None if ours is not None else remote.tag
+    snapshot = _snapshot_of(session, provider, remote, tag, account)
     session.journal.add(snapshot, _reservation(session, snapshot))
     return snapshot
 
 
 def _snapshot_of(
-    session: Session, provider: str, remote: RemoteJob, tag: str | None
+    session: Session, provider: str, remote: RemoteJob, tag: str | None, account: str | None
 ) -> JobSnapshot:
     """Return the snapshot of an adopted job; it keeps its tag unless a job here has the same one."""
     now = session.clock.now()
@@ -48,7 +56,7 @@ def _snapshot_of(
     snapshot = JobSnapshot(
         id=job_id,
         provider=provider,
-        account=session.account_of(provider),
+        account=account,
         status=remote.status,
         raw_status=remote.raw_status,
         model=remote.model or "unknown",

@@ -52,7 +52,7 @@ def resolve(
         )
     if send_again:
         limits = budget_of(session.config).limits
-        reserve_unsent(session.journal, full_id, session.clock.now(), limits)
+        reserve_unsent(session.journal, full_id, session.clock.now(), limits, known.profile)
     return submitter_for(session).resolve(
         full_id, adopt=adopt, send_again=send_again, give_up=give_up
     )

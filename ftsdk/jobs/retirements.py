@@ -10,7 +10,7 @@ from itertools import islice
 from urllib.parse import urlsplit
 
 from ftsdk.backends.base import Backend
-from ftsdk.backends.registry import backend_names, load_backend
+from ftsdk.backends.registry import backend_names
 from ftsdk.catalogue.provider_dates import store_reported_dates
 from ftsdk.catalogue.retirement import WARNING_DAYS
 from ftsdk.catalogue.retirement_calendar import AccountModel, Retirements, retirements_of
@@ -44,13 +44,13 @@ def retirements(
     then on.
     """
     jobs: list[JobSnapshot] = []
-    owners: dict[str, Backend] = {}
+    owners: dict[Backend, str] = {}
     for job in session.journal.list():
         owner, backend = _owner(session, job)
         jobs.append(job if owner == job.provider else job.model_copy(update={"provider": owner}))
         if backend is not None:
-            owners.setdefault(owner, backend)
-    reported = _ask_all(jobs, {**_with_keys(session), **owners}) if live else _Reported()
+            owners.setdefault(backend, owner)
+    reported = _ask_all(jobs, _with_keys(session) | owners) if live else _Reported()
     _keep(session, reported)
     found = retirements_of(
         jobs,
@@ -78,10 +78,10 @@ def _label(backend: Backend) -> str:
     return backend.dated_as or f"{backend.name} at {host}"
 
 
-def _ask_all(jobs: Sequence[JobSnapshot], owners: Mapping[str, Backend]) -> _Reported:
-    """Ask the providers; those that are free have no end dates and are left out."""
+def _ask_all(jobs: Sequence[JobSnapshot], owners: Mapping[Backend, str]) -> _Reported:
+    """Ask each account; providers that are free have no end dates and are left out."""
     reported, known = _Reported(), {job.provider_job_id for job in jobs}
-    for owner, backend in owners.items():
+    for backend, owner in owners.items():
         if backend.capabilities.price == "free":
             continue
         try:
@@ -118,15 +118,12 @@ def _keep(session: Session, reported: _Reported) -> None:
         store_reported_dates(session.home, owner, ends, session.today)
 
 
-def _with_keys(session: Session) -> dict[str, Backend]:
-    """Return the backends whose key is in the environment, by label."""
-    found = {}
+def _with_keys(session: Session) -> dict[Backend, str]:
+    """Return the backends whose key is in the environment, one for each account, with its label."""
+    found: dict[Backend, str] = {}
     for name in backend_names():
         try:
-            variables = load_backend(name).capabilities.key_variables
-            if any(session.env.get(key) for key in variables):
-                backend = session.backend(name)
-                found[_label(backend)] = backend
+            found |= {backend: _label(backend) for backend in session.backends_with_keys(name)}
         except FtsdkError as error:
             _log.info("%s was not asked: %s", name, error.what)
     return found

@@ -92,7 +92,7 @@ def _update_existing(
     """Apply the caller's cap and month to a job of an earlier call that was not accepted yet."""
     journal, now = session.journal, session.clock.now()
     if existing.status is JobStatus.CREATED:
-        reserve_unsent(journal, existing.id, now, prepared.budget.limits)
+        reserve_unsent(journal, existing.id, now, prepared.budget.limits, session.config.profile)
     before = existing.spec.get("max_cost")
     asked = prepared.spec.max_cost
     Reservations(journal).set_cap(existing.id, lowest(caps))

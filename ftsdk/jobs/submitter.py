@@ -36,6 +36,8 @@ from ftsdk.errors import (
     UnexpectedResponse,
     UsageError,
 )
+from ftsdk.jobs import account_check
+from ftsdk.jobs.account_check import Place
 from ftsdk.jobs.kept_rows import keep_dataset, kept_dataset
 from ftsdk.jobs.pending_cancel import cancel_found, is_cancel_requested, withdraw_cancel
 from ftsdk.jobs.remote_update import updated_fields
@@ -130,14 +132,18 @@ class Submitter:
             created_at=now,
             updated_at=now,
         )
+        place = Place((facts or {}).get("base_url"), account, profile)
         try:
             self.journal.add(snapshot, then_no_return(hook))
         except (KeyTaken, UnsentDuplicate) as taken:
-            snapshot = self._same_key(taken.existing, fingerprint, key)
+            snapshot = taken.existing
+            account_check.require_same_job(self.journal, snapshot, fingerprint, key, place)
             pass_point_of_no_return(snapshot.id)
             if on_existing is not None and not snapshot.status.is_remote:
                 on_existing(snapshot)
-        current = self.continue_submission(snapshot.id, creating=True)
+        current = self.continue_submission(snapshot.id, creating=True, place=place)
+        # Another account's process may have sent it in the meantime.
+        account_check.require_same_job(self.journal, current, fingerprint, key, place)
         if current.status.is_final and not current.is_accepted:
             raise self._never_accepted(current)
         return current
@@ -155,19 +161,6 @@ class Submitter:
             job_id=snapshot.id,
             tag=snapshot.tag,
             submitted="maybe" if sent else "no",
-        )
-
-    def _same_key(self, existing: JobSnapshot, fingerprint: str, key: str | None) -> JobSnapshot:
-        if existing.fingerprint == fingerprint:
-            return existing
-        raise UsageError(
-            f"The key {key!r} already belongs to another job",
-            where=f"job {existing.id}, created {existing.created_at:%Y-%m-%d %H:%M} UTC; its data "
-            "or settings differ from these",
-            hint="use a different key for a different job",
-            job_id=existing.id,
-            tag=existing.tag,
-            submitted="no",
         )
 
     # --- steps 2 to 4 ---
@@ -203,10 +196,13 @@ class Submitter:
         never = snapshot.status is JobStatus.CREATED or snapshot.submitted_at is None
         return snapshot.tag, "no" if never else "maybe"
 
-    def continue_submission(self, job_id: str, *, creating: bool = False) -> JobSnapshot:
+    def continue_submission(
+        self, job_id: str, *, creating: bool = False, place: Place | None = None
+    ) -> JobSnapshot:
         """Continue the submission of a job that is not accepted yet; other jobs are returned as they are.
 
         With `creating` the job may be sent, and a search for it waits; otherwise it only looks once.
+        A job that was never sent is moved to `place`. Raises `WrongAccount` for another's job.
         """
         wait_s = _LOCK_WAIT_S if creating else 0.0
         with (
@@ -216,6 +212,9 @@ class Submitter:
             snapshot = self.journal.get(job_id)
             if not locked or snapshot.status.is_remote:
                 return snapshot
+            snapshot = account_check.moved_to(self.journal, snapshot, place, self.clock.now())
+            if creating or snapshot.status is not JobStatus.CREATED:
+                account_check.require_account(self.journal, self.backend_for(snapshot), snapshot)
             if snapshot.status is JobStatus.SUBMITTING:
                 snapshot = self._mark_in_doubt(snapshot, "the process that sent it has ended")
             if snapshot.status is JobStatus.IN_DOUBT:
@@ -310,9 +309,8 @@ class Submitter:
                 job_id=snapshot.id,
             )
         try:
-            accepted = self.journal.change(
-                snapshot.id, now=self.clock.now(), why=why, **updated_fields(snapshot, remote)
-            )
+            fields = updated_fields(snapshot, remote)
+            accepted = self.journal.change(snapshot.id, now=self.clock.now(), why=why, **fields)
         except StoreError as error:
             error.submitted = "yes"
             error.where = f"{error.where}; {snapshot.provider} has the job as {identity}"
@@ -370,8 +368,8 @@ class Submitter:
 
     def is_past_horizon(self, snapshot: JobSnapshot) -> bool:
         """Return True when the job would have been found by now if it existed."""
-        sent = snapshot.submitted_at or snapshot.created_at
-        return (self.clock.now() - sent).total_seconds() > self.horizon.look_s
+        waited = self.clock.now() - (snapshot.submitted_at or snapshot.created_at)
+        return waited.total_seconds() > self.horizon.look_s
 
     def _undecided_error(self, snapshot: JobSnapshot, cause: FtsdkError | None) -> FtsdkError:
         if cause is not None and not self.is_past_horizon(snapshot):
@@ -420,6 +418,8 @@ class Submitter:
         ):
             pass_point_of_no_return(job_id)
             snapshot = self._undecided(job_id, locked=locked)
+            if not give_up:
+                account_check.require_account(self.journal, self.backend_for(snapshot), snapshot)
             if adopt is not None:
                 return self._adopt_by_decision(snapshot, adopt)
             if send_again:
@@ -431,8 +431,7 @@ class Submitter:
 
     def _undecided(self, job_id: str, *, locked: bool) -> JobSnapshot:
         """Return the job if there is something to decide; else raise `UsageError`."""
-        undecided = (JobStatus.IN_DOUBT, JobStatus.SUBMITTING, JobStatus.CREATED)
-        snapshot = self.journal.get(job_id)
+        snapshot, undecided = self.journal.get(job_id), ("in_doubt", "submitting", "created")
         if not locked or snapshot.status not in undecided:
             raise UsageError(
                 f"The job is {snapshot.status}; there is nothing to decide",
@@ -464,11 +463,12 @@ class Submitter:
         )
 
     def _mark_submitting(self, snapshot: JobSnapshot) -> JobSnapshot:
-        if snapshot.status is JobStatus.CREATED:
-            return self.journal.change(
-                snapshot.id, now=self.clock.now(), why="to adopt", status=JobStatus.SUBMITTING
-            )
-        return snapshot
+        if snapshot.status is not JobStatus.CREATED:
+            return snapshot
+        now = self.clock.now()
+        return self.journal.change(
+            snapshot.id, now=now, why="to adopt", status=JobStatus.SUBMITTING
+        )
 
     # --- the request ---
 

@@ -76,14 +76,19 @@ def _failed_is_free(provider: str, model: str, catalogue: Catalogue) -> bool:
 
 
 def reserve_unsent(
-    journal: Journal, job_id: str, now: dt.datetime, limits: Sequence[Limit]
+    journal: Journal,
+    job_id: str,
+    now: dt.datetime,
+    limits: Sequence[Limit],
+    profile: str | None,
 ) -> None:
-    """Move the reservation of an unsent job to the month of `now`, in which it will be sent.
+    """Move the reservation of an unsent job to the month of `now`, in which it will be sent, and to
+    the profile that sends it.
 
     Raises `BudgetError` with the job's id and tag when that month's limits would be exceeded.
     """
     try:
-        Reservations(journal).carry_over(job_id, now, limits)
+        Reservations(journal).carry_over(job_id, now, limits, profile)
     except BudgetError as error:
         error.job_id, error.tag = job_id, journal.get(job_id).tag
         raise

@@ -147,22 +147,26 @@ class Reservations:
                 "UPDATE reservations SET cap = ? WHERE job_id = ?", (to_text(cap), job_id)
             )
 
-    def carry_over(self, job_id: str, now: dt.datetime, limits: Sequence[Limit]) -> None:
-        """Move the reservation of a job that was not accepted yet to the month of `now`.
+    def carry_over(
+        self, job_id: str, now: dt.datetime, limits: Sequence[Limit], profile: str | None
+    ) -> None:
+        """Move the reservation of a job that was not accepted yet to the month of `now` and `profile`.
 
         Raises `BudgetError` when that month's limits would be exceeded; nothing is changed then.
         """
         with self.journal.write() as cursor:
             row = cursor.execute(
                 "SELECT r.*, j.snapshot FROM reservations r JOIN jobs j ON j.id = r.job_id "
-                "WHERE r.job_id = ? AND r.month != ? AND j.provider_job_id IS NULL",
-                (job_id, month_of(now)),
+                "WHERE r.job_id = ? AND (r.month != ? OR r.profile IS NOT ?) "
+                "AND j.provider_job_id IS NULL",
+                (job_id, month_of(now), profile),
             ).fetchone()
             if row is None:
                 return
             check_limits(cursor, limits, now, from_row(row).usd, "job", excluding=job_id)
             cursor.execute(
-                "UPDATE reservations SET month = ? WHERE job_id = ?", (month_of(now), job_id)
+                "UPDATE reservations SET month = ?, profile = ? WHERE job_id = ?",
+                (month_of(now), profile, job_id),
             )
 
     def reopen(self, job_id: str, now: dt.datetime, limits: Sequence[Limit]) -> None:

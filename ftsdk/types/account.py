@@ -7,6 +7,8 @@ The key itself is never kept.
 
 from __future__ import annotations
 
+__all__ = ["account_name", "key_account", "may_be_same", "project_account"]
+
 _KEY = "key:"
 
 

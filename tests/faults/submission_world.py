@@ -105,6 +105,8 @@ class Process:
     dies_at: int | None
     effects: int = 0
     dead: bool = False
+    account: str | None = None
+    """The account whose key this process has, in a world with several."""
 
     def effect(self) -> None:
         """Count an effect; die, or let another process run, where it is time for that."""
@@ -272,7 +274,8 @@ class SimulatedBackend(Backend):
     def __init__(self, world: World, process: Process | None) -> None:
         super().__init__(Context(home=world.home, clock=world.clock.for_process(process)))
         self.world, self.process = world, process
-        if world.provider.takes_token:
+        self.provider = world.provider_of(process)
+        if self.provider.takes_token:
             self.capabilities = Capabilities(  # type: ignore[misc]  # per world, not per class
                 methods=frozenset({"sft"}),
                 adapters=frozenset({"lora"}),
@@ -287,7 +290,7 @@ class SimulatedBackend(Backend):
 
     def submit(self, request: SubmitRequest) -> RemoteJob:
         self._effect()
-        world, provider = self.world, self.world.provider
+        world, provider = self.world, self.provider
         fault = world.next_fault()
         provider.posts += 1
         if fault != "ok":
@@ -308,20 +311,20 @@ class SimulatedBackend(Backend):
     def find(self, request: SubmitRequest) -> list[RemoteJob]:
         self._effect()
         if self.world.chance.random() < self.world.read_faults:
-            self.world.provider.faults += 1
+            self.provider.faults += 1
             raise Unavailable("the list cannot be read now")
-        found = [_remote_job(j) for j in self.world.provider.visible(request.tag, self.clock.now())]
+        found = [_remote_job(j) for j in self.provider.visible(request.tag, self.clock.now())]
         self._effect()
         return found
 
     def get(self, provider_job_id: str) -> RemoteJob:
-        for job in self.world.provider.jobs:
+        for job in self.provider.jobs:
             if job["id"] == provider_job_id:
                 return _remote_job(job)
         raise NotFound("no such job")
 
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
-        yield from (_remote_job(job) for job in self.world.provider.jobs)
+        yield from (_remote_job(job) for job in self.provider.jobs)
 
     def cancel(self, provider_job_id: str) -> None:
         raise self.cannot("cancel")
@@ -367,6 +370,14 @@ class World:
             return "ok"
         return self.chance.choice(FAULTS)
 
+    def provider_of(self, process: Process | None) -> Provider:
+        """Return the provider as this process's account sees it; here there is one account."""
+        return self.provider
+
+    def backend(self, process: Process | None) -> Backend:
+        """Return the backend that a process uses."""
+        return SimulatedBackend(self, process)
+
     def _submitter(self, process: Process | None) -> Submitter:
         world = self
         journal = SimulatedJournal(self.home, process)
@@ -375,7 +386,7 @@ class World:
             journal,
             self.home,
             clock,
-            lambda _: SimulatedBackend(world, process),
+            lambda _: world.backend(process),
             HORIZON,
         )
         made._kept = lambda *_: world.dataset  # type: ignore[method-assign]  # read once, not each time
@@ -467,7 +478,12 @@ class Totals:
 
 
 def simulate(
-    first_seed: int, count: int, submitter: type[Submitter] = Submitter, *, stop_at_bad: int = 0
+    first_seed: int,
+    count: int,
+    submitter: type[Submitter] = Submitter,
+    *,
+    stop_at_bad: int = 0,
+    world_class: type[World] = World,
 ) -> Totals:
     """Run `count` schedules; with `stop_at_bad`, stop after that many bad ones."""
     totals = Totals(first_seed)
@@ -480,7 +496,7 @@ def simulate(
             folder = root / str(seed)
             folder.mkdir(mode=0o700)
             shutil.copy(empty / "journal.db", folder / "journal.db")
-            world = World(seed, folder, submitter)
+            world = world_class(seed, folder, submitter)
             verdict = world.run()
             totals.schedules += 1
             totals.faults += world.provider.faults + world.deaths

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from ftsdk.errors import FtsdkError
+from ftsdk.jobs import account_check
 from ftsdk.jobs.submitter import Submitter
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
+from tests.faults.account_world import AccountWorld
 from tests.faults.submission_world import simulate
 
 
@@ -75,3 +77,30 @@ def test_the_harness_catches(planted: type[Submitter]) -> None:
 
 def test_the_same_seed_gives_the_same_run() -> None:
     assert str(simulate(7, 25)) == str(simulate(7, 25))
+
+
+# --- two accounts -------------------------------------------------------------------------------
+
+
+def test_two_accounts_are_never_mixed(request: pytest.FixtureRequest, record_property: Any) -> None:
+    long = request.config.getoption("--long")
+    totals = simulate(0, 50_000 if long else 800, world_class=AccountWorld)
+    record_property("totals", str(totals))
+    print(f"two accounts: {totals}")
+    assert not totals.bad, dict(list(totals.bad.items())[:5])
+    assert totals.deaths > totals.schedules / 10
+
+
+@pytest.mark.parametrize(
+    ("planted", "caught"),
+    [
+        ("require_account", "duplicate"),  # looks, and sends again, with whatever key there is
+        ("is_of_account", "mixed"),  # gives the other account's job back for the same key
+    ],
+)
+def test_the_harness_catches_mixed_accounts(
+    planted: str, caught: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_check, planted, lambda *_: True)
+    totals = simulate(0, 1_000, world_class=AccountWorld, stop_at_bad=5)
+    assert any(caught in verdict for verdict in totals.bad.values()), str(totals)

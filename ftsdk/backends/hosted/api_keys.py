@@ -18,7 +18,7 @@ from ftsdk.backends.hosted.redact import remember
 from ftsdk.config import Environment, api_key
 from ftsdk.errors import ConfigError
 
-_SECRET_NAME = re.compile(r"(?i)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
+_SECRET_NAME = re.compile(r"(?i)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_[A-Z0-9_]+)?$")
 _LOOKS_SECRET = re.compile(r"[\w+=~-][\w./+=~-]{11,}")  # no path, no sentence, no short word
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORTS = {"https": 443, "http": 80}

@@ -16,6 +16,8 @@ from ftsdk.backends.base import Context
 from ftsdk.backends.hosted.api_keys import BoundKey, bind_key, checked_base_url, origin_of
 from ftsdk.errors import ConfigError
 
+_PROVIDERS = frozenset({"openai", "azure", "nebius", "crusoe", "together", "replicate"})
+
 
 @dataclass(frozen=True)
 class Service:
@@ -55,6 +57,15 @@ class Service:
         shared = (key for key, own in beside if own and origin_of(own) == origin_of(url))
         return (*self.keys, *shared)
 
+    def is_named_in(self, variable: str) -> bool:
+        """Whether the first provider in a variable's name is this one.
+
+        A file must not send one provider's key to another: `AZURE_OPENAI_API_KEY` is Azure's.
+        """
+        own = {key.lower().split("_")[0] for key in self.keys}
+        words = variable.lower().split("_")
+        return next((word for word in words if word in own | _PROVIDERS), None) in own
+
     def owns_url(self, url: str) -> bool:
         """Whether `url` is at one of the provider's own hosts."""
         return self.owns((urlsplit(url).hostname or "").lower())
@@ -73,17 +84,39 @@ class Address:
     url: str
     from_file: bool
 
-    def key(self, service: Service, env: Mapping[str, str]) -> BoundKey:
-        """Read the key for this address. Raises `ConfigError` that lists where it was looked for."""
+    def key(
+        self, service: Service, env: Mapping[str, str], variable: str | None = None
+    ) -> BoundKey:
+        """Read the key for this address, from `variable` where a profile names one.
+
+        Raises `ConfigError` that lists where it was looked for, and for a variable that may hold
+        another service's key.
+        """
         host = urlsplit(self.url).hostname or ""
         named = [env[name] for name in service.url_variables if env.get(name)]
         agreed = origin_of(self.url) in map(origin_of, named)
         # A rehearsal that began at another port of this machine is asked there, still.
         agreed = agreed or (is_loopback(self.url) and any(map(is_loopback, named)))
         if self.from_file and not service.owns(host) and not agreed:
-            variable = "FTSDK_KEY_" + re.sub(r"[^A-Z0-9]", "_", host.upper())
-            return bind_key(host, (variable,), env, self.url)
+            own = "FTSDK_KEY_" + re.sub(r"[^A-Z0-9]", "_", host.upper())
+            if variable is not None and not variable.startswith(f"{own}__"):
+                raise _foreign_variable(variable, host, f"{own}__NAME")
+            return bind_key(variable or host, (variable or own,), env, self.url)
+        if variable is not None:
+            if not service.is_named_in(variable):
+                usual = service.keys[0]
+                raise _foreign_variable(variable, service.title, f"{usual}_WORK or WORK_{usual}")
+            return bind_key(variable, (variable,), env, self.url)
         return bind_key(service.name, service.keys_for(self.url, env), env, self.url)
+
+
+def _foreign_variable(variable: str, service: str, example: str) -> ConfigError:
+    return ConfigError(
+        f"The key in {variable} is not sent to {service}: it may be another service's",
+        where="key_variable of the configuration, before anything was sent",
+        hint=f"name a variable such as {example}",
+        submitted="no",
+    )
 
 
 def address_of(context: Context, service: Service) -> Address:

@@ -23,6 +23,7 @@ from ftsdk.backends.hosted.polling_rate import Pace
 from ftsdk.backends.hosted.redact import guard_logs
 from ftsdk.backends.hosted.response_checks import json_object, unexpected_response
 from ftsdk.backends.hosted.retries import Retries
+from ftsdk.backends.refusals import refuse_other_account
 from ftsdk.errors import ConfigError, MissingExtra, Submitted, UnexpectedResponse
 from ftsdk.util.install_hints import install_command
 
@@ -94,7 +95,7 @@ class HostedTransport(abc.ABC, Generic[Client]):
     def account(self) -> str:
         """Return the account that the key is of now; see `ftsdk.backends.hosted.account`."""
         env = environment_now(self._context.env)
-        return self._account_of(self._address.key(self.service, env), env)
+        return self._account_of(self._key_in(env), env)
 
     def _account_of(self, key: BoundKey, env: Mapping[str, str]) -> str:
         beside = self.service.companions_for(self.base_url, env)
@@ -121,7 +122,8 @@ class HostedTransport(abc.ABC, Generic[Client]):
         """Read the key now, together with the address.
 
         Raises `ConfigError` that lists where the key was looked for, and where the address is no
-        longer the one that this object was made for.
+        longer the one that this object was made for; `WrongAccount` for the key of another account
+        than `Context.accounts`.
         """
         env = environment_now(self._context.env)
         if self._address_in(env) != self._address:
@@ -130,7 +132,14 @@ class HostedTransport(abc.ABC, Generic[Client]):
                 where=f"made for {origin_of(self.base_url)}, before anything was sent",
                 hint="make the call again, or make a new ftsdk.Client",
             )
-        return self._address.key(self.service, env)
+        key = self._key_in(env)
+        if self._context.accounts:
+            found = self._account_of(key, env)
+            refuse_other_account(found, self._context.accounts, provider=self.service.title)
+        return key
+
+    def _key_in(self, env: Mapping[str, str]) -> BoundKey:
+        return self._address.key(self.service, env, self._context.key_variable)
 
     def client(self) -> Client:
         """Return the client for the current key; a new one when the key has changed."""

@@ -76,6 +76,7 @@ def _checks(profile: str | None) -> Iterator[Check]:
     yield check
     if config is not None:
         yield _chosen(config)
+        yield from _profile_keys(config)
     yield from _keys()
     yield from _extras()
     yield from _machine()
@@ -197,6 +198,16 @@ def _keys() -> Iterator[Check]:
             there = [variable for variable in variables if os.environ.get(variable)]
             words = f"{there[0]} is set" if there else f"{variables[0]} is not set"
             yield Check(f"key {name}", "ok" if there else "note", words)
+
+
+def _profile_keys(config: Config) -> Iterator[Check]:
+    """Check the variables that profiles name for their keys."""
+    for name in config.profiles:
+        variable = config.with_profile(name).table_value("key_variable")
+        if variable is not None:
+            there = bool(os.environ.get(variable))
+            found = f"{variable} is {'set' if there else 'not set'}"
+            yield Check(f"key of profile {name}", "ok" if there else "note", found)
 
 
 def _extras() -> Iterator[Check]:

@@ -17,9 +17,10 @@ from ftsdk.cli.view.formatting import clean, cost_text, percent, redact, status_
 from ftsdk.cli.view.jobs import job_document, short_ids, status_label
 from ftsdk.cli.view.output import columns, command, emit, note, say
 from ftsdk.config import default_home, load_config
-from ftsdk.errors import FtsdkError, NeedsDecision, NotFound
+from ftsdk.errors import FtsdkError, NeedsDecision, NotFound, WrongAccount
 from ftsdk.jobs.search import find_jobs
 from ftsdk.store.journal import Journal
+from ftsdk.types.account import account_name
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus, statuses_of
 from ftsdk.util.clock import SystemClock
@@ -126,7 +127,7 @@ def _print_table(jobs: list[JobSnapshot], listing: _Listing, short: dict[str, st
         for job in jobs
     ])  # fmt: skip
     for error in {id(e): e for e in listing.errors.values()}.values():
-        if isinstance(error, NeedsDecision | NotFound):
+        if isinstance(error, NeedsDecision | NotFound | WrongAccount):
             note((f"{error.job_id}  ", "bold"), clean(error.hint))
         else:
             note(("not asked  ", "yellow"), clean(error.what))
@@ -136,6 +137,8 @@ def _fact(job: JobSnapshot, error: FtsdkError | None) -> str:
     """Return the most useful fact about a job in its status."""
     if isinstance(error, NotFound):
         return "gone at the provider"
+    if isinstance(error, WrongAccount):
+        return f"of account {account_name(job.account)}, whose key is not here"
     if error is not None and not isinstance(error, NeedsDecision):
         return f"as of {job.updated_at.astimezone():%H:%M:%S}, not asked"
     if job.status in (JobStatus.IN_DOUBT, JobStatus.SUBMITTING):

@@ -28,9 +28,10 @@ from ftsdk.cli.view.next_steps import next_steps, steps
 from ftsdk.cli.view.output import emit, labelled, note, say
 from ftsdk.cli.view.plan_view import adapter_text, training_texts
 from ftsdk.client import Client
-from ftsdk.errors import BackendError, FtsdkError
+from ftsdk.errors import BackendError, FtsdkError, WrongAccount
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.spending.ledger import line_of
+from ftsdk.types.account import account_name
 from ftsdk.types.events import MetricPoint
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.spec import JobSpec
@@ -55,7 +56,7 @@ def show(
         unreached = failed.get(target.id)
         try:
             points, handle = _points(client, target), _handle(target)
-        except BackendError as error:
+        except (BackendError, WrongAccount) as error:
             unreached = unreached or error
     if as_json:
         figures = cost_figures_document(line_of(client.session, target.snapshot))
@@ -144,6 +145,8 @@ def _facts(
     if snapshot.provider_job_id and snapshot.provider_job_id != job.id:
         before = f"   before: {', '.join(snapshot.earlier_ids)}" if snapshot.earlier_ids else ""
         yield "remote", clean(snapshot.provider_job_id + before)
+    if snapshot.account is not None:
+        yield "account", clean(account_name(snapshot.account))
     if snapshot.tags:
         yield "tags", clean(", ".join(f"{k}={v}" for k, v in snapshot.tags.items()))
     if snapshot.message:

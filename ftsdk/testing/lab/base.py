@@ -62,6 +62,8 @@ class Double:
     """Arguments after `ftsdk create DATA` for a job that this double accepts; `ftsdk lab up` prints them."""
     settable: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that `ftsdk lab set` may change: `closed`, a quota, …"""
+    per_account: ClassVar[tuple[str, ...]] = ()
+    """Names of the attributes that each account has its own of: its jobs, its files."""
     _routes: ClassVar[tuple[tuple[str, re.Pattern[str], str], ...]] = ()
 
     def __init__(self, *, clock: Clock | None = None, port: int = 0) -> None:
@@ -77,6 +79,11 @@ class Double:
         self.salt = secrets.token_hex(8)
         """Seeds the ids; set it where a test needs the same ids again."""
         self._numbers: dict[str, int] = {}
+        self.keys: set[str] = set()
+        self.new_keys: dict[str, str] = {}
+        """Keys that replace another key of the same account: new key to old key."""
+        self._account: str | None = None
+        self._away: dict[str, dict[str, Any]] = {}
         self._server = Server(self._answer, port)
         self._stopped = threading.Event()
 
@@ -166,6 +173,32 @@ class Double:
         digest = hashlib.sha256(f"{self.salt}:{prefix}:{number}".encode()).hexdigest()
         return prefix + digest[:length]
 
+    def in_account(self, key: str) -> dict[str, Any]:
+        """Return what the account with this key has, by the names of `per_account`."""
+        with self._lock:
+            account = self.new_keys.get(key, key)
+            if account == self._account:
+                return {name: getattr(self, name) for name in self.per_account}
+            return self._away.setdefault(account, {name: {} for name in self.per_account})
+
+    def _enter_account(self, request: Request) -> None:
+        """Put the state of the account that the request's key is of in place."""
+        given = request.headers.get("api-key") or request.headers.get("authorization", "")
+        key = given.removeprefix("Bearer ").removeprefix("Token ")
+        if key not in self.keys:
+            return  # refused by `before`, or a call without a key
+        account = self.new_keys.get(key, key)
+        if self._account is None:
+            self._account = account  # what was put into the double before belongs to it
+        if account == self._account:
+            return
+        entered = self.in_account(key)
+        self._away[self._account] = {name: getattr(self, name) for name in self.per_account}
+        del self._away[account]
+        self._account = account
+        for name, value in entered.items():
+            setattr(self, name, value)
+
     def before(self, request: Request) -> None:
         """Check a request before its handler runs: key, quota. Raise `Refusal` to refuse it."""
 
@@ -246,6 +279,7 @@ class Double:
             return Answer(replace(reply, headers={**self.headers(request), **reply.headers}), fault)
 
     def _handle(self, request: Request) -> Reply:
+        self._enter_account(request)
         try:
             self.before(request)
             reply = self._dispatch(request)

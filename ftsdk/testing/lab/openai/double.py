@@ -45,6 +45,7 @@ class OpenAIDouble(OpenAIModels):
 
     name = "openai"
     rehearsal = "--provider openai --model gpt-4.1-mini-2025-04-14"
+    per_account = ("jobs", "files", "uploads", "deployments")
     settable = (
         "closed",
         "jobs_at_once",
@@ -63,7 +64,7 @@ class OpenAIDouble(OpenAIModels):
         port: int = 0,
         service: str = "openai",
         stages: Sequence[Stage] = STAGES,
-        keys: Sequence[str] = (KEY,),
+        keys: Sequence[str] = (KEY, f"{KEY}-2"),
         warmup_s: float = 0.0,
     ) -> None:
         super().__init__(clock=clock, port=port)

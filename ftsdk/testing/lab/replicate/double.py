@@ -37,6 +37,7 @@ class ReplicateDouble(ReplicateFiles, ReplicateModels, ReplicatePredictions, Rep
 
     name = "replicate"
     rehearsal = f"--provider replicate --model {TRAINER} --set destination=lab/tuned"
+    per_account = ("trainings", "files", "predictions")
     settable = ("credit", "trainings_at_once", "lists_before_visible", "page_size")
 
     def __init__(
@@ -45,7 +46,7 @@ class ReplicateDouble(ReplicateFiles, ReplicateModels, ReplicatePredictions, Rep
         clock: Clock | None = None,
         port: int = 0,
         stages: Sequence[Stage] = STAGES,
-        keys: Sequence[str] = (KEY,),
+        keys: Sequence[str] = (KEY, f"{KEY}-2"),
     ) -> None:
         super().__init__(clock=clock, port=port)
         self.stages = tuple(stages)

@@ -43,6 +43,7 @@ class TogetherDouble(TogetherFiles, TogetherWeights, TogetherEndpoints):
 
     name = "together"
     rehearsal = "--provider together --model Qwen/Qwen3.5-9B"
+    per_account = ("jobs", "files", "endpoints")
     settable = (
         "jobs_at_once",
         "user_limit_usd",
@@ -60,7 +61,7 @@ class TogetherDouble(TogetherFiles, TogetherWeights, TogetherEndpoints):
         clock: Clock | None = None,
         port: int = 0,
         stages: Sequence[Stage] = STAGES,
-        keys: Sequence[str] = (KEY,),
+        keys: Sequence[str] = (KEY, f"{KEY}-2"),
     ) -> None:
         super().__init__(clock=clock, port=port)
         self.stages = tuple(stages)

@@ -13,7 +13,7 @@ import pytest
 
 from ftsdk.backends.local.runs.run_dir import RunDir
 from ftsdk.errors import NotFound, UsageError
-from tests.train import tiny
+from tests.train import architectures, tiny
 
 QUESTION = [{"role": "user", "content": "cat dog"}]
 
@@ -145,3 +145,29 @@ def test_chat_as_the_backend_calls_it(result: Path) -> None:
     assert base.text != answer.text
     with pytest.raises(UsageError, match="top_p"):
         chat(result, QUESTION, {"top_p": 1})
+
+
+@pytest.mark.parametrize(
+    "name", ["llama", "mamba", "rwkv", "phi3, longrope", "mixtral, output_router_logits"]
+)
+def test_many_answers_are_those_of_each_alone(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Padding changes the answers of models whose state or frequencies ignore the mask."""
+    from ftsdk.backends.local import local_model
+    from ftsdk.backends.local.compute.hardware import choose_hardware
+
+    monkeypatch.setattr(
+        local_model, "choose_hardware", lambda device: choose_hardware(device, "float32", 1)
+    )
+    folder = architectures.write(name, tmp_path)
+    config = (folder / "config.json").read_text()
+    changed = config.replace('embeddings": 16', 'embeddings": 64')  # between the two prompts
+    (folder / "config.json").write_text(changed)
+    model = local_model.LocalModel.load(folder, device="cpu")
+    asked = [[{"role": "user", "content": "red " * count}] for count in (1, 40, 9, 1, 3)]
+    alone = [model.chat(messages, max_tokens=6) for messages in asked]
+    assert model.chat_many(asked, max_tokens=6) == alone
+    if name in ("rwkv", "phi3, longrope"):  # planted: every batch is padded
+        monkeypatch.setattr(local_model.LocalModel, "_may_batch", lambda *_: True)
+        assert model.chat_many(asked, max_tokens=6) != alone

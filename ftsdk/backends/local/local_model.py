@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk.backends.local.compute.hardware import Hardware, choose_hardware
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer, TemplateFailed
 from ftsdk.dataset.tokenize.render import render_prompt, stop_ids
 from ftsdk.errors import MissingExtra, NotFound, UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 Messages = Sequence[Mapping[str, Any]]
 _DEFAULT_MAX_TOKENS = 512
@@ -83,10 +86,12 @@ class LocalModel:
         if is_adapter:
             network = _with_adapter(network, folder, hardware)
         network.eval()
+        config = network.config.get_text_config()
+        if getattr(config, "output_router_logits", False):
+            config.output_router_logits = False  # only training has a use for them
         tokenizer = ChatTokenizer.from_folder(
             folder if (folder / "tokenizer.json").is_file() else weights
         )
-        config = network.config.get_text_config()
         context = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
         stops = set(stop_ids(tokenizer))
         ends = getattr(network.generation_config, "eos_token_id", None)
@@ -125,10 +130,13 @@ class LocalModel:
     ) -> list[Answer]:
         """Answer many conversations in batches; returns the answers in the order given.
 
+        A model whose answers would change in a batch answers one conversation at a time.
         `on_progress(done, total)` is called after each batch. Raises what `chat` raises.
         """
         prompts = [self._prompt(messages, None) for messages in conversations]
         order = sorted(range(len(prompts)), key=lambda k: len(prompts[k]))
+        if len(order) < 2 or not self._may_batch(prompts[order[0]], prompts[order[-1]]):
+            batch_size = 1
         answers: dict[int, Answer] = {}
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
@@ -174,28 +182,63 @@ class LocalModel:
         longest = max(len(prompt) for prompt in prompts)
         room = min(max_tokens or _DEFAULT_MAX_TOKENS, self.context - longest)
         stops = sorted(self.stops)
-        pad = stops[0] if stops else 0
-        ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for k, prompt in enumerate(
-            prompts
-        ):  # pad on the left, so that all answers start at one place
-            ids[k, longest - len(prompt) :] = torch.tensor(list(prompt))
-            mask[k, longest - len(prompt) :] = 1
+        inputs, pad = self._padded(prompts)
         sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {}
         settings = GenerationConfig(  # type: ignore[no-untyped-call]  # theirs
             max_new_tokens=room, eos_token_id=stops or None, pad_token_id=pad, **sampling
         )
-        device = self.hardware.device
         with torch.inference_mode(), _seeded(seed, self.hardware):
-            output = self.network.generate(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
-                generation_config=settings,
-                streamer=streamer,
-            )
+            output = self.network.generate(**inputs, generation_config=settings, streamer=streamer)
         tails = output[:, longest:].tolist()
         return [self._answer(len(p), tail) for p, tail in zip(prompts, tails, strict=True)]
+
+    def _padded(self, prompts: Sequence[Sequence[int]]) -> tuple[dict[str, Any], int]:
+        """The ids and mask of a batch, padded on the left so that all answers start at one place.
+
+        Also returns the token that fills it up.
+        """
+        import torch
+
+        longest = max(len(prompt) for prompt in prompts)
+        pad = min(self.stops, default=0)
+        ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for k, prompt in enumerate(prompts):
+            ids[k, longest - len(prompt) :] = torch.tensor(list(prompt))
+            mask[k, longest - len(prompt) :] = 1
+        device = self.hardware.device
+        return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}, pad
+
+    def _may_batch(self, shortest: Sequence[int], longest: Sequence[int]) -> bool:
+        """True when the shortest prompt has the same next tokens beside the longest as alone.
+
+        It has not in models with a state that ignores the mask, or whose rotary frequencies depend
+        on the longest prompt of a batch.
+        """
+        try:
+            alone = self._next_tokens([shortest])
+            beside = self._next_tokens([shortest, longest])
+        except (RuntimeError, ValueError, TypeError, IndexError):
+            return False  # one at a time, the conversations say what is wrong with them
+        change = 0.5 * float((alone - beside[: len(alone)]).abs().sum(-1).max())
+        return change <= (1e-3 if str(self.hardware.dtype) == "torch.float32" else 0.05)
+
+    def _next_tokens(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Probabilities of the tokens after the first of these prompts, [up to 3, vocabulary]."""
+        import torch
+        from transformers import GenerationConfig
+
+        inputs, pad = self._padded(prompts)
+        settings = GenerationConfig(  # type: ignore[no-untyped-call]  # theirs
+            max_new_tokens=3,
+            pad_token_id=pad,
+            do_sample=False,
+            output_scores=True,
+            return_dict_in_generate=True,
+        )
+        with torch.inference_mode():
+            output = self.network.generate(**inputs, generation_config=settings)
+        return torch.stack([step[0] for step in output.scores]).float().softmax(-1)
 
     def _answer(self, prompt_tokens: int, tail: Sequence[int]) -> Answer:
         end = next((k for k, token in enumerate(tail) if token in self.stops), None)

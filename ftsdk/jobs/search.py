@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus, statuses_of
@@ -16,13 +17,19 @@ def find_jobs(
     provider: str | None = None,
     tag: str | tuple[str, str] | None = None,
     limit: int | None = None,
+    unreadable: list[UnreadableJob] | None = None,
 ) -> list[JobSnapshot]:
     """Return the jobs that match, newest first. `tag` is a name, `name=value`, or a pair.
 
-    Raises `UsageError` for an unknown status.
+    Raises `UsageError` for an unknown status. For `unreadable` see `Journal.list`.
     """
     wanted = None if status is None else statuses_of(status)
-    found = journal.list(status=wanted, provider=provider, limit=None if tag is not None else limit)
+    found = journal.list(
+        status=wanted,
+        provider=provider,
+        limit=None if tag is not None else limit,
+        unreadable=unreadable,
+    )
     if tag is None:
         return found
     return [job for job in found if _has_tag(job, tag)][:limit]

@@ -180,7 +180,11 @@ def over_cap(session: Session, job: JobSnapshot) -> str | None:
 def _cancel_found_jobs(session: Session) -> None:
     """Cancel the jobs that were to be cancelled once found, where asking the provider failed then."""
     for job_id in requested_cancels(session.journal):
-        job = session.journal.get(job_id)
+        try:
+            job = session.journal.get(job_id)
+        except StoreError as error:  # a row that cannot be read
+            session.warn_once(f"job {job_id} was to be cancelled and is not: {error.what}")
+            continue
         if job.is_accepted:
             cancel_found(session.journal, session.backend_for(job), job, session.clock.now())
 

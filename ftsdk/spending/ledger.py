@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ftsdk.errors import UsageError
 from ftsdk.session import Session
 from ftsdk.store.accounting import Reservation, charge_for, month_bounds, months_of
+from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.reservations import Reservations
 from ftsdk.types.job import JobSnapshot
@@ -150,6 +151,8 @@ def ledger(
     now = session.clock.now()
     lines = [
         _training_line(job, reservation, now)
+        if isinstance(job, JobSnapshot)
+        else _unreadable_line(job, reservation, now)
         for job, reservation in Reservations(session.journal).all()
     ]
     for lease in Leases(session.journal).list():
@@ -190,6 +193,26 @@ def _hosting_lines(lease: Lease, now: dt.datetime) -> list[Line]:
             )
         )
     return lines
+
+
+def _unreadable_line(job: UnreadableJob, reservation: Reservation | None, now: dt.datetime) -> Line:
+    """Return the line of a job whose row cannot be read: what its columns and its reservation say."""
+    charge = charge_for(job, reservation)
+    return Line(
+        kind="training",
+        id=job.id,
+        time=job.created_at or now,
+        provider=job.provider,
+        model="",
+        status="unreadable",
+        low=reservation.cost.low if reservation is not None else None,
+        high=reservation.cost.high if reservation is not None else None,
+        quoted=reservation.quoted if reservation is not None else None,
+        actual=charge.usd if charge.is_known else None,
+        counted=charge.usd,
+        why=charge.why,
+        profile=None if reservation is None else reservation.profile,
+    )
 
 
 def _training_line(job: JobSnapshot, reservation: Reservation | None, now: dt.datetime) -> Line:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
@@ -96,17 +97,22 @@ def months_of(first: dt.datetime, last: dt.datetime) -> Iterator[str]:
 
 
 def charge_for(
-    job: JobSnapshot, reservation: Reservation | None, now: dt.datetime | None = None
+    job: JobSnapshot | UnreadableJob,
+    reservation: Reservation | None,
+    now: dt.datetime | None = None,
 ) -> Charge:
     """Return what a job counts for in its month; with `now`, a running job's hours are included.
 
     The first that applies: the amount that a person settled; the bill of a job that has ended;
     zero for a job that was never sent, or that failed where failures are free; the reserved amount,
-    or the cost so far once that is higher.
+    or the cost so far once that is higher. A job that cannot be read counts what is reserved.
     """
     if reservation is not None and reservation.settled is not None:
         why = reservation.settled_why or "settled by hand"
         return Charge(reservation.settled, True, why, is_known=True)
+    if not isinstance(job, JobSnapshot):
+        usd = None if reservation is None else reservation.usd
+        return Charge(usd, False, "reserved; its row in the journal cannot be read")
     if job.status.is_final:
         return _final_charge(job, reservation)
     return _running_charge(job, reservation, now)

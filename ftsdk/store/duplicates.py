@@ -10,6 +10,7 @@ import sqlite3
 
 from ftsdk.errors import NeedsDecision
 from ftsdk.store.hooks import InsertHook
+from ftsdk.store.job_rows import read_job
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
 
@@ -25,13 +26,13 @@ def newest_duplicate(
 
     A job that was sent long after it was created counts from then (`made_at`). Failed and cancelled
     jobs do not count, since creating them again is legitimate. `excluding` is the id of a job to
-    ignore.
+    ignore. Raises `StoreError` for one that cannot be read: it may be the same job.
     """
     rows = connection.execute(
-        "SELECT snapshot FROM jobs WHERE fingerprint = ? AND id != ? AND status NOT IN (?, ?)",
+        "SELECT * FROM jobs WHERE fingerprint = ? AND id != ? AND status NOT IN (?, ?)",
         (fingerprint, excluding, JobStatus.FAILED.value, JobStatus.CANCELLED.value),
     ).fetchall()
-    found = [JobSnapshot.model_validate_json(row["snapshot"]) for row in rows]
+    found = [read_job(row) for row in rows]
     recent = [job for job in found if made_at(job) >= since]
     return max(recent, key=made_at, default=None)
 
@@ -56,11 +57,11 @@ def _unsent_duplicate(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> JobSnaps
     them because that address refused the connection.
     """
     rows = cursor.execute(
-        "SELECT snapshot FROM jobs WHERE fingerprint = ? AND status = ? AND key IS NULL AND id != ? "
+        "SELECT * FROM jobs WHERE fingerprint = ? AND status = ? AND key IS NULL AND id != ? "
         "ORDER BY created_at DESC",
         (snapshot.fingerprint, JobStatus.CREATED.value, snapshot.id),
     ).fetchall()
-    found = (JobSnapshot.model_validate_json(row["snapshot"]) for row in rows)
+    found = (read_job(row) for row in rows)
     return next((job for job in found if _place(job) == _place(snapshot)), None)
 
 

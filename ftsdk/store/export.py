@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ftsdk.store.accounting import month_bounds, month_of
+from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Leases
 from ftsdk.types.job import JobSnapshot
@@ -22,14 +23,33 @@ FORMAT = 1
 
 
 def export_lines(journal: Journal) -> Iterator[bytes]:
-    """Yield the whole journal, one line for each job, oldest first, each ending with a newline."""
-    for snapshot in reversed(journal.list()):
+    """Yield the whole journal, one line for each job, oldest first, each ending with a newline.
+
+    Jobs that cannot be read come last, each with its columns as they are.
+    """
+    unreadable: list[UnreadableJob] = []
+    for snapshot in reversed(journal.list(unreadable=unreadable)):
         changes: list[dict[str, Any]] = [
             {"time": time.isoformat(), "old": old, "new": new, "raw_status": raw, "why": why}
             for time, old, new, raw, why in journal.status_changes(snapshot.id)
         ]
         line = {"format": FORMAT, "job": snapshot.model_dump(mode="json"), "moves": changes}
-        yield json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        yield _encoded(line)
+    for job in unreadable:
+        yield _encoded(
+            {"format": FORMAT, "unreadable": job.id, "why": job.why, **_raw(journal, job)}
+        )
+
+
+def _raw(journal: Journal, job: UnreadableJob) -> dict[str, Any]:
+    """Return the columns of a job that cannot be read, and of its status changes, as they are."""
+    [row] = journal.read("SELECT * FROM jobs WHERE id = ?", (job.id,))
+    moves = journal.read("SELECT * FROM moves WHERE job_id = ? ORDER BY seq", (job.id,))
+    return {"row": dict(row), "moves": [dict(move) for move in moves]}
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    return json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def forgettable(journal: Journal, age: dt.timedelta, now: dt.datetime) -> list[JobSnapshot]:

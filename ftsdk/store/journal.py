@@ -15,6 +15,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import datetime as dt
+import logging
 import os
 import sqlite3
 import stat
@@ -27,10 +28,22 @@ from typing import Any
 from ftsdk.errors import JournalDamaged, JournalLocked, JournalTooNew, StoreError, UnknownJob
 from ftsdk.store.duplicates import newest_duplicate
 from ftsdk.store.hooks import InsertHook
+from ftsdk.store.job_rows import (
+    StatusChange,
+    UnreadableJob,
+    insert_job,
+    log_status_change,
+    read_job,
+    read_or_report,
+    read_status_change,
+    update_job,
+)
 from ftsdk.store.migrations import MIGRATIONS
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus, can_transition
 from ftsdk.util.files import atomic_write_bytes, make_private_folder
+
+_log = logging.getLogger("ftsdk")
 
 APPLICATION_ID = 0x66745344  # "ftSD": distinguishes a journal from other SQLite files
 BUSY_TIMEOUT_S = 30.0
@@ -44,10 +57,6 @@ class KeyTaken(Exception):
     def __init__(self, existing: JobSnapshot) -> None:
         super().__init__(existing.id)
         self.existing = existing
-
-
-StatusChange = tuple[dt.datetime, JobStatus | None, JobStatus, str, str]
-"""One change of status: time, old status, new status, the provider's own status, reason."""
 
 
 class Journal:
@@ -64,6 +73,7 @@ class Journal:
         self.path = home / "journal.db"
         self.read_only = read_only
         self._local = threading.local()
+        self._reported: set[str] = set()
         _require_sqlite()
         with self._errors():
             if not read_only:
@@ -254,52 +264,16 @@ class Journal:
         """
         with self.write() as cursor:
             if snapshot.key is not None:
-                row = cursor.execute(
-                    "SELECT snapshot FROM jobs WHERE key = ?", (snapshot.key,)
-                ).fetchone()
+                row = cursor.execute("SELECT * FROM jobs WHERE key = ?", (snapshot.key,)).fetchone()
                 if row is not None:
-                    existing = JobSnapshot.model_validate_json(row["snapshot"])
+                    existing = read_job(row)
                     if existing.fingerprint != snapshot.fingerprint or not existing.was_refused:
                         raise KeyTaken(existing)
-                    self._release_key(cursor, existing)
-            self._insert(cursor, snapshot)
-            self._log_status_change(cursor, snapshot, None, "journaled")
+                    update_job(cursor, existing.model_copy(update={"key": None}))
+            insert_job(cursor, snapshot)
+            log_status_change(cursor, snapshot, None, "journaled")
             if hook is not None:
                 hook(cursor, snapshot)
-
-    def _release_key(self, cursor: sqlite3.Cursor, job: JobSnapshot) -> None:
-        without = job.model_copy(update={"key": None})
-        cursor.execute(
-            "UPDATE jobs SET key = NULL, snapshot = ? WHERE id = ?",
-            (without.model_dump_json(), job.id),
-        )
-
-    def _insert(self, cursor: sqlite3.Cursor, s: JobSnapshot) -> None:
-        cursor.execute(
-            "INSERT INTO jobs (id, key, provider, account, provider_job_id, status, fingerprint, tag, "
-            "created_at, updated_at, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                s.id,
-                s.key,
-                s.provider,
-                s.account,
-                s.provider_job_id,
-                s.status.value,
-                s.fingerprint,
-                s.tag,
-                s.created_at.isoformat(),
-                s.updated_at.isoformat(),
-                s.model_dump_json(),
-            ),
-        )
-
-    def _log_status_change(
-        self, cursor: sqlite3.Cursor, s: JobSnapshot, old: JobStatus | None, why: str
-    ) -> None:
-        cursor.execute(
-            "INSERT INTO moves (job_id, time, old, new, raw_status, why) VALUES (?, ?, ?, ?, ?, ?)",
-            (s.id, s.updated_at.isoformat(), old and old.value, s.status.value, s.raw_status, why),
-        )
 
     def change(
         self,
@@ -317,10 +291,10 @@ class Journal:
         change is made only from those statuses; compare the returned status to see whether it was.
         """
         with self.write() as cursor:
-            row = cursor.execute("SELECT snapshot FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            row = cursor.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
             if row is None:
                 raise self._unknown(job_id)
-            old = JobSnapshot.model_validate_json(row["snapshot"])
+            old = read_job(row)
             status = JobStatus(fields.get("status", old.status))
             if only_from is not None and old.status not in only_from:
                 return old
@@ -328,20 +302,9 @@ class Journal:
                 return old
             new = old.model_copy(update={**fields, "status": status, "updated_at": now})
             new = JobSnapshot.model_validate(new.model_dump())
-            cursor.execute(
-                "UPDATE jobs SET account = ?, provider_job_id = ?, status = ?, updated_at = ?, "
-                "snapshot = ? WHERE id = ?",
-                (
-                    new.account,
-                    new.provider_job_id,
-                    new.status.value,
-                    new.updated_at.isoformat(),
-                    new.model_dump_json(),
-                    job_id,
-                ),
-            )
+            update_job(cursor, new)
             if (new.status, new.raw_status) != (old.status, old.raw_status):
-                self._log_status_change(cursor, new, old.status, why)
+                log_status_change(cursor, new, old.status, why)
             return new
 
     def _unknown(self, job_id: str) -> UnknownJob:
@@ -356,23 +319,14 @@ class Journal:
 
         Raises `UnknownJob` when no job or several jobs match.
         """
-        with self._errors():
-            rows = (
-                self._connection()
-                .execute("SELECT snapshot FROM jobs WHERE id = ?", (job_id,))
-                .fetchall()
+        rows = self.read("SELECT * FROM jobs WHERE id = ?", (job_id,))
+        if not rows and len(job_id) >= 8 and job_id.startswith("ftj_"):
+            rows = self.read(
+                "SELECT * FROM jobs WHERE substr(id, 1, ?) = ? LIMIT 3",
+                (len(job_id), job_id.upper().replace("FTJ_", "ftj_", 1)),
             )
-            if not rows and len(job_id) >= 8 and job_id.startswith("ftj_"):
-                rows = (
-                    self._connection()
-                    .execute(
-                        "SELECT snapshot FROM jobs WHERE substr(id, 1, ?) = ? LIMIT 3",
-                        (len(job_id), job_id.upper().replace("FTJ_", "ftj_", 1)),
-                    )
-                    .fetchall()
-                )
         if len(rows) == 1:
-            return JobSnapshot.model_validate_json(rows[0]["snapshot"])
+            return read_job(rows[0])
         if len(rows) > 1:
             raise UnknownJob(
                 f"Several job ids start with {job_id}",
@@ -383,16 +337,11 @@ class Journal:
 
     def find_provider_job(self, provider: str, provider_job_id: str) -> JobSnapshot | None:
         """Return the job with this provider job id, if any."""
-        with self._errors():
-            row = (
-                self._connection()
-                .execute(
-                    "SELECT snapshot FROM jobs WHERE provider = ? AND provider_job_id = ?",
-                    (provider, provider_job_id),
-                )
-                .fetchone()
-            )
-        return JobSnapshot.model_validate_json(row["snapshot"]) if row else None
+        rows = self.read(
+            "SELECT * FROM jobs WHERE provider = ? AND provider_job_id = ?",
+            (provider, provider_job_id),
+        )
+        return read_job(rows[0]) if rows else None
 
     def list(
         self,
@@ -400,8 +349,13 @@ class Journal:
         status: frozenset[JobStatus] | None = None,
         provider: str | None = None,
         limit: int | None = None,
+        unreadable: builtins.list[UnreadableJob] | None = None,
     ) -> list[JobSnapshot]:
-        """Return the jobs that match, newest first."""
+        """Return the jobs that match, newest first.
+
+        A job whose row cannot be read is left out. It is appended to `unreadable`; without that list
+        it is logged as a warning.
+        """
         clauses, values = ["1"], list[Any]()
         if status is not None:
             clauses.append(f"status IN ({', '.join('?' * len(status))})")
@@ -410,22 +364,29 @@ class Journal:
             clauses.append("provider = ?")
             values.append(provider)
         query = (
-            f"SELECT snapshot FROM jobs WHERE {' AND '.join(clauses)} "  # noqa: S608  # no outside text
+            f"SELECT * FROM jobs WHERE {' AND '.join(clauses)} "  # noqa: S608  # no outside text
             "ORDER BY created_at DESC, id DESC LIMIT ?"
         )
-        with self._errors():
-            rows = self._connection().execute(query, [*values, -1 if limit is None else limit])
-            return [JobSnapshot.model_validate_json(row["snapshot"]) for row in rows]
+        found = builtins.list[JobSnapshot]()
+        for row in self.read(query, [*values, -1 if limit is None else limit]):
+            job = read_or_report(row)
+            if isinstance(job, JobSnapshot):
+                found.append(job)
+            elif unreadable is not None:
+                unreadable.append(job)
+            elif job.id not in self._reported:
+                self._reported.add(job.id)
+                _log.warning("%s", job.error().what)
+        return found
+
+    def ids(self) -> builtins.list[str]:
+        """Return the ids of all jobs, also of those that cannot be read."""
+        return [row["id"] for row in self.read("SELECT id FROM jobs")]
 
     def find_tag(self, tag: str) -> JobSnapshot | None:
         """Return the job that was sent with this tag, if any."""
-        with self._errors():
-            row = (
-                self._connection()
-                .execute("SELECT snapshot FROM jobs WHERE tag = ?", (tag,))
-                .fetchone()
-            )
-        return JobSnapshot.model_validate_json(row["snapshot"]) if row else None
+        rows = self.read("SELECT * FROM jobs WHERE tag = ?", (tag,))
+        return read_job(rows[0]) if rows else None
 
     def duplicate(self, fingerprint: str, since: dt.datetime) -> JobSnapshot | None:
         """Return the newest job since then with the same rows, settings and provider, if any."""
@@ -434,25 +395,8 @@ class Journal:
 
     def status_changes(self, job_id: str) -> builtins.list[StatusChange]:
         """Return every status change of a job, oldest first."""
-        with self._errors():
-            rows = (
-                self._connection()
-                .execute(
-                    "SELECT time, old, new, raw_status, why FROM moves WHERE job_id = ? ORDER BY seq",
-                    (job_id,),
-                )
-                .fetchall()
-            )
-        return [
-            (
-                dt.datetime.fromisoformat(r["time"]),
-                JobStatus(r["old"]) if r["old"] else None,
-                JobStatus(r["new"]),
-                r["raw_status"],
-                r["why"],
-            )
-            for r in rows
-        ]
+        rows = self.read("SELECT * FROM moves WHERE job_id = ? ORDER BY seq", (job_id,))
+        return [read_status_change(row) for row in rows]
 
     def integrity(self) -> str:
         """Return `ok`, or what SQLite finds wrong."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import builtins
 import datetime as dt
+import logging
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Literal
 
+from ftsdk.errors import StoreError
 from ftsdk.store.accounting import month_bounds
 from ftsdk.store.journal import Journal
+
+_log = logging.getLogger("ftsdk")
 
 LeaseState = Literal["opening", "open", "closed"]
 
@@ -138,13 +143,28 @@ class Leases:
             row = cursor.execute("SELECT * FROM leases WHERE id = ?", (lease_id,)).fetchone()
         return _lease(row)
 
-    def list(self, *, running: bool = False) -> list[Lease]:
-        """Return all leases, or only those that are not closed, by end time."""
+    def list(
+        self, *, running: bool = False, unreadable: builtins.list[StoreError] | None = None
+    ) -> list[Lease]:
+        """Return all leases, or only those that are not closed, by end time.
+
+        The error of a lease that cannot be read is appended to `unreadable`; without that list it is
+        logged as a warning.
+        """
         rows = self.journal.read(
             "SELECT * FROM leases WHERE ? = 0 OR state != 'closed' ORDER BY ends_at, id",
             (int(running),),
         )
-        return [_lease(row) for row in rows]
+        found = builtins.list[Lease]()
+        for row in rows:
+            try:
+                found.append(_lease(row))
+            except StoreError as error:
+                if unreadable is None:
+                    _log.warning("%s; it may cost money", error.what)
+                else:
+                    unreadable.append(error)
+        return found
 
 
 def leases_in_month(cursor: sqlite3.Cursor, month: str, profile: str | None) -> list[Lease]:
@@ -158,6 +178,17 @@ def leases_in_month(cursor: sqlite3.Cursor, month: str, profile: str | None) -> 
 
 
 def _lease(row: sqlite3.Row) -> Lease:
+    try:
+        return _parsed(row)
+    except (ValueError, InvalidOperation) as error:
+        raise StoreError(
+            f"The journal's lease {row['id']} cannot be read: {error}",
+            where=f"{row['provider']}, {row['model']}",
+            hint="undeploy it on the provider's site if it still runs",
+        ) from error
+
+
+def _parsed(row: sqlite3.Row) -> Lease:
     closed = row["closed_at"]
     price = row["usd_per_hour"]
     return Lease(

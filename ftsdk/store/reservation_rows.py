@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
+from ftsdk.errors import StoreError
 from ftsdk.store.accounting import Reservation
+from ftsdk.store.job_rows import UnreadableJob, read_or_report
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.job import JobSnapshot
 
 IN_MONTH = (
-    "SELECT r.*, j.snapshot FROM reservations r JOIN jobs j ON j.id = r.job_id "
-    "WHERE r.month = ? AND (? IS NULL OR r.profile = ?)"
+    "SELECT r.*, j.id, j.provider, j.status, j.snapshot FROM reservations r "
+    "JOIN jobs j ON j.id = r.job_id WHERE r.month = ? AND (? IS NULL OR r.profile = ?)"
 )
 
 
@@ -40,18 +42,31 @@ def insert(cursor: sqlite3.Cursor, reservation: Reservation, now: dt.datetime) -
 
 def reservations_in_month(
     cursor: sqlite3.Cursor, month: str, profile: str | None
-) -> list[tuple[JobSnapshot, Reservation]]:
+) -> list[tuple[JobSnapshot | UnreadableJob, Reservation]]:
     """Return the jobs of a calendar month with their reservations: all, or those of one profile."""
     return with_jobs(cursor.execute(IN_MONTH, (month, profile, profile)).fetchall())
 
 
-def with_jobs(rows: Sequence[sqlite3.Row]) -> list[tuple[JobSnapshot, Reservation]]:
-    """Parse rows that have a snapshot beside the reservation."""
-    return [(JobSnapshot.model_validate_json(row["snapshot"]), from_row(row)) for row in rows]
+def with_jobs(
+    rows: Sequence[sqlite3.Row],
+) -> list[tuple[JobSnapshot | UnreadableJob, Reservation]]:
+    """Parse rows that have columns of `jobs` beside the reservation."""
+    return [(read_or_report(row), from_row(row)) for row in rows]
 
 
 def from_row(row: sqlite3.Row) -> Reservation:
-    """Parse one row of `reservations`."""
+    """Parse one row of `reservations`. Raises `StoreError`, which names the job."""
+    try:
+        return _from_row(row)
+    except (ValueError, InvalidOperation) as error:
+        raise StoreError(
+            f"The journal's reservation of job {row['job_id']} cannot be read: {error}",
+            hint="a newer ftsdk may have written it: pip install -U ftsdk",
+            job_id=row["job_id"],
+        ) from error
+
+
+def _from_row(row: sqlite3.Row) -> Reservation:
     return Reservation(
         job_id=row["job_id"],
         month=row["month"],

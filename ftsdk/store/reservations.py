@@ -6,20 +6,24 @@ The transaction is `BEGIN IMMEDIATE`, so only one process at a time checks the l
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from ftsdk.errors import UnknownJob
+from ftsdk.errors import StoreError, UnknownJob
 from ftsdk.store.accounting import Charge, Month, Reservation, charge_for, month_of
 from ftsdk.store.hooks import InsertHook
+from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Leases
 from ftsdk.store.limits import Limit, check_limits
 from ftsdk.store.reservation_rows import IN_MONTH, from_row, insert, to_text, with_jobs
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
+
+_log = logging.getLogger("ftsdk")
 
 
 def reservation_hook(reservation: Reservation, limits: Sequence[Limit]) -> InsertHook:
@@ -46,12 +50,18 @@ class Reservations:
 
     # --- reading ---
 
-    def all(self) -> list[tuple[JobSnapshot, Reservation | None]]:
-        """Return every job with its reservation, newest first; None for jobs older than budgets."""
+    def all(self) -> list[tuple[JobSnapshot | UnreadableJob, Reservation | None]]:
+        """Return every job with its reservation, newest first; None for jobs older than budgets.
+
+        Jobs that cannot be read are the last.
+        """
         found = {}
         for row in self.journal.read("SELECT * FROM reservations"):
             found[row["job_id"]] = from_row(row)
-        return [(job, found.get(job.id)) for job in self.journal.list()]
+        unreadable: list[UnreadableJob] = []
+        jobs = self.journal.list(unreadable=unreadable)
+        every: list[JobSnapshot | UnreadableJob] = [*jobs, *unreadable]
+        return [(job, found.get(job.id)) for job in every]
 
     def get(self, job_id: str) -> Reservation | None:
         """Return the reservation of one job, if there is one."""
@@ -59,19 +69,32 @@ class Reservations:
         return from_row(rows[0]) if rows else None
 
     def capped(self) -> list[tuple[JobSnapshot, Reservation]]:
-        """Return the running jobs that are billed by the hour and have a cap."""
+        """Return the running jobs that are billed by the hour and have a cap.
+
+        A job that cannot be read is logged, since nobody can watch its cap.
+        """
         rows = self.journal.read(
-            "SELECT r.*, j.snapshot FROM reservations r JOIN jobs j ON j.id = r.job_id "
-            "WHERE r.cap IS NOT NULL AND r.usd_per_hour IS NOT NULL AND j.provider_job_id IS NOT NULL"
+            "SELECT r.*, j.id, j.provider, j.status, j.snapshot "
+            "FROM reservations r JOIN jobs j ON j.id = r.job_id WHERE r.cap IS NOT NULL AND r.usd_per_hour IS NOT NULL AND j.provider_job_id IS NOT NULL"
         )
-        return [(job, found) for job, found in with_jobs(rows) if not job.status.is_final]
+        running: list[tuple[JobSnapshot, Reservation]] = []
+        for job, found in with_jobs(rows):
+            if not isinstance(job, JobSnapshot):
+                _log.warning("the cap of job %s is not watched: %s", job.id, job.error().what)
+            elif not job.status.is_final:
+                running.append((job, found))
+        return running
 
     def month(self, now: dt.datetime, profile: str | None = None) -> Month:
         """Return the totals of the calendar month of `now`, for all profiles or for one."""
         month, total = month_of(now), Month()
         for job, reservation in with_jobs(self.journal.read(IN_MONTH, (month, profile, profile))):
             total = total.plus(charge_for(job, reservation, now))
-        for lease in Leases(self.journal).list():
+        unreadable: list[StoreError] = []
+        leases = Leases(self.journal).list(unreadable=unreadable)
+        for _ in unreadable:
+            total = total.plus(Charge(None, False, "its lease cannot be read"))
+        for lease in leases:
             until = lease.closed_at or max(lease.ends_at, now)
             in_month = month_of(lease.started_at) <= month <= month_of(until)
             if in_month and profile in (None, lease.profile):

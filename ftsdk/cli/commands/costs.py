@@ -13,10 +13,12 @@ from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.files import write_text
 from ftsdk.cli.view.formatting import clean, plural
 from ftsdk.cli.view.output import columns, command, emit, note, say
+from ftsdk.cli.view.unreadable import note_unreadable, unreadable_document
 from ftsdk.client import Client
 from ftsdk.errors import UsageError
 from ftsdk.spending.budget import budget_of
 from ftsdk.spending.ledger import Line, Total, ledger, to_csv, totals
+from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.reservations import Reservations
 
 By = Annotated[
@@ -63,9 +65,12 @@ def costs(
         write_text(csv, to_csv(lines), plural(len(lines), "line"), "--csv")
         return
     found = totals(lines, by)
+    unreadable: list[UnreadableJob] = []
+    client.journal.list(unreadable=unreadable)
     if as_json:
-        emit(_costs_document(client, by, found, lines))
+        emit({**_costs_document(client, by, found, lines), **unreadable_document(unreadable)})
     else:
+        note_unreadable(unreadable)
         _show_costs(client, by, found)
 
 

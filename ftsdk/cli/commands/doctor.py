@@ -25,6 +25,7 @@ from ftsdk.cli.view.formatting import clean, plural, size
 from ftsdk.cli.view.output import columns, emit, say
 from ftsdk.config import Config, default_home, load_config
 from ftsdk.errors import FtsdkError
+from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import OLDEST_SQLITE, Journal
 
 Verdict = Literal["ok", "note", "fault"]
@@ -131,12 +132,15 @@ def _journal(home: Path) -> Iterator[Check]:
     try:
         journal = Journal(home, read_only=True)
         sound = journal.integrity()
-        jobs = len(journal.list())
+        unreadable: list[UnreadableJob] = []
+        jobs = len(journal.list(unreadable=unreadable))
         journal.close()
         mode, version = _pragmas(file)
     except FtsdkError as error:
         yield Check("journal", "fault", error.what, error.hint)
         return
+    for job in unreadable:
+        yield Check("journal", "fault", f"job {job.id} cannot be read: {job.why}", job.hint)
     file_mode = stat.S_IMODE(file.stat().st_mode)
     facts = f"{plural(jobs, 'job')} · schema {version} · {mode} · mode {file_mode:04o}"
     if sound != "ok":

@@ -78,9 +78,9 @@ def backup(file: Copy, as_json: Json = False) -> None:
     journal = open_client(None).journal
     journal.backup(file)
     if as_json:
-        emit({"path": str(file), "jobs": len(journal.list())})
+        emit({"path": str(file), "jobs": len(journal.ids())})
     else:
-        say(f"Wrote {file}: {plural(len(journal.list()), 'job')}. To use it, ",
+        say(f"Wrote {file}: {plural(len(journal.ids()), 'job')}. To use it, ",
             "copy it to FTSDK_HOME/journal.db.")  # fmt: skip
 
 
@@ -90,9 +90,9 @@ def check(as_json: Json = False) -> None:
     journal = open_client(None).journal
     journal.require_intact()
     if as_json:
-        emit({"ok": True, "path": str(journal.path), "jobs": len(journal.list())})
+        emit({"ok": True, "path": str(journal.path), "jobs": len(journal.ids())})
     else:
-        say(f"{journal.path} is sound: {plural(len(journal.list()), 'job')}.")
+        say(f"{journal.path} is sound: {plural(len(journal.ids()), 'job')}.")
 
 
 @app.command("forget", cls=Command)

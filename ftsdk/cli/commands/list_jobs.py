@@ -16,9 +16,11 @@ from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.formatting import clean, cost_text, percent, redact, status_style, when
 from ftsdk.cli.view.jobs import job_document, short_ids, status_label
 from ftsdk.cli.view.output import columns, command, emit, note, say
+from ftsdk.cli.view.unreadable import note_unreadable, unreadable_document
 from ftsdk.config import default_home, load_config
 from ftsdk.errors import FtsdkError, NeedsDecision, NotFound, WrongAccount
 from ftsdk.jobs.search import find_jobs
+from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal
 from ftsdk.types.account import account_name
 from ftsdk.types.job import JobSnapshot
@@ -78,14 +80,22 @@ def list_(
     wanted = statuses_of(status) if status else frozenset(JobStatus)
     journal = Journal(default_home())
     # The status in the journal may be old: jobs are refreshed first and then filtered.
-    found = find_jobs(journal, provider=provider, tag=tag, limit=None if status else limit)
+    unreadable: list[UnreadableJob] = []
+    found = find_jobs(
+        journal,
+        provider=provider,
+        tag=tag,
+        limit=None if status else limit,
+        unreadable=unreadable,
+    )
     listing = _current(found, profile, offline=offline)
     jobs = [job for job in listing.jobs if job.status in wanted][:limit]
     if as_json:
         emit({"jobs": [
             job_document(job, not_asked=_error_document(listing.errors.get(job.id))) for job in jobs
-        ]})  # fmt: skip
+        ], **unreadable_document(unreadable)})  # fmt: skip
         return
+    note_unreadable(unreadable)
     if not jobs:
         message = "No job matches." if status or provider or tag else "No job yet."
         say(message, ("   start one: ", "dim"), command("ftsdk create DATA"))
@@ -98,9 +108,10 @@ def _current(found: list[JobSnapshot], profile: str | None, *, offline: bool) ->
     if all(job.status.is_final for job in found):
         return _Listing(found)
     from ftsdk.cli.context import open_client, refreshed
+    from ftsdk.jobs.job import FineTuneJob
 
     client = open_client(profile)
-    jobs = [client.get_job(job.id) for job in found]
+    jobs = [FineTuneJob(client.session, job) for job in found]
     errors: dict[str, FtsdkError] = {}
     if not offline:
         jobs, errors = refreshed(client.session, jobs)

@@ -10,8 +10,11 @@ import typer
 from ftsdk.cli.context import find, newest, open_client
 from ftsdk.cli.follow import follow_jobs
 from ftsdk.cli.options import Json, MaybeJobs, Profile
+from ftsdk.cli.view.unreadable import note_unreadable
 from ftsdk.client import Client
 from ftsdk.jobs.job import FineTuneJob
+from ftsdk.jobs.search import find_jobs
+from ftsdk.store.job_rows import UnreadableJob
 
 Timeout = Annotated[
     float | None,
@@ -45,5 +48,8 @@ def wait(
 def _chosen(client: Client, names: Sequence[str] | None) -> list[FineTuneJob]:
     if names:
         return list({job.id: job for job in (find(client, name) for name in names)}.values())
-    running = [job for job in client.list_jobs() if not job.is_final]
+    unreadable: list[UnreadableJob] = []
+    found = find_jobs(client.journal, unreadable=unreadable)
+    note_unreadable(unreadable)
+    running = [FineTuneJob(client.session, job) for job in found if not job.status.is_final]
     return running or [newest(client, None)]

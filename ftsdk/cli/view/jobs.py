@@ -17,13 +17,13 @@ _FIRST = ("id", "provider", "provider_job_id", "status", "raw_status", "model", 
 
 def short_ids(journal: Journal) -> dict[str, str]:
     """Return for each job id its shortest start that is unique and likely to remain so."""
-    ids = [job.id for job in journal.list()]
+    ids = journal.ids()
     return {one: _short(one, ids) for one in ids}
 
 
 def short_id(journal: Journal, job_id: str) -> str:
     """Return the start of one job id that is enough to name it."""
-    return _short(job_id, [job.id for job in journal.list()])
+    return _short(job_id, journal.ids())
 
 
 def _short(job_id: str, ids: Sequence[str]) -> str:

@@ -308,3 +308,77 @@ def test_a_plan_needs_no_key_and_explains_itself(hosted, home) -> None:
     name = next(one.sent_as for one in plan.fields if one.name == "epochs")
     assert f"epochs: 3 → 3 as {name}" in result
     assert all(note in result for note in (*plan.notes, *plan.warnings))
+
+
+# --- key_variable ---------------------------------------------------------------------------------
+
+
+def test_a_profile_names_the_variable_of_its_key(hosted, home):
+    env = {hosted.key: "the-usual-key-000000", f"WORK_{hosted.key}": "the-key-of-work-00000"}
+    made = load_backend(hosted.name)(Context(home=home, env=env, key_variable=f"WORK_{hosted.key}"))
+    assert made.transport.key().reveal(made.base_url) == "the-key-of-work-00000"
+    missing = Context(
+        home=home, env={hosted.key: "the-usual-key-000000"}, key_variable=f"WORK_{hosted.key}"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_backend(hosted.name)(missing).transport.key()
+    assert f"the variable WORK_{hosted.key}" in caught.value.where
+    assert f"ftsdk/WORK_{hosted.key}" in caught.value.where
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "GITHUB_TOKEN",
+        "AZURE_OPENAI_API_KEY",
+        "NEBIUS_API_KEY",
+        "AZURE_TOGETHER_KEY",
+        "KEY",
+        "AWS_REPLICATED",
+    ],
+)
+def test_a_file_sends_no_other_services_key(hosted, home, variable):
+    """A project's file names the variable, so it must not be able to name any."""
+    env = {variable: "another-services-key-0"}
+    made = load_backend(hosted.name)(Context(home=home, env=env, key_variable=variable))
+    with pytest.raises(ConfigError) as caught:
+        made.transport.key()
+    assert "another-services-key-0" not in str(caught.value)
+    assert variable in caught.value.what
+    assert hosted.key in caught.value.hint
+
+
+def test_a_file_that_names_address_and_variable_gets_only_that_hosts_key(hosted, home):
+    url, own = "https://gateway.example.com/v1", "FTSDK_KEY_GATEWAY_EXAMPLE_COM"
+    usual = f"WORK_{hosted.key}"
+    env = {
+        usual: "the-key-of-work-00000",
+        own: "gateway-key-0000000",
+        f"{own}__WORK": "gateway-work-key-00",
+    }
+    for variable in (usual, own + "_WORK"):
+        made = load_backend(hosted.name)(
+            Context(
+                home=home, env={**env, own + "_WORK": "x" * 20}, base_url=url, key_variable=variable
+            )
+        )
+        with pytest.raises(ConfigError) as caught:
+            made.transport.key()
+        assert f"{own}__NAME" in caught.value.hint
+    made = load_backend(hosted.name)(
+        Context(home=home, env=env, base_url=url, key_variable=f"{own}__WORK")
+    )
+    assert made.transport.key().reveal(made.base_url) == "gateway-work-key-00"
+
+
+def test_azure_takes_its_own_variable_and_not_openais(home):
+    env = {
+        "AZURE_OPENAI_ENDPOINT": "https://acme.openai.azure.com",
+        "WORK_AZURE_OPENAI_KEY": "k" * 20,
+    }
+    made = load_backend("azure")(Context(home=home, env=env, key_variable="WORK_AZURE_OPENAI_KEY"))
+    assert made.transport.key().reveal(made.base_url) == "k" * 20
+    env["WORK_OPENAI_KEY"] = "o" * 20
+    made = load_backend("azure")(Context(home=home, env=env, key_variable="WORK_OPENAI_KEY"))
+    with pytest.raises(ConfigError, match="WORK_OPENAI_KEY"):
+        made.transport.key()

@@ -113,3 +113,27 @@ def test_a_relative_home_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     assert default_home({"FTSDK_HOME": "here"}) == tmp_path / "here"
     with Client(home="there", env={}) as client:
         assert client.home == tmp_path / "there"
+
+
+@pytest.mark.parametrize("value", ["sk-proj-abcdef0123456789", "r8_abcdef0123456789", "", 7])
+def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(
+    tmp_path: Path, value: object
+) -> None:
+    (tmp_path / "ftsdk.toml").write_text(
+        f"[profiles.work]\nprovider = 'openai'\nkey_variable = {value!r}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder=tmp_path, env={})
+    assert "profiles.work.key_variable is not the name of a variable" in caught.value.what
+    if value:
+        assert str(value) not in str(caught.value).replace(str(tmp_path), "")
+
+
+def test_a_variable_of_a_key_is_read_from_the_profile(tmp_path: Path) -> None:
+    (tmp_path / "ftsdk.toml").write_text(
+        "key_variable = 'OPENAI_KEY_1'\n[profiles.work]\nkey_variable = 'WORK_OPENAI_KEY'\n"
+    )
+    assert load_config(folder=tmp_path, env={}).table_value("key_variable") == "OPENAI_KEY_1"
+    config = load_config(folder=tmp_path, env={}, profile="work")
+    assert config.table_value("key_variable") == "WORK_OPENAI_KEY"
+    assert config.with_profile(None).table_value("key_variable") == "OPENAI_KEY_1"

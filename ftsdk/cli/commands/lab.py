@@ -208,11 +208,14 @@ def fault(
         str | None, typer.Option(metavar="SECONDS", help="Send a Retry-After header.")
     ] = None,
     field: Annotated[
-        str, typer.Option(metavar="NAME", help="The response field for set, rename, drop and plant.")
+        str,
+        typer.Option(metavar="NAME", help="The response field for set, rename, drop and plant."),
     ] = "id",
     value: Annotated[
         str | None,
-        typer.Option(metavar="VALUE", help="The new value for set and plant, the new name for rename."),
+        typer.Option(
+            metavar="VALUE", help="The new value for set and plant, the new name for rename."
+        ),
     ] = None,
     seconds: Annotated[
         float, typer.Option(metavar="N", help="How long `refuse` accepts no connection.")

@@ -45,7 +45,7 @@ class Limits:
     """The format to write for each row shape (a name in `FORMATS`)."""
     features: frozenset[str] = frozenset()
     """The supported ones of name, weight, tools, images, images in preference rows, reasoning,
-    parallel_tool_calls, sample_weight, extra."""
+    parallel_tool_calls, functions, refusal, audio, sample_weight, extra."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """Features that the provider does not accept, with the source that says so."""
     row_keys: frozenset[str] = frozenset()
@@ -145,6 +145,9 @@ ALL_FEATURES = frozenset(
         "images in preference rows",
         "reasoning",
         "parallel_tool_calls",
+        "functions",
+        "refusal",
+        "audio",
         "sample_weight",
         "extra",
     )

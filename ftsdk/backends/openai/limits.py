@@ -16,12 +16,17 @@ _PARTS = (
 _SPECIAL = "johny-b/llmcomp issue 59 (2026-02-12): a message with <|fim_suffix|> failed the file"
 _AZURE = "MicrosoftDocs/azure-ai-docs how-to/fine-tuning.md (2026-10)"
 
+# `functions` is deprecated in the row's schema there, and read; `refusal` and `audio` are in it, too.
+_FEATURES = frozenset(
+    ("name", "weight", "tools", "images", "parallel_tool_calls", "functions", "refusal", "audio")
+)
+
 _CHAT = frozenset(("chat",))
 _PAIRS = frozenset(("preference",))
 
 OPENAI = Limits(
     "openai", "OpenAI", {"sft": _CHAT, "dpo": _PAIRS}, _GUIDES,
-    features=frozenset(("name", "weight", "tools", "images", "parallel_tool_calls")),
+    features=_FEATURES,
     lacks={"images in preference rows": _GUIDES},
     roles=OPENAI_ROLES,
     min_rows=Fact(10, _GUIDES),
@@ -37,7 +42,7 @@ OPENAI = Limits(
 
 AZURE = Limits(
     "azure", "Azure OpenAI", {"sft": _CHAT, "dpo": _PAIRS}, _AZURE,
-    features=frozenset(("name", "weight", "tools", "images", "parallel_tool_calls")),
+    features=_FEATURES,
     lacks={"images in preference rows": _AZURE},
     roles=OPENAI_ROLES,
     min_rows=Fact(10, _AZURE),

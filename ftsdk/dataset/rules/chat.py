@@ -163,14 +163,19 @@ def an_assistant_speaks(row: Row) -> Iterator[Hit]:
         yield Hit("messages", "there is no assistant message: nothing to learn")
 
 
+_ANSWERS = ("tool_calls", "function_call", "refusal")
+"""Keys of an assistant's message that say something without content."""
+
+
 @row_rule("FT109", "fault", "write the answer, or remove the row")
 def assistant_says_something(row: Row) -> Iterator[Hit]:
     """An assistant message is empty.
 
-    It teaches the model to answer nothing. Tool calls count as an answer.
+    It teaches the model to answer nothing. Tool calls count as an answer, and so do the old
+    `function_call` and a `refusal`; providers that have no place for them report FT206.
     """
     for i, message in messages_of(row):
-        if message.get("role") != "assistant" or message.get("tool_calls"):
+        if message.get("role") != "assistant" or any(map(message.get, _ANSWERS)):
             continue
         content = message.get("content")
         if content is None or (isinstance(content, (str, list)) and not has_text(content)):

@@ -32,8 +32,9 @@ note("FT204", "fault", "A row has more tokens than the provider trains on", "spl
 note("FT205", "fault", "The method does not accept rows of this shape", "convert the rows, or choose another method or provider",
      "SFT accepts chat rows (some providers also plain text); DPO accepts preference rows.")  # fmt: skip
 note("FT206", "fault", "The provider cannot carry a feature of the row", "remove it, or choose a provider that has it",
-     "Nothing is dropped silently: `name`, `weight`, tools, images, reasoning and unknown "
-     "keys are refused by name where the provider has no place for them.")  # fmt: skip
+     "Nothing is dropped silently: `name`, `weight`, tools, images, reasoning, refusals, the old "
+     "`functions` and `function_call`, and unknown keys are refused by name where the provider has "
+     "no place for them.")  # fmt: skip
 note(
     "FT207",
     "fault",
@@ -126,6 +127,8 @@ _FEATURE_WORDS = {
     "sample_weight": "a weight of the whole row",
     "name": "a message's name",
     "weight": "a message's weight",
+    "functions": "functions and function_call (write them as tools and tool_calls)",
+    "refusal": "a refusal beside the content",
 }
 
 
@@ -167,6 +170,8 @@ def _features(row: Row) -> Iterator[tuple[str, str]]:
     prefix = "input." if shape == "preference" else ""
     if inner.get("tools"):
         yield f"{prefix}tools", "tools"
+    if inner.get("functions"):
+        yield f"{prefix}functions", "functions"
     if "parallel_tool_calls" in inner:
         yield f"{prefix}parallel_tool_calls", "parallel_tool_calls"
     if "weight" in row:
@@ -194,6 +199,17 @@ _IMAGE_KEYS = {"media_type": "media type", "bucket_owner": "bucket owner"}
 """Keys of an image in Gemini's and Bedrock's rows that other formats have no place for."""
 
 
+_MESSAGE_FEATURES = {
+    "reasoning_content": "reasoning",
+    "reasoning": "reasoning",
+    "thinking": "reasoning",
+    "function_call": "functions",
+    "refusal": "refusal",
+    "audio": "audio",
+}
+"""Keys of a message that carry text or calls, and the feature that they are."""
+
+
 def _message_features(place: str, message: Row, *, with_tools: bool) -> Iterator[tuple[str, str]]:
     if "name" in message and message.get("role") != "tool":
         yield f"{place}.name", "name"
@@ -201,9 +217,9 @@ def _message_features(place: str, message: Row, *, with_tools: bool) -> Iterator
         yield f"{place}.weight", "weight"
     if with_tools and (message.get("tool_calls") or message.get("role") == "tool"):
         yield f"{place}.tool_calls" if message.get("tool_calls") else place, "tools"
-    for key in ("reasoning_content", "reasoning", "thinking"):
+    for key, feature in _MESSAGE_FEATURES.items():
         if message.get(key):
-            yield f"{place}.{key}", "reasoning"
+            yield f"{place}.{key}", feature
     for key in message.keys() - MESSAGE_KEYS:
         yield f"{place}.{key}", "extra"
     content = message.get("content")

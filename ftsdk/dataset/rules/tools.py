@@ -254,3 +254,18 @@ def tools_are_well_declared(row: Row) -> Iterator[Hit]:
 
 def _hashable(value: Any) -> Any:
     return value if isinstance(value, str) else None
+
+
+@row_rule("FT132", "notice", "write tools in the row and tool_calls in the message")
+def calls_are_tool_calls(row: Row) -> Iterator[Hit]:
+    """Functions as they were written before tools: `functions` and `function_call`.
+
+    OpenAI and Azure still read them. No chat template does, so other providers would train the row
+    without its calls: there they are a fault (FT206).
+    """
+    if row.get("functions"):
+        yield Hit("functions", "functions are the old form of tools")
+    for i, message in messages_of(row):
+        if message.get("function_call"):
+            place = f"messages[{i}].function_call"
+            yield Hit(place, "a function_call is the old form of tool_calls")

@@ -161,6 +161,8 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("FT130", "messages[1].audio", changed(CHAT, "messages.1.audio", {"id": "a"})),
     ("FT131", "label", {"prompt": "a", "completion": "b", "label": False}),
     ("FT131", "label", changed(CHAT, "label", True)),
+    ("FT132", "functions", changed(CHAT, "functions", [{"name": "f"}])),
+    ("FT132", "messages[1].function_call", changed(CHAT, "messages.1.function_call", {"name": "f", "arguments": "{}"})),
     ("FT131", "kto_tag", {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}],
                           "kto_tag": False}),
     ("FT021", "messages[0].content", changed(CHAT, "messages.0.content", "a\x00b")),

@@ -232,6 +232,7 @@ PICTURED = {
     "preferred_output": [{"role": "assistant", "content": "a parcel"}],
     "non_preferred_output": [{"role": "assistant", "content": "a cat"}],
 }  # fmt: skip
+CALLED = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
 PROVIDERS: list[tuple[str, str, list[dict[str, Any]], dict[str, Any]]] = [
     ("openai", "FT201", MANY[:9], {}),
     ("openai", "FT207", [*MANY[:10], chat("a <|fim_suffix|> b")], {}),
@@ -251,6 +252,12 @@ PROVIDERS: list[tuple[str, str, list[dict[str, Any]], dict[str, Any]]] = [
     ("bedrock", "FT214", [*MANY[:8], {"messages": [*MANY[0]["messages"], MANY[1]["messages"][1]]}], {}),
     ("fireworks", "FT201", MANY[:2], {}),
     ("local", "FT205", [{"text": "abc"}], {}),
+    ("local", "FT206", [chat("a", functions=[{"name": "f", "parameters": {}}])], {}),
+    ("local", "FT206", [{"messages": [{"role": "user", "content": "a"}, CALLED]}], {}),
+    ("local", "FT206", [{"messages": [{"role": "user", "content": "a"}, {**CALLED, "content": "b"}]}], {}),
+    ("together", "FT206", [{"messages": [{"role": "user", "content": "a"}, CALLED]}], {}),
+    ("local", "FT206", [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "refusal": "No."}]}], {}),
+    ("local", "FT206", [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "audio": {"id": "c"}}]}], {}),
     ("mistral", "FT213", [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [
         {"id": "short", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}],
         "tools": [{"type": "function", "function": {"name": "f"}}]}], {}),
@@ -274,6 +281,24 @@ def test_providers_refuse_what_they_cannot_take(number: int) -> None:
     assert reported
     assert all(re.search(r"\(source: .+, read \d{4}-\d\d-\d\d\)$", f.hint) for f in reported)
     assert code not in look(rows).counts
+
+
+@pytest.mark.parametrize("provider", ["openai", "azure", "fake", None])
+def test_functions_pass_where_they_are_read_and_are_noticed(provider: str | None) -> None:
+    row = {"messages": [{"role": "user", "content": "a"}, CALLED], "functions": [{"name": "f"}]}
+    report = look([row, *MANY], provider=provider)
+    assert report.ok
+    assert [(f.code, f.field) for f in report.notices if f.code == "FT132"] == [
+        ("FT132", "functions"),
+        ("FT132", "messages[1].function_call"),
+    ]
+
+
+def test_a_refused_function_call_says_what_to_write() -> None:
+    rows = [{"messages": [{"role": "user", "content": "a"}, CALLED]}]
+    (fault,) = look(rows, provider="local").faults
+    assert fault.field == "messages[1].function_call"
+    assert "write them as tools and tool_calls" in fault.message
 
 
 @pytest.mark.parametrize(

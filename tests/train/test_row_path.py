@@ -133,3 +133,33 @@ def test_a_model_that_cannot_be_trained_is_refused_by_name(
     assert said in outcome["message"]
     assert outcome["error"]["kind"] == "model_unsupported"
     assert outcome["error"]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("name", "notes"),
+    [
+        ("llama", []),
+        ("mamba", ["rows of a mamba model go through it one at a time"]),
+        ("mixtral, output_router_logits", ["the config asks for the router's auxiliary loss"]),
+    ],
+)
+def test_the_plan_names_what_is_not_as_usual(name: str, notes: list[str], tmp_path: Path) -> None:
+    import ftsdk
+
+    model = architectures.write(name, tmp_path / "model")
+    with ftsdk.Client(home=tmp_path / "home") as client:
+        made = client.plan(tiny.rows(8), provider="local", model=str(model), adapter=None)
+    said = [note for note in made.notes if not note.startswith("base model")]
+    assert len(said) == len(notes)
+    assert all(note.startswith(start) for note, start in zip(said, notes, strict=True))
+
+
+def test_the_run_says_that_the_router_has_no_loss(train: Any, tmp_path: Path) -> None:
+    from ftsdk.backends.local.runs.run_dir import RunDir
+
+    model = architectures.write("mixtral, output_router_logits", tmp_path / "model")
+    spec = tiny.spec(model, adapter=None, options={"dtype": "float32"})
+    run = RunDir.create(tmp_path / "run", spec, train=tiny.rows(8))
+    assert train(run.path) == 0, run.log_tail()
+    (warned,) = [e["message"] for e in read_events(run.path) if e["kind"] == "warning"]
+    assert warned.startswith("The config asks for the router's auxiliary loss")

@@ -21,7 +21,7 @@ from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.local import inference
 from ftsdk.backends.local.limits import LIMITS
 from ftsdk.backends.local.models.resolve import ResolvedModel, is_pulled, pull_size, resolve_model
-from ftsdk.backends.local.models.row_paths import batching_note
+from ftsdk.backends.local.models.row_paths import training_notes
 from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions, RunHyperparameters
 from ftsdk.backends.local.result import copy_result, existing_result, model_of
 from ftsdk.backends.local.runs.run_dir import RunDir
@@ -111,8 +111,7 @@ class LocalBackend(Backend):
         notes = [f"base model {model.name}" + (f" ({model.license})" if model.license else "")]
         if model.revision:
             notes.append(f"revision {model.revision}")
-        batching = batching_note(model.path)
-        return [*notes, batching] if batching else notes
+        return [*notes, *training_notes(model.path)]
 
     def _options(self, spec: JobSpec) -> LocalOptions:
         """The options of a job. Raises `Unsupported` for unknown ones, `SpecError` for a bad value."""

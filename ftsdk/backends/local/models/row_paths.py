@@ -6,9 +6,11 @@ The trainer finds out for the very model that it loads. This record says beforeh
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 RECORD = Path(__file__).with_name("row_paths.json")
 """Written by `python -m tests.train.row_paths`."""
@@ -30,14 +32,32 @@ def measured_paths() -> tuple[str, dict[str, MeasuredPath]]:
     return record["transformers"], paths
 
 
-def batching_note(folder: Path) -> str | None:
-    """What to say in a plan about a model whose rows go one at a time; None for any other model."""
-    model_type = json.loads((folder / "config.json").read_bytes()).get("model_type")
+def training_notes(folder: Path) -> list[str]:
+    """What to say in a plan about training the model in `folder`, where it is not the usual."""
+    config = json.loads((folder / "config.json").read_bytes())
+    notes = (_batching_note(config), auxiliary_loss_note(config))
+    return [note for note in notes if note is not None]
+
+
+def _batching_note(config: Mapping[str, Any]) -> str | None:
+    model_type = config.get("model_type")
     release, paths = measured_paths()
-    found = paths.get(model_type)
+    found = paths.get(str(model_type))
     if found is None or found.path != "row by row":
         return None
     return (
         f"rows of a {model_type} model go through it one at a time, which is slower than laid end "
         f"to end: {found.reason} (measured with transformers {release})"
+    )
+
+
+def auxiliary_loss_note(config: Mapping[str, Any]) -> str | None:
+    """A note where a model's config asks for a loss beside that of the next token."""
+    text = config.get("text_config")
+    parts = (config, text if isinstance(text, Mapping) else {})
+    if not any(part.get("output_router_logits") for part in parts):
+        return None
+    return (
+        "the config asks for the router's auxiliary loss (output_router_logits); it is not part of "
+        "this training, which learns the answers' tokens alone"
     )

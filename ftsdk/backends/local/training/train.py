@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.local.compute.hardware import Hardware, choose_hardware
+from ftsdk.backends.local.models.row_paths import auxiliary_loss_note
 from ftsdk.backends.local.runs.crash_report import HINT_DISK
 from ftsdk.backends.local.runs.events import EventWriter
 from ftsdk.backends.local.runs.outcome import EXIT_INTERRUPTED, ended, write_outcome
@@ -93,6 +94,9 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     events.write("log", message=describe(model, spec), **model.facts())
     if not model.path.flat:
         events.write("warning", message=str(model.path))
+    other_loss = auxiliary_loss_note(model.network.config.to_dict())
+    if other_loss is not None:
+        events.write("warning", message=f"{other_loss[0].upper()}{other_loss[1:]}.")
     order = RowOrder.of(len(train_rows), hyperparameters, spec.seed)
     require_disk_space(run, optimizer, model, spec)
 

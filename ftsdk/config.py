@@ -303,8 +303,16 @@ def _unknown(table: Mapping[str, Any], known: frozenset[str], prefix: str) -> li
     return faults
 
 
-def api_key(provider: str, variables: tuple[str, ...], env: Mapping[str, str]) -> str:
-    """Return the API key of `provider`, from its usual variables, then from the keyring.
+def api_key(
+    provider: str,
+    variables: tuple[str, ...],
+    env: Mapping[str, str],
+    *,
+    entry: str | None = None,
+) -> str:
+    """Return the API key of `provider`, from `variables`, then from the keyring.
+
+    `entry` is the name of the keyring's entry, by default that of the provider.
 
     Raises `ConfigError` with the places searched, never with a value. White space around a key is an
     error, since HTTP libraries repeat such a key in their messages.
@@ -319,16 +327,17 @@ def api_key(provider: str, variables: tuple[str, ...], env: Mapping[str, str]) -
                 hint="set it again, without quotes and line breaks",
             )
         return env[variable]
-    stored = _from_keyring(provider)
+    entry = entry or provider
+    stored = _from_keyring(entry)
     if stored:
         return stored
     places = ", ".join(
-        [*(f"the variable {v}" for v in variables), f"the keyring entry ftsdk/{provider}"]
+        [*(f"the variable {v}" for v in variables), f"the keyring entry ftsdk/{entry}"]
     )
     raise ConfigError(
         f"No key for {provider} was found",
         where=places,
-        hint=f"export {variables[0]}=… or `keyring set ftsdk {provider}`",
+        hint=f"export {variables[0]}=… or `keyring set ftsdk {entry}`",
     )
 
 

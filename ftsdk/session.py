@@ -246,7 +246,18 @@ class Session:
         if found is not None:
             return self._backend(name, base_url, found[0], frozenset({found[1]}))
         wanted = frozenset() if snapshot.account is None else self._same_accounts(snapshot)
-        return self._backend(name, base_url, self._key_source(name), wanted)
+        return self._backend(name, base_url, self._missing_source(name, base_url), wanted)
+
+    def _missing_source(self, name: str, base_url: str | None) -> KeySource:
+        """Return the source that the error about a missing key names.
+
+        It is the one in use; without a key there, a profile whose variable is not set.
+        """
+        own = self._key_source(name)
+        if self._account_at(name, base_url, own) is not None:
+            return own
+        named = (one for one in self._key_sources(name) if one.variable is not None)
+        return next((one for one in named if not self.env.get(str(one.variable))), own)
 
     def key_source_of(self, snapshot: JobSnapshot) -> KeySource | None:
         """Return where the key of a job's account is found; None without such a key."""

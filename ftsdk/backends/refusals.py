@@ -39,8 +39,8 @@ def refuse_other_account(found: str | None, wanted: Collection[str], *, provider
         f"The key in use is of another account of {provider}",
         where=f"account {theirs} is asked for, the key is of account {account_name(found)} and was "
         "not used",
-        hint="use the key of that account, or name its variable as key_variable in a profile; if it "
-        f"is a new key of the same account: ftsdk accounts --same {min(map(account_name, wanted))}",
+        hint="use a key of that account (key_variable in a profile names its variable), or declare "
+        f"this one a new key of it: ftsdk accounts --same {min(map(account_name, wanted))}",
     )
 
 

@@ -80,8 +80,8 @@ def require_same_job(
         f"The key {key!r} already belongs to a job of another account",
         where=f"job {existing.id} is of account {account_name(existing.account)}, this call of "
         f"account {account_name(place.account)}",
-        hint="use a different key for each account; if it is a new API key of the same account: "
-        f"ftsdk accounts --same {account_name(existing.account)}",
+        hint="use a different key= for each account, or declare the API key in use a new one of "
+        f"that account: ftsdk accounts --same {account_name(existing.account)}",
         job_id=existing.id,
         tag=existing.tag,
         submitted="no",

@@ -116,9 +116,14 @@ def _copy(env: Mapping[str, str]) -> Environment:
 
 
 def bind_key(
-    provider: str, variables: tuple[str, ...], env: Mapping[str, str], base_url: str
+    provider: str,
+    variables: tuple[str, ...],
+    env: Mapping[str, str],
+    base_url: str,
+    *,
+    entry: str | None = None,
 ) -> BoundKey:
-    """Read the provider's key and bind it to the origin of `base_url`.
+    """Read the provider's key and bind it to the origin of `base_url`; see `ftsdk.config.api_key`.
 
     All secrets of the environment are masked in messages and logs from now on. Raises `ConfigError`
     when no variable holds a key.
@@ -126,4 +131,4 @@ def bind_key(
     for name in env:
         if _SECRET_NAME.search(name) and _LOOKS_SECRET.fullmatch(env[name]):
             remember(env[name])
-    return BoundKey(api_key(provider, variables, env), origin_of(base_url))
+    return BoundKey(api_key(provider, variables, env, entry=entry), origin_of(base_url))

@@ -101,12 +101,12 @@ class Address:
             own = "FTSDK_KEY_" + re.sub(r"[^A-Z0-9]", "_", host.upper())
             if variable is not None and not variable.startswith(f"{own}__"):
                 raise _foreign_variable(variable, host, f"{own}__NAME")
-            return bind_key(variable or host, (variable or own,), env, self.url)
+            return bind_key(host, (variable or own,), env, self.url, entry=variable)
         if variable is not None:
             if not service.is_named_in(variable):
                 usual = service.keys[0]
                 raise _foreign_variable(variable, service.title, f"{usual}_WORK or WORK_{usual}")
-            return bind_key(variable, (variable,), env, self.url)
+            return bind_key(service.name, (variable,), env, self.url, entry=variable)
         return bind_key(service.name, service.keys_for(self.url, env), env, self.url)
 
 

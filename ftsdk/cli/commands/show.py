@@ -28,7 +28,7 @@ from ftsdk.cli.view.next_steps import next_steps, steps
 from ftsdk.cli.view.output import emit, labelled, note, say
 from ftsdk.cli.view.plan_view import adapter_text, training_texts
 from ftsdk.client import Client
-from ftsdk.errors import BackendError, FtsdkError, WrongAccount
+from ftsdk.errors import BackendError, FtsdkError, UsageError
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.spending.ledger import line_of
 from ftsdk.types.account import account_name
@@ -56,7 +56,7 @@ def show(
         unreached = failed.get(target.id)
         try:
             points, handle = _points(client, target), _handle(target)
-        except (BackendError, WrongAccount) as error:
+        except (BackendError, UsageError) as error:
             unreached = unreached or error
     if as_json:
         figures = cost_figures_document(line_of(client.session, target.snapshot))

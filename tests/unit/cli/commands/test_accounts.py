@@ -150,6 +150,15 @@ def test_two_profiles_side_by_side(
     assert "SALES_OPENAI_KEY of profile sales" in out
     checks = cli("doctor", "--json").json["checks"]
     assert {c["name"]: c["found"] for c in checks}["key of profile sales"].endswith("is set")
+    monkeypatch.delenv("SALES_OPENAI_KEY")
+    ran = cli.ok("list", "--json").json["jobs"]
+    errors = {job["profile"]: job["not_asked"] for job in ran}
+    assert errors["support"] is None
+    assert "the variable SALES_OPENAI_KEY" in errors["sales"]["where"]
+    assert errors["sales"]["what"] == "No key for openai was found"
+    sales = next(job["id"] for job in ran if job["profile"] == "sales")
+    assert "not asked" in cli.ok("show", sales).err
+    monkeypatch.setenv("SALES_OPENAI_KEY", B)
     clock.advance(60)
     watched = cli("watch", *jobs, "--profile", "sales", "--json")
     assert watched.code == 0, watched

@@ -191,6 +191,15 @@ def test_seconds_at_the_price_of_the_hardware() -> None:
     )
     assert price is not None
     assert price.low == price.high == Decimal("1.203638")
+    assert price.source == "1234.5 s reported by Replicate × $0.000975 a second (gpu-l40s)"
+    assert (price.basis, price.as_of) == ("billed", dt.date(2026, 5, 4))
+    for nothing in (0, 0.0, -0.0):  # a bill of nothing is a bill
+        free = cost.cost_of({"metrics": {"predict_time": nothing}}, Decimal(1), "gpu", None)
+        assert free is not None
+        assert (free.low, free.high, free.basis) == (0, 0, "billed")
+        unpriced = cost.cost_of({"metrics": {"predict_time": nothing}}, None, "", None)
+        assert unpriced is not None
+        assert unpriced.high is None
     unknown = cost.cost_of({"metrics": {"predict_time": 5}}, None, "", None)
     assert unknown is not None
     assert (unknown.high, unknown.basis) == (None, "unknown")

@@ -18,6 +18,7 @@ from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.util.clock import ManualClock
 from ftsdk.webhooks import (
     MAX_BODY_BYTES,
+    TOLERANCE_S,
     WebhookRefused,
     WebhookVerifier,
     handle,
@@ -83,6 +84,127 @@ def test_the_official_sdk_verifies_the_same_signature(clock):
     event = client.webhooks.unwrap(body, headers, secret=SECRET)
     assert event.data.id == "ftjob-abc"
     client.close()
+
+
+def padded(size):
+    text = json.dumps({"type": "x", "data": {"id": "ftjob-abc"}, "pad": ""})
+    return text.replace('"pad": ""', f'"pad": "{"x" * (size - len(text))}"').encode()
+
+
+def test_the_largest_body_is_1_mib(verifier, clock):
+    assert MAX_BODY_BYTES == 1_048_576
+    assert verifier.verify(*signed(clock, body=padded(MAX_BODY_BYTES))).provider_job_id
+    headers, body = signed(clock, body=padded(MAX_BODY_BYTES + 1), identity="evt_2")
+    assert refused(verifier, headers, body).status == 413
+    app = webhook_app(verifier, lambda _event: None)
+
+    async def both():
+        fits = signed(clock, body=padded(MAX_BODY_BYTES), identity="evt_3")
+        assert await call(app, "POST", fits[0], [fits[1]]) == 204
+        assert await call(app, "POST", headers, [body]) == 413
+
+    anyio.run(both)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 3601])
+def test_a_tolerance_outside_its_bounds_is_refused(clock, seconds):
+    with pytest.raises(ConfigError, match=f"tolerance of {seconds} s") as caught:
+        WebhookVerifier(SECRET, clock=clock, tolerance_s=seconds)
+    assert caught.value.where == "WebhookVerifier(tolerance_s=…)"
+
+
+@pytest.mark.parametrize("seconds", [1, 3600])
+def test_a_tolerance_at_its_bounds_is_kept(clock, seconds):
+    verifier = WebhookVerifier(SECRET, clock=clock, tolerance_s=seconds)
+    now = int(clock.now().timestamp())
+    for skew in (-seconds, seconds):
+        assert verifier.verify(*signed(clock, at=now + skew, identity=f"evt{skew}"))
+        refused(verifier, *signed(clock, at=now + skew + (1 if skew > 0 else -1)))
+
+
+def test_the_usual_tolerance_is_five_minutes(verifier, clock):
+    assert TOLERANCE_S == 300
+    now = int(clock.now().timestamp())
+    assert verifier.verify(*signed(clock, at=now + 300))
+
+
+def test_a_secret_has_16_bytes_at_least(clock):
+    WebhookVerifier("x" * 16, clock=clock)
+    WebhookVerifier("whsec_" + base64.b64encode(b"x" * 16).decode(), clock=clock)
+    for short in ("x" * 15, "whsec_" + base64.b64encode(b"x" * 15).decode()):
+        with pytest.raises(ConfigError, match="fewer than 16 bytes") as caught:
+            WebhookVerifier(short, clock=clock)
+        assert caught.value.where == "the webhook secret"
+
+
+def test_sixteen_signatures_are_compared(verifier, clock):
+    headers, body = signed(clock)
+    right = headers["Webhook-Signature"]
+    headers["Webhook-Signature"] = " ".join(["v1,AAAA"] * 15 + [right])
+    assert verifier.verify(headers, body)
+    headers["Webhook-Signature"] = " ".join(["v1,AAAA"] * 16 + [right])
+    assert refused(verifier, headers, body).status == 401
+
+
+@pytest.mark.parametrize(("length", "fits"), [(1, True), (256, True), (257, False)])
+def test_the_length_of_an_id(verifier, clock, length, fits):
+    request = signed(clock, identity="e" * length)
+    if fits:
+        assert verifier.verify(*request).id == "e" * length
+    else:
+        assert "malformed" in refused(verifier, *request).what
+
+
+@pytest.mark.parametrize(
+    ("document", "kind", "job"),
+    [
+        ({"type": "t" * 101, "data": {"id": "abc"}}, "t" * 100, "abc"),
+        ({"status": "succeeded", "id": "abc"}, "succeeded", "abc"),
+        ({"type": 5, "data": {"id": "ab"}}, "", None),
+        ({"type": "t", "data": {"id": "a" * 256}}, "t", "a" * 256),
+        ({"type": "t", "data": {"id": "a" * 257}}, "t", None),
+        ({"type": "t", "data": {"id": 5}}, "t", None),
+        ({"type": "t", "data": {"id": "../x"}}, "t", None),
+        ({"type": "t"}, "t", None),
+        ({}, "", None),
+    ],
+)
+def test_what_an_event_says(verifier, clock, document, kind, job):
+    event = verifier.verify(*signed(clock, body=json.dumps(document).encode()))
+    assert (event.type, event.provider_job_id) == (kind, job)
+    assert event.body == document
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"1", b'"x"', b"{", b""])
+def test_a_signed_body_that_is_no_object_is_refused(verifier, clock, body):
+    assert "its body is not" in refused(verifier, *signed(clock, body=body)).what
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_a_missing_or_doubled_header_is_named(verifier, clock, name):
+    headers, body = signed(clock)
+    without = {key: value for key, value in headers.items() if key.lower() != name}
+    error = refused(verifier, without, body)
+    assert f"the header {name} is missing" in error.what
+    assert (error.where, error.exit_code) == ("signature check", 4)
+    both = [*headers.items(), (name.encode(), b"x")]
+    assert f"the header {name} is present twice" in refused(verifier, both, body).what
+
+
+def test_secrets_of_the_environment(clock, monkeypatch, tmp_path):
+    headers, body = signed(clock)
+    one = {"OPENAI_WEBHOOK_SECRET": f" {SECRET}  {'y' * 20} ", "OTHER": SECRET}
+    assert repr(WebhookVerifier.from_env(env=one)) == "<WebhookVerifier with 2 secret(s)>"
+    verifier = WebhookVerifier.from_env("OTHER", env=one, clock=clock, home=tmp_path)
+    assert not verifier.verify(headers, body).is_repeat
+    again = WebhookVerifier.from_env("OTHER", env=one, clock=clock, home=tmp_path)
+    assert again.verify(headers, body).is_repeat
+    monkeypatch.setenv("OPENAI_WEBHOOK_SECRET", SECRET)
+    assert WebhookVerifier.from_env(clock=clock).verify(headers, body)
+    for env in ({}, {"OTHER": ""}, {"OTHER": "  "}):
+        with pytest.raises(ConfigError, match="it is not set") as caught:
+            WebhookVerifier.from_env("OTHER", env=env)
+        assert caught.value.where == "the variable OTHER"
 
 
 @pytest.mark.parametrize("skew", [-360, -301, 301, 360])
@@ -220,6 +342,77 @@ async def call(app, method, headers, chunks):
     raw = [(k.lower().encode("utf-8"), v.encode("utf-8")) for k, v in headers.items()]
     await app({"type": "http", "method": method, "path": "/", "headers": raw}, receive, send)
     return sent[0]["status"]
+
+
+def test_the_app_answers_the_server_that_starts_and_stops_it(verifier):
+    waiting = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}, {"type": "too late"}]
+    sent, acted = [], []
+
+    async def receive():
+        return waiting.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    async def live():
+        with anyio.fail_after(5):
+            await webhook_app(verifier, acted.append)({"type": "lifespan"}, receive, send)
+
+    anyio.run(live)
+    assert sent == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
+    assert waiting == [{"type": "too late"}]
+    assert acted == []
+
+
+def test_the_app_leaves_other_protocols_alone(verifier):
+    async def never(*_):
+        raise AssertionError
+
+    app = webhook_app(verifier, print)
+    anyio.run(lambda: app({"type": "websocket"}, never, never))
+
+
+def test_what_the_app_replies_is_whole(verifier, clock):
+    headers, body = signed(clock)
+    raw = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        sent.append(message)
+
+    app = webhook_app(verifier, lambda _event: None)
+    for method, status, more in (("POST", 204, []), ("PUT", 405, [(b"allow", b"POST")])):
+        sent.clear()
+        anyio.run(app, {"type": "http", "method": method, "headers": raw}, receive, send)
+        length = (b"content-length", b"0")
+        assert sent == [
+            {"type": "http.response.start", "status": status, "headers": [*more, length]},
+            {"type": "http.response.body", "body": b""},
+        ]
+
+
+def test_a_client_that_disconnects_is_not_handled(verifier, clock):
+    headers, body = signed(clock)
+    raw = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
+    parts = [
+        {"type": "http.request", "body": body, "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    acted, sent = [], []
+
+    async def receive():
+        return parts.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    app = webhook_app(verifier, acted.append)
+    anyio.run(app, {"type": "http", "method": "POST", "headers": raw}, receive, send)
+    assert acted == []
+    assert sent[0]["status"] == 413
 
 
 def test_the_app(verifier, clock):

@@ -100,6 +100,26 @@ def test_a_lease_lasts_for_its_time_then_ends(made):
     assert Leases(client.journal).list()[0].why == "the lease was over"
 
 
+def test_a_closed_lease_keeps_its_first_time_and_reason(made):
+    client, job, clock = made()
+    _, lease = deploy(client.session, job.id, hours=2)
+    leases = Leases(client.journal)
+    assert leases.record_failure(lease.id, "no answer").why == "no answer"
+    assert leases.mark_open(lease.id, "d1").why == ""
+    closed = leases.mark_closed(lease.id, clock.now(), "the first reason")
+    ended = clock.now()
+    clock.advance(60)
+    later = (
+        leases.mark_closed(lease.id, clock.now(), "another reason"),
+        leases.record_failure(lease.id, "a late failure"),
+        leases.mark_open(lease.id, "d2"),
+        leases.extend(lease.id, clock.now() + dt.timedelta(hours=9)),
+    )
+    for one in (*later, *leases.list()):
+        assert one == closed
+        assert (one.why, one.closed_at, one.deployment_id) == ("the first reason", ended, "d1")
+
+
 def test_a_lease_is_two_hours_unless_the_budget_sets_it(made):
     client, job, _ = made({"lease_hours": 0.5})
     _, lease = deploy(client.session, job.id)

@@ -99,6 +99,41 @@ def test_a_late_job_is_found_later(client: Client, rows: Rows, clock: ManualCloc
     assert at_provider(client) == 1
 
 
+@pytest.mark.parametrize(
+    ("horizon", "pauses"),
+    [
+        (Horizon(), [0.5, 1, 2, 4, 8]),  # 15.5 s in all
+        (Horizon(while_creating_s=15.5), [0.5, 1, 2, 4, 8]),
+        (Horizon(while_creating_s=15.6), [0.5, 1, 2, 4, 8, 16]),
+        (Horizon(while_creating_s=100, longest_pause_s=30), [0.5, 1, 2, 4, 8, 16, 30, 30, 30]),
+        (Horizon(first_pause_s=3, while_creating_s=12, longest_pause_s=4), [3, 4, 4, 4]),
+        (Horizon(while_creating_s=0), []),
+    ],
+)
+def test_the_search_after_a_lost_answer_pauses_twice_as_long_each_time(
+    client: Client, rows: Rows, clock: ManualClock, monkeypatch: pytest.MonkeyPatch,
+    horizon: Horizon, pauses: list[float],
+) -> None:  # fmt: skip
+    searches = []
+    real = FakeBackend.find
+
+    def find(self: FakeBackend, request: Any) -> Any:
+        searches.append(clock.now())
+        return real(self, request)
+
+    monkeypatch.setattr(FakeBackend, "find", find)
+    client.session.horizon = horizon
+    clock.slept.clear()
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(5), provider_options={"submit": "lost_request"})
+    assert clock.slept == pauses
+    assert len(searches) == len(pauses) + 1
+    searches.clear()
+    clock.slept.clear()
+    client.reconcile(str(caught.value.job_id))  # without a create call it looks once
+    assert (len(searches), clock.slept) == (1, [])
+
+
 def test_a_request_that_never_came_needs_a_decision(
     client: Client, rows: Rows, clock: ManualClock
 ) -> None:

@@ -74,6 +74,62 @@ def test_no_sleep_over_120_s_and_no_loop_past_the_deadline(text, attempts):
         assert clock.slept[0] >= float(text)
 
 
+@pytest.mark.parametrize(("chance", "share"), [(0.0, 0.5), (1.0, 1.0)])
+def test_waits_double_from_half_a_second_to_eight(chance, share):
+    clock = ManualClock()
+    ask, state = failing(lambda: Unavailable("x"))
+    reads = Retries(clock, attempts=8, budget=RetryBudget(reserve=50), chance=lambda: chance)
+    with pytest.raises(Unavailable):
+        reads(ask)
+    assert state["calls"] == 8
+    assert clock.slept == [share * wait for wait in (0.5, 1, 2, 4, 8, 8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits"),
+    [
+        (0.0, [0.1, 0.1]),
+        (1.0, [1.2, 1.2]),
+        (10.0, [10.5, 11.0]),
+        (100.0, [100.5]),  # a second one would end after the deadline
+        (119.8, [120.0]),
+        (120.0, [120.0]),
+        (120.1, []),
+    ],
+)
+def test_a_wait_that_is_asked_for_is_kept_and_at_most_120_s(asked, waits):
+    clock = ManualClock()
+    ask, _ = failing(lambda: RateLimited("busy", retry_after_s=asked))
+    with pytest.raises(RateLimited):
+        Retries(clock, budget=RetryBudget(), chance=lambda: 1.0)(ask)
+    assert clock.slept == pytest.approx(waits)
+
+
+def test_a_wait_that_ends_at_the_deadline_is_made():
+    for deadline, slept in ((1.5, [0.5, 1.0]), (1.4, [0.5])):
+        clock = ManualClock()
+        ask, _ = failing(lambda: Unavailable("x"))
+        with pytest.raises(Unavailable):
+            Retries(clock, deadline_s=deadline, budget=RetryBudget(), chance=lambda: 1.0)(ask)
+        assert clock.slept == slept
+
+
+def test_a_call_earns_its_share_and_a_retry_costs_one():
+    budget = RetryBudget(share=0.25, reserve=0, most=2)
+    assert not budget.take()
+    for _ in range(3):
+        budget.call()
+        assert not budget.take()
+    budget.call()
+    assert budget.take()
+    assert not budget.take()
+    for _ in range(100):
+        budget.call()
+    assert [budget.take() for _ in range(3)] == [True, True, False]
+    usual = RetryBudget()
+    assert [usual.take() for _ in range(21)] == [True] * 20 + [False]
+
+
 def test_waits_are_spread():
     chance = random.Random(7).random
     first = set()

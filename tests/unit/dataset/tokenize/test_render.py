@@ -12,7 +12,14 @@ pytest.importorskip("tokenizers", reason="needs ftsdk[local]")
 pytest.importorskip("jinja2", reason="needs ftsdk[local]")
 
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer, TemplateFailed
-from ftsdk.dataset.tokenize.render import RowFault, render_prompt, render_row, render_rows, stop_ids
+from ftsdk.dataset.tokenize.render import (
+    RowFault,
+    render_prompt,
+    render_row,
+    render_rows,
+    render_sequences,
+    stop_ids,
+)
 from ftsdk.errors import Unsupported
 from tests.train import tiny
 
@@ -141,6 +148,71 @@ def test_a_cut_row_keeps_its_start(folder: Path) -> None:
     done, faults = render_rows([late], chat, max_length=50, truncate=True)
     assert not done
     assert faults[0].code == "nothing_trained"
+
+
+def test_a_row_of_exactly_max_length_is_whole(folder: Path) -> None:
+    chat = tokenizer(folder)
+    row = {"messages": [user("one"), assistant("cat")]}
+    length = len(render_row(row, chat))
+    for truncate in (False, True):
+        [done], faults = render_rows([row], chat, max_length=length, truncate=truncate)
+        assert (len(done), faults) == (length, [])
+    done, [fault] = render_rows([row], chat, max_length=length - 1)
+    assert (done, fault.code, fault.tokens) == ([], "too_long", length)
+    assert f"{length} tokens, and max_length is {length - 1}" in fault.message
+
+
+def test_one_trained_token_is_enough_to_keep_a_cut_row(folder: Path) -> None:
+    chat = tokenizer(folder)
+    row = {"messages": [user("one"), assistant("cat")]}
+    start = len(render_prompt([user("one")], chat))
+    [kept], _ = render_rows([row], chat, max_length=start + 1, truncate=True)
+    assert kept.trained_count == 1
+    done, [fault] = render_rows([row], chat, max_length=start, truncate=True)
+    assert (done, fault.code) == ([], "nothing_trained")
+    assert f"cut at max_length {start}, no assistant token is left" in fault.message
+
+
+def test_a_row_that_trains_nothing_is_refused_by_name(folder: Path) -> None:
+    silent = "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}"  # fmt: skip
+    chat = tokenizer(folder, silent)
+    with pytest.raises(RowFault, match="its assistant turns are empty") as caught:
+        render_row({"messages": [user("one"), assistant("two")]}, chat, number=7)
+    assert (caught.value.code, caught.value.row) == ("nothing_trained", 7)
+    done, [fault] = render_rows([{"messages": [user("one"), assistant("two")]}], chat)
+    assert (done, fault.code) == ([], "nothing_trained")
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ({"input_ids": [5, 6, 7], "labels": [-100, -100, -100]}, "nothing_trained"),
+        ({"input_ids": [5, 6, 7], "labels": [5, -100, -100]}, "nothing_trained"),
+        ({"input_ids": [5]}, "nothing_trained"),  # the first token is never predicted
+        ({"input_ids": []}, "nothing_trained"),
+        ({"input_ids": [5, -1]}, "no_tokens"),
+        ({"input_ids": [5, 6], "labels": [5]}, "no_tokens"),
+        ({"input_ids": ["5", 6]}, "no_tokens"),
+        ({"input_ids": 5}, "no_tokens"),
+        ({"input_ids": [5, 2**40]}, "no_tokens"),
+        ({"text": 5}, "no_text"),
+        ({"input": None}, "no_messages"),
+    ],
+)
+def test_rows_that_are_no_chat_are_refused_by_name(
+    folder: Path, row: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(RowFault) as caught:
+        render_sequences(row, tokenizer(folder), number=4)
+    assert (caught.value.code, caught.value.row) == (code, 4)
+
+
+def test_a_token_row_is_what_it_says(folder: Path) -> None:
+    chat = tokenizer(folder)
+    [(_, given)] = render_sequences({"input_ids": [0, 6, 7], "labels": [-100, 6, -100]}, chat)
+    assert (list(given.ids), list(given.trained), given.trained_count) == ([0, 6, 7], [0, 1, 0], 1)
+    [(_, whole)] = render_sequences({"input_ids": [5, 6]}, chat)
+    assert list(whole.trained) == [1, 1]
 
 
 def test_a_template_that_rewrites_history_is_refused_or_split(folder: Path) -> None:

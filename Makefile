@@ -8,7 +8,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help demo test check lint format types unit docs docs-check clean
+.PHONY: help demo test check lint format types unit docs docs-check mutants clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -48,6 +48,11 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(PIP) install -e '.[dev]' '$(TORCH)'
 	@touch $@ $(VENV)/.local
 
+$(VENV)/.mutation: $(VENV)/.dev
+	@echo "installing cosmic-ray"
+	$(PIP) install -e '.[dev,mutation]' '$(TORCH)'
+	@touch $@
+
 # A real model of 135 million parameters, for tests that a toy model cannot pass.
 $(VENV)/.model: $(VENV)/.dev
 	@echo "fetching the small model"
@@ -60,6 +65,7 @@ help:
 	@echo "make test     every check and every test, as CI runs them"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   format the source with ruff"
+	@echo "make mutants  change one line of the package at a time, and list what no test sees"
 	@echo "make docs     build the documentation into site/"
 	@echo "make clean    remove the environment and everything built"
 
@@ -87,8 +93,17 @@ docs-check: $(VENV)/.dev
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/mkdocs build --strict --quiet
 
+# Another SEED is another sample. A run goes on where it was interrupted; `make mutants SURVIVORS=1`
+# runs again what survived. Groups: money, rendering, backends, submission.
+SAMPLE ?= 150
+SEED ?= 1
+mutants: $(VENV)/.mutation $(VENV)/.model
+	FTSDK_TEST_SMOLLM2=$(VENV)/home/models/smollm2-135m \
+	  $(BIN)/python -m tests.mutation.run --sample $(SAMPLE) --seed $(SEED) \
+	  $(if $(GROUPS),--groups $(GROUPS)) $(if $(ONLY),--only $(ONLY)) $(if $(SURVIVORS),--survivors)
+
 # The tests run last, so that their summary is the last line.
 test: lint docs-check unit
 
 clean:
-	rm -rf $(VENV) site dist build .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) site dist build .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .mutants

@@ -440,10 +440,15 @@ def test_an_accepted_job_stays_in_its_month(journal: Journal) -> None:
     with journal.write() as cursor:
         cursor.execute("UPDATE jobs SET provider_job_id = NULL WHERE id = 'ftj_2'")
     none_left = [Limit(Decimal("3.99"), "w")]
-    found.carry_over("ftj_1", later, none_left)
+    found.carry_over("ftj_1", later, none_left, None)
     assert found.get("ftj_1").month == "2026-11"
-    found.carry_over("ftj_2", NOW, none_left)  # it is in that month already
+    found.carry_over("ftj_2", NOW, none_left, None)  # it is there already
     with pytest.raises(BudgetError):
-        found.carry_over("ftj_2", later, none_left)
-    found.carry_over("ftj_2", later, [Limit(Decimal(4), "w")])
+        found.carry_over("ftj_2", later, none_left, None)
+    with pytest.raises(BudgetError):
+        found.carry_over("ftj_2", NOW, [Limit(Decimal("3.99"), "w", "prod")], "prod")
+    assert (found.get("ftj_2").month, found.get("ftj_2").profile) == ("2026-11", None)
+    found.carry_over("ftj_2", NOW, [Limit(Decimal(4), "w", "prod")], "prod")
+    assert (found.get("ftj_2").month, found.get("ftj_2").profile) == ("2026-11", "prod")
+    found.carry_over("ftj_2", later, [Limit(Decimal(4), "w")], "prod")
     assert [found.get(f"ftj_{n}").month for n in (1, 2)] == ["2026-11", "2026-12"]

@@ -15,6 +15,7 @@ from ftsdk.errors import AuthError, ConfigError, FtsdkError, UsageError, WrongAc
 from ftsdk.jobs.accounts import declare_same, list_accounts
 from ftsdk.jobs.actions import refresh_many
 from ftsdk.jobs.retirements import retirements
+from ftsdk.jobs.spending_guard import enforce
 from ftsdk.session import Horizon
 from ftsdk.store.accounts import Accounts
 from ftsdk.testing.lab import Lab
@@ -403,3 +404,37 @@ def test_each_account_is_asked_when_models_retire(world):
     before = world.requests
     retirements(client.session, live=True)
     assert world.keys_since(before) == {A, B}
+
+
+def test_a_deployment_is_ended_only_with_a_key_of_its_account(world):
+    if world.hosted.name != "together":
+        pytest.skip("only Together's models are deployed")
+    mine = world.client(A)
+    job = world.new(mine)
+    world.clock.advance(3600)
+    assert job.wait().status == "succeeded"
+    job.deploy(hours=1)
+    other, before = world.client(B), world.requests
+    with pytest.raises(WrongAccount):
+        other.get_job(job.id).undeploy()
+    with pytest.raises(WrongAccount):
+        other.get_job(job.id).deploy(hours=2)
+    world.clock.advance(7200)
+    (notice,) = enforce(other.session)
+    assert "may STILL COST" in notice.text
+    assert world.requests == before
+    assert len(world.double.in_account(A)["endpoints"]) == 1
+    (ended,) = enforce(mine.session)
+    assert ended.kind == "ended"
+    assert world.double.in_account(A)["endpoints"] == {}
+
+
+def test_the_names_of_files_do_not_let_a_key_be_guessed(world):
+    """A hash without a secret could be compared with hashes of likely keys."""
+    world.new(world.client(A))
+    names = {path.stem.rpartition("-")[2] for path in (world.home / "uploads").glob("*.json")}
+    (world.home / "account.secret").unlink()
+    world.new(world.client(A), seed=7)
+    again = {path.stem.rpartition("-")[2] for path in (world.home / "uploads").glob("*.json")}
+    if names:  # Replicate keeps no record
+        assert len(again - names) == 1

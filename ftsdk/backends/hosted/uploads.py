@@ -1,6 +1,6 @@
 """Rows as files to upload, and a record of what was uploaded, so that it is not sent twice.
 
-The record is a small JSON file per account (provider, origin and the key's fingerprint) in
+The record is a small JSON file per account (provider, origin and a keyed hash of the key) in
 `home/uploads`. It is only a hint: before a recorded file is used, the backend asks the provider
 whether it still exists.
 """
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ftsdk.backends.hosted.account import account_secret
 from ftsdk.backends.hosted.api_keys import BoundKey
 from ftsdk.dataset import Dataset
 from ftsdk.util.files import atomic_write_json, make_private_folder
@@ -46,7 +47,8 @@ class Uploads:
 
     def __init__(self, home: Path, provider: str, key: BoundKey) -> None:
         place = re.sub(r"[^a-z0-9.-]+", "-", key.origin.lower()).strip("-")
-        self._path = home / "uploads" / f"{provider}-{place}-{key.fingerprint}.json"
+        account = key.keyed_hash(account_secret(home), key.origin)
+        self._path = home / "uploads" / f"{provider}-{place}-{account}.json"
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from ftsdk.client import Client
 from ftsdk.jobs.job import FineTuneJob
-from ftsdk.session import SessionOptions
+from ftsdk.session import SESSION_CHECKS, SessionOptions
 from ftsdk.types.cost import Cost
 from ftsdk.types.events import Event, Progress
 from ftsdk.types.job import JobSnapshot
@@ -344,7 +344,7 @@ def _jobs(found: list[FineTuneJob]) -> list[AsyncFineTuneJob]:
 class AsyncClient:
     """The asynchronous `Client`; it takes the same arguments."""
 
-    @accepts_options(SessionOptions)
+    @accepts_options(SessionOptions, checks=SESSION_CHECKS)
     def __init__(self, profile: str | None = None, **options: Unpack[SessionOptions]) -> None:
         self._sync = Client(profile, **options)
 

@@ -10,9 +10,10 @@ from ftsdk.backends.upload_progress import on_upload
 from ftsdk.jobs.adopt import adopt
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.reconcile import reconcile, resolve
-from ftsdk.jobs.search import find_jobs
+from ftsdk.jobs.search import TAG, find_jobs
 from ftsdk.jobs.submit import check_key, submit
 from ftsdk.planning.arguments import (
+    CHECKS,
     DEFAULTS,
     CreateOptions,
     EstimateOptions,
@@ -23,11 +24,12 @@ from ftsdk.planning.arguments import (
 from ftsdk.planning.estimate import estimate
 from ftsdk.planning.prepare import prepare
 from ftsdk.planning.report import report_for
-from ftsdk.session import Session, SessionOptions
+from ftsdk.session import SESSION_CHECKS, Session, SessionOptions
 from ftsdk.store.journal import Journal
 from ftsdk.types.cost import Cost
 from ftsdk.types.plan import Plan
 from ftsdk.types.status import JobStatus
+from ftsdk.util.arguments import COUNT, FLAG, TEXT, checked
 from ftsdk.util.options import accepts_options
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ class Client:
     several threads.
     """
 
-    @accepts_options(SessionOptions)
+    @checked(profile=TEXT)
+    @accepts_options(SessionOptions, checks=SESSION_CHECKS)
     def __init__(self, profile: str | None = None, **options: Unpack[SessionOptions]) -> None:
         self.session = Session(profile, **options)
         self.config, self.env = self.session.config, self.session.env
@@ -54,7 +57,7 @@ class Client:
 
     # --- jobs ---
 
-    @accepts_options(CreateOptions, DEFAULTS)
+    @accepts_options(CreateOptions, DEFAULTS, CHECKS)
     def create_job(self, dataset: Rows, **options: Unpack[CreateOptions]) -> FineTuneJob:
         """Check the data, plan the job, and submit it exactly once.
 
@@ -80,7 +83,7 @@ class Client:
             )
         return FineTuneJob(self.session, snapshot)
 
-    @accepts_options(JobOptions, DEFAULTS)
+    @accepts_options(JobOptions, DEFAULTS, CHECKS)
     def plan(self, dataset: Rows, **options: Unpack[JobOptions]) -> Plan:
         """Return what `create_job` would send, and what it may cost. Sends nothing.
 
@@ -88,7 +91,7 @@ class Client:
         """
         return prepare(self.session, dataset, options).plan
 
-    @accepts_options(EstimateOptions, DEFAULTS)
+    @accepts_options(EstimateOptions, DEFAULTS, CHECKS)
     def estimate(self, dataset: Rows, **options: Unpack[EstimateOptions]) -> Cost:
         """Estimate the cost of training on these rows, as a range with assumptions. Sends nothing.
 
@@ -97,6 +100,7 @@ class Client:
         """
         return estimate(self.session, dataset, options)
 
+    @checked(job_id=TEXT)
     def get_job(self, job_id: str) -> FineTuneJob:
         """Return the job with this id, or the only one whose id starts with it, from the journal.
 
@@ -104,6 +108,7 @@ class Client:
         """
         return FineTuneJob(self.session, self.journal.get(job_id))
 
+    @checked(provider=TEXT, tag=TAG, limit=COUNT)
     def list_jobs(
         self,
         *,
@@ -116,6 +121,7 @@ class Client:
         found = find_jobs(self.journal, status=status, provider=provider, tag=tag, limit=limit)
         return [FineTuneJob(self.session, snapshot) for snapshot in found]
 
+    @checked(provider=TEXT, provider_job_id=TEXT)
     def adopt_job(self, provider: str, provider_job_id: str) -> FineTuneJob:
         """Add a job that was created outside of ftsdk to the journal; it is added only once.
 
@@ -123,6 +129,7 @@ class Client:
         """
         return FineTuneJob(self.session, adopt(self.session, provider, provider_job_id))
 
+    @checked(job_id=TEXT)
     def reconcile(self, job_id: str | None = None) -> list[FineTuneJob]:
         """Search for jobs whose create call got no answer: one job, or all of them.
 
@@ -131,6 +138,7 @@ class Client:
         """
         return [FineTuneJob(self.session, job) for job in reconcile(self.session, job_id)]
 
+    @checked(job_id=TEXT, adopt=TEXT, send_again=FLAG, give_up=FLAG)
     def resolve(
         self,
         job_id: str,
@@ -151,7 +159,7 @@ class Client:
 
     # --- data ---
 
-    @accepts_options(ValidateOptions)
+    @accepts_options(ValidateOptions, checks=CHECKS)
     def validate(self, /, dataset: Rows, **options: Unpack[ValidateOptions]) -> DatasetReport:
         """Return a report of all faults in the data. Sends nothing; faulty rows do not raise.
 
@@ -169,6 +177,7 @@ class Client:
         """The journal, opened at first use."""
         return self.session.journal
 
+    @checked(provider=TEXT, base_url=TEXT)
     def backend(self, provider: str | None = None, *, base_url: str | None = None) -> Backend:
         """Return the backend named `provider`, or the configured one. Raises `UnknownBackend`.
 

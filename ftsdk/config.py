@@ -55,10 +55,27 @@ def default_home(env: Mapping[str, str] | None = None) -> Path:
     """Return `FTSDK_HOME`, else the user's data folder on this platform."""
     env = os.environ if env is None else env
     if env.get("FTSDK_HOME"):
-        return Path(env["FTSDK_HOME"]).expanduser().absolute()
+        return absolute(Path(env["FTSDK_HOME"]).expanduser())
     import platformdirs
 
     return Path(platformdirs.user_data_dir("ftsdk", appauthor=False))
+
+
+def working_folder() -> Path:
+    """Return the current folder. Raises `ConfigError` when it was deleted or cannot be read."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigError(
+            f"The current folder cannot be used: {error.strerror or error}",
+            where="the working folder of this process",
+            hint="change to a folder that exists",
+        ) from error
+
+
+def absolute(path: Path) -> Path:
+    """Return `path` below the current folder, unless it is absolute. Raises `ConfigError`."""
+    return path if path.is_absolute() else working_folder() / path
 
 
 class Environment(Mapping[str, str]):
@@ -179,8 +196,7 @@ def load_config(
     once), and for a profile that does not exist.
     """
     env = Environment(dict(os.environ if env is None else env))
-    start = Path.cwd() if folder is None else folder
-    path, data, searched = _find(start, env)
+    path, data, searched = _find(folder, env)
     if path is not None:
         _check(path, data)
     name, source = profile, "argument"
@@ -209,27 +225,42 @@ def _no_such_profile(
     )
 
 
-def _find(start: Path, env: Mapping[str, str]) -> tuple[Path | None, dict[str, Any], list[Path]]:
+def _find(
+    start: Path | None, env: Mapping[str, str]
+) -> tuple[Path | None, dict[str, Any], list[Path]]:
     searched: list[Path] = []
     if env.get("FTSDK_CONFIG"):
         path = Path(env["FTSDK_CONFIG"]).expanduser()
-        if not path.is_file():
+        if not _is_file(path):
             raise ConfigError(
                 "The configuration file does not exist",
                 where=f"{path}, from the variable FTSDK_CONFIG",
                 hint="correct or unset FTSDK_CONFIG",
             )
         return path, _read(path), [path]
+    start = working_folder() if start is None else start
     for folder in (start, *start.parents):
         own, project = folder / "ftsdk.toml", folder / "pyproject.toml"
         searched.append(own)
-        if own.is_file():
+        if _is_file(own):
             return own, _read(own), searched
-        if project.is_file():
+        if _is_file(project):
             table = _read(project).get("tool", {}).get("ftsdk")
             if isinstance(table, dict):
                 return project, table, searched
     return None, {}, searched
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a folder that cannot be searched may have one, and is an error."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration cannot be looked for: {error.strerror or error}",
+            where=str(path.parent),
+            hint="make the folder readable, or set FTSDK_CONFIG to a file",
+        ) from error
 
 
 def _read(path: Path) -> dict[str, Any]:

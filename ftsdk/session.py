@@ -15,12 +15,13 @@ from ftsdk.backends.capabilities import Capabilities
 from ftsdk.backends.registry import capabilities_of, load_backend
 from ftsdk.catalogue.load import load_catalogue
 from ftsdk.catalogue.schema import Catalogue
-from ftsdk.config import Config, Environment, default_home, load_config
+from ftsdk.config import Config, Environment, absolute, default_home, load_config
 from ftsdk.errors import ConfigError, StoreError
 from ftsdk.store.accounts import Accounts
-from ftsdk.store.journal import Journal
+from ftsdk.store.journal import Journal, has_journal
 from ftsdk.types.account import may_be_same
 from ftsdk.types.job import JobSnapshot
+from ftsdk.util.arguments import MAPPING, PATH, Check
 from ftsdk.util.clock import Clock, SystemClock
 
 _log = logging.getLogger("ftsdk")
@@ -70,6 +71,17 @@ class SessionOptions(TypedDict, total=False):
     """Backends that replace installed ones, by name, for instance in tests."""
 
 
+SESSION_CHECKS: Mapping[str, Check] = {
+    "home": PATH,
+    "config": Check("a Config", lambda v: isinstance(v, Config)),
+    "clock": Check("a clock", lambda v: isinstance(v, Clock)),
+    "env": MAPPING,
+    "horizon": Check("a Horizon", lambda v: isinstance(v, Horizon)),
+    "backends": MAPPING,
+}
+"""The checks of a session's options, by name."""
+
+
 class Session:
     """One configuration, one home, one journal, and the backends in use.
 
@@ -91,7 +103,7 @@ class Session:
         self.env = Environment(os.environ if env is None else env)
         self.config = config or load_config(profile=profile, env=self.env)
         self.home = (
-            Path(home).expanduser().absolute() if home is not None else default_home(self.env)
+            absolute(Path(home).expanduser()) if home is not None else default_home(self.env)
         )
         self.clock = clock or SystemClock()
         self.horizon = horizon or Horizon()
@@ -116,7 +128,7 @@ class Session:
     @property
     def has_journal(self) -> bool:
         """Whether a journal exists in the home folder; this does not create one."""
-        return (self.home / "journal.db").is_file()
+        return has_journal(self.home)
 
     @property
     def catalogue(self) -> Catalogue:

@@ -3,6 +3,9 @@
 A verified webhook makes ftsdk read the job from the provider's API. The state of the job is taken
 from there, never from the webhook's body.
 
+Each event is handled at least once: its id is recorded after the handler has run. Where a process is
+killed in between, the provider's next attempt is handled, so a handler may see an event twice.
+
 ```python
 verifier = WebhookVerifier.from_env("OPENAI_WEBHOOK_SECRET", home=home)
 app = webhook_app(verifier, refresh_on_event(client))            # any ASGI server mounts it
@@ -20,12 +23,14 @@ import logging
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.errors import ConfigError, FtsdkError
+from ftsdk.errors import ConfigError, FtsdkError, UsageError
 from ftsdk.store.webhook_ids import SeenIds
+from ftsdk.util.arguments import MAPPING, NUMBER, PATH, TEXT, TEXTS, checked
 from ftsdk.util.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -64,7 +69,7 @@ class WebhookRefused(FtsdkError):
 class WebhookEvent:
     """A webhook with a valid signature. `provider_job_id` is the job it is about, if it names one.
 
-    `is_repeat` is True for an id that was handled before: providers send again for 72 hours.
+    `is_repeat` is True for an id that was recorded as handled: providers send again for 72 hours.
     """
 
     id: str
@@ -82,6 +87,7 @@ class WebhookVerifier:
     malformed secret; anybody could sign with an empty one.
     """
 
+    @checked(secrets=TEXTS, tolerance_s=NUMBER)
     def __init__(
         self,
         secrets: str | Sequence[str],
@@ -91,8 +97,8 @@ class WebhookVerifier:
         tolerance_s: int = TOLERANCE_S,
     ) -> None:
         given = [secrets] if isinstance(secrets, str) else list(secrets)
-        if not given:
-            raise _bad_secret("none is given")
+        if not given or not all(isinstance(one, str) for one in given):
+            raise _bad_secret("none is given" if not given else "it is not text")
         self._keys = tuple(_key(one) for one in given)
         self._clock = clock or SystemClock()
         self._seen = seen or SeenIds(clock=self._clock)
@@ -105,6 +111,7 @@ class WebhookVerifier:
         self._tolerance_s = tolerance_s
 
     @classmethod
+    @checked(variable=TEXT, home=PATH, env=MAPPING)
     def from_env(
         cls,
         variable: str = "OPENAI_WEBHOOK_SECRET",
@@ -120,7 +127,8 @@ class WebhookVerifier:
         value = (os.environ if env is None else env).get(variable, "")
         if not value.strip():
             raise _bad_secret("it is not set", f"the variable {variable}")
-        return cls(value.split(), seen=SeenIds(home, clock), clock=clock)
+        seen = SeenIds(None if home is None else Path(home), clock)
+        return cls(value.split(), seen=seen, clock=clock)
 
     def __repr__(self) -> str:
         return f"<WebhookVerifier with {len(self._keys)} secret(s)>"
@@ -130,9 +138,16 @@ class WebhookVerifier:
     ) -> WebhookEvent:
         """Return the event of a signed request. Raises `WebhookRefused` for any other request.
 
-        Names in `headers` may be text or bytes, in upper or lower case. Each of the three webhook
+        Call `handled` with the event once it is handled: its id is not recorded before. Names in `headers` may be text or bytes, in upper or lower case. Each of the three webhook
         headers may be present only once.
         """
+        if not isinstance(body, bytes | bytearray | memoryview):
+            raise UsageError(
+                f"The body of a webhook must be bytes, not {type(body).__name__}",
+                where="the argument body=",
+                hint="pass the raw body of the request: the signature is over its bytes",
+            )
+        body = bytes(body)
         if len(body) > MAX_BODY_BYTES:
             raise _refused("the body is larger than 1 MB", 413)
         found = _webhook_headers(headers)
@@ -177,8 +192,20 @@ class WebhookVerifier:
             type=kind[:100] if isinstance(kind, str) else "",
             provider_job_id=job if usable else None,
             body=document,
-            is_repeat=not self._seen.add(identity),
+            is_repeat=self._seen.has(identity),
         )
+
+    def handled(self, event: WebhookEvent) -> None:
+        """Record that the event was handled: its id is a repeat for 72 hours."""
+        self._seen.add(event.id)
+
+    def being_handled(self, event: WebhookEvent) -> AbstractContextManager[bool]:
+        """Return a context that keeps others from handling the event; it gives False if one still does."""
+        return self._seen.lock(event.id)
+
+    def was_handled(self, event: WebhookEvent) -> bool:
+        """Return True if the event was recorded as handled."""
+        return self._seen.has(event.id)
 
     def forget(self, event: WebhookEvent) -> None:
         """Forget the event's id, so that the provider's next attempt is handled again."""
@@ -224,7 +251,13 @@ _NEEDED = ("webhook-id", "webhook-timestamp", "webhook-signature")
 def _webhook_headers(headers: Mapping[str, str] | Iterable[tuple[Any, Any]]) -> dict[str, str]:
     """Return the three headers. Raises `WebhookRefused` when one is missing or present twice."""
     found: dict[str, str] = {}
-    for raw_name, raw_value in headers.items() if isinstance(headers, Mapping) else headers:
+    pairs: list[Any] = list(headers.items() if isinstance(headers, Mapping) else headers)
+    if not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs):
+        raise UsageError(
+            "The headers of a webhook must be a mapping or pairs of a name and a value",
+            where="the argument headers=",
+        )
+    for raw_name, raw_value in pairs:
         name = _text(raw_name).lower()
         if name not in _NEEDED:
             continue
@@ -253,28 +286,33 @@ def handle(
     body: bytes,
     on_event: OnEvent,
 ) -> int:
-    """Verify one request, call `on_event` once for it, and return the HTTP status to reply with.
+    """Verify one request, call `on_event` for it, and return the HTTP status to reply with.
 
     204: handled, now or before. 4xx: not a webhook of the provider. 503: `on_event` raised an
-    `FtsdkError`, so that the provider sends the webhook again. Any other exception of `on_event` is
-    raised, and the event counts as not handled.
+    `FtsdkError`, the id could not be recorded, or another process still handles the event; the
+    provider then sends the webhook again. Any other exception of `on_event` is raised.
+
+    The id is recorded after `on_event` has returned. When the process is killed in between, the event
+    is handled again: `on_event` is called at least once, and never twice at the same time.
     """
     try:
         event = verifier.verify(headers, body)
+        if event.is_repeat:
+            return 204
+        with verifier.being_handled(event) as is_free:
+            if not is_free:
+                return 503
+            if not verifier.was_handled(event):
+                on_event(event)
+                verifier.handled(event)
     except WebhookRefused as error:
         _log.warning("%s", error.what)
         return error.status
-    if event.is_repeat:
-        return 204
-    try:
-        on_event(event)
-    except FtsdkError as error:
-        _log.warning("webhook %s: %s", event.type, error.what)
-        verifier.forget(event)
-        return 503
-    except BaseException:
-        verifier.forget(event)
+    except UsageError:
         raise
+    except FtsdkError as error:
+        _log.warning("a webhook was not handled: %s", error.what)
+        return 503
     return 204
 
 

@@ -90,10 +90,10 @@ def load_last_catalogue(home: Path) -> Catalogue:
 
 
 def _bytes(path: Path | None, *, required: bool = False) -> bytes | None:
-    if path is None or (not required and not path.is_file()):
+    if path is None:
         return None
     try:
-        return path.read_bytes()
+        return path.read_bytes() if required or path.is_file() else None
     except OSError as error:
         raise _refused(path, f"it cannot be read: {error.strerror}") from error
 

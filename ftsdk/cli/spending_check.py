@@ -11,7 +11,7 @@ from ftsdk.cli.view.formatting import clean
 from ftsdk.cli.view.output import note
 from ftsdk.config import default_home
 from ftsdk.errors import FtsdkError
-from ftsdk.store.journal import Journal
+from ftsdk.store.journal import Journal, has_journal
 from ftsdk.store.open_costs import profiles_with_costs
 
 _URGENT = ("not_ended", "stopped", "near_cap")
@@ -22,9 +22,9 @@ def enforce_limits() -> None:
 
     Each profile is checked with its own configuration, which has the base URL it was used with.
     """
-    if not (default_home() / "journal.db").is_file():
-        return
     try:
+        if not has_journal(default_home()):
+            return
         profiles = profiles_with_costs(Journal(default_home()))
     except FtsdkError:
         return  # the command itself opens the same journal, and reports what is wrong with it

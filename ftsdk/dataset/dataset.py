@@ -22,11 +22,20 @@ from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.readers.source import Source, open_source
 from ftsdk.dataset.row import Read, Row, canonical_bytes, prompt_of
 from ftsdk.dataset.rules.duplicates import folded_texts
-from ftsdk.errors import UsageError
+from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
+from ftsdk.errors import StoreError, UsageError
 from ftsdk.util import files
+from ftsdk.util.arguments import COUNT, NUMBER, PATH, TEXT, WHOLE, Check, checked, is_text
 from ftsdk.util.cancellation import until_cancelled
 
 Key = str | Callable[[Row], object]
+MODEL = Check("a name or a folder", lambda v: is_text(v) or isinstance(v, Path))
+TOKENIZER = Check(
+    "a folder, the name of an encoding, or a ChatTokenizer",
+    lambda v: is_text(v) or isinstance(v, Path | ChatTokenizer),
+)
+_LIMITS = Check("Limits", lambda v: isinstance(v, Limits))
+_GROUP = Check("a key or a function", lambda v: is_text(v) or callable(v))
 
 
 class Dataset:
@@ -54,6 +63,7 @@ class Dataset:
         self.path = source.path
 
     @classmethod
+    @checked(format=TEXT, name=TEXT, max_row_bytes=COUNT)
     def load(
         cls,
         source: Any,
@@ -163,21 +173,47 @@ class Dataset:
                 break
         return reader.format
 
+    @checked(path=PATH)
     def write_jsonl(self, path: str | Path) -> Path:
-        """Write the canonical rows, one JSON object a line, whole or not at all."""
+        """Write the canonical rows, one JSON object a line, whole or not at all.
+
+        Raises `StoreError` when the file cannot be written.
+        """
         target = Path(path)
+        try:
+            if not target.name or target.is_dir():
+                raise UsageError("The rows need a file name", where=str(target))
+            self.save(target)
+        except OSError as error:
+            raise StoreError(
+                f"The rows cannot be written: {error.strerror or error}",
+                where=str(target),
+                hint="give a file in a folder that exists and has space",
+            ) from error
+        return target
+
+    def save(self, target: Path) -> None:
+        """As `write_jsonl`, but raises `OSError`."""
         if self._whole_copy is not None:
             self._whole_copy.save(target)
-            return target
+            return
         with files.atomic_file(target) as handle:
             for row in self:
                 handle.write(canonical_bytes(row))
                 handle.write(b"\n")
-        return target
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}, container={self._source.container!r})"
 
+    @checked(
+        model=MODEL,
+        tokenizer=TOKENIZER,
+        provider=TEXT,
+        max_length=COUNT,
+        rows=COUNT,
+        line=COUNT,
+        limits=_LIMITS,
+    )
     def inspect(
         self,
         *,
@@ -210,6 +246,7 @@ class Dataset:
 
     # --- splitting ----------------------------------------------------------------------------
 
+    @checked(fraction=NUMBER, seed=WHOLE, group_by=_GROUP)
     def split(
         self, fraction: float, seed: int = 0, group_by: Key | None = None
     ) -> tuple[Dataset, Dataset]:

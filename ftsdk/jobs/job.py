@@ -21,6 +21,7 @@ from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.status import JobStatus
+from ftsdk.util.arguments import COUNT, FUNCTION, MAPPING, NUMBER, checked
 
 _log = logging.getLogger("ftsdk")
 
@@ -127,6 +128,7 @@ class FineTuneJob:
             _log.warning(warning)
             self._warned_about_cap = True
 
+    @checked(timeout=NUMBER, on_event=FUNCTION)
     def wait(
         self,
         timeout: float | None = None,
@@ -143,6 +145,7 @@ class FineTuneJob:
                 on_event(event)
         return self
 
+    @checked(timeout=NUMBER)
     def stream(self, *, timeout: float | None = None, events: bool = True) -> Iterator[Event]:
         """Yield the job's events from its start until it ends. Raises like `wait`."""
 
@@ -160,6 +163,7 @@ class FineTuneJob:
         if not self.is_final:
             raise decision_error(self._snapshot)
 
+    @checked(after=COUNT)
     def events(self, *, after: int = 0) -> list[Event]:
         """Return the events so far, oldest first. Raises `Unsupported` if the backend has none."""
         backend, identity = self._at_provider()
@@ -176,6 +180,7 @@ class FineTuneJob:
         backend, identity = self._at_provider()
         return [] if identity is None else backend.checkpoints(identity)
 
+    @checked(tail=COUNT)
     def logs(self, *, tail: int | None = None) -> list[str]:
         """Return the log lines, or the last `tail`. Raises `Unsupported` if the backend has none."""
         backend, identity = self._at_provider()
@@ -254,6 +259,7 @@ class FineTuneJob:
             )
         return self.session.backend_for(snapshot).model(snapshot.provider_job_id).made_by(self)
 
+    @checked(hours=NUMBER, options=MAPPING)
     def deploy(
         self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
     ) -> ModelHandle:
@@ -266,6 +272,7 @@ class FineTuneJob:
         """
         return deploy(self.session, self.id, hours=hours, options=options)[0].made_by(self)
 
+    @checked(timeout=NUMBER)
     def callable_result(self, timeout: float | None = None) -> ModelHandle:
         """Wait until the model can be called, and return it; `timeout` in seconds.
 

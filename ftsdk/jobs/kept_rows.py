@@ -26,7 +26,7 @@ def keep_dataset(home: Path, dataset: Dataset) -> Path:
         if not path.is_file():
             temporary = folder / f".{dataset.sha256}.{secrets.token_hex(6)}.tmp"
             try:
-                dataset.write_jsonl(temporary)
+                dataset.save(temporary)
                 rename_if_free(temporary, path)
             finally:
                 temporary.unlink(missing_ok=True)

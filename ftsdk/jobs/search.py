@@ -8,6 +8,12 @@ from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus, statuses_of
+from ftsdk.util.arguments import Check, is_text
+
+TAG = Check(
+    "a name, name=value, or a pair",
+    lambda v: is_text(v) or (isinstance(v, tuple) and len(v) == 2 and all(map(is_text, v))),
+)
 
 
 def find_jobs(

@@ -135,6 +135,9 @@ class Submitter:
         place = Place((facts or {}).get("base_url"), account, profile)
         try:
             self.journal.add(snapshot, then_no_return(hook))
+        except StoreError as error:  # nothing is journaled, so nothing is sent
+            error.submitted = error.submitted or "no"
+            raise
         except (KeyTaken, UnsentDuplicate) as taken:
             snapshot = taken.existing
             account_check.require_same_job(self.journal, snapshot, fingerprint, key, place)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 from ftsdk.backends.upload_progress import Listener
 from ftsdk.config import Config
 from ftsdk.types.spec import Hyperparameters, JobSpec, LoRA, Method
+from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, TEXT, TEXTS, Check
 
 if TYPE_CHECKING:
     from ftsdk.dataset import Dataset
@@ -96,11 +97,34 @@ class ValidateOptions(TypedDict, total=False):
 DEFAULTS: Mapping[str, Any] = {"adapter": DEFAULT, "seed": 0, "allow_findings": False}
 """The option defaults that are not None, for signatures."""
 
+CHECKS: Mapping[str, Check] = {
+    "adapter": Check(
+        "a LoRA, its fields, or None",
+        lambda v: isinstance(v, LoRA | Mapping) or (isinstance(v, str) and v == DEFAULT),
+    ),
+    "hyperparameters": Check(
+        "a mapping or Hyperparameters", lambda v: isinstance(v, Hyperparameters | Mapping)
+    ),
+    "provider_options": MAPPING,
+    "tags": MAPPING,
+    "key": TEXT,
+    "allow_findings": Check(
+        "true, false or codes", lambda v: isinstance(v, bool) or TEXTS.accepts(v)
+    ),
+    "on_upload": FUNCTION,
+    "on_bytes": FUNCTION,
+    "format": TEXT,
+    "tokens": FLAG,
+    "near_duplicates": FLAG,
+    "max_length": COUNT,
+}
+"""The checks of options by name. Those of a spec's fields are in `JobSpec`."""
+
 
 def spec_of(config: Config, options: JobOptions) -> JobSpec:
     """Return the spec of a job: the options merged over the configuration. Raises `ConfigError`, `SpecError`."""
     adapter = options.get("adapter", DEFAULT)
-    if adapter == DEFAULT:
+    if isinstance(adapter, str) and adapter == DEFAULT:
         adapter = config.table("adapter") or LoRA()
     given = options.get("hyperparameters") or {}
     if isinstance(given, Hyperparameters):

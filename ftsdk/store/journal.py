@@ -25,7 +25,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftsdk.errors import JournalDamaged, JournalLocked, JournalTooNew, StoreError, UnknownJob
+from ftsdk.errors import (
+    JournalDamaged,
+    JournalLocked,
+    JournalTooNew,
+    StoreError,
+    UnknownJob,
+    UsageError,
+)
 from ftsdk.store.duplicates import newest_duplicate
 from ftsdk.store.hooks import InsertHook
 from ftsdk.store.job_rows import (
@@ -98,7 +105,9 @@ class Journal:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError:
             if os.name != "nt" and stat.S_IMODE(self.path.stat().st_mode) & 0o077:
-                self.path.chmod(0o600)
+                # A read-only home of another user can be read as it is; `ftsdk doctor` says so.
+                with contextlib.suppress(OSError):
+                    self.path.chmod(0o600)
 
     @property
     def _unchecked_marker(self) -> Path:
@@ -198,6 +207,11 @@ class Journal:
             if isinstance(error, sqlite3.IntegrityError):
                 raise
             raise self._damaged(str(error)) from error
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise UsageError(
+                f"The journal cannot hold or find such a value: {error}"[:200],
+                where=str(self.path),
+            ) from error
         except OSError as error:
             raise StoreError(
                 f"The journal's folder cannot be used: {error.strerror or error}",
@@ -430,6 +444,18 @@ class Journal:
                 where=str(target),
                 hint="name a file in an existing folder that is writable",
             ) from error
+
+
+def has_journal(home: Path) -> bool:
+    """Whether `home` has a journal; creates none. Raises `StoreError` when `home` cannot be read."""
+    try:
+        return (home / "journal.db").is_file()
+    except OSError as error:
+        raise StoreError(
+            f"The home folder cannot be read: {error.strerror or error}",
+            where=str(home),
+            hint="make it readable, or set FTSDK_HOME to a folder that is",
+        ) from error
 
 
 def _require_sqlite() -> None:

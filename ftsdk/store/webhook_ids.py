@@ -1,4 +1,8 @@
-"""The webhook ids already handled, kept for as long as a provider may redeliver them."""
+"""The webhook ids already handled, kept for as long as a provider may redeliver them.
+
+An id is recorded after its handler has run, and its lock is held meanwhile. A process that is killed
+in between releases the lock and leaves no id, so the provider's next attempt is handled.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,10 @@ from pathlib import Path
 from ftsdk.errors import StoreError
 from ftsdk.util.clock import Clock, SystemClock
 from ftsdk.util.files import make_private_folder
+from ftsdk.util.locks import file_lock
 
 RETENTION_S = 72 * 3600
+_WAIT_S = 30.0
 
 
 class SeenIds:
@@ -25,6 +31,7 @@ class SeenIds:
         self._path: Path | None = None
         self._memory: dict[str, float] = {}
         self._lock = threading.Lock()
+        self._locks = [threading.Lock() for _ in range(256)]  # by the first byte of an id's hash
         if home is not None:
             self._path = make_private_folder(home) / "webhooks.db"
             if not self._path.exists():
@@ -44,10 +51,47 @@ class SeenIds:
                 hint="make the folder writable; the file may be deleted, it only contains ids",
             ) from error
 
+    @contextmanager
+    def lock(self, identity: str) -> Iterator[bool]:
+        """Keep other threads and processes from handling this id; yields False if one still does.
+
+        Waits for half a minute. The operating system releases the lock when the process ends.
+        """
+        name = _name(identity)
+        if self._path is None:
+            mine = self._locks[int(name[:2], 16)]
+            got = mine.acquire(timeout=_WAIT_S)
+            try:
+                yield got
+            finally:
+                if got:
+                    mine.release()
+            return
+        try:
+            folder = make_private_folder(self._path.parent / "locks")
+            with file_lock(folder / f"webhook-{name[:2]}.lock", wait_s=_WAIT_S) as taken:
+                yield taken is not None
+        except OSError as error:
+            raise StoreError(
+                f"The lock of a webhook cannot be taken: {error.strerror or error}",
+                where=str(self._path.parent / "locks"),
+                hint="make the folder writable",
+            ) from error
+
+    def has(self, identity: str) -> bool:
+        """Return True if the id was recorded in the last 72 hours."""
+        name, since = _name(identity), self._clock.now().timestamp() - RETENTION_S
+        with self._lock:
+            if self._path is None:
+                return self._memory.get(name, since) > since
+            with self._open() as base:
+                found = base.execute("SELECT 1 FROM seen WHERE id = ? AND at > ?", (name, since))
+                return found.fetchone() is not None
+
     def add(self, identity: str) -> bool:
         """Record an id. Returns False if it was recorded before."""
         now = self._clock.now().timestamp()
-        name = hashlib.sha256(identity.encode()).hexdigest()
+        name = _name(identity)
         with self._lock:
             if self._path is None:
                 self._memory = {k: at for k, at in self._memory.items() if at > now - RETENTION_S}
@@ -63,10 +107,14 @@ class SeenIds:
 
     def forget(self, identity: str) -> None:
         """Remove an id, so that a redelivery is handled again."""
-        name = hashlib.sha256(identity.encode()).hexdigest()
+        name = _name(identity)
         with self._lock:
             if self._path is None:
                 self._memory.pop(name, None)
                 return
             with self._open() as base:
                 base.execute("DELETE FROM seen WHERE id = ?", (name,))
+
+
+def _name(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()

@@ -10,9 +10,10 @@ from typing import Any, Protocol, Self
 
 from pydantic import Field, PrivateAttr
 
-from ftsdk.errors import NotReady
+from ftsdk.errors import NotReady, StoreError
 from ftsdk.types.cost import Cost
 from ftsdk.types.record import Record
+from ftsdk.util.arguments import MAPPING, NUMBER, PATH, Check, checked, is_text
 
 __all__ = ["ChatAnswer", "ModelHandle", "ModelKind"]
 
@@ -62,6 +63,15 @@ class _Job(Protocol):
     def undeploy(self) -> Any: ...
 
     def callable_result(self, timeout: float | None = None) -> ModelHandle: ...
+
+
+_MESSAGES = Check(
+    "text, or a list of messages",
+    lambda v: (
+        is_text(v)
+        or (isinstance(v, list | tuple) and all(isinstance(message, Mapping) for message in v))
+    ),
+)
 
 
 class ModelHandle(Record):
@@ -127,6 +137,7 @@ class ModelHandle(Record):
             job_id=self.job_id,
         )
 
+    @checked(messages=_MESSAGES)
     def chat(
         self,
         /,
@@ -146,16 +157,30 @@ class ModelHandle(Record):
         settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, **options}
         return self._bound_backend().chat(self, messages, settings)
 
+    @checked(folder=PATH)
     def download(self, folder: str | Path) -> Path:
-        """Copy the weights into `folder` (created if absent, refused if it has other files)."""
-        return self._bound_backend().download(self, Path(folder))
+        """Copy the weights into `folder` (created if absent, refused if it has other files).
 
+        Raises `StoreError` when it cannot be written.
+        """
+        try:
+            return self._bound_backend().download(self, Path(folder))
+        except OSError as error:
+            raise StoreError(
+                f"The weights cannot be written: {error.strerror or error}",
+                where=str(folder),
+                hint="give a folder that can be written and has space",
+                job_id=self.job_id,
+            ) from error
+
+    @checked(hours=NUMBER, options=MAPPING)
     def deploy(
         self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
     ) -> ModelHandle:
         """Deploy the model for `hours` and return its new handle. See `FineTuneJob.deploy`."""
         return (self._job or self._unbound()).deploy(hours=hours, options=options)
 
+    @checked(timeout=NUMBER)
     def wait(self, timeout: float | None = None) -> ModelHandle:
         """Wait until the model can be called and return its new handle; `timeout` in seconds.
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -21,9 +21,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic._internal._model_construction import ModelMetaclass  # pydantic has no public name
 from pydantic_core import to_jsonable_python
 
 from ftsdk.errors import SpecError
+from ftsdk.util.arguments import is_text
 
 __all__ = ["Hyperparameters", "JobSpec", "LoRA", "Method", "spec_error"]
 
@@ -45,7 +47,19 @@ _Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NoBool]
 _Count = Annotated[int, Field(gt=0), NoBool]
 
 
-class _Frozen(BaseModel):
+class _RaisesSpecError(ModelMetaclass):
+    """Makes `LoRA(rank=0)` raise a `SpecError`, as a job does; validation inside a job is unchanged."""
+
+    if not TYPE_CHECKING:  # type checkers use the signature of the fields
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  # the self of a metaclass
+            try:
+                return super().__call__(*args, **kwargs)
+            except ValidationError as error:
+                raise spec_error(error, where=f"the arguments of {cls.__name__}") from error
+
+
+class _Frozen(BaseModel, metaclass=_RaisesSpecError):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
@@ -67,7 +81,7 @@ class LoRA(_Frozen):
     def _alpha_follows_rank(cls, data: Any) -> Any:
         if isinstance(data, Mapping) and data.get("alpha") is None:
             rank = data.get("rank", 16)
-            if isinstance(rank, int) and not isinstance(rank, bool) and rank > 0:
+            if isinstance(rank, int) and not isinstance(rank, bool) and 0 < rank < 2**31:
                 return {**data, "alpha": 2.0 * rank}
         return data
 
@@ -121,6 +135,15 @@ class JobSpec(_Frozen):
     max_cost: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
     provider_options: Mapping[str, Any] = Field(default_factory=dict)
 
+    @field_validator("provider", "model", "name", "tags")
+    @classmethod
+    def _can_be_stored(cls, value: Any) -> Any:
+        """Reject NUL and lone surrogates, which neither the journal nor JSON can hold."""
+        texts = [*value, *value.values()] if isinstance(value, Mapping) else [value]
+        if not all(text is None or is_text(text) for text in texts):
+            raise ValueError("has characters that cannot be stored: NUL or a lone surrogate")
+        return value
+
     @field_validator("provider_options")
     @classmethod
     def _options_are_json(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -147,7 +170,7 @@ class JobSpec(_Frozen):
     def build(cls, **fields: Any) -> Self:
         """Create a spec; raises one `SpecError` with all faults, each with its field's name."""
         try:
-            return cls(**fields)
+            return cls.model_validate(fields)
         except ValidationError as error:
             raise spec_error(error) from error
 

@@ -61,6 +61,12 @@ def statuses_of(value: JobStatus | str | Iterable[JobStatus | str]) -> frozenset
 
     Raises `UsageError` for an unknown status.
     """
+    if not isinstance(value, Iterable):
+        raise UsageError(
+            f"{value!r} is not a status"[:200],
+            where="the argument status=",
+            hint=f"one of {', '.join(JobStatus)}",
+        )
     names: Iterable[JobStatus | str] = [value] if isinstance(value, str) else value
     found = set()
     for name in names:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+from ftsdk.util.arguments import Check
 from ftsdk.util.names import nearest
 
 _P = ParamSpec("_P")
@@ -14,12 +15,15 @@ _R = TypeVar("_R")
 
 
 def accepts_options(
-    options: type, defaults: Mapping[str, Any] | None = None
+    options: type,
+    defaults: Mapping[str, Any] | None = None,
+    checks: Mapping[str, Check] | None = None,
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Give a function that has `**options` the names, types and defaults of `options`.
 
     Options that `defaults` does not name default to None. `help()` and `inspect.signature` then
-    show each option, and an unknown name raises `TypeError`, as for any function.
+    show each option, and an unknown name raises `TypeError`, as for any function. `checks` has the
+    checks of options by name; None is always accepted.
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -38,7 +42,9 @@ def accepts_options(
 
         @functools.wraps(function)
         def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            for name in kwargs:
+            for name, value in kwargs.items():
+                if checks is not None and name in checks and value is not None:
+                    checks[name](function.__name__, name, value)
                 if name not in known:
                     raise TypeError(
                         f"{function.__name__}() got an unexpected keyword argument {name!r}"

@@ -6,16 +6,22 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import random
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import pytest
 
 import ftsdk
-from ftsdk.errors import ConfigError, Unavailable
+from ftsdk.errors import ConfigError, StoreError, Unavailable, UsageError
 from ftsdk.store.webhook_ids import SeenIds
 from ftsdk.testing.lab.openai.double import OpenAIDouble
-from ftsdk.util.clock import ManualClock
+from ftsdk.util.clock import ManualClock, SystemClock
 from ftsdk.webhooks import (
     MAX_BODY_BYTES,
     TOLERANCE_S,
@@ -60,6 +66,7 @@ def test_a_valid_webhook_is_accepted(verifier, clock):
     event = verifier.verify(*signed(clock))
     assert (event.type, event.provider_job_id) == ("fine_tuning.job.succeeded", "ftjob-abc")
     assert not event.is_repeat
+    verifier.handled(event)
     assert verifier.verify(*signed(clock)).is_repeat
 
 
@@ -196,7 +203,9 @@ def test_secrets_of_the_environment(clock, monkeypatch, tmp_path):
     one = {"OPENAI_WEBHOOK_SECRET": f" {SECRET}  {'y' * 20} ", "OTHER": SECRET}
     assert repr(WebhookVerifier.from_env(env=one)) == "<WebhookVerifier with 2 secret(s)>"
     verifier = WebhookVerifier.from_env("OTHER", env=one, clock=clock, home=tmp_path)
-    assert not verifier.verify(headers, body).is_repeat
+    event = verifier.verify(headers, body)
+    assert not event.is_repeat
+    verifier.handled(event)
     again = WebhookVerifier.from_env("OTHER", env=one, clock=clock, home=tmp_path)
     assert again.verify(headers, body).is_repeat
     monkeypatch.setenv("OPENAI_WEBHOOK_SECRET", SECRET)
@@ -461,3 +470,117 @@ def test_an_event_makes_one_request_and_its_body_is_not_trusted(tmp_path):
         assert handle(verifier, *signed(clock, body=unknown, key=secret, identity="u"), act) == 204
         assert len(double.requests) == before
         client.close()
+
+
+CHILD = """
+import json, os, sys
+from pathlib import Path
+from ftsdk.webhooks import WebhookVerifier, handle
+home, headers, body, how = sys.argv[1:]
+def on_event(event):
+    with (Path(home) / "handled").open("a") as out:
+        out.write(event.id + "\\n")
+    if how == "killed":
+        os._exit(9)
+verifier = WebhookVerifier.from_env("S", home=Path(home))
+sys.exit(handle(verifier, json.loads(headers), body.encode(), on_event) - 204)
+"""
+
+
+def deliver(tmp_path, how):
+    headers, body = signed(SystemClock())
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path), json.dumps(headers), body.decode(), how],
+        env={**os.environ, "S": SECRET},
+    )
+
+
+def test_a_process_killed_in_its_handler_loses_no_event(tmp_path):
+    assert deliver(tmp_path, "killed").wait(30) == 9
+    assert deliver(tmp_path, "").wait(30) == 0
+    assert deliver(tmp_path, "").wait(30) == 0
+    assert (tmp_path / "handled").read_text().split() == ["evt_1"] * 2, "again once, then a repeat"
+
+
+def test_one_event_delivered_to_several_processes_at_once_is_handled_once(tmp_path):
+    several = [deliver(tmp_path, "") for _ in range(4)]
+    assert [one.wait(60) for one in several] == [0] * 4
+    assert (tmp_path / "handled").read_text().split() == ["evt_1"]
+
+
+@pytest.mark.parametrize("where", ["memory", "home"])
+def test_one_event_delivered_to_several_threads_at_once_is_handled_once(where, tmp_path):
+    clock = SystemClock()
+    seen = SeenIds(tmp_path if where == "home" else None, clock)
+    verifier, acted, together = WebhookVerifier(SECRET, seen=seen), [], threading.Barrier(4)
+
+    def slow(event):
+        acted.append(event.id)
+        time.sleep(0.05)
+
+    def deliver_once(_):
+        together.wait(10)
+        return handle(verifier, *signed(clock), slow)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(deliver_once, range(4))) == [204] * 4
+    assert acted == ["evt_1"]
+
+
+def test_an_event_whose_id_cannot_be_recorded_is_sent_again(verifier, clock, monkeypatch):
+    acted = []
+
+    def full(self, identity):
+        raise StoreError("The database of webhook ids cannot be used: disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SeenIds, "add", full)
+        assert handle(verifier, *signed(clock), acted.append) == 503
+    assert handle(verifier, *signed(clock), acted.append) == 204
+    assert handle(verifier, *signed(clock), acted.append) == 204
+    assert len(acted) == 2
+
+
+@pytest.mark.parametrize("where", ["memory", "home"])
+def test_an_event_that_is_still_being_handled_is_sent_again(where, clock, monkeypatch, tmp_path):
+    seen = SeenIds(tmp_path if where == "home" else None, clock)
+    verifier = WebhookVerifier(SECRET, clock=clock, seen=seen)
+    monkeypatch.setattr("ftsdk.store.webhook_ids._WAIT_S", 0.01)
+    headers, body = signed(clock)
+    replies = []
+
+    def handler(_):
+        replies.append(handle(verifier, headers, body, pytest.fail))
+
+    assert handle(verifier, headers, body, handler) == 204
+    assert replies == [503]
+
+
+def test_verify_alone_records_nothing(verifier, clock):
+    event = verifier.verify(*signed(clock))
+    assert not verifier.verify(*signed(clock)).is_repeat
+    verifier.handled(event)
+    assert verifier.verify(*signed(clock)).is_repeat
+    verifier.forget(event)
+    assert not verifier.verify(*signed(clock)).is_repeat
+
+
+@pytest.mark.parametrize("body", ["text", None, 5, ["x"]])
+def test_a_body_that_is_not_bytes_is_an_error_of_the_caller(verifier, clock, body):
+    headers, _ = signed(clock)
+    with pytest.raises(UsageError, match="bytes"):
+        verifier.verify(headers, body)
+    with pytest.raises(UsageError, match="bytes"):
+        handle(verifier, headers, body, pytest.fail)
+
+
+@pytest.mark.parametrize("headers", [["webhook-id"], [5], [("a", "b", "c")]])
+def test_headers_of_another_shape_are_an_error_of_the_caller(verifier, headers):
+    with pytest.raises(UsageError, match="pairs"):
+        verifier.verify(headers, b"{}")
+
+
+@pytest.mark.parametrize("secrets", [5, None, [5], b"x" * 32, {"a": 1}])
+def test_secrets_of_another_type_are_refused(secrets):
+    with pytest.raises(UsageError):
+        WebhookVerifier(secrets)

@@ -26,7 +26,7 @@ from ftsdk.cli.view.output import columns, emit, say
 from ftsdk.config import Config, default_home, load_config
 from ftsdk.errors import FtsdkError
 from ftsdk.store.job_rows import UnreadableJob
-from ftsdk.store.journal import OLDEST_SQLITE, Journal
+from ftsdk.store.journal import OLDEST_SQLITE, Journal, has_journal
 
 Verdict = Literal["ok", "note", "fault"]
 _MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "fault": ("✗", "red")}
@@ -111,13 +111,22 @@ def _wal_is_sound(version: tuple[int, ...]) -> bool:
 
 
 def _home(home: Path) -> Check:
+    try:
+        return _home_state(home)
+    except OSError as error:
+        return Check("home", "fault", f"{home} cannot be read: {error.strerror or error}",
+                     "make it readable, or set FTSDK_HOME")  # fmt: skip
+
+
+def _home_state(home: Path) -> Check:
     if not home.exists():
         return Check("home", "note", f"{home} does not exist yet; the first job creates it")
     if not home.is_dir():
         return Check("home", "fault", f"{home} is not a folder", "set FTSDK_HOME to a folder")
     mode = stat.S_IMODE(home.stat().st_mode)
     if not os.access(home, os.W_OK | os.X_OK):
-        return Check("home", "fault", f"{home} is not writable", "chmod it, or set FTSDK_HOME")
+        return Check("home", "fault", f"{home} is not writable: jobs can be listed, not created",
+                     "chmod it, or set FTSDK_HOME")  # fmt: skip
     if os.name != "nt" and mode & 0o077:
         return Check("home", "note", f"{home} (mode {mode:04o}: others can read it)",
                      f"chmod 700 {home}")  # fmt: skip
@@ -126,10 +135,10 @@ def _home(home: Path) -> Check:
 
 def _journal(home: Path) -> Iterator[Check]:
     file = home / "journal.db"
-    if not file.exists():
-        yield Check("journal", "note", "none yet")
-        return
     try:
+        if not has_journal(home):
+            yield Check("journal", "note", "none yet")
+            return
         journal = Journal(home, read_only=True)
         sound = journal.integrity()
         unreadable: list[UnreadableJob] = []
@@ -297,7 +306,12 @@ def _disk(home: Path) -> Check:
 
 def _models(home: Path) -> Iterator[Check]:
     for model in known_models():
-        if is_pulled(model.name, home=home):
+        try:
+            pulled = is_pulled(model.name, home=home)
+        except OSError as error:
+            yield Check("model", "note", f"{model.name} cannot be read: {error.strerror or error}")
+            continue
+        if pulled:
             yield Check("model", "ok", f"{model.name} is on this machine")
         else:
             yield Check(

@@ -12,6 +12,7 @@ import typer
 import ftsdk
 from ftsdk.cli.options import Json
 from ftsdk.cli.view.output import command, emit, say
+from ftsdk.config import working_folder
 from ftsdk.errors import ConfigError
 from ftsdk.util.files import atomic_write_bytes
 
@@ -61,10 +62,10 @@ def init(
         else:
             sys.stdout.write(TEMPLATE)
         return
-    path = Path.cwd() / "ftsdk.toml"
+    path = working_folder() / "ftsdk.toml"
     files = {path: TEMPLATE.encode()}
     if example:
-        files |= {Path.cwd() / file.name: file.read_bytes() for file in example_files()}
+        files |= {working_folder() / file.name: file.read_bytes() for file in example_files()}
     elif path.exists() and not force:
         raise ConfigError(
             "ftsdk.toml already exists and was not changed",

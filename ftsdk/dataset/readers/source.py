@@ -183,7 +183,10 @@ def _nearest(path: Path) -> str:
     near = difflib.get_close_matches(path.name, names, n=1)
     if near:
         return f"did you mean {path.parent / near[0]}?"
-    return f"check the path; the current folder is {Path.cwd()}"
+    try:
+        return f"check the path; the current folder is {Path.cwd()}"
+    except OSError:
+        return "check the path; the current folder does not exist any more"
 
 
 def file_fault(code: str, message: str, hint: str) -> Fault:

@@ -15,11 +15,16 @@ def model_folder(name: str | Path | None) -> Path | None:
     """
     if name is None or not str(name):
         return None
-    folder = Path(name)
-    if folder.is_dir():
-        return folder
     text = str(name)
-    if "/" in text or os.sep in text or "\x00" in text:
+    if "\x00" in text:
         return None
-    pulled = default_home() / "models" / text
-    return pulled if (pulled / "tokenizer.json").is_file() else None
+    try:
+        folder = Path(name)
+        if folder.is_dir():
+            return folder
+        if "/" in text or os.sep in text:
+            return None
+        pulled = default_home() / "models" / text
+        return pulled if (pulled / "tokenizer.json").is_file() else None
+    except OSError:  # a name too long for a file
+        return None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftsdk.dataset.dataset import Dataset
+from ftsdk.dataset.dataset import MODEL, TOKENIZER, Dataset
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.report import DatasetReport
 from ftsdk.dataset.provider_limits import Limits, limits_for, limits_of_formats, with_capabilities
@@ -20,8 +20,20 @@ from ftsdk.dataset.validation.parallel import ForwardProgress, check_in_parts
 from ftsdk.dataset.validation.stale_copies import remove_stale_copies
 from ftsdk.dataset.validation.validation_rows import ValidationRows, in_validation
 from ftsdk.dataset.validation.whole_set import findings_of_set
+from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, TEXT, checked
 
 
+@checked(
+    model=MODEL,
+    tokenizer=TOKENIZER,
+    format=TEXT,
+    name=TEXT,
+    tokens=FLAG,
+    near_duplicates=FLAG,
+    max_length=COUNT,
+    max_row_bytes=COUNT,
+    on_bytes=FUNCTION,
+)
 def validate(
     source: Any,
     *,

@@ -108,3 +108,7 @@ class Capabilities:
     is_rehearsal: bool = False
     """Whether nothing is trained here, so that it is left out of comparisons."""
     note: str = ""
+    unconfirmed: Mapping[str, str] = field(default_factory=dict)
+    """Claims of this record that no source states firmly, or that much rests on and that were not seen
+    on an account: the claim, and what is not known. `ftsdk doctor --live` looks for each in the
+    provider's own answers."""

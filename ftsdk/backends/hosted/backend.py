@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ftsdk.artifacts.download import Source
 from ftsdk.backends.base import Backend, Context, SubmitRequest
+from ftsdk.backends.hosted.live.plan import Plan as LivePlan
 from ftsdk.backends.hosted.redact import refuse_secrets
 from ftsdk.backends.hosted.response_checks import nothing_sent
 from ftsdk.backends.hosted.results import download_weights
@@ -62,6 +63,10 @@ class HostedBackend(Backend, Generic[TransportT, Ready]):
     def dated_as(self) -> str | None:
         host = urlsplit(self.transport.base_url).hostname or ""
         return self.transport.service.name if self.transport.service.owns(host) else None
+
+    def live_plan(self) -> LivePlan:
+        """Return what `ftsdk doctor --live` asks this provider, and how it concludes from it."""
+        raise self.cannot("be asked about its answers")
 
     # --- refusing ---
 

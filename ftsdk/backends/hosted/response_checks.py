@@ -52,14 +52,23 @@ def json_object(content: bytes, title: str, action: str) -> dict[str, Any]:
     Raises `UnexpectedResponse` for anything else; it is retryable, since it is often a proxy's
     page.
     """
+    return _json_of(content, title, action, dict, "no JSON object")  # type: ignore[no-any-return]  # checked there
+
+
+def json_value(content: bytes, title: str, action: str) -> Any:
+    """Return the JSON object or list of a reply, as `json_object` does."""
+    return _json_of(content, title, action, (dict, list), "no JSON")
+
+
+def _json_of(content: bytes, title: str, action: str, kinds: Any, otherwise: str) -> Any:
     content = mask_known(content)
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
         found = None
-    if isinstance(found, dict):
+    if isinstance(found, kinds):
         return found
-    what = "a page of HTML" if content.lstrip()[:1] == b"<" else "no JSON object"
+    what = "a page of HTML" if content.lstrip()[:1] == b"<" else otherwise
     del content, found  # no frame of the error may keep its content
     raise unexpected_response(title, action, what, retryable=True)
 

@@ -21,7 +21,11 @@ from ftsdk.backends.hosted.errors import ErrorMapper, attempt
 from ftsdk.backends.hosted.key_trust import Address, Service, address_of, is_loopback
 from ftsdk.backends.hosted.polling_rate import Pace
 from ftsdk.backends.hosted.redact import guard_logs
-from ftsdk.backends.hosted.response_checks import json_object, unexpected_response
+from ftsdk.backends.hosted.response_checks import (
+    json_object,
+    json_value,
+    unexpected_response,
+)
 from ftsdk.backends.hosted.retries import Retries
 from ftsdk.backends.refusals import refuse_other_account
 from ftsdk.errors import ConfigError, MissingExtra, Submitted, UnexpectedResponse
@@ -228,6 +232,19 @@ class HostedTransport(abc.ABC, Generic[Client]):
     def call_retried(self, action: str, ask: Callable[[], _T]) -> _T:
         """Make a call that changes nothing, with retries."""
         return self.retries(lambda: self.call(action, ask))
+
+    def read_json(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        """Make a GET, with retries. Returns the JSON value, which need not be an object."""
+        action, asked = f"GET {path}", dict(query or {})
+
+        def ask() -> Any:
+            return json_value(self._get(path, asked), self.service.title, action)
+
+        return self.call_retried(action, ask)
+
+    def _get(self, path: str, query: Mapping[str, str]) -> bytes:
+        """Make one GET and return its content. `read_json` needs it."""
+        raise NotImplementedError(f"{type(self).__name__} has no _get")
 
     def json_of(self, reply: Any, action: str) -> dict[str, Any]:
         """Return the JSON object of a reply (anything with its bytes in `content`)."""

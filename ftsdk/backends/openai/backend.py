@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from ftsdk.backends.base import Context, SubmitRequest
 from ftsdk.backends.capabilities import FindBy
 from ftsdk.backends.hosted import HostedBackend
-from ftsdk.backends.openai import limits, metrics
+from ftsdk.backends.hosted.live.plan import Plan as LivePlan
+from ftsdk.backends.openai import limits, live, metrics
 from ftsdk.backends.openai.account_models import AccountModels
 from ftsdk.backends.openai.chat import ask, chat_with
 from ftsdk.backends.openai.cost import billed, estimate, notes
@@ -131,6 +132,9 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
                 hint="choose another provider: `ftsdk estimate --compare` shows what it would cost",
                 submitted="no",
             )
+
+    def live_plan(self) -> LivePlan:
+        return live.plan_of(self.service)
 
     # --- the job ---
 

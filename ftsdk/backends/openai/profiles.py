@@ -18,6 +18,7 @@ _SPEC = "openai/openai-openapi openapi.yaml @f85dbe22 (2026-08-21)"
 
 _REGIONS = ("us", "eu", "ae", "au", "in", "jp")
 """The regions with a host of their own; openai-python 3.57.0, `_data_residency.py`."""
+_SHOWS_SUFFIX = "a list of jobs shows the suffix that was sent, or a model name that contains it"
 _COMPANIONS = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")
 
 _HYPERPARAMETERS: Mapping[str, Range] = {
@@ -124,6 +125,10 @@ OPENAI = Profile(
         closed_to_new_accounts_on=dt.date(2026, 5, 7),
         no_new_jobs_from=dt.date(2027, 1, 6),
         note="winding down: no new jobs from 2027-01-06, and every fine-tune ends 2027-01-14",
+        unconfirmed={
+            "find_by": "a list of jobs filtered by metadata has only the jobs with that tag "
+            "(documented, not seen on an account)",
+        },
     ),
     url="https://api.openai.com/v1",
     url_variables=("OPENAI_BASE_URL",),
@@ -145,6 +150,7 @@ AZURE = Profile(
         key_variables=("AZURE_OPENAI_API_KEY",),
         note="a tuned model needs its own deployment, which costs by the hour and is created with "
         "Azure's own tools; chat(…, deployment=NAME) calls it",
+        unconfirmed={"find_by": "a list of jobs can be filtered by metadata, as at OpenAI"},
     ),
     url_variables=("AZURE_OPENAI_ENDPOINT", "OPENAI_BASE_URL"),
     shared_keys={"OPENAI_API_KEY": "OPENAI_BASE_URL"},
@@ -184,6 +190,10 @@ NEBIUS = Profile(
         min_rows=1,
         max_file_bytes=5_000_000_000,
         key_variables=("NEBIUS_API_KEY",),
+        unconfirmed={
+            "find_by": _SHOWS_SUFFIX,
+            "hyperparameters": "its own hyperparameters are called lora_r, lora_alpha, lora_dropout",
+        },
     ),
     url="https://api.tokenfactory.nebius.com/v1",
     url_variables=("NEBIUS_BASE_URL",),
@@ -222,6 +232,7 @@ CRUSOE = Profile(
         min_rows=1,
         max_file_bytes=3_000_000_000,
         key_variables=("CRUSOE_API_KEY",),
+        unconfirmed={"find_by": _SHOWS_SUFFIX},
     ),
     url="https://api.intelligence.crusoecloud.com/v1",
     url_variables=("CRUSOE_BASE_URL",),

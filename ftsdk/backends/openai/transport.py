@@ -77,6 +77,12 @@ class Transport(HostedTransport["OpenAI"]):
         """Make a GET, with retries. Returns the JSON object."""
         return self.call_retried(action, self._json_call(action, ask))
 
+    def _get(self, path: str, query: Mapping[str, str]) -> bytes:
+        import httpx
+
+        response = self.client().get(path, cast_to=httpx.Response, options={"params": dict(query)})
+        return bytes(response.content)
+
     def read_bytes(self, action: str, ask: Callable[[OpenAI], Any]) -> bytes:
         """Make a GET, with retries. Returns the content of a file."""
         return self.call_retried(action, lambda: bytes(ask(self.client()).content))

@@ -19,8 +19,9 @@ from ftsdk.artifacts.download import Source
 from ftsdk.backends.base import Context, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy, Range
 from ftsdk.backends.hosted import HostedBackend
+from ftsdk.backends.hosted.live.plan import Plan as LivePlan
 from ftsdk.backends.refusals import refusals
-from ftsdk.backends.replicate import events, job_mapping
+from ftsdk.backends.replicate import events, job_mapping, live
 from ftsdk.backends.replicate import request as request_body
 from ftsdk.backends.replicate.chat import Predictions
 from ftsdk.backends.replicate.files import MAX_FILE_BYTES, Files, with_tag
@@ -88,6 +89,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         packages=("replicate",),
         note="the model is a trainer, owner/name:version; provider_options.trainer names its "
         "inputs, provider_options.destination where the result goes",
+        unconfirmed={"find_by": "the data URL in a training's input keeps its fragment"},
     )
 
     secrets_hint = "leave it out: Replicate would also show it in the training's input"
@@ -168,6 +170,9 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         model = spec.model.partition(":")[0]
         rate = hourly_rate("replicate", model, hardware=asked.hardware, catalogue=self.catalogue)
         return None if rate is None else rate.high
+
+    def live_plan(self) -> LivePlan:
+        return live.plan()
 
     # --- the job ---
 

@@ -92,6 +92,11 @@ class Transport(HostedTransport["httpx.Client"]):
             action, self._json_call(action, lambda c: c.get(path, params=params))
         )
 
+    def _get(self, path: str, query: Mapping[str, str]) -> bytes:
+        response = self.client().get(path, params=dict(query))
+        response.raise_for_status()
+        return response.content
+
     def post(
         self, path: str, body: Mapping[str, Any] | None = None, *, creates: bool = False
     ) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from ftsdk.artifacts.download import Source
 from ftsdk.backends.base import Context, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.hosted import HostedBackend
+from ftsdk.backends.hosted.live.plan import Plan as LivePlan
 from ftsdk.backends.refusals import adapter_kind, refusals
-from ftsdk.backends.together import events, job_mapping, limits
+from ftsdk.backends.together import events, job_mapping, limits, live
 from ftsdk.backends.together import request as request_body
 from ftsdk.backends.together.chat import ServedModels
 from ftsdk.backends.together.cost import billed, quoted_cost
@@ -76,6 +77,10 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         extra="together",
         packages=("together",),
         note="results are called through a dedicated endpoint, billed by the minute: ftsdk deploy",
+        unconfirmed={
+            "find_by": "a list of jobs shows the suffix that was sent, or an output name with it",
+            "price": "the unit of a job's `total_price`, which is not documented",
+        },
     )
 
     secrets_hint = "leave it out; WANDB_API_KEY and HF_TOKEN are read when the job is sent"
@@ -138,6 +143,9 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
             today=self.clock.now().date(),
             catalogue=self.catalogue,
         )
+
+    def live_plan(self) -> LivePlan:
+        return live.plan()
 
     # --- the job ---
 

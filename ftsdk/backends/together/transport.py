@@ -115,6 +115,12 @@ class Transport(HostedTransport["Together"]):
 
         return self.call_retried(action, ask)
 
+    def _get(self, path: str, query: Mapping[str, str]) -> bytes:
+        import httpx
+
+        response = self.client().get(path, cast_to=httpx.Response, options={"params": dict(query)})
+        return bytes(response.content)
+
     def send(
         self,
         method: Literal["POST", "PATCH", "DELETE"],

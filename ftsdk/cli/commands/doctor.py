@@ -13,18 +13,20 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ftsdk._version import __version__
 from ftsdk.backends.local.models.resolve import is_pulled, known_models
 from ftsdk.backends.registry import backend_names, load_backend
+from ftsdk.cli import completion
+from ftsdk.cli.commands.doctor_live import show_live
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.formatting import clean, plural, size
 from ftsdk.cli.view.output import columns, emit, say
 from ftsdk.config import Config, default_home, load_config
-from ftsdk.errors import FtsdkError
+from ftsdk.errors import FtsdkError, UsageError
 from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import OLDEST_SQLITE, Journal, has_journal
 
@@ -45,11 +47,54 @@ class Check:
     hint: str = ""
 
 
-def doctor(profile: Profile = None, as_json: Json = False) -> None:
+Live = Annotated[
+    bool,
+    typer.Option(
+        "--live", help="Ask the provider instead, with your key: read-only, and free of charge."
+    ),
+]
+Asked = Annotated[
+    str | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="With --live: the provider to ask.",
+        autocompletion=completion.providers,
+    ),
+]
+Report = Annotated[
+    str | None,
+    typer.Option(
+        "--report",
+        metavar="FILE|-",
+        help="With --live: where to write the report that you can send.",
+    ),
+]
+
+
+def doctor(
+    live: Live = False,
+    provider: Asked = None,
+    report: Report = None,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
     """Check Python, configuration, keys, extras, hardware and the journal.
+
+    With --live, ask a provider how it answers now, by GETs alone: whether its fields and statuses are
+    those that ftsdk expects, and what it says of the facts that no source states firmly. A report
+    without keys, ids, prompts and file names is written to a file.
 
     Exits with 1 when something is broken. Keys are reported as set or not set, never shown.
     """
+    if live:
+        show_live(provider, profile, report, as_json)
+        return
+    given = "--provider" if provider is not None else "--report" if report is not None else None
+    if given is not None:
+        raise UsageError(
+            f"{given} needs --live", where="doctor", hint=f"ftsdk doctor --live {given} …"
+        )
     checks = list(_checks(profile))
     ok = not any(check.verdict == "fault" for check in checks)
     if as_json:

@@ -54,6 +54,12 @@ class ReplicateFiles(Double):
             "urls": {"get": f"{self.origin}/v1/files/{file['id']}"},
         }
 
+    @route("GET", "/v1/files")
+    def list_files(self, request: Request) -> Any:
+        """Return all files, newest first."""
+        found = [self._file_object(file) for file in reversed(self.files.values())]
+        return {"previous": None, "next": None, "results": found}
+
     @route("GET", "/v1/files/{file_id}")
     def get_file(self, request: Request, file_id: str) -> Any:
         """Return one file object."""

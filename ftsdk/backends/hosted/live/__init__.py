@@ -1,0 +1,1 @@
+"""Asking a provider how it really answers: reads, the expected shapes, and the facts to confirm."""

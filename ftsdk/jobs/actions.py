@@ -59,7 +59,7 @@ def refresh_many(
         if not current.status.is_remote:
             try:
                 now[current.id] = _find_submission(session, current)
-            except (NeedsDecision, WrongAccount) as error:
+            except (NeedsDecision, WrongAccount, BackendError) as error:
                 own[current.id] = error
         elif current.provider_job_id is not None:
             place = (current.provider, current.account, current.dataset.get("base_url"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftsdk.errors import NotFound
+from ftsdk.errors import FtsdkError, NotFound
 from ftsdk.jobs.submit import submitter_for
 from ftsdk.session import Session
 from ftsdk.spending.budget import budget_of
@@ -14,15 +14,23 @@ from ftsdk.types.status import JobStatus
 def reconcile(session: Session, job_id: str | None = None) -> list[JobSnapshot]:
     """Look for one job, or for all that were sent without an answer; return them as they are now.
 
-    No job is created, unless sending again with the same token is safe.
+    No job is created, unless sending again with the same token is safe. Where the account of a job
+    cannot be asked, the others are looked for first; then the first such error is raised.
     """
     if job_id is not None:
         targets = [session.journal.get(job_id)]
     else:
         undecided = frozenset({JobStatus.SUBMITTING, JobStatus.IN_DOUBT})
         targets = session.journal.list(status=undecided)
-    submitter = submitter_for(session)
-    return [submitter.continue_submission(job.id) for job in targets]
+    submitter, found, errors = submitter_for(session), list[JobSnapshot](), list[FtsdkError]()
+    for job in targets:
+        try:
+            found.append(submitter.continue_submission(job.id))
+        except FtsdkError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return found
 
 
 def resolve(

@@ -332,7 +332,7 @@ class Submitter:
         attempt: int = 1,
     ) -> JobSnapshot:
         backend, request = self.backend_for(snapshot), self.request(snapshot)
-        pause, waited = self.horizon.first_pause_s, 0.0
+        pause, waited, looked = self.horizon.first_pause_s, 0.0, False
         while True:
             try:
                 found = backend.find(request)
@@ -342,6 +342,7 @@ class Submitter:
                     raise
                 cause = cause or error  # unreachable: neither found nor absent
             else:
+                looked = True
                 if found:
                     return self._adopt(snapshot, found)
                 may_resend = backend.capabilities.resend_is_safe and attempt < _SEND_ATTEMPTS
@@ -352,6 +353,8 @@ class Submitter:
             self.clock.sleep(pause)
             waited += pause
             pause = min(pause * 2, self.horizon.longest_pause_s)
+        if cause is not None and not looked:
+            raise cause  # the provider did not answer, so nothing is known about the job
         if patient:
             raise self._undecided_error(snapshot, cause)
         return snapshot

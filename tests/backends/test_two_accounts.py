@@ -11,7 +11,14 @@ import pytest
 
 import ftsdk
 from ftsdk.config import Config
-from ftsdk.errors import AuthError, ConfigError, FtsdkError, UsageError, WrongAccount
+from ftsdk.errors import (
+    AuthError,
+    ConfigError,
+    FtsdkError,
+    Unavailable,
+    UsageError,
+    WrongAccount,
+)
 from ftsdk.jobs.accounts import declare_same, list_accounts
 from ftsdk.jobs.actions import refresh_many
 from ftsdk.jobs.retirements import retirements
@@ -438,3 +445,40 @@ def test_the_names_of_files_do_not_let_a_key_be_guessed(world):
     again = {path.stem.rpartition("-")[2] for path in (world.home / "uploads").glob("*.json")}
     if names:  # Replicate keeps no record
         assert len(again - names) == 1
+
+
+def test_jobs_in_doubt_of_both_accounts_are_looked_for(world):
+    """The one whose key is missing comes first, and does not keep the other from being found."""
+    mine = world.lost(world.client(A))
+    world.clock.advance(1)
+    other = world.client(B)
+    world.double.faults.add("close", method="POST", path=world.hosted.create, acted=True)
+    world.double.lists_before_visible = 99
+    with pytest.raises(FtsdkError) as caught:
+        world.new(other, seed=2)
+    for made in world.jobs(B).values():
+        made.visible_after_lists = 0
+    theirs = caught.value.job_id
+    with pytest.raises(WrongAccount) as caught:
+        world.client(A).reconcile()
+    assert caught.value.job_id == theirs
+    assert world.client(A).get_job(mine.id).provider_job_id in world.jobs(A)
+    assert world.client(A).get_job(theirs).status == "in_doubt"
+
+
+def test_a_list_that_cannot_be_read_says_nothing_about_a_job(world):
+    """The time to look is over, and the provider is down: nobody may say "not found, send again"."""
+    client = world.client(A)
+    job = world.lost(client)
+    world.clock.advance(3600)
+    with world.double.down():
+        for ask in (
+            lambda: client.reconcile(job.id),
+            lambda: client.get_job(job.id).refresh(),
+            lambda: client.get_job(job.id).wait(timeout=1),
+        ):
+            with pytest.raises((Unavailable, ftsdk.WaitTimeout)) as caught:
+                ask()
+            assert "--send-again" not in caught.value.hint
+    with contextlib.closing(client):
+        assert client.get_job(job.id).refresh().provider_job_id in world.jobs(A)

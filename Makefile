@@ -8,7 +8,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help demo test check lint format types unit docs docs-check mutants clean
+.PHONY: help demo test check lint format types unit docs docs-check gpu-check mutants clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -17,6 +17,8 @@ BIN := $(VENV)/bin
 # For the CPU only, where the index has both builds: make demo TORCH=torch==2.13.0+cpu
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
+# Without a GPU: make gpu-check GPU_CHECK_ARGS='--device cpu --size toy'
+GPU_CHECK_ARGS ?=
 # One test worker per core; `make test WORKERS=0` runs the tests in one process.
 WORKERS ?= auto
 # mkdocs-material prints an announcement at every run.
@@ -66,6 +68,7 @@ help:
 	@echo "make lint     ruff and mypy"
 	@echo "make format   format the source with ruff"
 	@echo "make mutants  change one line of the package at a time, and list what no test sees"
+	@echo "make gpu-check  what a machine with a CUDA device is asked; writes gpu-check.json"
 	@echo "make docs     build the documentation into site/"
 	@echo "make clean    remove the environment and everything built"
 
@@ -104,6 +107,12 @@ mutants: $(VENV)/.mutation $(VENV)/.model
 
 # The tests run last, so that their summary is the last line.
 test: lint docs-check unit
+
+# From a wheel and local models, so that the package is checked as it is installed.
+gpu-check: $(VENV)/.local
+	rm -rf build/wheel
+	$(PIP) wheel --no-deps --wheel-dir build/wheel .
+	$(BIN)/python benchmarks/gpu_check.py --wheel build/wheel/*.whl $(GPU_CHECK_ARGS)
 
 clean:
 	rm -rf $(VENV) site dist build .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .mutants

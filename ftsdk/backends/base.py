@@ -125,6 +125,7 @@ class Backend(abc.ABC):
         Raises what `check` raises.
         """
         self.check(spec)
+        variable = self.context.key_variable
         return Plan(
             provider=self.name,
             model=spec.model,
@@ -132,6 +133,7 @@ class Backend(abc.ABC):
             fields=tuple(planned_fields(self.capabilities, spec.hyperparameters)),
             rows=None if train is None else train.rows,
             cost=self.estimate(spec, train),
+            notes=() if variable is None else (f"for the account of the key in {variable}",),
         )
 
     def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:

@@ -7,8 +7,8 @@
 
 The change is made in a copy of the checkout in a temporary folder. The tests of a module are in
 `tests/mutation/targets.py`; they run in that order until one fails. A run that was interrupted goes on
-where it stopped: results are kept in `.mutants/`, one file a seed. Tests that fail or hang without a
-change end the run before it starts.
+where it stopped: results are kept in `.mutants/`, one file a seed. A test that failed is run again
+without the change, and must pass: a broken or unreliable test kills nothing.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ from tests.mutation.targets import GROUPS, PRELOADED, modules, suite_of
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("worker.py")
-BASELINE_TIMEOUT_S = 900
-SLACK = 4  # a change may make the tests slower, and the machine may be busy
-LEAST_TIMEOUT_S = 60
+TIMEOUT_S = 600
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,16 @@ class Result:
         return self.site.path, self.source, self.site.operator, self.site.occurrence
 
 
+@dataclass(frozen=True)
+class Reply:
+    """The exit code of pytest (None: it took too long), and the test that failed, if one did."""
+
+    code: int | None
+    seconds: float
+    failed: str
+    output: str
+
+
 class Worker:
     """A process that runs test files of a copy of the checkout."""
 
@@ -69,17 +77,15 @@ class Worker:
             text=True,
         )
 
-    def run(
-        self, tests: tuple[str, ...], timeout_s: float, *, keep_bytecode: bool = False
-    ) -> tuple[int | None, float, str]:
-        """Return pytest's exit code (None: it took too long), the seconds, and the output."""
+    def run(self, tests: tuple[str, ...], *, keep_bytecode: bool = False) -> Reply:
+        """Run the tests until one fails."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = {"tests": tests, "timeout_s": timeout_s, "output": str(self._output)}
+        request = {"tests": tests, "timeout_s": TIMEOUT_S, "output": str(self._output)}
         self._process.stdin.write(json.dumps({**request, "keep_bytecode": keep_bytecode}) + "\n")
         self._process.stdin.flush()
         reply = json.loads(self._process.stdout.readline())
-        return reply["code"], reply["seconds"], self._output.read_text(errors="replace")
+        return Reply(**reply, output=self._output.read_text(errors="replace"))
 
     def close(self) -> None:
         """End the process."""
@@ -128,14 +134,14 @@ def _run(todo: list[Site], sources: dict[str, str], record: Path) -> None:
     record.parent.mkdir(exist_ok=True)
     with _copy_of_checkout() as copy, record.open("a") as kept:
         worker = Worker(copy)
-        unchanged: dict[str, float] = {}
+        passed: set[str] = set()
         for number, site in enumerate(todo, 1):
-            for test in suite_of(site.path):
-                if test not in unchanged:
-                    unchanged[test] = _seconds_unchanged(worker, test)
-            usual = sum(unchanged[test] for test in suite_of(site.path))
-            limit = max(LEAST_TIMEOUT_S, SLACK * usual)
-            result = _try(worker, copy, site, sources[site.path], limit)
+            result = _try(worker, copy, site, sources[site.path])
+            # Where the package could not even be imported, no test has a name.
+            proof = result.failed or suite_of(site.path)[0]
+            if result.outcome == "killed" and proof not in passed:
+                _check_unchanged(worker, proof)
+                passed.add(proof)
             kept.write(json.dumps(asdict(result)) + "\n")
             kept.flush()
             where = f"{site.path}:{site.line}"
@@ -146,17 +152,15 @@ def _run(todo: list[Site], sources: dict[str, str], record: Path) -> None:
         worker.close()
 
 
-def _seconds_unchanged(worker: Worker, test: str) -> float:
-    """Return how long a test file takes as it is. Ends the program if it fails."""
-    code, seconds, output = worker.run((test,), BASELINE_TIMEOUT_S, keep_bytecode=True)
-    if code != 0:
-        how = "takes too long" if code is None else f"fails (pytest: {code})"
-        sys.exit(f"without a change, {test} {how}\n{output[-3000:]}")
-    print(f"     unchanged {seconds:17.1f} s  {test}", flush=True)
-    return seconds
+def _check_unchanged(worker: Worker, test: str) -> None:
+    """End the program if a test also fails without a change."""
+    reply = worker.run((test,), keep_bytecode=True)
+    if reply.code != 0:
+        how = "takes too long" if reply.code is None else f"fails (pytest: {reply.code})"
+        sys.exit(f"without a change, {test} {how}\n{reply.output[-3000:]}")
 
 
-def _try(worker: Worker, copy: Path, site: Site, source: str, timeout_s: float) -> Result:
+def _try(worker: Worker, copy: Path, site: Site, source: str) -> Result:
     made = mutated(source, site)
     digest = _digest(source)
     if made is None:
@@ -167,14 +171,11 @@ def _try(worker: Worker, copy: Path, site: Site, source: str, timeout_s: float) 
         compiled.unlink()  # a change of the same length in the same second would go unseen
     module.write_text(made)
     try:
-        code, seconds, output = worker.run(suite_of(site.path), timeout_s)
+        reply = worker.run(suite_of(site.path))
     finally:
         module.write_text(source)
-    failed = next(
-        (line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))), ""
-    )
-    outcome = {0: "survived", None: "timed out"}.get(code, "killed")
-    return Result(site, digest, outcome, seconds, before, after, failed[:300])
+    outcome = {0: "survived", None: "timed out"}.get(reply.code, "killed")
+    return Result(site, digest, outcome, reply.seconds, before, after, reply.failed)
 
 
 @contextmanager

@@ -85,14 +85,14 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/unit/store", "tests/unit/jobs/test_job.py", "tests/unit/jobs/test_submitter.py",
         "tests/unit/test_homes_from_before.py", "tests/unit/cli/commands/test_list_show.py")),
     ("ftsdk/store/", (
-        "tests/unit/store", "tests/unit/spending", "tests/unit/deployments", "tests/unit/jobs/test_quotes.py",
-        "tests/faults/test_budget_concurrent.py")),
+        "tests/unit/store/test_accounting.py", "tests/unit/spending", "tests/unit/store",
+        "tests/unit/jobs/test_quotes.py")),
     ("ftsdk/planning/", (
         "tests/unit/planning", "tests/unit/spending/test_budget.py",
         "tests/backends/test_together_tokens.py")),
     ("ftsdk/catalogue/", ("tests/unit/catalogue", "tests/unit/planning", "tests/unit/spending")),
     ("ftsdk/dataset/tokenize/", (
-        "tests/unit/dataset/tokenize", "tests/unit/dataset/rules", "tests/unit/planning/test_token_bill.py",
+        "tests/unit/dataset/tokenize/test_counters.py", "tests/unit/dataset/tokenize", "tests/unit/dataset/rules", "tests/unit/planning/test_token_bill.py",
         "tests/unit/dataset/inspection")),
     ("ftsdk/dataset/formats/", (
         "tests/unit/dataset/formats", "tests/unit/dataset/rules", "tests/unit/dataset/conversion",
@@ -100,10 +100,11 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ftsdk/dataset/findings/secret", (
         "tests/unit/dataset/findings", "tests/unit/dataset/rules")),
     ("ftsdk/dataset/", (
-        "tests/unit/dataset/rules", "tests/unit/dataset/tokenize", "tests/unit/dataset/inspection",
+        "tests/unit/dataset/tokenize/test_counters.py", "tests/unit/dataset/rules",
+        "tests/unit/dataset/tokenize", "tests/unit/dataset/inspection",
         "tests/unit/dataset/validation/test_validate.py")),
     ("ftsdk/backends/openai/", (
-        "tests/backends/test_openai_behaviour.py", "tests/backends/test_openai_sdk.py",
+        "tests/backends/test_openai_mapping.py", "tests/backends/test_openai_behaviour.py",
         "tests/backends/test_openai_many.py", "tests/backends/test_openai.py")),
     ("ftsdk/backends/together/", (
         "tests/backends/test_together_mapping.py", "tests/backends/test_together.py",
@@ -114,8 +115,9 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ftsdk/backends/hosted/", (
         "tests/unit/backends/hosted", "tests/backends/test_hosted_common.py",
         "tests/backends/test_address_and_key.py", "tests/backends/test_openai_behaviour.py",
-        "tests/backends/test_together.py", "tests/backends/test_replicate.py")),
-    ("ftsdk/backends/local/", ("tests/unit/backends/local", "tests/train/test_failures.py")),
+        "tests/backends/test_together.py")),
+    ("ftsdk/backends/local/", (
+        "tests/unit/backends/local/test_status.py", "tests/unit/backends/local/runs")),
     ("ftsdk/webhooks.py", ("tests/unit/test_webhooks.py",)),
     ("ftsdk/jobs/", (
         "tests/unit/jobs", "tests/unit/spending/test_budget.py", "tests/unit/test_async_cancellation.py",

@@ -3,9 +3,9 @@
     python worker.py PACKAGE,PACKAGE,… COPY
 
 Each line of the standard input is a request, `{"tests": […], "timeout_s": 60, "output": "path",
-"keep_bytecode": false}`. Each line of the standard output is a reply, `{"code": 0, "seconds": 1.5}`
-with pytest's exit code, or null when the tests took too long. This file imports nothing of ftsdk: each
-fork imports the package from COPY as it is then.
+"keep_bytecode": false}`. Each line of the standard output is a reply, `{"code": 1, "seconds": 1.5,
+"failed": "…::test_name"}`: pytest's exit code, or null when the tests took too long, and the test that
+failed. This file imports nothing of ftsdk: each fork imports the package from COPY as it is then.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import contextlib
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -25,6 +26,20 @@ from typing import Any
 import pytest
 
 _LOOK_EVERY_S = 0.02
+_ONE_TEST_S = 60
+_MOST_BYTES = 6 << 30  # a loop without an end may also fill the memory
+
+
+class _Failed:
+    """Writes the id of a test that failed to a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a failure in any phase of a test."""
+        if report.failed:
+            self._path.write_text(report.nodeid)
 
 
 def main() -> None:
@@ -46,6 +61,8 @@ def main() -> None:
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Run the tests of a request in a fork and a process group of its own."""
     started = time.monotonic()
+    note = Path(f"{request['output']}.failed")
+    note.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
         _run(request)
@@ -60,7 +77,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         os.killpg(child, signal.SIGKILL)  # servers and trainers that a failed test left behind
     if code is None:
         os.waitpid(child, 0)
-    return {"code": code, "seconds": round(time.monotonic() - started, 2)}
+    failed = note.read_text() if note.exists() else ""
+    return {"code": code, "seconds": round(time.monotonic() - started, 2), "failed": failed}
 
 
 def _run(request: dict[str, Any]) -> None:
@@ -75,10 +93,22 @@ def _run(request: dict[str, Any]) -> None:
         if not request["keep_bytecode"]:
             sys.dont_write_bytecode = True
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--tb=line", "--no-header"]
+        resource.setrlimit(resource.RLIMIT_DATA, (_MOST_BYTES, _MOST_BYTES))
+        options = [
+            "-x",
+            f"--timeout={_ONE_TEST_S}",
+            "-q",
+            "-n",
+            "0",
+            "-p",
+            "no:cacheprovider",
+            "--tb=line",
+            "--no-header",
+        ]
         # anyio has a plugin of pytest, which cannot be rewritten any more: no test needs it.
         options += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
-        code = int(pytest.main([*options, *request["tests"]]))
+        failed = _Failed(Path(f"{request['output']}.failed"))
+        code = int(pytest.main([*options, *request["tests"]], plugins=[failed]))
         import ftsdk
 
         if not ftsdk.__file__.startswith(str(Path.cwd())):

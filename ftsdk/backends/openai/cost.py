@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from ftsdk.backends.openai.limits import for_model
@@ -12,14 +11,11 @@ from ftsdk.backends.openai.profiles import Profile
 from ftsdk.backends.refusals import adapter_kind
 from ftsdk.catalogue.retirement import date_warnings
 from ftsdk.catalogue.schema import Catalogue
-from ftsdk.catalogue.training_cost import estimate_training, token_range
+from ftsdk.catalogue.training_cost import Tokens, estimate_training, token_range
 from ftsdk.dataset import Dataset
 from ftsdk.dataset.rules.token_counts import counter_for
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.spec import JobSpec
-
-_BYTES_PER_TOKEN = (Decimal(6), Decimal("2.5"))
-"""Text has between 2.5 and 6 bytes per token in most languages."""
 
 
 def estimate(
@@ -42,29 +38,18 @@ def estimate(
     )
 
 
-def _tokens(profile: Profile, spec: JobSpec, train: Dataset) -> tuple[Any, int]:
-    """Return the tokens of all rows once (a number or a range), and the number of rows."""
+def _tokens(profile: Profile, spec: JobSpec, train: Dataset) -> tuple[Tokens | None, int]:
+    """Return the tokens of all rows once, an exact count or a range, and the number of rows."""
     limits = for_model(profile.limits, spec.model)
     counting = counter_for(None, model=spec.model, limits=limits, wanted=True)
-    size = rows = 0
+    assert counting is not None  # noqa: S101  # it is wanted
+    rows = 0
     for rows, row in enumerate(train, 1):
-        if counting is None:
-            size += _text_bytes(row)
-        else:
-            counting.add(rows, row)
-    summary = None if counting is None else counting.summary(None)
-    if summary is not None:
-        return token_range(summary.total, "exact" if summary.exact else "estimated"), rows
-    low, high = (int(size / each) for each in _BYTES_PER_TOKEN)
-    return (low, high + 16 * rows), rows
-
-
-def _text_bytes(value: Any) -> int:
-    if isinstance(value, str):
-        return len(value.encode())
-    if isinstance(value, dict):
-        return sum(map(_text_bytes, value.values()))
-    return sum(map(_text_bytes, value)) if isinstance(value, list) else 0
+        counting.add(rows, row)
+    summary = counting.summary(None)
+    if summary is None:
+        return 0, rows
+    return token_range(summary.total, "exact" if summary.exact else "estimated"), rows
 
 
 def notes(

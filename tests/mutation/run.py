@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,12 +77,17 @@ class Worker:
             text=True,
         )
 
-    def run(self, tests: tuple[str, ...], *, keep_bytecode: bool = False) -> Reply:
-        """Run the tests until one fails."""
+    def run(self, tests: Iterable[str], *, only_collect: bool = False) -> Reply:
+        """Run the tests until one fails. With `only_collect`, import them and keep their bytecode."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = {"tests": tests, "timeout_s": TIMEOUT_S, "output": str(self._output)}
-        self._process.stdin.write(json.dumps({**request, "keep_bytecode": keep_bytecode}) + "\n")
+        request = {
+            "tests": list(tests),
+            "timeout_s": TIMEOUT_S,
+            "output": str(self._output),
+            "only_collect": only_collect,
+        }
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         reply = json.loads(self._process.stdout.readline())
         return Reply(**reply, output=self._output.read_text(errors="replace"))
@@ -134,14 +139,16 @@ def _run(todo: list[Site], sources: dict[str, str], record: Path) -> None:
     record.parent.mkdir(exist_ok=True)
     with _copy_of_checkout() as copy, record.open("a") as kept:
         worker = Worker(copy)
+        every = dict.fromkeys(test for site in todo for test in suite_of(site.path))
+        collected = worker.run(every, only_collect=True)
+        if collected.code != 0:
+            sys.exit(f"the tests cannot be collected\n{collected.output[-3000:]}")
         passed: set[str] = set()
         for number, site in enumerate(todo, 1):
             result = _try(worker, copy, site, sources[site.path])
-            # Where the package could not even be imported, no test has a name.
-            proof = result.failed or suite_of(site.path)[0]
-            if result.outcome == "killed" and proof not in passed:
-                _check_unchanged(worker, proof)
-                passed.add(proof)
+            if result.failed and result.failed not in passed:
+                _check_unchanged(worker, result.failed)
+                passed.add(result.failed)
             kept.write(json.dumps(asdict(result)) + "\n")
             kept.flush()
             where = f"{site.path}:{site.line}"
@@ -154,7 +161,7 @@ def _run(todo: list[Site], sources: dict[str, str], record: Path) -> None:
 
 def _check_unchanged(worker: Worker, test: str) -> None:
     """End the program if a test also fails without a change."""
-    reply = worker.run((test,), keep_bytecode=True)
+    reply = worker.run((test,))
     if reply.code != 0:
         how = "takes too long" if reply.code is None else f"fails (pytest: {reply.code})"
         sys.exit(f"without a change, {test} {how}\n{reply.output[-3000:]}")

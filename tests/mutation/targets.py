@@ -107,11 +107,17 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/backends/test_openai_mapping.py", "tests/backends/test_openai_behaviour.py",
         "tests/backends/test_openai_many.py", "tests/backends/test_openai.py")),
     ("ftsdk/backends/together/", (
-        "tests/backends/test_together_mapping.py", "tests/backends/test_together.py",
+        "tests/backends/test_together_bounds.py", "tests/backends/test_together_mapping.py",
+        "tests/backends/test_together.py",
         "tests/backends/test_together_tokens.py", "tests/backends/test_together_kit.py")),
     ("ftsdk/backends/replicate/", (
-        "tests/backends/test_replicate_mapping.py", "tests/backends/test_replicate.py",
+        "tests/backends/test_replicate_bounds.py", "tests/backends/test_replicate_mapping.py",
+        "tests/backends/test_replicate.py",
         "tests/backends/test_replicate_kit.py")),
+    *((f"ftsdk/backends/hosted/{name}.py", (
+        "tests/backends/test_hosted_common.py", "tests/backends/test_openai_behaviour.py",
+        "tests/backends/test_together.py", "tests/backends/test_polling_many_jobs.py"))
+      for name in ("backend", "results", "response_checks", "uploads")),
     ("ftsdk/backends/hosted/", (
         "tests/unit/backends/hosted", "tests/backends/test_hosted_common.py",
         "tests/backends/test_address_and_key.py", "tests/backends/test_openai_behaviour.py",

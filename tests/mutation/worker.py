@@ -3,7 +3,7 @@
     python worker.py PACKAGE,PACKAGE,… COPY
 
 Each line of the standard input is a request, `{"tests": […], "timeout_s": 60, "output": "path",
-"keep_bytecode": false}`. Each line of the standard output is a reply, `{"code": 1, "seconds": 1.5,
+"only_collect": false}`. Each line of the standard output is a reply, `{"code": 1, "seconds": 1.5,
 "failed": "…::test_name"}`: pytest's exit code, or null when the tests took too long, and the test that
 failed. This file imports nothing of ftsdk: each fork imports the package from COPY as it is then.
 """
@@ -90,7 +90,7 @@ def _run(request: dict[str, Any]) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        if not request["keep_bytecode"]:
+        if not request["only_collect"]:
             sys.dont_write_bytecode = True
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         resource.setrlimit(resource.RLIMIT_DATA, (_MOST_BYTES, _MOST_BYTES))
@@ -107,6 +107,8 @@ def _run(request: dict[str, Any]) -> None:
         ]
         # anyio has a plugin of pytest, which cannot be rewritten any more: no test needs it.
         options += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
+        if request["only_collect"]:
+            options.append("--collect-only")
         failed = _Failed(Path(f"{request['output']}.failed"))
         code = int(pytest.main([*options, *request["tests"]], plugins=[failed]))
         import ftsdk

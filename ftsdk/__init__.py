@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from ftsdk.spending.switch import forbid_spending
     from ftsdk.types.cost import Cost
     from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
+    from ftsdk.types.inventory import Inventory
     from ftsdk.types.job import JobSnapshot
     from ftsdk.types.model import ChatAnswer, ModelHandle
     from ftsdk.types.plan import Plan
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     create_job = _bound.create_job
     estimate = _bound.estimate
     get_job = _bound.get_job
+    inventory = _bound.inventory
     list_jobs = _bound.list_jobs
     plan = _bound.plan
     reconcile = _bound.reconcile
@@ -93,6 +95,7 @@ __all__ = [
     "FineTuneJob",
     "FtsdkError",
     "Hyperparameters",
+    "Inventory",
     "JobCancelled",
     "JobError",
     "JobFailed",
@@ -131,6 +134,7 @@ __all__ = [
     "estimate",
     "forbid_spending",
     "get_job",
+    "inventory",
     "list_jobs",
     "plan",
     "reconcile",
@@ -147,6 +151,7 @@ _MODULES = {
     "ftsdk.jobs.job": ("FineTuneJob",),
     "ftsdk.types.cost": ("Cost",),
     "ftsdk.types.events": ("Checkpoint", "Event", "MetricPoint", "Progress"),
+    "ftsdk.types.inventory": ("Inventory",),
     "ftsdk.types.job": ("JobSnapshot",),
     "ftsdk.types.model": ("ChatAnswer", "ModelHandle"),
     "ftsdk.types.plan": ("Plan",),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, Unpack
 
 from ftsdk.backends.base import Backend
@@ -12,6 +13,7 @@ from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.reconcile import reconcile, resolve
 from ftsdk.jobs.search import TAG, find_jobs
 from ftsdk.jobs.submit import check_key, submit
+from ftsdk.migration.inventory import take_inventory
 from ftsdk.planning.arguments import (
     CHECKS,
     DEFAULTS,
@@ -27,6 +29,7 @@ from ftsdk.planning.report import report_for
 from ftsdk.session import SESSION_CHECKS, Session, SessionOptions
 from ftsdk.store.journal import Journal
 from ftsdk.types.cost import Cost
+from ftsdk.types.inventory import Inventory
 from ftsdk.types.plan import Plan
 from ftsdk.types.status import JobStatus
 from ftsdk.util.arguments import COUNT, FLAG, TEXT, checked
@@ -156,6 +159,24 @@ class Client:
             self.session, job_id, adopt=adopt, send_again=send_again, give_up=give_up
         )
         return FineTuneJob(self.session, snapshot)
+
+    def inventory(
+        self,
+        provider: str,
+        folder: str | Path | None = None,
+        *,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> Inventory:
+        """Fetch an account's jobs, models and files into a bundle, and add its jobs to the journal.
+
+        For a provider that closes. `folder` is where the bundle is made or continued, by default in
+        `FTSDK_HOME`; it holds your training data, readable by you alone. Only GETs are sent. What
+        could not be fetched is named in the result; another call continues. `on_progress` is called
+        with what is read next.
+
+        Raises `Unsupported` for a provider whose files cannot be read.
+        """
+        return take_inventory(self.session, provider, folder, on_progress=on_progress)
 
     # --- data ---
 

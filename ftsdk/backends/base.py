@@ -28,6 +28,7 @@ from ftsdk.dataset.provider_limits import Limits, limits_of_formats, with_capabi
 from ftsdk.errors import NotReady, Unsupported
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
+from ftsdk.types.inventory import FileRole
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.types.plan import Plan
@@ -395,6 +396,13 @@ class Backend(abc.ABC):
         Raises `NotFound` for a file that was deleted or may not be read.
         """
         raise self.cannot("read a file of the account")
+
+    def job_files(self, job: RemoteJob) -> Mapping[str, FileRole]:
+        """Return the files that a job names: file id to `training`, `validation` or `result`.
+
+        Read from `job`, without a request. Needs `can_read_files`.
+        """
+        raise self.cannot("name the files of a job")
 
     def stored_chats(
         self, *, model: str | None = None, limit: int | None = None

@@ -79,6 +79,9 @@ _PANELS = {
         "deploy": ("deployments", "deploy", "Deploy a job's model for a limited time."),
         "undeploy": ("deployments", "undeploy", "End a deployment now."),
     },
+    "Leave a provider": {
+        "inventory": ("inventory", "inventory", "Fetch an account's jobs, models and files before its provider closes."),
+    },
     "Money": {
         "costs": ("costs", "costs", "Show estimated and actual costs by day, provider or tag."),
         "deployments": ("deployments", "deployments", "List deployments with their hourly price and the end of their lease."),

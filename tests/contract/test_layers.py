@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ftsdk.__init__",),  # the public names
     ("ftsdk.async_client", "ftsdk.webhooks"),
     ("ftsdk.client",),
+    ("ftsdk.migration",),
     ("ftsdk.jobs",),
     ("ftsdk.planning", "ftsdk.deployments"),
     ("ftsdk.spending",),
@@ -88,6 +89,7 @@ LATE = {
     "ftsdk.backends.local.training.forward": "what it imports needs torch",
     "ftsdk.backends.local.training.model": "what it imports needs torch",
     "ftsdk.jobs.kept_rows": "the dataset package is not needed to list jobs",
+    "ftsdk.migration.inventory": "the dataset package is not needed to list jobs",
     "ftsdk.planning.estimate": "the dataset package is not needed to list jobs",
     "ftsdk.planning.prepare": "the dataset package is not needed to list jobs",
     "ftsdk.planning.report": "the dataset package is not needed to list jobs",

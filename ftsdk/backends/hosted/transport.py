@@ -246,6 +246,18 @@ class HostedTransport(abc.ABC, Generic[Client]):
         """Make one GET and return its content. `read_json` needs it."""
         raise NotImplementedError(f"{type(self).__name__} has no _get")
 
+    def next_part(self, action: str, ask: Callable[[], _T]) -> _T:
+        """Read on in a reply that has begun. Its errors are mapped; it is no further call."""
+        return attempt(
+            ask,
+            provider=self.service.title,
+            action=action,
+            sends=False,
+            submitted=None,
+            map_error=self.map_error,
+            now=self._context.clock.now(),
+        )
+
     def json_of(self, reply: Any, action: str) -> dict[str, Any]:
         """Return the JSON object of a reply (anything with its bytes in `content`)."""
         return json_object(bytes(reply.content), self.service.title, action)

@@ -18,7 +18,7 @@ from ftsdk.backends.openai.cost import billed, estimate, notes
 from ftsdk.backends.openai.errors import closed_error
 from ftsdk.backends.openai.events import RunEvents
 from ftsdk.backends.openai.files import Files
-from ftsdk.backends.openai.job_mapping import TAG_KEY, remote_job, result_of
+from ftsdk.backends.openai.job_mapping import TAG_KEY, files_of, remote_job, result_of
 from ftsdk.backends.openai.profiles import (
     AZURE,
     CRUSOE,
@@ -42,6 +42,7 @@ from ftsdk.errors import (
 )
 from ftsdk.types.cost import Cost
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
+from ftsdk.types.inventory import FileRole
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
 from ftsdk.types.plan import Plan
@@ -337,6 +338,12 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
     def account_models(self) -> dict[str, str | None]:
         """Return the account's own fine-tunes, each with its base model."""
         return self._models.own()
+
+    def read_file(self, file_id: str) -> Iterator[bytes]:
+        return self.files.content(file_id)
+
+    def job_files(self, job: RemoteJob) -> dict[str, FileRole]:
+        return files_of(job.raw)
 
     def _ends_on(self, base: str) -> Any:
         if self.dated_as is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from ftsdk.errors import BackendError, NotFound, Rejected, Unavailable
 _PART_BYTES = 64 << 20
 _PROCESSING_S = 1800.0
 _LOOK_AT = 1_000
+_BLOCK_BYTES = 1 << 20
+_FILE_ID = re.compile(r"[\w.-]{3,200}")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -48,6 +51,31 @@ class Files:
                 file_id = self._transport.retries(lambda: self._sent(path, name, size))
         known.keep(rows.sha256, file_id, purpose)
         return self._processed(file_id)
+
+    def content(self, file_id: str) -> Iterator[bytes]:
+        """Yield the content of a file, in blocks of at most a mebibyte.
+
+        Raises `NotFound` for a file that was deleted or may not be read.
+        """
+        if not _FILE_ID.fullmatch(file_id):
+            raise NotFound(
+                f"{self._transport.profile.title} has no file with such an id",
+                where=f"file id {file_id[:40]!r}",
+                hint="a job names its files",
+            )
+        action = "GET /files/ID/content"
+        with contextlib.ExitStack() as stack:
+
+            def begin() -> Iterator[bytes]:
+                files = self._transport.client().files.with_streaming_response
+                reply = stack.enter_context(files.content(file_id))
+                return reply.iter_bytes(_BLOCK_BYTES)
+
+            blocks = self._transport.call_retried(action, begin)
+            while (
+                block := self._transport.next_part(action, lambda: next(blocks, None))
+            ) is not None:
+                yield block
 
     # --- uploaded files ---
 

@@ -8,6 +8,7 @@ from typing import Any
 from ftsdk.backends.hosted import scrub, unexpected_response
 from ftsdk.backends.hosted.coerce import as_count, as_instant
 from ftsdk.backends.openai.profiles import Profile
+from ftsdk.types.inventory import FileRole
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.status import JobStatus
 
@@ -51,6 +52,21 @@ def result_of(raw: Mapping[str, Any]) -> str | None:
     """Return the tuned model's name, once the provider gives one."""
     name = raw.get("fine_tuned_model")
     return name if isinstance(name, str) and name.strip() else None
+
+
+def files_of(raw: Mapping[str, Any]) -> dict[str, FileRole]:
+    """Return the files that a job names, in the order training, validation, results."""
+    results = raw.get("result_files")
+    named: list[tuple[Any, FileRole]] = [
+        (raw.get("training_file"), "training"),
+        (raw.get("validation_file"), "validation"),
+        *((one, "result") for one in (results if isinstance(results, list) else ())),
+    ]
+    found: dict[str, FileRole] = {}
+    for file_id, role in named:
+        if isinstance(file_id, str) and file_id:
+            found.setdefault(file_id, role)
+    return found
 
 
 def remote_job(

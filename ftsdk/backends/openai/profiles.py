@@ -40,6 +40,7 @@ _CAPABILITIES = Capabilities(
     can_resume=True,
     can_delete=True,
     can_chat=True,
+    can_read_files=True,
     has_events=True,
     has_metrics=True,
     has_checkpoints=True,

@@ -28,7 +28,7 @@ _METHODS: Mapping[str, tuple[str, ...]] = {
     "can_chat": ("chat",),
     "can_chat_many": ("chat_many",),
     "can_batch": ("batch",),
-    "can_read_files": ("read_file",),
+    "can_read_files": ("read_file", "job_files"),
     "has_stored_chats": ("stored_chats",),
     "has_events": ("events",),
     "has_metrics": ("metrics",),

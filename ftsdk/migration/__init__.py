@@ -1,0 +1,1 @@
+"""Leave a provider: keep what will be gone."""

@@ -230,7 +230,7 @@ def listed_late(looks: int) -> Callable[[Trial], None]:
     """The answer is lost, and the job is missing from the first lists."""
 
     def cell(trial: Trial) -> None:
-        trial.double.lists_before_visible = looks  # type: ignore[attr-defined]
+        vars(trial.double)["lists_before_visible"] = looks
         trial.fault("close", trial.create, method="POST", acted=True)
         trial.run()
 
@@ -404,7 +404,7 @@ def installed(way: str) -> bool:
 
 def main() -> None:
     """Run the trials that were asked for, and print a line for each way."""
-    asked = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])  # type: ignore[union-attr]
+    asked = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     asked.add_argument("--seeds", type=int, default=6)
     asked.add_argument("--ways", type=lambda text: text.split("|"), default=list(WAYS))
     asked.add_argument("--cells", type=lambda text: text.split("|"), default=list(CELLS))

@@ -7,8 +7,9 @@ again; jobs are read again, since they may have changed.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from ftsdk.types.inventory import (
     InventoryModel,
 )
 from ftsdk.types.job import RemoteJob
+from ftsdk.types.record import Record
 from ftsdk.util.locks import file_lock
 
 KIND = "ftsdk-inventory"
@@ -157,13 +159,14 @@ class _Inventory:
         """Write the record of a job, and add it to the journal."""
         job_id, able = remote.provider_job_id, self._backend.capabilities
         parts: dict[str, Any] = {}
-        for name, can, read in (
+        reads: tuple[tuple[str, bool, Callable[[str], Sequence[Record]]], ...] = (
             ("events", able.has_events, self._backend.events),
             ("checkpoints", able.has_checkpoints, self._backend.checkpoints),
             ("metrics", able.has_metrics, self._backend.metrics),
-        ):
+        )
+        for name, can, read in reads:
             if can:
-                found = self._tried(f"{name} of {job_id}", lambda read=read: read(job_id))  # type: ignore[misc]
+                found = self._tried(f"{name} of {job_id}", functools.partial(read, job_id))
                 parts[name] = found and [one.model_dump(mode="json") for one in found]
         record = f"jobs/{_file_name(job_id)}.json"
         self._bundle.write_json(record, {**remote.model_dump(mode="json"), **parts})

@@ -41,7 +41,8 @@ def test_the_picture_shows_the_layers_in_their_order() -> None:
     picture = PAGE.read_text().split("```text\n")[1].split("```")[0].replace("\n", " \n")
     shown = {
         "ftsdk.cli": "cli/", "ftsdk.async_client": "async_client", "ftsdk.webhooks": "webhooks",
-        "ftsdk.client": "\npublic face   client", "ftsdk.jobs": "jobs/", "ftsdk.planning": "planning/",
+        "ftsdk.client": "\npublic face   client", "ftsdk.migration": "migration/",
+        "ftsdk.jobs": "jobs/", "ftsdk.planning": "planning/",
         "ftsdk.deployments": "deployments/", "ftsdk.spending": "spending/",
         "ftsdk.session": "session", "ftsdk.backends.fake": "fake", "ftsdk.backends.local": "local/",
         "ftsdk.backends.openai": "openai/", "ftsdk.backends.together": "together/",

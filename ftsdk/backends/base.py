@@ -419,6 +419,10 @@ class Backend(abc.ABC):
 
     # --- for derived classes ---
 
+    def implements(self, method: str) -> bool:
+        """Return True when this backend has its own `method`, such as `deploy`."""
+        return getattr(type(self), method) is not getattr(Backend, method)
+
     def cannot(self, what: str) -> Unsupported:
         """Return the error for a method that this provider does not have."""
         return Unsupported(

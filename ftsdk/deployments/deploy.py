@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import inspect
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from ftsdk.backends.base import Backend
-from ftsdk.errors import FtsdkError, NotFound, StoreError, UnknownJob, UsageError
+from ftsdk.errors import FtsdkError, NotFound, StoreError, UnknownJob, Unsupported, UsageError
 from ftsdk.session import Session
 from ftsdk.spending.budget import Budget, budget_of
 from ftsdk.spending.switch import require_spending
@@ -65,6 +66,7 @@ def deploy(
     backend = session.backend_for(snapshot)
     if not backend.capabilities.can_deploy or snapshot.provider_job_id is None:
         raise backend.cannot("deploy a model")
+    _require_methods(backend, options or {})
     budget = budget_of(session.config)
     span = budget.lease if hours is None else dt.timedelta(hours=_checked_hours(hours))
     free = backend.capabilities.price == "free"
@@ -72,6 +74,27 @@ def deploy(
     with _deploy_lock(session, snapshot.id):
         pass_point_of_no_return(snapshot.id)
         return _deploy(session, snapshot, backend, span, budget, options or {})
+
+
+def _require_methods(backend: Backend, options: Mapping[str, Any]) -> None:
+    """Refuse a deployment that could not be made or not be ended, before a lease is recorded."""
+    for method in ("deploy", "undeploy"):
+        if not backend.implements(method):
+            raise Unsupported(
+                f"{backend.name} declares can_deploy and has no method {method}",
+                where=f"backend {backend.name}, {type(backend).__module__}.{type(backend).__name__}",
+                hint="report it to the author of the backend",
+                submitted="no",
+            )
+    try:
+        inspect.signature(backend.deploy).bind(None, **options)
+    except TypeError as error:
+        raise Unsupported(
+            f"{backend.name} does not take these options of a deployment: {error}",
+            where=f"options: {', '.join(map(str, options))}",
+            hint="leave them out",
+            submitted="no",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -189,6 +212,10 @@ def undeploy(session: Session, lease_id: str, why: str = "undeployed") -> Lease:
     try:
         snapshot = session.journal.get(_job_of(lease))
         backend = session.backend_for(snapshot)
+        if lease.state == "opening" and not backend.implements("deploy"):
+            return leases.mark_closed(
+                lease.id, session.clock.now(), "nothing can be deployed there"
+            )
         backend.undeploy(backend.model(str(snapshot.provider_job_id)))
     except NotFound:
         why = f"{why}; the provider no longer has it"

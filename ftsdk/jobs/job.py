@@ -36,6 +36,7 @@ class FineTuneJob:
         self.session = session
         self._snapshot = snapshot
         self._warned_about_cap = False
+        self._points: list[MetricPoint] = []
 
     # --- from the snapshot, without a request ---
 
@@ -173,7 +174,8 @@ class FineTuneJob:
     def metrics(self) -> list[MetricPoint]:
         """Return the metrics so far. Raises `Unsupported` if the backend has none."""
         backend, identity = self._at_provider()
-        return [] if identity is None else backend.metrics(identity)
+        self._points = [] if identity is None else backend.metrics(identity)
+        return list(self._points)
 
     def checkpoints(self) -> list[Checkpoint]:
         """Return the checkpoints, oldest first. Raises `Unsupported` if the backend has none."""
@@ -305,11 +307,5 @@ class FineTuneJob:
         return f"<FineTuneJob {self.id} {self.status} on {self.provider}>"
 
     def _repr_html_(self) -> str:
-        """Return a card with the loss curve for notebooks; this requests metrics from the provider."""
-        backend = self.session.backend_for(self._snapshot)
-        points = (
-            backend.metrics(self.provider_job_id)
-            if backend.capabilities.has_metrics and self.provider_job_id
-            else []
-        )
-        return job_card(self._snapshot, points)
+        """Return a card for notebooks, with the loss curve of the last `metrics()`. Asks nobody."""
+        return job_card(self._snapshot, self._points)

@@ -261,7 +261,8 @@ def test_a_deploy_that_is_cancelled_while_it_waits_opens_no_lease(
     gate, over = Gate(), threading.Event()
     able = replace(FakeBackend.capabilities, can_deploy=True)
     monkeypatch.setattr(FakeBackend, "capabilities", able)
-    monkeypatch.setattr(FakeBackend, "deploy", lambda _, handle: handle, raising=False)
+    for method in ("deploy", "undeploy"):
+        monkeypatch.setattr(FakeBackend, method, lambda _, handle: handle, raising=False)
 
     @contextlib.contextmanager
     def slow_lock(*_: Any) -> Iterator[None]:

@@ -46,30 +46,48 @@ def logs(
     _not_both(follow, as_json)
     client = open_client(profile)
     target = newest(client, job)
+    if follow:
+        _follow_logs(target, tail)
+        return
     lines = target.logs(tail=tail)
     if as_json:
         emit({"job_id": target.id, "lines": redact(lines)})
-        return
-    _print_lines(lines)
-    if follow:
-        _follow_logs(target)
+    else:
+        _print_lines(lines)
 
 
-def _follow_logs(job: FineTuneJob) -> None:
+def _follow_logs(job: FineTuneJob, tail: int | None) -> None:
     session = job.session
     interval_s = session.backend_for(job.snapshot).capabilities.poll_s
-    seen = len(job.logs())
+    seen = job.logs()
+    _print_lines(seen if tail is None else seen[max(0, len(seen) - tail) :])
     while True:
         ended = refreshed(session, [job])[0][0].is_final
         lines = job.logs()
-        _print_lines(lines[seen:])
-        seen = max(seen, len(lines))
+        fresh = lines_after(seen, lines)
+        _print_lines(fresh)
+        seen = lines if fresh else seen
         if ended:
             return
         try:
             session.clock.sleep(interval_s)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
+
+
+def lines_after(seen: Sequence[str], lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines that follow `seen`.
+
+    A provider may keep only the end of a log: then the lines that both have are found, the longest
+    run of them first. A log that shares nothing with `seen` started over, and is returned whole.
+    """
+    both = min(len(seen), len(lines))
+    if lines[:both] == seen[:both]:  # it grew, or a poll saw less of it
+        return lines[both:]
+    for shared in range(both, 0, -1):
+        if seen[-shared] == lines[0] and seen[-shared:] == lines[:shared]:
+            return lines[shared:]
+    return lines
 
 
 def _print_lines(lines: Iterable[str]) -> None:

@@ -26,7 +26,7 @@ from ftsdk.spending.ledger import ledger, totals
 from ftsdk.spending.switch import forbid_spending
 from ftsdk.store.accounting import Reservation
 from ftsdk.store.export import forgettable
-from ftsdk.store.leases import Leases
+from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.reservations import Reservations, reservation_hook
 from ftsdk.types.cost import Cost
 from ftsdk.types.status import JobStatus
@@ -526,3 +526,55 @@ def test_waiting_for_a_job_cancels_it_at_its_cap_in_any_profile(home, monkeypatc
     job.wait()
     assert asked == [job.provider_job_id]
     assert other.refresh().status is JobStatus.RUNNING
+
+
+class WithoutDeploy(PricedBackend):
+    """A backend whose record says that it deploys, and that has no such method."""
+
+    capabilities = replace(PricedBackend.capabilities, can_deploy=True)
+
+
+class WithoutUndeploy(WithoutDeploy):
+    """A backend that could start a deployment and never end it."""
+
+    def deploy(self, handle, **options):
+        raise AssertionError("it was deployed")
+
+
+class WithOneOption(DeployingBackend):
+    """A backend whose `deploy` names its options."""
+
+    def deploy(self, handle, *, replicas=1):
+        return super().deploy(handle, replicas=replicas)
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "missing"),
+    [
+        (WithoutDeploy, {}, "deploy"),
+        (WithoutUndeploy, {}, "undeploy"),
+        (WithOneOption, {"hardware": "h200"}, "hardware"),
+    ],
+)
+def test_what_could_not_be_deployed_or_ended_leaves_no_lease(home, backend, options, missing):
+    with priced_client(home, clock=ManualClock()) as client:
+        client.session.use_backend("fake", backend)
+        job = client.create_job(ROWS).wait()
+        with pytest.raises(Unsupported, match=missing) as caught:
+            job.deploy(hours=1, options=options)
+        assert caught.value.submitted == "no"
+        assert Leases(client.journal).list() == []
+
+
+def test_a_lease_that_is_opening_where_nothing_can_be_deployed_can_be_closed(home):
+    clock = ManualClock()
+    with priced_client(home, clock=clock) as client:
+        client.session.use_backend("fake", WithoutDeploy)
+        job = client.create_job(ROWS).wait()
+        now = clock.now()
+        Leases(client.journal).add(
+            Lease("lease_1", "fake", "m", now, now + dt.timedelta(hours=1), job_id=job.id)
+        )
+        clock.advance(7200)
+        assert [notice.kind for notice in enforce(client.session)] == ["ended"]
+        assert [lease.state for lease in Leases(client.journal).list()] == ["closed"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import ftsdk
-from ftsdk.async_client import AsyncClient
+from ftsdk.async_client import AsyncClient, AsyncFineTuneJob
 from ftsdk.backends.fake import FakeBackend
 from ftsdk.client import Client
 from ftsdk.config import Config
@@ -300,3 +300,23 @@ def test_json_of_a_handle_has_no_backend(client: Client, rows: Rows) -> None:
     handle = client.create_job(rows(4)).wait().result()
     assert "door" not in handle.model_dump_json()
     assert ModelHandle.model_validate(json.loads(handle.model_dump_json())) == handle
+
+
+def test_a_notebook_card_asks_nobody_and_never_raises(
+    client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = client.create_job(rows(4)).wait()
+    assert "svg" not in job._repr_html_()
+    job.metrics()
+
+    def asked(*_: Any, **__: Any) -> None:
+        raise Unavailable("the provider was asked")
+
+    for name in ("metrics", "get", "get_many", "events", "logs", "__init__"):
+        monkeypatch.setattr(FakeBackend, name, asked)
+    assert "svg" in job._repr_html_()
+    assert "succeeded" in job._repr_html_()
+    again = client.get_job(job.id)
+    assert "svg" not in again._repr_html_()
+    assert repr(again)
+    assert "svg" in AsyncFineTuneJob(job)._repr_html_()

@@ -5,6 +5,9 @@ import io
 
 import pytest
 
+from ftsdk.backends.fake import FakeBackend
+from ftsdk.cli.commands.feeds import lines_after
+
 
 def test_logs_print_lines_and_only_the_last_if_asked(cli, done):
     lines = cli.ok("logs", done).out.strip().split("\n")
@@ -97,3 +100,34 @@ def test_a_backend_without_feeds_is_named(cli, done, monkeypatch):
 
     monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.logs", Backend.logs)
     assert cli.error(2, "logs", done)["code"] == "unsupported"
+
+
+@pytest.mark.parametrize(
+    ("seen", "lines", "fresh"),
+    [
+        ("abc", "abcde", "de"), ("abc", "abc", ""), ("", "ab", "ab"), ("abc", "ab", ""),
+        ("abc", "", ""), ("abcd", "cdef", "ef"), ("abcd", "bcd", ""), ("abc", "xyz", "xyz"),
+        ("aab", "abab", "ab"), ("aaa", "aaaa", "a"), ("abab", "abx", "x"),
+    ],
+)  # fmt: skip
+def test_the_lines_that_follow(seen, lines, fresh):
+    assert lines_after(list(seen), list(lines)) == list(fresh)
+
+
+@pytest.mark.parametrize("kept", [1000, 3])
+def test_logs_follow_prints_every_line_once(cli, running, monkeypatch, clock, kept):
+    written, polls = [f"line {i}" for i in range(4)], []
+
+    def logs(self, identity, *, tail=None):
+        polls.append(identity)
+        # Two lines appear between any two reads.
+        written.extend(f"line {len(written)}" for _ in range(2))
+        lines = written[-kept:]
+        return lines if tail is None else lines[max(0, len(lines) - tail) :]
+
+    monkeypatch.setattr(FakeBackend, "logs", logs)
+    printed = cli.ok("logs", running, "--follow", "-n", "2").out.split("\n")[:-1]
+    first = int(printed[0].removeprefix("line "))
+    assert first == 4
+    assert printed == [f"line {i}" for i in range(first, len(written))]
+    assert len(polls) > 5

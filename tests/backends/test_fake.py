@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ftsdk.backends.base import Context
@@ -10,18 +12,28 @@ from ftsdk.testing.conformance import BackendConformance, World
 from ftsdk.util.clock import ManualClock
 
 
+def world_of(home: Path, cls: type[FakeBackend] = FakeBackend) -> World:
+    """One home of the fake."""
+    clock = ManualClock()
+    return World(
+        make=lambda place: cls(Context(home=place, clock=clock)),
+        home=home,
+        model="smollm2-135m",
+        clock=clock,
+        step_s=0.1,
+        other_model="qwen3-0.6b",
+        counts={
+            "events": lambda _: 24,  # 20 steps, 4 statuses
+            "logs": lambda _: 24,
+            "metrics": lambda _: 20,
+            "checkpoints": lambda _: 2,
+        },
+        fails_with={"provider_options": {"timeline": [["running", 0], ["failed", 0.5]]}},
+    )
+
+
 class TestFake(BackendConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def world(cls, tmp_path_factory):
-        clock = ManualClock()
-        home = tmp_path_factory.mktemp("fake")
-        return World(
-            make=lambda place: FakeBackend(Context(home=place, clock=clock)),
-            home=home,
-            model="smollm2-135m",
-            clock=clock,
-            step_s=0.1,
-            other_model="qwen3-0.6b",
-            fails_with={"provider_options": {"timeline": [["running", 0], ["failed", 0.5]]}},
-        )
+        return world_of(tmp_path_factory.mktemp("fake"))

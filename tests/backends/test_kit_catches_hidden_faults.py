@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("together", reason="faults are planted in the backend for Together")
 pytest.importorskip("openai", reason="faults are planted in the backend for OpenAI")
 
+from ftsdk.backends.fake import FakeBackend
 from ftsdk.backends.hosted import response_checks
 from ftsdk.backends.openai import NebiusBackend
 from ftsdk.backends.openai.transport import Transport as OpenAITransport
@@ -35,6 +36,7 @@ from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
+from tests.backends import test_fake as fake_kit
 from tests.backends import test_openai as openai_kit
 from tests.backends.test_kit_catches_faults import RED, Known, Plant, body, own, words
 from tests.backends.test_together_kit import KEY, START, STATUSES, world_of
@@ -46,14 +48,19 @@ NEGATIVE = Cost(basis=CostBasis.QUOTED, low=Decimal(-4), high=Decimal(-4), sourc
 # --- verbs with a fault -------------------------------------------------------------------------
 
 
-def changed(verb: str, change: Callable[..., Any]) -> Plant:
-    """The verb returns something else: `change(its result, self, *its arguments)`."""
-    honest = getattr(TogetherBackend, verb)
+def own_of(backend: Any, verb: str, change: Callable[..., Any]) -> Any:
+    """A class of that backend whose verb returns `change(its result, self, *its arguments)`."""
+    honest = getattr(backend, verb)
 
     def planted(self: Any, *args: Any, **facts: Any) -> Any:
         return change(honest(self, *args, **facts), self, *args)
 
-    return own(**{verb: planted})
+    return type("Planted", (backend,), {verb: planted})
+
+
+def changed(verb: str, change: Callable[..., Any]) -> Plant:
+    """The verb returns something else: `change(its result, self, *its arguments)`."""
+    return lambda _: own_of(TogetherBackend, verb, change)
 
 
 def swallows(verb: str, instead: Callable[..., Any]) -> Plant:
@@ -164,6 +171,9 @@ HIDDEN = (
         "test_a_limit_may_lie_on_any_page",
         (21,),
     ),
+    *(Known(f"{part} stop at {most}", changed(part, first(most)), RUN, (part,))
+      for part in ("events", "metrics", "checkpoints", "logs") for most in (3,)),
+    *(Known(f"{part} stop at 20", changed(part, first(20)), RUN, (part,)) for part in ("events", "logs")),
     # An outage is an answer
     Known("an outage is no events", swallows("events", lambda *_: []), OUTAGE, ("events",)),
     Known("an outage is no metrics", swallows("metrics", lambda *_: []), OUTAGE, ("metrics",)),
@@ -214,6 +224,7 @@ HIDDEN = (
     # Silence
     Known("no timeout on the create call", no_timeout, TIMEOUT, ("create",)),
     Known("no timeout on reads", no_timeout, TIMEOUT, ("get",)),
+    Known("no timeout on uploads", no_timeout, TIMEOUT, ("upload",)),
 )  # fmt: skip
 
 
@@ -279,6 +290,35 @@ def test_one_page_is_not_enough(action, check, given, paged_world, monkeypatch) 
     with pytest.raises(RED):
         getattr(BackendConformance(), check)(planted, given)
     planted.backend.close()
+
+
+# --- the fake, which has no double ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verb", "change", "check", "given"),
+    [
+        ("list", first(20), LIST, (3,)),
+        ("find", lambda *_: [], FIND, (3,)),
+        ("events", first(20), RUN, ("events",)),
+        ("checkpoints", first(1), RUN, ("checkpoints",)),
+        ("get", lambda job, *_: job.model_copy(update={"finished_at": START}), NOTHING_FINAL, ()),
+        ("get", lambda job, *_: job.model_copy(update={"cost": FINAL_BILL}), NOTHING_FINAL, ()),
+        ("get", lambda job, *_: job.model_copy(update={"cost": NEGATIVE}), NOTHING_FINAL, ()),
+        (
+            "model",
+            lambda model, *_: model.model_copy(update={"base_model": "other"}),
+            "test_a_result_names_its_base_model",
+            (),
+        ),
+    ],
+)
+def test_the_fake_goes_red(verb, change, check, given, tmp_path) -> None:
+    sound = fake_kit.world_of(tmp_path / "sound")
+    getattr(BackendConformance(), check)(sound, *given)
+    planted = own_of(FakeBackend, verb, change)
+    with pytest.raises(RED):
+        getattr(BackendConformance(), check)(fake_kit.world_of(tmp_path / "p", planted), *given)
 
 
 # --- what the world says ------------------------------------------------------------------------

@@ -76,6 +76,11 @@ def world_of(cls, double: OpenAIDouble, home, options=(), **changes) -> World:
         "fails_with": {"rows": [BAD_ROW] * 12},
         "other_model": "gpt-4o-mini-2024-07-18",
         "impatient": lambda place: make(place, 1),
+        "counts": {
+            "events": lambda job_id: len(double.jobs[job_id].events(double.now())),
+            "logs": lambda job_id: len(double.jobs[job_id].events(double.now())),
+            "checkpoints": lambda job_id: len(double.jobs[job_id].checkpoints(double.now())),
+        },
         **changes,
     }
     return World(make=make, home=home, clock=double.clock, double=lab_double(double), **facts)

@@ -91,6 +91,12 @@ class TestReplicate(BackendConformance):
                 unknown_id="00000000000000000000000000",
                 fails_with={"rows": [EXPLODES] * 3},
                 impatient=lambda home: make(home, 1),
+                counts={
+                    "logs": lambda job_id: len(
+                        double.trainings[job_id].logs(double.now()).splitlines()
+                    ),
+                    "metrics": lambda _: 12,
+                },
             )
             yield made
             made.backend.close()

@@ -81,7 +81,13 @@ def world_of(
         secrets=(KEY,),
         unknown_id="ft-00000000-0000-0000",
         fail=lambda job_id: double.fail(job_id, "the GPU ran out of memory"),
-        long_job={"hyperparameters": {"epochs": 4}},
+        long_job={"hyperparameters": {"epochs": 10}},
+        counts={
+            "events": lambda job_id: len(double.jobs[job_id].events(double.now())),
+            "logs": lambda job_id: len(double.jobs[job_id].events(double.now())),
+            "checkpoints": lambda job_id: double.jobs[job_id].epochs,
+            "metrics": lambda job_id: double.jobs[job_id].steps,
+        },
         other_model="Qwen/Qwen3-8B",
         impatient=lambda place: make(place, 1),
     )

@@ -57,4 +57,5 @@ class TestParrot(BackendConformance):
                 fail=lambda job_id: show(job_id, "mute"),
                 other_model="grey-2",
                 impatient=lambda home: make(home, timeout_s=1),
+                counts={"logs": lambda _: 4},  # one line for each state of a whole run
             )

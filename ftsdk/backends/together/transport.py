@@ -81,12 +81,14 @@ class Transport(HostedTransport["Together"]):
         from together import DefaultHttpxClient, Together
 
         headers = custom_headers(self.companions().get("TOGETHER_CUSTOM_HEADERS"))
+        timeout = httpx.Timeout(timeout_s, connect=connect_s)
         client = Together(
             api_key=key.reveal(self.base_url),
             base_url=self.base_url,
             max_retries=0,
-            timeout=httpx.Timeout(timeout_s, connect=connect_s),
+            timeout=timeout,
             http_client=DefaultHttpxClient(
+                timeout=timeout,  # the upload to storage goes past the SDK's own timeout
                 follow_redirects=False,
                 event_hooks={"request": [header_guard(key, self.base_url, headers)]},
             ),

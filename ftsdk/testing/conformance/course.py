@@ -36,7 +36,10 @@ def assert_right_for_its_status(job: RemoteJob, *, is_free: bool) -> None:
         return
     assert job.finished_at is None, f"{job.raw_status}: the job goes on, and has an end"
     is_billed = job.cost is not None and job.cost.basis is CostBasis.BILLED
-    assert not is_billed or is_free, f"{job.raw_status}: the job goes on, and its bill is final"
+    costs_nothing = is_free and not any(_amounts(job.cost))
+    assert not is_billed or costs_nothing, (
+        f"{job.raw_status}: the job goes on, and its bill is final"
+    )
 
 
 def _amounts(cost: Cost | None) -> Iterator[Decimal]:

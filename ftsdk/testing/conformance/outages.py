@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from ftsdk.backends.base import SubmitRequest
 from ftsdk.errors import BackendError, FtsdkError, Unavailable
 from ftsdk.testing.conformance.faults import double_of
-from ftsdk.testing.conformance.world import World
+from ftsdk.testing.conformance.world import World, numbered_rows
 from ftsdk.types.model import ModelHandle
 
 _PATIENCE_S = 90.0
@@ -77,7 +80,7 @@ class OutageChecks:
             act(world, identity, handle)
         assert isinstance(caught.value, Unavailable), caught.value
 
-    @pytest.mark.parametrize("call", ["create", "get"])
+    @pytest.mark.parametrize("call", ["upload", "create", "get"])
     def test_a_silent_provider_blocks_nothing(self, world: World, call: str) -> None:
         """Without a timeout in the client, one hanging connection stops a program for ever."""
         double = double_of(world)
@@ -89,6 +92,12 @@ class OutageChecks:
             if call == "get":
                 double.spoil("hang", "GET")
                 _within(patience, lambda: backend.get(job.provider_job_id))
+                return
+            if call == "upload":
+                for method in _sending_methods(world):
+                    double.spoil("hang", method)  # the first such request; new rows are uploaded
+                    _within(patience, lambda: backend.submit(_with_new_rows(world)))
+                    double.behave()
                 return
             double.spoil("hang", *double.create)
             error = _within(patience, lambda: backend.submit(request))
@@ -117,6 +126,26 @@ class OutageChecks:
                 if handle.callable_now:
                     shown["chat"] = _text(handle.chat("hello", max_tokens=8))
             assert [name for name, text in shown.items() if secret in text] == []
+
+
+def _with_new_rows(world: World) -> SubmitRequest:
+    """Return a submission of rows that were never uploaded."""
+    return world.request(rows=numbered_rows(world.rows, len(world.rows), secrets.token_hex(4)))
+
+
+def _sending_methods(world: World) -> list[str]:
+    """Return the methods, but for reads, of the requests before the create call."""
+    assert world.double is not None
+    with world.watched() as seen:
+        world.backend.submit(_with_new_rows(world))
+    create, path = world.double.create
+    return sorted(
+        {
+            method
+            for method, asked in seen
+            if method not in ("GET", "HEAD") and not (method == create and re.search(path, asked))
+        }
+    )
 
 
 @contextlib.contextmanager

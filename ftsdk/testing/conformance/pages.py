@@ -103,6 +103,8 @@ class PageChecks:
         whole = read(None)
         if world.double is not None:
             assert len(whole) > 1, f"too few {part} for two pages: see World.long_job"
+        if part in world.counts:
+            assert len(whole) == world.counts[part](identity)
         for size in _SIZES if len(whole) > min(_SIZES) else (1, *_SIZES):
             found = read(size)
             assert len(found) == len(whole), f"pages of {size}"

@@ -224,6 +224,9 @@ class World:
     long_job: Mapping[str, Any] = field(default_factory=dict)
     """Changes to the job (`provider_options`, `hyperparameters`, `rows`) with which it leaves several
     checkpoints and events, where the usual one leaves one."""
+    counts: Mapping[str, Callable[[str], int]] = field(default_factory=dict)
+    """How many `events`, `metrics`, `checkpoints` and `logs` a job really has, by its id. Where the
+    provider has no pages, nothing else shows that some were left out."""
     base_model: str | None = None
     """The base model that a result names; None: `model`."""
     other_model: str | None = None

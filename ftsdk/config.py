@@ -174,6 +174,16 @@ class Config:
         """Return a value from the profile, else from the top of the file; None when absent."""
         return self._profile().get(name, self.data.get(name))
 
+    def key_variable_for(self, provider: str) -> str | None:
+        """Return the variable that the profile, else the top of the file, names for a provider's key.
+
+        It applies to the provider that is named beside it, and to any where none is.
+        """
+        for table in (self._profile(), self.data):
+            if "key_variable" in table and table.get("provider", provider) == provider:
+                return str(table["key_variable"])
+        return None
+
     def table(self, name: str) -> dict[str, Any]:
         """Return a table such as `hyperparameters` or `options`; the profile's entries override."""
         merged: dict[str, Any] = {}

@@ -179,7 +179,7 @@ class Session:
         """Return where the configuration in use has the provider's key."""
         chosen = self.config.setting("provider")
         is_chosen = chosen is not None and chosen.value == provider
-        variable = self.config.table_value("key_variable") if is_chosen else None
+        variable = self.config.key_variable_for(provider) if is_chosen else None
         return KeySource(self.config.profile, variable, is_chosen)
 
     def _key_sources(self, provider: str) -> list[KeySource]:
@@ -187,9 +187,8 @@ class Session:
         own = self._key_source(provider)
         found = [own, KeySource(own.profile, None, own.is_chosen)]
         for profile in (None, *self.config.profiles):
-            config = self.config.with_profile(profile)
-            variable = config.table_value("key_variable")
-            if variable is not None and config.table_value("provider") == provider:
+            variable = self.config.with_profile(profile).key_variable_for(provider)
+            if variable is not None:
                 found.append(KeySource(profile, variable, is_chosen=True))
         return list(dict.fromkeys(found))
 
@@ -224,7 +223,7 @@ class Session:
         source = self._sources.get(name)
         if isinstance(source, Backend):
             return source
-        return (source or load_backend(name))(
+        made = (source or load_backend(name))(
             Context(
                 home=self.home,
                 clock=self.clock,
@@ -235,6 +234,13 @@ class Session:
                 accounts=accounts,
             )
         )
+        if key_source.variable is not None and not made.reads_key_variable:
+            raise ConfigError(
+                f"{name} reads no key from {key_source.variable}",
+                where="key_variable of the configuration",
+                hint=f"remove key_variable where the provider is {name}",
+            )
+        return made
 
     def capabilities_of(self, provider: str) -> Capabilities | None:
         """Return a backend's capabilities without creating it; None if there is no such backend."""

@@ -93,6 +93,8 @@ class Backend(abc.ABC):
     capabilities: ClassVar[Capabilities]
     limits: ClassVar[Limits | None] = None
     """Which rows the provider accepts, with the source of each number."""
+    reads_key_variable: ClassVar[bool] = False
+    """Whether the key is read from `Context.key_variable` where a profile names it."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -368,12 +370,14 @@ class Backend(abc.ABC):
         """
         return None
 
-    def require_account(self) -> None:
+    def require_account(self, account: str | None = None) -> None:
         """Raise `WrongAccount` where calls would be made for none of `context.accounts`.
 
-        A backend with accounts calls it before each request.
+        A backend with accounts calls it before each request, with the account of the key that it
+        read for this request.
         """
-        refuse_other_account(self.account(), self.context.accounts, provider=self.name)
+        found = self.account() if account is None else account
+        refuse_other_account(found, self.context.accounts, provider=self.name)
 
     def account_models(self) -> Mapping[str, str | None]:
         """Return the account's fine-tunes: model id to base model. Needs `lists_models`.

@@ -34,6 +34,8 @@ PROFILES = {key: {"provider": "fake", "key_variable": f"FAKE_KEY_{key.upper()}"}
 class AccountFake(FakeBackend):
     """`fake` with accounts: each key has a folder of its own."""
 
+    reads_key_variable = True
+
     def account(self) -> str | None:
         key = self.context.env.get(self.context.key_variable or "FAKE_KEY")
         if not key:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftsdk.client import Client
-from ftsdk.config import api_key, default_home, load_config
+from ftsdk.config import Config, api_key, default_home, load_config
 from ftsdk.errors import ConfigError
 
 FILE = """
@@ -129,11 +129,18 @@ def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(
         assert str(value) not in str(caught.value).replace(str(tmp_path), "")
 
 
-def test_a_variable_of_a_key_is_read_from_the_profile(tmp_path: Path) -> None:
+def test_a_variable_of_a_key_applies_to_the_provider_beside_it(tmp_path: Path) -> None:
     (tmp_path / "ftsdk.toml").write_text(
-        "key_variable = 'OPENAI_KEY_1'\n[profiles.work]\nkey_variable = 'WORK_OPENAI_KEY'\n"
+        "provider = 'openai'\nkey_variable = 'OPENAI_KEY_1'\n"
+        "[profiles.work]\nkey_variable = 'WORK_OPENAI_KEY'\n"
+        "[profiles.here]\nprovider = 'local'\n"
+        "[profiles.other]\nprovider = 'together'\nkey_variable = 'TOGETHER_KEY_2'\n"
     )
-    assert load_config(folder=tmp_path, env={}).table_value("key_variable") == "OPENAI_KEY_1"
-    config = load_config(folder=tmp_path, env={}, profile="work")
-    assert config.table_value("key_variable") == "WORK_OPENAI_KEY"
-    assert config.with_profile(None).table_value("key_variable") == "OPENAI_KEY_1"
+    config = load_config(folder=tmp_path, env={})
+    assert config.key_variable_for("openai") == "OPENAI_KEY_1"
+    assert config.key_variable_for("together") is None
+    assert config.with_profile("work").key_variable_for("openai") == "WORK_OPENAI_KEY"
+    assert config.with_profile("here").key_variable_for("local") is None
+    assert config.with_profile("other").key_variable_for("together") == "TOGETHER_KEY_2"
+    assert config.with_profile("other").key_variable_for("openai") == "OPENAI_KEY_1"
+    assert Config(data={"key_variable": "X_KEY"}).key_variable_for("anything") == "X_KEY"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import ftsdk
+from ftsdk.config import Config
 from ftsdk.testing.lab import Lab
 from ftsdk.util.clock import ManualClock
 
@@ -38,3 +39,14 @@ def test_a_job_remembers_its_base_url(tmp_path):
             "openai", job.provider_job_id
         )
         assert adopted.snapshot.dataset["base_url"] == first["openai"].base_url
+
+
+def test_a_backend_without_a_key_refuses_a_variable_for_it(tmp_path):
+    config = Config(
+        data={"profiles": {"p": {"provider": "fake", "key_variable": "FAKE_KEY"}}}, profile="p"
+    )
+    with (
+        ftsdk.Client(home=tmp_path, env={}, config=config) as client,
+        pytest.raises(ftsdk.ConfigError, match="fake reads no key from FAKE_KEY"),
+    ):
+        client.backend("fake")

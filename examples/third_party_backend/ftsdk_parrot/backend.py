@@ -13,7 +13,9 @@ import httpx
 
 from ftsdk.backends import Backend, Capabilities, Context, FindBy, Range, SubmitRequest
 from ftsdk.backends.hosted import (
+    BoundKey,
     Retries,
+    account_of_key,
     attempt,
     bind_key,
     checked_base_url,
@@ -45,6 +47,7 @@ class ParrotBackend(Backend):
     """Calls `PARROT_URL` with the key in `PARROT_KEY`."""
 
     name = "parrot"
+    reads_key_variable = True
     capabilities = Capabilities(
         methods=frozenset({"sft"}),
         adapters=frozenset({"full"}),
@@ -77,11 +80,19 @@ class ParrotBackend(Backend):
         self._http.close()
         self._http = self._client()
 
+    def _key(self) -> BoundKey:
+        variable = self.context.key_variable or "PARROT_KEY"  # a profile may name another one
+        return bind_key(self.name, (variable,), self.context.env, self.base_url)
+
+    def account(self) -> str:
+        return account_of_key(self._key(), self.context.home)
+
     # --- requests ---
 
     def _call(self, method: str, path: str, **facts: Any) -> bytes:
         """Make one request and return the content of its reply."""
-        key = bind_key(self.name, ("PARROT_KEY",), self.context.env, self.base_url)
+        key = self._key()
+        self.require_account(account_of_key(key, self.context.home))
         url = self.base_url + path
         headers = {"Authorization": f"Bearer {key.reveal(url)}"}
         response = self._http.request(method, url, headers=headers, **facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ftsdk.backends.hosted.account import account_of_key
 from ftsdk.backends.hosted.api_keys import BoundKey, bind_key, checked_base_url, origin_of
 from ftsdk.backends.hosted.backend import HostedBackend
 from ftsdk.backends.hosted.error_facts import HTTPFacts
@@ -32,6 +33,7 @@ __all__ = [
     "RetryBudget",
     "Service",
     "Uploads",
+    "account_of_key",
     "attempt",
     "bind_key",
     "checked_base_url",

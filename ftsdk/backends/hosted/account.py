@@ -38,9 +38,14 @@ def account_of(
     if project and service.owns_url(url):
         return project_account(project)
     material = [f"{name}={value}" for name, value in sorted(_chosen_by(beside).items())]
+    return account_of_key(key, home, "\n".join(material))
+
+
+def account_of_key(key: BoundKey, home: Path, beside: str = "") -> str:
+    """Return the account that is known only by its key, and by `beside`, if that chooses it."""
     secret = account_secret(home)
     name = hashlib.sha256(b"name of " + secret).hexdigest()[:6]
-    return key_account(name, key.keyed_hash(secret, "\n".join(material)))
+    return key_account(name, key.keyed_hash(secret, beside))
 
 
 def _chosen_by(beside: Mapping[str, str]) -> dict[str, str]:

@@ -40,6 +40,7 @@ class HostedBackend(Backend, Generic[TransportT, Ready]):
     """
 
     secrets_hint: ClassVar[str] = "leave it out"
+    reads_key_variable = True
     refusal_hint: ClassVar[str] = "leave them out or change them"
 
     def __init__(self, context: Context, transport: TransportT) -> None:

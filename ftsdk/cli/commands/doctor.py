@@ -261,7 +261,7 @@ def _keys() -> Iterator[Check]:
 def _profile_keys(config: Config) -> Iterator[Check]:
     """Check the variables that profiles name for their keys."""
     for name in config.profiles:
-        variable = config.with_profile(name).table_value("key_variable")
+        variable = config.profiles[name].get("key_variable")
         if variable is not None:
             there = bool(os.environ.get(variable))
             found = f"{variable} is {'set' if there else 'not set'}"

@@ -23,7 +23,7 @@ from typing import Any
 
 from ftsdk import errors
 from ftsdk.backends.base import Backend
-from ftsdk.backends.capabilities import Range
+from ftsdk.backends.capabilities import Capabilities, Range
 from ftsdk.backends.local.models.row_paths import measured_paths
 from ftsdk.backends.registry import GROUP
 from ftsdk.errors import FtsdkError
@@ -93,6 +93,11 @@ def _resumes(able: Any) -> str:
     return "paused" if able.can_resume and not able.resumes_ended else _yes(able.can_resume)
 
 
+def _pace(able: Capabilities) -> str:
+    statuses = () if able.pace_refusal is None else sorted(able.pace_refusal.statuses)
+    return ", ".join(f"HTTP {status}" for status in statuses) or "no"
+
+
 CAPABILITIES: Mapping[str, Callable[[Any], str]] = {
     "methods": lambda able: _words(able.methods),
     "training kinds": lambda able: _words(able.adapters),
@@ -112,6 +117,7 @@ CAPABILITIES: Mapping[str, Callable[[Any], str]] = {
     "delete": lambda able: _yes(able.can_delete),
     "a lost create is found by": lambda able: str(able.find_by).replace("_", " "),
     "sending again is safe": lambda able: _yes(able.resend_is_safe),
+    "refusals for pace are sent again": _pace,
     "price": lambda able: able.price,
     "key": lambda able: _words(able.key_variables) or "none",
     "extra": lambda able: f"`{able.extra}`" if able.extra else "none",

@@ -66,9 +66,16 @@ class Client:
 
         `validation` is rows, or a fraction such as `0.1` to hold out. `adapter=None` is full
         fine-tuning. `max_cost` is in US dollars. With `key`, calling again returns the same job.
+        Without a key, where a job may cost something, the very same job (rows, settings, account) of
+        the last ten minutes is returned with a warning instead of a second one, and so is one of any
+        age whose outcome is not known yet; failed and cancelled jobs do not count. `again=True`
+        creates another one.
         Rows with secrets or personal data (FT4xx) leave this machine only when `allow_findings`
         acknowledges them: True, or a list of codes; the journal records this with the job.
         `on_upload` is called with the bytes sent so far and the total, while rows are uploaded.
+
+        Where the provider refuses for pace (HTTP 429), the call waits as it asks, for up to five
+        minutes.
 
         Before anything is sent, raises `ConfigError`, `SpecError`, `Unsupported`, `DatasetError`
         (with the whole report) or `BudgetError`. While sending, raises a `BackendError` or
@@ -83,6 +90,7 @@ class Client:
                 prepared,
                 key=key,
                 allow_findings=options.get("allow_findings", False),
+                again=options.get("again", False),
             )
         return FineTuneJob(self.session, snapshot)
 

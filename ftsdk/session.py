@@ -35,13 +35,15 @@ class Horizon:
     """How long to search for a job whose create response was lost.
 
     No provider documents how soon a new job appears in its list, so the horizon is generous:
-    `look_s` seconds after sending. The create call itself searches for `while_creating_s` seconds.
+    `look_s` seconds after sending. The create call itself searches for `while_creating_s` seconds,
+    and waits for `pace_s` seconds in all where the provider refuses it for pace.
     """
 
     look_s: float = 660.0
     while_creating_s: float = 15.0
     first_pause_s: float = 0.5
     longest_pause_s: float = 30.0
+    pace_s: float = 300.0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +19,48 @@ class FindBy(StrEnum):
     INPUT = "input"
     RUN_DIRECTORY = "run_directory"
     NONE = "none"
+
+
+@dataclass(frozen=True)
+class PaceRefusal:
+    """How a provider refuses a create call because calls come too fast, before it accepts the job.
+
+    Such a refusal creates nothing, so the call is sent again later. It counts only whole and in the
+    provider's own error format: a JSON object whose `text_at` (a path of names) is a text, and where
+    one of the fields at `named_at` matches `pattern`. `out_of_credit` matches those after which
+    waiting does not help. `source` says where this is documented, and the day it was read.
+    """
+
+    statuses: frozenset[int]
+    text_at: tuple[str, ...]
+    named_at: tuple[tuple[str, ...], ...]
+    pattern: str
+    source: str
+    out_of_credit: str | None = None
+
+    def describes(self, status: int, body: Any) -> bool:
+        """Return whether a reply with this status and JSON body is such a refusal."""
+        if status not in self.statuses or not isinstance(_at(body, self.text_at), str):
+            return False
+        return self._names(body, self.pattern) or self.is_out_of_credit(body)
+
+    def is_out_of_credit(self, body: Any) -> bool:
+        """Return whether the refusal is for missing credit, so that waiting does not help."""
+        return self.out_of_credit is not None and self._names(body, self.out_of_credit)
+
+    def _names(self, body: Any, pattern: str) -> bool:
+        found = (_at(body, path) for path in self.named_at)
+        return any(isinstance(text, str) and re.search(pattern, text) for text in found)
+
+
+def _at(body: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        body = body.get(name) if isinstance(body, Mapping) else None
+    return body
+
+
+OPENAI_ENVELOPE = (("error", "code"), ("error", "type"))
+"""Where OpenAI's error format names the kind of an error."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +111,9 @@ class Capabilities:
     find_by: FindBy = FindBy.NONE
     resend_is_safe: bool = False
     """Whether the same create call, sent twice, makes one job."""
+    pace_refusal: PaceRefusal | None = None
+    """How it refuses a create call for pace before it accepts the job; None where that is not
+    documented. Then such a reply leaves the job in doubt."""
     can_cancel: bool = False
     can_pause: bool = False
     can_resume: bool = False

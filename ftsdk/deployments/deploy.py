@@ -185,17 +185,24 @@ def _new_lease(
 
 
 def _add_lease(leases: Leases, lease: Lease, budget: Budget, now: dt.datetime) -> None:
-    leases.add(lease, lambda cursor: check_lease(cursor, budget.limits, now, lease))
+    being_sent = leases.journal.is_being_sent
+    leases.add(
+        lease,
+        lambda cursor: check_lease(cursor, budget.limits, now, lease, being_sent=being_sent),
+    )
 
 
 def _extend_lease(
     leases: Leases, lease: Lease, ends_at: dt.datetime, now: dt.datetime, budget: Budget
 ) -> Lease:
     longer = replace(lease, ends_at=ends_at)
+    being_sent = leases.journal.is_being_sent
     return leases.extend(
         lease.id,
         ends_at,
-        lambda cursor: check_lease(cursor, budget.limits, now, longer, before=lease),
+        lambda cursor: check_lease(
+            cursor, budget.limits, now, longer, before=lease, being_sent=being_sent
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,11 +14,12 @@ from ftsdk.jobs.submitter import Submitter
 from ftsdk.planning.prepare import PreparedJob
 from ftsdk.session import Session
 from ftsdk.spending.budget import budget_of
-from ftsdk.spending.cap import Cap, caps_of, check_cap, lowest
+from ftsdk.spending.cap import Cap, caps_of, check_cap, lowest, lowest_amount
 from ftsdk.spending.reserve import reserve_job, reserve_quote, reserve_unsent
 from ftsdk.spending.switch import require_spending
-from ftsdk.store.duplicates import refuse_duplicates_since
-from ftsdk.store.reservations import Reservations
+from ftsdk.store.accounts import Accounts
+from ftsdk.store.duplicates import DuplicateRule, Identity, made_at, unless_same
+from ftsdk.store.reservations import Reservations, sending_hook
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
@@ -44,13 +45,15 @@ def submit(
     allow_findings: bool | Collection[str] = False,
     agreed: Decimal | None = None,
     needs_quote: bool = True,
-    no_duplicate_since: dt.datetime | None = None,
+    again: bool | Collection[str] = False,
+    say: Callable[[str], None] = _log.warning,
 ) -> JobSnapshot:
     """Journal and send a prepared job. `agreed` is the amount in US dollars that a person confirmed.
 
     A quote above `agreed` is refused, and with `needs_quote` also a provider that gives no quote.
-    With `no_duplicate_since`, `NeedsDecision` is raised if the same job was created after that time;
-    the same job of any age that was never sent is sent instead of a new one.
+    Without a key, the very same job is given back where there is one (`DuplicateRule`), and `say` is
+    called with one line about it. `again` makes another one: always, or beside the jobs with these
+    ids. `say` is also called while the provider refuses the job for pace.
     Any error that keeps the job from being accepted has `job_id` and `submitted` set.
     """
     spec, plan, budget = prepared.spec, prepared.plan, prepared.budget
@@ -58,6 +61,7 @@ def submit(
     allowed = _acknowledged(prepared, allow_findings)
     free = capabilities.price == "free"
     require_spending("creating a job", spec.provider, free=free, env=session.env)
+    confirmed = agreed if needs_quote and agreed else None  # 0 is no cap: the job is free
     reservation = reserve_job(
         plan.cost,
         spec,
@@ -65,9 +69,13 @@ def submit(
         profile=session.config.profile,
         catalogue=prepared.catalogue,
         usd_per_hour=prepared.backend.training_usd_per_hour(spec),
+        agreed=confirmed,
+        being_sent=session.journal.is_being_sent,
     )
     caps = caps_of(spec.max_cost, budget)
-    return submitter_for(session, agreed, caps, needs_quote=needs_quote).create(
+    rule = None if key is not None or again is True else duplicate_rule(prepared, again or ())
+    submitter = submitter_for(session, agreed, caps, needs_quote=needs_quote, say=say)
+    return submitter.create(
         spec,
         prepared.train,
         prepared.validation,
@@ -80,14 +88,85 @@ def submit(
             **session.address_of(spec.provider),
         },
         hook=reservation
-        if no_duplicate_since is None
-        else refuse_duplicates_since(no_duplicate_since, reservation),
-        on_existing=lambda existing: _update_existing(session, existing, prepared, caps),
+        if rule is None
+        else unless_same(_identity(session, prepared), rule, reservation),
+        on_existing=lambda existing: _use_existing(
+            session, existing, prepared, caps, confirmed, key, say
+        ),
+    )
+
+
+def duplicate_rule(prepared: PreparedJob, besides: Collection[str] = ()) -> DuplicateRule:
+    """Return which existing jobs are given back instead of creating this one without a key."""
+    may_cost = prepared.backend.capabilities.price != "free"
+    return DuplicateRule(may_cost, besides)
+
+
+def same_job(session: Session, prepared: PreparedJob, rule: DuplicateRule) -> JobSnapshot | None:
+    """Return the existing job that `rule` gives back, if there is one now."""
+    return session.journal.same_job(_identity(session, prepared), rule, session.clock.now())
+
+
+def _identity(session: Session, prepared: PreparedJob) -> Identity:
+    provider = prepared.spec.provider
+    account = session.account_of(provider)
+    return Identity(
+        prepared.fingerprint,
+        session.address_of(provider).get("base_url"),
+        frozenset() if account is None else Accounts(session.journal).same_as(provider, account),
+        session.config.profile,
+    )
+
+
+def continue_creating(
+    session: Session, snapshot: JobSnapshot, say: Callable[[str], None] = _log.warning
+) -> JobSnapshot:
+    """Return an existing job, after its submission has been continued if it was not accepted yet.
+
+    Raises what `submit` raises.
+    """
+    return submitter_for(session, say=say).continue_submission(snapshot.id, creating=True)
+
+
+def _use_existing(
+    session: Session,
+    existing: JobSnapshot,
+    prepared: PreparedJob,
+    caps: Sequence[Cap],
+    confirmed: Decimal | None,
+    key: str | None,
+    say: Callable[[str], None],
+) -> None:
+    if key is None:
+        say(same_job_message(existing, session.clock.now()))
+    if not existing.status.is_remote:
+        _update_existing(session, existing, prepared, caps, confirmed)
+
+
+def age_of(job: JobSnapshot, now: dt.datetime) -> str:
+    """Return how long ago a job was created or sent, in words."""
+    minutes = round((now - made_at(job)).total_seconds() / 60)
+    if minutes < 1:
+        return "just now"
+    return f"{minutes} min ago" if minutes < 120 else f"{minutes // 60} h ago"
+
+
+def same_job_message(job: JobSnapshot, now: dt.datetime) -> str:
+    """Return the line that says why an existing job is given back, and how to create another."""
+    unsent = job.status is JobStatus.CREATED
+    what = "was never sent, and is sent now" if unsent else "is used, and no other job is created"
+    return (
+        f"{job.id}, created {age_of(job, now)}, is the very same job (rows, settings, account): it {what}; "
+        "again=True (--again), or a key, creates another one"
     )
 
 
 def _update_existing(
-    session: Session, existing: JobSnapshot, prepared: PreparedJob, caps: Sequence[Cap]
+    session: Session,
+    existing: JobSnapshot,
+    prepared: PreparedJob,
+    caps: Sequence[Cap],
+    confirmed: Decimal | None,
 ) -> None:
     """Apply the caller's cap and month to a job of an earlier call that was not accepted yet."""
     journal, now = session.journal, session.clock.now()
@@ -95,7 +174,7 @@ def _update_existing(
         reserve_unsent(journal, existing.id, now, prepared.budget.limits, session.config.profile)
     before = existing.spec.get("max_cost")
     asked = prepared.spec.max_cost
-    Reservations(journal).set_cap(existing.id, lowest(caps))
+    Reservations(journal).set_cap(existing.id, lowest_amount(lowest(caps), confirmed))
     if (None if before is None else Decimal(str(before))) == asked:
         return
     spec = {**existing.spec, "max_cost": None if asked is None else str(asked)}
@@ -114,6 +193,7 @@ def submitter_for(
     caps: Sequence[Cap] = (),
     *,
     needs_quote: bool = True,
+    say: Callable[[str], None] = _log.warning,
 ) -> Submitter:
     """Return the submitter of a session.
 
@@ -126,6 +206,12 @@ def submitter_for(
         session.backend_for,
         session.horizon,
         functools.partial(_check_quote, session, agreed, caps, needs_quote),
+        sending_hook(
+            lambda: budget_of(session.config).limits,
+            session.clock.now,
+            session.journal.is_being_sent,
+        ),
+        say,
     )
 
 
@@ -140,13 +226,6 @@ def _check_quote(
     check_cap(quote, caps, provider=snapshot.provider, model=snapshot.model)
     limits = budget_of(session.config).limits
     return reserve_quote(session.journal, snapshot, quote, limits, agreed, needs_quote)
-
-
-def duplicate_of(
-    session: Session, prepared: PreparedJob, within: dt.timedelta
-) -> JobSnapshot | None:
-    """Return the newest job created within that time with the same rows, settings and provider."""
-    return session.journal.duplicate(prepared.fingerprint, session.clock.now() - within)
 
 
 def _acknowledged(prepared: PreparedJob, allow_findings: bool | Collection[str]) -> dict[str, Any]:

@@ -7,7 +7,8 @@
 1. The job is first journaled as `created`, with its tag and token.
 2. `submitting` is committed before a connection is opened; the provider's own retries are off.
 3. An answer with an id is acceptance; a definite refusal is failure; a failure that is provably
-   before sending goes back to `created`; everything else is `in_doubt`.
+   before sending goes back to `created`, and so does a refusal for pace, after which the job is looked
+   for and sent again within a deadline (`ftsdk.jobs.pace`); everything else is `in_doubt`.
 4. `in_doubt`, or `submitting` whose process has ended, is resolved by searching for our tag. If the
    job is found, it is adopted. If it is not found within the horizon, it is sent again where that is
    safe (an idempotency token, or our own run directory); elsewhere the job needs a decision, and is
@@ -20,8 +21,9 @@ operating system releases when the process ends.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import functools
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,35 +31,42 @@ from typing import TYPE_CHECKING, Any
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.errors import (
     BackendError,
+    BudgetError,
     FtsdkError,
     NeedsDecision,
     StoreError,
-    Submitted,
-    UnexpectedResponse,
     UsageError,
 )
 from ftsdk.jobs import account_check
 from ftsdk.jobs.account_check import Place
-from ftsdk.jobs.kept_rows import keep_dataset, kept_dataset
+from ftsdk.jobs.kept_rows import kept_dataset
+from ftsdk.jobs.new_snapshot import new_snapshot
+from ftsdk.jobs.pace import Pacer, PaceRefused, is_pace_refusal, was_refused_for_pace
 from ftsdk.jobs.pending_cancel import cancel_found, is_cancel_requested, withdraw_cancel
 from ftsdk.jobs.remote_update import updated_fields
+from ftsdk.jobs.submission_errors import (
+    job_context,
+    never_accepted_error,
+    no_usable_id_error,
+    undecided_error,
+)
 from ftsdk.session import Horizon
 from ftsdk.spending.switch import require_spending
-from ftsdk.store.duplicates import UnsentDuplicate
+from ftsdk.store.duplicates import KeyTaken, SameJob
 from ftsdk.store.hooks import InsertHook, then_no_return
-from ftsdk.store.journal import Journal, KeyTaken
+from ftsdk.store.journal import Journal
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot, RemoteJob
 from ftsdk.types.spec import JobSpec
 from ftsdk.types.status import JobStatus
 from ftsdk.util.cancellation import pass_point_of_no_return
 from ftsdk.util.clock import Clock
-from ftsdk.util.ids import client_token, new_job_id, submission_tag
-from ftsdk.util.locks import job_lock
+from ftsdk.util.locks import discard_lock, job_lock
 
 if TYPE_CHECKING:
     from ftsdk.dataset import Dataset
 
+_log = logging.getLogger("ftsdk")
 _LOCK_WAIT_S = 120.0
 _MAX_ID_LENGTH = 256
 _SEND_ATTEMPTS = 3
@@ -75,6 +84,11 @@ class Submitter:
     check_quote: Callable[[JobSnapshot, Cost], Cost] | None = None
     """Called with the provider's quote before a job is sent; returns the cost to journal, or raises
     `BudgetError`."""
+    reserve: InsertHook | None = None
+    """Called in the transaction that marks a job as being sent which was never sent before; raises
+    `BudgetError` where its month has no room any more."""
+    say: Callable[[str], None] = _log.warning
+    """Called with one line while the job waits to be sent again."""
 
     # --- step 1 ---
 
@@ -94,110 +108,63 @@ class Submitter:
         """Journal the job and send it, or return the existing job with this `key`.
 
         An existing job that was refused before anything was sent does not count. Raises
-        `NeedsDecision` for one that was given up, or cancelled before it was sent.
-        `on_existing` is called with an existing job that no provider has accepted yet, before it is
-        sent. Raises `UsageError` when `key` belongs to a different job. Any error that keeps the job from
+        `NeedsDecision` for one that was given up, or cancelled before it was sent. `hook` may raise
+        `SameJob` for another existing job. `on_existing` is called with the existing job, before it is
+        sent where no provider has accepted it yet. Raises `UsageError` when `key` belongs to a different job. Any error that keeps the job from
         being accepted has `job_id` and `submitted` set.
         """
-        validation_sha256 = None if validation is None else validation.sha256
-        fingerprint = spec.fingerprint(train.sha256, validation_sha256)
-        kept = keep_dataset(self.home, train)
-        kept_validation = None if validation is None else keep_dataset(self.home, validation)
-        now = self.clock.now()
-        job_id = new_job_id(now)
-        snapshot = JobSnapshot(
-            id=job_id,
-            provider=spec.provider,
-            account=account,
-            status=JobStatus.CREATED,
-            model=spec.model,
-            method=spec.method,
-            name=spec.name,
-            profile=profile,
+        snapshot = new_snapshot(
+            self.home,
+            spec,
+            train,
+            validation,
             key=key,
-            tag=submission_tag(job_id),
-            client_token=client_token(),
-            fingerprint=fingerprint,
-            tags=spec.tags,
-            spec=spec.model_dump(mode="json"),
-            dataset={
-                "name": train.name,
-                "rows": train.rows,
-                "sha256": train.sha256,
-                "kept": kept.name,
-                "validation_rows": None if validation is None else validation.rows,
-                "validation_kept": None if kept_validation is None else kept_validation.name,
-                **(facts or {}),
-            },
-            created_at=now,
-            updated_at=now,
+            profile=profile,
+            account=account,
+            facts=facts or {},
+            now=self.clock.now(),
         )
         place = Place((facts or {}).get("base_url"), account, profile)
-        try:
-            self.journal.add(snapshot, then_no_return(hook))
-        except StoreError as error:  # nothing is journaled, so nothing is sent
-            error.submitted = error.submitted or "no"
-            raise
-        except (KeyTaken, UnsentDuplicate) as taken:
-            snapshot = taken.existing
-            account_check.require_same_job(self.journal, snapshot, fingerprint, key, place)
-            pass_point_of_no_return(snapshot.id)
-            if on_existing is not None and not snapshot.status.is_remote:
-                on_existing(snapshot)
-        current = self.continue_submission(snapshot.id, creating=True, place=place)
-        # Another account's process may have sent it in the meantime.
-        account_check.require_same_job(self.journal, current, fingerprint, key, place)
-        if current.status.is_final and not current.is_accepted:
-            raise self._never_accepted(current)
-        return current
+        while True:
+            try:
+                current = self._add_and_send(snapshot, hook)
+            except (KeyTaken, SameJob) as taken:
+                existing = taken.existing
+                account_check.require_same_job(
+                    self.journal, existing, snapshot.fingerprint, key, place
+                )
+                pass_point_of_no_return(existing.id)
+                if on_existing is not None:
+                    on_existing(existing)
+                current = self.continue_submission(existing.id, creating=True, place=place)
+                # Another account's process may have sent it in the meantime.
+                account_check.require_same_job(
+                    self.journal, current, snapshot.fingerprint, key, place
+                )
+                if current.was_refused and not existing.was_refused:
+                    continue  # by the process that was sending it
+            if current.status.is_final and not current.is_accepted:
+                raise never_accepted_error(current)
+            return current
 
-    def _never_accepted(self, snapshot: JobSnapshot) -> NeedsDecision:
-        """Return the error for a job that ended by a decision of the user, not at the provider."""
-        sent = snapshot.submitted_at is not None
-        what = "was given up" if snapshot.status is JobStatus.FAILED else "was cancelled"
-        look = "look for it at the provider first; " if sent else ""
-        how = "create it with another key" if snapshot.key else "create it again"
-        return NeedsDecision(
-            f"The job {what}; no provider has accepted it",
-            where=f"job {snapshot.id}: {snapshot.message}",
-            hint=look + how,
-            job_id=snapshot.id,
-            tag=snapshot.tag,
-            submitted="maybe" if sent else "no",
-        )
+    def _add_and_send(self, snapshot: JobSnapshot, hook: InsertHook | None) -> JobSnapshot:
+        """Journal a new job and send it. Raises `KeyTaken` or `SameJob` if there is one already.
+
+        The job is locked before it is journaled: an unsent job that nobody has locked was left
+        behind by a process that has ended.
+        """
+        with job_lock(self.home, snapshot.id, wait_s=0.0, clock=self.clock, submitted="no"):
+            try:
+                self.journal.add(snapshot, then_no_return(hook))
+            except BaseException as error:
+                discard_lock(self.home, snapshot.id)
+                if isinstance(error, StoreError):  # nothing is journaled, so nothing is sent
+                    error.submitted = error.submitted or "no"
+                raise
+            with job_context(self.journal, snapshot.id):
+                return self._continue(self.journal.get(snapshot.id), creating=True)
 
     # --- steps 2 to 4 ---
-
-    @contextmanager
-    def _with_job_context(self, job_id: str) -> Iterator[None]:
-        """Add the job id, the tag and whether it may have been sent to any error raised inside."""
-        try:
-            yield
-        except FtsdkError as error:
-            tag, submitted = self._submission_state(job_id)
-            error.job_id, error.tag = error.job_id or job_id, error.tag or tag
-            error.submitted = error.submitted or submitted
-            if error.submitted != "no":
-                error.hint = _hint_to_look(error, job_id)
-            raise
-        except BaseException as error:
-            tag, submitted = self._submission_state(job_id)
-            state = "nothing was sent" if submitted == "no" else "it may have been sent"
-            error.add_note(
-                f"job {job_id}, tag {tag}; {state}: `ftsdk reconcile {job_id}` looks for it"
-            )
-            raise
-
-    def _submission_state(self, job_id: str) -> tuple[str | None, Submitted]:
-        """Return the tag of a job, and whether it was sent according to the journal."""
-        try:
-            snapshot = self.journal.get(job_id)
-        except StoreError:
-            return None, "maybe"  # the journal cannot be read, so nothing can be ruled out
-        if snapshot.status.is_remote and snapshot.provider_job_id is not None:
-            return snapshot.tag, "yes"
-        never = snapshot.status is JobStatus.CREATED or snapshot.submitted_at is None
-        return snapshot.tag, "no" if never else "maybe"
 
     def continue_submission(
         self, job_id: str, *, creating: bool = False, place: Place | None = None
@@ -207,22 +174,56 @@ class Submitter:
         With `creating` the job may be sent, and a search for it waits; otherwise it only looks once.
         A job that was never sent is moved to `place`. Raises `WrongAccount` for another's job.
         """
-        wait_s = _LOCK_WAIT_S if creating else 0.0
+        wait_s = _LOCK_WAIT_S + self.horizon.pace_s if creating else 0.0
         with (
-            self._with_job_context(job_id),
+            job_context(self.journal, job_id),
             job_lock(self.home, job_id, wait_s=wait_s, clock=self.clock) as locked,
         ):
             snapshot = self.journal.get(job_id)
             if not locked or snapshot.status.is_remote:
                 return snapshot
             snapshot = account_check.moved_to(self.journal, snapshot, place, self.clock.now())
-            if creating or snapshot.status is not JobStatus.CREATED:
-                account_check.require_account(self.journal, self.backend_for(snapshot), snapshot)
-            if snapshot.status is JobStatus.SUBMITTING:
-                snapshot = self._mark_in_doubt(snapshot, "the process that sent it has ended")
-            if snapshot.status is JobStatus.IN_DOUBT:
-                return self._reconcile(snapshot, patient=creating)
-            return self._send(snapshot) if creating else snapshot
+            return self._continue(snapshot, creating=creating)
+
+    def _continue(self, snapshot: JobSnapshot, *, creating: bool) -> JobSnapshot:
+        """Continue the submission of a job that this process has locked."""
+        if creating or snapshot.status is not JobStatus.CREATED:
+            account_check.require_account(self.journal, self.backend_for(snapshot), snapshot)
+        if snapshot.status is JobStatus.SUBMITTING:
+            snapshot = self._mark_in_doubt(snapshot, "the process that sent it has ended")
+        if snapshot.status is JobStatus.IN_DOUBT:
+            return self._at_its_pace(lambda: self._reconcile(snapshot, patient=creating))
+        if not creating:
+            return snapshot
+        if was_refused_for_pace(snapshot):
+            return self._at_its_pace(lambda: self._look_and_send(snapshot))
+        return self._at_its_pace(lambda: self._send(snapshot))
+
+    def _at_its_pace(self, send: Callable[[], JobSnapshot]) -> JobSnapshot:
+        """Call `send`; while the provider refuses for pace, wait as it asks, look, and send again."""
+        pacer = Pacer(self.clock, self.horizon, self.say)
+        while True:
+            try:
+                return send()
+            except PaceRefused as refused:
+                pacer.wait(self.journal.get(str(refused.error.job_id)), refused.error)
+                snapshot = self.journal.get(str(refused.error.job_id))
+                send = functools.partial(self._look_and_send, snapshot)
+
+    def _look_and_send(self, snapshot: JobSnapshot) -> JobSnapshot:
+        """Send a job that was refused for pace, unless it was cancelled or is at the provider."""
+        if snapshot.status not in (JobStatus.CREATED, JobStatus.IN_DOUBT):
+            return snapshot
+        try:
+            found = self.backend_for(snapshot).find(self.request(snapshot))
+        except BackendError as error:
+            error.job_id = snapshot.id
+            if not error.retryable:
+                raise
+            raise PaceRefused(error) from None  # without having looked, nothing is sent
+        return (
+            self._adopt(self._mark_submitting(snapshot), found) if found else self._send(snapshot)
+        )
 
     def _send(self, snapshot: JobSnapshot, attempt: int = 1) -> JobSnapshot:
         """Make one create call. A job that was in doubt stays in doubt until it is accepted."""
@@ -241,15 +242,10 @@ class Submitter:
         except FtsdkError as error:
             error.submitted = "no"
             return self._handle_failure(snapshot, error, attempt, was_in_doubt=was_in_doubt)
-        snapshot = self.journal.change(
-            snapshot.id,
-            now=self.clock.now(),
-            why="sending",
-            only_from=frozenset({snapshot.status}),
-            status=JobStatus.SUBMITTING,
-            submitted_at=self.clock.now(),
-            cost=cost,
-        )
+        try:
+            snapshot = self._mark_sending(snapshot, cost)
+        except BudgetError as error:
+            return self._handle_failure(snapshot, error, attempt, was_in_doubt=was_in_doubt)
         if snapshot.status is not JobStatus.SUBMITTING:
             return snapshot  # cancelled by another process meanwhile: nothing is sent
         try:
@@ -261,14 +257,30 @@ class Submitter:
             raise
         return self._accept(snapshot, remote, "accepted")
 
+    def _mark_sending(self, snapshot: JobSnapshot, cost: Cost) -> JobSnapshot:
+        return self.journal.change(
+            snapshot.id,
+            now=self.clock.now(),
+            why="sending",
+            only_from=frozenset({snapshot.status}),
+            hook=self.reserve if snapshot.status is JobStatus.CREATED else None,
+            status=JobStatus.SUBMITTING,
+            submitted_at=self.clock.now(),
+            cost=cost,
+            error=None,
+        )
+
     def _handle_failure(
         self, snapshot: JobSnapshot, error: FtsdkError, attempt: int, *, was_in_doubt: bool
     ) -> JobSnapshot:
         error.job_id = snapshot.id
+        paced = is_pace_refusal(error)
         if error.submitted == "no" and was_in_doubt:
             # This call created nothing, but an earlier one may have.
             error.submitted = "maybe"
             self._mark_in_doubt(snapshot, error.what)
+            if paced:
+                raise PaceRefused(error)
             raise error
         if error.submitted != "no":
             error.submitted = "maybe"
@@ -287,6 +299,8 @@ class Submitter:
             submitted_at=None,
             finished_at=self.clock.now() if status.is_final else None,
         )
+        if paced and status is JobStatus.CREATED:
+            raise PaceRefused(error)
         raise error
 
     def _mark_in_doubt(self, snapshot: JobSnapshot, why: str) -> JobSnapshot:
@@ -304,13 +318,7 @@ class Submitter:
         usable = 0 < len(identity) <= _MAX_ID_LENGTH and identity.isprintable()
         if not usable or (other is not None and other.id != snapshot.id):
             self._mark_in_doubt(snapshot, "the answer has no usable job id")
-            raise UnexpectedResponse(
-                "The provider answered without a usable job id",
-                where=f"provider {snapshot.provider}",
-                hint=f"ftsdk reconcile {snapshot.id}",
-                submitted="maybe",
-                job_id=snapshot.id,
-            )
+            raise no_usable_id_error(snapshot)
         try:
             fields = updated_fields(snapshot, remote)
             accepted = self.journal.change(snapshot.id, now=self.clock.now(), why=why, **fields)
@@ -387,16 +395,7 @@ class Submitter:
 
     def needs_decision(self, snapshot: JobSnapshot) -> NeedsDecision:
         """Return the error for an undecided job; its hint lists the possible decisions."""
-        past = self.is_past_horizon(snapshot)
-        remark = "it should have appeared by now" if past else "it may still appear"
-        return NeedsDecision(
-            f"The create call got no answer, and no job with our tag {snapshot.tag} was found",
-            where=f"provider {snapshot.provider}; {remark}",
-            hint=f"ftsdk resolve {snapshot.id} --adopt ID, or --send-again (it may exist twice), "
-            "or --give-up",
-            job_id=snapshot.id,
-            submitted="maybe",
-        )
+        return undecided_error(snapshot, past_horizon=self.is_past_horizon(snapshot))
 
     # --- decisions ---
 
@@ -419,7 +418,7 @@ class Submitter:
                 hint="adopt, send_again or give_up",
             )
         with (
-            self._with_job_context(job_id),
+            job_context(self.journal, job_id),
             job_lock(self.home, job_id, wait_s=_LOCK_WAIT_S, clock=self.clock) as locked,
         ):
             pass_point_of_no_return(job_id)
@@ -432,7 +431,7 @@ class Submitter:
                 withdraw_cancel(self.journal, job_id)
                 if snapshot.status is JobStatus.SUBMITTING:
                     snapshot = self._mark_in_doubt(snapshot, "the process that sent it has ended")
-                return self._send(snapshot, _SEND_ATTEMPTS)
+                return self._at_its_pace(lambda: self._send(snapshot, _SEND_ATTEMPTS))
             return self._give_up(snapshot)
 
     def _undecided(self, job_id: str, *, locked: bool) -> JobSnapshot:
@@ -473,7 +472,11 @@ class Submitter:
             return snapshot
         now = self.clock.now()
         return self.journal.change(
-            snapshot.id, now=now, why="to adopt", status=JobStatus.SUBMITTING
+            snapshot.id,
+            now=now,
+            why="to adopt",
+            status=JobStatus.SUBMITTING,
+            submitted_at=now,
         )
 
     # --- the request ---
@@ -489,11 +492,3 @@ class Submitter:
             train=kept_dataset(self.home, snapshot, snapshot.dataset["kept"]),
             validation=kept_dataset(self.home, snapshot, validation) if validation else None,
         )
-
-
-def _hint_to_look(error: FtsdkError, job_id: str) -> str:
-    """Return the hint of an error after which the provider may have the job: look, do not create."""
-    if job_id in error.hint:
-        return error.hint
-    look = f"`ftsdk reconcile {job_id}` looks for the job; do not create it again"
-    return f"{error.hint}; then {look}" if error.hint else look

@@ -60,6 +60,9 @@ class CreateOptions(JobOptions, total=False):
 
     key: str | None
     """Your idempotency key: calling again with the same key returns the same job."""
+    again: bool
+    """Creates another job, even if the very same one was created in the last ten minutes, or was not
+    decided yet."""
     allow_findings: bool | Collection[str]
     """Acknowledges rows with secrets or personal data: True, or a list of FT4xx codes."""
     on_upload: Listener | None
@@ -94,7 +97,12 @@ class ValidateOptions(TypedDict, total=False):
     """Called with the number of bytes read, for a progress bar."""
 
 
-DEFAULTS: Mapping[str, Any] = {"adapter": DEFAULT, "seed": 0, "allow_findings": False}
+DEFAULTS: Mapping[str, Any] = {
+    "adapter": DEFAULT,
+    "seed": 0,
+    "allow_findings": False,
+    "again": False,
+}
 """The option defaults that are not None, for signatures."""
 
 CHECKS: Mapping[str, Check] = {
@@ -111,6 +119,7 @@ CHECKS: Mapping[str, Check] = {
     "allow_findings": Check(
         "true, false or codes", lambda v: isinstance(v, bool) or TEXTS.accepts(v)
     ),
+    "again": FLAG,
     "on_upload": FUNCTION,
     "on_bytes": FUNCTION,
     "format": TEXT,

@@ -37,6 +37,11 @@ def lowest(caps: Sequence[Cap]) -> Decimal | None:
     return min((cap.usd for cap in caps), default=None)
 
 
+def lowest_amount(*amounts: Decimal | None) -> Decimal | None:
+    """Return the lowest of several amounts; None is no limit."""
+    return min((amount for amount in amounts if amount is not None), default=None)
+
+
 def check_cap(cost: Cost, caps: Sequence[Cap], *, provider: str, model: str) -> None:
     """Raise `BudgetError` when a job may cost more than one of its caps, or its cost is unknown.
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ftsdk.errors import UsageError
 from ftsdk.session import Session
-from ftsdk.store.accounting import Reservation, charge_for, month_bounds, months_of
+from ftsdk.store.accounting import Charge, Reservation, charge_for, month_bounds, months_of
 from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.reservations import Reservations
@@ -149,11 +149,12 @@ def ledger(
     A deployment that spans several calendar months has a line for its hours in each.
     """
     now = session.clock.now()
+    money = Reservations(session.journal)
     lines = [
-        _training_line(job, reservation, now)
+        _training_line(job, reservation, money.charge(job, reservation, now))
         if isinstance(job, JobSnapshot)
         else _unreadable_line(job, reservation, now)
-        for job, reservation in Reservations(session.journal).all()
+        for job, reservation in money.all()
     ]
     for lease in Leases(session.journal).list():
         lines += _hosting_lines(lease, now)
@@ -167,8 +168,9 @@ def ledger(
 
 def line_of(session: Session, job: JobSnapshot) -> Line:
     """Return the ledger line of one job's training."""
-    reservation = Reservations(session.journal).get(job.id)
-    return _training_line(job, reservation, session.clock.now())
+    money = Reservations(session.journal)
+    reservation = money.get(job.id)
+    return _training_line(job, reservation, money.charge(job, reservation, session.clock.now()))
 
 
 def _hosting_lines(lease: Lease, now: dt.datetime) -> list[Line]:
@@ -215,8 +217,7 @@ def _unreadable_line(job: UnreadableJob, reservation: Reservation | None, now: d
     )
 
 
-def _training_line(job: JobSnapshot, reservation: Reservation | None, now: dt.datetime) -> Line:
-    charge = charge_for(job, reservation, now)
+def _training_line(job: JobSnapshot, reservation: Reservation | None, charge: Charge) -> Line:
     return Line(
         kind="training",
         id=job.id,

@@ -11,9 +11,9 @@ from ftsdk.catalogue.schema import Catalogue
 from ftsdk.catalogue.training_cost import prefer_quote
 from ftsdk.errors import BudgetError
 from ftsdk.spending.budget import Budget
-from ftsdk.spending.cap import Cap, caps_of, check_cap, lowest
+from ftsdk.spending.cap import Cap, caps_of, check_cap, lowest, lowest_amount
 from ftsdk.store.accounting import Reservation
-from ftsdk.store.hooks import InsertHook
+from ftsdk.store.hooks import BeingSent, InsertHook
 from ftsdk.store.journal import Journal
 from ftsdk.store.limits import Limit
 from ftsdk.store.reservations import Reservations, reservation_hook
@@ -30,10 +30,13 @@ def reserve_job(
     profile: str | None,
     catalogue: Catalogue,
     usd_per_hour: Decimal | None,
+    agreed: Decimal | None,
+    being_sent: BeingSent,
 ) -> InsertHook:
     """Return the hook that reserves the cost of a new job.
 
-    `usd_per_hour` is for a job that is billed by time. Raises `BudgetError` for a job over its cap.
+    `usd_per_hour` is for a job that is billed by time. `agreed` is the amount that a person confirmed
+    for the job; it is a cap, too. Raises `BudgetError` for a job over its cap.
     The hook raises it when a limit of the month would be exceeded; then no job is journaled.
     """
     caps = caps_of(spec.max_cost, budget)
@@ -44,10 +47,10 @@ def reserve_job(
         profile=profile,
         cost=cost,
         usd_per_hour=usd_per_hour,
-        cap=lowest(caps),
+        cap=lowest_amount(lowest(caps), agreed),
         failed_is_free=_failed_is_free(spec.provider, spec.model, catalogue),
     )
-    return reservation_hook(reservation, budget.limits)
+    return reservation_hook(reservation, budget.limits, being_sent)
 
 
 def reserve_adopted(

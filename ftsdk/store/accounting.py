@@ -100,12 +100,15 @@ def charge_for(
     job: JobSnapshot | UnreadableJob,
     reservation: Reservation | None,
     now: dt.datetime | None = None,
+    *,
+    being_sent: bool = False,
 ) -> Charge:
     """Return what a job counts for in its month; with `now`, a running job's hours are included.
 
     The first that applies: the amount that a person settled; the bill of a job that has ended;
     zero for a job that was never sent, or that failed where failures are free; the reserved amount,
-    or the cost so far once that is higher. A job that cannot be read counts what is reserved.
+    or the cost so far once that is higher. `being_sent` says that a process is sending a job that is
+    still `created`. A job that cannot be read counts what is reserved.
     """
     if reservation is not None and reservation.settled is not None:
         why = reservation.settled_why or "settled by hand"
@@ -115,6 +118,8 @@ def charge_for(
         return Charge(usd, False, "reserved; its row in the journal cannot be read")
     if job.status.is_final:
         return _final_charge(job, reservation)
+    if job.status is JobStatus.CREATED and not being_sent:
+        return Charge(Decimal(0), False, "not sent")
     return _running_charge(job, reservation, now)
 
 

@@ -1,40 +1,96 @@
-"""Duplicates: the same job created twice within minutes, found before the second one is sent.
+"""The very same job, created again: found in the transaction that would journal it.
 
-The check runs in the transaction that journals the job, so it also works across processes.
+So the check also works between threads and processes that create the same job at the same time.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import sqlite3
+from collections.abc import Collection
+from dataclasses import dataclass
 
-from ftsdk.errors import NeedsDecision
 from ftsdk.store.hooks import InsertHook
 from ftsdk.store.job_rows import read_job
+from ftsdk.types.account import may_be_same
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
 
+RECENTLY = dt.timedelta(minutes=10)
+"""A job that was accepted longer ago than this may be meant to be created again."""
+_UNDECIDED = frozenset({JobStatus.SUBMITTING, JobStatus.IN_DOUBT})
+_OVER = (JobStatus.FAILED.value, JobStatus.CANCELLED.value)
 
-def newest_duplicate(
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes two jobs the very same: their rows and settings, and the account that pays.
+
+    `accounts` are those that the call may be for, being the same one; empty where that is not known.
+    `profile` is compared only for jobs that were never sent: another profile may have been chosen
+    because the first one could not send it.
+    """
+
+    fingerprint: str
+    base_url: str | None = None
+    accounts: frozenset[str] = frozenset()
+    profile: str | None = None
+
+    def is_of(self, job: JobSnapshot) -> bool:
+        """Return whether `job` has the same rows and settings, and may be of the same account."""
+        if (self.fingerprint, self.base_url) != (job.fingerprint, job.dataset.get("base_url")):
+            return False
+        return not self.accounts or any(may_be_same(job.account, one) for one in self.accounts)
+
+
+@dataclass(frozen=True)
+class DuplicateRule:
+    """Which existing job is given back instead of a new one.
+
+    With `may_cost`: one of the last ten minutes, or one that was never sent, or whose outcome is not
+    known, of any age. Without it: only one that could not be sent. Jobs with an id in `besides` do
+    not count: the caller knows of them.
+    """
+
+    may_cost: bool
+    besides: Collection[str] = ()
+    within: dt.timedelta = RECENTLY
+
+    def applies(self, job: JobSnapshot, wanted: Identity, now: dt.datetime) -> bool:
+        """Return whether `job` is given back."""
+        if job.id in self.besides or not wanted.is_of(job):
+            return False
+        recent = now - made_at(job) <= self.within
+        if job.status is JobStatus.CREATED:
+            unsent = job.key is None and job.profile == wanted.profile
+            could_not_be_sent = job.error is not None
+            return (unsent and could_not_be_sent) or (self.may_cost and (unsent or recent))
+        return self.may_cost and (recent or job.status in _UNDECIDED)
+
+
+def same_job(
     connection: sqlite3.Connection | sqlite3.Cursor,
-    fingerprint: str,
-    since: dt.datetime,
+    wanted: Identity,
+    rule: DuplicateRule,
+    now: dt.datetime,
     *,
     excluding: str = "",
 ) -> JobSnapshot | None:
-    """Return the newest job since then with the same rows, settings and provider, if any.
+    """Return the existing job that `rule` gives back, if any.
 
-    A job that was sent long after it was created counts from then (`made_at`). Failed and cancelled
-    jobs do not count, since creating them again is legitimate. `excluding` is the id of a job to
-    ignore. Raises `StoreError` for one that cannot be read: it may be the same job.
+    Of several it is the newest of those that were sent, else the newest. Failed and cancelled jobs
+    do not count, since creating them again is legitimate. `excluding` is the id of a job to ignore.
+    Raises `StoreError` for one that cannot be read: it may be the same job.
     """
     rows = connection.execute(
         "SELECT * FROM jobs WHERE fingerprint = ? AND id != ? AND status NOT IN (?, ?)",
-        (fingerprint, excluding, JobStatus.FAILED.value, JobStatus.CANCELLED.value),
+        (wanted.fingerprint, excluding, *_OVER),
     ).fetchall()
-    found = [read_job(row) for row in rows]
-    recent = [job for job in found if made_at(job) >= since]
-    return max(recent, key=made_at, default=None)
+    jobs = [read_job(row) for row in rows]
+    found = [job for job in jobs if rule.applies(job, wanted, now)]
+    return max(
+        found, key=lambda job: (job.status is not JobStatus.CREATED, made_at(job)), default=None
+    )
 
 
 def made_at(job: JobSnapshot) -> dt.datetime:
@@ -42,62 +98,29 @@ def made_at(job: JobSnapshot) -> dt.datetime:
     return max(job.created_at, job.submitted_at or job.created_at)
 
 
-class UnsentDuplicate(Exception):
-    """Internal: the same job is journaled already and was never sent."""
+class KeyTaken(Exception):
+    """Internal: a job with this key is already journaled."""
 
     def __init__(self, existing: JobSnapshot) -> None:
         super().__init__(existing.id)
         self.existing = existing
 
 
-def _unsent_duplicate(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> JobSnapshot | None:
-    """Return the newest other job that is the same, has no key and was never sent, if any.
+class SameJob(Exception):
+    """Internal: the very same job is journaled already and is used instead of a new one."""
 
-    A job at another address or of another profile is not the same: the caller may have changed
-    them because that address refused the connection.
-    """
-    rows = cursor.execute(
-        "SELECT * FROM jobs WHERE fingerprint = ? AND status = ? AND key IS NULL AND id != ? "
-        "ORDER BY created_at DESC",
-        (snapshot.fingerprint, JobStatus.CREATED.value, snapshot.id),
-    ).fetchall()
-    found = (read_job(row) for row in rows)
-    return next((job for job in found if _place(job) == _place(snapshot)), None)
+    def __init__(self, existing: JobSnapshot) -> None:
+        super().__init__(existing.id)
+        self.existing = existing
 
 
-def _place(job: JobSnapshot) -> tuple[str | None, object]:
-    return job.profile, job.dataset.get("base_url")
-
-
-def duplicate_message(job_id: str, ago: str = "just now") -> tuple[str, str]:
-    """Return the message and the hint for a duplicate in a non-interactive run."""
-    return (
-        f"{job_id}, created {ago}, is the same job: same rows, same settings, same provider",
-        f"ftsdk watch {job_id}; or --again to create a second one, or give each its --key",
-    )
-
-
-def refuse_duplicates_since(after: dt.datetime, hook: InsertHook) -> InsertHook:
-    """Return `hook`, preceded by a check that no duplicate was created after that time.
-
-    For a duplicate the returned hook raises `NeedsDecision` with its id, and no job is journaled. For
-    one of any age that was never sent, it raises `UnsentDuplicate`: that job can be sent instead.
-    """
+def unless_same(wanted: Identity, rule: DuplicateRule, hook: InsertHook) -> InsertHook:
+    """Return `hook`, preceded by a check that raises `SameJob` for a job that `rule` gives back."""
 
     def checked(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> None:
-        other = newest_duplicate(cursor, snapshot.fingerprint, after, excluding=snapshot.id)
-        is_sent = other is not None and other.status is not JobStatus.CREATED
-        if other is not None and is_sent and made_at(other) > after:
-            what, hint = duplicate_message(other.id)
-            raise NeedsDecision(
-                what,
-                where="it was created while this one was being prepared",
-                hint=hint,
-                submitted="no",
-            )
-        unsent = _unsent_duplicate(cursor, snapshot)
-        if unsent is not None:
-            raise UnsentDuplicate(unsent)
+        other = same_job(cursor, wanted, rule, snapshot.created_at, excluding=snapshot.id)
+        if other is not None:
+            raise SameJob(other)
         hook(cursor, snapshot)
 
     return checked

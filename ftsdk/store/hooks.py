@@ -1,4 +1,4 @@
-"""Hooks that write to the journal in the transaction that adds a job."""
+"""Hooks that write to the journal in the transaction that adds or changes a job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from ftsdk.types.job import JobSnapshot
 from ftsdk.util.cancellation import pass_point_of_no_return
 
 InsertHook = Callable[[sqlite3.Cursor, JobSnapshot], None]
-"""Runs in the transaction that journals a job. When it raises, no job is journaled."""
+"""Runs in the transaction that journals a job. When it raises, nothing is journaled."""
+
+BeingSent = Callable[[str], bool]
+"""Says of a job's id whether a process is sending it now (`Journal.is_being_sent`)."""
+
+
+def may_be_sent(_: str) -> bool:
+    """Return True for any job: where nothing is known of locks, the money of each job is reserved."""
+    return True
 
 
 def then_no_return(hook: InsertHook | None) -> InsertHook:

@@ -19,7 +19,6 @@ import logging
 import os
 import sqlite3
 import stat
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,7 +32,7 @@ from ftsdk.errors import (
     UnknownJob,
     UsageError,
 )
-from ftsdk.store.duplicates import newest_duplicate
+from ftsdk.store.duplicates import DuplicateRule, Identity, KeyTaken, same_job
 from ftsdk.store.hooks import InsertHook
 from ftsdk.store.job_rows import (
     StatusChange,
@@ -46,24 +45,16 @@ from ftsdk.store.job_rows import (
     update_job,
 )
 from ftsdk.store.migrations import MIGRATIONS
+from ftsdk.store.sqlite_version import require_sqlite
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus, can_transition
 from ftsdk.util.files import atomic_write_bytes, make_private_folder
+from ftsdk.util.locks import is_submission_locked
 
 _log = logging.getLogger("ftsdk")
 
 APPLICATION_ID = 0x66745344  # "ftSD": distinguishes a journal from other SQLite files
 BUSY_TIMEOUT_S = 30.0
-OLDEST_SQLITE = (3, 37, 0)
-"""The first version with STRICT tables, which refuse values of the wrong type."""
-
-
-class KeyTaken(Exception):
-    """Internal: a job with this key is already journaled."""
-
-    def __init__(self, existing: JobSnapshot) -> None:
-        super().__init__(existing.id)
-        self.existing = existing
 
 
 class Journal:
@@ -81,7 +72,7 @@ class Journal:
         self.read_only = read_only
         self._local = threading.local()
         self._reported: set[str] = set()
-        _require_sqlite()
+        require_sqlite()
         with self._errors():
             if not read_only:
                 self._prepare(home)
@@ -296,6 +287,7 @@ class Journal:
         now: dt.datetime,
         why: str,
         only_from: frozenset[JobStatus] | None = None,
+        hook: InsertHook | None = None,
         **fields: Any,
     ) -> JobSnapshot:
         """Replace fields of a job's snapshot in one transaction and return the new one.
@@ -303,6 +295,7 @@ class Journal:
         When the new status may not follow the current one, nothing is changed and the current
         snapshot is returned, so that a late response never sets a job back. With `only_from` the
         change is made only from those statuses; compare the returned status to see whether it was.
+        `hook` runs in the same transaction, after the change; when it raises, nothing is written.
         """
         with self.write() as cursor:
             row = cursor.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
@@ -319,6 +312,8 @@ class Journal:
             update_job(cursor, new)
             if (new.status, new.raw_status) != (old.status, old.raw_status):
                 log_status_change(cursor, new, old.status, why)
+            if hook is not None:
+                hook(cursor, new)
             return new
 
     def _unknown(self, job_id: str) -> UnknownJob:
@@ -402,10 +397,16 @@ class Journal:
         rows = self.read("SELECT * FROM jobs WHERE tag = ?", (tag,))
         return read_job(rows[0]) if rows else None
 
-    def duplicate(self, fingerprint: str, since: dt.datetime) -> JobSnapshot | None:
-        """Return the newest job since then with the same rows, settings and provider, if any."""
+    def same_job(
+        self, wanted: Identity, rule: DuplicateRule, now: dt.datetime
+    ) -> JobSnapshot | None:
+        """Return the existing job that `rule` gives back instead of a new one, if any."""
         with self._errors():
-            return newest_duplicate(self._connection(), fingerprint, since)
+            return same_job(self._connection(), wanted, rule, now)
+
+    def is_being_sent(self, job_id: str) -> bool:
+        """Return whether a process is sending the job now."""
+        return is_submission_locked(self.path.parent, job_id)
 
     def status_changes(self, job_id: str) -> builtins.list[StatusChange]:
         """Return every status change of a job, oldest first."""
@@ -456,13 +457,3 @@ def has_journal(home: Path) -> bool:
             where=str(home),
             hint="make it readable, or set FTSDK_HOME to a folder that is",
         ) from error
-
-
-def _require_sqlite() -> None:
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        oldest = ".".join(str(part) for part in OLDEST_SQLITE[:2])
-        raise StoreError(
-            f"This Python links SQLite {sqlite3.sqlite_version}; the journal needs {oldest} or newer",
-            where=sys.executable,
-            hint="use a Python with a newer SQLite, for instance from `uv python install`",
-        )

@@ -10,8 +10,10 @@ from decimal import Decimal
 
 from ftsdk.errors import BudgetError
 from ftsdk.store.accounting import charge_for, month_of, months_of
+from ftsdk.store.hooks import BeingSent, may_be_sent
 from ftsdk.store.leases import Lease, leases_in_month
 from ftsdk.store.reservation_rows import reservations_in_month
+from ftsdk.types.status import JobStatus
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,21 @@ def check_limits(
     amount: Decimal | None,
     what: str,
     *,
+    being_sent: BeingSent = may_be_sent,
     excluding: str | None = None,
     month: str | None = None,
 ) -> None:
     """Raise `BudgetError` when `amount` would exceed one of the limits, or a cost is unknown.
 
     The limits apply to `month` (`2026-11`), by default the month of `now`. `what` is the word for
-    the message (`job`, `deployment`), `excluding` the id of a job not to count. An amount of zero
-    always fits.
+    the message (`job`, `deployment`), `excluding` the id of a job not to count. A job that was never
+    sent counts while it is being sent. An amount of zero always fits.
     """
     if amount == 0:
         return
     month = month or month_of(now)
     for limit in limits:
-        spent = _counted(cursor, limit, now, month, excluding)
+        spent = _counted(cursor, limit, now, month, excluding, being_sent)
         if amount is None:
             raise BudgetError(
                 f"The budget is {limit}, and the cost of this {what} is unknown",
@@ -71,6 +74,8 @@ def check_lease(
     now: dt.datetime,
     lease: Lease,
     before: Lease | None = None,
+    *,
+    being_sent: BeingSent = may_be_sent,
 ) -> None:
     """Raise `BudgetError` when the lease's hours in a month would exceed that month's limits.
 
@@ -80,16 +85,24 @@ def check_lease(
         whole = lease.charge(now, month)
         counted = Decimal(0) if before is None else before.charge(now, month)
         more = None if whole is None or counted is None else whole - counted
-        check_limits(cursor, limits, now, more, "deployment", month=month)
+        check_limits(cursor, limits, now, more, "deployment", being_sent=being_sent, month=month)
 
 
 def _counted(
-    cursor: sqlite3.Cursor, limit: Limit, now: dt.datetime, month: str, excluding: str | None
+    cursor: sqlite3.Cursor,
+    limit: Limit,
+    now: dt.datetime,
+    month: str,
+    excluding: str | None,
+    being_sent: BeingSent,
 ) -> Decimal:
     """Return what counts against `limit` in `month`; raises `BudgetError` if a part is unknown."""
     total = Decimal(0)
     for job, reservation in reservations_in_month(cursor, month, limit.profile):
-        usd = Decimal(0) if job.id == excluding else charge_for(job, reservation, now).usd
+        if job.id == excluding:
+            continue
+        sending = job.status is JobStatus.CREATED and being_sent(job.id)
+        usd = charge_for(job, reservation, now, being_sent=sending).usd
         if usd is None:
             raise BudgetError(
                 f"The budget is {limit}, and the cost of an earlier job is unknown",

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from ftsdk.errors import StoreError, UnknownJob
 from ftsdk.store.accounting import Charge, Month, Reservation, charge_for, month_of
-from ftsdk.store.hooks import InsertHook
+from ftsdk.store.hooks import BeingSent, InsertHook, may_be_sent
 from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Leases
@@ -22,11 +22,16 @@ from ftsdk.store.limits import Limit, check_limits
 from ftsdk.store.reservation_rows import IN_MONTH, from_row, insert, to_text, with_jobs
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
+from ftsdk.types.status import JobStatus
 
 _log = logging.getLogger("ftsdk")
 
 
-def reservation_hook(reservation: Reservation, limits: Sequence[Limit]) -> InsertHook:
+def reservation_hook(
+    reservation: Reservation,
+    limits: Sequence[Limit],
+    being_sent: BeingSent = may_be_sent,
+) -> InsertHook:
     """Return a hook for `Journal.add` that checks the limits and reserves the amount.
 
     It raises `BudgetError` when a monthly limit would be exceeded, or when there is a limit and the
@@ -36,8 +41,38 @@ def reservation_hook(reservation: Reservation, limits: Sequence[Limit]) -> Inser
     def hook(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> None:
         now = snapshot.created_at
         mine = replace(reservation, job_id=snapshot.id, month=month_of(now))
-        check_limits(cursor, limits, now, mine.cost.high, "job", excluding=snapshot.id)
+        check_limits(
+            cursor, limits, now, mine.cost.high, "job", being_sent=being_sent, excluding=snapshot.id
+        )
         insert(cursor, mine, now)
+
+    return hook
+
+
+def sending_hook(
+    limits: Callable[[], Sequence[Limit]],
+    clock: Callable[[], dt.datetime],
+    being_sent: BeingSent,
+) -> InsertHook:
+    """Return a hook for `Journal.change` that reserves again for a job which is sent now.
+
+    A job that was never sent counts nothing, so others may have used up the month meanwhile. It
+    raises `BudgetError` when a limit of the present month would be exceeded.
+    """
+
+    def hook(cursor: sqlite3.Cursor, snapshot: JobSnapshot) -> None:
+        row = cursor.execute(
+            "SELECT * FROM reservations WHERE job_id = ?", (snapshot.id,)
+        ).fetchone()
+        if row is None:
+            return
+        amount, now = from_row(row).usd, clock()
+        check_limits(
+            cursor, limits(), now, amount, "job", being_sent=being_sent, excluding=snapshot.id
+        )
+        cursor.execute(
+            "UPDATE reservations SET month = ? WHERE job_id = ?", (month_of(now), snapshot.id)
+        )
 
     return hook
 
@@ -89,7 +124,7 @@ class Reservations:
         """Return the totals of the calendar month of `now`, for all profiles or for one."""
         month, total = month_of(now), Month()
         for job, reservation in with_jobs(self.journal.read(IN_MONTH, (month, profile, profile))):
-            total = total.plus(charge_for(job, reservation, now))
+            total = total.plus(self.charge(job, reservation, now))
         unreadable: list[StoreError] = []
         leases = Leases(self.journal).list(unreadable=unreadable)
         for _ in unreadable:
@@ -111,6 +146,15 @@ class Reservations:
         """
         total = self.month(now, profile)
         return total.spent + total.reserved, total.unknown
+
+    def charge(
+        self, job: JobSnapshot | UnreadableJob, reservation: Reservation | None, now: dt.datetime
+    ) -> Charge:
+        """Return what a job of this journal counts for in its month."""
+        return charge_for(job, reservation, now, being_sent=self._is_being_sent(job))
+
+    def _is_being_sent(self, job: JobSnapshot | UnreadableJob) -> bool:
+        return job.status is JobStatus.CREATED and self.journal.is_being_sent(job.id)
 
     # --- changing ---
 
@@ -155,7 +199,14 @@ class Reservations:
             check(found)
             made = dt.datetime.fromisoformat(row["created_at"])
             check_limits(
-                cursor, limits, made, quote.high, "job", excluding=job_id, month=found.month
+                cursor,
+                limits,
+                made,
+                quote.high,
+                "job",
+                being_sent=self.journal.is_being_sent,
+                excluding=job_id,
+                month=found.month,
             )
             cursor.execute(
                 "UPDATE reservations SET quoted = ?, quoted_source = ? WHERE job_id = ?",
@@ -175,22 +226,36 @@ class Reservations:
     ) -> None:
         """Move the reservation of a job that was not accepted yet to the month of `now` and `profile`.
 
-        Raises `BudgetError` when that month's limits would be exceeded; nothing is changed then.
+        A job that was never sent is checked against the limits in any case. Raises `BudgetError` when
+        that month's limits would be exceeded; nothing is changed then.
         """
         with self.journal.write() as cursor:
             row = cursor.execute(
                 "SELECT r.*, j.snapshot FROM reservations r JOIN jobs j ON j.id = r.job_id "
-                "WHERE r.job_id = ? AND (r.month != ? OR r.profile IS NOT ?) "
+                "WHERE r.job_id = ? AND (r.month != ? OR r.profile IS NOT ? OR j.status = ?) "
                 "AND j.provider_job_id IS NULL",
-                (job_id, month_of(now), profile),
+                (job_id, month_of(now), profile, JobStatus.CREATED.value),
             ).fetchone()
             if row is None:
                 return
-            check_limits(cursor, limits, now, from_row(row).usd, "job", excluding=job_id)
+            self._check(cursor, limits, now, row)
             cursor.execute(
                 "UPDATE reservations SET month = ?, profile = ? WHERE job_id = ?",
                 (month_of(now), profile, job_id),
             )
+
+    def _check(
+        self, cursor: sqlite3.Cursor, limits: Sequence[Limit], now: dt.datetime, row: sqlite3.Row
+    ) -> None:
+        check_limits(
+            cursor,
+            limits,
+            now,
+            from_row(row).usd,
+            "job",
+            being_sent=self.journal.is_being_sent,
+            excluding=row["job_id"],
+        )
 
     def reopen(self, job_id: str, now: dt.datetime, limits: Sequence[Limit]) -> None:
         """Reserve again, in the month of `now`, for an ended job that is resumed.
@@ -204,7 +269,7 @@ class Reservations:
             ).fetchone()
             if row is None:
                 return
-            check_limits(cursor, limits, now, from_row(row).usd, "job", excluding=job_id)
+            self._check(cursor, limits, now, row)
             cursor.execute(
                 "UPDATE reservations SET month = ?, settled = NULL, settled_why = NULL "
                 "WHERE job_id = ?",

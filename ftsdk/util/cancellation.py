@@ -38,6 +38,11 @@ class Cancellation:
         self.job_id: str | None = None
         """The job that the call works on, once the point of no return has passed."""
 
+    @property
+    def is_requested(self) -> bool:
+        """Whether the call was cancelled, even if it was too late."""
+        return self._is_requested
+
     def request(self) -> bool:
         """Cancel the call; returns False when it has passed its point of no return."""
         with self._lock:
@@ -81,6 +86,17 @@ def check_cancelled() -> None:
     current = _CURRENT.get()
     if current is not None:
         current.check()
+
+
+def is_cancel_requested() -> bool:
+    """Return whether this thread's call was cancelled, also after its point of no return."""
+    current = _CURRENT.get()
+    return current is not None and current.is_requested
+
+
+def is_cancellable() -> bool:
+    """Return whether somebody may cancel this thread's call."""
+    return _CURRENT.get() is not None
 
 
 def until_cancelled(items: Iterable[_T]) -> Iterator[_T]:

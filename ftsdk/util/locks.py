@@ -75,8 +75,7 @@ def job_lock(
     Raises `StoreError`, whose message starts with `failure` and which has `job_id` and `submitted`, when the
     lock file cannot be created or locked.
     """
-    name = f"{job_id}.{purpose}.lock" if purpose else f"{job_id}.lock"
-    path = home / "locks" / name
+    path = lock_path(home, f"{job_id}.{purpose}" if purpose else job_id)
     with contextlib.ExitStack() as stack:
         try:
             make_private_folder(path.parent)
@@ -92,6 +91,17 @@ def job_lock(
         yield fd is not None
 
 
+def lock_path(home: Path, job_id: str) -> Path:
+    """Return the lock file of a job's submission."""
+    return home / "locks" / f"{job_id}.lock"
+
+
+def discard_lock(home: Path, job_id: str) -> None:
+    """Delete the lock file of a job that was not journaled, so that no other process knows it."""
+    with contextlib.suppress(OSError):  # an empty file that is left behind harms nobody
+        lock_path(home, job_id).unlink(missing_ok=True)
+
+
 def is_locked(path: Path) -> bool:
     """Return True when a process has the lock at `path`; False when the file does not exist."""
     try:
@@ -102,6 +112,14 @@ def is_locked(path: Path) -> bool:
         return not _try_lock(fd, shared=True)
     finally:
         os.close(fd)
+
+
+def is_submission_locked(home: Path, job_id: str) -> bool:
+    """Return True when a process works on the job's submission, or when that cannot be read."""
+    try:
+        return is_locked(lock_path(home, job_id))
+    except OSError:
+        return True
 
 
 def _try_lock(fd: int, *, shared: bool = False) -> bool:

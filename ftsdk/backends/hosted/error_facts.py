@@ -7,7 +7,7 @@ import email.utils
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ftsdk.backends.hosted.exception_table import status_of
@@ -25,6 +25,9 @@ class HTTPFacts:
     param: str = ""
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    whole: Mapping[str, Any] | None = None
+    """The JSON object of the reply, as the provider sent it; None where it has none, or where the
+    reply may have been cut."""
 
     @property
     def request_id(self) -> str | None:
@@ -49,7 +52,17 @@ def facts_of(error: BaseException) -> HTTPFacts:
         body = {"detail": error.detail or getattr(error, "title", None)}
     if body is None and response is not None:
         body = _body_of(response)
-    return http_facts(status_of(error), body, headers)
+    return replace(http_facts(status_of(error), body, headers), whole=_whole(response, headers))
+
+
+def _whole(response: Any, headers: Mapping[str, str]) -> Mapping[str, Any] | None:
+    """Return the JSON object of a reply that arrived as long as it says that it is."""
+    found = None if response is None else _body_of(response)
+    if not isinstance(found, dict):
+        return None
+    declared = headers.get("content-length")
+    received = getattr(response, "num_bytes_downloaded", 0) or len(response.content)
+    return None if declared is not None and declared.strip() != str(received) else found
 
 
 def _body_of(response: Any) -> Any:

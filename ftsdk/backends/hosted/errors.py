@@ -2,8 +2,9 @@
 
 `attempt` runs one call. For a create call (`sends=True`) the error's `submitted` is
 
-- `"no"` for a definite refusal (a 4xx other than 408, 409, 425, 429), and for a failure that is
-  provably before sending: name resolution, refused connection, TLS handshake;
+- `"no"` for a definite refusal (a 4xx other than 408, 409, 425, 429), for a refusal for pace that is
+  documented to come before acceptance (`PaceRefusal`), and for a failure that is provably before
+  sending: name resolution, refused connection, TLS handshake;
 - `"maybe"` for everything else.
 
 The SDK's exception is not kept as the cause: it holds the request with its key, and so do its
@@ -14,8 +15,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
+from ftsdk.backends.capabilities import PaceRefusal
 from ftsdk.backends.hosted.error_facts import HTTPFacts, facts_of, retry_after_s
 from ftsdk.backends.hosted.exception_table import Rule, rule_of
 from ftsdk.backends.hosted.redact import scrub
@@ -55,11 +58,13 @@ def attempt(
     submitted: Submitted | None = None,
     map_error: ErrorMapper | None = None,
     now: dt.datetime | None = None,
+    pace: PaceRefusal | None = None,
 ) -> _T:
     """Run `ask` once and return its value; exceptions become errors of `ftsdk.errors`.
 
     `action` is shown to the user, for instance `POST /fine_tuning/jobs`. `sends` says that this is
-    the create call; `submitted` is set on any error instead (`"no"` for calls before the create).
+    the create call, and `pace` how the provider refuses it for pace; `submitted` is set on any error
+    instead (`"no"` for calls before the create).
     Exceptions that no table knows are bugs and pass through.
     """
     try:
@@ -68,7 +73,7 @@ def attempt(
         failure = error
         cause = None
     except Exception as error:
-        found = _translate(error, provider, action, sends, map_error, now)
+        found = _translate(error, provider, action, sends, map_error, now, pace)
         if found is None:
             raise
         failure, cause = found
@@ -86,6 +91,7 @@ def _translate(
     sends: bool,
     map_error: ErrorMapper | None,
     now: dt.datetime | None,
+    pace: PaceRefusal | None,
 ) -> tuple[FtsdkError, ProviderFault] | None:
     rule, source = rule_of(error)
     if rule is None:
@@ -96,7 +102,11 @@ def _translate(
     )
     if rule == "status":
         facts = facts_of(error)
-        mapped = (map_error and map_error(facts)) or error_for_status(facts, provider, action, now)
+        mapped = (map_error and map_error(facts)) or (
+            _pace_error(facts, provider, action, now, pace)
+            if sends and pace is not None and pace.describes(facts.status, facts.whole)
+            else error_for_status(facts, provider, action, now)
+        )
         if sends and mapped.submitted is None:
             mapped.submitted = _submitted(facts.status)
         return mapped, cause
@@ -108,6 +118,18 @@ def _translate(
 
 def _submitted(status: int) -> Submitted:
     return "no" if 400 <= status < 500 and status not in AMBIGUOUS_4XX else "maybe"
+
+
+def _pace_error(
+    facts: HTTPFacts, provider: str, action: str, now: dt.datetime | None, pace: PaceRefusal
+) -> BackendError:
+    """Return the error of a create call that was refused for pace, so that no job was made."""
+    error = error_for_status(replace(facts, status=429), provider, action, now)
+    error.status_code, error.submitted = facts.status, "no"
+    if pace.is_out_of_credit(facts.whole):
+        error.retryable = False
+        error.hint = f"add credit to the account at {provider}, or raise its limit, and try again"
+    return error
 
 
 def error_for_status(

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from ftsdk.backends.base import Context
+from ftsdk.backends.capabilities import PaceRefusal
 from ftsdk.backends.hosted.account import account_of
 from ftsdk.backends.hosted.api_keys import BoundKey, environment_now, origin_of
 from ftsdk.backends.hosted.errors import ErrorMapper, attempt
@@ -90,6 +91,11 @@ class HostedTransport(abc.ABC, Generic[Client]):
     def base_url(self) -> str:
         """Where calls go, without a trailing slash."""
         return self._address.url
+
+    @property
+    def pace_refusal(self) -> PaceRefusal | None:
+        """How the service refuses a create call for pace; the same as in the capabilities."""
+        return None
 
     @property
     def is_loopback(self) -> bool:
@@ -227,6 +233,7 @@ class HostedTransport(abc.ABC, Generic[Client]):
             submitted=submitted,
             map_error=map_error or self.map_error,
             now=self._context.clock.now(),
+            pace=self.pace_refusal,
         )
 
     def call_retried(self, action: str, ask: Callable[[], _T]) -> _T:

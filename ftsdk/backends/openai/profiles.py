@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ftsdk.backends.capabilities import Capabilities, FindBy, Range
+from ftsdk.backends.capabilities import OPENAI_ENVELOPE, Capabilities, FindBy, PaceRefusal, Range
 from ftsdk.backends.hosted.key_trust import Service, is_loopback
 from ftsdk.backends.openai import limits
 from ftsdk.dataset.provider_limits import Limits
@@ -123,6 +123,15 @@ OPENAI = Profile(
     capabilities=replace(
         _CAPABILITIES,
         max_file_bytes=8 << 30,
+        pace_refusal=PaceRefusal(
+            statuses=frozenset({429}),
+            text_at=("error", "message"),
+            named_at=OPENAI_ENVELOPE,
+            pattern=r"rate_limit|^slow_down$|^requests$|^tokens$",
+            out_of_credit=r"insufficient_quota|spend_limit|usage_limit|credit_balance",
+            source="developers.openai.com/api/docs/guides/error-codes and /rate-limits (2026-11): "
+            "429 refuses a request over the rate limit; wait as Retry-After says and send it again",
+        ),
         closed_to_new_accounts_on=dt.date(2026, 5, 7),
         no_new_jobs_from=dt.date(2027, 1, 6),
         note="winding down: no new jobs from 2027-01-06, and every fine-tune ends 2027-01-14",

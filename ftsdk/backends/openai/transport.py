@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ftsdk.backends.base import Context
+from ftsdk.backends.capabilities import PaceRefusal
 from ftsdk.backends.hosted import Address, BoundKey, HostedTransport, HTTPFacts, Service
 from ftsdk.backends.hosted.ambient import custom_headers, header_guard, without_ambient
 from ftsdk.backends.openai.profiles import AZURE, Profile, profile_for
@@ -44,6 +45,10 @@ class Transport(HostedTransport["OpenAI"]):
     @property
     def service(self) -> Service:
         return self.profile.service
+
+    @property
+    def pace_refusal(self) -> PaceRefusal | None:
+        return self.profile.capabilities.pace_refusal
 
     def _new_client(self, key: BoundKey, timeout_s: float, connect_s: float) -> OpenAI:
         import openai

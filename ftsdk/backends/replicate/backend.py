@@ -31,7 +31,7 @@ from ftsdk.backends.replicate.logs import log_lines
 from ftsdk.backends.replicate.prepare import MODEL, Preparation
 from ftsdk.backends.replicate.saved_requests import SavedRequests
 from ftsdk.backends.replicate.trainer import Options, options_of
-from ftsdk.backends.replicate.transport import SERVICE, Transport, known_id
+from ftsdk.backends.replicate.transport import PACE_REFUSAL, SERVICE, Transport, known_id
 from ftsdk.catalogue.hosting_cost import hosting_cost
 from ftsdk.catalogue.training_cost import estimate_training, hourly_rate
 from ftsdk.dataset import Dataset
@@ -75,6 +75,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
             "max_grad_norm": _mapped("max_grad_norm", low=0),
         },
         find_by=FindBy.INPUT,
+        pace_refusal=PACE_REFUSAL,
         can_cancel=True,
         can_download=True,
         can_chat=True,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from ftsdk.backends.base import Context
+from ftsdk.backends.capabilities import PaceRefusal
 from ftsdk.backends.hosted import (
     Address,
     BoundKey,
@@ -35,6 +36,14 @@ SERVICE = Service(
     hosts=("api.replicate.com",),
     url="https://api.replicate.com",
     extra="replicate",
+)
+PACE_REFUSAL = PaceRefusal(
+    statuses=frozenset({429}),
+    text_at=("detail",),
+    named_at=(("detail",),),
+    pattern=r"^Request was throttled\.",
+    source="replicate.com/docs/topics/predictions/rate-limits (2026-11): a request over the limit is "
+    "answered with 429 and this text",
 )
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}")
 _MOST_PAGES = 500
@@ -62,6 +71,10 @@ class Transport(HostedTransport["httpx.Client"]):
 
     def _adjusted(self, place: Address) -> Address:
         return Address(place.url.removesuffix("/v1"), place.from_file)
+
+    @property
+    def pace_refusal(self) -> PaceRefusal | None:
+        return PACE_REFUSAL
 
     def _new_client(self, key: BoundKey, timeout_s: float, connect_s: float) -> httpx.Client:
         import httpx

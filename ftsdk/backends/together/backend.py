@@ -28,7 +28,7 @@ from ftsdk.backends.together.cost import billed, quoted_cost
 from ftsdk.backends.together.endpoints import Endpoints
 from ftsdk.backends.together.files import Files
 from ftsdk.backends.together.job_reads import Jobs, age_of
-from ftsdk.backends.together.transport import SERVICE, Transport, known_id
+from ftsdk.backends.together.transport import PACE_REFUSAL, SERVICE, Transport, known_id
 from ftsdk.catalogue.hosting_cost import hosting_cost
 from ftsdk.catalogue.training_cost import estimate_training, token_range
 from ftsdk.dataset import Dataset
@@ -61,6 +61,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         formats=frozenset({"chat", "preference", "text", "tokens"}),
         hyperparameters=request_body.HYPERPARAMETERS,
         find_by=FindBy.SUFFIX,
+        pace_refusal=PACE_REFUSAL,
         can_cancel=True,
         can_delete=True,
         can_deploy=True,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from ftsdk.backends.base import Context
+from ftsdk.backends.capabilities import OPENAI_ENVELOPE, PaceRefusal
 from ftsdk.backends.hosted import (
     Address,
     BoundKey,
@@ -41,6 +42,14 @@ SERVICE = Service(
     hosts=("api.together.ai", "api.together.xyz"),
     url="https://api.together.ai",
     extra="together",
+)
+PACE_REFUSAL = PaceRefusal(
+    statuses=frozenset({429}),
+    text_at=("error", "message"),
+    named_at=OPENAI_ENVELOPE,
+    pattern=r"rate_?limit|request_limited|token_limited",
+    source="docs.together.ai/docs/error-codes and /rate-limits (2026-11): 429 refuses a request over "
+    "the rate limit; its own SDK sends the call again",
 )
 _INFERENCE_URL = "https://api-inference.together.ai"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}")
@@ -75,6 +84,10 @@ class Transport(HostedTransport["Together"]):
         """Where chat goes: Together's inference host, unless the base URL is another service's."""
         path = "/v1/chat/completions"
         return f"{_INFERENCE_URL}{path}" if self.base_url == SERVICE.url else path
+
+    @property
+    def pace_refusal(self) -> PaceRefusal | None:
+        return PACE_REFUSAL
 
     def _new_client(self, key: BoundKey, timeout_s: float, connect_s: float) -> Together:
         import httpx

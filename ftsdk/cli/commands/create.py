@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated
 
@@ -26,15 +26,20 @@ from ftsdk.cli.view.upload_bar import show_upload
 from ftsdk.client import Client
 from ftsdk.errors import NeedsDecision, StoreError, Unavailable
 from ftsdk.jobs.job import FineTuneJob
-from ftsdk.jobs.submit import check_key, duplicate_of, submit
+from ftsdk.jobs.submit import (
+    age_of,
+    check_key,
+    continue_creating,
+    duplicate_rule,
+    same_job,
+    same_job_message,
+    submit,
+)
 from ftsdk.planning.prepare import PreparedJob
 from ftsdk.spending.ledger import line_of
-from ftsdk.store.duplicates import duplicate_message, made_at
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
-
-DUPLICATE_WITHIN = dt.timedelta(minutes=10)
 
 Key = Annotated[
     str | None,
@@ -77,19 +82,29 @@ def create(
     silent = no_input or as_json
     prepared = _prepare(client, job, yes=yes, no_input=silent, quiet=as_json)
     cost = prepared.plan.cost
-    existing = _accepted_job(client, key)
+    existing, same, besides = _accepted_job(client, key), None, tuple[str, ...]()
+    if key is None and not again:
+        same, besides = _same_job(client, prepared, yes=yes, no_input=silent)
+        existing = same
     if not as_json and existing is None:
         show_plan(prepared.plan, prepared.spec.adapter)
-    no_duplicate_since = None
-    if key is None and not _may_duplicate(client, prepared, again=again, yes=yes):
-        no_duplicate_since = _confirm_duplicate(client, prepared, no_input=silent)
-    if existing is None and not _confirm(cost, job.max_cost, yes=yes, no_input=silent):
+    hourly = prepared.backend.training_usd_per_hour(prepared.spec) is not None
+    if existing is None and not _confirm(cost, job.max_cost, hourly, yes=yes, no_input=silent):
         raise stop("Nothing was started.")
-    agreed = None if job.max_cost else cost.high  # --max-cost is the job's own cap
-    allowed = allow_findings or ()
-    sent = _send(
-        client, prepared, key, allowed, agreed, no_duplicate_since, asked=not yes, quiet=as_json
-    )
+    if same is not None:
+        sent = _continued(client, same)
+    else:
+        agreed = None if job.max_cost else cost.high  # --max-cost is the job's own cap
+        sent = _send(
+            client,
+            prepared,
+            key,
+            allow_findings or (),
+            agreed,
+            again or besides,
+            asked=not yes,
+            quiet=as_json,
+        )
     try:
         _follow(client, sent, existed=existing is not None, detach=detach, as_json=as_json)
     except StoreError as error:  # the job is at the provider: creating it again would pay twice
@@ -122,38 +137,54 @@ def _prepare(
     return job.prepare(client.session, quiet=quiet, fetch=True)
 
 
-def _may_duplicate(client: Client, prepared: PreparedJob, *, again: bool, yes: bool) -> bool:
-    """Return whether an identical job needs no question: it is intended, or costs nothing."""
-    free = client.backend(prepared.spec.provider).capabilities.price == "free"
-    return again or (yes and free)
+def _same_job(
+    client: Client, prepared: PreparedJob, *, yes: bool, no_input: bool
+) -> tuple[FineTuneJob | None, tuple[str, ...]]:
+    """Return the very same job where there is one, to go on with instead of creating a second one.
 
-
-def _confirm_duplicate(client: Client, prepared: PreparedJob, *, no_input: bool) -> dt.datetime:
-    """Ask before a job is created that is identical to one of the last minutes.
-
-    That is nearly always a mistake or a script that runs again. Where it may cost something, --yes
-    does not answer this question: --again does, or a --key, with which the second call returns the
-    first job. One that was never sent is no question: it is sent now. Returns the time after which no identical job may be in the journal when this one is
-    written to it.
+    Where somebody can answer, it is asked whether to create a second one; where that may cost
+    something, --yes does not answer this question. When it is to be created, the id of the first one
+    is returned, so that it does not count. A job that was never sent is no question: it is sent now.
     """
-    duplicate = duplicate_of(client.session, prepared, DUPLICATE_WITHIN)
-    if duplicate is None:
-        return client.clock.now() - DUPLICATE_WITHIN
-    if duplicate.status is JobStatus.CREATED:
-        return made_at(duplicate)
-    minutes = round((client.clock.now() - made_at(duplicate)).total_seconds() / 60)
-    ago = "just now" if minutes < 1 else f"{minutes} min ago"
-    unasked, hint = duplicate_message(duplicate.id, ago)
-    if not decide(
-        f"{short_id(client.journal, duplicate.id)}, created {ago}, is identical. Create it again?",
-        yes=False,
-        no_input=no_input,
-        default=False,
-        unasked=unasked,
-        hint=hint,
-    ):
+    rule = duplicate_rule(prepared)
+    if not rule.may_cost and not yes:
+        rule = replace(rule, may_cost=True)  # it costs nothing, but a person would want to know
+    same = same_job(client.session, prepared, rule)
+    if same is None:
+        return None, ()
+    now = client.clock.now()
+    if same.status is JobStatus.CREATED:
+        return None, ()
+    message = same_job_message(same, now)
+    try:
+        again = decide(
+            f"{short_id(client.journal, same.id)}, created {age_of(same, now)}, is identical. "
+            "Create it again?",
+            yes=False,
+            no_input=no_input,
+            default=False,
+            unasked=message,
+            hint="--again",
+        )
+    except NeedsDecision:
+        _say(message)
+        return FineTuneJob(client.session, same), ()
+    if not again:
+        note(message)
         raise stop("Nothing was started.")
-    return made_at(duplicate)
+    return None, (same.id,)
+
+
+def _continued(client: Client, existing: FineTuneJob) -> FineTuneJob:
+    """Return an existing job; one that no provider has accepted yet is looked for first."""
+    snapshot = continue_creating(client.session, existing.snapshot, say=_say)
+    if not snapshot.is_accepted:
+        raise _not_accepted_yet(snapshot)
+    return FineTuneJob(client.session, snapshot)
+
+
+def _say(line: str) -> None:
+    note(("! ", "yellow"), clean(line))
 
 
 def _accepted_job(client: Client, key: str | None) -> FineTuneJob | None:
@@ -164,12 +195,13 @@ def _accepted_job(client: Client, key: str | None) -> FineTuneJob | None:
     return next((job for job in same if job.snapshot.is_accepted), None)
 
 
-def _confirm(cost: Cost, max_cost: str | None, *, yes: bool, no_input: bool) -> bool:
+def _confirm(cost: Cost, max_cost: str | None, hourly: bool, *, yes: bool, no_input: bool) -> bool:
     if cost.high is None:
         question, default = "Start, though its cost is not known?", False
     elif cost.high > 0:
         limit = cost.high if max_cost is None else Decimal(max_cost)
-        question, default = f"Spend up to ${limit:.2f}?", False
+        end = " The job is cancelled there." if hourly else ""
+        question, default = f"Spend up to ${limit:.2f}?{end}", False
     else:
         question, default = "Start?", True
     return decide(
@@ -188,7 +220,7 @@ def _send(
     key: str | None,
     allowed: Collection[str],
     agreed: Decimal | None,
-    no_duplicate_since: dt.datetime | None,
+    again: bool | Collection[str],
     *,
     asked: bool,
     quiet: bool,
@@ -204,12 +236,16 @@ def _send(
                 allow_findings=acknowledged,
                 agreed=agreed,
                 needs_quote=asked,
-                no_duplicate_since=no_duplicate_since,
+                again=again,
+                say=_say,
             )
     except KeyboardInterrupt:
         fresh = [job for job in client.list_jobs(limit=5) if job.id not in before]
         if not fresh:
             raise
+        if fresh[0].status is JobStatus.CREATED:
+            note(f"Interrupted before {fresh[0].id} was sent. The same command sends it.")
+            raise typer.Exit(INTERRUPTED) from None
         note(
             f"Interrupted while {fresh[0].id} was being sent: it may exist. Do not create it again."
         )

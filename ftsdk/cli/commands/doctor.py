@@ -28,7 +28,8 @@ from ftsdk.cli.view.output import columns, emit, say
 from ftsdk.config import Config, default_home, load_config
 from ftsdk.errors import FtsdkError, UsageError
 from ftsdk.store.job_rows import UnreadableJob
-from ftsdk.store.journal import OLDEST_SQLITE, Journal, has_journal
+from ftsdk.store.journal import Journal, has_journal
+from ftsdk.store.sqlite_version import OLDEST_SQLITE
 
 Verdict = Literal["ok", "note", "fault"]
 _MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "fault": ("✗", "red")}

@@ -36,15 +36,15 @@ def test_spent_reserved_and_left_of_the_month_and_the_profile(home, clock):
     ]
     assert not (home / "journal.db").exists()
     other = priced_client(home, {"month": "10"}, clock=clock)
-    ended(other, other.create_job(ROWS), "0.40")
+    ended(other, other.create_job(ROWS, again=True), "0.40")
     prod = {"prod": {"budget": {"month": "2.50"}}}
     client = priced_client(home, {"month": "10"}, profile="prod", profiles=prod, clock=clock)
-    client.create_job(ROWS)
+    client.create_job(ROWS, again=True)
     assert lines_of(client.plan(ROWS)) == [
         ("month", "10", "0.40", "1", "8.60", True),
         ("month of profile prod", "2.50", "0", "1", "1.50", True),
     ]
-    client.create_job(ROWS)
+    client.create_job(ROWS, again=True)
     assert lines_of(client.plan(ROWS))[1] == (
         "month of profile prod",
         "2.50",
@@ -59,7 +59,7 @@ def test_a_job_that_fits_in_the_plan_is_sent(home, clock):
     client = priced_client(home, {"month": "3"}, clock=clock)
     fitted = 0
     while client.plan(ROWS).budget[0].fits:
-        client.create_job(ROWS)
+        client.create_job(ROWS, again=True)
         fitted += 1
     assert fitted == 3
 

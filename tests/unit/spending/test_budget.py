@@ -15,7 +15,6 @@ from ftsdk.config import Config
 from ftsdk.errors import (
     BudgetError,
     ConfigError,
-    NeedsDecision,
     ProviderClosed,
     Unavailable,
     UnknownJob,
@@ -99,42 +98,42 @@ def test_a_job_over_its_limit_is_refused_and_leaves_nothing(home):
 
 def test_the_month_is_counted_with_the_high_end(home, clock):
     client = priced_client(home, {"month": "2.50"}, clock=clock)
-    client.create_job(ROWS)
-    client.create_job(ROWS)
+    client.create_job(ROWS, again=True)
+    client.create_job(ROWS, again=True)
     with pytest.raises(BudgetError) as caught:
-        client.create_job(ROWS)
+        client.create_job(ROWS, again=True)
     assert caught.value.what == "The job may cost $1.00, and $0.50 of $2.50 a month is left"
     assert "$2.00 is spent or reserved in 2026-01" in caught.value.where
     assert len(client.list_jobs()) == 2
     clock.advance(31 * 24 * 3600)  # a new month
-    assert client.create_job(ROWS).status is JobStatus.QUEUED
+    assert client.create_job(ROWS, again=True).status is JobStatus.QUEUED
 
 
 def test_a_profile_has_its_own_month(home):
     profiles = {"prod": {"budget": {"month": "1"}}, "dev": {"budget": {"month": "3"}}}
     prod = priced_client(home, {"month": "4"}, profile="prod", profiles=profiles)
     dev = priced_client(home, {"month": "4"}, profile="dev", profiles=profiles)
-    prod.create_job(ROWS)
+    prod.create_job(ROWS, again=True)
     with pytest.raises(BudgetError, match="of profile prod"):
-        prod.create_job(ROWS)
+        prod.create_job(ROWS, again=True)
     for _ in range(3):
-        dev.create_job(ROWS)
+        dev.create_job(ROWS, again=True)
     with pytest.raises(BudgetError):
-        dev.create_job(ROWS)
+        dev.create_job(ROWS, again=True)
     assert Reservations(dev.journal).spent(dev.clock.now()) == (Decimal(4), 0)
     assert Reservations(dev.journal).spent(dev.clock.now(), "prod") == (Decimal(1), 0)
 
 
 def test_a_bill_under_the_estimate_gives_room_again(home, clock):
     client = priced_client(home, {"month": "1.50"}, clock=clock)
-    first = client.create_job(ROWS)
+    first = client.create_job(ROWS, again=True)
     with pytest.raises(BudgetError):
-        client.create_job(ROWS)
+        client.create_job(ROWS, again=True)
     clock.advance(10)
     first.refresh()
     billed = Cost(basis="billed", low=Decimal("0.20"), high=Decimal("0.20"))
     client.journal.change(first.id, now=clock.now(), why="a bill", cost=billed)
-    client.create_job(ROWS)
+    client.create_job(ROWS, again=True)
     assert Reservations(client.journal).spent(clock.now()) == (Decimal("1.20"), 0)
 
 
@@ -228,13 +227,13 @@ def test_an_earlier_job_of_unknown_price_closes_the_month_until_it_is_settled(ho
     earlier = priced_client(home, price=None).create_job(ROWS)
     client = priced_client(home, {"month": "5"})
     with pytest.raises(BudgetError) as caught:
-        client.create_job(ROWS)
+        client.create_job(ROWS, again=True)
     assert earlier.id in caught.value.where
     assert f"ftsdk costs --settle {earlier.id}" in caught.value.hint
     Reservations(client.journal).settle(earlier.id, Decimal("4.00"), "their page")
-    client.create_job(ROWS)
+    client.create_job(ROWS, again=True)
     with pytest.raises(BudgetError):
-        client.create_job(ROWS)
+        client.create_job(ROWS, again=True)
 
 
 def test_a_free_job_needs_no_budget(home, rows):
@@ -272,7 +271,9 @@ def test_a_quote_replaces_the_estimate_unless_it_is_over(home):
     assert (reservation.usd, reservation.cost.high) == (Decimal("2.5"), Decimal(1))
 
 
-def weighed(status, *, cost=None, sent=True, known=True, free=False, high="5", settled=None):
+def weighed(
+    status, *, cost=None, sent=True, known=True, free=False, high="5", settled=None, sending=False
+):
     from ftsdk.types.job import JobSnapshot
 
     job = JobSnapshot(
@@ -285,7 +286,7 @@ def weighed(status, *, cost=None, sent=True, known=True, free=False, high="5", s
         "ftj_x", "2026-11", None, Cost(basis="estimated", low=amount, high=amount),
         failed_is_free=free, settled=settled,
     )  # fmt: skip
-    found = charge_for(job, reservation)
+    found = charge_for(job, reservation, being_sent=sending)
     return None if found.usd is None else str(found.usd), found.final
 
 
@@ -297,7 +298,12 @@ QUOTE = Cost(basis="quoted", low=Decimal(4), high=Decimal(4))
 @pytest.mark.parametrize(
     ("asked", "usd", "final"),
     [
-        ({"status": JobStatus.CREATED, "sent": False, "known": False}, "5", False),
+        ({"status": JobStatus.CREATED, "sent": False, "known": False}, "0", False),
+        (
+            {"status": JobStatus.CREATED, "sent": False, "known": False, "sending": True},
+            "5",
+            False,
+        ),
         ({"status": JobStatus.SUBMITTING, "known": False}, "5", False),
         ({"status": JobStatus.IN_DOUBT, "known": False}, "5", False),
         ({"status": JobStatus.RUNNING}, "5", False),
@@ -388,19 +394,18 @@ def test_an_ended_job_resumes_only_if_the_month_has_room(home, clock):
 
 def test_two_programs_creating_the_same_job_create_one(home, clock):
     first, second = priced_client(home, clock=clock), priced_client(home, clock=clock)
-    before = clock.now() - dt.timedelta(minutes=10)
     asked = [
         prepare(client.session, ROWS, {}) for client in (first, second)
     ]  # neither sees the other yet
-    made = submit(first.session, asked[0], no_duplicate_since=before)
-    with pytest.raises(NeedsDecision, match=made.id) as caught:
-        submit(second.session, asked[1], no_duplicate_since=before)
-    assert caught.value.submitted == "no"
+    made = submit(first.session, asked[0])
+    said = []
+    assert submit(second.session, asked[1], say=said.append).id == made.id
+    assert made.id in said[0]
     assert [job.id for job in second.list_jobs()] == [made.id]
     assert second.backend("fake").sent == 0
-    submit(
-        second.session, prepare(second.session, ROWS[1:], {}), no_duplicate_since=before
-    )  # another job
+    submit(second.session, prepare(second.session, ROWS[1:], {}), say=said.append)  # another job
+    assert len(said) == 1
+    assert len(second.list_jobs()) == 2
 
 
 # --- the switch --------------------------------------------------------------------------------------

@@ -45,18 +45,3 @@ def test_jobs_of_this_month_are_kept(client: Client, rows: Rows, clock: ManualCl
     next_month = (made.replace(day=1) + 31 * day).replace(day=1, hour=0, minute=0, second=0)
     assert forgettable(client.journal, day, next_month - day / 86_400) == []
     assert len(forgettable(client.journal, day, next_month + 2 * day)) == 1
-
-
-def test_a_duplicate_is_the_same_job_created_recently(
-    client: Client, rows: Rows, clock: ManualClock
-) -> None:
-    job = client.create_job(rows(3))
-    print_ = job.snapshot.fingerprint
-    recently = clock.now() - dt.timedelta(minutes=10)
-    duplicate = client.journal.duplicate(print_, recently)
-    assert duplicate is not None
-    assert duplicate.id == job.id
-    assert client.journal.duplicate("another", recently) is None
-    assert client.journal.duplicate(print_, clock.now() + dt.timedelta(seconds=1)) is None
-    job.cancel()
-    assert client.journal.duplicate(print_, recently) is None

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from ftsdk.errors import JournalDamaged, JournalTooNew, StoreError, UnknownJob
-from ftsdk.store.journal import Journal, KeyTaken
+from ftsdk.store.duplicates import KeyTaken
+from ftsdk.store.journal import Journal
 from ftsdk.store.migrations import MIGRATIONS
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import ALLOWED_TRANSITIONS, JobStatus

@@ -15,6 +15,7 @@ from ftsdk.client import Client
 from ftsdk.errors import BudgetError, StoreError
 from ftsdk.jobs.spending_guard import enforce
 from ftsdk.spending.ledger import ledger
+from ftsdk.store.duplicates import DuplicateRule, Identity
 from ftsdk.store.export import export_lines
 from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal
@@ -101,16 +102,19 @@ def test_a_job_that_cannot_be_read_still_counts_against_the_budget(
     [line] = ledger(client.session)
     assert (line.id, line.status, line.counted) == (job.id, "unreadable", Decimal(40))
     with client.journal.write() as cursor:
-        check_limits(cursor, [Limit(Decimal(50), "x")], now, Decimal(10), "job")
+        limits, sent = [Limit(Decimal(50), "x")], client.journal.is_being_sent
+        check_limits(cursor, limits, now, Decimal(10), "job", being_sent=sent)
         with pytest.raises(BudgetError, match=r"\$10.00 of"):
-            check_limits(cursor, [Limit(Decimal(50), "x")], now, Decimal("10.01"), "job")
+            check_limits(cursor, limits, now, Decimal("10.01"), "job", being_sent=sent)
 
 
 def test_a_possible_duplicate_that_cannot_be_read_is_named(client: Client, rows: Rows) -> None:
     job = client.create_job(rows(4))
     damage(client.journal, job.id, "not JSON")
     with pytest.raises(StoreError, match=job.id):
-        client.journal.duplicate(job.snapshot.fingerprint, job.snapshot.created_at)
+        client.journal.same_job(
+            Identity(job.snapshot.fingerprint), DuplicateRule(may_cost=True), client.clock.now()
+        )
 
 
 def test_a_status_change_of_a_newer_version_is_unknown(client: Client, rows: Rows) -> None:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from decimal import Decimal
 
 import pytest
 
 from ftsdk.backends.fake import FakeBackend
-from ftsdk.errors import AuthError, StoreError, Unavailable
+from ftsdk.config import default_home
+from ftsdk.errors import AuthError, RateLimited, StoreError, Unavailable
+from ftsdk.store.journal import Journal
+from ftsdk.store.reservations import Reservations
 from ftsdk.types.cost import Cost
 from tests.unit.cli.conftest import DONE, FAILS, LONG
 
@@ -234,13 +238,16 @@ def test_a_second_identical_create_asks(cli, data):
     assert len(cli.ok("list", "--json").json["jobs"]) == 2
 
 
-def test_a_second_identical_create_is_refused_when_nobody_can_answer(cli, data):
-    first = cli.ok("create", data, "--yes", "--json", "--detach").json["id"]
-    ran = cli("create", data, "--no-input")
-    assert ran.code == 7
+@pytest.mark.parametrize("words", [("--no-input",), (), ("--json",)])
+def test_a_second_identical_create_goes_on_watching_when_nobody_can_answer(cli, data, words):
+    first = cli.ok("create", data, "--yes", "--json", "--detach", "--set", DONE).json["id"]
+    ran = cli.ok("create", data, "--set", DONE, *words)
     assert first in ran.err
     assert "--again" in ran.err
-    cli.ok("create", data, "--yes", "--no-input", "--detach")  # free: --yes answers this one too
+    assert first in ran.out
+    assert len(cli.ok("list", "--json").json["jobs"]) == 1
+    cli.ok("create", data, "--yes", "--no-input", "--set", DONE)  # free: --yes answers this one too
+    assert len(cli.ok("list", "--json").json["jobs"]) == 2
 
 
 def test_yes_does_not_confirm_a_duplicate_that_may_cost(cli, data, monkeypatch):
@@ -250,12 +257,48 @@ def test_yes_does_not_confirm_a_duplicate_that_may_cost(cli, data, monkeypatch):
 
     able = dataclasses.replace(FakeBackend.capabilities, price="unknown")
     monkeypatch.setattr(FakeBackend, "capabilities", able)
-    cli.ok("create", data, "--yes", "--no-input", "--detach")
-    assert cli("create", data, "--yes", "--no-input", "--detach").code == 7
+    first = cli.ok("create", data, "--yes", "--no-input", "--detach", "--json").json["id"]
+    again = cli.ok("create", data, "--yes", "--no-input", "--detach")
+    assert f"{first}  already exists" in again.out
+    assert "very same job" in again.err
+    assert len(cli.ok("list", "--json").json["jobs"]) == 1
     cli.ok("create", data, "--yes", "--no-input", "--detach", "--again")
     cli.ok("create", data, "--yes", "--no-input", "--detach", "--seed", 1)
     cli.ok("create", data, "--yes", "--no-input", "--detach", "--key", "k")
     assert len(cli.ok("list", "--json").json["jobs"]) == 4
+
+
+def test_a_job_in_doubt_is_looked_for_by_the_same_create(cli, data, monkeypatch, clock):
+    able = dataclasses.replace(FakeBackend.capabilities, price="unknown", resend_is_safe=False)
+    monkeypatch.setattr(FakeBackend, "capabilities", able)
+    words = ("create", data, "--yes", "--no-input", "--detach", "--set", "submit=lost_request")
+    assert cli(*words).code == 4
+    clock.advance(3600)
+    ran = cli(*words)
+    assert ran.code == 7
+    assert "very same job" in ran.err
+    assert "ftsdk resolve" in ran.err
+    assert len(cli.ok("list", "--json", "--offline").json["jobs"]) == 1
+
+
+@pytest.mark.parametrize("words", [("--yes",), ("--yes", "--no-input"), ()])
+def test_a_free_job_that_could_not_be_sent_is_sent_by_the_same_create(
+    cli, data, monkeypatch, words
+):
+    submit, errors = FakeBackend.submit, [Unavailable("refused", submitted="no", retryable=True)]
+
+    def call(self, request):
+        if errors:
+            raise errors.pop()
+        return submit(self, request)
+
+    monkeypatch.setattr(FakeBackend, "submit", call)
+    asked = ("create", data, "--detach", "--set", LONG)
+    assert cli(*asked, *words, stdin="y\n").code == 4
+    ran = cli.ok(*asked, *words, stdin="y\n")
+    assert "sent now" in ran.err
+    [job] = cli.ok("list", "--json", "--offline").json["jobs"]
+    assert (job["status"], job["id"] in ran.out) == ("queued", True)
 
 
 def test_what_was_planned_is_what_is_sent(cli, data, monkeypatch):
@@ -318,8 +361,7 @@ def test_create_with_the_key_of_a_refused_job_starts_it(cli, data, monkeypatch):
 def test_create_does_not_end_well_while_another_process_sends_the_job(cli, data, monkeypatch):
     words = ("create", data, "--yes", "--detach", "--key", "kk", "--set", LONG)
     monkeypatch.setattr(
-        "ftsdk.jobs.submitter.Submitter.continue_submission",
-        lambda self, job_id, **_: self.journal.get(job_id),
+        "ftsdk.jobs.submitter.Submitter._continue", lambda self, snapshot, **_: snapshot
     )
     error = cli.error(7, *words)
     assert (error["submitted"], "ftsdk watch ftj_" in error["hint"]) == ("no", True)
@@ -403,17 +445,16 @@ def test_the_same_create_sends_a_job_that_was_refused_the_connection(
     assert cli.ok(*words, "--json").json["id"] == unsent["id"]
     [sent] = cli.ok("list", "--json", "--offline").json["jobs"]
     assert sent["status"] == "queued"
-    assert cli(*words).code == 7  # now it is a duplicate
+    assert cli.ok(*words, "--json").json["id"] == unsent["id"]  # now it is at the provider
+    assert len(cli.ok("list", "--json", "--offline").json["jobs"]) == 1
 
 
-def test_a_job_refused_at_another_address_or_profile_is_not_sent_instead(
-    cli, data, refusals, monkeypatch
-):
+def test_a_job_refused_at_another_address_is_not_sent_instead(cli, data, refusals, monkeypatch):
     words = ("create", data, "--yes", "--no-input", "--detach", "--set", LONG)
     refusals.append("connection refused")
     assert cli(*words).code == 4
     [unsent] = cli.ok("list", "--json").json["jobs"]
-    monkeypatch.setattr("ftsdk.store.duplicates._place", lambda job: job.id)
+    monkeypatch.setattr("ftsdk.session.Session.address_of", lambda *_: {"base_url": "http://b"})
     assert cli.ok(*words, "--json").json["id"] != unsent["id"]
 
 
@@ -432,3 +473,82 @@ def test_a_plan_multiplies_by_what_is_trained(cli, data):
     steps = cli.ok("plan", data, "--epochs", "3", "--batch-size", "6", "--set", "max_steps=1").out
     assert "1 step ·" in steps
     assert "12 rows × 0.5 ·" in steps
+
+
+@pytest.mark.parametrize(
+    ("words", "cap"),
+    [
+        ((), "4"),
+        (("--max-cost", "9"), "9"),
+        (("--yes",), None),
+        (("--max-cost", "9", "--yes"), "9"),
+    ],
+)
+def test_the_confirmed_amount_is_the_cap_of_the_job(cli, data, quotes, words, cap):
+    quotes[0] = Decimal(4)
+    made = cli.ok("create", data, "--detach", "--set", LONG, *words, stdin="y\n")
+    assert ("is cancelled there" in made.err) is False
+    [job] = cli.ok("list", "--json", "--offline").json["jobs"]
+    reserved = Reservations(Journal(default_home(os.environ))).get(job["id"])
+    assert reserved.cap == (None if cap is None else Decimal(cap))
+
+
+def test_sending_again_obeys_the_confirmed_amount(cli, data, quotes, monkeypatch):
+    quotes[0] = Decimal(4)
+    submit = FakeBackend.submit
+
+    def lost(self, request):
+        raise Unavailable("no answer", submitted="maybe")
+
+    able = dataclasses.replace(FakeBackend.capabilities, resend_is_safe=False)
+    monkeypatch.setattr(FakeBackend, "capabilities", able)
+    monkeypatch.setattr(FakeBackend, "submit", lost)
+    assert cli("create", data, "--detach", stdin="y\n").code == 4
+    [job] = cli.ok("list", "--json", "--offline").json["jobs"]
+    monkeypatch.setattr(FakeBackend, "submit", submit)
+    quotes[0] = Decimal("4.01")
+    error = cli.error(6, "resolve", job["id"], "--send-again", "--yes")
+    assert "over the limit of $4.00" in error["what"]
+    quotes[0] = Decimal("4.00")
+    cli.ok("resolve", job["id"], "--send-again", "--yes")
+
+
+def test_a_job_billed_by_the_hour_says_that_it_is_cancelled_at_the_amount(
+    cli, data, quotes, monkeypatch
+):
+    quotes[0] = Decimal(4)
+    monkeypatch.setattr(FakeBackend, "training_usd_per_hour", lambda *_: Decimal(2))
+    asked = cli("create", data, "--detach", "--set", LONG, stdin="n\n")
+    assert "Spend up to $4.00? The job is cancelled there." in asked.err
+
+
+def test_waiting_for_a_provider_that_refuses_for_pace_is_said(cli, data, monkeypatch, clock):
+    submit, refusals = FakeBackend.submit, [RateLimited("slow", submitted="no", retry_after_s=40)]
+
+    def call(self, request):
+        if refusals:
+            raise refusals.pop()
+        return submit(self, request)
+
+    monkeypatch.setattr(FakeBackend, "submit", call)
+    ran = cli.ok("create", data, "--yes", "--detach", "--set", LONG)
+    assert "slow; job ftj_" in ran.err
+    assert "is sent again in 40 s" in ran.err
+    assert clock.slept == [40]
+
+
+def test_interrupted_while_it_waits_to_be_sent_the_same_command_sends_it(
+    cli, data, refusals, monkeypatch, clock
+):
+    def call(self, request):
+        raise RateLimited("slow", submitted="no", retry_after_s=40)
+
+    words = ("create", data, "--yes", "--detach", "--set", LONG)
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeBackend, "submit", call)
+        patch.setattr(clock, "sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        ran = cli(*words)
+    assert ran.code == 130
+    assert "The same command sends it" in ran.err
+    [left] = cli.ok("list", "--json", "--offline").json["jobs"]
+    assert cli.ok(*words, "--json").json["id"] == left["id"]

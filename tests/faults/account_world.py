@@ -6,16 +6,15 @@ with either key, and sends a job again when it is reported as not found in time.
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.base import Backend
-from ftsdk.errors import BackendError, FtsdkError, NeedsDecision, WrongAccount
+from ftsdk.errors import BackendError, NeedsDecision, WrongAccount
 from ftsdk.jobs.submitter import Submitter
 from ftsdk.types.job import JobSnapshot, RemoteJob
 from ftsdk.types.status import JobStatus
-from tests.faults.submission_world import Died, Process, Provider, SimulatedBackend, World
+from tests.faults.submission_world import ACTING, Process, Provider, SimulatedBackend, World
 
 ACCOUNTS = ("project:a", "project:b")
 
@@ -51,24 +50,22 @@ class AccountWorld(World):
     def backend(self, process: Process | None) -> Backend:
         return AccountBackend(self, process)
 
-    def _process(self, account: str, me: int = 0, dies_at: int | None = None) -> Process:
-        return Process(self, me, dies_at, account=account)
+    def _new_process(self, dies_at: int | None) -> Process:
+        return Process(self, dies_at, account=self.chance.choice(ACCOUNTS))
 
-    def _attempt(self, me: int) -> None:
-        dies_at = self.chance.randrange(1, 80) if self.chance.random() < 0.6 else None
-        account = self.chance.choice(ACCOUNTS)
+    def create(self, submitter: Submitter) -> JobSnapshot:
+        """Create the job for the account of the process."""
+        account = None if ACTING.process is None else ACTING.process.account
         try:
-            submitter = self._submitter(self._process(account, me, dies_at))
             made = submitter.create(
                 self.spec, self.dataset, None, key="the-key", profile=None, account=account
             )
         except WrongAccount:
             self.refused += 1
-        except (Died, FtsdkError, sqlite3.Error):
-            pass  # the caller got an error or died; only the state afterwards matters
-        else:
-            if made.account != account:
-                self.mixed.append(f"{account} was given a job of {made.account}")
+            raise
+        if made.account != account:
+            self.mixed.append(f"{account} was given a job of {made.account}")
+        return made
 
     def _recover(self) -> None:
         """Look with both keys, in a random order, and send again what is not found in time."""
@@ -78,10 +75,16 @@ class AccountWorld(World):
             self.clock.advance(80)
 
     def _look(self, account: str) -> None:
-        solo = self._process(account)
-        solo.effect = lambda: None  # type: ignore[method-assign]  # nothing else runs, nobody dies
-        submitter = self._submitter(solo)
-        backend = AccountBackend(self, solo)
+        solo = Process(self, None, account=account)
+        solo.effect = lambda *_, **__: None  # type: ignore[method-assign]  # nothing else runs
+        ACTING.process = solo
+        try:
+            self._look_as(solo)
+        finally:
+            ACTING.process = None
+
+    def _look_as(self, solo: Process) -> None:
+        submitter, backend = self._submitter(), AccountBackend(self, solo)
         submitter.backend_for = lambda _: backend
         for snapshot in submitter.journal.list():
             if snapshot.status not in (JobStatus.SUBMITTING, JobStatus.IN_DOUBT):
@@ -99,10 +102,11 @@ class AccountWorld(World):
         submitter.journal.close()
 
     def _check(self) -> str:
-        submitter = self._submitter(None)
+        submitter = self._submitter()
         known: list[JobSnapshot] = submitter.journal.list()
         paid = [(account, job) for account, p in self.providers.items() for job in p.jobs]
         problems = [f"mixed: {one}" for one in self.mixed]
+        problems += [f"raw exception: {error!r}" for error in self.crashes]
         if len(paid) > 1:
             problems.append(f"duplicate: {len(paid)} paid jobs")
         adopted = {(s.account, s.tag): s for s in known if s.provider_job_id}

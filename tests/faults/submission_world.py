@@ -1,15 +1,18 @@
 """A deterministic simulation of submissions that fail, with the real protocol.
 
 Real: `Submitter`, `Journal`, SQLite on a file, the lock files. Simulated: the provider, the clock, and
-the death of processes. Processes are threads that pass a baton, so that exactly one runs at a time and
-the seed alone decides which is next. At every effect (an SQL statement, a call to the provider, a
-sleep) the process may die or another may run. A process that has died has no further effect: every
-attempt raises again.
+the death of processes. A process has one thread or several, which share a submitter and die together.
+All threads pass a baton, so that exactly one runs at a time and the seed alone decides which is next. At
+every effect (an SQL statement, a call to the provider, a sleep) the process may die or another thread
+may run. A process that has died has no further effect: every attempt raises again.
+
+A world creates one job, always with the same key or always without one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import gc
 import random
 import shutil
@@ -24,9 +27,19 @@ from typing import Any
 from ftsdk.backends.base import Backend, Context, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.dataset import Dataset
-from ftsdk.errors import BackendError, FtsdkError, NeedsDecision, NotFound, Rejected, Unavailable
+from ftsdk.errors import (
+    BackendError,
+    FtsdkError,
+    NeedsDecision,
+    NotFound,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
+from ftsdk.jobs import submitter as submitter_module
 from ftsdk.jobs.submitter import Submitter
 from ftsdk.session import Horizon
+from ftsdk.store.duplicates import DuplicateRule, Identity, unless_same
 from ftsdk.store.journal import Journal
 from ftsdk.types.job import JobSnapshot, RemoteJob
 from ftsdk.types.model import ModelHandle
@@ -43,7 +56,13 @@ FAULTS = (
     "error_after_create",
     "error_without_create",
     "no_id",
+    "paced",
+    "gateway_429_after_create",
 )
+PACED_S = (None, 0, 3, 40, 100, 400)
+"""What a refusal for pace asks to wait, in seconds; the last is longer than a create waits."""
+SAME = DuplicateRule(may_cost=True, within=dt.timedelta(days=1))
+"""The guard of a create without a key, for longer than a world lasts."""
 HORIZON = Horizon(look_s=660.0, while_creating_s=15.0)
 
 
@@ -98,18 +117,17 @@ class Baton:
 
 @dataclass
 class Process:
-    """One simulated process, and the effect at which it dies."""
+    """One simulated process, and the effect at which it dies, with all its threads."""
 
     world: World
-    me: int
     dies_at: int | None
     effects: int = 0
     dead: bool = False
     account: str | None = None
     """The account whose key this process has, in a world with several."""
 
-    def effect(self) -> None:
-        """Count an effect; die, or let another process run, where it is time for that."""
+    def effect(self, me: int, *, alone: bool = False) -> None:
+        """Count an effect of the thread `me`; die, or let another thread run, unless `alone`."""
         if self.dead:
             raise Died
         self.effects += 1
@@ -117,55 +135,47 @@ class Process:
             self.dead = True
             self.world.deaths += 1
             raise Died
-        self.world.baton.yield_turn(self.me)
+        if not alone:
+            self.world.baton.yield_turn(me)
+
+
+class _Acting(threading.local):
+    """The simulated process and the number of the simulated thread that this thread is."""
+
+    process: Process | None = None
+    me: int = 0
+
+
+ACTING = _Acting()
+
+
+def effect(*, alone: bool = False) -> None:
+    """Count an effect of the simulated thread that acts now, if any."""
+    if ACTING.process is not None:
+        ACTING.process.effect(ACTING.me, alone=alone)
 
 
 class _Cursor(sqlite3.Cursor):
     def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
-        process = self.connection.process  # type: ignore[attr-defined]  # set by _Journal
-        if process is None:
-            return super().execute(sql, *args)
         # Waiting for SQLite's lock would block the only thread that runs. So a process may die
         # anywhere, but another runs only outside a transaction.
-        inside = self.connection.in_transaction
-        if inside:
+        if self.connection.in_transaction:
             try:
-                process.maybe_die()
+                effect(alone=True)
             except Died:
                 super().execute(
                     "ROLLBACK"
                 )  # SQLite does this when it finds the file of a dead process
                 raise
         else:
-            process.effect()
+            effect()
         done = super().execute(sql, *args)
         if sql == "COMMIT":  # after a SELECT the read lock is still taken, so no other process runs
-            process.effect()
+            effect()
         return done
 
 
-def _maybe_die(self: Process) -> None:
-    baton, self.world.baton = self.world.baton, _SOLO
-    try:
-        self.effect()
-    finally:
-        self.world.baton = baton
-
-
-Process.maybe_die = _maybe_die  # type: ignore[attr-defined]  # beside the cursor that uses it
-
-
-class _Solo:
-    def yield_turn(self, me: int) -> None:
-        """Let no other process run."""
-
-
-_SOLO: Any = _Solo()
-
-
 class _Connection(sqlite3.Connection):
-    process: Process | None = None
-
     def cursor(self, factory: Any = _Cursor) -> Any:
         return super().cursor(factory)
 
@@ -174,11 +184,7 @@ class _Connection(sqlite3.Connection):
 
 
 class SimulatedJournal(Journal):
-    """The real journal, over a connection that knows which process uses it."""
-
-    def __init__(self, home: Path, process: Process | None) -> None:
-        self._process = process
-        super().__init__(home)
+    """The real journal, over connections whose statements are effects."""
 
     def _connection(self) -> sqlite3.Connection:
         found: Any = getattr(self._local, "connection", None)
@@ -188,12 +194,13 @@ class SimulatedJournal(Journal):
             def with_factory(*args: Any, **options: Any) -> sqlite3.Connection:
                 return real(*args, factory=_Connection, **options)
 
+            acting, ACTING.process = ACTING.process, None  # no other thread may run meanwhile
             sqlite3.connect = with_factory  # type: ignore[assignment]  # for this one call
             try:
                 found = super()._connection()
             finally:
                 sqlite3.connect = real
-            found.process = self._process
+                ACTING.process = acting
         return found  # type: ignore[no-any-return]
 
 
@@ -204,26 +211,16 @@ class WorldClock(ManualClock):
         super().__init__()
         self.world = world
 
-    def for_process(self, process: Process | None) -> Any:
-        world, clock = self.world, self
-
-        class _Clock:
-            def now(self) -> Any:
-                return clock.now()
-
-            def monotonic(self) -> float:
-                return clock.monotonic()
-
-            def sleep(self, seconds: float) -> None:
-                clock.advance(seconds)
-                if process is not None:
-                    process.effect()
-                    if len(world.baton.alive) > 1:  # a process that sleeps lets others run first
-                        others = [i for i in world.baton.alive if i != process.me]
-                        world.baton.turns[world.chance.choice(others)].release()
-                        world.baton.turns[process.me].acquire()
-
-        return _Clock()
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+        if ACTING.process is None:
+            return
+        effect()
+        baton, me = self.world.baton, ACTING.me
+        if len(baton.alive) > 1:  # a thread that sleeps lets others run first
+            others = [i for i in baton.alive if i != me]
+            baton.turns[self.world.chance.choice(others)].release()
+            baton.turns[me].acquire()
 
 
 @dataclass
@@ -272,7 +269,7 @@ class SimulatedBackend(Backend):
     )
 
     def __init__(self, world: World, process: Process | None) -> None:
-        super().__init__(Context(home=world.home, clock=world.clock.for_process(process)))
+        super().__init__(Context(home=world.home, clock=world.clock))
         self.world, self.process = world, process
         self.provider = world.provider_of(process)
         if self.provider.takes_token:
@@ -284,12 +281,8 @@ class SimulatedBackend(Backend):
                 resend_is_safe=True,
             )
 
-    def _effect(self) -> None:
-        if self.process is not None:
-            self.process.effect()
-
     def submit(self, request: SubmitRequest) -> RemoteJob:
-        self._effect()
+        effect()
         world, provider = self.world, self.provider
         fault = world.next_fault()
         provider.posts += 1
@@ -299,22 +292,27 @@ class SimulatedBackend(Backend):
             raise Rejected("no", submitted="no")
         if fault == "not_sent":
             raise Unavailable("refused connection", submitted="no")
+        if fault == "paced":
+            after_s = world.chance.choice(PACED_S)
+            raise RateLimited("slow down", submitted="no", retry_after_s=after_s)
         if fault in ("lost_request", "error_without_create"):
-            self._effect()
+            effect()
             raise Unavailable("nobody knows", submitted="maybe")
         job = provider.create(request, world.clock.now())
-        self._effect()
+        effect()
         if fault in ("lost_answer", "error_after_create"):
             raise Unavailable("nobody knows", submitted="maybe")
+        if fault == "gateway_429_after_create":
+            raise RateLimited("too many requests", submitted="maybe", retry_after_s=1)
         return _remote_job(job, identity="" if fault == "no_id" else job["id"])
 
     def find(self, request: SubmitRequest) -> list[RemoteJob]:
-        self._effect()
+        effect()
         if self.world.chance.random() < self.world.read_faults:
             self.provider.faults += 1
             raise Unavailable("the list cannot be read now")
         found = [_remote_job(j) for j in self.provider.visible(request.tag, self.clock.now())]
-        self._effect()
+        effect()
         return found
 
     def get(self, provider_job_id: str) -> RemoteJob:
@@ -349,19 +347,29 @@ _ROWS = [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "
 class World:
     """One schedule of faults and deaths, from a seed."""
 
-    def __init__(self, seed: int, folder: Path, submitter: type[Submitter] = Submitter) -> None:
+    def __init__(
+        self,
+        seed: int,
+        folder: Path,
+        submitter: type[Submitter] = Submitter,
+    ) -> None:
         self.seed = seed
         self.chance = random.Random(seed)  # a schedule, not a secret
         self.home = folder
         self.clock = WorldClock(self)
         self.baton = Baton(self.chance)
         self.submitter_class = submitter
+        self.key = self.chance.choice(["the-key", None])
+        self.outcomes: list[JobSnapshot | BaseException] = []
+        self.crashes: list[Exception] = []
         self.deaths = 0
+        self.death_rate = 0.6
         self.read_faults = self.chance.choice([0.0, 0.0, 0.2, 0.6])
         self.fault_rate = self.chance.choice([0.3, 0.7, 1.0])
         self.provider = Provider(self.chance, takes_token=self.chance.random() < 0.2)
         self.spec = JobSpec(provider="simulated", model="m")
         self.dataset = _dataset()
+        self.identity = Identity(self.spec.fingerprint(self.dataset.sha256, None))
         self.verdict = ""
 
     def next_fault(self) -> str:
@@ -378,43 +386,63 @@ class World:
         """Return the backend that a process uses."""
         return SimulatedBackend(self, process)
 
-    def _submitter(self, process: Process | None) -> Submitter:
+    def _submitter(self) -> Submitter:
         world = self
-        journal = SimulatedJournal(self.home, process)
-        clock = self.clock.for_process(process)
-        made = self.submitter_class(
-            journal,
+        return self.submitter_class(
+            SimulatedJournal(self.home),
             self.home,
-            clock,
-            lambda _: world.backend(process),
+            self.clock,
+            lambda _: world.backend(ACTING.process),
             HORIZON,
+            say=lambda _: None,
         )
-        made._kept = lambda *_: world.dataset  # type: ignore[method-assign]  # read once, not each time
-        return made
 
     # --- one schedule ---
 
     def run(self) -> str:
         """Run the schedule; return `ok`, or what is wrong afterwards."""
         for _ in range(self.chance.choice([1, 1, 2, 3])):
-            count = self.chance.choice([1, 1, 1, 2])
-            self.baton.run([self._attempt] * count)
+            works: list[Callable[[int], None]] = []
+            for _ in range(self.chance.choice([1, 1, 1, 2])):
+                works += self._process()
+            self.baton.run(works)
             gc.collect(0)
         self._recover()
         return self._check()
 
-    def _attempt(self, me: int) -> None:
-        dies_at = self.chance.randrange(1, 80) if self.chance.random() < 0.6 else None
-        process = Process(self, me, dies_at)
-        try:
-            submitter = self._submitter(process)
-            submitter.create(self.spec, self.dataset, None, key="the-key", profile=None)
-        except (Died, FtsdkError, sqlite3.Error):
-            pass  # the caller got an error or died; only the state afterwards matters
+    def _process(self) -> list[Callable[[int], None]]:
+        """Return the threads of one process, which may die."""
+        dies_at = self.chance.randrange(1, 80) if self.chance.random() < self.death_rate else None
+        threads = self.chance.choice([1, 1, 1, 2, 3])
+        process = self._new_process(None if dies_at is None else dies_at * threads)
+        shared: list[Submitter] = []
+
+        def body(me: int) -> None:
+            ACTING.process, ACTING.me = process, me
+            try:
+                if not shared:
+                    shared.append(self._submitter())
+                self.outcomes.append(self.create(shared[0]))
+            except (Died, FtsdkError, sqlite3.Error) as error:
+                self.outcomes.append(error)  # the caller got an error or died
+            except Exception as error:  # reported as a fault of the schedule
+                self.crashes.append(error)
+
+        return [body] * threads
+
+    def _new_process(self, dies_at: int | None) -> Process:
+        return Process(self, dies_at)
+
+    def create(self, submitter: Submitter) -> JobSnapshot:
+        """Create the job as one caller does."""
+        hook = None if self.key else unless_same(self.identity, SAME, lambda *_: None)
+        return submitter.create(
+            self.spec, self.dataset, None, key=self.key, profile=None, hook=hook
+        )
 
     def _recover(self) -> None:
         """Do what a user does afterwards: list, reconcile, wait, reconcile."""
-        submitter = self._submitter(None)
+        submitter = self._submitter()
         for _ in range(12):
             for snapshot in submitter.journal.list():
                 if snapshot.status in (JobStatus.SUBMITTING, JobStatus.IN_DOUBT):
@@ -425,14 +453,14 @@ class World:
         submitter.journal.close()
 
     def _check(self) -> str:
-        submitter = self._submitter(None)
+        submitter = self._submitter()
         known: list[JobSnapshot] = submitter.journal.list()
         paid = self.provider.jobs
-        problems = []
+        problems = [f"raw exception: {error!r}" for error in self.crashes]
         if len(paid) > 1:
             problems.append(f"duplicate: {len(paid)} paid jobs")
         if len([s for s in known if not (s.key is None and s.was_refused)]) > 1:
-            problems.append("two journal rows for one key")
+            problems.append("two journal rows for one job")
         if submitter.journal.integrity() != "ok":
             problems.append("corrupt journal")
         adopted = {s.provider_job_id for s in known if s.provider_job_id}
@@ -477,6 +505,17 @@ class Totals:
         )
 
 
+@contextlib.contextmanager
+def _rows_read_once() -> Iterator[None]:
+    """Keep the rows in memory: reading them again for each schedule takes most of the time."""
+    real = submitter_module.kept_dataset
+    submitter_module.kept_dataset = lambda *_: _dataset()  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        submitter_module.kept_dataset = real
+
+
 def simulate(
     first_seed: int,
     count: int,
@@ -486,6 +525,17 @@ def simulate(
     world_class: type[World] = World,
 ) -> Totals:
     """Run `count` schedules; with `stop_at_bad`, stop after that many bad ones."""
+    with _rows_read_once():
+        return _simulate(first_seed, count, submitter, stop_at_bad, world_class)
+
+
+def _simulate(
+    first_seed: int,
+    count: int,
+    submitter: type[Submitter],
+    stop_at_bad: int,
+    world_class: type[World],
+) -> Totals:
     totals = Totals(first_seed)
     base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
     root = Path(tempfile.mkdtemp(prefix="ftsdk-world-", dir=base))

@@ -7,6 +7,7 @@ The provider is `fake`: its jobs are files, which survive the process as they wo
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
 import random
@@ -14,9 +15,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +29,13 @@ import pytest
 from ftsdk.backends.fake import FakeBackend
 from ftsdk.client import Client
 from ftsdk.config import Config
-from ftsdk.errors import FtsdkError, NeedsDecision
+from ftsdk.errors import FtsdkError, NeedsDecision, RateLimited
+from ftsdk.jobs import submit as submit_module
 from ftsdk.jobs.submitter import Submitter
 from ftsdk.session import Horizon
+from ftsdk.store.duplicates import DuplicateRule
 from ftsdk.store.journal import Journal
+from ftsdk.types.cost import Cost
 from ftsdk.types.status import JobStatus
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks from a warm parent")
@@ -40,6 +47,21 @@ KILLED = 99
 
 def client(home: Path) -> Client:
     return Client(home=home, config=CONFIG, env={}, horizon=Horizon(while_creating_s=0))
+
+
+class Priced(FakeBackend):
+    """`fake` at a price, so that the very same job is not created twice without a key."""
+
+    capabilities = replace(FakeBackend.capabilities, price="catalogue")
+
+    def estimate(self, spec: Any, train: Any = None) -> Cost:
+        return Cost(basis="estimated", low=Decimal(1), high=Decimal(1), source="a test")
+
+
+def priced_client(home: Path) -> Client:
+    """Return a client of `Priced` that does not wait long for a provider that refuses for pace."""
+    horizon = Horizon(while_creating_s=0, first_pause_s=0.01)
+    return Client(home=home, config=CONFIG, env={}, horizon=horizon, backends={"fake": Priced})
 
 
 def at_provider(home: Path) -> list[Path]:
@@ -97,21 +119,50 @@ def _plant(points: _Points) -> None:
     FakeBackend.submit, FakeBackend._write = submit, write  # type: ignore[method-assign]
 
 
-def _child(home: Path, end_at: int | None) -> list[str]:
+Way = Callable[[Path], Any]
+"""One way to create the job, in a process that may be killed, and again in the next one."""
+
+
+def with_key(home: Path) -> Any:
+    return client(home).create_job(ROWS, key="k")
+
+
+def without_key(home: Path) -> Any:
+    return priced_client(home).create_job(ROWS)
+
+
+def refused_for_pace(home: Path) -> Any:
+    """Create the job at a provider that refuses the first two create calls for pace."""
+    submit, refusals = Priced.submit, iter(range(2))
+
+    def slow(self: Priced, request: Any) -> Any:
+        if next(refusals, None) is not None:
+            raise RateLimited("slow down", submitted="no", retry_after_s=0)
+        return submit(self, request)
+
+    Priced.submit = slow  # type: ignore[method-assign]
+    try:
+        return priced_client(home).create_job(ROWS)
+    finally:
+        Priced.submit = submit  # type: ignore[method-assign]
+
+
+def _child(home: Path, end_at: int | None, way: Way) -> list[str]:
     """Submit once, in a forked child, and end at the given point; return the names of the points passed."""
     points = _Points(end_at)
     _plant(points)
-    client(home).create_job(ROWS, key="k")
+    logging.getLogger("ftsdk").setLevel(logging.ERROR)
+    way(home)
     return points.names
 
 
-def _fork(home: Path, end_at: int | None) -> tuple[int, list[str]]:
+def _fork(home: Path, end_at: int | None, way: Way = with_key) -> tuple[int, list[str]]:
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            names = _child(home, end_at)
+            names = _child(home, end_at, way)
             os.write(write, json.dumps(names).encode())
             status = 0
         finally:
@@ -123,12 +174,12 @@ def _fork(home: Path, end_at: int | None) -> tuple[int, list[str]]:
     return os.waitstatus_to_exitcode(ended), json.loads(names or b"[]")
 
 
-def _recover(home: Path) -> str:
-    """Repeat the create call with the same key, as the user does; return the status."""
+def _recover(home: Path, way: Way = with_key) -> str:
+    """Repeat the create call in the same way, as the user does; return the status."""
     began = time.monotonic()
     again = client(home)
     try:
-        job = again.create_job(ROWS, key="k")
+        job = way(home)
     except NeedsDecision as undecided:
         # Killed between the journal entry and the call: only the user can know that nothing was sent.
         assert at_provider(home) == []
@@ -166,6 +217,43 @@ def test_kills_at_named_points(
             kills += 1
             _recover(home)
     print(f"{kills} kills at {len(distinct)} points: 0 duplicates, 0 lost")
+
+
+@pytest.mark.parametrize("way", [without_key, refused_for_pace])
+def test_kills_at_named_points_without_a_key(
+    way: Way, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    code, passed = _fork(tmp_path / "names", None, way)
+    assert code == 0
+    assert sum(name == "before the create call" for name in passed) == 1
+    step = 1 if request.config.getoption("--long") else 3
+    for point in range(1, len(passed) + 1, step):
+        home = tmp_path / str(point)
+        code, _ = _fork(home, point, way)
+        assert code == KILLED, passed[point - 1]
+        _recover(home, way)
+
+
+def test_the_kill_points_catch_a_job_that_nobody_carries_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted bug: without a key, only jobs that were accepted count as the very same job."""
+    applies = DuplicateRule.applies
+
+    def accepted_only(self: DuplicateRule, job: Any, *more: Any) -> bool:
+        return job.is_accepted and applies(self, job, *more)
+
+    monkeypatch.setattr(DuplicateRule, "applies", accepted_only)
+    _, passed = _fork(tmp_path / "names", None, without_key)
+    caught = 0
+    for point in range(1, len(passed) + 1, 3):
+        home = tmp_path / str(point)
+        _fork(home, point, without_key)
+        try:
+            _recover(home, without_key)
+        except AssertionError:
+            caught += 1
+    assert caught
 
 
 def test_the_kill_points_catch_a_missing_journal_entry(
@@ -334,6 +422,71 @@ def test_many_writers(tmp_path: Path, request: pytest.FixtureRequest, spawned: l
     assert {job.status for job in jobs} <= {"queued", "running", "finalizing", "succeeded"}
     assert after.journal.integrity() == "ok"
     after.close()
+
+
+def _threaded_writer(home: Path, threads: int, count: int, start: Any, results: Any) -> None:
+    """Create the same jobs in all threads of all processes: each with a key, and each without one."""
+    faults: list[str] = []
+    shared = priced_client(home)
+    logging.getLogger("ftsdk").setLevel(logging.ERROR)
+
+    def create() -> None:
+        start.wait()
+        for i in range(count):
+            try:
+                shared.create_job(ROWS, key=f"shared-{i}", seed=1000 + i)
+                shared.create_job(ROWS, seed=i)
+            except FtsdkError as error:
+                faults.append(str(error))
+
+    workers = [threading.Thread(target=create) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    results.put(faults)
+
+
+def _looking_before_journaling(home: Path, *more: Any) -> None:
+    """Planted bug: the very same job is looked for before the transaction, not in it."""
+
+    def unchecked(rule: DuplicateRule, hook: Any) -> Any:
+        return hook
+
+    submit_module.unless_same = unchecked  # type: ignore[assignment]  # in the child process only
+    _threaded_writer(home, *more)
+
+
+def _at_once(home: Path, spawned: list[Any], writer: Any, count: int) -> list[list[str]]:
+    context, processes, threads = multiprocessing.get_context("spawn"), 3, 4
+    results, start = context.Queue(), context.Barrier(processes * threads)
+    for _ in range(processes):
+        spawned.append(context.Process(target=writer, args=(home, threads, count, start, results)))
+    for process in spawned:
+        process.start()
+    return [results.get(timeout=600) for _ in range(processes)]
+
+
+@pytest.mark.timeout(900)
+def test_threads_of_several_processes_create_each_job_once(
+    tmp_path: Path, request: pytest.FixtureRequest, spawned: list[Any]
+) -> None:
+    count, home = 100 if request.config.getoption("--long") else 6, tmp_path / "home"
+    assert _at_once(home, spawned, _threaded_writer, count) == [[]] * 3
+    assert len(at_provider(home)) == 2 * count
+    after = client(home)
+    assert {job.provider_job_id for job in after.list_jobs()} == {
+        path.stem for path in at_provider(home)
+    }
+    assert len(after.list_jobs()) == 2 * count
+    assert after.journal.integrity() == "ok"
+
+
+def test_threads_catch_a_check_outside_of_the_transaction(
+    tmp_path: Path, spawned: list[Any]
+) -> None:
+    _at_once(tmp_path, spawned, _looking_before_journaling, 3)
+    assert len(at_provider(tmp_path)) > 6
 
 
 def _careless_writer(home: Path, number: int, count: int, results: Any) -> None:

@@ -1,7 +1,7 @@
 """T1: no schedule of faults and deaths makes two paid jobs, loses one, or leaves one stuck.
 
-The short tier runs 2,000 schedules, `--long` 100,000. The harness also has to catch three broken
-protocols.
+Each world creates one job, with a key or without one, in processes of one thread or several. The short
+tier runs 2,000 schedules, `--long` 100,000. The harness also has to catch the broken protocols below.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from ftsdk.errors import FtsdkError
+from ftsdk.dataset import Dataset
+from ftsdk.errors import FtsdkError, RateLimited
 from ftsdk.jobs import account_check
 from ftsdk.jobs.submitter import Submitter
+from ftsdk.store.duplicates import Identity
 from ftsdk.types.job import JobSnapshot
+from ftsdk.types.spec import JobSpec
 from ftsdk.types.status import JobStatus
 from tests.faults.account_world import AccountWorld
-from tests.faults.submission_world import simulate
+from tests.faults.submission_world import ACTING, SAME, Process, World, simulate
 
 
 def test_exactly_once(request: pytest.FixtureRequest, record_property: Any) -> None:
@@ -69,10 +72,115 @@ class RecordsAfterSending(Submitter):
         return self._accept(snapshot, remote, "accepted")
 
 
-@pytest.mark.parametrize("planted", [SendsAgainWhenLost, LooksOnce, RecordsAfterSending])
+class TakesEvery429ForARefusal(Submitter):
+    """Planted bug: a gateway's 429, after which the job may exist, is waited for and sent again."""
+
+    def _handle_failure(
+        self, snapshot: JobSnapshot, error: FtsdkError, attempt: int, *, was_in_doubt: bool
+    ) -> JobSnapshot:
+        if isinstance(error, RateLimited):
+            error.submitted = "no"
+        return super()._handle_failure(snapshot, error, attempt, was_in_doubt=was_in_doubt)
+
+
+class LooksBeforeJournaling(Submitter):
+    """Planted bug: whether the same job is there is looked for before the transaction, not in it."""
+
+    def create(self, spec: JobSpec, train: Dataset, *args: Any, **facts: Any) -> JobSnapshot:
+        if facts["key"] is None:
+            wanted = Identity(spec.fingerprint(train.sha256, None))
+            there = self.journal.same_job(wanted, SAME, self.clock.now())
+            if there is not None:
+                return self.continue_submission(there.id, creating=True)
+        return super().create(spec, train, *args, **{**facts, "hook": None})
+
+
+PLANTED = [
+    SendsAgainWhenLost,
+    LooksOnce,
+    RecordsAfterSending,
+    TakesEvery429ForARefusal,
+    LooksBeforeJournaling,
+]
+
+
+@pytest.mark.parametrize("planted", PLANTED)
 def test_the_harness_catches(planted: type[Submitter]) -> None:
     totals = simulate(0, 2_000, planted, stop_at_bad=60)
     assert any("duplicate" in verdict for verdict in totals.bad.values()), str(totals)
+
+
+class OneProcess(World):
+    """A world in which the threads of one process create the same job at once; nobody dies."""
+
+    def run(self) -> str:
+        process, self.death_rate = Process(self, None), 0.0
+        submitter = self._submitter()
+
+        def body(me: int) -> None:
+            ACTING.process, ACTING.me = process, me
+            try:
+                self.outcomes.append(self.create(submitter))
+            except FtsdkError as error:
+                self.outcomes.append(error)
+
+        self.baton.run([body] * 3)
+        self._recover()
+        return self._check()
+
+
+class SlowProvider(OneProcess):
+    """The provider refuses up to five create calls for pace, and does nothing worse."""
+
+    def __init__(self, *args: Any, **facts: Any) -> None:
+        super().__init__(*args, **facts)
+        self.read_faults, self.left = 0.0, self.chance.randrange(6)
+
+    def next_fault(self) -> str:
+        self.left -= 1
+        return "paced" if self.left >= 0 else "ok"
+
+    def _check(self) -> str:
+        told_to_wait = any(
+            isinstance(one, RateLimited) and (one.retry_after_s or 0) + 1 > 100
+            for one in self.outcomes
+        )
+        ids = {one.id for one in self.outcomes if isinstance(one, JobSnapshot)}
+        if not self.provider.jobs and not told_to_wait:
+            return f"nobody made the job: {self.outcomes}"
+        if len(ids) > 1:
+            return f"one caller got another job: {ids}"
+        return super()._check()
+
+
+class TakesPaceForADoubt(Submitter):
+    """Planted bug: a refusal for pace leaves a job in doubt, which nobody sends any more."""
+
+    def _handle_failure(
+        self, snapshot: JobSnapshot, error: FtsdkError, attempt: int, *, was_in_doubt: bool
+    ) -> JobSnapshot:
+        error.submitted = "maybe"
+        return super()._handle_failure(snapshot, error, attempt, was_in_doubt=was_in_doubt)
+
+
+def test_threads_of_one_process_make_one_job(request: pytest.FixtureRequest) -> None:
+    totals = simulate(
+        0, 20_000 if request.config.getoption("--long") else 400, world_class=OneProcess
+    )
+    print(totals)
+    assert not totals.bad, dict(list(totals.bad.items())[:5])
+    caught = simulate(0, 400, LooksBeforeJournaling, world_class=OneProcess, stop_at_bad=1)
+    assert any("duplicate" in verdict for verdict in caught.bad.values()), str(caught)
+
+
+def test_a_provider_that_refuses_for_pace_gets_one_job(request: pytest.FixtureRequest) -> None:
+    totals = simulate(
+        0, 20_000 if request.config.getoption("--long") else 400, world_class=SlowProvider
+    )
+    print(totals)
+    assert not totals.bad, dict(list(totals.bad.items())[:5])
+    caught = simulate(0, 400, TakesPaceForADoubt, world_class=SlowProvider, stop_at_bad=1)
+    assert any("nobody made" in verdict for verdict in caught.bad.values()), str(caught)
 
 
 def test_the_same_seed_gives_the_same_run() -> None:

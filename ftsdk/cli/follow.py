@@ -16,13 +16,12 @@ from ftsdk.cli.view.output import command, console, emit, note, say
 from ftsdk.cli.view.progress_line import Row, live_line, plain_line
 from ftsdk.client import Client
 from ftsdk.errors import BackendError, FtsdkError, JobCancelled, JobError, JobFailed, WaitTimeout
-from ftsdk.jobs.follow import LOCAL_TROUBLE, decision_error
+from ftsdk.jobs.follow import LOCAL_TROUBLE, decision_error, has_stopped
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.spending_guard import SpendingGuard
 from ftsdk.types.status import JobStatus
+from ftsdk.util.patience import Patience
 
-_PATIENCE_S = 300.0
-"""How long a provider may be out of reach before `follow_jobs` raises its error; the jobs go on."""
 _PLAIN_EVERY_S = 10.0
 _CURVES_PER_ROUND = 3
 _MANY_JOBS = 100
@@ -40,8 +39,9 @@ def follow_jobs(
 ) -> None:
     """Show the jobs until each has ended, is paused or was never sent, then print how they ended.
 
-    Raises `JobFailed`, `JobCancelled`, `NeedsDecision`, `WaitTimeout`, or the provider's error when
-    it cannot be reached for minutes; exits with 130 on Ctrl-C and prints how to come back.
+    A job whose provider cannot be reached, or does not know it, for minutes is not followed any
+    longer; the others are. Raises `JobFailed`, `JobCancelled`, `NeedsDecision`, `WaitTimeout`, or the
+    provider's error at the end; exits with 130 on Ctrl-C and prints how to come back.
     """
     short = short_ids(client.journal) if sys.stdout.isatty() else {}
     follower = _Follower(client, jobs, short, timeout, with_losses=not quiet)
@@ -79,7 +79,9 @@ class _Follower:
         self.interval_s = min(
             client.session.backend_for(job.snapshot).capabilities.poll_s for job in jobs
         )
-        self._unreachable_since: dict[str, float] = {}
+        self.left_alone: dict[str, FtsdkError] = {}
+        """The jobs that are not followed any longer, and why."""
+        self._patience = Patience(client.clock)
         self._was_read: set[str] = set()
         self._round = 0
         self._read_in_round: dict[str, int] = {}
@@ -94,7 +96,7 @@ class _Follower:
             show(self.refresh())
             for notice in guard.check():
                 note(("! ", "red"), (clean(notice.text), "bold"))
-            active = [job for job in self.jobs if not _has_stopped(job)]
+            active = self.active
             if not active:
                 return
             left = None if self.timeout is None else self.timeout - (clock.monotonic() - started)
@@ -102,9 +104,19 @@ class _Follower:
                 raise _timed_out(active, self.timeout or 0.0)
             clock.sleep(self.interval_s if left is None else min(self.interval_s, left))
 
+    @property
+    def active(self) -> list[FineTuneJob]:
+        """The jobs that are still followed."""
+        session = self.client.session
+        followed = (job for job in self.jobs if job.id not in self.left_alone)
+        return [job for job in followed if not has_stopped(session, job.snapshot)]
+
     def refresh(self) -> list[Row]:
-        """Read all jobs and return a row for each."""
-        self.jobs, failed = refreshed(self.client.session, self.jobs)
+        """Read all jobs that are followed and return a row for each job."""
+        followed = [job for job in self.jobs if job.id not in self.left_alone]
+        read, failed = refreshed(self.client.session, followed)
+        now = {job.id: job for job in read}
+        self.jobs = [now.get(job.id, job) for job in self.jobs]
         to_read = self._jobs_to_read() if self.with_losses else frozenset()
         rows = []
         for job in self.jobs:
@@ -116,18 +128,19 @@ class _Follower:
         return rows
 
     def _trouble(self, job: FineTuneJob, error: FtsdkError | None) -> str:
+        if job.id in self.left_alone:
+            return f"not followed: {self.left_alone[job.id].what}"
         if error is None:
-            self._unreachable_since.pop(job.id, None)
+            self._patience.read(job.id)
             self._was_read.add(job.id)
             return ""
-        since = self._unreachable_since.setdefault(job.id, self.client.clock.monotonic())
-        in_time = self.client.clock.monotonic() - since <= _PATIENCE_S
         if isinstance(error, LOCAL_TROUBLE) and job.id in self._was_read:
             return f"cannot be read on this machine now: {error.what}"
-        if not isinstance(error, BackendError) or not error.retryable or not in_time:
-            error.job_id = error.job_id or job.id
-            raise error
-        return f"not reachable now: {error.what}"
+        if self._patience.bears(error, job.id):
+            return f"not reachable now: {error.what}"
+        error.job_id = error.job_id or job.id
+        self.left_alone[job.id] = error
+        return f"not followed: {error.what}"
 
     def _jobs_to_read(self) -> frozenset[str]:
         """The jobs whose curve is read in this round: those that have ended, then the longest unread."""
@@ -151,10 +164,6 @@ class _Follower:
             self._complete.add(job.id)  # it no longer changes
         self.losses[job.id] = [p.train_loss for p in points if p.train_loss is not None]
         return ""
-
-
-def _has_stopped(job: FineTuneJob) -> bool:
-    return job.is_final or job.status in (JobStatus.PAUSED, JobStatus.CREATED)
 
 
 def _timed_out(jobs: Sequence[FineTuneJob], timeout: float) -> WaitTimeout:
@@ -202,7 +211,7 @@ def _plain(follower: _Follower) -> None:
 
 
 def _leave(follower: _Follower) -> None:
-    active = [job for job in follower.jobs if not _has_stopped(job)] or follower.jobs
+    active = follower.active or follower.jobs
     names = [follower.short.get(job.id, job.id) for job in active]
     one = len(names) == 1
     note(
@@ -230,7 +239,11 @@ def print_ending(job: FineTuneJob, short: str, losses: Sequence[float]) -> None:
 
 
 def _finish(follower: _Follower, *, quiet: bool, as_json: bool) -> None:
-    errors = [error for job in follower.jobs if (error := _error_of(job)) is not None]
+    errors: list[FtsdkError] = []
+    for job in follower.jobs:
+        ended_with = follower.left_alone.get(job.id) or _error_of(job)
+        if ended_with is not None:
+            errors.append(ended_with)
     documents = [job_document(job.snapshot) for job in follower.jobs]
     if as_json and not errors:
         emit(documents[0] if len(documents) == 1 else {"jobs": documents})
@@ -250,6 +263,8 @@ def _finish(follower: _Follower, *, quiet: bool, as_json: bool) -> None:
         raise errors[0]
     for error in errors:
         note(("✗ ", "red"), clean(error.what), ("  " + (error.job_id or ""), "dim"))
+        if error.job_id in follower.left_alone:
+            note(("  hint  ", "dim"), clean(error.hint))
     raise typer.Exit(max(error.exit_code for error in errors))
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ftsdk.errors import NotReady, WaitTimeout
+from ftsdk.errors import BackendError, NotReady, WaitTimeout
 from ftsdk.types.model import ModelHandle
 from ftsdk.util.clock import Clock
+from ftsdk.util.patience import Patience
 
 _POLL_S = 5.0
 """The polling interval; deployments take minutes to start."""
@@ -17,11 +18,22 @@ def until_callable(
 ) -> ModelHandle:
     """Poll with `read` until the model can be called, and return it.
 
-    `timeout` is in seconds. Raises `WaitTimeout` when it takes longer, and `NotReady` when no
-    deployment is starting.
+    `timeout` is in seconds. Raises `WaitTimeout` when it takes longer, `NotReady` when no deployment
+    is starting, and a `BackendError` when the provider cannot be reached for minutes.
     """
     until = None if timeout is None else clock.monotonic() + timeout
-    while not (model := read()).callable_now:
+    patience = Patience(clock)
+    while True:
+        try:
+            model = read()
+        except BackendError as error:
+            if not patience.bears(error) or (until is not None and clock.monotonic() >= until):
+                raise
+            clock.sleep(_POLL_S)
+            continue
+        patience.read()
+        if model.callable_now:
+            return model
         job = model.job_id or "JOB"
         if not model.is_starting:
             raise NotReady(
@@ -38,4 +50,3 @@ def until_callable(
                 job_id=model.job_id,
             )
         clock.sleep(_POLL_S)
-    return model

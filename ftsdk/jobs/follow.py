@@ -18,9 +18,8 @@ from ftsdk.types.events import Event
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import Clock
+from ftsdk.util.patience import Patience
 
-_PATIENCE_S = 300.0
-"""How long a provider may be unreachable before waiting raises. The job itself continues."""
 LOCAL_TROUBLE = (StoreError, ConfigError)
 """Errors of this machine, such as a full disk or a broken `prices.toml`, which do not end waiting."""
 
@@ -51,14 +50,14 @@ def follow(
 
     `on_snapshot` is called with each new snapshot. `between_polls` is called after each poll with
     the `seq` of the newest event; its events are yielded too. Raises `WaitTimeout` after `timeout`
-    seconds. An unreachable provider is retried for five minutes, then its error is raised. In both
-    cases the job continues. Trouble on this machine, such as a full disk or a price file that is broken
-    meanwhile, is logged and gives a warning event; waiting goes on.
+    seconds. An unreachable provider is retried for five minutes, and one that does not know the job
+    any more for two, then its error is raised. The job itself continues. Trouble on this machine, such
+    as a full disk or a price file that is broken meanwhile, is logged and gives a warning event;
+    waiting goes on.
     """
     backend, clock = session.backend_for(snapshot), session.clock
     capabilities, started, seen = backend.capabilities, clock.monotonic(), 0
-    unreachable_since: float | None = None
-    was_read = False
+    patience, was_read = Patience(clock), False
     trouble: str | None = None
     while True:
         fresh: list[Event] = []
@@ -66,17 +65,15 @@ def follow(
             snapshot = refresh(session, snapshot)
             if events and capabilities.has_events and snapshot.first_provider_id:
                 fresh = backend.events(snapshot.first_provider_id, after=seen)
-            unreachable_since, was_read, trouble = None, True, None
+            patience.read()
+            was_read, trouble = True, None
         except LOCAL_TROUBLE as error:
             if not was_read:
                 raise
             fresh = [] if error.what == trouble else [_local_trouble(session, error, seen)]
             trouble = error.what
         except BackendError as error:
-            unreachable_since = (
-                clock.monotonic() if unreachable_since is None else unreachable_since
-            )
-            if not error.retryable or clock.monotonic() - unreachable_since > _PATIENCE_S:
+            if not patience.bears(error):
                 error.job_id = error.job_id or snapshot.id
                 raise
         if on_snapshot is not None:
@@ -86,7 +83,7 @@ def follow(
             yield event
         if between_polls is not None:
             yield from between_polls(seen)
-        if _has_stopped(snapshot):
+        if has_stopped(session, snapshot):
             return
         _pause(clock, capabilities.poll_s, started, timeout, snapshot)
 
@@ -117,8 +114,11 @@ def decision_error(snapshot: JobSnapshot) -> NeedsDecision:
     )
 
 
-def _has_stopped(snapshot: JobSnapshot) -> bool:
-    return snapshot.status.is_final or snapshot.status in (JobStatus.PAUSED, JobStatus.CREATED)
+def has_stopped(session: Session, snapshot: JobSnapshot) -> bool:
+    """Return whether a job does not go on by itself: it has ended, is paused, or nobody sends it."""
+    if snapshot.status is JobStatus.CREATED:
+        return not session.journal.is_being_sent(snapshot.id)
+    return snapshot.status.is_final or snapshot.status is JobStatus.PAUSED
 
 
 def _pause(

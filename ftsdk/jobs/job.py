@@ -138,8 +138,8 @@ class FineTuneJob:
         """Wait until the job ends and return this handle; `timeout` in seconds.
 
         Raises `WaitTimeout` (the job continues), `NeedsDecision` when the job is paused or needs a
-        decision, and a `BackendError` when the provider cannot be reached for five minutes. A failed
-        job does not raise here; `result()` does.
+        decision, and a `BackendError` when the provider cannot be reached for five minutes, or does not
+        know the job for two. A failed job does not raise here; `result()` does.
         """
         for event in self.stream(timeout=timeout, events=on_event is not None):
             if on_event is not None:

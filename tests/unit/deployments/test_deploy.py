@@ -13,6 +13,7 @@ import pytest
 from ftsdk.deployments.deploy import deploy, price_of, undeploy
 from ftsdk.errors import (
     BudgetError,
+    NotFound,
     NotReady,
     Rejected,
     Unavailable,
@@ -471,6 +472,26 @@ def test_a_model_is_waited_for_while_its_deployment_starts(made, monkeypatch):
     assert len(Leases(client.journal).list(running=True)) == 1
     assert served.wait().callable_now
     assert 60 <= clock.monotonic() - began < 70
+
+
+def test_one_failed_read_does_not_end_the_waiting_for_a_deployment(made, monkeypatch):
+    client, job, clock = made()
+    backend = client.backend("fake")
+    job.deploy(hours=1)
+    errors, model = [Unavailable("down"), NotFound("not yet")], DeployingBackend.model
+
+    def read(provider_job_id):
+        if errors:
+            raise errors.pop()
+        return model(backend, provider_job_id)
+
+    monkeypatch.setattr(backend, "model", read)
+    began = clock.monotonic()
+    assert job.callable_result().callable_now
+    assert clock.monotonic() - began == 10
+    errors += [NotFound("gone")] * 99
+    with pytest.raises(NotFound):
+        job.callable_result()
 
 
 def test_a_waiting_caller_sees_the_warning_and_the_cancellation(home):

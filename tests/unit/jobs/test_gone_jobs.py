@@ -73,3 +73,73 @@ def test_a_gone_job_can_be_given_up_and_an_existing_one_cannot(client, jobs, gon
     with pytest.raises(UsageError, match="nothing to decide"):
         client.resolve(jobs[1].id, give_up=True)
     assert jobs[1].refresh().status is not JobStatus.FAILED
+
+
+@pytest.fixture
+def blinks(monkeypatch):
+    """Return a list of what the next reads of `fake` raise; None lets one through."""
+    waiting, get = [], FakeBackend.get
+
+    def answer(self, provider_job_id):
+        error = waiting.pop(0) if waiting else None
+        if error is not None:
+            raise error
+        return get(self, provider_job_id)
+
+    monkeypatch.setattr(FakeBackend, "get", answer)
+    return waiting
+
+
+@pytest.mark.parametrize("errors", [[1], [1, 1], [None, 1, None, 1, 1], [None, None, 1]])
+def test_one_404_does_not_end_waiting(client, rows, blinks, errors):
+    job = client.create_job(rows(3), provider_options=LONG)
+    blinks += [error and NotFound("not yet listed") for error in errors]
+    assert job.wait(timeout=3600).status is JobStatus.SUCCEEDED
+    assert blinks == []
+
+
+def test_one_404_does_not_end_the_asynchronous_waiting(client, rows, blinks):
+    import asyncio
+
+    from ftsdk.async_client import AsyncFineTuneJob
+
+    job = client.create_job(rows(3), provider_options=LONG)
+    blinks += [None, NotFound("not yet listed")]
+    assert asyncio.run(AsyncFineTuneJob(job).wait()).status is JobStatus.SUCCEEDED
+
+
+def test_a_job_that_stays_away_is_gone_after_two_minutes(client, rows, gone, clock):
+    job = client.create_job(rows(3), provider_options=LONG)
+    gone.add(job.provider_job_id)
+    began = clock.monotonic()
+    with pytest.raises(NotFound) as caught:
+        job.wait()
+    assert caught.value.job_id == job.id
+    assert "--give-up" in caught.value.hint
+    assert 120 < clock.monotonic() - began < 140
+
+
+def test_a_job_that_another_process_is_sending_is_waited_for(client, rows, clock, monkeypatch):
+    from ftsdk.util.locks import job_lock
+
+    monkeypatch.setattr(
+        FakeBackend, "prepare", lambda *_: (_ for _ in ()).throw(Unavailable("x", submitted="no"))
+    )
+    with pytest.raises(Unavailable) as caught:
+        client.create_job(rows(3), provider_options=LONG)
+    monkeypatch.undo()
+    job = client.get_job(str(caught.value.job_id))
+    sleep = clock.sleep
+
+    with job_lock(client.home, job.id, wait_s=0, clock=clock) as locked:
+        assert locked
+
+        def sent_meanwhile(seconds):
+            monkeypatch.undo()
+            sleep(seconds)
+            client.session.journal.change(
+                job.id, now=clock.now(), why="t", status=JobStatus.CANCELLED
+            )
+
+        monkeypatch.setattr(clock, "sleep", sent_meanwhile)
+        assert job.wait().status is JobStatus.CANCELLED

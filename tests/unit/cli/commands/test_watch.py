@@ -147,3 +147,56 @@ def test_local_trouble_at_the_first_look_is_an_error(cli, running, monkeypatch):
 
     monkeypatch.setattr(FakeBackend, "get", get)
     assert cli.error(2, "watch", running)["what"] == "Your price file cannot be used"
+
+
+@pytest.fixture
+def missing(monkeypatch):
+    """Return a set: `fake` does not know the provider's ids in it."""
+    from ftsdk.backends.fake import FakeBackend
+    from ftsdk.errors import NotFound
+
+    ids, get = set(), FakeBackend.get
+
+    def read(self, provider_job_id):
+        if provider_job_id in ids:
+            raise NotFound("fake has no such job")
+        return get(self, provider_job_id)
+
+    monkeypatch.setattr(FakeBackend, "get", read)
+    return ids
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_job_that_is_gone_does_not_end_the_watching_of_another(cli, data, clock, missing, order):
+    made = [
+        cli.ok("create", data, "--yes", "--json", "--detach", "--seed", n, "--set", LONG).json
+        for n in range(2)
+    ]
+    missing.add(made[0]["provider_job_id"])
+    began = clock.monotonic()
+    ran = cli("watch", *(made[n]["id"] for n in order))
+    assert ran.code == 4
+    assert "fake has no such job" in ran.err
+    assert f"ftsdk resolve {made[0]['id']} --give-up" in ran.err
+    assert f"{made[1]['id']}  succeeded" in ran.out
+    assert clock.monotonic() - began > 100
+    document = cli("wait", *(made[n]["id"] for n in order), "--json").json
+    assert document["error"]["code"] == "not_found"
+    assert {job["id"]: job["status"] for job in document["jobs"]}[made[1]["id"]] == "succeeded"
+
+
+def test_a_job_that_is_missing_once_is_watched_on(cli, running, missing, monkeypatch, clock):
+    known = cli.ok("show", running, "--json").json["provider_job_id"]
+    missing.add(known)
+    sleep, slept = clock.sleep, []
+
+    def back_after_two(seconds):
+        slept.append(seconds)
+        if len(slept) == 2:
+            missing.clear()
+        sleep(seconds)
+
+    monkeypatch.setattr(clock, "sleep", back_after_two)
+    ran = cli.ok("watch", running)
+    assert "fake has no such job" in ran.out
+    assert "succeeded" in ran.out

@@ -70,11 +70,11 @@ WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "ftsdk.backends.local": (
         ("backend", "__init__"),
         ("inference",),
-        ("local_model", "result"),
+        ("local_model", "result", "trainability"),
         ("status",),
         ("training",),
         ("compute", "runs", "models"),
-        ("options", "limits"),
+        ("options", "limits", "fault"),
     ),
 }
 EXCEPTIONS = {
@@ -88,6 +88,7 @@ LATE = {
     "ftsdk.backends.local.local_model": "what it imports needs torch",
     "ftsdk.backends.local.training.forward": "what it imports needs torch",
     "ftsdk.backends.local.training.model": "what it imports needs torch",
+    "ftsdk.backends.local.training.verify": "what it imports needs torch",
     "ftsdk.jobs.kept_rows": "the dataset package is not needed to list jobs",
     "ftsdk.migration.inventory": "the dataset package is not needed to list jobs",
     "ftsdk.planning.estimate": "the dataset package is not needed to list jobs",

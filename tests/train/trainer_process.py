@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import signal
 from pathlib import Path
@@ -14,14 +15,14 @@ from typing import Any
 
 with contextlib.suppress(ImportError):  # the tests are skipped then
     import peft  # noqa: F401
-    import safetensors.torch  # noqa: F401
+    import safetensors.torch
     import torch
     import transformers.models.llama.modeling_llama  # noqa: F401
 
     torch.set_num_threads(1)
 
 from ftsdk.backends.local.runs.environment import trainer_environment
-from ftsdk.backends.local.training import checkpoint, loop
+from ftsdk.backends.local.training import checkpoint, export, loop
 from ftsdk.backends.local.training import train as trainer
 from ftsdk.util import files
 
@@ -181,3 +182,58 @@ def small_disk() -> None:
 
     usage = shutil.disk_usage("/")
     trainer.shutil.disk_usage = lambda _: usage._replace(free=1 << 20)  # type: ignore[assignment]
+
+
+def forget_in_config(field: str, place: str) -> None:
+    """A planted bug: the adapter's config loses a field where it is written into `place`."""
+    original = export.save_config
+
+    def save_config(model: Any, spec: Any, folder: Path) -> None:
+        original(model, spec, folder)
+        if place in folder.name:
+            path = folder / "adapter_config.json"
+            config = json.loads(path.read_text())
+            path.write_text(json.dumps({**config, field: None}))
+
+    export.save_config = trainer.save_config = save_config  # type: ignore[attr-defined]
+
+
+def halve_in_result() -> None:
+    """A planted bug: the result's adapter is scaled down when it is loaded."""
+    original = export.save_config
+
+    def save_config(model: Any, spec: Any, folder: Path) -> None:
+        original(model, spec, folder)
+        if "result" in folder.name:
+            path = folder / "adapter_config.json"
+            config = json.loads(path.read_text())
+            path.write_text(json.dumps({**config, "lora_alpha": config["lora_alpha"] / 2}))
+
+    export.save_config = trainer.save_config = save_config  # type: ignore[attr-defined]
+
+
+def round_saved_weights() -> None:
+    """A planted bug: one saved weight is not the trained one."""
+    original = safetensors.torch.save_file
+
+    def save_file(tensors: dict[str, Any], path: Path, metadata: Any = None) -> None:
+        first = min(tensors)
+        original({**tensors, first: tensors[first] * 1.5}, path, metadata=metadata)
+
+    safetensors.torch.save_file = save_file
+
+
+def lose_weight_of_full_model() -> None:
+    """A planted bug: a weight is missing in the file of a whole model."""
+    from transformers import PreTrainedModel
+
+    original = PreTrainedModel.save_pretrained
+
+    def save_pretrained(self: Any, folder: Path, **options: Any) -> None:
+        original(self, folder, **options)
+        path = Path(folder) / "model.safetensors"
+        weights = safetensors.torch.load_file(path)
+        weights.pop("model.layers.0.mlp.up_proj.weight")
+        safetensors.torch.save_file(weights, path, metadata={"format": "pt"})
+
+    PreTrainedModel.save_pretrained = save_pretrained

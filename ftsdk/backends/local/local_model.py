@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -309,9 +310,12 @@ def _with_adapter(network: Any, folder: Path, hardware: Hardware) -> Any:
 
     from ftsdk.backends.local.compute.fused_lora import fuse_adapters
 
-    owner = PeftModel.from_pretrained(
-        network, str(folder), autocast_adapter_dtype=False, torch_device="cpu"
-    )
+    with warnings.catch_warnings():
+        # peft looks for the rank patterns of experts among modules only, and then applies them.
+        warnings.filterwarnings("ignore", ".*_pattern keys did not match", RuntimeWarning)
+        owner = PeftModel.from_pretrained(
+            network, str(folder), autocast_adapter_dtype=False, torch_device="cpu"
+        )
     owner = owner.to(device=hardware.device, dtype=hardware.dtype)
     fuse_adapters(owner)
     return owner.get_base_model()

@@ -25,7 +25,9 @@ def fuse_adapters(owner: Any) -> int:
 
     count = 0
     for module in owner.modules():
-        if isinstance(module, LoraLayer) and _is_plain(module):
+        # One that wraps a parameter, such as the matrices of all experts, adapts no product.
+        wraps_parameter = hasattr(module, "parameter_name")
+        if isinstance(module, LoraLayer) and not wraps_parameter and _is_plain(module):
             module.__dict__["forward"] = MethodType(_forward, module)
             count += 1
     return count
@@ -51,10 +53,14 @@ def _forward(self: Any, x: Tensor, *_: Any, **__: Any) -> Tensor:
     scale = float(self.scaling["default"])
     dropped = self.lora_dropout["default"](x)
     state = getattr(base.weight, "quant_state", None)
+    rows = x.reshape(-1, x.shape[-1])
+    seen = rows if dropped is x else dropped.reshape(rows.shape)
     out: Tensor = _AdaptedLinear.apply(  # type: ignore[no-untyped-call]  # torch has no types for it
-        x, dropped, base.weight, state, base.bias, down, up, scale
+        rows, seen, base.weight, state, base.bias, down, up, scale
     )
-    return out
+    # Reshaped here, because models may add to the output in place, and torch forbids that for a
+    # view that a Function returns.
+    return out.view(*x.shape[:-1], out.shape[-1])
 
 
 def _dense(weight: Tensor, state: Any, like: Tensor) -> Tensor:
@@ -68,13 +74,16 @@ def _dense(weight: Tensor, state: Any, like: Tensor) -> Tensor:
 
 
 class _AdaptedLinear(torch.autograd.Function):
-    """y = x Wᵀ + b + s · (x' Aᵀ) Bᵀ with a frozen W; x' is x after dropout, or x itself."""
+    """y = x Wᵀ + b + s · (x' Aᵀ) Bᵀ with a frozen W; x' is x after dropout, or x itself.
+
+    x and x' are [n, in], y is [n, out].
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
-        x: Tensor,
-        dropped: Tensor,
+        rows: Tensor,
+        seen: Tensor,
         packed: Tensor,
         state: Any,
         bias: Tensor | None,
@@ -82,30 +91,27 @@ class _AdaptedLinear(torch.autograd.Function):
         up: Tensor,
         scale: float,
     ) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        seen = dropped.reshape(-1, x.shape[-1])
         small = seen @ down.t()
         weight = _dense(packed, state, rows)
         out = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
         out.addmm_(small, up.t(), alpha=scale)
         ctx.save_for_backward(seen, small, packed, down, up)
-        ctx.scale, ctx.same, ctx.shape, ctx.state = scale, dropped is x, x.shape, state
-        return out.view(*x.shape[:-1], weight.shape[0])
+        ctx.scale, ctx.same, ctx.state = scale, seen is rows, state
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         seen, small, packed, down, up = ctx.saved_tensors
-        d_out = gradients[0].reshape(-1, up.shape[0])
+        d_out = gradients[0]
         d_small = (d_out @ up).mul_(ctx.scale)
         d_up = (d_out.t() @ small).mul_(ctx.scale)
         d_down = d_small.t() @ seen
-        d_x: Tensor | None = None
-        d_dropped: Tensor | None = None
+        d_rows: Tensor | None = None
+        d_seen: Tensor | None = None
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
             d_rows = d_out @ _dense(packed, ctx.state, d_out)
             if ctx.same:
                 d_rows.addmm_(d_small, down)
             else:
-                d_dropped = (d_small @ down).view(ctx.shape)
-            d_x = d_rows.view(ctx.shape)
-        return d_x, d_dropped, None, None, None, d_down, d_up, None
+                d_seen = d_small @ down
+        return d_rows, d_seen, None, None, None, d_down, d_up, None

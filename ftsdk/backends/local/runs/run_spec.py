@@ -17,7 +17,9 @@ FORMAT = 1
 class BaseModelRef(BaseModel):
     """The base model: the folder of its weights, and where they come from.
 
-    `revision` and `sha256` (of the weights) are None where they are not known.
+    `revision` and `sha256` (of the weights) are None where they are not known. `published_as` is
+    the name that transformers loads it by on another machine, a hub id, or here, a path; `commit` is
+    the hub's commit of it. Runs of older versions have neither.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -26,6 +28,13 @@ class BaseModelRef(BaseModel):
     name: str
     revision: str | None = None
     sha256: str | None = None
+    published_as: str | None = None
+    commit: str | None = None
+
+    @property
+    def loaded_as(self) -> str:
+        """What `from_pretrained` finds the base model by: its hub id, or its folder."""
+        return self.published_as or self.name
 
 
 class RunAdapter(LoRA):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
+_ADAPTER_NAME = re.compile(r"\.default(?=\.|$)")
 
 
 @dataclass
@@ -46,7 +48,7 @@ class TrainState:
 
 def saved_name(name: str) -> str:
     """The name of a trainable weight as peft saves it: without the name of the adapter."""
-    return name.replace(".default.", ".") if ".lora_" in name else name
+    return _ADAPTER_NAME.sub("", name) if ".lora_" in name else name
 
 
 def verify(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:

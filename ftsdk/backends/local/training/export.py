@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 import shutil
@@ -14,8 +15,9 @@ from ftsdk.backends.local.compute.hardware import Hardware
 from ftsdk.backends.local.runs.run_spec import RunSpec
 from ftsdk.backends.local.training.batches import RowOrder
 from ftsdk.backends.local.training.checkpoint import TrainState, saved_name
-from ftsdk.backends.local.training.model import LoadedModel, adapter_config
+from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.backends.local.training.optimizer import FlatAdamW
+from ftsdk.backends.local.training.verify import verify_adapter, verify_full
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 from ftsdk.util.files import atomic_folder, sha256_file
 
@@ -52,11 +54,15 @@ def save_config(model: LoadedModel, spec: RunSpec, folder: Path) -> None:
         if model.network.generation_config is not None:
             model.network.generation_config.save_pretrained(folder)
     else:
-        config = model.owner.peft_config["default"]
-        plain = adapter_config(spec.adapter, spec.base_model)
-        plain.target_modules = config.target_modules  # "all-linear" as the names of the layers
-        plain.inference_mode = True
-        plain.save_pretrained(folder)
+        # peft has resolved what was asked: layer names for "all-linear", parameters of experts, and
+        # the ranks of fused ones. An adapter saved without them loses weights when it is loaded.
+        config = copy.copy(model.owner.peft_config["default"])
+        for name in ("target_modules", "target_parameters", "exclude_modules"):
+            value = getattr(config, name)
+            if isinstance(value, set | list):
+                setattr(config, name, sorted(value))
+        config.inference_mode = True
+        config.save_pretrained(folder)
 
 
 def save_result(
@@ -67,7 +73,11 @@ def save_result(
     tokenizer_folder: Path,
     facts: Mapping[str, Any],
 ) -> None:
-    """Write the result folder, complete or not at all; an existing one is replaced."""
+    """Write the result folder, complete or not at all; an existing one is replaced.
+
+    What was written is loaded back before the folder gets its name. Raises `Failed` when that is
+    not the model that was trained. The adapter in `model` is another object afterwards.
+    """
     from safetensors.torch import save_file
 
     if target.exists():
@@ -88,6 +98,10 @@ def save_result(
                 shutil.copyfile(tokenizer_folder / name, folder / name)
         text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / "ftsdk.json").write_bytes(text.encode() + b"\n")
+        if spec.adapter is None:
+            verify_full(folder)
+        else:
+            verify_adapter(folder, model)
 
 
 def result_facts(

@@ -10,6 +10,7 @@ from ftsdk.backends.local.compute.hardware import Hardware
 from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
 from ftsdk.backends.local.training.batches import PackedBatch
 from ftsdk.backends.local.training.forward import hidden_states, next_token_logits
+from ftsdk.backends.local.training.outcome import Failed
 from ftsdk.backends.local.training.row_path import (
     BatchSize,
     RowPath,
@@ -39,7 +40,8 @@ class LoadedModel:
 
     `network` computes; `owner` saves (the peft wrapper, or the network itself). `path` says whether
     several rows may be laid end to end; `plain_head` is True when the logits are the last hidden
-    states times the output head and nothing else.
+    states times the output head and nothing else. `adapted` says which parts of the base the
+    adapter is put on; None when all weights are trained.
     """
 
     network: Any
@@ -47,6 +49,7 @@ class LoadedModel:
     path: RowPath
     plain_head: bool
     size: ModelSize
+    adapted: Mapping[str, Any] | None = None
 
     def loss_sum(self, batch: PackedBatch) -> torch.Tensor:
         """Summed cross-entropy, in nats, of the batch's trained tokens; a float32 scalar."""
@@ -64,7 +67,8 @@ class LoadedModel:
     def facts(self) -> Mapping[str, Any]:
         """The size and form of the model, for the event log and the result."""
         why = {"row_by_row_because": self.path.reason} if self.path.reason else {}
-        return {**vars(self.size), "flat_batches": self.path.flat, **why}
+        adapted = {} if self.adapted is None else {"adapted": self.adapted}
+        return {**vars(self.size), "flat_batches": self.path.flat, **why, **adapted}
 
 
 def load_for_training(
@@ -75,16 +79,19 @@ def load_for_training(
     `batch` is the size of the run's micro-batches; None for any that are short. Raises `Failed` for
     a model that cannot be trained on text.
     """
+    from ftsdk.backends.local.compute.coverage import coverage_of
     from ftsdk.backends.local.compute.fused_lora import fuse_adapters
 
     network = _load_base(spec.base_model, spec.adapter, hardware)
     network.config.use_cache = False
     linear_bytes = _linear_bytes(network)
+    adapted = None
     if spec.adapter is None:
         owner = network
         network.requires_grad_(True)
     else:
         owner = _add_adapter(network, spec.adapter, spec.base_model, hardware)
+        adapted = coverage_of(owner).facts()
         fuse_adapters(owner)
     path = choose_row_path(network, hardware.device, batch or BatchSize())
     size = ModelSize(
@@ -97,24 +104,7 @@ def load_for_training(
         # The reentrant kind drops the graph of a block whose input has no gradient.
         network.gradient_checkpointing_enable({"use_reentrant": False})
     network.train()
-    return LoadedModel(network, owner, path, plain_head, size)
-
-
-def adapter_config(adapter: RunAdapter, base_model: BaseModelRef) -> Any:
-    """The adapter as a peft `LoraConfig`; the base is named by its hub id or short name."""
-    from peft import LoraConfig, TaskType
-
-    targets = adapter.target_modules
-    return LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=adapter.rank,
-        lora_alpha=adapter.alpha,  # type: ignore[arg-type]  # peft computes with it as a float
-        lora_dropout=adapter.dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        base_model_name_or_path=base_model.name,
-        revision=base_model.revision,
-        bias="none",
-    )
+    return LoadedModel(network, owner, path, plain_head, size, adapted)
 
 
 def _load_base(base_model: BaseModelRef, adapter: RunAdapter | None, hardware: Hardware) -> Any:
@@ -150,11 +140,13 @@ def _load_base(base_model: BaseModelRef, adapter: RunAdapter | None, hardware: H
 def _add_adapter(
     network: Any, adapter: RunAdapter, base_model: BaseModelRef, hardware: Hardware
 ) -> Any:
-    from peft import get_peft_model
+    from ftsdk.backends.local.compute.adapters import adapter_faults, put_adapter
 
-    network.requires_grad_(False)
-    owner = get_peft_model(
-        network, adapter_config(adapter, base_model), autocast_adapter_dtype=False
+    faults = adapter_faults(network, adapter)
+    if faults:
+        raise Failed("; ".join(faults), "unsupported", "correct the adapter's settings")
+    owner = put_adapter(
+        network, adapter, base_name=base_model.loaded_as, revision=base_model.commit
     )
     for parameter in owner.parameters():
         # The optimizer keeps each weight in float32; the copy that computes has the format of the

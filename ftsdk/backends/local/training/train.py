@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ from ftsdk.backends.local.training.optimizer import FlatAdamW
 from ftsdk.backends.local.training.outcome import Failed, Stopped, failure, totals
 from ftsdk.backends.local.training.row_path import BatchSize
 from ftsdk.backends.local.training.stop import StopRequests
+from ftsdk.backends.local.training.verify import verify_save
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 from ftsdk.dataset.tokenize.render import Rendered
 from ftsdk.util.files import sha256_file
@@ -99,6 +101,7 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
         events.write("warning", message=f"{other_loss[0].upper()}{other_loss[1:]}.")
     order = RowOrder.of(len(train_rows), hyperparameters, spec.seed)
     require_disk_space(run, optimizer, model, spec)
+    require_savable(run, model, spec)
 
     # where to begin
     checkpoints = Checkpoints(
@@ -163,7 +166,8 @@ def describe(model: LoadedModel, spec: RunSpec) -> str:
     if spec.adapter is None:
         return f"Full fine-tuning: {share}."
     kind = "QLoRA on an NF4 base" if spec.adapter.quantize else "LoRA"
-    return f"{kind}, rank {spec.adapter.rank}: {share}."
+    parts = model.adapted["summary"] if model.adapted else "no part"
+    return f"{kind}, rank {spec.adapter.rank}, on {parts}: {share}."
 
 
 def require_disk_space(
@@ -180,6 +184,14 @@ def require_disk_space(
             f"need {needed / 1e9:.2f} GB."
         )
         raise Failed(message, "disk_full", HINT_DISK)
+
+
+def require_savable(run: RunDir, model: LoadedModel, spec: RunSpec) -> None:
+    """Raise `Failed` when an adapter saved now would not be loaded as the one that is trained."""
+    if spec.adapter is not None:
+        with tempfile.TemporaryDirectory(dir=run.path, prefix=".rehearsal-") as folder:
+            save_config(model, spec, Path(folder))
+            verify_save(model, Path(folder))
 
 
 def identity_of(run: RunDir, spec: RunSpec) -> dict[str, str]:

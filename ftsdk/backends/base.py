@@ -20,7 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftsdk.backends.capabilities import Capabilities
-from ftsdk.backends.refusals import planned_fields, refusals, refuse, refuse_other_account
+from ftsdk.backends.refusals import (
+    generic_hint,
+    planned_fields,
+    refusals,
+    refuse,
+    refuse_other_account,
+)
 from ftsdk.catalogue.load import load_catalogue, load_last_catalogue
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.config import Environment
@@ -118,8 +124,7 @@ class Backend(abc.ABC):
         refuse(
             refusals(self.name, self.capabilities, spec),
             where=f"backend {self.name}, before anything was sent",
-            hint=f"leave them out, or choose another provider; `ftsdk backends {self.name}` "
-            "lists what it takes",
+            hint=generic_hint(self.name),
         )
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:

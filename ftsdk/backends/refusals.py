@@ -18,6 +18,13 @@ def adapter_kind(spec: JobSpec) -> str:
     return spec.adapter.quantize or "lora"
 
 
+def generic_hint(name: str) -> str:
+    """Return the hint for what the backend `name` does not support."""
+    return (
+        f"leave them out, or choose another provider; `ftsdk backends {name}` lists what it takes"
+    )
+
+
 def refuse(faults: Sequence[str], *, where: str, hint: str) -> None:
     """Raise one `Unsupported` (`submitted="no"`) that lists all faults; do nothing without any."""
     if faults:

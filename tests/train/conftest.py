@@ -76,3 +76,13 @@ def train() -> Callable[..., int]:
         return process.exitcode
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def examined_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examine models in this process, where the training stack is imported already.
+
+    A test with the mark `own_process` has the process that users have.
+    """
+    if not MISSING and request.node.get_closest_marker("own_process") is None:
+        monkeypatch.setattr("ftsdk.backends.local.trainability.examine", child.examine)

@@ -19,8 +19,16 @@ from pydantic import ValidationError
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.local import inference
+from ftsdk.backends.local.fault import Fault
 from ftsdk.backends.local.limits import LIMITS
-from ftsdk.backends.local.models.resolve import ResolvedModel, is_pulled, pull_size, resolve_model
+from ftsdk.backends.local.models.pull import facts_cache
+from ftsdk.backends.local.models.resolve import (
+    ResolvedModel,
+    is_pulled,
+    local_folder,
+    pull_size,
+    resolve_model,
+)
 from ftsdk.backends.local.models.row_paths import training_notes
 from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions, RunHyperparameters
 from ftsdk.backends.local.result import copy_result, existing_result, model_of
@@ -33,7 +41,8 @@ from ftsdk.backends.local.status import (
     remote_job,
     speed_of_run,
 )
-from ftsdk.backends.refusals import adapter_kind
+from ftsdk.backends.local.trainability import Trainability, trainability
+from ftsdk.backends.refusals import adapter_kind, generic_hint, refusals, refuse
 from ftsdk.dataset import Dataset
 from ftsdk.errors import NotFound, StoreError, Unsupported, UsageError
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
@@ -90,6 +99,36 @@ class LocalBackend(Backend):
 
     # --- before a job ---
 
+    def check(self, spec: JobSpec) -> None:
+        """Check the job, and its base model where it is on this machine.
+
+        The base model is examined without loading its weights. Raises one `Unsupported` that lists
+        every reason against the job.
+        """
+        own = [
+            Fault(what, generic_hint(self.name))
+            for what in refusals(self.name, self.capabilities, spec)
+        ]
+        faults = [*own, *self._model_faults(spec)]
+        hints = dict.fromkeys(hint for _, hint in faults)
+        refuse(
+            [what for what, _ in faults],
+            where=f"backend local, model {spec.model}, before anything was started",
+            hint="; ".join(hints),
+        )
+
+    def _model_faults(self, spec: JobSpec) -> Iterator[Fault]:
+        if is_pulled(spec.model, home=self.context.home):
+            for what, hint in self._trainability(spec).faults:
+                yield Fault(f"{spec.model}: {what}", hint)
+
+    def _trainability(self, spec: JobSpec) -> Trainability:
+        home = self.context.home
+        folder = local_folder(spec.model, home)
+        if folder is None:  # `_resolve` says how to get it
+            return Trainability(())
+        return trainability(folder, spec.adapter, cache=facts_cache(home))
+
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         plan = super().plan(spec, train)
         options = self._options(spec)
@@ -98,15 +137,27 @@ class LocalBackend(Backend):
             *plan.fields,
             *(PlannedField(name=f"options.{k}", asked=v, sent=v) for k, v in given.items()),
         )
-        notes = tuple(self._base_model_notes(spec, pull=options.pull))
-        return plan.model_copy(update={"fields": fields, "notes": notes})
+        update: dict[str, Any] = {"fields": fields}
+        if options.pull and not is_pulled(spec.model, home=self.context.home):
+            update["notes"] = (self._pull_note(spec),)
+            return plan.model_copy(update=update)
+        update["notes"] = tuple(self._base_model_notes(spec))
+        found = self._trainability(spec)
+        if found.adapted is not None and spec.adapter is not None:
+            kind = "QLoRA" if spec.adapter.quantize else "LoRA"
+            update["notes"] += (f"{kind} of rank {spec.adapter.rank} on {found.adapted}",)
+        if found.unknown is not None:
+            warning = f"whether {spec.model} can be trained is not known: {found.unknown}"
+            update["warnings"] = (*plan.warnings, warning)
+        return plan.model_copy(update=update)
 
-    def _base_model_notes(self, spec: JobSpec, *, pull: bool) -> builtins.list[str]:
-        """The base model's name, licence and revision; or the size of what would be fetched."""
-        if pull and not is_pulled(spec.model, home=self.context.home):
-            size = pull_size(spec.model, home=self.context.home)
-            much = "its size is not known" if size is None else f"about {size / 1e6:,.0f} MB"
-            return [f"base model {spec.model} is not here yet; create would pull it first: {much}"]
+    def _pull_note(self, spec: JobSpec) -> str:
+        size = pull_size(spec.model, home=self.context.home)
+        much = "its size is not known" if size is None else f"about {size / 1e6:,.0f} MB"
+        return f"base model {spec.model} is not here yet; create would pull it first: {much}"
+
+    def _base_model_notes(self, spec: JobSpec) -> builtins.list[str]:
+        """The base model's name, licence and revision."""
         model = self._resolve(spec)
         notes = [f"base model {model.name}" + (f" ({model.license})" if model.license else "")]
         if model.revision:
@@ -212,7 +263,12 @@ class LocalBackend(Backend):
         return RunSpec(
             job_id=request.job_id,
             base_model=BaseModelRef(
-                path=model.path, name=model.name, revision=model.revision, sha256=model.sha256
+                path=model.path,
+                name=model.name,
+                revision=model.revision,
+                sha256=model.sha256,
+                published_as=model.published_as,
+                commit=model.commit,
             ),
             adapter=None if adapter is None else RunAdapter.model_validate(adapter.model_dump()),
             hyperparameters=RunHyperparameters.of(spec.hyperparameters),

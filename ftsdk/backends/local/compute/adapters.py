@@ -34,7 +34,7 @@ def put_adapter(
     config = LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=adapter.rank,
-        lora_alpha=_whole(adapter.alpha),  # type: ignore[arg-type]  # a float where it is not whole
+        lora_alpha=_whole(adapter.alpha),  # type: ignore[arg-type]  # one that is not whole stays a float
         lora_dropout=adapter.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
         exclude_modules=_left_out(network) if targets == "all-linear" else None,

@@ -30,7 +30,7 @@ def start_supervisor(run: Path, lock_fd: int, command: Sequence[str] | None = No
     """
     argv = list(command) if command else [sys.executable, "-P", "-m", _SUPERVISOR]
     environment = {**os.environ, LOCK_FD_VARIABLE: str(lock_fd)}
-    _keep_package_importable(environment)
+    keep_package_importable(environment)
     with (run / "supervisor.log").open("ab") as log:
         subprocess.run(
             [sys.executable, "-I", "-S", "-c", _DETACH, *argv, str(run.resolve())],
@@ -43,7 +43,7 @@ def start_supervisor(run: Path, lock_fd: int, command: Sequence[str] | None = No
         )
 
 
-def _keep_package_importable(environment: dict[str, str]) -> None:
+def keep_package_importable(environment: dict[str, str]) -> None:
     """Let the child import this copy of the package, also from a source checkout.
 
     The child starts with `-P`, so that a `datasets/` or `torch.py` in the caller's folder cannot

@@ -1,0 +1,152 @@
+"""Whether a base model can be trained as a job asks, known before the job is created.
+
+Config, tokenizer and the headers of the weights say it. The training stack builds the model without
+weights in a process of its own, so that planning loads no torch; the answer is kept beside the
+digests of models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ftsdk.backends.local.fault import Fault
+from ftsdk.backends.local.models.config_faults import config_faults, quantization_of
+from ftsdk.backends.local.models.model_folder import weight_files
+from ftsdk.backends.local.models.row_paths import measured_paths
+from ftsdk.backends.local.runs.environment import trainer_environment
+from ftsdk.backends.local.runs.launch import keep_package_importable
+from ftsdk.types.spec import LoRA
+from ftsdk.util.files import atomic_write_json, make_private_folder
+
+FORMAT = 1
+_PROGRAM = "ftsdk.backends.local.compute.examine"
+_STACK = ("torch", "transformers", "peft", "safetensors")
+_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Trainability:
+    """What is known about training one model with one adapter.
+
+    `faults` are all reasons against it, each with a hint. `adapted` says what the adapter is put
+    on. `unknown` says why the training stack could not be asked; then only the faults that the
+    config shows are known.
+    """
+
+    faults: tuple[Fault, ...]
+    adapted: str | None = None
+    unknown: str | None = None
+
+
+def trainability(folder: Path, adapter: LoRA | None, *, cache: Path) -> Trainability:
+    """Examine the model in `folder`; answers are kept in `cache` until a file or a version changes.
+
+    The first answer for a model takes seconds, the others none.
+    """
+    faults = config_faults(folder)
+    missing = [name for name in _STACK if importlib.util.find_spec(name) is None]
+    if missing:
+        return Trainability(tuple(faults), unknown=f"{', '.join(missing)} not installed")
+    asked = _question(folder, adapter)
+    path = cache / f"trainability-{_digest(folder, asked)}.json"
+    found = _kept(path)
+    if found is None:
+        try:
+            found = examine(asked)
+        except Unexamined as error:
+            return Trainability(tuple(faults), unknown=str(error))
+        with contextlib.suppress(OSError):  # a folder that cannot be written: asked again next time
+            make_private_folder(cache)
+            atomic_write_json(path, found)
+    faults += [Fault(what, hint) for what, hint in found["faults"]]
+    if not faults:
+        faults += _measured(folder)
+    adapted = found["adapted"]
+    return Trainability(tuple(faults), None if adapted is None else adapted["summary"])
+
+
+class Unexamined(Exception):
+    """The training stack gave no answer; the message says why."""
+
+
+def examine(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the training stack, in a process of its own. Raises `Unexamined`."""
+    environment = trainer_environment(os.environ, 1)  # without keys, and without the hub
+    keep_package_importable(environment)
+    with tempfile.TemporaryDirectory(prefix="ftsdk-") as folder:
+        path = Path(folder) / "answer.json"
+        command = [sys.executable, "-P", "-m", _PROGRAM, json.dumps(asked), str(path)]
+        try:
+            done = subprocess.run(
+                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+                text=True, encoding="utf-8", errors="replace", check=False, timeout=_TIMEOUT_S,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            reason = f"building it without weights took over {_TIMEOUT_S:.0f} s"
+            raise Unexamined(reason) from None
+        found = _kept(path)
+    if found is None:
+        last = done.stderr.strip().rpartition("\n")[2][:200] or "no output"
+        raise Unexamined(f"exit code {done.returncode}: {last}")
+    return found
+
+
+def _measured(folder: Path) -> Iterator[Fault]:
+    """A fault for an architecture that the trainer refused when this release was measured."""
+    config = json.loads((folder / "config.json").read_bytes())
+    release, paths = measured_paths()
+    found = paths.get(config.get("model_type"))
+    known = found is not None and found.path == "refused" and release == _version("transformers")
+    if found is not None and known and not config.get("is_decoder"):
+        yield Fault(found.reason.rstrip("."), "choose a causal language model")
+
+
+def _question(folder: Path, adapter: LoRA | None) -> dict[str, Any]:
+    config = json.loads((folder / "config.json").read_bytes())
+    return {
+        "folder": str(folder),
+        "files": [str(path) for path in weight_files(folder)],
+        "quantized": quantization_of(config) is not None,
+        "adapter": None if adapter is None else adapter.model_dump(mode="json"),
+    }
+
+
+def _digest(folder: Path, asked: Mapping[str, Any]) -> str:
+    """A name for the question: it changes with any file it was answered from, and any version."""
+    names = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+    files = [*(folder / name for name in names), *map(Path, asked["files"])]
+    stats = [
+        [str(path), path.stat().st_size, path.stat().st_mtime_ns]
+        for path in files
+        if path.is_file()
+    ]
+    versions = [_version(name) for name in ("ftsdk", *_STACK, "bitsandbytes")]
+    text = json.dumps([FORMAT, asked, stats, versions], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    try:
+        kept: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return kept

@@ -103,7 +103,7 @@ SEED ?= 1
 mutants: $(VENV)/.mutation $(VENV)/.model
 	FTSDK_TEST_SMOLLM2=$(VENV)/home/models/smollm2-135m \
 	  $(BIN)/python -m tests.mutation.run --sample $(SAMPLE) --seed $(SEED) \
-	  $(if $(GROUPS),--groups $(GROUPS)) $(if $(ONLY),--only $(ONLY)) $(if $(SURVIVORS),--survivors)
+	  $(if $(GROUPS),--groups $(GROUPS)) $(if $(ONLY),--only $(ONLY)) $(if $(FIRST),--first $(FIRST)) $(if $(SURVIVORS),--survivors)
 
 # The tests run last, so that their summary is the last line.
 test: lint docs-check unit

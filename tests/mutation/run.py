@@ -4,6 +4,8 @@
     make mutants GROUPS=money,rendering            only these groups of the same sample
     make mutants SURVIVORS=1                       again what survived before
     make mutants ONLY=ftsdk/store                  modules whose path starts so
+    make mutants FIRST=2                           only the first two test files of each module: a
+                                                   quick pass, to be followed by SURVIVORS=1
 
 The change is made in a copy of the checkout in a temporary folder. The tests of a module are in
 `tests/mutation/targets.py`; they run in that order until one fails. A run that was interrupted goes on
@@ -120,7 +122,7 @@ def main() -> int:
         f"{len(places):,} places in {len(sources)} modules; {len(chosen)} chosen, {len(todo)} to run"
     )
     if todo:
-        _run(todo, sources, record)
+        _run(todo, sources, record, options.first)
     known = _known(record)
     return _report([r for site in chosen if (r := known.get(_key(site, sources)))], len(chosen))
 
@@ -131,21 +133,22 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="another seed, another sample")
     parser.add_argument("--groups", default="", help=f"of {', '.join(GROUPS)}; all by default")
     parser.add_argument("--only", default="", help="modules whose path starts with this")
+    parser.add_argument("--first", type=int, default=None, help="only the first test files")
     parser.add_argument("--survivors", action="store_true", help="again what survived before")
     return parser.parse_args()
 
 
-def _run(todo: list[Site], sources: dict[str, str], record: Path) -> None:
+def _run(todo: list[Site], sources: dict[str, str], record: Path, first: int | None) -> None:
     record.parent.mkdir(exist_ok=True)
     with _copy_of_checkout() as copy, record.open("a") as kept:
         worker = Worker(copy)
-        every = dict.fromkeys(test for site in todo for test in suite_of(site.path))
+        every = dict.fromkeys(test for site in todo for test in suite_of(site.path)[:first])
         collected = worker.run(every, only_collect=True)
         if collected.code != 0:
             sys.exit(f"the tests cannot be collected\n{collected.output[-3000:]}")
         passed: set[str] = set()
         for number, site in enumerate(todo, 1):
-            result = _try(worker, copy, site, sources[site.path])
+            result = _try(worker, copy, site, sources[site.path], first)
             if result.failed and result.failed not in passed:
                 _check_unchanged(worker, result.failed)
                 passed.add(result.failed)
@@ -167,7 +170,7 @@ def _check_unchanged(worker: Worker, test: str) -> None:
         sys.exit(f"without a change, {test} {how}\n{reply.output[-3000:]}")
 
 
-def _try(worker: Worker, copy: Path, site: Site, source: str) -> Result:
+def _try(worker: Worker, copy: Path, site: Site, source: str, first: int | None) -> Result:
     made = mutated(source, site)
     digest = _digest(source)
     if made is None:
@@ -178,7 +181,7 @@ def _try(worker: Worker, copy: Path, site: Site, source: str) -> Result:
         compiled.unlink()  # a change of the same length in the same second would go unseen
     module.write_text(made)
     try:
-        reply = worker.run(suite_of(site.path))
+        reply = worker.run(suite_of(site.path)[:first])
     finally:
         module.write_text(source)
     outcome = {0: "survived", None: "timed out"}.get(reply.code, "killed")

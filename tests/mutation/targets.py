@@ -88,11 +88,13 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/unit/store/test_accounting.py", "tests/unit/spending", "tests/unit/store",
         "tests/unit/jobs/test_quotes.py")),
     ("ftsdk/planning/", (
-        "tests/unit/planning", "tests/unit/spending/test_budget.py",
+        "tests/unit/planning/test_token_bill.py", "tests/unit/planning", "tests/unit/spending/test_budget.py",
         "tests/backends/test_together_tokens.py")),
     ("ftsdk/catalogue/", ("tests/unit/catalogue", "tests/unit/planning", "tests/unit/spending")),
     ("ftsdk/dataset/tokenize/", (
-        "tests/unit/dataset/tokenize/test_counters.py", "tests/unit/dataset/tokenize", "tests/unit/dataset/rules", "tests/unit/planning/test_token_bill.py",
+        "tests/unit/dataset/tokenize/test_counters.py", "tests/unit/dataset/tokenize/test_render.py",
+        "tests/unit/dataset/rules/test_template_notices.py", "tests/unit/dataset/tokenize/test_mask_parity.py",
+        "tests/unit/dataset/rules", "tests/unit/planning/test_token_bill.py",
         "tests/unit/dataset/inspection")),
     ("ftsdk/dataset/formats/", (
         "tests/unit/dataset/formats", "tests/unit/dataset/rules", "tests/unit/dataset/conversion",
@@ -100,8 +102,8 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ftsdk/dataset/findings/secret", (
         "tests/unit/dataset/findings", "tests/unit/dataset/rules")),
     ("ftsdk/dataset/", (
-        "tests/unit/dataset/tokenize/test_counters.py", "tests/unit/dataset/rules",
-        "tests/unit/dataset/tokenize", "tests/unit/dataset/inspection",
+        "tests/unit/dataset/tokenize/test_counters.py", "tests/unit/dataset/rules/test_rules.py",
+        "tests/unit/dataset/rules", "tests/unit/dataset/inspection",
         "tests/unit/dataset/validation/test_validate.py")),
     ("ftsdk/backends/openai/", (
         "tests/backends/test_openai_mapping.py", "tests/backends/test_openai_behaviour.py",
@@ -119,14 +121,18 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/backends/test_together.py", "tests/backends/test_polling_many_jobs.py"))
       for name in ("backend", "results", "response_checks", "uploads")),
     ("ftsdk/backends/hosted/", (
-        "tests/unit/backends/hosted", "tests/backends/test_hosted_common.py",
+        "tests/unit/backends/hosted/test_polling.py", "tests/unit/backends/hosted/test_retries.py",
+        "tests/unit/backends/hosted/test_errors.py", "tests/unit/backends/hosted/test_redact.py",
+        "tests/unit/backends/hosted/test_account.py", "tests/backends/test_hosted_common.py",
         "tests/backends/test_address_and_key.py", "tests/backends/test_openai_behaviour.py",
         "tests/backends/test_together.py")),
     ("ftsdk/backends/local/", (
         "tests/unit/backends/local/test_status.py", "tests/unit/backends/local/runs")),
     ("ftsdk/webhooks.py", ("tests/unit/test_webhooks.py",)),
+    ("ftsdk/jobs/spending_guard.py", (
+        "tests/unit/jobs/test_spending_guard.py", "tests/unit/deployments")),
     ("ftsdk/jobs/", (
-        "tests/unit/jobs", "tests/unit/spending/test_budget.py", "tests/unit/test_async_cancellation.py",
+        "tests/unit/jobs/test_submitter.py", "tests/unit/jobs", "tests/unit/spending/test_budget.py", "tests/unit/test_async_cancellation.py",
         "tests/unit/deployments", "tests/unit/cli/commands/test_actions.py",
         "tests/faults/test_submission_simulation.py")),
 )  # fmt: skip

@@ -197,6 +197,55 @@ def test_the_same_key_is_the_same_job(client: Client, rows: Rows) -> None:
     assert at_provider(client) == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "fits"),
+    [
+        ("k", True),
+        ("k" * 255, True),
+        ("k" * 256, False),
+        ("", False),
+        ("a\nb", False),
+        ("a b", True),
+    ],
+)
+def test_a_key_has_1_to_255_printable_characters(
+    client: Client, rows: Rows, key: str, fits: bool
+) -> None:
+    if fits:
+        assert client.create_job(rows(5), key=key).snapshot.key == key
+        return
+    with pytest.raises(UsageError, match="1 to 255 printable characters") as caught:
+        client.create_job(rows(5), key=key)
+    assert caught.value.where == "the argument key="
+    assert client.list_jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("tag", "found"),
+    [
+        ("team", ["b", "a"]),
+        ("team=ops", ["a"]),
+        (("team", "ops"), ["a"]),
+        (("team", ""), ["b", "a"]),
+        ("team=", ["b", "a"]),
+        ("team=nobody", []),
+        ("nobody", []),
+        ("url=x=y", ["b"]),
+    ],
+)
+def test_jobs_are_found_by_tag(
+    client: Client, rows: Rows, clock: ManualClock, tag: Any, found: list[str]
+) -> None:
+    client.create_job(rows(5), name="a", tags={"team": "ops"})
+    clock.advance(1)
+    client.create_job(rows(6), name="b", tags={"team": "dev", "url": "x=y"})
+    clock.advance(1)
+    client.create_job(rows(7), name="c")
+    assert [job.snapshot.name for job in client.list_jobs(tag=tag)] == found
+    assert [job.snapshot.name for job in client.list_jobs(tag=tag, limit=1)] == found[:1]
+    assert len(client.list_jobs(limit=2)) == 2
+
+
 def test_bad_rows_never_reach_the_journal(client: Client) -> None:
     with pytest.raises(DatasetError) as caught:
         client.create_job([{"messages": [{"role": "user", "content": "hi"}]}])

@@ -231,6 +231,18 @@ def test_a_read_only_journal_creates_nothing(home: Path) -> None:
     assert not home.exists()
 
 
+@pytest.mark.parametrize(("version", "enough"), [((3, 36, 9), False), ((3, 37, 0), True)])
+def test_the_oldest_sqlite_that_is_enough(
+    home: Path, monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int], enough: bool
+) -> None:
+    monkeypatch.setattr("sqlite3.sqlite_version_info", version)
+    if enough:
+        Journal(home).close()
+        return
+    with pytest.raises(StoreError, match=r"needs 3\.37"):
+        Journal(home)
+
+
 CUT_SHORT = """
 import os, sys
 from pathlib import Path

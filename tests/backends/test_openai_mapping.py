@@ -13,16 +13,27 @@ import pytest
 pytest.importorskip("openai")
 
 from ftsdk.backends.hosted.error_facts import HTTPFacts
-from ftsdk.backends.openai import chat, metrics
+from ftsdk.backends.openai import OpenAIBackend, chat, job_mapping, metrics
 from ftsdk.backends.openai.cost import billed, notes
 from ftsdk.backends.openai.errors import closed_error
 from ftsdk.backends.openai.files import Files
+from ftsdk.backends.openai.job_mapping import TAG_KEY
 from ftsdk.backends.openai.profiles import AZURE, CRUSOE, GENERIC, NEBIUS, OPENAI, Profile
 from ftsdk.backends.openai.request import create_body, faults_of, plan_fields, suffix_for
 from ftsdk.catalogue.load import shipped
-from ftsdk.errors import NotFound, NotReady, ProviderClosed, Unavailable, UnexpectedResponse
+from ftsdk.catalogue.retirement import ends_on
+from ftsdk.errors import (
+    NotFound,
+    NotReady,
+    ProviderClosed,
+    Rejected,
+    Unavailable,
+    UnexpectedResponse,
+    Unsupported,
+)
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.spec import JobSpec
+from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
 
 TAG = "ft0123456789ab"
@@ -508,3 +519,154 @@ def test_what_a_plan_says_beside_its_fields() -> None:
         assert any(word in remark for remark in remarks) == (profile.result != "hosted")
     assert notes(OPENAI, None, spec(), today, shipped()) == ([], [])
     assert notes(OPENAI, "openai", spec(), today, shipped())[1] != []
+
+
+# --- jobs ---
+
+
+class _Jobs:
+    """The calls of a service, each with the answer that a test gives."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers, self.asked = answers, list[str]()
+        self.profile = OPENAI
+
+    def call_once(self, action: str, ask: Any) -> Any:
+        self.asked.append(action)
+        answer = self.answers[action.rsplit("/", 1)[-1]]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    read = call_once
+
+
+class _Backend(OpenAIBackend):
+    last_catalogue = shipped()
+    dated_as = None
+
+
+def service(profile: Profile, **answers: Any) -> _Backend:
+    made = _Backend.__new__(_Backend)
+    made.service, made.capabilities = profile, profile.capabilities
+    made.transport = _Jobs(**answers)
+    return made
+
+
+def raw(status: str, **more: Any) -> dict[str, Any]:
+    base = {"object": "fine_tuning.job", "model": MINI, "created_at": AT.timestamp()}
+    made = {"fine_tuned_model": "ft:x"} if status == "succeeded" else {}
+    return {**base, **made, "id": "ftjob-abc", "status": status, **more}
+
+
+@pytest.mark.parametrize(
+    ("profile", "more", "ours"),
+    [
+        (OPENAI, {"metadata": {TAG_KEY: TAG}}, True),
+        (OPENAI, {"metadata": {TAG_KEY: "ftother"}}, False),
+        (OPENAI, {"metadata": {}}, True),  # it repeats nothing
+        (OPENAI, {"suffix": "other"}, True),
+        (AZURE, {"suffix": f"x-{TAG}"}, True),
+        (AZURE, {"suffix": "x-other"}, False),
+        (AZURE, {"user_provided_suffix": "x-other"}, False),
+        (AZURE, {}, True),
+        (AZURE, {"metadata": {TAG_KEY: "ftother"}, "suffix": TAG}, False),
+    ],
+)
+def test_the_created_job_is_ours(profile: Profile, more: dict[str, Any], ours: bool) -> None:
+    job = job_mapping.remote_job(raw("queued", **more), profile, action="POST")
+    asked = SimpleNamespace(tag=TAG)
+    assert service(profile)._is_ours(job, asked) == ours
+
+
+@pytest.mark.parametrize(
+    ("profile", "status", "tokens"),
+    [
+        (AZURE, "succeeded", 5000),
+        (AZURE, "cancelled", 5000),
+        (AZURE, "failed", None),
+        (AZURE, "running", None),
+        (OPENAI, "succeeded", None),
+    ],
+)
+def test_tokens_that_only_an_event_reports(
+    profile: Profile, status: str, tokens: int | None
+) -> None:
+    made = service(profile)
+    events_read = []
+
+    def raw_events(identity: str) -> list[dict[str, str]]:
+        events_read.append(identity)
+        return [{"message": "Training tokens billed: 5,000"}]
+
+    made.run_events = SimpleNamespace(raw_events=raw_events)
+    job = made._job(raw(status), "GET", asked_for="ftjob-abc")
+    assert job.trained_tokens == tokens
+    assert events_read == (["ftjob-abc"] if tokens else [])
+    listed = made._job(raw(status), "GET")  # a list reads no events
+    assert (listed.trained_tokens, len(events_read)) == (None, 1 if tokens else 0)
+    counted = made._job(raw(status, trained_tokens=7), "GET", asked_for="ftjob-abc")
+    assert counted.trained_tokens == (7 if counted.status.is_final else counted.trained_tokens)
+    assert len(events_read) == (1 if tokens else 0)
+
+
+def test_what_a_service_cannot_do_is_not_asked_of_it() -> None:
+    made = service(NEBIUS)
+    for act in (made.pause, made.resume):
+        with pytest.raises(Unsupported):
+            act("ftjob-abc")
+    with pytest.raises(Unsupported):
+        made.delete("ftjob-abc")
+    assert made.transport.asked == []
+    with pytest.raises(NotFound, match="no job with such an id"):
+        service(OPENAI).pause("../x")
+
+
+def test_pause_cancel_and_resume_ask_once() -> None:
+    made = service(OPENAI, pause={}, cancel={}, resume=raw("running"))
+    made.pause("ftjob-abc")
+    made.cancel("ftjob-abc")
+    assert made.resume("ftjob-abc").status is JobStatus.RUNNING
+    assert made.transport.asked == [
+        f"POST /fine_tuning/jobs/ID/{action}" for action in ("pause", "cancel", "resume")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "is_well"),
+    [
+        ("pause", "paused", True),
+        ("pause", "succeeded", True),
+        ("pause", "running", False),
+        ("cancel", "cancelled", True),
+        ("cancel", "failed", True),
+        ("cancel", "running", False),
+        ("resume", "running", True),
+        ("resume", "succeeded", False),
+        ("resume", "paused", False),
+    ],
+)
+def test_a_refused_act_is_well_where_the_job_is_there_already(
+    action: str, status: str, is_well: bool
+) -> None:
+    made = service(OPENAI, **{action: Rejected("no"), "ID": raw(status)})
+    if is_well:
+        getattr(made, action)("ftjob-abc")
+    else:
+        with pytest.raises(Rejected):
+            getattr(made, action)("ftjob-abc")
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 3, None])
+def test_a_list_ends_at_its_limit(limit: int | None) -> None:
+    made = service(OPENAI)
+    made._raw_jobs = lambda: iter([raw("running", id=f"ftjob-{n}aa") for n in range(3)])
+    assert len(list(made.list(limit=limit))) == min(3, 3 if limit is None else limit)
+
+
+def test_an_end_date_is_that_of_the_provider_at_this_address() -> None:
+    made = service(OPENAI)
+    assert made._ends_on(MINI) is None
+    made.dated_as = "openai"
+    assert made._ends_on(MINI) == ends_on("openai", MINI, catalogue=shipped())
+    assert made._ends_on(MINI) is not None

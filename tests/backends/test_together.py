@@ -24,6 +24,7 @@ from ftsdk.errors import (
     UsageError,
 )
 from ftsdk.jobs.follow import poll_once
+from ftsdk.jobs.submit import submitter_for
 from ftsdk.session import Horizon
 from ftsdk.testing.lab.messages import Reply, Request
 from ftsdk.types.cost import Cost
@@ -346,6 +347,18 @@ def test_a_slow_check_is_waited_for_and_not_for_ever(client, double, clock) -> N
     double.processing_s = 1e9
     with pytest.raises(Unavailable, match="for an hour"):
         create(client, rows=ROWS[:15])
+
+
+def test_a_quote_prepares_once_and_submit_uses_what_was_prepared(client, double, backend) -> None:
+    request = submitter_for(client.session).request(create(client).snapshot)
+    before, jobs = double.count("POST", "estimate-price"), double.count("POST", CREATE)
+    assert backend.quote(request).usd == 4  # without `prepare`
+    assert backend.quote(request).usd == 4
+    backend.submit(request)
+    assert double.count("POST", "estimate-price") == before + 1
+    assert double.count("POST", CREATE) == jobs + 1
+    backend.prepare(request)
+    assert double.count("POST", "estimate-price") == before + 2
 
 
 def test_the_quote_is_held_against_the_limit(client, double) -> None:

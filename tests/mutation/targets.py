@@ -116,6 +116,7 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/backends/test_replicate_bounds.py", "tests/backends/test_replicate_mapping.py",
         "tests/backends/test_replicate.py",
         "tests/backends/test_replicate_kit.py")),
+    ("ftsdk/backends/hosted/live/", ("tests/backends/test_doctor_live.py",)),
     *((f"ftsdk/backends/hosted/{name}.py", (
         "tests/backends/test_hosted_common.py", "tests/backends/test_openai_behaviour.py",
         "tests/backends/test_together.py", "tests/backends/test_polling_many_jobs.py"))

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ def test_a_new_field_is_news_and_no_fault(at) -> None:
     )
     ran = cli.ok("doctor", "--live", "--provider", "openai")
     assert "as expected, 1 new field" in ran.out
-    assert "job: carbon is new" in ran.out
+    assert "  job         carbon is new\n" in ran.out
 
 
 def test_a_part_that_does_not_answer_is_said(at) -> None:
@@ -345,6 +346,36 @@ def test_togethers_own_answers_refute_and_confirm(at, monkeypatch) -> None:
     )
     monkeypatch.setattr(double, "_limits", lambda name: {"model_name": name})
     assert fact(asked(cli, "together"), note)[0] == "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("dollars", "verdict"),
+    [
+        ("2.00", ("confirmed", "billed $2.00 to $2.00 per 1M tokens")),
+        ("4.12", ("confirmed", "billed $4.12 to $4.12 per 1M tokens")),
+        ("4.13", ("refuted", "billed $4.13 to $4.13 per 1M tokens")),
+        ("1.49", ("refuted", "billed $1.49 to $1.49 per 1M tokens")),
+        ("1.50", ("confirmed", "billed $1.50 to $1.50 per 1M tokens")),
+    ],
+)
+def test_a_bill_confirms_or_refutes_a_rate(tmp_path, dollars, verdict) -> None:
+    pytest.importorskip("together")
+    check = load_backend("together")(Context(home=tmp_path)).live_plan().checks
+    job = {
+        "id": "ft-1", "status": "completed", "model": "Qwen/Qwen3.6-27B", "token_count": 10_000_000,
+        "total_price": int(Decimal(dollars) * 10_000), "training_type": {"type": "Lora"},
+        "training_method": {"method": "sft"},
+    }  # fmt: skip
+    seen = Evidence(answers={"job": [job]})
+    assert check["catalogue.rates.17b-to-69b.1"](seen) == verdict
+    assert check["catalogue.rates.17b-to-69b.2"](seen) == ("not seen", "")  # that is of DPO
+    assert check["catalogue.rates.70b-to-100b.1"](seen) == ("not seen", "")  # of other models
+    unknown = Evidence(answers={"job": [{**job, "model": "nobody/knows"}, {"id": "ft-2"}]})
+    assert check["catalogue.rates.17b-to-69b.1"](unknown) == ("not seen", "")
+    least = {**job, "token_count": 1_000_000, "total_price": 4_000}
+    assert check["catalogue.rates.17b-to-69b.1"](Evidence(answers={"job": [least]})) == (
+        "not seen", "",
+    )  # fmt: skip
 
 
 # --- shapes -------------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
-from ftsdk.backends.hosted.coerce import as_text
+from ftsdk.backends.hosted.coerce import as_count, as_text
 from ftsdk.backends.hosted.live.plan import (
     NOT_SEEN,
     Check,
@@ -23,7 +24,8 @@ from ftsdk.backends.hosted.live.plan import (
 from ftsdk.backends.hosted.live.shape import Field, Shape
 from ftsdk.backends.together.cost import billed
 from ftsdk.backends.together.job_mapping import STATUSES
-from ftsdk.catalogue.load import shipped
+from ftsdk.catalogue.load import lookup, shipped
+from ftsdk.catalogue.schema import Provider, Rate
 
 _TEXT, _TIME, _COUNT = Field("text"), Field("time"), Field("count")
 _MAYBE_TEXT = Field("text", optional=True, nullable=True)
@@ -123,8 +125,61 @@ def plan() -> Plan:
             "capabilities.find_by": tag_is_kept("jobs", _searched),
             "capabilities.price": _unit_of_the_price,
             "catalogue.models.Qwen3-8B.note": _is_gone("Qwen3-8B"),
+            **_rate_checks(shipped().providers["together"]),
         },
     )
+
+
+def _rate_checks(prices: Provider) -> dict[str, Check]:
+    """Return a check for each unconfirmed rate: the bills of this account are compared with it."""
+    return {
+        f"catalogue.rates.{card}.{number}": _rate_check(card, rate, prices)
+        for card, rates in prices.rates.items()
+        for number, rate in enumerate(rates, 1)
+        if not rate.confirmed
+    }
+
+
+def _rate_check(card: str, rate: Rate, prices: Provider) -> Check:
+    def check(seen: Evidence) -> Conclusion:
+        paid = [
+            usd / tokens * 1_000_000
+            for job in seen.of("job")
+            if _card_of(job) == card and rate.covers(*_kind_of(job))
+            for usd, tokens in _bill_of(job, prices)
+        ]
+        if not paid:
+            return NOT_SEEN
+        low, high = rate.usd_per_mtok.low, rate.usd_per_mtok.high
+        found = f"billed ${min(paid):.2f} to ${max(paid):.2f} per 1M tokens"
+        return ("confirmed" if all(low <= one <= high for one in paid) else "refuted"), found
+
+    return check
+
+
+def _card_of(job: Mapping[str, Any]) -> str | None:
+    """Return the rate card of a job's model; None for a model that the catalogue does not have."""
+    entry = lookup("together", str(job.get("model")))
+    return None if entry is None or entry.model is None else entry.model.rates
+
+
+def _kind_of(job: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the method and the kind of training of a job."""
+    method, kind = job.get("training_method"), job.get("training_type")
+    return (
+        "dpo" if isinstance(method, Mapping) and method.get("method") == "dpo" else "sft",
+        "full" if isinstance(kind, Mapping) and kind.get("type") == "Full" else "lora",
+    )
+
+
+def _bill_of(job: Mapping[str, Any], prices: Provider) -> Iterator[tuple[Decimal, int]]:
+    """Yield the bill of an ended job and its tokens, unless it paid the minimum of every job."""
+    tokens = as_count(job.get("token_count"))
+    bill = billed(job, shipped(), dt.date.max)
+    if bill is None or bill.high is None or not tokens:
+        return
+    if prices.minimum is None or bill.high > prices.minimum.usd:
+        yield bill.high, tokens
 
 
 def _searched(job: Mapping[str, Any]) -> str:

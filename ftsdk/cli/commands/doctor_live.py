@@ -10,10 +10,11 @@ import typer
 from ftsdk.backends.hosted import HostedBackend
 from ftsdk.backends.hosted.live.check import LiveReport, ReadResult, live_check
 from ftsdk.backends.hosted.live.facts import Fact
+from ftsdk.backends.hosted.live.plan import Verdict
 from ftsdk.cli.context import open_client
 from ftsdk.cli.view.files import write_text
 from ftsdk.cli.view.formatting import clean, plural
-from ftsdk.cli.view.output import busy, columns, emit, say
+from ftsdk.cli.view.output import busy, columns, emit, labelled, say
 from ftsdk.client import Client
 from ftsdk.errors import Unsupported
 
@@ -70,16 +71,11 @@ def _show(found: LiveReport, title: str) -> None:
         for one in found.reads
     ]
     columns(rows)
-    _show_more(found)
+    _show_differences(found)
     if found.facts:
         say()
         say("Facts that no source states firmly:")
-        columns(
-            [
-                [_VERDICTS[verdict], (verdict, "bold"), *_fact_line(fact, what)]
-                for fact, (verdict, what) in found.facts
-            ]
-        )
+        labelled([_fact_line(fact, *conclusion) for fact, conclusion in found.facts], label=11)
     say()
     say(_total(found))
 
@@ -101,24 +97,30 @@ def _outcome(one: ReadResult) -> str:
     if one.outcome == "empty":
         return "none there, nothing to compare"
     if one.outcome == "differs":
-        return next(str(d) for d in one.differences if d.breaks)
+        return f"{plural(len(one.differences), 'difference')}, see below"
     news = sum(not d.breaks for d in one.differences)
     more = f", {plural(news, 'new field')}" if news else ""
     return f"{plural(one.objects, 'object')}, as expected{more}"
 
 
-def _show_more(found: LiveReport) -> None:
-    """Say the differences that the table has no room for."""
-    for one in found.reads:
-        shown = _outcome(one)
-        for difference in one.differences:
-            if str(difference) != shown:
-                say((f"  {one.read.name}: ", "dim"), clean(str(difference)))
+def _show_differences(found: LiveReport) -> None:
+    """Print each difference on its own line: the table has no room for them."""
+    lines = [
+        (one.read.name, clean(str(difference)))
+        for one in found.reads
+        for difference in one.differences
+    ]
+    if lines:
+        say()
+        say("Differences:")
+        labelled(lines, label=11)
 
 
-def _fact_line(fact: Fact, found: str) -> list[Any]:
-    says = clean(fact.says)
-    return [(fact.subject, "bold"), f"{found}  ← {says}" if found else says]
+def _fact_line(fact: Fact, verdict: Verdict, found: str) -> tuple[str, list[Any]]:
+    parts: list[Any] = [(fact.subject, "bold"), f": {clean(fact.says)}"]
+    if found:
+        parts += ["; ", (clean(found), _VERDICTS[verdict][1])]
+    return f"{_VERDICTS[verdict][0]} {verdict}", parts
 
 
 def _total(found: LiveReport) -> str:

@@ -134,7 +134,8 @@ def _final_charge(job: JobSnapshot, reservation: Reservation | None) -> Charge:
     if job.status is JobStatus.FAILED and accepted and free:
         return Charge(nothing, True, "failed jobs are free here", is_known=True)
     if cost.basis is CostBasis.QUOTED and cost.high is not None:
-        return Charge(cost.high, True, "quoted")
+        is_open = job.status is JobStatus.CANCELLED
+        return Charge(cost.high, True, "quoted; no bill is known" if is_open else "quoted")
     quoted = reservation is not None and reservation.quoted is not None
     why = f"as {'quoted' if quoted else 'estimated'}; no bill is known"
     return Charge(None if reservation is None else reservation.usd, True, why)

@@ -14,6 +14,9 @@ from ftsdk.types.plan import PlannedField
 from ftsdk.types.spec import JobSpec, LoRA
 
 _OURS = ("model", "training_file", "validation_file", "seed", "method")
+_OF_CLIENT = ("extra_headers", "extra_query", "extra_body", "timeout")
+"""Parameters of the SDK's `fine_tuning.jobs.create` that are no fields of the request. The others are
+`_OURS`, and `hyperparameters`, `integrations`, `metadata` and `suffix`, which are options."""
 _ADAPTER = ("rank", "alpha", "dropout", "target_modules")
 
 
@@ -47,6 +50,12 @@ def _options(profile: Profile, spec: JobSpec) -> Iterator[str]:
     for name in _OURS:
         if name in options:
             yield f"provider_options.{name} (give it as the job's own argument)"
+    for name in _OF_CLIENT:
+        if name in options:
+            yield f"provider_options.{name} (an option of OpenAI's SDK, not of a job)"
+    for name, accepted in profile.capabilities.hyperparameters.items():
+        for theirs in {name, accepted.sent_as or name} & set(options):
+            yield f"provider_options.{theirs} (give it as the job's hyperparameter {name})"
     if "suffix" in options and spec.name:
         yield "provider_options.suffix beside name, which becomes the suffix"
     metadata = options.get("metadata", {})

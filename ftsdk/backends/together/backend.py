@@ -24,7 +24,7 @@ from ftsdk.backends.refusals import adapter_kind, refusals
 from ftsdk.backends.together import events, job_mapping, limits, live
 from ftsdk.backends.together import request as request_body
 from ftsdk.backends.together.chat import ServedModels
-from ftsdk.backends.together.cost import billed, quoted_cost
+from ftsdk.backends.together.cost import billed, never_trained_cost, quoted_cost
 from ftsdk.backends.together.endpoints import Endpoints
 from ftsdk.backends.together.files import Files
 from ftsdk.backends.together.job_reads import Jobs, age_of
@@ -37,6 +37,7 @@ from ftsdk.errors import (
     NotFound,
     Rejected,
     UnknownModel,
+    Unsupported,
 )
 from ftsdk.types.cost import Cost
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
@@ -108,6 +109,10 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         plan = super().plan(spec, train)
         notes = ["Together's own quote is requested after the upload and before the job"]
+        if "from_checkpoint" in spec.provider_options:
+            notes.append(
+                "the model of the checkpoint is compared with model= before anything is uploaded"
+            )
         warnings = []
         if spec.hyperparameters.learning_rate is None and spec.adapter is not None:
             warnings.append(
@@ -154,6 +159,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         """Return the body, checked by the model's limits, with its rows uploaded; and the quote."""
         spec = request.spec
         self.check(spec)
+        self._check_checkpoint(spec)
         allowed = self._limits(spec)
 
         def body(train: str, validation: str | None) -> dict[str, Any]:
@@ -180,6 +186,22 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         body, _ = ready
         data = self.transport.send("POST", "/v1/fine-tunes", body, creates=True, joins=True)
         return job_mapping.remote_job(data)
+
+    def _check_checkpoint(self, spec: JobSpec) -> None:
+        """Refuse a checkpoint of another model than `model`, which Together would not compare."""
+        source = spec.provider_options.get("from_checkpoint")
+        if source is None:
+            return
+        base = self._jobs.base_model_of(str(source))
+        if base is not None and base.casefold() == spec.model.casefold():
+            return
+        if base is None:
+            what = f"The model of the checkpoint {source} cannot be found at Together"
+            hint = "give the id of the job that made it (ft-…), and the account's own key"
+        else:
+            what = f"The checkpoint {source} is of {base}, and model= names {spec.model}"
+            hint = f"training goes on from the checkpoint's model: model={base!r}"
+        raise Unsupported(what, where="provider_options.from_checkpoint", hint=hint, submitted="no")
 
     def _limits(self, spec: JobSpec) -> Mapping[str, Any]:
         """Return the model's own limits; for a job continued from another, those of its model.
@@ -239,7 +261,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
     def get(self, provider_job_id: str) -> RemoteJob:
         """Return the job now; a restarted one under its new id, with its earlier ids."""
         current, data, job = self._jobs.followed(known_id(provider_job_id))
-        job = self._billed(job, data)
+        job = self._billed(job, data, provider_job_id)
         if current == provider_job_id:
             return job
         before = self._jobs.known_chain(provider_job_id)[:-1]
@@ -271,11 +293,21 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
                 yield job
         yield from self._read_in_turn(unread)
 
-    def _billed(self, job: RemoteJob, data: Mapping[str, Any]) -> RemoteJob:
-        """Return the job with its bill, where it has ended and was not free."""
+    def _billed(
+        self, job: RemoteJob, data: Mapping[str, Any], asked_for: str | None = None
+    ) -> RemoteJob:
+        """Return the job with its bill, where it has ended and was not free.
+
+        A cancelled job cost nothing where its events show that training had not started.
+        """
         if job.status not in (JobStatus.SUCCEEDED, JobStatus.CANCELLED):
             return job
-        bill = billed(data, self.last_catalogue, self.clock.now().date())
+        today = self.clock.now().date()
+        bill = billed(data, self.last_catalogue, today)
+        if bill is None and job.status is JobStatus.CANCELLED:
+            chain = self._jobs.known_chain(asked_for or job.provider_job_id)
+            rows = [row for identity in chain for row in self._jobs.event_rows(identity)]
+            bill = never_trained_cost(today) if events.never_trained(rows) else None
         return job.model_copy(update={"cost": bill})
 
     def cancel(self, provider_job_id: str) -> None:

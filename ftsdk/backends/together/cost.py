@@ -65,6 +65,17 @@ def billed(data: Mapping[str, Any], catalogue: Catalogue, today: dt.date) -> Cos
     )
 
 
+def never_trained_cost(today: dt.date) -> Cost:
+    """Return the cost of a job that was cancelled before its training started: nothing."""
+    return Cost(
+        basis=CostBasis.BILLED,
+        low=Decimal(0),
+        high=Decimal(0),
+        source="Together's events: the job was cancelled before training started",
+        as_of=today,
+    )
+
+
 def quoted_cost(estimate: Mapping[str, Any], today: dt.date) -> Cost:
     """Return what `estimate-price` says, in US dollars."""
     price = as_decimal(estimate.get("estimated_total_price"))

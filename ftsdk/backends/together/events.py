@@ -102,6 +102,22 @@ def failure_message(rows: Iterable[Any]) -> str:
     return scrub(found[-1]["message"], _MESSAGE) if found else ""
 
 
+_BEFORE_TRAINING = frozenset(
+    {
+        "job_pending", "job_start", "job_stopped", "cancel_requested", "warning", "refund",
+        "model_downloading", "model_download_complete", "training_data_downloading",
+        "training_data_download_complete", "validation_data_downloading",
+        "validation_data_download_complete", "wandb_init", "tokenized_dataset_upload_complete",
+    }
+)  # fmt: skip
+
+
+def never_trained(rows: Iterable[Any]) -> bool:
+    """Whether the events, from the job's first on, show that training did not start."""
+    types = {event_type(row) for row in rows if isinstance(row, Mapping)}
+    return "job_pending" in types and types <= _BEFORE_TRAINING
+
+
 def was_restarted(rows: Iterable[Any]) -> bool:
     """Whether the platform restarted the job, which it does under a new id."""
     return any(isinstance(row, Mapping) and event_type(row) == "job_restarted" for row in rows)

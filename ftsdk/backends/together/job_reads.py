@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ftsdk.backends.hosted.coerce import as_text
 from ftsdk.backends.together import job_mapping
 from ftsdk.backends.together.events import failure_message, successor_in, was_restarted
 from ftsdk.backends.together.transport import Transport, known_id
@@ -38,6 +39,20 @@ class Jobs:
             )
         unique = {row.get("id"): row for row in data if isinstance(row, Mapping) and row.get("id")}
         return [*unique.values()]
+
+    def base_model_of(self, checkpoint: str) -> str | None:
+        """Return the base model of a checkpoint: `ft-…` or an output name, with or without `:step`.
+
+        None where this account has no such job.
+        """
+        name = checkpoint.strip().partition(":")[0]
+        for row in self.rows():
+            if name in (row.get("id"), row.get("model_output_name"), row.get("output_name")):
+                model = as_text(row.get("model"))
+                if model is None and as_text(row.get("from_checkpoint")) not in (None, checkpoint):
+                    return self.base_model_of(str(row["from_checkpoint"]))
+                return model
+        return None
 
     def event_rows(self, identity: str) -> list[Any]:
         data = self._transport.get(f"/v1/fine-tunes/{identity}/events").get("data")

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ftsdk.backends.capabilities import Range
+from ftsdk.backends.together import sdk_names
 from ftsdk.types.plan import PlannedField
 from ftsdk.types.spec import JobSpec
 
@@ -35,32 +36,6 @@ HYPERPARAMETERS: Mapping[str, Range] = {
     "beta": Range(low=0, sent_as="training_method.dpo_beta", source=_SDK),
 }
 
-_OURS = {
-    "model": "model",
-    "training_file": "dataset",
-    "validation_file": "validation",
-    "suffix": "name",
-    "random_seed": "seed",
-    "n_epochs": "hyperparameters.epochs",
-    "learning_rate": "hyperparameters.learning_rate",
-    "batch_size": "hyperparameters.batch_size",
-    "gradient_accumulation_steps": "hyperparameters.gradient_accumulation_steps",
-    "max_seq_length": "hyperparameters.max_length",
-    "warmup_ratio": "hyperparameters.warmup_ratio",
-    "lr_scheduler": "hyperparameters.schedule",
-    "weight_decay": "hyperparameters.weight_decay",
-    "max_grad_norm": "hyperparameters.max_grad_norm",
-    "training_type": "adapter",
-}
-"""Fields that our own arguments set; given twice, it would be unclear which one applies."""
-
-_SECRETS = {
-    "wandb_key": "WANDB_API_KEY",
-    "wandb_api_key": "WANDB_API_KEY",
-    "hf_api_token": "HF_TOKEN",
-}
-"""Keys are read from their variable when the job is sent: options are journaled, keys never."""
-
 
 def faults_of(spec: JobSpec) -> list[str]:
     """Return what this backend refuses beyond its capabilities, each by name."""
@@ -73,14 +48,7 @@ def faults_of(spec: JobSpec) -> list[str]:
     alpha = spec.adapter.alpha if spec.adapter is not None else None
     if alpha is not None and alpha != int(alpha):
         faults.append(f"adapter alpha={alpha:g} must be a whole number")
-    for name, ours in _OURS.items():
-        if name in options:
-            faults.append(f"provider_options.{name} is set by {ours}; give it there")
-    for name, variable in _SECRETS.items():
-        if name in options:
-            faults.append(
-                f"provider_options.{name} is a secret; set the variable {variable} instead"
-            )
+    faults += sdk_names.faults_of(spec)
     method = options.get("training_method")
     if method is not None:
         if not isinstance(method, Mapping):
@@ -147,7 +115,7 @@ def body_of(
         **{n: r.default for n, r in HYPERPARAMETERS.items() if r.default is not None},
         **spec.hyperparameters.given(),
     }
-    options = {k: v for k, v in spec.provider_options.items() if k != "training_method"}
+    options = spec.provider_options
     source = options.get("from_checkpoint")
     body: dict[str, Any] = {
         "training_file": training_file,
@@ -172,8 +140,9 @@ def body_of(
         body["gradient_accumulation_steps"] = asked["gradient_accumulation_steps"]
     if validation_file is not None:
         # Without evaluations Together would accept the validation rows and never use them.
-        body.update(validation_file=validation_file, n_evals=max(1, int(asked["epochs"])))
-    return {**body, **options}
+        needed = sdk_names.evaluations_for_early_stopping(options)
+        body.update(validation_file=validation_file, n_evals=max(1, int(asked["epochs"]), needed))
+    return sdk_names.place_options(body, options)
 
 
 def with_secrets(body: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
@@ -223,8 +192,10 @@ def planned(spec: JobSpec) -> Iterator[PlannedField]:
         yield PlannedField(name="packing", sent=True, sent_as="packing", note="Together's default")
     for name, value in spec.provider_options.items():
         if name != "training_method":
+            place = sdk_names.MOVED.get(name)
+            sent_as = name if place is None else ".".join(place.path)
             yield PlannedField(
-                name=f"provider_options.{name}", asked=value, sent=value, sent_as=name
+                name=f"provider_options.{name}", asked=value, sent=value, sent_as=sent_as
             )
 
 
@@ -233,7 +204,9 @@ def planned(spec: JobSpec) -> Iterator[PlannedField]:
 
 def faults_by_limits(body: Mapping[str, Any], limits: Mapping[str, Any]) -> list[str]:
     """Return what the model's limits (`GET /v1/fine-tunes/models/limits`) forbid, each by name."""
-    faults = [*_simple_faults(body, limits)]
+    faults = [*_simple_faults(body, limits), *_evaluation_faults(body)]
+    if _trains_vision(body) and limits.get("supports_vision") is not True:
+        faults.append("provider_options.train_vision: the model has no vision encoder to train")
     kind, method = body["training_type"], body["training_method"]["method"]
     full = kind["type"] == "Full"
     part = limits.get("full_training" if full else "lora_training")
@@ -271,6 +244,23 @@ def _simple_faults(body: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterat
     )
     for field, limit in (("n_evals", "max_num_evals"), ("n_checkpoints", "max_num_checkpoints")):
         yield from _outside(field, body.get(field), None, limits.get(limit))
+
+
+def _trains_vision(body: Mapping[str, Any]) -> bool:
+    vision = body.get("multimodal_params")
+    return isinstance(vision, Mapping) and bool(vision.get("train_vision"))
+
+
+def _evaluation_faults(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what evaluations need that the job does not have, as Together refuses it."""
+    needed, given = sdk_names.evaluations_for_early_stopping(body), body.get("n_evals") or 0
+    if "validation_file" not in body:
+        if needed:
+            yield "provider_options.early_stopping_enabled needs validation rows"
+        elif isinstance(given, int) and given > 0:
+            yield f"provider_options.n_evals={given} needs validation rows"
+    elif isinstance(given, int) and given < needed:
+        yield f"provider_options.n_evals={given} must be at least {needed} for early stopping"
 
 
 def _outside(name: str, value: Any, low: Any, high: Any) -> list[str]:

@@ -81,3 +81,28 @@ def test_refusing_takes_a_number_of_seconds(lab, seconds):
         faults(lab["replicate"], behaviour="refuse", seconds=seconds)
     assert "seconds" in json.load(caught.value)["error"]
     caught.value.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("together", "/storage/x"), ("replicate", "/delivery/x")]
+)
+def test_a_key_where_it_does_not_belong_is_a_violation(lab, name, path):
+    double = lab[name]
+
+    def ask(path: str, key: str | None) -> int:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        request = urllib.request.Request(double.origin + path, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refusal:
+            return refusal.code
+
+    assert ask(path, None) == 404
+    assert double.violations == []
+    assert ask(path, min(double.keys)) == 404
+    assert len(double.violations) == 1
+    assert path.rpartition("/")[0] in double.violations[0]
+    assert ask("/v1/files", "another-key") == 401
+    assert ask("/v1/files", None) == 401
+    assert ask("/v1/files", min(double.keys)) == 200

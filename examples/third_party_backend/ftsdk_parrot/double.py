@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftsdk.testing.lab import Double, Refusal, Reply, Request, Stage, Timeline, fake_training, route
+from ftsdk.testing.lab import (
+    KeyedDouble,
+    Refusal,
+    Reply,
+    Request,
+    Stage,
+    Timeline,
+    fake_training,
+    route,
+)
 
 STAGES = (Stage("egg", 0), Stage("listening", 1), Stage("repeating", 3), Stage("talks", 4))
 
 
-class ParrotDouble(Double):
+class ParrotDouble(KeyedDouble):
     """Replies as the service would; see `ftsdk.testing.lab`."""
 
     name = "parrot"
+    own_keys = ("lab-parrot-key",)
+    own_stages = STAGES
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -24,11 +35,7 @@ class ParrotDouble(Double):
         return f"{self.origin}/v1"
 
     def variables(self) -> dict[str, str]:
-        return {"PARROT_URL": self.base_url, "PARROT_KEY": "lab-parrot-key"}
-
-    def before(self, request: Request) -> None:
-        if request.headers.get("authorization") != "Bearer lab-parrot-key":
-            raise Refusal(401, {"error": {"message": "who are you?"}})
+        return {"PARROT_URL": self.base_url, "PARROT_KEY": min(self.keys)}
 
     def _shown(self, job: dict[str, Any]) -> dict[str, Any]:
         status = job["forced"] if job["forced"] is not None else job["timeline"].status(self.now())
@@ -59,7 +66,7 @@ class ParrotDouble(Double):
         if missing:
             raise Refusal(422, {"error": {"message": f"what is {min(missing)}?"}})
         identity = self.new_id("parrot-")
-        timeline = Timeline(self.now(), STAGES, training="listening", trained="repeating")
+        timeline = Timeline(self.now(), self.stages, training="listening", trained="repeating")
         self.jobs[identity] = {"id": identity, "asked": asked, "timeline": timeline, "forced": None}
         return Reply(201, self._shown(self.jobs[identity]))
 

@@ -37,6 +37,7 @@ class ParrotDouble(Double):
 
 - Handlers run one at a time, under the double's lock. Read the request with `request.json()`,
   `request.parts()` (a multipart form) or `request.first("limit")`.
+- `KeyedDouble` refuses unknown keys, and its jobs pass through `stages`: set `own_keys`, `own_stages`.
 - Time is `self.now()` / `self.stamp()`, from the clock that was passed in (`ManualClock` in tests).
   `Timeline` computes the status of a job. `fake_training` reads rows, makes a loss curve and answers
   like a tuned model.
@@ -51,7 +52,7 @@ Register it in `DOUBLES` (`lab.py`), so that `Lab("parrot")` and `ftsdk lab up` 
 
 from __future__ import annotations
 
-from ftsdk.testing.lab.base import Double, route
+from ftsdk.testing.lab.base import Double, KeyedDouble, route
 from ftsdk.testing.lab.faults import BEHAVIOURS, Behaviour, Fault, Faults
 from ftsdk.testing.lab.lab import DOUBLES, Lab
 from ftsdk.testing.lab.messages import Part, Refusal, Reply, Request
@@ -65,6 +66,7 @@ __all__ = [
     "Double",
     "Fault",
     "Faults",
+    "KeyedDouble",
     "Lab",
     "Part",
     "Refusal",

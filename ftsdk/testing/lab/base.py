@@ -9,13 +9,14 @@ import re
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self, TypeVar
 
 from ftsdk.testing.lab.faults import BEHAVIOURS, Faults
 from ftsdk.testing.lab.messages import Refusal, Reply, Request
 from ftsdk.testing.lab.server import Answer, Server
+from ftsdk.testing.lab.timeline import Stage
 from ftsdk.util.clock import Clock, SystemClock
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -301,6 +302,43 @@ class Double:
                 observer(request, reply)
             except Exception as error:  # noqa: BLE001  # an observer must not break the exchange
                 self.violations.append(f"{request.method} {request.path}: {error!s:.500}")
+
+
+class KeyedDouble(Double):
+    """A double that takes certain keys and whose jobs pass through `stages`.
+
+    A derived class sets `own_stages` and `own_keys`. `storage` is the beginning of paths that are
+    another host's at the provider: a key that arrives there is a violation.
+    """
+
+    own_stages: ClassVar[tuple[Stage, ...]] = ()
+    own_keys: ClassVar[tuple[str, ...]] = ()
+    storage: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        port: int = 0,
+        stages: Sequence[Stage] | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(clock=clock, port=port)
+        self.stages = tuple(self.own_stages if stages is None else stages)
+        self.keys = set(self.own_keys if keys is None else keys)
+        self.lists_before_visible = 0
+
+    def before(self, request: Request) -> None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.storage and request.path.startswith(self.storage):
+            if given:
+                self.violations.append(f"the key was sent to {self.storage}: {request.method}")
+        elif given not in self.keys:
+            raise self.wrong_key()
+
+    def wrong_key(self) -> Refusal:
+        """Return the refusal of a request without a key that is known."""
+        return Refusal(401, {"error": {"message": "this key is not known"}})
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

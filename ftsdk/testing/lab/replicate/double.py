@@ -11,13 +11,12 @@ training: `fail`, `trainings[id].forced` (a raw status to report instead of the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from ftsdk.testing.lab import fake_training
-from ftsdk.testing.lab.base import route
-from ftsdk.testing.lab.messages import Reply, Request
+from ftsdk.testing.lab.base import KeyedDouble, route
+from ftsdk.testing.lab.messages import Refusal, Reply, Request
 from ftsdk.testing.lab.replicate.files import ReplicateFiles
 from ftsdk.testing.lab.replicate.jobs import FakeJob
 from ftsdk.testing.lab.replicate.models import TRAINER, VERSION, ReplicateModels
@@ -25,50 +24,38 @@ from ftsdk.testing.lab.replicate.predictions import ReplicatePredictions
 from ftsdk.testing.lab.replicate.request_checks import check_inputs, problem
 from ftsdk.testing.lab.replicate.weights import ReplicateWeights
 from ftsdk.testing.lab.timeline import Stage, Timeline
-from ftsdk.util.clock import Clock
 
 STAGES = (Stage("starting", 0.0), Stage("processing", 2.0), Stage("succeeded", 6.0))
 KEY = "lab-replicate-key"
 _PAGE = 100
 
 
-class ReplicateDouble(ReplicateFiles, ReplicateModels, ReplicatePredictions, ReplicateWeights):
+class ReplicateDouble(
+    ReplicateFiles, ReplicateModels, ReplicatePredictions, ReplicateWeights, KeyedDouble
+):
     """Replicate. The settings are described in the module docstring."""
 
     name = "replicate"
+    own_stages = STAGES
+    own_keys = (KEY, f"{KEY}-2")
+    storage = "/delivery/"
     rehearsal = f"--provider replicate --model {TRAINER} --set destination=lab/tuned"
     per_account = ("trainings", "files", "predictions")
     settable = ("credit", "trainings_at_once", "lists_before_visible", "page_size")
 
-    def __init__(
-        self,
-        *,
-        clock: Clock | None = None,
-        port: int = 0,
-        stages: Sequence[Stage] = STAGES,
-        keys: Sequence[str] = (KEY, f"{KEY}-2"),
-    ) -> None:
-        super().__init__(clock=clock, port=port)
-        self.stages = tuple(stages)
-        self.keys = set(keys)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.credit = True
         self.trainings_at_once: int | None = None
-        self.lists_before_visible = 0
         self.trainings: dict[str, FakeJob] = {}
 
     def variables(self) -> dict[str, str]:
         return {"REPLICATE_BASE_URL": self.base_url, "REPLICATE_API_TOKEN": min(self.keys)}
 
-    # --- authentication ---
+    # --- refusals ---
 
-    def before(self, request: Request) -> None:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if request.path.startswith("/delivery/"):
-            if given:
-                self.violations.append("the key was sent to the delivery of weights")
-            return
-        if given not in self.keys:
-            raise problem(401, "Unauthenticated", "You did not pass a valid authentication token")
+    def wrong_key(self) -> Refusal:
+        return problem(401, "Unauthenticated", "You did not pass a valid authentication token")
 
     def not_found(self, request: Request) -> Reply:
         raise problem(404, "Not found", f"{request.method} {request.path}")

@@ -11,19 +11,17 @@ Settings: `stages` (how long a job takes), `processing_s` (how long the check of
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from typing import Any
 
 from ftsdk.testing.lab import fake_training
-from ftsdk.testing.lab.base import route
-from ftsdk.testing.lab.messages import Reply, Request
+from ftsdk.testing.lab.base import KeyedDouble, route
+from ftsdk.testing.lab.messages import Refusal, Reply, Request
 from ftsdk.testing.lab.timeline import Stage, Timeline
 from ftsdk.testing.lab.together.endpoints import TogetherEndpoints
 from ftsdk.testing.lab.together.files import TogetherFiles
 from ftsdk.testing.lab.together.jobs import FakeJob
 from ftsdk.testing.lab.together.request_checks import LIMITS, check_create, check_estimate, refuse
 from ftsdk.testing.lab.together.weights import TogetherWeights
-from ftsdk.util.clock import Clock
 
 STAGES = (
     Stage("pending", 0.0),
@@ -38,10 +36,13 @@ _USD_PER_MTOK = {"Lora": 0.48, "Full": 1.35}
 _MINIMUM_USD = 4.0
 
 
-class TogetherDouble(TogetherFiles, TogetherWeights, TogetherEndpoints):
+class TogetherDouble(TogetherFiles, TogetherWeights, TogetherEndpoints, KeyedDouble):
     """Together. The settings are described in the module docstring."""
 
     name = "together"
+    own_stages = STAGES
+    own_keys = (KEY, f"{KEY}-2")
+    storage = "/storage/"
     rehearsal = "--provider together --model Qwen/Qwen3.5-9B"
     per_account = ("jobs", "files", "endpoints")
     settable = (
@@ -55,36 +56,20 @@ class TogetherDouble(TogetherFiles, TogetherWeights, TogetherEndpoints):
         "download_redirects",
     )
 
-    def __init__(
-        self,
-        *,
-        clock: Clock | None = None,
-        port: int = 0,
-        stages: Sequence[Stage] = STAGES,
-        keys: Sequence[str] = (KEY, f"{KEY}-2"),
-    ) -> None:
-        super().__init__(clock=clock, port=port)
-        self.stages = tuple(stages)
-        self.keys = set(keys)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.jobs_at_once: int | None = None
         self.user_limit_usd = 1000.0
-        self.lists_before_visible = 0
         self.capitals = False
         self.jobs: dict[str, FakeJob] = {}
 
     def variables(self) -> dict[str, str]:
         return {"TOGETHER_BASE_URL": self.base_url, "TOGETHER_API_KEY": min(self.keys)}
 
-    # --- authentication ---
+    # --- refusals ---
 
-    def before(self, request: Request) -> None:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if request.path.startswith("/storage/"):
-            if given:
-                self.violations.append(f"the key was sent to storage: {request.method}")
-            return
-        if given not in self.keys:
-            raise refuse(401, "Invalid API key provided", kind="authentication_error")
+    def wrong_key(self) -> Refusal:
+        return refuse(401, "Invalid API key provided", kind="authentication_error")
 
     def not_found(self, request: Request) -> Reply:
         raise refuse(404, f"Not found: {request.method} {request.path}", kind="not_found_error")

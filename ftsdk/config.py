@@ -38,6 +38,7 @@ _PROFILE_KEYS = frozenset(
         "max_cost",
         "base_url",
         "key_variable",
+        "account",
         "adapter",
         "hyperparameters",
         "provider_options",
@@ -47,7 +48,17 @@ _PROFILE_KEYS = frozenset(
     }
 )
 _TOP_EXTRA = frozenset({"budget", "options"})
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_NAMES = {
+    "key_variable": (
+        re.compile(r"[A-Z_][A-Z0-9_]*"),
+        "the name of a variable (A-Z, 0-9 and _)",
+    ),
+    "account": (
+        re.compile(r"[A-Za-z0-9][\w .-]{0,29}", re.ASCII),
+        "a name of up to 30 letters, digits, spaces and .-_",
+    ),
+}
+"""Settings beside a key: keys are longer, or have other characters."""
 _SECRET_WORDS = ("api_key", "apikey", "token", "secret", "password")
 
 
@@ -174,14 +185,14 @@ class Config:
         """Return a value from the profile, else from the top of the file; None when absent."""
         return self._profile().get(name, self.data.get(name))
 
-    def key_variable_for(self, provider: str) -> str | None:
-        """Return the variable that the profile, else the top of the file, names for a provider's key.
+    def beside_provider(self, name: str, provider: str) -> str | None:
+        """Return a setting about a provider's account, from the profile, else the top of the file.
 
         It applies to the provider that is named beside it, and to any where none is.
         """
         for table in (self._profile(), self.data):
-            if "key_variable" in table and table.get("provider", provider) == provider:
-                return str(table["key_variable"])
+            if name in table and table.get("provider", provider) == provider:
+                return str(table[name])
         return None
 
     def table(self, name: str) -> dict[str, Any]:
@@ -299,7 +310,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check(path: Path, data: Mapping[str, Any]) -> None:
     faults = _unknown(data, _TOP_KEYS | _PROFILE_KEYS | _TOP_EXTRA, "")
-    faults += _not_a_variable(data, "")
+    faults += _not_a_name(data, "")
     profiles = data.get("profiles", {})
     if not isinstance(profiles, Mapping):
         faults.append("profiles is not a table")
@@ -307,7 +318,7 @@ def _check(path: Path, data: Mapping[str, Any]) -> None:
     for name, table in profiles.items():
         if isinstance(table, Mapping):
             faults += _unknown(table, _PROFILE_KEYS, f"profiles.{name}.")
-            faults += _not_a_variable(table, f"profiles.{name}.")
+            faults += _not_a_name(table, f"profiles.{name}.")
         else:
             faults.append(f"profiles.{name} is not a table")
     if faults:
@@ -320,13 +331,17 @@ def _check(path: Path, data: Mapping[str, Any]) -> None:
         )
 
 
-def _not_a_variable(table: Mapping[str, Any], prefix: str) -> list[str]:
-    """Return a fault where `key_variable` is not the name of a variable; its value is not shown."""
-    value = table.get("key_variable")
-    if value is None or (isinstance(value, str) and _VARIABLE.fullmatch(value)):
-        return []
-    fault = f"{prefix}key_variable is not the name of a variable (A-Z, 0-9 and _)"
-    return [f"{fault}; if it is a key, remove it here and replace it at the provider"]
+def _not_a_name(table: Mapping[str, Any], prefix: str) -> list[str]:
+    """Return a fault where `key_variable` or `account` may be a key; the value is not shown."""
+    faults = []
+    for name, (pattern, what) in _NAMES.items():
+        value = table.get(name)
+        if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
+            faults.append(
+                f"{prefix}{name} is not {what}; if it is a key, remove it here and replace it at "
+                "the provider"
+            )
+    return faults
 
 
 def _unknown(table: Mapping[str, Any], known: frozenset[str], prefix: str) -> list[str]:

@@ -48,13 +48,14 @@ class Horizon:
 
 @dataclass(frozen=True)
 class KeySource:
-    """Where a provider's key is found: the profile, and the variable that it names, if any.
+    """Where a provider's key is found: the profile, the variable and the account that it names, if any.
 
     `is_chosen` says whether the profile is about this provider: only then is its address used.
     """
 
     profile: str | None = None
     variable: str | None = None
+    account: str | None = None
     is_chosen: bool = False
 
 
@@ -181,17 +182,22 @@ class Session:
         """Return where the configuration in use has the provider's key."""
         chosen = self.config.setting("provider")
         is_chosen = chosen is not None and chosen.value == provider
-        variable = self.config.key_variable_for(provider) if is_chosen else None
-        return KeySource(self.config.profile, variable, is_chosen)
+        if not is_chosen:
+            return KeySource(self.config.profile)
+        variable = self.config.beside_provider("key_variable", provider)
+        account = self.config.beside_provider("account", provider)
+        return KeySource(self.config.profile, variable, account, is_chosen)
 
     def _key_sources(self, provider: str) -> list[KeySource]:
         """Return where keys of a provider may be found: the configuration in use comes first."""
         own = self._key_source(provider)
-        found = [own, KeySource(own.profile, None, own.is_chosen)]
+        found = [own, KeySource(own.profile, is_chosen=own.is_chosen)]
         for profile in (None, *self.config.profiles):
-            variable = self.config.with_profile(profile).key_variable_for(provider)
-            if variable is not None:
-                found.append(KeySource(profile, variable, is_chosen=True))
+            config = self.config.with_profile(profile)
+            variable = config.beside_provider("key_variable", provider)
+            account = config.beside_provider("account", provider)
+            if variable is not None or account is not None:
+                found.append(KeySource(profile, variable, account, is_chosen=True))
         return list(dict.fromkeys(found))
 
     def _configured_address(self, source: KeySource) -> str | None:
@@ -233,6 +239,7 @@ class Session:
                 env=self.env,
                 base_url=base_url,
                 key_variable=key_source.variable,
+                account=key_source.account,
                 accounts=accounts,
             )
         )

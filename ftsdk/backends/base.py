@@ -32,6 +32,7 @@ from ftsdk.catalogue.schema import Catalogue
 from ftsdk.config import Environment
 from ftsdk.dataset.provider_limits import Limits, limits_of_formats, with_capabilities
 from ftsdk.errors import NotReady, Unsupported
+from ftsdk.types.account import named_account
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
 from ftsdk.types.inventory import FileRole
@@ -54,7 +55,8 @@ class Context:
 
     `options` is the provider's table of the configuration, `env` the environment (keys are read
     from it at each call), `base_url` the configured address, if any. `key_variable` is the variable to
-    read the key from instead of the usual ones. Where `accounts` is not empty, calls may only be made
+    read the key from instead of the usual ones, `account` a name that the configuration gives to the
+    account, whatever its key is. Where `accounts` is not empty, calls may only be made
     for one of these accounts: see `Backend.require_account`.
     """
 
@@ -64,6 +66,7 @@ class Context:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     base_url: str | None = None
     key_variable: str | None = None
+    account: str | None = None
     accounts: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -133,7 +136,6 @@ class Backend(abc.ABC):
         Raises what `check` raises.
         """
         self.check(spec)
-        variable = self.context.key_variable
         return Plan(
             provider=self.name,
             model=spec.model,
@@ -141,8 +143,15 @@ class Backend(abc.ABC):
             fields=tuple(planned_fields(self.capabilities, spec.hyperparameters)),
             rows=None if train is None else train.rows,
             cost=self.estimate(spec, train),
-            notes=() if variable is None else (f"for the account of the key in {variable}",),
+            notes=tuple(self._account_notes()),
         )
+
+    def _account_notes(self) -> Iterator[str]:
+        """Yield which account pays, where the configuration says so."""
+        if self.context.account is not None:
+            yield f"for the account {self.context.account}"
+        elif self.context.key_variable is not None:
+            yield f"for the account of the key in {self.context.key_variable}"
 
     def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:
         """Return what training would cost in US dollars, as a range.
@@ -373,7 +382,7 @@ class Backend(abc.ABC):
         None where a provider has only one, such as this machine. The key is read, and nothing is
         sent. Raises `ConfigError` where there is no key.
         """
-        return None
+        return None if self.context.account is None else named_account(self.context.account)
 
     def require_account(self, account: str | None = None) -> None:
         """Raise `WrongAccount` where calls would be made for none of `context.accounts`.

@@ -76,8 +76,9 @@ def require_same_job(
         )
     if existing.status is JobStatus.CREATED or is_of_account(journal, existing, place.account):
         return
+    what = "The same job" if key is None else f"The key {key!r}"
     raise WrongAccount(
-        f"The key {key!r} already belongs to a job of another account",
+        f"{what} already belongs to another account",
         where=f"job {existing.id} is of account {account_name(existing.account)}, this call of "
         f"account {account_name(place.account)}",
         hint="use a different key= for each account, or declare the API key in use a new one of "

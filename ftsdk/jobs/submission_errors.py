@@ -47,6 +47,8 @@ def no_usable_id_error(snapshot: JobSnapshot) -> UnexpectedResponse:
 def undecided_error(snapshot: JobSnapshot, *, past_horizon: bool) -> NeedsDecision:
     """Return the error for a job in doubt; its hint lists the possible decisions."""
     remark = "it should have appeared by now" if past_horizon else "it may still appear"
+    if snapshot.account is None and snapshot.dataset.get("base_url") is not None:
+        remark += "; its account was not recorded: is the key in use the one that it was sent with?"
     return NeedsDecision(
         f"The create call got no answer, and no job with our tag {snapshot.tag} was found",
         where=f"provider {snapshot.provider}; {remark}",

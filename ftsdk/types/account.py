@@ -1,13 +1,14 @@
-"""Accounts, as the journal keeps them: a project of the provider, or a keyed hash of the key.
+"""Accounts, as the journal keeps them: what the provider calls it, or a keyed hash of the key.
 
-An account is `project:ID` where the provider's project is known, else `key:SECRET:HASH`: `HASH` is
-an HMAC of the key under a random secret of the home folder, and `SECRET` distinguishes such secrets.
-The key itself is never kept.
+An account is `named:NAME` where the configuration names it, `project:ID` where the provider's project
+is known, `resource:HOST` where an account has a host of its own, else `key:SECRET:HASH`: `HASH` is an
+HMAC of the key under a random secret of the home folder, and `SECRET` distinguishes such secrets. The
+key itself is never kept.
 """
 
 from __future__ import annotations
 
-__all__ = ["account_name", "key_account", "may_be_same", "project_account"]
+__all__ = ["account_name", "key_account", "may_be_same", "named_account"]
 
 _KEY = "key:"
 
@@ -35,9 +36,9 @@ def key_account(secret_name: str, digest: str) -> str:
     return f"{_KEY}{secret_name}:{digest}"
 
 
-def project_account(project: str) -> str:
-    """Return the account that is a project of the provider."""
-    return f"project:{project}"
+def named_account(name: str) -> str:
+    """Return the account that the configuration names."""
+    return f"named:{name}"
 
 
 def _secret_of(account: str) -> str:

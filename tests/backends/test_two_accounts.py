@@ -15,6 +15,7 @@ from ftsdk.errors import (
     AuthError,
     ConfigError,
     FtsdkError,
+    NeedsDecision,
     Unavailable,
     UsageError,
     WrongAccount,
@@ -482,3 +483,38 @@ def test_a_list_that_cannot_be_read_says_nothing_about_a_job(world):
             assert "--send-again" not in caught.value.hint
     with contextlib.closing(client):
         assert client.get_job(job.id).refresh().provider_job_id in world.jobs(A)
+
+
+def test_a_named_account_keeps_its_jobs_when_its_key_is_replaced(world):
+    """Keys that last an hour, as some gateways have them: each would be a new account."""
+    profiles = {"p": {"provider": world.hosted.name, "account": "acme"}}
+    job = world.new(world.client(A, profile="p", config={"profiles": profiles}))
+    assert job.snapshot.account == "named:acme"
+    renewed = world.client(NEW, profile="p", config={"profiles": profiles})
+    assert renewed.get_job(job.id).refresh().provider_job_id in world.jobs(A)
+    without = world.client(NEW, config={"profiles": profiles})
+    assert without.get_job(job.id).refresh().status.is_remote  # found through the profile
+    with pytest.raises(WrongAccount):
+        world.client(NEW).get_job(job.id).refresh()
+
+
+def test_a_job_whose_account_was_not_recorded_is_not_found_with_a_question(world):
+    """As of an older version: nobody knows whose it is, so the key may be the wrong one."""
+    job = world.lost(world.client(A))
+    other = world.client(B)
+    other.journal.change(job.id, now=world.clock.now(), why="as before accounts", account=None)
+    world.clock.advance(3600)
+    with pytest.raises(NeedsDecision, match="is the key in use the one that it was sent with"):
+        other.get_job(job.id).refresh()
+    assert world.client(A).get_job(job.id).refresh().provider_job_id in world.jobs(A)
+
+
+def test_the_same_job_may_be_created_in_both_accounts(world):
+    """Without a key, too: another account is another job, and a new key of one is not."""
+    mine = world.new(world.client(A))
+    theirs = world.new(world.client(B))
+    assert theirs.id != mine.id
+    assert len(world.jobs(A)) == len(world.jobs(B)) == 1
+    declare_same(world.client(NEW).session, mine.id)
+    assert world.new(world.client(NEW)).id == mine.id
+    assert len(world.jobs(A)) == 1

@@ -137,10 +137,35 @@ def test_a_variable_of_a_key_applies_to_the_provider_beside_it(tmp_path: Path) -
         "[profiles.other]\nprovider = 'together'\nkey_variable = 'TOGETHER_KEY_2'\n"
     )
     config = load_config(folder=tmp_path, env={})
-    assert config.key_variable_for("openai") == "OPENAI_KEY_1"
-    assert config.key_variable_for("together") is None
-    assert config.with_profile("work").key_variable_for("openai") == "WORK_OPENAI_KEY"
-    assert config.with_profile("here").key_variable_for("local") is None
-    assert config.with_profile("other").key_variable_for("together") == "TOGETHER_KEY_2"
-    assert config.with_profile("other").key_variable_for("openai") == "OPENAI_KEY_1"
-    assert Config(data={"key_variable": "X_KEY"}).key_variable_for("anything") == "X_KEY"
+    assert config.beside_provider("key_variable", "openai") == "OPENAI_KEY_1"
+    assert config.beside_provider("key_variable", "together") is None
+    assert (
+        config.with_profile("work").beside_provider("key_variable", "openai") == "WORK_OPENAI_KEY"
+    )
+    assert config.with_profile("here").beside_provider("key_variable", "local") is None
+    assert (
+        config.with_profile("other").beside_provider("key_variable", "together") == "TOGETHER_KEY_2"
+    )
+    assert config.with_profile("other").beside_provider("key_variable", "openai") == "OPENAI_KEY_1"
+    assert (
+        Config(data={"key_variable": "X_KEY"}).beside_provider("key_variable", "anything")
+        == "X_KEY"
+    )
+
+
+@pytest.mark.parametrize("value", ["k" * 31, "sk/proj+abc", "", " acme", 7])
+def test_a_key_in_place_of_an_account_is_refused_and_not_repeated(
+    tmp_path: Path, value: object
+) -> None:
+    (tmp_path / "ftsdk.toml").write_text(f"[profiles.work]\naccount = {value!r}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder=tmp_path, env={})
+    assert "profiles.work.account is not a name" in caught.value.what
+    if value:
+        assert str(value) not in caught.value.what.replace("30", "")
+
+
+def test_an_account_may_be_named(tmp_path: Path) -> None:
+    (tmp_path / "ftsdk.toml").write_text("[profiles.work]\naccount = 'Acme Corp. 2-b'\n")
+    config = load_config(folder=tmp_path, env={}, profile="work")
+    assert config.beside_provider("account", "openai") == "Acme Corp. 2-b"

@@ -23,6 +23,7 @@ from ftsdk.backends.hosted import (
     json_object,
 )
 from ftsdk.errors import NotFound, UnexpectedResponse, Unsupported
+from ftsdk.types.account import named_account
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
 from ftsdk.types.status import JobStatus
@@ -85,14 +86,18 @@ class ParrotBackend(Backend):
         return bind_key(self.name, (variable,), self.context.env, self.base_url)
 
     def account(self) -> str:
-        return account_of_key(self._key(), self.context.home)
+        return self._account_of(self._key())
+
+    def _account_of(self, key: BoundKey) -> str:
+        named = self.context.account  # a name from the profile, whatever the key is
+        return named_account(named) if named else account_of_key(key, self.context.home)
 
     # --- requests ---
 
     def _call(self, method: str, path: str, **facts: Any) -> bytes:
         """Make one request and return the content of its reply."""
         key = self._key()
-        self.require_account(account_of_key(key, self.context.home))
+        self.require_account(self._account_of(key))
         url = self.base_url + path
         headers = {"Authorization": f"Bearer {key.reveal(url)}"}
         response = self._http.request(method, url, headers=headers, **facts)

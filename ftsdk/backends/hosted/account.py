@@ -8,12 +8,13 @@ import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ftsdk.backends.hosted.ambient import custom_headers
 from ftsdk.backends.hosted.api_keys import BoundKey
 from ftsdk.backends.hosted.key_trust import Service
 from ftsdk.errors import StoreError
-from ftsdk.types.account import key_account, project_account
+from ftsdk.types.account import key_account
 from ftsdk.util.files import make_private_folder, write_new_file
 
 _SECRET_BYTES = 32
@@ -28,15 +29,17 @@ def account_of(
 ) -> str:
     """Return the account of a key at `url`.
 
-    `beside` are the variables sent beside the key. At the provider's own hosts, which refuse a key
-    of another project, the project is the account; its keys can be replaced. Elsewhere the account
-    is a hash of the key and of what is sent beside it to choose an account.
+    `beside` are the variables sent beside the key. Where a provider gives each account a host, or at
+    its own hosts refuses a key of another project, the account is that host or project, and its keys
+    can be replaced. Elsewhere it is a hash of the key and of what is sent beside it to choose one.
 
     Raises `StoreError` when the secret of the home folder cannot be read or created.
     """
     project = beside.get(service.project_variable or "")
-    if project and service.owns_url(url):
-        return project_account(project)
+    if service.owns_url(url) and service.one_account_a_host:
+        return f"resource:{(urlsplit(url).hostname or '').lower()}"
+    if service.owns_url(url) and project:
+        return f"project:{project}"
     material = [f"{name}={value}" for name, value in sorted(_chosen_by(beside).items())]
     return account_of_key(key, home, "\n".join(material))
 

@@ -27,7 +27,8 @@ class Service:
     the address it belongs to: such a key is sent there and nowhere else.
 
     `companions` are variables that are sent beside the key, such as an organisation. At the
-    provider's own hosts, jobs belong to the project that `project_variable` names.
+    provider's own hosts, jobs belong to the project that `project_variable` names, or, with
+    `one_account_a_host`, to the host.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Service:
     shared_keys: Mapping[str, str] = field(default_factory=dict)
     companions: tuple[str, ...] = ()
     project_variable: str | None = None
+    one_account_a_host: bool = False
 
     def companions_for(self, url: str, env: Mapping[str, str]) -> dict[str, str]:
         """Return the companions that are set and may be sent to `url`.

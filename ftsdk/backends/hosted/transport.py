@@ -30,6 +30,7 @@ from ftsdk.backends.hosted.response_checks import (
 from ftsdk.backends.hosted.retries import Retries
 from ftsdk.backends.refusals import refuse_other_account
 from ftsdk.errors import ConfigError, MissingExtra, Submitted, UnexpectedResponse
+from ftsdk.types.account import named_account
 from ftsdk.util.install_hints import install_command
 
 CONNECT_S = 10.0
@@ -108,6 +109,8 @@ class HostedTransport(abc.ABC, Generic[Client]):
         return self._account_of(self._key_in(env), env)
 
     def _account_of(self, key: BoundKey, env: Mapping[str, str]) -> str:
+        if self._context.account is not None:
+            return named_account(self._context.account)
         beside = self.service.companions_for(self.base_url, env)
         return account_of(self.service, self.base_url, key, beside, self._context.home)
 

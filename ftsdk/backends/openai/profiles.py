@@ -78,6 +78,8 @@ class Profile:
     hosts: tuple[str, ...] = ()
     shared_keys: Mapping[str, str] = field(default_factory=dict)
     companions: tuple[str, ...] = ()
+    one_account_a_host: bool = False
+    """Whether each account has a host name, which all its keys share."""
     id_pattern: str = r"[A-Za-z0-9][A-Za-z0-9_.:-]{2,127}"
     takes_suffix: bool = True
     longest_suffix: int = 64
@@ -104,6 +106,7 @@ class Profile:
             keys=self.capabilities.key_variables,
             shared_keys=self.shared_keys,
             companions=self.companions,
+            one_account_a_host=self.one_account_a_host,
             project_variable="OPENAI_PROJECT_ID" if self.companions else None,
             url_variables=self.url_variables,
             hosts=self.hosts,
@@ -166,6 +169,7 @@ AZURE = Profile(
     shared_keys={"OPENAI_API_KEY": "OPENAI_BASE_URL"},
     hosts=(".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"),
     id_pattern=r"ftjob-[A-Za-z0-9_-]{3,120}",
+    one_account_a_host=True,
     longest_suffix=40,
     fixed_fields={"trainingType": "GlobalStandard"},
     byte_order_mark=True,

@@ -12,7 +12,7 @@ import pytest
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.hosted.account import account_secret
-from ftsdk.backends.openai.backend import OpenAIBackend
+from ftsdk.backends.openai.backend import AzureBackend, OpenAIBackend
 from ftsdk.backends.together.backend import TogetherBackend
 from ftsdk.errors import StoreError
 from ftsdk.types.account import account_name, may_be_same
@@ -131,3 +131,27 @@ def test_a_damaged_secret_is_an_error(home: Path, content: bytes) -> None:
         account(home, KEY)
     assert caught.value.where.endswith("account.secret")
     assert f"{len(content)} bytes" in caught.value.what
+
+
+def test_all_keys_of_an_azure_resource_are_one_account(home: Path) -> None:
+    """A resource has two keys, so that one can be replaced; tokens of Entra last an hour."""
+
+    def at(host: str, key: str) -> str | None:
+        env = {"AZURE_OPENAI_ENDPOINT": f"https://{host}", "AZURE_OPENAI_API_KEY": key}
+        return AzureBackend(Context(home=home, env=env)).account()
+
+    first = at("acme.openai.azure.com", "key-1-000000000000000")
+    assert first == "resource:acme.openai.azure.com"
+    assert at("acme.openai.azure.com", "key-2-000000000000000") == first
+    assert not may_be_same(at("other.openai.azure.com", "key-1-000000000000000"), first)
+    at_gateway = at("gateway.example", "key-1-000000000000000")
+    assert at_gateway is not None
+    assert at_gateway.startswith("key:")
+
+
+def test_an_account_can_be_named(home: Path) -> None:
+    """Where keys last an hour, for instance at a gateway."""
+    named = account(home, KEY, account="acme")
+    assert named == account(home, OTHER, account="acme") == "named:acme"
+    assert account_name(named) == "acme"
+    assert not may_be_same(named, account(home, KEY))

@@ -140,7 +140,7 @@ def test_two_profiles_side_by_side(
     monkeypatch.setenv("SALES_OPENAI_KEY", B)
     plan = cli.ok("plan", data, "--profile", "support").out
     assert "for the account of the key in SUPPORT_OPENAI_KEY" in plan
-    jobs = {created(cli, data, "--profile", name, "--again") for name in ("support", "sales")}
+    jobs = {created(cli, data, "--profile", name) for name in ("support", "sales")}
     assert len(double.in_account(A)["jobs"]) == len(double.in_account(B)["jobs"]) == 1
     clock.advance(1)
     for profile in (["--profile", "support"], ["--profile", "sales"], []):

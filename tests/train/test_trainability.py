@@ -114,7 +114,7 @@ def test_a_vision_model(base: Callable[..., Path], home: Path, kind: str) -> Non
     assert "transformers has no class for it that predicts the next token" in error.what
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "xlnet", "xlm"])
+@pytest.mark.parametrize("kind", ["bert", "roberta", "xlnet", "xlm", "prophetnet"])
 def test_a_model_that_reads_in_both_directions(
     base: Callable[..., Path], home: Path, kind: str
 ) -> None:
@@ -270,6 +270,30 @@ def test_experts_take_no_dropout(base: Callable[..., Path], home: Path) -> None:
     error = refused(home, base("mixtral"), adapter={"dropout": 0.1})
     assert "dropout=0.1: an adapter on experts or a router takes no dropout" in error.what
     assert "use dropout=0" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "other"),
+    [
+        ("laguna", "mlp.shared_experts.", "q_proj"),
+        ("inkling2_text", ".sconv.weight_proj.", "gate_proj"),
+    ],
+)
+def test_an_adapter_that_peft_would_not_load(
+    base: Callable[..., Path], home: Path, name: str, layer: str, other: str
+) -> None:
+    """peft renames these layers when it loads an adapter, and leaves their weights out."""
+    model = base(name)
+    error = refused(home, model)
+    assert "would not load such an adapter as it is saved: " in error.what
+    assert layer in error.what
+    assert " are lost" in error.what
+    assert plan(home, model, adapter={"target_modules": [other]}).notes
+
+
+def test_a_target_that_is_no_linear_layer(base: Callable[..., Path], home: Path) -> None:
+    error = refused(home, base(), adapter={"target_modules": ["self_attn"]})
+    assert "names a LlamaAttention, and no LoRA fits that" in error.what
 
 
 def test_half_of_a_fused_expert(base: Callable[..., Path], home: Path) -> None:

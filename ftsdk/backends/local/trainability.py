@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -71,8 +71,6 @@ def trainability(folder: Path, adapter: LoRA | None, *, cache: Path) -> Trainabi
             make_private_folder(cache)
             atomic_write_json(path, found)
     faults += [Fault(what, hint) for what, hint in found["faults"]]
-    if not faults:
-        faults += _measured(folder)
     adapted = found["adapted"]
     return Trainability(tuple(faults), None if adapted is None else adapted["summary"])
 
@@ -103,14 +101,13 @@ def examine(asked: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _measured(folder: Path) -> Iterator[Fault]:
-    """A fault for an architecture that the trainer refused when this release was measured."""
-    config = json.loads((folder / "config.json").read_bytes())
+def _refused_when_measured(model_type: str | None) -> str | None:
+    """Why the trainer refused this architecture when the installed release was measured."""
     release, paths = measured_paths()
-    found = paths.get(config.get("model_type"))
-    known = found is not None and found.path == "refused" and release == _version("transformers")
-    if found is not None and known and not config.get("is_decoder"):
-        yield Fault(found.reason.rstrip("."), "choose a causal language model")
+    found = paths.get(model_type or "")
+    if found is None or found.path != "refused" or release != _version("transformers"):
+        return None
+    return found.reason
 
 
 def _question(folder: Path, adapter: LoRA | None) -> dict[str, Any]:
@@ -119,6 +116,7 @@ def _question(folder: Path, adapter: LoRA | None) -> dict[str, Any]:
         "folder": str(folder),
         "files": [str(path) for path in weight_files(folder)],
         "quantized": quantization_of(config) is not None,
+        "refused": _refused_when_measured(config.get("model_type")),
         "adapter": None if adapter is None else adapter.model_dump(mode="json"),
     }
 

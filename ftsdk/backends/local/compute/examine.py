@@ -7,14 +7,17 @@ config, headers and tokenizer are read, never weights.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.local.compute.adapters import adapter_faults, put_adapter
 from ftsdk.backends.local.compute.coverage import coverage_of
+from ftsdk.backends.local.compute.reload import reload
 from ftsdk.backends.local.compute.skeleton import (
     CannotBuild,
     Skeleton,
@@ -30,12 +33,18 @@ _AGAIN = "download the model again, or take its config.json and weights from one
 
 
 def examine(
-    folder: Path, adapter: LoRA | None, files: Sequence[Path], *, quantized: bool = False
+    folder: Path,
+    adapter: LoRA | None,
+    files: Sequence[Path],
+    *,
+    quantized: bool = False,
+    refused: str | None = None,
 ) -> dict[str, Any]:
     """Return the faults of the model and of the adapter on it, and what the adapter would cover.
 
     `files` are the safetensors files. `quantized` says that the weights are packed by some method,
-    so their shapes are not those of the config.
+    so their shapes are not those of the config. `refused` is why the trainer refused a model of this
+    architecture when it was measured.
     """
     try:
         config = config_of(folder)
@@ -44,7 +53,7 @@ def examine(
         return {"faults": [Fault(str(error), _CAUSAL)], "adapted": None}
     network = skeleton.network
     faults = [
-        *_of_kind(config, network),
+        *_of_kind(config, network, refused),
         *_of_files(skeleton),
         *_of_tokenizer(folder, network),
     ]
@@ -57,15 +66,17 @@ def examine(
         try:
             owner = put_adapter(network, adapter, base_name="", revision=None, empty=True)
             covered = coverage_of(owner).facts()
+            faults += _of_reload(owner)
         except Exception as error:  # noqa: BLE001  # whatever peft says against it is the answer
             faults.append(_refused_by_peft(adapter, error))
     return {"faults": faults, "adapted": covered}
 
 
-def _of_kind(config: Any, network: Any) -> Iterator[Fault]:
+def _of_kind(config: Any, network: Any, refused: str | None) -> Iterator[Fault]:
     from transformers import MODEL_FOR_MASKED_LM_MAPPING
 
-    looks_ahead = type(config) in MODEL_FOR_MASKED_LM_MAPPING or any(
+    is_masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING
+    looks_ahead = is_masked or any(
         getattr(module, "is_causal", None) is False and "Self" in type(module).__name__
         for module in network.modules()
     )
@@ -76,6 +87,9 @@ def _of_kind(config: Any, network: Any) -> Iterator[Fault]:
             "the later ones, so the next token cannot be learned",
             _CAUSAL,
         )
+    elif refused and not (is_masked and decodes and "later tokens" in refused):
+        # What was measured of BERT's family as encoders does not hold for one that is a decoder.
+        yield Fault(refused.rstrip("."), _CAUSAL)
     bidirectional = getattr(config.get_text_config(), "use_bidirectional_attention", None)
     if bidirectional in (True, "all"):
         yield Fault(
@@ -133,12 +147,27 @@ def _of_tokenizer(folder: Path, network: Any) -> Iterator[Fault]:
         )
 
 
+def _of_reload(owner: Any) -> Iterator[Fault]:
+    """A fault for an adapter that peft does not load as it was saved."""
+    found = str(reload(owner))
+    if found:
+        yield Fault(
+            f"peft {version('peft')} would not load such an adapter as it is saved: {found}",
+            "name target_modules without those layers, or try a newer peft",
+        )
+
+
 def _refused_by_peft(adapter: LoRA, error: Exception) -> Fault:
     text = str(error)
     if "lora_dropout" in text:
         return Fault(
             f"dropout={adapter.dropout:g}: an adapter on experts or a router takes no dropout",
             "use dropout=0, or name target_modules outside the experts",
+        )
+    if kind := re.match(r"Target module (\w+)\(", text):
+        return Fault(
+            f"target_modules: one of them names a {kind[1]}, and no LoRA fits that",
+            "name linear layers only",
         )
     first = text.partition("\n")[0][:300]
     return Fault(f"peft refuses this adapter on it: {first}", "correct the adapter's settings")
@@ -150,7 +179,13 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     files = [Path(name) for name in asked["files"]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return examine(Path(asked["folder"]), adapter, files, quantized=asked["quantized"])
+        return examine(
+            Path(asked["folder"]),
+            adapter,
+            files,
+            quantized=asked["quantized"],
+            refused=asked["refused"],
+        )
 
 
 def main(argv: Sequence[str]) -> int:

@@ -97,7 +97,8 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/unit/dataset/rules", "tests/unit/planning/test_token_bill.py",
         "tests/unit/dataset/inspection")),
     ("ftsdk/dataset/formats/", (
-        "tests/unit/dataset/formats", "tests/unit/dataset/rules", "tests/unit/dataset/conversion",
+        "tests/unit/dataset/formats/test_formats.py", "tests/unit/dataset/conversion",
+        "tests/unit/dataset/rules/test_rules.py", "tests/unit/dataset/formats",
         "tests/unit/dataset/validation/test_validate.py")),
     ("ftsdk/dataset/findings/secret", (
         "tests/unit/dataset/findings", "tests/unit/dataset/rules")),
@@ -118,9 +119,13 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/backends/test_replicate_kit.py")),
     ("ftsdk/backends/hosted/live/", ("tests/backends/test_doctor_live.py",)),
     *((f"ftsdk/backends/hosted/{name}.py", (
-        "tests/backends/test_hosted_common.py", "tests/backends/test_openai_behaviour.py",
-        "tests/backends/test_together.py", "tests/backends/test_polling_many_jobs.py"))
+        "tests/backends/test_openai_mapping.py", "tests/backends/test_together_bounds.py",
+        "tests/backends/test_hosted_common.py", "tests/backends/test_together.py",
+        "tests/backends/test_openai_behaviour.py", "tests/backends/test_polling_many_jobs.py"))
       for name in ("backend", "results", "response_checks", "uploads")),
+    *((f"ftsdk/backends/hosted/{name}.py", (
+        "tests/unit/backends/hosted/test_errors.py", "tests/backends/test_hosted_common.py"))
+      for name in ("errors", "error_facts", "exception_table")),
     ("ftsdk/backends/hosted/", (
         "tests/unit/backends/hosted/test_polling.py", "tests/unit/backends/hosted/test_retries.py",
         "tests/unit/backends/hosted/test_errors.py", "tests/unit/backends/hosted/test_redact.py",

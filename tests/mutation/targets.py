@@ -97,12 +97,14 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/unit/dataset/rules", "tests/unit/planning/test_token_bill.py",
         "tests/unit/dataset/inspection")),
     ("ftsdk/dataset/formats/", (
-        "tests/unit/dataset/formats/test_formats.py", "tests/unit/dataset/conversion",
+        "tests/unit/dataset/formats/test_registry.py", "tests/unit/dataset/formats/test_formats.py",
+        "tests/unit/dataset/conversion",
         "tests/unit/dataset/rules/test_rules.py", "tests/unit/dataset/formats",
         "tests/unit/dataset/validation/test_validate.py")),
     ("ftsdk/dataset/findings/secret", (
         "tests/unit/dataset/findings", "tests/unit/dataset/rules")),
     ("ftsdk/dataset/", (
+        "tests/unit/dataset/findings/test_token_summary.py",
         "tests/unit/dataset/tokenize/test_counters.py", "tests/unit/dataset/rules/test_rules.py",
         "tests/unit/dataset/rules", "tests/unit/dataset/inspection",
         "tests/unit/dataset/validation/test_validate.py")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from ftsdk.dataset import Dataset, convert, validate
 from ftsdk.dataset.conversion.convert import WRITERS
-from ftsdk.dataset.formats.registry import FORMATS
+from ftsdk.dataset.formats.registry import FORMATS, detect
 from ftsdk.errors import DatasetError
 
 Row = dict[str, Any]

@@ -176,6 +176,11 @@ def test_a_models_own_template_counts_the_longest_piece(tmp_path: Path) -> None:
     for row in (pair("one", "cat dog red", "cat"), pair("one", "cat", "cat dog red")):
         counted = TemplateCounter(chat).count(row)
         assert counted == (long + short, learned_long + learned_short, long)
+    assert (TemplateCounter(chat).name, TemplateCounter(chat).exact) == (chat.name, True)
+    assert (OpenAICounter("cl100k_base").name, EstimateCounter().name) == (
+        "cl100k_base",
+        "4 characters a token",
+    )
 
 
 @pytest.mark.parametrize("longer_first", [True, False])

@@ -38,6 +38,7 @@ class Measured:
     loss_error: float = 0.0
     gradient_error: float = 0.0
     worst_error: float = 0.0
+    fixed_positions: bool = False
 
     @property
     def equal(self) -> bool:
@@ -53,7 +54,7 @@ def measure(name: str, folder: Path) -> Measured:
     from ftsdk.backends.local.training.batches import PackedBatch, micro_batches
     from ftsdk.backends.local.training.model import load_for_training
     from ftsdk.backends.local.training.outcome import Failed
-    from ftsdk.backends.local.training.row_path import BatchSize
+    from ftsdk.backends.local.training.row_path import BatchSize, position_limit
 
     try:
         architectures.write(name, folder)
@@ -76,7 +77,8 @@ def measure(name: str, folder: Path) -> Measured:
     expected = _plain_step(plain, rows)
     path = "flat" if model.path.flat else "row by row"
     errors = _gradient_errors(model.owner, plain)
-    return Measured(path, model.path.reason, abs(loss - expected) / abs(expected), *errors)
+    fixed = position_limit(model.network) is not None
+    return Measured(path, model.path.reason, abs(loss - expected) / abs(expected), *errors, fixed)
 
 
 def _rows(vocabulary: int) -> list[Any]:
@@ -127,6 +129,15 @@ def _gradient_errors(ours: Any, plain: Any) -> tuple[float, float]:
     return sum(e * e for e in errors.values()) ** 0.5 / whole, worst
 
 
+def _entry(measured: Measured) -> dict[str, Any]:
+    entry: dict[str, Any] = {"path": measured.path}
+    if measured.reason:
+        entry["reason"] = measured.reason
+    if measured.fixed_positions:
+        entry["fixed_positions"] = True
+    return entry
+
+
 def main(names: Sequence[str]) -> int:
     """Measure the architectures, all of them without names; print them, and write the table of all."""
     found = {}
@@ -139,13 +150,7 @@ def main(names: Sequence[str]) -> int:
         print(f"not equal: {', '.join(wrong)}")
         return 1
     if not names:
-        entries = {
-            name: {
-                "path": measured.path,
-                **({"reason": measured.reason} if measured.reason else {}),
-            }
-            for name, measured in found.items()
-        }
+        entries = {name: _entry(measured) for name, measured in found.items()}
         record = {"transformers": version("transformers"), "architectures": entries}
         RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0

@@ -31,10 +31,9 @@ def test_a_step_equals_plain_transformers_or_is_refused(architecture: str, tmp_p
     assert found.path == "flat" or found.reason
     release, recorded = measured_paths()
     if release == version("transformers"):
-        assert (found.path, found.reason) == (
-            recorded[architecture].path,
-            recorded[architecture].reason,
-        )
+        expected = recorded[architecture]
+        assert (found.path, found.reason) == (expected.path, expected.reason)
+        assert found.fixed_positions is expected.fixed_positions
 
 
 def test_the_record_has_every_architecture(pytestconfig: pytest.Config) -> None:

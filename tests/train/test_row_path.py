@@ -154,6 +154,55 @@ def test_the_plan_names_what_is_not_as_usual(name: str, notes: list[str], tmp_pa
     assert all(note.startswith(start) for note, start in zip(said, notes, strict=True))
 
 
+def long_rows() -> list[dict[str, Any]]:
+    made = tiny.rows(8)
+    made[2]["messages"][0]["content"] = "red green " * 300
+    return made
+
+
+def test_rows_beyond_the_positions_are_refused_in_the_plan(tmp_path: Path) -> None:
+    import ftsdk
+
+    model = architectures.write("gpt2", tmp_path / "model")
+    asked = {"provider": "local", "model": str(model), "hyperparameters": {"max_length": 4096}}
+    with (
+        ftsdk.Client(home=tmp_path / "home") as client,
+        pytest.raises(ftsdk.DatasetError) as caught,
+    ):
+        client.plan(long_rows(), **asked)
+    assert [(f.code, f.line) for f in caught.value.report.faults] == [("FT502", 3)]
+    llama = architectures.write("llama", tmp_path / "llama")  # angles for any position
+    with ftsdk.Client(home=tmp_path / "home") as client:
+        assert client.plan(long_rows(), **{**asked, "model": str(llama)}).rows == 8
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gptj", "mpt", "opt"])
+def test_the_trainer_refuses_rows_beyond_the_positions(name: str, tmp_path: Path) -> None:
+    """Reached only with `truncate`; on a GPU the device would report an assertion."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from ftsdk.backends.local.training.outcome import Failed
+    from ftsdk.backends.local.training.row_path import BatchSize, choose_row_path
+
+    network = AutoModelForCausalLM.from_config(architectures.tiny_config(name, 320))
+    cpu = torch.device("cpu")
+    choose_row_path(network, cpu, BatchSize.of([512, 3], 4, 2048))
+    with pytest.raises(Failed, match=r"up to 513 tokens long.* has 512 positions"):
+        choose_row_path(network, cpu, BatchSize.of([513, 3], 4, 2048))
+
+
+def test_checkpointing_that_a_model_cannot_do_is_refused_by_name(tmp_path: Path) -> None:
+    from ftsdk.backends.local.compute.hardware import choose_hardware
+    from ftsdk.backends.local.training.model import load_for_training
+    from ftsdk.backends.local.training.outcome import Failed
+
+    model = architectures.write("jetmoe", tmp_path)
+    spec = tiny.spec(model, adapter=None, options={"gradient_checkpointing": True})
+    with pytest.raises(Failed, match="jetmoe model cannot compute its activations again"):
+        load_for_training(spec, choose_hardware("cpu", "float32", 1))
+
+
 def test_the_run_says_that_the_router_has_no_loss(train: Any, tmp_path: Path) -> None:
     from ftsdk.backends.local.runs.run_dir import RunDir
 

@@ -29,7 +29,7 @@ from ftsdk.backends.local.models.resolve import (
     pull_size,
     resolve_model,
 )
-from ftsdk.backends.local.models.row_paths import training_notes
+from ftsdk.backends.local.models.row_paths import position_limit, training_notes
 from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions, RunHyperparameters
 from ftsdk.backends.local.result import copy_result, existing_result, model_of
 from ftsdk.backends.local.runs.run_dir import RunDir
@@ -199,8 +199,16 @@ class LocalBackend(Backend):
         return folder if (folder / "tokenizer.json").is_file() else None
 
     def max_length_for(self, spec: JobSpec) -> int | None:
-        """`max_length` in tokens; None when the option `truncate` cuts longer rows."""
-        return None if self._options(spec).truncate else super().max_length_for(spec)
+        """`max_length` in tokens, or the model's number of positions where that is less.
+
+        None when the option `truncate` cuts longer rows.
+        """
+        if self._options(spec).truncate:
+            return None
+        asked = super().max_length_for(spec)
+        folder = local_folder(spec.model, self.context.home)
+        positions = None if folder is None else position_limit(folder)
+        return min((n for n in (asked, positions) if n is not None), default=None)
 
     def speed_of(self, spec: JobSpec) -> float | None:
         """Tokens per second of the newest run here that succeeded on this base model.

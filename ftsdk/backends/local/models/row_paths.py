@@ -12,16 +12,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+_POSITIONS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_target_positions",
+)
 RECORD = Path(__file__).with_name("row_paths.json")
 """Written by `python -m tests.train.row_paths`."""
 
 
 @dataclass(frozen=True)
 class MeasuredPath:
-    """`path` is `flat` (rows laid end to end), `row by row`, `refused` or `not measured`."""
+    """`path` is `flat` (rows laid end to end), `row by row`, `refused` or `not measured`.
+
+    `fixed_positions`: the model has one weight or angle for each position, and none beyond.
+    """
 
     path: str
     reason: str = ""
+    fixed_positions: bool = False
 
 
 @cache
@@ -30,6 +40,25 @@ def measured_paths() -> tuple[str, dict[str, MeasuredPath]]:
     record = json.loads(RECORD.read_bytes())
     paths = {name: MeasuredPath(**entry) for name, entry in record["architectures"].items()}
     return record["transformers"], paths
+
+
+def positions_of(config: Any) -> int | None:
+    """The number of positions that a config declares; None when it declares none.
+
+    `config` is that of transformers, or its JSON.
+    """
+    for name in _POSITIONS:
+        given = config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
+        if isinstance(given, int):
+            return given
+    return None
+
+
+def position_limit(folder: Path) -> int | None:
+    """The longest row that the model in `folder` can take, in tokens; None when it has no such limit."""
+    config = json.loads((folder / "config.json").read_bytes())
+    found = measured_paths()[1].get(str(config.get("model_type")))
+    return positions_of(config) if found is not None and found.fixed_positions else None
 
 
 def training_notes(folder: Path) -> list[str]:

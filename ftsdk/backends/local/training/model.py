@@ -101,6 +101,12 @@ def load_for_training(
     )
     plain_head = has_plain_head(network, hardware.device)
     if spec.options.gradient_checkpointing:
+        if not network.supports_gradient_checkpointing:
+            raise Failed(
+                f"A {network.config.model_type} model cannot compute its activations again.",
+                "model_unsupported",
+                "leave the option gradient_checkpointing out",
+            )
         # The reentrant kind drops the graph of a block whose input has no gradient.
         network.gradient_checkpointing_enable({"use_reentrant": False})
     network.train()

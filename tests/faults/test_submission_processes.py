@@ -450,7 +450,7 @@ def _threaded_writer(home: Path, threads: int, count: int, start: Any, results: 
 def _looking_before_journaling(home: Path, *more: Any) -> None:
     """Planted bug: the very same job is looked for before the transaction, not in it."""
 
-    def unchecked(rule: DuplicateRule, hook: Any) -> Any:
+    def unchecked(wanted: Any, rule: DuplicateRule, hook: Any) -> Any:
         return hook
 
     submit_module.unless_same = unchecked  # type: ignore[assignment]  # in the child process only

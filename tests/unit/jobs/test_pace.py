@@ -287,3 +287,26 @@ def test_a_cancelled_asynchronous_create_stops_waiting(client, clock, replies, m
     assert 4 <= len(clock.slept) < 200
     assert client.get_job(job_id).status is JobStatus.CREATED
     assert client.create_job(ROWS).id == job_id
+
+
+def test_the_month_is_checked_again_in_the_moment_of_sending(home, clock, replies, monkeypatch):
+    """Another job takes the last room after the first check of a job that was never sent."""
+    from ftsdk.jobs.submitter import Submitter
+
+    client = priced_client(home, {"month": "1.50"}, clock=clock)
+    other = priced_client(home, {"month": "1.50"}, clock=clock)
+    replies.append(Unavailable("no network", submitted="no", retryable=True))
+    with pytest.raises(Unavailable):
+        client.create_job(ROWS)
+    real = Submitter.continue_submission
+
+    def after_another(self, job_id, **facts):
+        monkeypatch.undo()
+        assert other.create_job(ROWS[1:]).status is JobStatus.QUEUED
+        return real(self, job_id, **facts)
+
+    monkeypatch.setattr(Submitter, "continue_submission", after_another)
+    with pytest.raises(BudgetError) as caught:
+        client.create_job(ROWS)
+    assert caught.value.submitted == "no"
+    assert at_provider(client) == 1

@@ -49,55 +49,63 @@ EXPLODES = {
 }
 
 
+def world_of(
+    double: ReplicateDouble, home: Path, cls: type[ReplicateBackend] = ReplicateBackend
+) -> World:
+    """One account at the double."""
+    env = {"REPLICATE_API_TOKEN": KEY, "REPLICATE_BASE_URL": double.base_url}
+
+    def make(place: Path, timeout_s: float = 5) -> ReplicateBackend:
+        options = {"timeout_s": timeout_s}
+        return cls(Context(home=place, clock=double.clock, env=env, options=options))
+
+    def show(training_id: str, word: str | None) -> None:
+        double.trainings[training_id].forced = word
+
+    def logs_of(training_id: str) -> list[str]:
+        return double.trainings[training_id].logs(double.now()).splitlines()
+
+    record = {
+        "data": "train_data",
+        "rows": "prompt_completion",
+        "inputs": NAMES,
+        "logs": "huggingface",
+        "adapters": ["lora", "full"],
+    }
+    return World(
+        make=make,
+        home=home,
+        model=f"{TRAINER}:{VERSION}",
+        clock=double.clock,
+        double=LabDouble(
+            double,
+            create=("POST", r"/trainings$"),
+            status=show,
+            jobs=lambda: len(double.trainings),
+        ),
+        provider_options={"destination": "lab/tuned", "trainer": record},
+        statuses=STATUSES,
+        sent_as={ours: f"input.{theirs}" for ours, theirs in NAMES.items()},
+        untouched={"webhook": "https://hooks.example.com/done"},
+        secrets=(KEY,),
+        unknown_id="00000000000000000000000000",
+        fails_with={"rows": [EXPLODES] * 3},
+        impatient=lambda place: make(place, 1),
+        counts={
+            # Its lines, with the start, the run and the end.
+            "events": lambda job_id: len(logs_of(job_id)) + 3,
+            "logs": lambda job_id: len(logs_of(job_id)),
+            "metrics": lambda _: 12,
+        },
+    )
+
+
 class TestReplicate(BackendConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def world(cls, tmp_path_factory):
         with ReplicateDouble(clock=ManualClock(START), keys=[KEY]) as double:
-            env = {"REPLICATE_API_TOKEN": KEY, "REPLICATE_BASE_URL": double.base_url}
-
-            def make(home: Path, timeout_s: float = 5) -> ReplicateBackend:
-                options = {"timeout_s": timeout_s}
-                return ReplicateBackend(
-                    Context(home=home, clock=double.clock, env=env, options=options)
-                )
-
-            def show(training_id: str, word: str | None) -> None:
-                double.trainings[training_id].forced = word
-
-            record = {
-                "data": "train_data",
-                "rows": "prompt_completion",
-                "inputs": NAMES,
-                "logs": "huggingface",
-                "adapters": ["lora", "full"],
-            }
-            made = World(
-                make=make,
-                home=tmp_path_factory.mktemp("replicate"),
-                model=f"{TRAINER}:{VERSION}",
-                clock=double.clock,
-                double=LabDouble(
-                    double,
-                    create=("POST", r"/trainings$"),
-                    status=show,
-                    jobs=lambda: len(double.trainings),
-                ),
-                provider_options={"destination": "lab/tuned", "trainer": record},
-                statuses=STATUSES,
-                sent_as={ours: f"input.{theirs}" for ours, theirs in NAMES.items()},
-                untouched={"webhook": "https://hooks.example.com/done"},
-                secrets=(KEY,),
-                unknown_id="00000000000000000000000000",
-                fails_with={"rows": [EXPLODES] * 3},
-                impatient=lambda home: make(home, 1),
-                counts={
-                    "logs": lambda job_id: len(
-                        double.trainings[job_id].logs(double.now()).splitlines()
-                    ),
-                    "metrics": lambda _: 12,
-                },
-            )
+            made = world_of(double, tmp_path_factory.mktemp("replicate"))
             yield made
             made.backend.close()
             assert double.violations == []

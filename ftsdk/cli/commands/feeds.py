@@ -15,9 +15,10 @@ from ftsdk.cli.options import Json, MaybeJob, Profile
 from ftsdk.cli.view.formatting import clean, clean_line, count, number, redact, size
 from ftsdk.cli.view.loss_curve import draw
 from ftsdk.cli.view.output import columns, console, emit, say
-from ftsdk.errors import UsageError
+from ftsdk.errors import BackendError, UsageError
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.types.events import Event, MetricPoint
+from ftsdk.util.patience import Patience
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Continue until the job ends.")]
 _COLUMNS = (
@@ -61,9 +62,16 @@ def _follow_logs(job: FineTuneJob, tail: int | None) -> None:
     interval_s = session.backend_for(job.snapshot).capabilities.poll_s
     seen = job.logs()
     _print_lines(seen if tail is None else seen[max(0, len(seen) - tail) :])
+    patience = Patience(session.clock)
     while True:
         ended = refreshed(session, [job])[0][0].is_final
-        lines = job.logs()
+        try:
+            lines = job.logs()
+            patience.read()
+        except BackendError as error:
+            if not patience.bears(error):
+                raise
+            lines, ended = seen, False  # read again, also where the job has ended
         fresh = lines_after(seen, lines)
         _print_lines(fresh)
         seen = lines if fresh else seen

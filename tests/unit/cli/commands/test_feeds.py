@@ -131,3 +131,42 @@ def test_logs_follow_prints_every_line_once(cli, running, monkeypatch, clock, ke
     assert first == 4
     assert printed == [f"line {i}" for i in range(first, len(written))]
     assert len(polls) > 5
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_one_failed_read_does_not_end_following_and_loses_no_line(cli, running, monkeypatch, last):
+    from ftsdk.backends.fake import FakeBackend
+    from ftsdk.errors import NotFound, Unavailable
+
+    whole = cli.ok("logs", running, "--follow").out
+    monkeypatch.setattr("ftsdk.jobs.job.FineTuneJob.is_final", property(lambda self: ended[0]))
+    ended, reads, logs = [False], [], FakeBackend.logs
+
+    def read(self, identity, **facts):
+        reads.append(identity)
+        ended[0] = len(reads) > 3
+        if len(reads) in ((4, 5) if last else (2, 3)):
+            raise (NotFound if len(reads) % 2 else Unavailable)("not now")
+        return logs(self, identity, **facts)[: 2 * len(reads)]
+
+    monkeypatch.setattr(FakeBackend, "logs", read)
+    printed = cli.ok("logs", running, "--follow").out.split("\n")[:-1]
+    assert printed == whole.split("\n")[: len(printed)]
+    assert len(printed) == 2 * len(reads)
+
+
+def test_a_log_that_stays_away_ends_following(cli, running, monkeypatch):
+    from ftsdk.backends.fake import FakeBackend
+    from ftsdk.errors import NotFound
+
+    logs, reads = FakeBackend.logs, []
+
+    def read(self, identity, **facts):
+        reads.append(identity)
+        if len(reads) > 1:
+            raise NotFound("gone")
+        return logs(self, identity, **facts)
+
+    monkeypatch.setattr(FakeBackend, "logs", read)
+    assert cli("logs", running, "--follow").code == 4
+    assert len(reads) > 3

@@ -137,9 +137,9 @@ def _print_table(jobs: list[JobSnapshot], listing: _Listing, short: dict[str, st
         ]
         for job in jobs
     ])  # fmt: skip
-    for error in {id(e): e for e in listing.errors.values()}.values():
+    for job_id, error in {id(e): (job_id, e) for job_id, e in listing.errors.items()}.values():
         if isinstance(error, NeedsDecision | NotFound | WrongAccount):
-            note((f"{error.job_id}  ", "bold"), clean(error.hint))
+            note((f"{error.job_id or job_id}  ", "bold"), clean(error.hint))
         else:
             note(("not asked  ", "yellow"), clean(error.what))
 

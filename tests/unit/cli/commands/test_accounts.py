@@ -90,6 +90,7 @@ def test_another_accounts_job_is_shown_as_the_journal_has_it(
     ran = cli.ok("show", job)
     assert "of another account of OpenAI" in ran.err
     assert "account" in ran.out
+    assert cli.ok("list").err.startswith(f"{job}  use a key of that account")
     assert cli.ok("list", "--json").json["jobs"][0]["not_asked"]["code"] == "wrong_account"
     assert cli("watch", job).code == 2
     assert cli.error(2, "wait", job)["code"] == "wrong_account"

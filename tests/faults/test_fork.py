@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -148,3 +149,88 @@ def test_a_suffix_without_our_tag_is_another_job(name, home):
     assert is_ours()
     assert not is_ours(suffix="name-ft0xyz")
     assert not is_ours(user_provided_suffix="name")
+
+
+# --- AsyncClient across a fork ---
+
+
+def _sweep(client, hosted, keys):
+    """Create a job for each key at once, read each five times, and return the ids by key."""
+
+    async def one(key):
+        job = await client.create_job(
+            [{"messages": [{"role": "user", "content": f"{key} {i}"},
+                           {"role": "assistant", "content": "a"}]} for i in range(12)],
+            provider=hosted.name, key=key, **hosted.job,
+        )  # fmt: skip
+        seen = {job.provider_job_id}
+        for _ in range(5):
+            seen.add((await job.refresh()).provider_job_id)
+        return sorted(seen)
+
+    async def all_of_them():
+        return dict(zip(keys, await asyncio.gather(*map(one, keys)), strict=True))
+
+    return asyncio.run(all_of_them())
+
+
+def _across_forks(hosted, home, *, inside):
+    """Use an AsyncClient, fork six times, and create jobs in every process; return their answers.
+
+    With `inside` the processes are forked while the parent's event loop runs.
+    """
+    keys = {number: [f"{number}-{i}" for i in range(3)] for number in range(CHILDREN)}
+    with Lab(hosted.name) as lab:
+        client = ftsdk.AsyncClient(home=home, env=lab.env())
+        _sweep(client, hosted, ["parent"])
+
+        def fork_all():
+            waits = [
+                _fork(lambda number=number: _sweep(client, hosted, [*keys[number], "shared"]))
+                for number in keys
+            ]
+            return [wait() for wait in waits]
+
+        async def from_the_loop():
+            await client.list_jobs()  # a worker thread of the loop exists
+            return fork_all()
+
+        answers = asyncio.run(from_the_loop()) if inside else fork_all()
+        after = _sweep(client, hosted, ["parent", "parent again"])
+        listed = [job.provider_job_id for job in client._sync.backend(hosted.name).list()]
+        known = [job.provider_job_id for job in client._sync.list_jobs()]
+    return answers, after, listed, known
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["before a loop", "inside a loop"])
+def test_an_async_client_that_was_used_before_a_fork(hosted, home, inside):
+    answers, after, listed, known = _across_forks(hosted, home, inside=inside)
+    for answer in answers:
+        assert isinstance(answer, dict), answer
+        assert all(len(ids) == 1 for ids in answer.values()), answer
+    made = {key: ids[0] for answer in answers for key, ids in answer.items()}
+    assert len({answer["shared"][0] for answer in answers}) == 1
+    made |= {key: ids[0] for key, ids in after.items()}
+    assert len(made) == 3 * CHILDREN + 3
+    assert sorted(made.values()) == sorted(listed) == sorted(known), "0 duplicates, 0 lost, 0 mixed"
+
+
+def test_a_connection_that_is_shared_with_children_is_caught(home, monkeypatch):
+    """Planted bug: a forked process goes on with its parent's connections."""
+    pytest.importorskip("together")
+    monkeypatch.setattr(
+        "ftsdk.backends.hosted.transport.HostedTransport._leave_to_parent", lambda _: None
+    )
+    caught = False
+    for turn in range(5):
+        answers, _, listed, known = _across_forks(
+            HOSTED["together"], home / str(turn), inside=False
+        )
+        whole = all(
+            isinstance(answer, dict) and all(len(ids) == 1 for ids in answer.values())
+            for answer in answers
+        )
+        if not whole or sorted(listed) != sorted(known):
+            caught = True
+            break
+    assert caught

@@ -170,7 +170,8 @@ def _same_job(
         _say(message)
         return FineTuneJob(client.session, same), ()
     if not again:
-        note(message)
+        watch = f"ftsdk watch {short_id(client.journal, same.id)}"
+        note("The first one goes on.   ", command(watch))
         raise stop("Nothing was started.")
     return None, (same.id,)
 

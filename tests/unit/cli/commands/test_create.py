@@ -233,6 +233,8 @@ def test_a_second_identical_create_asks(cli, data):
     first = cli.ok("create", data, "--yes", "--json", "--detach").json["id"]
     ran = cli("create", data, stdin="n\n")
     assert (ran.code, "is identical" in ran.err) == (1, True)
+    assert "The first one goes on.   ftsdk watch ftj_" in ran.err
+    assert "no other job is created" not in ran.err
     assert [job["id"] for job in cli.ok("list", "--json").json["jobs"]] == [first]
     cli.ok("create", data, "--detach", stdin="y\ny\n")
     assert len(cli.ok("list", "--json").json["jobs"]) == 2

@@ -144,7 +144,9 @@ def test_an_embedding_smaller_than_the_tokenizer(base: Callable[..., Path], home
     assert "resize_token_embeddings" in error.hint
 
 
-@pytest.mark.parametrize(("text", "fits"), [("<picture>", True), ("<|im_end|>", False)])
+@pytest.mark.parametrize(
+    ("text", "fits"), [("<picture>", True), ("<|im_end|>", False), ("<eos>", False)]
+)
 def test_an_added_token_without_a_row_counts_where_a_template_writes_it(
     base: Callable[..., Path], home: Path, text: str, fits: bool
 ) -> None:
@@ -155,8 +157,12 @@ def test_an_added_token_without_a_row_counts_where_a_template_writes_it(
     token = {**tokenizer["added_tokens"][0], "content": text, "id": 400}
     tokenizer["added_tokens"] = [*added, token]
     path.write_text(json.dumps(tokenizer))
+    settings = json.loads((model / "tokenizer_config.json").read_text())
+    decoder = {"added_tokens_decoder": {"400": {"content": text}}}
+    eos = {"eos_token": {"content": "<eos>"}, "image_token": "<picture>"}
+    (model / "tokenizer_config.json").write_text(json.dumps({**decoder, **settings, **eos}))
     found = trainability(model, None, cache=home)
-    what = "its embedding has 313 rows and its tokenizer uses 401: 1 tokens, such as '<|im_end|>'"
+    what = f"its embedding has 313 rows and its tokenizer uses 401: 1 tokens, such as {text!r}"
     assert [fault.what for fault in found.faults] == ([] if fits else [f"{what}, have none"])
 
 

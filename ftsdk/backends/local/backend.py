@@ -21,6 +21,7 @@ from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.local import inference
 from ftsdk.backends.local.fault import Fault
 from ftsdk.backends.local.limits import LIMITS
+from ftsdk.backends.local.models.hub import fetch_config, is_hub_id
 from ftsdk.backends.local.models.pull import facts_cache
 from ftsdk.backends.local.models.resolve import (
     ResolvedModel,
@@ -44,7 +45,16 @@ from ftsdk.backends.local.status import (
 from ftsdk.backends.local.trainability import Trainability, trainability
 from ftsdk.backends.refusals import adapter_kind, generic_hint, refusals, refuse
 from ftsdk.dataset import Dataset
-from ftsdk.errors import NotFound, StoreError, Unsupported, UsageError
+from ftsdk.errors import (
+    AuthError,
+    MissingExtra,
+    NotFound,
+    StoreError,
+    Unavailable,
+    UnknownModel,
+    Unsupported,
+    UsageError,
+)
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle
@@ -100,9 +110,10 @@ class LocalBackend(Backend):
     # --- before a job ---
 
     def check(self, spec: JobSpec) -> None:
-        """Check the job, and its base model where it is on this machine.
+        """Check the job, and its base model.
 
-        The base model is examined without loading its weights. Raises one `Unsupported` that lists
+        The base model is examined without loading its weights; one that `pull` would fetch by its
+        config alone. Raises one `Unsupported` that lists
         every reason against the job.
         """
         own = [
@@ -119,8 +130,13 @@ class LocalBackend(Backend):
 
     def _model_faults(self, spec: JobSpec) -> Iterator[Fault]:
         if is_pulled(spec.model, home=self.context.home):
-            for what, hint in self._trainability(spec).faults:
-                yield Fault(f"{spec.model}: {what}", hint)
+            found = self._trainability(spec)
+        elif self._options(spec).pull and is_hub_id(spec.model):
+            found = self._trainability_on_hub(spec)
+        else:
+            return
+        for what, hint in found.faults:
+            yield Fault(f"{spec.model}: {what}", hint)
 
     def _trainability(self, spec: JobSpec) -> Trainability:
         home = self.context.home
@@ -128,6 +144,17 @@ class LocalBackend(Backend):
         if folder is None:  # `_resolve` says how to get it
             return Trainability(())
         return trainability(folder, spec.adapter, cache=facts_cache(home))
+
+    def _trainability_on_hub(self, spec: JobSpec) -> Trainability:
+        """What the config of a model that is not here yet says; nothing where it cannot be read."""
+        cache = facts_cache(self.context.home)
+        try:
+            folder = fetch_config(spec.model, cache / "configs")
+        except (Unavailable, MissingExtra, AuthError, UnknownModel, Unsupported):
+            return Trainability(())  # the pull itself reports it
+        if folder is None:
+            return Trainability(())
+        return trainability(folder, spec.adapter, cache=cache, config_only=True)
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         plan = super().plan(spec, train)

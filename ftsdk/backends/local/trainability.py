@@ -50,16 +50,19 @@ class Trainability:
     unknown: str | None = None
 
 
-def trainability(folder: Path, adapter: LoRA | None, *, cache: Path) -> Trainability:
+def trainability(
+    folder: Path, adapter: LoRA | None, *, cache: Path, config_only: bool = False
+) -> Trainability:
     """Examine the model in `folder`; answers are kept in `cache` until a file or a version changes.
 
-    The first answer for a model takes seconds, the others none.
+    The first answer for a model takes seconds, the others none. With `config_only` there is nothing
+    but a config.json yet, and only what that shows is known.
     """
     faults = config_faults(folder)
     missing = [name for name in _STACK if importlib.util.find_spec(name) is None]
     if missing:
         return Trainability(tuple(faults), unknown=f"{', '.join(missing)} not installed")
-    asked = _question(folder, adapter)
+    asked = _question(folder, adapter, config_only=config_only)
     path = cache / f"trainability-{_digest(folder, asked)}.json"
     found = _kept(path)
     if found is None:
@@ -110,12 +113,12 @@ def _refused_when_measured(model_type: str | None) -> str | None:
     return found.reason
 
 
-def _question(folder: Path, adapter: LoRA | None) -> dict[str, Any]:
+def _question(folder: Path, adapter: LoRA | None, *, config_only: bool) -> dict[str, Any]:
     config = json.loads((folder / "config.json").read_bytes())
     return {
         "folder": str(folder),
-        "files": [str(path) for path in weight_files(folder)],
-        "quantized": quantization_of(config) is not None,
+        "files": [] if config_only else [str(path) for path in weight_files(folder)],
+        "headers": not config_only and quantization_of(config) is None,
         "refused": _refused_when_measured(config.get("model_type")),
         "adapter": None if adapter is None else adapter.model_dump(mode="json"),
     }

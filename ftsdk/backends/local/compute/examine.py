@@ -1,7 +1,8 @@
 """Whether a model can be trained as asked: `python -m ftsdk.backends.local.compute.examine QUESTION FILE`.
 
-The question is a JSON object, and so is the answer, which is written to the file. It runs in a process of its own, so that planning a job loads no torch. Only
-config, headers and tokenizer are read, never weights.
+The question is a JSON object, and so is the answer, which is written to the file. It runs in a
+process of its own, so that planning a job loads no torch. Only config, headers and tokenizer are
+read, never weights.
 """
 
 from __future__ import annotations
@@ -37,18 +38,18 @@ def examine(
     adapter: LoRA | None,
     files: Sequence[Path],
     *,
-    quantized: bool = False,
+    headers: bool = True,
     refused: str | None = None,
 ) -> dict[str, Any]:
     """Return the faults of the model and of the adapter on it, and what the adapter would cover.
 
-    `files` are the safetensors files. `quantized` says that the weights are packed by some method,
-    so their shapes are not those of the config. `refused` is why the trainer refused a model of this
-    architecture when it was measured.
+    `files` are the safetensors files. Without `headers` their headers are not compared with the
+    config: there are no files yet, or their weights are packed. `refused` is why the trainer refused
+    a model of this architecture when it was measured.
     """
     try:
         config = config_of(folder)
-        skeleton = Skeleton(build(config)) if quantized else load_headers(config, files)
+        skeleton = load_headers(config, files) if headers else Skeleton(build(config))
     except CannotBuild as error:
         return {"faults": [Fault(str(error), _CAUSAL)], "adapted": None}
     network = skeleton.network
@@ -124,19 +125,14 @@ def _of_tokenizer(folder: Path, network: Any) -> Iterator[Fault]:
     if not path.is_file():
         return
     tokenizer = json.loads(path.read_bytes())
-    texts = "".join(
-        file.read_text("utf-8")
-        for file in (folder / "chat_template.jinja", folder / "tokenizer_config.json")
-        if file.is_file()
-    )
     added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens", ())}
     vocabulary = tokenizer["model"].get("vocab", {})
     if isinstance(vocabulary, dict):
         ids = {text: place for text, place in vocabulary.items() if text not in added}
     else:  # pairs of token and score, in order
         ids = {text: place for place, (text, _) in enumerate(vocabulary) if text not in added}
-    template = texts.split('"added_tokens_decoder"')[0]
-    ids |= {text: place for text, place in added.items() if text in template}
+    written = _template_texts(folder)
+    ids |= {text: place for text, place in added.items() if text in written}
     beyond = sorted((place, text) for text, place in ids.items() if place >= rows)
     if beyond:
         yield Fault(
@@ -145,6 +141,17 @@ def _of_tokenizer(folder: Path, network: Any) -> Iterator[Fault]:
             "resize the embedding with `model.resize_token_embeddings` and save the model again, "
             "or give the tokenizer that belongs to it",
         )
+
+
+def _template_texts(folder: Path) -> str:
+    """The chat template, and the tokens that begin and end a text."""
+    jinja, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    texts = [jinja.read_text("utf-8")] if jinja.is_file() else []
+    if settings.is_file():
+        config = json.loads(settings.read_bytes())
+        names = ("chat_template", "bos_token", "eos_token", "pad_token")
+        texts += [json.dumps(config.get(name), ensure_ascii=False) for name in names]
+    return "".join(texts)
 
 
 def _of_reload(owner: Any) -> Iterator[Fault]:
@@ -183,7 +190,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
             Path(asked["folder"]),
             adapter,
             files,
-            quantized=asked["quantized"],
+            headers=asked["headers"],
             refused=asked["refused"],
         )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ftsdk.backends.local.models.pull_progress import OnProgress, watch_growth
 from ftsdk.errors import AuthError, MissingExtra, Unavailable, UnknownModel, Unsupported
+from ftsdk.util.files import make_private_folder
 
 _TIMEOUT_S = 5.0
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?\Z")
@@ -162,6 +163,23 @@ def download(
             hint=f"run `ftsdk models pull {model}` again",
         )
     return folders.pop()
+
+
+def fetch_config(name: str, folder: Path) -> Path | None:
+    """Download the config.json of `name`, a few kilobytes, below `folder`; returns its folder.
+
+    The folder is named by the commit. None for a model without a config.json. Raises what `look_up`
+    raises.
+    """
+    found = look_up(name)
+    if "config.json" not in dict(found.files):
+        return None
+    into = folder / f"{found.repo.replace('/', '--')}@{found.revision}"
+    if not (into / "config.json").is_file():
+        make_private_folder(folder)
+        with _mapped(found.repo):
+            _fetch(found.repo, "config.json", found.revision, into)
+    return into
 
 
 def _fetch(repo: str, name: str, revision: str | None, into: Path | None) -> Path:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ftsdk.backends.local import trainability
 from ftsdk.backends.local.models import pull
 from ftsdk.backends.local.models.model_folder import manifest_fault
 from ftsdk.backends.local.models.resolve import is_pulled, pull_model, resolve_model
+from ftsdk.client import Client
+from ftsdk.config import Config
 from ftsdk.errors import (
     AuthError,
     Unavailable,
@@ -167,3 +171,39 @@ def test_offline_is_named_with_a_hint(home: Path, monkeypatch: pytest.MonkeyPatc
     assert "HF_HUB_OFFLINE" in caught.value.where
     assert "local model folder" in caught.value.hint
     assert not caught.value.retryable
+
+
+def test_a_model_that_cannot_be_trained_is_refused_by_its_config_alone(
+    tiny_hub: HubDouble, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a plan nor a create downloads weights that could not be used."""
+
+    def examine(asked: Mapping[str, Any]) -> dict[str, Any]:
+        assert asked["files"] == []
+        assert asked["headers"] is False
+        return {"faults": [["transformers does not know it", "choose another"]], "adapted": None}
+
+    settings = {"model_type": "llama", "quantization_config": {"quant_method": "gptq"}}
+    tiny_hub.files["config.json"] = json.dumps(settings).encode()
+    monkeypatch.setattr(trainability, "_STACK", ())
+    monkeypatch.setattr(trainability, "examine", examine)
+    options = {"provider": "local", "model": "org/tiny", "provider_options": {"pull": True}}
+    client = Client(home=home, config=Config(data=options), env={})
+    rows = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}]
+    for method in (client.plan, client.create_job):
+        with pytest.raises(Unsupported) as caught:
+            method(rows)
+        assert "quantized already (gptq)" in caught.value.what
+        assert "transformers does not know it" in caught.value.what
+    assert tiny_hub.taken == ["config.json"]
+    assert not is_pulled("org/tiny", home=home)
+    assert client.list_jobs() == []
+
+
+def test_a_hub_that_cannot_be_asked_refuses_nothing(
+    tiny_hub: HubDouble, home: Path, rows: Callable[[int], list[dict[str, Any]]]
+) -> None:
+    tiny_hub.status = 503
+    options = {"provider": "local", "model": "org/tiny", "provider_options": {"pull": True}}
+    plan = Client(home=home, config=Config(data=options), env={}).plan(rows(2))
+    assert any("is not here yet" in note for note in plan.notes)

@@ -84,6 +84,8 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ftsdk/store/journal.py", (
         "tests/unit/store", "tests/unit/jobs/test_job.py", "tests/unit/jobs/test_submitter.py",
         "tests/unit/test_homes_from_before.py", "tests/unit/cli/commands/test_list_show.py")),
+    ("ftsdk/store/duplicates.py", (
+        "tests/unit/store/test_duplicates.py", "tests/unit/jobs/test_same_job.py")),
     ("ftsdk/store/", (
         "tests/unit/store/test_accounting.py", "tests/unit/spending", "tests/unit/store",
         "tests/unit/jobs/test_quotes.py")),
@@ -140,7 +142,8 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ftsdk/jobs/spending_guard.py", (
         "tests/unit/jobs/test_spending_guard.py", "tests/unit/deployments")),
     ("ftsdk/jobs/", (
-        "tests/unit/jobs/test_submitter.py", "tests/unit/jobs", "tests/unit/spending/test_budget.py", "tests/unit/test_async_cancellation.py",
+        "tests/unit/jobs/test_submitter.py", "tests/unit/jobs/test_same_job.py",
+        "tests/unit/jobs/test_pace.py", "tests/unit/jobs", "tests/unit/spending/test_budget.py", "tests/unit/test_async_cancellation.py",
         "tests/unit/deployments", "tests/unit/cli/commands/test_actions.py",
         "tests/faults/test_submission_simulation.py")),
 )  # fmt: skip

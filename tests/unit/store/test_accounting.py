@@ -22,6 +22,7 @@ from ftsdk.store.accounting import (
     month_of,
     months_of,
 )
+from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Lease, Leases, leases_in_month
 from ftsdk.store.limits import Limit, check_lease, check_limits
@@ -151,6 +152,49 @@ def test_what_a_job_counts_for(
     snapshot: dict[str, Any], reservation: Reservation | None, charge: tuple[Any, ...]
 ) -> None:
     assert dataclasses.astuple(charge_for(job(**snapshot), reservation, NOW)) == charge
+
+
+UNSENT = {"status": "created", "submitted_at": None, "provider_job_id": None}
+
+
+def test_a_job_that_is_not_sent_counts_nothing_until_it_is_being_sent() -> None:
+    unsent = charge_for(job(**UNSENT), reserved())
+    assert dataclasses.astuple(unsent) == (Decimal(0), False, "not sent", False)
+    assert charge_for(job(**UNSENT), reserved(), NOW, being_sent=True).usd == 10
+    assert charge_for(job(status="in_doubt"), reserved()).usd == 10
+    assert charge_for(job(status="submitting"), reserved()).usd == 10
+
+
+def test_a_job_that_cannot_be_read_counts_what_is_reserved() -> None:
+    unreadable = UnreadableJob("ftj_1", "fake", "running", NOW, "why", "hint")
+    for reservation, usd in ((reserved(), 10), (reserved(quoted=Decimal(3)), 3), (None, None)):
+        charge = charge_for(unreadable, reservation, NOW)
+        assert (charge.usd, charge.final, charge.is_known) == (usd, False, False)
+    settled = charge_for(unreadable, reserved(settled=Decimal(2)), NOW)
+    assert (settled.usd, settled.final) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("cap", "rate", "more", "is_capped"),
+    [
+        ("5", "2", {}, True),
+        (None, "2", {}, False),
+        ("5", None, {}, False),
+        ("5", "2", {"status": "succeeded"}, False),
+        ("5", "2", {"status": "in_doubt", "provider_job_id": None}, False),
+    ],
+)
+def test_jobs_with_a_cap_and_a_price_by_the_hour_are_watched(
+    journal: Journal, cap: str | None, rate: str | None, more: dict[str, Any], is_capped: bool
+) -> None:
+    amounts = {"cap": cap, "usd_per_hour": rate}
+    made = Reservation(
+        "", "", None, cost("estimated", "9"),
+        **{name: None if one is None else Decimal(one) for name, one in amounts.items()},
+    )  # fmt: skip
+    journal.add(job(**more), reservation_hook(made, ()))
+    found = [(one.id, reservation.cap) for one, reservation in Reservations(journal).capped()]
+    assert found == ([("ftj_1", Decimal(5))] if is_capped else [])
 
 
 @pytest.mark.parametrize(

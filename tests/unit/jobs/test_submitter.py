@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from ftsdk.errors import (
     UsageError,
 )
 from ftsdk.jobs.kept_rows import keep_dataset
+from ftsdk.jobs.submit import age_of
 from ftsdk.session import Horizon
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock
@@ -244,6 +246,26 @@ def test_jobs_are_found_by_tag(
     assert [job.snapshot.name for job in client.list_jobs(tag=tag)] == found
     assert [job.snapshot.name for job in client.list_jobs(tag=tag, limit=1)] == found[:1]
     assert len(client.list_jobs(limit=2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "just now"),
+        (29, "just now"),
+        (31, "1 min ago"),
+        (600, "10 min ago"),
+        (119 * 60 + 29, "119 min ago"),
+        (119 * 60 + 31, "2 h ago"),
+        (7199 + 3600, "3 h ago"),
+    ],
+)
+def test_how_long_ago_a_job_was_made(
+    client: Client, rows: Rows, clock: ManualClock, seconds: int, words: str
+) -> None:
+    job = client.create_job(rows(5)).snapshot
+    made = job.submitted_at or job.created_at
+    assert age_of(job, made + dt.timedelta(seconds=seconds)) == words
 
 
 def test_bad_rows_never_reach_the_journal(client: Client) -> None:

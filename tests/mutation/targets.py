@@ -123,17 +123,20 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/backends/test_replicate_kit.py")),
     ("ftsdk/backends/hosted/live/", ("tests/backends/test_doctor_live.py",)),
     *((f"ftsdk/backends/hosted/{name}.py", (
+        "tests/unit/backends/hosted/test_replies.py",
         "tests/backends/test_openai_mapping.py", "tests/backends/test_together_bounds.py",
         "tests/backends/test_hosted_common.py", "tests/backends/test_together.py",
         "tests/backends/test_openai_behaviour.py", "tests/backends/test_polling_many_jobs.py"))
       for name in ("backend", "results", "response_checks", "uploads")),
     *((f"ftsdk/backends/hosted/{name}.py", (
-        "tests/unit/backends/hosted/test_errors.py", "tests/backends/test_hosted_common.py"))
+        "tests/unit/backends/hosted/test_replies.py", "tests/unit/backends/hosted/test_errors.py",
+        "tests/backends/test_hosted_common.py"))
       for name in ("errors", "error_facts", "exception_table")),
     ("ftsdk/backends/hosted/", (
         "tests/unit/backends/hosted/test_polling.py", "tests/unit/backends/hosted/test_retries.py",
         "tests/unit/backends/hosted/test_errors.py", "tests/unit/backends/hosted/test_redact.py",
-        "tests/unit/backends/hosted/test_account.py", "tests/backends/test_hosted_common.py",
+        "tests/unit/backends/hosted/test_account.py", "tests/unit/backends/hosted/test_replies.py",
+        "tests/backends/test_hosted_common.py",
         "tests/backends/test_address_and_key.py", "tests/backends/test_openai_behaviour.py",
         "tests/backends/test_together.py")),
     ("ftsdk/backends/local/", (

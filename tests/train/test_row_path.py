@@ -160,10 +160,13 @@ def long_rows() -> list[dict[str, Any]]:
     return made
 
 
-def test_rows_beyond_the_positions_are_refused_in_the_plan(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["gpt2", "llama, dynamic rope"])
+def test_rows_beyond_the_positions_are_refused_in_the_plan(name: str, tmp_path: Path) -> None:
     import ftsdk
 
-    model = architectures.write("gpt2", tmp_path / "model")
+    model = architectures.write(name, tmp_path / "model")
+    config = (model / "config.json").read_text()
+    (model / "config.json").write_text(config.replace('embeddings": 16', 'embeddings": 512'))
     asked = {"provider": "local", "model": str(model), "hyperparameters": {"max_length": 4096}}
     with (
         ftsdk.Client(home=tmp_path / "home") as client,
@@ -174,6 +177,30 @@ def test_rows_beyond_the_positions_are_refused_in_the_plan(tmp_path: Path) -> No
     llama = architectures.write("llama", tmp_path / "llama")  # angles for any position
     with ftsdk.Client(home=tmp_path / "home") as client:
         assert client.plan(long_rows(), **{**asked, "model": str(llama)}).rows == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "limits"),
+    [
+        ({"rope_type": "dynamic", "original_max_position_embeddings": 64}, (512, None)),
+        ({"rope_type": "longrope", "original_max_position_embeddings": 64}, (None, 64)),
+        ({"rope_type": "yarn", "original_max_position_embeddings": 64}, (None, None)),
+    ],
+)
+def test_where_rotary_frequencies_change(
+    given: dict[str, Any], limits: tuple[int | None, int | None]
+) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from ftsdk.backends.local.training.row_path import _rope_limit
+
+    small = architectures.tiny_config("llama", 320).to_dict()
+    factors = {"factor": 4.0, "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
+    if given["rope_type"] != "longrope":
+        factors = {"factor": 4.0}
+    rope = {"rope_theta": 10000.0, **given, **factors}
+    network = LlamaForCausalLM(LlamaConfig(**{**small, "rope_parameters": rope}))
+    assert (_rope_limit(network, "dynamic"), _rope_limit(network, "longrope")) == limits
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gptj", "mpt", "opt"])

@@ -54,11 +54,34 @@ def positions_of(config: Any) -> int | None:
     return None
 
 
+def ropes_of(config: Any) -> list[Mapping[str, Any]]:
+    """The settings of a config's rotary frequencies: one, or one for each kind of layer.
+
+    `config` is that of transformers, or its JSON.
+    """
+    found: list[Mapping[str, Any]] = []
+    for name in ("rope_parameters", "rope_scaling"):
+        given = config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
+        if isinstance(given, Mapping):
+            found += [given, *(part for part in given.values() if isinstance(part, Mapping))]
+    return found
+
+
 def position_limit(folder: Path) -> int | None:
-    """The longest row that the model in `folder` can take, in tokens; None when it has no such limit."""
+    """The longest row that the model in `folder` can take, in tokens; None when it has no such limit.
+
+    It has one where each position has a weight of its own, and where the rotary frequencies depend
+    on the rows before (dynamic) beyond it.
+    """
     config = json.loads((folder / "config.json").read_bytes())
     found = measured_paths()[1].get(str(config.get("model_type")))
-    return positions_of(config) if found is not None and found.fixed_positions else None
+    if found is not None and found.fixed_positions:
+        return positions_of(config)
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, Mapping) else {}):
+        if any("dynamic" in (rope.get("rope_type"), rope.get("type")) for rope in ropes_of(part)):
+            return positions_of(part)
+    return None
 
 
 def training_notes(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.backends.local.models.row_paths import positions_of
+from ftsdk.backends.local.models.row_paths import positions_of, ropes_of
 from ftsdk.backends.local.runs.crash_report import kind_of_text
 from ftsdk.backends.local.training.batches import PackedBatch
 from ftsdk.backends.local.training.forward import (
@@ -224,10 +224,13 @@ def _rope_limit(network: Any, kind: str) -> int | None:
     limits = []
     for module in network.modules():
         kinds = getattr(module, "rope_type", None)
-        if kind in (kinds.values() if isinstance(kinds, dict) else (kinds,)):
-            config = module.config
-            given = config.rope_parameters.get("original_max_position_embeddings")
-            limits.append(given or config.max_position_embeddings)
+        if kind not in (kinds.values() if isinstance(kinds, dict) else (kinds,)):
+            continue
+        config = module.config
+        given = [rope.get("original_max_position_embeddings") for rope in ropes_of(config)]
+        if kind == "dynamic":  # transformers grows these from the length of the config
+            given = []
+        limits.append(min((n for n in given if n), default=config.max_position_embeddings))
     return min(limits, default=None)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SPEED = float(os.environ.get("SPEED", "60"))
+SPEED = float(os.environ.get("SPEED", "20"))
 BEGAN = float(os.environ.get("BEGAN", "0"))  # the real time at which the clock of the trial started
 TIMEOUT_S = 5.0  # of one request, for every package
 EPOCH = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
@@ -182,12 +182,12 @@ def by_ftsdk(data: Path, provider: str, key: str | None) -> None:
         try:
             job = client.create_job(data, **wanted)
             job.wait()
+        except ftsdk.NeedsDecision:
+            verdict("asks", None)
         except ftsdk.FtsdkError as error:
             sys.exit(f"{type(error).__name__}: {error}")
-        if job.needs_decision:
-            return verdict("asks", None)
-        verdict(str(job.status), job.provider_job_id)
-    return None
+        else:
+            verdict(str(job.status), job.provider_job_id)
 
 
 def by_command(data: Path, provider: str) -> None:

@@ -15,16 +15,40 @@ from ftsdk.types.cost import Cost
 from ftsdk.types.record import Record
 from ftsdk.util.arguments import MAPPING, NUMBER, PATH, Check, checked, is_text
 
-__all__ = ["ChatAnswer", "ModelHandle", "ModelKind"]
+__all__ = ["ChatAnswer", "ChatChoice", "ModelHandle", "ModelKind"]
+
+
+class ChatChoice(Record):
+    """One of the answers to a request, as the provider gave it.
+
+    `message` has the tool calls with their arguments as the text that the model wrote. `refusal` is
+    set where the model declined to answer; `logprobs` where they were requested.
+    """
+
+    text: str
+    message: Mapping[str, Any]
+    finish_reason: str | None = None
+    refusal: str | None = None
+    logprobs: Mapping[str, Any] | None = None
 
 
 class ChatAnswer(Record):
-    """A model's answer. `usage` counts tokens; `raw` is the provider's own response."""
+    """A model's answer: the first choice, all of them in `choices`, and the response in `raw`.
+
+    `usage` counts tokens; a nested count has a name with a dot, such as
+    `prompt_tokens_details.cached_tokens`. `model` and `fingerprint` are what the provider says
+    answered. `latency_s` is the time from the request to the whole answer, in seconds.
+    """
 
     text: str
     message: Mapping[str, Any]
     usage: Mapping[str, int] = Field(default_factory=dict)
     finish_reason: str | None = None
+    refusal: str | None = None
+    choices: tuple[ChatChoice, ...] = ()
+    model: str | None = None
+    fingerprint: str | None = None
+    latency_s: float | None = None
     raw: Mapping[str, Any] = Field(default_factory=dict)
 
     def __str__(self) -> str:

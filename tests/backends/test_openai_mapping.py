@@ -53,6 +53,7 @@ class _Service:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.profile = OPENAI
+        self.clock = ManualClock()
         self.asked = 0
 
     def call_once(self, action: str, ask: Any) -> Any:
@@ -120,7 +121,7 @@ def test_an_answer_is_read_with_its_counts() -> None:
     empty = {"choices": [{"message": {"content": None}}]}
     assert chatted(_Service(empty), ManualClock()).text == ""
     for wrong in ({}, {"choices": []}, {"choices": [None]}, {"choices": [{}]}, {"choices": {}}):
-        with pytest.raises(Unavailable, match="without a message"):
+        with pytest.raises(UnexpectedResponse, match="it has no message"):
             chatted(_Service(wrong), ManualClock())
 
 

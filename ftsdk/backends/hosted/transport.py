@@ -31,6 +31,7 @@ from ftsdk.backends.hosted.retries import Retries
 from ftsdk.backends.refusals import refuse_other_account
 from ftsdk.errors import ConfigError, MissingExtra, Submitted, UnexpectedResponse
 from ftsdk.types.account import named_account
+from ftsdk.util.clock import Clock
 from ftsdk.util.install_hints import install_command
 
 CONNECT_S = 10.0
@@ -87,6 +88,11 @@ class HostedTransport(abc.ABC, Generic[Client]):
     def service(self) -> Service:
         """The service that calls go to."""
         return self._service
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the session."""
+        return self._context.clock
 
     @property
     def base_url(self) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from ftsdk.backends.hosted import refuse_stream
+from ftsdk.backends.hosted.chat_answer import answer_of, checked_options, options_of
 from ftsdk.backends.openai.transport import Transport
-from ftsdk.errors import NotFound, NotReady, Unavailable
+from ftsdk.errors import NotFound, NotReady
 from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
 from ftsdk.util.clock import Clock
 
@@ -79,35 +80,22 @@ def ask(
 ) -> ChatAnswer:
     """Return the answer of any model of the service to one chat completion.
 
-    Raises `Unsupported` for `stream=True`.
+    Raises `Unsupported` for an option that the service does not have, and for `stream=True`.
     """
-    refuse_stream(options, transport.profile.title)
-    asked = {key: value for key, value in options.items() if value is not None}
+    asked = checked_options(options, _known(), transport.profile.title)
+    begun = transport.clock.monotonic()
     reply = transport.call_once(
         "POST /chat/completions",
         lambda client: client.chat.completions.with_raw_response.create(
             model=model, messages=cast("Any", [dict(one) for one in messages]), **asked
         ),
     )
-    return _answer(reply, transport.profile.title)
+    return answer_of(reply, transport.profile.title, latency_s=transport.clock.monotonic() - begun)
 
 
-def _answer(reply: Mapping[str, Any], title: str) -> ChatAnswer:
-    choices = reply.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get("message") if isinstance(first, Mapping) else None
-    if not isinstance(first, Mapping) or not isinstance(message, Mapping):
-        raise Unavailable(
-            f"{title} sent a reply without a message",
-            where="POST /chat/completions",
-            hint="try again",
-        )
-    usage = reply.get("usage")
-    counts = usage if isinstance(usage, Mapping) else {}
-    return ChatAnswer(
-        text=str(message.get("content") or ""),
-        message=dict(message),
-        usage={k: v for k, v in counts.items() if isinstance(v, int)},
-        finish_reason=first.get("finish_reason"),
-        raw=dict(reply),
-    )
+@functools.cache
+def _known() -> frozenset[str]:
+    """Return the options of a chat completion, from the installed SDK."""
+    from openai.resources.chat.completions import Completions
+
+    return options_of(Completions.create)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from ftsdk.backends.hosted import refuse_stream
+from ftsdk.backends.hosted.chat_answer import answer_of, checked_options, options_of
 from ftsdk.backends.together import job_mapping
 from ftsdk.backends.together.endpoints import Endpoint, Endpoints
 from ftsdk.errors import NotReady, Rejected, Unsupported
@@ -80,9 +81,10 @@ class ServedModels:
     ) -> ChatAnswer:
         """Return the model's answer.
 
-        Raises `NotReady` without an endpoint that is ready, `Unsupported` for `stream=True`.
+        Raises `NotReady` without an endpoint that is ready, `Unsupported` for an option that
+        Together does not have and for `stream=True`.
         """
-        refuse_stream(options, "Together")
+        asked = checked_options(options, _known(), "Together")
         endpoint = self._endpoints.find(_endpoint_name(handle))
         if endpoint is None:
             hourly = handle.running_cost.hosting_usd_per_hour
@@ -96,17 +98,17 @@ class ServedModels:
                 job_id=handle.job_id,
             )
         _require_running(endpoint, handle)
-        asked = {k: v for k, v in options.items() if v is not None}
+        begun = self._clock.monotonic()
         reply = self._endpoints.chat(endpoint, {"messages": [*messages], **asked})
-        choice = reply["choices"][0]
-        usage = reply.get("usage")
-        return ChatAnswer(
-            text=str(choice["message"].get("content") or ""),
-            message=choice["message"],
-            usage={k: v for k, v in (usage or {}).items() if isinstance(v, int)},
-            finish_reason=choice.get("finish_reason"),
-            raw=reply,
-        )
+        return answer_of(reply, "Together", latency_s=self._clock.monotonic() - begun)
+
+
+@functools.cache
+def _known() -> frozenset[str]:
+    """Return the options of a chat completion, from the installed SDK."""
+    from together.resources.chat.completions import CompletionsResource
+
+    return options_of(CompletionsResource.create) - {"extra_body"}
 
 
 def _registered(handle: ModelHandle) -> str:

@@ -19,7 +19,6 @@ from ftsdk.errors import (
     AuthError,
     FtsdkError,
     NotFound,
-    UnexpectedResponse,
     Unsupported,
     UsageError,
 )
@@ -261,18 +260,9 @@ class Endpoints:
 
     def chat(self, endpoint: Endpoint, body: Mapping[str, Any]) -> dict[str, Any]:
         """Make one chat completion, in one call. Returns the raw reply."""
-        reply = self._transport.send(
+        return self._transport.send(
             "POST", self._transport.chat_url, {"model": endpoint.name, **body}
         )
-        choices = reply.get("choices")
-        first = choices[0] if isinstance(choices, list) and choices else None
-        if not isinstance(first, Mapping) or not isinstance(first.get("message"), Mapping):
-            raise UnexpectedResponse(
-                "Together's reply has no message in it",
-                where="Together, POST /v1/chat/completions",
-                hint="try again",
-            )
-        return reply
 
 
 def _require_replicas(least: int, most: int) -> None:

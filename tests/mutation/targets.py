@@ -110,6 +110,8 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/unit/dataset/tokenize/test_counters.py", "tests/unit/dataset/rules/test_rules.py",
         "tests/unit/dataset/rules", "tests/unit/dataset/inspection",
         "tests/unit/dataset/validation/test_validate.py")),
+    *((f"ftsdk/backends/{name}", ("tests/backends/test_doctor_live.py",))
+      for name in ("hosted/live/", "openai/live.py", "together/live.py", "replicate/live.py")),
     ("ftsdk/backends/openai/", (
         "tests/backends/test_openai_mapping.py", "tests/backends/test_openai_behaviour.py",
         "tests/backends/test_openai_many.py", "tests/backends/test_openai.py")),
@@ -121,7 +123,6 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/backends/test_replicate_bounds.py", "tests/backends/test_replicate_mapping.py",
         "tests/backends/test_replicate.py",
         "tests/backends/test_replicate_kit.py")),
-    ("ftsdk/backends/hosted/live/", ("tests/backends/test_doctor_live.py",)),
     *((f"ftsdk/backends/hosted/{name}.py", (
         "tests/unit/backends/hosted/test_replies.py",
         "tests/backends/test_openai_mapping.py", "tests/backends/test_together_bounds.py",

@@ -159,7 +159,7 @@ def _rate_check(card: str, rate: Rate, prices: Provider) -> Check:
 
 def _card_of(job: Mapping[str, Any]) -> str | None:
     """Return the rate card of a job's model; None for a model that the catalogue does not have."""
-    entry = lookup("together", str(job.get("model")))
+    entry = lookup("together", str(job.get("model")), shipped())
     return None if entry is None or entry.model is None else entry.model.rates
 
 

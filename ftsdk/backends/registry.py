@@ -68,6 +68,19 @@ def load_backend(name: str) -> type[Backend]:
     return loaded
 
 
+def install_hint(name: str) -> str:
+    """Return the command that installs what the backend `name` needs; empty where it needs nothing.
+
+    The extra is one of the package that the backend belongs to.
+    """
+    able = load_backend(name).capabilities
+    if able.extra is None:
+        return ""
+    owner = _by_name()[name][0].dist
+    module = able.packages[0] if able.packages else able.extra
+    return install_command(owner.name if owner else "", module, extra=able.extra)
+
+
 def capabilities_of(name: str) -> Capabilities | None:
     """What a provider's backend can do; None where no backend has that name."""
     return load_backend(name).capabilities if name in backend_names() else None

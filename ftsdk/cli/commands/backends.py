@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ftsdk.backends.capabilities import Capabilities, Range
-from ftsdk.backends.registry import backend_names, load_backend
+from ftsdk.backends.registry import backend_names, install_hint, load_backend
 from ftsdk.cli import completion
 from ftsdk.cli.options import Json
 from ftsdk.cli.view.formatting import clean, count, duration, number, size
@@ -109,7 +109,7 @@ def _print_one(name: str, able: Capabilities) -> None:
                  + ("; sending again is safe" if able.resend_is_safe else "")),
         ("price", able.price),
         ("key", ", ".join(able.key_variables) or "none needed"),
-        ("extra", f"pip install 'ftsdk[{able.extra}]'" if able.extra else ""),
+        ("extra", install_hint(name)),
         ("polled", f"every {duration(able.poll_s)}"),
         ("closed", f"to new accounts on {able.closed_to_new_accounts_on}"
                    if able.closed_to_new_accounts_on else ""),

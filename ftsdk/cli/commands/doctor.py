@@ -19,7 +19,7 @@ import typer
 
 from ftsdk._version import __version__
 from ftsdk.backends.local.models.resolve import is_pulled, known_models
-from ftsdk.backends.registry import backend_names, load_backend
+from ftsdk.backends.registry import backend_names, install_hint, load_backend
 from ftsdk.cli import completion
 from ftsdk.cli.commands.doctor_live import show_live
 from ftsdk.cli.options import Json, Profile
@@ -270,21 +270,21 @@ def _profile_keys(config: Config) -> Iterator[Check]:
 
 
 def _extras() -> Iterator[Check]:
-    extras: dict[str, tuple[str, ...]] = {}
+    extras: dict[tuple[str, str], tuple[str, ...]] = {}
     for name in backend_names():
         with contextlib.suppress(FtsdkError):  # reported with the keys
             able = load_backend(name).capabilities
             if able.extra is not None and able.packages:
-                extras[able.extra] = able.packages
-    for extra, packages in extras.items():
+                extras[able.extra, install_hint(name)] = able.packages
+    for (extra, command), packages in extras.items():
         versions = {name: _version(name) for name in packages}
         here = [f"{name} {version}" for name, version in versions.items() if version]
         missing = [name for name, version in versions.items() if not version]
         if not here:
-            yield Check(f"extra {extra}", "note", "not installed", f"pip install 'ftsdk[{extra}]'")
+            yield Check(f"extra {extra}", "note", "not installed", command)
         elif missing:
             yield Check(f"extra {extra}", "note", f"{', '.join(here)}; without {', '.join(missing)}",
-                        f"pip install 'ftsdk[{extra}]'")  # fmt: skip
+                        command)  # fmt: skip
         else:
             yield Check(f"extra {extra}", "ok", ", ".join(here))
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from importlib.metadata import distribution
 
 import pytest
+from typer.testing import CliRunner
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.hosted import HostedTransport, Service
-from ftsdk.backends.registry import backend_names, load_backend
+from ftsdk.backends.registry import backend_names, install_hint, load_backend
+from ftsdk.cli.app import app
 from ftsdk.errors import MissingExtra
 from ftsdk.util.install_hints import install_command
 
@@ -92,3 +96,44 @@ def test_our_backends_name_an_extra_that_exists(name):
     if able.extra and able.packages:
         command = install_command("ftsdk", able.packages[0], extra=name)
         assert command == f"pip install 'ftsdk[{able.extra}]'"
+
+
+BACKEND = """
+from dataclasses import replace
+from ftsdk.backends.fake import FakeBackend
+class Backend(FakeBackend):
+    name = "acme"
+    capabilities = replace(
+        FakeBackend.capabilities, extra={extra!r}, packages=({package!r},), note="acme"
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("extra", "needed", "command"),
+    [
+        ("fast", "acme-fast", "pip install 'acme-ftsdk[fast]'"),
+        ("together", "acme-fast", "pip install 'acme-ftsdk[fast]'"),
+        ("together", "another", "pip install another"),
+        ("sdk", "acme_sdk", "pip install acme-ftsdk"),
+    ],
+)
+def test_doctor_and_backends_name_an_extra_of_the_package_that_has_the_backend(
+    package, monkeypatch, capsys, extra, needed, command
+):
+    (package / "acme_backend_module.py").write_text(BACKEND.format(extra=extra, package=needed))
+    monkeypatch.delitem(sys.modules, "acme_backend_module", raising=False)
+    assert install_hint("acme") == command
+    runner = CliRunner()
+    shown = runner.invoke(app, ["backends", "acme"]).stdout
+    assert command in shown
+    assert "ftsdk[together]" not in shown
+    checks = json.loads(runner.invoke(app, ["doctor", "--json"]).stdout)["checks"]
+    hints = {check["hint"] for check in checks if check["name"] == f"extra {extra}"}
+    assert command in hints
+
+
+def test_our_own_backends_name_our_extras():
+    for name in backend_names():
+        extra = load_backend(name).capabilities.extra
+        assert install_hint(name) == (f"pip install 'ftsdk[{extra}]'" if extra else "")

@@ -10,7 +10,7 @@
 The change is made in a copy of the checkout in a temporary folder. The tests of a module are in
 `tests/mutation/targets.py`; they run in that order until one fails. A run that was interrupted goes on
 where it stopped: results are kept in `.mutants/`, one file a seed. A test that failed is run again
-without the change, and must pass: a broken or unreliable test kills nothing.
+without the change, and must pass: after a broken or unreliable test the outcome is unclear.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tests.mutation.operators import check_own_operators, mutated, sites_of
@@ -45,7 +45,7 @@ class Result:
 
     site: Site
     source: str  # digest of the module
-    outcome: str  # killed, survived, timed out, not applicable
+    outcome: str  # killed, survived, timed out, not applicable, unclear
     seconds: float
     before: str
     after: str
@@ -115,7 +115,7 @@ def main() -> int:
     known = _known(record)
     results = [known.get(_key(site, sources)) for site in chosen]
     if options.survivors:
-        todo = [r.site for r in results if r is not None and r.outcome == "survived"]
+        todo = [r.site for r in results if r is not None and r.outcome in ("survived", "unclear")]
     else:
         todo = [s for s, result in zip(chosen, results, strict=True) if result is None]
     print(
@@ -150,8 +150,10 @@ def _run(todo: list[Site], sources: dict[str, str], record: Path, first: int | N
         for number, site in enumerate(todo, 1):
             result = _try(worker, copy, site, sources[site.path], first)
             if result.failed and result.failed not in passed:
-                _check_unchanged(worker, result.failed)
-                passed.add(result.failed)
+                if _passes_unchanged(worker, result.failed):
+                    passed.add(result.failed)
+                else:
+                    result = replace(result, outcome="unclear")
             kept.write(json.dumps(asdict(result)) + "\n")
             kept.flush()
             where = f"{site.path}:{site.line}"
@@ -162,12 +164,12 @@ def _run(todo: list[Site], sources: dict[str, str], record: Path, first: int | N
         worker.close()
 
 
-def _check_unchanged(worker: Worker, test: str) -> None:
-    """End the program if a test also fails without a change."""
+def _passes_unchanged(worker: Worker, test: str) -> bool:
+    """Return whether a test passes without a change; print its output if it does not."""
     reply = worker.run((test,))
     if reply.code != 0:
-        how = "takes too long" if reply.code is None else f"fails (pytest: {reply.code})"
-        sys.exit(f"without a change, {test} {how}\n{reply.output[-3000:]}")
+        print(f"without a change, {test} fails, too\n{reply.output[-2000:]}", flush=True)
+    return reply.code == 0
 
 
 def _try(worker: Worker, copy: Path, site: Site, source: str, first: int | None) -> Result:
@@ -250,7 +252,7 @@ def _report(results: list[Result], chosen: int) -> int:
     print()
     for group, found in per_group.items():
         print(f"{group:12} {_words(found)}")
-    tried = sum(counts.values()) - counts["not applicable"]
+    tried = sum(counts.values()) - counts["not applicable"] - counts["unclear"]
     share = 100 * (tried - counts["survived"]) / tried if tried else 0
     print(f"{'all':12} {_words(counts)}; {share:.1f} % of {tried} seen by a test")
     if len(results) < chosen:
@@ -259,7 +261,7 @@ def _report(results: list[Result], chosen: int) -> int:
 
 
 def _words(counts: Counter[str]) -> str:
-    names = ("killed", "timed out", "survived", "not applicable")
+    names = ("killed", "timed out", "survived", "not applicable", "unclear")
     return ", ".join(f"{counts[name]} {name}" for name in names)
 
 

@@ -18,7 +18,9 @@ from ftsdk.backends.hosted.live.check import live_check
 from ftsdk.backends.hosted.live.facts import unconfirmed_facts
 from ftsdk.backends.hosted.live.plan import Evidence, tag_is_kept
 from ftsdk.backends.hosted.live.shape import Difference, Field, Shape, differences
+from ftsdk.backends.openai import live as openai_live
 from ftsdk.backends.registry import load_backend
+from ftsdk.backends.replicate import live as replicate_live
 from ftsdk.catalogue.load import shipped
 from ftsdk.testing.lab import Lab
 from ftsdk.testing.lab.openai.double import OpenAIDouble
@@ -467,3 +469,24 @@ def test_what_must_be_there_is_in_the_published_schema(
     required = {name for name, field in shape.fields.items() if not field.optional}
     assert required - fields == set()
     assert fields - set(shape.fields) - shape.others == set()
+
+
+@pytest.mark.parametrize(
+    ("shape", "reply", "found"),
+    [
+        (openai_live._MODEL, {"id": "m"}, []),
+        (openai_live._MODEL, {"id": "m", "shutdown_date": None}, []),
+        (openai_live._MODEL, {"id": "m", "shutdown_date": 5}, ["shutdown_date"]),
+        (openai_live._MODEL, {"id": None}, ["id"]),
+        (replicate_live._MODEL, {"owner": "o", "name": "n"}, []),
+        (replicate_live._MODEL, {"owner": "o", "name": "n", "latest_version": None}, []),
+        (
+            replicate_live._MODEL,
+            {"owner": "o", "name": "n", "latest_version": 5},
+            ["latest_version"],
+        ),
+        (replicate_live._MODEL, {"owner": "o"}, ["name"]),
+    ],
+)
+def test_a_field_that_may_be_missing_or_null(shape, reply, found):
+    assert [one.field for one in differences(shape, reply)] == found

@@ -34,6 +34,7 @@ from ftsdk.util.clock import ManualClock
 pytest.importorskip("together", reason="needs the extra `together`")
 
 from ftsdk.backends.together import TogetherBackend
+from ftsdk.backends.together import transport as together_transport
 from ftsdk.testing.lab.together.double import TogetherDouble
 from tests.backends.hosted_worlds import HOSTED, ROWS
 
@@ -347,6 +348,19 @@ def test_a_slow_check_is_waited_for_and_not_for_ever(client, double, clock) -> N
     double.processing_s = 1e9
     with pytest.raises(Unavailable, match="for an hour"):
         create(client, rows=ROWS[:15])
+
+
+def test_keys_of_other_services_join_the_create_call_alone(client, double, monkeypatch) -> None:
+    joined = []
+    monkeypatch.setattr(
+        together_transport, "with_secrets", lambda body, env: joined.append(body) or body
+    )
+    create(client)
+    assert double.count("POST", "estimate-price") == 1
+    assert double.count("POST", CREATE) == 1
+    assert len(joined) == 1
+    assert "training_file" in joined[0]
+    assert "suffix" in joined[0]
 
 
 def test_a_quote_prepares_once_and_submit_uses_what_was_prepared(client, double, backend) -> None:

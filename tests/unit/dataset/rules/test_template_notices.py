@@ -78,6 +78,13 @@ def test_reasoning_that_is_not_trained_may_be_dropped(loaded: ChatTokenizer) -> 
     assert "FT511" not in look(loaded, LAST_ONLY + END, each_alone).counts
 
 
+def test_each_answer_is_looked_at_without_those_after_it(loaded: ChatTokenizer) -> None:
+    first, second = (chat(1, reasoning_content=words) for words in ("so be it", "let me see"))
+    row = {"messages": [*first["messages"], *second["messages"]]}
+    assert "FT511" not in look(loaded, LAST_ONLY + END, [row]).counts
+    assert look(loaded, TURN + END, [row]).row_counts["FT511"] == 1
+
+
 def test_reasoning_of_pairs_and_of_validation_rows_is_seen(loaded: ChatTokenizer) -> None:
     answer = {"role": "assistant", "content": "two"}
     pair = {

@@ -252,6 +252,39 @@ def test_a_template_cannot_reach_out(folder: Path, template: str) -> None:
         render_row({"messages": [user("one"), assistant("two")]}, chat)
 
 
+TEXTS = "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
+PARTS = (
+    "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}<|im_end|>{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [TEXTS, PARTS], ids=["reads text", "reads parts"])
+@pytest.mark.parametrize("in_parts", [True, False])
+def test_texts_and_parts_reach_the_template_in_the_form_that_it_reads(
+    folder: Path, template: str, in_parts: bool
+) -> None:
+    chat = tokenizer(folder, template)
+    texts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
+    row = {
+        "messages": [
+            {"role": "user", "content": texts if in_parts else "one two"},
+            assistant("cat"),
+        ]
+    }
+    rendered = render_row(row, chat)
+    assert chat.decode(list(rendered.ids)) == "one two<|im_end|>cat<|im_end|>"
+
+
+def test_a_template_that_closes_only_the_last_turn_and_opens_the_next(folder: Path) -> None:
+    template = (
+        "{% for m in messages %}{{ m.content }}"
+        "{% if loop.last and not add_generation_prompt %}<|im_end|>{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %} red{% endif %}"
+    )
+    chat = tokenizer(folder, template)
+    assert learnt([user("one"), assistant("two")], chat) == ["two<|im_end|>"]
+
+
 def test_marks_in_the_data_are_only_text(folder: Path) -> None:
     chat = tokenizer(folder, GENERATION)
     odd = "{% generation %}{{ 7*7 }}\ue000\ue001"

@@ -174,6 +174,11 @@ def test_a_quote(estimate: dict[str, Any], usd: str | None) -> None:
         assert found.source == "Together gave no estimate: no reason"
 
 
+def test_a_job_that_never_trained_cost_nothing() -> None:
+    found = cost.never_trained_cost(TODAY)
+    assert (found.low, found.high, found.basis, found.as_of) == (0, 0, "billed", TODAY)
+
+
 def test_a_quote_says_how_many_tokens_it_is_for() -> None:
     tokens = {"estimated_total_price": 4, "estimated_train_token_count": 7}
     assert "7 training tokens, all epochs" in cost.quoted_cost(tokens, TODAY).assumptions

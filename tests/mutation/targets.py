@@ -117,6 +117,7 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/backends/test_openai_many.py", "tests/backends/test_openai.py")),
     ("ftsdk/backends/together/", (
         "tests/backends/test_together_bounds.py", "tests/backends/test_together_mapping.py",
+        "tests/backends/test_together_options.py",
         "tests/backends/test_together.py",
         "tests/backends/test_together_tokens.py", "tests/backends/test_together_kit.py")),
     ("ftsdk/backends/replicate/", (

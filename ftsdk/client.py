@@ -13,7 +13,6 @@ from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.reconcile import reconcile, resolve
 from ftsdk.jobs.search import TAG, find_jobs
 from ftsdk.jobs.submit import check_key, submit
-from ftsdk.migration.inventory import take_inventory
 from ftsdk.planning.arguments import (
     CHECKS,
     DEFAULTS,
@@ -29,7 +28,6 @@ from ftsdk.planning.report import report_for
 from ftsdk.session import SESSION_CHECKS, Session, SessionOptions
 from ftsdk.store.journal import Journal
 from ftsdk.types.cost import Cost
-from ftsdk.types.inventory import Inventory
 from ftsdk.types.plan import Plan
 from ftsdk.types.status import JobStatus
 from ftsdk.util.arguments import COUNT, FLAG, TEXT, checked
@@ -37,6 +35,7 @@ from ftsdk.util.options import accepts_options
 
 if TYPE_CHECKING:
     from ftsdk.dataset import DatasetReport
+    from ftsdk.types.inventory import Inventory
 
 __all__ = ["Client"]
 
@@ -184,6 +183,8 @@ class Client:
 
         Raises `Unsupported` for a provider whose files cannot be read.
         """
+        from ftsdk.migration.inventory import take_inventory
+
         return take_inventory(self.session, provider, folder, on_progress=on_progress)
 
     # --- data ---

@@ -35,8 +35,7 @@ from ftsdk.errors import NotReady, Unsupported
 from ftsdk.types.account import named_account
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
-from ftsdk.types.inventory import FileRole
-from ftsdk.types.job import RemoteJob
+from ftsdk.types.job import FileRole, RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec

@@ -19,14 +19,8 @@ from ftsdk.jobs.adopt import adopt
 from ftsdk.migration.bundle import Bundle
 from ftsdk.session import Session
 from ftsdk.types.account import account_name
-from ftsdk.types.inventory import (
-    FileRole,
-    Inventory,
-    InventoryFile,
-    InventoryJob,
-    InventoryModel,
-)
-from ftsdk.types.job import RemoteJob
+from ftsdk.types.inventory import Inventory, InventoryFile, InventoryJob, InventoryModel
+from ftsdk.types.job import FileRole, RemoteJob
 from ftsdk.types.record import Record
 from ftsdk.util.locks import file_lock
 

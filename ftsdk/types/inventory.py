@@ -9,11 +9,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from ftsdk.types.job import FileRole
 from ftsdk.types.record import Record
 
-__all__ = ["FileRole", "Inventory", "InventoryFile", "InventoryJob", "InventoryModel"]
-
-FileRole = Literal["training", "validation", "result"]
+__all__ = ["Inventory", "InventoryFile", "InventoryJob", "InventoryModel"]
 
 
 class InventoryModel(Record):

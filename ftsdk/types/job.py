@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -17,7 +17,10 @@ from ftsdk.types.events import Progress
 from ftsdk.types.record import Record
 from ftsdk.types.status import JobStatus
 
-__all__ = ["JobSnapshot", "RemoteJob"]
+__all__ = ["FileRole", "JobSnapshot", "RemoteJob"]
+
+FileRole = Literal["training", "validation", "result"]
+"""What a file is to a job."""
 
 
 def _with_hint(error: Any) -> Any:

@@ -89,6 +89,7 @@ LATE = {
     "ftsdk.backends.local.training.forward": "what it imports needs torch",
     "ftsdk.backends.local.training.model": "what it imports needs torch",
     "ftsdk.backends.local.training.verify": "what it imports needs torch",
+    "ftsdk.client": "an inventory is rare, and its records take as long to load as the rest",
     "ftsdk.jobs.kept_rows": "the dataset package is not needed to list jobs",
     "ftsdk.migration.inventory": "the dataset package is not needed to list jobs",
     "ftsdk.planning.estimate": "the dataset package is not needed to list jobs",

@@ -52,25 +52,31 @@ def json_object(content: bytes, title: str, action: str) -> dict[str, Any]:
     Raises `UnexpectedResponse` for anything else; it is retryable, since it is often a proxy's
     page.
     """
-    return _json_of(content, title, action, dict, "no JSON object")  # type: ignore[no-any-return]  # checked there
+    found, what = _parsed(mask_known(content), dict, "no JSON object")
+    del content  # no frame of the error may keep it
+    if found is None:
+        raise unexpected_response(title, action, what, retryable=True)
+    return found  # type: ignore[no-any-return]  # checked in _parsed
 
 
 def json_value(content: bytes, title: str, action: str) -> Any:
     """Return the JSON object or list of a reply, as `json_object` does."""
-    return _json_of(content, title, action, (dict, list), "no JSON")
+    found, what = _parsed(mask_known(content), (dict, list), "no JSON")
+    del content  # no frame of the error may keep it
+    if found is None:
+        raise unexpected_response(title, action, what, retryable=True)
+    return found
 
 
-def _json_of(content: bytes, title: str, action: str, kinds: Any, otherwise: str) -> Any:
-    content = mask_known(content)
+def _parsed(content: bytes, kinds: Any, otherwise: str) -> tuple[Any, str]:
+    """Return the value, or None and what the content is instead."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
         found = None
     if isinstance(found, kinds):
-        return found
-    what = "a page of HTML" if content.lstrip()[:1] == b"<" else otherwise
-    del content, found  # no frame of the error may keep its content
-    raise unexpected_response(title, action, what, retryable=True)
+        return found, ""
+    return None, "a page of HTML" if content.lstrip()[:1] == b"<" else otherwise
 
 
 def checked_id(value: str, ids: re.Pattern[str], title: str, what: str, hint: str) -> str:

@@ -42,8 +42,7 @@ from ftsdk.errors import (
 )
 from ftsdk.types.cost import Cost
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
-from ftsdk.types.inventory import FileRole
-from ftsdk.types.job import RemoteJob
+from ftsdk.types.job import FileRole, RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
 from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec

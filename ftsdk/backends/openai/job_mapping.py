@@ -8,8 +8,7 @@ from typing import Any
 from ftsdk.backends.hosted import scrub, unexpected_response
 from ftsdk.backends.hosted.coerce import as_count, as_instant
 from ftsdk.backends.openai.profiles import Profile
-from ftsdk.types.inventory import FileRole
-from ftsdk.types.job import RemoteJob
+from ftsdk.types.job import FileRole, RemoteJob
 from ftsdk.types.status import JobStatus
 
 TAG_KEY = "ftsdk_submission"

@@ -57,7 +57,7 @@ def job_id(home: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("FTSDK_PROVIDER", "fake")
     monkeypatch.setenv("FTSDK_MODEL", "m")
     with Client() as client:
-        timeline = {"timeline": [["running", 0], ["succeeded", 0.4]]}
+        timeline = {"timeline": [["running", 0], ["succeeded", 0.05]]}
         return client.create_job(rows(4), provider_options=timeline).id
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import abc
 import builtins  # inside a class with a method called `list`, the type needs its full name
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +33,7 @@ from ftsdk.config import Environment
 from ftsdk.dataset.provider_limits import Limits, limits_of_formats, with_capabilities
 from ftsdk.errors import NotReady, Unsupported
 from ftsdk.types.account import named_account
+from ftsdk.types.chat import Batch, ChatOutcome, ChatRequest, StoredChat
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
 from ftsdk.types.job import FileRole, RemoteJob
@@ -92,7 +93,8 @@ class Backend(abc.ABC):
     """One provider.
 
     Reads (`get`, `list`, `find`, `events`, `metrics`, `checkpoints`, `logs`, `model`,
-    `account_models`, `model_ends`, `read_file`, `stored_chats`) never change or cost anything.
+    `account_models`, `model_ends`, `read_file`, `find_batches`, `get_batch`, `batch_outcomes`,
+    `stored_chats`) never change or cost anything.
     Methods raise the errors of `ftsdk.errors`. A provider that cannot be reached is an exception,
     never a status.
     """
@@ -329,22 +331,49 @@ class Backend(abc.ABC):
         raise self.cannot("chat with the base model")
 
     def chat_many(
-        self, handle: ModelHandle, conversations: Sequence[Messages], options: Mapping[str, Any]
-    ) -> Iterator[ChatAnswer]:
-        """Yield one answer for each conversation, in the order given. Needs `can_chat_many`.
+        self,
+        handle: ModelHandle,
+        requests: Iterable[ChatRequest],
+        *,
+        concurrency: int = 8,
+        on_outcome: Callable[[ChatOutcome], None] | None = None,
+    ) -> Iterator[ChatOutcome]:
+        """Ask all requests and yield each outcome as it comes. Needs `can_chat_many`.
 
-        `options` are those of `chat`. Raises what `chat` raises.
+        At most `concurrency` requests are under way, fewer where the provider's rate limits say so.
+        `requests` is read as it is needed. `on_outcome` is called in the thread that asked, before
+        this thread asks the next: there an answer is made durable. An error of one request is its
+        outcome; an error that every request would get, or one that `on_outcome` raises, ends the
+        call after the requests under way are answered.
         """
         raise self.cannot("answer many conversations at once")
 
-    def batch(
-        self, handle: ModelHandle, conversations: Sequence[Messages], options: Mapping[str, Any]
-    ) -> str:
-        """Submit the conversations as one batch job and return its id. Needs `can_batch`.
+    def batch(self, handle: ModelHandle, requests: Iterable[ChatRequest], *, tag: str) -> Batch:
+        """Submit the requests as one batch. Needs `can_batch`.
 
-        It spends, so it makes one attempt, and its errors have `submitted` as those of `submit`.
+        `tag` finds the batch again. It spends, so the create call is made once, and errors have
+        `submitted` as those of `submit`.
         """
         raise self.cannot("run a batch")
+
+    def find_batches(self, tag: str) -> builtins.list[Batch]:
+        """Return the account's batches with this tag, the oldest first. Needs `can_batch`."""
+        raise self.cannot("find a batch")
+
+    def get_batch(self, batch_id: str) -> Batch:
+        """Return the batch as it is now. Needs `can_batch`."""
+        raise self.cannot("read a batch")
+
+    def batch_outcomes(self, batch_id: str) -> Iterator[ChatOutcome]:
+        """Yield what became of the requests of an ended batch, in any order. Needs `can_batch`.
+
+        A request that an expired or cancelled batch did not reach is left out.
+        """
+        raise self.cannot("read the answers of a batch")
+
+    def cancel_batch(self, batch_id: str) -> None:
+        """Ask to end a batch; what is done is billed, and stays readable. Needs `can_batch`."""
+        raise self.cannot("cancel a batch")
 
     def download(self, handle: ModelHandle, folder: Path) -> Path:
         """Copy the weights into `folder` and return the folder. Needs `can_download`."""
@@ -422,12 +451,16 @@ class Backend(abc.ABC):
         raise self.cannot("name the files of a job")
 
     def stored_chats(
-        self, *, model: str | None = None, limit: int | None = None
-    ) -> Iterator[Mapping[str, Any]]:
-        """Yield the chat completions that the account stored, newest first, as the provider gives
-        them. Needs `has_stored_chats`.
+        self,
+        *,
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[StoredChat]:
+        """Yield the chat completions that the account stored, newest first. Needs
+        `has_stored_chats`.
 
-        With `model`, only those of that model.
+        With `model` or `metadata`, only those of that model, or with these entries.
         """
         raise self.cannot("read stored chats")
 

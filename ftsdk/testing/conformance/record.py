@@ -14,6 +14,7 @@ from ftsdk.backends.capabilities import Capabilities, FindBy, Range
 from ftsdk.backends.registry import backend_names, load_backend
 from ftsdk.errors import FtsdkError, SpecError, Unsupported
 from ftsdk.testing.conformance.world import World
+from ftsdk.types.chat import ChatRequest
 from ftsdk.types.cost import CostBasis
 from ftsdk.types.model import ModelHandle, ModelKind
 from ftsdk.types.spec import Hyperparameters, LoRA
@@ -27,7 +28,7 @@ _METHODS: Mapping[str, tuple[str, ...]] = {
     "can_download": ("download",),
     "can_chat": ("chat",),
     "can_chat_many": ("chat_many",),
-    "can_batch": ("batch",),
+    "can_batch": ("batch", "find_batches", "get_batch", "batch_outcomes", "cancel_batch"),
     "can_read_files": ("read_file", "job_files"),
     "has_stored_chats": ("stored_chats",),
     "has_events": ("events",),
@@ -138,11 +139,12 @@ class RecordChecks:
             kind=ModelKind.HOSTED, provider=world.backend.name, id="m", base_model=world.model
         )
         messages = [{"role": "user", "content": "x"}]
+        requests = [ChatRequest("r1", tuple(messages))]
         arguments: dict[str, tuple[Any, ...]] = {
             "account_models": (),
-            "batch": (handle, [messages], {}),
+            "batch": (handle, requests),
             "chat": (handle, messages, {}),
-            "chat_many": (handle, [messages], {}),
+            "chat_many": (handle, requests),
             "deploy": (handle,),
             "download": (handle, world.home / "nowhere"),
             "model_ends": (),
@@ -154,8 +156,9 @@ class RecordChecks:
             if getattr(world.backend.capabilities, claim):
                 assert own, f"{claim} is declared, but {method} is not implemented"
                 continue
+            named = {"tag": "t"} if method == "batch" else {}
             with world.watched() as seen, pytest.raises(FtsdkError) as caught:
-                getattr(world.backend, method)(*arguments.get(method, (world.unknown_id,)))
+                getattr(world.backend, method)(*arguments.get(method, (world.unknown_id,)), **named)
             assert isinstance(caught.value, Unsupported), f"{method} works without {claim}"
             assert [one for one in seen if one[0] != "GET"] == []
 

@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ftsdk.async_client", "ftsdk.webhooks"),
     ("ftsdk.client",),
     ("ftsdk.migration",),
+    ("ftsdk.evaluation",),
     ("ftsdk.jobs",),
     ("ftsdk.planning", "ftsdk.deployments"),
     ("ftsdk.spending",),

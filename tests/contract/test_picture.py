@@ -42,6 +42,7 @@ def test_the_picture_shows_the_layers_in_their_order() -> None:
     shown = {
         "ftsdk.cli": "cli/", "ftsdk.async_client": "async_client", "ftsdk.webhooks": "webhooks",
         "ftsdk.client": "\npublic face   client", "ftsdk.migration": "migration/",
+        "ftsdk.evaluation": "evaluation/",
         "ftsdk.jobs": "jobs/", "ftsdk.planning": "planning/",
         "ftsdk.deployments": "deployments/", "ftsdk.spending": "spending/",
         "ftsdk.session": "session", "ftsdk.backends.fake": "fake", "ftsdk.backends.local": "local/",

@@ -1,0 +1,1 @@
+"""Compare models on the same rows: their answers, the metrics that score them, and the statistics."""

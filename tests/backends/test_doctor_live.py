@@ -84,11 +84,14 @@ def test_a_sound_provider_is_as_expected(at, provider) -> None:
     assert {method for method, _ in ((one.method, one.path) for one in double.requests)} == {"GET"}
     assert document["requests"] == len(double.requests)
     for one in document["reads"]:
-        expected = "missing" if one["name"] == "trainer" else "as expected"
-        assert (one["name"], one["outcome"]) == (one["name"], expected)
+        assert (one["name"], one["outcome"]) == (one["name"], "as expected")
         assert one["differences"] == [], one["name"]
     assert double.violations == []
     assert fact(document, "capabilities.find_by")[0] == "confirmed"
+    assert document["ok"] is True
+    ran = cli.ok("doctor", "--live", "--provider", provider)
+    assert "refuted" not in ran.out
+    assert "Everything that was seen is as ftsdk expects it." in ran.out
 
 
 @pytest.mark.parametrize("service", sorted(set(SERVICES) - {"openai"}))
@@ -162,6 +165,49 @@ def test_a_missing_endpoint_is_named(at, provider) -> None:
     assert "HTTP 404: the endpoint is missing" in ran.out
     name = "hardware" if provider == "replicate" else "events"
     assert read(asked(cli, provider), name)["outcome"] == "missing"
+
+
+def test_a_missing_endpoint_that_is_optional_is_no_fault(at) -> None:
+    cli, double = at("together")
+    double.faults.add(
+        "status", method="GET", path="/inference-instance-types$", status=404, times=None
+    )
+    ran = cli.ok("doctor", "--live", "--provider", "together")
+    (line,) = [line for line in ran.out.split("\n") if "machines" in line]
+    assert line.split() == ["·", "machines", "GET", "/v2/public/inference-instance-types", "HTTP",
+                            "404:", "not", "seen,", "and", "optional"]  # fmt: skip
+    document = asked(cli, "together")
+    assert document["ok"] is True
+    assert read(document, "machines")["outcome"] == "missing"
+    assert read(document, "machines")["status_code"] == 404
+
+
+def test_a_trainer_that_is_gone_refutes_its_fact_and_is_no_fault_of_the_read(at) -> None:
+    cli, double = at("replicate")
+    note = "catalogue.models.nateraw/axolotl-trainer-llama-2-7b.note"
+    assert fact(asked(cli, "replicate"), note) == ("not seen", "")
+    double.faults.add("status", method="GET", path="/axolotl[^/]*$", status=404, times=None)
+    ran = cli("doctor", "--live", "--provider", "replicate")
+    assert ran.code == 1
+    assert ran.out.split("\n\n")[-1].startswith("1 fact refuted. Please send the report")
+    assert fact(asked(cli, "replicate"), note) == (
+        "refuted",
+        "Replicate no longer has this trainer",
+    )
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_only_openai_itself_must_list_its_models(tmp_path, clock, service) -> None:
+    pytest.importorskip("openai")
+    with OpenAIDouble(clock=clock, service=service) as double:
+        client = ftsdk.Client(home=tmp_path, env=double.variables(), clock=clock)
+        double.faults.add("status", method="GET", path="/models$", status=404, times=None)
+        found = live_check(client.session.backend(service), {})
+        client.close()
+    (models,) = [one for one in found.reads if one.read.name == "models"]
+    assert models.outcome == "missing"
+    assert models.is_fault is (service == "openai")
+    assert found.ok is (service != "openai")
 
 
 def test_a_list_under_another_name_is_still_compared(at) -> None:
@@ -329,10 +375,13 @@ def _without_filter(request: Any) -> Any:
     return type(request)(**{**vars(request), "query": kept})
 
 
-def test_togethers_own_answers_refute_and_confirm(at, monkeypatch) -> None:
+def test_togethers_own_answers_refute_and_confirm(at) -> None:
     cli, double = at("together")
     note = "catalogue.models.Qwen3-8B.note"
-    assert fact(asked(cli, "together"), note) == ("refuted", "it is in the list of tunable models")
+    assert fact(asked(cli, "together"), note) == (
+        "confirmed",
+        "it is not in the list of tunable models",
+    )
     assert fact(asked(cli, "together"), "capabilities.price") == ("confirmed", "1 bill in one unit")
     job = next(iter(double.jobs.values()))
     job.price_usd = 123_456_789.0
@@ -341,13 +390,10 @@ def test_togethers_own_answers_refute_and_confirm(at, monkeypatch) -> None:
         "1 of 1 bill fit no unit",
     )
     double.faults.add(
-        "set", method="GET", path="/supported$", field="models", value=["a/b"], times=None
+        "set", method="GET", path="/supported$", field="models", value=["Qwen/Qwen3-8B"], times=None
     )
-    double.faults.add(
-        "set", method="GET", path="/limits$", field="model_name", value="a/b", times=None
-    )
-    monkeypatch.setattr(double, "_limits", lambda name: {"model_name": name})
-    assert fact(asked(cli, "together"), note)[0] == "confirmed"
+    assert fact(asked(cli, "together"), note) == ("refuted", "it is in the list of tunable models")
+    assert cli("doctor", "--live", "--provider", "together").code == 1
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,8 @@ def _mark(one: ReadResult) -> tuple[str, str]:
 
 def _outcome(one: ReadResult) -> str:
     if one.outcome == "missing":
-        return f"HTTP {one.status_code or 404}: the endpoint is missing"
+        what = "not seen, and optional" if one.read.optional else "the endpoint is missing"
+        return f"HTTP {one.status_code or 404}: {what}"
     if one.outcome == "no answer":
         code = f" (HTTP {one.status_code})" if one.status_code else ""
         return f"no answer{code}"

@@ -1,7 +1,7 @@
 """A double of Replicate: files, models and versions, trainings, predictions, weights.
 
-It answers in the shapes of the OpenAPI document (2026-03-16). There is one trainer,
-`lab/llama-trainer`, with a published input schema.
+It answers in the shapes of the OpenAPI document (2026-03-16). There is one trainer with a published
+input schema, `lab/llama-trainer`, also under the name of the catalogue's trainer.
 
 Settings: `stages` (how long a training takes), `lists_before_visible` (a new training appears in
 lists late), `trainings_at_once` (a quota), `credit` (False: HTTP 402), `page_size`. To change one

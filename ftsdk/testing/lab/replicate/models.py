@@ -12,6 +12,8 @@ from ftsdk.testing.lab.messages import Reply, Request
 from ftsdk.testing.lab.replicate.request_checks import INPUT, TRAINING_INPUT, problem
 
 TRAINER = "lab/llama-trainer"
+COMMUNITY_TRAINER = "nateraw/axolotl-trainer-llama-2-7b"
+"""The trainer of the catalogue; here it has the version of `TRAINER`."""
 VERSION = hashlib.sha256(b"lab llama trainer").hexdigest()
 
 
@@ -23,6 +25,7 @@ class ReplicateModels(Double):
         self.webhook_secret = "whsec_" + base64.b64encode(b"lab webhook secret, no secret").decode()
         self.models: dict[str, dict[str, Any]] = {}
         self._add_model(TRAINER, versions=[VERSION])
+        self._add_model(COMMUNITY_TRAINER, versions=[VERSION])
         self._add_model("lab/tuned")
 
     # --- account, hardware ---

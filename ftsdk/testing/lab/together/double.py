@@ -20,7 +20,13 @@ from ftsdk.testing.lab.timeline import Stage, Timeline
 from ftsdk.testing.lab.together.endpoints import TogetherEndpoints
 from ftsdk.testing.lab.together.files import TogetherFiles
 from ftsdk.testing.lab.together.jobs import FakeJob
-from ftsdk.testing.lab.together.request_checks import LIMITS, check_create, check_estimate, refuse
+from ftsdk.testing.lab.together.request_checks import (
+    LIMITS,
+    UNLISTED,
+    check_create,
+    check_estimate,
+    refuse,
+)
 from ftsdk.testing.lab.together.weights import TogetherWeights
 
 STAGES = (
@@ -78,8 +84,8 @@ class TogetherDouble(TogetherFiles, TogetherWeights, TogetherEndpoints, KeyedDou
 
     @route("GET", "/v1/fine-tunes/models/supported")
     def supported(self, request: Request) -> Any:
-        """Return the models that can be tuned."""
-        return {"models": sorted(LIMITS)}
+        """Return the models that can be tuned, without those that left the list and are still taken."""
+        return {"models": sorted(LIMITS.keys() - UNLISTED)}
 
     @route("GET", "/v1/fine-tunes/models/limits")
     def limits(self, request: Request) -> Any:

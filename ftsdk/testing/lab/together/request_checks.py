@@ -84,6 +84,9 @@ LIMITS: Mapping[str, dict[str, Any]] = {
 }
 """Limits of the models that the double tunes, by name."""
 
+UNLISTED = frozenset({"Qwen/Qwen3-8B"})
+"""Models that are tuned and not in the list: the catalogue notes that this one has left it."""
+
 
 def refuse(
     status: int, message: str, *, kind: str = "invalid_request_error", param: str | None = None,

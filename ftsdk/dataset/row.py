@@ -91,6 +91,9 @@ def _texts_of_message(place: str, message: Row) -> Iterator[tuple[str, str]]:
     for key in ("reasoning_content", "reasoning", "thinking"):
         if isinstance(message.get(key), str):
             yield f"{place}.{key}", message[key]
+    old = message.get("function_call")
+    if isinstance(old, dict) and isinstance(old.get("arguments"), str):
+        yield f"{place}.function_call.arguments", old["arguments"]
     calls = message.get("tool_calls")
     for j, call in enumerate(calls if isinstance(calls, list) else []):
         function = call.get("function") if isinstance(call, dict) else None

@@ -57,12 +57,12 @@ def message_is_an_object(row: Row) -> Iterator[Hit]:
 def role_is_known(row: Row) -> Iterator[Hit]:
     """An unknown role.
 
-    Roles are lower case and plain ASCII. `function` is the old name of `tool`. A letter that only
+    Roles are lower case and plain ASCII. `function`, the old form of `tool`, is FT132. A letter that only
     looks Latin (Cyrillic `а`) is named with its code point. `--fix` writes roles in lower case.
     """
     for i, message in messages_of(row):
         role = message.get("role")
-        if role in ROLES:
+        if role in ROLES or role == "function":
             continue
         if role is None:
             yield Hit(f"messages[{i}].role", "the role is missing")
@@ -78,8 +78,6 @@ def _shown_role(role: Any) -> str:
         return f"{role!r} ({odd[0]!r} is U+{ord(odd[0]):04X}, not a Latin letter)"
     if role.lower() in ROLES:
         return f"{role!r} (roles are lower case)"
-    if role == "function":
-        return "'function' (its name today is 'tool', with a tool_call_id)"
     return repr(role)
 
 

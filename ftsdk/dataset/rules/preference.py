@@ -104,7 +104,7 @@ def preference_messages_are_sound(row: Row) -> Iterator[Hit]:
                 yield Hit(here, f"a message is {kind_of(message)}, not an object", message)
                 continue
             role = message.get("role")
-            if role not in ROLES:
+            if role not in ROLES and role != "function":  # the old form of tool (FT132)
                 yield Hit(
                     f"{here}.role",
                     "the role is missing" if role is None else f"unknown role {role!r}",

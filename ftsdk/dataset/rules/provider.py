@@ -211,10 +211,12 @@ _MESSAGE_FEATURES = {
 
 
 def _message_features(place: str, message: Row, *, with_tools: bool) -> Iterator[tuple[str, str]]:
-    if "name" in message and message.get("role") != "tool":
+    if "name" in message and message.get("role") not in ("tool", "function"):
         yield f"{place}.name", "name"
     if "weight" in message:
         yield f"{place}.weight", "weight"
+    if message.get("role") == "function":
+        yield f"{place}.role", "functions"
     if with_tools and (message.get("tool_calls") or message.get("role") == "tool"):
         yield f"{place}.tool_calls" if message.get("tool_calls") else place, "tools"
     for key, feature in _MESSAGE_FEATURES.items():

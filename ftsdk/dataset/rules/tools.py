@@ -23,21 +23,34 @@ def calls_of(row: Row) -> Iterator[tuple[str, Any]]:
             yield f"messages[{i}].tool_calls[{j}]", call
 
 
+def called(row: Row) -> Iterator[tuple[str, Row]]:
+    """Every function that the row calls, with its field path: by tool_calls or by function_call."""
+    for place, call in calls_of(row):
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            yield f"{place}.function", function
+    for i, message in messages_of(row):
+        if isinstance(message.get("function_call"), dict):
+            yield f"messages[{i}].function_call", message["function_call"]
+
+
 def declared(row: Row) -> dict[str, Any]:
-    """The declared tools by name: their parameter schema, or None."""
+    """The declared tools and functions by name: their parameter schema, or None."""
     found: dict[str, Any] = {}
-    tools = row.get("tools")
-    for tool in tools if isinstance(tools, list) else []:
-        function = tool.get("function") if isinstance(tool, dict) else None
+    tools, functions = row.get("tools"), row.get("functions")
+    declarations = (
+        [t.get("function") for t in tools if isinstance(t, dict)] if isinstance(tools, list) else []
+    )
+    declarations += functions if isinstance(functions, list) else []
+    for function in declarations:
         if isinstance(function, dict) and isinstance(function.get("name"), str):
             found[function["name"]] = function.get("parameters")
     return found
 
 
-def arguments_of(call: Any) -> Any:
-    """The arguments of a call as a value; raises `ValueError` when they are not JSON."""
-    function = call.get("function") if isinstance(call, dict) else None
-    arguments = function.get("arguments") if isinstance(function, dict) else None
+def arguments_of(function: Row) -> Any:
+    """The arguments of a called function; raises `ValueError` when they are not JSON."""
+    arguments = function.get("arguments")
     if not isinstance(arguments, str):
         raise ValueError("not a string")
     try:
@@ -92,12 +105,9 @@ def arguments_are_json(row: Row) -> Iterator[Hit]:
     The format is a *string*: `"arguments": "{\"city\": \"Oslo\"}"`. An object in its place
     is refused by OpenAI and Azure; `--fix` writes it as a string.
     """
-    for place, call in calls_of(row):
-        function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict):
-            continue
+    for place, function in called(row):
         arguments = function.get("arguments")
-        where = f"{place}.function.arguments"
+        where = f"{place}.arguments"
         if arguments is None:
             yield Hit(where, 'the arguments are missing (write "{}" for none)')
         elif not isinstance(arguments, str):
@@ -106,7 +116,7 @@ def arguments_are_json(row: Row) -> Iterator[Hit]:
             )
         else:
             try:
-                value = arguments_of(call)
+                value = arguments_of(function)
             except ValueError as error:
                 yield Hit(where, f"the arguments are not JSON: {error}", arguments)
                 continue
@@ -122,13 +132,13 @@ def arguments_are_encoded_once(row: Row) -> Iterator[Hit]:
     The arguments were encoded twice: `"\"{\\\"city\\\": \\\"Oslo\\\"}\""`. The model would learn to
     answer with escaped quotes. `--fix` removes the second encoding.
     """
-    for place, call in calls_of(row):
+    for place, function in called(row):
         try:
-            value = arguments_of(call)
+            value = arguments_of(function)
         except ValueError:
             continue
         if isinstance(value, str):
-            yield Hit(f"{place}.function.arguments",
+            yield Hit(f"{place}.arguments",
                       "tool arguments are JSON inside a JSON string", value)  # fmt: skip
 
 
@@ -157,9 +167,17 @@ def calls_are_answered(row: Row) -> Iterator[Hit]:
 
 @row_rule("FT116", "fault", "give it the tool_call_id of the call it answers, or remove it")
 def results_have_a_call(row: Row) -> Iterator[Hit]:
-    """A tool result that answers no call, or does not name it."""
+    """A tool result that answers no call, or does not name it.
+
+    A message of the role `function`, the old form, follows the `function_call` that it names.
+    """
     open_calls: set[str] = set()
+    before: Any = None
     for i, message in messages_of(row):
+        if message.get("role") == "function" and (before is None or before != message.get("name")):
+            yield Hit(f"messages[{i}].name", _no_function(message, before), message.get("name"))
+        old = message.get("function_call")
+        before = old.get("name") if isinstance(old, dict) else None
         calls = message.get("tool_calls")
         if isinstance(calls, list):
             open_calls = {
@@ -185,12 +203,11 @@ def called_tools_are_declared(row: Row) -> Iterator[Hit]:
     At inference the model sees only declared tools, so a row must show the same.
     """
     names = declared(row)
-    for place, call in calls_of(row):
-        function = call.get("function") if isinstance(call, dict) else None
-        name = function.get("name") if isinstance(function, dict) else None
+    for place, function in called(row):
+        name = function.get("name")
         if isinstance(name, str) and name not in names:
             what = "declares no tools" if not names else f"declares {', '.join(sorted(names))[:60]}"
-            yield Hit(f"{place}.function.name", f"calls {name!r}, but the row {what}", name)
+            yield Hit(f"{place}.name", f"calls {name!r}, but the row {what}", name)
 
 
 @row_rule("FT118", "fault", "correct the arguments, or the tool's parameters")
@@ -203,21 +220,20 @@ def arguments_fit_the_schema(row: Row) -> Iterator[Hit]:
     have. At most 50 are reported for one call.
     """
     schemas = declared(row)
-    for place, call in calls_of(row):
-        function = call.get("function") if isinstance(call, dict) else None
-        name = function.get("name") if isinstance(function, dict) else None
+    for place, function in called(row):
+        name = function.get("name")
         schema = schemas.get(name) if isinstance(name, str) else None
         if not isinstance(schema, dict):
             continue
         try:
-            value = arguments_of(call)
+            value = arguments_of(function)
         except ValueError:
             continue
         if isinstance(value, dict):
             for where, why in complaints(value, schema):
                 spot = f" at {where}" if where else ""
-                yield Hit(f"{place}.function.arguments", f"the arguments of {name!r} break its schema{spot}: {why}",
-                          call["function"]["arguments"])  # fmt: skip
+                yield Hit(f"{place}.arguments", f"the arguments of {name!r} break its schema{spot}: {why}",
+                          function["arguments"])  # fmt: skip
 
 
 @row_rule("FT119", "fault", 'write {"type": "function", "function": {"name", '
@@ -252,16 +268,25 @@ def tools_are_well_declared(row: Row) -> Iterator[Hit]:
                   row["parallel_tool_calls"])  # fmt: skip
 
 
+def _no_function(message: Row, before: Any) -> str:
+    if before is None:
+        return "a function's message follows no function_call"
+    named = "no function" if message.get("name") is None else repr(message["name"])
+    return f"a function's message names {named}, but {before!r} was called"
+
+
 def _hashable(value: Any) -> Any:
     return value if isinstance(value, str) else None
 
 
-@row_rule("FT132", "notice", "write tools in the row and tool_calls in the message")
+@row_rule("FT132", "notice", "write tools in the row and tool_calls in the message",
+          fixable=True)  # fmt: skip
 def calls_are_tool_calls(row: Row) -> Iterator[Hit]:
-    """Functions as they were written before tools: `functions` and `function_call`.
+    """Functions as they were written before tools: `functions`, `function_call`, the role `function`.
 
     OpenAI and Azure still read them. No chat template does, so other providers would train the row
-    without its calls: there they are a fault (FT206).
+    without its calls: there they are a fault (FT206). `--fix` writes them as `tools` and
+    `tool_calls`, with the ids that those have.
     """
     if row.get("functions"):
         yield Hit("functions", "functions are the old form of tools")
@@ -269,3 +294,5 @@ def calls_are_tool_calls(row: Row) -> Iterator[Hit]:
         if message.get("function_call"):
             place = f"messages[{i}].function_call"
             yield Hit(place, "a function_call is the old form of tool_calls")
+        elif message.get("role") == "function":
+            yield Hit(f"messages[{i}].role", "the role function is the old form of tool")

@@ -49,22 +49,26 @@ class OpenAICounter:
             total = self._count(row["text"]) if isinstance(row["text"], str) else 0
             return total, total, total
         if "messages" in row:
-            if "tools" in row:
-                self.exact = False
-                extra = self._count(orjson.dumps(row["tools"]).decode())
-            else:
-                extra = 0
+            extra = self._declared(row)
             total, trained = self._messages(row["messages"])
             total += extra + 3
             return total, trained, total
         prompt = row.get("input")
-        asked, _ = self._messages(prompt.get("messages") if isinstance(prompt, dict) else None)
+        asked = 0
+        if isinstance(prompt, dict):
+            asked = self._messages(prompt.get("messages"))[0] + self._declared(prompt)
         total = trained = longest = 0
         for name in ("preferred_output", "non_preferred_output"):
             said, learned = self._messages(row.get(name))
             length = asked + said + 3
             total, trained, longest = total + length, trained + learned, max(longest, length)
         return total, trained, longest
+
+    def _declared(self, row: dict[str, Any]) -> int:
+        """The tokens of the row's tools, and of its functions, the old form."""
+        found = [row[key] for key in ("tools", "functions") if row.get(key)]
+        self.exact = self.exact and not found
+        return sum(self._count(orjson.dumps(one).decode()) for one in found)
 
     def _messages(self, messages: Any) -> tuple[int, int]:
         total = trained = 0
@@ -104,12 +108,13 @@ class OpenAICounter:
         count = 0
         if isinstance(message.get("name"), str):
             count += self._count(message["name"]) + 1
-        for key in ("reasoning_content", "reasoning"):
+        for key in ("reasoning_content", "reasoning", "thinking"):
             if isinstance(message.get(key), str):
                 count += self._count(message[key])
-        if message.get("tool_calls"):
-            self.exact = False
-            count += self._count(orjson.dumps(message["tool_calls"]).decode())
+        for key in ("tool_calls", "function_call"):
+            if message.get(key):
+                self.exact = False
+                count += self._count(orjson.dumps(message[key]).decode())
         return count
 
 

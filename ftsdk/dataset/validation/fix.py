@@ -6,12 +6,14 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from ftsdk.dataset.conversion.legacy_functions import functions_to_tools
 from ftsdk.dataset.dataset import raise_stop
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES
@@ -40,7 +42,8 @@ class FixReport:
     """The result of `fix`. `rows` were written, `left` of them unchanged as they could not be read.
 
     `changes` are the first 10,000 changes, `counts` the number of all by code; `also` lists the changes
-    to the file as a whole.
+    to the file as a whole. `refused` are the first 10,000 places that a person has to change, each with
+    the reason in `done`; their rows keep what they have there.
     """
 
     path: Path
@@ -49,16 +52,16 @@ class FixReport:
     changes: tuple[Change, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     also: tuple[str, ...] = ()
+    refused: tuple[Change, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as `--json` prints it."""
-        changes = [
-            {"code": m.code, "line": m.line, "field": m.field, "done": m.done} for m in self.changes
-        ]
+        changes = [asdict(change) for change in self.changes]
         return {
             "path": str(self.path), "rows": self.rows, "left": self.left, "counts": self.counts,
             "also": list(self.also),
             "changes": changes,
+            "refused": [asdict(one) for one in self.refused],
             "mends": changes,  # the former name of the key
         }  # fmt: skip
 
@@ -70,6 +73,9 @@ class FixReport:
                 f"  {code}  {count:,} ×  {first[code].done}   first at line {first[code].line}"
             )
         lines.extend(f"  {done}" for done in self.also)
+        lines.extend(f"  line {one.line}, {one.field}: {one.done}" for one in self.refused[:10])
+        if len(self.refused) > 10:
+            lines.append(f"  … and {len(self.refused) - 10:,} more places that need a person")
         if self.left:
             lines.append(f"  {self.left:,} rows could not be read and are unchanged")
         return "\n".join(lines)
@@ -85,7 +91,7 @@ def fix(
     """Write a fixed copy of a JSON-lines file to `output`; the source is not changed.
 
     Fixes a byte order mark, CR line ends and blank lines; tool arguments that are an object, or
-    encoded twice; roles in capitals; weights written `true`, `1.0` or `"1"`; NUL characters in
+    encoded twice; `functions` and `function_call`, the old form of tools; roles in capitals; weights written `true`, `1.0` or `"1"`; NUL characters in
     text. `drop_duplicates` also leaves out rows with the content of an earlier one. A row that cannot be
     read is copied as it is. An element of a JSON array becomes one line, with the same values.
 
@@ -123,8 +129,9 @@ def fix(
     if opened.container == "json":
         also.append("wrote the JSON array as JSON lines")
     return FixReport(
-        path, work.rows, work.left, tuple(work.changes), dict(work.counts), tuple(also)
-    )
+        path, work.rows, work.left, tuple(work.changes), dict(work.counts), tuple(also),
+        tuple(work.refused),
+    )  # fmt: skip
 
 
 _OTHER_SUFFIXES = frozenset((".gz", ".zst", ".parquet", ".csv", ".tsv"))
@@ -169,6 +176,7 @@ class _Fixing:
         self.ends = _LineEnds()
         self._seen: set[bytes] = set()
         self.changes: list[Change] = []
+        self.refused: list[Change] = []
         self.counts: Counter[str] = Counter()
         self.rows = self.left = 0
 
@@ -191,9 +199,14 @@ class _Fixing:
         if isinstance(value, strict_json.Flaw) or not isinstance(value, dict):
             self.rows, self.left = self.rows + 1, self.left + 1
             return raw
-        changes = list(fix_row(value, line))
+        converted = functions_to_tools(value)
+        value = converted.row
+        changes = [Change("FT132", line, hit.field, hit.message) for hit in converted.changes]
+        changes += fix_row(value, line)
         for change in changes:
             self.note(change)
+        refused = (Change("FT132", line, hit.field, hit.message) for hit in converted.refused)
+        self.refused.extend(islice(refused, 10_000 - len(self.refused)))
         if self._drop:
             content = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
             key = hashlib.blake2b(

@@ -47,6 +47,13 @@ TOOL_ROW: dict[str, Any] = {
 CHAT: dict[str, Any] = {
     "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 }
+OLD: dict[str, Any] = {
+    "messages": [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}},
+    ],
+    "functions": [{"name": "f"}],
+}
 PREFERENCE: dict[str, Any] = {
     "input": {"messages": [{"role": "user", "content": "a"}]},
     "preferred_output": [{"role": "assistant", "content": "b"}],
@@ -86,7 +93,15 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("FT103", "messages[0]", changed(CHAT, "messages.0", "hello")),
     ("FT104", "messages[0].role", changed(CHAT, "messages.0.role", "User")),
     ("FT104", "messages[0].role", changed(CHAT, "messages.0.role", KeyError)),
-    ("FT104", "messages[0].role", changed(CHAT, "messages.0.role", "function")),
+    ("FT132", "messages[0].role", changed(CHAT, "messages.0.role", "function")),
+    ("FT116", "messages[0].name", changed(CHAT, "messages.0.role", "function")),
+    ("FT116", "messages[2].name", {"messages": [*OLD["messages"][:2], {"role": "function", "name": "g", "content": "1"},
+                                                {"role": "assistant", "content": "b"}], "functions": [{"name": "f"}]}),
+    ("FT113", "messages[1].function_call.arguments", changed(OLD, "messages.1.function_call.arguments", {})),
+    ("FT114", "messages[1].function_call.arguments", changed(OLD, "messages.1.function_call.arguments", '"{}"')),
+    ("FT117", "messages[1].function_call.name", changed(OLD, "messages.1.function_call.name", "g")),
+    ("FT118", "messages[1].function_call.arguments",
+     changed(OLD, "functions", [{"name": "f", "parameters": {"type": "object", "required": ["a"]}}])),
     ("FT104", "messages[0].role", changed(CHAT, "messages.0.role", ["user"])),
     ("FT104", "messages[1].role", changed(TOOL_ROW, "messages.1.role", "аssistant")),
     ("FT105", "messages[0].content", changed(CHAT, "messages.0.content", None)),

@@ -295,10 +295,11 @@ def test_functions_pass_where_they_are_read_and_are_noticed(provider: str | None
 
 
 def test_a_refused_function_call_says_what_to_write() -> None:
-    rows = [{"messages": [{"role": "user", "content": "a"}, CALLED]}]
-    (fault,) = look(rows, provider="local").faults
-    assert fault.field == "messages[1].function_call"
-    assert "write them as tools and tool_calls" in fault.message
+    functions = [{"name": "f"}]
+    rows = [{"messages": [{"role": "user", "content": "a"}, CALLED], "functions": functions}]
+    faults = look(rows, provider="local").faults
+    assert [f.field for f in faults] == ["functions", "messages[1].function_call"]
+    assert all("write them as tools and tool_calls" in f.message for f in faults)
 
 
 @pytest.mark.parametrize(

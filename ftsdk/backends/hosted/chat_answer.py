@@ -45,8 +45,11 @@ def checked_options(
     return given
 
 
-def answer_of(reply: Mapping[str, Any], title: str, *, latency_s: float) -> ChatAnswer:
-    """Return a chat completion as an answer. Raises `UnexpectedResponse` without a message."""
+def answer_of(reply: Mapping[str, Any], title: str, *, latency_s: float | None) -> ChatAnswer:
+    """Return a chat completion as an answer. Raises `UnexpectedResponse` without a message.
+
+    `latency_s` is None where it is not known.
+    """
     choices = tuple(_choices(reply.get("choices")))
     if not choices:
         raise unexpected_response(title, _ACTION, "it has no message")
@@ -61,7 +64,7 @@ def answer_of(reply: Mapping[str, Any], title: str, *, latency_s: float) -> Chat
         choices=choices,
         model=_text(reply.get("model")),
         fingerprint=_text(reply.get("system_fingerprint")),
-        latency_s=round(latency_s, 6),
+        latency_s=None if latency_s is None else round(latency_s, 6),
         raw=dict(reply),
     )
 

@@ -13,6 +13,7 @@ from ftsdk.backends.hosted import HostedBackend
 from ftsdk.backends.hosted.live.plan import Plan as LivePlan
 from ftsdk.backends.openai import limits, live, metrics
 from ftsdk.backends.openai.account_models import AccountModels
+from ftsdk.backends.openai.batches import Batches
 from ftsdk.backends.openai.chat import ask, chat_with
 from ftsdk.backends.openai.cost import billed, estimate, notes
 from ftsdk.backends.openai.errors import closed_error
@@ -29,6 +30,7 @@ from ftsdk.backends.openai.profiles import (
     Profile,
 )
 from ftsdk.backends.openai.request import create_body, faults_of, plan_fields
+from ftsdk.backends.openai.stored_chats import StoredChats
 from ftsdk.backends.openai.transport import Transport
 from ftsdk.backends.refusals import refusals
 from ftsdk.catalogue.retirement import closed_reason, ends_on
@@ -40,6 +42,7 @@ from ftsdk.errors import (
     ProviderClosed,
     Rejected,
 )
+from ftsdk.types.chat import Batch, ChatOutcome, ChatRequest, StoredChat
 from ftsdk.types.cost import Cost
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
 from ftsdk.types.job import FileRole, RemoteJob
@@ -82,6 +85,8 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
         self.files = Files(self.transport, context)
         self.run_events = RunEvents(self.transport)
         self._models = AccountModels(self.transport)
+        self._batches = Batches(self.transport, context, self.files)
+        self._stored = StoredChats(self.transport)
 
     # --- before ---
 
@@ -361,6 +366,45 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
         return ask(self.transport, handle.base_model, messages, options)
+
+    # --- batches and stored chats ---
+
+    def batch(self, handle: ModelHandle, requests: Iterable[ChatRequest], *, tag: str) -> Batch:
+        self._require_batches()
+        if handle.kind is not ModelKind.HOSTED:
+            raise self.cannot(f"run a batch on {handle.id}, which is not called by its name")
+        return self._batches.submit(handle.id, requests, tag)
+
+    def find_batches(self, tag: str) -> builtins.list[Batch]:
+        self._require_batches()
+        return self._batches.find(tag)
+
+    def get_batch(self, batch_id: str) -> Batch:
+        self._require_batches()
+        return self._batches.get(batch_id)
+
+    def batch_outcomes(self, batch_id: str) -> Iterator[ChatOutcome]:
+        self._require_batches()
+        return self._batches.outcomes(batch_id)
+
+    def cancel_batch(self, batch_id: str) -> None:
+        self._require_batches()
+        self._batches.cancel(batch_id)
+
+    def _require_batches(self) -> None:
+        if not self.capabilities.can_batch:
+            raise self.cannot("run a batch")
+
+    def stored_chats(
+        self,
+        *,
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[StoredChat]:
+        if not self.capabilities.has_stored_chats:
+            raise self.cannot("read stored chats")
+        return self._stored.all(model, metadata, limit)
 
 
 class AzureBackend(OpenAIBackend):

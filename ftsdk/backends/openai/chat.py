@@ -82,7 +82,7 @@ def ask(
 
     Raises `Unsupported` for an option that the service does not have, and for `stream=True`.
     """
-    asked = checked_options(options, _known(), transport.profile.title)
+    asked = checked_options(options, chat_options(), transport.profile.title)
     begun = transport.clock.monotonic()
     reply = transport.call_once(
         "POST /chat/completions",
@@ -94,7 +94,7 @@ def ask(
 
 
 @functools.cache
-def _known() -> frozenset[str]:
+def chat_options() -> frozenset[str]:
     """Return the options of a chat completion, from the installed SDK."""
     from openai.resources.chat.completions import Completions
 

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ftsdk.backends.base import Context
 from ftsdk.backends.hosted import Uploads, poll, rows_file, scrub, temporary_folder
@@ -16,6 +16,7 @@ from ftsdk.backends.upload_progress import CountedFile, current_listener
 from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, NotFound, Rejected, Unavailable
 
+Purpose = Literal["fine-tune", "batch"]
 _PART_BYTES = 64 << 20
 _PROCESSING_S = 1800.0
 _LOOK_AT = 1_000
@@ -51,6 +52,10 @@ class Files:
                 file_id = self._transport.retries(lambda: self._sent(path, name, size))
         known.keep(rows.sha256, file_id, purpose)
         return self._processed(file_id)
+
+    def sent(self, path: Path, name: str, purpose: Purpose) -> str:
+        """Upload a file as it is, under this name; return its id. A lost reply is tried again."""
+        return self._transport.retries(lambda: self._in_one(path, name, purpose))
 
     def content(self, file_id: str) -> Iterator[bytes]:
         """Yield the content of a file, in blocks of at most a mebibyte.
@@ -141,19 +146,19 @@ class Files:
                 and self._transport.profile.takes_parts
             ):
                 return self._by_parts(path, name, size)
-            return self._in_one(path, name, size)
+            return self._in_one(path, name, "fine-tune")
         except BackendError as error:
             found = self._found(name, size) if error.retryable else None
             if found is None:
                 raise
             return found
 
-    def _in_one(self, path: Path, name: str, size: int) -> str:
+    def _in_one(self, path: Path, name: str, purpose: Purpose) -> str:
         with self._content(path) as content:
             reply = self._transport.call_once(
                 "POST /files",
                 lambda client: client.files.with_raw_response.create(
-                    file=(name, content, "application/jsonl"), purpose="fine-tune"
+                    file=(name, content, "application/jsonl"), purpose=purpose
                 ),
             )
         return self._id_of(reply, "POST /files")

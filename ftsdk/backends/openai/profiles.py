@@ -125,6 +125,8 @@ OPENAI = Profile(
     limits=limits.OPENAI,
     capabilities=replace(
         _CAPABILITIES,
+        can_batch=True,
+        has_stored_chats=True,
         max_file_bytes=8 << 30,
         pace_refusal=PaceRefusal(
             statuses=frozenset({429}),

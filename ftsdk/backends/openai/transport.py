@@ -100,15 +100,22 @@ class Transport(HostedTransport["OpenAI"]):
         self,
         action: str,
         ask: Callable[[OpenAI], Any],
-        map_error: Callable[[HTTPFacts], FtsdkError | None],
+        map_error: Callable[[HTTPFacts], FtsdkError | None] | None = None,
     ) -> dict[str, Any]:
         """Make the create call, in one attempt; its error says whether the job may exist."""
         return self.call(action, self._json_call(action, ask), sends=True, map_error=map_error)
 
     def pages(
-        self, action: str, ask: Callable[[OpenAI, Mapping[str, Any]], Any], *, size: int = 100
+        self,
+        action: str,
+        ask: Callable[[OpenAI, Mapping[str, Any]], Any],
+        *,
+        size: int = 100,
+        whole: bool = False,
     ) -> Iterator[list[dict[str, Any]]]:
         """Yield the pages of a list, in the provider's order, each item once.
+
+        An item without an id is left out; with `whole` it raises `UnexpectedResponse`.
 
         A cursor that does not advance ends the iteration, so that a faulty service cannot make it
         endless.
@@ -123,6 +130,8 @@ class Transport(HostedTransport["OpenAI"]):
             fresh = []
             for item in items:
                 identity = item.get("id") if isinstance(item, dict) else None
+                if whole and not isinstance(identity, str):
+                    raise self.unexpected(action, "an item of the list has no id")
                 if isinstance(identity, str) and identity not in seen:
                     seen.add(identity)
                     fresh.append(item)

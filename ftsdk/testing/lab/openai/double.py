@@ -5,7 +5,8 @@ another `service` (`azure`, `nebius`, `crusoe`) it has the quirks of that servic
 
 Settings: `closed` (job creation is refused), `jobs_at_once` (a quota), `stages` (how long a job
 takes), `lists_before_visible` (a new job appears in lists late), `results_encoded` (base64),
-`page_size` (the most items on one page, whatever is asked for).
+`page_size` (the most items on one page, whatever is asked for), and those of `batches` and
+`stored_chats`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from typing import Any
 from ftsdk.testing.lab import fake_training
 from ftsdk.testing.lab.base import route
 from ftsdk.testing.lab.messages import Reply, Request
+from ftsdk.testing.lab.openai.batches import OpenAIBatches
 from ftsdk.testing.lab.openai.files import page_of
 from ftsdk.testing.lab.openai.jobs import FakeJob
-from ftsdk.testing.lab.openai.models import OpenAIModels
 from ftsdk.testing.lab.openai.request_checks import TUNABLE, check_create, refuse
 from ftsdk.testing.lab.openai.services import SERVICES
 from ftsdk.testing.lab.timeline import Stage, Timeline
@@ -40,12 +41,12 @@ _MODERATED = (
 )
 
 
-class OpenAIDouble(OpenAIModels):
+class OpenAIDouble(OpenAIBatches):
     """OpenAI, or a service with the same API. The settings are described in the module docstring."""
 
     name = "openai"
     rehearsal = "--provider openai --model gpt-4.1-mini-2025-04-14"
-    per_account = ("jobs", "files", "uploads", "deployments")
+    per_account = ("jobs", "files", "uploads", "deployments", "batches", "stored")
     settable = (
         "closed",
         "jobs_at_once",
@@ -54,6 +55,13 @@ class OpenAIDouble(OpenAIModels):
         "warmup_s",
         "results_encoded",
         "any_model",
+        "batch_validation_s",
+        "batch_s",
+        "batch_expires_s",
+        "batch_refuses",
+        "batch_token_limit",
+        "batch_errors",
+        "stored_for_s",
         "page_size",
     )
 
@@ -78,6 +86,8 @@ class OpenAIDouble(OpenAIModels):
         self.results_encoded = True
         self.any_model = self.service.any_model
         self.needs_deployments = self.service.is_azure
+        self.has_batches = self.service.has_batches
+        self.stores_chats = self.service.stores_chats
 
     @property
     def base_url(self) -> str:

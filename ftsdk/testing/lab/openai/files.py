@@ -10,7 +10,7 @@ from ftsdk.testing.lab.messages import Reply, Request
 from ftsdk.testing.lab.openai.request_checks import refuse
 from ftsdk.util.clock import Clock
 
-_MAX_FILE_BYTES = 512 * 1024 * 1024
+_MAX_FILE_BYTES = {"fine-tune": 512 * 1024 * 1024, "batch": 200 * 1024 * 1024}
 _PART_BYTES = 64 * 1024 * 1024
 
 
@@ -36,13 +36,13 @@ class OpenAIFiles(Double):
         return self._new_file(file.filename or "upload", file.content, purpose)
 
     def _new_file(self, filename: str, content: bytes, purpose: str) -> dict[str, Any]:
-        if purpose != "fine-tune":
+        if purpose not in _MAX_FILE_BYTES:
             raise refuse(400, f"'{purpose}' is not one of ['fine-tune', 'batch']", param="purpose")
         if not filename.endswith(".jsonl"):
             raise refuse(400, "Invalid extension. Supported formats: jsonl", param="file")
         if not content:
             raise refuse(400, "File is empty.", param="file")
-        if len(content) > _MAX_FILE_BYTES:
+        if len(content) > _MAX_FILE_BYTES[purpose]:
             raise refuse(413, "The file is too large.", code="file_too_large")
         return self._file_object(self._store(filename, content, purpose))
 

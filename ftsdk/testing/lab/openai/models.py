@@ -79,7 +79,9 @@ class OpenAIModels(OpenAIFiles):
     @route("POST", "/chat/completions")
     def chat(self, request: Request) -> Any:
         """Return a chat completion of a tuned model or of a base model."""
-        body = request.json()
+        return self._completion(request.json())
+
+    def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
         for name in ("model", "messages"):
             if not body.get(name):
                 raise refuse(400, f"Missing required parameter: '{name}'.", param=name)

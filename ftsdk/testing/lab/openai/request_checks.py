@@ -64,7 +64,7 @@ def check_create(body: Any, service: Service) -> dict[str, Any]:
         )
     _check_suffix(body.get("suffix"), service)
     _check_seed(body.get("seed"))
-    _check_metadata(body.get("metadata"))
+    check_metadata(body.get("metadata"))
     _check_method(body.get("method"))
     _check_hyperparameters(
         body.get("hyperparameters"), "supervised", "hyperparameters", service.own_hyperparameters
@@ -91,7 +91,8 @@ def _check_seed(seed: Any) -> None:
         raise _bad("seed", "expected an integer between 0 and 2147483647.")
 
 
-def _check_metadata(metadata: Any) -> None:
+def check_metadata(metadata: Any) -> None:
+    """Raise `Refusal` for metadata with too many pairs, or too long ones."""
     if metadata is None:
         return
     if not isinstance(metadata, dict) or len(metadata) > 16:

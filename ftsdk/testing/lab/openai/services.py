@@ -33,12 +33,15 @@ class Service:
     can_pause: bool = True
     names_result: bool = True
     """True when `fine_tuned_model` has the name of the result."""
+    has_batches: bool = False
+    stores_chats: bool = False
+    """True when a chat sent with `store: true` is kept and listed."""
     is_azure: bool = False
     """Null fields, `error: {}`, and billed tokens only in an event."""
 
 
 SERVICES: Mapping[str, Service] = {
-    "openai": Service(),
+    "openai": Service(has_batches=True, stores_chats=True),
     "azure": Service(
         name="azure",
         prefix="/openai/v1",

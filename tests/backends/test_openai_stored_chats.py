@@ -1,0 +1,166 @@
+"""Chat completions that an account stored at OpenAI: all of them, with the messages that were sent."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("openai", reason="needs the extra `openai`")
+
+from ftsdk.backends.base import Context
+from ftsdk.backends.openai import OpenAIBackend
+from ftsdk.errors import AuthError, UnexpectedResponse
+from ftsdk.testing.lab.openai.double import OpenAIDouble
+from ftsdk.types.model import ModelHandle, ModelKind
+from ftsdk.util.clock import ManualClock
+
+MODEL, OTHER = "gpt-4.1-mini-2025-04-14", "gpt-4.1-2025-04-14"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(dt.datetime(2026, 11, 30, tzinfo=dt.UTC))
+
+
+@pytest.fixture
+def double(clock: ManualClock) -> Iterator[OpenAIDouble]:
+    with OpenAIDouble(clock=clock) as made:
+        yield made
+
+
+@pytest.fixture
+def backend(double: OpenAIDouble, clock: ManualClock, tmp_path: Path) -> Iterator[OpenAIBackend]:
+    made = OpenAIBackend(Context(home=tmp_path, clock=clock, env=double.variables()))
+    yield made
+    made.close()
+
+
+def chat(
+    backend: OpenAIBackend, text: Any, model: str = MODEL, store: bool = True, **options: Any
+) -> None:
+    handle = ModelHandle(kind=ModelKind.HOSTED, provider="openai", id=model, base_model=model)
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
+    backend.chat(handle, messages, {"store": store, **options})
+
+
+def texts(found: Any) -> list[Any]:
+    return [one.messages[-1]["content"] for one in found]
+
+
+def test_a_stored_chat_has_what_was_sent_and_answered(
+    backend: OpenAIBackend, clock: ManualClock
+) -> None:
+    tools = [{"type": "function", "function": {"name": "look", "parameters": {}}}]
+    chat(backend, "one", temperature=0.25, tools=tools, metadata={"app": "support"})
+    chat(backend, "not kept", store=False)
+    (found,) = backend.stored_chats()
+    assert found.messages == (
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "one"},
+    )
+    assert found.answer.text == "(an untuned model's answer to: one)"
+    assert found.answer.latency_s is None
+    assert found.options["temperature"] == 0.25
+    assert found.options["tools"] == tools
+    assert "metadata" not in found.options
+    assert found.metadata == {"app": "support"}
+    assert (found.model, found.created_at) == (MODEL, clock.now())
+
+
+def test_content_in_parts_is_returned_in_parts(backend: OpenAIBackend) -> None:
+    parts = [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": "u"}}]
+    chat(backend, parts)
+    (found,) = backend.stored_chats()
+    assert found.messages[-1] == {"role": "user", "content": parts}
+
+
+@pytest.mark.parametrize("size", [1, 3, 20, None])
+def test_all_pages_newest_first(
+    backend: OpenAIBackend, double: OpenAIDouble, clock: ManualClock, size: int | None
+) -> None:
+    for number in range(25):
+        chat(backend, (number and str(number)) or "0")
+        clock.advance(1)
+    double.page_size = size
+    found = list(backend.stored_chats())
+    assert texts(found) == [str(number) for number in reversed(range(25))]
+    assert all(one.messages[0]["role"] == "system" for one in found)
+
+
+def test_they_are_filtered_by_model_and_metadata(backend: OpenAIBackend) -> None:
+    chat(backend, "a", metadata={"app": "x", "v": "1"})
+    chat(backend, "b", metadata={"app": "y"})
+    chat(backend, "c", model=OTHER, metadata={"app": "x"})
+    assert texts(backend.stored_chats(model=MODEL)) == ["b", "a"]
+    assert texts(backend.stored_chats(metadata={"app": "x"})) == ["c", "a"]
+    assert texts(backend.stored_chats(model=MODEL, metadata={"app": "x", "v": "1"})) == ["a"]
+    assert texts(backend.stored_chats(metadata={"app": "z"})) == []
+
+
+def test_a_limit_reads_no_more_than_it_needs(backend: OpenAIBackend, double: OpenAIDouble) -> None:
+    for number in range(6):
+        chat(backend, str(number))
+    before = len(double.requests)
+    assert texts(backend.stored_chats(limit=2)) == ["5", "4"]
+    assert len(double.requests) - before == 3
+    assert list(backend.stored_chats(limit=0)) == []
+
+
+def test_one_that_cannot_be_read_is_named_and_keeps_no_other_back(
+    backend: OpenAIBackend, double: OpenAIDouble
+) -> None:
+    for number in range(4):
+        chat(backend, str(number))
+    gone = list(double.stored)[2]
+    double.faults.add("status", method="GET", path=f"{gone}/messages", status=404, times=None)
+    read: list[Any] = []
+    with pytest.raises(UnexpectedResponse, match=rf"Stored chats cannot be read \(1\): {gone}"):
+        read.extend(backend.stored_chats())
+    assert texts(read) == ["3", "1", "0"]
+
+
+def test_an_error_of_the_account_ends_the_reading(
+    backend: OpenAIBackend, double: OpenAIDouble
+) -> None:
+    chat(backend, "a")
+    double.faults.add("status", method="GET", path="/messages", status=401, times=None)
+    with pytest.raises(AuthError):
+        list(backend.stored_chats())
+
+
+def test_a_message_without_an_id_is_not_dropped(
+    backend: OpenAIBackend, double: OpenAIDouble
+) -> None:
+    chat(backend, "a")
+    messages = [{"role": "user", "content": "a"}]
+    double.faults.add("set", method="GET", path="/messages", field="data", value=messages)
+    with pytest.raises(UnexpectedResponse, match="no id"):
+        list(backend.stored_chats())
+
+
+def test_an_answer_at_the_end_of_the_messages_is_not_a_message_that_was_sent(
+    backend: OpenAIBackend, double: OpenAIDouble
+) -> None:
+    chat(backend, "a")
+    (kept,) = double.stored.values()
+    answer = kept["completion"]["choices"][0]["message"]
+    kept["messages"] = [*kept["messages"], {**answer, "annotations": []}]
+    (found,) = backend.stored_chats()
+    assert [one["role"] for one in found.messages] == ["system", "user"]
+    kept["messages"][-1] = {"role": "assistant", "content": "another text"}
+    (found,) = backend.stored_chats()
+    assert [one["role"] for one in found.messages] == ["system", "user", "assistant"]
+
+
+def test_the_double_forgets_after_its_retention(
+    backend: OpenAIBackend, double: OpenAIDouble, clock: ManualClock
+) -> None:
+    double.stored_for_s = 60.0
+    chat(backend, "old")
+    clock.advance(61)
+    chat(backend, "new")
+    assert texts(backend.stored_chats()) == ["new"]

@@ -112,6 +112,8 @@ CAPABILITIES: Mapping[str, Callable[[Any], str]] = {
     "checkpoints": lambda able: _yes(able.has_checkpoints),
     "logs": lambda able: _yes(able.has_logs),
     "chat": lambda able: _yes(able.can_chat),
+    "batches of chats": lambda able: _yes(able.can_batch),
+    "stored chats": lambda able: _yes(able.has_stored_chats),
     "download": lambda able: _yes(able.can_download),
     "deploy": lambda able: _yes(able.can_deploy),
     "delete": lambda able: _yes(able.can_delete),

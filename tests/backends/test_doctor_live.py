@@ -25,11 +25,13 @@ from ftsdk.catalogue.load import shipped
 from ftsdk.testing.lab import Lab
 from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.testing.lab.openai.services import SERVICES
+from ftsdk.types.chat import ChatRequest
 from tests.backends.conftest import schema
 from tests.backends.hosted_worlds import HOSTED
 from tests.unit.cli.conftest import Cli
 
 NAMES = sorted(HOSTED)
+BATCH_TAG = "ft0123456789ab"
 JOBS = {"openai": "/fine_tuning/jobs", "together": "/v1/fine-tunes", "replicate": "/v1/trainings"}
 ONE_JOB = {name: f"{path}/[^/]+$" for name, path in JOBS.items()}
 EVENTS = {"openai": "/events$", "together": "/events$", "replicate": "/v1/hardware$"}
@@ -51,11 +53,23 @@ def at(monkeypatch, tmp_path, clock):
             if job:
                 client = ftsdk.Client(clock=clock)
                 HOSTED[provider].new(client, name="quarterly-review").wait()
+                if provider == "openai":
+                    _chat(client, clock)
                 client.close()
             double.requests.clear()
             return Cli(), double
 
         yield made
+
+
+def _chat(client: ftsdk.Client, clock: Any) -> None:
+    """Leave a stored chat with a tuned model, and a batch of it that has ended."""
+    (job,) = client.list_jobs()
+    handle, backend = job.result(), client.session.backend("openai")
+    messages = ({"role": "user", "content": "where is parcel 3?"},)
+    backend.chat(handle, messages, {"store": True, "metadata": {"from": "shipping"}})
+    backend.batch(handle, [ChatRequest("r1", messages)], tag=BATCH_TAG)
+    clock.advance(60)
 
 
 def asked(cli: Cli, provider: str) -> dict[str, Any]:
@@ -239,6 +253,60 @@ def test_a_part_that_does_not_answer_is_said(at) -> None:
     assert read(document, "checkpoints")["outcome"] == "as expected"
 
 
+# --- batches and stored chats -------------------------------------------------------------------
+
+
+def test_batches_and_stored_chats_are_compared_and_decide_their_facts(at) -> None:
+    cli, double = at("openai")
+    document = asked(cli, "openai")
+    for name in ("batches", "stored chats", "messages"):
+        found = read(document, name)
+        assert (found["outcome"], found["objects"]) == ("as expected", 1), name
+    assert fact(document, "capabilities.can_batch")[0] == "confirmed"
+    assert fact(document, "capabilities.has_stored_chats") == ("confirmed", "1 stored chat")
+    next(iter(double.batches.values())).forced = "compacting"
+    assert read(asked(cli, "openai"), "batches")["differences"] == [
+        {"field": "status", "what": "unknown value", "detail": "compacting"}
+    ]
+
+
+def test_an_account_without_batches_and_chats_confirms_nothing(at) -> None:
+    cli, double = at("openai")
+    double.batches.clear()
+    double.stored.clear()
+    document = asked(cli, "openai")
+    assert read(document, "batches")["outcome"] == "empty"
+    assert read(document, "messages")["outcome"] == "not asked"
+    assert fact(document, "capabilities.can_batch") == ("not seen", "")
+    assert fact(document, "capabilities.has_stored_chats") == ("not seen", "")
+
+
+def test_a_refused_batch_and_a_stored_answer_refute(at) -> None:
+    cli, double = at("openai")
+    (batch,) = double.batches.values()
+    fault = {"code": "model_not_found", "message": "no", "line": 1, "param": None}
+    batch.forced, batch.errors = "failed", [fault]
+    (kept,) = double.stored.values()
+    kept["messages"] = [*kept["messages"], kept["completion"]["choices"][0]["message"]]
+    document = asked(cli, "openai")
+    assert fact(document, "capabilities.can_batch")[0] == "refuted"
+    assert fact(document, "capabilities.has_stored_chats")[0] == "refuted"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_without_the_right_to_read_chats_reads_the_rest(at, status) -> None:
+    cli, double = at("openai")
+    for path in ("/batches$", "/chat/completions$"):
+        double.faults.add("status", method="GET", path=path, status=status, times=None)
+    document = asked(cli, "openai")
+    for name in ("batches", "stored chats"):
+        assert (read(document, name)["outcome"], read(document, name)["status_code"]) == (
+            "no answer",
+            status,
+        )
+    assert document["ok"] is True
+
+
 # --- what the report never has ------------------------------------------------------------------
 
 
@@ -270,6 +338,7 @@ def test_the_report_can_be_sent(at, provider) -> None:
             *double.files,
         ]
         secrets += [one.snapshot.tag for one in ftsdk.Client().list_jobs()]
+        secrets += [BATCH_TAG, *double.batches, *double.stored] if provider == "openai" else []
         assert [one for one in secrets if one in text] == []
 
 

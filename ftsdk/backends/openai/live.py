@@ -19,6 +19,7 @@ from ftsdk.backends.hosted.live.plan import (
     tag_is_kept,
 )
 from ftsdk.backends.hosted.live.shape import Field, Shape
+from ftsdk.backends.openai import live_chats
 from ftsdk.backends.openai.job_mapping import STATUSES, TAG_KEY, tag_of
 from ftsdk.backends.openai.profiles import Profile
 
@@ -102,6 +103,8 @@ def plan_of(service: Profile) -> Plan:
         reads.append(
             Read("jobs by tag", jobs, _JOB, query={"limit": "50"}, ask=_by_tag, optional=True)
         )
+    if service.capabilities.can_batch:
+        reads += live_chats.reads()
     by_suffix = service.name in ("nebius", "crusoe")
     find_by = tag_is_kept("jobs", _searched) if by_suffix else _filtered
     return Plan(
@@ -111,6 +114,7 @@ def plan_of(service: Profile) -> Plan:
             "capabilities.hyperparameters": _own_names(service.own_hyperparameters),
             "catalogue.models.gpt-4o-2024-08-06.note": _tuned_by_dpo("gpt-4o-2024-08-06"),
             "catalogue.models.gpt-4o-mini-2024-07-18.note": _tuned_by_dpo("gpt-4o-mini-2024-07-18"),
+            **live_chats.CHECKS,
         },
     )
 

@@ -143,6 +143,10 @@ OPENAI = Profile(
         unconfirmed={
             "find_by": "a list of jobs filtered by metadata has only the jobs with that tag "
             "(documented, not seen on an account)",
+            "can_batch": "a batch takes a fine-tuned model (`ft:…`), as the help centre says of most "
+            "models",
+            "has_stored_chats": "the messages of a stored chat are those that were sent, without "
+            "the answer; an answer at their end is left out",
         },
     ),
     url="https://api.openai.com/v1",

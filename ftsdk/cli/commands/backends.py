@@ -24,6 +24,8 @@ _FLAGS = (
     ("has_checkpoints", "checkpoints"),
     ("has_logs", "logs"),
     ("can_chat", "chat"),
+    ("can_batch", "batches"),
+    ("has_stored_chats", "stored chats"),
     ("can_download", "download"),
     ("can_deploy", "deploy"),
     ("can_delete", "delete"),

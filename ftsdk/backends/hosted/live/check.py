@@ -115,7 +115,11 @@ class _Asked:
             self.requests += 1
             try:
                 reply = self._read_json(path, query)
-            except (ConfigError, AuthError):
+            except AuthError as error:
+                if not read.optional or not self.seen.answers:
+                    raise
+                return ReadResult(read, "no answer", status_code=error.status_code)
+            except ConfigError:
                 raise
             except NotFound as error:
                 gone.append(error)

@@ -82,6 +82,12 @@ class FakeBatch:
         share = (until - begin) / max(self.works_s, 1e-9)
         return int(len(self.lines) * min(1.0, max(0.0, share)) + 1e-9)
 
+    def shown_errors(self, now: Any) -> dict[str, Any] | None:
+        """Return why the batch failed; None for one that did not."""
+        if (self.forced or self.status(now)) != "failed":
+            return None
+        return {"object": "list", "data": self.errors[:_MOST_SHOWN]}
+
     def _at(self, status: str) -> float | None:
         return next((one.at_s for one in self.timeline.stages if one.status == status), None)
 
@@ -260,6 +266,11 @@ class OpenAIBatches(OpenAIStoredChats):
 
     # --- reading ---
 
+    def list_files(self, request: Request) -> Any:
+        """Return a page of files, with those of batches that have ended by now."""
+        self.run_batches()
+        return super().list_files(request)
+
     def _batch(self, batch_id: str) -> FakeBatch:
         if batch_id not in self.batches:
             raise refuse(404, f"No batch found with id '{batch_id}'.", param="batch_id")
@@ -273,9 +284,7 @@ class OpenAIBatches(OpenAIStoredChats):
             "id": batch.id,
             "object": "batch",
             "endpoint": batch.request["endpoint"],
-            "errors": {"object": "list", "data": batch.errors[:_MOST_SHOWN]}
-            if batch.status(now) == "failed"
-            else None,
+            "errors": batch.shown_errors(now),
             "input_file_id": batch.request["input_file_id"],
             "completion_window": "24h",
             "status": batch.forced or batch.status(now),
@@ -289,6 +298,7 @@ class OpenAIBatches(OpenAIStoredChats):
                 "failed": len(batch.failed),
             },
             "metadata": batch.request.get("metadata"),
+            "model": batch.lines[0]["body"].get("model") if batch.lines else None,
         }
 
     @route("GET", "/batches")

@@ -7,6 +7,7 @@ compared with itself, or only the first page is read.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import itertools
 import sys
@@ -21,17 +22,18 @@ pytest.importorskip("openai", reason="faults are planted in the backend for Open
 
 from ftsdk.backends.fake import FakeBackend
 from ftsdk.backends.hosted import response_checks
-from ftsdk.backends.openai import NebiusBackend
+from ftsdk.backends.openai import NebiusBackend, OpenAIBackend
 from ftsdk.backends.openai.transport import Transport as OpenAITransport
 from ftsdk.backends.together import TogetherBackend, job_mapping
 from ftsdk.backends.together.files import Files
-from ftsdk.errors import FtsdkError
+from ftsdk.errors import BackendError, FtsdkError, NotReady
 from ftsdk.testing.conformance import BackendConformance, World
 from ftsdk.testing.conformance import outages as outage_checks
 from ftsdk.testing.conformance.world import LabDouble
 from ftsdk.testing.lab import Fault, Reply
 from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.testing.lab.together.double import TogetherDouble
+from ftsdk.types.chat import ChatRequest
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.status import JobStatus
@@ -319,6 +321,143 @@ def test_the_fake_goes_red(verb, change, check, given, tmp_path) -> None:
     planted = own_of(FakeBackend, verb, change)
     with pytest.raises(RED):
         getattr(BackendConformance(), check)(fake_kit.world_of(tmp_path / "p", planted), *given)
+
+
+# --- batches and stored chats ---------------------------------------------------------------------
+
+
+def batch_again(self: Any, handle: Any, requests: Any, *, tag: str) -> Any:
+    requests = list(requests)
+    try:
+        return OpenAIBackend.batch(self, handle, requests, tag=tag)
+    except FtsdkError:
+        return OpenAIBackend.batch(self, handle, requests, tag=tag)
+
+
+def batch_without_tag(self: Any, handle: Any, requests: Any, *, tag: str) -> Any:
+    return dataclasses.replace(OpenAIBackend.batch(self, handle, requests, tag="ftsdk"), tag=tag)
+
+
+def batch_without_options(self: Any, handle: Any, requests: Any, *, tag: str) -> Any:
+    plain = [ChatRequest(one.id, one.messages) for one in requests]
+    return OpenAIBackend.batch(self, handle, plain, tag=tag)
+
+
+def batch_unchecked(self: Any, handle: Any, requests: Any, *, tag: str) -> Any:
+    once = {one.id[:64]: ChatRequest(one.id[:64], one.messages) for one in requests}
+    return OpenAIBackend.batch(self, handle, once.values(), tag=tag)
+
+
+def batch_was_not_sent(self: Any, handle: Any, requests: Any, *, tag: str) -> Any:
+    try:
+        return OpenAIBackend.batch(self, handle, requests, tag=tag)
+    except FtsdkError as error:
+        error.submitted = "no"
+        raise
+
+
+def find_on_a_page_of_batches(self: Any, tag: str) -> Any:
+    listing = self.transport.pages(
+        "GET /batches", lambda client, query: client.batches.with_raw_response.list(**query)
+    )
+    return [self.get_batch(raw["id"]) for raw in next(listing)
+            if raw["metadata"]["ftsdk_tag"] == tag][::-1]  # fmt: skip
+
+
+def chats_of_a_page(self: Any, **facts: Any) -> Any:
+    listing = self.transport.pages(
+        "GET /chat/completions",
+        lambda client, query: client.chat.completions.with_raw_response.list(**query),
+    )
+    return itertools.islice(OpenAIBackend.stored_chats(self, **facts), len(next(listing)))
+
+
+def outcomes_swapped(self: Any, batch_id: str) -> Any:
+    found = list(OpenAIBackend.batch_outcomes(self, batch_id))
+    return [
+        dataclasses.replace(one, answer=other.answer)
+        for one, other in zip(found, found[1:] + found[:1], strict=True)
+    ]
+
+
+def outcomes_early(self: Any, batch_id: str) -> Any:
+    try:
+        return OpenAIBackend.batch_outcomes(self, batch_id)
+    except NotReady:
+        return []
+
+
+def instead_of_an_error(verb: str, value: Any) -> dict[str, Any]:
+    """The verb takes an outage for an answer."""
+    honest = getattr(OpenAIBackend, verb)
+
+    def planted(self: Any, *args: Any, **facts: Any) -> Any:
+        try:
+            return honest(self, *args, **facts)
+        except BackendError:
+            return value
+
+    return {verb: planted}
+
+
+def changed_result(verb: str, change: Callable[..., Any]) -> dict[str, Any]:
+    honest = getattr(OpenAIBackend, verb)
+
+    def planted(self: Any, *args: Any, **facts: Any) -> Any:
+        return change(honest(self, *args, **facts))
+
+    return {verb: planted}
+
+
+LOST = "test_a_batch_is_created_once_and_found_again"
+TAGGED = "test_a_batch_is_found_on_every_page"
+OUTCOMES = "test_every_outcome_of_a_batch_is_its_own_requests"
+AWAY = "test_an_outage_is_no_batch"
+STORED = "test_stored_chats_are_read_to_the_last_page"
+CHATS: dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]] = {
+    "a lost batch is sent again": ({"batch": batch_again}, LOST, (0,)),
+    "a lost batch was not sent": ({"batch": batch_was_not_sent}, LOST, (1,)),
+    "the tag stays here": ({"batch": batch_without_tag}, LOST, (2,)),
+    "a refused batch is sent again": ({"batch": batch_again}, "test_a_refused_batch_was_not_submitted", ()),
+    "ids are made to fit": ({"batch": batch_unchecked}, "test_a_batch_that_cannot_be_right_is_refused_before_it_is_sent", ()),
+    "find reads one page of 3": ({"find_batches": find_on_a_page_of_batches}, TAGGED, (3,)),
+    "find reads one page of 20": ({"find_batches": find_on_a_page_of_batches}, TAGGED, (20,)),
+    "find gives the newest first": (changed_result("find_batches", lambda found: found[::-1]), TAGGED, (3,)),
+    "find gives any batch": ({"find_batches": lambda self, tag: self._batches.find("twice-3")}, TAGGED, (3,)),
+    "an outcome is dropped": (changed_result("batch_outcomes", lambda found: list(found)[:-1]), OUTCOMES, ()),
+    "an outcome comes twice": (changed_result("batch_outcomes", lambda found: [*(all_ := list(found)), all_[0]]), OUTCOMES, ()),
+    "outcomes are by position": ({"batch_outcomes": outcomes_swapped}, OUTCOMES, ()),
+    "a batch drops its options": ({"batch": batch_without_options}, OUTCOMES, ()),
+    "no outcomes before the end": ({"batch_outcomes": outcomes_early}, "test_a_batch_has_no_outcomes_before_its_end", ()),
+    "a cancel cancels nothing": ({"cancel_batch": lambda self, batch_id: None},
+                                 "test_a_cancelled_batch_ends_and_has_what_was_done", ()),
+    "what was done is dropped": (changed_result("batch_outcomes", lambda found: list(found)[1:]),
+                                 "test_a_cancelled_batch_ends_and_has_what_was_done", ()),
+    "an outage is no batch found": (instead_of_an_error("find_batches", []), AWAY, ("find_batches",)),
+    "an outage is no batch": (instead_of_an_error("get_batch", None), AWAY, ("get_batch",)),
+    "an outage is no outcome": (instead_of_an_error("batch_outcomes", []), AWAY, ("batch_outcomes",)),
+    "an outage is cancelled": (instead_of_an_error("cancel_batch", None), AWAY, ("cancel_batch",)),
+    "stored chats stop at 3": ({"stored_chats": chats_of_a_page}, STORED, (3,)),
+    "stored chats stop at 20": ({"stored_chats": chats_of_a_page}, STORED, (20,)),
+    "stored chats come oldest first": (changed_result("stored_chats", lambda found: list(found)[::-1]), STORED, (3,)),
+    "stored chats of every model": ({"stored_chats": lambda self, model=None, **facts: OpenAIBackend.stored_chats(self, **facts)}, STORED, (20,)),
+    "a limit is a page": ({"stored_chats": lambda self, limit=None, **facts: OpenAIBackend.stored_chats(self, limit=limit and 3, **facts)}, STORED, (3,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("summary", CHATS)
+def test_batches_and_stored_chats_go_red(summary: str, clock, tmp_path) -> None:
+    verbs, check, given = CHATS[summary]
+    with OpenAIDouble(clock=clock, keys=[openai_kit.KEY]) as double:
+        sound = openai_kit.world_of(OpenAIBackend, double, tmp_path / "sound")
+        getattr(BackendConformance(), check)(sound, *given)
+        sound.backend.close()
+    with OpenAIDouble(clock=clock, keys=[openai_kit.KEY]) as double:
+        cls = type("Planted", (OpenAIBackend,), verbs)
+        planted = openai_kit.world_of(cls, double, tmp_path / "planted")
+        with pytest.raises(RED):
+            getattr(BackendConformance(), check)(planted, *given)
+        planted.backend.close()
 
 
 # --- what the world says ------------------------------------------------------------------------

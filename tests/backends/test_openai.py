@@ -81,6 +81,7 @@ def world_of(cls, double: OpenAIDouble, home, options=(), **changes) -> World:
             "logs": lambda job_id: len(double.jobs[job_id].events(double.now())),
             "checkpoints": lambda job_id: len(double.jobs[job_id].checkpoints(double.now())),
         },
+        "batch_create": ("POST", "/batches$"),
         **changes,
     }
     return World(make=make, home=home, clock=double.clock, double=lab_double(double), **facts)

@@ -20,6 +20,7 @@ declare must be refused by name. Checks of requests run where the world has a `d
 - `CourseChecks`: nothing is final before the end, and then it stays
 - `PageChecks`: lists in pages of 3 and of 20
 - `AnswerChecks`: the base model of a result, and what a chat sends
+- `ChatChecks`: batches and stored chats, created once and read to the last one
 - `FaultChecks`, `OutageChecks`: a provider that fails, is away or silent; no secret in errors or records
 """
 
@@ -28,11 +29,12 @@ from __future__ import annotations
 import pytest
 
 for _part in (
-    "answers", "course", "faults", "jobs", "outages", "pages", "record", "sending", "world"
+    "answers", "chats", "course", "faults", "jobs", "outages", "pages", "record", "sending", "world"
 ):  # fmt: skip
     pytest.register_assert_rewrite(f"ftsdk.testing.conformance.{_part}")
 
 from ftsdk.testing.conformance.answers import AnswerChecks
+from ftsdk.testing.conformance.chats import ChatChecks
 from ftsdk.testing.conformance.course import CourseChecks
 from ftsdk.testing.conformance.faults import FaultChecks
 from ftsdk.testing.conformance.jobs import JobChecks
@@ -46,7 +48,7 @@ __all__ = ["BackendConformance", "LabDouble", "ProviderDouble", "World"]
 
 
 class BackendConformance(
-    RecordChecks, SendingChecks, JobChecks, CourseChecks, PageChecks, AnswerChecks, FaultChecks,
-    OutageChecks,
+    RecordChecks, SendingChecks, JobChecks, CourseChecks, PageChecks, AnswerChecks, ChatChecks,
+    FaultChecks, OutageChecks,
 ):  # fmt: skip
     """Derive from it, give it a fixture `world` (scope `class`), and run pytest."""

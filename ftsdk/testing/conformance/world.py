@@ -235,6 +235,9 @@ class World:
     """Constructs a backend that waits at most about a second for a reply. Without it the check that
     a silent provider blocks nothing takes as long as the backend's own timeout."""
 
+    batch_create: tuple[str, str] | None = None
+    """Method and path of the call that creates a batch of chats, where the backend has batches."""
+
     def __post_init__(self) -> None:
         self.backend = self.make(self.home)
         self._first: tuple[SubmitRequest, RemoteJob] | None = None

@@ -1,0 +1,1 @@
+"""Statistics of paired comparisons: tests, intervals, and the number of rows that a claim needs."""

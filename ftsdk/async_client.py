@@ -10,21 +10,23 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 import anyio
 import anyio.to_thread
 
 from ftsdk.client import Client
+from ftsdk.errors import FtsdkError
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.session import SESSION_CHECKS, SessionOptions
 from ftsdk.types.cost import Cost
 from ftsdk.types.events import Event, Progress
 from ftsdk.types.job import JobSnapshot
-from ftsdk.types.model import ModelHandle
+from ftsdk.types.model import ChatAnswer, Conversation, ModelHandle
 from ftsdk.types.status import JobStatus
 from ftsdk.util.cancellation import Cancellation
+from ftsdk.util.iterators import close
 from ftsdk.util.options import accepts_options
 
 __all__ = ["AsyncClient", "AsyncFineTuneJob", "AsyncModelHandle"]
@@ -178,6 +180,19 @@ class AsyncModelHandle:
         return f"Async{self._sync!r}"
 
     chat = _awaited(ModelHandle.chat, _unchanged)
+
+    async def chat_many(
+        self, conversations: Iterable[Conversation], **options: Any
+    ) -> AsyncIterator[ChatAnswer | FtsdkError]:
+        """Yield the answers to many conversations, in order. See `ModelHandle.chat_many`."""
+        iterator = self._sync.chat_many(conversations, **options)
+        try:
+            while (answer := await _to_the_end(_next, iterator)) is not None:
+                yield answer
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(close, iterator)
+
     download = _awaited(ModelHandle.download, _unchanged)
     undeploy = _awaited(ModelHandle.undeploy, _unchanged, run=_to_the_end)
 

@@ -255,10 +255,14 @@ class Rejected(BackendError):
 
 
 class Unavailable(BackendError):
-    """No usable response: a connection error, a timeout, or a server error."""
+    """No usable response: a connection error, a timeout, or a server error.
+
+    `reached` is False where the request provably did not arrive, so that nothing is billed for it.
+    """
 
     code = "unavailable"
     retryable = True
+    reached: bool = True
 
 
 class UnexpectedResponse(BackendError):

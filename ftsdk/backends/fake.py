@@ -23,16 +23,18 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy, Range
+from ftsdk.backends.chat_outcomes import chat_serially, require_concurrency
 from ftsdk.dataset import Dataset
 from ftsdk.dataset.provider_limits import ALL_FEATURES, OPENAI_ROLES, Limits
 from ftsdk.errors import NotFound, Rejected, Unavailable, Unsupported
+from ftsdk.types.chat import ChatOutcome, ChatRequest
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
 from ftsdk.types.job import RemoteJob
@@ -87,6 +89,7 @@ class FakeBackend(Backend):
         can_delete=True,
         can_download=True,
         can_chat=True,
+        can_chat_many=True,
         has_events=True,
         has_metrics=True,
         has_checkpoints=True,
@@ -377,6 +380,19 @@ class FakeBackend(Backend):
     ) -> ChatAnswer:
         asked = _last_user(messages)
         return _answer(f"(an untuned model's answer to: {asked})", _words(asked))
+
+    def chat_many(
+        self,
+        handle: ModelHandle,
+        requests: Iterable[ChatRequest],
+        *,
+        concurrency: int = 8,
+        on_outcome: Callable[[ChatOutcome], None] | None = None,
+    ) -> Iterator[ChatOutcome]:
+        require_concurrency(concurrency)
+        return chat_serially(
+            lambda one: self.chat(handle, one.messages, one.options), requests, on_outcome
+        )
 
     def download(self, handle: ModelHandle, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)

@@ -117,11 +117,13 @@ class Rate(_Figure):
 
 
 class Inference(_Figure):
-    """US dollars per million tokens when calling a tuned model."""
+    """US dollars per million tokens when calling a model."""
 
     input: Price
     output: Price
     cached_input: Price | None = None
+    batch_factor: Price | None = None
+    """What a batch costs compared with single calls, such as 0.5; None where that is not known."""
 
 
 class Hosting(_Figure):
@@ -169,6 +171,9 @@ class Model(_Entry):
     training: tuple[Rate, ...] = ()
     rates: str | None = None
     inference: Inference | None = None
+    """The price of calling a tuned model."""
+    untuned: Inference | None = None
+    """The price of calling the model as it is."""
     hardware: str | None = None
     closed_to_new_accounts_on: Dated | None = None
     no_new_jobs_from: Dated | None = None
@@ -191,6 +196,8 @@ class Provider(_Entry):
     pair_factor: tuple[Factor, Factor] = (1, 1)
     minimum: Minimum | None = None
     hosting: Hosting | None = None
+    tokens_are_free: Rule | None = None
+    """Whether a deployment that is billed by the hour answers without a price per token."""
     failed_jobs_are_free: Rule | None = None
     limits: Limits | None = None
     closed_to_new_accounts_on: Dated | None = None

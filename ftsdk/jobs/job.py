@@ -259,7 +259,9 @@ class FineTuneJob:
                 hint=f"ftsdk watch {self.id}, or job.wait()",
                 job_id=self.id,
             )
-        return self.session.backend_for(snapshot).model(snapshot.provider_job_id).made_by(self)
+        backend = self.session.backend_for(snapshot)
+        model = backend.model(snapshot.provider_job_id)
+        return self._counted(model, backend)
 
     @checked(hours=NUMBER, options=MAPPING)
     def deploy(
@@ -272,7 +274,9 @@ class FineTuneJob:
         are passed to the provider. Deploying again extends the lease. Raises `BudgetError`,
         `Unsupported`, `NotReady`, or a `BackendError`.
         """
-        return deploy(self.session, self.id, hours=hours, options=options)[0].made_by(self)
+        model, _ = deploy(self.session, self.id, hours=hours, options=options)
+        backend = self.session.backend_for(self._snapshot)
+        return self._counted(model, backend)
 
     @checked(timeout=NUMBER)
     def callable_result(self, timeout: float | None = None) -> ModelHandle:
@@ -282,6 +286,12 @@ class FineTuneJob:
         deployment is starting, and what `result` raises.
         """
         return until_callable(self.result, self.session.clock, timeout)
+
+    def _counted(self, model: ModelHandle, backend: Backend) -> ModelHandle:
+        """Return the handle bound to this job, whose chats count in the budget."""
+        from ftsdk.spending.counted_chats import with_counted_chats
+
+        return with_counted_chats(self.session, model, backend).made_by(self)
 
     def undeploy(self) -> FineTuneJob:
         """End the deployment of the model, and with it its cost; returns this handle."""

@@ -1,4 +1,4 @@
-"""The ledger: one line for each job and deployment, with totals by day, provider or tag."""
+"""The ledger: one line for each job, deployment and row of chats, with totals by day, provider or tag."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ftsdk.errors import UsageError
 from ftsdk.session import Session
 from ftsdk.store.accounting import Charge, Reservation, charge_for, month_bounds, months_of
+from ftsdk.store.chat_costs import ChatCosts, all_rows
 from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.reservations import Reservations
@@ -24,14 +25,14 @@ _FORMULA = frozenset("=+-@\t\r\n|%＝＋－＠")
 
 @dataclass(frozen=True)
 class Line:
-    """One job's training or one deployment's hosting.
+    """One job's training, one deployment's hosting, or the chats of one run or model in a month.
 
     Amounts are in US dollars: `low` and `high` are our estimate, `quoted` is the provider's quote,
     `actual` the bill (None while unknown), and `counted` what it counts for in a budget. `why` says
     where `counted` comes from.
     """
 
-    kind: Literal["training", "hosting"]
+    kind: Literal["training", "hosting", "chat"]
     id: str
     time: dt.datetime
     provider: str
@@ -144,9 +145,9 @@ def _total(key: str, group: Sequence[Line]) -> Total:
 def ledger(
     session: Session, *, since: dt.date | None = None, until: dt.date | None = None
 ) -> list[Line]:
-    """Return a line for each job and deployment from `since` to `until` inclusive, newest first.
+    """Return a line for each job, deployment and run of chats from `since` to `until` inclusive.
 
-    A deployment that spans several calendar months has a line for its hours in each.
+    The newest is first. A deployment or a run that spans several calendar months has a line in each.
     """
     now = session.clock.now()
     money = Reservations(session.journal)
@@ -158,6 +159,7 @@ def ledger(
     ]
     for lease in Leases(session.journal).list():
         lines += _hosting_lines(lease, now)
+    lines += [_chat_line(row) for row in all_rows(session.journal)]
     wanted = [
         line
         for line in lines
@@ -195,6 +197,31 @@ def _hosting_lines(lease: Lease, now: dt.datetime) -> list[Line]:
             )
         )
     return lines
+
+
+def _chat_line(row: ChatCosts) -> Line:
+    """Return the line of some chats. What is of unknown price makes the whole charge unknown."""
+    known = not row.unknown
+    calls = f"{row.calls:,} call{'' if row.calls == 1 else 's'}"
+    if row.unknown:
+        calls += f", {row.unknown:,} of unknown price; ${row.spent:f} for the rest"
+    elif row.source:
+        calls += f" at {row.source}"
+    return Line(
+        kind="chat",
+        id=row.id,
+        time=row.created_at,
+        provider=row.provider,
+        model=row.model,
+        status="open" if row.is_open else "closed",
+        low=row.low,
+        high=row.high,
+        actual=row.spent if known and not row.is_open else None,
+        counted=row.counted if known else None,
+        why=f"{calls}; ${row.held:.2f} is held for the rest" if row.held else calls,
+        name=row.what,
+        profile=row.profile,
+    )
 
 
 def _unreadable_line(job: UnreadableJob, reservation: Reservation | None, now: dt.datetime) -> Line:

@@ -22,9 +22,9 @@ _depth = 0
 def forbid_spending() -> Iterator[None]:
     """Forbid creating, resuming and deploying inside this block, where they can cost money.
 
-    This applies to all threads of the process. Free backends (`local`, `fake`), cancelling and
-    undeploying still work. So does chatting with a callable model, which a provider may bill by the
-    token.
+    This applies to all threads of the process. `chat_many` and other runs of many chats are refused
+    as well. Free backends (`local`, `fake`), cancelling and undeploying still work. So does a single
+    `chat` with a callable model, which a provider may bill by the token.
     """
     global _depth  # noqa: PLW0603  # one switch per process, on purpose
     with _lock:

@@ -61,7 +61,7 @@ class Charge:
 class Month:
     """The totals of a calendar month in US dollars: spent, and reserved for what is running.
 
-    `unknown` is the number of jobs and deployments whose charge is unknown.
+    `unknown` is the number of jobs, deployments and models chatted with whose charge is unknown.
     """
 
     spent: Decimal = Decimal(0)

@@ -252,6 +252,12 @@ class Journal:
         with self._errors():
             return self._connection().execute(query, tuple(values)).fetchall()
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Cursor]:
+        """Run several queries on one cursor; for the other modules of this package."""
+        with self._errors():
+            yield self._connection().cursor()
+
     def close(self) -> None:
         """Close this thread's connection."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

@@ -43,8 +43,8 @@ def check_limits(
     """Raise `BudgetError` when `amount` would exceed one of the limits, or a cost is unknown.
 
     The limits apply to `month` (`2026-11`), by default the month of `now`. `what` is the word for
-    the message (`job`, `deployment`), `excluding` the id of a job not to count. A job that was never
-    sent counts while it is being sent. An amount of zero always fits.
+    the message (`job`, `deployment`), `excluding` the id of a job not to count, or of a run of chats
+    whose reservation is replaced. A job that was never sent counts while it is being sent. An amount of zero always fits.
     """
     if amount == 0:
         return
@@ -88,6 +88,19 @@ def check_lease(
         check_limits(cursor, limits, now, more, "deployment", being_sent=being_sent, month=month)
 
 
+def known_jobs_and_leases(
+    cursor: sqlite3.Cursor, limit: Limit, now: dt.datetime, being_sent: BeingSent = may_be_sent
+) -> Decimal:
+    """Return what jobs and deployments count against `limit` now; unknown costs are left out."""
+    month, total = month_of(now), Decimal(0)
+    for job, reservation in reservations_in_month(cursor, month, limit.profile):
+        sending = job.status is JobStatus.CREATED and being_sent(job.id)
+        total += charge_for(job, reservation, now, being_sent=sending).usd or Decimal(0)
+    for lease in leases_in_month(cursor, month, limit.profile):
+        total += lease.charge(now, month) or Decimal(0)
+    return total
+
+
 def _counted(
     cursor: sqlite3.Cursor,
     limit: Limit,
@@ -121,4 +134,20 @@ def _counted(
                 submitted="no",
             )
         total += usd
-    return total
+    return total + chats_counted(cursor, limit, month, excluding)
+
+
+def chats_counted(
+    cursor: sqlite3.Cursor, limit: Limit, month: str, excluding: str | None = None
+) -> Decimal:
+    """Return what chats count against `limit` in `month`, without what is held for one run.
+
+    Calls of unknown price are left out: single calls cost little, and runs of many are refused
+    before they start.
+    """
+    rows = cursor.execute(
+        "SELECT id, spent, held FROM chats WHERE month = ? AND (? IS NULL OR profile = ?)",
+        (month, limit.profile, limit.profile),
+    ).fetchall()
+    held = (Decimal(row["held"]) for row in rows if row["id"] != excluding)
+    return sum(held, sum((Decimal(row["spent"]) for row in rows), Decimal(0)))

@@ -102,4 +102,33 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT
         """,
     ),
+    # 5: what chats cost, and what is reserved for runs of many chats
+    (
+        """
+        CREATE TABLE chats (
+            id                TEXT NOT NULL,
+            month             TEXT NOT NULL,
+            profile           TEXT,
+            provider          TEXT NOT NULL,
+            model             TEXT NOT NULL,
+            what              TEXT NOT NULL,
+            held              TEXT NOT NULL,
+            cap               TEXT,
+            low               TEXT,
+            high              TEXT,
+            source            TEXT NOT NULL,
+            spent             TEXT NOT NULL,
+            calls             INTEGER NOT NULL,
+            unknown           INTEGER NOT NULL,
+            prompt_tokens     INTEGER NOT NULL,
+            cached_tokens     INTEGER NOT NULL,
+            completion_tokens INTEGER NOT NULL,
+            is_open           INTEGER NOT NULL,
+            created_at        TEXT NOT NULL,
+            updated_at        TEXT NOT NULL,
+            PRIMARY KEY (id, month)
+        ) STRICT
+        """,
+        "CREATE INDEX chats_by_month ON chats (month)",
+    ),
 )

@@ -137,6 +137,17 @@ class Reservations:
                 total = total.plus(Charge(so_far, True, "so far"))
                 if whole is not None and so_far is not None:
                     total = total.plus(Charge(whole - so_far, False, "until its lease ends"))
+        return self._with_chats(total, month, profile)
+
+    def _with_chats(self, total: Month, month: str, profile: str | None) -> Month:
+        rows = self.journal.read(
+            "SELECT spent, held, unknown FROM chats WHERE month = ? AND (? IS NULL OR profile = ?)",
+            (month, profile, profile),
+        )
+        for row in rows:
+            total = total.plus(Charge(Decimal(row["spent"]), True, "tokens that were used"))
+            total = total.plus(Charge(Decimal(row["held"]), False, "the rest of a run"))
+            total = replace(total, unknown=total.unknown + bool(row["unknown"]))
         return total
 
     def spent(self, now: dt.datetime, profile: str | None = None) -> tuple[Decimal, int]:

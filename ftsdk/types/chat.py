@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from ftsdk.errors import FtsdkError
-from ftsdk.types.model import ChatAnswer
+from ftsdk.errors import BackendError, FtsdkError
+from ftsdk.types.answer import ChatAnswer
 
 __all__ = ["Batch", "BatchState", "ChatOutcome", "ChatRequest", "OutcomeKind", "StoredChat"]
 
@@ -52,12 +52,18 @@ class ChatOutcome:
     def kind(self) -> OutcomeKind:
         """What the outcome counts as."""
         if self.answer is None:
-            return OutcomeKind.ERROR
+            return OutcomeKind.REFUSED if self._is_filtered else OutcomeKind.ERROR
         if self.answer.refusal or self.answer.finish_reason == "content_filter":
             return OutcomeKind.REFUSED
         if self.answer.finish_reason == "length":
             return OutcomeKind.CUT_OFF
         return OutcomeKind.ANSWERED
+
+    @property
+    def _is_filtered(self) -> bool:
+        """Whether a filter refused the prompt: Azure then sends HTTP 400 in place of an answer."""
+        code = getattr(self.error, "provider_code", "")
+        return isinstance(self.error, BackendError) and code == "content_filter"
 
 
 class BatchState(StrEnum):

@@ -1,58 +1,24 @@
-"""The model that a job produced, and the answer of a chat with it."""
+"""The model that a job produced: chats with it, its weights, its deployment."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self, overload
 
 from pydantic import Field, PrivateAttr
 
-from ftsdk.errors import NotReady, StoreError
+from ftsdk.errors import FtsdkError, NotReady, StoreError, UsageError
+from ftsdk.types.answer import ChatAnswer, ChatChoice
+from ftsdk.types.chat import ChatOutcome, ChatRequest
 from ftsdk.types.cost import Cost
 from ftsdk.types.record import Record
 from ftsdk.util.arguments import MAPPING, NUMBER, PATH, Check, checked, is_text
+from ftsdk.util.iterators import closed_after
 
-__all__ = ["ChatAnswer", "ChatChoice", "ModelHandle", "ModelKind"]
-
-
-class ChatChoice(Record):
-    """One of the answers to a request, as the provider gave it.
-
-    `message` has the tool calls with their arguments as the text that the model wrote. `refusal` is
-    set where the model declined to answer; `logprobs` where they were requested.
-    """
-
-    text: str
-    message: Mapping[str, Any]
-    finish_reason: str | None = None
-    refusal: str | None = None
-    logprobs: Mapping[str, Any] | None = None
-
-
-class ChatAnswer(Record):
-    """A model's answer: the first choice, all of them in `choices`, and the response in `raw`.
-
-    `usage` counts tokens; a nested count has a name with a dot, such as
-    `prompt_tokens_details.cached_tokens`. `model` and `fingerprint` are what the provider says
-    answered. `latency_s` is the time from the request to the whole answer, in seconds.
-    """
-
-    text: str
-    message: Mapping[str, Any]
-    usage: Mapping[str, int] = Field(default_factory=dict)
-    finish_reason: str | None = None
-    refusal: str | None = None
-    choices: tuple[ChatChoice, ...] = ()
-    model: str | None = None
-    fingerprint: str | None = None
-    latency_s: float | None = None
-    raw: Mapping[str, Any] = Field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return self.text
+__all__ = ["ChatAnswer", "ChatChoice", "Conversation", "ModelHandle", "ModelKind"]
 
 
 class ModelKind(StrEnum):
@@ -70,6 +36,15 @@ class _Backend(Protocol):
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer: ...
+
+    def chat_many(
+        self,
+        handle: ModelHandle,
+        requests: Iterable[ChatRequest],
+        *,
+        concurrency: int = 8,
+        on_outcome: Callable[[ChatOutcome], None] | None = None,
+    ) -> Iterator[ChatOutcome]: ...
 
     def download(self, handle: ModelHandle, folder: Path) -> Path: ...
 
@@ -89,13 +64,27 @@ class _Job(Protocol):
     def callable_result(self, timeout: float | None = None) -> ModelHandle: ...
 
 
-_MESSAGES = Check(
-    "text, or a list of messages",
-    lambda v: (
-        is_text(v)
-        or (isinstance(v, list | tuple) and all(isinstance(message, Mapping) for message in v))
-    ),
+def _is_conversation(value: Any) -> bool:
+    return is_text(value) or (
+        isinstance(value, list | tuple) and all(isinstance(one, Mapping) for one in value)
+    )
+
+
+_MESSAGES = Check("text, or a list of messages", _is_conversation)
+
+
+Conversation = str | Sequence[Mapping[str, Any]]
+"""A text, which is one message of the user, or the messages of a conversation."""
+
+_CONVERSATIONS = Check(
+    "conversations: texts, or lists of messages",
+    lambda v: isinstance(v, Iterable) and not isinstance(v, str | bytes | Mapping),
 )
+_AT_LEAST_ONE = Check(
+    "a number of 1 or more",
+    lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 1,
+)
+_ERRORS = Check('"raise" or "return"', lambda v: v in ("raise", "return"))
 
 
 class ModelHandle(Record):
@@ -176,10 +165,61 @@ class ModelHandle(Record):
 
         Raises `NotReady` when the model cannot be called now; the error's hint says what to do.
         """
-        if isinstance(messages, str):
-            messages = [{"role": "user", "content": messages}]
         settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, **options}
-        return self._bound_backend().chat(self, messages, settings)
+        return self._bound_backend().chat(self, _messages(messages), settings)
+
+    @overload
+    def chat_many(
+        self,
+        conversations: Iterable[Conversation],
+        *,
+        concurrency: int = 8,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        errors: Literal["raise"] = "raise",
+        **options: Any,
+    ) -> Iterator[ChatAnswer]: ...
+
+    @overload
+    def chat_many(
+        self,
+        conversations: Iterable[Conversation],
+        *,
+        concurrency: int = 8,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        errors: Literal["return"],
+        **options: Any,
+    ) -> Iterator[ChatAnswer | FtsdkError]: ...
+
+    @checked(conversations=_CONVERSATIONS, concurrency=_AT_LEAST_ONE, errors=_ERRORS)
+    def chat_many(
+        self,
+        conversations: Iterable[Conversation],
+        *,
+        concurrency: int = 8,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        errors: Literal["raise", "return"] = "raise",
+        **options: Any,
+    ) -> Iterator[ChatAnswer | FtsdkError]:
+        """Answer many conversations, up to `concurrency` at once, and yield the answers in order.
+
+        A conversation is a text or a list of messages. They are read as they are needed. The
+        provider's rate limits are followed; a request that it refuses for pace or that fails on the
+        way is sent again, an answer never is: see `attempts` of the answer. With `errors="return"`
+        the error of a conversation is yielded in its place; with `"raise"` the first one is raised,
+        after the answers before it. An error that every conversation would get, such as a wrong
+        key, is raised in any case. Requests under way are finished first.
+        """
+        settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, **options}
+        outcomes = self._bound_backend().chat_many(
+            self, _requests(conversations, settings), concurrency=concurrency
+        )
+        return _in_order(outcomes, errors)
 
     @checked(folder=PATH)
     def download(self, folder: str | Path) -> Path:
@@ -215,3 +255,40 @@ class ModelHandle(Record):
     def undeploy(self) -> None:
         """End the deployment now, and with it its cost."""
         (self._job or self._unbound()).undeploy()
+
+
+def _messages(conversation: Conversation) -> Sequence[Mapping[str, Any]]:
+    if isinstance(conversation, str):
+        return [{"role": "user", "content": conversation}]
+    return conversation
+
+
+def _requests(
+    conversations: Iterable[Conversation], options: Mapping[str, Any]
+) -> Iterator[ChatRequest]:
+    """Yield a request for each conversation, with its position as the id."""
+    for number, conversation in enumerate(conversations):
+        if not _is_conversation(conversation):
+            raise UsageError(
+                f"Conversation {number + 1} is neither a text nor a list of messages",
+                where="chat_many",
+                hint='give "hello", or [{"role": "user", "content": "hello"}]',
+            )
+        yield ChatRequest(str(number), tuple(_messages(conversation)), options)
+
+
+def _in_order(outcomes: Iterator[ChatOutcome], errors: str) -> Iterator[ChatAnswer | FtsdkError]:
+    """Yield answers in the order of their requests; one that comes early is kept until its turn."""
+    early: dict[int, ChatOutcome] = {}
+    due = 0
+    with closed_after(outcomes):
+        for outcome in outcomes:
+            early[int(outcome.id)] = outcome
+            while (next_one := early.pop(due, None)) is not None:
+                due += 1
+                if next_one.answer is not None:
+                    yield next_one.answer
+                elif next_one.error is not None and errors == "return":
+                    yield next_one.error
+                elif next_one.error is not None:
+                    raise next_one.error

@@ -118,7 +118,7 @@ def test_every_option_of_the_installed_sdks_is_known() -> None:
     from ftsdk.backends.openai import chat as openai_chat
     from ftsdk.backends.together import chat as together_chat
 
-    for known in (openai_chat._known(), together_chat._known()):
+    for known in (openai_chat.chat_options(), together_chat._known()):
         assert {"tools", "n", "logprobs", "seed", "temperature", "max_tokens", "stop"} <= known
         assert not {"self", "model", "messages", "stream", "timeout", "extra_headers"} & known
-    assert "extra_body" in openai_chat._known()
+    assert "extra_body" in openai_chat.chat_options()

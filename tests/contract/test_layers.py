@@ -91,6 +91,7 @@ LATE = {
     "ftsdk.backends.local.training.model": "what it imports needs torch",
     "ftsdk.backends.local.training.verify": "what it imports needs torch",
     "ftsdk.client": "an inventory is rare, and its records take as long to load as the rest",
+    "ftsdk.jobs.job": "what counts chats is needed only for a model",
     "ftsdk.jobs.kept_rows": "the dataset package is not needed to list jobs",
     "ftsdk.migration.inventory": "the dataset package is not needed to list jobs",
     "ftsdk.planning.estimate": "the dataset package is not needed to list jobs",

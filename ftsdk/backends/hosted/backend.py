@@ -6,13 +6,14 @@ import abc
 import builtins
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from ftsdk.artifacts.download import Source
 from ftsdk.backends.base import Backend, Context, SubmitRequest
+from ftsdk.backends.hosted.chat_many import chat_many
 from ftsdk.backends.hosted.live.plan import Plan as LivePlan
 from ftsdk.backends.hosted.redact import refuse_secrets
 from ftsdk.backends.hosted.response_checks import nothing_sent
@@ -20,8 +21,9 @@ from ftsdk.backends.hosted.results import download_weights
 from ftsdk.backends.hosted.transport import HostedTransport
 from ftsdk.backends.refusals import refuse
 from ftsdk.errors import UnexpectedResponse
+from ftsdk.types.chat import ChatOutcome, ChatRequest
 from ftsdk.types.job import RemoteJob
-from ftsdk.types.model import ModelHandle
+from ftsdk.types.model import ModelHandle, ModelKind
 from ftsdk.types.spec import JobSpec
 from ftsdk.types.status import JobStatus
 
@@ -158,6 +160,27 @@ class HostedBackend(Backend, Generic[TransportT, Ready]):
         left_out = dict.fromkeys(("error", "finished_at", "result_model", "cost"))
         update = {**left_out, "status": JobStatus.FINALIZING, "message": message}
         return row.model_copy(update=update)
+
+    # --- chats ---
+
+    def chat_many(
+        self,
+        handle: ModelHandle,
+        requests: Iterable[ChatRequest],
+        *,
+        concurrency: int = 8,
+        on_outcome: Callable[[ChatOutcome], None] | None = None,
+    ) -> Iterator[ChatOutcome]:
+        # A model that answers only with its deployment's name declares no chat, and can do both.
+        if not self.capabilities.can_chat_many and handle.kind is not ModelKind.NEEDS_DEPLOYMENT:
+            raise self.cannot("answer many conversations at once")
+        return chat_many(
+            lambda request: self.chat(handle, request.messages, request.options),
+            requests,
+            concurrency=concurrency,
+            on_outcome=on_outcome,
+            clock=self.clock,
+        )
 
     @staticmethod
     def _tail(lines: builtins.list[str], tail: int | None) -> builtins.list[str]:

@@ -200,6 +200,7 @@ def _without_status(rule: Rule, provider: str, action: str, source: BaseExceptio
             f"{provider} could not be reached: {scrub(source, 120) or type(source).__name__}",
             where=where,
             hint="check the network, the proxy and the base URL, then try again",
+            reached=False,
         )
     if rule == "unsendable":
         return Rejected(

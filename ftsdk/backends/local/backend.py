@@ -10,7 +10,7 @@ import builtins
 import importlib.util
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
+from ftsdk.backends.chat_outcomes import require_concurrency
 from ftsdk.backends.local import inference
 from ftsdk.backends.local.fault import Fault
 from ftsdk.backends.local.limits import LIMITS
@@ -55,6 +56,7 @@ from ftsdk.errors import (
     Unsupported,
     UsageError,
 )
+from ftsdk.types.chat import ChatOutcome, ChatRequest
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle
@@ -87,6 +89,7 @@ class LocalBackend(Backend):
         can_delete=True,
         can_download=True,
         can_chat=True,
+        can_chat_many=True,
         has_events=True,
         has_metrics=True,
         has_checkpoints=True,
@@ -385,6 +388,20 @@ class LocalBackend(Backend):
     ) -> ChatAnswer:
         """Answer on this machine; the model is loaded at the first call and kept."""
         return inference.chat(existing_result(handle), messages, options)
+
+    def chat_many(
+        self,
+        handle: ModelHandle,
+        requests: Iterable[ChatRequest],
+        *,
+        concurrency: int = 8,
+        on_outcome: Callable[[ChatOutcome], None] | None = None,
+    ) -> Iterator[ChatOutcome]:
+        """Answer in batches of up to `concurrency`, where that changes no answer."""
+        require_concurrency(concurrency)
+        return inference.chat_many(
+            existing_result(handle), requests, at_once=concurrency, on_outcome=on_outcome
+        )
 
     def chat_base(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ftsdk.backends.chat_outcomes import Ask, OnOutcome, outcome_of
 from ftsdk.backends.local.local_model import (
+    Answer,
     LocalModel,
     Messages,
     base_folder,
     require_inference_packages,
 )
 from ftsdk.backends.local.models.quiet import quiet_libraries
-from ftsdk.errors import UsageError
+from ftsdk.errors import Unsupported, UsageError
+from ftsdk.types.chat import ChatOutcome, ChatRequest
 from ftsdk.types.model import ChatAnswer
 
 _MODELS_KEPT = 2
@@ -60,19 +63,95 @@ def chat(
     """Answer with the result in `folder`, or with `tuned=False` with its base model.
 
     `options` are those of `LocalModel.chat`, and `device`. Calls in one process run one after the
-    other. Raises `UsageError` for an unknown option, and what `load_model` and `chat` raise.
+    other. Raises `Unsupported` for an unknown option, and what `load_model` and `chat` raise.
     """
-    unknown = sorted(set(options) - set(_OPTIONS))
-    if unknown:
-        raise UsageError(
-            f"A local model does not take {', '.join(unknown)}.",
-            hint=f"it takes {', '.join(_OPTIONS)}",
-        )
+    _check_options(options)
     given = {name: value for name, value in options.items() if value is not None}
     device = str(given.pop("device", "auto"))
     with _lock:
         model = load_model(folder if tuned else base_folder(folder), device=device)
         answer = model.chat(messages, **given)
+    return _answer(answer)
+
+
+def chat_many(
+    folder: Path,
+    requests: Iterable[ChatRequest],
+    *,
+    at_once: int,
+    on_outcome: OnOutcome | None = None,
+) -> Iterator[ChatOutcome]:
+    """Yield the outcome of each request; up to `at_once` with equal options are one batch.
+
+    Only greedy answers are batched: what is sampled depends on what is beside it, and a seed would
+    not give the same answer again. Raises what `chat` raises for an option.
+    """
+
+    def ask(request: ChatRequest) -> ChatAnswer:
+        return chat(folder, request.messages, request.options)
+
+    for batch in _batches(requests, at_once):
+        for outcome in _outcomes(folder, batch, ask):
+            if on_outcome is not None:
+                on_outcome(outcome)
+            yield outcome
+
+
+def _batches(requests: Iterable[ChatRequest], most: int) -> Iterator[list[ChatRequest]]:
+    """Yield requests in groups that one batch can answer."""
+    batch: list[ChatRequest] = []
+    for request in requests:
+        joins = batch and _may_join(request) and request.options == batch[0].options
+        if batch and (not joins or len(batch) >= most):
+            yield batch
+            batch = []
+        batch.append(request)
+    if batch:
+        yield batch
+
+
+def _may_join(request: ChatRequest) -> bool:
+    options = request.options
+    return not options.get("temperature") and not options.get("tools") and "on_text" not in options
+
+
+def _outcomes(folder: Path, batch: list[ChatRequest], ask: Ask) -> Iterator[ChatOutcome]:
+    if len(batch) > 1:
+        try:
+            answers = _batch_answers(folder, batch)
+        except UsageError:
+            pass  # one of them cannot be answered: each is asked by itself, to see which
+        else:
+            for request, answer in zip(batch, answers, strict=True):
+                yield ChatOutcome(request.id, answer=answer)
+            return
+    for request in batch:
+        yield outcome_of(ask, request)
+
+
+def _batch_answers(folder: Path, batch: list[ChatRequest]) -> list[ChatAnswer]:
+    options = batch[0].options
+    _check_options(options)
+    with _lock:
+        model = load_model(folder, device=str(options.get("device") or "auto"))
+        found = model.chat_many(
+            [request.messages for request in batch],
+            max_tokens=options.get("max_tokens"),
+            batch_size=len(batch),
+        )
+    return [_answer(one) for one in found]
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    unknown = sorted(set(options) - set(_OPTIONS))
+    if unknown:
+        raise Unsupported(
+            f"A local model does not take {', '.join(unknown)}.",
+            hint=f"it takes {', '.join(_OPTIONS)}",
+        )
+
+
+def _answer(answer: Answer) -> ChatAnswer:
     return ChatAnswer(
         text=answer.text,
         message={"role": "assistant", "content": answer.text},

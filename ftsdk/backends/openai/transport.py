@@ -13,6 +13,7 @@ from ftsdk.backends.base import Context
 from ftsdk.backends.capabilities import PaceRefusal
 from ftsdk.backends.hosted import Address, BoundKey, HostedTransport, HTTPFacts, Service
 from ftsdk.backends.hosted.ambient import custom_headers, header_guard, without_ambient
+from ftsdk.backends.hosted.rate_limits import note_reply
 from ftsdk.backends.openai.profiles import AZURE, Profile, profile_for
 from ftsdk.errors import FtsdkError
 
@@ -65,7 +66,10 @@ class Transport(HostedTransport["OpenAI"]):
             timeout=openai.Timeout(timeout_s, connect=connect_s),
             http_client=openai.DefaultHttpxClient(
                 follow_redirects=False,
-                event_hooks={"request": [header_guard(key, self.base_url, headers)]},
+                event_hooks={
+                    "request": [header_guard(key, self.base_url, headers)],
+                    "response": [note_reply],
+                },
             ),
         )
         without_ambient(client, headers)

@@ -79,6 +79,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         can_cancel=True,
         can_download=True,
         can_chat=True,
+        can_chat_many=True,
         has_events=True,
         has_metrics=True,
         has_logs=True,

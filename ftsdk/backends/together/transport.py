@@ -25,6 +25,7 @@ from ftsdk.backends.hosted import (
     spend_limit_error,
 )
 from ftsdk.backends.hosted.ambient import custom_headers, header_guard, without_ambient
+from ftsdk.backends.hosted.rate_limits import note_reply
 from ftsdk.backends.together.request import with_secrets
 from ftsdk.backends.upload_progress import current_listener
 from ftsdk.errors import Unavailable
@@ -103,7 +104,10 @@ class Transport(HostedTransport["Together"]):
             http_client=DefaultHttpxClient(
                 timeout=timeout,  # the upload to storage goes past the SDK's own timeout
                 follow_redirects=False,
-                event_hooks={"request": [header_guard(key, self.base_url, headers)]},
+                event_hooks={
+                    "request": [header_guard(key, self.base_url, headers)],
+                    "response": [note_reply],
+                },
             ),
         )
         without_ambient(client, headers)

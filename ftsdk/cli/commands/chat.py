@@ -17,6 +17,7 @@ from ftsdk.cli.view.output import busy, emit, note, say
 from ftsdk.client import Client
 from ftsdk.errors import FtsdkError, UsageError
 from ftsdk.jobs.job import FineTuneJob
+from ftsdk.spending.counted_chats import CountedChats
 from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.types.status import JobStatus
 
@@ -124,7 +125,8 @@ class _Conversation:
         with busy(f"waiting for the {who} model"):
             if who == "base":
                 backend = self.client.session.backend_for(self.job.snapshot)
-                return backend.chat_base(self.handle, history, self.options)
+                chats = CountedChats(self.client.session, backend)
+                return chats.chat_base(self.handle, history, self.options)
             return self.handle.chat(history, **self.options)
 
 

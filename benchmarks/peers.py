@@ -4,9 +4,9 @@
     python benchmarks/peers.py [--seeds 6] [--ways openai,litellm,…] [--cells …] [--at-once 2]
 
 Each way of creating a job (`_peer_scripts.py`) runs against a simulated provider on loopback, in each
-of 16 situations, with different rows and moments for each seed. A program that fails is run again, at
-most twice, as a person or a scheduler would do. Counted are the jobs at the provider (each is paid),
-and what the programs said. Time passes 20 times faster than it is (`SPEED`); requests time out after 5 real
+of 16 situations, with different rows and moments for each seed. A program that fails is run again a
+minute later, at most twice, as a person or a scheduler would do. Counted are the jobs at the provider
+(each is paid), and what the programs said. Time passes 20 times faster than it is (`SPEED`); requests time out after 5 real
 seconds, for every package. A package that is not installed is left out.
 
 In "list later than the horizon" the answer is lost and the provider's list never shows the job: the
@@ -44,6 +44,7 @@ from ftsdk.testing.lab.together.double import TogetherDouble
 
 SCRIPTS = Path(__file__).with_name("_peer_scripts.py")
 RUNS = 3  # the first, and two more after a failure
+PAUSE_S = 60.0  # between a failure and the next run, on the clock of the trial
 LONGEST_RUN_S = 120.0
 ASKS = "list later than the horizon"
 # For each double: its class, the statuses of a training of a minute, the paths of a create and a read.
@@ -125,6 +126,7 @@ class Trial:
         while len(self.runs) < RUNS:
             if self.take(self.start()).ended_well:
                 return
+            time.sleep(PAUSE_S / SPEED)
 
     def take(self, process: subprocess.Popen[str]) -> Run:
         """Wait for a program, and record how it ended."""

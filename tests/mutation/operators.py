@@ -65,7 +65,7 @@ class DeleteStatement(Operator):
         first, last = node.get_first_leaf(), node.get_last_leaf()
         leaf = Keyword("pass", first.start_pos, prefix=first.prefix)
         end = Newline("\n", leaf.end_pos, prefix=last.prefix if last.type == "newline" else "")
-        made: Any = PythonNode("simple_stmt", [leaf, end])  # type: ignore[no-untyped-call]  # parso
+        made: Any = PythonNode("simple_stmt", [leaf, end])
         made.parent = node.parent
         return made
 
@@ -235,7 +235,7 @@ def _is_left_out(node: Any) -> bool:
         if parent.type == "if_stmt" and parent.children[1].get_code().strip() == "TYPE_CHECKING":
             return True
         child = parent
-    return node.type == "if_stmt" and node.children[1].get_code().strip() == "TYPE_CHECKING"
+    return bool(node.type == "if_stmt" and node.children[1].get_code().strip() == "TYPE_CHECKING")
 
 
 def _parents(node: Any) -> Iterator[Any]:

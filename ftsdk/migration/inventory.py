@@ -1,7 +1,7 @@
 """Fetch what an account has at a provider into a bundle. Only GETs are sent.
 
 The bundle has `models.json`, a record for each job in `jobs/`, and the contents of the files that
-jobs name in `files/`. Killed anywhere, the next call continues: files that are there are not fetched
+jobs name in `files/`; rows with functions in the form before tools also as a copy with tools. Killed anywhere, the next call continues: files that are there are not fetched
 again; jobs are read again, since they may have changed.
 """
 
@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ftsdk.backends.base import Backend
-from ftsdk.errors import AuthError, BackendError, NotFound, Rejected, StoreError, Unsupported
+from ftsdk.errors import (
+    AuthError,
+    BackendError,
+    DatasetError,
+    NotFound,
+    Rejected,
+    StoreError,
+    Unsupported,
+)
 from ftsdk.jobs.adopt import adopt
 from ftsdk.migration.bundle import Bundle
 from ftsdk.session import Session
@@ -29,6 +37,9 @@ _SUFFIX: Mapping[FileRole, str] = {"training": ".jsonl", "validation": ".jsonl",
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][\w.:-]{2,199}")
 _GONE = (NotFound, AuthError, Rejected)
 """Answers that a second request would get again: deleted, or not readable with this key."""
+
+_OLD = "FT132"  # functions in the form before tools
+_MOST_NAMED = 100
 
 _T = TypeVar("_T")
 OnProgress = Callable[[str], None]
@@ -201,7 +212,10 @@ class _Inventory:
                 "sha256": self._bundle.hash_of(name),
             }
         )
-        return facts if role == "result" else facts.model_copy(update=self._checked(path))
+        if role == "result":
+            return facts
+        facts = facts.model_copy(update=self._checked(path))
+        return facts.model_copy(update=self._with_tools(path)) if _OLD in facts.findings else facts
 
     def _checked(self, path: Path) -> dict[str, Any]:
         """Return the number of rows of a training file, and how many have each fault or notice."""
@@ -209,6 +223,20 @@ class _Inventory:
 
         report = validate(path, provider=self._backend.name, tokens=False, near_duplicates=False)
         return {"rows": report.rows, "findings": dict(report.row_counts)}
+
+    def _with_tools(self, path: Path) -> dict[str, Any]:
+        """Write the rows with tools instead of functions beside the file; say what is left."""
+        from ftsdk.dataset.validation.fix import fix
+
+        name = f"files/{path.stem}.tools.jsonl"
+        try:
+            report = fix(path, self._bundle.folder / name)
+        except DatasetError as error:
+            return {"not_converted": (error.what,)}
+        left = [f"line {one.line}, {one.field}: {one.done}" for one in report.refused]
+        if len(left) > _MOST_NAMED:
+            left[_MOST_NAMED:] = [f"and {len(left) - _MOST_NAMED:,} more places"]
+        return {"converted": name, "not_converted": tuple(left)}
 
 
 def _file_name(identity: str) -> str:

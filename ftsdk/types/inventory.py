@@ -46,6 +46,10 @@ class InventoryFile(Record):
     be fetched, and `missing` says why: `gone` (deleted, or not readable with this key) or
     `unavailable` (the provider did not answer; the next inventory tries again). `findings` has
     the number of rows with each fault or notice, by code, of training and validation files.
+
+    Where rows call functions in the form before tools, `converted` is the place of a copy with tools,
+    written as `ftsdk validate --fix` does; the fetched file stays as it was. `not_converted` names
+    what a person has to change, by line and field.
     """
 
     id: str
@@ -56,6 +60,8 @@ class InventoryFile(Record):
     sha256: str | None = None
     rows: int | None = None
     findings: Mapping[str, int] = Field(default_factory=dict)
+    converted: str | None = None
+    not_converted: tuple[str, ...] = ()
     missing: Literal["gone", "unavailable"] | None = None
     why: str = ""
 

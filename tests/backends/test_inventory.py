@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 import ftsdk
-from ftsdk.errors import StoreError, Unavailable, Unsupported, UsageError
+from ftsdk.errors import DatasetError, StoreError, Unavailable, Unsupported, UsageError
 from ftsdk.migration import bundle as bundles
 from ftsdk.migration.bundle import verify
 from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.util.clock import ManualClock
+from tests.unit.cli.conftest import Cli
 
 pytest.importorskip("openai", reason="needs the extra `openai`")
 MODEL = "gpt-4.1-mini-2025-04-14"
@@ -105,6 +106,97 @@ def test_all_that_an_account_has(
     assert record["metrics"]
     assert "models" in seen
     assert any(line.startswith("file 7 of 7: ") for line in seen)
+
+
+# --- rows in the form before tools ---
+
+
+@pytest.fixture
+def old_rows(double: OpenAIDouble, made: list[str]) -> dict[str, Any]:
+    """The training file of the second job, whose last row has functions."""
+    return double.files[double.jobs[made[1]].request["training_file"]]
+
+
+def of(found: ftsdk.Inventory, file: dict[str, Any]) -> Any:
+    return next(one for one in found.files if one.id == file["id"])
+
+
+def test_functions_of_before_are_converted_beside_the_file(
+    home: Path, double: OpenAIDouble, clock: ManualClock, old_rows: dict[str, Any]
+) -> None:
+    found = _take(home, double, clock)
+    one = of(found, old_rows)
+    assert one.converted == f"files/{one.id}.tools.jsonl"
+    assert one.not_converted == ()
+    copy = (found.folder / one.converted).read_bytes()
+    assert len(copy.split(b"\n")) == 14
+    assert copy.split(b"\n")[:12] == old_rows["content"].split(b"\n")[:12]
+    row = json.loads(copy.split(b"\n")[12])
+    assert "functions" not in row
+    assert row["tools"] == [{"type": "function", "function": OLD_FORM["functions"][0]}]
+    (call,) = row["messages"][1]["tool_calls"]
+    assert call["function"] == {"name": "weather", "arguments": '{"city": "Oslo"}'}
+    assert (found.folder / one.path).read_bytes() == bytes(old_rows["content"])
+    assert [other.converted for other in found.files if other.id != one.id] == [None] * 6
+    assert verify(found.folder) == []
+    (found.folder / one.converted).write_text("changed")
+    assert verify(found.folder) == [f"{one.converted}: it was changed"]
+    again = _take(home, double, clock)
+    assert (again.folder / one.converted).read_bytes() == copy
+    assert verify(again.folder) == []
+
+
+def test_what_cannot_be_converted_is_named(
+    home: Path, double: OpenAIDouble, clock: ManualClock, old_rows: dict[str, Any]
+) -> None:
+    alone = {
+        "messages": [*OLD_FORM["messages"], {"role": "function", "name": "other", "content": "5"}]
+    }
+    old_rows["content"] += json.dumps(alone).encode() + b"\n"
+    found = _take(home, double, clock)
+    one = of(found, old_rows)
+    assert one.converted is not None
+    (line,) = one.not_converted
+    assert line.startswith("line 14, messages[2].name: not converted to tools")
+    assert json.loads((found.folder / one.converted).read_bytes().split(b"\n")[13]) == alone
+
+
+def test_the_command_says_what_was_converted_and_what_was_not(
+    double: OpenAIDouble, clock: ManualClock, old_rows: dict[str, Any],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    alone = {"messages": [{"role": "user", "content": "x"}, {"role": "function", "content": "5"}]}
+    old_rows["content"] += json.dumps(alone).encode() + b"\n"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ftsdk.session.SystemClock", lambda: clock)
+    for name, value in double.variables().items():
+        monkeypatch.setenv(name, value)
+    ran = Cli().ok("inventory", "openai", "--into", "bundle")
+    one = old_rows["id"]
+    assert f"2 with functions in the old form, with tools in files/{one}.tools.jsonl" in ran.out
+    assert f"not converted  {one}, line 14, messages[1]" in ran.out
+    (shown,) = [
+        file
+        for file in Cli().ok("inventory", "openai", "--into", "bundle", "--json").json["files"]
+        if file["converted"]
+    ]
+    assert (shown["id"], len(shown["not_converted"])) == (one, 1)
+
+
+def test_a_file_that_cannot_be_converted_at_all_is_named(
+    home: Path, double: OpenAIDouble, clock: ManualClock, old_rows: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def broken(*_: Any) -> Any:
+        raise DatasetError("a record is too long")
+
+    monkeypatch.setattr("ftsdk.dataset.validation.fix.fix", broken)
+    found = _take(home, double, clock)
+    assert (of(found, old_rows).converted, of(found, old_rows).not_converted) == (
+        None,
+        ("a record is too long",),
+    )
+    assert verify(found.folder) == []
 
 
 def test_a_bundle_is_private(

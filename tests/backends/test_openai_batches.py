@@ -163,6 +163,10 @@ def test_too_many_bytes_are_refused(
     monkeypatch.setattr(batch_requests, "MOST_BYTES", size - 1)
     with pytest.raises(Unsupported, match=r"more than .* bytes"):
         submitted(backend, 4)
+    read = iter(requests(400))
+    with pytest.raises(Unsupported, match="more than"):
+        backend.batch(HANDLE, read, tag=TAG)
+    assert len(list(read)) == 396, "it read on"
     monkeypatch.setattr(batch_requests, "MOST_BYTES", size)
     submitted(backend, 4)
 

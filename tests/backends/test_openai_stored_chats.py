@@ -91,7 +91,9 @@ def test_all_pages_newest_first(
     assert all(one.messages[0]["role"] == "system" for one in found)
 
 
-def test_they_are_filtered_by_model_and_metadata(backend: OpenAIBackend) -> None:
+def test_they_are_filtered_by_model_and_metadata(
+    backend: OpenAIBackend, double: OpenAIDouble
+) -> None:
     chat(backend, "a", metadata={"app": "x", "v": "1"})
     chat(backend, "b", metadata={"app": "y"})
     chat(backend, "c", model=OTHER, metadata={"app": "x"})
@@ -99,6 +101,7 @@ def test_they_are_filtered_by_model_and_metadata(backend: OpenAIBackend) -> None
     assert texts(backend.stored_chats(metadata={"app": "x"})) == ["c", "a"]
     assert texts(backend.stored_chats(model=MODEL, metadata={"app": "x", "v": "1"})) == ["a"]
     assert texts(backend.stored_chats(metadata={"app": "z"})) == []
+    assert double.asked("GET", "/chat/completions$")[-1].first("metadata[app]") == "z"
 
 
 def test_a_limit_reads_no_more_than_it_needs(backend: OpenAIBackend, double: OpenAIDouble) -> None:
@@ -107,6 +110,7 @@ def test_a_limit_reads_no_more_than_it_needs(backend: OpenAIBackend, double: Ope
     before = len(double.requests)
     assert texts(backend.stored_chats(limit=2)) == ["5", "4"]
     assert len(double.requests) - before == 3
+    assert double.asked("GET", "/chat/completions$")[-1].first("limit") == "2"
     assert list(backend.stored_chats(limit=0)) == []
 
 

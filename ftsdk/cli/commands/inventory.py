@@ -112,6 +112,9 @@ def _show(found: Inventory) -> None:
     total = size(sum(one.bytes or 0 for one in there))
     say((plural(len(there), "file"), "bold"), f" fetched, {total}" if there else " fetched")
     columns(_file_line(one) for one in there if one.role != "result")
+    for one in there:
+        for line in one.not_converted:
+            say(("  not converted  ", "yellow"), clean(f"{one.id}, {line}"))
     for one in found.missing:
         say((f"  {one.id}", "red"), f"  {one.role} file of {', '.join(one.jobs)}: {_why(one)}")
     for line in found.not_read:
@@ -127,9 +130,10 @@ def _show(found: Inventory) -> None:
 def _file_line(one: InventoryFile) -> list[Any]:
     alarming = sum(many for code, many in one.findings.items() if code.startswith(_ALARMING))
     old = one.findings.get("FT132", 0)
+    written = f", with tools in {clean(one.converted)}" if one.converted else ""
     remarks = [
         f"{count(alarming)} with secrets or personal data" if alarming else "",
-        f"{count(old)} with functions in the old form" if old else "",
+        f"{count(old)} with functions in the old form{written}" if old else "",
     ]
     return [
         clean(one.id),

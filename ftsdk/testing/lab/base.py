@@ -28,6 +28,7 @@ _FAULT_FIELDS = (
     "path",
     "times",
     "skip",
+    "every",
     "acted",
     "status",
     "retry_after",
@@ -211,6 +212,10 @@ class Double:
         """Return the headers that every reply has."""
         return {"x-request-id": f"req_{self.name}_{request.number:08d}"}
 
+    def delay_s(self, request: Request) -> float:
+        """Return how long a handled request takes, in seconds of real time."""
+        return 0.0
+
     # --- dispatch ---
 
     def _control(self, request: Request) -> Answer:
@@ -272,12 +277,13 @@ class Double:
             if fault is None:
                 normal = self._handle(request)
                 self._observe(request, normal)
-                return Answer(normal)
+                return Answer(normal, delay_s=self.delay_s(request))
             handled = self._handle(request) if fault.handles_first else None
             if fault.behaviour == "twice":
                 handled = self._handle(request)
             reply = fault.reply(handled)
-            return Answer(replace(reply, headers={**self.headers(request), **reply.headers}), fault)
+            reply = replace(reply, headers={**self.headers(request), **reply.headers})
+            return Answer(reply, fault, delay_s=self.delay_s(request) if handled else 0.0)
 
     def _handle(self, request: Request) -> Reply:
         self._enter_account(request)

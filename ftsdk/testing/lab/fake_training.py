@@ -5,6 +5,7 @@ It answers with the answer of the training row whose question is most similar.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -108,6 +109,17 @@ def nearest_answer(content: bytes, messages: Sequence[Mapping[str, Any]]) -> str
     """Return the answer of the training row whose last question shares most words with this one."""
     question = _words(_last(messages, "user"))
     best, score = "", -1.0
+    for words, answer in _questions(content):
+        shared = len(question & words) / (len(question | words) or 1)
+        if shared > score:
+            best, score = answer, shared
+    return best
+
+
+@functools.lru_cache(maxsize=8)
+def _questions(content: bytes) -> tuple[tuple[frozenset[str], str], ...]:
+    """Return the words of the last question and the answer of each row."""
+    found = []
     for _, row in rows_of(content):
         if not isinstance(row, dict):
             continue
@@ -115,11 +127,8 @@ def nearest_answer(content: bytes, messages: Sequence[Mapping[str, Any]]) -> str
             *(row.get("input") or {}).get("messages", []),
             *row.get("preferred_output", []),
         ]
-        words = _words(_last(turns, "user"))
-        shared = len(question & words) / (len(question | words) or 1)
-        if shared > score:
-            best, score = _last(turns, "assistant"), shared
-    return best
+        found.append((_words(_last(turns, "user")), _last(turns, "assistant")))
+    return tuple(found)
 
 
 def _last(messages: Sequence[Mapping[str, Any]], role: str) -> str:
@@ -130,5 +139,5 @@ def _last(messages: Sequence[Mapping[str, Any]], role: str) -> str:
     return ""
 
 
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.lower()))
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text.lower()))

@@ -37,7 +37,7 @@ class Fault:
     """One fault, waiting for its request.
 
     `method` and `path` (a regular expression, searched) select requests; None matches any. The
-    first `skip` matches succeed, the next `times` (None: all) fail. With `acted` the double handles
+    first `skip` matches succeed, then each `every`th fails, up to `times` (None: all) in total. With `acted` the double handles
     the request before it fails: the job exists, only the answer is lost. `field` may be a path
     (`job.id`).
     """
@@ -47,6 +47,7 @@ class Fault:
     path: str | None = None
     times: int | None = 1
     skip: int = 0
+    every: int = 1
     acted: bool = False
     status: int = 503
     retry_after: str | None = None
@@ -170,9 +171,10 @@ class Faults:
                 if not fault.matches(request):
                     continue
                 fault.hits += 1
-                if fault.hits <= fault.skip:
+                if fault.hits <= fault.skip or (fault.hits - fault.skip) % fault.every:
                     continue
-                if fault.times is not None and fault.hits >= fault.skip + fault.times:
+                failed = (fault.hits - fault.skip) // fault.every
+                if fault.times is not None and failed >= fault.times:
                     self._waiting.remove(fault)
                 self.triggered += 1
                 return fault

@@ -27,11 +27,15 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True)
 class Answer:
-    """A reply, the fault (if any) that changes how it is sent, and a callback for after it was sent."""
+    """A reply, the fault (if any) that changes how it is sent, and a callback for after it was sent.
+
+    It is sent `delay_s` seconds later.
+    """
 
     reply: Reply
     fault: Fault | None = None
     then: Callable[[], None] | None = None
+    delay_s: float = 0.0
 
 
 class _BadRequest(Exception):
@@ -120,6 +124,8 @@ class Server:
                     if request is None:
                         return
                     answer = self._handler(request)
+                    if answer.delay_s > 0:
+                        stopping.wait(answer.delay_s)
                     close = request.headers.get("connection", "").lower() == "close"
                     stays_open = self._send(connection, answer, stopping)
                     if answer.then is not None:

@@ -243,7 +243,8 @@ class OpenAIBatches(OpenAIStoredChats):
 
     def _batch_completion(self, body: dict[str, Any]) -> dict[str, Any]:
         """Answer one request of a batch."""
-        return self._completion(body)
+        with self.meter.batch():
+            return self._completion(body)
 
     def _line(self, custom_id: str, response: dict[str, Any] | None, error: Any = None) -> Any:
         return {

@@ -5,8 +5,8 @@ another `service` (`azure`, `nebius`, `crusoe`) it has the quirks of that servic
 
 Settings: `closed` (job creation is refused), `jobs_at_once` (a quota), `stages` (how long a job
 takes), `lists_before_visible` (a new job appears in lists late), `results_encoded` (base64),
-`page_size` (the most items on one page, whatever is asked for), and those of `batches` and
-`stored_chats`.
+`page_size` (the most items on one page, whatever is asked for), those of `batches` and
+`stored_chats`, and those of `ftsdk.testing.lab.chats` (`request_limit` and `token_limit` per minute).
 """
 
 from __future__ import annotations
@@ -55,6 +55,12 @@ class OpenAIDouble(OpenAIBatches):
         "warmup_s",
         "results_encoded",
         "any_model",
+        "request_limit",
+        "token_limit",
+        "burst_s",
+        "answer_s",
+        "noise",
+        "fingerprint",
         "batch_validation_s",
         "batch_s",
         "batch_expires_s",

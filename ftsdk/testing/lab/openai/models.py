@@ -5,18 +5,25 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from ftsdk.testing.lab import fake_training
 from ftsdk.testing.lab.base import route
+from ftsdk.testing.lab.chat_choices import last_text
+from ftsdk.testing.lab.chats import Chats
 from ftsdk.testing.lab.messages import Request
 from ftsdk.testing.lab.openai.files import OpenAIFiles
 from ftsdk.testing.lab.openai.jobs import FakeJob
 from ftsdk.testing.lab.openai.request_checks import TUNABLE, refuse
 from ftsdk.util.clock import Clock
 
+_BLOCKED = "[[block]]"
+"""A prompt that Azure's filter refuses."""
 
-class OpenAIModels(OpenAIFiles):
+
+class OpenAIModels(Chats, OpenAIFiles):
     """`/models` and `/chat/completions`, for base models and for the models that jobs made."""
 
     warmup_s = 0.0
@@ -79,35 +86,54 @@ class OpenAIModels(OpenAIFiles):
     @route("POST", "/chat/completions")
     def chat(self, request: Request) -> Any:
         """Return a chat completion of a tuned model or of a base model."""
-        return self._completion(request.json())
+        body = request.json()
+        self._check_chat(body)
+        self._check_pace(body)
+        return self._completion(body)
+
+    def _check_chat(self, body: Any) -> None:
+        for name in ("model", "messages"):
+            if not isinstance(body, dict) or not body.get(name):
+                raise refuse(400, f"Missing required parameter: '{name}'.", param=name)
+
+    def _check_pace(self, body: dict[str, Any]) -> None:
+        found = self._limited(body)
+        if found is None:
+            return
+        what, bucket, wait = found
+        raise refuse(
+            429,
+            f"Rate limit reached for {body['model']} in organization org-lab on {what} per min. "
+            f"Limit: {bucket.limit:g}. Please try again in {wait:.3f}s.",
+            code="rate_limit_exceeded",
+            kind=what,
+            headers={"retry-after": f"{math.ceil(wait)}", "retry-after-ms": f"{wait * 1000:.0f}"},
+        )
+
+    def headers(self, request: Request) -> Mapping[str, str]:
+        limits = self.limiter.openai_headers() if self.is_chat(request) else {}
+        return {**super().headers(request), **limits}
 
     def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
-        for name in ("model", "messages"):
-            if not body.get(name):
-                raise refuse(400, f"Missing required parameter: '{name}'.", param=name)
+        self._check_chat(body)
+        if self.needs_deployments and _BLOCKED in last_text(body["messages"]):
+            raise refuse(
+                400,
+                "The response was filtered due to the prompt triggering Azure OpenAI's content "
+                "management policy.",
+                code="content_filter",
+                param="prompt",
+            )
         text = self._answer_text(body["model"].split(":ckpt-step-")[0], body["messages"])
-        words = len(text.split())
-        prompt_tokens = fake_training.count_tokens(
-            json.dumps({"messages": body["messages"]}).encode()
-        )
+        choices, usage = self._choices(body, text)
         return {
             "id": self.new_id("chatcmpl-"),
             "object": "chat.completion",
             "created": self.stamp(),
             "model": body["model"],
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": text, "refusal": None},
-                    "logprobs": None,
-                    "finish_reason": "stop",
-                }
-            ],
-            "usage": {
-                "prompt_tokens": prompt_tokens,
-                "completion_tokens": words,
-                "total_tokens": prompt_tokens + words,
-            },
+            "system_fingerprint": self.fingerprint,
+            "choices": choices,
+            "usage": usage,
         }
 
     def _answer_text(self, model: str, messages: list[dict[str, Any]]) -> str:

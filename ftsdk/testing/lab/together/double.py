@@ -4,7 +4,8 @@ It answers as together 3.1.1 (2026-11-04) expects and refuses what the API refus
 
 Settings: `stages` (how long a job takes), `processing_s` (how long the check of a file takes),
 `jobs_at_once` (a quota), `user_limit_usd`, `lists_before_visible` (a new job appears in lists late),
-`capitals` (event types in capitals, as in the SDK), `download_redirects`. To change one job: `restart`,
+`capitals` (event types in capitals, as in the SDK), `download_redirects`, and those of
+`ftsdk.testing.lab.chats` (`request_limit` and `token_limit` per second). To change one job: `restart`,
 `fail`, `jobs[id].forced`, `jobs[id].unregistered`.
 """
 
@@ -60,6 +61,11 @@ class TogetherDouble(TogetherFiles, TogetherWeights, TogetherEndpoints, KeyedDou
         "configs",
         "capitals",
         "download_redirects",
+        "request_limit",
+        "token_limit",
+        "burst_s",
+        "answer_s",
+        "noise",
     )
 
     def __init__(self, **options: Any) -> None:

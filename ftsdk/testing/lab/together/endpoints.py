@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 from ftsdk.testing.lab import fake_training
-from ftsdk.testing.lab.base import Double, route
-from ftsdk.testing.lab.messages import Reply, Request
+from ftsdk.testing.lab.base import route
+from ftsdk.testing.lab.chats import Chats
+from ftsdk.testing.lab.messages import Request
 from ftsdk.testing.lab.together.jobs import FakeJob
 from ftsdk.testing.lab.together.request_checks import refuse
 
@@ -16,10 +18,11 @@ _HARDWARE = {"1xnvidia-h100-80gb": 549, "1xnvidia-b200-180gb": 899}
 _BASE = "/v2/projects/{project_id}"
 
 
-class TogetherEndpoints(Double):
+class TogetherEndpoints(Chats):
     """Dedicated endpoints (API v2) and chat; a mixin of `TogetherDouble`."""
 
     jobs: dict[str, FakeJob]
+    period_s = 1.0
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -232,6 +235,8 @@ class TogetherEndpoints(Double):
     def chat(self, request: Request) -> Any:
         """Return a chat completion of the tuned model behind an endpoint."""
         body = request.json()
+        if not body.get("messages"):
+            raise refuse(400, "messages is required", param="messages")
         slug, _, name = str(body.get("model", "")).partition("/")
         endpoint = next((e for e in self.endpoints.values() if e["name"] == name), None)
         ready = [
@@ -243,36 +248,36 @@ class TogetherEndpoints(Double):
             raise refuse(
                 404, f"Unable to access model {body.get('model')}", code="model_not_available"
             )
+        self._check_pace(body)
         job = self._job_of_model(ready[0]["model"])
-        text = fake_training.nearest_answer(job.content if job else b"", body.get("messages") or [])
-        prompt_tokens = (
-            sum(len(str(m.get("content") or "")) for m in body.get("messages") or []) // 4 + 1
-        )
-        completion_tokens = len(text) // 4 + 1
-        return Reply(
-            200,
-            {
-                "id": self.new_id("chat", 16),
-                "object": "chat.completion",
-                "created": self.stamp(),
-                "model": body["model"],
-                "prompt": [],
-                "choices": [
-                    {
-                        "index": 0,
-                        "finish_reason": "stop",
-                        "text": text,
-                        "seed": int(body.get("seed") or 0),
-                        "message": {"role": "assistant", "content": text},
-                    }
-                ],
-                "usage": {
-                    "prompt_tokens": prompt_tokens,
-                    "completion_tokens": completion_tokens,
-                    "total_tokens": prompt_tokens + completion_tokens,
-                },
-            },
-        )
+        text = fake_training.nearest_answer(job.content if job else b"", body["messages"])
+        choices, usage = self._choices(body, text)
+        seed = int(body.get("seed") or 0)
+        return {
+            "id": self.new_id("chat", 16),
+            "object": "chat.completion",
+            "created": self.stamp(),
+            "model": body["model"],
+            "prompt": [],
+            "choices": [
+                {**one, "text": one["message"]["content"], "seed": seed} for one in choices
+            ],
+            "usage": usage,
+        }
+
+    def _check_pace(self, body: dict[str, Any]) -> None:
+        found = self._limited(body)
+        if found is not None:
+            what = found[0].removesuffix("s")
+            raise refuse(
+                429,
+                f"Request was rejected due to {what} rate limiting.",
+                kind=f"dynamic_{what}_limited",
+            )
+
+    def headers(self, request: Request) -> Mapping[str, str]:
+        limits = self.limiter.together_headers() if self.is_chat(request) else {}
+        return {**super().headers(request), **limits}
 
 
 def _iso(instant: dt.datetime) -> str:

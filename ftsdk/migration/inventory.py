@@ -21,6 +21,7 @@ from ftsdk.errors import (
     NotFound,
     Rejected,
     StoreError,
+    UnknownBackend,
     Unsupported,
 )
 from ftsdk.jobs.adopt import adopt
@@ -40,6 +41,20 @@ _GONE = (NotFound, AuthError, Rejected)
 
 _OLD = "FT132"  # functions in the form before tools
 _MOST_NAMED = 100
+
+_WITHOUT_BACKEND: Mapping[str, tuple[str, str]] = {
+    "fireworks": (
+        (
+            "ftsdk cannot read Fireworks: it has no backend, and Fireworks answers 501 to the download of "
+            "a dataset since 2026-11-15 (docs.fireworks.ai/changelog.md)"
+        ),
+        (
+            "list jobs and models with Fireworks' own SDK or firectl, where they stay readable; train "
+            "again from your own copy of the rows: `ftsdk estimate ROWS --compare` shows where"
+        ),
+    ),
+}
+"""Services that closed before ftsdk had a backend for them: what cannot be done, and what can."""
 
 _T = TypeVar("_T")
 OnProgress = Callable[[str], None]
@@ -62,7 +77,7 @@ def take_inventory(
     process is writing the bundle; the errors of the provider when its jobs cannot be listed. A file,
     or a part of a job, that cannot be read is named in the result instead.
     """
-    backend = session.backend(provider)
+    backend = _backend_of(session, provider)
     if not backend.capabilities.can_read_files:
         raise Unsupported(
             f"{provider} does not let an account's files be read",
@@ -82,6 +97,19 @@ def take_inventory(
                 hint="wait until it has ended; a second one would fetch the same",
             )
         return _Inventory(session, backend, bundle, before, on_progress or _silent).take()
+
+
+def _backend_of(session: Session, provider: str) -> Backend:
+    """Return the backend; for a service that ftsdk cannot read, raise `Unsupported` with the reason."""
+    try:
+        return session.backend(provider)
+    except UnknownBackend as error:
+        if provider not in _WITHOUT_BACKEND:
+            raise
+        why, instead = _WITHOUT_BACKEND[provider]
+        raise Unsupported(
+            why, where=f"{provider}, before anything was sent", hint=instead
+        ) from error
 
 
 def _silent(_: str) -> None:

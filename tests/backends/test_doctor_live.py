@@ -129,6 +129,33 @@ def test_services_of_openais_shape_are_as_expected(tmp_path, clock, service) -> 
     assert verdicts["capabilities.find_by"] == "confirmed"
 
 
+def test_azures_list_of_models_decides_its_facts(tmp_path, clock, monkeypatch) -> None:
+    pytest.importorskip("openai")
+
+    def verdicts() -> list[str]:
+        found = live_check(client.session.backend("azure"), {})
+        by_name = {fact.name: verdict for fact, (verdict, _) in found.facts}
+        return [by_name[f"capabilities.{name}"] for name in ("lists_models", "reports_model_ends")]
+
+    with OpenAIDouble(clock=clock, service="azure") as double:
+        client = ftsdk.Client(home=tmp_path, env=double.variables(), clock=clock)
+        HOSTED["openai"].new(client, provider="azure").wait()
+        assert verdicts() == ["confirmed", "confirmed"]
+        honest = double._models
+
+        def without_days() -> Any:
+            return {
+                name: {key: value for key, value in one.items() if key != "deprecation"}
+                for name, one in honest().items()
+            }
+
+        monkeypatch.setattr(double, "_models", without_days)
+        assert verdicts() == ["confirmed", "refuted"]
+        double.deleted_models.update(name for name in honest() if ".ft-" in name)
+        assert verdicts() == ["not seen", "not seen"]
+        client.close()
+
+
 def test_an_empty_account_confirms_nothing(at) -> None:
     cli, _ = at("together", job=False)
     document = asked(cli, "together")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import stat
@@ -12,10 +13,18 @@ from typing import Any
 import pytest
 
 import ftsdk
-from ftsdk.errors import DatasetError, StoreError, Unavailable, Unsupported, UsageError
+from ftsdk.errors import (
+    DatasetError,
+    StoreError,
+    Unavailable,
+    UnknownBackend,
+    Unsupported,
+    UsageError,
+)
 from ftsdk.migration import bundle as bundles
 from ftsdk.migration.bundle import verify
 from ftsdk.testing.lab.openai.double import OpenAIDouble
+from ftsdk.testing.lab.openai.services import SERVICES
 from ftsdk.util.clock import ManualClock
 from tests.unit.cli.conftest import Cli
 
@@ -106,6 +115,55 @@ def test_all_that_an_account_has(
     assert record["metrics"]
     assert "models" in seen
     assert any(line.startswith("file 7 of 7: ") for line in seen)
+
+
+# --- the services that speak OpenAI's API ---
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_an_inventory_of_each_service(tmp_path: Path, clock: ManualClock, service: str) -> None:
+    adapter = None if service == "nebius" else ftsdk.LoRA()
+    with OpenAIDouble(clock=clock, service=service) as double:
+        with client_in(tmp_path / "elsewhere", double, clock) as elsewhere:
+            elsewhere.create_job(
+                rows_of(1), provider=service, model=MODEL, adapter=adapter, validation=rows_of(2)
+            )
+            clock.advance(600)
+        (job,) = double.jobs.values()
+        double.requests.clear()
+        with client_in(tmp_path / "home", double, clock) as client:
+            found = client.inventory(service)
+        assert {request.method for request in double.requests} == {"GET"}
+        assert found.is_complete
+        assert {one.role for one in found.files} == {"training", "validation", "result"}
+        for one in found.files:
+            content = (found.folder / str(one.path)).read_bytes()
+            assert content == bytes(double.files[one.id]["content"])
+        assert [one.rows for one in found.files if one.role != "result"] == [12, 12]
+        assert [(one.id, one.base_model) for one in found.models] == [(job.model_id, MODEL)]
+        assert verify(found.folder) == []
+
+
+def test_a_fine_tune_at_azure_ends_on_its_own_day(tmp_path: Path, clock: ManualClock) -> None:
+    """The base ends a year before it: that day is nobody's here."""
+    with OpenAIDouble(clock=clock, service="azure") as double:
+        with client_in(tmp_path, double, clock) as client:
+            client.create_job(rows_of(1), provider="azure", model=MODEL)
+            clock.advance(600)
+            found = client.inventory("azure")
+            ends = client.session.backend("azure").model_ends()
+        assert [one.ends_on for one in found.models] == [dt.date(2027, 10, 14)]
+        assert set(ends) == {one.id for one in found.models}
+
+
+def test_a_service_without_a_backend_says_what_to_do_instead(home: Path) -> None:
+    with ftsdk.Client(home=home) as client:
+        with pytest.raises(Unsupported, match="501") as caught:
+            client.inventory("fireworks")
+        assert "firectl" in caught.value.hint
+        with pytest.raises(UnknownBackend):
+            client.inventory("nosuch")
+    assert not (home / "inventories").exists()
 
 
 # --- rows in the form before tools ---

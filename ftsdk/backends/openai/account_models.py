@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
+from ftsdk.backends.hosted.coerce import as_instant, as_text
 from ftsdk.backends.openai.transport import Transport
 from ftsdk.errors import NotFound
 
@@ -27,14 +28,17 @@ class AccountModels:
         return True, _day(reply.get("shutdown_date"))
 
     def ends(self) -> dict[str, dt.date]:
-        """Return model id → shutdown day, for models that have one."""
-        days = {str(one.get("id")): _day(one.get("shutdown_date")) for one in self._all()}
+        """Return model id → shutdown day, for models that have one.
+
+        Azure's base models are left out: a model that was tuned from one outlives it there.
+        """
+        days = {str(one.get("id")): _end_of(one) for one in self._all()}
         return {name: day for name, day in days.items() if day is not None}
 
     def own(self) -> dict[str, str | None]:
         """Return model id → base model, for the account's fine-tunes."""
-        names = [str(one.get("id")) for one in self._all()]
-        return {name: name.split(":")[1] for name in names if name.startswith("ft:")}
+        found = {str(one.get("id")): base_of(one) for one in self._all()}
+        return {name: base for name, base in found.items() if base is not None}
 
     def _all(self) -> list[Mapping[str, Any]]:
         reply = self._transport.read(
@@ -42,6 +46,31 @@ class AccountModels:
         )
         data = reply.get("data")
         return [one for one in data or () if isinstance(one, Mapping)]
+
+
+def base_of(model: Mapping[str, Any]) -> str | None:
+    """Return the base of a fine-tune in a list of models; None for any other model.
+
+    Fine-tunes are called `ft:BASE:…` at OpenAI, and `BASE.ft-…` at Azure.
+    """
+    name = str(model.get("id"))
+    if name.startswith("ft:"):
+        return name.split(":")[1]
+    base, is_tuned, _ = name.partition(".ft-")
+    return (as_text(model.get("model")) or base) if is_tuned else None
+
+
+def end_at_azure(model: Mapping[str, Any]) -> dt.date | None:
+    """Return the day on which a model ends, as API version 2024-10-21 of Azure shows it."""
+    deprecation = model.get("deprecation")
+    given = deprecation.get("inference") if isinstance(deprecation, Mapping) else None
+    instant = as_instant(given)
+    return None if instant is None else instant.date()
+
+
+def _end_of(model: Mapping[str, Any]) -> dt.date | None:
+    day = _day(model.get("shutdown_date"))
+    return end_at_azure(model) if day is None and base_of(model) is not None else day
 
 
 def _day(value: Any) -> dt.date | None:

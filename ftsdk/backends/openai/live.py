@@ -16,10 +16,12 @@ from ftsdk.backends.hosted.live.plan import (
     Evidence,
     Plan,
     Read,
+    counted,
     tag_is_kept,
 )
 from ftsdk.backends.hosted.live.shape import Field, Shape
 from ftsdk.backends.openai import live_chats
+from ftsdk.backends.openai.account_models import base_of, end_at_azure
 from ftsdk.backends.openai.job_mapping import STATUSES, TAG_KEY, tag_of
 from ftsdk.backends.openai.profiles import Profile
 
@@ -114,6 +116,8 @@ def plan_of(service: Profile) -> Plan:
             "capabilities.hyperparameters": _own_names(service.own_hyperparameters),
             "catalogue.models.gpt-4o-2024-08-06.note": _tuned_by_dpo("gpt-4o-2024-08-06"),
             "catalogue.models.gpt-4o-mini-2024-07-18.note": _tuned_by_dpo("gpt-4o-mini-2024-07-18"),
+            "capabilities.lists_models": _lists_tuned,
+            "capabilities.reports_model_ends": _reports_ends,
             **live_chats.CHECKS,
         },
     )
@@ -140,6 +144,21 @@ def _filtered(seen: Evidence) -> Conclusion:
     if len(tags) == 1 and None not in tags:
         return "confirmed", "only the job that was asked for"
     return "refuted", "the filter was not applied" if tags else "the job was not found"
+
+
+def _lists_tuned(seen: Evidence) -> Conclusion:
+    """Conclude whether the list of models has the account's fine-tunes; they may be deleted."""
+    made = {as_text(job.get("fine_tuned_model")) for job in seen.of("jobs")} - {None}
+    listed = {as_text(model.get("id")) for model in seen.of("models")} & made
+    return ("confirmed", counted(len(listed), "fine-tune")) if listed else NOT_SEEN
+
+
+def _reports_ends(seen: Evidence) -> Conclusion:
+    """Conclude whether the list of models says when a fine-tune ends."""
+    tuned = [one for one in seen.of("models") if base_of(one) is not None]
+    if any(one.get("shutdown_date") or end_at_azure(one) for one in tuned):
+        return "confirmed", "the list has such a day"
+    return ("refuted", f"{counted(len(tuned), 'fine-tune')} without a day") if tuned else NOT_SEEN
 
 
 def _own_names(names: frozenset[str]) -> Check:

@@ -171,7 +171,12 @@ AZURE = Profile(
         key_variables=("AZURE_OPENAI_API_KEY",),
         note="a tuned model needs its own deployment, which costs by the hour and is created with "
         "Azure's own tools; chat(…, deployment=NAME) calls it",
-        unconfirmed={"find_by": "a list of jobs can be filtered by metadata, as at OpenAI"},
+        unconfirmed={
+            "find_by": "a list of jobs can be filtered by metadata, as at OpenAI",
+            "lists_models": "the list at /openai/v1 has the account's fine-tunes, as that of API "
+            "version 2024-10-21 has",
+            "reports_model_ends": "it also has `deprecation`, with the day on which a fine-tune ends",
+        },
     ),
     url_variables=("AZURE_OPENAI_ENDPOINT", "OPENAI_BASE_URL"),
     shared_keys={"OPENAI_API_KEY": "OPENAI_BASE_URL"},
@@ -186,7 +191,10 @@ AZURE = Profile(
 )
 """MicrosoftDocs/azure-ai-docs, fine-tuning.md (October 2026). Leaving `trainingType` out can cause
 a false "base model does not support fine-tuning". That its list filters by metadata is
-UNCONFIRMED, so the suffix contains the tag as well.
+UNCONFIRMED, so the suffix contains the tag as well. The content of a file, also of an uploaded one:
+Foundry REST reference, `GET /openai/v1/files/{file_id}/content` (2026), and data-plane authoring
+2024-10-21, `Files_GetContent`. Models: the same two, of which only the older shows fine-tunes and
+`deprecation`.
 """
 
 NEBIUS = Profile(

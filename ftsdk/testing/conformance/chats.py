@@ -15,12 +15,13 @@ from ftsdk.testing.conformance.answers import callable_result
 from ftsdk.testing.conformance.faults import double_of
 from ftsdk.testing.conformance.pages import paged
 from ftsdk.testing.conformance.world import World
+from ftsdk.testing.lab import Behaviour
 from ftsdk.types.chat import Batch, BatchState, ChatRequest
 from ftsdk.types.model import ModelHandle
 from ftsdk.util.clock import ManualClock
 
 _SIZES = (3, 20)
-_LOST: tuple[tuple[str, dict[str, Any]], ...] = (
+_LOST: tuple[tuple[Behaviour, dict[str, Any]], ...] = (
     ("reset", {"acted": True}),
     ("html", {"acted": True}),
     ("status", {"acted": True, "status": 500}),
@@ -83,7 +84,7 @@ class ChatChecks:
         behaviour, facts = _LOST[number]
         with batches_of(world) as handle:
             double, tag = double_of(world), f"lost-{number}"
-            double.spoil(behaviour, *create_of(world), **facts)  # type: ignore[arg-type]  # a name
+            double.spoil(behaviour, *create_of(world), **facts)
             before = creates(world)
             with pytest.raises(FtsdkError) as caught:
                 world.backend.batch(handle, asked_for(), tag=tag)

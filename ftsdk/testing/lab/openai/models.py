@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import hmac
 import json
 import math
@@ -55,7 +56,10 @@ class OpenAIModels(Chats, OpenAIFiles):
                     "created": int(at.timestamp()),
                     "shutdown_date": "2027-01-14",
                 }
-        return {name: {"id": name, "object": "model", **facts} for name, facts in found.items()}
+        shown = {name: {"id": name, "object": "model", **facts} for name, facts in found.items()}
+        if self.needs_deployments:
+            return {name: _as_azure(one) for name, one in shown.items()}
+        return shown
 
     @route("GET", "/models")
     def list_models(self, request: Request) -> Any:
@@ -75,8 +79,8 @@ class OpenAIModels(Chats, OpenAIFiles):
     @route("DELETE", "/models/{model:path}")
     def delete_model(self, request: Request, model: str) -> Any:
         """Delete a tuned model."""
-        found = self.get_model(request, model)
-        if found["owned_by"] == "system":
+        self.get_model(request, model)
+        if model in TUNABLE:
             raise refuse(403, "Only fine-tuned models can be deleted.", kind="permission_error")
         self.deleted_models.add(model)
         return {"id": model, "object": "model", "deleted": True}
@@ -182,3 +186,19 @@ class OpenAIModels(Chats, OpenAIFiles):
             "webhook-signature": f"v1,{signature}",
             "content-type": "application/json",
         }, body
+
+
+def _as_azure(model: dict[str, Any]) -> dict[str, Any]:
+    """Return a model as Azure's list shows it (data-plane authoring, 2024-10-21)."""
+    base, is_tuned, tail = model["id"].partition(".ft-")
+    end = dt.datetime(2027 if is_tuned else 2026, 10, 14, tzinfo=dt.UTC)
+    shown = {
+        "id": model["id"],
+        "object": "model",
+        "status": "succeeded",
+        "created_at": model["created"],
+        "lifecycle_status": "generally-available",
+        "deprecation": {"inference": int(end.timestamp())},
+        "capabilities": {"fine_tune": not is_tuned, "inference": True, "chat_completion": True},
+    }
+    return {**shown, "model": base, "fine_tune": f"ftjob-{tail}"} if is_tuned else shown

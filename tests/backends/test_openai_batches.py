@@ -379,6 +379,30 @@ def test_the_limit_of_enqueued_tokens(
     assert backend.find_batches("later")[0].state is BatchState.COMPLETED
 
 
+# --- what is billed ---
+
+
+def test_what_was_done_is_billed_as_part_of_a_batch(
+    backend: OpenAIBackend, double: OpenAIDouble, clock: ManualClock
+) -> None:
+    double.batch_errors = {"r1": "server_error"}
+    double.batch_s, double.batch_expires_s = 100.0, 51.0
+    batch = ended(backend, clock, 10)
+    billed = double.meter.of(MODEL)
+    assert (batch.done, batch.failed) == (4, 1)
+    assert (billed.answers, billed.in_batches) == (4, 4)
+    backend.chat(HANDLE, requests(1)[0].messages, {})
+    assert (double.meter.answers, double.meter.of(MODEL).in_batches) == (5, 4)
+
+
+def test_a_batch_that_failed_is_not_billed(
+    backend: OpenAIBackend, double: OpenAIDouble, clock: ManualClock
+) -> None:
+    double.batch_refuses = [MODEL]
+    failed(backend, clock, submitted(backend, 2))
+    assert double.meter.answers == 0
+
+
 # --- outcomes ---
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,41 @@ def test_one_that_cannot_be_read_is_named_and_keeps_no_other_back(
     with pytest.raises(UnexpectedResponse, match=rf"Stored chats cannot be read \(1\): {gone}"):
         read.extend(backend.stored_chats())
     assert texts(read) == ["3", "1", "0"]
+
+
+def test_messages_are_read_a_few_at_once_and_in_order(
+    backend: OpenAIBackend, double: OpenAIDouble
+) -> None:
+    for number in range(8):
+        chat(backend, str(number))
+    together = threading.Barrier(3, timeout=10)
+    honest = double._handle
+
+    def handle(request: Any) -> Any:
+        reply = honest(request)
+        if request.path.endswith("/messages"):
+            double._lock.release()  # others may be answered meanwhile
+            try:
+                together.wait()
+            finally:
+                double._lock.acquire()
+        return reply
+
+    double._handle = handle  # type: ignore[method-assign]  # three requests have to meet
+    reading = backend.stored_chats(limit=6)
+    assert texts(reading) == ["7", "6", "5", "4", "3", "2"]
+
+
+def test_whoever_stops_reading_leaves_no_thread(
+    backend: OpenAIBackend, double: OpenAIDouble
+) -> None:
+    for number in range(40):
+        chat(backend, str(number))
+    reading = backend.stored_chats()
+    next(reading)
+    reading.close()  # type: ignore[attr-defined]  # a generator
+    assert not [one for one in threading.enumerate() if one.name.startswith("ftsdk-stored")]
+    assert double.count("GET", "/messages$") < 40
 
 
 def test_an_error_of_the_account_ends_the_reading(

@@ -48,7 +48,8 @@ def outcomes_of(batch: Batch, files: Files, title: str) -> Iterator[ChatOutcome]
 
 
 def _unreadable(batch: Batch, title: str, why: str) -> UnexpectedResponse:
-    return unexpected_response(title, f"the files of batch {batch.id}", why)
+    action = f"the files of batch {batch.id}"
+    return unexpected_response(title, action, why, retryable=True)
 
 
 def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:

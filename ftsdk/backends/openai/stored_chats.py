@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ftsdk.backends.hosted import unexpected_response
@@ -19,6 +21,7 @@ _CHATS = "/chat/completions"
 _MESSAGES = f"{_CHATS}/ID/messages"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}")
 _PAGE = 100
+_AT_ONCE = 4
 _MOST_NAMED = 10
 _OF_ONE = (NotFound, Rejected, UnexpectedResponse)
 """Errors of one completion, such as one that was deleted while the others are read."""
@@ -34,16 +37,21 @@ class StoredChats:
     def all(
         self, model: str | None, metadata: Mapping[str, str] | None, limit: int | None
     ) -> Iterator[StoredChat]:
-        """Yield them, newest first.
+        """Yield them, newest first; the messages of a few are read at once.
 
         One that cannot be read does not keep the others back: an error at the end names it.
         """
         unread: list[str] = []
-        for raw in self._listed(model, metadata, limit):
-            try:
-                yield self._chat(raw)
-            except _OF_ONE as error:
-                unread.append(f"{raw['id']} ({error.what})")
+        pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="ftsdk-stored-chats")
+        try:
+            for page in self._listed(model, metadata, limit):
+                for raw, chat in [(raw, pool.submit(self._chat, raw)) for raw in page]:
+                    try:
+                        yield chat.result()
+                    except _OF_ONE as error:
+                        unread.append(f"{raw['id']} ({error.what})")
+        finally:
+            pool.shutdown(cancel_futures=True)
         if unread:
             more = f" and {len(unread) - _MOST_NAMED} more" if len(unread) > _MOST_NAMED else ""
             raise UnexpectedResponse(
@@ -56,7 +64,8 @@ class StoredChats:
 
     def _listed(
         self, model: str | None, metadata: Mapping[str, str] | None, limit: int | None
-    ) -> Iterator[Mapping[str, Any]]:
+    ) -> Iterator[list[Mapping[str, Any]]]:
+        """Yield the completions page by page, at most `limit` of them."""
         wanted = dict(metadata or {})
         filters: dict[str, Any] = {} if model is None else {"model": model}
         if wanted:
@@ -66,19 +75,15 @@ class StoredChats:
             listing = client.chat.completions.with_raw_response.list
             return listing(**query, **filters, order="desc")
 
-        left = limit
-        if left is not None and left <= 0:
+        left = sys.maxsize if limit is None else limit
+        if left <= 0:
             return
-        size = _PAGE if left is None else min(_PAGE, left)
-        for page in self._transport.pages(f"GET {_CHATS}", ask, size=size):
-            for raw in page:
-                if not wanted.items() <= _metadata_of(raw).items():
-                    continue
-                yield raw
-                if left is not None:
-                    left -= 1
-                    if left == 0:
-                        return
+        for page in self._transport.pages(f"GET {_CHATS}", ask, size=min(_PAGE, left)):
+            found = [raw for raw in page if wanted.items() <= _metadata_of(raw).items()][:left]
+            yield found
+            left -= len(found)
+            if left <= 0:
+                return
 
     def _chat(self, raw: Mapping[str, Any]) -> StoredChat:
         title = self._transport.profile.title

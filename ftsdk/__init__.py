@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     )
     from ftsdk.jobs.job import FineTuneJob
     from ftsdk.spending.switch import forbid_spending
+    from ftsdk.types.capture import Capture, Rights
     from ftsdk.types.cost import Cost
     from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
     from ftsdk.types.inventory import Inventory
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 
     _bound = Client()
     adopt_job = _bound.adopt_job
+    capture = _bound.capture
     create_job = _bound.create_job
     estimate = _bound.estimate
     get_job = _bound.get_job
@@ -83,6 +85,7 @@ __all__ = [
     "AuthError",
     "BackendError",
     "BudgetError",
+    "Capture",
     "ChatAnswer",
     "Checkpoint",
     "Client",
@@ -117,6 +120,7 @@ __all__ = [
     "ProviderClosed",
     "RateLimited",
     "Rejected",
+    "Rights",
     "SpecError",
     "StoreError",
     "Unavailable",
@@ -129,6 +133,7 @@ __all__ = [
     "WaitTimeout",
     "__version__",
     "adopt_job",
+    "capture",
     "create_job",
     "default_client",
     "estimate",
@@ -149,6 +154,7 @@ _MODULES = {
     "ftsdk.client": ("Client",),
     "ftsdk.dataset": ("Dataset", "DatasetReport"),
     "ftsdk.jobs.job": ("FineTuneJob",),
+    "ftsdk.types.capture": ("Capture", "Rights"),
     "ftsdk.types.cost": ("Cost",),
     "ftsdk.types.events": ("Checkpoint", "Event", "MetricPoint", "Progress"),
     "ftsdk.types.inventory": ("Inventory",),

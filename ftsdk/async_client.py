@@ -372,6 +372,7 @@ class AsyncClient:
     reconcile = _awaited(Client.reconcile, _jobs, run=_to_the_end)
     resolve = _awaited(Client.resolve, AsyncFineTuneJob, run=_until_journaled)
     inventory = _awaited(Client.inventory, _unchanged, run=_to_the_end)
+    capture = _awaited(Client.capture, _unchanged, run=_to_the_end)
     validate = _awaited(Client.validate, _unchanged)
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.reconcile import reconcile, resolve
 from ftsdk.jobs.search import TAG, find_jobs
 from ftsdk.jobs.submit import check_key, submit
+from ftsdk.migration.arguments import CAPTURE_CHECKS, CAPTURE_DEFAULTS, CaptureArguments
 from ftsdk.planning.arguments import (
     CHECKS,
     DEFAULTS,
@@ -35,7 +36,9 @@ from ftsdk.util.options import accepts_options
 
 if TYPE_CHECKING:
     from ftsdk.dataset import DatasetReport
+    from ftsdk.types.capture import Capture
     from ftsdk.types.inventory import Inventory
+    from ftsdk.types.model import ModelHandle
 
 __all__ = ["Client"]
 
@@ -186,6 +189,29 @@ class Client:
         from ftsdk.migration.inventory import take_inventory
 
         return take_inventory(self.session, provider, folder, on_progress=on_progress)
+
+    @accepts_options(CaptureArguments, CAPTURE_DEFAULTS, CAPTURE_CHECKS)
+    def capture(
+        self,
+        model: str | ModelHandle,
+        data: Rows | None = None,
+        /,
+        **options: Unpack[CaptureArguments],
+    ) -> Capture:
+        """Keep a model's answers to your rows in a sealed bundle, for evaluation after it is gone.
+
+        `model` is a handle, a job's id, or a name at the provider. `data` are rows in any format; their
+        last answers are references. Without rows, the validation file of the model's job is used. Rows
+        that are in its training file are left out. The bundle holds private data, readable by you
+        alone.
+
+        Interrupted anywhere, the same call continues, and no stored answer is asked again. Raises
+        `BudgetError` before anything is asked, `UsageError` where there is nothing to ask, and the
+        error that every request would get; other errors are counted in the result.
+        """
+        from ftsdk.migration.capture import capture
+
+        return capture(self.session, model, data, options)
 
     # --- data ---
 

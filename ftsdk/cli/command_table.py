@@ -81,6 +81,8 @@ _PANELS = {
     },
     "Leave a provider": {
         "inventory": ("inventory", "inventory", "Fetch an account's jobs, models and files before its provider closes."),
+        "capture": ("capture", "capture", "Keep a model's answers to your rows before it is gone."),
+        "forget": ("forget", "forget", "Remove what was captured or fetched: bundles and stored answers."),
     },
     "Money": {
         "costs": ("costs", "costs", "Show estimated and actual costs by day, provider or tag."),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ftsdk.artifacts.bundle import INVENTORY_KIND, Bundle
 from ftsdk.backends.base import Backend
 from ftsdk.errors import (
     AuthError,
@@ -25,7 +26,6 @@ from ftsdk.errors import (
     Unsupported,
 )
 from ftsdk.jobs.adopt import adopt
-from ftsdk.migration.bundle import Bundle
 from ftsdk.session import Session
 from ftsdk.types.account import account_name
 from ftsdk.types.inventory import Inventory, InventoryFile, InventoryJob, InventoryModel
@@ -33,7 +33,6 @@ from ftsdk.types.job import FileRole, RemoteJob
 from ftsdk.types.record import Record
 from ftsdk.util.locks import file_lock
 
-KIND = "ftsdk-inventory"
 _SUFFIX: Mapping[FileRole, str] = {"training": ".jsonl", "validation": ".jsonl", "result": ".csv"}
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][\w.:-]{2,199}")
 _GONE = (NotFound, AuthError, Rejected)
@@ -87,7 +86,7 @@ def take_inventory(
     account = account_name(backend.account())
     source = {"provider": provider, "base_url": backend.base_url, "account": account}
     place = Path(folder) if folder else session.home / "inventories" / f"{provider}-{account}"
-    bundle = Bundle(place, KIND, source)
+    bundle = Bundle(place, INVENTORY_KIND, source)
     before = bundle.open()
     with file_lock(bundle.lock, wait_s=0.0) as taken:
         if taken is None:

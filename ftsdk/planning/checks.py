@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 
+from ftsdk.artifacts.bundle import CAPTURE_KIND, MANIFEST, read_manifest
 from ftsdk.catalogue.retirement import closed_reason, date_warnings
 from ftsdk.catalogue.schema import Catalogue
-from ftsdk.errors import ProviderClosed
+from ftsdk.errors import ProviderClosed, UsageError
 from ftsdk.spending.budget import Budget
 from ftsdk.spending.cap import caps_of, lowest
 from ftsdk.store.accounting import Month
@@ -38,6 +40,27 @@ def with_end_dates(
     upcoming = date_warnings(owner, spec.model, today, catalogue=catalogue)
     new = tuple(warning for warning in upcoming if warning not in plan.warnings)
     return plan.model_copy(update={"warnings": (*plan.warnings, *new)}) if new else plan
+
+
+def refuse_captured(path: Path) -> None:
+    """Raise `UsageError` for a file of a capture whose rights do not allow to train on it."""
+    folder = path.parent
+    if not (folder / MANIFEST).is_file():
+        return
+    from ftsdk.types.capture import Rights  # rarely needed: data is seldom part of a bundle
+
+    manifest = read_manifest(folder)
+    if manifest.get("kind") != CAPTURE_KIND:
+        return
+    rights = Rights.model_validate(manifest.get("rights") or {})
+    if not rights.allow_training_on_answers:
+        raise UsageError(
+            "Training on captured answers needs a cleared right",
+            where=f"{path}: the rights of this capture are {rights.origin}",
+            hint="the provider's terms may forbid it; if it is cleared: "
+            "ftsdk capture MODEL --rights 'cleared: REASON'",
+            submitted="no",
+        )
 
 
 def with_budget(

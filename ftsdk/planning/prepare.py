@@ -10,7 +10,7 @@ from ftsdk.backends.base import Backend
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.errors import DatasetError, Unsupported, UsageError
 from ftsdk.planning.arguments import JobOptions, Rows, spec_of
-from ftsdk.planning.checks import with_budget, with_end_dates
+from ftsdk.planning.checks import refuse_captured, with_budget, with_end_dates
 from ftsdk.planning.token_bill import with_tokens
 from ftsdk.session import Session
 from ftsdk.spending.budget import Budget, budget_of
@@ -132,7 +132,10 @@ def _rows(
 def _load(rows: Rows) -> Dataset:
     from ftsdk.dataset import Dataset  # reading rows is not needed to list jobs
 
-    return Dataset.load(rows)
+    dataset = Dataset.load(rows)
+    if dataset.path is not None:
+        refuse_captured(dataset.path)
+    return dataset
 
 
 def _validation(validation: Rows | float | None) -> tuple[float | None, Dataset | None]:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 import ftsdk
+from ftsdk.artifacts import bundle as bundles
+from ftsdk.artifacts.bundle import verify
 from ftsdk.errors import (
     DatasetError,
     StoreError,
@@ -21,8 +23,6 @@ from ftsdk.errors import (
     Unsupported,
     UsageError,
 )
-from ftsdk.migration import bundle as bundles
-from ftsdk.migration.bundle import verify
 from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.testing.lab.openai.services import SERVICES
 from ftsdk.util.clock import ManualClock

@@ -94,6 +94,7 @@ LATE = {
     "ftsdk.jobs.job": "what counts chats is needed only for a model",
     "ftsdk.jobs.kept_rows": "the dataset package is not needed to list jobs",
     "ftsdk.migration.inventory": "the dataset package is not needed to list jobs",
+    "ftsdk.planning.checks": "data is rarely part of a capture",
     "ftsdk.planning.estimate": "the dataset package is not needed to list jobs",
     "ftsdk.planning.prepare": "the dataset package is not needed to list jobs",
     "ftsdk.planning.report": "the dataset package is not needed to list jobs",

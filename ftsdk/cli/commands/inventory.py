@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
+from ftsdk.artifacts.bundle import verify as verify_bundle
 from ftsdk.cli import completion
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import Json, Profile
+from ftsdk.cli.view.bundle_view import verified
 from ftsdk.cli.view.formatting import clean, count, date_text, plural, size
 from ftsdk.cli.view.output import columns, command, console, emit, note, say, text
 from ftsdk.errors import UsageError
-from ftsdk.migration.bundle import verify as verify_bundle
 from ftsdk.migration.inventory import OnProgress
 from ftsdk.types.inventory import Inventory, InventoryFile
 
@@ -54,7 +55,7 @@ def inventory(
             hint="ftsdk inventory openai; or ftsdk inventory --verify FOLDER",
         )
     if verify is not None:
-        _verify(verify, as_json=as_json)
+        verified(verify, verify_bundle(verify), as_json=as_json)
         return
     client = open_client(profile)
     with _progress(quiet=as_json) as on_progress:
@@ -75,20 +76,6 @@ def _progress(*, quiet: bool) -> Iterator[OnProgress | None]:
         return
     with console(stderr=True).status(text(("reading", "dim"))) as status:
         yield lambda words: status.update(text((clean(words, 60), "dim")))
-
-
-def _verify(folder: Path, *, as_json: bool) -> None:
-    """Print what is wrong with a bundle; exit with 3 if anything is."""
-    wrong = verify_bundle(folder)
-    if as_json:
-        emit({"folder": str(folder), "ok": not wrong, "wrong": wrong})
-    elif wrong:
-        for line in wrong:
-            say((clean(line), "red"))
-    else:
-        say("The bundle is whole: every file has the recorded hash.")
-    if wrong:
-        raise typer.Exit(3)
 
 
 def _show(found: Inventory) -> None:

@@ -39,6 +39,8 @@ class OpenAIModels(Chats, OpenAIFiles):
         self.deleted_models: set[str] = set()
         self.deployments: dict[str, str] = {}
         """Azure deployments: model by deployment name."""
+        self.shutdowns: dict[str, str] = {}
+        """The day on which a model shuts down, by its id; `2027-01-14` for the others."""
 
     # --- models ---
 
@@ -56,6 +58,8 @@ class OpenAIModels(Chats, OpenAIFiles):
                     "created": int(at.timestamp()),
                     "shutdown_date": "2027-01-14",
                 }
+        for name in found.keys() & self.shutdowns.keys():
+            found[name]["shutdown_date"] = self.shutdowns[name]
         shown = {name: {"id": name, "object": "model", **facts} for name, facts in found.items()}
         if self.needs_deployments:
             return {name: _as_azure(one) for name, one in shown.items()}

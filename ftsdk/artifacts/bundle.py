@@ -19,6 +19,7 @@ from ftsdk.errors import StoreError, UsageError
 from ftsdk.util.files import atomic_file, atomic_write_bytes, make_private_folder, sha256_file
 
 MANIFEST = "manifest.json"
+CAPTURE_KIND, INVENTORY_KIND = "ftsdk-capture", "ftsdk-inventory"
 _LOCK = ".lock"
 _OURS = frozenset((MANIFEST, _LOCK, ".gitignore"))
 
@@ -100,7 +101,9 @@ class Bundle:
             "version": 1,
             "source": self._source,
             **content,
-            "sha256": {name: sha256_file(self.folder / name) for name in _files_in(self.folder)},
+            "sha256": {
+                name: sha256_file(self.folder / name) for name in files_of_bundle(self.folder)
+            },
         }
         manifest["seal"] = _seal_of(manifest)
         self.write_json(MANIFEST, manifest)
@@ -115,7 +118,7 @@ def verify(folder: Path) -> list[str]:
     wrong = [] if manifest.get("seal") == _seal_of(manifest) else [f"{MANIFEST}: it was changed"]
     recorded = manifest.get("sha256")
     known: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
-    there = _files_in(folder)
+    there = files_of_bundle(folder)
     for name, sha256 in known.items():
         if name not in there:
             wrong.append(f"{name}: it is missing")
@@ -147,7 +150,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
     return found
 
 
-def _files_in(folder: Path) -> list[str]:
+def files_of_bundle(folder: Path) -> list[str]:
     """Return the names of the files in the bundle, without the manifest and unfinished ones."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
     return sorted(name for name in names if name not in _OURS and not name.endswith(".tmp"))

@@ -1,0 +1,129 @@
+"""Ask one model what is wanted: what the store has is free, the rest is asked and stored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from ftsdk.backends.base import Backend
+from ftsdk.catalogue.inference_cost import ChatPrice
+from ftsdk.errors import FtsdkError
+from ftsdk.evaluation.answers import AnswerStore, Source, StoredAnswer
+from ftsdk.evaluation.wanted import Wanted
+from ftsdk.types.chat import ChatOutcome, ChatRequest
+from ftsdk.types.model import ChatAnswer, ModelHandle
+from ftsdk.util.clock import Clock
+
+KEY_TAG = "ftsdk_key"
+"""The metadata of a stored chat that finds its answer again."""
+
+
+@dataclass
+class Lane:
+    """One model that is asked: its handle, its store, what is wanted of it, and what failed.
+
+    `errors` has the requests that got no answer, by key; a later call asks them again.
+    """
+
+    who: str
+    backend: Backend
+    handle: ModelHandle
+    source: Source
+    price: ChatPrice | None
+    wanted: Sequence[Wanted] = ()
+    errors: dict[str, FtsdkError] = field(default_factory=dict)
+
+    def missing(self, store: AnswerStore) -> list[Wanted]:
+        """Return what the store has no answer to."""
+        return [one for one in self.wanted if one.key not in store]
+
+    def cost_of(self, outcome: ChatOutcome, *, batch: bool = False) -> Decimal | None:
+        """Return what an answer cost in US dollars, or None where the price is not known."""
+        if outcome.answer is None or self.price is None:
+            return None
+        return self.price.cost(outcome.answer.usage, batch=batch)
+
+
+def ask(
+    lane: Lane,
+    store: AnswerStore,
+    *,
+    clock: Clock,
+    concurrency: int,
+    recoverable: bool,
+    on_spent: Callable[[Decimal | None, int], None],
+    on_answer: Callable[[], None],
+) -> None:
+    """Ask what is missing, one request for each answer, and store each before the next is asked.
+
+    Where it is killed, at most the answers under way are lost. With `recoverable`, the provider is
+    asked to store them, and `recover` fetches them. Raises the error that every request would get.
+    """
+    wanted = {one.key: one for one in lane.missing(store)}
+
+    def requests() -> Iterator[ChatRequest]:
+        for key, one in wanted.items():
+            store.asking(key, kept=recoverable)
+            yield _recoverable(one.request) if recoverable else one.request
+
+    def keep(outcome: ChatOutcome) -> None:
+        if outcome.answer is None:
+            return
+        usd = lane.cost_of(outcome)
+        on_spent(usd, 1)
+        store.add(_stored(wanted[outcome.id], outcome.answer, usd, clock, outcome.attempts))
+
+    lane.errors = {}
+    for outcome in lane.backend.chat_many(
+        lane.handle, requests(), concurrency=concurrency, on_outcome=keep
+    ):
+        if outcome.error is not None:
+            lane.errors[outcome.id] = outcome.error
+        on_answer()
+
+
+def _recoverable(request: ChatRequest) -> ChatRequest:
+    more = {"store": True, "metadata": {KEY_TAG: request.id}}
+    return dataclasses.replace(request, options={**request.options, **more})
+
+
+def _stored(
+    wanted: Wanted, answer: ChatAnswer, usd: Decimal | None, clock: Clock, attempts: int = 1
+) -> StoredAnswer:
+    return StoredAnswer(
+        key=wanted.key,
+        case=wanted.case.id,
+        repeat=wanted.repeat,
+        at=clock.now(),
+        attempts=attempts,
+        usd=usd,
+        answer=answer,
+    )
+
+
+def recover(
+    lane: Lane,
+    store: AnswerStore,
+    *,
+    clock: Clock,
+    on_spent: Callable[[Decimal | None, int], None],
+) -> int:
+    """Fetch answers that were under way when an earlier process was killed; return how many.
+
+    They are found where the provider was asked to store them.
+    """
+    if not lane.backend.capabilities.has_stored_chats:
+        return 0
+    wanted = {one.key: one for one in lane.missing(store)}
+    found = 0
+    for key, kept in store.under_way().items():
+        if not kept or key not in wanted:
+            continue
+        for chat in lane.backend.stored_chats(metadata={KEY_TAG: key}, limit=1):
+            usd = lane.cost_of(ChatOutcome(key, chat.answer))
+            on_spent(usd, 1)
+            answer = _stored(wanted[key], chat.answer, usd, clock)
+            found += store.add(answer.model_copy(update={"via": f"stored:{chat.id}"}))
+    return found

@@ -64,7 +64,7 @@ class StoredChats:
 
     def _listed(
         self, model: str | None, metadata: Mapping[str, str] | None, limit: int | None
-    ) -> Iterator[list[Mapping[str, Any]]]:
+    ) -> Iterator[list[dict[str, Any]]]:
         """Yield the completions page by page, at most `limit` of them."""
         wanted = dict(metadata or {})
         filters: dict[str, Any] = {} if model is None else {"model": model}

@@ -57,6 +57,12 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (
     ("ftsdk/artifacts/archive.py", "tell", "the method of files"),
     ("ftsdk/dataset/rules/language.py", "door", "a common word of Dutch"),
     ("ftsdk/backends/upload_progress.py", "tell", "the method of files"),
+    (
+        "ftsdk/evaluation/metrics/judge.py",
+        "judge",
+        "the field's word for a model that grades answers",
+    ),
+    ("ftsdk/evaluation/metrics/judge.py", "judged", "what such a model has graded"),
     ("CHANGELOG.md", "mend", "says how it is called now"),
     ("CHANGELOG.md", "radar", "says how it is called now"),
 )

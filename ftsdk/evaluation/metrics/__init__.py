@@ -1,0 +1,1 @@
+"""Metrics: each scores one answer against the reference answer of its row."""

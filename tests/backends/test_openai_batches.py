@@ -379,6 +379,22 @@ def test_the_limit_of_enqueued_tokens(
     assert backend.find_batches("later")[0].state is BatchState.COMPLETED
 
 
+@pytest.mark.parametrize("after_s", [0, 3, 60])
+def test_the_double_answers_in_the_sdks_own_types(
+    backend: OpenAIBackend, double: OpenAIDouble, clock: ManualClock, after_s: float
+) -> None:
+    from openai.types import Batch as Published
+
+    double.batch_errors = {"r1": "server_error"}
+    for refuses in ([], [MODEL]):
+        double.batch_refuses = refuses
+        raw = submitted(backend, 4).raw
+        clock.advance(after_s)
+        raw = backend.get_batch(raw["id"]).raw
+        assert set(raw) <= set(Published.model_fields)
+        Published.model_validate(raw, strict=True)
+
+
 # --- what is billed ---
 
 

@@ -196,6 +196,26 @@ def test_an_answer_at_the_end_of_the_messages_is_not_a_message_that_was_sent(
     assert [one["role"] for one in found.messages] == ["system", "user", "assistant"]
 
 
+def test_the_double_has_the_other_calls_of_the_sdk(
+    backend: OpenAIBackend, double: OpenAIDouble
+) -> None:
+    import openai
+
+    chat(backend, "a", metadata={"app": "x"})
+    (one,) = double.stored
+    chats = backend.transport.client().chat.completions
+    assert chats.retrieve(one).model == MODEL
+    assert chats.update(one, metadata={"app": "y"}).id == one
+    assert [found.metadata for found in backend.stored_chats()] == [{"app": "y"}]
+    assert texts(backend.stored_chats(metadata={"app": "x"})) == []
+    with pytest.raises(openai.BadRequestError):
+        chats.update(one, metadata={"app": "y" * 513})
+    assert chats.delete(one).deleted
+    with pytest.raises(openai.NotFoundError):
+        chats.retrieve(one)
+    assert list(backend.stored_chats()) == []
+
+
 def test_the_double_forgets_after_its_retention(
     backend: OpenAIBackend, double: OpenAIDouble, clock: ManualClock
 ) -> None:

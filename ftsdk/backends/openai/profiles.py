@@ -157,7 +157,9 @@ OPENAI = Profile(
     id_pattern=r"ftjob-[A-Za-z0-9_-]{3,120}",
     takes_parts=True,
 )
-"""Developer docs and schema of 2026; deprecations page, entry of 2026-05-07."""
+"""Developer docs and schema of 2026; deprecations page, entry of 2026-05-07. Batches and stored chats:
+openai 3.57.0, `resources/batches.py` and `resources/chat/completions`.
+"""
 
 AZURE = Profile(
     name="azure",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,8 +160,7 @@ class BatchLane:
             return
         answered, usd = 0, Decimal(0)
         known = True
-        outcomes = iter(self._backend.batch_outcomes(batch.id))
-        while chunk := list(itertools.islice(outcomes, _CHUNK)):
+        for chunk in _in_chunks(self._backend.batch_outcomes(batch.id)):
             stored = [one for one in map(self._stored(batch.id), chunk) if one is not None]
             self._store.add(*stored)
             answered += len(stored)
@@ -212,6 +210,23 @@ class BatchLane:
         data = orjson.dumps(dataclasses.asdict(record))
         atomic_write_bytes(self._folder / f"{record.tag}.json", data + b"\n")
         self._records = [*(one for one in self._records if one.tag != record.tag), record]
+
+
+def _in_chunks(outcomes: Iterator[ChatOutcome]) -> Iterator[list[ChatOutcome]]:
+    """Yield the outcomes a few at a time; those that came before an error are yielded before it."""
+    chunk: list[ChatOutcome] = []
+    try:
+        for one in outcomes:
+            chunk.append(one)
+            if len(chunk) == _CHUNK:
+                yield chunk
+                chunk = []
+    except FtsdkError:
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk
 
 
 def _records_in(folder: Path) -> Iterator[BatchRecord]:

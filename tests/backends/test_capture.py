@@ -20,7 +20,7 @@ import pytest
 
 import ftsdk
 from ftsdk.artifacts.bundle import read_manifest, verify
-from ftsdk.errors import BudgetError, StoreError, UsageError
+from ftsdk.errors import BudgetError, StoreError, UnexpectedResponse, UsageError
 from ftsdk.evaluation import answers as stores
 from ftsdk.evaluation.answers import AnswerStore
 from ftsdk.evaluation.captured import Captured
@@ -428,6 +428,31 @@ def test_a_batch_whose_reply_was_lost_is_found(
     assert found.is_complete
     assert double.paid == expected(tuned, 1, base=0)
     assert len(double.batches) == 2
+
+
+def test_a_line_that_cannot_be_read_keeps_no_other_answer_back(
+    home: Path, double: Metered, clock: ManualClock, tuned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = double._written
+
+    def cut(batch: Any, kind: str, lines: list[dict[str, Any]]) -> str | None:
+        file_id = honest(batch, kind, lines)
+        if kind == "output" and len(lines) > 1:
+            file = double.files[str(file_id)]
+            file["whole"], file["content"] = file["content"], file["content"][:-20]
+        return file_id
+
+    monkeypatch.setattr(double, "_written", cut)
+    with pytest.raises(UnexpectedResponse, match="line 7 of file-"):
+        capture(home, double, clock, tuned, rows_of("asked"), base=False, batch=True)
+    assert double.paid == expected(tuned, 1, base=0)
+    (log,) = (home / "answers").glob(f"*/{stores._LOG}")
+    assert log.read_bytes().count(b'"answer":') == ROWS - 1
+    for file in double.files.values():
+        file["content"] = file.get("whole", file["content"])
+    found = capture(home, double, clock, tuned, rows_of("asked"), base=False, batch=True)
+    assert found.is_complete
+    assert double.paid == expected(tuned, 1, base=0)
 
 
 def test_too_many_tokens_for_one_batch_makes_smaller_ones(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import pickle
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -582,6 +584,62 @@ def test_an_error_of_the_batch_itself_is_named(
     assert found.error.retryable
     assert "it did not run" in found.error.what
     assert isinstance(found.error, RateLimited if code == "rate_limit_exceeded" else Unavailable)
+
+
+ODD = (None, True, -1, 1.5, "", "x", "\ud800", [], [1], {}, {"a": 1}, {"error": "x"}, 10**30)
+
+
+SENDABLE = tuple(one for one in ODD if one != "\ud800")
+
+
+def spoiled(value: Any, chance: random.Random) -> Any:
+    """Return a JSON value in which some parts are of another kind."""
+    if chance.random() < 0.08:
+        return chance.choice(ODD)
+    if isinstance(value, dict):
+        return {k: spoiled(v, chance) for k, v in value.items() if chance.random() > 0.03}
+    return [spoiled(one, chance) for one in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_whatever_the_files_have_every_line_is_an_outcome_or_named(
+    backend: OpenAIBackend, double: OpenAIDouble, clock: ManualClock, seed: int
+) -> None:
+    chance = random.Random(seed)
+    double.batch_errors = {"r1": "content_filter", "r2": "server_error"}
+    batch = ended(backend, clock, 12)
+    for name in ("output_file_id", "error_file_id"):
+        file = double.files[batch.raw[name]]
+        lines = [json.loads(line) for line in file["content"].split(b"\n") if line]
+        file["content"] = b"".join(
+            json.dumps(spoiled(line, chance)).encode() + b"\n" for line in lines
+        )
+    read: list[ChatOutcome] = []
+    named = ""
+    try:
+        read.extend(backend.batch_outcomes(batch.id))
+    except UnexpectedResponse as error:
+        named = error.what
+    assert all((one.answer is None) != (one.error is None) for one in read)
+    assert all(pickle.loads(pickle.dumps(one.error)) is not None for one in read if one.error)
+    if len(read) < 12:
+        assert "line " in named or "have no line" in named
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_whatever_a_batch_object_has_it_is_read_or_unexpected(
+    backend: OpenAIBackend, double: OpenAIDouble, clock: ManualClock, seed: int
+) -> None:
+    chance = random.Random(seed)
+    batch = ended(backend, clock, 2)
+    for name in sorted(set(batch.raw) - {"id"}):
+        double.faults.add(
+            "set", method="GET", path="/batches/", field=name, value=chance.choice(SENDABLE)
+        )
+        found = backend.get_batch(batch.id)
+        assert found.total >= 0
+        assert found.state in BatchState
+        assert all(isinstance(one, str) for one in found.errors)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 import typer
 
@@ -34,6 +35,27 @@ def decide(
         if choice in ("y", "yes", "n", "no"):
             return choice.startswith("y")
         _ask("y or n? ")
+
+
+def choose(question: str, choices: Mapping[str, str], *, default: str) -> str:
+    """Ask which of `choices` (name to explanation) and return the line that was typed.
+
+    An empty line, and the end of standard input, are the default. The line starts with one of the
+    names; what follows a colon is the caller's to read.
+    """
+    note(question)
+    for name, what in choices.items():
+        note(f"  {name:<20}", (what, "dim"))
+    _ask("? ", (f"[{default}] ", "dim"))
+    while True:
+        answer = sys.stdin.readline()
+        typed = answer.strip()
+        if not typed:
+            note(*([] if answer else [""]))
+            return default
+        if typed.partition(":")[0].strip() in choices:
+            return typed
+        _ask(f"one of {', '.join(choices)}? ")
 
 
 def _ask(*parts: str | tuple[str, str]) -> None:

@@ -8,6 +8,7 @@ was answered is not asked again, and a second capture of the same rows is free.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import functools
 import hashlib
@@ -416,7 +417,7 @@ class Capturing:
             refused=self._refused,
             checked_against=self._checked,
             findings=files.private_findings(self._cases, self._answers()),
-            rights=self._rights(),
+            rights=self._kept_rights(),
             errors=errors,
             notes=tuple(self._notes),
         )
@@ -432,11 +433,20 @@ class Capturing:
         for one in lane.missing(store):
             yield lane.errors.get(one.key) or BackendError("no answer yet")
 
-    def _rights(self) -> Rights:
+    def give_rights(self, rights: Rights) -> None:
+        """Use these rights, as if they had been among the options."""
+        self._asked = dataclasses.replace(self._asked, rights=rights)
+
+    def _kept_rights(self) -> Rights:
+        """Return the rights, which the next capture of this model need not be given again."""
+        found = self.rights()
+        atomic_write_json(self._store.folder / _RIGHTS, found.model_dump(mode="json"))
+        return found
+
+    def rights(self) -> Rights:
         """Return the rights as they are given now, or as they were given before."""
         path = self._store.folder / _RIGHTS
         if self._asked.rights is not None:
-            atomic_write_json(path, self._asked.rights.model_dump(mode="json"))
             return self._asked.rights
         if path.is_file():
             return Rights.model_validate_json(path.read_bytes())
@@ -448,6 +458,6 @@ def _batch_text(lanes: Sequence[BatchLane]) -> str:
     states = [
         f"batch {one.state.state}, {one.state.done} of {one.state.total}"
         for one in lanes
-        if one.state is not None and one.is_open
+        if one.state is not None and not one.state.state.is_final
     ]
-    return "; ".join(states) or "batches"
+    return "; ".join(states) or "waiting for batches"

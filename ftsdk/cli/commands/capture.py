@@ -14,7 +14,7 @@ from ftsdk.artifacts.bundle import verify as verify_bundle
 from ftsdk.cli import completion
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import Json, NoInput, Profile, Yes, values
-from ftsdk.cli.prompts import decide, stop
+from ftsdk.cli.prompts import choose, decide, stop
 from ftsdk.cli.view import capture_view as view
 from ftsdk.cli.view.bundle_view import verified
 from ftsdk.cli.view.output import console, emit, note
@@ -23,10 +23,16 @@ from ftsdk.errors import UsageError
 from ftsdk.migration.arguments import CaptureArguments
 from ftsdk.migration.capture import Capturing
 from ftsdk.migration.capture_all import AllPlanned, CapturingAll
-from ftsdk.migration.options import CaptureOptions, OnProgress, options_of
-from ftsdk.types.capture import CapturePlan
+from ftsdk.migration.options import CaptureOptions, OnProgress, options_of, rights_of
+from ftsdk.types.capture import CapturePlan, Rights
 
 _WORK = "ftsdk capture"
+_ORIGINS = {
+    "own": "people wrote them, or a model whose terms allow it",
+    "internal-classifier": "the provider's models, for a classifier that is not distributed",
+    "cleared": "somebody has cleared it; type `cleared: REASON`",
+    "unknown": "decide later; captured answers are not trained on until then",
+}
 
 
 def capture(
@@ -161,6 +167,11 @@ class _Asking:
         self.yes, self.no_input = yes, no_input or as_json
         self.dry_run, self.as_json = dry_run, as_json
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody is there to answer a question."""
+        return not (self.yes or self.no_input) and sys.stdin.isatty()
+
     def agree(self, cost: Any, requests: int) -> None:
         """Ask whether to spend; exits where the answer is no. Nothing is asked for what is free."""
         if not requests or cost == 0:
@@ -205,6 +216,8 @@ def _capture_one(
         if not ask.as_json:
             view.plan(plan)
         ask.agree(plan.cost.high, plan.to_ask)
+        if one.rights().origin == "unknown" and ask.can_ask:
+            one.give_rights(_asked_rights())
         found = one.run(plan)
     if ask.as_json:
         emit({**found.model_dump(mode="json"), "is_complete": found.is_complete})
@@ -212,6 +225,18 @@ def _capture_one(
         view.captured(found)
     if not found.is_complete:
         raise typer.Exit(4)
+
+
+def _asked_rights() -> Rights:
+    """Ask where the training answers came from, until the answer can be read."""
+    while True:
+        typed = choose(
+            "Where did the answers in the training file come from?", _ORIGINS, default="unknown"
+        )
+        try:
+            return rights_of(typed)
+        except UsageError as error:
+            note(f"  {error.hint}")
 
 
 def _show_plans(plans: list[CapturePlan], ask: _Asking) -> None:

@@ -110,7 +110,10 @@ def _show(found: Inventory) -> None:
     if not found.is_complete:
         note("  not complete: run the same command again")
     note(
-        "next  ", command(f"ftsdk inventory --verify {found.folder}"), " · ", command("ftsdk list")
+        "next  ",
+        command("ftsdk capture --all QUESTIONS"),
+        " · ",
+        command(f"ftsdk inventory --verify {found.folder}"),
     )
 
 

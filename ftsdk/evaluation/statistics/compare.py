@@ -277,7 +277,9 @@ def _reason(
         return f"{evidence.rows} rows; at least {MIN_ROWS} are needed for a verdict"
     if needed is None:
         return f"{evidence.rows:,} rows show no difference ({range_})"
-    return f"{evidence.rows:,} rows are too few to say; about {_rounded(needed):,} are needed ({range_})"
+    return (
+        f"{evidence.rows:,} rows are too few to say; about {about(needed):,} are needed ({range_})"
+    )
 
 
 def _amount(value: float, scale: float) -> str:
@@ -289,7 +291,7 @@ def _plain(value: float, scale: float) -> str:
     return f"{points} points" if scale == 1 else f"{value:.3g}"
 
 
-def _rounded(rows: int) -> int:
-    """Up to three digits: the number is an estimate."""
+def about(rows: int) -> int:
+    """Return a number of rows rounded up to three digits: it is an estimate."""
     unit = int(10 ** max(0, len(str(rows)) - 3))
     return -(-rows // unit) * unit

@@ -15,11 +15,22 @@ from typing import Annotated, Any, Concatenate, ParamSpec, cast, get_type_hints
 import typer
 from pydantic import ValidationError
 
-from ftsdk.cli.options import Model, Profile, Provider, Rows, pairs, values
+from ftsdk.cli.options import (
+    Model,
+    Profile,
+    Provider,
+    RowDrop,
+    RowFormat,
+    RowMap,
+    Rows,
+    pairs,
+    row_map,
+    values,
+)
 from ftsdk.cli.view.output import busy
 from ftsdk.config import Config
 from ftsdk.errors import UsageError
-from ftsdk.planning.arguments import JobOptions
+from ftsdk.planning.arguments import JobOptions, ReadingOptions
 from ftsdk.planning.prepare import PreparedJob, prepare
 from ftsdk.session import Session
 from ftsdk.types.spec import Hyperparameters, LoRA, spec_error
@@ -91,6 +102,9 @@ class JobArguments:
     tag: Tag = None
     max_cost: MaxCost = None
     set_: Set = None
+    row_format: RowFormat = None
+    row_map: RowMap = None
+    drop: RowDrop = None
 
     def options(self, config: Config) -> JobOptions:
         """Return the options of `create_job`. Raises `UsageError`, `SpecError`."""
@@ -115,7 +129,12 @@ class JobArguments:
             "max_cost": self.max_cost,
             "provider_options": provider_options,
             "validation": _validation(self.validation),
+            **self.reading(),
         }
+
+    def reading(self) -> ReadingOptions:
+        """Return how the rows are to be read. Raises `UsageError`."""
+        return {"format": self.row_format, "map": row_map(self.row_map), "drop": self.drop}
 
     def prepare(self, session: Session, *, quiet: bool, fetch: bool = False) -> PreparedJob:
         """Check and plan the job; nothing is sent. `fetch` downloads a base model that may be."""

@@ -50,6 +50,22 @@ RowFormat = Annotated[
         "--format", metavar="NAME", help="The format of the rows, where the guess is wrong."
     ),
 ]
+RowMap = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="COLUMN=NAME,…",
+        help="Which columns are which: question=prompt,sql=completion.",
+    ),
+]
+RowDrop = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--drop",
+        metavar="KEY",
+        help="Leave out a key of the rows, or messages.KEY; may be repeated.",
+    ),
+]
 _JOB_HELP = "The job: its id or the start of it, its name, or the provider's id."
 Job = Annotated[str, typer.Argument(metavar="JOB", help=_JOB_HELP, autocompletion=completion.jobs)]
 MaybeJob = Annotated[
@@ -87,6 +103,13 @@ def pairs(given: Iterable[str] | None, option: str) -> dict[str, str]:
             )
         found[name.strip()] = value
     return found
+
+
+def row_map(given: Iterable[str] | None) -> dict[str, str] | None:
+    """Return `["question=prompt,sql=completion"]` as a dict; None for none."""
+    if not given:
+        return None
+    return pairs((one for item in given for one in item.split(",") if one.strip()), "--map")
 
 
 def values(given: Iterable[str] | None, option: str = "--set") -> dict[str, Any]:

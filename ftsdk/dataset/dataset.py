@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,7 +17,7 @@ from ftsdk.dataset.formats.registry import FORMATS
 from ftsdk.dataset.inspection.inspect_rows import inspect_rows
 from ftsdk.dataset.inspection.report import InspectionReport
 from ftsdk.dataset.provider_limits import Limits, limits_for
-from ftsdk.dataset.reader import RowReader
+from ftsdk.dataset.reader import AS_DETECTED, Reading, RowReader
 from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.readers.source import Source, open_source
@@ -25,7 +26,18 @@ from ftsdk.dataset.rules.duplicates import folded_texts
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 from ftsdk.errors import StoreError, UsageError
 from ftsdk.util import files
-from ftsdk.util.arguments import COUNT, NUMBER, PATH, TEXT, WHOLE, Check, checked, is_text
+from ftsdk.util.arguments import (
+    COUNT,
+    MAPPING,
+    NUMBER,
+    PATH,
+    TEXT,
+    TEXTS,
+    WHOLE,
+    Check,
+    checked,
+    is_text,
+)
 from ftsdk.util.cancellation import until_cancelled
 
 Key = str | Callable[[Row], object]
@@ -49,12 +61,12 @@ class Dataset:
         self,
         source: Source,
         *,
-        format: str | None = None,  # noqa: A002  # the public word for it
+        reading: Reading = AS_DETECTED,
         max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
         keep: Callable[[Read], bool] | None = None,
     ) -> None:
         self._source = source
-        self._forced = format
+        self._reading = reading
         self._keep = keep
         self._copy: CanonicalCopy | None = None
         self._copy_keep = keep  # the rows of the copy are those that it lets through
@@ -63,12 +75,15 @@ class Dataset:
         self.path = source.path
 
     @classmethod
-    @checked(format=TEXT, name=TEXT, max_row_bytes=COUNT)
+    @checked(format=TEXT, name=TEXT, max_row_bytes=COUNT, map=MAPPING, drop=TEXTS, method=TEXT)
     def load(
         cls,
         source: Any,
         *,
         format: str | None = None,  # noqa: A002  # the public word for it
+        map: Mapping[str, str] | None = None,  # noqa: A002  # as `--map`
+        drop: Iterable[str] | None = None,
+        method: str | None = None,
         name: str | None = None,
         max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
     ) -> Dataset:
@@ -77,22 +92,34 @@ class Dataset:
         Files: `.jsonl`, `.jsonl.gz`, `.jsonl.zst` (or `.gz`, `.zst`), `.json` (an array), `.csv`,
         `.parquet`. Rows in memory are copied. Raises `DatasetError` when there is nothing to read;
         rows are checked when they are read.
+
+        `format` is the row format, where the guess is wrong. `map` says which columns are which
+        (`{"question": "prompt", "sql": "completion"}`), `drop` names keys to leave out (`"id"`, or
+        `"messages.name"` for a key of every message). `method` (`sft`, `dpo`) decides where rows can
+        be read as chat and as pairs.
         """
         if isinstance(source, Dataset):
-            if format is None and name is None:
+            reading = source._reading.with_more(Reading.of(format, map, drop, method))
+            is_same = reading == source._reading or (
+                source.has_copy and not (format or map or drop)
+            )
+            if is_same and name is None:
                 return source
-            return cls(
+            again = cls(
                 source._source,
-                format=format or source._forced,
+                reading=reading,
                 max_row_bytes=source.max_row_bytes,
                 keep=source._keep,
             )
+            again.name = source.name
+            return again
         try:
             opened = open_source(source, name=name)
         except Stop as stop:
             shown = name or (str(source) if isinstance(source, (str, Path)) else "rows")
             raise_stop(shown, stop.fault)
-        return cls(opened, format=format, max_row_bytes=max_row_bytes)
+        reading = Reading.of(format, map, drop, method)
+        return cls(opened, reading=reading, max_row_bytes=max_row_bytes)
 
     def with_copy(self, copy: CanonicalCopy, format_name: str | None) -> Dataset:
         """This dataset with its rows, hash and count from a `copy` of them, not from the source.
@@ -100,7 +127,7 @@ class Dataset:
         `copy` has exactly the rows of this dataset, which are of the format `format_name`.
         """
         copied = Dataset(
-            self._source, format=self._forced, max_row_bytes=self.max_row_bytes, keep=self._keep
+            self._source, reading=self._reading, max_row_bytes=self.max_row_bytes, keep=self._keep
         )
         copied.name = self.name
         copied.__dict__.update(format=format_name, _facts=(copy.rows, copy.sha256))
@@ -120,7 +147,7 @@ class Dataset:
     # --- reading ------------------------------------------------------------------------------
 
     def _reader(self) -> RowReader:
-        return RowReader(self._source, format=self._forced, max_row_bytes=self.max_row_bytes)
+        return RowReader(self._source, self._reading, max_row_bytes=self.max_row_bytes)
 
     def _reads(self) -> Iterator[Read]:
         for item in self._reader() if self._copy is None else _copied(self._copy):
@@ -135,7 +162,8 @@ class Dataset:
         """The path in the source of a canonical path of a row; as it is where the row is a copy."""
         if self._copy is not None:
             return canonical
-        return FORMATS[self.format or "chat"].field(canonical, read.raw)
+        fmt = replace(FORMATS[self.format or "chat"], columns=self._reading.columns)
+        return fmt.field(canonical, read.raw)
 
     def __iter__(self) -> Iterator[Row]:
         for item in self._reads():
@@ -279,7 +307,7 @@ class Dataset:
         for side, inside in (("train", False), ("validation", True)):
             part = Dataset(
                 self._source,
-                format=self._forced,
+                reading=self._reading,
                 max_row_bytes=self.max_row_bytes,
                 keep=_side(self._keep, place, border, inside),
             )
@@ -293,6 +321,8 @@ def inspect(
     source: Any,
     *,
     format: str | None = None,  # noqa: A002  # the public word for it
+    map: Mapping[str, str] | None = None,  # noqa: A002  # as `--map`
+    drop: Iterable[str] | None = None,
     model: str | None = None,
     tokenizer: Any = None,
     provider: str | None = None,
@@ -302,7 +332,7 @@ def inspect(
     limits: Limits | None = None,
 ) -> InspectionReport:
     """As `Dataset.inspect`, for whatever `Dataset.load` takes."""
-    return Dataset.load(source, format=format).inspect(
+    return Dataset.load(source, format=format, map=map, drop=drop).inspect(
         model=model,
         tokenizer=tokenizer,
         provider=provider,

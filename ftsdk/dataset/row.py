@@ -52,6 +52,9 @@ def kind_of(value: Any) -> str:
     return _KINDS.get(type(value), f"a {type(value).__name__}")
 
 
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+"""Keys of a message with reasoning that some chat template reads."""
+
 MESSAGE_KEYS = frozenset(
     ("role", "content", "name", "weight", "tool_calls", "tool_call_id", "reasoning_content",
      "reasoning", "thinking", "refusal", "function_call", "audio", "annotations")
@@ -88,7 +91,7 @@ def _texts_of_message(place: str, message: Row) -> Iterator[tuple[str, str]]:
         for j, part in enumerate(content):
             if isinstance(part, dict) and isinstance(part.get("text"), str):
                 yield f"{place}.content[{j}].text", part["text"]
-    for key in ("reasoning_content", "reasoning", "thinking"):
+    for key in REASONING_KEYS:
         if isinstance(message.get(key), str):
             yield f"{place}.{key}", message[key]
     old = message.get("function_call")
@@ -159,7 +162,7 @@ def shape_of(row: Mapping[str, Any]) -> str:
 class Read(NamedTuple):
     """One row as read: its position, its bytes and the canonical row.
 
-    `plain` rows are known to pass every row rule (see `plain.is_plain`).
+    `plain` rows are known to pass every row rule (see `fast_path.is_plain`).
     """
 
     line: int

@@ -28,7 +28,18 @@ AdapterArgument = LoRA | Mapping[str, Any] | Literal["default"] | None
 """An adapter, the configured one (`DEFAULT`), or None for full fine-tuning."""
 
 
-class JobOptions(TypedDict, total=False):
+class ReadingOptions(TypedDict, total=False):
+    """How the rows are read, where the guess is wrong. See `ftsdk.Dataset.load`."""
+
+    format: str | None
+    """The format of the rows, by name; by default it is detected from the first rows."""
+    map: Mapping[str, str] | None
+    """Which columns are which: `{"question": "prompt", "sql": "completion"}`."""
+    drop: Collection[str] | None
+    """Keys to leave out: `["id"]`, or `["messages.name"]` for a key of every message."""
+
+
+class JobOptions(ReadingOptions, total=False):
     """What to train and where. Options that are left out are read from the configuration."""
 
     model: str | None
@@ -69,7 +80,7 @@ class CreateOptions(JobOptions, total=False):
     """Called with the bytes sent so far and the total, while rows are uploaded."""
 
 
-class EstimateOptions(TypedDict, total=False):
+class EstimateOptions(ReadingOptions, total=False):
     """The options of `estimate`; those left out are read from the configuration."""
 
     provider: str | None
@@ -79,15 +90,13 @@ class EstimateOptions(TypedDict, total=False):
     epochs: float | None
 
 
-class ValidateOptions(TypedDict, total=False):
+class ValidateOptions(ReadingOptions, total=False):
     """The options of `validate`. See `ftsdk.dataset.validate`."""
 
     provider: str | None
     model: str | None
     method: Method | None
     validation: Rows | None
-    format: str | None
-    """The format of the rows, by name; by default it is detected from the first rows."""
     tokenizer: Any
     """A model folder, the name of an OpenAI encoding, or a `ChatTokenizer`."""
     tokens: bool | None
@@ -123,6 +132,8 @@ CHECKS: Mapping[str, Check] = {
     "on_upload": FUNCTION,
     "on_bytes": FUNCTION,
     "format": TEXT,
+    "map": MAPPING,
+    "drop": TEXTS,
     "tokens": FLAG,
     "near_duplicates": FLAG,
     "max_length": COUNT,

@@ -14,7 +14,15 @@ from ftsdk.backends.registry import backend_names
 from ftsdk.catalogue.comparison import Option, Target, targets_of
 from ftsdk.catalogue.comparison import compare as options_of
 from ftsdk.errors import FtsdkError, Unsupported
-from ftsdk.planning.arguments import DEFAULT, AdapterArgument, EstimateOptions, Rows, spec_of
+from ftsdk.planning.arguments import (
+    DEFAULT,
+    AdapterArgument,
+    EstimateOptions,
+    ReadingOptions,
+    Rows,
+    spec_of,
+)
+from ftsdk.planning.prepare import load_rows
 from ftsdk.planning.token_bill import TokenCounts
 from ftsdk.session import Session
 from ftsdk.types.cost import Cost
@@ -42,8 +50,6 @@ def estimate(session: Session, dataset: Rows, options: EstimateOptions) -> Cost:
     The result is a range with its assumptions: the catalogue's estimate, or the backend's own for a
     provider that is not in the catalogue. Faulty rows are counted too; `validate` reports them.
     """
-    from ftsdk.dataset import Dataset  # reading rows is not needed to list jobs
-
     epochs = options.get("epochs")
     spec = spec_of(
         session.config,
@@ -55,7 +61,7 @@ def estimate(session: Session, dataset: Rows, options: EstimateOptions) -> Cost:
             "hyperparameters": None if epochs is None else {"epochs": epochs},
         },
     )
-    train = Dataset.load(dataset)
+    train = load_rows(dataset, options, spec.method)
     target = _target(session, spec, train, TokenCounts(train))
     found = _compared(session, [target], spec.method, spec.hyperparameters.epochs, train)
     return found.options[0].training
@@ -71,6 +77,7 @@ def compare(
     epochs: float | None = None,
     hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
     everything: bool = False,
+    reading: ReadingOptions | None = None,
 ) -> Comparison:
     """Estimate the cost of the same fine-tune at several providers.
 
@@ -78,9 +85,7 @@ def compare(
     cheapest models of each installed provider (all models with `everything`). Hyperparameters that
     an option does not support are listed in its `unsupported`.
     """
-    from ftsdk.dataset import Dataset  # reading rows is not needed to list jobs
-
-    train = Dataset.load(dataset)
+    train = load_rows(dataset, reading or {}, method or "sft")
     counts = TokenCounts(train)
     given = hyperparameters or {}
     if isinstance(given, Hyperparameters):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ftsdk.backends.base import Backend
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.errors import DatasetError, Unsupported, UsageError
-from ftsdk.planning.arguments import JobOptions, Rows, spec_of
+from ftsdk.planning.arguments import JobOptions, ReadingOptions, Rows, spec_of
 from ftsdk.planning.checks import refuse_captured, with_budget, with_end_dates
 from ftsdk.planning.token_bill import with_tokens
 from ftsdk.session import Session
@@ -61,9 +61,7 @@ def prepare(
     if fetch:
         backend.fetch_base_model(spec)
     check_cancelled()
-    train, validation, report = _rows(
-        dataset, options.get("validation"), spec, backend, session.home / "datasets"
-    )
+    train, validation, report = _rows(dataset, options, spec, backend, session.home / "datasets")
     plan = with_tokens(backend.plan(spec, train), report, backend.speed_of(spec))
     plan = with_end_dates(plan, spec, backend.dated_as, catalogue, session.today)
     plan = with_budget(plan, spec, budget, lambda profile: _month(session, profile))
@@ -81,7 +79,7 @@ def _month(session: Session, profile: str | None) -> Month:
 
 def _rows(
     dataset: Rows,
-    validation: Rows | float | None,
+    options: JobOptions,
     spec: JobSpec,
     backend: Backend,
     folder: Path,
@@ -92,8 +90,9 @@ def _rows(
     """
     from ftsdk.dataset import validate_for_job  # reading rows is not needed to list jobs
 
-    train = _load(dataset)
-    fraction, check = _validation(validation)
+    validation = options.get("validation")
+    train = _load(dataset, options, spec.method)
+    fraction, check = _validation(validation, options, spec.method)
     if validation is not None and not backend.capabilities.takes_validation:
         raise Unsupported(
             f"{spec.provider} takes no validation rows",
@@ -129,21 +128,36 @@ def _rows(
     return train, check, report
 
 
-def _load(rows: Rows) -> Dataset:
+def load_rows(rows: Rows, options: ReadingOptions, method: str) -> Dataset:
+    """The dataset of some rows, read as the options say and as the method needs them."""
     from ftsdk.dataset import Dataset  # reading rows is not needed to list jobs
 
-    dataset = Dataset.load(rows)
+    return Dataset.load(
+        rows,
+        format=options.get("format"),
+        map=options.get("map"),
+        drop=options.get("drop"),
+        method=method,
+    )
+
+
+def _load(rows: Rows, options: ReadingOptions, method: str) -> Dataset:
+    """As `load_rows`, for rows that will be trained on."""
+    dataset = load_rows(rows, options, method)
     if dataset.path is not None:
         refuse_captured(dataset.path)
     return dataset
 
 
-def _validation(validation: Rows | float | None) -> tuple[float | None, Dataset | None]:
+def _validation(
+    validation: Rows | float | None, options: ReadingOptions, method: str
+) -> tuple[float | None, Dataset | None]:
     """Return the fraction to hold out, or the validation rows, or neither."""
     if isinstance(validation, bool):
         raise UsageError("validation must be rows or a fraction, not true or false")
     if not isinstance(validation, int | float):
-        return None, None if validation is None else _load(validation)
+        rows = None if validation is None else _load(validation, options, method)
+        return None, rows
     if not 0 < validation < 1:
         raise UsageError(
             f"validation={validation} is not a fraction between 0 and 1",

@@ -12,7 +12,7 @@ import typer
 
 from ftsdk.cli.context import open_client
 from ftsdk.cli.local_models import model_folder
-from ftsdk.cli.options import Json, RowFormat, Rows
+from ftsdk.cli.options import Json, RowDrop, RowFormat, RowMap, Rows, row_map
 from ftsdk.cli.view.formatting import clean
 from ftsdk.cli.view.output import busy, emit, note, say
 from ftsdk.dataset import Dataset
@@ -39,6 +39,8 @@ def convert(
     ],
     output: OutOrPipe,
     row_format: RowFormat = None,
+    columns: RowMap = None,
+    drop: RowDrop = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -65,8 +67,9 @@ def convert(
         target = Path(folder) / "rows" if printed else output
         with busy(f"converting {dataset.name}", quiet=as_json):
             rows = convert_rows(
-                dataset, to, target, format=row_format, tokenizer=tokenizer, max_length=max_length
-            )
+                dataset, to, target, format=row_format, map=row_map(columns), drop=drop,
+                tokenizer=tokenizer, max_length=max_length,
+            )  # fmt: skip
         if printed:
             with target.open("rb") as written:
                 shutil.copyfileobj(written, sys.stdout.buffer)
@@ -102,6 +105,8 @@ def split(
         ),
     ] = None,
     row_format: RowFormat = None,
+    columns: RowMap = None,
+    drop: RowDrop = None,
     as_json: Json = False,
 ) -> None:
     """Split a dataset into training and validation files.
@@ -109,9 +114,8 @@ def split(
     Rows with the same prompt stay together, and a row keeps its side when the dataset grows.
     """
     with busy(f"splitting {dataset.name}", quiet=as_json):
-        parts = Dataset.load(dataset, format=row_format).split(
-            fraction, seed=seed, group_by=group_by
-        )
+        whole = Dataset.load(dataset, format=row_format, map=row_map(columns), drop=drop)
+        parts = whole.split(fraction, seed=seed, group_by=group_by)
         place = folder or dataset.parent
         place.mkdir(parents=True, exist_ok=True)
         stem = dataset.name.split(".")[0]

@@ -74,6 +74,7 @@ def estimate(
         adapter=options["adapter"],
         hyperparameters=options["hyperparameters"],
         everything=everything,
+        reading=job.reading(),
     )
     if as_json:
         emit(_comparison_document(found))

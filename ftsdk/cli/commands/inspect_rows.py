@@ -13,7 +13,17 @@ import typer
 
 from ftsdk.cli.context import open_client
 from ftsdk.cli.local_models import model_folder
-from ftsdk.cli.options import Json, Model, Profile, Provider, RowFormat, Rows
+from ftsdk.cli.options import (
+    Json,
+    Model,
+    Profile,
+    Provider,
+    RowDrop,
+    RowFormat,
+    RowMap,
+    Rows,
+    row_map,
+)
 from ftsdk.cli.view.formatting import clean, plural
 from ftsdk.cli.view.output import busy, columns, emit, note, say
 from ftsdk.dataset import Fault, InspectionReport
@@ -50,6 +60,8 @@ def inspect(
     ] = None,
     ids: Annotated[bool, typer.Option("--ids", help="Show token ids.")] = False,
     row_format: RowFormat = None,
+    columns: RowMap = None,
+    drop: RowDrop = None,
     as_json: Json = False,
 ) -> None:
     """Show rows as the model sees them: text, tokens, loss mask."""
@@ -65,7 +77,7 @@ def inspect(
     def inspection(wanted: str | None) -> InspectionReport:
         with busy(f"inspecting {dataset.name}", quiet=as_json):
             return inspect_dataset(
-                dataset, model=wanted, tokenizer=model_folder(client, wanted), format=row_format,
+                dataset, model=wanted, tokenizer=model_folder(client, wanted), format=row_format, map=row_map(columns), drop=drop,
                 provider=None if chosen is None else str(chosen.value), max_length=max_length,
                 rows=kept, line=line,
             )  # fmt: skip

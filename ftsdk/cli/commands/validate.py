@@ -13,7 +13,17 @@ import typer
 from ftsdk.backends.registry import load_backend
 from ftsdk.cli.context import open_client
 from ftsdk.cli.local_models import model_folder
-from ftsdk.cli.options import Json, Model, Profile, Provider, RowFormat, Rows
+from ftsdk.cli.options import (
+    Json,
+    Model,
+    Profile,
+    Provider,
+    RowDrop,
+    RowFormat,
+    RowMap,
+    Rows,
+    row_map,
+)
 from ftsdk.cli.view.findings import show_findings
 from ftsdk.cli.view.formatting import clean, clean_line
 from ftsdk.cli.view.output import busy, console, emit, say
@@ -51,6 +61,8 @@ def validate(
         typer.Option("--fix", metavar="FILE", help="Also write a corrected copy; no row is lost."),
     ] = None,
     row_format: RowFormat = None,
+    columns: RowMap = None,
+    drop: RowDrop = None,
     near_duplicates: Annotated[
         bool | None,
         typer.Option(
@@ -86,6 +98,8 @@ def validate(
                 validation=validation,
                 tokenizer=model_folder(client, _setting(client, "model", model)),
                 format=row_format,
+                map=row_map(columns),
+                drop=drop,
                 near_duplicates=near_duplicates,
                 max_length=max_length,
                 on_bytes=on_bytes,
@@ -135,10 +149,9 @@ def _setting(client: Client, name: str, argument: str | None) -> str | None:
 
 
 def _hints(report: DatasetReport, fixed: Path | None) -> Iterator[str]:
-    """Yield where to read more, and what `--fix` could do."""
-    if report.ok and not report.notices:
-        return
-    yield "details and how to fix each: the same command with --json"
+    """Yield where all findings are listed, and what `--fix` could do."""
+    if sum(report.counts.values()) > len(report.by_code()):
+        yield "every finding with its line and field: the same command with --json"
     codes = [code for code in report.by_code() if code in RULES and RULES[code].fixable]
     if codes and fixed is None:
         yield f"--fix FILE writes a copy that corrects what it can of {', '.join(codes)}"

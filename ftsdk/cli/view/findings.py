@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ftsdk.dataset import DatasetReport
 
 _STYLES = {"✗": "red", "!": "yellow", "·": "dim"}
+_HINT = "      hint  "
 
 
 def show_findings(report: DatasetReport, *, stderr: bool = False) -> None:
@@ -21,6 +22,9 @@ def show_findings(report: DatasetReport, *, stderr: bool = False) -> None:
         body = line.rstrip()
         symbol = body.lstrip()[:1]
         style = _STYLES.get(symbol)
+        if body.startswith(_HINT):
+            say((clean_line(body), "dim"), stderr=stderr)
+            continue
         if style is None:
             say(clean_line(body), stderr=stderr)
             continue

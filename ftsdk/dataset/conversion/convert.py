@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ def convert(
     output: str | Path,
     *,
     format: str | None = None,  # noqa: A002  # the public word for it
+    map: Mapping[str, str] | None = None,  # noqa: A002  # as `--map`
+    drop: Iterable[str] | None = None,
     tokenizer: Any = None,
     max_length: int | None = None,
     limits: Limits | None = None,
@@ -54,7 +56,7 @@ def convert(
     see them, by `tokenizer` (a model folder, a pulled model's name or a `ChatTokenizer`); rows
     longer than `max_length` tokens are refused.
 
-    `limits` are those of the provider `to`; without them they are looked up by its name.
+    `format`, `map` and `drop` say how the rows are read, as in `Dataset.load`. `limits` are those of the provider `to`; without them they are looked up by its name.
 
     Returns the number of rows. Raises `DatasetError`, whose report names every field that the
     target cannot carry, and writes nothing then.
@@ -67,7 +69,7 @@ def convert(
             f"there is no format or provider {to!r}{hint}", where="convert",
             hint=f"one of {', '.join(targets())}",
         )  # fmt: skip
-    dataset = Dataset.load(source, format=format)
+    dataset = Dataset.load(source, format=format, map=map, drop=drop)
     if to == "tokenized":
         return write_tokenized(dataset, Path(output), tokenizer, max_length)
     found = Findings()

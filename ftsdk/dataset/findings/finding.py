@@ -115,11 +115,15 @@ class Findings:
 
 
 class Hit(NamedTuple):
-    """One hit of a rule: the field path in the canonical row, a message, and the value."""
+    """One hit of a rule: the field path in the canonical row, a message, and the value.
+
+    `droppable` is true for a key that may be left out of the rows, so that the hint names the option.
+    """
 
     field: str
     message: str
     value: Any = None
+    droppable: bool = False
 
 
 class SummaryLine(NamedTuple):

@@ -7,6 +7,7 @@ docstring is its page in the documentation: the first line is the title.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -94,9 +95,15 @@ def fault_of(code: str, line: int, hit: Hit, *, offset: int | None = None) -> Fa
         offset=offset,
         field=hit.field,
         message=hit.message,
-        hint=rule.hint,
+        hint=_drop_hint(rule.hint, hit.field) if hit.droppable else rule.hint,
         value="" if hit.value is None else _shown(hit.value),
     )
+
+
+def _drop_hint(hint: str, field: str) -> str:
+    """A hint with the option that leaves the key at a field path out."""
+    path = re.sub(r"\[\d+\]", "", field)
+    return hint if not path or re.search(r"[\s,'\"]", path) else f"{hint}: --drop {path}"
 
 
 def _shown(value: Any) -> str:

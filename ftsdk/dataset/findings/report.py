@@ -16,6 +16,9 @@ from ftsdk.dataset.findings.html import report_card
 from ftsdk.dataset.findings.token_summary import BilledTokens, TokenSummary
 from ftsdk.errors import DatasetError
 
+READ_AS = "FT026"
+"""The code whose message lists everything that was read as something else."""
+
 _NUMBERS = re.compile(r"\d[\d,.]*")
 
 
@@ -154,11 +157,12 @@ class DatasetReport:
         lines = [self.headline()]
         if table:
             wide_rows = max(len(r[2]) for r in table)
-            wide_text = min(72, max(len(r[3]) for r in table))
-            for mark, code, rows, message, place, _ in table:
-                lines.append(
-                    f"  {mark} {code}  {rows:<{wide_rows}}  {short(message, 100):<{wide_text}}  {place}"
-                )
+            wide_text = min(72, max(len(r[3].partition("; ")[0]) for r in table))
+            for mark, code, rows, message, place, hint in table:
+                first, *more = message.split("; ") if code == READ_AS else [message]
+                found = f"  {mark} {code}  {rows:<{wide_rows}}  {short(first, 100):<{wide_text}}  {place}"
+                lines += [found.rstrip(), *(f"      and   {short(one, 100)}" for one in more)]
+                lines.append(f"      hint  {hint}  (docs/errors/{code}.md)")
         lines.extend(f"  · {line}" for line in self._footnotes())
         lines.append(self.closing())
         return "\n".join(lines)

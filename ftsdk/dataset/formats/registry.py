@@ -19,17 +19,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 import orjson
 
 from ftsdk.dataset.findings.finding import Hit
 from ftsdk.dataset.formats.bedrock_converse import BLOCKS as CONVERSE_BLOCKS
 from ftsdk.dataset.formats.bedrock_converse import converse_turns, own_converse, read_converse
+from ftsdk.dataset.formats.chat_rows import chat_turns, read_chat, read_sharegpt, sharegpt_turns
 from ftsdk.dataset.formats.claude import BLOCKS as CLAUDE_BLOCKS
 from ftsdk.dataset.formats.claude import claude_turns, own_claude, read_claude
+from ftsdk.dataset.formats.columns import AS_NAMED, Columns
+from ftsdk.dataset.formats.function_texts import (
+    glaive_turns,
+    is_xlam,
+    read_glaive,
+    read_xlam,
+    xlam_turns,
+)
 from ftsdk.dataset.formats.gemini import gemini_turns, own_gemini, read_gemini
-from ftsdk.dataset.formats.shared import Row, Turn, messages_from, rest
+from ftsdk.dataset.formats.pairs import pair_place, read_pair, read_preference
+from ftsdk.dataset.formats.questions import (
+    completion_turns,
+    instruction_turns,
+    read_completion,
+    read_instruction,
+)
+from ftsdk.dataset.formats.shared import Row, Said, Turn, source_place, unsaid
 
 Own = Callable[[Row], Iterator[tuple[str, Hit]]]
 
@@ -42,25 +58,37 @@ class Format:
     A canonical field path becomes the source's by `turns`, which gives the position of each message, by
     `place`, which is given the source row, or by `places` (pairs of pattern and replacement). `own`
     gives codes and hits of what is wrong in this format alone, where the canonical row no longer
-    shows it.
+    shows it. `columns` are the names that the file's own columns have.
     """
 
     name: str
     title: str
     shape: str
     keys: tuple[str, ...]
-    read: Callable[[Row], Row]
+    read: Callable[..., Row]
+    """Takes the source row, and a function that is given what was taken as what."""
     places: tuple[tuple[str, str], ...] = ()
     turns: Callable[[Row], Iterator[Turn]] | None = None
     own: Own | None = None
     place: Callable[[Row, str], str] | None = None
+    columns: Columns = AS_NAMED
+
+    def source(self, raw: bytes) -> Row:
+        """The record as a row with the names that formats read."""
+        return self.columns.standard(row_in(raw))
 
     def field(self, canonical: str, raw: bytes | None = None) -> str:
         """The path that a person finds in the file for a canonical path of the record `raw`."""
-        if self.turns is not None and raw is not None and canonical.startswith("messages["):
-            return _source_place(self.turns(orjson.loads(raw)), canonical)
-        if self.place is not None and raw is not None:
-            return self.place(orjson.loads(raw), canonical)
+        if raw is None:
+            return self._field(canonical, None)
+        found = self._field(canonical, self.source(raw))
+        return self.columns.source_path(row_in(raw), found)
+
+    def _field(self, canonical: str, row: Row | None) -> str:
+        if self.turns is not None and row is not None and canonical.startswith("messages["):
+            return source_place(self.turns(row), canonical)
+        if self.place is not None and row is not None:
+            return self.place(row, canonical)
         for pattern, replacement in self.places:
             changed, count = re.subn(pattern, replacement, canonical, count=1)
             if count:
@@ -68,175 +96,44 @@ class Format:
         return canonical
 
 
-def _source_place(turns: Iterator[Turn], canonical: str) -> str:
-    number, _, inside = canonical.removeprefix("messages[").partition("]")
-    turn = next((t for i, t in enumerate(turns) if i == int(number)), None)
-    if turn is None:
-        return canonical
-    if inside.startswith(".content"):
-        return turn.place + turn.content + inside.removeprefix(".content")
-    if inside == ".role":
-        return turn.place + turn.role
-    among_content = (".tool_call", ".reasoning_content")
-    if turn.content != ".content" and inside.startswith(among_content):
-        return turn.place + turn.content
-    return turn.place + inside
-
-
-# --- readers ---------------------------------------------------------------------------------
-
-
-def _same(row: Row) -> Row:
+def row_in(raw: bytes) -> Row:
+    """The row of a record, also where it is a JSON text within JSON."""
+    value = orjson.loads(raw)
+    if isinstance(value, str):
+        value = orjson.loads(value)
+    row: Row = value
     return row
 
 
-def _completion_turns(row: Row) -> Iterator[Turn]:
-    """Two texts, or two lists of messages; answers in the prompt are not trained."""
-    for key, role in (("prompt", "user"), ("completion", "assistant")):
-        said = row.get(key)
-        if not _are_messages(said):
-            yield Turn(key, {"role": role, "content": said}, "", "")
-            continue
-        for i, message in enumerate(said):
-            given = key == "prompt" and message["role"] == "assistant"
-            yield Turn(f"{key}[{i}]", {"weight": 0, **message} if given else message)
+def _same(row: Row, said: Said = unsaid) -> Row:  # noqa: ARG001  # nothing is taken as something else
+    return row
 
 
-def _are_messages(value: Any) -> TypeGuard[list[dict[str, Any]]]:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(one, dict) and "role" in one for one in value)
-    )
+def _plainly(read: Callable[[Row], Row]) -> Callable[..., Row]:
+    """A reader of a format that is read as it is written."""
+
+    def reading(row: Row, said: Said = unsaid) -> Row:  # noqa: ARG001  # as `_same`
+        return read(row)
+
+    return reading
 
 
-def _read_completion(row: Row) -> Row:
-    return {"messages": messages_from(_completion_turns(row)), **rest(row, "prompt", "completion")}
+def _kto_turns(row: Row, said: Said = unsaid) -> Iterator[Turn]:
+    return _kto_format(row)[1](row, said)
 
 
-def _instruction_turns(row: Row) -> Iterator[Turn]:
-    user, given = row.get("instruction"), row.get("input")
-    if isinstance(user, str) and given not in (None, ""):
-        user = f"{user}\n\n{given}" if user and isinstance(given, str) else given
-    if row.get("system") not in (None, ""):
-        yield Turn("system", {"role": "system", "content": row["system"]}, "", "")
-    history = row.get("history") or []
-    for i, turn in enumerate(history if isinstance(history, list) else [history]):
-        asked, answered = turn if isinstance(turn, list) and len(turn) == 2 else (turn, None)
-        yield Turn(f"history[{i}][0]", {"role": "user", "content": asked}, "", "")
-        yield Turn(f"history[{i}][1]", {"role": "assistant", "content": answered}, "", "")
-    yield Turn("instruction", {"role": "user", "content": user}, "", "")
-    yield Turn("output", {"role": "assistant", "content": row.get("output")}, "", "")
+def _read_kto(row: Row, said: Said = unsaid) -> Row:
+    read: Row = _kto_format(row)[0](row, said)
+    return read
 
 
-def _read_instruction(row: Row) -> Row:
-    used = ("instruction", "input", "output", "system", "history")
-    return {"messages": messages_from(_instruction_turns(row)), **rest(row, *used)}
-
-
-_SHAREGPT_ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "system": "system",
-    "tool": "tool",
-    "observation": "tool",
-    "function_response": "tool",
-}
-
-
-def _sharegpt_turns(row: Row) -> Iterator[Turn]:
-    if isinstance(row.get("system"), str) and row["system"]:
-        yield Turn("system", {"role": "system", "content": row["system"]}, "", "")
-    turns = row.get("conversations")
-    for i, turn in enumerate(turns if isinstance(turns, list) else []):
-        if not isinstance(turn, dict):
-            yield Turn(f"conversations[{i}]", turn)
-            continue
-        if not {"from", "role"} - turn.keys() or not {"value", "content"} - turn.keys():
-            yield Turn(f"conversations[{i}]", turn)  # given twice; which one counts is not known
-            continue
-        said = turn.get("from", turn.get("role"))
-        role = _SHAREGPT_ROLES.get(said, said) if isinstance(said, str) else said
-        content = turn.get("value", turn.get("content"))
-        message = {
-            "role": role,
-            "content": content,
-            **rest(turn, "from", "value", "role", "content"),
-        }
-        yield Turn(f"conversations[{i}]", message, ".value", ".from")
-
-
-def _read_sharegpt(row: Row) -> Row:
-    turns = row.get("conversations")
-    messages = messages_from(_sharegpt_turns(row)) if isinstance(turns, list) else turns
-    return {"messages": messages, **rest(row, "conversations", "system")}
-
-
-def _turns(value: Any, role: str) -> Any:
-    """A prompt or an answer as a list of messages: a string is one message of `role`."""
-    return [{"role": role, "content": value}] if isinstance(value, str) else value
-
-
-def _read_chosen(row: Row) -> Row:
-    chosen, rejected = row.get("chosen"), row.get("rejected")
-    if _has_own_prompt(row):
-        asked = _turns(row["prompt"], "user")
-    elif isinstance(chosen, list) and isinstance(rejected, list):
-        shared = _shared(chosen, rejected)
-        asked, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
-    else:
-        asked = None
-    inner: Row = {"messages": asked}
-    for key in ("tools", "parallel_tool_calls"):
-        if key in row:
-            inner[key] = row[key]
-    return {
-        "input": inner,
-        "preferred_output": _turns(chosen, "assistant"),
-        "non_preferred_output": _turns(rejected, "assistant"),
-        **rest(row, "prompt", "chosen", "rejected", "tools", "parallel_tool_calls"),
-    }
-
-
-def _shared(chosen: Any, rejected: Any) -> int:
-    """The number of equal messages at the start of two conversations: the prompt, when it is not separate."""
-    if not isinstance(chosen, list) or not isinstance(rejected, list):
-        return 0
-    count = 0
-    while count < min(len(chosen), len(rejected)) - 1 and chosen[count] == rejected[count]:
-        count += 1
-    return count
-
-
-def _has_own_prompt(row: Row) -> bool:
-    """Whether the prompt is separate from both conversations, not a repetition of their first message."""
-    if not isinstance(row.get("prompt"), str):
-        return "prompt" in row
-    shared = _shared(row.get("chosen"), row.get("rejected"))
-    return not shared or row["chosen"][shared - 1] != {"role": "user", "content": row["prompt"]}
-
-
-def _chosen_place(row: Row, canonical: str) -> str:
-    """The path in a row of prompt, chosen and rejected for a canonical path."""
-    has_prompt = _has_own_prompt(row)
-    if canonical.startswith("input.messages"):
-        key = "prompt" if has_prompt else "chosen"
-        inside = canonical.removeprefix("input.messages")
-        return key if isinstance(row.get(key), str) else key + inside
-    for output, key in (("preferred_output", "chosen"), ("non_preferred_output", "rejected")):
-        if not canonical.startswith(output):
-            continue
-        if isinstance(row.get(key), str):
-            return key
-        shift = 0 if has_prompt else _shared(row.get("chosen"), row.get("rejected"))
-        number, bracket, inside = canonical.removeprefix(f"{output}[").partition("]")
-        return f"{key}[{int(number) + shift}]{inside}" if bracket else key
-    return canonical.removeprefix("input.")
+def _kto_format(row: Row) -> tuple[Callable[..., Row], Callable[..., Iterator[Turn]]]:
+    """The readers of a labelled row: KTO adds a label to rows of three formats."""
+    if "messages" in row:
+        return read_chat, chat_turns
+    if "conversations" in row:
+        return read_sharegpt, sharegpt_turns
+    return read_completion, completion_turns
 
 
 # --- the table -------------------------------------------------------------------------------
@@ -244,53 +141,67 @@ def _chosen_place(row: Row, canonical: str) -> str:
 FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
-        Format("chat", "chat", "chat", ("messages",), _same),
+        Format("chat", "chat", "chat", ("messages",), read_chat, turns=chat_turns),
         Format(
             "preference",
             "preference pairs",
             "preference",
             ("input", "preferred_output", "non_preferred_output"),
-            _same,
+            read_preference,
         ),
         Format(
             "chosen",
             "prompt / chosen / rejected",
             "preference",
             ("chosen", "rejected"),
-            _read_chosen,
-            place=_chosen_place,
+            read_pair,
+            place=pair_place,
         ),
         Format(
             "sharegpt",
             "ShareGPT",
             "chat",
             ("conversations",),
-            _read_sharegpt,
+            read_sharegpt,
             ((r"^messages", "conversations"),),
-            _sharegpt_turns,
+            sharegpt_turns,
         ),
         Format(
             "instruction",
             "instruction (Alpaca)",
             "chat",
             ("instruction", "output"),
-            _read_instruction,
-            turns=_instruction_turns,
+            read_instruction,
+            turns=instruction_turns,
         ),
         Format(
             "completion",
             "prompt / completion",
             "chat",
             ("prompt", "completion"),
-            _read_completion,
-            turns=_completion_turns,
+            read_completion,
+            turns=completion_turns,
+        ),
+        Format(
+            "kto", "KTO (an answer and its label)", "chat", ("label",), _read_kto, turns=_kto_turns
+        ),
+        Format(
+            "xlam", "xLAM function calls", "chat", ("query", "answers"), read_xlam, turns=xlam_turns
+        ),
+        Format(
+            "glaive",
+            "Glaive function calls",
+            "chat",
+            ("system", "chat"),
+            read_glaive,
+            turns=glaive_turns,
         ),
         Format(
             "gemini",
             "Gemini contents",
             "chat",
             ("contents",),
-            read_gemini,
+            _plainly(read_gemini),
             ((r"^messages", "contents"),),
             gemini_turns,
             own_gemini,
@@ -300,7 +211,7 @@ FORMATS: dict[str, Format] = {
             "Bedrock Converse",
             "chat",
             ("messages",),
-            read_converse,
+            _plainly(read_converse),
             turns=converse_turns,
             own=own_converse,
         ),
@@ -309,7 +220,7 @@ FORMATS: dict[str, Format] = {
             "Bedrock Claude",
             "chat",
             ("messages",),
-            read_claude,
+            _plainly(read_claude),
             turns=claude_turns,
             own=own_claude,
         ),
@@ -332,21 +243,25 @@ _PREFERENCE_KEYS = frozenset(
 
 def matches(row: Mapping[str, Any]) -> list[str]:
     """The formats whose keys this row has, most specific first (usually one)."""
-    found: list[str] = []
-    if "messages" in row:
-        found.append(_kind_of_messages(row))
-    if "contents" in row:
-        found.append("gemini")
-    if "conversations" in row:
-        found.append("sharegpt")
+    is_pair = "chosen" in row or "rejected" in row
+    if "messages" in row and (row.get("rejected_response") or row.get("rejected_messages")):
+        return ["chosen"]
+    if is_pair and any(key in row and not _is_answered(row[key]) for key in _TURNS):
+        return ["chosen"]  # the messages are the prompt
+    found = ["kto"] if _is_labelled(row) else []
+    found += _of_turns(row)
     if not _PREFERENCE_KEYS.isdisjoint(row):
         found.append("preference")
-    if "chosen" in row or "rejected" in row:
+    if is_pair:
         found.append("chosen")
-    if "instruction" in row:
+    if "instruction" in row and (not is_pair or "output" in row):
         found.append("instruction")
-    if "completion" in row:
+    if "completion" in row and "kto" not in found:
         found.append("completion")
+    if not found and is_xlam(dict(row)):
+        found.append("xlam")
+    if not found and isinstance(row.get("chat"), str) and "system" in row:
+        found.append("glaive")
     if "text" in row and not found:
         found.append("text")
     if "input_ids" in row:
@@ -354,9 +269,40 @@ def matches(row: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def detect(row: Mapping[str, Any]) -> str | None:
-    """The format of a row, or None when its keys fit none."""
+_TURNS = ("messages", "conversations")
+
+
+def _of_turns(row: Mapping[str, Any]) -> Iterator[str]:
+    if "messages" in row and not _is_labelled(row):
+        yield _kind_of_messages(row)
+    if "contents" in row:
+        yield "gemini"
+    if "conversations" in row and not _is_labelled(row):
+        yield "sharegpt"
+
+
+def _is_labelled(row: Mapping[str, Any]) -> bool:
+    """Whether a row of an answer says that it is a good or a bad one."""
+    labels = [row.get(key) for key in ("label", "kto_tag")]
+    has_answer = any(key in row for key in ("messages", "conversations", "completion"))
+    return has_answer and any(type(label) is bool for label in labels)
+
+
+def _is_answered(turns: Any) -> bool:
+    """Whether a list of turns ends with an answer."""
+    last = turns[-1] if isinstance(turns, list) and turns else None
+    role = last.get("role", last.get("from")) if isinstance(last, dict) else None
+    return role in ("assistant", "gpt")
+
+
+def detect(row: Mapping[str, Any], method: str | None = None) -> str | None:
+    """The format of a row, or None when its keys fit none; `method` decides between several."""
     found = matches(row)
+    if len(found) > 1 and method is not None:
+        pairs = [
+            name for name in found if (FORMATS[name].shape == "preference") is (method == "dpo")
+        ]
+        found = pairs or found
     return found[0] if found else None
 
 

@@ -17,6 +17,22 @@ Written = Row | list[Hit]
 """A row in its format, or the hits where it does not fit."""
 
 
+Said = Callable[[str], None]
+"""Takes a fact about a reading: what of a row was taken as what."""
+
+
+def unsaid(_: str) -> None:
+    """Forget a fact: the row was read before."""
+
+
+class Unreadable(Exception):
+    """Raised when a row cannot be read as its format: where, why, and what to do."""
+
+    def __init__(self, field: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.field, self.message, self.hint = field, message, hint
+
+
 class Turn(NamedTuple):
     """A canonical message and its position in the source.
 
@@ -33,6 +49,22 @@ class Turn(NamedTuple):
 def messages_from(turns: Iterable[Turn]) -> list[Any]:
     """The messages of a row's turns."""
     return [turn.message for turn in turns]
+
+
+def source_place(turns: Iterator[Turn], canonical: str, key: str = "messages") -> str:
+    """The path in the source for a canonical path of the list `key`, whose positions `turns` gives."""
+    number, _, inside = canonical.removeprefix(f"{key}[").partition("]")
+    turn = next((t for i, t in enumerate(turns) if i == int(number)), None)
+    if turn is None:
+        return canonical
+    if inside.startswith(".content"):
+        return turn.place + turn.content + inside.removeprefix(".content")
+    if inside == ".role":
+        return turn.place + turn.role
+    among_content = (".tool_call", ".reasoning_content")
+    if turn.content != ".content" and inside.startswith(among_content):
+        return turn.place + turn.content
+    return turn.place + inside
 
 
 def rest(row: Mapping[str, Any], *used: str) -> Row:

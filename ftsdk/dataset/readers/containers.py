@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,10 +25,14 @@ _SUFFIXES = {
     ".jsonl.zst": "jsonl.zst",
     ".ndjson.zst": "jsonl.zst",
     ".json": "json",
+    ".json.gz": "json.gz",
     ".csv": "csv",
     ".tsv": "csv",
+    ".csv.gz": "csv.gz",
+    ".tsv.gz": "csv.gz",
     ".parquet": "parquet",
 }
+_SNIFFED = 4096
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 
 BOMB_FREE_BYTES = 64 << 20
@@ -48,24 +54,27 @@ def container_of(path: Path, head: bytes) -> tuple[str, list[Fault]]:
     if found is None and "." not in path.stem:  # `rows.zst` is taken for JSON lines
         found = {".gz": "jsonl.gz", ".zst": "jsonl.zst"}.get(path.suffix.lower())
     for magic, kind, ending in (
-        (_GZIP, "jsonl.gz", ".jsonl.gz"),
-        (_ZSTD, "jsonl.zst", ".jsonl.zst"),
+        (_GZIP, "gz", ".jsonl.gz"),
+        (_ZSTD, "zst", ".jsonl.zst"),
         (_PARQUET, "parquet", ".parquet"),
     ):
-        is_so = head.startswith(magic)
-        if is_so and found != kind:
+        is_so, is_named = head.startswith(magic), (found or "").rpartition(".")[2] == kind
+        if is_so and not is_named:
             raise _stop(
                 "FT005",
-                f"the content is {kind.rpartition('.')[2]} data, but the name says otherwise",
+                f"the content is {kind} data, but the name says otherwise",
                 f"rename it to {path.name.split('.')[0]}{ending}",
             )
-        if found == kind and not is_so:
+        if is_named and not is_so:
             raise _stop(
                 "FT005",
-                f"the name ends in {ending}, but the content is not",
+                f"the name ends in {path.suffix}, but the content is not",
                 "check how the file was written; it may be plain text",
             )
-    if found in ("jsonl.gz", "jsonl.zst", "parquet"):
+    if found == "json.gz":
+        inside = zlib.decompressobj(wbits=31).decompress(head, _SNIFFED)
+        return f"{_text_container(path, inside, 'json')}.gz", []
+    if found is not None and found.endswith((".gz", ".zst", "parquet")):
         return found, []
     _refuse_wide(head)
     if found is None or found in {"jsonl", "json"}:
@@ -75,6 +84,7 @@ def container_of(path: Path, head: bytes) -> tuple[str, list[Fault]]:
 
 def _text_container(path: Path, head: bytes, found: str | None) -> str:
     text = head.removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n")
+    _refuse_one_object(text)
     if found == "json":
         # Some tools write JSON lines under .json; an array (or one object over lines) is the rule.
         first = text.split(b"\n", 1)[0].rstrip()
@@ -98,6 +108,30 @@ def _text_container(path: Path, head: bytes, found: str | None) -> str:
             "write each row on one line (no indentation)",
         )
     return "jsonl"
+
+
+_WRAPPED = re.compile(
+    rb'\{\s*"(data|rows|examples|train|items|instances|dataset|records|samples)"\s*:\s*\[\s*[\[{]'
+)
+_BY_COLUMN = re.compile(rb'\{\s*"[^"\\]{1,100}"\s*:\s*\{\s*"0"\s*:')
+
+
+def _refuse_one_object(text: bytes) -> None:
+    """Raise `Stop` for a file that is one object with all rows in it."""
+    wrapped = _WRAPPED.match(text)
+    if wrapped is not None:
+        name = wrapped[1].decode()
+        raise _stop(
+            "FT027",
+            f"the rows are in a list under the key {name!r} of one object",
+            f"write only that list: jq .{name} FILE > rows.json",
+        )
+    if _BY_COLUMN.match(text):
+        raise _stop(
+            "FT027",
+            "the file is written by columns, as pandas does by default",
+            'write it by rows: frame.to_json(path, orient="records", lines=True)',
+        )
 
 
 def _refuse_wide(head: bytes) -> None:
@@ -141,11 +175,12 @@ def records(
     on_bytes: Callable[[int], None] | None,
 ) -> Iterator[Record | Fault]:
     """The records of an open file; raises `Stop` when it cannot be read on."""
-    if container == "jsonl":
+    if container.endswith((".gz", ".zst")):
+        inner, _, packing = container.rpartition(".")
+        stream = cast("BinaryIO", _Inflated(handle, packing, on_bytes))
+        yield from records(stream, inner, max_row_bytes=max_row_bytes, on_bytes=None)
+    elif container == "jsonl":
         yield from read_lines(handle, max_row_bytes=max_row_bytes, on_bytes=on_bytes)
-    elif container in ("jsonl.gz", "jsonl.zst"):
-        stream = _Inflated(handle, container, on_bytes)
-        yield from read_lines(cast("BinaryIO", stream), max_row_bytes=max_row_bytes)
     elif container == "json":
         yield from _reporting(read_array(handle, max_row_bytes=max_row_bytes), handle, on_bytes)
     elif container == "csv":
@@ -168,21 +203,29 @@ def _reporting(
         on_bytes(handle.tell() - reported)
 
 
-class _Inflated:
+class _Inflated(io.RawIOBase):
     """A decompressing reader that refuses decompression bombs and counts the compressed bytes."""
 
     def __init__(
-        self, handle: BinaryIO, container: str, on_bytes: Callable[[int], None] | None
+        self, handle: BinaryIO, packing: str, on_bytes: Callable[[int], None] | None
     ) -> None:
         self._raw = handle
         self._on_bytes = on_bytes
         self._reported = 0
         self._given = 0
         self._stream: Any = (
-            gzip.GzipFile(fileobj=handle, mode="rb") if container == "jsonl.gz" else _zstd(handle)
+            gzip.GzipFile(fileobj=handle, mode="rb") if packing == "gz" else _zstd(handle)
         )
 
-    def read(self, size: int) -> bytes:
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
         try:
             data = cast("bytes", self._stream.read(size))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -116,9 +116,16 @@ def iterate(rows: Any) -> Iterator[Any]:
 
 
 def without_nulls(value: Any) -> Any:
-    """A value of a table: every struct has all keys of its column, and null is for those it has not."""
+    """A value of a table: every struct has all keys of its column, and null is for those it has not.
+
+    Arguments of a tool call keep their nulls: whether the tool declares them is seen later.
+    """
     if isinstance(value, dict):
-        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+        return {
+            k: v if k == "arguments" and isinstance(v, dict) else without_nulls(v)
+            for k, v in value.items()
+            if v is not None
+        }
     if isinstance(value, list):
         return [without_nulls(v) for v in value]
     return value

@@ -131,7 +131,10 @@ class _Scanner:
         if self.at < len(self.text):
             rest = self.text[self.at]
             what = "two JSON values on one line" if rest in '{["' else f"{rest!r} after the value"
-            return ("FT017", what, "put each row on its own line", self.at)
+            hint = "put each row on its own line"
+            if rest == "," and not self.text[self.at + 1 :].strip():
+                what, hint = "a comma after the row", "end each line with its row, without a comma"
+            return ("FT017", what, hint, self.at)
         return None
 
     def _space(self) -> None:
@@ -150,12 +153,14 @@ class _Scanner:
         seen = self.text[self.at]
         if seen == "\x00":
             return ("FT016", "a NUL byte", "remove it; JSON text has none", self.at)
-        return (
-            "FT010",
-            f"not JSON: {wanted} expected, found {seen!r}",
-            _SYNTAX_HINT,
-            self.at,
-        )
+        message, hint = f"not JSON: {wanted} expected, found {seen!r}", _SYNTAX_HINT
+        if seen == "'":
+            message += ": this is Python's own notation"
+            hint = "write it with json.dumps(…), not with str(…)"
+        elif seen in "“”„‟":
+            message += ": a curly quote"
+            hint = "replace the curly quotes by straight ones"
+        return ("FT010", message, hint, self.at)
 
     def _value(self) -> _Found | None:
         """Read a scalar, or open a container (and read its first member's start)."""

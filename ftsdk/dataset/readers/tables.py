@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
@@ -24,7 +26,7 @@ JSON_COLUMNS = frozenset(
 )  # fmt: skip
 """Columns whose cells are JSON; in all others a cell is text."""
 
-_EITHER = {"input": '"messages"', "prompt": '"role"', "chosen": '"role"', "rejected": '"role"',
+TEXT_OR_JSON = {"input": '"messages"', "prompt": '"role"', "chosen": '"role"', "rejected": '"role"',
            "system": '"text"'}  # fmt: skip
 """Columns of text or JSON, with a string that JSON has there; a text, too, may be `[3, 1, 2]`."""
 
@@ -39,14 +41,16 @@ def read_csv(handle: BinaryIO, *, max_row_bytes: int) -> Iterator[Record | Fault
     # The limit is the csv module's own and global; it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), max_row_bytes))
     try:
-        first = text.readline()
-        text.seek(0)
-        dialect = "excel-tab" if first.count("\t") > first.count(",") else "excel"
-        reader = csv.reader(text, dialect, strict=True)
+        lines = iter(text.readline, "")
+        first = next(lines, "")
+        reader = csv.reader(
+            itertools.chain([first], lines), delimiter=_delimiter(first), strict=True
+        )
         header = next(reader, None)
+        # A first name may be empty: pandas writes the index of a frame like that.
         if (
             not header
-            or any(not name.strip() for name in header)
+            or any(not name.strip() for name in (header[1:] or header))
             or len(set(header)) != len(header)
         ):
             raise _stop(
@@ -74,10 +78,19 @@ def read_csv(handle: BinaryIO, *, max_row_bytes: int) -> Iterator[Record | Fault
             "fault",
             0,
             f"not UTF-8: byte 0x{error.object[error.start]:02x}",
-            "save the file as UTF-8",
+            "save the file as UTF-8; spreadsheets call it CSV UTF-8",
         )
     finally:
         text.detach().detach()  # the caller closes the raw file
+
+
+_QUOTED = re.compile(r'"[^"]*"')
+
+
+def _delimiter(header: str) -> str:
+    """The delimiter of a table by its header: a comma, tab, semicolon or bar, whichever is most frequent."""
+    names = _QUOTED.sub("", header)
+    return max((",", "\t", ";", "|"), key=names.count)
 
 
 def _record(number: int, cells: dict[str, str], limit: int) -> Record | Fault:
@@ -93,7 +106,7 @@ def _record(number: int, cells: dict[str, str], limit: int) -> Record | Fault:
             row[name] = value
         elif name == "parallel_tool_calls" and cell.lower() in ("true", "false"):
             row[name] = cell.lower() == "true"
-        elif cell or not (name in JSON_COLUMNS or name in _EITHER):
+        elif cell or not (name in JSON_COLUMNS or name in TEXT_OR_JSON):
             row[name] = cell
     raw = orjson.dumps(row)
     if len(raw) > limit:
@@ -110,7 +123,7 @@ def _record(number: int, cells: dict[str, str], limit: int) -> Record | Fault:
 def _holds_json(name: str, cell: str) -> bool:
     if cell.lstrip()[:1] not in ("[", "{"):
         return False
-    return name in JSON_COLUMNS or (name in _EITHER and _EITHER[name] in cell)
+    return name in JSON_COLUMNS or (name in TEXT_OR_JSON and TEXT_OR_JSON[name] in cell)
 
 
 def _formula(number: int, column: str, cell: str) -> Fault:

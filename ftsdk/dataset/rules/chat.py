@@ -20,6 +20,14 @@ note(
      `contents` (Gemini).""",
 )
 note(
+    "FT134",
+    "fault",
+    "A row that cannot be read as its format",
+    "write it in one way",
+    """Two columns would be read as the same one, a JSON text in a column is broken, or the prompt of a pair
+     is given twice and differs.""",
+)
+note(
     "FT101",
     "fault",
     "A row in another format than the file",
@@ -157,8 +165,13 @@ def weight_is_zero_or_one(row: Row) -> Iterator[Hit]:
 def an_assistant_speaks(row: Row) -> Iterator[Hit]:
     """No assistant message: there is nothing to learn."""
     messages = messages_of(row)
-    if messages and not any(m.get("role") == "assistant" for _, m in messages):
+    if messages and not any(_is_assistant(m.get("role")) for _, m in messages):
         yield Hit("messages", "there is no assistant message: nothing to learn")
+
+
+def _is_assistant(role: Any) -> bool:
+    """Whether a role is the assistant's; in capitals it is a fault of its own (FT104)."""
+    return isinstance(role, str) and role.strip().lower() == "assistant"
 
 
 _ANSWERS = ("tool_calls", "function_call", "refusal")

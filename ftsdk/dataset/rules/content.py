@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 
 from ftsdk.dataset.findings.finding import Hit
 from ftsdk.dataset.findings.registry import row_rule
+from ftsdk.dataset.formats.learned import LEARNED_KEYS, MASKED_KEYS, OTHER_REASONING
 from ftsdk.dataset.row import (
     MESSAGE_KEYS,
+    REASONING_KEYS,
     ROW_KEYS,
     images_of,
     messages_of,
@@ -49,12 +51,13 @@ def keys_are_known(row: Row) -> Iterator[Hit]:
     """
     for key in row:
         if key not in ROW_KEYS and key not in _OTHERS_KEYS and not _is_named(key, row[key]):
-            yield Hit(key, f"the row has an unknown key {key[:40]!r}", row[key])
+            yield Hit(key, f"the row has an unknown key {key[:40]!r}", row[key], droppable=True)
     for i, message in messages_of(row):
         for key in message:
-            if key not in MESSAGE_KEYS and not _is_media(key, message[key]):
-                yield Hit(f"messages[{i}].{key}", f"the message has an unknown key {key[:40]!r}",
-                          message[key])  # fmt: skip
+            if key in MESSAGE_KEYS or _is_media(key, message[key]) or key in LEARNED_IN_MESSAGES:
+                continue
+            yield Hit(f"messages[{i}].{key}", f"the message has an unknown key {key[:40]!r}",
+                      message[key], droppable=True)  # fmt: skip
 
 
 _MEDIA_KEYS = frozenset(("image", "images", "video", "videos", "audio", "audios"))
@@ -71,7 +74,9 @@ def _is_label(key: str, value: Any) -> bool:
 
 def _is_named(key: str, value: Any) -> bool:
     """Whether another rule reports the key by what it means."""
-    return _is_media(key, value) or _is_label(key, value)
+    return (
+        _is_media(key, value) or _is_label(key, value) or (key in LEARNED_IN_ROWS and bool(value))
+    )
 
 
 @row_rule("FT130", "fault", "put each image into its message as a part of type image_url, or remove the key",
@@ -84,12 +89,44 @@ def media_are_in_messages(row: Row) -> Iterator[Hit]:
     """
     for key, value in row.items():
         if _is_media(key, value):
-            yield Hit(key, f"the row has {key} beside its messages, which are not trained", value)
+            yield Hit(key, f"the row has {key} beside its messages, which are not trained", value,
+                      droppable=True)  # fmt: skip
     for place, message in placed_messages(row):
         for key, value in message.items():
             if _is_media(key, value):
                 yield Hit(f"{place}.{key}", f"the message has {key} beside its content, which are not trained",
-                          value)  # fmt: skip
+                          value, droppable=True)  # fmt: skip
+
+
+LEARNED_IN_ROWS = frozenset(
+    ("rejected_response", "rejected_messages", "loss", "loss_mask", "completion_mask", "train",
+     "trainable", "masked", "tool_defs", "tool_definitions", "available_tools", *REASONING_KEYS,
+     *OTHER_REASONING)
+)  # fmt: skip
+LEARNED_IN_MESSAGES = (
+    LEARNED_KEYS | MASKED_KEYS | OTHER_REASONING | {"train_detail", "loss_scale", "loss_weight"}
+)
+
+
+@row_rule("FT133", "fault", "say it in the way of the page, or leave it out", shape="any")
+def what_is_learned_is_read(row: Row) -> Iterator[Hit]:
+    """A key that changes what is learned, with a meaning that is not certain here.
+
+    `train`, `training`, `trainable`, `loss` and `loss_mask` (true where learned), `masked` and `mask` (true
+    where not) of an assistant's message are read as its `weight` when they are true, false, 1 or 0.
+    `thought`, `thoughts`, `think`, `cot` and the like are read as its `reasoning_content`. Any other value,
+    two that contradict each other, or such a key beside the messages, is refused: leaving it out would
+    train something else.
+    """
+    for key, value in row.items():
+        if key in LEARNED_IN_ROWS and value:
+            yield Hit(key, f"the row has {key!r} beside its messages, which is not trained", value,
+                      droppable=True)  # fmt: skip
+    for place, message in placed_messages(row):
+        for key in LEARNED_IN_MESSAGES & message.keys():
+            if message[key] is not None:
+                yield Hit(f"{place}.{key}", f"{key!r} says what is learned, but not how", message[key],
+                          droppable=True)  # fmt: skip
 
 
 @row_rule("FT131", "fault", "keep the good answers, without the label, or pair them with the bad ones for dpo",

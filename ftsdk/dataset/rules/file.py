@@ -110,6 +110,23 @@ note(
 )
 note("FT025", "fault", "A table cannot be read", "check quotes and columns")
 note(
+    "FT026",
+    "notice",
+    "Something in the rows is read as something else",
+    "check that it is meant; --map, --drop and --format say it, and `ftsdk convert` writes it out",
+    """Columns under other names (`question` and `answer`), JSON texts in columns, tool calls as turns or
+    as texts, answers that repeat the prompt, an index column: they are read as what they most likely
+    are, and named here, with the first line that has them.""",
+)
+note(
+    "FT027",
+    "fault",
+    "The rows are within one object",
+    "write the rows as JSON lines, or as one array",
+    """A file with `{"data": [rows]}`, or one that pandas wrote by columns: the columns of such a file are
+    objects of `"0"`, `"1"`, … Its rows are written by `frame.to_json(path, orient="records", lines=True)`.""",
+)
+note(
     "FT312",
     "notice",
     "A cell starts like a spreadsheet formula",

@@ -101,7 +101,8 @@ def row_hits(row: Row, limits: Limits) -> Iterator[_Found]:
         if feature == "extra" and place in limits.row_keys:
             continue
         fact = Fact(None, limits.lacks.get(feature, limits.source), limits.as_of)
-        yield "FT206", fact, Hit(place, f"{limits.title} cannot carry {_words(feature, place)}")
+        yield "FT206", fact, Hit(place, f"{limits.title} cannot carry {_words(feature, place)}",
+                                 droppable=feature == "extra")  # fmt: skip
     for i, message in messages_of(row):
         role = message.get("role")
         if role in ROLES and role not in limits.roles:
@@ -337,6 +338,14 @@ def file_faults(
     if limits.max_image_rows is not None and image_rows > limits.max_image_rows.value:
         yield _limit(
             "FT208", f"{image_rows:,} rows with images, {limits.title} accepts {limits.max_image_rows.value:,}", limits.max_image_rows)  # fmt: skip
+
+
+def method_faults(method: str, format_name: str | None) -> Iterator[Fault]:
+    """The fault of rows that a method cannot train, whoever the provider is."""
+    shape = None if format_name is None else FORMATS[format_name].shape
+    if shape is not None and method == "dpo" and shape != "preference":
+        message = f"dpo trains pairs of answers, these are {FORMATS[format_name or ''].title} rows"
+        yield Fault("FT205", "fault", 0, message, RULES["FT205"].hint)
 
 
 def validation_faults(limits: Limits, rows: int) -> Iterator[Fault]:

@@ -9,6 +9,7 @@ import orjson
 
 from ftsdk.dataset.findings.finding import Hit
 from ftsdk.dataset.findings.registry import row_rule
+from ftsdk.dataset.readers.strict_json import MAX_DEPTH
 from ftsdk.dataset.row import kind_of, messages_of
 from ftsdk.dataset.rules.json_schema import complaints
 
@@ -239,7 +240,10 @@ def arguments_fit_the_schema(row: Row) -> Iterator[Hit]:
 @row_rule("FT119", "fault", 'write {"type": "function", "function": {"name", '
           '"description"?, "parameters"?}}')  # fmt: skip
 def tools_are_well_declared(row: Row) -> Iterator[Hit]:
-    """A tool declaration is malformed, or two tools have one name."""
+    """A tool declaration is malformed, or two tools have one name.
+
+    Each property of the parameters has a JSON schema of its own: `"city": null` is none.
+    """
     tools = row.get("tools")
     if tools is None:
         return
@@ -263,6 +267,12 @@ def tools_are_well_declared(row: Row) -> Iterator[Hit]:
         if parameters is not None and not isinstance(parameters, dict):
             yield Hit(f"tools[{i}].function.parameters",
                       f"the parameters are {kind_of(parameters)}, not a JSON schema", parameters)  # fmt: skip
+        for path, value in _no_schemas(parameters):
+            yield Hit(
+                f"tools[{i}].function.parameters{path}",
+                f"{kind_of(value)} is no JSON schema",
+                value,
+            )
     if type(row.get("parallel_tool_calls", True)) is not bool:
         yield Hit("parallel_tool_calls", "parallel_tool_calls is neither true nor false",
                   row["parallel_tool_calls"])  # fmt: skip
@@ -273,6 +283,27 @@ def _no_function(message: Row, before: Any) -> str:
         return "a function's message follows no function_call"
     named = "no function" if message.get("name") is None else repr(message["name"])
     return f"a function's message names {named}, but {before!r} was called"
+
+
+def _no_schemas(schema: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Each property, and each schema of items, that is neither an object nor a boolean."""
+    if not isinstance(schema, dict) or depth > MAX_DEPTH:
+        return
+    properties = schema.get("properties")
+    inner = (
+        [(f"{path}.properties.{k}", v) for k, v in properties.items()]
+        if isinstance(properties, dict)
+        else []
+    )
+    if "properties" in schema and not isinstance(properties, dict):
+        yield f"{path}.properties", properties
+    if "items" in schema and not isinstance(schema["items"], list):
+        inner.append((f"{path}.items", schema["items"]))
+    for place, one in inner:
+        if isinstance(one, dict):
+            yield from _no_schemas(one, place, depth + 1)
+        elif not isinstance(one, bool):
+            yield place, one
 
 
 def _hashable(value: Any) -> Any:

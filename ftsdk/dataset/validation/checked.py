@@ -12,6 +12,7 @@ from ftsdk.dataset.dataset import Dataset
 from ftsdk.dataset.findings.finding import Fault, Findings
 from ftsdk.dataset.findings.registry import RULES
 from ftsdk.dataset.provider_limits import Limits
+from ftsdk.dataset.reader import AS_DETECTED, Reading
 from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
 from ftsdk.dataset.readers.lines import Stop
 from ftsdk.dataset.readers.source import Source, open_source
@@ -27,30 +28,32 @@ class Opened:
     """A source with the format of its rows, a filter of rows, and the longest row it may have."""
 
     source: Source
-    format: str | None
+    reading: Reading
     keep: Callable[[Read], bool] | None
     max_row_bytes: int
     name: str
 
 
 def open_rows(
-    source: Any, format_name: str | None, name: str | None, max_row_bytes: int
+    source: Any, reading: Reading, name: str | None, max_row_bytes: int
 ) -> Opened | Fault:
     """Open whatever `Dataset.load` takes; the fault that says why it cannot be opened."""
     if isinstance(source, Dataset):
-        return opened_dataset(source, format_name, name)
+        return opened_dataset(source, reading, name)
     try:
         opened = open_source(source, name=name)
     except Stop as stop:
         return stop.fault
-    return Opened(opened, format_name, None, max_row_bytes, opened.name)
+    return Opened(opened, reading, None, max_row_bytes, opened.name)
 
 
 def opened_dataset(
-    dataset: Dataset, format_name: str | None = None, name: str | None = None
+    dataset: Dataset,
+    reading: Reading = AS_DETECTED,
+    name: str | None = None,
 ) -> Opened:
-    """The source of a dataset, read in another format or under another name where one is given."""
-    return Opened(dataset._source, format_name or dataset._forced, dataset._keep,
+    """The source of a dataset, read in another way or under another name where one is given."""
+    return Opened(dataset._source, dataset._reading.with_more(reading), dataset._keep,
                   dataset.max_row_bytes, name or dataset.name)  # fmt: skip
 
 
@@ -80,6 +83,8 @@ class Checked:
     records: int = 0
     image_rows: int = 0
     format: str | None = None
+    facts: dict[str, int] = field(default_factory=dict)
+    """What was taken as what, each with the line where it was first."""
 
     def arrays(self) -> list[array[int]]:
         """The arrays with one number a row, in the order in which a worker sends them."""
@@ -102,6 +107,7 @@ class Checked:
             "texts": self.outliers.texts,
             "scripts": self.outliers.scripts,
             "script_lines": self.outliers.script_lines,
+            "facts": self.facts,
         }
         if self.counting is not None:
             data["refused"] = [asdict(fault) for fault in self.counting.refused]
@@ -117,6 +123,8 @@ class Checked:
         self.image_rows += part["image_rows"]
         kept = (_moved(one, first_line) for one in part["kept"])
         self.found.join(kept, part["counts"], part["row_counts"])
+        for fact, line in part["facts"].items():
+            self.facts.setdefault(fact, line + first_line)
         self.outliers.join(part["texts"], part["scripts"], part["script_lines"], first_line)
         for whole, more in zip(self.arrays(), arrays, strict=True):
             is_lines = whole is self.duplicates.lines or (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class RowChecker:
     ) -> None:
         """Check every row of the source; `format_before` is the format of earlier rows."""
         opened, result = self.opened, self.result
-        reader = RowReader(opened.source, format=opened.format,
+        reader = RowReader(opened.source, opened.reading,
                            max_row_bytes=opened.max_row_bytes, on_bytes=on_bytes)  # fmt: skip
         reader.format = reader.format or format_before
         # A row with the same bytes as an earlier row without findings needs no second check.
@@ -95,6 +95,7 @@ class RowChecker:
         result.records = reader.records
         result.rows = reader.records if opened.keep is None else self.outliers.texts
         result.format = reader.format
+        result.facts = reader.facts
         if result.copy is not None:
             result.copy.lines = self.duplicates.lines
 
@@ -177,7 +178,7 @@ class RowChecker:
                 for code, hit in pair_hits(item.row):
                     yield _placed(code, item, fmt, hit)
             if fmt.own is not None:
-                for code, hit in fmt.own(orjson.loads(item.raw)):
+                for code, hit in fmt.own(fmt.source(item.raw)):
                     yield fault_of(code, item.line, hit, offset=item.offset)
         yield from self._check_provider(item, fmt)
 
@@ -223,6 +224,13 @@ class RowChecker:
             hit = Hit("", f"the prompt is also that of line {other} of the validation set")
             self.found.add(fault_of("FT314", item.line, hit, offset=item.offset))
         return False
+
+
+def facts_of(facts: Mapping[str, int]) -> Iterator[Fault]:
+    """One notice with everything that was taken as something else; none where nothing was."""
+    if facts:
+        line = min(facts.values())
+        yield fault_of("FT026", line, Hit("", "; ".join(facts)))
 
 
 def _placed(code: str, item: Read, fmt: Format, hit: Hit) -> Fault:

@@ -109,7 +109,7 @@ def fix(
         opened = open_source(source)
     except Stop as stop:
         raise_stop(str(source), stop.fault)
-    work = _Fixing(drop_duplicates)
+    work, is_array = _Fixing(drop_duplicates), opened.container in ("json", "json.gz")
     with files.atomic_file(path) as handle:
         for record in opened.records(max_row_bytes=max_row_bytes):
             if isinstance(record, Fault):
@@ -117,7 +117,7 @@ def fix(
                     work.note(Change("FT020", 1, "", "removed the byte order mark"))
                     continue
                 raise_stop(opened.name, record)  # a record that was not read cannot be copied
-            if opened.container != "json":  # there `line` is the place in the array
+            if not is_array:  # there `line` is the place in the array
                 work.ends.see(*record)
             line = work.line(*record)
             if line is not None and b"\n" in line:
@@ -126,7 +126,7 @@ def fix(
                 handle.write(line)
                 handle.write(b"\n")
     also = list(work.also())
-    if opened.container == "json":
+    if is_array:
         also.append("wrote the JSON array as JSON lines")
     return FixReport(
         path, work.rows, work.left, tuple(work.changes), dict(work.counts), tuple(also),

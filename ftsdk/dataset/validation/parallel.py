@@ -130,7 +130,7 @@ def _task(
     assert source.path is not None  # noqa: S101  # it is a file
     return {
         "path": str(source.path.absolute()), "name": source.name, "stamp": source.stamp,
-        "start": part[0], "end": part[1], "format": form, "forced": opened.format,
+        "start": part[0], "end": part[1], "format": form, "reading": opened.reading.to_dict(),
         "max_row_bytes": opened.max_row_bytes, "counter": counter,
         "limits": None if target.limits is None else target.limits.to_dict(),
         "target": {
@@ -162,7 +162,7 @@ def _repeats_itself(path: Path, size: int) -> bool:
 
 def _format(opened: Opened) -> str:
     """The format of the file by its first rows."""
-    reader = RowReader(opened.source, format=opened.format, max_row_bytes=opened.max_row_bytes)
+    reader = RowReader(opened.source, opened.reading, max_row_bytes=opened.max_row_bytes)
     for count, _ in enumerate(reader):
         if reader.format is not None:
             return reader.format

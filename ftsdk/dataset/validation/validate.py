@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from ftsdk.dataset.dataset import MODEL, TOKENIZER, Dataset
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.report import DatasetReport
 from ftsdk.dataset.provider_limits import Limits, limits_for, limits_of_formats, with_capabilities
+from ftsdk.dataset.reader import AS_DETECTED, Reading
 from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES
 from ftsdk.dataset.rules.near_duplicates import NearDuplicates, why_not_near
@@ -20,13 +21,15 @@ from ftsdk.dataset.validation.parallel import ForwardProgress, check_in_parts
 from ftsdk.dataset.validation.stale_copies import remove_stale_copies
 from ftsdk.dataset.validation.validation_rows import ValidationRows, in_validation
 from ftsdk.dataset.validation.whole_set import findings_of_set
-from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, TEXT, checked
+from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, TEXT, TEXTS, checked
 
 
 @checked(
     model=MODEL,
     tokenizer=TOKENIZER,
     format=TEXT,
+    map=MAPPING,
+    drop=TEXTS,
     name=TEXT,
     tokens=FLAG,
     near_duplicates=FLAG,
@@ -39,12 +42,14 @@ def validate(
     *,
     provider: str | None = None,
     model: str | None = None,
-    method: str = "sft",
+    method: str | None = None,
     capabilities: Any = None,
     limits: Limits | None = None,
     tokenizer: Any = None,
     validation: Any = None,
     format: str | None = None,  # noqa: A002  # the public word for it
+    map: Mapping[str, str] | None = None,  # noqa: A002  # as `--map`
+    drop: Iterable[str] | None = None,
     name: str | None = None,
     tokens: bool | None = None,
     near_duplicates: bool | None = None,
@@ -63,11 +68,14 @@ def validate(
     - `tokenizer`: a model folder, the name of an OpenAI encoding, or a `ChatTokenizer`; without one
       it is looked up by `model`. `tokens=False` counts no tokens; neither does None without an
       exact tokenizer.
+    - `method`: `sft` (the default) or `dpo`. `format`, `map` and `drop` say how the rows are read, as
+      in `Dataset.load`; a method that is given decides where rows can be read as chat and as pairs.
     - `near_duplicates` needs the extra `data`; None looks for them in small files when it is
       installed.
     - `on_bytes` is called with the number of bytes read since its last call, for a progress bar.
     """
-    opened = open_rows(source, format, name, max_row_bytes)
+    reading, method = Reading.of(format, map, drop, method), method or "sft"
+    opened = open_rows(source, reading, name, max_row_bytes)
     if isinstance(opened, Fault):
         return _unreadable(opened, source, name, Target(None, provider, model, method))
     limits = _limits(limits, provider, model, capabilities)
@@ -78,7 +86,7 @@ def validate(
         tokenizer=tokenizer,
         tokens=tokens,
         near_duplicates=near_duplicates,
-    ).run(None if validation is None else (validation, format), on_bytes)
+    ).run(None if validation is None else (validation, reading), on_bytes)
 
 
 class ValidatedRows(NamedTuple):
@@ -118,7 +126,7 @@ def validate_for_job(
     work.result.copy = _copy(train, folder)
     copy = None if validation is None else _copy(validation, folder)
     work.validation_copy = copy
-    report = work.run(None if validation is None else (validation, None), None)
+    report = work.run(None if validation is None else (validation, AS_DETECTED), None)
     if not report.ok:
         return ValidatedRows(report, train, validation)
     if work.result.copy is not None:
@@ -193,9 +201,9 @@ class _Validation:
             self.counter = {"tokenizer": named, "model": target.model, "wanted": wanted}
 
     def run(
-        self, validation: tuple[Any, str | None] | None, on_bytes: Callable[[int], None] | None
+        self, validation: tuple[Any, Reading] | None, on_bytes: Callable[[int], None] | None
     ) -> DatasetReport:
-        """Read everything once; `validation` is a source and its format."""
+        """Read everything once; `validation` is a source and its reading."""
         result = self.result
         checker = RowChecker(
             self.opened, self.target, result, near=self.near, counts_given=self.counts_given
@@ -215,11 +223,9 @@ class _Validation:
             self.skipped.append("duplicates beyond the first eight million rows")
         return self._report(tokens)
 
-    def _read_validation(
-        self, checker: RowChecker, source: Any, format_name: str | None
-    ) -> int | None:
+    def _read_validation(self, checker: RowChecker, source: Any, reading: Reading) -> int | None:
         """Check the validation rows; returns their tokens when they are counted."""
-        opened = open_rows(source, format_name, None, DEFAULT_MAX_ROW_BYTES)
+        opened = open_rows(source, reading, None, DEFAULT_MAX_ROW_BYTES)
         if isinstance(opened, Fault):
             checker.found.add(in_validation(opened))
             return None

@@ -15,7 +15,7 @@ from ftsdk.dataset.rules.duplicates import Duplicates, folded_hash, keys_of
 from ftsdk.dataset.rules.provider import validation_faults
 from ftsdk.dataset.rules.token_counts import Counting
 from ftsdk.dataset.validation.checked import Opened, file_fault
-from ftsdk.dataset.validation.checker import RowChecker, sensitive
+from ftsdk.dataset.validation.checker import RowChecker, facts_of, sensitive
 
 
 class ValidationRows:
@@ -41,7 +41,7 @@ class ValidationRows:
     def read(self) -> None:
         """Check every row."""
         opened, found = self._opened, self._checker.found
-        reader = RowReader(opened.source, format=opened.format, max_row_bytes=opened.max_row_bytes)
+        reader = RowReader(opened.source, opened.reading, max_row_bytes=opened.max_row_bytes)
         for item in reader:
             if isinstance(item, Fault):
                 found.add(in_validation(item))
@@ -50,6 +50,7 @@ class ValidationRows:
         self.format = reader.format
         if self._copy is not None:
             self._copy.lines = self._duplicates.lines
+        found.extend(map(in_validation, facts_of(reader.facts)))
         found.extend(map(in_validation, self._of_all_rows(is_empty=not reader.records)))
         found.next_set()
 

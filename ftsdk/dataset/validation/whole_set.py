@@ -13,11 +13,11 @@ from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.source import open_regular
 from ftsdk.dataset.rules.language import odd_languages, odd_languages_of_file
 from ftsdk.dataset.rules.near_duplicates import NearDuplicates
-from ftsdk.dataset.rules.provider import file_faults
+from ftsdk.dataset.rules.provider import file_faults, method_faults
 from ftsdk.dataset.rules.token_counts import template_faults
 from ftsdk.dataset.tokenize.counters import TokenizedRowCounter
 from ftsdk.dataset.validation.checked import Checked, Opened, Target, file_fault
-from ftsdk.dataset.validation.checker import answer_of
+from ftsdk.dataset.validation.checker import answer_of, facts_of
 
 
 def findings_of_set(
@@ -26,12 +26,15 @@ def findings_of_set(
     """Every finding about the set as a whole."""
     if not checked.records and not any(f.severity == "fault" for f in checked.found.kept):
         yield file_fault("FT004", f"{opened.name} has no rows")
+    yield from facts_of(checked.facts)
     yield from checked.duplicates.faults(text=checked.format == "text")
     yield from checked.outliers.faults(checked.duplicates)
     yield from _languages(checked, opened)
     if near is not None:
         yield from near.faults()
-    if target.limits is not None:
+    if target.limits is None:
+        yield from method_faults(target.method, checked.format)
+    else:
         yield from file_faults(
             target.limits, method=target.method, format_name=checked.format, rows=checked.rows,
             size_bytes=opened.source.size_bytes, image_rows=checked.image_rows,
@@ -60,7 +63,8 @@ def _languages(checked: Checked, opened: Opened) -> Iterator[Fault]:
         for fault in odd_languages_of_file(copy.open(), copy.size_bytes, copied_answer):
             yield replace(fault, line=copy.line_of(fault.line - 1), offset=None)
     else:
-        reader = RowReader(source, format=checked.format)
+        reader = RowReader(source, opened.reading)
+        reader.format = checked.format
 
         def read_answer(raw: bytes) -> str | None:
             item = reader.read((0, None, raw))

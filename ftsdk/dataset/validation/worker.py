@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.provider_limits import Limits
+from ftsdk.dataset.reader import Reading
 from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record, read_lines
 from ftsdk.dataset.readers.source import Source, open_regular
@@ -79,6 +80,7 @@ def check_part(task: dict[str, Any], on_bytes: Callable[[int], None]) -> tuple[C
         name=task["name"], container="jsonl", path=Path(task["path"]), stamp=tuple(task["stamp"]),
         start=task["start"], end=task["end"],
     )  # fmt: skip
+    reading = Reading.from_dict(task["reading"])
     limits = None if task["limits"] is None else Limits.from_dict(task["limits"])
     counter = task["counter"]
     result = Checked(
@@ -86,7 +88,7 @@ def check_part(task: dict[str, Any], on_bytes: Callable[[int], None]) -> tuple[C
         copy=None if task["copy"] is None else CanonicalCopy(Path(task["copy"]).parent),
     )
     checker = RowChecker(
-        Opened(part, task["forced"], None, task["max_row_bytes"], task["name"]),
+        Opened(part, reading, None, task["max_row_bytes"], task["name"]),
         Target(limits=limits, **task["target"]),
         result,
     )

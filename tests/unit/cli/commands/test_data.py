@@ -133,3 +133,46 @@ def test_files_that_hold_rows_are_private(cli):
     made = [Path("g.jsonl"), Path("fixed.jsonl"), *Path("parts").iterdir()]
     assert len(made) == 4
     assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
+
+
+SQL = '{"question": "a %d", "sql": "SELECT %d", "id": %d}\n'
+
+
+def test_columns_are_named_and_keys_left_out_by_every_command(cli):
+    data = Path("sql.jsonl")
+    data.write_text("".join(SQL % (i, i, i) for i in range(12)))
+    ran = cli("validate", data)
+    assert ran.code == 3
+    assert "--map question=prompt,id=completion" in ran.out
+    named = ["--map", "question=prompt,sql=completion", "--drop", "id"]
+    assert cli.ok("validate", data, "--strict", *named).code == 0
+    assert cli.ok("convert", data, "--to", "chat", "-o", "chat.jsonl", *named).code == 0
+    assert (
+        json.loads(Path("chat.jsonl").read_text().split("\n")[0])["messages"][1]["content"]
+        == "SELECT 0"
+    )
+    assert cli.ok("split", data, *named).code == 0
+    job = ["--provider", "fake", "--model", "fake-1", *named]
+    assert cli.ok("plan", data, "--json", *job).json["rows"] == 12
+    created = cli.ok("create", data, "--json", "--yes", *job).json
+    assert created["dataset"]["rows"] == 12
+    assert cli.error(2, "validate", data, "--map", "question=promt")["code"] == "usage"
+    assert cli.error(2, "validate", data, "--map", "question")["code"] == "usage"
+
+
+def test_the_method_and_the_format_decide_what_a_job_trains(cli):
+    data = Path("both.jsonl")
+    row = '{"messages": [{"role": "user", "content": "a %d"}, {"role": "assistant", "content": "b"}], '
+    row += '"prompt": "a %d", "chosen": "b", "rejected": "c"}\n'
+    data.write_text("".join(row % (i, i) for i in range(12)))
+    assert cli.ok("validate", data, "--json", "--method", "dpo").json["format"] == "chosen"
+    assert cli.ok("validate", data, "--json", "--method", "sft").json["format"] == "chat"
+    assert cli("validate", data, "--json", "--format", "chosen").json["format"] == "chosen"
+    plain = write("plain.jsonl")
+    assert cli("validate", plain, "--method", "dpo").code == 3
+    assert (
+        cli.error(3, "plan", plain, "--provider", "fake", "--model", "fake-1", "--method", "dpo")[
+            "code"
+        ]
+        == "dataset"
+    )

@@ -178,7 +178,8 @@ def test_a_packed_file_without_an_inner_ending_holds_lines(tmp_path: Path, name:
         data = gzip.compress(data)
     report = check(tmp_path, data, name)
     assert (report.rows, codes(report)) == (10, [])
-    assert codes(check(tmp_path, data, f"rows.csv.{name[5:]}")) == ["FT005"]
+    other = "FT005" if name.endswith(".zst") else "FT025"  # .csv.gz is a table
+    assert codes(check(tmp_path, data, f"rows.csv.{name[5:]}")) == [other]
 
 
 def test_a_file_of_a_byte_order_mark_alone_holds_no_rows(tmp_path: Path) -> None:

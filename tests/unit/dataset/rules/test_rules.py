@@ -98,6 +98,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("FT116", "messages[2].name", {"messages": [*OLD["messages"][:2], {"role": "function", "name": "g", "content": "1"},
                                                 {"role": "assistant", "content": "b"}], "functions": [{"name": "f"}]}),
     ("FT113", "messages[1].function_call.arguments", changed(OLD, "messages.1.function_call.arguments", {})),
+    ("FT113", "messages[2].tool_calls[0].function.arguments", changed(TOOL_ROW, A, ["Oslo"])),
     ("FT114", "messages[1].function_call.arguments", changed(OLD, "messages.1.function_call.arguments", '"{}"')),
     ("FT117", "messages[1].function_call.name", changed(OLD, "messages.1.function_call.name", "g")),
     ("FT118", "messages[1].function_call.arguments",
@@ -126,7 +127,6 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("FT112", "messages[2].tool_calls[0]", changed(TOOL_ROW, "messages.2.tool_calls.0", "weather")),
     ("FT112", "messages[2].tool_calls[0].type", changed(TOOL_ROW, "messages.2.tool_calls.0.type", "x")),
     ("FT112", "messages[2].tool_calls[1].id", changed(TOOL_ROW, "messages.2.tool_calls", [CALL, CALL])),
-    ("FT113", "messages[2].tool_calls[0].function.arguments", changed(TOOL_ROW, A, {"city": "Oslo"})),
     ("FT113", "messages[2].tool_calls[0].function.arguments", changed(TOOL_ROW, A, "{city}")),
     ("FT113", "messages[2].tool_calls[0].function.arguments", changed(TOOL_ROW, A, "[]")),
     ("FT113", "messages[2].tool_calls[0].function.arguments", changed(TOOL_ROW, A, None)),
@@ -143,7 +143,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("FT118", "messages[2].tool_calls[0].function.arguments",
      changed(TOOL_ROW, A, '{"city":"a","town":0}')),
     ("FT119", "tools", changed(TOOL_ROW, "tools", {})),
-    ("FT119", "tools[0]", changed(TOOL_ROW, "tools.0", {"name": "weather"})),
+    ("FT119", "tools[0]", changed(TOOL_ROW, "tools.0", {"title": "weather"})),
     ("FT119", "tools[1].function.name", changed(TOOL_ROW, "tools", [WEATHER, WEATHER])),
     ("FT119", "parallel_tool_calls", changed(TOOL_ROW, "parallel_tool_calls", "no")),
     ("FT120", "messages[4].wieght", changed(TOOL_ROW, "messages.4.wieght", 1)),
@@ -176,6 +176,8 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("FT130", "messages[1].audio", changed(CHAT, "messages.1.audio", {"id": "a"})),
     ("FT131", "label", {"prompt": "a", "completion": "b", "label": False}),
     ("FT131", "label", changed(CHAT, "label", True)),
+    ("FT133", "loss_mask", changed(CHAT, "loss_mask", [0, 1])),
+    ("FT133", "messages[1].loss", changed(CHAT, "messages.1.loss", 0.5)),
     ("FT132", "functions", changed(CHAT, "functions", [{"name": "f"}])),
     ("FT132", "messages[1].function_call", changed(CHAT, "messages.1.function_call", {"name": "f", "arguments": "{}"})),
     ("FT131", "kto_tag", {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}],
@@ -192,9 +194,14 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 
 def test_media_and_labels_are_faults_that_name_them_not_unknown_keys() -> None:
     row = changed(changed(CHAT, "images", ["a.png"]), "label", False)
-    report = validate([row, changed(CHAT, "messages.0.image", "a.png")], near_duplicates=False)
-    assert [f.code for f in report.faults] == ["FT130", "FT131", "FT130"]
+    report = validate([row], near_duplicates=False)
+    assert [f.code for f in report.faults] == ["FT130", "FT131"]
+    assert report.format == "kto"
     assert "FT120" not in report.counts
+    report = validate(
+        [CHAT, changed(CHAT, "messages.0.image", "a.png"), row], near_duplicates=False
+    )
+    assert [f.code for f in report.faults] == ["FT130", "FT130", "FT131"]
     harmless = [
         changed(CHAT, "images", []),
         changed(CHAT, "image", None),

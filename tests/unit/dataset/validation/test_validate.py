@@ -113,12 +113,12 @@ def test_rows_with_images_are_not_alike_by_their_words() -> None:
 
 def test_the_table_says_when_a_code_hides_other_kinds() -> None:
     rows = [*MANY[:10], chat("a", id=3), chat("b", more=4), chat("c", id=5)]
-    (line,) = (n for n in str(look(rows, provider="openai")).split("\n") if "FT206" in n)
+    (line,) = (n for n in str(look(rows, provider="openai")).split("\n") if "✗ FT206" in n)
     assert "the key 'id' (+ 1 other kind)" in line
     keys = [chat("mail", f"write to anna{i}@corp-mail.net please") for i in range(4)]
-    (line,) = (n for n in str(look(keys)).split("\n") if "FT406" in n)
+    (line,) = (n for n in str(look(keys)).split("\n") if "! FT406" in n)
     assert "other kind" not in line
-    (line,) = (n for n in str(look(keys, validation=keys[:2])).split("\n") if "FT406" in n)
+    (line,) = (n for n in str(look(keys, validation=keys[:2])).split("\n") if "! FT406" in n)
     assert "other kind" not in line
 
 

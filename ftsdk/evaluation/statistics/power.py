@@ -14,8 +14,8 @@ from ftsdk.evaluation.statistics.libraries import numpy, stats
 from ftsdk.evaluation.statistics.paired import (
     ALPHA,
     at_least,
+    difference_p,
     fewest_wins,
-    mcnemar_mid_p,
     parity_p,
 )
 
@@ -36,15 +36,15 @@ def difference_power(
     reach = 9 * (rows * flip_rate * (1 - flip_rate)) ** 0.5 + 30
     likely = rows * flip_rate
     flips = np.arange(max(0, int(likely - reach)), min(rows, int(likely + reach)) + 1)
-    fewest = _decisive_wins(flips, alpha)
+    fewest = _decisive_wins(flips, rows, alpha)
     share = min(1.0, max(0.0, (flip_rate + difference) / (2 * flip_rate)))
     found = binom.sf(fewest - 1, flips, share) + binom.cdf(flips - fewest, flips, share)
     found = np.where(fewest <= flips, found, 0.0)
     return float((binom.pmf(flips, rows, flip_rate) * found).sum())
 
 
-def _decisive_wins(flips: Any, alpha: float) -> Any:
-    """The fewest wins among so many flips at which mid-p and score test both find a difference."""
+def _decisive_wins(flips: Any, rows: int, alpha: float) -> Any:
+    """The fewest wins among so many flips at which p-value and interval both find a difference."""
     np, norm = numpy(), stats().norm
     limit = float(norm.isf(alpha / 2))
     low, high = (flips + 1) // 2 - 1, flips + 1
@@ -52,7 +52,7 @@ def _decisive_wins(flips: Any, alpha: float) -> Any:
         middle = (low + high) // 2
         inside = np.clip(middle, 0, flips)
         z = (2 * inside - flips) / np.sqrt(np.maximum(flips, 1))
-        decisive = (mcnemar_mid_p(inside, flips - inside) <= alpha) & (z >= limit)
+        decisive = (difference_p(inside, flips - inside, rows) <= alpha) & (z >= limit)
         open_ = high - low > 1
         high = np.where(open_ & decisive, middle, high)
         low = np.where(open_ & ~decisive, middle, low)

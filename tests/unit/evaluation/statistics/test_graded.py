@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -173,3 +174,48 @@ def test_large_sets_use_the_t_interval() -> None:
     assert p == pytest.approx(
         graded.sign_flip_p(list(candidate - reference), resamples=2_000), abs=0.03
     )
+
+
+# --- size, summed over what can be observed --------------------------------------------------
+
+
+def patterns(units: int, values: int) -> Iterator[tuple[int, ...]]:
+    """Yield how many units can have each of so many values, in every way."""
+    for cuts in itertools.combinations(range(units + values - 1), values - 1):
+        edges = (-1, *cuts, units + values - 1)
+        yield tuple(b - a - 1 for a, b in itertools.pairwise(edges))
+
+
+def false_alarms(
+    chances: dict[float, float], units: int, decides: Callable[[list[float]], bool]
+) -> float:
+    """Return how often a decision is made, where each unit has one of these differences."""
+    values = list(chances)
+    law = stats.multinomial(units, list(chances.values()))
+    total = 0.0
+    for counts in patterns(units, len(values)):
+        sample = [value for value, n in zip(values, counts, strict=True) for _ in range(n)]
+        total += law.pmf(counts) * decides(sample)
+    return float(total)
+
+
+def test_the_size_for_means_of_repeats() -> None:
+    """Two answers a row: the difference of the means is -1, -1/2, 0, 1/2 or 1."""
+    chances = {-1.0: 0.1, -0.5: 0.2, 0.0: 0.4, 0.5: 0.2, 1.0: 0.1}
+    found = false_alarms(chances, 9, lambda rows: graded.sign_flip_p(rows) <= 0.05)
+    assert 0.005 < found <= 0.055
+
+
+def test_the_size_for_clusters() -> None:
+    """Five equal rows a cluster: the verdict is that of so many clusters, not of so many rows."""
+
+    def differs(sums: list[float], clustered: bool) -> bool:
+        rows = [value for value in sums for _ in range(5)]
+        clusters = [i // 5 for i in range(len(rows))] if clustered else None
+        p = graded.difference_p(rows, clusters)[0]
+        low, high = graded.mean_of(rows, clusters).interval()
+        return p <= 0.05 and not low <= 0 <= high
+
+    chances = {-1.0: 0.25, 0.0: 0.5, 1.0: 0.25}
+    assert 0.01 < false_alarms(chances, 12, lambda sums: differs(sums, True)) <= 0.055
+    assert false_alarms(chances, 12, lambda sums: differs(sums, False)) > 0.3

@@ -38,6 +38,13 @@ def test_published_tables(
         assert found == pytest.approx(newcombe, abs=5e-5)
 
 
+def test_where_nearly_all_rows_flip_the_exact_test_decides() -> None:
+    assert paired.difference_p(13, 4, 18) == paired.mcnemar_exact(13, 4) > 0.049
+    assert paired.difference_p(13, 4, 19) == paired.mcnemar_mid_p(13, 4) < 0.032
+    both = paired.difference_p([13, 2], [4, 2], 18)
+    assert list(both) == [paired.mcnemar_exact(13, 4), paired.mcnemar_mid_p(2, 2)]
+
+
 def test_tangos_own_example_of_parity() -> None:
     assert paired.tango_z(0, 1, 44, -0.1) == pytest.approx(1.7086, abs=5e-5)
     ninety = paired.tango_interval(0, 1, 44, level=0.9)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from ftsdk.backends.base import Backend
+from ftsdk.backends.chat_outcomes import chat_serially
 from ftsdk.catalogue.inference_cost import ChatPrice
 from ftsdk.errors import FtsdkError
 from ftsdk.evaluation.answers import AnswerStore, Source, StoredAnswer
@@ -24,7 +25,8 @@ KEY_TAG = "ftsdk_key"
 class Lane:
     """One model that is asked: its handle, its store, what is wanted of it, and what failed.
 
-    `errors` has the requests that got no answer, by key; a later call asks them again.
+    `errors` has the requests that got no answer, by key; a later call asks them again. With `asks_base`
+    it is the untuned model of the handle that is asked.
     """
 
     who: str
@@ -34,6 +36,7 @@ class Lane:
     price: ChatPrice | None
     wanted: Sequence[Wanted] = ()
     errors: dict[str, FtsdkError] = field(default_factory=dict)
+    asks_base: bool = False
 
     def missing(self, store: AnswerStore) -> list[Wanted]:
         """Return what the store has no answer to."""
@@ -76,12 +79,24 @@ def ask(
         store.add(_stored(wanted[outcome.id], outcome.answer, usd, clock, outcome.attempts))
 
     lane.errors = {}
-    for outcome in lane.backend.chat_many(
-        lane.handle, requests(), concurrency=concurrency, on_outcome=keep
-    ):
+    for outcome in _outcomes(lane, requests(), concurrency, keep):
         if outcome.error is not None:
             lane.errors[outcome.id] = outcome.error
         on_answer()
+
+
+def _outcomes(
+    lane: Lane,
+    requests: Iterator[ChatRequest],
+    concurrency: int,
+    keep: Callable[[ChatOutcome], None],
+) -> Iterator[ChatOutcome]:
+    backend, handle = lane.backend, lane.handle
+    if not lane.asks_base:
+        return backend.chat_many(handle, requests, concurrency=concurrency, on_outcome=keep)
+    return chat_serially(
+        lambda one: backend.chat_base(handle, one.messages, one.options), requests, keep
+    )
 
 
 def _recoverable(request: ChatRequest) -> ChatRequest:

@@ -23,11 +23,20 @@ _JOB = "ftj_"
 
 @dataclass(frozen=True)
 class Model:
-    """A model that can be asked: its handle, the backend that asks it, and the job that made it."""
+    """A model that can be asked: its handle, the backend that asks it, and the job that made it.
+
+    With `is_base` it is the untuned model of the handle that is asked.
+    """
 
     handle: ModelHandle
     backend: Backend
     job: JobSnapshot | None = None
+    is_base: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the model that answers."""
+        return self.handle.base_model if self.is_base else self.handle.id
 
     @property
     def is_tuned(self) -> bool:
@@ -39,7 +48,7 @@ class Model:
         """What distinguishes the answers of this model."""
         return Source(
             provider=self.backend.name,
-            model=self.handle.id,
+            model=self.name,
             account=self.backend.account(),
             base_url=self.backend.base_url,
             revision=self.handle.base_revision,
@@ -47,11 +56,14 @@ class Model:
         )
 
     def base(self) -> Model | None:
-        """Return the untuned model that it was tuned from; None where it is not known or cannot be
-        asked by its name.
-        """
+        """Return the untuned model that it was tuned from; None where it cannot be asked."""
         base = self.handle.base_model
-        if not self.is_tuned or base in ("", "unknown") or self.handle.kind is not ModelKind.HOSTED:
+        able = self.backend.implements("chat_base")
+        if not self.is_tuned or base in ("", "unknown") or not able:
+            return None
+        if self.backend.capabilities.price == "free":  # on this machine it has no name of its own
+            return Model(self.handle, self.backend, self.job, is_base=True)
+        if self.handle.kind is not ModelKind.HOSTED:
             return None
         return Model(named_handle(self.backend, base, base), self.backend)
 

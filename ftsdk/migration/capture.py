@@ -97,6 +97,8 @@ class Capturing:
         self._data, self._repeats = data, options.repeats
         self._stack = contextlib.ExitStack()
         self._notes: list[str] = []
+        if options.base and self._base is None and self.model.is_tuned:
+            self._notes.append("the base model is not asked: it cannot be called by its name here")
         self._lanes: list[tuple[Lane, AnswerStore]] = []
         self.spent, self._done, self._total = Decimal(0), 0, 0
 
@@ -158,7 +160,7 @@ class Capturing:
             on_wait=lambda: self._say("waiting for another capture of this model"),
         )
         price = chat_price(source.provider, source.model, self._session.catalogue)
-        lane = Lane(who, model.backend, model.handle, source, price)
+        lane = Lane(who, model.backend, model.handle, source, price, asks_base=model.is_base)
         return lane, self._stack.enter_context(store)
 
     def _decoding(self) -> dict[str, Any]:
@@ -229,7 +231,7 @@ class Capturing:
         return CapturePlan(
             provider=self.model.backend.name,
             model=self.model.handle.id,
-            base_model=None if self._base is None else self._base.handle.id,
+            base_model=None if self._base is None else self._base.name,
             rows=len(self._cases),
             repeats=self._repeats,
             refused=self._refused,
@@ -339,7 +341,7 @@ class Capturing:
         for (lane, _), one in zip(self._lanes, lanes, strict=True):
             lane.errors.update(one.errors)
             if one.why_not:
-                self._notes.append(f"{lane.handle.id}, no further batch: {one.why_not}")
+                self._notes.append(f"{lane.source.model}, no further batch: {one.why_not}")
 
     def _ask_the_rest(self) -> None:
         for lane, store in self._lanes:
@@ -352,7 +354,7 @@ class Capturing:
                     f"{again} answers were under way when an earlier run was killed; they are asked "
                     "again, and may have been paid for"
                 )
-            say = functools.partial(self._say, f"asking {lane.handle.id}")
+            say = functools.partial(self._say, f"asking {lane.source.model}")
             if lane.missing(store):
                 ask(
                     lane,
@@ -402,7 +404,7 @@ class Capturing:
             provider=self.model.backend.name,
             base_url=self.model.backend.base_url,
             model=self.model.handle.id,
-            base_model=None if self._base is None else self._base.handle.id,
+            base_model=None if self._base is None else self._base.name,
             sealed_at=self._session.clock.now(),
             rows=len(self._cases),
             repeats=self._repeats,

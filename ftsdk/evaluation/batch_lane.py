@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from ftsdk.backends.base import Backend
-from ftsdk.errors import BackendError, FtsdkError, StoreError
+from ftsdk.errors import BackendError, FtsdkError, StoreError, UnexpectedResponse
 from ftsdk.evaluation.answers import AnswerStore, StoredAnswer
 from ftsdk.evaluation.wanted import Wanted
 from ftsdk.types.chat import Batch, BatchState, ChatOutcome
@@ -32,6 +32,8 @@ MOST_BYTES = 150_000_000
 _FRUITLESS = 2
 """So many batches in a row without a new answer end the sending of batches."""
 _CHUNK = 200
+_MOST_FAILED_READS = 20
+"""After so many reads of an ended batch that fail, what cannot be read is asked again."""
 _TOO_MANY = "token_limit_exceeded"
 
 
@@ -45,6 +47,7 @@ class BatchRecord:
     sent_at: str
     id: str | None = None
     note: str = ""
+    failed_reads: int = 0
 
 
 class BatchLane:
@@ -52,7 +55,7 @@ class BatchLane:
 
     The first batch has one request: it shows whether this model may be used in batches. `why_not`
     says why no further batch is sent; what is missing then has to be asked otherwise. `errors` has the
-    requests that failed, by key.
+    requests that failed, by key; `notes` what the user should know.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class BatchLane:
         self._most = MOST_REQUESTS
         self._fruitless = 0
         self.why_not = ""
+        self.notes: list[str] = []
         self.errors: dict[str, FtsdkError] = {}
         self.state: Batch | None = None
 
@@ -144,8 +148,20 @@ class BatchLane:
             record = dataclasses.replace(record, state="sent", id=found[0].id)
             self._keep(record)
         self.state = batch = self._backend.get_batch(str(record.id))
-        if batch.state.is_final:
+        if not batch.state.is_final:
+            return
+        try:
             self._read(record, batch)
+        except UnexpectedResponse as error:
+            self._keep(dataclasses.replace(record, failed_reads=record.failed_reads + 1))
+            if record.failed_reads + 1 < _MOST_FAILED_READS:
+                raise
+            self._book_what_was_read(record)
+            self._keep(dataclasses.replace(record, state="ended", note=error.what))
+            self.notes.append(
+                f"a part of batch {batch.id} cannot be read and is asked again, though it was paid "
+                f"for: {error.what}"
+            )
 
     def _give_up_looking(self, record: BatchRecord) -> None:
         """End a batch that was never made: long after it was sent, the provider does not list it."""
@@ -172,6 +188,14 @@ class BatchLane:
             self.why_not = self._first_error(record) or f"the batch is {batch.state}"
         note = "answered" if answered else str(batch.state)
         self._keep(dataclasses.replace(record, state="ended", note=note))
+
+    def _book_what_was_read(self, record: BatchRecord) -> None:
+        """Book the answers of a batch whose end cannot be read."""
+        via = f"batch:{record.id}"
+        found = [one for one in map(self._store.get, record.keys) if one is not None]
+        costs = [one.usd for one in found if one.via == via]
+        known = [usd for usd in costs if usd is not None]
+        self._on_spent(sum(known, Decimal(0)) if len(known) == len(costs) else None, len(costs))
 
     def _stored(self, batch_id: str) -> Callable[[ChatOutcome], StoredAnswer | None]:
         def convert(outcome: ChatOutcome) -> StoredAnswer | None:

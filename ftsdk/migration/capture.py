@@ -340,6 +340,7 @@ class Capturing:
             pause = min(longest, pause * 1.5)
         for (lane, _), one in zip(self._lanes, lanes, strict=True):
             lane.errors.update(one.errors)
+            self._notes += one.notes
             if one.why_not:
                 self._notes.append(f"{lane.source.model}, no further batch: {one.why_not}")
 

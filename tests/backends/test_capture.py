@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -21,7 +22,6 @@ import pytest
 import ftsdk
 from ftsdk.artifacts.bundle import read_manifest, verify
 from ftsdk.errors import BudgetError, StoreError, UnexpectedResponse, UsageError
-from ftsdk.evaluation import answers as stores
 from ftsdk.evaluation.answers import AnswerStore
 from ftsdk.evaluation.captured import Captured
 from ftsdk.migration.capture_all import CapturingAll
@@ -156,7 +156,7 @@ def test_a_second_capture_of_the_same_rows_is_free(
     plans: list[CapturePlan] = []
     again = capture(home, double, clock, tuned, rows, repeats=2, on_plan=plans.append)
     assert [r for r in double.requests if r.method == "POST"] == []
-    assert (plans[0].to_ask, plans[0].stored, plans[0].cost.high) == (0, 24, 0)
+    assert (plans[0].to_ask, plans[0].stored, plans[0].cost.high) == (0, 24, Decimal(0))
     assert again.counts == first.counts
     assert double.paid == expected(tuned, 2)
     more = capture(home, double, clock, tuned, rows, repeats=3)
@@ -261,7 +261,7 @@ class Killed(BaseException):
 def kill_points(monkeypatch: pytest.MonkeyPatch, left: int | None) -> list[int]:
     """Die before write number `left`; None only counts. Writes are renames and appended lines."""
     count = [0]
-    replace, write = os.replace, stores.os.write
+    replace, write = os.replace, os.write
 
     def before() -> None:
         if left is not None and count[0] >= left:
@@ -278,7 +278,7 @@ def kill_points(monkeypatch: pytest.MonkeyPatch, left: int | None) -> list[int]:
         return write(fd, data)
 
     monkeypatch.setattr(os, "replace", replaced)
-    monkeypatch.setattr(stores.os, "write", written)
+    monkeypatch.setattr(os, "write", written)
     return count
 
 
@@ -348,6 +348,8 @@ def test_killed_without_recovery_it_says_what_may_be_paid_twice(
 _TWO = """
 import sys, threading
 import ftsdk
+import ftsdk.migration.capture
+ftsdk.migration.capture._PAUSES = (0.2, 0.2)
 print("ready", flush=True); sys.stdin.readline()
 rows = __import__("json").loads(sys.argv[2])
 found = ftsdk.capture(sys.argv[1], rows, repeats=2, batch=sys.argv[3] == "batch")
@@ -358,7 +360,6 @@ print(dict(found.counts["tuned"]))
 @pytest.mark.parametrize("how", ["chat", "batch"])
 def test_two_processes_at_once_pay_once(home: Path, how: str) -> None:
     with Metered() as double:
-        double.training_s = 0.0
         double.batch_validation_s = double.batch_s = 0.2
         env = {**os.environ, **double.variables(), "FTSDK_HOME": str(home)}
         with ftsdk.Client(home=home.parent / "elsewhere", env=double.variables()) as elsewhere:
@@ -378,7 +379,7 @@ def test_two_processes_at_once_pay_once(home: Path, how: str) -> None:
             assert one.stdin is not None
             one.stdin.write("\n")
             one.stdin.flush()
-        said = [one.communicate(timeout=120) for one in both]
+        said = [one.communicate(timeout=300) for one in both]
         assert [out.strip() for out, _ in said] == ["{'answered': 16}"] * 2, said
         assert double.paid == expected(model, 2)
 
@@ -389,7 +390,7 @@ def test_two_processes_at_once_pay_once(home: Path, how: str) -> None:
 def test_a_model_that_is_refused_in_batches_is_asked_one_by_one(
     home: Path, double: Metered, clock: ManualClock, tuned: str
 ) -> None:
-    double.batch_refuses = (tuned,)
+    double.batch_refuses = [tuned]
     found = capture(home, double, clock, tuned, rows_of("asked", 60), base=False)
     assert found.is_complete
     assert {one.via for one in Captured(found.folder).answers()} == {"chat"}
@@ -400,7 +401,7 @@ def test_a_model_that_is_refused_in_batches_is_asked_one_by_one(
 def test_with_batches_only_the_rest_is_named(
     home: Path, double: Metered, clock: ManualClock, tuned: str
 ) -> None:
-    double.batch_refuses = (tuned,)
+    double.batch_refuses = [tuned]
     found = capture(home, double, clock, tuned, rows_of("asked"), base=False, batch=True)
     assert not found.is_complete
     assert found.errors == {"no answer yet": 8}
@@ -423,7 +424,7 @@ def test_an_expired_batch_gives_what_was_done_and_the_rest_is_asked(
 def test_a_batch_whose_reply_was_lost_is_found(
     home: Path, double: Metered, clock: ManualClock, tuned: str
 ) -> None:
-    double.faults.add("lost", method="POST", path="batches$", times=2)
+    double.faults.add("close", method="POST", path="batches$", times=2, acted=True)
     found = capture(home, double, clock, tuned, rows_of("asked"), base=False, batch=True)
     assert found.is_complete
     assert double.paid == expected(tuned, 1, base=0)
@@ -446,13 +447,39 @@ def test_a_line_that_cannot_be_read_keeps_no_other_answer_back(
     with pytest.raises(UnexpectedResponse, match="line 7 of file-"):
         capture(home, double, clock, tuned, rows_of("asked"), base=False, batch=True)
     assert double.paid == expected(tuned, 1, base=0)
-    (log,) = (home / "answers").glob(f"*/{stores._LOG}")
+    (log,) = (home / "answers").glob("*/answers.jsonl")
     assert log.read_bytes().count(b'"answer":') == ROWS - 1
     for file in double.files.values():
         file["content"] = file.get("whole", file["content"])
     found = capture(home, double, clock, tuned, rows_of("asked"), base=False, batch=True)
     assert found.is_complete
     assert double.paid == expected(tuned, 1, base=0)
+
+
+def test_a_batch_that_stays_unreadable_ends_and_is_said(
+    home: Path, double: Metered, clock: ManualClock, tuned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = double._written
+
+    def cut(batch: Any, kind: str, lines: list[dict[str, Any]]) -> str | None:
+        file_id = honest(batch, kind, lines)
+        if kind == "output" and len(lines) == ROWS - 1:
+            double.files[str(file_id)]["content"] = double.files[str(file_id)]["content"][:-20]
+        return file_id
+
+    monkeypatch.setattr(double, "_written", cut)
+    rows, tries = rows_of("asked"), 0
+    while True:
+        tries += 1
+        assert tries < 10
+        with contextlib.suppress(UnexpectedResponse):
+            found = capture(home, double, clock, tuned, rows, base=False, batch=True)
+            break
+    assert found.is_complete
+    with client_in(home, double, clock) as client:
+        assert Reservations(client.journal).month(clock.now()).spent == found.spent_usd
+    assert any("is asked again, though it was paid for" in note for note in found.notes)
+    assert double.paid.total() == ROWS + 1
 
 
 def test_too_many_tokens_for_one_batch_makes_smaller_ones(

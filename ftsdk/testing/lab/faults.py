@@ -147,7 +147,14 @@ class Faults:
         self.triggered = 0
 
     def add(self, behaviour: Behaviour, **facts: Any) -> Fault:
-        """Add a fault and return it; `facts` are the fields of `Fault`."""
+        """Add a fault and return it; `facts` are the fields of `Fault`.
+
+        Raises `ValueError` for an unknown behaviour: a test would pass without its fault.
+        """
+        if behaviour not in BEHAVIOURS:
+            raise ValueError(
+                f"no behaviour is called {behaviour!r}: one of {', '.join(BEHAVIOURS)}"
+            )
         fault = Fault(behaviour, **facts)
         with self._lock:
             self._waiting.append(fault)

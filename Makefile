@@ -97,7 +97,7 @@ docs-check: $(VENV)/.dev
 	$(BIN)/mkdocs build --strict --quiet
 
 # Another SEED is another sample. A run goes on where it was interrupted; `make mutants SURVIVORS=1`
-# runs again what survived. Groups: money, rendering, backends, submission.
+# runs again what survived. Groups: money, rendering, backends, evaluation, submission.
 SAMPLE ?= 150
 SEED ?= 1
 mutants: $(VENV)/.mutation $(VENV)/.model

@@ -22,6 +22,7 @@ PRELOADED = (
     ),
     *("httpx", "openai", "together", "replicate", "jsonschema", "bpe_openai", "apsw"),
     *("tokenizers", "jinja2", "pyarrow.parquet", "transformers"),
+    *("scipy.stats", "scipy.optimize", "regex", "statsmodels.stats.multitest"),
 )
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -60,6 +61,15 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "ftsdk/backends/local/runs/state.py",
         "ftsdk/webhooks.py",
     ),
+    "evaluation": (
+        "ftsdk/evaluation/statistics/",
+        "ftsdk/evaluation/metrics/",
+        "ftsdk/evaluation/flips.py",
+        "ftsdk/evaluation/gate.py",
+        "ftsdk/evaluation/pairs.py",
+        "ftsdk/evaluation/slices.py",
+        "ftsdk/evaluation/table.py",
+    ),
     "submission": (
         "ftsdk/jobs/actions.py",
         "ftsdk/jobs/adopt.py",
@@ -75,6 +85,15 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 # The first prefix that fits a module gives its tests.
 _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("ftsdk/evaluation/statistics/", (
+        "tests/unit/evaluation/statistics/test_paired.py",
+        "tests/unit/evaluation/statistics/test_compare.py", "tests/unit/evaluation/statistics")),
+    ("ftsdk/evaluation/metrics/", (
+        "tests/unit/evaluation/metrics", "tests/unit/evaluation/statistics/test_compare.py")),
+    *((f"ftsdk/evaluation/{name}.py", (
+        "tests/unit/evaluation/test_gate.py", "tests/unit/evaluation/test_pairs.py",
+        "tests/unit/evaluation/test_slices.py"))
+      for name in ("flips", "gate", "pairs", "slices", "table")),
     ("ftsdk/spending/ledger.py", (
         "tests/unit/spending", "tests/unit/jobs/test_adopted_costs.py", "tests/unit/jobs/test_quotes.py",
         "tests/unit/cli/commands/test_costs.py")),

@@ -16,6 +16,7 @@ from ftsdk.evaluation.metrics.metric import (
     text_of,
 )
 from ftsdk.evaluation.metrics.text import normalized
+from ftsdk.evaluation.statistics.rates import wilson
 from ftsdk.types.answer import ChatAnswer
 from ftsdk.types.evaluation import Score
 
@@ -49,6 +50,7 @@ class Labels(Metric):
 
     def __init__(self, labels: Iterable[str], *, lenient: bool = False) -> None:
         self.labels = tuple(sorted({label.strip() for label in labels}))
+        self._known = frozenset(self.labels)
         self._by_writing: dict[str, str] = {}
         if lenient:
             writings = [normalized(label, punctuation=True) for label in self.labels]
@@ -65,8 +67,10 @@ class Labels(Metric):
 
     def label_in(self, text: str) -> str | None:
         """Return the label that a text is, or None."""
-        if text.strip() in self.labels:
+        if text.strip() in self._known:
             return text.strip()
+        if not self._by_writing:
+            return None
         return self._by_writing.get(normalized(text, punctuation=True))
 
     def summary(self, scores: Sequence[Score]) -> dict[str, Any]:
@@ -98,7 +102,11 @@ def confusion(pairs: Sequence[tuple[str, str | None]]) -> dict[str, dict[str, in
 
 
 def classes_of(pairs: Sequence[tuple[str, str | None]]) -> dict[str, dict[str, Any]]:
-    """Return for each label of the references: rows, recall, precision (None if never given), F1."""
+    """Return the figures of each label of the references.
+
+    They are its rows, how many are right, recall with its 95 % interval (Wilson), precision (None
+    where the label was never given) and F1.
+    """
     rows, given = Counter(label for label, _ in pairs), Counter(one for _, one in pairs)
     right = Counter(label for label, one in pairs if label == one)
     return {
@@ -106,6 +114,7 @@ def classes_of(pairs: Sequence[tuple[str, str | None]]) -> dict[str, dict[str, A
             "rows": rows[label],
             "right": right[label],
             "recall": right[label] / rows[label],
+            "recall_interval": list(wilson(right[label], rows[label])),
             "precision": right[label] / given[label] if given[label] else None,
             "f1": 2 * right[label] / (rows[label] + given[label]),
         }

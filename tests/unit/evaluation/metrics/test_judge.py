@@ -22,7 +22,7 @@ class Model:
         self.asked: list[str] = []
 
     def chat(self, messages: Sequence[Mapping[str, Any]], /, **options: Any) -> ChatAnswer:
-        assert options == {"max_tokens": 512, "temperature": 0.0}
+        self.options = options
         text = messages[-1]["content"]
         self.asked.append(text)
         first = text.split("<answer_A>\n")[1].split("\n</answer_A>")[0]
@@ -52,8 +52,15 @@ def test_both_orders_agree(row: Any, reference: str, candidate: str, preference:
     assert opinion.preference == preference
     assert not opinion.flipped
     assert len(model.asked) == 2
+    assert model.options == {"max_tokens": 512, "temperature": 0.0}
     assert "Where?" in model.asked[0]
     assert "<answer_A>\nx" not in model.asked[0], "the judge does not see the row's own answer"
+
+
+def test_options_of_the_chat(row: Any) -> None:
+    model = Model(by_length)
+    Judge(model, options={"max_completion_tokens": 900}).compare(row("x"), "a", "b")
+    assert model.options == {"max_completion_tokens": 900}
 
 
 def test_a_verdict_that_changes_with_the_order_is_a_tie(row: Any) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("scipy", reason="intervals need the extra `eval`")
+
 from ftsdk.evaluation.metrics.labels import NOT_A_LABEL, Labels
 
 LABELS = ("card_lost", "refund", "top up")
@@ -57,6 +59,7 @@ def test_the_summary(row: Any, answer: Any) -> None:
         "card_lost": {NOT_A_LABEL: 2},
     }
     refund, lost = summary["classes"]["refund"], summary["classes"]["card_lost"]
+    assert refund.pop("recall_interval") == pytest.approx([0.4093, 0.9285], abs=5e-5)
     assert refund == {"rows": 8, "right": 6, "recall": 0.75, "precision": 1.0,
                       "f1": pytest.approx(6 / 7)}  # fmt: skip
     assert lost["f1"] == lost["recall"] == 0

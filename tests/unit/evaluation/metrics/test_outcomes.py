@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("scipy", reason="intervals need the extra `eval`")
+
 from ftsdk.errors import Unavailable
 from ftsdk.evaluation.metrics.chrf import ChrF
 from ftsdk.evaluation.metrics.function import Function

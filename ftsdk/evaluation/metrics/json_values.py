@@ -14,6 +14,8 @@ _UNCHECKED = frozenset(
     ("pattern", "patternProperties", "format", "contains", "propertyNames", "dependentRequired",
      "dependentSchemas", "unevaluatedProperties", "unevaluatedItems", "multipleOf")
 )  # fmt: skip
+_NAMED = frozenset(("properties", "patternProperties", "$defs", "definitions"))
+"""Keywords whose keys are names, not keywords."""
 _FENCE = "```"
 
 
@@ -82,7 +84,7 @@ def _keywords(schema: Any, depth: int) -> Iterator[str]:
             yield key
         elif key == "$ref" and not str(part).startswith("#"):
             yield "$ref to another document"
-        if key == "properties" and isinstance(part, Mapping):
+        if key in _NAMED and isinstance(part, Mapping):
             for one in part.values():
                 yield from _keywords(one, depth + 1)
         elif key not in ("enum", "const", "default", "examples"):

@@ -70,6 +70,8 @@ def test_no_schema_is_fetched_and_no_pattern_runs() -> None:
     whole = {"properties": {"pattern": remote, "b": evil}, "enum": [{"pattern": 1}]}
     assert unchecked(whole) == ["$ref to another document", "format", "pattern"]
     assert unchecked({"properties": {"pattern": {"type": "string"}}}) == []
+    assert unchecked({"$defs": {"format": {"contains": {}}}}) == ["contains"]
+    assert unchecked({"items": {"anyOf": [{"pattern": "x"}]}}) == ["pattern"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import typer
 from pydantic import ValidationError
 
 from ftsdk.cli.options import (
+    AllowFindings,
     Model,
     Profile,
     Provider,
@@ -105,6 +106,7 @@ class JobArguments:
     row_format: RowFormat = None
     row_map: RowMap = None
     drop: RowDrop = None
+    allow_findings: AllowFindings = None
 
     def options(self, config: Config) -> JobOptions:
         """Return the options of `create_job`. Raises `UsageError`, `SpecError`."""
@@ -129,8 +131,14 @@ class JobArguments:
             "max_cost": self.max_cost,
             "provider_options": provider_options,
             "validation": _validation(self.validation),
+            "allow_findings": self.allowed,
             **self.reading(),
         }
+
+    @property
+    def allowed(self) -> bool | list[str]:
+        """The acknowledged findings; True for all of them."""
+        return "all" in (self.allow_findings or ()) or (self.allow_findings or [])
 
     def reading(self) -> ReadingOptions:
         """Return how the rows are to be read. Raises `UsageError`."""

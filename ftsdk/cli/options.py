@@ -66,6 +66,13 @@ RowDrop = Annotated[
         help="Leave out a key of the rows, or messages.KEY; may be repeated.",
     ),
 ]
+AllowFindings = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CODE|CODE:VALUE|all",
+        help="Acknowledge secrets or personal data: FT406, or values such as 'FT406:*@ourcompany.com'.",
+    ),
+]
 _JOB_HELP = "The job: its id or the start of it, its name, or the provider's id."
 Job = Annotated[str, typer.Argument(metavar="JOB", help=_JOB_HELP, autocompletion=completion.jobs)]
 MaybeJob = Annotated[

@@ -243,7 +243,8 @@ def _acknowledged(prepared: PreparedJob, allow_findings: bool | Collection[str])
         raise DatasetError(
             f"The rows seem to contain secrets or personal data ({counts})",
             where=prepared.train.name,
-            hint=f"remove them; or acknowledge them: allow_findings={list(still_open)} ({codes})",
+            hint=f"remove them; or acknowledge them: allow_findings={list(still_open)} ({codes}), or "
+            f"some values: {next(iter(still_open))}:PATTERN",
             report=report,
             submitted="no",
         )

@@ -64,6 +64,9 @@ class JobOptions(ReadingOptions, total=False):
     """US dollars. A job that may cost more is refused before anything is sent."""
     provider_options: Mapping[str, Any] | None
     """Provider-specific fields, passed on unchanged."""
+    allow_findings: bool | Collection[str]
+    """Acknowledges rows with secrets or personal data: True, a list of FT4xx codes, or values by
+    pattern, such as `["FT406:*@ourcompany.com"]`."""
 
 
 class CreateOptions(JobOptions, total=False):
@@ -74,8 +77,6 @@ class CreateOptions(JobOptions, total=False):
     again: bool
     """Creates another job, even if the very same one was created in the last ten minutes, or was not
     decided yet."""
-    allow_findings: bool | Collection[str]
-    """Acknowledges rows with secrets or personal data: True, or a list of FT4xx codes."""
     on_upload: Listener | None
     """Called with the bytes sent so far and the total, while rows are uploaded."""
 
@@ -102,6 +103,8 @@ class ValidateOptions(ReadingOptions, total=False):
     tokens: bool | None
     near_duplicates: bool | None
     max_length: int | None
+    allow_findings: bool | Collection[str]
+    """Values that are no findings, such as `["FT406:*@ourcompany.com"]`."""
     on_bytes: Callable[[int], None] | None
     """Called with the number of bytes read, for a progress bar."""
 

@@ -36,6 +36,7 @@ def report_for(session: Session, dataset: Rows, options: ValidateOptions) -> Dat
         format=options.get("format"),
         map=options.get("map"),
         drop=options.get("drop"),
+        allow_findings=options.get("allow_findings", False),
         tokenizer=options.get("tokenizer"),
         tokens=True if tokens is None and counts_tokens(capabilities) else tokens,
         near_duplicates=options.get("near_duplicates"),

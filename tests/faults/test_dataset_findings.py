@@ -77,7 +77,7 @@ def email(rng: random.Random) -> str:
     name = rng.choice(["anna", "li.wei", "j.o-connor", "max+news", "k_k", "p99"]) + str(
         rng.randrange(99)
     )
-    return f"{name}@{rng.choice(['mail.example.com', 'acme.co.uk', 'uni-bonn.de', 'x.io'])}"
+    return f"{name}@{rng.choice(['mail.parcel-desk.net', 'acme.co.uk', 'uni-bonn.de', 'x.io'])}"
 
 
 def phone(rng: random.Random) -> str:

@@ -48,13 +48,6 @@ Key = Annotated[
 Again = Annotated[
     bool, typer.Option("--again", help="Create a job that is identical to a recent one.")
 ]
-AllowFindings = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="CODE|all",
-        help="Send rows with these findings: secrets or personal data, such as FT406.",
-    ),
-]
 Detach = Annotated[
     bool, typer.Option("--detach", "--no-wait", "-d", help="Return once the job is accepted.")
 ]
@@ -65,7 +58,6 @@ def create(
     job: JobArguments,
     key: Key = None,
     again: Again = False,
-    allow_findings: AllowFindings = None,
     yes: Yes = False,
     no_input: NoInput = False,
     detach: Detach = False,
@@ -99,7 +91,7 @@ def create(
             client,
             prepared,
             key,
-            allow_findings or (),
+            job.allow_findings or (),
             agreed,
             again or besides,
             asked=not yes,

@@ -40,6 +40,7 @@ Explain = Annotated[
 ]
 _NOT_PRICED = (
     "learning_rate", "max_length", "rank", "alpha", "quantize", "seed", "name", "tag", "max_cost",
+    "allow_findings",
 )  # fmt: skip
 """Options that change no price: `estimate` does not take them."""
 

@@ -14,6 +14,7 @@ from ftsdk.backends.registry import load_backend
 from ftsdk.cli.context import open_client
 from ftsdk.cli.local_models import model_folder
 from ftsdk.cli.options import (
+    AllowFindings,
     Json,
     Model,
     Profile,
@@ -63,6 +64,7 @@ def validate(
     row_format: RowFormat = None,
     columns: RowMap = None,
     drop: RowDrop = None,
+    allow_findings: AllowFindings = None,
     near_duplicates: Annotated[
         bool | None,
         typer.Option(
@@ -100,6 +102,7 @@ def validate(
                 format=row_format,
                 map=row_map(columns),
                 drop=drop,
+                allow_findings=allow_findings or False,
                 near_duplicates=near_duplicates,
                 max_length=max_length,
                 on_bytes=on_bytes,

@@ -20,8 +20,17 @@ class SecretMatch:
     masked: str
 
 
-def scan_text(text: str) -> Iterator[SecretMatch]:
-    """The findings of one text, the first of each kind."""
+Allowed = Callable[[str, str], bool]
+"""Whether a value with a code is known and wanted, so that it is no finding."""
+
+
+def never_allowed(_code: str, _value: str) -> bool:
+    """No value is known and wanted."""
+    return False
+
+
+def scan_text(text: str, allowed: Allowed = never_allowed) -> Iterator[SecretMatch]:
+    """The findings of one text, the first of each kind that is not `allowed`."""
     if len(text) < 6:
         return
     seen: set[str] = set()
@@ -32,11 +41,11 @@ def scan_text(text: str) -> Iterator[SecretMatch]:
             continue
         for match in shape.pattern.finditer(text):
             value = match.group(shape.group)
-            if shape.check is None or shape.check(value):
+            if (shape.check is None or shape.check(value)) and not allowed(shape.code, value):
                 seen.add(shape.what)
                 yield SecretMatch(shape.code, shape.what, _masked(value))
                 break
-    yield from _numbers(text)
+    yield from _numbers(text, allowed)
 
 
 def _may_assign(text: str) -> bool:
@@ -59,7 +68,25 @@ def _looks_random(value: str) -> bool:
         and any(c.isdigit() for c in value)
         and any(c.isalpha() for c in value)
         and "xxxx" not in value.lower()
+        and is_no_placeholder(value)
     )
+
+
+_PLACEHOLDERS = (
+    "example", "placeholder", "dummy", "changeme", "xxxxxx", "your-", "your_", "yourkey", "yourtoken",
+    "4ec39hqlyjwdarjtt1zdp7dc",
+)  # fmt: skip
+"""What keys in documentation have in them: AWS writes EXAMPLE, the last is Stripe's published one."""
+
+
+def is_no_placeholder(value: str) -> bool:
+    """Whether a value may be a key, and is none that documentation shows."""
+    small = value.lower()
+    return not any(one in small for one in _PLACEHOLDERS)
+
+
+_DOCUMENTED_CLAIMS = "eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lI"
+"""The claims of the token that jwt.io shows: John Doe, 1234567890."""
 
 
 def _is_jwt(value: str) -> bool:
@@ -68,7 +95,7 @@ def _is_jwt(value: str) -> bool:
         header = orjson.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
     except (binascii.Error, ValueError):
         return False
-    return isinstance(header, dict) and "alg" in header
+    return isinstance(header, dict) and "alg" in header and _DOCUMENTED_CLAIMS not in value
 
 
 def luhn(digits: str) -> bool:
@@ -90,8 +117,21 @@ _CARD_PREFIX = re.compile(
 )
 
 
+_TEST_CARDS = frozenset((
+    "378282246310005", "371449635398431", "378734493671000", "30569309025904", "38520000023237",
+    "36227206271667", "6011111111111117", "6011000990139424", "6011981111111113", "3530111333300000",
+    "3566002020360505", "5555555555554444", "5105105105105100", "5200828282828210", "2223003122003222",
+    "2720992593319364", "4111111111111111", "4012888888881881", "4222222222222", "4242424242424242",
+    "4000000000000002", "4000000000009995", "4000056655665556", "4000002500003155",
+    "6205500000000000004", "6200000000000005",
+))  # fmt: skip
+"""Numbers that networks and payment services publish for tests: nobody has such a card."""
+
+
 def _is_card(value: str) -> bool:
     digits = re.sub(r"[ -]", "", value)
+    if digits in _TEST_CARDS:
+        return False
     return _CARD_PREFIX.match(digits) is not None and len(set(digits)) > 1 and luhn(digits)
 
 
@@ -119,6 +159,18 @@ def _is_iban(value: str) -> bool:
     return int("".join(str(int(ch, 36)) for ch in moved)) % 97 == 1
 
 
+_RESERVED_DOMAIN = re.compile(
+    r"(?i)(?:^|\.)(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost|local|internal|lan)$"
+)
+_FILE = re.compile(r"(?i)^[0-9]x\.(?:png|jpe?g|gif|webp|svg|avif)$")
+
+
+def _is_mail(value: str) -> bool:
+    """Whether an address may be somebody's: no reserved domain (RFC 2606), no `git@`, no `@2x.png`."""
+    name, _, domain = value.rpartition("@")
+    return name.lower() != "git" and not _RESERVED_DOMAIN.search(domain) and not _FILE.match(domain)
+
+
 @dataclass(frozen=True, slots=True)
 class _Shape:
     code: str
@@ -129,7 +181,9 @@ class _Shape:
     group: int = 0
 
 
-def _key(what: str, needs: str, pattern: str, check: Callable[[str], bool] | None = None) -> _Shape:
+def _key(
+    what: str, needs: str, pattern: str, check: Callable[[str], bool] = is_no_placeholder
+) -> _Shape:
     return _Shape(
         "FT401",
         what,
@@ -145,7 +199,7 @@ _SHAPES: tuple[_Shape, ...] = (
     _key("an OpenAI key", "sk-", r"sk-(?!ant-|or-)(?:[a-z]{2,12}-)?[A-Za-z0-9_-]{20,}", _looks_random),
     _key("an AWS access key", "A", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}"),
     _key("a Hugging Face token", "hf_", r"hf_[A-Za-z0-9]{30,40}"),
-    _key("a GitHub token", "gh", r"gh[opusr]_[A-Za-z0-9]{36}", None),
+    _key("a GitHub token", "gh", r"gh[opusr]_[A-Za-z0-9]{36}"),
     _key("a GitHub token", "github_pat_", r"github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}"),
     _key("a GitLab token", "glpat-", r"glpat-[A-Za-z0-9_-]{20,}"),
     _key("a Slack token", "xox", r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
@@ -169,6 +223,22 @@ _SHAPES: tuple[_Shape, ...] = (
     _key("a Databricks token", "dapi", r"dapi[a-f0-9]{32}"),
     _key("a Linear key", "lin_api_", r"lin_api_[A-Za-z0-9]{40}"),
     _key("a Weights & Biases key", "wandb", r"wandb_v1_[A-Za-z0-9_]{20,}"),
+    _key("an xAI key", "xai-", r"xai-[A-Za-z0-9]{60,}"),
+    _key("a Perplexity key", "pplx-", r"pplx-[A-Za-z0-9]{40,}"),
+    _key("an NVIDIA key", "nvapi-", r"nvapi-[A-Za-z0-9_-]{50,}"),
+    _key("a LangSmith key", "lsv2_", r"lsv2_(?:pt|sk)_[a-f0-9]{32}_[a-f0-9]{8,12}"),
+    _key("a Google key", "AQ.", r"AQ\.Ab[A-Za-z0-9_-]{40,}"),
+    _key("a Slack app token", "xapp-", r"xapp-[0-9]-[A-Z0-9]+-[0-9]+-[a-f0-9]{40,}"),
+    _key("a Docker token", "dckr_", r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{24,}"),
+    _key("a Vault token", "hv", r"hv[sb]\.[A-Za-z0-9_-]{24,}"),
+    _key("an Atlassian token", "ATATT3", r"ATATT3[A-Za-z0-9_=-]{50,}"),
+    _key("a Notion token", "ntn_", r"ntn_[A-Za-z0-9]{40,}"),
+    _key("a Supabase key", "sb", r"(?:sbp_[a-f0-9]{40}|sb_secret_[A-Za-z0-9_-]{20,})"),
+    _key("a Pinecone key", "pcsk_", r"pcsk_[A-Za-z0-9_]{40,}"),
+    _key("a Shopify token", "shp", r"shp(?:at|ss|ca|pa)_[a-fA-F0-9]{32}"),
+    _key("a Bedrock key", "ABSK", r"ABSK[A-Za-z0-9+/]{60,}={0,2}"),
+    _Shape("FT401", "a bearer token", "earer ",
+           re.compile(r"(?i)\bbearer[ ]([A-Za-z0-9_\-.~+/]{20,}=*)(?![A-Za-z0-9])"), _looks_random, 1),
     _Shape("FT401", "an AWS secret key", "ecret",
            re.compile(r"(?i)aws.{0,20}secret.{0,20}?[=:\"'\s]+([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"), _looks_random, 1),
     _Shape("FT401", "an Azure storage key", "AccountKey=", re.compile(r"AccountKey=([A-Za-z0-9+/]{86}==)"), None, 1),
@@ -183,7 +253,8 @@ _SHAPES: tuple[_Shape, ...] = (
                       r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?([A-Za-z0-9_\-/+=.]{16,128})(?![A-Za-z0-9])"), _looks_random, 1),
     _Shape("FT406", "an e-mail address", "@",
            re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9](?:[A-Za-z0-9._%+-]{0,62}[A-Za-z0-9])?@"
-                      r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9-])")),
+                      r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9-])"),
+           _is_mail),
 )  # fmt: skip
 _ASSIGNMENT = next(shape for shape in _SHAPES if shape.what == "a key in an assignment")
 _LONG_NUMBER = re.compile(r"(?<![\w.,/-])(?:[0-9][ -]?){12,18}[0-9](?![\w-])", re.ASCII)
@@ -206,12 +277,18 @@ _PHONE_WORD = re.compile(
 _PHONE_DIGITS = 8
 
 
+_FICTION = re.compile(r"(?:1?[2-9][0-9]{2})?55501[0-9]{2}$|(?:44|0)7700900[0-9]{3}$")
+"""Numbers that are kept free for films and examples, in North America and in Britain."""
+
+
 def _is_phone(value: str) -> bool:
     digits = re.sub(r"[^0-9]", "", value)
+    if _FICTION.match(digits):
+        return False
     return _PHONE_DIGITS <= len(digits) <= 15 and len(set(digits)) > 2
 
 
-def _numbers(text: str) -> Iterator[SecretMatch]:
+def _numbers(text: str, allowed: Allowed) -> Iterator[SecretMatch]:
     """Cards, IBANs and phone numbers; a card or an IBAN is not reported again as a phone number."""
     raw = text.encode("utf-8", "surrogatepass")
     digits = len(raw) - len(raw.translate(None, b"0123456789"))
@@ -226,14 +303,14 @@ def _numbers(text: str) -> Iterator[SecretMatch]:
         for match in pattern.finditer(text) if digits >= least else ():
             if check(match.group()):
                 taken.append(match.span())
-                if not found:
+                if not found and not allowed(code, match.group()):
                     yield SecretMatch(code, what, _masked(match.group()))
                     found = True
     for pattern in (_PHONE, _PHONE_WORD) if digits >= _PHONE_DIGITS else ():
         for match in pattern.finditer(text):
             value = match.group(1) if pattern is _PHONE_WORD else match.group()
-            if _is_phone(value) and not any(
-                a < match.end() and match.start() < b for a, b in taken
-            ):
+            if allowed("FT407", value) or not _is_phone(value):
+                continue
+            if not any(a < match.end() and match.start() < b for a, b in taken):
                 yield SecretMatch("FT407", "a phone number", _masked(value))
                 return

@@ -87,7 +87,7 @@ class Columns:
         """The columns of the arguments `map=` and `drop=`."""
         for source, name in (names or {}).items():
             if name not in STANDARD:
-                near = difflib.get_close_matches(name, STANDARD, n=1) or ["prompt"]
+                near = difflib.get_close_matches(str(name), STANDARD, n=1) or ["prompt"]
                 raise UsageError(f"no format reads a column {name!r}", where=f"map={source}={name}",
                                  hint=f"did you mean {source}={near[0]}?")  # fmt: skip
         targets = list((names or {}).values())

@@ -1,20 +1,20 @@
 """Codes of secrets and personal data, and the search of a row for them.
 
 The search has two steps. `may_hold` looks at a row's bytes in about a microsecond: for an `@`, a
-long run of token characters (a private key has long base64 lines), or nine digits in a row,
-separators aside. Only then is every string of the row searched. No finding is no proof of absence.
+long run of token characters, nine digits in a row, separators aside (eight with a sign of a phone
+number), and the like. Only then is every string of the row searched. No finding is no proof of absence.
 Findings are notices, and block an upload until they are acknowledged.
 """
 
 from __future__ import annotations
 
-import itertools
-import zlib
-from collections.abc import Iterator
+import fnmatch
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from ftsdk.dataset.findings.registry import note
-from ftsdk.dataset.findings.secret_patterns import SecretMatch, scan_text
+from ftsdk.dataset.findings.secret_patterns import Allowed, SecretMatch, never_allowed, scan_text
 
 note("FT401", "notice", "Looks like an API key or token", "remove it and revoke the key; or acknowledge with allow_findings=",
      "Keys of the common services, known by their prefix. A key that reached a training file should "
@@ -58,21 +58,57 @@ _WORD = bytes(
     for b in range(256)
 )
 _DIGIT = bytes(0x30 if 0x30 <= b <= 0x39 else 0x20 for b in range(256))
+_IBAN_CLASS = bytes(
+    0x30 if 0x30 <= b <= 0x39 else 0x41 if 0x41 <= b <= 0x5A else 0x20 for b in range(256)
+)
 _SEPARATORS = b" -.()/"
-_RUN, _DIGITS = b"x" * 20, b"0" * 9
+_RUN, _SHORT_RUN, _DIGITS, _FEW_DIGITS = b"x" * 20, b"x" * 16, b"0" * 9, b"0" * 8
+_ASSIGNED = (b"key", b"token", b"secret", b"passw")
+_PHONE_SIGN = re.compile(
+    rb"(?i)\+[1-9]|(?<![0-9.)+-])0[1-9]|phone|tel|mobile|cell|call|text|fax|whatsapp|sms"
+)
 
 
 def may_hold(raw: bytes) -> bool:
     """Whether a record may have a match; False is certain."""
+    if b"\\/" in raw:  # PHP escapes a slash, which would cut a run in two
+        raw = raw.replace(b"\\/", b"/")
+    if b"@" in raw or b"\\u00" in raw or b"xox" in raw or b"-----BEGIN" in raw:
+        return True
+    words, digits = raw.translate(_WORD), raw.translate(_DIGIT, _SEPARATORS)
     return (
-        b"@" in raw
-        or _DIGITS in raw.translate(_DIGIT, _SEPARATORS)
-        or _RUN in raw.translate(_WORD)
-        or b"\\u00" in raw
+        _RUN in words
+        or _DIGITS in digits
+        or (_FEW_DIGITS in digits and _PHONE_SIGN.search(raw) is not None)
+        or (_SHORT_RUN in words and _may_assign(raw))
+        or b"AA00" in raw.translate(_IBAN_CLASS)
     )
 
 
-def scan_row(row: Any) -> Iterator[tuple[str, SecretMatch]]:
+def _may_assign(raw: bytes) -> bool:
+    small = raw.lower()
+    return any(word in small for word in _ASSIGNED)
+
+
+def allowed_values(patterns: Collection[str]) -> Allowed:
+    """A function that is true for the values of patterns such as `FT406:*@ourcompany.com`.
+
+    Capitals do not matter, `*` is for any text. Entries without a colon are whole codes, and match
+    no value here.
+    """
+    pairs = [one.partition(":")[::2] for one in patterns if ":" in one]
+    if not pairs:
+        return never_allowed
+    known = [(code, re.compile(fnmatch.translate(value.lower()))) for code, value in pairs]
+
+    def allowed(code: str, value: str) -> bool:
+        small = value.strip().lower()
+        return any(code == c and pattern.match(small) is not None for c, pattern in known)
+
+    return allowed
+
+
+def scan_row(row: Any, allowed: Allowed = never_allowed) -> Iterator[tuple[str, SecretMatch]]:
     """Every finding in every string of a row, with its field path; one of a kind per field.
 
     A match in a key has the path of the object with that key.
@@ -81,29 +117,12 @@ def scan_row(row: Any) -> Iterator[tuple[str, SecretMatch]]:
     while stack:
         place, value = stack.pop()
         if isinstance(value, str):
-            for finding in scan_text(value):
+            for finding in scan_text(value, allowed):
                 yield place, finding
         elif isinstance(value, dict):
-            for finding in itertools.chain.from_iterable(map(scan_text, value)):
-                yield place, finding
+            for key in value:
+                for finding in scan_text(key, allowed):
+                    yield place, finding
             stack.extend((f"{place}.{k}" if place else k, v) for k, v in reversed(value.items()))
         elif isinstance(value, list):
             stack.extend((f"{place}[{i}]", v) for i, v in reversed(list(enumerate(value))))
-
-
-# --- checks ----------------------------------------------------------------------------------
-
-_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-def _crc62(value: str) -> bool:
-    """GitHub's and npm's tokens end in the CRC-32 of their random part, in base 62."""
-    body, _, given = value.partition("_")[2][:-6], None, value[-6:]
-    number, digits = zlib.crc32(body.encode()), ""
-    while number:
-        number, rest = divmod(number, 62)
-        digits = _BASE62[rest] + digits
-    return digits.rjust(6, "0") == given
-
-
-# --- shapes ----------------------------------------------------------------------------------

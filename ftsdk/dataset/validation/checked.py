@@ -67,6 +67,8 @@ class Target:
     method: str = "sft"
     max_length: int | None = None
     tokenizer: str | Path | None = None
+    allowed: tuple[str, ...] = ()
+    """Values that are no findings, by code and pattern (see `rules.secrets.allowed_values`)."""
 
 
 @dataclass

@@ -11,6 +11,7 @@ import orjson
 from ftsdk.dataset.codes import RULES
 from ftsdk.dataset.findings.finding import Fault, Hit
 from ftsdk.dataset.findings.registry import Rule, fault_of
+from ftsdk.dataset.findings.secret_patterns import Allowed
 from ftsdk.dataset.formats.registry import Format
 from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.row import Read, Row, canonical_bytes, images_of, prompt_of
@@ -57,6 +58,7 @@ class RowChecker:
         """The line of each validation row by its hash; training rows are compared with them."""
         self.validation_prompts: dict[int, int] = {}
         """The line of the first validation row of each prompt by the prompt's hash."""
+        self.allowed = secrets.allowed_values(target.allowed)
         self._bound: int | None = None
         self._tokens_seen = False
         self._rules: tuple[Rule, ...] = ()
@@ -114,7 +116,7 @@ class RowChecker:
         answer = self._take_plain(item, fmt) if item.plain else self._take_any(item, fmt)
         usual = self._look_at_answer(item.line, answer)
         if secrets.may_hold(item.raw):
-            self.found.extend(sensitive(item, fmt))
+            self.found.extend(sensitive(item, fmt, self.allowed))
         leaks = bool(self.validation) and self._compare(item)
         if self.near is not None:
             self.near.add(item.line, item.row, leaks=leaks)
@@ -239,10 +241,10 @@ def _placed(code: str, item: Read, fmt: Format, hit: Hit) -> Fault:
     )
 
 
-def sensitive(item: Read, fmt: Format | None) -> Iterator[Fault]:
-    """The secrets and personal data of a row, the first of each kind."""
+def sensitive(item: Read, fmt: Format | None, allowed: Allowed) -> Iterator[Fault]:
+    """The secrets and personal data of a row, the first of each kind that is not allowed."""
     seen: set[str] = set()
-    for place, match in secrets.scan_row(item.row):
+    for place, match in secrets.scan_row(item.row, allowed):
         if match.what not in seen:
             seen.add(match.what)
             field = fmt.field(place, item.raw) if fmt is not None else place

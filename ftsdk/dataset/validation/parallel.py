@@ -137,6 +137,7 @@ def _task(
             "provider": target.provider, "model": target.model, "method": target.method,
             "max_length": target.max_length,
             "tokenizer": None if target.tokenizer is None else str(target.tokenizer),
+            "allowed": target.allowed,
         },
         "copy": None if copy is None else str(copy),
     }  # fmt: skip

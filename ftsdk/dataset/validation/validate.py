@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,12 @@ from ftsdk.dataset.validation.parallel import ForwardProgress, check_in_parts
 from ftsdk.dataset.validation.stale_copies import remove_stale_copies
 from ftsdk.dataset.validation.validation_rows import ValidationRows, in_validation
 from ftsdk.dataset.validation.whole_set import findings_of_set
-from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, TEXT, TEXTS, checked
+from ftsdk.errors import UsageError
+from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, TEXT, TEXTS, Check, checked
+
+ALLOWABLE = tuple(f"FT{number}" for number in range(401, 409))
+"""The codes of secrets and personal data."""
+ALLOWED = Check("true, false or codes", lambda v: isinstance(v, bool) or TEXTS.accepts(v))
 
 
 @checked(
@@ -30,6 +35,7 @@ from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, TEXT, TEXTS, ch
     format=TEXT,
     map=MAPPING,
     drop=TEXTS,
+    allow_findings=ALLOWED,
     name=TEXT,
     tokens=FLAG,
     near_duplicates=FLAG,
@@ -50,6 +56,7 @@ def validate(
     format: str | None = None,  # noqa: A002  # the public word for it
     map: Mapping[str, str] | None = None,  # noqa: A002  # as `--map`
     drop: Iterable[str] | None = None,
+    allow_findings: bool | Collection[str] = False,
     name: str | None = None,
     tokens: bool | None = None,
     near_duplicates: bool | None = None,
@@ -70,6 +77,7 @@ def validate(
       exact tokenizer.
     - `method`: `sft` (the default) or `dpo`. `format`, `map` and `drop` say how the rows are read, as
       in `Dataset.load`; a method that is given decides where rows can be read as chat and as pairs.
+    - `allow_findings`: values that are no findings, such as `["FT406:*@ourcompany.com"]`.
     - `near_duplicates` needs the extra `data`; None looks for them in small files when it is
       installed.
     - `on_bytes` is called with the number of bytes read since its last call, for a progress bar.
@@ -82,7 +90,7 @@ def validate(
     named = tokenizer if isinstance(tokenizer, str | Path) else None
     return _Validation(
         opened,
-        Target(limits, provider, model, method, max_length, named),
+        Target(limits, provider, model, method, max_length, named, _values(allow_findings)),
         tokenizer=tokenizer,
         tokens=tokens,
         near_duplicates=near_duplicates,
@@ -109,6 +117,7 @@ def validate_for_job(
     limits: Limits | None = None,
     tokenizer: Any = None,
     max_length: int | None = None,
+    allow_findings: bool | Collection[str] = False,
 ) -> ValidatedRows:
     """As `validate`, and copy the canonical rows while they are read, so that files are read once.
 
@@ -121,7 +130,8 @@ def validate_for_job(
     opened = opened_dataset(train)
     limits = _limits(limits, provider, model, capabilities)
     named = tokenizer if isinstance(tokenizer, str | Path) else None
-    target = Target(limits, provider, model, method, max_length, named)
+    allowed = _values(allow_findings)
+    target = Target(limits, provider, model, method, max_length, named, allowed)
     work = _Validation(opened, target, tokenizer=tokenizer, tokens=None, near_duplicates=None)
     work.result.copy = _copy(train, folder)
     copy = None if validation is None else _copy(validation, folder)
@@ -134,6 +144,18 @@ def validate_for_job(
     if validation is not None and copy is not None:
         validation = validation.with_copy(copy, work.validation_format)
     return ValidatedRows(report, train, validation)
+
+
+def _values(allow_findings: bool | Collection[str] | None) -> tuple[str, ...]:
+    """The values among acknowledged findings, as `FT406:*@ourcompany.com`. Raises `UsageError`."""
+    if isinstance(allow_findings, bool) or allow_findings is None:
+        return ()
+    for one in allow_findings:
+        code, colon, value = one.partition(":")
+        if code not in ALLOWABLE or (colon and not value):
+            raise UsageError(f"{one!r} is no finding that can be acknowledged", where="allow_findings=",
+                             hint=f"{', '.join(ALLOWABLE)}; or with a value, such as FT406:*@ourcompany.com")  # fmt: skip
+    return tuple(one for one in allow_findings if ":" in one)
 
 
 def _copy(dataset: Dataset, folder: Path) -> CanonicalCopy | None:

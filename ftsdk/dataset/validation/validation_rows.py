@@ -62,7 +62,7 @@ class ValidationRows:
             is_sound &= fault.severity != "fault"
             checker.found.add(in_validation(fault))
         if secrets.may_hold(item.raw):
-            checker.found.extend(map(in_validation, sensitive(item, fmt)))
+            checker.found.extend(map(in_validation, sensitive(item, fmt, checker.allowed)))
         checker.validation.setdefault(folded_hash(item.row), item.line)
         prompt = prompt_of(item.row)
         if prompt is not None:

@@ -10,12 +10,12 @@ import pytest
 
 import ftsdk
 from ftsdk.backends.fake import FakeBackend
-from ftsdk.errors import DatasetError
+from ftsdk.errors import DatasetError, UsageError
 
 ROWS = [
-    {"messages": [{"role": "user", "content": f"mail {i}: anna.lee{i}@mail.example.com"}, {"role": "assistant", "content": f"thank you, number {i}"}]}
+    {"messages": [{"role": "user", "content": f"mail {i}: anna.lee{i}@mail.parcel-desk.net"}, {"role": "assistant", "content": f"thank you, number {i}"}]}
     for i in range(3)
-] + [{"messages": [{"role": "user", "content": "my card is 4111 1111 1111 1111"}, {"role": "assistant", "content": "never send that"}]}]  # fmt: skip
+] + [{"messages": [{"role": "user", "content": "my card is 4111 1111 1111 1145"}, {"role": "assistant", "content": "never send that"}]}]  # fmt: skip
 
 
 @pytest.fixture
@@ -69,3 +69,27 @@ def test_held_out_rows_leave_the_machine_as_well(tmp_path: Path) -> None:
     assert caught.value.report.findings[0].message.startswith("validation: ")
     job = client.create_job(clean, **asked, allow_findings=True)
     assert job.snapshot.dataset["findings_allowed"] == {"FT402": 1, "FT406": 3}
+
+
+@pytest.mark.usefixtures("away")
+def test_values_are_acknowledged_by_pattern(tmp_path: Path) -> None:
+    client = ftsdk.Client(home=tmp_path)
+    with pytest.raises(DatasetError, match=r"1 × FT402"):
+        create(client, allow_findings=["FT406:*@mail.parcel-desk.net"])
+    with pytest.raises(DatasetError, match=r"2 × FT406"):
+        create(client, allow_findings=["FT402", "FT406:ANNA.LEE1@*"])
+    job = create(client, allow_findings=["FT402", "FT406:*@mail.parcel-desk.net"])
+    assert job.snapshot.dataset["findings_allowed"] == {"FT402": 1}
+    for wrong in ("FT999", "FT406:", "*@mail.parcel-desk.net"):
+        with pytest.raises(UsageError, match="no finding that can be acknowledged"):
+            create(client, allow_findings=[wrong])
+
+
+@pytest.mark.usefixtures("away")
+def test_a_value_beside_an_acknowledged_one_is_found(tmp_path: Path) -> None:
+    both = {"messages": [{"role": "user", "content": "to a@ours.net and b@theirs.net"},
+                         {"role": "assistant", "content": "sent"}]}  # fmt: skip
+    found = ftsdk.validate([both], allow_findings=["FT406:*@ours.net"])
+    (notice,) = [f for f in found.notices if f.code == "FT406"]
+    assert "(b@th…)" in notice.message
+    assert "FT406" not in ftsdk.validate([both], allow_findings=["FT406:*.net"]).counts

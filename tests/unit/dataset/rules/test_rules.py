@@ -306,7 +306,7 @@ def said(text: str, role: str = "user") -> dict[str, str]:
     return {"role": role, "content": text}
 
 
-KEY = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
+KEY = "sk_live_5fD40IrMzkXEbsjtU2aeq8ed"
 PAIRED: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": "x", "chosen": KEY, "rejected": "y"}, "FT401", "chosen"),
     ({"prompt": KEY, "chosen": "z", "rejected": "y"}, "FT401", "prompt"),

@@ -22,7 +22,7 @@ def lines() -> list[bytes]:
     for i in range(900):
         asked, answer = f"question {i % 700} {LONG_WORD}", f"the answer is {i % 650}, I think"
         if i % 90 == 7:
-            answer = f"write to anna{i}@mail.example.com"
+            answer = f"write to anna{i}@mail.parcel-desk.net"
         if i % 200 == 9:
             answer = "ответ на вопрос, который был задан"
         row = {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}  # fmt: skip

@@ -184,7 +184,7 @@ def test_it_says_when_nearly_equal_rows_are_not_looked_for(
 
 def test_rows_are_counted_and_not_what_is_found_in_them() -> None:
     twice = {"messages": [{"role": "User", "content": "a"}, {"role": "Assistant", "content": "b"}]}
-    report = look([twice, twice, chat("x", "sk_live_4eC39HqLyjWDarjtT1zdp7dc ghp_16C7e42F292c6912E7710c838347Ae178B4a")])  # fmt: skip
+    report = look([twice, twice, chat("x", "sk_live_5fD40IrMzkXEbsjtU2aeq8ed ghp_16C7e42F292c6912E7710c838347Ae178B4a")])  # fmt: skip
     assert report.counts["FT104"] == 4
     assert report.row_counts["FT104"] == 2
     lines = [line for line in str(report).split("\n") if "FT104" in line]

@@ -1,0 +1,108 @@
+"""The look at a row's bytes never says no where the search of its texts would find something."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftsdk.dataset import validate
+from ftsdk.dataset.findings import secret_patterns
+from ftsdk.dataset.findings.secret_patterns import scan_text
+from ftsdk.dataset.rules.secrets import may_hold
+
+PATTERNS = [shape.pattern for shape in secret_patterns._SHAPES]
+NUMBERS = [
+    secret_patterns._LONG_NUMBER,
+    secret_patterns._IBAN,
+    secret_patterns._PHONE,
+    secret_patterns._PHONE_WORD,
+]
+
+VALUES = st.one_of(*map(st.from_regex, [*PATTERNS, *NUMBERS]))
+WORDS = st.text(alphabet="abc xyz .,;:-+/0123456789\n\"'\\", max_size=12)
+BETWEEN = st.sampled_from([" ", "", "\n", "\t", '"', "("])
+SPACED = st.lists(st.text(alphabet="0123456789", min_size=2, max_size=4), min_size=3, max_size=6)
+
+
+def rows_of(text: str) -> list[bytes]:
+    """A row with the text, as it is written by several JSON libraries."""
+    row = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": text}]}
+    escaped = json.dumps(row).replace("/", "\\/")
+    return [
+        orjson.dumps(row),
+        json.dumps(row).encode(),
+        json.dumps(row, indent=1).encode(),
+        escaped.encode(),
+    ]
+
+
+def holds(text: str) -> None:
+    if any(True for _ in scan_text(text)):
+        for raw in rows_of(text):
+            assert json.loads(raw)["messages"][1]["content"] == text
+            assert may_hold(raw), text
+
+
+@settings(max_examples=1500, deadline=None)
+@given(WORDS, BETWEEN, VALUES, BETWEEN, WORDS)
+def test_no_value_like_a_pattern_is_missed(
+    before: str, one: str, value: str, two: str, after: str
+) -> None:
+    holds(f"{before}{one}{value}{two}{after}")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.sampled_from(["tel", "Phone", "call me", "Fax no", "SMS"]), st.sampled_from([": ", " ", " is ", "="]),
+       SPACED, st.sampled_from([" ", ".", "-"]))  # fmt: skip
+def test_no_phone_number_after_its_word_is_missed(
+    word: str, sign: str, groups: list[str], between: str
+) -> None:
+    holds(f"{word}{sign}{between.join(groups)}")
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.sampled_from(["api_key", "API-KEY", "client_secret", "access_token", "Password", "passwd"]),
+    st.sampled_from([": ", "=", ' = "', '": "', ":'"]),
+    st.text(alphabet="abcdefABCDEF0123456789_-/+=.", min_size=16, max_size=24),
+)
+def test_no_assignment_is_missed(word: str, sign: str, value: str) -> None:
+    holds(f"{word}{sign}{value}")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(alphabet="ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=11, max_size=30),
+       st.sampled_from(sorted(secret_patterns._IBAN_LENGTHS)), st.booleans())  # fmt: skip
+def test_no_iban_is_missed(body: str, country: str, spaced: bool) -> None:
+    body = body.ljust(secret_patterns._IBAN_LENGTHS[country] - 4, "7")[
+        : secret_patterns._IBAN_LENGTHS[country] - 4
+    ]
+    number = int("".join(str(int(ch, 36)) for ch in f"{body}{country}00"))
+    iban = f"{country}{98 - number % 97:02}{body}"
+    holds(" ".join(iban[i : i + 4] for i in range(0, len(iban), 4)) if spaced else iban)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('api_key: "aZ3kd93jfK29dj2L"', "FT408"),
+        ("tel: 22 12 34 56", "FT407"),
+        ("-----BEGIN RSA PRIVATE KEY-----", "FT403"),
+        ("xoxb-1234567890", "FT401"),
+        ("NL91 ABNA 0417 1643 00", "FT405"),
+    ],
+)
+def test_validate_reports_what_the_search_finds(text: str, code: str) -> None:
+    for raw in rows_of(text):
+        row: dict[str, Any] = json.loads(raw)
+        assert code in validate([row], near_duplicates=False).counts
+
+
+def test_dates_and_plain_texts_are_not_searched() -> None:
+    for text in ("on 2024-01-15 it rained", "The population is 1,234,567.", "A text of words."):
+        assert not any(map(may_hold, rows_of(text)[:1]))

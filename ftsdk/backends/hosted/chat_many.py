@@ -211,7 +211,8 @@ class _Run:
             limits = said[-1] if said else RateLimits()
             if isinstance(error, RateLimited):
                 self._pacer.refused(turn, limits, error.retry_after_s)
-            self._pacer.replied(turn, limits)
+            else:
+                self._pacer.replied(turn, limits)
             self._window.leave(place, overloaded=isinstance(error, RateLimited | Unavailable))
             raise
         except BaseException:

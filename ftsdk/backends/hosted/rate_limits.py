@@ -96,7 +96,7 @@ def duration_s(text: str | None) -> float | None:
     if plain is not None:
         return plain
     parts = _PART.findall(text)
-    if "".join(number + unit for number, unit in parts) != text.strip():
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         return None
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from ftsdk.backends.base import Backend
 from ftsdk.backends.capabilities import Capabilities
 from ftsdk.errors import MissingExtra, UnknownBackend
+from ftsdk.util.entry_points import entry_points
 from ftsdk.util.install_hints import install_command
 from ftsdk.util.names import nearest
 
@@ -15,7 +16,7 @@ GROUP = "ftsdk.backends"
 
 def _by_name() -> dict[str, list[EntryPoint]]:
     found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
+    for point in entry_points(GROUP):
         same = found.setdefault(point.name, [])
         if point.value not in {other.value for other in same}:
             same.append(point)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
-from importlib.metadata import entry_points
 from typing import Any
+
+from ftsdk.util.entry_points import entry_points
 
 _READ = "2026-11-23"
 
@@ -227,7 +228,7 @@ def limits_for(provider: str | None, model: str | None = None) -> Limits | None:
     """
     if provider is None:
         return None
-    for point in entry_points(group=_BACKENDS, name=provider):
+    for point in (one for one in entry_points(_BACKENDS) if one.name == provider):
         with contextlib.suppress(ImportError, AttributeError):  # broken, or not a backend
             declared: Limits = point.load().limits_for(model)
             return declared

@@ -144,11 +144,12 @@ def with_dspy(data: Path) -> None:
     """DSPy, at OpenAI. It returns an error as the result, so the result is looked at."""
     import dspy
     import openai
-    from dspy.clients.provider import TrainDataFormat
+    from dspy.clients.openai import OpenAIProvider
+    from dspy.clients.utils_finetune import TrainDataFormat
 
     openai.timeout = TIMEOUT_S
     rows = [json.loads(line) for line in data.read_text().split("\n") if line]
-    lm = dspy.LM(f"openai/{OPENAI_MODEL}", provider=dspy.OpenAIProvider())
+    lm = dspy.LM(f"openai/{OPENAI_MODEL}", provider=OpenAIProvider())
     job = lm.finetune(train_data=rows, train_data_format=TrainDataFormat.CHAT)
     result = job.result()
     if isinstance(result, openai.OpenAIError):

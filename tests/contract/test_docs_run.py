@@ -81,13 +81,13 @@ def environment(place: Path, wheel: Path, extra: str) -> Path:
     """A new virtual environment with the wheel and its extra; gives its interpreter.
 
     The pip of this environment fills it, since installing another pip takes longer than the wheel.
-    Only `ftsdk models pull` needs a pip beside it.
+    Only `ftsdk models pull` needs a pip beside it. Python compiles what is imported, not what is installed.
     """
     trains = "local" in extra.split(",")
     run([sys.executable, "-m", "venv", *([] if trains else ["--without-pip"]), str(place)], ROOT)
     python = place / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
-    pip += ["--no-input", "install", "-q"]
+    pip += ["--no-input", "install", "-q", "--no-compile"]
     wanted = [f"{wheel}[{extra}]" if extra else str(wheel)]
     if trains:
         run([*pip, TORCH], place)

@@ -521,19 +521,19 @@ def simulate(
     count: int,
     submitter: type[Submitter] = Submitter,
     *,
-    stop_at_bad: int = 0,
+    until: str | None = None,
     world_class: type[World] = World,
 ) -> Totals:
-    """Run `count` schedules; with `stop_at_bad`, stop after that many bad ones."""
+    """Run `count` schedules; with `until`, stop after the first verdict that contains it."""
     with _rows_read_once():
-        return _simulate(first_seed, count, submitter, stop_at_bad, world_class)
+        return _simulate(first_seed, count, submitter, until, world_class)
 
 
 def _simulate(
     first_seed: int,
     count: int,
     submitter: type[Submitter],
-    stop_at_bad: int,
+    until: str | None,
     world_class: type[World],
 ) -> Totals:
     totals = Totals(first_seed)
@@ -555,7 +555,7 @@ def _simulate(
             if verdict != "ok":
                 totals.bad[seed] = verdict
             shutil.rmtree(folder)
-            if stop_at_bad and len(totals.bad) >= stop_at_bad:
+            if until is not None and until in verdict:
                 break
     finally:
         shutil.rmtree(root, ignore_errors=True)

@@ -176,7 +176,7 @@ def test_the_simulation_catches(
     plant: Callable[[pytest.MonkeyPatch], None], verdict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch)
-    totals = simulate(0, 600, world_class=CancelledWorld, stop_at_bad=40)
+    totals = simulate(0, 600, world_class=CancelledWorld, until=verdict)
     assert any(verdict in found for found in totals.bad.values()), str(totals)
 
 

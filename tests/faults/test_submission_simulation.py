@@ -106,7 +106,7 @@ PLANTED = [
 
 @pytest.mark.parametrize("planted", PLANTED)
 def test_the_harness_catches(planted: type[Submitter]) -> None:
-    totals = simulate(0, 2_000, planted, stop_at_bad=60)
+    totals = simulate(0, 2_000, planted, until="duplicate")
     assert any("duplicate" in verdict for verdict in totals.bad.values()), str(totals)
 
 
@@ -169,7 +169,7 @@ def test_threads_of_one_process_make_one_job(request: pytest.FixtureRequest) -> 
     )
     print(totals)
     assert not totals.bad, dict(list(totals.bad.items())[:5])
-    caught = simulate(0, 400, LooksBeforeJournaling, world_class=OneProcess, stop_at_bad=1)
+    caught = simulate(0, 400, LooksBeforeJournaling, world_class=OneProcess, until="duplicate")
     assert any("duplicate" in verdict for verdict in caught.bad.values()), str(caught)
 
 
@@ -179,7 +179,7 @@ def test_a_provider_that_refuses_for_pace_gets_one_job(request: pytest.FixtureRe
     )
     print(totals)
     assert not totals.bad, dict(list(totals.bad.items())[:5])
-    caught = simulate(0, 400, TakesPaceForADoubt, world_class=SlowProvider, stop_at_bad=1)
+    caught = simulate(0, 400, TakesPaceForADoubt, world_class=SlowProvider, until="nobody made")
     assert any("nobody made" in verdict for verdict in caught.bad.values()), str(caught)
 
 
@@ -210,5 +210,5 @@ def test_the_harness_catches_mixed_accounts(
     planted: str, caught: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account_check, planted, lambda *_: True)
-    totals = simulate(0, 1_000, world_class=AccountWorld, stop_at_bad=5)
+    totals = simulate(0, 1_000, world_class=AccountWorld, until=caught)
     assert any(caught in verdict for verdict in totals.bad.values()), str(totals)

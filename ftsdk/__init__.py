@@ -54,6 +54,9 @@ if TYPE_CHECKING:
         UsageError,
         WaitTimeout,
     )
+    from ftsdk.evaluation.captured import Captured
+    from ftsdk.evaluation.participants import Prompt
+    from ftsdk.evaluation.report import EvaluationReport
     from ftsdk.jobs.job import FineTuneJob
     from ftsdk.spending.switch import forbid_spending
     from ftsdk.types.capture import Capture, Rights
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     adopt_job = _bound.adopt_job
     capture = _bound.capture
     create_job = _bound.create_job
+    evaluate = _bound.evaluate
     estimate = _bound.estimate
     get_job = _bound.get_job
     inventory = _bound.inventory
@@ -86,6 +90,7 @@ __all__ = [
     "BackendError",
     "BudgetError",
     "Capture",
+    "Captured",
     "ChatAnswer",
     "Checkpoint",
     "Client",
@@ -94,6 +99,7 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "DatasetReport",
+    "EvaluationReport",
     "Event",
     "FineTuneJob",
     "FtsdkError",
@@ -117,6 +123,7 @@ __all__ = [
     "NotReady",
     "Plan",
     "Progress",
+    "Prompt",
     "ProviderClosed",
     "RateLimited",
     "Rejected",
@@ -137,6 +144,7 @@ __all__ = [
     "create_job",
     "default_client",
     "estimate",
+    "evaluate",
     "forbid_spending",
     "get_job",
     "inventory",
@@ -153,6 +161,9 @@ _MODULES = {
     "ftsdk.spending.switch": ("forbid_spending",),
     "ftsdk.client": ("Client",),
     "ftsdk.dataset": ("Dataset", "DatasetReport"),
+    "ftsdk.evaluation.captured": ("Captured",),
+    "ftsdk.evaluation.participants": ("Prompt",),
+    "ftsdk.evaluation.report": ("EvaluationReport",),
     "ftsdk.jobs.job": ("FineTuneJob",),
     "ftsdk.types.capture": ("Capture", "Rights"),
     "ftsdk.types.cost": ("Cost",),

@@ -373,6 +373,7 @@ class AsyncClient:
     resolve = _awaited(Client.resolve, AsyncFineTuneJob, run=_until_journaled)
     inventory = _awaited(Client.inventory, _unchanged, run=_to_the_end)
     capture = _awaited(Client.capture, _unchanged, run=_to_the_end)
+    evaluate = _awaited(Client.evaluate, _unchanged, run=_to_the_end)
     validate = _awaited(Client.validate, _unchanged)
 
     async def close(self) -> None:

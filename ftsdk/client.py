@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ftsdk.backends.base import Backend
 from ftsdk.backends.upload_progress import on_upload
+from ftsdk.evaluation.arguments import (
+    EVALUATION_CHECKS,
+    EVALUATION_DEFAULTS,
+    EvaluationArguments,
+)
 from ftsdk.jobs.adopt import adopt
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.reconcile import reconcile, resolve
@@ -36,6 +41,7 @@ from ftsdk.util.options import accepts_options
 
 if TYPE_CHECKING:
     from ftsdk.dataset import DatasetReport
+    from ftsdk.evaluation.report import EvaluationReport
     from ftsdk.types.capture import Capture
     from ftsdk.types.inventory import Inventory
     from ftsdk.types.model import ModelHandle
@@ -212,6 +218,29 @@ class Client:
         from ftsdk.migration.capture import capture
 
         return capture(self.session, model, data, options)
+
+    @accepts_options(EvaluationArguments, EVALUATION_DEFAULTS, EVALUATION_CHECKS)
+    def evaluate(
+        self,
+        data: Rows,
+        /,
+        models: Sequence[str | ModelHandle | Any],
+        **options: Unpack[EvaluationArguments],
+    ) -> EvaluationReport:
+        """Ask models the same rows, and compare each with the reference by paired statistics.
+
+        `data` are rows whose last message is the right answer. `models` are handles, job ids, names,
+        `base` (the untuned base of the first model that has one), `ftsdk.Prompt`, `ftsdk.Captured`, or
+        functions from messages to a text. Rows that a model was trained on are left out.
+
+        Every answer is stored before the next is asked: interrupted, the same call continues, and a
+        second evaluation of the same rows is free. Raises `BudgetError` before anything is asked, and
+        `UsageError` for fewer than ten rows. Errors of single requests are outcomes: with more than 1 %
+        of them on one side there is no verdict.
+        """
+        from ftsdk.evaluation.evaluate import evaluate
+
+        return evaluate(self.session, data, models, options)
 
     # --- data ---
 

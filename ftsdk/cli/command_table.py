@@ -74,6 +74,7 @@ _PANELS = {
     },
     "Result": {
         "chat": ("chat", "chat", "Chat with a job's model."),
+        "evaluate": ("evaluate", "evaluate", "Compare models on the same rows, with a verdict."),
         "download": ("actions", "download", "Download a job's model into a folder."),
         "delete": ("actions", "delete", "Delete a job's result at its provider. The journal keeps the job."),
         "deploy": ("deployments", "deploy", "Deploy a job's model for a limited time."),

@@ -122,9 +122,14 @@ class Capturing:
         """Lock the stores, read the cases, and leave out those that the model was trained on."""
         self._bundle = Bundle(self._folder, CAPTURE_KIND, self._source())
         self._before = self._bundle.open()
-        for who, one in ((TUNED, self.model), (BASE, self._base)):
-            if one is not None:
-                self._lanes.append(self._lane(who, one))
+        lanes = {
+            who: self._lane(who, one)
+            for who, one in ((TUNED, self.model), (BASE, self._base))
+            if one is not None
+        }
+        for _, store in sorted(lanes.values(), key=lambda one: one[1].source.digest):
+            self._stack.enter_context(store)  # always in this order: so no two calls block
+        self._lanes = list(lanes.values())
         chosen = choose_cases(
             self._session, self.model, self._data, self._asked.training, self._store.folder
         )
@@ -161,7 +166,7 @@ class Capturing:
         )
         price = chat_price(source.provider, source.model, self._session.catalogue)
         lane = Lane(who, model.backend, model.handle, source, price, asks_base=model.is_base)
-        return lane, self._stack.enter_context(store)
+        return lane, store
 
     def _decoding(self) -> dict[str, Any]:
         given = {name: one for name, one in self._asked.options.items() if one is not None}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
 from ftsdk.errors import UsageError
+from ftsdk.evaluation.options import usd_of
 from ftsdk.migration.arguments import CAPTURE_DEFAULTS, CaptureArguments
 from ftsdk.types.capture import CaptureProgress, Origin, Rights
 
@@ -54,27 +55,11 @@ def options_of(given: CaptureArguments) -> CaptureOptions:
         batch=all_of.get("batch"),
         traffic=all_of["traffic"],
         options=dict(all_of.get("options") or {}),
-        budget=_amount(all_of.get("budget")),
+        budget=usd_of(all_of.get("budget"), "capture"),
         rights=None if rights is None else rights_of(rights),
         training=all_of.get("training"),
         concurrency=all_of["concurrency"],
         recoverable=all_of["recoverable"],
-    )
-
-
-def _amount(value: Decimal | str | float | None) -> Decimal | None:
-    if value is None:
-        return None
-    try:
-        amount = Decimal(str(value).removeprefix("$"))
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if amount.is_finite() and amount >= 0:
-        return amount
-    raise UsageError(
-        f"The budget is {value!r}, which is not an amount in US dollars",
-        where="capture",
-        hint="for instance 5 or 2.50",
     )
 
 

@@ -1,0 +1,208 @@
+"""`evaluate`: compare models on the same rows, with paired statistics and a gate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ftsdk.cli import completion
+from ftsdk.cli.context import open_client
+from ftsdk.cli.options import Json, NoInput, Profile, Rows, Yes, values
+from ftsdk.cli.prompts import decide, stop
+from ftsdk.cli.view import evaluation_view as view
+from ftsdk.cli.view.capture_view import ProgressLine
+from ftsdk.cli.view.output import console, emit
+from ftsdk.errors import UsageError
+from ftsdk.evaluation.arguments import EvaluationArguments
+from ftsdk.evaluation.captured import Captured
+from ftsdk.evaluation.evaluate import Evaluating, EvaluationPlan
+from ftsdk.evaluation.junit import junit_xml
+from ftsdk.evaluation.options import margin_of, options_of
+from ftsdk.evaluation.participants import GivenModel
+from ftsdk.migration.options import OnProgress
+from ftsdk.util.files import atomic_write_bytes
+
+_WORK = "ftsdk evaluate"
+
+
+def evaluate(
+    data: Rows,
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="A candidate: a job's id, a model's name, `base`, or a capture's folder. "
+            "May be given several times.",
+        ),
+    ],
+    reference: Annotated[
+        str,
+        typer.Option(metavar="MODEL", help="What the candidates are compared with."),
+    ] = "base",
+    provider: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Whose models they are.", autocompletion=completion.providers
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A metric, the primary one first; chosen by the rows by default: exact, "
+            "normalized, label, number, json, json_fields, tool_calls, chrf.",
+        ),
+    ] = None,
+    schema: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The JSON schema that answers must fit.")
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS", help="The loss that is accepted, in points. Stated before the run."
+        ),
+    ] = None,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            metavar="KEY",
+            help="Compare parts by themselves: label, length, language, or a key of the rows.",
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Rows with the same value do not vary independently."),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How often each model answers each row.")
+    ] = 1,
+    max_tokens: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Maximum length of an answer in tokens.")
+    ] = 256,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A further chat option, such as top_p=1."),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="USD", help="The most that the evaluation may cost.")
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(metavar="N", min=1, help="The most requests at once.")
+    ] = 8,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Keep rows that a model was trained on.")
+    ] = False,
+    show: Annotated[
+        str | None, typer.Option(metavar="flips", help="Print the rows on which the models differ.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a JUnit report for a CI system.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the whole report as JSON."),
+    ] = None,
+    no_texts: Annotated[
+        bool, typer.Option("--no-texts", help="Leave the texts of rows and answers out of reports.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and ask nothing.")
+    ] = False,
+    yes: Yes = False,
+    no_input: NoInput = False,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Ask models the same rows, and say which is better, at parity or worse.
+
+    The last message of a row is the right answer. Rows that a model was trained on are left out. Exits
+    with 0 where every candidate passes, 8 where one is worse, 7 where the rows are too few to say, and
+    4 where answers are missing.
+    """
+    if show not in (None, "flips"):
+        raise UsageError(f"Nothing is shown as {show!r}", where=_WORK, hint="--show flips")
+    client = open_client(profile)
+    given: EvaluationArguments = {
+        "provider": provider,
+        "metrics": metric or "auto",
+        "schema": None if schema is None else json.loads(schema.read_text("utf-8")),
+        "margin": None if margin is None else margin_of(margin),
+        "slices": slices or (),
+        "cluster": cluster,
+        "repeats": repeats,
+        "options": {**values(option), "max_tokens": max_tokens},
+        "budget": budget,
+        "concurrency": concurrency,
+        "allow_overlap": allow_overlap,
+    }
+    models = [_given(one) for one in (reference, *model)]
+    with (
+        _progress(quiet=as_json) as on_progress,
+        Evaluating(client.session, data, models, options_of(given), on_progress) as one,
+    ):
+        plan = one.plan()
+        if not as_json or dry_run:
+            view.plan(plan, as_json=as_json)
+        if dry_run:
+            return
+        _agree(plan, yes=yes, no_input=no_input or as_json)
+        report = one.run(plan)
+    document = report.to_dict(texts=not no_texts)
+    if junit is not None:
+        atomic_write_bytes(junit, junit_xml(report, texts=not no_texts))
+    if output is not None:
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        atomic_write_bytes(output, text.encode() + b"\n")
+    if as_json:
+        emit(document)
+    else:
+        view.report(report)
+        if show == "flips":
+            view.flips(report)
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
+
+
+def _given(name: str) -> GivenModel:
+    """Return a capture for the folder of one, else the name."""
+    return Captured(name) if (Path(name) / "manifest.json").is_file() else name
+
+
+def _agree(plan: EvaluationPlan, *, yes: bool, no_input: bool) -> None:
+    cost = plan.cost.high
+    if not plan.to_ask or cost == 0:
+        return
+    amount = "an unknown amount" if cost is None else f"up to ${cost:.2f}"
+    if not decide(
+        f"Ask {plan.to_ask:,} requests and spend {amount}?",
+        yes=yes,
+        no_input=no_input,
+        default=False,
+        unasked=f"The evaluation would spend {amount}, and nobody could be asked",
+        hint="--yes asks without a question, --budget USD limits what it costs",
+    ):
+        raise stop("Nothing was asked.")
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[OnProgress | None]:
+    """Show answers, money and the time left in one line of a terminal's standard error."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    line = ProgressLine()
+    with console(stderr=True).status(line.text()) as status:
+
+        def update(progress: Any) -> None:
+            status.update(line.text(progress))
+
+        yield update

@@ -1,0 +1,86 @@
+"""The plan and the result of an evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ftsdk.cli.view.formatting import clean, clean_line, cost_text, count, duration, plural
+from ftsdk.cli.view.output import command, emit, labelled, note, say
+from ftsdk.evaluation.evaluate import EvaluationPlan
+from ftsdk.evaluation.gate import GateResult
+from ftsdk.evaluation.report import EvaluationReport, ModelResult
+
+_COLOURS = {GateResult.PASSED: "green", GateResult.FAILED: "red"}
+_SHOWN = 160
+
+
+def plan(plan: EvaluationPlan, *, as_json: bool) -> None:
+    """Print what an evaluation would ask, by which metrics it decides, and what it costs."""
+    if as_json:
+        emit({**vars(plan), "cost": plan.cost.model_dump(mode="json")})
+        return
+    say(("Plan  ", "bold"), f"{plural(plan.rows, 'row')} × {plural(len(plan.models), 'model')}")
+    lines: list[tuple[str, Any]] = [("model", clean(one)) for one in plan.models]
+    lines = [(label, f"{name}, the reference") if name == clean(plan.reference) else (label, name)
+             for label, name in lines]  # fmt: skip
+    for number, (name, why) in enumerate(plan.metrics.items()):
+        lines.append(("metric" if number == 0 else "and", f"{clean(name)}: {clean(why)}"))
+    margin = "none: nothing is called parity" if plan.margin is None else f"{plan.margin * 100:g} points"  # fmt: skip
+    lines.append(("margin", margin))
+    if plan.left_out:
+        shown = ", ".join(map(str, plan.left_out[:8])) + (", …" if len(plan.left_out) > 8 else "")
+        words = f"{plural(len(plan.left_out), 'row')} of a training file: lines {shown}"
+        lines.append(("left out", (words, "yellow")))
+    if plan.stored:
+        lines.append(("stored", f"{plural(plan.stored, 'answer')} from before, free"))
+    if plan.to_ask:
+        lines += [("ask", plural(plan.to_ask, "request")), ("cost", cost_text(plan.cost))]
+    lines += [("note", clean(one)) for one in plan.notes]
+    labelled(lines)
+
+
+def report(found: EvaluationReport) -> None:
+    """Print outcomes and cost, the table of each candidate, and the gate."""
+    for one in found.models:
+        say((clean(one.name), "bold"), f"  {_outcomes(one)}")
+    say("")
+    for line in found.lines_of_text():
+        if line.startswith("Gate: "):
+            colour = _COLOURS.get(found.result, "yellow")
+            say((clean_line(line), colour))
+        else:
+            say(clean_line(line))
+    for name, one in [(m.name, m) for m in found.models if m.noise]:
+        metric, share = next(iter(one.noise.items()))
+        note(f"  {clean(name)} disagrees with itself on {share:.1%} of its repeats, by {metric}")
+    flips = sum(len(found.flips(one.name)) for one in found.candidates)
+    if flips:
+        note("next  ", command(f"ftsdk evaluate {clean(found.data)} … --show flips"))
+
+
+def _outcomes(one: ModelResult) -> str:
+    kinds = one.outcomes
+    parts = [f"{count(kinds['answered'])} answered"]
+    for kind, words in (("cut_off", "cut off"), ("refused", "refused"), ("error", "errors")):
+        if kinds[kind]:
+            parts.append(f"{count(kinds[kind])} {words}")
+    if one.usd:
+        parts.append(f"${one.usd:.4f}")
+    if one.latency_p50_s is not None:
+        parts.append(f"{duration(one.latency_p50_s)} each (p95 {duration(one.latency_p95_s)})")
+    return " · ".join(parts)
+
+
+def flips(found: EvaluationReport) -> None:
+    """Print each row on which a candidate differs from the reference, losses first."""
+    for one in found.candidates:
+        for flip in found.flips(one.name):
+            mark = ("−", "red") if flip.candidate_score < flip.reference_score else ("+", "green")
+            say(mark, f" line {flip.line}  ", (clean(flip.asked, _SHOWN), "dim"))
+            labelled(
+                [
+                    ("expected", clean(flip.expected, _SHOWN)),
+                    (clean(found.reference, 20), clean(flip.reference, _SHOWN)),
+                    (clean(one.name, 20), clean(flip.candidate, _SHOWN)),
+                ]
+            )

@@ -1,0 +1,324 @@
+"""Evaluate: ask every model the same rows, score the answers, and compare the candidates.
+
+Margin and primary metric are written down before anything is asked. Answers come from the store: an
+interrupted evaluation continues, and a second one of the same rows is free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self
+
+from ftsdk.catalogue.inference_cost import chat_price
+from ftsdk.dataset import Dataset
+from ftsdk.dataset.row import Row
+from ftsdk.errors import UsageError
+from ftsdk.evaluation.answers import AnswerStore, Source
+from ftsdk.evaluation.arguments import EvaluationArguments
+from ftsdk.evaluation.ask import Lane, ask
+from ftsdk.evaluation.captured import Captured
+from ftsdk.evaluation.cases import Case, case_of
+from ftsdk.evaluation.chat_cost import estimate_chats, sum_costs
+from ftsdk.evaluation.metrics.choose import choose
+from ftsdk.evaluation.models import Model, training_files_of
+from ftsdk.evaluation.options import EvaluationOptions, options_of
+from ftsdk.evaluation.overlap import OverlapFinder
+from ftsdk.evaluation.participants import (
+    BASE,
+    AskedModel,
+    CapturedModel,
+    FunctionModel,
+    GivenModel,
+    Participant,
+    Prompt,
+    resolved,
+)
+from ftsdk.evaluation.report import EvaluationReport
+from ftsdk.evaluation.scoring import Scoring
+from ftsdk.evaluation.statistics.compare import MIN_ROWS
+from ftsdk.session import Session
+from ftsdk.spending import chats
+from ftsdk.types.capture import CaptureProgress
+from ftsdk.types.cost import Cost
+from ftsdk.util.files import atomic_write_json, make_private_folder
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What an evaluation would ask, before anything is asked."""
+
+    models: tuple[str, ...]
+    reference: str
+    rows: int
+    left_out: tuple[int, ...]
+    metrics: Mapping[str, str]
+    margin: float | None
+    to_ask: int
+    stored: int
+    cost: Cost
+    notes: tuple[str, ...] = ()
+
+
+def evaluate(
+    session: Session,
+    data: Any,
+    models: Sequence[GivenModel],
+    given: EvaluationArguments | None = None,
+) -> EvaluationReport:
+    """Evaluate models on the same rows. See `Client.evaluate`."""
+    asked = given or {}
+    with Evaluating(
+        session, data, models, options_of(asked), asked.get("on_progress")
+    ) as evaluating:
+        return evaluating.run(evaluating.plan())
+
+
+class Evaluating:
+    """One evaluation: `plan` says what it would do, `run` does it. Use it as a context manager."""
+
+    def __init__(
+        self,
+        session: Session,
+        data: Any,
+        models: Sequence[GivenModel],
+        options: EvaluationOptions,
+        on_progress: Callable[[CaptureProgress], None] | None = None,
+    ) -> None:
+        if len(models) < 2 or not 0 <= options.reference < len(models):
+            raise UsageError(
+                "An evaluation compares at least two models",
+                where=f"{len(models)} models, reference {options.reference}",
+                hint="give the model and a reference, such as its base: models=[job.id, 'base']",
+            )
+        self._session, self._options = session, options
+        self._given, self._data = list(models), Dataset.load(data)
+        self._on_progress = on_progress or (lambda _: None)
+        self._stack = contextlib.ExitStack()
+        self._notes: list[str] = []
+        self._stores: dict[Source, AnswerStore] = {}
+        self._spent = Decimal(0)
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _open(self) -> None:
+        """Read the rows, choose the metrics, and find out who is asked what."""
+        options = self._options
+        rows = list(_rows_of(self._data))
+        found = list(resolved(self._session, self._given, options.provider))
+        overlap = self._overlap([case for case, _ in rows], [m for _, m, p in found if not p])
+        kept = [one for one in rows if one[0].id not in overlap]
+        self._left_out = tuple(case.line for case, _ in rows if case.id in overlap)
+        self._cases = [case for case, _ in kept]
+        self._rows = [row for _, row in kept]
+        if len(self._cases) < MIN_ROWS:
+            raise UsageError(
+                f"{len(self._cases)} rows are too few for a verdict",
+                where=f"{self._data.name}; {len(self._left_out)} were left out",
+                hint=f"give at least {MIN_ROWS} rows that no model was trained on",
+            )
+        self._metrics = choose(self._rows, options.metrics, schema=options.schema)
+        self._lock_stores([model for _, model, _ in found if model is not None])
+        self._people = [self._participant(*one) for one in found]
+        self._check_names()
+
+    def _overlap(self, cases: Sequence[Case], models: Sequence[Model | None]) -> set[str]:
+        """Return the ids of the cases that one of the models was trained on."""
+        if self._options.allow_overlap:
+            self._notes.append("rows that a model was trained on are not left out")
+            return set()
+        finder, found = OverlapFinder(cases), set[str]()
+        for model in models:
+            if model is None or not model.is_tuned or model.is_base:
+                continue
+            folder = self._session.home / "answers" / "files" / model.source.digest[:24]
+            trained = training_files_of(self._session, model, folder)
+            self._notes += [f"{model.name}: not read: {why}" for why in trained.not_read]
+            for name, dataset in trained.training:
+                found |= {one.case for one in finder.find(dataset, name)}
+        return found
+
+    def _participant(
+        self, given: GivenModel, model: Model | None, prompt: Prompt | None
+    ) -> Participant:
+        if isinstance(given, Captured):
+            captured = CapturedModel(given)
+            if captured.decoding != self._options.decoding:
+                self._notes.append(f"{captured.name} answered with {captured.decoding}")
+            return captured
+        if model is None:
+            return FunctionModel(given, self._options.repeats)  # type: ignore[arg-type]  # by now it is a function
+        source = model.source
+        store = self._stores[source]
+        price = chat_price(source.provider, source.model, self._session.catalogue)
+        lane = Lane("", model.backend, model.handle, source, price, asks_base=model.is_base)
+        name = _name_of(given, model, prompt)
+        asked = AskedModel(name, model, lane, store, self._options.repeats)
+        asked.want(self._cases, self._options.decoding, prompt)
+        return asked
+
+    def _lock_stores(self, models: Sequence[Model]) -> None:
+        """Lock the store of each model once, always in the same order: so no two calls block."""
+        for source in sorted({one.source for one in models}, key=lambda one: one.digest):
+            store = AnswerStore(self._session.home, source, clock=self._session.clock)
+            self._stores[source] = self._stack.enter_context(store)
+
+    def _check_names(self) -> None:
+        names = [one.name for one in self._people]
+        double = sorted({name for name in names if names.count(name) > 1})
+        if double:
+            raise UsageError(
+                f"Two models are called {', '.join(double)}",
+                where="the models of the evaluation",
+                hint="give a Prompt another name, or leave one of them out",
+            )
+
+    @property
+    def _asked(self) -> list[AskedModel]:
+        return [one for one in self._people if isinstance(one, AskedModel)]
+
+    # --- the plan ---
+
+    def plan(self) -> EvaluationPlan:
+        """Return what would be asked, and what it would cost. Nothing is asked."""
+        costs, missing, wanted = [], 0, 0
+        for one in self._asked:
+            still = one.lane.missing(one.store)
+            limits = one.model.backend.limits_for(one.model.handle.base_model)
+            costs.append(estimate_chats(one.lane, still, limits, batch=False, may_chat=True))
+            missing += len(still)
+            wanted += len(one.lane.wanted)
+        self._total, self._done = wanted, wanted - missing
+        return EvaluationPlan(
+            models=tuple(one.name for one in self._people),
+            reference=self._people[self._options.reference].name,
+            rows=len(self._cases),
+            left_out=self._left_out,
+            metrics={one.metric.name: one.reason for one in self._metrics},
+            margin=self._options.margin,
+            to_ask=missing,
+            stored=wanted - missing,
+            cost=sum_costs(costs) if costs else Cost(low=Decimal(0), high=Decimal(0)),
+            notes=tuple(self._notes),
+        )
+
+    # --- the run ---
+
+    def run(self, plan: EvaluationPlan) -> EvaluationReport:
+        """Ask what is missing, score and compare. Raises `BudgetError` before anything is asked."""
+        started = self._session.clock.now()
+        record = self._record(plan)
+        paid = any(one.model.backend.capabilities.price != "free" for one in self._asked)
+        if plan.to_ask and paid:
+            first = self._asked[0].model
+            chats.hold(
+                self._session,
+                self._hold,
+                provider=first.backend.name,
+                model=first.name,
+                cost=plan.cost,
+                what=f"evaluation of {plan.rows} rows",
+                cap=self._options.budget,
+            )
+        try:
+            for one in self._asked:
+                if one.lane.missing(one.store):
+                    self._ask(one, paid=paid)
+        finally:
+            if plan.to_ask and paid:
+                chats.release(self._session, self._hold)
+        scoring = Scoring(self._cases, self._rows, self._metrics, self._people, self._options)
+        report = scoring.report(
+            self._data.name,
+            plan.metrics,
+            started,
+            self._session.clock.now(),
+            self._left_out,
+            tuple(self._notes),
+        )
+        atomic_write_json(record / "report.json", report.to_dict())
+        return report
+
+    def _record(self, plan: EvaluationPlan) -> Path:
+        """Write down margin, metrics and models before anything is asked; return the folder."""
+        now = self._session.clock.now()
+        folder = self._session.home / "evaluations" / f"{now:%Y%m%d-%H%M%S}-{self._hold[-8:]}"
+        make_private_folder(folder)
+        facts = {
+            **vars(plan),
+            "cost": plan.cost.model_dump(mode="json"),
+            "planned_at": now.isoformat(),
+        }
+        atomic_write_json(folder / "plan.json", facts)
+        return folder
+
+    @property
+    def _hold(self) -> str:
+        keys = [one.key for asked in self._asked for one in asked.lane.wanted]
+        return f"evaluation-{hashlib.sha256(' '.join(sorted(keys)).encode()).hexdigest()[:24]}"
+
+    def _ask(self, one: AskedModel, *, paid: bool) -> None:
+        free = one.model.backend.capabilities.price == "free"
+
+        def booked(usd: Decimal | None, calls: int) -> None:
+            self._spent += usd or Decimal(0)
+            if paid and not free:
+                chats.add(self._session, self._hold, usd, calls=calls)
+
+        def answered() -> None:
+            self._done += 1
+            text = f"asking {one.name}"
+            self._on_progress(
+                CaptureProgress(
+                    done=self._done, total=self._total, spent_usd=self._spent, text=text
+                )
+            )
+
+        ask(
+            one.lane,
+            one.store,
+            clock=self._session.clock,
+            concurrency=self._options.concurrency,
+            recoverable=False,
+            on_spent=booked,
+            on_answer=answered,
+        )
+
+
+def _rows_of(data: Dataset) -> Iterator[tuple[Case, Row]]:
+    """Yield the cases of the rows with the rows. Rows that ask nothing are an error."""
+    nothing = []
+    for line, row in enumerate(data, 1):
+        options = {name: row[name] for name in ("tools", "functions") if row.get(name)}
+        case = case_of(row.get("messages"), options, line=line)
+        if case is None:
+            nothing.append(line)
+        else:
+            yield case, row
+    if nothing:
+        raise UsageError(
+            f"{len(nothing)} rows ask nothing",
+            where=f"{data.name}: rows {', '.join(map(str, nothing[:20]))}",
+            hint="a row needs a user message, and its right answer as the last message",
+        )
+
+
+def _name_of(given: GivenModel, model: Model, prompt: Prompt | None) -> str:
+    if given == BASE:
+        return BASE
+    if prompt is not None:
+        return prompt.name or f"prompt on {model.name}"
+    return given if isinstance(given, str) else model.name

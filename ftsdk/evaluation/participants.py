@@ -1,0 +1,199 @@
+"""Who is compared: models of any provider, prompts, captured answers, and functions.
+
+Each gives the outcome of every case and repeat. What a model is asked comes from the store of answers, or
+is asked and stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ftsdk.errors import FtsdkError, UsageError
+from ftsdk.evaluation.answers import AnswerStore
+from ftsdk.evaluation.ask import Lane
+from ftsdk.evaluation.captured import Captured
+from ftsdk.evaluation.cases import Case
+from ftsdk.evaluation.models import Model, model_of
+from ftsdk.evaluation.wanted import Wanted, wanted_of
+from ftsdk.session import Session
+from ftsdk.types.answer import ChatAnswer
+from ftsdk.types.chat import ChatOutcome
+from ftsdk.types.model import ModelHandle
+
+BASE = "base"
+"""Names the untuned base of the first model that has one."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A model with a system message, and with examples before each question.
+
+    `model` is a handle, a job's id, or a name at `provider`. `examples` are rows in the chat format; they
+    must not be among the rows that are evaluated.
+    """
+
+    system: str | None = None
+    model: str | ModelHandle = ""
+    provider: str | None = None
+    examples: Sequence[Mapping[str, Any]] = ()
+    name: str = ""
+
+    def messages_for(self, case: Case) -> tuple[Mapping[str, Any], ...]:
+        """Return what is asked: the system message, the examples, and the case without its own."""
+        own = [one for one in case.messages if one.get("role") not in ("system", "developer")]
+        start = [{"role": "system", "content": self.system}] if self.system else []
+        if not self.system:
+            start = [
+                dict(one) for one in case.messages if one.get("role") in ("system", "developer")
+            ]
+        shown = [
+            dict(message)
+            for row in self.examples
+            for message in row["messages"]
+            if message.get("role") not in ("system", "developer")
+        ]
+        return (*start, *shown, *own)
+
+
+Answers = Callable[[Sequence[Mapping[str, Any]]], "str | ChatAnswer"]
+"""A function that answers a conversation."""
+GivenModel = str | ModelHandle | Prompt | Captured | Answers
+
+
+class Participant(Protocol):
+    """One side of a comparison."""
+
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+
+    @property
+    def repeats(self) -> int:
+        """How many answers it has to each case."""
+
+    def outcomes(self, case: Case) -> Sequence[ChatOutcome]:
+        """Return what became of each repeat of a case."""
+
+
+@dataclass
+class AskedModel:
+    """A model that is asked, or a prompt for one; `wanted` has the requests of each case, by its id."""
+
+    name: str
+    model: Model
+    lane: Lane
+    store: AnswerStore
+    repeats: int
+    wanted: Mapping[str, Sequence[Wanted]] = field(default_factory=dict)
+    system: str = ""
+
+    def outcomes(self, case: Case) -> Sequence[ChatOutcome]:
+        """Return the stored answers of a case, and the errors of what has none."""
+        return [self._outcome(one) for one in self.wanted[case.id]]
+
+    def _outcome(self, wanted: Wanted) -> ChatOutcome:
+        stored = self.store.get(wanted.key)
+        if stored is not None:
+            return ChatOutcome(wanted.key, stored.answer, attempts=stored.attempts)
+        return ChatOutcome(wanted.key, error=self.lane.errors.get(wanted.key) or _unanswered())
+
+    def want(
+        self, cases: Iterable[Case], decoding: Mapping[str, Any], prompt: Prompt | None
+    ) -> None:
+        """Note what is to be asked."""
+        found: dict[str, list[Wanted]] = {}
+        for case in cases:
+            asked = case if prompt is None else _with(case, prompt)
+            found[case.id] = wanted_of(self.lane.source, [asked], decoding, self.repeats)
+        self.wanted = found
+        self.lane.wanted = [one for group in found.values() for one in group]
+
+
+def _with(case: Case, prompt: Prompt) -> Case:
+    return Case(case.id, case.line, prompt.messages_for(case), case.options, case.reference)
+
+
+def _unanswered() -> FtsdkError:
+    return FtsdkError("no answer yet")
+
+
+class CapturedModel:
+    """The answers of a capture, by case."""
+
+    def __init__(self, captured: Captured, who: str = "tuned") -> None:
+        self.name = f"captured {captured.manifest.get('model')}"
+        self.decoding: Any = captured.manifest.get("decoding")
+        self._answers: dict[str, list[ChatOutcome]] = {}
+        for stored in captured.answers(who):
+            outcome = ChatOutcome(stored.key, stored.answer, attempts=stored.attempts)
+            self._answers.setdefault(stored.case, []).append(outcome)
+
+    @property
+    def repeats(self) -> int:
+        """The most answers that it has to one case."""
+        return max(map(len, self._answers.values()), default=0)
+
+    def outcomes(self, case: Case) -> Sequence[ChatOutcome]:
+        """Return the captured answers; an error where the capture does not have the case."""
+        missing = UsageError(
+            "The capture has no answer to this row",
+            where=f"row {case.line}",
+            hint="capture the same rows, or evaluate on those that were captured",
+        )
+        return self._answers.get(case.id) or [ChatOutcome(case.id, error=missing)]
+
+
+class FunctionModel:
+    """A user's function as a model; each case is asked once for each repeat."""
+
+    def __init__(self, function: Answers, repeats: int) -> None:
+        self.name = getattr(function, "__name__", "") or "function"
+        self.repeats = repeats
+        self._function = function
+        self._kept: dict[str, list[ChatOutcome]] = {}
+
+    def outcomes(self, case: Case) -> Sequence[ChatOutcome]:
+        """Return what the function answers; what it raises is an error of this case."""
+        if case.id not in self._kept:
+            self._kept[case.id] = [self._ask(case) for _ in range(self.repeats)]
+        return self._kept[case.id]
+
+    def _ask(self, case: Case) -> ChatOutcome:
+        try:
+            found = self._function([dict(one) for one in case.messages])
+        except Exception as error:  # noqa: BLE001  # the function is the user's; the row is an error
+            why = f"{self.name} raised {type(error).__name__}: {error}"
+            return ChatOutcome(case.id, error=FtsdkError(why, where=f"row {case.line}"))
+        if isinstance(found, str):
+            message = {"role": "assistant", "content": found}
+            found = ChatAnswer(text=found, message=message, finish_reason="stop")
+        return ChatOutcome(case.id, found)
+
+
+def resolved(
+    session: Session, given: Sequence[GivenModel], provider: str | None
+) -> Iterator[tuple[GivenModel, Model | None, Prompt | None]]:
+    """Yield each model that is given with what is asked for it; None for what is not asked.
+
+    Raises `UsageError` for `base` without a model that has one.
+    """
+    found: list[tuple[GivenModel, Model | None, Prompt | None]] = []
+    for one in given:
+        if isinstance(one, Prompt):
+            found.append((one, model_of(session, one.model, one.provider or provider), one))
+        elif isinstance(one, ModelHandle) or (isinstance(one, str) and one != BASE):
+            found.append((one, model_of(session, one, provider), None))
+        else:
+            found.append((one, None, None))
+    bases = (model.base() for _, model, prompt in found if model is not None and prompt is None)
+    base = next((one for one in bases if one is not None), None)
+    for one, model, prompt in found:
+        if one == BASE and base is None:
+            raise UsageError(
+                "No model has a base that can be asked",
+                where="the model 'base'",
+                hint="give a fine-tune as another model, or name the base model",
+            )
+        yield one, base if one == BASE else model, prompt

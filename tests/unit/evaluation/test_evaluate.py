@@ -1,0 +1,327 @@
+"""An evaluation asks each model the same rows once, and says what the answers show."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+import ftsdk
+from ftsdk.backends.fake import FakeBackend
+from ftsdk.client import Client
+from ftsdk.errors import Unavailable, UsageError
+from ftsdk.evaluation.answers import AnswerStore
+from ftsdk.evaluation.gate import GateResult
+from ftsdk.evaluation.junit import junit_xml
+from ftsdk.evaluation.participants import Prompt
+from ftsdk.evaluation.report import EvaluationReport
+from ftsdk.types.evaluation import Verdict
+from tests.unit.cli.conftest import Cli, cli
+
+pytest.importorskip("scipy", reason="needs the extra `eval`")
+__all__ = ["cli"]  # a fixture
+Messages = Sequence[Mapping[str, Any]]
+LABELS = ("late", "lost", "fine")
+
+
+def row(number: int, **more: Any) -> dict[str, Any]:
+    asked = f"what of parcel {number * 3}, which was sent {number * number + 7} days ago?"
+    return {
+        "messages": [
+            {"role": "user", "content": asked},
+            {"role": "assistant", "content": LABELS[number % 3]},
+        ],
+        **more,
+    }
+
+
+TEST = [row(number) for number in range(60)]
+TRAIN = [
+    {
+        "messages": [
+            {"role": "user", "content": f"training text {i} {i * i}"},
+            {"role": "assistant", "content": LABELS[i % 3]},
+        ]
+    }
+    for i in range(30)
+]
+
+
+def wrong_on(*numbers: int) -> Callable[[Messages], str]:
+    """A model that is right, except on these rows."""
+    right = {one["messages"][0]["content"]: i for i, one in enumerate(TEST)}
+
+    def model(messages: Messages) -> str:
+        number = right[messages[-1]["content"]]
+        return "gone" if number in numbers else LABELS[number % 3]
+
+    model.__name__ = f"wrong_on_{len(numbers)}_from_{min(numbers, default=0)}"
+    return model
+
+
+def evaluate(client: Client, *models: Any, data: Any = TEST, **options: Any) -> EvaluationReport:
+    return client.evaluate(data, list(models), **options)
+
+
+def test_a_better_candidate_passes(client: Client) -> None:
+    found = evaluate(client, wrong_on(*range(0, 40, 2)), wrong_on(1))
+    assert found.verdict == Verdict.BETTER
+    assert found.result is GateResult.PASSED
+    assert found.exit_code == 0
+    one = found.compare()
+    assert (one.wins, one.losses, one.n) == (20, 1, 60)
+    assert found.metrics == {"label": "60 answers are 3 different short texts"}
+    losses = found.flips()
+    assert losses[0].line == 2
+    assert (losses[0].expected, losses[0].reference, losses[0].candidate) == (
+        "lost",
+        "lost",
+        "gone",
+    )
+    assert len(losses) == 21
+
+
+def test_parity_is_said_only_with_a_margin(client: Client) -> None:
+    models = (wrong_on(1), wrong_on(1, 4))
+    assert evaluate(client, *models).verdict == Verdict.INCONCLUSIVE
+    found = evaluate(client, *models, margin=0.15)
+    assert found.verdict == Verdict.PARITY
+    assert found.exit_code == 0
+
+
+def test_a_worse_candidate_fails(client: Client) -> None:
+    found = evaluate(client, wrong_on(), wrong_on(*range(30)), margin=0.05)
+    assert found.verdict == Verdict.WORSE
+    assert found.exit_code == 8
+
+
+def test_too_few_rows_are_inconclusive_with_the_number_needed(client: Client) -> None:
+    found = evaluate(client, wrong_on(2), wrong_on(3), data=TEST[:20], margin=0.05)
+    assert found.verdict == Verdict.INCONCLUSIVE
+    assert found.exit_code == 7
+    assert (found.compare().rows_needed or 0) > 20
+    with pytest.raises(UsageError, match="9 rows are too few"):
+        evaluate(client, wrong_on(), wrong_on(), data=TEST[:9])
+
+
+def test_a_slice_that_is_worse_fails_the_gate(client: Client) -> None:
+    data = [row(i, metadata={"lang": "de" if i < 20 else "en"}) for i in range(60)]
+    found = evaluate(
+        client, wrong_on(*range(40, 60)), wrong_on(*range(16)), data=data, slices=["lang"]
+    )
+    slices = found.candidates[0].gate.slices
+    assert slices["lang=de"].verdict is Verdict.WORSE
+    assert slices["lang=en"].verdict is Verdict.BETTER
+    assert found.result is GateResult.FAILED
+    assert "lang=de" in found.candidates[0].gate.reason
+
+
+def test_errors_on_one_side_give_no_verdict(client: Client) -> None:
+    def down(messages: Messages) -> str:
+        if "parcel 3," in messages[-1]["content"]:
+            raise Unavailable("the model does not answer")
+        return "late"
+
+    found = evaluate(client, wrong_on(*range(30)), down)
+    assert found.verdict == Verdict.NOT_COMPARABLE
+    assert found.exit_code == 4
+    assert found.models[1].outcomes["error"] == 1
+    assert "(error:" in found.texts[1]["down"]
+
+
+def test_job_and_base_are_asked_once_and_stored(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Counter[str]()
+    for name in ("chat", "chat_base"):
+        real = getattr(FakeBackend, name)
+
+        def counted(self: Any, handle: Any, messages: Any, options: Any, name: str = name, real: Any = real) -> Any:  # fmt: skip
+            asked[name] += 1
+            return real(self, handle, messages, options)
+
+        monkeypatch.setattr(FakeBackend, name, counted)
+    job = client.create_job(TRAIN)
+    job.wait()
+    asked.clear()
+    first = evaluate(client, "base", job.id, margin=0.05)
+    assert first.verdict == Verdict.BETTER  # the fake's base never answers with a label
+    assert asked == {"chat": 60, "chat_base": 60}
+    again = evaluate(client, "base", job.result(), margin=0.05)
+    assert asked == {"chat": 60, "chat_base": 60}
+    assert again.compare() == first.compare()
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_killed_it_continues_where_it_was(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Counter[str]()
+    real, add = FakeBackend.chat, AnswerStore.add
+
+    def counted(self: Any, handle: Any, messages: Any, options: Any) -> Any:
+        asked[messages[-1]["content"]] += 1
+        return real(self, handle, messages, options)
+
+    def killed(self: AnswerStore, *answers: Any) -> int:
+        added = add(self, *answers)
+        if len(self) == 25:
+            raise Killed
+        return added
+
+    job = client.create_job(TRAIN)
+    job.wait()
+    monkeypatch.setattr(FakeBackend, "chat", counted)
+    monkeypatch.setattr(AnswerStore, "add", killed)
+    with pytest.raises(Killed):
+        evaluate(client, wrong_on(), job.id)
+    monkeypatch.setattr(AnswerStore, "add", add)
+    found = evaluate(client, wrong_on(), job.id)
+    assert found.models[1].outcomes["answered"] == 60
+    assert set(asked.values()) == {1}
+
+
+def test_rows_of_the_training_file_are_left_out(client: Client) -> None:
+    job = client.create_job([*TRAIN, *TEST[:5]])
+    job.wait()
+    found = evaluate(client, wrong_on(), job.id)
+    assert found.left_out[:5] == (1, 2, 3, 4, 5)
+    assert found.rows == 60 - len(found.left_out)
+    kept = evaluate(client, wrong_on(), job.id, allow_overlap=True)
+    assert kept.rows == 60
+    assert any("not left out" in note for note in kept.notes)
+
+
+def test_captured_answers_are_compared_without_asking(client: Client) -> None:
+    job = client.create_job(TRAIN)
+    job.wait()
+    captured = client.capture(job.id, TEST, repeats=2)
+    found = evaluate(client, ftsdk.Captured(captured.folder), wrong_on(*range(50)), repeats=1)
+    assert found.reference == f"captured {captured.model}"
+    assert found.models[0].outcomes["answered"] == 120
+    assert found.models[0].noise == {"label": 0.0}
+    other = [*TEST[:30], *[row(i) for i in range(60, 80)]]
+    partly = evaluate(client, ftsdk.Captured(captured.folder), always_late, data=other)
+    assert partly.verdict == Verdict.NOT_COMPARABLE
+    assert partly.models[0].outcomes["error"] == 20
+
+
+def always_late(_: Messages) -> str:
+    return "late"
+
+
+def test_a_prompt_shows_its_examples(client: Client) -> None:
+    prompt = Prompt(system="Answer with one word.", model="m", examples=TRAIN[:2])
+    [case] = _cases(TEST[:1])
+    messages = prompt.messages_for(case)
+    assert [one["role"] for one in messages] == [
+        "system", "user", "assistant", "user", "assistant", "user",
+    ]  # fmt: skip
+    assert messages[-1]["content"] == TEST[0]["messages"][0]["content"]
+
+
+def _cases(rows: Any) -> Any:
+    from ftsdk.dataset import Dataset
+    from ftsdk.evaluation.cases import cases_of
+
+    return cases_of(Dataset.load(rows))
+
+
+def test_margin_and_metric_are_written_down_before_anything_is_asked(client: Client) -> None:
+    def fails(messages: Messages) -> str:
+        (folder,) = (client.home / "evaluations").iterdir()
+        plan = json.loads((folder / "plan.json").read_bytes())
+        assert (plan["margin"], list(plan["metrics"])) == (0.05, ["label"])
+        return "late"
+
+    found = evaluate(client, wrong_on(), fails, margin=0.05)
+    assert found.models[1].outcomes["error"] == 0
+    (folder,) = (client.home / "evaluations").iterdir()
+    assert json.loads((folder / "report.json").read_bytes())["verdict"] == "worse"
+
+
+def test_the_report_as_json_and_junit(client: Client) -> None:
+    found = evaluate(client, wrong_on(), wrong_on(*range(30)), slices=["length"])
+    whole = json.loads(json.dumps(found.to_dict()))
+    assert whole["result"] == "failed"
+    assert whole["candidates"][0]["flips"][0]["candidate"] == "gone"
+    bare = json.dumps(found.to_dict(texts=False))
+    assert "parcel" not in bare
+    assert '"gone"' not in bare
+    suite = ET.fromstring(junit_xml(found))[0]
+    assert suite.get("failures") == str(sum(case.find("failure") is not None for case in suite))
+    failure = suite[0].find("failure")
+    assert failure is not None
+    assert "expected 'late'" in str(failure.text)
+    assert b"parcel" not in junit_xml(found, texts=False)
+
+
+@pytest.mark.parametrize(
+    ("models", "options", "message"),
+    [
+        ((wrong_on(),), {}, "at least two models"),
+        ((wrong_on(), wrong_on()), {}, "Two models are called wrong_on_0_from_0"),
+        ((wrong_on(), "base"), {}, "No model has a base"),
+        ((wrong_on(), wrong_on(1)), {"margin": 3}, "no share between 0 and 1"),
+        ((wrong_on(), wrong_on(1)), {"metrics": ["exakt"]}, "exakt"),
+        ((wrong_on(), wrong_on(1)), {"budget": "much"}, "not an amount"),
+        ((wrong_on(), wrong_on(1)), {"slices": ["colour"]}, "colour"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused(
+    client: Client, models: tuple[Any, ...], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        evaluate(client, *models, **options)
+
+
+# --- the command ---
+
+
+@pytest.fixture
+def job(cli: Cli) -> str:
+    write("train.jsonl", TRAIN)
+    write("test.jsonl", TEST)
+    cli.ok("create", "train.jsonl", "--yes")
+    found: str = cli.ok("list", "--json").json["jobs"][0]["id"]
+    return found
+
+
+def write(name: str, rows: list[dict[str, Any]]) -> None:
+    Path(name).write_text("".join(json.dumps(one) + "\n" for one in rows))
+
+
+def test_the_command_prints_plan_table_and_gate(cli: Cli, job: str) -> None:
+    dry = cli.ok("evaluate", "test.jsonl", "--model", job, "--margin", 3, "--dry-run").out
+    assert "60 rows × 2 models" in dry
+    assert "metric   label: 60 answers are 3 different short texts" in dry
+    assert "margin   3 points" in dry
+    assert "ask      120 requests" in dry
+    ran = cli.ok(
+        "evaluate", "test.jsonl", "--model", job, "--margin", 3, "--show", "flips",
+        "--junit", "r.xml", "-o", "r.json", "--no-texts",
+    )  # fmt: skip
+    assert "Gate: passed, label: better by" in ran.out
+    assert "+ line 1  what of parcel 0" in ran.out
+    assert json.loads(Path("r.json").read_text())["result"] == "passed"
+    assert Path("r.xml").read_text().startswith("<?xml")
+    assert "parcel" not in Path("r.xml").read_text() + Path("r.json").read_text()
+
+
+def test_the_command_exits_with_8_where_a_candidate_is_worse(cli: Cli, job: str) -> None:
+    ran = cli("evaluate", "test.jsonl", "--model", "base", "--reference", job, "--json")
+    assert ran.code == 8
+    assert ran.json["verdict"] == "worse"
+
+
+def test_a_captured_model_is_given_by_its_folder(cli: Cli, job: str) -> None:
+    cli.ok("capture", job, "test.jsonl", "--into", "old", "--yes")
+    ran = cli("evaluate", "test.jsonl", "--model", job, "--reference", "old", "--margin", 10)
+    assert ran.code == 0, ran
+    assert "parity (margin 10)" in ran.out

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from decimal import Decimal, DecimalException, localcontext
+from decimal import Decimal, localcontext
 from typing import Any
 
 from ftsdk.dataset.row import Row
@@ -124,10 +124,7 @@ def _decimal(match: re.Match[str]) -> Decimal | None:
         return None
     digits = re.sub(r"[,\u00a0']", "", digits)
     sign = match["sign"] or match["sign_after"] or ""
-    try:
-        return Decimal(f"{sign}{digits}{fraction}{match['exponent'] or ''}")
-    except DecimalException:
-        return None
+    return Decimal(f"{sign}{digits}{fraction}{match['exponent'] or ''}")
 
 
 def _boxed(text: str) -> str | None:

@@ -44,6 +44,8 @@ LONG = "A longer answer that may be right in many other words than those of the 
             "10 answers",
         ),
         ([""] * 10, ["exact"], "10 of 10 answers are one line"),
+        # too long for labels, though few differ
+        ([LONG, f"{LONG} No."] * 10, ["chrf"], "20 answers are free text"),
         # one row that is not JSON is one too many
         (["{}"] * 9 + ["none"], ["label"], "10 answers are 2 different short texts"),
     ],

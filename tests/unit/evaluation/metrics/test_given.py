@@ -63,6 +63,17 @@ def test_a_function_gets_the_texts_and_the_row(row: Any, answer: Any) -> None:
     assert score(Function(lambda *texts: len(texts) == 3), row, answer, "").passed is True
 
 
+def test_functions_of_any_signature(row: Any, answer: Any) -> None:
+    class Same:
+        def __call__(self, reference: str, text: str, /, *, strict: bool = True) -> bool:
+            return (reference == text) is strict
+
+    assert score(Function(Same(), "same"), row, answer, "x").passed is True
+    assert Function(Same()).name == "function"
+    with pytest.raises(UsageError, match="The metric max returned a str"):
+        score(Function(max), row, answer, "a")  # its signature cannot be read
+
+
 @pytest.mark.parametrize(
     ("returned", "value", "passed"),
     [(True, 1.0, True), (False, 0.0, False), (0.25, 0.25, None), (1, 1.0, None), (None, None, None),

@@ -49,7 +49,7 @@ def test_validity(row: Any, answer: Any, text: str, valid: bool, fits: bool) -> 
     one = row("{}")
     assert JsonValid().score(one["messages"][-1], answer(text), one).passed is valid
     score = JsonValid(SCHEMA).score(one["messages"][-1], answer(text), one)
-    assert score.passed is fits
+    assert (score.passed, score.value) == (fits, float(fits))
     assert bool(score.detail["faults"]) is not fits
 
 
@@ -72,6 +72,19 @@ def test_no_schema_is_fetched_and_no_pattern_runs() -> None:
     assert unchecked({"properties": {"pattern": {"type": "string"}}}) == []
     assert unchecked({"$defs": {"format": {"contains": {}}}}) == ["contains"]
     assert unchecked({"items": {"anyOf": [{"pattern": "x"}]}}) == ["pattern"]
+
+
+def test_at_most_ten_faults_are_named() -> None:
+    assert schema_faults(["a"] * 30, {"items": {"type": "integer"}})[9].startswith("[9]: ")
+    assert len(schema_faults(["a"] * 30, {"items": {"type": "integer"}})) == 10
+
+
+def test_a_schema_that_is_too_deep_is_read_as_far_as_it_goes() -> None:
+    deep: dict[str, Any] = {"pattern": "x"}
+    for _ in range(5_000):
+        deep = {"items": deep}
+    assert unchecked(deep) == []
+    assert unchecked({"format": "date", "items": deep}) == ["format"]
 
 
 @pytest.mark.parametrize(

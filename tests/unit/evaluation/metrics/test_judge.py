@@ -119,6 +119,38 @@ def test_a_judge_that_does_not_is_refused(row: Any, verdict: Any, what: str) -> 
     assert what in caught.value.what
 
 
+def test_few_controls_must_all_go_right(row: Any) -> None:
+    rows = [row("The right answer is quite a long one, longer than the wrong one.")]
+    Judge(Model(by_length)).check(rows)
+    with pytest.raises(
+        UsageError, match="missed 0 of 1 wrong answers and preferred one of two equal answers in 1"
+    ):
+        Judge(Model(lambda a, b: f"VERDICT: {'A' if len(a) >= len(b) else 'B'}")).check(rows)
+
+
+def test_one_control_of_five_may_go_wrong(row: Any) -> None:
+    rows = [row(f"The right answer, number {i}, is quite a long one.") for i in range(5)]
+
+    def but_one(first: str, second: str) -> str:
+        return "VERDICT: TIE" if "number 3" in first + second else by_length(first, second)
+
+    Judge(Model(but_one)).check(rows)
+
+
+def test_an_answer_without_counts_costs_nothing_known(row: Any) -> None:
+    class Silent(Model):
+        def chat(self, messages: Sequence[Mapping[str, Any]], /, **options: Any) -> ChatAnswer:
+            return super().chat(messages, **options).model_copy(update={"usage": {}})
+
+    judge = Judge(Silent(by_length))
+    judge.compare(row("x"), "a", "b")
+    assert (judge.usage.requests, judge.usage.prompt_tokens, judge.usage.completion_tokens) == (
+        2,
+        0,
+        0,
+    )
+
+
 def test_a_judge_cannot_be_checked_without_references(row: Any) -> None:
     with pytest.raises(UsageError, match="no row has a reference"):
         Judge(Model(by_length)).check([{"messages": [{"role": "user", "content": "?"}]}])

@@ -39,6 +39,15 @@ def test_a_refusal_is_wrong_unless_it_is_right(row: Any, answer: Any, how: dict[
     assert score_outcome(Exact(), row(refusing), outcome(answer("Sure"))).passed is False
 
 
+def test_refusals_count_for_graded_metrics_too(row: Any, answer: Any) -> None:
+    refused = score_outcome(ChrF(), row("Paris"), outcome(answer("Paris", refusal="I cannot")))
+    assert (refused.value, refused.detail) == (0.0, {"outcome": "refused"})
+    refusing = {"role": "assistant", "content": "", "refusal": "I cannot"}
+    for metric in (ChrF(), Exact()):
+        answered = score_outcome(metric, row(refusing), outcome(answer("")))
+        assert (answered.value, answered.detail["outcome"]) == (0.0, "answered")
+
+
 def test_a_cut_off_answer_is_wrong_and_a_graded_one_has_what_there_is(
     row: Any, answer: Any
 ) -> None:

@@ -44,6 +44,12 @@ def test_exact_and_normalized(
     assert passed(Normalized(), row, answer, reference, text) is same
 
 
+@pytest.mark.parametrize("code", [0x200B, 0x200E, 0x200F, 0x202A, 0x202E, 0x2066, 0x2069, 0xFEFF])
+def test_marks_that_do_not_show_are_no_difference(code: int) -> None:
+    assert normalized(f"a{chr(code)}b") == "ab"
+    assert normalized(f"a{chr(0x200D)}b") != "ab"
+
+
 def test_articles_and_punctuation_go_only_when_asked() -> None:
     assert normalized("The cat, and a dog.") == "the cat, and a dog."
     assert normalized("The cat, and a dog.", articles=True, punctuation=True) == "cat and dog"
@@ -89,6 +95,7 @@ def test_many_ends_of_reasoning_take_no_time() -> None:
 
 def test_the_tags_of_a_template() -> None:
     assert pairs_of("{{ '[THINK]' }}…{{ '[/THINK]' }}") == (("[THINK]", "[/THINK]"),)
+    assert pairs_of("{% if '</think>' in content %}") == (("<think>", "</think>"),)
     assert pairs_of("no reasoning") == PAIRS
 
 

@@ -73,6 +73,13 @@ def test_parallel_calls_are_paired_for_the_best_sum() -> None:
     assert paired_calls(wanted, found) == [(wanted[0], found[1]), (wanted[1], found[0])]
 
 
+def test_an_equal_call_is_paired_before_one_with_more_arguments() -> None:
+    wanted = [Call("f", {"a": 1, "b": 2}), Call("f", {"a": 1, "b": 2, "c": 3})]
+    more, equal = Call("f", {"a": 1, "b": 2, "d": 4}), Call("f", {"a": 1, "b": 2})
+    for found in ([more, equal], [equal, more]):
+        assert paired_calls(wanted, found) == [(wanted[0], equal), (wanted[1], more)]
+
+
 def test_the_share_of_right_arguments(row: Any, answer: Any) -> None:
     one = row(calling(OSLO, ROME), tools=TOOLS)
     reply = answer(

@@ -17,15 +17,16 @@ from ftsdk.types.evaluation import Score
 class Function(Metric):
     """Scores answers by a function `(reference, answer)` or `(reference, answer, row)`.
 
-    It gets the two texts, and the row as a dictionary. It returns true or false, a number (higher is
+    It gets the two texts, and the row as a dictionary. `scale` is the range of its values. It returns true or false, a number (higher is
     better), a `Score`, or None where the row cannot be scored. Raises `UsageError`, naming the
     metric, when the function fails or returns anything else.
     """
 
     is_pass_or_fail = False
 
-    def __init__(self, function: Callable[..., Any], name: str = "") -> None:
+    def __init__(self, function: Callable[..., Any], name: str = "", *, scale: float = 1.0) -> None:
         self.name = name or getattr(function, "__name__", "") or "function"
+        self.scale = scale
         self._function = function
         self._takes_row = _takes_three(function)
 

@@ -20,11 +20,13 @@ class Metric(abc.ABC):
     """Scores answers, one at a time.
 
     `name` is its column in a report. `is_pass_or_fail` says whether its values are only 0 and 1: an
-    answer that was cut off then fails, and a graded metric scores what there is of it.
+    answer that was cut off then fails, and a graded metric scores what there is of it. `scale` is the
+    range of its values: the largest less the smallest that is possible.
     """
 
     name: str
     is_pass_or_fail: bool = True
+    scale: float = 1.0
 
     @classmethod
     def chosen_for(cls, rows: Sequence[Row]) -> Chosen | None:

@@ -53,13 +53,16 @@ def compare(
     """Return the comparison of two models from their scores of the same rows, in the same order.
 
     A score of only 0 and 1 is pass or fail; average repeats before (`row_means`). `clusters` names
-    the cluster of each row, `scale` is the range of the metric. Raises `UsageError` when the
+    the cluster of each row. `scale` is the range of the metric; where scores differ by more, it is the
+    largest difference. Differences are in points where it is 1. Raises `UsageError` when the
     sequences do not belong together or the margin is not between 0 and `scale`.
     """
-    _check(reference, candidate, clusters, margin, scale)
+    _check_rows(reference, candidate, clusters)
     if clusters is not None and len(set(clusters)) == len(clusters):
         clusters = None  # one row in each: nothing varies together
     differences = [float(b) - float(a) for a, b in zip(reference, candidate, strict=True)]
+    scale = max([scale, *map(abs, differences)])
+    _check_margin(margin, scale)
     wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
     if not differences:
         return _without_rows(margin)
@@ -120,12 +123,10 @@ def _corrected(one: Comparison, p: float, alpha: float) -> Comparison:
     return one.model_copy(update=changes)
 
 
-def _check(
+def _check_rows(
     reference: Sequence[float],
     candidate: Sequence[float],
     clusters: Sequence[Hashable] | None,
-    margin: float | None,
-    scale: float,
 ) -> None:
     lengths = {len(reference), len(candidate), *([] if clusters is None else [len(clusters)])}
     if len(lengths) > 1:
@@ -142,6 +143,9 @@ def _check(
             where="compare",
             hint="leave out the rows that could not be scored, for both models",
         )
+
+
+def _check_margin(margin: float | None, scale: float) -> None:
     if margin is not None and not 0 < margin < scale:
         raise UsageError(
             f"A margin of {margin:g} is not between 0 and {scale:g}, the range of the score",

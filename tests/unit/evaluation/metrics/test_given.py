@@ -59,7 +59,8 @@ def test_a_function_gets_the_texts_and_the_row(row: Any, answer: Any) -> None:
 
     assert score(Function(longer), row, answer, "<think>…</think>abcd", "ab").value == 0.4
     assert seen == [("ab", "abcd", "?")]
-    assert Function(longer).name == "longer"
+    assert (Function(longer).name, Function(longer).scale) == ("longer", 1.0)
+    assert Function(longer, scale=10).scale == 10
     assert score(Function(lambda *texts: len(texts) == 3), row, answer, "").passed is True
 
 

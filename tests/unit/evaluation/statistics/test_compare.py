@@ -99,6 +99,22 @@ def test_a_graded_comparison_names_the_rows_it_needs() -> None:
     assert 0.05 < found.smallest_visible < 0.5
 
 
+def test_scores_of_another_range() -> None:
+    """A score of 0 to 10: differences are in its own unit, and so is the margin."""
+    reference = [float(i % 7) for i in range(60)]
+    better = compare(
+        reference, [score + 2 + (i % 3) for i, score in enumerate(reference)], margin=0.5
+    )
+    assert better.verdict is Verdict.BETTER
+    assert better.reason.startswith("better by 3 (95 %: +2.")
+    assert (better.low or 0) < 3 < (better.high or 0)
+    same = compare(reference * 10, reference * 10, margin=0.5, scale=10)
+    assert same.verdict is Verdict.PARITY
+    assert compare(reference, reference, margin=0.5, scale=10).verdict is Verdict.INCONCLUSIVE
+    with pytest.raises(UsageError, match="A margin of 3 is not between 0 and 1"):
+        compare(reference, reference, margin=3)
+
+
 def test_clusters() -> None:
     clusters = [i // 10 for i in range(200)]
     lost = [1] * 60 + [0] * 140  # six whole conversations fail

@@ -15,6 +15,7 @@ from ftsdk.dataset.rules import (
     outliers,
     preference,
     provider,
+    quality,
     secrets,
     token_counts,
     tokenized,
@@ -25,5 +26,5 @@ __all__ = ["RULES", "Rule"]
 
 _REGISTERED = (
     convert, secrets, language, inspect_rows, near_duplicates, duplicates, file, chat, content, preference,
-    provider, tokenized, tools, outliers, token_counts,
+    provider, quality, tokenized, tools, outliers, token_counts,
 )  # fmt: skip

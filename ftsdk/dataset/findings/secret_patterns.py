@@ -238,9 +238,9 @@ _SHAPES: tuple[_Shape, ...] = (
     _key("a Shopify token", "shp", r"shp(?:at|ss|ca|pa)_[a-fA-F0-9]{32}"),
     _key("a Bedrock key", "ABSK", r"ABSK[A-Za-z0-9+/]{60,}={0,2}"),
     _Shape("FT401", "a bearer token", "earer ",
-           re.compile(r"(?i)\bbearer[ ]([A-Za-z0-9_\-.~+/]{20,}=*)(?![A-Za-z0-9])"), _looks_random, 1),
+           re.compile(r"(?ai)\bbearer[ ]([A-Za-z0-9_\-.~+/]{20,}=*)(?![A-Za-z0-9])"), _looks_random, 1),
     _Shape("FT401", "an AWS secret key", "ecret",
-           re.compile(r"(?i)aws.{0,20}secret.{0,20}?[=:\"'\s]+([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"), _looks_random, 1),
+           re.compile(r"(?ai)aws.{0,20}secret.{0,20}?[=:\"'\s]+([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"), _looks_random, 1),
     _Shape("FT401", "an Azure storage key", "AccountKey=", re.compile(r"AccountKey=([A-Za-z0-9+/]{86}==)"), None, 1),
     _Shape("FT403", "a private key", "-----BEGIN",
            re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")),
@@ -249,7 +249,7 @@ _SHAPES: tuple[_Shape, ...] = (
     _Shape("FT408", "a password in a URL", "://",
            re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,64}:([^\s/:@]{3,128})@[A-Za-z0-9.-]+"), None, 1),
     _Shape("FT408", "a key in an assignment", "",
-           re.compile(r"(?i)(?:api[_-]?key|secret[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|passwor[dt]|passwd)"
+           re.compile(r"(?ai)(?:api[_-]?key|secret[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|passwor[dt]|passwd)"
                       r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?([A-Za-z0-9_\-/+=.]{16,128})(?![A-Za-z0-9])"), _looks_random, 1),
     _Shape("FT406", "an e-mail address", "@",
            re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9](?:[A-Za-z0-9._%+-]{0,62}[A-Za-z0-9])?@"
@@ -271,7 +271,7 @@ _PHONE = re.compile(
     re.ASCII,
 )
 _PHONE_WORD = re.compile(
-    r"(?i)\b(?:phone|tel|telephone|mobile|cell|call|text|fax|whatsapp|sms)\b[^0-9+\n]{0,20}"
+    r"(?ai)\b(?:phone|tel|telephone|mobile|cell|call|text|fax|whatsapp|sms)\b[^0-9+\n]{0,20}"
     r"(\+?[0-9]{7,15}|\+?[0-9]{2,4}(?:[ .-][0-9]{2,4}){1,4})(?![\w.-])"
 )
 _PHONE_DIGITS = 8

@@ -84,17 +84,24 @@ def _with_tools(row: Row, said: Said) -> Row:
     return row if tools is row.get("tools") else {**row, "tools": tools}
 
 
-def instruction_turns(row: Row, said: Said = unsaid) -> Iterator[Turn]:  # noqa: ARG001  # of all readers
+def instruction_turns(row: Row, said: Said = unsaid) -> Iterator[Turn]:
     """An instruction with its input, earlier turns, system text and answer."""
     if row.get("system") not in (None, ""):
         yield Turn("system", {"role": "system", "content": row["system"]}, "", "")
-    yield from asked_turns(row)
+    yield from asked_turns(row, said)
     yield _answer(row, "output")
 
 
-def asked_turns(row: Row) -> Iterator[Turn]:
+_NO_INPUT = frozenset(("noinput", "<noinput>", "nan"))
+"""What datasets write for an input that is not there."""
+
+
+def asked_turns(row: Row, said: Said = unsaid) -> Iterator[Turn]:
     """The earlier turns and the question of an instruction row."""
     user, given = row.get("instruction"), row.get("input")
+    if isinstance(given, str) and given.strip().lower() in _NO_INPUT:
+        said(f"the input {given.strip()!r} is read as none")
+        given = None
     if isinstance(user, str) and given not in (None, ""):
         user = f"{user}\n\n{given}" if user and isinstance(given, str) else given
     history = row.get("history") or []
@@ -109,5 +116,5 @@ def read_instruction(row: Row, said: Said = unsaid) -> Row:
     """An instruction row as a chat row."""
     used = _used(row, ("instruction", "input", "output", "system", "history"), False, said)
     return _with_tools(
-        {"messages": messages_from(instruction_turns(row)), **rest(row, *used)}, said
+        {"messages": messages_from(instruction_turns(row, said)), **rest(row, *used)}, said
     )

@@ -44,12 +44,18 @@ def keys_of(row: dict[str, Any], shape: str) -> tuple[int, int]:
     """`(prompt, answer)` of a canonical row as two hashes, comparable within this process only."""
     if shape == "chat":
         messages = row.get("messages")
-        if isinstance(messages, list) and messages:
+        if isinstance(messages, list) and messages and _is_answer(messages):
             extra = orjson.dumps(row["tools"]) if "tools" in row else b""
             return hash((extra, *map(_said, messages[:-1]))), hash(_said(messages[-1]))
-    # Several pairs for one prompt are usual among preferences: only whole rows are compared.
+    # What has no answer can only be equal. Several pairs for one prompt are usual among preferences: only whole rows are compared.
     whole = hash(orjson.dumps(row))
     return whole, whole
+
+
+def _is_answer(messages: list[Any]) -> bool:
+    """Whether the last message answers something that was asked."""
+    roles = [m.get("role") for m in messages if isinstance(m, dict)]
+    return len(messages) > 1 and roles[-1:] == ["assistant"] and "user" in roles[:-1]
 
 
 def _said(message: Any) -> Any:

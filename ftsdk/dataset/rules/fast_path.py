@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ftsdk.dataset.rules.content import UNSEEN
+from ftsdk.dataset.rules.quality import BROKEN, loops
 
 
 def is_plain(raw: bytes, value: Any) -> bool:
@@ -20,7 +21,7 @@ def is_plain(raw: bytes, value: Any) -> bool:
     if type(messages) is not list or len(messages) < 2:
         return False
     quotes = 2
-    previous = ""
+    previous = before = ""
     for message in messages:
         if type(message) is not dict or len(message) != 2:
             return False
@@ -37,12 +38,16 @@ def is_plain(raw: bytes, value: Any) -> bool:
         elif role != "system" or previous:
             return False
         # A possible special token, NUL or unseen character is left to the rules.
-        if not content.isascii() and (UNSEEN.search(content) or "\uff5c" in content):
+        if not content.isascii() and (
+            UNSEEN.search(content) or "\uff5c" in content or BROKEN.search(content)
+        ):
+            return False
+        if role == "assistant" and (content == before or loops(content)):
             return False
         if '"' in content:
             quotes += content.count('"')
         quotes += 8
-        previous = role
+        previous, before = role, content
     # Searching one byte costs a quarter of searching two, so it comes first.
     return (
         previous == "assistant"
@@ -53,5 +58,11 @@ def is_plain(raw: bytes, value: Any) -> bool:
             b">" not in raw
             or (b"s>" not in raw and b"SYS>>" not in raw and b"_of_turn>" not in raw)
         )
+        and b"{{" not in raw
+        and (b"&" not in raw or b";" not in raw)
+        and b"ipsum" not in raw
+        and b"[INSERT" not in raw
+        and b"User" not in raw
+        and b"Human" not in raw
         and (b"\\u00" not in raw or (b"\\u0022" not in raw and b"\\u0000" not in raw))
     )

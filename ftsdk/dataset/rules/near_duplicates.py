@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES, note
-from ftsdk.dataset.row import images_of, shape_of, texts_of
+from ftsdk.dataset.row import OUTPUTS, images_of, shape_of, texts_of
 from ftsdk.dataset.rules.duplicates import keys_of
 from ftsdk.errors import MissingExtra
 
 note("FT303", "notice", "Nearly duplicate rows", "keep one of them, unless the difference matters",
-     "Four of five word triples are shared (MinHash, 128 permutations; the threshold is approximate). Case, "
+     "Four of five word triples are shared, and seven of ten in their answers alone (MinHash; the threshold is "
+     "approximate). In Chinese, Japanese, Thai and other scripts without spaces they are triples of characters. Case, "
      "space and the punctuation around words do not count, nor does a system message: it is often "
      "long and the same in all rows. Rows with images are not compared, as words describe too little of "
      "them. A file above 16 MiB is checked only with `near_duplicates=True` "
@@ -23,6 +25,8 @@ note("FT305", "notice", "Validation rows that are nearly in the training set", "
      "training set; the message names the line of the validation set.")  # fmt: skip
 
 THRESHOLD = 0.8
+ANSWER_THRESHOLD = 0.7
+"""For the answers alone, of which 64 permutations are kept: prompts of one template differ in theirs."""
 _PERMUTATIONS = 128
 _BANDS = 16  # of 8: half of the pairs at similarity 0.71, nearly all at 0.8
 _AUTO_BYTES = 16 << 20
@@ -36,14 +40,44 @@ _AROUND_WORDS = ".,;:!?…\"'“”‘’()[]{}*_`"
 def shingles(row: dict[str, Any]) -> list[str]:
     """The word triples of a row without its system message.
 
-    Case, white space and the punctuation around words are folded.
+    Case, white space and the punctuation around words are folded. Where a script puts no space
+    between words, they are triples of characters.
     """
     said = [text for _, text in texts_of(_without_system(row))] or [t for _, t in texts_of(row)]
-    bare = (word.strip(_AROUND_WORDS) for word in " ".join(said).casefold().split())
+    return _triples(" ".join(said))
+
+
+def _answer_shingles(row: dict[str, Any]) -> list[str]:
+    """The triples of what a row answers: the end of a chat, both answers of a pair, a whole text."""
+    shape = shape_of(row)
+    messages = row.get("messages")
+    if shape == "chat" and isinstance(messages, list):
+        row = {"messages": messages[-1:]}
+    elif shape == "preference":
+        row = {name: row.get(name) for name in OUTPUTS}
+    return _triples(" ".join(text for _, text in texts_of(row)))
+
+
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Letters of scripts that put no space between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+
+
+def _triples(text: str) -> list[str]:
+    """Three words after each other, or three characters where the script has no spaces."""
+    bare = (word.strip(_AROUND_WORDS) for word in text.casefold().split())
     words = [word for word in bare if word]
+    if not text.isascii() and _UNSPACED.search(text):
+        words = [part for word in words for part in _parts(word)]
     if len(words) < 3:
         return [" ".join(words)]
     return [" ".join(words[i : i + 3]) for i in range(len(words) - 2)]
+
+
+def _parts(word: str) -> list[str]:
+    """The letters of a word in a script without spaces; any other word whole."""
+    return [ch for ch in word if ch.isalnum()] if _UNSPACED.search(word) else [word]
 
 
 def _without_system(row: dict[str, Any]) -> dict[str, Any]:
@@ -67,24 +101,43 @@ def why_not_near(asked: bool | None, size_bytes: int | None) -> list[str]:
     return []
 
 
+class _Signature(NamedTuple):
+    """The MinHash of a row and of its answer, and the key of each band of the first."""
+
+    row: Any
+    answer: Any
+    keys: list[int]
+
+    def likeness(self, other: _Signature) -> float:
+        """The share of the triples that two rows have in common."""
+        return float(self.row.jaccard(other.row))
+
+    def is_near(self, other: _Signature) -> bool:
+        """Whether two rows are nearly the same, and what they answer, too."""
+        return (
+            self.likeness(other) >= THRESHOLD
+            and float(self.answer.jaccard(other.answer)) >= ANSWER_THRESHOLD
+        )
+
+
 class _Alike:
     """The rows of one set: each is paired with the first earlier one that it nearly equals."""
 
     def __init__(self) -> None:
-        self.kept: list[tuple[int, Any]] = []
+        self.kept: list[tuple[int, _Signature]] = []
         self._exact: list[tuple[int, int]] = []
         self._bands: list[dict[int, int]] = [{} for _ in range(_BANDS)]
         self._pairs: dict[int, list[int]] = {}
 
-    def add(self, line: int, row: dict[str, Any], minhash: Any, keys: list[int]) -> None:
+    def add(self, line: int, row: dict[str, Any], signature: _Signature) -> None:
         """Remember a row by its signature."""
         me = len(self.kept)
-        self.kept.append((line, minhash))
+        self.kept.append((line, signature))
         self._exact.append(keys_of(row, shape_of(row)))
         near: int | None = None
-        for band, key in zip(self._bands, keys, strict=True):
+        for band, key in zip(self._bands, signature.keys, strict=True):
             other = band.setdefault(key, me)
-            if other != me and near is None and self.kept[other][1].jaccard(minhash) >= THRESHOLD:
+            if other != me and near is None and self.kept[other][1].is_near(signature):
                 near = other
         if near is not None:
             self._pairs.setdefault(near, []).append(me)
@@ -99,7 +152,8 @@ class _Alike:
             lines = tuple(self.kept[i][0] for i in (first, *unequal[:19]))
             yield Fault(
                 code="FT303", severity=rule.severity, line=lines[0],
-                message=f"{len(unequal) + 1} rows are nearly the same", hint=rule.hint,
+                message=f"{len(unequal) + 1} rows are nearly the same, their answers too",
+                hint=rule.hint,
                 rows=len(unequal) + 1, lines=lines,
             )  # fmt: skip
 
@@ -136,8 +190,8 @@ class NearDuplicates:
         if signature is None:
             return
         me = len(self._validation.kept)
-        self._validation.add(line, row, *signature)
-        for band, key in zip(self._validation_bands, signature[1], strict=True):
+        self._validation.add(line, row, signature)
+        for band, key in zip(self._validation_bands, signature.keys, strict=True):
             members = band.setdefault(key, [])
             if len(members) < _MEMBERS:
                 members.append(me)
@@ -151,27 +205,31 @@ class NearDuplicates:
         if signature is None:
             return
         if self._validation.kept and not leaks:
-            self._find_leak(line, *signature)
-        self._train.add(line, row, *signature)
+            self._find_leak(line, signature)
+        self._train.add(line, row, signature)
 
-    def _signature(self, row: dict[str, Any]) -> tuple[Any, list[int]] | None:
-        """The MinHash of a row, and the key of each of its bands; None where words are not enough."""
+    def _signature(self, row: dict[str, Any]) -> _Signature | None:
+        """The signature of a row; None where words are not enough."""
         if not any(True for _ in texts_of(row)) or any(True for _ in images_of(row)):
             return None  # tokenized rows; rows that may differ in their images alone
         minhash = self._make(num_perm=_PERMUTATIONS, seed=42)
         minhash.update(shingles(row))
         digest = minhash.digest()
         size = _PERMUTATIONS // _BANDS
-        return minhash, [hash(tuple(digest[b : b + size])) for b in range(0, _PERMUTATIONS, size)]
+        keys = [hash(tuple(digest[b : b + size])) for b in range(0, _PERMUTATIONS, size)]
+        answer = self._make(num_perm=_PERMUTATIONS // 2, seed=42)
+        answer.update(_answer_shingles(row))
+        return _Signature(minhash, answer, keys)
 
-    def _find_leak(self, line: int, minhash: Any, keys: list[int]) -> None:
-        near = {i for band, key in zip(self._validation_bands, keys, strict=True)
+    def _find_leak(self, line: int, signature: _Signature) -> None:
+        near = {i for band, key in zip(self._validation_bands, signature.keys, strict=True)
                 for i in band.get(key, ())}  # fmt: skip
         kept = self._validation.kept
-        alike = [(kept[i][1].jaccard(minhash), -kept[i][0]) for i in near]
-        likeness, other = max(alike, default=(0.0, 0))
-        if likeness < THRESHOLD:
+        alike = [(kept[i][1].likeness(signature), -kept[i][0]) for i in near
+                 if kept[i][1].is_near(signature)]  # fmt: skip
+        if not alike:
             return
+        likeness, other = max(alike)
         rule = RULES["FT305"]
         self._leaks.append(
             Fault("FT305", rule.severity, line,

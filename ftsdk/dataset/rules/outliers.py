@@ -24,7 +24,20 @@ note("FT309", "notice", "A row in another script than the others", "check that i
      "script are FT313.")  # fmt: skip
 
 _PLACEHOLDERS = frozenset(
-    ("n/a", "null", "undefined", "nan", "todo", "tbd", "[object object]", "xxx", "lorem ipsum")
+    (
+        "n/a",
+        "null",
+        "undefined",
+        "nan",
+        "todo",
+        "tbd",
+        "[object object]",
+        "xxx",
+        "lorem ipsum",
+        "noinput",
+        "<noinput>",
+        "#n/a",
+    )
 )
 _SCRIPTS = (
     ("Cyrillic", 0x0400, 0x052F), ("Greek", 0x0370, 0x03FF), ("Hebrew", 0x0590, 0x05FF),

@@ -65,7 +65,7 @@ _SEPARATORS = b" -.()/"
 _RUN, _SHORT_RUN, _DIGITS, _FEW_DIGITS = b"x" * 20, b"x" * 16, b"0" * 9, b"0" * 8
 _ASSIGNED = (b"key", b"token", b"secret", b"passw")
 _PHONE_SIGN = re.compile(
-    rb"(?i)\+[1-9]|(?<![0-9.)+-])0[1-9]|phone|tel|mobile|cell|call|text|fax|whatsapp|sms"
+    rb"(?i)\+[1-9]|(?<![0-9.)+-])00?[1-9]|phone|tel|mobile|cell|call|text|fax|whatsapp|sms"
 )
 
 

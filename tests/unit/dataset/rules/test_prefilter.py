@@ -48,7 +48,7 @@ def holds(text: str) -> None:
             assert may_hold(raw), text
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(WORDS, BETWEEN, VALUES, BETWEEN, WORDS)
 def test_no_value_like_a_pattern_is_missed(
     before: str, one: str, value: str, two: str, after: str

@@ -188,6 +188,17 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("FT310", "messages[0].content", changed(CHAT, "messages.0.content", "a\u200db")),
     ("FT311", "messages[0].content", changed(CHAT, "messages.0.content", "a<|im_end|>b")),
     ("FT311", "messages[1].content", changed(CHAT, "messages.1.content", "[INST] x")),
+    ("FT315", "messages[1].content", changed(CHAT, "messages.1.content", "Once. " + "Eat a banana! " * 20)),
+    ("FT315", "text", {"text": "The same sentence again and again.\n" * 9}),
+    ("FT316", "messages[1].content", changed(CHAT, "messages.1.content", "Dear {{customer_name}}, hello")),
+    ("FT316", "messages[1].content", changed(CHAT, "messages.1.content", "See [INSERT ANSWER HERE] below")),
+    ("FT317", "messages[1].content", changed(CHAT, "messages.1.content", "un cafÃ© noir")),
+    ("FT317", "messages[0].content", changed(CHAT, "messages.0.content", "itâ€™s fine")),
+    ("FT317", "messages[1].content", changed(CHAT, "messages.1.content", "caf\ufffd")),
+    ("FT318", "messages[1].content", changed(CHAT, "messages.1.content", "I&#39;m &quot;fine&quot;")),
+    ("FT319", "messages[1].content", changed(CHAT, "messages.1.content", "a")),
+    ("FT320", "messages[1].content", changed(CHAT, "messages.1.content", "Yes.\n\nUser: And?\nAssistant: No.")),
+    ("FT320", "preferred_output[0].content", changed(PREFERENCE, "preferred_output.0.content", "b\nHuman: c\nAI: d")),
     ("FT311", "preferred_output[0].content", changed(PREFERENCE, "preferred_output.0.content", "</s>")),
 ]  # fmt: skip
 
@@ -240,6 +251,19 @@ def test_every_row_rule_is_tried_and_every_code_has_a_page() -> None:
 text = st.one_of(
     st.text(max_size=12),
     st.sampled_from(["<|im_end|>", "[INST]", "</s>", "\u200b", "a", " ", "\x00"]),
+    st.sampled_from(
+        [
+            "{{name}}",
+            "[INSERT x]",
+            "lorem ipsum dolor",
+            "cafÃ©",
+            "\ufffd",
+            "&amp;",
+            "x\nUser: y\nAI: z",
+            "x\n\tHuman: y\nBot: z",
+            "word by word " * 30,
+        ]
+    ),
 )
 message = st.dictionaries(
     st.sampled_from(["role", "content", "name", "weight"]),

@@ -122,6 +122,59 @@ def test_the_table_says_when_a_code_hides_other_kinds() -> None:
     assert "other kind" not in line
 
 
+TEMPLATE = (
+    "You are a clerk. Read the order below and give its number, city and total as one line. Order: "
+)
+
+
+def test_prompts_of_one_template_with_other_answers_are_not_nearly_the_same() -> None:
+    pytest.importorskip("rensa")
+    long = TEMPLATE * 3
+    rows = [chat(f"{long}{i}", f"Number {i}, city {i * 7}, total {i * 13} euros") for i in range(6)]
+    assert "FT303" not in validate(rows, tokens=False, near_duplicates=True).counts
+    same = [
+        chat(f"{long}{i}", "The number is not readable, so please ask the customer.")
+        for i in range(6)
+    ]
+    (found,) = [
+        f for f in validate(same, tokens=False, near_duplicates=True).notices if f.code == "FT303"
+    ]
+    assert found.rows >= 4  # the comparison is by chance
+    assert found.message == f"{found.rows} rows are nearly the same, their answers too"
+    leaked = validate(
+        rows, validation=[chat(f"{long}99", "No idea at all")], tokens=False, near_duplicates=True
+    )
+    assert "FT305" not in leaked.counts
+
+
+@pytest.mark.parametrize(
+    ("text", "changed", "other"),
+    [
+        ("机器学习是人工智能的一个分支，它让计算机从数据中学习规律并做出预测，广泛用于垃圾邮件过滤和推荐系统。",
+         ("广泛", "常常"), "今天天气很好，我们一起去公园散步，看见了许多花和小鸟，孩子们非常高兴地跑来跑去，直到太阳下山。"),
+        ("機械学習は人工知能の一分野であり、コンピュータがデータから規則を学び予測を行うことを可能にします。",
+         ("予測", "推測"), "今日は天気がとても良いので、家族みんなで公園へ散歩に行き、たくさんの花と鳥を見ました。"),
+        ("การเรียนรู้ของเครื่องเป็นสาขาหนึ่งของปัญญาประดิษฐ์ที่ช่วยให้คอมพิวเตอร์เรียนรู้กฎจากข้อมูลและทำนายผลลัพธ์ได้",
+         ("ข้อมูล", "ตัวอย่าง"), "วันนี้อากาศดีมากพวกเราจึงไปเดินเล่นที่สวนสาธารณะและเห็นดอกไม้กับนกมากมาย"),
+    ],
+    ids=["Chinese", "Japanese", "Thai"],
+)  # fmt: skip
+def test_scripts_without_spaces_are_compared_by_characters(
+    text: str, changed: tuple[str, str], other: str
+) -> None:
+    pytest.importorskip("rensa")
+    near = text.replace(*changed)
+    assert near != text
+    counts = validate(
+        [chat("q", text * 2), chat("q", near * 2)], tokens=False, near_duplicates=True
+    ).counts
+    assert counts.get("FT303") == 1
+    counts = validate(
+        [chat("q", text * 2), chat("q", other * 2)], tokens=False, near_duplicates=True
+    ).counts
+    assert "FT303" not in counts
+
+
 def test_rows_that_differ_in_case_and_points_only_are_nearly_the_same() -> None:
     pytest.importorskip("rensa")
     rows = [chat("where is my red parcel", "it is on its way to you"),

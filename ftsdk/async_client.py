@@ -11,7 +11,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
 import anyio
 import anyio.to_thread
@@ -180,6 +180,24 @@ class AsyncModelHandle:
         return f"Async{self._sync!r}"
 
     chat = _awaited(ModelHandle.chat, _unchanged)
+
+    @overload
+    def chat_many(
+        self,
+        conversations: Iterable[Conversation],
+        *,
+        errors: Literal["raise"] = "raise",
+        **options: Any,
+    ) -> AsyncIterator[ChatAnswer]: ...
+
+    @overload
+    def chat_many(
+        self,
+        conversations: Iterable[Conversation],
+        *,
+        errors: Literal["return"],
+        **options: Any,
+    ) -> AsyncIterator[ChatAnswer | FtsdkError]: ...
 
     async def chat_many(
         self, conversations: Iterable[Conversation], **options: Any

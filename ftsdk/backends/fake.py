@@ -31,6 +31,7 @@ from typing import Any
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy, Range
 from ftsdk.backends.chat_outcomes import chat_serially, require_concurrency
+from ftsdk.backends.hosted.response_checks import refuse_stream
 from ftsdk.dataset import Dataset
 from ftsdk.dataset.provider_limits import ALL_FEATURES, OPENAI_ROLES, Limits
 from ftsdk.errors import NotFound, Rejected, Unavailable, Unsupported
@@ -363,6 +364,7 @@ class FakeBackend(Backend):
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
         """Return the answer of the training row whose question shares most words with this one."""
+        refuse_stream(options, "the fake backend")
         asked = _words(_last_user(messages))
         path = self._folder / f"{handle.id.removeprefix('fake:')}.rows.jsonl"
         best, score = "", -1.0

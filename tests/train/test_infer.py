@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from ftsdk.backends.local.runs.run_dir import RunDir
-from ftsdk.errors import NotFound, UsageError
+from ftsdk.errors import NotFound, Unsupported, UsageError
+from ftsdk.types.chat import ChatRequest
 from tests.train import architectures, tiny
 
 QUESTION = [{"role": "user", "content": "cat dog"}]
@@ -65,6 +66,63 @@ def test_a_batch_gives_the_answers_of_single_calls(result: Path) -> None:
     assert [a.text for a in many] == ["dog cat sun", "rain"] * 3
     assert many == [model.chat(messages) for messages in asked]
     assert seen == [(4, 6), (6, 6)]
+
+
+def requests(*conversations: list[dict[str, str]], **options: Any) -> list[ChatRequest]:
+    return [
+        ChatRequest(str(number), tuple(messages), {"max_tokens": 8, "device": "cpu", **options})
+        for number, messages in enumerate(conversations)
+    ]
+
+
+def test_many_requests_are_answered_in_batches(
+    result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftsdk.backends.local import inference
+    from ftsdk.backends.local.local_model import LocalModel
+
+    sizes: list[int] = []
+    original = LocalModel.chat_many
+
+    def counted(self: LocalModel, conversations: Any, **options: Any) -> Any:
+        sizes.append(len(conversations))
+        return original(self, conversations, **options)
+
+    monkeypatch.setattr(LocalModel, "chat_many", counted)
+    other = [{"role": "user", "content": "one two three"}]
+    asked = requests(*[QUESTION, other] * 3)
+    reported: list[str] = []
+    outcomes = inference.chat_many(
+        result, iter(asked), at_once=4, on_outcome=lambda one: reported.append(one.id)
+    )
+    assert [next(outcomes).answer.text for _ in range(4)] == ["dog cat sun", "rain"] * 2
+    assert (sizes, reported) == ([4], list("0123"))
+    assert [one.answer.text for one in outcomes] == ["dog cat sun", "rain"]
+    assert sizes == [4, 2]
+
+
+def test_a_conversation_that_is_too_long_does_not_spoil_its_batch(result: Path) -> None:
+    from ftsdk.backends.local import inference
+
+    long = [{"role": "user", "content": "red " * 600}]
+    [one, two, three] = inference.chat_many(result, requests(QUESTION, long, QUESTION), at_once=8)
+    assert one.answer.text == three.answer.text == "dog cat sun"
+    assert isinstance(two.error, UsageError)
+
+
+def test_sampled_answers_are_asked_one_by_one_so_that_a_seed_repeats_them(result: Path) -> None:
+    from ftsdk.backends.local import inference
+
+    asked = requests(QUESTION, QUESTION, temperature=5.0, seed=4)
+    [one, two] = inference.chat_many(result, asked, at_once=8)
+    assert one.answer.text == two.answer.text
+
+
+def test_an_unknown_option_ends_many_requests_by_name(result: Path) -> None:
+    from ftsdk.backends.local import inference
+
+    with pytest.raises(Unsupported, match="top_k"):
+        list(inference.chat_many(result, requests(QUESTION, QUESTION, top_k=3), at_once=8))
 
 
 def test_a_cut_answer_says_so(result: Path) -> None:

@@ -91,6 +91,10 @@ def use(job: FineTuneJob) -> str:
     assert_type(model.download("out"), Path)
     answer = model.chat([{"role": "user", "content": "hello"}], max_tokens=10)
     assert_type(answer, ChatAnswer)
+    for one in model.chat_many(["hello", [{"role": "user", "content": "hi"}]], concurrency=4):
+        assert_type(one, ChatAnswer)
+    for each in model.chat_many(["hello"], errors="return"):
+        assert_type(each, ChatAnswer | FtsdkError)
     return answer.text
 
 
@@ -121,6 +125,10 @@ async def awaited() -> None:
         assert_type(await job.metrics(), list[MetricPoint])
         model = await job.result()
         assert_type(await model.chat("hello"), ChatAnswer)
+        async for one in model.chat_many(["hello"]):
+            assert_type(one, ChatAnswer)
+        async for each in model.chat_many(["hello"], errors="return"):
+            assert_type(each, ChatAnswer | FtsdkError)
         assert_type(await client.list_jobs(provider="local"), list[AsyncFineTuneJob])
         assert_type(await client.plan("train.jsonl"), Plan)
         # What is wrong must be seen: an argument that is not there, and one of the wrong type.

@@ -21,6 +21,7 @@ declare must be refused by name. Checks of requests run where the world has a `d
 - `PageChecks`: lists in pages of 3 and of 20
 - `AnswerChecks`: the base model of a result, and what a chat sends
 - `ChatChecks`: batches and stored chats, created once and read to the last one
+- `ManyChatChecks`: many chats at once, an outcome each
 - `FaultChecks`, `OutageChecks`: a provider that fails, is away or silent; no secret in errors or records
 """
 
@@ -29,7 +30,8 @@ from __future__ import annotations
 import pytest
 
 for _part in (
-    "answers", "chats", "course", "faults", "jobs", "outages", "pages", "record", "sending", "world"
+    "answers", "chats", "course", "faults", "jobs", "many_chats", "outages", "pages", "record",
+    "sending", "world",
 ):  # fmt: skip
     pytest.register_assert_rewrite(f"ftsdk.testing.conformance.{_part}")
 
@@ -38,6 +40,7 @@ from ftsdk.testing.conformance.chats import ChatChecks
 from ftsdk.testing.conformance.course import CourseChecks
 from ftsdk.testing.conformance.faults import FaultChecks
 from ftsdk.testing.conformance.jobs import JobChecks
+from ftsdk.testing.conformance.many_chats import ManyChatChecks
 from ftsdk.testing.conformance.outages import OutageChecks
 from ftsdk.testing.conformance.pages import PageChecks
 from ftsdk.testing.conformance.record import RecordChecks
@@ -49,6 +52,6 @@ __all__ = ["BackendConformance", "LabDouble", "ProviderDouble", "World"]
 
 class BackendConformance(
     RecordChecks, SendingChecks, JobChecks, CourseChecks, PageChecks, AnswerChecks, ChatChecks,
-    FaultChecks, OutageChecks,
+    ManyChatChecks, FaultChecks, OutageChecks,
 ):  # fmt: skip
     """Derive from it, give it a fixture `world` (scope `class`), and run pytest."""

@@ -153,6 +153,11 @@ _TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "tests/unit/backends/hosted/test_replies.py", "tests/unit/backends/hosted/test_errors.py",
         "tests/backends/test_hosted_common.py"))
       for name in ("errors", "error_facts", "exception_table")),
+    *((f"ftsdk/backends/hosted/{name}.py", (
+        "tests/unit/backends/hosted/test_rate_limits.py", "tests/unit/backends/hosted/test_pacer.py",
+        "tests/unit/backends/hosted/test_chat_many.py", "tests/backends/test_chat_answer.py",
+        "tests/faults/test_chat_many.py"))
+      for name in ("chat_answer", "chat_many", "chat_retry", "pacer", "rate_limits")),
     ("ftsdk/backends/hosted/", (
         "tests/unit/backends/hosted/test_polling.py", "tests/unit/backends/hosted/test_retries.py",
         "tests/unit/backends/hosted/test_errors.py", "tests/unit/backends/hosted/test_redact.py",

@@ -355,6 +355,24 @@ def test_ending_early_finishes_what_is_under_way_and_starts_nothing(how: str) ->
     assert not [one for one in threading.enumerate() if one.name == "ftsdk-chat"]
 
 
+def test_a_request_that_was_read_is_not_begun_after_the_end() -> None:
+    begun, asked, free = list[str](), threading.Event(), threading.Event()
+
+    def ask(request: ChatRequest) -> ChatAnswer:
+        begun.append(request.id)
+        if request.id == "1":
+            asked.set()
+            assert free.wait(10)
+        return echo(request)
+
+    outcomes = run(ask, 10, concurrency=1)
+    next(outcomes)
+    assert asked.wait(10)  # the next one is read and waits for its turn
+    threading.Timer(0.1, free.set).start()
+    outcomes.close()
+    assert begun == ["0", "1"]
+
+
 def test_a_request_that_waits_to_be_sent_again_is_given_up() -> None:
     def ask(request: ChatRequest) -> ChatAnswer:
         if request.id == "0":

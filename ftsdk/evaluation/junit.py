@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from ftsdk.evaluation.report import CandidateResult, EvaluationReport
+from ftsdk.evaluation.report import EvaluationReport
+from ftsdk.evaluation.report_parts import CandidateResult
 from ftsdk.types.evaluation import Comparison, Verdict
 
 _MOST_FLIPS = 20

@@ -2,96 +2,27 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from ftsdk.evaluation.flips import Flip, flips_of
-from ftsdk.evaluation.gate import Gate, GateResult
-from ftsdk.evaluation.pairs import Pairs
-from ftsdk.evaluation.table import Means, comparison_table
+from ftsdk.evaluation.gate import GateResult
+from ftsdk.evaluation.report_page import page
+from ftsdk.evaluation.report_parts import CandidateResult, FlippedRow, ReportData
+from ftsdk.evaluation.table import comparison_table
 from ftsdk.types.evaluation import Comparison
 
 _WORST = (GateResult.FAILED, GateResult.NOT_COMPARABLE, GateResult.INCONCLUSIVE, GateResult.PASSED)
 
 
 @dataclass(frozen=True)
-class ModelResult:
-    """What one model did: its outcomes by kind, cost, latency and the summary of each metric.
+class EvaluationReport(ReportData):
+    """An evaluation: the verdict of each candidate against the reference, and what it rests on.
 
-    `noise` is the share of pairs of its repeats that are scored differently, by metric.
+    Its fields are those of `ReportData`. Leave the texts of rows out of what you pass on by
+    `texts=False`.
     """
-
-    name: str
-    outcomes: Mapping[str, int]
-    summaries: Mapping[str, Mapping[str, Any]]
-    usd: Decimal | None = None
-    latency_p50_s: float | None = None
-    latency_p95_s: float | None = None
-    noise: Mapping[str, float] = field(default_factory=dict)
-    answered_by: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        return {**vars(self), "usd": None if self.usd is None else str(self.usd)}
-
-
-@dataclass(frozen=True)
-class CandidateResult:
-    """One candidate against the reference: the gate, the mean scores, and the pairs of each metric."""
-
-    name: str
-    gate: Gate
-    means: Mapping[str, Means]
-    pairs: Mapping[str, Pairs]
-
-    @property
-    def verdict(self) -> str:
-        """The verdict on the primary metric."""
-        return str(self.gate.metrics[self.gate.primary].verdict)
-
-
-@dataclass(frozen=True)
-class FlippedRow:
-    """A row on which candidate and reference differ, with what each said."""
-
-    line: int
-    asked: str
-    expected: str
-    reference: str
-    candidate: str
-    reference_score: float
-    candidate_score: float
-
-
-@dataclass(frozen=True)
-class EvaluationReport:
-    """An evaluation: candidates against a reference on the same rows.
-
-    `metrics` gives for each metric why it was chosen; the first is the primary one. `margin` is the loss
-    that was accepted, stated before the run. `left_out` are rows that a model was trained on.
-    `texts` has for each row what was asked, expected and said by each model; leave them out of what you
-    pass on with `without_texts`.
-    """
-
-    data: str
-    rows: int
-    reference: str
-    candidates: tuple[CandidateResult, ...]
-    models: tuple[ModelResult, ...]
-    metrics: Mapping[str, str]
-    margin: float | None
-    clusters: str | None
-    repeats: int
-    decoding: Mapping[str, Any]
-    started_at: dt.datetime
-    ended_at: dt.datetime
-    left_out: tuple[int, ...] = ()
-    notes: tuple[str, ...] = ()
-    texts: Sequence[Mapping[str, str]] = ()
-    lines: Sequence[int] = ()
 
     @property
     def result(self) -> GateResult:
@@ -146,6 +77,18 @@ class EvaluationReport:
 
     def __str__(self) -> str:
         return "\n".join(self.lines_of_text())
+
+    def to_html(self, *, texts: bool = True) -> str:
+        """Return the report as one self-contained page, without scripts and without the network.
+
+        Without `texts` no row's text is in it.
+        """
+        return page(self, self.flips, texts=texts)
+
+    def _repr_html_(self) -> str:
+        """Return the page in a frame, for a notebook."""
+        frame = escape(self.to_html())
+        return f'<iframe srcdoc="{frame}" width="100%" height="700" sandbox=""></iframe>'
 
     def to_dict(self, *, texts: bool = True) -> dict[str, Any]:
         """Return the report as plain JSON values; without `texts`, no row's text is in it."""

@@ -20,7 +20,8 @@ from ftsdk.evaluation.metrics.metric import (
 from ftsdk.evaluation.options import EvaluationOptions
 from ftsdk.evaluation.pairs import Pairs, RowScores, compare_pairs, noise_of, paired
 from ftsdk.evaluation.participants import AskedModel, Participant
-from ftsdk.evaluation.report import CandidateResult, EvaluationReport, ModelResult
+from ftsdk.evaluation.report import EvaluationReport
+from ftsdk.evaluation.report_parts import CandidateResult, ModelResult
 from ftsdk.evaluation.slices import slices_of
 from ftsdk.evaluation.table import Means
 from ftsdk.types.chat import ChatOutcome

@@ -104,6 +104,9 @@ def evaluate(
     show: Annotated[
         str | None, typer.Option(metavar="flips", help="Print the rows on which the models differ.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report as a page.")
+    ] = None,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a JUnit report for a CI system.")
     ] = None,
@@ -157,6 +160,8 @@ def evaluate(
         _agree(plan, yes=yes, no_input=no_input or as_json)
         report = one.run(plan)
     document = report.to_dict(texts=not no_texts)
+    if html is not None:
+        atomic_write_bytes(html, report.to_html(texts=not no_texts).encode())
     if junit is not None:
         atomic_write_bytes(junit, junit_xml(report, texts=not no_texts))
     if output is not None:

@@ -8,7 +8,8 @@ from ftsdk.cli.view.formatting import clean, clean_line, cost_text, count, durat
 from ftsdk.cli.view.output import command, emit, labelled, note, say
 from ftsdk.evaluation.evaluate import EvaluationPlan
 from ftsdk.evaluation.gate import GateResult
-from ftsdk.evaluation.report import EvaluationReport, ModelResult
+from ftsdk.evaluation.report import EvaluationReport
+from ftsdk.evaluation.report_parts import ModelResult
 
 _COLOURS = {GateResult.PASSED: "green", GateResult.FAILED: "red"}
 _SHOWN = 160

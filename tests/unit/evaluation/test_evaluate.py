@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -260,6 +261,56 @@ def test_the_report_as_json_and_junit(client: Client) -> None:
     assert failure is not None
     assert "expected 'late'" in str(failure.text)
     assert b"parcel" not in junit_xml(found, texts=False)
+
+
+class Tags(HTMLParser):
+    """Collects the elements and attributes of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def test_the_page_says_the_verdict_and_runs_nothing(client: Client) -> None:
+    spoiled = [row(i) for i in range(60)]
+    for one in spoiled:
+        one["messages"][0]["content"] += " <script>alert(1)</script>"
+
+    def candidate(messages: Messages) -> str:
+        return "<img src=x onerror=alert(2)>" if "parcel 0," in messages[-1]["content"] else "late"
+
+    found = evaluate(client, always_late, candidate, data=spoiled, margin=0.1, slices=["length"])
+    text = found.to_html()
+    assert "Parity shown" in text
+    assert "You allow −10.0." in text
+    assert "worse than you allow" in text
+    assert text.count("<svg") >= 4
+    assert "&lt;img src=x onerror=alert(2)&gt;" in text  # the changed answer is shown, as text
+    assert "&lt;script&gt;" in text
+    seen = Tags()
+    seen.feed(text)
+    assert not seen.names & {"script", "img", "iframe", "link", "object"}
+    assert not {name for name in seen.attributes if name.startswith("on") or name in ("style", "src", "href")}  # fmt: skip
+    assert "default-src 'none'" in text
+    bare = found.to_html(texts=False)
+    assert "parcel" not in bare
+    assert found._repr_html_().count("<iframe") == 1
+
+
+def test_the_page_of_each_verdict_has_its_own_words(client: Client) -> None:
+    worse = evaluate(client, wrong_on(), wrong_on(*range(30)), margin=0.05).to_html()
+    assert "<h1>" in worse
+    assert "Worse" in worse
+    assert "<b>30</b> got worse" in worse
+    open_question = evaluate(client, wrong_on(1), wrong_on(2), data=TEST[:20], margin=0.05)
+    assert "Parity not shown" in open_question.to_html()
+    assert "would settle it" in open_question.to_html()
+    assert "Too few rows to say" in evaluate(client, wrong_on(1), wrong_on(2)).to_html()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""The parts of an evaluation's report: a model's outcomes, a candidate's comparisons, a flipped row."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from ftsdk.evaluation.gate import Gate
+from ftsdk.evaluation.pairs import Pairs
+from ftsdk.evaluation.table import Means
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """What one model did: its outcomes by kind, cost, latency and the summary of each metric.
+
+    `noise` is the share of pairs of its repeats that are scored differently, by metric.
+    """
+
+    name: str
+    outcomes: Mapping[str, int]
+    summaries: Mapping[str, Mapping[str, Any]]
+    usd: Decimal | None = None
+    latency_p50_s: float | None = None
+    latency_p95_s: float | None = None
+    noise: Mapping[str, float] = field(default_factory=dict)
+    answered_by: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {**vars(self), "usd": None if self.usd is None else str(self.usd)}
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """One candidate against the reference: the gate, the mean scores, and the pairs of each metric."""
+
+    name: str
+    gate: Gate
+    means: Mapping[str, Means]
+    pairs: Mapping[str, Pairs]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict on the primary metric."""
+        return str(self.gate.metrics[self.gate.primary].verdict)
+
+
+@dataclass(frozen=True)
+class FlippedRow:
+    """A row on which candidate and reference differ, with what each said."""
+
+    line: int
+    asked: str
+    expected: str
+    reference: str
+    candidate: str
+    reference_score: float
+    candidate_score: float
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """An evaluation: candidates against a reference on the same rows.
+
+    `metrics` gives for each metric why it was chosen; the first is the primary one. `margin` is the loss
+    that was accepted, stated before the run. `left_out` are rows that a model was trained on.
+    `texts` has for each row what was asked, expected and said by each model; leave them out of what you
+    pass on.
+    """
+
+    data: str
+    rows: int
+    reference: str
+    candidates: tuple[CandidateResult, ...]
+    models: tuple[ModelResult, ...]
+    metrics: Mapping[str, str]
+    margin: float | None
+    clusters: str | None
+    repeats: int
+    decoding: Mapping[str, Any]
+    started_at: dt.datetime
+    ended_at: dt.datetime
+    left_out: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    texts: Sequence[Mapping[str, str]] = ()
+    lines: Sequence[int] = ()

@@ -122,18 +122,17 @@ def test_the_table_says_when_a_code_hides_other_kinds() -> None:
     assert "other kind" not in line
 
 
-TEMPLATE = (
-    "You are a clerk. Read the order below and give its number, city and total as one line. Order: "
-)
+TEMPLATE = " ".join(f"rule {i} of the {i * 17}" for i in range(60)) + " order "
 
 
 def test_prompts_of_one_template_with_other_answers_are_not_nearly_the_same() -> None:
     pytest.importorskip("rensa")
-    long = TEMPLATE * 3
-    rows = [chat(f"{long}{i}", f"Number {i}, city {i * 7}, total {i * 13} euros") for i in range(6)]
+    rows = [
+        chat(f"{TEMPLATE}{i}", f"Number {i}, city {i * 7}, total {i * 13} euros") for i in range(6)
+    ]
     assert "FT303" not in validate(rows, tokens=False, near_duplicates=True).counts
     same = [
-        chat(f"{long}{i}", "The number is not readable, so please ask the customer.")
+        chat(f"{TEMPLATE}{i}", "The number is not readable, so please ask the customer.")
         for i in range(6)
     ]
     (found,) = [
@@ -142,7 +141,10 @@ def test_prompts_of_one_template_with_other_answers_are_not_nearly_the_same() ->
     assert found.rows >= 4  # the comparison is by chance
     assert found.message == f"{found.rows} rows are nearly the same, their answers too"
     leaked = validate(
-        rows, validation=[chat(f"{long}99", "No idea at all")], tokens=False, near_duplicates=True
+        rows,
+        validation=[chat(f"{TEMPLATE}99", "No idea at all")],
+        tokens=False,
+        near_duplicates=True,
     )
     assert "FT305" not in leaked.counts
 

@@ -80,6 +80,12 @@ Set = Annotated[
 ]
 
 
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse rows with a notice, too: duplicates, lost reasoning, …"),
+]
+
+
 @dataclass(frozen=True)
 class JobArguments:
     """A job as the command line describes it: one field for each option."""
@@ -107,6 +113,7 @@ class JobArguments:
     row_map: RowMap = None
     drop: RowDrop = None
     allow_findings: AllowFindings = None
+    strict: Strict = False
 
     def options(self, config: Config) -> JobOptions:
         """Return the options of `create_job`. Raises `UsageError`, `SpecError`."""
@@ -132,6 +139,7 @@ class JobArguments:
             "provider_options": provider_options,
             "validation": _validation(self.validation),
             "allow_findings": self.allowed,
+            "strict": self.strict,
             **self.reading(),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -14,7 +15,7 @@ import orjson
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.report import DatasetReport
 from ftsdk.dataset.formats.registry import FORMATS
-from ftsdk.dataset.inspection.inspect_rows import inspect_rows
+from ftsdk.dataset.inspection.inspect_rows import findings_of_rows, inspect_rows
 from ftsdk.dataset.inspection.report import InspectionReport
 from ftsdk.dataset.provider_limits import Limits, limits_for
 from ftsdk.dataset.reader import AS_DETECTED, Reading, RowReader
@@ -341,6 +342,14 @@ def inspect(
         line=line,
         limits=limits,
     )
+
+
+def findings_of_sample(
+    dataset: Dataset, tokenizer: Any, max_length: int | None, rows: int
+) -> tuple[Fault, ...]:
+    """What the first `rows` rows lose on their way to the model of `tokenizer`; see `inspect`."""
+    reads = itertools.islice(dataset._reads(), rows)
+    return findings_of_rows(reads, tokenizer, max_length)
 
 
 def _copied(copy: CanonicalCopy) -> Iterator[Read]:

@@ -84,6 +84,7 @@ def submit(
         account=session.account_of(spec.provider),
         facts={
             "notices": len(prepared.report.notices),
+            "data_notices": [{"code": one.code, "rows": one.rows} for one in plan.data],
             **allowed,
             **session.address_of(spec.provider),
         },

@@ -67,6 +67,8 @@ class JobOptions(ReadingOptions, total=False):
     allow_findings: bool | Collection[str]
     """Acknowledges rows with secrets or personal data: True, a list of FT4xx codes, or values by
     pattern, such as `["FT406:*@ourcompany.com"]`."""
+    strict: bool
+    """Refuses rows with a notice, too: duplicates, reasoning that the model is not shown, …"""
 
 
 class CreateOptions(JobOptions, total=False):
@@ -114,6 +116,7 @@ DEFAULTS: Mapping[str, Any] = {
     "seed": 0,
     "allow_findings": False,
     "again": False,
+    "strict": False,
 }
 """The option defaults that are not None, for signatures."""
 
@@ -132,6 +135,7 @@ CHECKS: Mapping[str, Check] = {
         "true, false or codes", lambda v: isinstance(v, bool) or TEXTS.accepts(v)
     ),
     "again": FLAG,
+    "strict": FLAG,
     "on_upload": FUNCTION,
     "on_bytes": FUNCTION,
     "format": TEXT,

@@ -10,7 +10,7 @@ from pydantic import Field
 from ftsdk.types.cost import Cost
 from ftsdk.types.record import Record
 
-__all__ = ["BudgetLine", "Plan", "PlannedField"]
+__all__ = ["BudgetLine", "DataNotice", "Plan", "PlannedField"]
 
 
 class PlannedField(Record):
@@ -40,6 +40,16 @@ class BudgetLine(Record):
     where: str = ""
 
 
+class DataNotice(Record):
+    """Something that a person should know of the rows: its code, how many rows, and the first line."""
+
+    code: str
+    rows: int
+    line: int = 0
+    message: str
+    hint: str = ""
+
+
 def _short(value: Any) -> str:
     """Format a value; 3.0 becomes 3."""
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -61,6 +71,8 @@ class Plan(Record):
     budget: tuple[BudgetLine, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    data: tuple[DataNotice, ...] = ()
+    """The notices about the rows, what costs most first."""
 
     def sent(self) -> dict[str, Any]:
         """Return the values that would be sent, by ftsdk's field names."""
@@ -90,4 +102,5 @@ class Plan(Record):
             name = f" as {field.sent_as}" if field.sent_as not in (None, field.name) else ""
             note = f"   ({field.note})" if field.note else ""
             lines.append(f"{field.name}: {asked} → {sent}{name}{note}")
-        return "\n".join([*lines, *self.notes, *(f"! {warning}" for warning in self.warnings)])
+        data = (f"! {one.code}  {one.rows:,} × {one.message}" for one in self.data)
+        return "\n".join([*lines, *self.notes, *(f"! {w}" for w in self.warnings), *data])

@@ -95,6 +95,7 @@ LATE = {
     "ftsdk.jobs.kept_rows": "the dataset package is not needed to list jobs",
     "ftsdk.migration.inventory": "the dataset package is not needed to list jobs",
     "ftsdk.planning.checks": "data is rarely part of a capture",
+    "ftsdk.planning.data_notices": "the dataset package is not needed to list jobs",
     "ftsdk.planning.prepare": "the dataset package is not needed to list jobs",
     "ftsdk.planning.report": "the dataset package is not needed to list jobs",
     "ftsdk.cli.__init__": "`--help` and completion load no command",

@@ -128,6 +128,8 @@ def _facts(
     snapshot = job.snapshot
     if data := _data(job):
         yield "data", data
+    if noticed := _noticed(job):
+        yield "", (noticed, "yellow")
     if sent := _sent(job):
         yield "sent", sent
     if cost := cost_figures(line_of(job.session, snapshot)):
@@ -169,6 +171,12 @@ def _data(job: FineTuneJob) -> str:
     if job.snapshot.trained_tokens:
         parts.append(f"{count(job.snapshot.trained_tokens)} tokens trained on")
     return "   ".join(parts)
+
+
+def _noticed(job: FineTuneJob) -> str:
+    """The notices about the rows when the job was created, what costs most first."""
+    found = job.snapshot.dataset.get("data_notices") or ()
+    return " · ".join(f"{one['code']} {plural(one['rows'], 'row')}" for one in found)
 
 
 def _sent(job: FineTuneJob) -> str:

@@ -19,9 +19,10 @@ from ftsdk.cli.view.output import columns, labelled, say
 
 if TYPE_CHECKING:
     from ftsdk.types.cost import Cost
-    from ftsdk.types.plan import BudgetLine, Plan, PlannedField
+    from ftsdk.types.plan import BudgetLine, DataNotice, Plan, PlannedField
     from ftsdk.types.spec import LoRA
 
+_NOTICES_SHOWN = 8
 _SHORT = {"learning_rate": "lr", "batch_size": "batch"}
 
 
@@ -70,6 +71,20 @@ def _details(plan: Plan) -> Iterable[tuple[str, Any]]:
         yield "", (clean(line), "dim")
     for line in plan.warnings:
         yield "", [("! ", "yellow"), clean(line)]
+    for number_of, notice in enumerate(plan.data):
+        if number_of == _NOTICES_SHOWN:
+            yield "", (f"{len(plan.data) - number_of} more notices: ftsdk validate", "dim")
+            return
+        yield "", [("! ", "yellow"), *_notice(notice)]
+
+
+def _notice(notice: DataNotice) -> list[Any]:
+    rows = f" · {plural(notice.rows, 'row')}" if notice.line else ""
+    line = f", line {notice.line}" if notice.line else ""
+    return [
+        f"{notice.code}{rows}{line}  {clean(notice.message, 90)}",
+        (f"  {clean(notice.hint, 90)}", "dim"),
+    ]
 
 
 def _amount(plan: Plan) -> str:

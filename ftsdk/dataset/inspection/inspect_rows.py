@@ -63,6 +63,23 @@ def inspect_rows(
     return work.result(name, model or chat.name)
 
 
+def findings_of_rows(
+    reads: Iterable[Read], tokenizer: Any, max_length: int | None
+) -> tuple[Fault, ...]:
+    """The findings of some rows as the model of `tokenizer` (a folder or a `ChatTokenizer`) sees them.
+
+    None where the tokenizer is not on this machine, or the rows are token ids already.
+    """
+    chat = tokenizer if isinstance(tokenizer, ChatTokenizer) else _folder(tokenizer)
+    if chat is None:
+        return ()
+    work = _Inspection(chat, 0, None, max_length)
+    for read in reads:
+        if shape_of(read.row) in ("chat", "preference"):
+            work.take(read.line, read.row)
+    return tuple(work.findings)
+
+
 def _folder(place: Any) -> ChatTokenizer | None:
     folder = model_folder(place)
     return None if folder is None else ChatTokenizer.from_folder(folder)

@@ -176,3 +176,19 @@ def test_the_method_and_the_format_decide_what_a_job_trains(cli):
         ]
         == "dataset"
     )
+
+
+def test_notices_are_shown_where_the_decision_is_made(cli):
+    data = write("in.jsonl", extra=GOOD % (3, 3))
+    shown = cli.ok("plan", data).out
+    assert "FT302 · 2 rows, line 4  2 rows are the same" in shown
+    assert "keep one of them" in shown
+    made = cli.ok("create", data, "--yes")
+    assert "FT302 · 2 rows" in made.out
+    assert "FT302 2 rows" in cli.ok("show").out
+    assert cli.ok("plan", data, "--json").json["data"][0]["code"] == "FT302"
+    for command in ("plan", "create"):
+        error = cli.error(3, command, data, "--strict")
+        assert error["submitted"] == "no"
+        assert "[FT302]" in error["where"]
+    assert cli.ok("plan", write("fine.jsonl"), "--strict").code == 0

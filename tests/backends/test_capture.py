@@ -24,7 +24,7 @@ from ftsdk.artifacts.bundle import read_manifest, verify
 from ftsdk.errors import BudgetError, StoreError, UnexpectedResponse, UsageError
 from ftsdk.evaluation.answers import AnswerStore
 from ftsdk.evaluation.captured import Captured
-from ftsdk.migration.capture_all import CapturingAll
+from ftsdk.migration.capture_all import AllCaptured, CapturingAll
 from ftsdk.migration.forget import forget, forgettable
 from ftsdk.migration.options import CaptureOptions
 from ftsdk.store.reservations import Reservations
@@ -322,6 +322,51 @@ def test_killed_before_any_write_it_ends_and_pays_once(
         assert found.counts == {"tuned": {"answered": 6}, "base": {"answered": 3}}, left
         assert double.paid == expected(tuned, 2, count=3), left
         assert verify(found.folder) == [], left
+        shutil.rmtree(home)
+
+
+def test_an_account_that_is_captured_and_killed_ends_and_pays_once(
+    tmp_path: Path,
+    double: Metered,
+    clock: ManualClock,
+    tuned: str,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Three fine-tunes, inventoried and captured. Short tier: every seventh write; long: every one."""
+    with client_in(tmp_path / "elsewhere", double, clock) as elsewhere:
+        for model in ("gpt-4o-mini-2024-07-18", "gpt-4.1-2025-04-14"):
+            elsewhere.create_job(rows_of(f"trained on {model}", 12), provider="openai", model=model)
+        clock.advance(600)
+    rows = rows_of("asked", 2)
+    options = CaptureOptions(repeats=2, batch=False, concurrency=1, recoverable=True)
+
+    def all_of_it(home: Path) -> AllCaptured:
+        with client_in(home, double, clock) as client:
+            assert client.inventory("openai").is_complete
+            return CapturingAll(client.session, "openai", rows, options=options).run()
+
+    with monkeypatch.context() as patch:
+        count = kill_points(patch, None)
+        all_of_it(tmp_path / "counted")
+        writes = count[0]
+    double.paid.clear()
+    assert writes > 50
+    for left in range(0, writes, 1 if request.config.getoption("--long") else 7):
+        double.paid.clear()
+        double.stored.clear()
+        home = tmp_path / f"home {left}"
+        with monkeypatch.context() as patch:
+            kill_points(patch, left)
+            with pytest.raises(Killed):
+                all_of_it(home)
+        found = all_of_it(home)
+        assert found.is_complete, left
+        assert len(found.captures) == 3, left
+        assert sum(double.paid.values()) == 3 * 2 * 3, left  # twice the model, once its base
+        assert max(double.paid.values()) == 2, left
+        for one in found.captures:
+            assert verify(one.folder) == [], left
         shutil.rmtree(home)
 
 

@@ -145,7 +145,7 @@ class Columns:
         facts: list[str] = []
         index = _index_columns(keys)
         for key in [k for k in names if k not in given and k in index]:
-            facts.append(f"the index column {key or 'without a name'!r} is left out")
+            facts.append(f"the index column {repr(key) if key else 'without a name'} is left out")
             del names[key]
         names = {k: v if k in given else _folded(v, names.values()) for k, v in names.items()}
         others = dict(_aliases(frozenset(names.values())))

@@ -13,7 +13,7 @@ note(
     "FT100",
     "fault",
     "The format of the rows is not known",
-    'use chat rows: {"messages": [{"role": …, "content": …}, …]}, or force one with format=',
+    'use chat rows: {"messages": [{"role": …, "content": …}, …]}, or name one with --format',
     """A row is recognized by its keys: `messages` (chat), `prompt` and `completion`,
      `instruction` and `output` (Alpaca), `conversations` (ShareGPT), `text`, `input` with
      `preferred_output` and `non_preferred_output`, `prompt` with `chosen` and `rejected`,

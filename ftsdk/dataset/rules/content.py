@@ -68,6 +68,11 @@ def _is_media(key: str, value: Any) -> bool:
     return key in _MEDIA_KEYS and bool(value)
 
 
+def may_be_dropped(key: str) -> bool:
+    """Whether rows without the key mean the same: `label` says which answers are bad."""
+    return key not in _LABEL_KEYS
+
+
 def _is_label(key: str, value: Any) -> bool:
     return key in _LABEL_KEYS and type(value) is bool
 

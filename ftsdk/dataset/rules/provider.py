@@ -19,7 +19,7 @@ from ftsdk.dataset.row import (
     shape_of,
     texts_of,
 )
-from ftsdk.dataset.rules.content import SPECIAL_TOKEN
+from ftsdk.dataset.rules.content import SPECIAL_TOKEN, may_be_dropped
 
 Row = dict[str, Any]
 
@@ -102,7 +102,7 @@ def row_hits(row: Row, limits: Limits) -> Iterator[_Found]:
             continue
         fact = Fact(None, limits.lacks.get(feature, limits.source), limits.as_of)
         yield "FT206", fact, Hit(place, f"{limits.title} cannot carry {_words(feature, place)}",
-                                 droppable=feature == "extra")  # fmt: skip
+                                 droppable=feature == "extra" and may_be_dropped(place))  # fmt: skip
     for i, message in messages_of(row):
         role = message.get("role")
         if role in ROLES and role not in limits.roles:

@@ -193,8 +193,8 @@ class Counting:
                                     f"{rule.hint} (source: {fact.source}, read {fact.as_of})")  # fmt: skip
 
     def summary(self, max_length: int | None, cut_at: int | None = None) -> TokenSummary | None:
-        """The figures; None without rows. `cut_at` is where the target cuts a row."""
-        if not self.totals:
+        """The figures; None when no row was counted. `cut_at` is where the target cuts a row."""
+        if not any(self.totals):
             return None
         ordered = sorted(self.totals)
         last, total = len(ordered) - 1, sum(ordered)

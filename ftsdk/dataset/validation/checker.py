@@ -231,8 +231,10 @@ class RowChecker:
 def facts_of(facts: Mapping[str, int]) -> Iterator[Fault]:
     """One notice with everything that was taken as something else; none where nothing was."""
     if facts:
-        line = min(facts.values())
-        yield fault_of("FT026", line, Hit("", "; ".join(facts)))
+        said = (
+            fact if line == 1 else f"{fact} (first at line {line})" for fact, line in facts.items()
+        )
+        yield fault_of("FT026", 0, Hit("", "; ".join(said)))
 
 
 def _placed(code: str, item: Read, fmt: Format, hit: Hit) -> Fault:

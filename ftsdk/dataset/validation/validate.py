@@ -261,6 +261,8 @@ class _Validation:
         result, target, source = self.result, self.target, self.opened.source
         kept = sorted(result.found.kept, key=lambda f: f.line)
         cut = cut_at(target.limits, target.method, target.max_length)
+        if result.counting is not None and result.rows and not any(result.counting.totals):
+            self.skipped.append("tokens: every row has a fault")
         return DatasetReport(
             name=self.opened.name,
             rows=result.rows,

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ftsdk.dataset import Dataset, convert, fix, validate
+from ftsdk.dataset import Dataset, convert, fix, reader, validate
 from ftsdk.dataset.row import canonical_bytes
+from ftsdk.dataset.rules import secrets
 from ftsdk.errors import DatasetError
 from tests.shared_files import shared_folder
 
@@ -145,6 +146,16 @@ def test_the_report_of_a_case(name: str) -> None:
         assert any(SAID[name] in f.message for f in report.notices if f.code == "FT026")
     if name in HINTS:
         assert HINTS[name] in report.faults[0].hint
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_the_fast_path_gives_the_report_of_the_slow_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = validate(CASES / name, near_duplicates=False)
+    monkeypatch.setattr(reader, "is_plain", lambda _raw, _row: False)
+    monkeypatch.setattr(secrets, "may_hold", lambda _raw: True)
+    assert validate(CASES / name, near_duplicates=False).to_dict() == fast.to_dict()
 
 
 @pytest.mark.parametrize("name", READABLE)

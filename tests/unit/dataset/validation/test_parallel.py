@@ -280,3 +280,38 @@ def test_it_works_in_a_script_without_a_main_guard(tmp_path: Path) -> None:
         [sys.executable, script.name], cwd=tmp_path, capture_output=True, check=True
     )
     assert done.stdout == b"once 899\n"
+
+
+def test_what_is_read_as_something_else_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"question": f"question {i}", "answer": f"the answer is {i}"} for i in range(3000)]
+    rows[2500]["cot"] = "because it is so"
+    path = tmp_path / "long.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    whole = validate(path, near_duplicates=False, map={"question": "prompt"})
+    monkeypatch.setattr(source, "MIN_BYTES", 1)
+    monkeypatch.setattr(parallel, "_PART_BYTES", 20_000)
+    monkeypatch.setattr(parallel, "_processors", lambda: 3)
+    parted = validate(path, near_duplicates=False, map={"question": "prompt"})
+    assert parted.to_dict() == whole.to_dict()
+    (notice,) = whole.notices
+    assert notice.message == (
+        "columns are read under other names: answer as completion; "
+        "cot is read as the reasoning of the answer (first at line 2501)"
+    )
+
+
+def test_values_are_acknowledged_in_every_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"prompt": f"q {i}", "completion": f"write to anna{i}@ours.net"} for i in range(3000)]
+    path = tmp_path / "long.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(source, "MIN_BYTES", 1)
+    monkeypatch.setattr(parallel, "_PART_BYTES", 20_000)
+    monkeypatch.setattr(parallel, "_processors", lambda: 3)
+    assert validate(path, near_duplicates=False).counts == {"FT406": 3000}
+    assert (
+        validate(path, near_duplicates=False, allow_findings=["FT406:anna*@ours.net"]).counts == {}
+    )

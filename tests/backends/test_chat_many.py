@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 import ftsdk
+from ftsdk.async_client import AsyncModelHandle
 from ftsdk.backends.base import Context
 from ftsdk.backends.openai.backend import AzureBackend, OpenAIBackend
 from ftsdk.errors import (
@@ -294,7 +297,6 @@ def test_at_fake_and_asynchronously(home: Path, rows: Any) -> None:
 def test_a_cancelled_task_finishes_what_is_under_way(double: OpenAIDouble, home: Path) -> None:
     double.answer_s = 0.05
     handle = handle_at(double, home)
-    from ftsdk.async_client import AsyncModelHandle
 
     async def ask() -> int:
         seen = 0
@@ -314,3 +316,28 @@ def test_a_cancelled_task_finishes_what_is_under_way(double: OpenAIDouble, home:
     assert asyncio.run(ask()) > 0
     paid = double.meter.answers
     assert paid == double.count("POST", CHAT) < 200
+
+
+def test_ending_early_does_not_block_the_event_loop(double: OpenAIDouble, home: Path) -> None:
+    handle = handle_at(double, home)
+    list(handle.chat_many(["a first one, which opens the connections"]))
+    double.answer_s = 1.5
+
+    async def ask() -> float:
+        beats = [time.monotonic()]
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(0.02)
+                beats.append(time.monotonic())
+
+        beating = asyncio.create_task(beat())
+        answers = AsyncModelHandle(handle).chat_many(map(str, range(100)), concurrency=2)
+        async with contextlib.aclosing(answers):
+            await anext(answers)
+            await asyncio.sleep(0.3)  # the next ones are under way now
+        beats.append(time.monotonic())
+        beating.cancel()
+        return max(later - earlier for earlier, later in itertools.pairwise(beats))
+
+    assert asyncio.run(ask()) < 0.8

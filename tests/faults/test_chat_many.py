@@ -162,7 +162,8 @@ def test_rows_against_a_limit_with_faults(tmp_path: Path, request: pytest.Fixtur
     print(report(double, totals))
     check(double, totals, number, 3)
     if len(totals.memory_mb) > 5:
-        assert totals.memory_mb[-1] - totals.memory_mb[1] < 5  # MB
+        # Of each answer the harness keeps its id, its time and the hash that the meter counts.
+        assert totals.memory_mb[-1] - totals.memory_mb[1] < 2 + 0.001 * number * 3  # MB
 
 
 def test_the_limit_of_tokens_is_used_as_well(tmp_path: Path) -> None:

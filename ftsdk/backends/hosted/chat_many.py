@@ -119,8 +119,13 @@ class _Run:
             thread = threading.Thread(
                 target=context.run, args=(self._work,), name="ftsdk-chat", daemon=True
             )
-            self._threads.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more threads: those that run do the work
+                if not self._threads:
+                    raise
+            else:
+                self._threads.append(thread)
 
     def _finish(self) -> None:
         """Start nothing more, and wait for what is under way."""
@@ -163,10 +168,11 @@ class _Run:
     def _outcome(self, request: ChatRequest) -> ChatOutcome | None:
         """Ask until there is an answer or an error that stays; None where the run ends before."""
         attempts, tokens = Attempts(), _tokens(request)
+        failed: FtsdkError | None = None
         while True:
             turn = self._turn(tokens)
             if turn is None:
-                return None
+                return self._given_up(request, attempts, failed)
             attempts.begin(self._clock.monotonic())
             try:
                 answer = self._attempt(request, *turn)
@@ -177,7 +183,7 @@ class _Run:
                 answer = answer.model_copy(update={"attempts": attempts.count})
                 return ChatOutcome(request.id, answer=answer, attempts=attempts.count)
             wait = attempts.wait_s(failed, self._clock.monotonic())
-            if wait is None:
+            if wait is None or is_for_all(failed):
                 return self._failed(request, attempts, failed)
             if not self._pause(wait):
                 return self._given_up(request, attempts, failed)
@@ -194,10 +200,10 @@ class _Run:
         return ChatOutcome(request.id, error=error, attempts=attempts.count)
 
     def _given_up(
-        self, request: ChatRequest, attempts: Attempts, error: FtsdkError
+        self, request: ChatRequest, attempts: Attempts, error: FtsdkError | None
     ) -> ChatOutcome | None:
         """Return an outcome only where something may be billed: the rest can be asked again."""
-        if not attempts.lost:
+        if error is None or not attempts.lost:
             return None
         attempts.described(error)
         return ChatOutcome(request.id, error=error, attempts=attempts.count)

@@ -312,6 +312,16 @@ def test_a_chat_of_unknown_price_is_counted_as_unknown(tmp_path: Path) -> None:
         handle.chat_many(["one", "two"])
 
 
+def test_a_service_without_known_prices_has_not_those_of_another(tmp_path: Path) -> None:
+    """A gateway with the API of OpenAI may answer to the names of its models."""
+    mine = session(tmp_path)
+    handle, backend = model(mine)
+    backend.capabilities = replace(backend.capabilities, price="unknown")
+    handle.chat("hello")
+    assert Reservations(mine.journal).month(NOW).unknown == 1
+    assert counted(mine) == 0
+
+
 def test_an_answer_without_usage_is_of_unknown_cost(tmp_path: Path) -> None:
     mine = session(tmp_path)
     handle, backend = model(mine)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import multiprocessing
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +15,7 @@ import pytest
 
 from ftsdk.backends.hosted import chat_many as module
 from ftsdk.backends.hosted.chat_many import chat_many
+from ftsdk.backends.hosted.pacer import Pacer, Turn
 from ftsdk.errors import (
     AuthError,
     BudgetError,
@@ -215,7 +219,7 @@ def test_refusals_for_pace_are_borne_until_the_deadline() -> None:
         AuthError("the key is wrong"),
         Unsupported("no option 'top_k'"),
         BudgetError("used up"),
-        RateLimited("quota", provider_code="insufficient_quota", retryable=False),
+        RateLimited("no credit", status_code=429, provider_code="insufficient_quota"),
         Rejected("no such parameter", provider_code="unsupported_parameter"),
         Rejected("pay first", status_code=402),
     ],
@@ -233,6 +237,7 @@ def test_an_error_of_all_ends_the_run_after_what_is_under_way(error: FtsdkError)
     with pytest.raises(type(error)) as caught:
         found.extend(run(ask, 1000, concurrency=4, on_outcome=finished.append))
     assert caught.value is error
+    assert asked.count("5") == 1
     assert {one.id for one in found} == {one.id for one in finished} == set(asked) - {"5"}
     assert len(asked) < 40
 
@@ -406,6 +411,29 @@ def test_one_that_was_lost_and_is_given_up_says_that_it_may_be_billed() -> None:
     assert [(one.id, one.error.submitted) for one in found] == [("0", "maybe")]
 
 
+def test_one_that_was_lost_and_waits_for_its_turn_says_so_as_well() -> None:
+    clock, found = SystemClock(), []
+    lost = threading.Event()
+
+    class Slow(Pacer):
+        def wait_s(self, turn: Turn) -> float:
+            return 60.0 if lost.is_set() and turn.tokens < 1000 else 0.0
+
+    def ask(request: ChatRequest) -> ChatAnswer:
+        if request.id == "0":
+            lost.set()
+            raise hung()
+        lost.wait(10)
+        time.sleep(1.5)  # longer than the pause before the second attempt of the other
+        raise AuthError("the key was revoked")
+
+    asked = [ChatRequest("0", ()), ChatRequest("1", (), {"max_tokens": 5000})]
+    outcomes = chat_many(ask, asked, concurrency=2, on_outcome=None, clock=clock, pacer=Slow(clock))
+    with pytest.raises(AuthError):
+        found.extend(outcomes)
+    assert [(one.id, one.error.submitted) for one in found] == [("0", "maybe")]
+
+
 def test_two_runs_at_once_do_not_mix() -> None:
     first, second = run(echo, 50, concurrency=3), run(echo, 50, concurrency=3)
     pairs = list(zip(first, second, strict=True))
@@ -445,6 +473,66 @@ def test_threads_have_the_context_of_the_caller() -> None:
 
     list(run(ask, 20, concurrency=4))
     assert seen == {"mine"}
+
+
+def test_a_system_without_more_threads_uses_those_that_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started, original = [], threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        if len(started) >= allowed:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        original(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    allowed = 2
+    assert len(list(run(echo, 50, concurrency=8))) == 50
+    allowed = 0
+    with pytest.raises(RuntimeError, match="new thread"):
+        list(run(echo, 50, concurrency=8))
+
+
+INTERRUPTED = """
+import os, time
+from ftsdk.backends.hosted.chat_many import chat_many
+from ftsdk.types.answer import ChatAnswer
+from ftsdk.types.chat import ChatRequest
+from ftsdk.util.clock import SystemClock
+
+def say(*words):
+    os.write(1, (" ".join(words) + "\\n").encode())
+
+def ask(request):
+    say("begun", request.id)
+    time.sleep(0.5)
+    return ChatAnswer(text="", message={})
+
+requests = (ChatRequest(str(n), ()) for n in range(1000))
+done = lambda outcome: say("done", outcome.id)
+try:
+    for _ in chat_many(ask, requests, concurrency=4, on_outcome=done, clock=SystemClock()):
+        pass
+except KeyboardInterrupt:
+    say("interrupted")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent there")
+def test_ctrl_c_finishes_what_is_under_way() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(5)]
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=30)
+    words = [line.split() for line in [*lines, *rest.splitlines()]]
+    begun, done = ({one[1] for one in words if one[0] == kind} for kind in ("begun", "done"))
+    assert begun == done
+    assert len(begun) <= 12
+    assert words[-1] == ["interrupted"]
 
 
 # --- concurrency -----------------------------------------------------------------------------------

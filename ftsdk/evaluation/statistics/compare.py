@@ -26,7 +26,11 @@ MIN_ROWS = 10
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What the tests found; `spread` is the standard deviation of the difference of one unit."""
+    """What the tests found.
+
+    `flip_rate` is that of pass/fail rows; `spread`, for graded scores, the standard deviation of the
+    difference of one unit.
+    """
 
     delta: float
     low: float
@@ -36,8 +40,8 @@ class _Evidence:
     method: str
     units: int
     rows: int
-    spread: float
     flip_rate: float | None = None
+    spread: float = 0.0
 
 
 def compare(
@@ -168,7 +172,6 @@ def _pass_or_fail(
         method=f"McNemar {'exact' if rate > paired.MOST_FLIPS else 'mid-p'}, Tango interval",
         units=rows,
         rows=rows,
-        spread=(rate - delta**2) ** 0.5,
         flip_rate=rate,
     )
 

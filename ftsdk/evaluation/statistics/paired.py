@@ -26,8 +26,6 @@ _GRID = 33
 
 def mcnemar_exact(wins: int, losses: int) -> float:
     """Return the two-sided p-value of the exact (binomial) McNemar test; 1 where nothing flips."""
-    if wins + losses == 0:
-        return 1.0
     return min(1.0, 2 * float(stats().binom.cdf(min(wins, losses), wins + losses, 0.5)))
 
 

@@ -123,6 +123,27 @@ def test_rare_losses_do_not_pass_for_parity(rows: int, flip_rate: float, margin:
     assert ours <= 0.026
 
 
+def test_halls_transformation() -> None:
+    """t = 5, skewness / √n = -0.447: t + a t² / 3 + a² t³ / 27 + a / 6, in three parts by hand."""
+    mean = graded.SkewedMean(value=0.05, error=0.02, units=20, skew=-2.0)
+    bent = 5 - 3.7267800 + 0.9259259 - 0.0745356
+    assert mean.p_above(-0.05) == pytest.approx(stats.t.sf(bent, 19), rel=1e-6)
+    straight = graded.SkewedMean(value=0.05, error=0.02, units=20)
+    assert straight.p_above(-0.05) == graded.Mean(0.05, 0.02, 20).p_above(-0.05)
+
+
+def test_a_mean_of_one_unit_says_nothing() -> None:
+    alone = graded.mean_of([0.3])
+    assert alone.interval() == (-math.inf, math.inf)
+    assert alone.p_above(0) == 1.0
+    assert graded.cautious_mean([0.3]).p_above(0) == 1.0
+
+
+def test_equal_differences_are_above_what_is_below_them() -> None:
+    equal = graded.mean_of([0.25] * 20)
+    assert [equal.p_above(bound) for bound in (0.0, 0.25, 0.5)] == [0.0, 0.5, 1.0]
+
+
 def test_many_rows_without_a_difference_are_needed_for_parity() -> None:
     def fewest(margin: float, size: int = 1) -> int:
         return next(

@@ -198,3 +198,4 @@ def test_without_scipy_the_command_that_installs_it_is_named(
     with pytest.raises(MissingExtra) as caught:
         flips(1, 2, 20)
     assert caught.value.hint == "pip install 'ftsdk[eval]'"
+    assert caught.value.what == "Comparing models needs scipy, which cannot be imported"

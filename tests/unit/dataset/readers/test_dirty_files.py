@@ -58,7 +58,7 @@ FILES: dict[str, tuple[str, bytes | str, Expected]] = {
         "tools.jsonl",
         "\n".join([chat(ASK, call('{"number": 17}'), RESULT, DONE, more=TOOLS), chat(ASK, call(r'"\"{\\\"number\\\": 17}\""'), RESULT, DONE, more=TOOLS),
                    chat(ASK, call(r'"{\"number\": \"17\"}"'), RESULT, DONE, more=TOOLS), chat(ASK, call(r'"{\"number\": 17}"', "findOrder"), RESULT, DONE, more=TOOLS)]),
-        [("FT026", 1, ""), ("FT114", 2, "messages[1].tool_calls[0].function.arguments"),
+        [("FT026", 0, ""), ("FT114", 2, "messages[1].tool_calls[0].function.arguments"),
          ("FT118", 3, "messages[1].tool_calls[0].function.arguments"), ("FT117", 4, "messages[1].tool_calls[0].function.name") ]),
     "a tool result that got lost": ("lost.jsonl", chat(ASK, call(r'"{\"number\": 17}"'), DONE, more=TOOLS), [("FT115", 1, "messages[1].tool_calls[0].id")]),
     "support logs with people in them": (

@@ -118,11 +118,12 @@ def capture(
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Keep a model's answers to your rows in a sealed bundle, for evaluation after it is gone.
+    """Keep a model's answers to your rows before it is gone.
 
-    Rows that the model was trained on are left out. Every answer is stored before the next is asked:
-    interrupted, the same command continues, and nothing that was answered is asked again. The bundle
-    holds private data and can be read by you alone. Exits with 4 where requests got no answer.
+    They go into a sealed bundle, for evaluation afterwards. Rows that the model was trained on are left
+    out. Every answer is stored before the next is asked: interrupted, the same command continues, and
+    nothing that was answered is asked again. The bundle holds private data and can be read by you alone.
+    Exits with 4 where requests got no answer.
     """
     if verify is not None:
         verified(verify, verify_bundle(verify), as_json=as_json)

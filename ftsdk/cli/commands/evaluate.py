@@ -125,11 +125,11 @@ def evaluate(
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Ask models the same rows, and say which is better, at parity or worse.
+    """Compare models on the same rows, with a verdict.
 
-    The last message of a row is the right answer. Rows that a model was trained on are left out. Exits
-    with 0 where every candidate passes, 8 where one is worse, 7 where the rows are too few to say, and
-    4 where answers are missing.
+    Each is better, at parity or worse. The last message of a row is the right answer. Rows that a model
+    was trained on are left out. Exits with 0 where every candidate passes, 8 where one is worse, 7 where
+    the rows are too few to say, and 4 where answers are missing.
     """
     if show not in (None, "flips"):
         raise UsageError(f"Nothing is shown as {show!r}", where=_WORK, hint="--show flips")

@@ -25,9 +25,9 @@ def forget(
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Remove bundles and stored answers, which are private data.
+    """Remove what was captured or fetched: bundles and stored answers.
 
-    A model's name removes its answers and the bundles in FTSDK_HOME; a folder removes that bundle.
+    They are private data. A model's name removes its answers and the bundles in FTSDK_HOME; a folder removes that bundle.
     Answers that are removed have to be paid for again. The journal keeps its jobs.
     """
     client = open_client(profile)

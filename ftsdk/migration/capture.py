@@ -357,8 +357,8 @@ class Capturing:
             again = len({one.key for one in lane.missing(store)} & set(store.under_way()))
             if again:
                 self._notes.append(
-                    f"{again} answers were under way when an earlier run was killed; they are asked "
-                    "again, and may have been paid for"
+                    f"up to {again} answers were under way when an earlier run was killed; they are "
+                    "asked again, and may have been paid for"
                 )
             say = functools.partial(self._say, f"asking {lane.source.model}")
             if lane.missing(store):

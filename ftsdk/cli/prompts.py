@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from decimal import Decimal
 
 import typer
 
@@ -35,6 +36,28 @@ def decide(
         if choice in ("y", "yes", "n", "no"):
             return choice.startswith("y")
         _ask("y or n? ")
+
+
+def agree_to_spend(
+    what: str, requests: int, cost: Decimal | None, *, yes: bool, no_input: bool
+) -> None:
+    """Ask whether `what` may ask so many requests for up to `cost` US dollars; None is unknown.
+
+    Exits with 1 where the answer is no. Nothing is asked for what is free. Raises `NeedsDecision`
+    where nobody can answer.
+    """
+    if not requests or cost == 0:
+        return
+    amount = "an unknown amount" if cost is None else f"up to ${cost:.2f}"
+    if not decide(
+        f"Ask {requests:,} requests and spend {amount}?",
+        yes=yes,
+        no_input=no_input,
+        default=False,
+        unasked=f"The {what} would spend {amount}, and nobody could be asked",
+        hint="--yes asks without a question, --budget USD limits what it costs",
+    ):
+        raise stop("Nothing was asked.")
 
 
 def choose(question: str, choices: Mapping[str, str], *, default: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,16 +13,16 @@ from ftsdk.artifacts.bundle import verify as verify_bundle
 from ftsdk.cli import completion
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import Json, NoInput, Profile, Yes, values
-from ftsdk.cli.prompts import choose, decide, stop
+from ftsdk.cli.prompts import agree_to_spend, choose
 from ftsdk.cli.view import capture_view as view
 from ftsdk.cli.view.bundle_view import verified
-from ftsdk.cli.view.output import console, emit, note
+from ftsdk.cli.view.output import emit, note
 from ftsdk.client import Client
 from ftsdk.errors import UsageError
 from ftsdk.migration.arguments import CaptureArguments
 from ftsdk.migration.capture import Capturing
 from ftsdk.migration.capture_all import AllPlanned, CapturingAll
-from ftsdk.migration.options import CaptureOptions, OnProgress, options_of, rights_of
+from ftsdk.migration.options import CaptureOptions, options_of, rights_of
 from ftsdk.types.capture import CapturePlan, Rights
 
 _WORK = "ftsdk capture"
@@ -173,20 +172,9 @@ class _Asking:
         """Whether somebody is there to answer a question."""
         return not (self.yes or self.no_input) and sys.stdin.isatty()
 
-    def agree(self, cost: Any, requests: int) -> None:
-        """Ask whether to spend; exits where the answer is no. Nothing is asked for what is free."""
-        if not requests or cost == 0:
-            return
-        amount = "an unknown amount" if cost is None else f"up to ${cost:.2f}"
-        if not decide(
-            f"Ask {requests:,} requests and spend {amount}?",
-            yes=self.yes,
-            no_input=self.no_input,
-            default=False,
-            unasked=f"The capture would spend {amount}, and nobody could be asked",
-            hint="--yes asks without a question, --budget USD limits what it costs",
-        ):
-            raise stop("Nothing was asked.")
+    def agree(self, cost: Decimal | None, requests: int) -> None:
+        """Ask whether to spend; exits where the answer is no."""
+        agree_to_spend("capture", requests, cost, yes=self.yes, no_input=self.no_input)
 
 
 def _capture_one(
@@ -199,7 +187,7 @@ def _capture_one(
     ask: _Asking,
 ) -> None:
     with (
-        _progress(quiet=ask.as_json) as on_progress,
+        view.progress(quiet=ask.as_json) as on_progress,
         Capturing(
             client.session,
             model,
@@ -257,7 +245,7 @@ def _capture_all(
     options: CaptureOptions,
     ask: _Asking,
 ) -> None:
-    with _progress(quiet=ask.as_json) as on_progress:
+    with view.progress(quiet=ask.as_json) as on_progress:
         work = CapturingAll(
             client.session, provider, data, into=into, options=options, on_progress=on_progress
         )
@@ -286,18 +274,3 @@ def _capture_all(
         view.failures(found.failed)
     if not found.is_complete:
         raise typer.Exit(4)
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[OnProgress | None]:
-    """Show answers, money and the time left in one line of a terminal's standard error."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    line = view.ProgressLine()
-    with console(stderr=True).status(line.text()) as status:
-
-        def update(progress: Any) -> None:
-            status.update(line.text(progress))
-
-        yield update

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ftsdk.cli import completion
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import Json, NoInput, Profile, Rows, Yes, values
-from ftsdk.cli.prompts import decide, stop
+from ftsdk.cli.prompts import agree_to_spend
 from ftsdk.cli.view import evaluation_view as view
-from ftsdk.cli.view.capture_view import ProgressLine
-from ftsdk.cli.view.output import console, emit
+from ftsdk.cli.view.capture_view import progress
+from ftsdk.cli.view.output import emit
 from ftsdk.errors import UsageError
 from ftsdk.evaluation.arguments import EvaluationArguments
 from ftsdk.evaluation.captured import Captured
-from ftsdk.evaluation.evaluate import Evaluating, EvaluationPlan
+from ftsdk.evaluation.evaluate import Evaluating
 from ftsdk.evaluation.junit import junit_xml
 from ftsdk.evaluation.options import margin_of, options_of
 from ftsdk.evaluation.participants import GivenModel
-from ftsdk.migration.options import OnProgress
 from ftsdk.util.files import atomic_write_bytes
 
 _WORK = "ftsdk evaluate"
@@ -149,7 +145,7 @@ def evaluate(
     }
     models = [_given(one) for one in (reference, *model)]
     with (
-        _progress(quiet=as_json) as on_progress,
+        progress(quiet=as_json) as on_progress,
         Evaluating(client.session, data, models, options_of(given), on_progress) as one,
     ):
         plan = one.plan()
@@ -157,7 +153,9 @@ def evaluate(
             view.plan(plan, as_json=as_json)
         if dry_run:
             return
-        _agree(plan, yes=yes, no_input=no_input or as_json)
+        agree_to_spend(
+            "evaluation", plan.to_ask, plan.cost.high, yes=yes, no_input=no_input or as_json
+        )
         report = one.run(plan)
     document = report.to_dict(texts=not no_texts)
     if html is not None:
@@ -180,34 +178,3 @@ def evaluate(
 def _given(name: str) -> GivenModel:
     """Return a capture for the folder of one, else the name."""
     return Captured(name) if (Path(name) / "manifest.json").is_file() else name
-
-
-def _agree(plan: EvaluationPlan, *, yes: bool, no_input: bool) -> None:
-    cost = plan.cost.high
-    if not plan.to_ask or cost == 0:
-        return
-    amount = "an unknown amount" if cost is None else f"up to ${cost:.2f}"
-    if not decide(
-        f"Ask {plan.to_ask:,} requests and spend {amount}?",
-        yes=yes,
-        no_input=no_input,
-        default=False,
-        unasked=f"The evaluation would spend {amount}, and nobody could be asked",
-        hint="--yes asks without a question, --budget USD limits what it costs",
-    ):
-        raise stop("Nothing was asked.")
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[OnProgress | None]:
-    """Show answers, money and the time left in one line of a terminal's standard error."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    line = ProgressLine()
-    with console(stderr=True).status(line.text()) as status:
-
-        def update(progress: Any) -> None:
-            status.update(line.text(progress))
-
-        yield update

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ftsdk.cli.view.formatting import clean, clock, cost_text, count, date_text, percent, plural
-from ftsdk.cli.view.output import command, labelled, note, say, text
+from ftsdk.cli.view.output import command, console, labelled, note, say, text
 from ftsdk.errors import FtsdkError
 from ftsdk.types.capture import Capture, CapturePlan, CaptureProgress
 
@@ -127,3 +129,18 @@ class ProgressLine:
         if answered < 5 or progress.done >= progress.total:
             return ""
         return f" · {clock((now - since) / answered * (progress.total - progress.done))} left"
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[CaptureProgress], None] | None]:
+    """Show answers, money and the time left in one line of a terminal's standard error."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    line = ProgressLine()
+    with console(stderr=True).status(line.text()) as status:
+
+        def update(found: CaptureProgress) -> None:
+            status.update(line.text(found))
+
+        yield update

@@ -70,6 +70,14 @@ def test_the_statistic_is_zero_at_the_observed_difference_and_falls() -> None:
     assert paired.tango_z(0, 0, 10, 0.0) == 0
 
 
+@pytest.mark.parametrize("rows", [3, 10, 500])
+@pytest.mark.parametrize("margin", [0.01, 0.03, 0.5])
+def test_the_statistic_without_flips_has_a_closed_form(rows: int, margin: float) -> None:
+    """The likeliest loss rate is the margin itself: z = √(n m / (1 - m))."""
+    expected = (rows * margin / (1 - margin)) ** 0.5
+    assert paired.tango_z(0, 0, rows, -margin) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("rows", [1, 10, 1000])
 def test_intervals_at_the_edges(rows: int) -> None:
     low, high = paired.tango_interval(0, 0, rows)

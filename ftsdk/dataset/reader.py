@@ -178,6 +178,8 @@ class RowReader:
         """Say that a row can be read as chat and as a pair, when nobody chose."""
         if self._forced or self.reading.method is not None:
             return
+        if "chosen" not in value and "rejected" not in value and "preferred_output" not in value:
+            return
         for other in matches(value):
             if (FORMATS[other].shape == "preference") is not (FORMATS[name].shape == "preference"):
                 self._say(f"the rows are read as {FORMATS[name].title}; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ftsdk.dataset.rules.content import UNSEEN
-from ftsdk.dataset.rules.quality import BROKEN, loops
+from ftsdk.dataset.rules.quality import BROKEN, MIN_LOOP, loops
 
 
 def is_plain(raw: bytes, value: Any) -> bool:
@@ -42,7 +42,9 @@ def is_plain(raw: bytes, value: Any) -> bool:
             UNSEEN.search(content) or "\uff5c" in content or BROKEN.search(content)
         ):
             return False
-        if role == "assistant" and (content == before or loops(content)):
+        if role == "assistant" and (
+            content == before or (len(content) >= MIN_LOOP and loops(content))
+        ):
             return False
         if '"' in content:
             quotes += content.count('"')
@@ -53,16 +55,16 @@ def is_plain(raw: bytes, value: Any) -> bool:
         previous == "assistant"
         and raw.count(b'"') == quotes
         and (b"|" not in raw or b"<|" not in raw)
-        and (raw.count(b"]") == 1 or (b"INST]" not in raw and b"OS]" not in raw))
+        and (
+            raw.count(b"]") == 1
+            or (b"INST]" not in raw and b"OS]" not in raw and b"[INSERT" not in raw)
+        )
         and (
             b">" not in raw
             or (b"s>" not in raw and b"SYS>>" not in raw and b"_of_turn>" not in raw)
         )
-        and b"{{" not in raw
+        and (raw.count(b"{") == len(messages) + 1 or b"{{" not in raw)
         and (b"&" not in raw or b";" not in raw)
-        and b"ipsum" not in raw
-        and b"[INSERT" not in raw
-        and b"User" not in raw
-        and b"Human" not in raw
+        and (b"\\n" not in raw or (b"User" not in raw and b"Human" not in raw))
         and (b"\\u00" not in raw or (b"\\u0022" not in raw and b"\\u0000" not in raw))
     )

@@ -62,7 +62,7 @@ _IBAN_CLASS = bytes(
     0x30 if 0x30 <= b <= 0x39 else 0x41 if 0x41 <= b <= 0x5A else 0x20 for b in range(256)
 )
 _SEPARATORS = b" -.()/"
-_RUN, _SHORT_RUN, _DIGITS, _FEW_DIGITS = b"x" * 20, b"x" * 16, b"0" * 9, b"0" * 8
+_RUN, _SHORT_RUN, _DIGITS, _FEW_DIGITS = b"x" * 20, b"x" * 15, b"0" * 9, b"0" * 8
 _ASSIGNED = (b"key", b"token", b"secret", b"passw")
 _PHONE_SIGN = re.compile(
     rb"(?i)\+[1-9]|(?<![0-9.)+-])00?[1-9]|phone|tel|mobile|cell|call|text|fax|whatsapp|sms"
@@ -71,16 +71,21 @@ _PHONE_SIGN = re.compile(
 
 def may_hold(raw: bytes) -> bool:
     """Whether a record may have a match; False is certain."""
-    if b"\\/" in raw:  # PHP escapes a slash, which would cut a run in two
-        raw = raw.replace(b"\\/", b"/")
-    if b"@" in raw or b"\\u00" in raw or b"xox" in raw or b"-----BEGIN" in raw:
+    if b"\\" in raw:
+        if b"\\u00" in raw:
+            return True
+        raw = raw.replace(b"\\/", b"/")  # PHP escapes a slash, which would cut a run in two
+    if b"@" in raw or b"-----BEGIN" in raw:
         return True
-    words, digits = raw.translate(_WORD), raw.translate(_DIGIT, _SEPARATORS)
+    words = raw.translate(_WORD)
+    if _SHORT_RUN in words and (_RUN in words or b"xox" in raw or _may_assign(raw)):
+        return True
+    digits = raw.translate(_DIGIT, _SEPARATORS)
+    if b"00" not in digits:
+        return False
     return (
-        _RUN in words
-        or _DIGITS in digits
+        _DIGITS in digits
         or (_FEW_DIGITS in digits and _PHONE_SIGN.search(raw) is not None)
-        or (_SHORT_RUN in words and _may_assign(raw))
         or b"AA00" in raw.translate(_IBAN_CLASS)
     )
 

@@ -30,7 +30,7 @@ def plan(plan: CapturePlan) -> None:
         lines.append(("traffic", f"{plural(plan.traffic, 'chat')} that the account stored, free"))
     if plan.stored:
         lines.append(("stored", f"{plural(plan.stored, 'answer')} from before, free"))
-    how = "batch, half price" if plan.via == "batch" else "one by one"
+    how = "batch, half price; one is tried first" if plan.via == "batch" else "one by one"
     if plan.to_ask:
         lines += [
             ("ask", f"{plural(plan.to_ask, 'request')} · {how}"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import ftsdk
 from ftsdk.dataset import Dataset, convert, fix, reader, validate
 from ftsdk.dataset.row import canonical_bytes
 from ftsdk.dataset.rules import secrets
@@ -192,3 +193,23 @@ def test_a_case_is_converted_whole_or_refused_by_name(name: str, to: str, tmp_pa
     assert count == validate(CASES / name, near_duplicates=False).rows
     assert len(list(Dataset.load(target))) == count
     assert all(json.loads(line) for line in target.read_bytes().splitlines())
+
+
+@pytest.mark.parametrize("name", READABLE)
+@pytest.mark.parametrize("provider", ["fake", "openai"])
+def test_a_plan_has_every_notice_of_a_case_or_names_its_faults(
+    name: str, provider: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-made-up")
+    model = "gpt-4.1-mini-2025-04-14" if provider == "openai" else "fake-1"
+    client = ftsdk.Client(home=tmp_path)
+    report = client.validate(CASES / name, provider=provider, model=model, method="sft")
+    if report.ok:
+        plan = client.plan(CASES / name, provider=provider, model=model)
+        assert plan.rows == report.rows
+        assert [one.code for one in plan.data if one.code not in report.counts] == []
+        assert {f.code for f in report.notices} == {one.code for one in plan.data}
+        return
+    with pytest.raises(DatasetError) as caught:
+        client.plan(CASES / name, provider=provider, model=model)
+    assert {f.code for f in caught.value.report.faults} == {f.code for f in report.faults}

@@ -19,9 +19,8 @@ TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
 # Without a GPU: make gpu-check GPU_CHECK_ARGS='--device cpu --size toy'
 GPU_CHECK_ARGS ?=
-# One test worker more than there are cores, since tests often wait for a process, a server or the disk;
-# `make test WORKERS=0` runs the tests in one process.
-WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+# One test worker per core; `make test WORKERS=0` runs the tests in one process.
+WORKERS ?= auto
 # mkdocs-material prints an announcement at every run.
 export NO_MKDOCS_2_WARNING := 1
 

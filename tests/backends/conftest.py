@@ -66,6 +66,8 @@ class OpenAPI:
             if not request.path.startswith(prefix):
                 return
             operation = self.operation(request.method, request.path.removeprefix(prefix))
+            if operation is None and _ELSEWHERE.match(request.path.removeprefix(prefix)):
+                return
             assert operation is not None, "no such operation in the published schema"
             answer = operation["responses"].get(str(reply.status)) or {}
             schema = answer.get("content", {}).get("application/json", {}).get("schema")
@@ -79,6 +81,10 @@ class OpenAPI:
             self.checked += 1
 
         return check
+
+
+_ELSEWHERE = re.compile(r"/(batches|chat/completions)(/|$)")
+"""Operations that the schema of fine-tuning does not have; the SDK's types are held against them."""
 
 
 def _with_nulls(value: Any) -> Any:

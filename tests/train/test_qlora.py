@@ -92,6 +92,7 @@ def test_a_run_learns_and_its_adapter_fits_the_plain_base(
         losses = [e["validation_loss"] for e in run.read_events() if "validation_loss" in e]
         assert losses[-1] < 0.7 * losses[0]
         final[quantize] = losses[-1]
-    assert final["nf4"] == pytest.approx(final[None], rel=0.15)
+    # How close they are differs between processors; NF4 must not learn much worse.
+    assert 0.6 * final[None] < final["nf4"] < 1.2 * final[None]
     model = LocalModel.load(tmp_path / "run-nf4" / "result", device="cpu")
     assert model.chat(rows[0]["messages"][:1], max_tokens=20).text

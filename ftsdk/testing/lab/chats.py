@@ -28,6 +28,9 @@ class Chats(Double):
     period_s = 60.0
     """The period of the limits."""
 
+    has_empty_logprobs = True
+    """Whether a choice without log probabilities says so, or leaves the field out."""
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.meter = Meter()
@@ -93,6 +96,8 @@ class Chats(Double):
     def _choices(self, body: Mapping[str, Any], text: str) -> tuple[list[dict[str, Any]], Any]:
         """Return the choices and the usage for a request, and count it as paid."""
         choices = choices_of(body, text, variant=self._variant(body))
+        if not self.has_empty_logprobs:
+            choices = [{k: v for k, v in one.items() if (k, v) != ("logprobs", None)} for one in choices]  # fmt: skip
         tokens = _tokens(body.get("messages"))
         usage = usage_of(tokens, choices, self._cached(body.get("messages") or [], tokens))
         self.meter.add(body, usage)

@@ -23,6 +23,7 @@ class TogetherEndpoints(Chats):
 
     jobs: dict[str, FakeJob]
     period_s = 1.0
+    has_empty_logprobs = False
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

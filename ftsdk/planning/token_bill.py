@@ -14,7 +14,6 @@ from ftsdk.catalogue.training_cost import estimate_training, token_range, traini
 from ftsdk.config import Config
 from ftsdk.dataset.findings.token_summary import BilledTokens
 from ftsdk.dataset.provider_limits import limits_for
-from ftsdk.dataset.rules.token_counts import counter_for
 from ftsdk.types.plan import Plan
 
 if TYPE_CHECKING:
@@ -127,6 +126,10 @@ class TokenCounts:
     def of(self, provider: str, model: str) -> int | tuple[int, int]:
         """Return the exact count if the tokenizer is installed, else a range (low, high)."""
         limits = limits_for(provider, model)
+        from ftsdk.dataset.rules.token_counts import (
+            counter_for,  # rules are not needed to list jobs
+        )
+
         counting = counter_for(None, model=model, limits=limits, wanted=False)
         if counting is not None and counting.counter.exact:
             counter = counting.counter

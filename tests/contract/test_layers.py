@@ -97,6 +97,7 @@ LATE = {
     "ftsdk.planning.checks": "data is rarely part of a capture",
     "ftsdk.planning.data_notices": "the dataset package is not needed to list jobs",
     "ftsdk.planning.prepare": "the dataset package is not needed to list jobs",
+    "ftsdk.planning.token_bill": "the rules of the dataset package are not needed to list jobs",
     "ftsdk.planning.report": "the dataset package is not needed to list jobs",
     "ftsdk.cli.__init__": "`--help` and completion load no command",
     "ftsdk.cli.app": "`--help` and completion load no command",

@@ -9,12 +9,13 @@ asked again.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import datetime as dt
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -104,6 +105,8 @@ class AnswerStore:
         on_wait: Callable[[], None] | None = None,
     ) -> None:
         self.folder = home / "answers" / f"{source.provider}-{source.digest[:24]}"
+        self.files = self.folder / "files"
+        """The training files of the model, where they had to be fetched; they go with the store."""
         self.source = source
         self._clock = clock
         self._on_wait = on_wait
@@ -253,6 +256,33 @@ def _storable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_storable(one) for one in value]
     return str(value) if isinstance(value, Decimal) else value
+
+
+class HoldsStores(abc.ABC):
+    """A context manager that keeps stores locked while it is open. Derive from it: `_open` begins it."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @abc.abstractmethod
+    def _open(self) -> None:
+        """Lock the stores by `_lock`, and read what is needed."""
+
+    def _lock(self, stores: Iterable[AnswerStore]) -> None:
+        """Lock the stores, always in the same order: so no two processes wait for each other."""
+        for store in sorted(stores, key=lambda one: one.source.digest):
+            self._stack.enter_context(store)
 
 
 def stores_in(home: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:

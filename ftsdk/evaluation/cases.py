@@ -98,6 +98,11 @@ def cases_of(data: Dataset) -> list[Case]:
     return list(found.values())
 
 
+def case_of_chat(row: Row, line: int) -> Case | None:
+    """Return the case of a chat row with all that belongs to its request; None where nothing is asked."""
+    return case_of(row.get("messages"), _options(row), line=line)
+
+
 def _case_of_row(row: Row, line: int) -> Case | None:
     shape = shape_of(row)
     if shape == "preference":
@@ -107,7 +112,7 @@ def _case_of_row(row: Row, line: int) -> Case | None:
         preferred = row.get("preferred_output")
         messages = [*_list(asked.get("messages")), *_list(preferred)[-1:]]
         return case_of(messages, _options(asked), line=line)
-    return case_of(row.get("messages"), _options(row), line=line) if shape == "chat" else None
+    return case_of_chat(row, line) if shape == "chat" else None
 
 
 def _list(value: Any) -> list[Any]:

@@ -6,23 +6,22 @@ interrupted evaluation continues, and a second one of the same rows is free.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from ftsdk.catalogue.inference_cost import chat_price
 from ftsdk.dataset import Dataset
 from ftsdk.dataset.row import Row
 from ftsdk.errors import UsageError
-from ftsdk.evaluation.answers import AnswerStore, Source
+from ftsdk.evaluation.answers import AnswerStore, HoldsStores, Source
 from ftsdk.evaluation.arguments import EvaluationArguments
 from ftsdk.evaluation.ask import Lane, ask
 from ftsdk.evaluation.captured import Captured
-from ftsdk.evaluation.cases import Case, case_of
+from ftsdk.evaluation.cases import Case, case_of_chat
 from ftsdk.evaluation.chat_cost import estimate_chats, sum_costs
 from ftsdk.evaluation.metrics.choose import choose
 from ftsdk.evaluation.models import Model, training_files_of
@@ -78,7 +77,7 @@ def evaluate(
         return evaluating.run(evaluating.plan())
 
 
-class Evaluating:
+class Evaluating(HoldsStores):
     """One evaluation: `plan` says what it would do, `run` does it. Use it as a context manager."""
 
     def __init__(
@@ -95,30 +94,24 @@ class Evaluating:
                 where=f"{len(models)} models, reference {options.reference}",
                 hint="give the model and a reference, such as its base: models=[job.id, 'base']",
             )
+        super().__init__()
         self._session, self._options = session, options
         self._given, self._data = list(models), Dataset.load(data)
         self._on_progress = on_progress or (lambda _: None)
-        self._stack = contextlib.ExitStack()
         self._notes: list[str] = []
         self._stores: dict[Source, AnswerStore] = {}
         self._spent = Decimal(0)
-
-    def __enter__(self) -> Self:
-        try:
-            self._open()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def _open(self) -> None:
         """Read the rows, choose the metrics, and find out who is asked what."""
         options = self._options
         rows = list(_rows_of(self._data))
         found = list(resolved(self._session, self._given, options.provider))
+        sources = {model.source for _, model, _ in found if model is not None}
+        self._stores = {
+            one: AnswerStore(self._session.home, one, clock=self._session.clock) for one in sources
+        }
+        self._lock(self._stores.values())
         overlap = self._overlap([case for case, _ in rows], [m for _, m, p in found if not p])
         kept = [one for one in rows if one[0].id not in overlap]
         self._left_out = tuple(case.line for case, _ in rows if case.id in overlap)
@@ -131,7 +124,6 @@ class Evaluating:
                 hint=f"give at least {MIN_ROWS} rows that no model was trained on",
             )
         self._metrics = choose(self._rows, options.metrics, schema=options.schema)
-        self._lock_stores([model for _, model, _ in found if model is not None])
         self._people = [self._participant(*one) for one in found]
         self._check_names()
 
@@ -144,8 +136,8 @@ class Evaluating:
         for model in models:
             if model is None or not model.is_tuned or model.is_base:
                 continue
-            folder = self._session.home / "answers" / "files" / model.source.digest[:24]
-            trained = training_files_of(self._session, model, folder)
+            files = self._stores[model.source].files
+            trained = training_files_of(self._session, model, files)
             self._notes += [f"{model.name}: not read: {why}" for why in trained.not_read]
             for name, dataset in trained.training:
                 found |= {one.case for one in finder.find(dataset, name)}
@@ -169,12 +161,6 @@ class Evaluating:
         asked = AskedModel(name, model, lane, store, self._options.repeats)
         asked.want(self._cases, self._options.decoding, prompt)
         return asked
-
-    def _lock_stores(self, models: Sequence[Model]) -> None:
-        """Lock the store of each model once, always in the same order: so no two calls block."""
-        for source in sorted({one.source for one in models}, key=lambda one: one.digest):
-            store = AnswerStore(self._session.home, source, clock=self._session.clock)
-            self._stores[source] = self._stack.enter_context(store)
 
     def _check_names(self) -> None:
         names = [one.name for one in self._people]
@@ -302,8 +288,7 @@ def _rows_of(data: Dataset) -> Iterator[tuple[Case, Row]]:
     """Yield the cases of the rows with the rows. Rows that ask nothing are an error."""
     nothing = []
     for line, row in enumerate(data, 1):
-        options = {name: row[name] for name in ("tools", "functions") if row.get(name)}
-        case = case_of(row.get("messages"), options, line=line)
+        case = case_of_chat(row, line)
         if case is None:
             nothing.append(line)
         else:

@@ -17,14 +17,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from ftsdk.artifacts.bundle import CAPTURE_KIND, Bundle, verify
 from ftsdk.catalogue.inference_cost import chat_price
 from ftsdk.catalogue.retirement import ends_on
 from ftsdk.errors import BackendError, FtsdkError, StoreError, UsageError
 from ftsdk.evaluation import bundle_files as files
-from ftsdk.evaluation.answers import AnswerStore, StoredAnswer
+from ftsdk.evaluation.answers import AnswerStore, HoldsStores, StoredAnswer
 from ftsdk.evaluation.ask import Lane, ask, recover
 from ftsdk.evaluation.batch_lane import BatchLane
 from ftsdk.evaluation.chat_cost import estimate_chats, sum_costs
@@ -72,7 +72,7 @@ def capture(
         return capturing.run(plan)
 
 
-class Capturing:
+class Capturing(HoldsStores):
     """One capture: `plan` says what it would do, `run` does it. Use it as a context manager.
 
     `spent` is what this call has spent, in US dollars.
@@ -89,13 +89,13 @@ class Capturing:
         options: CaptureOptions,
         on_progress: OnProgress | None = None,
     ) -> None:
+        super().__init__()
         self._session, self._asked = session, options
         self._on_progress = on_progress or (lambda _: None)
         self.model = model_of(session, model, provider)
         self._base = self.model.base() if options.base else None
         self._folder = Path(into) if into else session.home / "captures" / self._name()
         self._data, self._repeats = data, options.repeats
-        self._stack = contextlib.ExitStack()
         self._notes: list[str] = []
         if options.base and self._base is None and self.model.is_tuned:
             self._notes.append("the base model is not asked: it cannot be called by its name here")
@@ -107,17 +107,6 @@ class Capturing:
 
     # --- before ---
 
-    def __enter__(self) -> Self:
-        try:
-            self._open()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
     def _open(self) -> None:
         """Lock the stores, read the cases, and leave out those that the model was trained on."""
         self._bundle = Bundle(self._folder, CAPTURE_KIND, self._source())
@@ -127,11 +116,10 @@ class Capturing:
             for who, one in ((TUNED, self.model), (BASE, self._base))
             if one is not None
         }
-        for _, store in sorted(lanes.values(), key=lambda one: one[1].source.digest):
-            self._stack.enter_context(store)  # always in this order: so no two calls block
+        self._lock(store for _, store in lanes.values())
         self._lanes = list(lanes.values())
         chosen = choose_cases(
-            self._session, self.model, self._data, self._asked.training, self._store.folder
+            self._session, self.model, self._data, self._asked.training, self._store.files
         )
         self._cases, self._refused = list(chosen.cases), chosen.refused
         self._checked = chosen.checked_against

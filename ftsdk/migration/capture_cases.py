@@ -40,7 +40,7 @@ def choose_cases(
 
     Training files that the provider has are kept in `folder`. `training` is a further one.
     """
-    trained = training_files_of(session, model, folder / "files")
+    trained = training_files_of(session, model, folder)
     notes = [f"not read: {why}" for why in trained.not_read]
     cases = _cases(data, trained)
     compared = list(trained.training)

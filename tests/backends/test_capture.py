@@ -129,8 +129,8 @@ def test_every_row_is_asked_of_the_model_and_of_its_base(
     assert [case.reference["content"] for case in kept.cases().values() if case.reference] == [
         f"answer {i}" for i in range(ROWS)
     ]
-    told = {stored.via.partition(":")[0] for stored in kept.answers()}
-    assert told == ({"batch"} if batch else {"chat"})
+    ways = {stored.via.partition(":")[0] for stored in kept.answers()}
+    assert ways == ({"batch"} if batch else {"chat"})
     assert {stored.answer.model for stored in kept.answers("base")} == {MODEL}
     paths = {request.path for request in double.requests if request.method == "POST"}
     assert ("/v1/chat/completions" in paths) is not batch
@@ -736,6 +736,19 @@ def test_a_model_is_forgotten_with_its_answers_and_bundles(
         assert not found.folder.exists()
         with pytest.raises(UsageError, match="Nothing was captured"):
             forgettable(client.session, tuned)
+
+
+def test_a_training_file_that_an_evaluation_fetched_is_forgotten_too(
+    home: Path, double: Metered, clock: ManualClock, tuned: str
+) -> None:
+    pytest.importorskip("scipy", reason="needs the extra `eval`")
+    with client_in(home, double, clock) as client:
+        client.evaluate(rows_of("asked", 12), [tuned, lambda _: "x"], metrics="exact")
+        assert any(b"trained, question" in p.read_bytes() for p in home.rglob("*.jsonl"))
+        for one in forgettable(client.session, tuned):
+            forget(one)
+    kept = [path for path in (home / "answers").rglob("*") if path.is_file()]
+    assert not [path for path in kept if b"trained, question" in path.read_bytes()]
 
 
 def test_forgetting_removes_no_other_files(

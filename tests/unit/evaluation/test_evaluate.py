@@ -376,3 +376,13 @@ def test_a_captured_model_is_given_by_its_folder(cli: Cli, job: str) -> None:
     ran = cli("evaluate", "test.jsonl", "--model", job, "--reference", "old", "--margin", 10)
     assert ran.code == 0, ran
     assert "parity (margin 10)" in ran.out
+
+
+def test_a_capture_is_found_by_the_whole_request(client: Client) -> None:
+    job = client.create_job(TRAIN)
+    job.wait()
+    tool = {"type": "function", "function": {"name": "track", "parameters": {"type": "object"}}}
+    rows = [{**row(i), "tools": [tool], "parallel_tool_calls": False} for i in range(20)]
+    captured = client.capture(job.id, rows)
+    found = evaluate(client, ftsdk.Captured(captured.folder), always_late, data=rows)
+    assert found.models[0].outcomes == {"answered": 20, "cut_off": 0, "refused": 0, "error": 0}

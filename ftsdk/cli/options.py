@@ -73,6 +73,15 @@ AllowFindings = Annotated[
         help="Acknowledge secrets or personal data: FT406, or values such as 'FT406:*@ourcompany.com'.",
     ),
 ]
+MaxTokens = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Maximum length of an answer in tokens.")
+]
+ChatOptions = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A further chat option, such as top_p=1."),
+]
+Concurrency = Annotated[int, typer.Option(metavar="N", min=1, help="The most requests at once.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and ask nothing.")]
 _JOB_HELP = "The job: its id or the start of it, its name, or the provider's id."
 Job = Annotated[str, typer.Argument(metavar="JOB", help=_JOB_HELP, autocompletion=completion.jobs)]
 MaybeJob = Annotated[

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.artifacts.bundle import CAPTURE_KIND, read_manifest, verify
-from ftsdk.errors import StoreError, UsageError
+from ftsdk.errors import StoreError
 from ftsdk.evaluation.answers import StoredAnswer
 from ftsdk.evaluation.bundle_files import answers_in, cases_in
 from ftsdk.evaluation.cases import Case
@@ -59,13 +59,7 @@ class Captured:
         Answers that were refused or cut off are left out. Raises `UsageError` where the rights do not
         allow to train on captured answers.
         """
-        if not self.rights.allow_training_on_answers:
-            raise UsageError(
-                "Training on captured answers needs a cleared right",
-                where=f"{self.folder}: the rights of this capture are {self.rights.origin}",
-                hint="the provider's terms may forbid it; if it is cleared: "
-                "ftsdk capture MODEL --rights 'cleared: REASON'",
-            )
+        self.rights.require_training(self.folder)
         cases = self.cases()
         for stored in self.answers():
             case = cases.get(stored.case)

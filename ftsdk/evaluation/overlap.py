@@ -14,12 +14,15 @@ from typing import Any, Literal
 from ftsdk.dataset import Dataset
 from ftsdk.dataset.row import Row, prompt_of
 from ftsdk.dataset.rules.duplicates import folded_texts
-from ftsdk.dataset.rules.near_duplicates import shingles
+from ftsdk.dataset.rules.near_duplicates import (
+    BANDS,
+    THRESHOLD,
+    band_keys,
+    minhash_of,
+    shingles,
+    without_system,
+)
 from ftsdk.evaluation.cases import Case
-
-NEAR = 0.8
-"""The share of word triples from which two prompts count as nearly the same (MinHash)."""
-_PERMUTATIONS, _BANDS = 128, 16
 
 Likeness = Literal["same row", "same prompt", "nearly the same prompt"]
 
@@ -48,7 +51,7 @@ class OverlapFinder:
         self._answers = [_folded(_answer_of(case)) for case in cases]
         self._by_prompt: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for number, case in enumerate(cases):
-            self._by_prompt[_folded(_without_system(_row_of(case)))].append(number)
+            self._by_prompt[_folded(_bare(_row_of(case)))].append(number)
         self._near = _Near([_row_of(case) for case in cases]) if can_compare_nearly() else None
 
     def find(self, training: Dataset, name: str) -> list[Overlap]:
@@ -66,7 +69,7 @@ class OverlapFinder:
         prompt = prompt_of(row)
         if prompt is None:
             return
-        bare = _without_system(prompt)
+        bare = _bare(prompt)
         equal = self._by_prompt.get(_folded(bare), ())
         for number in equal:
             same = self._answers[number] == _folded(_answer_in(row))
@@ -84,45 +87,29 @@ class _Near:
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._kept: list[Any] = []
-        self._bands: list[dict[int, list[int]]] = [defaultdict(list) for _ in range(_BANDS)]
+        self._bands: list[dict[int, list[int]]] = [defaultdict(list) for _ in range(BANDS)]
         for row in rows:
-            minhash, keys = _signature(row)
-            for band, key in zip(self._bands, keys, strict=True):
+            minhash = minhash_of(shingles(row))
+            for band, key in zip(self._bands, band_keys(minhash), strict=True):
                 band[key].append(len(self._kept))
             self._kept.append(minhash)
 
     def like(self, row: Row) -> Iterator[int]:
         """Yield the numbers of the rows that are nearly the same."""
-        minhash, keys = _signature(row)
+        minhash = minhash_of(shingles(row))
+        keys = band_keys(minhash)
         near = {n for band, key in zip(self._bands, keys, strict=True) for n in band.get(key, ())}
-        yield from (n for n in sorted(near) if self._kept[n].jaccard(minhash) >= NEAR)
-
-
-def _signature(row: Row) -> tuple[Any, list[int]]:
-    from rensa import RMinHash
-
-    minhash = RMinHash(num_perm=_PERMUTATIONS, seed=42)
-    minhash.update(shingles(row))
-    digest, size = minhash.digest(), _PERMUTATIONS // _BANDS
-    return minhash, [hash(tuple(digest[b : b + size])) for b in range(0, _PERMUTATIONS, size)]
+        yield from (n for n in sorted(near) if self._kept[n].jaccard(minhash) >= THRESHOLD)
 
 
 def _row_of(case: Case) -> Row:
     return {"messages": [dict(one) for one in case.messages]}
 
 
-def _without_system(prompt: Row) -> Row:
-    """Return a prompt without its system messages: one for all rows makes no two of them alike."""
+def _bare(prompt: Row) -> Row:
+    """Return the messages of a prompt without the system's: one for all rows makes no two of them alike."""
     messages = prompt.get("messages")
-    if not isinstance(messages, list):
-        return prompt
-    return {
-        "messages": [
-            one
-            for one in messages
-            if not isinstance(one, dict) or one.get("role") not in ("system", "developer")
-        ]
-    }
+    return without_system({"messages": messages}) if isinstance(messages, list) else prompt
 
 
 def _answer_of(case: Case) -> Row:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ftsdk.artifacts.bundle import CAPTURE_KIND, MANIFEST, read_manifest
 from ftsdk.catalogue.retirement import closed_reason, date_warnings
 from ftsdk.catalogue.schema import Catalogue
-from ftsdk.errors import ProviderClosed, UsageError
+from ftsdk.errors import ProviderClosed
 from ftsdk.spending.budget import Budget
 from ftsdk.spending.cap import caps_of, lowest
 from ftsdk.store.accounting import Month
@@ -53,14 +53,7 @@ def refuse_captured(path: Path) -> None:
     if manifest.get("kind") != CAPTURE_KIND:
         return
     rights = Rights.model_validate(manifest.get("rights") or {})
-    if not rights.allow_training_on_answers:
-        raise UsageError(
-            "Training on captured answers needs a cleared right",
-            where=f"{path}: the rights of this capture are {rights.origin}",
-            hint="the provider's terms may forbid it; if it is cleared: "
-            "ftsdk capture MODEL --rights 'cleared: REASON'",
-            submitted="no",
-        )
+    rights.require_training(path, submitted="no")
 
 
 def with_budget(

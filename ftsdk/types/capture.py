@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ftsdk.errors import Submitted, UsageError
 from ftsdk.types.cost import Cost
 from ftsdk.types.record import Record
 
@@ -33,6 +34,17 @@ class Rights(Record):
     def allow_training_on_answers(self) -> bool:
         """Whether captured answers may be trained on."""
         return self.origin in ("internal-classifier", "cleared")
+
+    def require_training(self, where: object, *, submitted: Submitted | None = None) -> None:
+        """Raise `UsageError` where the answers captured at `where` may not be trained on."""
+        if not self.allow_training_on_answers:
+            raise UsageError(
+                "Training on captured answers needs a cleared right",
+                where=f"{where}: the rights of this capture are {self.origin}",
+                hint="the provider's terms may forbid it; if it is cleared: "
+                "ftsdk capture MODEL --rights 'cleared: REASON'",
+                submitted=submitted,
+            )
 
 
 class OverlapRow(Record):

@@ -12,7 +12,17 @@ import typer
 from ftsdk.artifacts.bundle import verify as verify_bundle
 from ftsdk.cli import completion
 from ftsdk.cli.context import open_client
-from ftsdk.cli.options import Json, NoInput, Profile, Yes, values
+from ftsdk.cli.options import (
+    ChatOptions,
+    Concurrency,
+    DryRun,
+    Json,
+    MaxTokens,
+    NoInput,
+    Profile,
+    Yes,
+    values,
+)
 from ftsdk.cli.prompts import agree_to_spend, choose
 from ftsdk.cli.view import capture_view as view
 from ftsdk.cli.view.bundle_view import verified
@@ -74,13 +84,8 @@ def capture(
         ),
     ] = None,
     traffic: Annotated[bool, typer.Option(help="Fetch the chats that the account stored.")] = True,
-    max_tokens: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Maximum length of an answer in tokens.")
-    ] = 256,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A further chat option, such as top_p=1."),
-    ] = None,
+    max_tokens: MaxTokens = 256,
+    option: ChatOptions = None,
     budget: Annotated[
         str | None, typer.Option(metavar="USD", help="The most that the capture may cost.")
     ] = None,
@@ -96,18 +101,14 @@ def capture(
         Path | None,
         typer.Option(metavar="FILE", help="A further training file to compare the rows with."),
     ] = None,
-    concurrency: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The most requests at once.")
-    ] = 8,
+    concurrency: Concurrency = 8,
     recoverable: Annotated[
         bool,
         typer.Option(
             "--recoverable", help="Ask the provider to keep each answer, so that a kill loses none."
         ),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and ask nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     verify: Annotated[
         Path | None,
         typer.Option("--verify", metavar="FOLDER", help="Check a bundle instead. Sends nothing."),

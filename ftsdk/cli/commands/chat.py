@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ftsdk.cli.context import newest, open_client
-from ftsdk.cli.options import Json, MaybeJob, Profile
+from ftsdk.cli.options import Json, MaxTokens, MaybeJob, Profile
 from ftsdk.cli.view.formatting import clean, clean_block
 from ftsdk.cli.view.output import busy, emit, note, say
 from ftsdk.client import Client
@@ -42,9 +42,7 @@ def chat(
     system: Annotated[
         str | None, typer.Option(metavar="TEXT", help="A system message to start with.")
     ] = None,
-    max_tokens: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Maximum length of an answer in tokens.")
-    ] = 256,
+    max_tokens: MaxTokens = 256,
     temperature: Annotated[
         float,
         typer.Option(

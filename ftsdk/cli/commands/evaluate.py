@@ -8,9 +8,21 @@ from typing import Annotated
 
 import typer
 
+from ftsdk.artifacts.bundle import MANIFEST
 from ftsdk.cli import completion
 from ftsdk.cli.context import open_client
-from ftsdk.cli.options import Json, NoInput, Profile, Rows, Yes, values
+from ftsdk.cli.options import (
+    ChatOptions,
+    Concurrency,
+    DryRun,
+    Json,
+    MaxTokens,
+    NoInput,
+    Profile,
+    Rows,
+    Yes,
+    values,
+)
 from ftsdk.cli.prompts import agree_to_spend
 from ftsdk.cli.view import evaluation_view as view
 from ftsdk.cli.view.capture_view import progress
@@ -81,19 +93,12 @@ def evaluate(
     repeats: Annotated[
         int, typer.Option(metavar="N", min=1, help="How often each model answers each row.")
     ] = 1,
-    max_tokens: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Maximum length of an answer in tokens.")
-    ] = 256,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A further chat option, such as top_p=1."),
-    ] = None,
+    max_tokens: MaxTokens = 256,
+    option: ChatOptions = None,
     budget: Annotated[
         str | None, typer.Option(metavar="USD", help="The most that the evaluation may cost.")
     ] = None,
-    concurrency: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The most requests at once.")
-    ] = 8,
+    concurrency: Concurrency = 8,
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Keep rows that a model was trained on.")
     ] = False,
@@ -113,9 +118,7 @@ def evaluate(
     no_texts: Annotated[
         bool, typer.Option("--no-texts", help="Leave the texts of rows and answers out of reports.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and ask nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     yes: Yes = False,
     no_input: NoInput = False,
     profile: Profile = None,
@@ -177,4 +180,4 @@ def evaluate(
 
 def _given(name: str) -> GivenModel:
     """Return a capture for the folder of one, else the name."""
-    return Captured(name) if (Path(name) / "manifest.json").is_file() else name
+    return Captured(name) if (Path(name) / MANIFEST).is_file() else name

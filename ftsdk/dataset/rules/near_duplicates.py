@@ -28,7 +28,7 @@ THRESHOLD = 0.8
 ANSWER_THRESHOLD = 0.7
 """For the answers alone, of which 64 permutations are kept: prompts of one template differ in theirs."""
 _PERMUTATIONS = 128
-_BANDS = 16  # of 8: half of the pairs at similarity 0.71, nearly all at 0.8
+BANDS = 16  # of 8: half of the pairs at similarity 0.71, nearly all at 0.8
 _AUTO_BYTES = 16 << 20
 _SYSTEM = ("system", "developer")
 _MEMBERS = 8  # validation rows of one band that a row is compared with
@@ -43,7 +43,7 @@ def shingles(row: dict[str, Any]) -> list[str]:
     Case, white space and the punctuation around words are folded. Where a script puts no space
     between words, they are triples of characters.
     """
-    said = [text for _, text in texts_of(_without_system(row))] or [t for _, t in texts_of(row)]
+    said = [text for _, text in texts_of(without_system(row))] or [t for _, t in texts_of(row)]
     return _triples(" ".join(said))
 
 
@@ -80,14 +80,14 @@ def _parts(word: str) -> list[str]:
     return [ch for ch in word if ch.isalnum()] if _UNSPACED.search(word) else [word]
 
 
-def _without_system(row: dict[str, Any]) -> dict[str, Any]:
+def without_system(row: dict[str, Any]) -> dict[str, Any]:
     """The row without system messages; a preference row without those of its prompt."""
     messages = row.get("messages")
     if isinstance(messages, list):
         kept = [m for m in messages if not isinstance(m, dict) or m.get("role") not in _SYSTEM]
         return {**row, "messages": kept}
     prompt = row.get("input")
-    return {**row, "input": _without_system(prompt)} if isinstance(prompt, dict) else row
+    return {**row, "input": without_system(prompt)} if isinstance(prompt, dict) else row
 
 
 def why_not_near(asked: bool | None, size_bytes: int | None) -> list[str]:
@@ -99,6 +99,21 @@ def why_not_near(asked: bool | None, size_bytes: int | None) -> list[str]:
     if size_bytes is not None and size_bytes > _AUTO_BYTES:
         return ["near-duplicates: the file is large; pass --near-duplicates (near_duplicates=True)"]
     return []
+
+
+def minhash_of(triples: list[str], permutations: int = _PERMUTATIONS) -> Any:
+    """The MinHash of triples. Needs the package rensa."""
+    from rensa import RMinHash
+
+    minhash = RMinHash(num_perm=permutations, seed=42)
+    minhash.update(triples)
+    return minhash
+
+
+def band_keys(minhash: Any) -> list[int]:
+    """The key of each of its `BANDS` bands: rows that share one are worth comparing."""
+    digest, size = minhash.digest(), _PERMUTATIONS // BANDS
+    return [hash(tuple(digest[b : b + size])) for b in range(0, _PERMUTATIONS, size)]
 
 
 class _Signature(NamedTuple):
@@ -126,7 +141,7 @@ class _Alike:
     def __init__(self) -> None:
         self.kept: list[tuple[int, _Signature]] = []
         self._exact: list[tuple[int, int]] = []
-        self._bands: list[dict[int, int]] = [{} for _ in range(_BANDS)]
+        self._bands: list[dict[int, int]] = [{} for _ in range(BANDS)]
         self._pairs: dict[int, list[int]] = {}
 
     def add(self, line: int, row: dict[str, Any], signature: _Signature) -> None:
@@ -162,11 +177,8 @@ class NearDuplicates:
     """Signatures of all rows in bands; rows that share a band are compared."""
 
     def __init__(self) -> None:
-        from rensa import RMinHash
-
-        self._make = RMinHash
         self._train, self._validation = _Alike(), _Alike()
-        self._validation_bands: list[dict[int, list[int]]] = [{} for _ in range(_BANDS)]
+        self._validation_bands: list[dict[int, list[int]]] = [{} for _ in range(BANDS)]
         self._leaks: list[Fault] = []
 
     @classmethod
@@ -212,14 +224,9 @@ class NearDuplicates:
         """The signature of a row; None where words are not enough."""
         if not any(True for _ in texts_of(row)) or any(True for _ in images_of(row)):
             return None  # tokenized rows; rows that may differ in their images alone
-        minhash = self._make(num_perm=_PERMUTATIONS, seed=42)
-        minhash.update(shingles(row))
-        digest = minhash.digest()
-        size = _PERMUTATIONS // _BANDS
-        keys = [hash(tuple(digest[b : b + size])) for b in range(0, _PERMUTATIONS, size)]
-        answer = self._make(num_perm=_PERMUTATIONS // 2, seed=42)
-        answer.update(_answer_shingles(row))
-        return _Signature(minhash, answer, keys)
+        minhash = minhash_of(shingles(row))
+        answer = minhash_of(_answer_shingles(row), _PERMUTATIONS // 2)
+        return _Signature(minhash, answer, band_keys(minhash))
 
     def _find_leak(self, line: int, signature: _Signature) -> None:
         near = {i for band, key in zip(self._validation_bands, signature.keys, strict=True)

@@ -142,14 +142,19 @@ def fix(
     drop_duplicates: Annotated[
         bool, typer.Option("--drop-duplicates", help="Leave out duplicate rows.")
     ] = False,
+    columns: RowMap = None,
+    drop: RowDrop = None,
     as_json: Json = False,
 ) -> None:
     """Write a corrected copy of a dataset.
 
-    The copy is JSON lines. Only corrections that lose nothing are made, and each is listed.
+    The copy is JSON lines, with the columns' standard names. Only corrections that lose nothing are
+    made, and each is listed; --map and --drop say which columns are which.
     """
     with busy(f"fixing {dataset.name}", quiet=as_json):
-        report = fix_rows(dataset, output, drop_duplicates=drop_duplicates)
+        report = fix_rows(
+            dataset, output, map=row_map(columns), drop=drop, drop_duplicates=drop_duplicates
+        )
     if as_json:
         emit(report.to_dict())
         return

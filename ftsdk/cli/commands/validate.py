@@ -112,7 +112,9 @@ def validate(
             show_findings(report)
             for hint in _hints(report, fixed):
                 say((hint, "dim"))
-    fix_report = None if fixed is None else _fix(dataset, fixed, quiet=as_json)
+    fix_report = None
+    if fixed is not None:
+        fix_report = _fix(dataset, fixed, row_map(columns), drop, quiet=as_json)
     if as_json and more:
         emit({"ok": all(r.ok for r in reports), "reports": [r.to_dict() for r in reports]})
     elif as_json:
@@ -160,8 +162,10 @@ def _hints(report: DatasetReport, fixed: Path | None) -> Iterator[str]:
         yield f"--fix FILE writes a copy that corrects what it can of {', '.join(codes)}"
 
 
-def _fix(dataset: Path, fixed: Path, *, quiet: bool) -> dict[str, Any]:
-    report = fix(dataset, fixed)
+def _fix(
+    dataset: Path, fixed: Path, names: dict[str, str] | None, drop: list[str] | None, *, quiet: bool
+) -> dict[str, Any]:
+    report = fix(dataset, fixed, map=names, drop=drop)
     if not quiet:
         for line in str(report).split("\n"):
             say(clean_line(line))

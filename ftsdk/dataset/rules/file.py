@@ -90,6 +90,8 @@ note(
     "fault",
     "More than one value on a line",
     "put each row on its own line",
+    "A comma after each row, as between the elements of an array, is one.",
+    fixable=True,
 )
 note("FT018", "fault", "A row is cut off", "write the row in full")
 note("FT019", "fault", "A row is not an object", 'write {"messages": […]}')
@@ -116,7 +118,9 @@ note(
     "check that it is meant; --map, --drop and --format say it, and `ftsdk convert` writes it out",
     """Columns under other names (`question` and `answer`), JSON texts in columns, tool calls as turns or
     as texts, answers that repeat the prompt, an index column: they are read as what they most likely
-    are, and named here, with the first line that has them.""",
+    are, and named here, with the first line that has them. `ftsdk fix` writes columns under their
+    standard names and their JSON texts as values; `ftsdk convert DATA --to chat` writes the rest too.""",
+    fixable=True,
 )
 note(
     "FT027",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,9 +17,11 @@ from ftsdk.dataset.conversion.legacy_functions import functions_to_tools
 from ftsdk.dataset.dataset import raise_stop
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES
+from ftsdk.dataset.formats.columns import Columns
+from ftsdk.dataset.formats.shared import Unreadable
 from ftsdk.dataset.readers import strict_json
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record, Stop
-from ftsdk.dataset.readers.source import open_source
+from ftsdk.dataset.readers.source import file_fault, open_source
 from ftsdk.dataset.row import ROLES
 from ftsdk.errors import UsageError
 from ftsdk.util import files
@@ -67,11 +69,7 @@ class FixReport:
 
     def __str__(self) -> str:
         lines = [f"Wrote {self.path}: {self.rows:,} rows, {sum(self.counts.values()):,} fixes"]
-        first = {m.code: m for m in reversed(self.changes)}
-        for code, count in sorted(self.counts.items()):
-            lines.append(
-                f"  {code}  {count:,} ×  {first[code].done}   first at line {first[code].line}"
-            )
+        lines.extend(self._counted())
         lines.extend(f"  {done}" for done in self.also)
         lines.extend(f"  line {one.line}, {one.field}: {one.done}" for one in self.refused[:10])
         if len(self.refused) > 10:
@@ -80,23 +78,39 @@ class FixReport:
             lines.append(f"  {self.left:,} rows could not be read and are unchanged")
         return "\n".join(lines)
 
+    def _counted(self) -> Iterator[str]:
+        """A line for each kind of change; for each code where not all changes are kept."""
+        all_kept = len(self.changes) == sum(self.counts.values())
+        kinds = Counter((c.code, c.done if all_kept else "") for c in self.changes)
+        for (code, done), count in sorted(kinds.items()):
+            first = next(c for c in self.changes if c.code == code and done in ("", c.done))
+            number = count if all_kept else self.counts[code]
+            yield f"  {code}  {number:,} ×  {first.done}   first at line {first.line}"
+
 
 def fix(
     source: str | Path,
     output: str | Path,
     *,
+    map: Mapping[str, str] | None = None,  # noqa: A002  # as `--map`
+    drop: Iterable[str] | None = None,
     drop_duplicates: bool = False,
     max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
 ) -> FixReport:
-    """Write a fixed copy of a JSON-lines file to `output`; the source is not changed.
+    """Write a fixed copy of a file to `output`, as JSON lines; the source is not changed.
 
-    Fixes a byte order mark, CR line ends and blank lines; tool arguments that are an object, or
-    encoded twice; `functions` and `function_call`, the old form of tools; roles in capitals; weights written `true`, `1.0` or `"1"`; NUL characters in
-    text. `drop_duplicates` also leaves out rows with the content of an earlier one. A row that cannot be
-    read is copied as it is. An element of a JSON array becomes one line, with the same values.
+    Fixes a byte order mark, CR line ends, blank lines and commas between rows; columns under other names, JSON texts in
+    columns, and index columns; tool arguments that are an object, or encoded twice; `functions` and
+    `function_call`, the old form of tools; roles in capitals; weights written `true`, `1.0` or
+    `"1"`; NUL characters in text. `map` and `drop` name the columns, as in `Dataset.load`.
+    `drop_duplicates` also leaves out rows with the content of an earlier one. The file is read once
+    and one row is in memory.
+
+    In JSON lines, a row that needs no fix is copied byte by byte; rows of a JSON array or a table
+    are written anew, with the same values. A row that cannot be read is copied as it is.
 
     Raises `DatasetError` when the source cannot be read, or an element of an array cannot be written
-    as one line.
+    as one line; `UsageError` for a name that `map` does not know.
     """
     path = Path(output)
     if path.suffix.lower() in _OTHER_SUFFIXES:
@@ -109,29 +123,37 @@ def fix(
         opened = open_source(source)
     except Stop as stop:
         raise_stop(str(source), stop.fault)
-    work, is_array = _Fixing(drop_duplicates), opened.container in ("json", "json.gz")
+    work = _Fixing(Columns.of(map, drop), drop_duplicates, is_copied=opened.container in _LINES)
     with files.atomic_file(path) as handle:
         for record in opened.records(max_row_bytes=max_row_bytes):
             if isinstance(record, Fault):
-                if record.code == "FT020":
-                    work.note(Change("FT020", 1, "", "removed the byte order mark"))
-                    continue
-                raise_stop(opened.name, record)  # a record that was not read cannot be copied
-            if not is_array:  # there `line` is the place in the array
-                work.ends.see(*record)
-            line = work.line(*record)
+                work.see_fault(record, opened.name)
+                continue
+            line = work.line(record)
             if line is not None and b"\n" in line:
                 line = _one_line(record, line, opened.name)
             if line is not None:
                 handle.write(line)
                 handle.write(b"\n")
-    also = list(work.also())
-    if is_array:
-        also.append("wrote the JSON array as JSON lines")
+        if not work.rows:
+            raise_stop(opened.name, file_fault("FT004", f"{opened.name} has no rows", RULES["FT004"].hint))  # fmt: skip
+    also = [*work.also(), *_container_change(opened.container)]
     return FixReport(
         path, work.rows, work.left, tuple(work.changes), dict(work.counts), tuple(also),
         tuple(work.refused),
     )  # fmt: skip
+
+
+_LINES = frozenset(("jsonl", "jsonl.gz", "jsonl.zst"))
+"""Containers whose records are lines of the file."""
+
+
+def _container_change(container: str) -> Iterator[str]:
+    if container in _LINES:
+        return
+    kind = container.partition(".")[0]
+    title = {"json": "the JSON array", "csv": "the table", "parquet": "the Parquet file"}
+    yield f"wrote {title.get(kind, 'the rows')} as JSON lines"
 
 
 _OTHER_SUFFIXES = frozenset((".gz", ".zst", ".parquet", ".csv", ".tsv"))
@@ -171,14 +193,23 @@ class _LineEnds:
 
 
 class _Fixing:
-    def __init__(self, drop: bool) -> None:
-        self._drop = drop
+    """One pass over the records: the bytes to write for each, and what was changed."""
+
+    def __init__(self, columns: Columns, drop_duplicates: bool, *, is_copied: bool) -> None:
+        self._columns, self._drop, self._is_copied = columns, drop_duplicates, is_copied
         self.ends = _LineEnds()
         self._seen: set[bytes] = set()
         self.changes: list[Change] = []
         self.refused: list[Change] = []
         self.counts: Counter[str] = Counter()
-        self.rows = self.left = 0
+        self.rows = self.left = self._named = 0
+
+    def see_fault(self, fault: Fault, name: str) -> None:
+        """Raise the fault of a record that was not read, which cannot be copied; pass notices."""
+        if fault.code == "FT020":
+            self.note(Change("FT020", 1, "", "removed the byte order mark"))
+        elif fault.severity == "fault":
+            raise_stop(name, fault)
 
     def also(self) -> Iterator[str]:
         """The changes to the file as a whole."""
@@ -187,37 +218,84 @@ class _Fixing:
             yield f"left out {lines}"
         if self.ends.has_cr:
             yield "ended the lines in LF, which ended in CR LF"
+        if self._named:
+            names = [f"wrote {source} as {name}" for source, name in self._columns.names]
+            dropped = [f"left out {key}" for key in self._columns.dropped]
+            yield f"{', '.join([*names, *dropped])}, in {self._named:,} rows"
 
     def note(self, change: Change) -> None:
         self.counts[change.code] += 1
         if len(self.changes) < 10_000:
             self.changes.append(change)
 
-    def line(self, line: int, _: int | None, raw: bytes) -> bytes | None:
+    def line(self, record: Record) -> bytes | None:
         """The bytes to write for one record; None to leave it out."""
-        value = strict_json.parse(raw)
-        if isinstance(value, strict_json.Flaw) or not isinstance(value, dict):
+        line, _, raw = record
+        if self._is_copied:
+            self.ends.see(*record)
+        inner, change = _row_in(raw)
+        if inner is None:
             self.rows, self.left = self.rows + 1, self.left + 1
             return raw
-        converted = functions_to_tools(value)
-        value = converted.row
-        changes = [Change("FT132", line, hit.field, hit.message) for hit in converted.changes]
-        changes += fix_row(value, line)
+        changes = [] if change is None else [Change(change[0], line, "", change[1])]
+        row = self._fixed(inner, line, changes)
         for change in changes:
             self.note(change)
-        refused = (Change("FT132", line, hit.field, hit.message) for hit in converted.refused)
-        self.refused.extend(islice(refused, 10_000 - len(self.refused)))
-        if self._drop:
-            content = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-            key = hashlib.blake2b(
-                content, digest_size=16
-            ).digest()  # the rows may not fit in memory
-            if key in self._seen:
-                self.note(Change("FT302", line, "", "left out a duplicate row"))
-                return None
-            self._seen.add(key)
+        if self._drop and self._is_repeated(row):
+            self.note(Change("FT302", line, "", "left out a duplicate row"))
+            return None
         self.rows += 1
-        return orjson.dumps(value) if changes else raw
+        return raw if self._is_copied and not changes and row == inner else orjson.dumps(row)
+
+    def _fixed(self, value: Row, line: int, changes: list[Change]) -> Row:
+        """The row with all fixes, each of which is added to `changes`; `value` may change too."""
+        row = self._standard(value, line, changes)
+        converted = functions_to_tools(row)
+        changes += [Change("FT132", line, hit.field, hit.message) for hit in converted.changes]
+        changes += fix_row(converted.row, line)
+        self._refuse(Change("FT132", line, hit.field, hit.message) for hit in converted.refused)
+        return converted.row
+
+    def _standard(self, value: Row, line: int, changes: list[Change]) -> Row:
+        """The row with the columns that formats read."""
+        facts: list[str] = []
+        try:
+            row = self._columns.standard(value, facts.append)
+        except Unreadable as error:
+            self._refuse(iter([Change("FT134", line, error.field, error.message)]))
+            return value
+        changes += [
+            Change("FT026", line, "", f"wrote the row as it is read: {fact}") for fact in facts
+        ]
+        if self._columns.names or self._columns.dropped:
+            self._named += row != value
+        return row
+
+    def _refuse(self, places: Iterator[Change]) -> None:
+        self.refused.extend(islice(places, 10_000 - len(self.refused)))
+
+    def _is_repeated(self, row: Row) -> bool:
+        """Whether a row with this content was there before; keeps a digest of each, not the row."""
+        content = orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
+        key = hashlib.blake2b(content, digest_size=16).digest()
+        if key in self._seen:
+            return True
+        self._seen.add(key)
+        return False
+
+
+def _row_in(raw: bytes) -> tuple[Row | None, tuple[str, str] | None]:
+    """The row of a record, and the code and name of the change that made it one; None without."""
+    value = strict_json.parse(raw)
+    if isinstance(value, dict):
+        return value, None
+    if isinstance(value, str):
+        inner = strict_json.parse(value.encode())
+        change = ("FT026", "wrote the row that was a JSON text within JSON")
+    else:
+        inner = strict_json.parse(raw.rstrip().removesuffix(b","))
+        change = ("FT017", "removed the comma after the row")
+    return (inner, change) if isinstance(inner, dict) else (None, None)
 
 
 _MESSAGES = (

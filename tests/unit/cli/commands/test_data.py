@@ -192,3 +192,12 @@ def test_notices_are_shown_where_the_decision_is_made(cli):
         assert error["submitted"] == "no"
         assert "[FT302]" in error["where"]
     assert cli.ok("plan", write("fine.jsonl"), "--strict").code == 0
+
+
+def test_fix_writes_the_columns_that_were_named(cli):
+    Path("a.jsonl").write_text('{"asked": "a", "sql": "b", "id": 1}\n')
+    names = ("--map", "asked=prompt,sql=completion", "--drop", "id")
+    cli.ok("fix", "a.jsonl", "-o", "b.jsonl", *names)
+    cli.ok("validate", "a.jsonl", "--fix", "c.jsonl", *names)
+    for name in ("b.jsonl", "c.jsonl"):
+        assert Path(name).read_text() == '{"prompt":"a","completion":"b"}\n'

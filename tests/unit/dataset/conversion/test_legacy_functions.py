@@ -93,7 +93,7 @@ def test_tools_beside_functions_are_joined_once() -> None:
     [
         ("functions", {**ROW, "functions": {"name": "weather"}}),
         ("functions", {**ROW, "functions": [{"description": "no name"}]}),
-        ("tools", {**ROW, "tools": "[]"}),
+        ("tools", {**ROW, "tools": {"weather": {}}}),
         ("functions[0]", {**ROW, "tools": [{"type": "function", "function": {"name": "weather"}}]}),
         ("messages[1].function_call", {**ROW, "messages": [ASKED, {**CALLED, "function_call": "auto"}]}),
         ("messages[1].function_call.mode", {**ROW, "messages": [ASKED, {**CALLED, "function_call": {**CALL, "mode": 1}}]}),

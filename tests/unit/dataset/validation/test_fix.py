@@ -153,3 +153,74 @@ def test_dropping_duplicates_does_not_keep_the_rows(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert (report.rows, report.counts) == (300, {"FT302": 1})
     assert peak < 8 << 20  # the rows are 18 MB
+
+
+def test_columns_are_written_under_their_standard_names(tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("id;Question;Answer\n1;why?;because\n2;how?;so\n")
+    report = fix(source, tmp_path / "b.jsonl", drop=["id"])
+    rows = [json.loads(line) for line in report.path.read_text().split("\n") if line]
+    assert rows == [
+        {"prompt": "why?", "completion": "because"},
+        {"prompt": "how?", "completion": "so"},
+    ]
+    assert report.counts == {"FT026": 2}
+    assert report.also == ("left out id, in 2 rows", "wrote the table as JSON lines")
+    assert "Question as prompt, Answer as completion" in str(report)
+    assert validate(report.path, near_duplicates=False).counts == {}
+
+
+def test_named_columns_are_written_and_said(tmp_path: Path) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"asked": "a", "sql": "b"}\n{"prompt": "c", "completion": "d"}\n')
+    names = {"asked": "prompt", "sql": "completion"}
+    report = fix(source, tmp_path / "b.jsonl", map=names)
+    assert report.path.read_text() == (
+        '{"prompt":"a","completion":"b"}\n{"prompt": "c", "completion": "d"}\n'
+    )
+    assert report.also == ("wrote asked as prompt, wrote sql as completion, in 1 rows",)
+    with pytest.raises(UsageError, match="no format reads"):
+        fix(source, tmp_path / "c.jsonl", map={"asked": "promt"})
+
+
+def test_two_columns_of_one_name_need_a_person(tmp_path: Path) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"prompt": "a", "completion": "b", "x": "c"}\n')
+    report = fix(source, tmp_path / "b.jsonl", map={"x": "prompt"})
+    assert [(one.code, one.line) for one in report.refused] == [("FT134", 1)]
+    assert report.path.read_bytes() == source.read_bytes()
+
+
+def test_commas_between_rows_are_removed(tmp_path: Path) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"text": "a,"},\n{"text": "b"} ,\n{"text": "c"}, 1\n')
+    report = fix(source, tmp_path / "b.jsonl")
+    assert report.path.read_text() == '{"text":"a,"}\n{"text":"b"}\n{"text": "c"}, 1\n'
+    assert (report.counts, report.left) == ({"FT017": 2}, 1)
+
+
+def test_a_notice_of_the_reader_does_not_stop_fixing(tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("prompt,completion\n=1+1,2\n")
+    assert validate(source).counts == {"FT312": 1}
+    report = fix(source, tmp_path / "b.jsonl")
+    assert report.path.read_text() == '{"prompt":"=1+1","completion":"2"}\n'
+
+
+def test_rows_of_a_table_or_array_are_written_anew(tmp_path: Path) -> None:
+    source = tmp_path / "a.json"
+    source.write_text('[{"text":  "caf\\u00e9",\r\n "id": 1e1}]')
+    report = fix(source, tmp_path / "b.jsonl")
+    assert report.path.read_text() == '{"text":"café","id":10.0}\n'
+    assert report.counts == {}
+
+
+def test_fixing_an_array_keeps_one_row_in_memory(tmp_path: Path) -> None:
+    source = tmp_path / "a.json"
+    source.write_text(json.dumps([{"Text": f"{n:06d}" * 10_000} for n in range(300)]))
+    tracemalloc.start()
+    report = fix(source, tmp_path / "b.jsonl")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (report.rows, report.counts) == (300, {"FT026": 300})
+    assert peak < 8 << 20  # the rows are 18 MB

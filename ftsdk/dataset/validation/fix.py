@@ -107,7 +107,7 @@ def fix(
     and one row is in memory.
 
     In JSON lines, a row that needs no fix is copied byte by byte; rows of a JSON array or a table
-    are written anew, with the same values. A row that cannot be read is copied as it is.
+    become one line each, with the same values. A row that cannot be read is copied as it is.
 
     Raises `DatasetError` when the source cannot be read, or an element of an array cannot be written
     as one line; `UsageError` for a name that `map` does not know.
@@ -233,11 +233,11 @@ class _Fixing:
         line, _, raw = record
         if self._is_copied:
             self.ends.see(*record)
-        inner, change = _row_in(raw)
+        inner, unpacked = _row_in(raw)
         if inner is None:
             self.rows, self.left = self.rows + 1, self.left + 1
             return raw
-        changes = [] if change is None else [Change(change[0], line, "", change[1])]
+        changes = [] if unpacked is None else [Change(unpacked[0], line, "", unpacked[1])]
         row = self._fixed(inner, line, changes)
         for change in changes:
             self.note(change)

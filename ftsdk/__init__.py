@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     evaluate = _bound.evaluate
     estimate = _bound.estimate
     get_job = _bound.get_job
+    inspect = _bound.inspect
     inventory = _bound.inventory
     list_jobs = _bound.list_jobs
     plan = _bound.plan
@@ -147,6 +148,7 @@ __all__ = [
     "evaluate",
     "forbid_spending",
     "get_job",
+    "inspect",
     "inventory",
     "list_jobs",
     "plan",
@@ -260,4 +262,4 @@ def _client_function(name: str) -> Callable[..., Any]:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -393,6 +393,7 @@ class AsyncClient:
     capture = _awaited(Client.capture, _unchanged, run=_to_the_end)
     evaluate = _awaited(Client.evaluate, _unchanged, run=_to_the_end)
     validate = _awaited(Client.validate, _unchanged)
+    inspect = _awaited(Client.inspect, _unchanged)
 
     async def close(self) -> None:
         """Close the journal and all connections; jobs continue."""

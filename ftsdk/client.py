@@ -24,13 +24,14 @@ from ftsdk.planning.arguments import (
     DEFAULTS,
     CreateOptions,
     EstimateOptions,
+    InspectOptions,
     JobOptions,
     Rows,
     ValidateOptions,
 )
 from ftsdk.planning.estimate import estimate
 from ftsdk.planning.prepare import prepare
-from ftsdk.planning.report import report_for
+from ftsdk.planning.report import inspection_of, report_for
 from ftsdk.session import SESSION_CHECKS, Session, SessionOptions
 from ftsdk.store.journal import Journal
 from ftsdk.types.cost import Cost
@@ -40,7 +41,7 @@ from ftsdk.util.arguments import COUNT, FLAG, TEXT, checked
 from ftsdk.util.options import accepts_options
 
 if TYPE_CHECKING:
-    from ftsdk.dataset import DatasetReport
+    from ftsdk.dataset import DatasetReport, InspectionReport
     from ftsdk.evaluation.report import EvaluationReport
     from ftsdk.types.capture import Capture
     from ftsdk.types.inventory import Inventory
@@ -254,6 +255,16 @@ class Client:
         `model`. `on_bytes` is called with the number of bytes read. See `ftsdk.dataset.validate`.
         """
         return report_for(self.session, dataset, options)
+
+    @accepts_options(InspectOptions, {"rows": 200}, CHECKS)
+    def inspect(self, /, dataset: Rows, **options: Unpack[InspectOptions]) -> InspectionReport:
+        """Return the rows as the model sees them: text, tokens, loss mask. Sends nothing.
+
+        Provider and model come from the configuration if not given; the tokenizer is that of the
+        model, where it is on this machine. A notebook shows the report as a page;
+        `report.to_html()` returns it. See `ftsdk.dataset.inspect`.
+        """
+        return inspection_of(self.session, dataset, options)
 
     # --- parts ---
 

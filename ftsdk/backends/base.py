@@ -131,6 +131,13 @@ class Backend(abc.ABC):
             hint=generic_hint(self.name),
         )
 
+    def check_model(self, spec: JobSpec) -> None:  # noqa: B027  # many have no list to ask
+        """Ask the provider whether it has the model, before a job that names it is journaled.
+
+        Called for names that the catalogue does not have. Raises `UnknownModel` with the nearest
+        names. A provider that cannot be asked is no fault here: it checks the name itself.
+        """
+
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         """Return what would be sent, field by field, and what it would cost. Sends nothing.
 

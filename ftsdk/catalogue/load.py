@@ -184,6 +184,15 @@ def lookup(provider: str, model: str, catalogue: Catalogue | None = None) -> Ent
     return Entry(provider, facts)
 
 
+def has_name(provider: str, model: str, catalogue: Catalogue) -> bool:
+    """Return whether the catalogue has a model by this very name or alias; a prefix is not enough."""
+    found = lookup(provider, model, catalogue)
+    if found is None or found.model is None or found.model_id is None:
+        return False
+    known = {_folded(name) for name in (found.model_id, *found.model.aliases)}
+    return not known.isdisjoint(_names(model))
+
+
 def _folded(name: str) -> str:
     return name.strip().lower()
 

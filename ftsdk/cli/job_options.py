@@ -34,11 +34,10 @@ from ftsdk.errors import UsageError
 from ftsdk.planning.arguments import JobOptions, ReadingOptions
 from ftsdk.planning.prepare import PreparedJob, prepare
 from ftsdk.session import Session
-from ftsdk.types.spec import Hyperparameters, LoRA, spec_error
+from ftsdk.types.spec import Hyperparameters, LoRA, misspelt, spec_error
 from ftsdk.types.spec import Method as MethodName
 
 _P = ParamSpec("_P")
-_ADAPTER_FIELDS = ("rank", "alpha", "dropout", "target_modules", "quantize")
 _GROUPS = ("hyperparameters", "adapter", "options", "provider_options")
 
 Validation = Annotated[
@@ -140,7 +139,9 @@ class JobArguments:
             "validation": _validation(self.validation),
             "allow_findings": self.allowed,
             "strict": self.strict,
-            **self.reading(),
+            "format": self.row_format,
+            "map": row_map(self.row_map),
+            "drop": self.drop,
         }
 
     @property
@@ -212,7 +213,7 @@ def _sort_set(
     """Add each `--set NAME=VALUE` to the group it belongs to.
 
     `adapter.rank=8` names its group; a name alone is looked for among the hyperparameters, then
-    the adapter's fields. Raises `UsageError` for a value that is given twice.
+    the adapter's fields. Raises `UsageError` for a value that is given twice, and for a misspelt name.
     """
     groups = {"hyperparameters": hyperparameters, "adapter": adapter}
     for name, value in given.items():
@@ -223,8 +224,11 @@ def _sort_set(
             field = name
             if name in Hyperparameters.model_fields:
                 target = hyperparameters
+            elif name in LoRA.model_fields:
+                target = adapter
             else:
-                target = adapter if name in _ADAPTER_FIELDS else provider_options
+                _refuse_misspelt(name)
+                target = provider_options
         if target.get(field) is not None:
             raise UsageError(
                 f"{field} is given twice",
@@ -232,6 +236,18 @@ def _sort_set(
                 hint="give it once",
             )
         target[field] = value
+
+
+def _refuse_misspelt(name: str) -> None:
+    """Raise `UsageError` for a slip of a hyperparameter, which would reach the provider unchecked."""
+    meant = misspelt(name)
+    if meant is not None:
+        raise UsageError(
+            f"{name} is not a hyperparameter; did you mean {meant!r}?",
+            where=f"--set {name}",
+            hint=f"--set {meant}=…, or --set provider_options.{name}=… for a field of the provider",
+            submitted="no",
+        )
 
 
 def _adapter(config: Config, given: dict[str, Any], full: bool) -> LoRA | None:

@@ -8,9 +8,8 @@ from pathlib import Path
 from ftsdk.backends.local.models.pull_progress import PullProgress
 from ftsdk.backends.local.models.resolve import (
     ResolvedModel,
-    is_pulled,
     pull_model,
-    resolve_model,
+    pulled_folder,
 )
 from ftsdk.cli.view.formatting import clean, size
 from ftsdk.cli.view.output import console, note
@@ -19,9 +18,7 @@ from ftsdk.client import Client
 
 def model_folder(client: Client, model: str | None) -> Path | None:
     """Return the folder of a model that is on this machine; None for any other model."""
-    if model is None or not is_pulled(model, home=client.home):
-        return None
-    return resolve_model(model, home=client.home).path
+    return None if model is None else pulled_folder(model, home=client.home)
 
 
 def pull_with_bar(

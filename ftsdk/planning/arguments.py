@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from ftsdk.backends.upload_progress import Listener
 from ftsdk.config import Config
+from ftsdk.errors import UsageError
 from ftsdk.types.spec import Hyperparameters, JobSpec, LoRA, Method
 from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, TEXT, TEXTS, Check
 
@@ -39,7 +40,24 @@ class ReadingOptions(TypedDict, total=False):
     """Keys to leave out: `["id"]`, or `["messages.name"]` for a key of every message."""
 
 
-class JobOptions(ReadingOptions, total=False):
+class HyperparameterOptions(TypedDict, total=False):
+    """The hyperparameters as keywords of a job: `epochs=3` is `hyperparameters={"epochs": 3}`."""
+
+    epochs: float | None
+    max_steps: int | None
+    learning_rate: float | None
+    learning_rate_multiplier: float | None
+    batch_size: int | None
+    gradient_accumulation_steps: int | None
+    max_length: int | None
+    warmup_ratio: float | None
+    schedule: Literal["constant", "linear", "cosine"] | None
+    weight_decay: float | None
+    max_grad_norm: float | None
+    beta: float | None
+
+
+class JobOptions(ReadingOptions, HyperparameterOptions, total=False):
     """What to train and where. Options that are left out are read from the configuration."""
 
     model: str | None
@@ -53,7 +71,8 @@ class JobOptions(ReadingOptions, total=False):
     adapter: AdapterArgument
     """A `LoRA`, its fields, or None for full fine-tuning. The default is the configured adapter."""
     hyperparameters: Hyperparameters | Mapping[str, Any] | None
-    """The hyperparameters to set; others come from the configuration, then the backend's defaults."""
+    """The hyperparameters to set, beside those given as keywords; others come from the configuration,
+    then the backend's defaults."""
     name: str | None
     """A display name."""
     seed: int
@@ -91,6 +110,20 @@ class EstimateOptions(ReadingOptions, total=False):
     method: Method | None
     adapter: AdapterArgument
     epochs: float | None
+
+
+class InspectOptions(ReadingOptions, total=False):
+    """The options of `inspect`. See `ftsdk.dataset.inspect`."""
+
+    provider: str | None
+    model: str | None
+    tokenizer: Any
+    """A model folder, the name of an OpenAI encoding, or a `ChatTokenizer`."""
+    max_length: int | None
+    rows: int
+    """How many rows the report keeps to show; all are counted."""
+    line: int | None
+    """Keeps the row at this line only."""
 
 
 class ValidateOptions(ReadingOptions, total=False):
@@ -144,6 +177,7 @@ CHECKS: Mapping[str, Check] = {
     "tokens": FLAG,
     "near_duplicates": FLAG,
     "max_length": COUNT,
+    "line": COUNT,
 }
 """The checks of options by name. Those of a spec's fields are in `JobSpec`."""
 
@@ -153,9 +187,6 @@ def spec_of(config: Config, options: JobOptions) -> JobSpec:
     adapter = options.get("adapter", DEFAULT)
     if isinstance(adapter, str) and adapter == DEFAULT:
         adapter = config.table("adapter") or LoRA()
-    given = options.get("hyperparameters") or {}
-    if isinstance(given, Hyperparameters):
-        given = given.given()
     method = config.setting("method", options.get("method"))
     max_cost = config.setting("max_cost", options.get("max_cost"))
     return JobSpec.build(
@@ -163,7 +194,7 @@ def spec_of(config: Config, options: JobOptions) -> JobSpec:
         model=config.require("model", options.get("model")).value,
         method="sft" if method is None else method.value,
         adapter=adapter,
-        hyperparameters={**config.table("hyperparameters"), **given},
+        hyperparameters={**config.table("hyperparameters"), **_hyperparameters(options)},
         name=options.get("name"),
         seed=options.get("seed", 0),
         tags={**config.table("tags"), **(options.get("tags") or {})},
@@ -173,3 +204,20 @@ def spec_of(config: Config, options: JobOptions) -> JobSpec:
             **(options.get("provider_options") or {}),
         },
     )
+
+
+def _hyperparameters(options: JobOptions) -> dict[str, Any]:
+    """Return the hyperparameters of both places. Raises `UsageError` for one that is in both."""
+    table = options.get("hyperparameters") or {}
+    given = table.given() if isinstance(table, Hyperparameters) else dict(table)
+    names = HyperparameterOptions.__annotations__
+    keywords = {k: v for k, v in options.items() if k in names and v is not None}
+    twice = sorted(keywords.keys() & given.keys())
+    if twice:
+        raise UsageError(
+            f"{', '.join(twice)} is given twice",
+            where="as a keyword and in hyperparameters=",
+            hint="give it once",
+            submitted="no",
+        )
+    return {**given, **keywords}

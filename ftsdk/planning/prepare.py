@@ -12,6 +12,7 @@ from ftsdk.errors import DatasetError, Unsupported, UsageError
 from ftsdk.planning.arguments import JobOptions, ReadingOptions, Rows, spec_of
 from ftsdk.planning.checks import refuse_captured, with_budget, with_end_dates
 from ftsdk.planning.data_notices import data_notices, refuse_notices
+from ftsdk.planning.model_names import check_model_name, with_near_models
 from ftsdk.planning.token_bill import with_tokens
 from ftsdk.session import Session
 from ftsdk.spending.budget import Budget, budget_of
@@ -65,12 +66,15 @@ def prepare(
     train, validation, report = _rows(dataset, options, spec, backend, session.home / "datasets")
     plan = with_tokens(backend.plan(spec, train), report, backend.speed_of(spec))
     plan = with_end_dates(plan, spec, backend.dated_as, catalogue, session.today)
+    plan = with_near_models(plan, spec, backend.dated_as, catalogue)
     tokenizer, longest = backend.tokenizer_for(spec), backend.max_length_for(spec)
     notices = data_notices(report, train, tokenizer, longest)
     plan = plan.model_copy(update={"data": notices})
     plan = with_budget(plan, spec, budget, lambda profile: _month(session, profile))
     own_cap = caps_of(spec.max_cost, Budget())
     check_cap(plan.cost, own_cap, provider=spec.provider, model=spec.model)
+    if fetch:
+        check_model_name(backend, spec, catalogue)
     if options.get("strict", False):
         refuse_notices(notices, report)
     return PreparedJob(spec, train, validation, report, plan, backend, budget, catalogue)

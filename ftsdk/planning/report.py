@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftsdk.planning.arguments import Rows, ValidateOptions
+from ftsdk.backends.local.models.resolve import pulled_folder
+from ftsdk.planning.arguments import InspectOptions, Rows, ValidateOptions
 from ftsdk.planning.token_bill import counts_tokens, with_bill
 from ftsdk.session import Session
 
 if TYPE_CHECKING:
-    from ftsdk.dataset import DatasetReport
+    from ftsdk.dataset import DatasetReport, InspectionReport
 
 
 def report_for(session: Session, dataset: Rows, options: ValidateOptions) -> DatasetReport:
@@ -47,4 +48,28 @@ def report_for(session: Session, dataset: Rows, options: ValidateOptions) -> Dat
         return report
     return with_bill(
         report, method_name, capabilities, session.config, session.catalogue, session.today
+    )
+
+
+def inspection_of(session: Session, dataset: Rows, options: InspectOptions) -> InspectionReport:
+    """Return the rows as the model sees them; provider and model come from the configuration."""
+    from ftsdk.dataset import inspect  # reading rows is not needed to list jobs
+
+    provider = session.config.setting("provider", options.get("provider"))
+    model = session.config.setting("model", options.get("model"))
+    name = None if model is None else str(model.value)
+    tokenizer = options.get("tokenizer")
+    if tokenizer is None and name is not None:
+        tokenizer = pulled_folder(name, home=session.home)
+    return inspect(
+        dataset,
+        model=name,
+        tokenizer=tokenizer,
+        provider=None if provider is None else str(provider.value),
+        format=options.get("format"),
+        map=options.get("map"),
+        drop=options.get("drop"),
+        max_length=options.get("max_length"),
+        rows=options.get("rows", 200),
+        line=options.get("line"),
     )

@@ -26,6 +26,7 @@ from pydantic_core import to_jsonable_python
 
 from ftsdk.errors import SpecError
 from ftsdk.util.arguments import is_text
+from ftsdk.util.names import close_names, nearest
 
 __all__ = ["Hyperparameters", "JobSpec", "LoRA", "Method", "spec_error"]
 
@@ -181,6 +182,8 @@ def spec_error(error: ValidationError, *, where: str = "the job's arguments") ->
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         field = ".".join(str(part) for part in item["loc"]) or "job"
         message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = _unknown_field(item["loc"], error.title)
         faults.append(f"{field}: {message[:1].lower()}{message[1:]}")
     what = faults[0] if len(faults) == 1 else f"{len(faults)} faults: " + "; ".join(faults)
     return SpecError(
@@ -189,3 +192,44 @@ def spec_error(error: ValidationError, *, where: str = "the job's arguments") ->
         hint="correct these fields; `ftsdk plan` shows what would be sent",
         faults=tuple(faults),
     )
+
+
+OTHER_NAMES: Mapping[str, str] = {
+    "lr": "learning_rate",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "num_train_epochs": "epochs",
+    "bs": "batch_size",
+    "per_device_train_batch_size": "batch_size",
+    "lr_scheduler_type": "schedule",
+    "max_seq_length": "max_length",
+    "grad_accum": "gradient_accumulation_steps",
+    "dpo_beta": "beta",
+    "r": "rank",
+    "lora_r": "rank",
+    "lora_alpha": "alpha",
+    "lora_dropout": "dropout",
+}
+"""What other libraries call our hyperparameters and adapter fields: transformers, peft, providers."""
+
+
+def _unknown_field(place: tuple[int | str, ...], model: str) -> str:
+    """Return what is wrong with a field that does not exist, with the nearest that do."""
+    name, group = str(place[-1]), str(place[-2]) if len(place) > 1 else model
+    if group in ("hyperparameters", "Hyperparameters"):
+        return f"is not a hyperparameter{_meant(name, Hyperparameters.model_fields)}"
+    if group in ("adapter", "LoRA"):
+        return f"is not a field of LoRA{_meant(name, LoRA.model_fields)}"
+    return f"is not a field of {model}{nearest(name, JobSpec.model_fields)}"
+
+
+def _meant(name: str, known: Mapping[str, Any]) -> str:
+    usual = OTHER_NAMES.get(name)
+    return f"; did you mean {usual!r}?" if usual in known else nearest(name, known, most=3)
+
+
+def misspelt(name: str) -> str | None:
+    """Return the hyperparameter or adapter field that `name` is a slip of; None for other names."""
+    known = [*Hyperparameters.model_fields, *LoRA.model_fields]
+    found = close_names(name, known, cutoff=0.8)
+    return OTHER_NAMES.get(name) or (found[0] if found else None)

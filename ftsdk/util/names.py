@@ -6,8 +6,19 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest(word: str, known: Iterable[object]) -> str:
-    """Return `; did you mean X?` when a known name is close to `word`, else an empty string."""
-    names = sorted(str(name) for name in known)
-    found = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
+def nearest(word: str, known: Iterable[object], *, most: int = 1) -> str:
+    """Return `; did you mean X or Y?` with at most `most` known names that are close to `word`.
+
+    The closest comes first. An empty string where none is close.
+    """
+    found = close_names(word, known, most=most)
+    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def close_names(
+    word: str, known: Iterable[object], *, most: int = 1, cutoff: float = 0.6
+) -> list[str]:
+    """Return the known names that are close to `word`, in any case of letters, the closest first."""
+    names = {str(name).casefold(): str(name) for name in sorted(known, key=str)}
+    found = difflib.get_close_matches(word.casefold(), names, n=most, cutoff=cutoff)
+    return [names[name] for name in found]

@@ -34,6 +34,11 @@ def test_every_name_exists_and_is_in_dir() -> None:
     assert set(ftsdk.__all__) <= set(dir(ftsdk))
 
 
+def test_dir_has_nothing_but_public_names() -> None:
+    extra = set(dir(ftsdk)) - set(ftsdk.__all__)
+    assert {name for name in extra if not name.startswith("__")} == set()
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="create_jobs"):
         _ = ftsdk.create_jobs  # type: ignore[attr-defined]  # the point of the test

@@ -49,6 +49,7 @@ def create() -> FineTuneJob:
     )
     assert_type(job, FineTuneJob)
     ftsdk.create_job(Path("train.jsonl"), adapter=None, hyperparameters={"epochs": 1})
+    ftsdk.create_job("train.jsonl", epochs=3, learning_rate=2e-4, batch_size=8, schedule="cosine")
     ftsdk.create_job([{"messages": []}], max_cost=Decimal(5), validation="val.jsonl")
     ftsdk.create_job(rows(), adapter={"rank": 8}, on_upload=lambda sent, size: print(sent / size))
     return job

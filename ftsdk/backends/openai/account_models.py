@@ -27,6 +27,14 @@ class AccountModels:
             return False, None
         return True, _day(reply.get("shutdown_date"))
 
+    def has(self, identity: str) -> bool:
+        """Return whether the account can use the model."""
+        return self.facts(identity)[0]
+
+    def names(self) -> list[str]:
+        """Return the ids of the models that the account can use, without its fine-tunes."""
+        return [str(one.get("id")) for one in self._all() if base_of(one) is None]
+
     def ends(self) -> dict[str, dt.date]:
         """Return model id → shutdown day, for models that have one.
 

@@ -41,6 +41,7 @@ from ftsdk.errors import (
     NotFound,
     ProviderClosed,
     Rejected,
+    UnknownModel,
 )
 from ftsdk.types.chat import Batch, ChatOutcome, ChatRequest, StoredChat
 from ftsdk.types.cost import Cost
@@ -50,6 +51,7 @@ from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
 from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec
 from ftsdk.types.status import JobStatus
+from ftsdk.util.names import nearest
 
 _JOBS = "/fine_tuning/jobs"
 _FEW = 2
@@ -107,6 +109,18 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
             [*refusals(self.name, self.capabilities, spec), *faults_of(self.service, spec)], spec
         )
         self._refuse_secrets(spec)
+
+    def check_model(self, spec: JobSpec) -> None:
+        # Azure and others name models by deployments, or have no such list.
+        if self.service is OPENAI and not self._models.has(spec.model):
+            known = self._models.names()
+            near = nearest(spec.model, known, most=3)
+            raise UnknownModel(
+                f"The account has no model {spec.model!r}{near}",
+                where=f"{self.service.title}, GET /models/ID, before anything was sent",
+                hint="give the whole name with its date, such as gpt-4.1-mini-2025-04-14",
+                submitted="no",
+            )
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         planned = super().plan(spec, train)

@@ -128,6 +128,9 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
             }
         )
 
+    def check_model(self, spec: JobSpec) -> None:
+        self._limits(spec)
+
     def estimate(self, spec: JobSpec, train: Dataset | None = None) -> Cost:
         """Return a range from the catalogue; the quote comes after the upload."""
         if train is None:

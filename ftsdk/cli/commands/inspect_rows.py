@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from ftsdk.cli.context import open_client
-from ftsdk.cli.local_models import model_folder
 from ftsdk.cli.options import (
     Json,
     Model,
@@ -27,7 +26,6 @@ from ftsdk.cli.options import (
 from ftsdk.cli.view.formatting import clean, plural
 from ftsdk.cli.view.output import busy, columns, emit, note, say
 from ftsdk.dataset import Fault, InspectionReport
-from ftsdk.dataset import inspect as inspect_dataset
 from ftsdk.dataset.inspection.rows import InspectedRow
 from ftsdk.errors import UsageError
 from ftsdk.util.files import atomic_write_bytes
@@ -66,20 +64,16 @@ def inspect(
 ) -> None:
     """Show rows as the model sees them: text, tokens, loss mask."""
     client = open_client(profile)
-    chosen, base = (
-        client.config.setting("provider", provider),
-        client.config.setting("model", model),
-    )
+    base = client.config.setting("model", model)
     name = None if base is None else str(base.value)
     shown = rows if rows is not None else _PAGE if html is not None else 3
     kept = shown if against is None else max(shown, _PAGE)
 
     def inspection(wanted: str | None) -> InspectionReport:
         with busy(f"inspecting {dataset.name}", quiet=as_json):
-            return inspect_dataset(
-                dataset, model=wanted, tokenizer=model_folder(client, wanted), format=row_format, map=row_map(columns), drop=drop,
-                provider=None if chosen is None else str(chosen.value), max_length=max_length,
-                rows=kept, line=line,
+            return client.inspect(
+                dataset, model=wanted, provider=provider, format=row_format, map=row_map(columns),
+                drop=drop, max_length=max_length, rows=kept, line=line,
             )  # fmt: skip
 
     seen = inspection(name)

@@ -67,10 +67,15 @@ def known_models() -> tuple[KnownModel, ...]:
 
 def is_pulled(name: str, *, home: Path) -> bool:
     """Whether `name` can be used now, without network; False for an unknown name."""
+    return pulled_folder(name, home=home) is not None
+
+
+def pulled_folder(name: str, *, home: Path) -> Path | None:
+    """The folder of a model that is on this machine; None for any other name."""
     try:
-        return local_folder(name, home) is not None
+        return local_folder(name, home)
     except (UnknownModel, Unsupported):
-        return False
+        return None
 
 
 def resolve_model(

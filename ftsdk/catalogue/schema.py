@@ -182,6 +182,13 @@ class Model(_Entry):
     note: str = ""
 
 
+class Base(_Figure):
+    """How well an open model does after tuning: its mean rank among the 12 models that were tested."""
+
+    aliases: tuple[str, ...] = ()
+    mean_rank: Annotated[Decimal, Field(ge=1, allow_inf_nan=False), BeforeValidator(_no_bool)]
+
+
 class Provider(_Entry):
     """A provider: its billing rules, end dates and models."""
 
@@ -199,6 +206,8 @@ class Provider(_Entry):
     tokens_are_free: Rule | None = None
     """Whether a deployment that is billed by the hour answers without a price per token."""
     failed_jobs_are_free: Rule | None = None
+    weights_are_yours: Rule | None = None
+    """Whether you can download a tuned model and run it elsewhere; None where that is not known."""
     limits: Limits | None = None
     closed_to_new_accounts_on: Dated | None = None
     no_new_jobs_from: Dated | None = None
@@ -219,6 +228,7 @@ class Catalogue(_Entry):
 
     as_of: Annotated[dt.date, BeforeValidator(_day)]
     sources: Mapping[str, Source] = Field(default_factory=dict)
+    bases: Mapping[str, Base] = Field(default_factory=dict)
     providers: Mapping[str, Provider] = Field(default_factory=dict)
 
     @model_validator(mode="after")

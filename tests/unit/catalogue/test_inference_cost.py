@@ -61,7 +61,7 @@ def test_names_of_one_model_have_one_price(model: str, input_price: str) -> None
         ("openai", "ft:gpt-9:org::x"),
         ("openai", "ft:"),
         ("openai", ""),
-        ("azure", f"{MINI}.ft-abc"),
+        ("azure", "Qwen3-32B.ft-abc"),
         ("replicate", "owner/name:version"),
         ("nobody", "gpt-4.1"),
         ("openai", "gpt-3.5-turbo"),  # tuned ones have a price, this one is not known
@@ -69,6 +69,29 @@ def test_names_of_one_model_have_one_price(model: str, input_price: str) -> None
 )
 def test_an_unknown_price_is_none(provider: str, model: str) -> None:
     assert chat_price(provider, model) is None
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "prices"),
+    [
+        ("azure", MINI, ("0.40", "0.10", "1.60")),
+        ("azure", f"{MINI}.ft-abc", ("0.80", "0.20", "3.20")),
+        ("together", "openai/gpt-oss-20b", ("0.05", None, "0.20")),
+        ("together", "moonshotai/Kimi-K2.6", ("1.20", "0.20", "4.50")),
+        ("together", "me/gpt-oss-20b-support-1a2b", ("0", "0", "0")),  # tuned: by the hour
+        ("replicate", "openai/gpt-oss-120b", ("0.18", None, "0.72")),
+        ("nebius", "meta-llama/Llama-3.3-70B-Instruct", ("0.13", "0.013", "0.40")),
+    ],
+)
+def test_prices_at_other_providers(
+    provider: str, model: str, prices: tuple[str, str | None, str]
+) -> None:
+    price = chat_price(provider, model)
+    assert price is not None
+    assert (price.input, price.cached_input, price.output) == tuple(
+        None if one is None else Decimal(one) for one in prices
+    )
+    assert price.confirmed is price.is_free
 
 
 def test_prices_that_no_source_states_firmly_say_so() -> None:

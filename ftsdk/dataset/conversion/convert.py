@@ -77,6 +77,8 @@ def convert(
     for read in dataset._reads():
         rows += 1
         found.extend(_refusals(read, to, limits, dataset))
+    if not rows:
+        found.add(fault_of("FT004", 0, Hit("", f"{dataset.name} has no rows")))
     if found.counts:
         faults = tuple(found.kept)
         raise DatasetReport(

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.dataset.dataset import Dataset
-from ftsdk.dataset.findings.finding import Findings, Hit
+from ftsdk.dataset.findings.finding import Fault, Findings, Hit
 from ftsdk.dataset.findings.registry import RULES, fault_of
 from ftsdk.dataset.findings.report import DatasetReport
+from ftsdk.dataset.provider_limits import limits_for
 from ftsdk.dataset.row import Read, shape_of
+from ftsdk.dataset.rules import chat, content, tools
+from ftsdk.dataset.rules.provider import at_provider, row_hits
 from ftsdk.dataset.rules.token_counts import RENDER_CODES
 from ftsdk.dataset.rules.tokenized import COLUMNS
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
@@ -26,6 +29,7 @@ from ftsdk.errors import MissingExtra, UsageError
 from ftsdk.util import files
 
 _BATCH = 512
+_REGISTERED = (chat, content, tools)  # the rules of chat rows
 
 
 def write_tokenized(dataset: Dataset, output: Path, tokenizer: Any, max_length: int | None) -> int:
@@ -88,6 +92,7 @@ class _Writing:
         self, dataset: Dataset, chat: ChatTokenizer | None, max_length: int | None
     ) -> None:
         self.dataset, self.chat, self.max_length = dataset, chat, max_length
+        self.limits = limits_for("local")  # the same renderer makes its tokens
         self.found = Findings()
         self.read = self.written = 0
 
@@ -108,7 +113,9 @@ class _Writing:
                 yield from sequences
 
     def raise_faults(self) -> None:
-        """Raise `DatasetError` when a row had a fault."""
+        """Raise `DatasetError` when a row had a fault, or there was none."""
+        if not self.read:
+            self.found.add(fault_of("FT004", 0, Hit("", f"{self.dataset.name} has no rows")))
         if self.found.counts:
             raise DatasetReport(
                 name=self.dataset.name, rows=self.read, faults=tuple(self.found.kept),
@@ -118,11 +125,7 @@ class _Writing:
     def _sequences(self, read: Read) -> list[dict[str, Any]]:
         shape = shape_of(read.row)
         if shape == "tokens":
-            hits = [(rule.code, hit) for rule in RULES.values() if rule.shape == "tokens" and rule.check
-                    and rule.severity == "fault" for hit in rule.check(read.row)]  # fmt: skip
-            for code, hit in hits:
-                self.found.add(fault_of(code, read.line, hit, offset=read.offset))
-            return [] if hits else self._short(read, [read.row])
+            return self._short(read, [read.row]) if self._is_sound(read, "tokens") else []
         if shape != "chat":
             hit = Hit("", f"tokenized rows are made from chat rows, this is a {shape} row")
             self.found.add(fault_of("FT216", read.line, hit, offset=read.offset))
@@ -130,6 +133,8 @@ class _Writing:
         if self.chat is None:
             raise UsageError("tokens are made by the base model's own tokenizer, and none was named",
                              where="convert to tokenized", hint="name it: tokenizer=, or --model")  # fmt: skip
+        if not read.plain and not self._is_sound(read, "chat"):
+            return []
         try:
             parts = render_parts(read.row, self.chat, number=read.line)
         except RowFault as error:
@@ -138,6 +143,22 @@ class _Writing:
             self.found.add(fault_of(code, read.line, hit, offset=read.offset))
             return []
         return self._short(read, [_row(part) for part in parts])
+
+    def _is_sound(self, read: Read, shape: str) -> bool:
+        """Whether a row has no fault; what tokens cannot carry is one, and all of them are added."""
+        before = sum(self.found.counts.values())
+        for rule in RULES.values():
+            if rule.check and rule.severity == "fault" and rule.shape in (shape, "any"):
+                for hit in rule.check(read.row):
+                    self.found.add(self._fault(rule.code, read, hit))
+        if shape == "chat" and self.limits is not None:
+            for code, fact, hit in row_hits(read.row, self.limits):
+                self.found.add(at_provider(self._fault(code, read, hit), fact))
+        return sum(self.found.counts.values()) == before
+
+    def _fault(self, code: str, read: Read, hit: Hit) -> Fault:
+        placed = hit._replace(field=self.dataset._field(read, hit.field))
+        return fault_of(code, read.line, placed, offset=read.offset)
 
     def _short(self, read: Read, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows, or none when one is longer than `max_length`."""

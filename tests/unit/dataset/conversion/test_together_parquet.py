@@ -236,7 +236,7 @@ def test_every_row_that_does_not_fit_is_named_and_nothing_is_written(tmp_path: P
     path = tmp_path / "out.parquet"
     with pytest.raises(DatasetError) as caught:
         convert(rows, "tokenized", path, tokenizer=letters(), max_length=100)
-    assert [(f.code, f.line) for f in caught.value.report.faults] == [("FT501", 2), ("FT502", 3)]
+    assert [(f.code, f.line) for f in caught.value.report.faults] == [("FT111", 2), ("FT502", 3)]
     with pytest.raises(DatasetError) as caught:
         convert([{"text": "x"}], "tokenized", path, tokenizer=letters())
     assert [f.code for f in caught.value.report.faults] == ["FT216"]
@@ -249,4 +249,20 @@ def test_every_row_that_does_not_fit_is_named_and_nothing_is_written(tmp_path: P
         convert(rows, "tokenized", path, tokenizer="no/such-model")
     with pytest.raises(UsageError, match="as Parquet"):
         convert(rows, "tokenized", tmp_path / "out.jsonl", tokenizer=letters())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"label": False}, "FT131"),
+        ({"images": ["a.png"]}, "FT130"),
+        ({"functions": [{"name": "f"}]}, "FT206"),
+    ],
+)
+def test_what_tokens_cannot_say_is_refused(tmp_path: Path, more: Row, code: str) -> None:
+    path = tmp_path / "out.parquet"
+    with pytest.raises(DatasetError) as caught:
+        convert([{**chat("a", "b"), **more}], "tokenized", path, tokenizer=letters())
+    assert [f.code for f in caught.value.report.faults] == [code]
     assert list(tmp_path.iterdir()) == []

@@ -23,6 +23,8 @@ GPU_CHECK_ARGS ?=
 WORKERS ?= auto
 # mkdocs-material prints an announcement at every run.
 export NO_MKDOCS_2_WARNING := 1
+# Hundreds of processes that tests start would each compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --quiet
 

@@ -26,6 +26,7 @@ from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Lease, Leases, leases_in_month
 from ftsdk.store.limits import Limit, check_lease, check_limits
+from ftsdk.store.open_costs import profiles_with_costs
 from ftsdk.store.reservations import Reservations, reservation_hook
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
@@ -195,6 +196,7 @@ def test_jobs_with_a_cap_and_a_price_by_the_hour_are_watched(
     journal.add(job(**more), reservation_hook(made, ()))
     found = [(one.id, reservation.cap) for one, reservation in Reservations(journal).capped()]
     assert found == ([("ftj_1", Decimal(5))] if is_capped else [])
+    assert profiles_with_costs(journal) == ([None] if is_capped else [])
 
 
 @pytest.mark.parametrize(

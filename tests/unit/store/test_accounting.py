@@ -369,6 +369,9 @@ def test_the_leases_of_a_month(journal: Journal) -> None:
     assert of("2026-10") == ["l2"]
     assert of("2026-11") == ["l1"]
     assert of("2026-12") == ["l1", "l3"]  # an open lease may go on
+    assert profiles_with_costs(journal) == [None]  # that of "prod" is closed
+    leases.add(lease(4, "1", NOW, 1, "prod"))
+    assert profiles_with_costs(journal) == [None, "prod"]
     assert of("2026-10", "prod") == ["l2"]
     assert of("2026-10", "other") == []
 

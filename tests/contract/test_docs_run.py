@@ -22,6 +22,8 @@ from tests.docs_reader import PageError, Reader, end_processes_of, processes_of
 ROOT = Path(__file__).resolve().parents[2]
 # For a checkout, not for pip: its Python is compiled, and that is all.
 CHECKOUT = ROOT / "CONTRIBUTING.md"
+# It trains in 4 bits, which takes minutes on a processor. The tutorial trains every time.
+LONG = {"docs/how-to/tune-with-qlora.md"}
 PAGES = [
     page
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -112,10 +114,20 @@ def read(page: Page, python: Path, folder: Path) -> int:
 @pytest.mark.timeout(900)  # two pages train; the first of an extra waits for its environment
 @pytest.mark.parametrize("page", by_extra(PAGES))
 def test_the_page_works_for_its_reader(
-    page: Page, python_with: Callable[[str], Path], tmp_path: Path
+    page: Page,
+    python_with: Callable[[str], Path],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     assert page.extra is not None, "the page has steps: say at its top what it needs"
+    is_long = page.path.relative_to(ROOT).as_posix() in LONG
+    if is_long and not request.config.getoption("--long"):
+        pytest.skip("it trains for minutes: run it with --long")
     assert read(page, python_with(page.extra), tmp_path / "reader") > 0
+
+
+def test_the_long_pages_exist() -> None:
+    assert {page.path.relative_to(ROOT).as_posix() for page in PAGES} >= LONG
 
 
 def test_every_python_block_compiles() -> None:

@@ -76,6 +76,13 @@ AllowFindings = Annotated[
 MaxTokens = Annotated[
     int, typer.Option(metavar="N", min=1, help="Maximum length of an answer in tokens.")
 ]
+MaxTokensOr256 = Annotated[
+    int | None,
+    typer.Option(
+        "--max-tokens", metavar="N", min=1,
+        help="Maximum length of an answer in tokens; 256 by default.",
+    ),
+]  # fmt: skip
 ChatOptions = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A further chat option, such as top_p=1."),
@@ -131,6 +138,21 @@ def row_map(given: Iterable[str] | None) -> dict[str, str] | None:
 def values(given: Iterable[str] | None, option: str = "--set") -> dict[str, Any]:
     """Return the same with each value read as JSON where it is JSON: `3`, `true`, `[1, 2]`."""
     return {name: _value(text) for name, text in pairs(given, option).items()}
+
+
+def chat_options(given: Iterable[str] | None, max_tokens: int | None) -> dict[str, Any]:
+    """Return what `--set` and `--max-tokens` ask for. Raises `UsageError` where they contradict."""
+    found = values(given)
+    if max_tokens is None:
+        return found
+    limits = sorted({"max_tokens", "max_completion_tokens"} & set(found))
+    if limits:
+        raise UsageError(
+            f"--max-tokens and --set {limits[0]} both limit the answers",
+            where="the command line",
+            hint="give one of them",
+        )
+    return {**found, "max_tokens": max_tokens}
 
 
 def _value(text: str) -> Any:

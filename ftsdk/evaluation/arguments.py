@@ -32,7 +32,7 @@ class EvaluationArguments(TypedDict, total=False):
     repeats: int | None
     """How often each model answers each row; the mean of a row's answers is compared."""
     options: Mapping[str, Any] | None
-    """Chat options of each request; by default `temperature` 0 and `max_tokens` 256."""
+    """Chat options of each request: `temperature` 0 and `max_tokens` 256 by default; None leaves one out."""
     budget: Decimal | str | float | None
     """The most that the evaluation may cost, in US dollars."""
     concurrency: int | None

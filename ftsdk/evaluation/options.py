@@ -11,6 +11,7 @@ from ftsdk.errors import UsageError
 from ftsdk.evaluation.arguments import EVALUATION_DEFAULTS, EvaluationArguments
 from ftsdk.evaluation.metrics.choose import GivenMetric
 from ftsdk.evaluation.slices import Slicer
+from ftsdk.types.chat import with_defaults
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class EvaluationOptions:
     @property
     def decoding(self) -> dict[str, Any]:
         """The chat options of every request."""
-        return {"temperature": 0, "max_tokens": 256, **(self.chat_options or {})}
+        return with_defaults(self.chat_options or {})
 
 
 def options_of(given: EvaluationArguments) -> EvaluationOptions:

@@ -29,7 +29,7 @@ class CaptureArguments(TypedDict, total=False):
     traffic: bool | None
     """Fetch the chats that the account stored. True by default."""
     options: Mapping[str, Any] | None
-    """Chat options of each request; by default `temperature` 0 and `max_tokens` 256."""
+    """Chat options of each request: `temperature` 0 and `max_tokens` 256 by default; None leaves one out."""
     budget: Decimal | str | float | None
     """The most that the capture may cost, in US dollars."""
     rights: Rights | str | None

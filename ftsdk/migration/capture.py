@@ -36,6 +36,7 @@ from ftsdk.migration.options import CaptureOptions, OnProgress, options_of
 from ftsdk.session import Session
 from ftsdk.spending import chats
 from ftsdk.types.capture import Capture, CapturePlan, CaptureProgress, Rights
+from ftsdk.types.chat import with_defaults
 from ftsdk.types.model import ModelHandle
 from ftsdk.util.files import atomic_write_json
 from ftsdk.util.patience import Patience
@@ -157,9 +158,7 @@ class Capturing(HoldsStores):
         return lane, store
 
     def _decoding(self) -> dict[str, Any]:
-        given = {name: one for name, one in self._asked.options.items() if one is not None}
-        limited = "max_tokens" in given or "max_completion_tokens" in given
-        return {"temperature": 0, **({} if limited else {"max_tokens": 256}), **given}
+        return with_defaults(self._asked.options)
 
     @property
     def _store(self) -> AnswerStore:

@@ -27,6 +27,16 @@ class ChatRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return chat options for repeatable answers: `temperature` 0 and `max_tokens` 256 where not given.
+
+    `max_completion_tokens` replaces `max_tokens`, and None leaves an option out of the request.
+    """
+    limit = {} if "max_completion_tokens" in options else {"max_tokens": 256}
+    wanted = {"temperature": 0, **limit, **options}
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
 class OutcomeKind(StrEnum):
     """What became of a request: each is counted apart."""
 

@@ -17,11 +17,11 @@ from ftsdk.cli.options import (
     Concurrency,
     DryRun,
     Json,
-    MaxTokens,
+    MaxTokensOr256,
     NoInput,
     Profile,
     Yes,
-    values,
+    chat_options,
 )
 from ftsdk.cli.prompts import agree_to_spend, choose
 from ftsdk.cli.view import capture_view as view
@@ -84,7 +84,7 @@ def capture(
         ),
     ] = None,
     traffic: Annotated[bool, typer.Option(help="Fetch the chats that the account stored.")] = True,
-    max_tokens: MaxTokens = 256,
+    max_tokens: MaxTokensOr256 = None,
     option: ChatOptions = None,
     budget: Annotated[
         str | None, typer.Option(metavar="USD", help="The most that the capture may cost.")
@@ -137,7 +137,7 @@ def capture(
         "base": base,
         "batch": batch,
         "traffic": traffic,
-        "options": {**values(option), "max_tokens": max_tokens},
+        "options": chat_options(option, max_tokens),
         "budget": budget,
         "rights": rights,
         "training": training,

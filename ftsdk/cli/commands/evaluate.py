@@ -16,12 +16,12 @@ from ftsdk.cli.options import (
     Concurrency,
     DryRun,
     Json,
-    MaxTokens,
+    MaxTokensOr256,
     NoInput,
     Profile,
     Rows,
     Yes,
-    values,
+    chat_options,
 )
 from ftsdk.cli.prompts import agree_to_spend
 from ftsdk.cli.view import evaluation_view as view
@@ -93,7 +93,7 @@ def evaluate(
     repeats: Annotated[
         int, typer.Option(metavar="N", min=1, help="How often each model answers each row.")
     ] = 1,
-    max_tokens: MaxTokens = 256,
+    max_tokens: MaxTokensOr256 = None,
     option: ChatOptions = None,
     budget: Annotated[
         str | None, typer.Option(metavar="USD", help="The most that the evaluation may cost.")
@@ -141,7 +141,7 @@ def evaluate(
         "slices": slices or (),
         "cluster": cluster,
         "repeats": repeats,
-        "options": {**values(option), "max_tokens": max_tokens},
+        "options": chat_options(option, max_tokens),
         "budget": budget,
         "concurrency": concurrency,
         "allow_overlap": allow_overlap,

@@ -18,6 +18,7 @@ import anyio.to_thread
 
 from ftsdk.client import Client
 from ftsdk.errors import FtsdkError
+from ftsdk.jobs.html import JobList
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.session import SESSION_CHECKS, SessionOptions
 from ftsdk.types.cost import Cost
@@ -316,9 +317,12 @@ class AsyncFineTuneJob:
         self,
         timeout: float | None = None,  # noqa: ASYNC109  # the same name as the synchronous method
         on_event: Callable[[Event], object] | None = None,
+        *,
+        progress: bool | None = None,
     ) -> AsyncFineTuneJob:
         """Wait until the job ends; `on_event` may be a function or a coroutine function."""
-        async for event in self.stream(timeout=timeout, events=on_event is not None):
+        waited = self._sync._waited(timeout, on_event is not None, progress)
+        while (event := await _in_thread(_next, waited)) is not None:
             if on_event is not None:
                 outcome = on_event(event)
                 if inspect.isawaitable(outcome):
@@ -371,7 +375,7 @@ class AsyncFineTuneJob:
 
 
 def _jobs(found: list[FineTuneJob]) -> list[AsyncFineTuneJob]:
-    return [AsyncFineTuneJob(job) for job in found]
+    return JobList(AsyncFineTuneJob(job) for job in found)
 
 
 class AsyncClient:

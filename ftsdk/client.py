@@ -14,6 +14,7 @@ from ftsdk.evaluation.arguments import (
     EvaluationArguments,
 )
 from ftsdk.jobs.adopt import adopt
+from ftsdk.jobs.html import JobList
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.reconcile import reconcile, resolve
 from ftsdk.jobs.search import TAG, find_jobs
@@ -139,7 +140,7 @@ class Client:
     ) -> list[FineTuneJob]:
         """Return jobs from the journal, newest first. `tag` is a name, `name=value`, or a pair."""
         found = find_jobs(self.journal, status=status, provider=provider, tag=tag, limit=limit)
-        return [FineTuneJob(self.session, snapshot) for snapshot in found]
+        return JobList(FineTuneJob(self.session, snapshot) for snapshot in found)
 
     @checked(provider=TEXT, provider_job_id=TEXT)
     def adopt_job(self, provider: str, provider_job_id: str) -> FineTuneJob:

@@ -1,15 +1,42 @@
-"""A job as HTML for notebooks: a card, and its loss curve as SVG."""
+"""Jobs as HTML for notebooks: a card with the loss curve, a list of jobs, and metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 from ftsdk.types.events import MetricPoint
 from ftsdk.types.job import JobSnapshot
+from ftsdk.util import card, chart
 
 _BARS = "▁▂▃▄▅▆▇█"
-_COLOURS = {"succeeded": "#2e9e5b", "failed": "#d64545", "cancelled": "#8a8f98"}
+_MARKS = {"succeeded": "✓", "failed": "✗", "cancelled": "–", "paused": "‖", "in_doubt": "?"}
+_KINDS = {"failed": "bad", "cancelled": "soft", "paused": "warn", "in_doubt": "warn"}
+_MOST_ROWS = 50
+
+
+class _HasSnapshot(Protocol):
+    @property
+    def snapshot(self) -> JobSnapshot: ...
+
+
+_JobT = TypeVar("_JobT", bound=_HasSnapshot)
+
+
+class JobList(list[_JobT]):
+    """A list of jobs, which a notebook shows as a table. Asks nobody."""
+
+    def _repr_html_(self) -> str:
+        return job_table([job.snapshot for job in self])
+
+
+class MetricList(list[MetricPoint]):
+    """A list of metrics, which a notebook shows as a chart."""
+
+    def _repr_html_(self) -> str:
+        drawn = chart.loss_chart(*losses_of(self))
+        latest = [f"{len(self):,} points"] if self else ["no metrics yet"]
+        return card.card(card.head("Metrics"), card.line(latest), drawn)
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:
@@ -26,60 +53,66 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
     return "".join(_BARS[round((m - low) / spread * (len(_BARS) - 1))] for m in means)
 
 
-def _points(xs: Sequence[float], ys: Sequence[float], box: tuple[float, ...]) -> str:
-    x0, x1, y0, y1, width, height = box
-    return " ".join(
-        f"{8 + (x - x0) / ((x1 - x0) or 1) * (width - 16):.1f},"
-        f"{8 + (y1 - y) / ((y1 - y0) or 1) * (height - 16):.1f}"
-        for x, y in zip(xs, ys, strict=True)
+def losses_of(points: Iterable[MetricPoint]) -> tuple[list[chart.Point], list[chart.Point]]:
+    """Return training and validation losses, each with its step."""
+    found = list(points)
+    train = [(float(p.step), p.train_loss) for p in found if p.train_loss is not None]
+    return train, [(float(p.step), p.validation_loss) for p in found if p.validation_loss is not None]  # fmt: skip
+
+
+def job_card(job: JobSnapshot, points: Sequence[MetricPoint]) -> str:
+    """Return a card of a job: name, status, progress, facts and loss curve."""
+    train, validation = losses_of(points)
+    return card.card(
+        card.head(job.name or job.model, _status(job), _KINDS.get(job.status.value, "state")),
+        card.line([job.provider, job.model if job.name else "", f"cost {job.cost}"]),
+        card.line([chart.summary(train, validation)]),
+        _progress(job),
+        chart.loss_chart(train, validation),
+        card.line([job.message if not job.status.is_final or not points else ""], "soft"),
+        card.line([job.id], "id"),
     )
 
 
-def curve_svg(points: Sequence[MetricPoint], *, width: int = 360, height: int = 110) -> str:
-    """Return an inline SVG with training loss as a line and validation loss as dots."""
-    train = [(p.step, p.train_loss) for p in points if p.train_loss is not None]
-    validation = [(p.step, p.validation_loss) for p in points if p.validation_loss is not None]
-    if not train and not validation:
+def job_table(jobs: Sequence[JobSnapshot]) -> str:
+    """Return jobs as a table, one row each."""
+    if not jobs:
+        return card.card(card.line(["No jobs"]))
+    rows = [
+        (j.id, j.name or "", j.provider, j.model, _status(j), str(j.cost), f"{j.created_at:%Y-%m-%d %H:%M}")
+        for j in jobs[:_MOST_ROWS]
+    ]  # fmt: skip
+    names = ("id", "name", "provider", "model", "status", "cost", "created, UTC")
+    more = len(jobs) - _MOST_ROWS
+    return card.card(
+        card.head("1 job" if len(jobs) == 1 else f"{len(jobs):,} jobs"),
+        card.table(names, rows, numbers=(5,)),
+        card.line([f"and {more:,} more" if more > 0 else ""]),
+    )
+
+
+def _status(job: JobSnapshot) -> str:
+    word = job.status.value
+    return f"{_MARKS.get(word, '●')} {word.replace('_', ' ')}"
+
+
+def _progress(job: JobSnapshot) -> str:
+    now = job.progress
+    if now is None or now.fraction is None or job.status.is_final:
         return ""
-    steps = [s for s, _ in train + validation]
-    losses = [v for _, v in train + validation]
-    box = (min(steps), max(steps), min(losses), max(losses), width, height)
-    parts = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" height="{height}" '
-            f'viewBox="0 0 {width} {height}"><title>loss by step</title>'
-        )
-    ]
-    if train:
-        line = _points([s for s, _ in train], [v for _, v in train], box)
-        parts.append(
-            f'<polyline points="{line}" fill="none" stroke="#3b7dd8" stroke-width="1.8" '
-            'stroke-linejoin="round"/>'
-        )
-    for step, loss in validation:
-        x, y = _points([step], [loss], box).split(",")
-        parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="#e08a2e"/>')
-    return "".join([*parts, "</svg>"])
+    return card.meter(now.fraction, " · ".join(progress_words(job)))
 
 
-def job_card(snapshot: JobSnapshot, points: Sequence[MetricPoint]) -> str:
-    """Return a small HTML card of a job: name, status, details and loss curve."""
-    colour = _COLOURS.get(snapshot.status.value, "#3b7dd8")
-    losses = [p.train_loss for p in points if p.train_loss is not None]
-    details = [f"{snapshot.provider} · {snapshot.model}", f"cost {snapshot.cost}"]
-    if losses:
-        details.append(f"loss {losses[0]:.2f} → {losses[-1]:.2f}")
-    if snapshot.progress and snapshot.progress.fraction is not None:
-        details.append(f"{snapshot.progress.fraction:.0%}")
-    if snapshot.message:
-        details.append(snapshot.message)
-    return (
-        '<div style="font:13px system-ui,sans-serif;border:1px solid #8884;border-radius:8px;'
-        'padding:10px 14px;display:inline-block;max-width:420px">'
-        f"<div><b>{escape(snapshot.name or snapshot.id)}</b> "
-        f'<span style="color:{colour}">{escape(snapshot.status.value.replace("_", " "))}</span></div>'
-        f'<div style="opacity:.75">{escape(" · ".join(details))}</div>'
-        f"{curve_svg(points)}"
-        f'<div style="opacity:.55;font-family:monospace;font-size:11px">{escape(snapshot.id)}</div>'
-        "</div>"
-    )
+def progress_words(job: JobSnapshot) -> Iterator[str]:
+    """Yield share, step, speed and time left of a running job, as far as they are known."""
+    now: Any = job.progress
+    if now is None or now.fraction is None:
+        return
+    yield f"{min(99, int(now.fraction * 100)) if now.fraction < 1 else 100} %"
+    if now.step is not None:
+        yield f"step {now.step:,}" + (f" of {now.total_steps:,}" if now.total_steps else "")
+    if now.tokens_per_s and not job.status.is_final:
+        yield f"{now.tokens_per_s:,.0f} tok/s"
+    if now.eta_s is not None and not job.status.is_final:
+        minutes, seconds = divmod(max(0, round(now.eta_s)), 60)
+        yield f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left" if minutes >= 60 else f"{minutes}:{seconds:02} left"  # fmt: skip

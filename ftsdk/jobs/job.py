@@ -9,10 +9,11 @@ from typing import Any
 from ftsdk.backends.base import Backend
 from ftsdk.deployments.deploy import deploy, undeploy
 from ftsdk.deployments.wait import until_callable
-from ftsdk.errors import JobCancelled, JobFailed, NotReady
+from ftsdk.errors import BackendError, JobCancelled, JobFailed, NotReady
 from ftsdk.jobs import actions
-from ftsdk.jobs.follow import decision_error, follow
-from ftsdk.jobs.html import job_card
+from ftsdk.jobs.follow import LOCAL_TROUBLE, decision_error, follow
+from ftsdk.jobs.html import MetricList, job_card
+from ftsdk.jobs.live import view_for
 from ftsdk.jobs.spending_guard import SpendingGuard, over_cap
 from ftsdk.jobs.submit import submitter_for
 from ftsdk.session import Session
@@ -21,7 +22,7 @@ from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.status import JobStatus
-from ftsdk.util.arguments import COUNT, FUNCTION, MAPPING, NUMBER, checked
+from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, NUMBER, checked
 
 _log = logging.getLogger("ftsdk")
 
@@ -129,29 +130,65 @@ class FineTuneJob:
             _log.warning(warning)
             self._warned_about_cap = True
 
-    @checked(timeout=NUMBER, on_event=FUNCTION)
+    @checked(timeout=NUMBER, on_event=FUNCTION, progress=FLAG)
     def wait(
         self,
         timeout: float | None = None,
         on_event: Callable[[Event], object] | None = None,
+        *,
+        progress: bool | None = None,
     ) -> FineTuneJob:
         """Wait until the job ends and return this handle; `timeout` in seconds.
+
+        In a notebook it shows a live card, at an interactive prompt a bar; with `progress=True` a
+        script on a terminal shows the bar too, and `progress=False` shows nothing. Into a pipe
+        nothing is written.
 
         Raises `WaitTimeout` (the job continues), `NeedsDecision` when the job is paused or needs a
         decision, and a `BackendError` when the provider cannot be reached for five minutes, or does not
         know the job for two. A failed job does not raise here; `result()` does.
         """
-        for event in self.stream(timeout=timeout, events=on_event is not None):
+        for event in self._waited(timeout, on_event is not None, progress):
             if on_event is not None:
                 on_event(event)
         return self
 
+    def _waited(
+        self, timeout: float | None, events: bool, progress: bool | None
+    ) -> Iterator[Event]:
+        """Yield the events of `wait`, and show the job after each poll."""
+        view = view_for(progress)
+        if view is None:
+            yield from self.stream(timeout=timeout, events=events)
+            return
+        try:
+            yield from self._stream(
+                timeout, events, lambda: view.show(self._snapshot, self._curve())
+            )
+        finally:
+            view.close()
+
+    def _curve(self) -> list[MetricPoint]:
+        """Return the metrics for a live view; the last ones where they cannot be read now."""
+        able = self.session.backend_for(self._snapshot).capabilities
+        if able.has_metrics and self.provider_job_id is not None:
+            try:
+                self.metrics()
+            except (BackendError, *LOCAL_TROUBLE) as error:
+                _log.debug("no metrics now: %s", error.what)
+        return self._points
+
     @checked(timeout=NUMBER)
     def stream(self, *, timeout: float | None = None, events: bool = True) -> Iterator[Event]:
         """Yield the job's events from its start until it ends. Raises like `wait`."""
+        yield from self._stream(timeout, events, lambda: None)
 
+    def _stream(
+        self, timeout: float | None, events: bool, on_poll: Callable[[], None]
+    ) -> Iterator[Event]:
         def store(snapshot: JobSnapshot) -> None:
             self._snapshot = snapshot
+            on_poll()
 
         yield from follow(
             self.session,
@@ -175,7 +212,7 @@ class FineTuneJob:
         """Return the metrics so far. Raises `Unsupported` if the backend has none."""
         backend, identity = self._at_provider()
         self._points = [] if identity is None else backend.metrics(identity)
-        return list(self._points)
+        return MetricList(self._points)
 
     def checkpoints(self) -> list[Checkpoint]:
         """Return the checkpoints, oldest first. Raises `Unsupported` if the backend has none."""

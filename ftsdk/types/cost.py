@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Literal
 
 from ftsdk.types.record import Record
+from ftsdk.util import card
 
 __all__ = ["Cost", "CostBasis"]
 
@@ -43,6 +44,22 @@ class Cost(Record):
     def usd(self) -> Decimal | None:
         """The amount: the high end of an estimate, or None if unknown."""
         return self.high
+
+    def _repr_html_(self) -> str:
+        """Return a card for notebooks: the amount, how it is known, what it assumes."""
+        hosting = self.hosting_usd_per_hour
+        storage = self.storage_usd
+        return card.card(
+            card.head(self, "" if self.basis is CostBasis.UNKNOWN else self.basis.value),
+            card.line(
+                [
+                    "" if hosting is None else f"hosting ${hosting:.2f} an hour",
+                    "" if storage is None else f"storage ${storage:.2f}",
+                ]
+            ),
+            card.lines(self.assumptions, "soft"),
+            card.line([self.source, "" if self.as_of is None else f"as of {self.as_of}"], "id"),
+        )
 
     def __str__(self) -> str:
         if self.low is None and self.high is None:

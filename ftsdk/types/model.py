@@ -15,6 +15,7 @@ from ftsdk.types.answer import ChatAnswer, ChatChoice
 from ftsdk.types.chat import ChatOutcome, ChatRequest
 from ftsdk.types.cost import Cost
 from ftsdk.types.record import Record
+from ftsdk.util import card
 from ftsdk.util.arguments import MAPPING, NUMBER, PATH, Check, checked, is_text
 from ftsdk.util.iterators import closed_after
 
@@ -255,6 +256,24 @@ class ModelHandle(Record):
     def undeploy(self) -> None:
         """End the deployment now, and with it its cost."""
         (self._job or self._unbound()).undeploy()
+
+    def _repr_html_(self) -> str:
+        """Return a card for notebooks: what the model is, whether it answers now, when it ends."""
+        state = "ready" if self.callable_now else "starting" if self.is_starting else "not callable"
+        adapter = ", ".join(f"{k} {v}" for k, v in (self.adapter or {}).items() if v is not None)
+        facts = [
+            ("base", self.base_model),
+            ("adapter", adapter),
+            ("folder", self.path or ""),
+            ("ends on", self.retires_on or ""),
+            ("costs now", self.running_cost if self.running_cost.high is not None else ""),
+            ("use", 'model.chat("…")' if self.callable_now else "model.deploy()"),
+        ]
+        return card.card(
+            card.head(f"{self.kind.value.replace('_', ' ')} model at {self.provider}", state),
+            card.table(("", ""), [fact for fact in facts if fact[1] != ""]),
+            card.line([self.id], "id"),
+        )
 
 
 def _messages(conversation: Conversation) -> Sequence[Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from pydantic import Field
 
 from ftsdk.types.cost import Cost
 from ftsdk.types.record import Record
+from ftsdk.util import card
 
 __all__ = ["BudgetLine", "DataNotice", "Plan", "PlannedField"]
 
@@ -97,10 +99,51 @@ class Plan(Record):
         """Return the plan as text: a line `asked → sent` for each field, then notes and warnings."""
         lines = [f"{self.provider} · {self.model} · {self.method} · {self.cost}"]
         for field in self.fields:
-            asked = "(not asked)" if field.asked is None else _short(field.asked)
-            sent = "not sent" if field.sent is None else _short(field.sent)
+            asked = "(not asked)" if field.asked is None else plain(field.asked)
+            sent = _sent(field)
             name = f" as {field.sent_as}" if field.sent_as not in (None, field.name) else ""
             note = f"   ({field.note})" if field.note else ""
             lines.append(f"{field.name}: {asked} → {sent}{name}{note}")
         data = (f"! {one.code}  {one.rows:,} × {one.message}" for one in self.data)
         return "\n".join([*lines, *self.notes, *(f"! {w}" for w in self.warnings), *data])
+
+    def _repr_html_(self) -> str:
+        """Return a card for notebooks: what would be sent, what it may cost, what to know first."""
+        rows = [(f.name, _asked(f), _sent(f), _sent_as(f), f.note) for f in self.fields]
+        tokens = "" if self.tokens is None else f"{self.tokens:,} tokens {self.tokens_basis}"
+        limits = [(b.scope, f"${b.limit:.2f}", f"${b.left:.2f}", "yes" if b.fits else "no") for b in self.budget]  # fmt: skip
+        return card.card(
+            card.head(f"Plan: {self.method} of {self.model} at {self.provider}", self.cost),
+            card.line(
+                ["" if self.rows is None else f"{self.rows:,} rows", tokens, "nothing was sent"]
+            ),
+            card.lines((f"! {text}" for text in self.warnings), "warn"),
+            card.lines((f"! {d.code} {d.rows:,} × {d.message}" for d in self.data), "warn"),
+            card.table(("field", "asked", "sent", "as", ""), rows),
+            card.table(("limit", "amount", "left", "fits"), limits, numbers=(1, 2)),
+            card.lines(self.notes, "soft"),
+        )
+
+
+def _asked(field: PlannedField) -> str:
+    return "–" if field.asked is None else plain(field.asked)
+
+
+def _sent(field: PlannedField) -> str:
+    return "not sent" if field.sent is None else plain(field.sent)
+
+
+def _sent_as(field: PlannedField) -> str:
+    return "" if field.sent_as in (None, field.name) else str(field.sent_as)
+
+
+def plain(value: Any) -> str:
+    """Return a value for people: `rank 16, alpha 32` for a table, `yes`, `3`."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        given = ((k, v) for k, v in value.items() if v is not None)
+        return ", ".join(f"{k} {plain(v)}" for k, v in given)
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(one) for one in value)
+    return _short(value)

@@ -68,7 +68,7 @@ def look(job: FineTuneJob) -> None:
     assert_type(job.cost.usd, Decimal | None)
     assert_type(job.snapshot, JobSnapshot)
     assert_type(job.refresh(), FineTuneJob)
-    assert_type(job.wait(timeout=3600, on_event=print), FineTuneJob)
+    assert_type(job.wait(timeout=3600, on_event=print, progress=True), FineTuneJob)
     for event in job.stream():
         assert_type(event, Event)
     assert_type(job.events(), list[Event])

@@ -37,10 +37,10 @@ def view_for(progress: bool | None) -> View | None:
     """
     if progress is False:
         return None
-    shell = _ipython()
-    if hasattr(shell, "kernel"):
+    found = _ipython()
+    if hasattr(found, "kernel"):
         return NotebookCard()
-    interactive = shell is not None or hasattr(sys, "ps1") or bool(sys.flags.interactive)
+    interactive = found is not None or hasattr(sys, "ps1") or bool(sys.flags.interactive)
     if not (progress or interactive) or not sys.stderr.isatty():
         return None
     return TerminalBar(sys.stderr)

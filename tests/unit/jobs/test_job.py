@@ -54,7 +54,7 @@ def test_a_job_runs_to_its_end(client: Client, rows: Rows) -> None:
     trained, _ = Dataset.load(rows(10)).split(0.3, seed=0)
     asked, answer = next(iter(trained))["messages"]
     assert model.chat(asked["content"]).text == answer["content"]
-    assert "svg" in job._repr_html_()
+    assert "<svg" in job._repr_html_()
     assert "<script" not in job._repr_html_()
 
 
@@ -306,7 +306,7 @@ def test_a_notebook_card_asks_nobody_and_never_raises(
     client: Client, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = client.create_job(rows(4)).wait()
-    assert "svg" not in job._repr_html_()
+    assert "<svg" not in job._repr_html_()
     job.metrics()
 
     def asked(*_: Any, **__: Any) -> None:
@@ -314,9 +314,9 @@ def test_a_notebook_card_asks_nobody_and_never_raises(
 
     for name in ("metrics", "get", "get_many", "events", "logs", "__init__"):
         monkeypatch.setattr(FakeBackend, name, asked)
-    assert "svg" in job._repr_html_()
+    assert "<svg" in job._repr_html_()
     assert "succeeded" in job._repr_html_()
     again = client.get_job(job.id)
-    assert "svg" not in again._repr_html_()
+    assert "<svg" not in again._repr_html_()
     assert repr(again)
-    assert "svg" in AsyncFineTuneJob(job)._repr_html_()
+    assert "<svg" in AsyncFineTuneJob(job)._repr_html_()

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
     from ftsdk.types.inventory import Inventory
     from ftsdk.types.job import JobSnapshot
+    from ftsdk.types.migration import Migration
     from ftsdk.types.model import ChatAnswer, ModelHandle
     from ftsdk.types.plan import Plan
     from ftsdk.types.spec import Hyperparameters, JobSpec, LoRA
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     inspect = _bound.inspect
     inventory = _bound.inventory
     list_jobs = _bound.list_jobs
+    migrate = _bound.migrate
     plan = _bound.plan
     reconcile = _bound.reconcile
     resolve = _bound.resolve
@@ -117,6 +119,7 @@ __all__ = [
     "JournalTooNew",
     "LoRA",
     "MetricPoint",
+    "Migration",
     "MissingExtra",
     "ModelHandle",
     "NeedsDecision",
@@ -151,6 +154,7 @@ __all__ = [
     "inspect",
     "inventory",
     "list_jobs",
+    "migrate",
     "plan",
     "reconcile",
     "reset_default_client",
@@ -172,6 +176,7 @@ _MODULES = {
     "ftsdk.types.events": ("Checkpoint", "Event", "MetricPoint", "Progress"),
     "ftsdk.types.inventory": ("Inventory",),
     "ftsdk.types.job": ("JobSnapshot",),
+    "ftsdk.types.migration": ("Migration",),
     "ftsdk.types.model": ("ChatAnswer", "ModelHandle"),
     "ftsdk.types.plan": ("Plan",),
     "ftsdk.types.status": ("JobStatus",),

@@ -396,6 +396,7 @@ class AsyncClient:
     inventory = _awaited(Client.inventory, _unchanged, run=_to_the_end)
     capture = _awaited(Client.capture, _unchanged, run=_to_the_end)
     evaluate = _awaited(Client.evaluate, _unchanged, run=_to_the_end)
+    migrate = _awaited(Client.migrate, _unchanged, run=_to_the_end)
     validate = _awaited(Client.validate, _unchanged)
     inspect = _awaited(Client.inspect, _unchanged)
 

@@ -19,7 +19,14 @@ from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.reconcile import reconcile, resolve
 from ftsdk.jobs.search import TAG, find_jobs
 from ftsdk.jobs.submit import check_key, submit
-from ftsdk.migration.arguments import CAPTURE_CHECKS, CAPTURE_DEFAULTS, CaptureArguments
+from ftsdk.migration.arguments import (
+    CAPTURE_CHECKS,
+    CAPTURE_DEFAULTS,
+    MIGRATION_CHECKS,
+    MIGRATION_DEFAULTS,
+    CaptureArguments,
+    MigrationArguments,
+)
 from ftsdk.planning.arguments import (
     CHECKS,
     DEFAULTS,
@@ -46,6 +53,7 @@ if TYPE_CHECKING:
     from ftsdk.evaluation.report import EvaluationReport
     from ftsdk.types.capture import Capture
     from ftsdk.types.inventory import Inventory
+    from ftsdk.types.migration import Migration
     from ftsdk.types.model import ModelHandle
 
 __all__ = ["Client"]
@@ -220,6 +228,26 @@ class Client:
         from ftsdk.migration.capture import capture
 
         return capture(self.session, model, data, options)
+
+    @accepts_options(MigrationArguments, MIGRATION_DEFAULTS, MIGRATION_CHECKS)
+    def migrate(
+        self, provider: str, data: Rows | None = None, /, **options: Unpack[MigrationArguments]
+    ) -> Migration:
+        """Replace the fine-tunes of a provider, and show whether the new models are as good.
+
+        Fetches the account, keeps the old models' answers, trains at the targets in `to`, compares the new
+        models and a plain prompt with what was kept, and writes a report. `data` are the rows to compare on;
+        without them, the validation file of each old job. The folder of the migration has a receipt for
+        each step, and private data that you alone can read.
+
+        Interrupted anywhere, the same call continues: each job is created once, each answer paid once, and
+        deployments that were left running are ended first. Raises `BudgetError` before anything is spent,
+        `UsageError` where nothing can be compared, where the rights to the training rows are unknown, and
+        for other inputs than before; and what keeps a job from being created.
+        """
+        from ftsdk.migration.migrate import migrate
+
+        return migrate(self.session, provider, data, options)
 
     @accepts_options(EvaluationArguments, EVALUATION_DEFAULTS, EVALUATION_CHECKS)
     def evaluate(

@@ -38,6 +38,8 @@ class EvaluationArguments(TypedDict, total=False):
     concurrency: int | None
     allow_overlap: bool | None
     """Keep rows that a model was trained on. They are left out by default."""
+    recoverable: bool | None
+    """Ask providers that can to keep each answer, so that none is lost when this process is killed."""
     on_progress: Callable[[CaptureProgress], None] | None
 
 
@@ -48,6 +50,7 @@ EVALUATION_DEFAULTS: Mapping[str, Any] = {
     "repeats": 1,
     "concurrency": 8,
     "allow_overlap": False,
+    "recoverable": False,
 }
 EVALUATION_CHECKS: Mapping[str, Check] = {
     "provider": TEXT,
@@ -58,5 +61,6 @@ EVALUATION_CHECKS: Mapping[str, Check] = {
     "options": MAPPING,
     "concurrency": COUNT,
     "allow_overlap": FLAG,
+    "recoverable": FLAG,
     "on_progress": FUNCTION,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ftsdk.artifacts.bundle import CAPTURE_KIND, read_manifest, verify
 from ftsdk.errors import StoreError
@@ -12,21 +12,29 @@ from ftsdk.evaluation.answers import StoredAnswer
 from ftsdk.evaluation.bundle_files import answers_in, cases_in
 from ftsdk.evaluation.cases import Case
 from ftsdk.types.capture import Rights
-from ftsdk.util.arguments import PATH, checked
+from ftsdk.util.arguments import COUNT, PATH, Check, checked
 
 __all__ = ["Captured"]
+
+_WHO = Check("tuned or base", lambda v: v in ("tuned", "base"))
 
 
 class Captured:
     """The answers of a model in the sealed bundle `folder`, as `ftsdk capture` made it.
 
+    In an evaluation, `who` says whose answers are compared: those of the `tuned` model, or of its `base`.
+    `first_repeat` leaves out earlier answers, such as the first where that is the reference answer.
     `manifest` has what the capture recorded. Raises `StoreError` for a folder that is no whole
     bundle: each file that was changed is named.
     """
 
-    @checked(folder=PATH)
-    def __init__(self, folder: str | Path) -> None:
+    @checked(folder=PATH, who=_WHO, first_repeat=COUNT)
+    def __init__(
+        self, folder: str | Path, *, who: Literal["tuned", "base"] = "tuned", first_repeat: int = 0
+    ) -> None:
         self.folder = Path(folder)
+        self.who: Literal["tuned", "base"] = who
+        self.first_repeat = first_repeat
         self.manifest: Mapping[str, Any] = read_manifest(self.folder)
         if self.manifest.get("kind") != CAPTURE_KIND:
             raise StoreError(

@@ -41,7 +41,7 @@ def estimate_chats(
     counting = counter_for(None, model=lane.handle.base_model, limits=limits, wanted=True)
     low = high = Decimal(0)
     for one in missing:
-        asked, answered = _tokens(one, counting)
+        asked, answered = tokens_of(one, counting)
         most = max(answered, longest_answer(one.request.options))
         low += price.cost(_usage(asked, answered), batch=batch)
         high += price.cost(_usage(asked, most), batch=batch and not may_chat)
@@ -54,7 +54,7 @@ def estimate_chats(
     )
 
 
-def _tokens(one: Wanted, counting: Any) -> tuple[int, int]:
+def tokens_of(one: Wanted, counting: Any) -> tuple[int, int]:
     """Return the tokens of a request, and of its reference, at least one."""
     messages = [dict(message) for message in one.request.messages]
     tools = {name: one.request.options[name] for name in ("tools",) if name in one.request.options}

@@ -6,6 +6,7 @@ interrupted evaluation continues, and a second one of the same rows is free.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ftsdk.dataset.row import Row
 from ftsdk.errors import UsageError
 from ftsdk.evaluation.answers import AnswerStore, HoldsStores, Source
 from ftsdk.evaluation.arguments import EvaluationArguments
-from ftsdk.evaluation.ask import Lane, ask
+from ftsdk.evaluation.ask import Lane, ask, recover
 from ftsdk.evaluation.captured import Captured
 from ftsdk.evaluation.cases import Case, case_of_chat
 from ftsdk.evaluation.chat_cost import estimate_chats, sum_costs
@@ -33,6 +34,7 @@ from ftsdk.evaluation.participants import (
     CapturedModel,
     FunctionModel,
     GivenModel,
+    Named,
     Participant,
     Prompt,
     resolved,
@@ -45,6 +47,9 @@ from ftsdk.spending import chats
 from ftsdk.types.capture import CaptureProgress
 from ftsdk.types.cost import Cost
 from ftsdk.util.files import atomic_write_json, make_private_folder
+
+Around = Callable[[Model], contextlib.AbstractContextManager[object]]
+"""What surrounds the asking of a model, such as its deployment; only where something is asked."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,10 @@ def evaluate(
 
 
 class Evaluating(HoldsStores):
-    """One evaluation: `plan` says what it would do, `run` does it. Use it as a context manager."""
+    """One evaluation: `plan` says what it would do, `run` does it. Use it as a context manager.
+
+    `around` is entered before a model is asked, and left afterwards.
+    """
 
     def __init__(
         self,
@@ -87,6 +95,7 @@ class Evaluating(HoldsStores):
         models: Sequence[GivenModel],
         options: EvaluationOptions,
         on_progress: Callable[[CaptureProgress], None] | None = None,
+        around: Around = contextlib.nullcontext,
     ) -> None:
         if len(models) < 2 or not 0 <= options.reference < len(models):
             raise UsageError(
@@ -98,6 +107,7 @@ class Evaluating(HoldsStores):
         self._session, self._options = session, options
         self._given, self._data = list(models), Dataset.load(data)
         self._on_progress = on_progress or (lambda _: None)
+        self._around = around
         self._notes: list[str] = []
         self._stores: dict[Source, AnswerStore] = {}
         self._spent = Decimal(0)
@@ -222,7 +232,8 @@ class Evaluating(HoldsStores):
         try:
             for one in self._asked:
                 if one.lane.missing(one.store):
-                    self._ask(one, paid=paid)
+                    with self._around(one.model):
+                        self._ask(one, paid=paid)
         finally:
             if plan.to_ask and paid:
                 chats.release(self._session, self._hold)
@@ -256,6 +267,10 @@ class Evaluating(HoldsStores):
         keys = [one.key for asked in self._asked for one in asked.lane.wanted]
         return f"evaluation-{hashlib.sha256(' '.join(sorted(keys)).encode()).hexdigest()[:24]}"
 
+    def spent_so_far(self) -> Decimal:
+        """Return what the answers of this evaluation have cost in all calls, in US dollars."""
+        return chats.spent(self._session, self._hold) if self._session.has_journal else Decimal(0)
+
     def _ask(self, one: AskedModel, *, paid: bool) -> None:
         free = one.model.backend.capabilities.price == "free"
 
@@ -273,12 +288,14 @@ class Evaluating(HoldsStores):
                 )
             )
 
+        recover(one.lane, one.store, clock=self._session.clock, on_spent=booked)
         ask(
             one.lane,
             one.store,
             clock=self._session.clock,
             concurrency=self._options.concurrency,
-            recoverable=False,
+            recoverable=self._options.recoverable
+            and one.model.backend.capabilities.has_stored_chats,
             on_spent=booked,
             on_answer=answered,
         )
@@ -304,6 +321,8 @@ def _rows_of(data: Dataset) -> Iterator[tuple[Case, Row]]:
 def _name_of(given: GivenModel, model: Model, prompt: Prompt | None) -> str:
     if given == BASE:
         return BASE
+    if isinstance(given, Named):
+        return given.name
     if prompt is not None:
         return prompt.name or f"prompt on {model.name}"
     return given if isinstance(given, str) else model.name

@@ -30,6 +30,7 @@ class EvaluationOptions:
     budget: Decimal | None = None
     concurrency: int = 8
     allow_overlap: bool = False
+    recoverable: bool = False
 
     @property
     def decoding(self) -> dict[str, Any]:
@@ -63,6 +64,7 @@ def options_of(given: EvaluationArguments) -> EvaluationOptions:
         budget=usd_of(one.get("budget"), "evaluate"),
         concurrency=one["concurrency"],
         allow_overlap=one["allow_overlap"],
+        recoverable=one["recoverable"],
     )
 
 

@@ -57,9 +57,17 @@ class Prompt:
         return (*start, *shown, *own)
 
 
+@dataclass(frozen=True)
+class Named:
+    """A model with the name that the report has for it. `model` is a handle, a job's id, or a name."""
+
+    model: str | ModelHandle
+    name: str
+
+
 Answers = Callable[[Sequence[Mapping[str, Any]]], "str | ChatAnswer"]
 """A function that answers a conversation."""
-GivenModel = str | ModelHandle | Prompt | Captured | Answers
+GivenModel = str | ModelHandle | Named | Prompt | Captured | Answers
 
 
 class Participant(Protocol):
@@ -122,11 +130,14 @@ def _unanswered() -> FtsdkError:
 class CapturedModel:
     """The answers of a capture, by case."""
 
-    def __init__(self, captured: Captured, who: str = "tuned") -> None:
-        self.name = f"captured {captured.manifest.get('model')}"
+    def __init__(self, captured: Captured) -> None:
+        model = "model" if captured.who == "tuned" else "base_model"
+        self.name = f"captured {captured.manifest.get(model)}"
         self.decoding: Any = captured.manifest.get("decoding")
         self._answers: dict[str, list[ChatOutcome]] = {}
-        for stored in captured.answers(who):
+        for stored in captured.answers(captured.who):
+            if stored.repeat < captured.first_repeat:
+                continue
             outcome = ChatOutcome(stored.key, stored.answer, attempts=stored.attempts)
             self._answers.setdefault(stored.case, []).append(outcome)
 
@@ -183,6 +194,8 @@ def resolved(
     for one in given:
         if isinstance(one, Prompt):
             found.append((one, model_of(session, one.model, one.provider or provider), one))
+        elif isinstance(one, Named):
+            found.append((one, model_of(session, one.model, provider), None))
         elif isinstance(one, ModelHandle) or (isinstance(one, str) and one != BASE):
             found.append((one, model_of(session, one, provider), None))
         else:

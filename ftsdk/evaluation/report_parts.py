@@ -17,7 +17,8 @@ from ftsdk.evaluation.table import Means
 class ModelResult:
     """What one model did: its outcomes by kind, cost, latency and the summary of each metric.
 
-    `noise` is the share of pairs of its repeats that are scored differently, by metric.
+    `noise` is the share of pairs of its repeats that are scored differently, by metric. `tokens` has the
+    mean of an answer's `prompt`, `cached` and `completion` tokens, where the provider reports them.
     """
 
     name: str
@@ -28,6 +29,7 @@ class ModelResult:
     latency_p95_s: float | None = None
     noise: Mapping[str, float] = field(default_factory=dict)
     answered_by: tuple[str, ...] = ()
+    tokens: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import statistics
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from ftsdk.dataset.row import Row
@@ -162,6 +162,7 @@ class Scoring:
             answered_by=tuple(
                 sorted({str(o.answer.model) for o in flat if o.answer and o.answer.model})
             ),
+            tokens=mean_tokens(o.answer.usage for o in flat if o.answer is not None),
         )
 
 
@@ -176,6 +177,21 @@ def _means(pairs: Pairs) -> Means:
     if not pairs.rows:
         return Means(None, None)
     return Means(statistics.fmean(pairs.reference), statistics.fmean(pairs.candidate))
+
+
+def mean_tokens(usages: Iterable[Mapping[str, int]]) -> dict[str, float]:
+    """Return the mean `prompt`, `cached` and `completion` tokens; empty where they are not reported."""
+    known = [usage for usage in usages if "prompt_tokens" in usage]
+    names = {
+        "prompt": "prompt_tokens",
+        "cached": "prompt_tokens_details.cached_tokens",
+        "completion": "completion_tokens",
+    }
+    if not known:
+        return {}
+    return {
+        ours: statistics.fmean(u.get(theirs, 0) for u in known) for ours, theirs in names.items()
+    }
 
 
 def _flat(rows: Sequence[RowScores]) -> list[Score]:

@@ -1,16 +1,17 @@
-"""What callers may give to a capture: the options by name, with defaults and checks."""
+"""What callers may give to a capture and to a migration: the options by name, with defaults and checks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, PATH, TEXT, Check
+from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, NUMBER, PATH, TEXT, Check
 
 if TYPE_CHECKING:
     from ftsdk.types.capture import CapturePlan, CaptureProgress, Rights
+    from ftsdk.types.migration import MigrationPlan
 
 
 class CaptureArguments(TypedDict, total=False):
@@ -66,4 +67,94 @@ CAPTURE_CHECKS: Mapping[str, Check] = {
     "recoverable": FLAG,
     "on_plan": FUNCTION,
     "on_progress": FUNCTION,
+}
+
+
+class MigrationArguments(TypedDict, total=False):
+    """The options of `migrate`."""
+
+    to: str | Sequence[str] | None
+    """Where to train: providers, or `provider:model`; several may be given."""
+    models: Sequence[str] | None
+    """The fine-tunes to replace, by name; by default all of the account."""
+    prompts: Sequence[Any] | None
+    """Prompts to compare as well: `ftsdk.Prompt`, or `provider:model`. By default one on the model that the
+    provider names as the replacement; an empty list compares none."""
+    name: str | None
+    """Names the migration; by default the provider."""
+    folder: str | Path | None
+    """Where its receipts and reports are; `migration-NAME` in the current folder by default."""
+    requests: int | None
+    """Requests a month, for the cost of each candidate."""
+    margin: float | None
+    """The loss that is accepted, as a share: 0.03, for 3 points, by default."""
+    metrics: str | Sequence[Any] | None
+    schema: Mapping[str, Any] | None
+    slices: Sequence[Any] | None
+    cluster: str | None
+    repeats: int | None
+    """How often each model answers each row."""
+    options: Mapping[str, Any] | None
+    """Chat options of each request; by default `temperature` 0 and `max_tokens` 256."""
+    hyperparameters: Mapping[str, Any] | None
+    """Hyperparameters of the new jobs; the others are taken over where they convert."""
+    seed: int | None
+    """The seed of the new jobs; that of the old job by default."""
+    training: str | Path | None
+    """The rows to train on, where the provider no longer has the training file."""
+    rights: Rights | str | None
+    """Where the answers in the training file came from: `own`, `internal-classifier`,
+    `cleared: REASON` or `unknown`, which refuses to train."""
+    budget: Decimal | str | float | None
+    """The most that the whole migration may cost, in US dollars."""
+    lease_hours: float | None
+    """How long a deployment may run for the comparison; 1 by default. It is ended as soon as it is done."""
+    retry: bool | None
+    """Create jobs again that failed or were cancelled."""
+    batch: bool | None
+    traffic: bool | None
+    recoverable: bool | None
+    concurrency: int | None
+    allow_findings: bool | Collection[str]
+    """Acknowledges rows with secrets or personal data, as for `create_job`."""
+    on_plan: Callable[[MigrationPlan], None] | None
+    """Called before anything is spent; it may raise."""
+    on_progress: Callable[[CaptureProgress], None] | None
+    on_step: Callable[[str, str], None] | None
+    """Called with the name of a step and what it does now."""
+
+
+MIGRATION_DEFAULTS: Mapping[str, Any] = {
+    "margin": 0.03,
+    "metrics": "auto",
+    "slices": (),
+    "repeats": 1,
+    "lease_hours": 1.0,
+    "retry": False,
+    "traffic": True,
+    "recoverable": False,
+    "concurrency": 8,
+    "allow_findings": False,
+}
+MIGRATION_CHECKS: Mapping[str, Check] = {
+    "name": TEXT,
+    "folder": PATH,
+    "requests": COUNT,
+    "margin": NUMBER,
+    "schema": MAPPING,
+    "cluster": TEXT,
+    "repeats": COUNT,
+    "options": MAPPING,
+    "hyperparameters": MAPPING,
+    "seed": COUNT,
+    "training": PATH,
+    "lease_hours": NUMBER,
+    "retry": FLAG,
+    "batch": FLAG,
+    "traffic": FLAG,
+    "recoverable": FLAG,
+    "concurrency": COUNT,
+    "on_plan": FUNCTION,
+    "on_progress": FUNCTION,
+    "on_step": FUNCTION,
 }

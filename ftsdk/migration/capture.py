@@ -294,6 +294,12 @@ class Capturing(HoldsStores):
         place = f"{self.model.source.digest} {self._folder.resolve()}"
         return f"capture-{hashlib.sha256(place.encode()).hexdigest()[:24]}"
 
+    def spent_so_far(self) -> Decimal:
+        """Return what the answers of this bundle have cost in all calls, in US dollars."""
+        if self.model.backend.capabilities.price == "free" or not self._session.has_journal:
+            return Decimal(0)
+        return chats.spent(self._session, self._hold)
+
     def _booked(self, usd: Decimal | None, calls: int) -> None:
         self.spent += usd or Decimal(0)
         self._done += calls

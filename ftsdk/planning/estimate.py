@@ -96,7 +96,9 @@ def compare(
     for place in dict.fromkeys(chosen):
         provider, _, model = place.partition(":")
         names = (
-            [model] if model else _models(session, provider, chosen_method, everything=everything)
+            [model]
+            if model
+            else models_to_compare(session, provider, chosen_method, everything=everything)
         )
         for name in names:
             spec = spec_of(
@@ -138,7 +140,7 @@ def _places(session: Session, method: str, *, everything: bool) -> list[str]:
             found.append(f"{provider}:{model}")
     for name in backend_names():
         if not _is_rehearsal(session, name):
-            models = _models(session, name, method, everything=everything)
+            models = models_to_compare(session, name, method, everything=everything)
             found += [f"{name}:{model}" for model in models]
     return [
         place for place in found if not _is_rehearsal(session, place.partition(":")[0])
@@ -157,7 +159,9 @@ def _capabilities(session: Session, provider: str) -> Capabilities | None:
     return None
 
 
-def _models(session: Session, provider: str, method: str, *, everything: bool) -> list[str]:
+def models_to_compare(
+    session: Session, provider: str, method: str, *, everything: bool = False
+) -> list[str]:
     """Return the models to compare at a provider: the two cheapest that can be tuned, or all."""
     capabilities = _capabilities(session, provider)
     if capabilities is not None and capabilities.default_models:

@@ -403,6 +403,11 @@ class Journal:
         rows = self.read("SELECT * FROM jobs WHERE tag = ?", (tag,))
         return read_job(rows[0]) if rows else None
 
+    def find_key(self, key: str) -> JobSnapshot | None:
+        """Return the job with this idempotency key, if there is one."""
+        rows = self.read("SELECT * FROM jobs WHERE key = ?", (key,))
+        return read_job(rows[0]) if rows else None
+
     def same_job(
         self, wanted: Identity, rule: DuplicateRule, now: dt.datetime
     ) -> JobSnapshot | None:

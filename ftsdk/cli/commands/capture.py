@@ -23,7 +23,8 @@ from ftsdk.cli.options import (
     Yes,
     chat_options,
 )
-from ftsdk.cli.prompts import agree_to_spend, choose
+from ftsdk.cli.prompts import agree_to_spend
+from ftsdk.cli.rights_question import ask_rights
 from ftsdk.cli.view import capture_view as view
 from ftsdk.cli.view.bundle_view import verified
 from ftsdk.cli.view.output import emit, note
@@ -32,16 +33,10 @@ from ftsdk.errors import UsageError
 from ftsdk.migration.arguments import CaptureArguments
 from ftsdk.migration.capture import Capturing
 from ftsdk.migration.capture_all import AllPlanned, CapturingAll
-from ftsdk.migration.options import CaptureOptions, options_of, rights_of
-from ftsdk.types.capture import CapturePlan, Rights
+from ftsdk.migration.options import CaptureOptions, options_of
+from ftsdk.types.capture import CapturePlan
 
 _WORK = "ftsdk capture"
-_ORIGINS = {
-    "own": "people wrote them, or a model whose terms allow it",
-    "internal-classifier": "the provider's models, for a classifier that is not distributed",
-    "cleared": "somebody has cleared it; type `cleared: REASON`",
-    "unknown": "decide later; captured answers are not trained on until then",
-}
 
 
 def capture(
@@ -207,7 +202,7 @@ def _capture_one(
             view.plan(plan)
         ask.agree(plan.cost.high, plan.to_ask)
         if one.rights().origin == "unknown" and ask.can_ask:
-            one.give_rights(_asked_rights())
+            one.give_rights(ask_rights())
         found = one.run(plan)
     if ask.as_json:
         emit({**found.model_dump(mode="json"), "is_complete": found.is_complete})
@@ -215,18 +210,6 @@ def _capture_one(
         view.captured(found)
     if not found.is_complete:
         raise typer.Exit(4)
-
-
-def _asked_rights() -> Rights:
-    """Ask where the training answers came from, until the answer can be read."""
-    while True:
-        typed = choose(
-            "Where did the answers in the training file come from?", _ORIGINS, default="unknown"
-        )
-        try:
-            return rights_of(typed)
-        except UsageError as error:
-            note(f"  {error.hint}")
 
 
 def _show_plans(plans: list[CapturePlan], ask: _Asking) -> None:

@@ -17,7 +17,7 @@ from ftsdk.testing.lab.chats import Chats
 from ftsdk.testing.lab.messages import Request
 from ftsdk.testing.lab.openai.files import OpenAIFiles
 from ftsdk.testing.lab.openai.jobs import FakeJob
-from ftsdk.testing.lab.openai.request_checks import TUNABLE, refuse
+from ftsdk.testing.lab.openai.request_checks import TUNABLE, UNTUNED, refuse
 from ftsdk.util.clock import Clock
 
 _BLOCKED = "[[block]]"
@@ -84,7 +84,7 @@ class OpenAIModels(Chats, OpenAIFiles):
     def delete_model(self, request: Request, model: str) -> Any:
         """Delete a tuned model."""
         self.get_model(request, model)
-        if model in TUNABLE:
+        if model in TUNABLE or model in UNTUNED:
             raise refuse(403, "Only fine-tuned models can be deleted.", kind="permission_error")
         self.deleted_models.add(model)
         return {"id": model, "object": "model", "deleted": True}
@@ -160,7 +160,7 @@ class OpenAIModels(Chats, OpenAIFiles):
                 at = job.timeline.start_of("succeeded")
                 if at is not None and (now - at).total_seconds() >= self.warmup_s:
                     return fake_training.nearest_answer(job.content, messages)
-        if model in TUNABLE:
+        if model in TUNABLE or model in UNTUNED:
             return f"(an untuned model's answer to: {messages[-1].get('content')})"
         raise refuse(
             404, f"The model `{model}` does not exist or you do not have access to it.",

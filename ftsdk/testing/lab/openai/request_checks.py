@@ -19,6 +19,9 @@ TUNABLE = {
 }
 """Base models that existing customers may tune, with the methods (guides, 2026)."""
 
+UNTUNED = frozenset({"gpt-6-luna"})
+"""Models that answer and cannot be tuned: what OpenAI names as the replacement."""
+
 _COMMON = {
     "batch_size": (int, 1, 256),
     "learning_rate_multiplier": (float, 0, None),

@@ -37,7 +37,7 @@ def lost_features(
         what="The name",
         old=old.name,
         new="another name",
-        meaning="Your code calls another model; the alias is recorded for `ftsdk serve`.",
+        meaning="Your code calls another model; the alias is recorded beside the report.",
     )
     yield LostFeature(
         what="Moderation",

@@ -210,7 +210,7 @@ class ModelMigration:
         if alias is None or report is None:
             return None
         if report.inputs.get("requests") != self._options.requests:
-            self._say("report", "other requests a month than before: the report is made anew")
+            self._say("report", "other requests a month than before: the report is written again")
             return None
         return MigratedModel.model_validate(alias.result)
 

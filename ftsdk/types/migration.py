@@ -139,7 +139,7 @@ class MigrationPlan(Record):
     """What a migration would do, and cost, before anything is spent.
 
     `low` and `high` are US dollars for all that is still to be done: answers, training, deployments; None
-    where a price is not known. `spent_usd` was spent by earlier calls. `bridges` are ways to keep the
+    where a price is not known. `spent_usd` was spent by earlier calls. `bridges` are places that keep the
     same base for a while.
     """
 

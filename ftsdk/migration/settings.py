@@ -1,4 +1,4 @@
-"""The settings of the old job at a new provider: taken over, chosen again where they do not convert, or left out.
+"""The settings of the old job at a new provider: taken over, chosen where they do not convert, or left out.
 
 A learning-rate multiplier is a factor on a rate that OpenAI does not publish. It is never converted to
 an absolute rate: one is chosen.

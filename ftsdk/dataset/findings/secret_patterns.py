@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import orjson
 
+from ftsdk.dataset.findings.national_ids import national_ids
+
 
 @dataclass(frozen=True, slots=True)
 class SecretMatch:
@@ -233,6 +235,8 @@ _SHAPES: tuple[_Shape, ...] = (
     _key("a Vault token", "hv", r"hv[sb]\.[A-Za-z0-9_-]{24,}"),
     _key("an Atlassian token", "ATATT3", r"ATATT3[A-Za-z0-9_=-]{50,}"),
     _key("a Notion token", "ntn_", r"ntn_[A-Za-z0-9]{40,}"),
+    _key("a Notion token", "secret_", r"secret_[A-Za-z0-9]{43}", _looks_random),
+    _key("a Google OAuth secret", "GOCSPX-", r"GOCSPX-[A-Za-z0-9_-]{28}"),
     _key("a Supabase key", "sb", r"(?:sbp_[a-f0-9]{40}|sb_secret_[A-Za-z0-9_-]{20,})"),
     _key("a Pinecone key", "pcsk_", r"pcsk_[A-Za-z0-9_]{40,}"),
     _key("a Shopify token", "shp", r"shp(?:at|ss|ca|pa)_[a-fA-F0-9]{32}"),
@@ -259,20 +263,27 @@ _SHAPES: tuple[_Shape, ...] = (
 _ASSIGNMENT = next(shape for shape in _SHAPES if shape.what == "a key in an assignment")
 _LONG_NUMBER = re.compile(r"(?<![\w.,/-])(?:[0-9][ -]?){12,18}[0-9](?![\w-])", re.ASCII)
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}(?![a-z0-9])")
+_DATE = r"(?:(?:19|20)[0-9]{2}(?P<a>[./ -])[0-9]{1,2}(?P=a)[0-9]{1,2}|[0-9]{1,2}(?P<b>[./ -])[0-9]{1,2}(?P=b)(?:19|20)[0-9]{2})(?![0-9])"
 _PHONE = re.compile(
-    r"(?<![\w.)+-])(?:"
+    r"(?<![\w.)+-])(?!" + _DATE + r")(?:"
     r"\+[1-9][0-9 ().\-/]{6,20}[0-9]"  # +49 (0)30 123456, +1-555-0100
     r"|(?:1[ .-])?\([2-9][0-9]{2}\)[ .-]?[0-9]{3}[ .-][0-9]{4}"  # (555) 010-9999
-    r"|(?:1[ .-])?[2-9][0-9]{2}([ .-])[0-9]{3}\1[0-9]{4}"  # 555-010-9999
+    r"|(?:1[ .-])?[2-9][0-9]{2}(?P<c>[ .-])[0-9]{3}(?P=c)[0-9]{4}"  # 555-010-9999
     r"|00[1-9][0-9 ().\-/]{6,20}[0-9]"  # 0049 30 123456
     r"|0[1-9][0-9]{1,4}[ /-][0-9]{2,4}(?:[ -]?[0-9]{2,4}){1,3}"  # 030 123456, 0171/1234567
+    r"|0[1-9][ -](?:[0-9]{8,9}|[0-9]{3,4}[ -]?[0-9]{4})"  # 06 12345678, 02-212-3456, 03 1234 5678
+    r"|(?:8[ -]?)?(?=(?:[^0-9\n]{0,3}[0-9]){9})\((?!(?:19|20)[0-9]{2}\))0?[0-9]{2,3}\)[ -]?[0-9]{2,5}(?:[ -][0-9]{2,4}){1,3}"  # (0212) 345 67 89
+    r"|\(0[0-9]{1,3}\)[ -]?[0-9]{6,8}"  # (021) 8350123
+    r"|1[3-9][0-9](?P<d>[ -])[0-9]{4}(?P=d)[0-9]{4}"  # 131 2345 6789
     r"|0[1-9](?: [0-9]{2}){4}"  # 01 23 45 67 89
     r")(?![\w])",
     re.ASCII,
 )
 _PHONE_WORD = re.compile(
-    r"(?ai)\b(?:phone|tel|telephone|mobile|cell|call|text|fax|whatsapp|sms)\b[^0-9+\n]{0,20}"
-    r"(\+?[0-9]{7,15}|\+?[0-9]{2,4}(?:[ .-][0-9]{2,4}){1,4})(?![\w.-])"
+    r"(?ai)\b(?:phone|tel|telephone|mobile|cell|call|text|fax|whatsapp|sms)\b[^0-9+(\n]{0,20}(?!"
+    + _DATE
+    + r")"
+    r"(?P<number>\+?\(?[0-9](?:[ .()/-]{0,2}[0-9]){6,14})(?![\w-]|\.[0-9])"
 )
 _PHONE_DIGITS = 8
 
@@ -289,7 +300,7 @@ def _is_phone(value: str) -> bool:
 
 
 def _numbers(text: str, allowed: Allowed) -> Iterator[SecretMatch]:
-    """Cards, IBANs and phone numbers; a card or an IBAN is not reported again as a phone number."""
+    """Cards, IBANs, national ids and phone numbers; what is one of the first is no phone number."""
     raw = text.encode("utf-8", "surrogatepass")
     digits = len(raw) - len(raw.translate(None, b"0123456789"))
     if digits < 2:
@@ -306,11 +317,27 @@ def _numbers(text: str, allowed: Allowed) -> Iterator[SecretMatch]:
                 if not found and not allowed(code, match.group()):
                     yield SecretMatch(code, what, _masked(match.group()))
                     found = True
+    yield from _ids(text, taken, allowed) if digits >= _ID_DIGITS else ()
     for pattern in (_PHONE, _PHONE_WORD) if digits >= _PHONE_DIGITS else ():
         for match in pattern.finditer(text):
-            value = match.group(1) if pattern is _PHONE_WORD else match.group()
+            value = match["number"] if pattern is _PHONE_WORD else match.group()
             if allowed("FT407", value) or not _is_phone(value):
                 continue
             if not any(a < match.end() and match.start() < b for a, b in taken):
                 yield SecretMatch("FT407", "a phone number", _masked(value))
                 return
+
+
+_ID_DIGITS = 7
+
+
+def _ids(text: str, taken: list[tuple[int, int]], allowed: Allowed) -> Iterator[SecretMatch]:
+    """The first national identity number of each kind; the places of all are added to `taken`."""
+    seen: set[str] = set()
+    for match, what in national_ids(text):
+        is_other = any(a < match.end() and match.start() < b for a, b in taken)
+        if is_other or what in seen or allowed("FT409", match.group()):
+            continue
+        taken.append(match.span())
+        seen.add(what)
+        yield SecretMatch("FT409", what, _masked(match.group()))

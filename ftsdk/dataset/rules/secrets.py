@@ -2,7 +2,7 @@
 
 The search has two steps. `may_hold` looks at a row's bytes in about a microsecond: for an `@`, a
 long run of token characters, nine digits in a row, separators aside (eight with a sign of a phone
-number), and the like. Only then is every string of the row searched. No finding is no proof of absence.
+number, seven with the word of an identity number), and the like. Only then is every string of the row searched. No finding is no proof of absence.
 Findings are notices, and block an upload until they are acknowledged.
 """
 
@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from ftsdk.dataset.findings.national_ids import FORM_OF_FEW_DIGITS, WORDS_OF_FEW_DIGITS
 from ftsdk.dataset.findings.registry import note
 from ftsdk.dataset.findings.secret_patterns import Allowed, SecretMatch, never_allowed, scan_text
 
@@ -49,6 +50,14 @@ note(
     "A password in a URL or an assignment",
     "remove it and change the password; or acknowledge with allow_findings=",
 )
+note(
+    "FT409",
+    "notice",
+    "Looks like a national identity number",
+    "remove or mask it; or acknowledge with allow_findings=",
+    """The form and the check digits match, and for plain runs of digits a word before them (`PESEL`, `SSN`):
+    the numbers of 33 countries, with the check digits of [python-stdnum](https://pypi.org/project/python-stdnum/).""",
+)
 
 
 _WORD = bytes(
@@ -63,6 +72,7 @@ _IBAN_CLASS = bytes(
 )
 _SEPARATORS = b" -.()/"
 _RUN, _SHORT_RUN, _DIGITS, _FEW_DIGITS = b"x" * 20, b"x" * 15, b"0" * 9, b"0" * 8
+_LEAST_DIGITS = b"0" * 7
 _ASSIGNED = (b"key", b"token", b"secret", b"passw")
 _PHONE_SIGN = re.compile(
     rb"(?i)\+[1-9]|(?<![0-9.)+-])00?[1-9]|phone|tel|mobile|cell|call|text|fax|whatsapp|sms"
@@ -87,6 +97,8 @@ def may_hold(raw: bytes) -> bool:
         _DIGITS in digits
         or (_FEW_DIGITS in digits and _PHONE_SIGN.search(raw) is not None)
         or b"AA00" in raw.translate(_IBAN_CLASS)
+        or (_LEAST_DIGITS in digits and WORDS_OF_FEW_DIGITS.search(raw) is not None)
+        or (_SHORT_RUN in words and FORM_OF_FEW_DIGITS.search(raw) is not None)
     )
 
 

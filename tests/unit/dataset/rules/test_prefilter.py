@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsdk.dataset import validate
-from ftsdk.dataset.findings import secret_patterns
+from ftsdk.dataset.findings import national_ids, secret_patterns
 from ftsdk.dataset.findings.secret_patterns import scan_text
 from ftsdk.dataset.rules.secrets import may_hold
 
@@ -23,6 +23,7 @@ NUMBERS = [
     secret_patterns._PHONE_WORD,
 ]
 
+ASCII = st.characters(min_codepoint=32, max_codepoint=126)
 VALUES = st.one_of(*map(st.from_regex, [*PATTERNS, *NUMBERS]))
 WORDS = st.text(alphabet="abc xyz .,;:-+/0123456789\n\"'\\", max_size=12)
 BETWEEN = st.sampled_from([" ", "", "\n", "\t", '"', "("])
@@ -87,6 +88,23 @@ def test_no_iban_is_missed(body: str, country: str, spaced: bool) -> None:
     holds(" ".join(iban[i : i + 4] for i in range(0, len(iban), 4)) if spaced else iban)
 
 
+def identity_numbers(number: national_ids._Number) -> st.SearchStrategy[str]:
+    word = number.words.split("|")[0]
+    made = st.from_regex(rf"\A{number.form}\Z", alphabet=ASCII)
+    return made.map(lambda value: f"{word} {value}")
+
+
+IDS = st.one_of(*map(identity_numbers, national_ids._NUMBERS))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(BETWEEN, IDS, BETWEEN, WORDS)
+def test_no_identity_number_is_missed(one: str, value: str, two: str, after: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:  # most generated numbers have wrong check digits
+        patch.setattr(national_ids, "_validator", lambda _module: lambda _digits: True)
+        holds(f"{one}{value}{two}{after}")
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -95,6 +113,8 @@ def test_no_iban_is_missed(body: str, country: str, spaced: bool) -> None:
         ("-----BEGIN RSA PRIVATE KEY-----", "FT403"),
         ("xoxb-1234567890", "FT401"),
         ("NL91 ABNA 0417 1643 00", "FT405"),
+        ("DNI\n54362315K", "FT409"),
+        ("RCCMNL83S18D969H", "FT409"),
     ],
 )
 def test_validate_reports_what_the_search_finds(text: str, code: str) -> None:

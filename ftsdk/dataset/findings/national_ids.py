@@ -52,7 +52,7 @@ _NUMBERS = (
     _Number("a German tax number", "de.idnr", r"[0-9]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}",
             r"steuer-?id|steueridentifikationsnummer|idnr|steuernummer"),
     _Number("a Japanese My Number", "jp.in_", r"[0-9]{4}([ -]?)[0-9]{4}\1[0-9]{4}", r"my ?number|マイナンバー|個人番号"),
-    _Number("a Swedish personal number", "se.personnummer", r"(?:[0-9]{2})?[0-9]{6}[-+]?[0-9]{4}", r"personnummer"),
+    _Number("a Swedish personal number", "se.personnummer", r"(?:[0-9]{2})?[0-9]{6}-?[0-9]{4}", r"personnummer"),
     _Number("a Russian INN", "ru.inn", r"[0-9]{12}", r"inn|инн"),
     _Number("a Canadian social insurance number", "ca.sin", r"[0-9]{3}([ -]?)[0-9]{3}\1[0-9]{3}", r"sin|social insurance"),
     _Number("a South African identity number", "za.idnr", r"[0-9]{13}", r"id number|identity number"),

@@ -87,6 +87,14 @@ def is_no_placeholder(value: str) -> bool:
     return not any(one in small for one in _PLACEHOLDERS)
 
 
+def _is_password(value: str) -> bool:
+    """Whether the password of a URL may be one, and is not the word for it."""
+    word = value.lower().strip("<>{}[]$*")
+    return bool(word) and word not in _PASSWORD_WORDS and is_no_placeholder(value)
+
+
+_PASSWORD_WORDS = frozenset(("password", "passwd", "pass", "pwd", "secret", "token", "pat", "my_password", "mypassword"))  # fmt: skip
+
 _DOCUMENTED_CLAIMS = "eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lI"
 """The claims of the token that jwt.io shows: John Doe, 1234567890."""
 
@@ -163,12 +171,16 @@ def _is_iban(value: str) -> bool:
 
 _RESERVED_DOMAIN = re.compile(
     r"(?i)(?:^|\.)(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost|local|internal|lan)$"
+    r"|^(?:your?|my|the|some)?-?(?:company|domain|email|organi[sz]ation|website)\.(?:com|org|net)$"
 )
 _FILE = re.compile(r"(?i)^[0-9]x\.(?:png|jpe?g|gif|webp|svg|avif)$")
 
 
 def _is_mail(value: str) -> bool:
-    """Whether an address may be somebody's: no reserved domain (RFC 2606), no `git@`, no `@2x.png`."""
+    """Whether an address may be somebody's.
+
+    That is none at a reserved domain (RFC 2606) or a stand-in (`yourcompany.com`), no `git@`, no `@2x.png`.
+    """
     name, _, domain = value.rpartition("@")
     return name.lower() != "git" and not _RESERVED_DOMAIN.search(domain) and not _FILE.match(domain)
 
@@ -251,7 +263,7 @@ _SHAPES: tuple[_Shape, ...] = (
     _Shape("FT404", "a JSON web token", "eyJ",
            re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"), _is_jwt),
     _Shape("FT408", "a password in a URL", "://",
-           re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,64}:([^\s/:@]{3,128})@[A-Za-z0-9.-]+"), None, 1),
+           re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,64}:([^\s/:@]{3,128})@[A-Za-z0-9.-]+"), _is_password, 1),
     _Shape("FT408", "a key in an assignment", "",
            re.compile(r"(?ai)(?:api[_-]?key|secret[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|passwor[dt]|passwd)"
                       r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?([A-Za-z0-9_\-/+=.]{16,128})(?![A-Za-z0-9])"), _looks_random, 1),
@@ -283,18 +295,25 @@ _PHONE_WORD = re.compile(
     r"(?ai)\b(?:phone|tel|telephone|mobile|cell|call|text|fax|whatsapp|sms)\b[^0-9+(\n]{0,20}(?!"
     + _DATE
     + r")"
-    r"(?P<number>\+?\(?[0-9](?:[ .()/-]{0,2}[0-9]){6,14})(?![\w-]|\.[0-9])"
+    r"(?P<number>\+?\(?[0-9](?:[ .()/-]{0,2}[0-9]){6,14})(?![\w-]|\.[0-9]|[ ]?=)"
 )
 _PHONE_DIGITS = 8
 
 
-_FICTION = re.compile(r"(?:1?[2-9][0-9]{2})?55501[0-9]{2}$|(?:44|0)7700900[0-9]{3}$")
-"""Numbers that are kept free for films and examples, in North America and in Britain."""
+_FICTION = re.compile(
+    r"(?:1?[2-9][0-9]{2})?55501[0-9]{2}$|1?[2-9][0-9]{2}555[0-9]{4}$|1?555[0-9]{7}$|(?:44|0)7700900[0-9]{3}$"
+)
+"""Numbers that are kept free for films and examples: 555 in North America, and a range in Britain."""
+_IN_ORDER = "01234567890123456789"
+_TIMES = re.compile(r"(?:[01][0-9]|2[0-3])[0-5][0-9]-(?:[01][0-9]|2[0-3])[0-5][0-9]$")
+"""Two times of day, from and to."""
 
 
 def _is_phone(value: str) -> bool:
     digits = re.sub(r"[^0-9]", "", value)
-    if _FICTION.match(digits):
+    if _FICTION.match(digits) or _TIMES.match(value):
+        return False
+    if digits in _IN_ORDER or digits in _IN_ORDER[::-1]:
         return False
     return _PHONE_DIGITS <= len(digits) <= 15 and len(set(digits)) > 2
 

@@ -55,7 +55,7 @@ def loops(text: str) -> bool:
     return all(text[-period * n : -period * (n - 1)] == end for n in range(2, _REPEATS))
 
 
-_PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][\w. -]{0,40}\}\}|\[INSERT\b[^\]\n]{0,60}\]")
+_PLACEHOLDER = re.compile(r"(?<!\$)\{\{\s*[A-Za-z_][\w. -]{0,40}\}\}|\[INSERT\b[^\]\n]{0,60}\]")
 
 
 @row_rule("FT316", "notice", "fill it in, or remove the row", shape="any")

@@ -23,7 +23,7 @@ from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Stop
 from ftsdk.dataset.readers.source import Source, open_source
 from ftsdk.dataset.row import Read, Row, canonical_bytes, prompt_of
-from ftsdk.dataset.rules.duplicates import folded_texts
+from ftsdk.dataset.splitting import Key, below, border_of, placer, side_of, stratified
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 from ftsdk.errors import StoreError, UsageError
 from ftsdk.util import files
@@ -41,7 +41,6 @@ from ftsdk.util.arguments import (
 )
 from ftsdk.util.cancellation import until_cancelled
 
-Key = str | Callable[[Row], object]
 MODEL = Check("a name or a folder", lambda v: is_text(v) or isinstance(v, Path))
 TOKENIZER = Check(
     "a folder, the name of an encoding, or a ChatTokenizer",
@@ -275,9 +274,13 @@ class Dataset:
 
     # --- splitting ----------------------------------------------------------------------------
 
-    @checked(fraction=NUMBER, seed=WHOLE, group_by=_GROUP)
+    @checked(fraction=NUMBER, seed=WHOLE, group_by=_GROUP, stratify=_GROUP)
     def split(
-        self, fraction: float, seed: int = 0, group_by: Key | None = None
+        self,
+        fraction: float,
+        seed: int = 0,
+        group_by: Key | None = None,
+        stratify: Key | None = None,
     ) -> tuple[Dataset, Dataset]:
         """`(train, validation)`, where about `fraction` of the rows go to validation.
 
@@ -288,6 +291,11 @@ class Dataset:
         own row (`"metadata.customer"`, `"instruction"`), else in the canonical row, or a function
         of the canonical row; rows of one group stay together. When chance would leave a side empty,
         the row whose hash is nearest goes there.
+
+        `stratify` is such a path or function too: each of its values has the same fraction of its
+        prompts (or groups) in validation, and at least one where it has two. A step of a path may be a
+        place in a list (`"messages.-1.content"` is the answer). The prompts next to the border may then
+        change sides when rows are added.
         """
         if not 0 < fraction < 1:
             raise UsageError(
@@ -296,21 +304,23 @@ class Dataset:
                 hint="use 0.1 for a tenth",
             )
         whole = self
-        if isinstance(group_by, str) and self._copy is not None:
+        if self._copy is not None and (isinstance(group_by, str) or isinstance(stratify, str)):
             whole = Dataset.load(self, name=self.name)  # the copy has canonical rows alone
-        place = _placer(seed, group_by or prompt_of)
-        border = _border(fraction, map(place, whole._reads()))
+        place = placer(seed, group_by or prompt_of)
+        border = border_of(fraction, map(place, whole._reads()))
         if border is None and group_by is None:
-            place = _placer(seed, None)
-            border = _border(fraction, map(place, whole._reads()))
-        border = fraction if border is None else border
+            place = placer(seed, None)
+            border = border_of(fraction, map(place, whole._reads()))
+        is_held_out = below(place, fraction if border is None else border)
+        if stratify is not None:
+            is_held_out = stratified(whole._reads(), place, fraction, stratify)
         sides = []
         for side, inside in (("train", False), ("validation", True)):
             part = Dataset(
                 self._source,
                 reading=self._reading,
                 max_row_bytes=self.max_row_bytes,
-                keep=_side(self._keep, place, border, inside),
+                keep=side_of(self._keep, is_held_out, inside=inside),
             )
             part.name = f"{self.name} ({side})"
             part._copy, part._copy_keep = whole._copy, whole._copy_keep
@@ -355,83 +365,6 @@ def findings_of_sample(
 def _copied(copy: CanonicalCopy) -> Iterator[Read]:
     for index, raw in enumerate(until_cancelled(copy)):
         yield Read(copy.line_of(index), None, raw, orjson.loads(raw), plain=False)
-
-
-def _side(
-    keep: Callable[[Read], bool] | None,
-    place: Callable[[Read], float],
-    border: float,
-    inside: bool,
-) -> Callable[[Read], bool]:
-    def belongs(read: Read) -> bool:
-        return (keep is None or keep(read)) and (place(read) < border) is inside
-
-    return belongs
-
-
-def _placer(seed: int, group_by: Key | None) -> Callable[[Read], float]:
-    """A function from row to a number in [0, 1), the same on every machine."""
-    salt = hashlib.blake2b(f"ftsdk split {seed}".encode(), digest_size=16).digest()
-
-    def place(read: Read) -> float:
-        if group_by is prompt_of:
-            content = _prompt(read.row)
-        else:
-            content = canonical_bytes(read.row) if group_by is None else _group(read, group_by)
-        digest = hashlib.blake2b(content, key=salt, digest_size=8).digest()
-        return int.from_bytes(digest, "big") / 2**64
-
-    return place
-
-
-def _prompt(row: Row) -> bytes:
-    """The folded prompt of a row, or all of a row that has none."""
-    prompt = prompt_of(row)
-    if prompt is None:
-        return canonical_bytes(row)
-    if "input_ids" in prompt:
-        return canonical_bytes(prompt)
-    return orjson.dumps(folded_texts(prompt))
-
-
-def _group(read: Read, group_by: Key) -> bytes:
-    if callable(group_by):
-        value = group_by(read.row)
-    else:
-        value = _value_at(orjson.loads(read.raw), group_by)
-        value = _value_at(read.row, group_by) if value is None else value
-    if value is None:
-        raise UsageError(
-            f"a row has no value for the group {group_by!r}",
-            where="split",
-            hint="give every row that key, or group by another",
-        )
-    return repr(value).encode("utf-8", "backslashreplace")
-
-
-def _value_at(row: Row, path: str) -> Any:
-    """The value at a dotted path, None when there is none."""
-    value: Any = row
-    for step in path.split("."):
-        value = value.get(step) if isinstance(value, dict) else None
-    return value
-
-
-def _border(fraction: float, places: Iterable[float]) -> float | None:
-    """The hash below which rows are validation: the fraction, moved only if a side were empty.
-
-    None when several rows all have one hash.
-    """
-    low, high, rows = 1.0, 0.0, 0
-    for where in places:
-        low, high, rows = min(low, where), max(high, where), rows + 1
-    if rows < 2:
-        return fraction
-    if low == high:
-        return None
-    if low >= fraction:
-        return low + 2**-53
-    return min(fraction, high)
 
 
 def raise_stop(name: str, fault: Fault) -> NoReturn:

@@ -95,6 +95,13 @@ def split(
             help="Keep rows with the same value together: a key of the file, such as metadata.customer.",
         ),
     ] = None,
+    stratify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Hold out the same fraction of each value: a key of the file, or messages.-1.content.",
+        ),
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -115,7 +122,7 @@ def split(
     """
     with busy(f"splitting {dataset.name}", quiet=as_json):
         whole = Dataset.load(dataset, format=row_format, map=row_map(columns), drop=drop)
-        parts = whole.split(fraction, seed=seed, group_by=group_by)
+        parts = whole.split(fraction, seed=seed, group_by=group_by, stratify=stratify)
         place = folder or dataset.parent
         place.mkdir(parents=True, exist_ok=True)
         stem = dataset.name.split(".")[0]

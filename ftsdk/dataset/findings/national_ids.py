@@ -31,7 +31,7 @@ _NUMBERS = (
     _Number("a US social security number", "us.ssn", r"[0-9]{3}-[0-9]{2}-[0-9]{4}"),
     _Number("a Brazilian CPF", "br.cpf", r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}"),
     _Number("a Chinese identity number", "cn.ric", r"[1-9][0-9]{5}(?:19|20)[0-9]{9}[0-9Xx]"),
-    _Number("a French NIR", "fr.nir", r"[12] ?[0-9]{2} ?[0-9]{2} ?[0-9][0-9AB] ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}"),
+    _Number("a French NIR", "fr.nir", r"[12] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}"),
     _Number("an Italian codice fiscale", "it.codicefiscale", r"[A-Z]{6}[0-9]{2}[A-EHLMPRST][0-9]{2}[A-Z][0-9]{3}[A-Z]"),
     _Number("a Mexican CURP", "mx.curp", r"[A-Z]{4}[0-9]{6}[HM][A-Z]{5}[A-Z0-9][0-9]"),
     _Number("a Korean resident number", "kr.rrn", r"[0-9]{6}-[0-9]{7}"),

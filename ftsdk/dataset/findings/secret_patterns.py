@@ -313,7 +313,7 @@ def _is_phone(value: str) -> bool:
     digits = re.sub(r"[^0-9]", "", value)
     if _FICTION.match(digits) or _TIMES.match(value):
         return False
-    if digits in _IN_ORDER or digits in _IN_ORDER[::-1]:
+    if len(digits) <= 10 and (digits in _IN_ORDER or digits in _IN_ORDER[::-1]):
         return False
     return _PHONE_DIGITS <= len(digits) <= 15 and len(set(digits)) > 2
 

@@ -79,6 +79,36 @@ def test_groups_stay_together_and_equal_rows_too() -> None:
         Dataset.load(ROWS).split(0.2, group_by="metadata.customer")
 
 
+def test_a_stratified_split_has_its_share_of_each_value() -> None:
+    labels = ["common"] * 300 + ["rare"] * 20 + ["pair"] * 2 + ["once"]
+    rows = [chat(f"q{i}", label, language=f"l{i % 3}") for i, label in enumerate(labels)]
+    for key in ("messages.-1.content", "messages.1.content"):
+        train, check = Dataset.load(rows).split(0.1, seed=2, stratify=key)
+        held = [row["messages"][-1]["content"] for row in check]
+        assert [held.count(name) for name in ("common", "rare", "pair")] == [30, 2, 1]
+        assert train.rows + check.rows == len(rows)
+    _, by_key = Dataset.load(rows).split(0.1, stratify="language")
+    assert [sum(r["language"] == f"l{n}" for r in by_key) for n in range(3)] == [11, 11, 11]
+    _, again = Dataset.load(rows[::-1]).split(0.1, stratify=lambda row: row["language"])
+    assert {json.dumps(row) for row in again} == {json.dumps(row) for row in by_key}
+    with pytest.raises(UsageError, match="no value for the stratum 'topic'") as caught:
+        Dataset.load(rows).split(0.1, stratify="topic")
+    assert "line 1" in str(caught.value)
+
+
+def test_strata_never_part_a_prompt_or_a_group() -> None:
+    rows = [chat(f"q{i % 50}", f"a{i % 4}", who=f"w{i % 10}") for i in range(400)]
+    train, check = Dataset.load(rows).split(0.2, stratify="messages.-1.content")
+    assert prompts(train).isdisjoint(prompts(check))
+    assert min(train.rows, check.rows) > 0
+    train, check = Dataset.load(rows).split(0.2, group_by="who", stratify="messages.-1.content")
+    assert {r["who"] for r in train}.isdisjoint(r["who"] for r in check)
+    every_value_once = [chat(f"q{i}", f"a{i}") for i in range(3)]
+    for seed in range(20):
+        sides = Dataset.load(every_value_once).split(0.01, seed, stratify="messages.-1.content")
+        assert [side.rows for side in sides] == [2, 1]
+
+
 def prompts(dataset: Dataset) -> set[str]:
     return {" ".join(row["messages"][0]["content"].casefold().split()) for row in dataset}
 

@@ -201,3 +201,17 @@ def test_fix_writes_the_columns_that_were_named(cli):
     cli.ok("validate", "a.jsonl", "--fix", "c.jsonl", *names)
     for name in ("b.jsonl", "c.jsonl"):
         assert Path(name).read_text() == '{"prompt":"a","completion":"b"}\n'
+
+
+def test_a_stratified_split_holds_out_some_of_each_answer(cli):
+    rows = "".join(GOOD % (i, i % 4) for i in range(80))
+    Path("a.jsonl").write_text(rows)
+    cli.ok("split", "a.jsonl", "--stratify", "messages.-1.content")
+    held = Path("a.validation.jsonl").read_text()
+    assert [held.count(f"the answer is {n}") for n in range(4)] == [2, 2, 2, 2]
+    ran = cli("split", "a.jsonl", "--stratify", "topic")
+    assert ran.code == 2
+    assert "no value for the stratum 'topic'" in ran.err
+    cli.ok("validate", "a.train.jsonl", "--validation", "a.validation.jsonl", "--strict")
+    Path("b.jsonl").write_text(Path("a.train.jsonl").read_text().replace("is 1", "is 7"))
+    assert "FT314" in cli("validate", "b.jsonl", "--validation", "a.train.jsonl").out

@@ -101,6 +101,8 @@ def test_strata_never_part_a_prompt_or_a_group() -> None:
     train, check = Dataset.load(rows).split(0.2, stratify="messages.-1.content")
     assert prompts(train).isdisjoint(prompts(check))
     assert min(train.rows, check.rows) > 0
+    _, again = Dataset.load(rows[::-1]).split(0.2, stratify="messages.-1.content")
+    assert prompts(again) == prompts(check)
     train, check = Dataset.load(rows).split(0.2, group_by="who", stratify="messages.-1.content")
     assert {r["who"] for r in train}.isdisjoint(r["who"] for r in check)
     every_value_once = [chat(f"q{i}", f"a{i}") for i in range(3)]

@@ -245,6 +245,8 @@ def test_keys_of_newer_services() -> None:
         assert [code for code, _ in found(f"key: {key} .")] == ["FT401"], key
 
 
-@pytest.mark.parametrize(("word", "is_one"), [("password", False), ("${TOKEN}", False), ("password1", True)])
+@pytest.mark.parametrize(
+    ("word", "is_one"), [("password", False), ("${TOKEN}", False), ("password1", True)]
+)
 def test_the_word_for_a_password_is_none(word: str, is_one: bool) -> None:
     assert (("FT408", "a password in a URL") in found(f"https://user:{word}@host.net")) == is_one

@@ -40,7 +40,10 @@ Model = Annotated[
     ),
 ]
 Rows = Annotated[
-    Path, typer.Argument(metavar="DATA", help="The dataset file: .jsonl, .json, .csv, …")
+    Path,
+    typer.Argument(
+        metavar="DATA", help="The dataset: a file (.jsonl, .json, .csv, …), or hf:OWNER/NAME."
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to questions.")]
 NoInput = Annotated[bool, typer.Option("--no-input", help="Exit with 7 instead of asking.")]

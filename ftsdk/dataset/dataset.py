@@ -87,10 +87,12 @@ class Dataset:
         name: str | None = None,
         max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
     ) -> Dataset:
-        """A dataset from a path, another `Dataset`, rows, an iterable, or a data frame.
+        """A dataset from a path, another `Dataset`, rows, an iterable, a data frame, or a hub.
 
         Files: `.jsonl`, `.jsonl.gz`, `.jsonl.zst` (or `.gz`, `.zst`), `.json` (an array), `.csv`,
-        `.parquet`. Rows in memory are copied. Raises `DatasetError` when there is nothing to read;
+        `.parquet`. A dataset of Hugging Face's hub is named `hf:tatsu-lab/alpaca`, with
+        `?config=…&split=…&revision=…` where needed; without a split, `train`. Its name then has the
+        commit. Rows in memory are copied. Raises `DatasetError` when there is nothing to read;
         rows are checked when they are read.
 
         `format` is the row format, where the guess is wrong. `map` says which columns are which

@@ -51,7 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ftsdk.dataset.codes",),
     ("ftsdk.dataset.conversion",),
     ("ftsdk.dataset.dataset",),
-    ("ftsdk.dataset.inspection",),
+    ("ftsdk.dataset.inspection", "ftsdk.dataset.splitting"),
     ("ftsdk.dataset.reader",),
     ("ftsdk.dataset.rules",),
     ("ftsdk.dataset.provider_limits",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import tempfile
@@ -123,9 +124,9 @@ def split(
     with busy(f"splitting {dataset.name}", quiet=as_json):
         whole = Dataset.load(dataset, format=row_format, map=row_map(columns), drop=drop)
         parts = whole.split(fraction, seed=seed, group_by=group_by, stratify=stratify)
-        place = folder or dataset.parent
+        place = folder or (dataset.parent if dataset.is_file() else Path())
         place.mkdir(parents=True, exist_ok=True)
-        stem = dataset.name.split(".")[0]
+        stem = re.split(r"[.?]", dataset.name)[0]
         paths = [
             p.write_jsonl(place / f"{stem}.{side}.jsonl")
             for p, side in zip(parts, ("train", "validation"), strict=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ftsdk.dataset.findings.finding import Fault
-from ftsdk.dataset.readers import containers
+from ftsdk.dataset.readers import containers, hub
 from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record, Stop
 from ftsdk.dataset.readers.row_buffer import RowBuffer
 from ftsdk.util.cancellation import until_cancelled
@@ -94,8 +94,16 @@ class Source:
 def open_source(source: Any, *, name: str | None = None) -> Source:
     """Open `source` (a path, rows, an iterable, a data frame) without reading all of it.
 
+    A name that starts with `hf:` is a dataset of a hub, which is downloaded to the hub's own cache.
+
     Raises `Stop` with a fault when there is nothing that can be read.
     """
+    if hub.is_hub_name(source):
+        pinned, rows = hub.fetch(hub.parse(os.fspath(source)))
+        buffer = RowBuffer.of(rows)
+        return Source(
+            name=name or str(pinned), container="rows", buffer=buffer, size_bytes=buffer.size_bytes
+        )
     if isinstance(source, (str, os.PathLike)):
         path = Path(os.fspath(source))
         return _open_path(path, name or path.name)
@@ -109,7 +117,7 @@ def _open_path(path: Path, name: str) -> Source:
     try:
         state = path.stat()
     except FileNotFoundError:
-        raise Stop(file_fault("FT001", f"{path} does not exist", _nearest(path))) from None
+        raise Stop(file_fault("FT001", f"{path} does not exist", _hint(path))) from None
     except OSError as error:  # a symlink loop, a name that is too long, no right to look
         raise Stop(
             file_fault(
@@ -173,6 +181,13 @@ def _not_regular(path: Path, mode: int) -> Fault:
     )
     kind = next((word for test, word in kinds if test(mode)), "no regular file")
     return file_fault("FT002", f"{path} is {kind}", "name a regular file")
+
+
+def _hint(path: Path) -> str:
+    """What may have been meant by the path of a file that does not exist."""
+    if not path.suffix and not path.is_absolute() and len(path.parts) == 2:
+        return f"{_nearest(path)}; a dataset of Hugging Face's hub is written hf:{path.as_posix()}"
+    return _nearest(path)
 
 
 def _nearest(path: Path) -> str:

@@ -11,6 +11,18 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+ALL = (
+    "environment",
+    "base_model",
+    "rows_laid_end_to_end",
+    "lora_bf16",
+    "qlora_nf4",
+    "full",
+    "kill_and_resume",
+    "chat",
+)
+# Every run; the whole check trains five times and runs with --long.
+SHORT = ("environment", "base_model", "lora_bf16", "full", "chat")
 SCRIPT = ROOT / "benchmarks" / "gpu_check.py"
 
 
@@ -22,7 +34,7 @@ def check(report: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.timeout(900)  # five trainers, one after the other
-def test_every_part_runs_from_a_wheel(tmp_path: Path) -> None:
+def test_every_part_runs_from_a_wheel(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     pytest.importorskip("hatchling", reason="building the wheel needs the extra `test`")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
@@ -31,21 +43,11 @@ def test_every_part_runs_from_a_wheel(tmp_path: Path) -> None:
         capture_output=True,
     )
     (wheel,) = tmp_path.glob("*.whl")
-    status, report = check(
-        tmp_path / "report.json", "--wheel", str(wheel), "--device", "cpu", "--size", "toy"
-    )
+    parts = ALL if request.config.getoption("--long") else SHORT
+    way = ("--wheel", str(wheel), "--device", "cpu", "--size", "toy", "--parts", *parts)
+    status, report = check(tmp_path / "report.json", *way)
     assert [(part["part"], part.get("error")) for part in report["parts"]] == [
-        (name, None)
-        for name in (
-            "environment",
-            "base_model",
-            "rows_laid_end_to_end",
-            "lora_bf16",
-            "qlora_nf4",
-            "full",
-            "kill_and_resume",
-            "chat",
-        )
+        (name, None) for name in parts
     ]
     assert status == 0
     assert report["ok"] is True
@@ -53,6 +55,8 @@ def test_every_part_runs_from_a_wheel(tmp_path: Path) -> None:
     found = {part["part"]: part["found"] for part in report["parts"]}
     assert found["lora_bf16"]["tokens_per_s"] > 0
     assert found["lora_bf16"]["peak_rss_bytes"] > 0
+    if parts is SHORT:
+        return
     assert found["qlora_nf4"]["share_of_bf16"] < 0.35
     assert found["kill_and_resume"]["same_bits"] is True
     assert found["kill_and_resume"]["resumed"].startswith("Resumed from step")

@@ -132,11 +132,13 @@ class Backend(abc.ABC):
         )
 
     def check_model(self, spec: JobSpec) -> None:  # noqa: B027  # many have no list to ask
-        """Ask the provider whether it has the model, before a job that names it is journaled.
+        """Ask the provider for a model that the catalogue does not have; nothing is journaled yet.
 
-        Called for names that the catalogue does not have. Raises `UnknownModel` with the nearest
-        names. A provider that cannot be asked is no fault here: it checks the name itself.
+        Raises `UnknownModel` with the nearest names. Backends that have no list do nothing.
         """
+
+    sets_adapter: bool = False
+    """Whether the service chooses rank and alpha of an adapter itself."""
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         """Return what would be sent, field by field, and what it would cost. Sends nothing.

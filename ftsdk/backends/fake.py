@@ -49,8 +49,8 @@ from ftsdk.util.files import atomic_write_json, make_private_folder
 DEFAULT_TIMELINE = (("queued", 0.0), ("running", 0.2), ("finalizing", 0.9), ("succeeded", 1.0))
 _OPTIONS = frozenset({"timeline", "submit", "visible_after_s", "message"})
 _ID = re.compile(r"^fake-[0-9a-f]{16}$")
-_STEPS = 20
-
+_POINTS = 200
+"""The most points of a curve: a long rehearsal reports every second, third, … step."""
 
 LIMITS = Limits(
     "fake", "the fake backend", {"sft": frozenset(("chat", "text")), "dpo": frozenset(("preference",))}, "ftsdk's own",
@@ -115,8 +115,7 @@ class FakeBackend(Backend):
                 where=str(self._folder),
                 hint="`ftsdk list` shows the jobs of this machine",
             )
-        data: dict[str, Any] = json.loads(path.read_bytes())
-        return data
+        return _loaded(path)
 
     def _write(self, data: Mapping[str, Any]) -> None:
         make_private_folder(self._folder)
@@ -166,6 +165,7 @@ class FakeBackend(Backend):
             "model": request.spec.model,
             "seed": request.spec.seed,
             "epochs": request.spec.hyperparameters.epochs or 3.0,
+            "steps": _planned_steps(request.spec, request.train.rows),
             "has_validation": request.validation is not None,
             "submitted_at": self.clock.now().isoformat(),
             "timeline": [list(x) for x in options.get("timeline", DEFAULT_TIMELINE)],
@@ -212,7 +212,9 @@ class FakeBackend(Backend):
             tag=data["tag"],
             message=data["message"] if error else "",
             error=error,
-            progress=Progress(fraction=fraction, step=int(fraction * _STEPS), total_steps=_STEPS),
+            progress=Progress(
+                fraction=fraction, step=int(fraction * data["steps"]), total_steps=data["steps"]
+            ),
             created_at=started,
             finished_at=started + dt.timedelta(seconds=since) if status.is_final else None,
             result_model=f"fake:{data['id']}" if status is JobStatus.SUCCEEDED else None,
@@ -234,7 +236,7 @@ class FakeBackend(Backend):
     def list(self, *, limit: int | None = None) -> Iterator[RemoteJob]:
         everything = []
         for path in self._folder.glob("fake-*.json"):
-            data = json.loads(path.read_bytes())
+            data = _loaded(path)
             if self._age(data) >= data["visible_after_s"]:
                 everything.append(data)
         everything.sort(key=lambda data: data["submitted_at"], reverse=True)
@@ -273,9 +275,11 @@ class FakeBackend(Backend):
 
     def metrics(self, provider_job_id: str) -> builtins.list[MetricPoint]:
         data = self._read(provider_job_id)
-        started, points = parse_time(data["submitted_at"]), []
-        for step in range(1, int(self._fraction(data) * _STEPS) + 1):
-            share = step / _STEPS
+        started, points, steps = parse_time(data["submitted_at"]), [], data["steps"]
+        shown = range(math.ceil(steps / _POINTS), steps + 1, math.ceil(steps / _POINTS))
+        quarters = {shown[math.ceil(len(shown) * part / 4) - 1] for part in (1, 2, 3, 4)}
+        for step in (one for one in shown if one <= self._fraction(data) * steps):
+            share = step / steps
             wave = math.sin(step * 2.4 + data["seed"]) * 0.05
             loss = 0.6 + 1.9 * math.exp(-3.2 * share)
             points.append(
@@ -284,7 +288,7 @@ class FakeBackend(Backend):
                     epoch=share * data["epochs"],
                     train_loss=round(loss + wave, 4),
                     validation_loss=round(loss + 0.12, 4)
-                    if data["has_validation"] and step % 5 == 0
+                    if data["has_validation"] and step in quarters
                     else None,
                     learning_rate=2e-4 * (1 - share),
                     time=started,
@@ -305,8 +309,8 @@ class FakeBackend(Backend):
         begin = starts.get("running", 0.0)
         end = starts.get("finalizing", starts.get("succeeded", begin + 1))
         for point in self.metrics(provider_job_id):
-            at = begin + (end - begin) * point.step / _STEPS
-            text = f"step {point.step}/{_STEPS}  loss {point.train_loss:.3f}"
+            at = begin + (end - begin) * point.step / data["steps"]
+            text = f"step {point.step}/{data['steps']}  loss {point.train_loss:.3f}"
             found.append(
                 (at, "metric", text, point.model_dump(exclude_none=True, exclude={"time"}))
             )
@@ -328,10 +332,11 @@ class FakeBackend(Backend):
 
     def checkpoints(self, provider_job_id: str) -> builtins.list[Checkpoint]:
         data = self._read(provider_job_id)
-        reached = int(self._fraction(data) * _STEPS)
+        reached, steps = self._fraction(data) * data["steps"], data["steps"]
         return [
             Checkpoint(id=f"{data['id']}-step-{step}", step=step)
-            for step in range(10, reached + 1, 10)
+            for step in sorted({math.ceil(steps / 2), steps})
+            if step <= reached
         ]
 
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
@@ -402,6 +407,21 @@ class FakeBackend(Backend):
         shutil.copyfile(source, folder / "rows.jsonl")
         atomic_write_json(folder / "ftsdk.json", handle.model_dump(mode="json"), mode=0o644)
         return folder
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    """Return a job's file; jobs of earlier releases had twenty steps."""
+    data: dict[str, Any] = {"steps": 20, **json.loads(path.read_bytes())}
+    return data
+
+
+def _planned_steps(spec: JobSpec, rows: int) -> int:
+    """Return how many steps a training of these settings would take."""
+    asked = spec.hyperparameters
+    if asked.max_steps is not None:
+        return asked.max_steps
+    batch = (asked.batch_size or 8) * (asked.gradient_accumulation_steps or 1)
+    return max(1, math.ceil((asked.epochs or 3.0) * math.ceil(rows / batch)))
 
 
 def _last_user(messages: Sequence[Mapping[str, Any]]) -> str:

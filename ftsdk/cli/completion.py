@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import typer
+
 from ftsdk.errors import FtsdkError
 
 _LISTED = 40
@@ -50,11 +52,27 @@ def profiles(incomplete: str) -> list[str]:
     return [name for name in known if name.startswith(incomplete)]
 
 
-def models(incomplete: str) -> list[str]:
-    """Return the base models that have a short name."""
-    from ftsdk.backends.local.models.known_models import KNOWN_MODELS
+def models(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the base models of `--provider`, as far as the catalogue has whole names.
 
-    return [model.name for model in KNOWN_MODELS if model.name.startswith(incomplete)]
+    Without a provider, those that have a short name.
+    """
+    from ftsdk.backends.local.models.known_models import KNOWN_MODELS
+    from ftsdk.catalogue.load import shipped
+
+    provider = shipped().providers.get(str(context.params.get("provider")))
+    short = [model.name for model in KNOWN_MODELS]
+    known = [*provider.models] if provider is not None and provider.models else short
+    return [name for name in known if name.casefold().startswith(incomplete.casefold())]
+
+
+def methods(incomplete: str) -> list[str]:
+    """Return the training methods."""
+    from typing import get_args
+
+    from ftsdk.types.spec import Method
+
+    return [name for name in get_args(Method) if name.startswith(incomplete)]
 
 
 def statuses(incomplete: str) -> list[str]:

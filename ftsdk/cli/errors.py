@@ -83,6 +83,7 @@ def show_error(error: FtsdkError, *, as_json: bool) -> None:
         return
     if isinstance(error, DatasetError) and error.report is not None:
         show_findings(error.report, stderr=True)
+        return  # the report names every fault, with its place and how to fix it
     for line in error.log_tail if isinstance(error, JobFailed) else ():
         note(("  │ ", "red"), (clean_line(redact(line))[:400], "dim"))
     first, *rest = clean_block(redact(str(error))).split("\n")

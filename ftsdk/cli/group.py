@@ -31,6 +31,12 @@ class Command(TyperCommand):
         """Write the arguments and the options."""
         _write_parameters(self, ctx, formatter)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The parts of the usage line, with a required argument as `DATA`."""
+        return [
+            piece.removeprefix("{").removesuffix("}") for piece in super().collect_usage_pieces(ctx)
+        ]
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         end_imports()
@@ -161,9 +167,21 @@ def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
         if parameter.param_type_name == "argument":
             rows["Arguments"].append((name.partition(" <")[0], text))  # without its Python type
         else:
-            rows["Options"].append((name, text))
+            rows["Options"].append((_without_type(name), text))
     for title, records in rows.items():
         _write_section(formatter, title, records)
+
+
+def _without_type(name: str) -> str:
+    """Return `--seed N` for `--seed <int>`, and a flag without `<bool>`."""
+    option, space, kind = name.partition(" <")
+    if not space:
+        return name
+    return (
+        option
+        if kind.startswith("bool")
+        else f"{option} {'TEXT' if kind.startswith(('str', 'text')) else 'N'}"
+    )
 
 
 def _write_section(formatter: Any, title: str, rows: Iterable[tuple[str, str]]) -> None:

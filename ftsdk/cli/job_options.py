@@ -15,6 +15,7 @@ from typing import Annotated, Any, Concatenate, ParamSpec, cast, get_type_hints
 import typer
 from pydantic import ValidationError
 
+from ftsdk.cli import completion
 from ftsdk.cli.options import (
     AllowFindings,
     Model,
@@ -46,7 +47,10 @@ Validation = Annotated[
         metavar="DATA|FRACTION", help="Validation rows, or the fraction to hold out, such as 0.1."
     ),
 ]
-Method = Annotated[str | None, typer.Option(metavar="sft|dpo", help="Training method.")]
+Method = Annotated[
+    str | None,
+    typer.Option(metavar="sft|dpo", help="Training method.", autocompletion=completion.methods),
+]
 Epochs = Annotated[float | None, typer.Option(metavar="N", help="Passes over the dataset.")]
 LearningRate = Annotated[
     float | None, typer.Option(metavar="LR", help="Absolute learning rate, such as 2e-4.")

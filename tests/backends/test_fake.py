@@ -23,9 +23,9 @@ def world_of(home: Path, cls: type[FakeBackend] = FakeBackend) -> World:
         step_s=0.1,
         other_model="qwen3-0.6b",
         counts={
-            "events": lambda _: 24,  # 20 steps, 4 statuses
-            "logs": lambda _: 24,
-            "metrics": lambda _: 20,
+            "events": lambda _: 10,  # 6 steps, 4 statuses
+            "logs": lambda _: 10,
+            "metrics": lambda _: 6,
             "checkpoints": lambda _: 2,
         },
         fails_with={"provider_options": {"timeline": [["running", 0], ["failed", 0.5]]}},

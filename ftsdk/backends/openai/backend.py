@@ -81,6 +81,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
         self._named = named is not None
         self.service = chosen if named is not None else self.transport.profile
         self.transport.profile = self.service
+        self.sets_adapter = not self.service.own_hyperparameters
         if self.service.capabilities is not type(self).capabilities:
             # A base URL may name another service than the class does.
             self.capabilities = self.service.capabilities  # type: ignore[misc]  # this object's own

@@ -9,7 +9,7 @@ import typer
 
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import Json, Profile
-from ftsdk.cli.view.formatting import clean, plural
+from ftsdk.cli.view.formatting import clean
 from ftsdk.cli.view.output import columns, emit, say
 from ftsdk.errors import UsageError
 from ftsdk.jobs.accounts import KnownAccount, declare_same, list_accounts
@@ -64,17 +64,18 @@ def accounts(
     elif not known:
         say("No job has an account yet.")
     else:
+        head = ("provider", "account", "jobs", "running", "key", "note")
         columns([
             [
                 clean(one.provider),
                 (clean(one.name), "bold"),
-                plural(one.jobs, "job"),
-                f"{one.active} active" if one.active else "",
+                f"{one.jobs:,}",
+                f"{one.active:,}",
                 _key(one),
                 (f"same as {', '.join(map(clean, one.same_as))}" if one.same_as else "", "dim"),
             ]
             for one in known
-        ])  # fmt: skip
+        ], head=head, right=(2, 3))  # fmt: skip
 
 
 def _key(account: KnownAccount) -> str:

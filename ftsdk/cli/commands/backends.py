@@ -75,7 +75,7 @@ def _document(name: str, able: Capabilities | FtsdkError) -> dict[str, Any]:
 
 
 def _print_all(found: list[tuple[str, Capabilities | FtsdkError]]) -> None:
-    head = ["", "methods", "adapters", *(word for _, word in _FLAGS), "price", "key"]
+    head = ["provider", "methods", "adapters", *(word for _, word in _FLAGS), "price", "key"]
     rows: list[list[Any]] = [[(title, "dim") for title in head]]
     for name, able in found:
         if isinstance(able, FtsdkError):

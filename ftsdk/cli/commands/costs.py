@@ -125,7 +125,7 @@ def _show_costs(client: Client, by: str, found: list[Total]) -> None:
             command("ftsdk estimate DATA --compare"))  # fmt: skip
         return
     quotes = any(one.quoted is not None for one in found)
-    head = [by.removeprefix("tag:"), "lines", "estimate", "quoted", "billed", "counts", ""]
+    head = [by.removeprefix("tag:"), "entries", "estimate", "quoted", "billed", "in budget", ""]
     rows: list[list[Any]] = [[(word, "dim") for word in head if quotes or word != "quoted"]]
     for one in found:
         span = f"${one.high:.2f}" if one.low == one.high else f"${one.low:.2f} – {one.high:.2f}"

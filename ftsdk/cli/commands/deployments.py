@@ -67,7 +67,9 @@ def _list_deployments(profile: str | None, *, everything: bool, as_json: bool, k
         say("Nothing is deployed.")
         return
     now = client.clock.now()
-    rows: list[list[Any]] = [[(title, "dim") for title in ("", "", "", "so far", "until", "")]]
+    rows: list[list[Any]] = [
+        [(title, "dim") for title in ("lease", "model", "price", "so far", "until", "state")]
+    ]
     for lease in found:
         spent = lease.cost(now)
         price = "price unknown" if lease.usd_per_hour is None else f"${lease.usd_per_hour:.2f}/h"

@@ -14,7 +14,7 @@ from ftsdk.cli.job_options import JobArguments, takes_job_arguments
 from ftsdk.cli.options import Json
 from ftsdk.cli.view.formatting import clean, date_text, duration
 from ftsdk.cli.view.output import columns, emit, say
-from ftsdk.cli.view.plan_view import adapter_text, cost_line
+from ftsdk.cli.view.plan_view import cost_line, planned_adapter
 from ftsdk.client import Client
 from ftsdk.errors import UsageError
 from ftsdk.planning.estimate import Comparison
@@ -98,7 +98,7 @@ def _estimate_one(client: Client, job: JobArguments, *, as_json: bool) -> None:
 
 def _show_estimate(plan: Plan, adapter: LoRA | None) -> None:
     cost = plan.cost
-    say(f"{clean(plan.provider)} · {clean(plan.model)} · {adapter_text(adapter)}   ",
+    say(f"{clean(plan.provider)} · {clean(plan.model)} · {planned_adapter(plan, adapter)}   ",
         (cost_line(cost), "bold"))  # fmt: skip
     if cost.source:
         as_of = f", as of {cost.as_of}" if cost.as_of else ""

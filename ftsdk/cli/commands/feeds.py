@@ -261,8 +261,8 @@ def checkpoints(job: MaybeJob = None, profile: Profile = None, as_json: Json = F
         bytes_ = checkpoint.raw.get("size_bytes")
         made = f"{checkpoint.created_at.astimezone():%H:%M:%S}" if checkpoint.created_at else ""
         rows.append([
-            f"step {checkpoint.step}", "" if loss is None else f"loss {loss:.3f}",
+            str(checkpoint.step), "" if loss is None else f"{loss:.3f}",
             size(bytes_) if isinstance(bytes_, int | float) else "", (made, "dim"),
             clean(checkpoint.id), (clean(place), "dim"),
         ])  # fmt: skip
-    columns(rows)
+    columns(rows, head=("step", "loss", "size", "saved", "id", "place"))

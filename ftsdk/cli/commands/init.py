@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -11,22 +13,33 @@ import typer
 
 import ftsdk
 from ftsdk.cli.options import Json
-from ftsdk.cli.view.output import command, emit, say
+from ftsdk.cli.view.output import columns, command, emit, say
 from ftsdk.config import working_folder
 from ftsdk.errors import ConfigError
 from ftsdk.util.files import atomic_write_bytes
 
-TEMPLATE = """\
+_HEAD = """\
 # Which provider and model ftsdk uses. Arguments come first, then the environment (FTSDK_PROFILE,
 # FTSDK_PROVIDER, FTSDK_MODEL), then this file. API keys do not belong here: ftsdk reads them from
 # the provider's variable (TOGETHER_API_KEY, OPENAI_API_KEY, …) or the keyring at each call.
 
+"""
+
+_HERE = """\
 profile = "dev"
 
 [profiles.dev]                      # this machine, no key, no cost
 provider = "local"
 model = "smollm2-135m"
 
+"""
+
+_ELSEWHERE = """\
+profile = "test"                    # local training needs Linux or macOS; WSL counts as Linux
+
+"""
+
+_REST = """\
 [profiles.prod]                     # needs TOGETHER_API_KEY
 provider = "together"
 model = "Qwen/Qwen3-8B"
@@ -36,6 +49,11 @@ max_cost = "10.00"                  # US dollars; a job that may cost more is re
 provider = "fake"
 model = "smollm2-135m"
 """
+
+
+def template(system: str = sys.platform) -> str:
+    """Return the first `ftsdk.toml`; its profile trains here where this system can."""
+    return _HEAD + (_ELSEWHERE if system == "win32" else _HERE) + _REST
 
 
 def init(
@@ -56,14 +74,15 @@ def init(
     It has a profile for this machine, one for Together AI, and one for dry runs. With --example,
     also write 320 chat rows of a support desk and 33 held-out rows. Existing files are kept.
     """
+    text = template()
     if show:
         if as_json:
-            emit({"path": None, "written": False, "text": TEMPLATE})
+            emit({"path": None, "written": False, "text": text})
         else:
-            sys.stdout.write(TEMPLATE)
+            sys.stdout.write(text)
         return
     path = working_folder() / "ftsdk.toml"
-    files = {path: TEMPLATE.encode()}
+    files = {path: text.encode()}
     if example:
         files |= {working_folder() / file.name: file.read_bytes() for file in example_files()}
     elif path.exists() and not force:
@@ -75,20 +94,48 @@ def init(
     written = _write(files, force=force)
     if as_json:
         examples = [{"path": one, "written": one in written} for one in files if one != path]
-        document = {"path": path, "written": path in written, "text": TEMPLATE}
+        document = {"path": path, "written": path in written, "text": text}
         emit(document | ({"example": examples} if example else {}))
         return
     if path in written:
-        say("Wrote ftsdk.toml: profile ", ("dev", "bold"), " = local · smollm2-135m, ",
-            ("prod", "bold"), " = together (needs TOGETHER_API_KEY), ", ("test", "bold"), " = fake")  # fmt: skip
+        say("Wrote ftsdk.toml")
+        chosen = tomllib.loads(text)
+        columns([
+            [(f"profile {name}", "bold"), f"{one['provider']} · {one['model']}", (_PROFILES[name], "dim"),
+             ("in use", "green") if name == chosen["profile"] else ""]
+            for name, one in chosen["profiles"].items()
+        ])  # fmt: skip
     for file, data in files.items():
         if file not in written:
             say(f"Kept {file.name}, which already exists", (" (--force overwrites it)", "dim"))
         elif file != path:
             rows = data.count(b"\n")
             say(f"Wrote {file.name}: {rows} rows")
-    say(("Next: ", "dim"), command("ftsdk doctor"), (" · ", "dim"),
-        command(f"ftsdk validate {'support.jsonl' if example else 'DATA'}"))  # fmt: skip
+    _guide("support.jsonl" if example else "DATA", chosen_here=path in written and "dev" in text)
+
+
+_PROFILES = {
+    "dev": "this machine, no key, no cost",
+    "prod": "needs TOGETHER_API_KEY",
+    "test": "a rehearsal: nothing is trained",
+}
+
+
+def _guide(data: str, *, chosen_here: bool) -> None:
+    """Print the next steps, each with what it does."""
+    steps = [
+        ("ftsdk doctor", "check this machine, your keys and the packages"),
+        (f"ftsdk validate {data}", "find every fault in the rows; nothing is sent"),
+        (f"ftsdk plan {data}", "see what would be trained, and what it may cost"),
+        (f"ftsdk create {data}", "train, after a question"),
+        ("ftsdk chat", "talk to the result"),
+    ]
+    if chosen_here and find_spec("torch") is None:
+        steps.insert(0, ("pip install 'ftsdk[local]'", "the packages that train on this machine"))
+    say("Next")
+    columns(
+        [[(str(n), "dim"), command(words), (why, "dim")] for n, (words, why) in enumerate(steps, 1)]
+    )
 
 
 def example_files() -> list[Path]:

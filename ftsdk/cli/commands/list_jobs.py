@@ -15,7 +15,7 @@ from ftsdk.cli import completion
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.formatting import clean, cost_text, percent, redact, status_style, when
 from ftsdk.cli.view.jobs import job_document, short_ids, status_label
-from ftsdk.cli.view.output import columns, command, emit, note, say
+from ftsdk.cli.view.output import columns, command, console, emit, note, say
 from ftsdk.cli.view.unreadable import note_unreadable, unreadable_document
 from ftsdk.config import default_home, load_config
 from ftsdk.errors import FtsdkError, NeedsDecision, NotFound, WrongAccount
@@ -52,6 +52,11 @@ Limit = Annotated[
 Offline = Annotated[
     bool, typer.Option("--offline", help="Show what the journal has; ask no provider.")
 ]
+
+
+_HEAD = ("job", "status", "name", "provider", "model", "detail", "created")
+_WIDE = 110
+"""Columns of a terminal from which on names are shown whole."""
 
 
 @dataclass
@@ -125,18 +130,20 @@ def _error_document(error: FtsdkError | None) -> dict[str, object] | None:
 
 def _print_table(jobs: list[JobSnapshot], listing: _Listing, short: dict[str, str]) -> None:
     now = SystemClock().now()
+    narrow = sys.stdout.isatty() and console().width < _WIDE
+    name, model = (14, 18) if narrow else (24, 32)
     columns([
         [
             (short.get(job.id, job.id), "bold"),
-            clean(job.name or job.profile or "", 24),
-            clean(job.provider, 16),
-            clean(job.model, 32),
             (status_label(job, needs_decision=job.id in listing.undecided), status_style(job.status)),
+            clean(job.name or job.profile or "", name),
+            clean(job.provider, 16),
+            clean(job.model, model),
             _fact(job, listing.errors.get(job.id)),
             (when(job.created_at, now), "dim"),
         ]
         for job in jobs
-    ])  # fmt: skip
+    ], head=_HEAD)  # fmt: skip
     for job_id, error in {id(e): (job_id, e) for job_id, e in listing.errors.items()}.values():
         if isinstance(error, NeedsDecision | NotFound | WrongAccount):
             note((f"{error.job_id or job_id}  ", "bold"), clean(error.hint))

@@ -150,7 +150,7 @@ def _show(found: Retirements) -> None:
         say("The journal has no fine-tune.")
         return
     rows: list[list[Any]] = [
-        [(title, "dim") for title in ("", "", "retires", "last day to retrain", "")]
+        [(title, "dim") for title in ("fine-tune", "at", "retires", "last day to retrain", "note")]
     ]
     for row in found.rows:
         style = "dim" if row.acknowledged else _STYLES[row.state]

@@ -189,7 +189,9 @@ def _sent(job: FineTuneJob) -> str:
     sent |= spec.hyperparameters.given()
     if spec.hyperparameters.learning_rate_multiplier is not None:
         sent["learning_rate"] = None
-    parts = [*training_texts(sent), adapter_text(spec.adapter)]
+    backend = job.session.backend_for(snapshot)
+    adapter = "adapter set by the service" if backend.sets_adapter else adapter_text(spec.adapter)
+    parts = [*training_texts(sent), adapter]
     shown = ("epochs", "max_steps", "batch_size", "learning_rate", "learning_rate_multiplier")
     others = {n: v for n, v in spec.hyperparameters.given().items() if n not in shown}
     parts += [f"{name} {number(value)}" for name, value in others.items()]

@@ -93,14 +93,24 @@ def busy(words: str, *, quiet: bool = False) -> Iterator[None]:
         yield
 
 
-def columns(rows: Iterable[Sequence[Any]], *, indent: int = 2, right: Sequence[int] = ()) -> None:
+def columns(
+    rows: Iterable[Sequence[Any]],
+    *,
+    head: Sequence[str] | None = None,
+    indent: int = 2,
+    right: Sequence[int] = (),
+) -> None:
     """Print rows with aligned columns; a terminal cuts each row at its width.
 
-    Columns whose index is in `right` are aligned to the right.
+    `head` has a heading for each column; a column without values is not shown. Columns whose index is
+    in `right` are aligned to the right.
     """
     from rich.cells import cell_len
 
     table = [list(row) for row in rows]
+    if head is not None and table:
+        used = [any(plain_text(row[at]).strip() for row in table) for at in range(len(head))]
+        table.insert(0, [(word if used[at] else "", "dim") for at, word in enumerate(head)])
     if not table:
         return
     sizes = [[cell_len(plain_text(cell)) for cell in row] for row in table]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from ftsdk.cli.view.formatting import (
     redact,
     size,
 )
-from ftsdk.cli.view.output import columns, labelled, say
+from ftsdk.cli.view.output import columns, console, labelled, say
+from ftsdk.types.plan import plain
 
 if TYPE_CHECKING:
     from ftsdk.types.cost import Cost
@@ -34,25 +36,34 @@ def adapter_text(adapter: LoRA | None) -> str:
     return f"{kind} r{adapter.rank} α{number(adapter.alpha)}"
 
 
+def planned_adapter(plan: Plan, adapter: LoRA | None) -> str:
+    """Return the adapter as it is sent: its rank is not ours to say where the service sets it."""
+    is_theirs = isinstance(plan.sent().get("adapter"), str)
+    return "adapter set by the service" if is_theirs else adapter_text(adapter)
+
+
 def training_texts(sent: dict[str, Any]) -> list[str]:
     """Return the most important settings: steps or epochs, batch size, learning rate."""
     words = []
     if sent.get("max_steps") is not None:
         words.append(plural(sent["max_steps"], "step"))
+    elif isinstance(sent.get("epochs"), str):
+        words.append(f"epochs {clean(sent['epochs'])}")
     elif sent.get("epochs") is not None:
         words.append(f"{number(sent['epochs'])} epoch{'' if sent['epochs'] == 1 else 's'}")
     for name, short in (("batch_size", "batch"), ("learning_rate", "lr")):
         if sent.get(name) is not None:
             words.append(f"{short} {number(sent[name])}")
-    if sent.get("learning_rate_multiplier") is not None:
-        words.append(f"lr × {number(sent['learning_rate_multiplier'])}")
+    factor = sent.get("learning_rate_multiplier")
+    if factor is not None:
+        words.append(f"lr {clean(factor)}" if isinstance(factor, str) else f"lr × {number(factor)}")
     return words
 
 
 def show_plan(plan: Plan, adapter: LoRA | None) -> None:
     """Print the plan's summary: settings, cost, changed fields, budget, notes and warnings."""
     first = [
-        clean(plan.provider), clean(plan.model), plan.method.upper(), adapter_text(adapter),
+        clean(plan.provider), clean(plan.model), plan.method.upper(), planned_adapter(plan, adapter),
         *training_texts(plan.sent()),
     ]  # fmt: skip
     labelled([("Plan", " · ".join(first)), *_details(plan)], indent=0, label=5)
@@ -109,7 +120,7 @@ def _times(plan: Plan) -> str:
     sent = plan.sent()
     if sent.get("max_steps") is None:
         epochs = sent.get("epochs")  # may be "auto"
-        return f" × {number(epochs)}" if epochs else ""
+        return "" if isinstance(epochs, str) or not epochs else f" × {number(epochs)}"
     planned = plan.planned_epochs()
     return "" if planned is None else f" × {planned:.2g}"
 
@@ -146,9 +157,10 @@ def _change(field: PlannedField) -> str:
     return f"{field.name} {_shown(field.asked)} → {_shown(field.sent)}{alias}{note}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, limit: int = 60) -> str:
     value = redact(value)
-    return number(value) if isinstance(value, int | float) else clean(value, 60)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number(value) if is_number else clean(plain(value), limit)
 
 
 def show_plan_table(plan: Plan, adapter: LoRA | None) -> None:
@@ -157,11 +169,15 @@ def show_plan_table(plan: Plan, adapter: LoRA | None) -> None:
     if not plan.fields:
         return
     say()
+    room = console().width if sys.stdout.isatty() else 200
+    limit = max(16, min(60, (room - 44) // 2))
     renamed = any((field.sent_as or field.name) != field.name for field in plan.fields)
     head = ("field", "asked", "sent", "as" if renamed else "", "")
     rows: list[list[Any]] = [[(name, "dim") for name in head]]
     for field in plan.fields:
-        asked = "–" if field.asked is None else _shown(field.asked)
+        asked = "–" if field.asked is None else _shown(field.asked, limit)
         alias = "" if (field.sent_as or field.name) == field.name else clean(field.sent_as)
-        rows.append([field.name, asked, _shown(field.sent), alias, (clean(field.note), "dim")])
+        rows.append(
+            [field.name, asked, _shown(field.sent, limit), alias, (clean(field.note), "dim")]
+        )
     columns(rows)

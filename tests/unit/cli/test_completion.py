@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,12 +16,20 @@ def test_job_ids_come_with_status_provider_and_name(cli, done, running):
     assert completion.jobs("nothing") == []
 
 
+def at(provider):
+    """A command line that names this provider so far."""
+    return SimpleNamespace(params={"provider": provider})
+
+
 def test_names_of_providers_profiles_models_and_statuses(cli):
     assert completion.providers("fa") == ["fake"]
     assert completion.profiles("") == []
     cli.ok("init")
     assert completion.profiles("p") == ["prod"]
-    assert completion.models("smol") == ["smollm2-135m"]
+    assert completion.models(at(None), "smol") == ["smollm2-135m"]
+    assert "gpt-4.1-mini-2025-04-14" in completion.models(at("openai"), "gpt-4.1-m")
+    assert completion.models(at("fake"), "smol") == ["smollm2-135m"]
+    assert completion.methods("d") == ["dpo"]
     assert completion.statuses("in") == ["in_doubt"]
 
 
@@ -38,7 +47,8 @@ def test_completion_creates_nothing_and_raises_nothing(cli, home):
 
 @pytest.mark.parametrize(
     ("typed", "offered"),
-    [("ftsdk create --provider ", "fake"), ("ftsdk cre", "create"), ("ftsdk list --status fa", "failed")],
+    [("ftsdk create --provider ", "fake"), ("ftsdk cre", "create"), ("ftsdk list --status fa", "failed"),
+     ("ftsdk create --method d", "dpo"), ("ftsdk create --provider openai --model gpt-4.1-m", "gpt-4.1-mini-2025-04-14")],
 )  # fmt: skip
 def test_the_shell_gets_the_suggestions(cli, typed, offered):
     words = typed.split(" ")

@@ -59,13 +59,16 @@ def choose_hardware(
 
     if threads:
         torch.set_num_threads(threads)
+    unused = ""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cpu" and torch.backends.mps.is_available():
+            unused = "; the Apple GPU is not used: resuming to the same bits is not tested on it"
     chosen = torch.device(device)
     count = torch.get_num_threads()
     if dtype == "auto":
         best, reason = _best_dtype(chosen)
-        return Hardware(chosen, best, count, f"{_describe(chosen)}, {reason}")
+        return Hardware(chosen, best, count, f"{_describe(chosen)}, {reason}{unused}")
     known = {"bf16": torch.bfloat16, "bfloat16": torch.bfloat16}
     known |= {"fp32": torch.float32, "float32": torch.float32}
     return Hardware(chosen, known[dtype], count, f"{_describe(chosen)}, {dtype} as asked")

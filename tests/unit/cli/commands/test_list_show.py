@@ -12,7 +12,8 @@ def test_an_empty_journal_says_how_to_start(cli):
 
 
 def test_list_shows_one_line_per_job_newest_first(cli, done, running):
-    lines = cli.ok("list").out.strip().split("\n")
+    head, *lines = cli.ok("list").out.strip().split("\n")
+    assert head.split() == ["job", "status", "name", "provider", "model", "detail", "created"]
     assert len(lines) == 2
     assert running in lines[0]
     assert "running" in lines[0]
@@ -79,7 +80,7 @@ def test_show_prints_data_settings_loss_model_and_next_steps(cli, done):
     assert facts["data"].startswith("rows.jsonl  sha256 ")
     assert "12 rows" in facts["data"]
     assert facts["sent"].startswith("3 epochs · batch 8 · lr 2e-4 · LoRA r16 α32 · seed 0")
-    assert facts["loss"] == "train 2.25 → 0.64"
+    assert facts["loss"] == "train 1.75 → 0.73"
     assert "callable now" in facts["model"]
     assert facts["next"].startswith(f"ftsdk chat {done}")
 
@@ -87,7 +88,7 @@ def test_show_prints_data_settings_loss_model_and_next_steps(cli, done):
 def test_show_as_json_has_the_first_and_last_loss(cli, done):
     document = cli.ok("show", done, "--json").json
     assert document["id"] == done
-    assert document["loss"]["train"] == [2.2528, 0.639]
+    assert document["loss"]["train"] == [1.7484, 0.7257]
     assert document["loss"]["validation"] is None
     assert document["result"]["kind"] == "hosted"
     assert document["not_asked"] is None

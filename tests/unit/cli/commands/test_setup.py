@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from ftsdk.cli.commands.init import template
+
 
 def test_init_writes_profiles_that_work(cli, monkeypatch):
     ran = cli.ok("init")
-    assert "dev = local · smollm2-135m" in ran.out
+    lines = ran.out.split("\n")
+    assert lines[0] == "Wrote ftsdk.toml"
+    assert lines[1].split("  ")[1:2] == ["profile dev"]
+    assert lines[1].endswith("in use")
+    assert "local · smollm2-135m" in lines[1]
     profiles = tomllib.loads(Path("ftsdk.toml").read_text())["profiles"]
     assert profiles["dev"] == {"provider": "local", "model": "smollm2-135m"}
     assert profiles["prod"]["provider"] == "together"
@@ -17,6 +23,14 @@ def test_init_writes_profiles_that_work(cli, monkeypatch):
     from ftsdk.config import load_config
 
     assert load_config(env={}).profile == "dev"
+
+
+def test_the_first_profile_trains_here_only_where_that_works():
+    for system, profile in {"linux": "dev", "darwin": "dev", "win32": "test"}.items():
+        written = tomllib.loads(template(system))
+        assert written["profile"] == profile
+        assert written["profiles"][profile]["provider"] == ("local" if profile == "dev" else "fake")
+    assert "dev" not in tomllib.loads(template("win32"))["profiles"]
 
 
 def test_init_as_json_and_printed(cli):
@@ -34,7 +48,9 @@ EXAMPLES = Path(__file__).parents[4] / "examples" / "data"
 def test_init_writes_the_sample_data(cli):
     ran = cli.ok("init", "--example")
     assert "Wrote support.jsonl: 320 rows" in ran.out
-    assert "Next: ftsdk doctor · ftsdk validate support.jsonl" in ran.out
+    guide = ran.out.partition("Next\n")[2].strip().split("\n")
+    assert [line.split()[0] for line in guide] == [str(n) for n in range(1, len(guide) + 1)]
+    assert any(re.search(r"ftsdk validate support.jsonl +find every fault", line) for line in guide)
     for name in ("support.jsonl", "support_heldout.jsonl"):
         assert Path(name).read_bytes() == (EXAMPLES / name).read_bytes()
     assert cli.ok("validate", "support.jsonl", "--validation", "support_heldout.jsonl")

@@ -27,7 +27,15 @@ def test_create_show_and_costs_print_estimate_and_quote(cli, data, on_the_line):
         ["0.5", "1"],
     )
     out = cli.ok("costs").out
-    assert out.split("\n")[0].split() == ["day", "lines", "estimate", "quoted", "billed", "counts"]
+    assert out.split("\n")[0].split() == [
+        "day",
+        "entries",
+        "estimate",
+        "quoted",
+        "billed",
+        "in",
+        "budget",
+    ]
     assert "$1.25" in out
     rows = list(csv.DictReader(io.StringIO(cli.ok("costs", "--csv", "-").out)))
     assert (rows[0]["estimate_high_usd"], rows[0]["quoted_usd"]) == ("1", "1.25")

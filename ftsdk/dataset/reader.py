@@ -13,8 +13,9 @@ from ftsdk.dataset.findings.registry import RULES
 from ftsdk.dataset.formats.columns import AS_NAMED, Columns, map_hint
 from ftsdk.dataset.formats.registry import FORMATS, Format, detect, matches
 from ftsdk.dataset.formats.shared import Unreadable
+from ftsdk.dataset.formats.typed_rows import FORMS, TypedForm
 from ftsdk.dataset.readers import strict_json
-from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record
+from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Block, Record
 from ftsdk.dataset.readers.source import Source
 from ftsdk.dataset.row import Read
 from ftsdk.dataset.rules import chat, file
@@ -113,6 +114,19 @@ class RowReader:
             elif isinstance(record, Fault):
                 self.records += record.line > 0 and record.severity == "fault"
             yield record
+
+    def blocks(self) -> Iterator[Block | Fault]:
+        """As `stream`, in blocks; count the records of each with `records`."""
+        for block in self.source.blocks(max_row_bytes=self.max_row_bytes, on_bytes=self.on_bytes):
+            if isinstance(block, Fault):
+                self.records += block.line > 0 and block.severity == "fault"
+            yield block
+
+    def form(self) -> TypedForm | None:
+        """The form in which most rows of this format can be decoded at once, where there is one."""
+        if self.format is None or self._columns.names or self._columns.dropped:
+            return None
+        return FORMS.get(self.format)
 
     def read(self, record: Record) -> Read | Fault:
         """One record as a canonical row, or the fault of a record that is not a row."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from ftsdk.dataset import validate
 from ftsdk.dataset.findings.secret_patterns import luhn, scan_text
-from ftsdk.dataset.rules.secrets import may_hold
+from ftsdk.dataset.rules.byte_signs import may_hold
 
 ALNUM = string.ascii_letters + string.digits
 URLSAFE = ALNUM + "-_"

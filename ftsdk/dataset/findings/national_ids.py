@@ -13,6 +13,8 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
+from ftsdk.dataset.findings.number_regions import regions_of, within
+
 _BEFORE = 40
 """The characters before a number in which its word is looked for."""
 
@@ -68,9 +70,12 @@ _NUMBERS = (
 )  # fmt: skip
 
 _WORD = re.compile(r"(?i)(?<!\w)(?:" + "|".join(n.words for n in _NUMBERS if n.words) + r")(?!\w)")
-WORDS_OF_FEW_DIGITS = re.compile(rb"(?i)dni|nif|nie|rut")
-FORM_OF_FEW_DIGITS = re.compile(rb"[A-Z]{6}[0-9]{2}[A-Z][0-9]{2}[A-Z]|[A-Z]{4}[0-9]{6}[HM]")
+WORDS_OF_FEW_DIGITS = (b"dni", b"nif", b"nie", b"rut")
+FORMS_OF_FEW_DIGITS = (rb"[A-Z]{6}[0-9]{2}[A-Z][0-9]{2}[A-Z]", rb"[A-Z]{4}[0-9]{6}[HM]")
 """What a record has where a number in it may have fewer than nine digits."""
+_LETTERS_FIRST = re.compile("|".join(form.decode() for form in FORMS_OF_FEW_DIGITS))
+_LEAST = 9
+"""The digits of the shortest number with a form of its own that begins with a digit."""
 
 _KNOWN = frozenset(("12345678909", "123456789", "12345678Z", "11144477735"))
 """Numbers that documentation shows."""
@@ -80,8 +85,13 @@ _Found = tuple[re.Match[str], str]
 
 def national_ids(text: str) -> Iterator[_Found]:
     """Every national identity number in a text with what it is, those with a form of their own first."""
+    regions = list(regions_of(text, _LEAST))
+    has_letters = _LETTERS_FIRST.search(text) is not None
     for number, pattern in _patterns(has_word=False):
-        yield from _checked(number, pattern.finditer(text))
+        if not number.form.startswith("[A-Z]"):
+            yield from _checked(number, within(regions, pattern, text))
+        elif has_letters:
+            yield from _checked(number, pattern.finditer(text))
     if _WORD.search(text) is None:
         return
     for number, pattern in _patterns(has_word=True):

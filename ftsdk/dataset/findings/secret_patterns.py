@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import orjson
 
 from ftsdk.dataset.findings.national_ids import national_ids
+from ftsdk.dataset.findings.number_regions import regions_of, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def scan_text(text: str, allowed: Allowed = never_allowed) -> Iterator[SecretMat
                 seen.add(shape.what)
                 yield SecretMatch(shape.code, shape.what, _masked(value))
                 break
-    yield from _numbers(text, allowed)
+    yield from scan_numbers(text, allowed)
 
 
 def _may_assign(text: str) -> bool:
@@ -272,6 +273,8 @@ _SHAPES: tuple[_Shape, ...] = (
                       r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9-])"),
            _is_mail),
 )  # fmt: skip
+FIXED_PARTS = tuple(sorted({shape.needs for shape in _SHAPES if len(shape.needs) > 1}))
+"""What a text must have for one of the patterns to be in it, except those of AWS and an assignment."""
 _ASSIGNMENT = next(shape for shape in _SHAPES if shape.what == "a key in an assignment")
 _LONG_NUMBER = re.compile(r"(?<![\w.,/-])(?:[0-9][ -]?){12,18}[0-9](?![\w-])", re.ASCII)
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}(?![a-z0-9])")
@@ -318,33 +321,50 @@ def _is_phone(value: str) -> bool:
     return _PHONE_DIGITS <= len(digits) <= 15 and len(set(digits)) > 2
 
 
-def _numbers(text: str, allowed: Allowed) -> Iterator[SecretMatch]:
+_IBAN_START = re.compile(r"[A-Z]{2}[0-9]{2}")
+_CALLED = ("phone", "tel", "mobile", "cell", "call", "text", "fax", "whatsapp", "sms")
+
+
+def scan_numbers(text: str, allowed: Allowed = never_allowed) -> Iterator[SecretMatch]:
     """Cards, IBANs, national ids and phone numbers; what is one of the first is no phone number."""
     raw = text.encode("utf-8", "surrogatepass")
     digits = len(raw) - len(raw.translate(None, b"0123456789"))
     if digits < 2:
         return  # an IBAN has two at least, a phone number eight, a card thirteen
     taken: list[tuple[int, int]] = []
-    for code, what, pattern, check, least in (
-        ("FT402", "a card number", _LONG_NUMBER, _is_card, 12),
-        ("FT405", "an IBAN", _IBAN, _is_iban, 2),
+    regions = list(regions_of(text, _PHONE_DIGITS)) if digits >= _PHONE_DIGITS else []
+    for code, what, matches, check in (
+        ("FT402", "a card number", within(regions, _LONG_NUMBER, text), _is_card),
+        ("FT405", "an IBAN", _ibans(text), _is_iban),
     ):
         found = False
-        for match in pattern.finditer(text) if digits >= least else ():
+        for match in matches:
             if check(match.group()):
                 taken.append(match.span())
                 if not found and not allowed(code, match.group()):
                     yield SecretMatch(code, what, _masked(match.group()))
                     found = True
     yield from _ids(text, taken, allowed) if digits >= _ID_DIGITS else ()
-    for pattern in (_PHONE, _PHONE_WORD) if digits >= _PHONE_DIGITS else ():
-        for match in pattern.finditer(text):
-            value = match["number"] if pattern is _PHONE_WORD else match.group()
-            if allowed("FT407", value) or not _is_phone(value):
-                continue
-            if not any(a < match.end() and match.start() < b for a, b in taken):
-                yield SecretMatch("FT407", "a phone number", _masked(value))
-                return
+    for match, value in _phones(regions, text) if regions else ():
+        if allowed("FT407", value) or not _is_phone(value):
+            continue
+        if not any(a < match.end() and match.start() < b for a, b in taken):
+            yield SecretMatch("FT407", "a phone number", _masked(value))
+            return
+
+
+def _ibans(text: str) -> Iterator[re.Match[str]]:
+    return _IBAN.finditer(text) if _IBAN_START.search(text) else iter(())
+
+
+def _phones(regions: list[tuple[int, int]], text: str) -> Iterator[tuple[re.Match[str], str]]:
+    """What may be phone numbers: those of a known form, then any after a word such as `tel`."""
+    for match in within(regions, _PHONE, text):
+        yield match, match.group()
+    small = text.lower()
+    if any(word in small for word in _CALLED):
+        for match in _PHONE_WORD.finditer(text):
+            yield match, match["number"]
 
 
 _ID_DIGITS = 7

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.readers.json_array import read_array
-from ftsdk.dataset.readers.lines import Record, Stop, read_lines
+from ftsdk.dataset.readers.lines import Block, Record, Stop, read_blocks
 from ftsdk.dataset.readers.tables import read_csv, read_parquet
 from ftsdk.errors import MissingExtra
 
@@ -173,14 +173,14 @@ def records(
     *,
     max_row_bytes: int,
     on_bytes: Callable[[int], None] | None,
-) -> Iterator[Record | Fault]:
-    """The records of an open file; raises `Stop` when it cannot be read on."""
+) -> Iterator[Block | Record | Fault]:
+    """The records of an open file, those of lines in blocks; raises `Stop` when it cannot be read on."""
     if container.endswith((".gz", ".zst")):
         inner, _, packing = container.rpartition(".")
         stream = cast("BinaryIO", _Inflated(handle, packing, on_bytes))
         yield from records(stream, inner, max_row_bytes=max_row_bytes, on_bytes=None)
     elif container == "jsonl":
-        yield from read_lines(handle, max_row_bytes=max_row_bytes, on_bytes=on_bytes)
+        yield from read_blocks(handle, max_row_bytes=max_row_bytes, on_bytes=on_bytes)
     elif container == "json":
         yield from _reporting(read_array(handle, max_row_bytes=max_row_bytes), handle, on_bytes)
     elif container == "csv":

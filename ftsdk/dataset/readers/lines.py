@@ -2,8 +2,9 @@ r"""Records of a byte stream: ends at b"\\n", bounded length, exact line and byt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 from ftsdk.dataset.findings.finding import Fault
 
@@ -36,6 +37,53 @@ class Reads(Protocol):
         ...
 
 
+class Block(NamedTuple):
+    """Records that follow one another: lines of a file, or rows of another source.
+
+    `line` and `offset` are those of the first one; `data` has all of them, separated by line feeds,
+    and `rows` each of them, blank lines and carriage returns included. `places` has the line and the
+    offset of each where the source is not one of lines.
+    """
+
+    line: int
+    offset: int | None
+    data: bytes
+    rows: list[bytes]
+    places: list[tuple[int, int | None]] | None = None
+
+    def line_of(self, number: int) -> int:
+        """The line of the record with this number, counted from 0."""
+        return self.line + number if self.places is None else self.places[number][0]
+
+    def offsets(self) -> Sequence[int | None]:
+        """The offset of each record."""
+        if self.places is not None:
+            return [offset for _, offset in self.places]
+        ends = itertools.accumulate((len(row) + 1 for row in self.rows), initial=self.offset or 0)
+        return list(ends)
+
+    def after(self, number: int) -> Block:
+        """The records after the one with this number."""
+        used = sum(len(row) + 1 for row in self.rows[: number + 1])
+        line, offset, data, rows, places = self
+        rest = None if places is None else places[number + 1 :]
+        moved = None if offset is None else offset + used
+        return Block(line + number + 1, moved, data[used:], rows[number + 1 :], rest)
+
+    def records(self) -> Iterator[Record]:
+        """Every record; of lines, those that are not blank, without a carriage return before the end."""
+        if self.places is not None:
+            for (line, offset), row in zip(self.places, self.rows, strict=True):
+                yield (line, offset, row)
+            return
+        at = self.offset or 0
+        for line, row in enumerate(self.rows, self.line):
+            raw = row.removesuffix(b"\r")
+            if raw and not raw.isspace():
+                yield (line, at, raw)
+            at += len(row) + 1
+
+
 def read_lines(
     stream: Reads,
     *,
@@ -43,17 +91,28 @@ def read_lines(
     on_bytes: Callable[[int], None] | None = None,
     start: int = 0,
 ) -> Iterator[Record | Fault]:
-    r"""Yield every non-blank record, and a `Fault` for each that is too long.
+    r"""Yield every non-blank record, and a `Fault` for each that is too long; see `read_blocks`."""
+    for block in read_blocks(stream, max_row_bytes=max_row_bytes, on_bytes=on_bytes, start=start):
+        if isinstance(block, Fault):
+            yield block
+        else:
+            yield from block.records()
 
-    Memory stays under `max_row_bytes` plus two chunks, whatever the file has. Only b"\\n" ends a
+
+def read_blocks(
+    stream: Reads,
+    *,
+    max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
+    on_bytes: Callable[[int], None] | None = None,
+    start: int = 0,
+) -> Iterator[Block | Fault]:
+    r"""Yield the lines of a stream in blocks, and a `Fault` for each line that is too long.
+
+    Memory stays under `max_row_bytes` plus a few chunks, whatever the file has. Only b"\\n" ends a
     record: U+2028, U+0085 and the like are ordinary text. One b"\\r" before the end is dropped.
     For a part of a file `start` is its offset there; lines count from 1 all the same.
     """
-    line = 0
-    offset = start  # of the record that is being read
-    parts: list[bytes] = []
-    pending = 0
-    skipping = False
+    lines = _Lines(max_row_bytes, start)
     first = start == 0
     while chunk := stream.read(CHUNK):
         if on_bytes is not None:
@@ -62,40 +121,82 @@ def read_lines(
             first = False
             if chunk.startswith(_BOM):
                 yield _bom()
-                chunk, offset = chunk[3:], 3
-        pieces = chunk.split(b"\n")
-        tail = pieces.pop()
-        for piece in pieces:
-            line += 1
-            length = pending + len(piece) + 1
-            if skipping:
-                skipping = False
-            elif pending + len(piece) > max_row_bytes:
-                yield _too_long(line, offset, max_row_bytes)
+                chunk, lines.offset = chunk[3:], 3
+        yield from lines.take(chunk)
+    yield from lines.rest()
+
+
+class _Lines:
+    """Joins chunks into blocks of whole lines."""
+
+    def __init__(self, limit: int, offset: int) -> None:
+        self.offset = offset
+        """The offset of the line that is being read."""
+        self._line = 1
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._pending = 0
+        self._skipping = False
+
+    def take(self, chunk: bytes) -> Iterator[Block | Fault]:
+        """The lines that end in the next chunk."""
+        end = chunk.rfind(b"\n")
+        if end >= 0:
+            yield from self._ended(chunk[:end])
+        yield from self._begun(chunk[end + 1 :])
+
+    def _ended(self, piece: bytes) -> Iterator[Block | Fault]:
+        """The lines of a piece that ends where a line ends."""
+        if self._skipping:
+            end = piece.find(b"\n")
+            self._pass(self._pending + (len(piece) if end < 0 else end))
+            self._skipping, self._pending = False, 0
+            if end < 0:
+                return
+            piece = piece[end + 1 :]
+        data = b"".join((*self._parts, piece)) if self._parts else piece
+        self._parts.clear()
+        self._pending = 0
+        rows = data.split(b"\n")
+        if len(data) > self._limit and max(map(len, rows)) > self._limit:
+            yield from self._without_long(rows)
+            return
+        yield Block(self._line, self.offset, data, rows)
+        self._line += len(rows)
+        self.offset += len(data) + 1
+
+    def _without_long(self, rows: list[bytes]) -> Iterator[Block | Fault]:
+        """One block for each line, with a fault for each that is too long."""
+        for row in rows:
+            if len(row) > self._limit:
+                yield _too_long(self._line, self.offset, self._limit)
             else:
-                raw = b"".join((*parts, piece)) if parts else piece
-                raw = raw.removesuffix(b"\r")
-                if raw and not raw.isspace():
-                    yield (line, offset, raw)
-            parts.clear()
-            pending = 0
-            offset += length
+                yield Block(self._line, self.offset, row, [row])
+            self._pass(len(row))
+
+    def _pass(self, length: int) -> None:
+        self._line += 1
+        self.offset += length + 1
+
+    def _begun(self, tail: bytes) -> Iterator[Fault]:
+        """Keep the beginning of the next line, or say that it is too long already."""
         if not tail:
-            continue
-        pending += len(tail)
-        if skipping:
-            _no_nul(tail, line + 1, offset)
-        elif pending > max_row_bytes:
-            _no_nul(tail, line + 1, offset)
-            yield _too_long(line + 1, offset, max_row_bytes)
-            skipping = True
-            parts.clear()
-        else:
-            parts.append(tail)
-    if parts:
-        piece = b"".join(parts).removesuffix(b"\r")
-        if piece and not piece.isspace():
-            yield (line + 1, offset, piece)
+            return
+        self._pending += len(tail)
+        if not self._skipping and self._pending <= self._limit:
+            self._parts.append(tail)
+            return
+        _no_nul(tail, self._line, self.offset)
+        if not self._skipping:
+            yield _too_long(self._line, self.offset, self._limit)
+            self._skipping = True
+            self._parts.clear()
+
+    def rest(self) -> Iterator[Block]:
+        """The last line, when it has no line feed."""
+        if self._parts:
+            data = b"".join(self._parts)
+            yield Block(self._line, self.offset, data, [data])
 
 
 def _no_nul(tail: bytes, line: int, offset: int) -> None:

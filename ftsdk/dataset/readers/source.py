@@ -17,11 +17,12 @@ from typing import Any, BinaryIO
 
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.readers import containers, hub
-from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record, Stop
+from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Block, Record, Stop
 from ftsdk.dataset.readers.row_buffer import RowBuffer
 from ftsdk.util.cancellation import until_cancelled
 
 _SNIFF = 4096
+_BLOCK_BYTES = 1 << 20
 
 MIN_BYTES = 24 << 20
 """Below it, starting processes costs more than they save."""
@@ -47,6 +48,42 @@ class Source:
         on_bytes: Callable[[int], None] | None = None,
     ) -> Iterator[Record | Fault]:
         """Every record in order, with faults of the file between them; the last one may end it."""
+        for item in self.items(max_row_bytes=max_row_bytes, on_bytes=on_bytes):
+            if isinstance(item, Block):
+                yield from item.records()
+            else:
+                yield item
+
+    def blocks(
+        self,
+        *,
+        max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> Iterator[Block | Fault]:
+        """As `records`, but each block has the records that follow one another."""
+        gathered: list[Record] = []
+        size = 0
+        for item in self.items(max_row_bytes=max_row_bytes, on_bytes=on_bytes):
+            if not isinstance(item, Fault | Block):
+                gathered.append(item)
+                size += len(item[2])
+                if size < _BLOCK_BYTES:
+                    continue
+            if gathered:
+                yield _block_of(gathered)
+            gathered, size = [], 0
+            if isinstance(item, Fault | Block):
+                yield item
+        if gathered:
+            yield _block_of(gathered)
+
+    def items(
+        self,
+        *,
+        max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> Iterator[Block | Record | Fault]:
+        """Blocks where the source is one of lines, single records elsewhere, faults between them."""
         try:
             if self.buffer is not None:
                 yield from until_cancelled(self.buffer.records())
@@ -89,6 +126,15 @@ class Source:
                     "wait until its writer is done, then start again",
                 )
             )
+
+
+def _block_of(records: list[Record]) -> Block:
+    """Records as one block; line feeds within a record are not those between two."""
+    rows = [raw for _, _, raw in records]
+    data = b"\n".join(rows)
+    if data.count(b"\n") >= len(rows):
+        data = b"\n".join(raw.replace(b"\n", b" ") for raw in rows)
+    return Block(records[0][0], records[0][1], data, rows, [record[:2] for record in records])
 
 
 def open_source(source: Any, *, name: str | None = None) -> Source:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import bisect
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
 
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES, note
+from ftsdk.dataset.formats.typed_rows import Pair, Said
 
 note("FT301", "notice", "The same prompt has different answers", "keep the right answer, or make the prompts differ",
      "The model is trained towards both. This may be intended for creative tasks; in most others it is a mistake.")  # fmt: skip
@@ -47,6 +48,11 @@ def keys_of(row: dict[str, Any], shape: str) -> tuple[int, int]:
         if isinstance(messages, list) and messages and _is_answer(messages):
             extra = orjson.dumps(row["tools"]) if "tools" in row else b""
             return hash((extra, *map(_said, messages[:-1]))), hash(_said(messages[-1]))
+    if shape == "preference":
+        said = _pair_said(row)
+        if said is not None:
+            whole = hash(said)
+            return whole, whole
     # What has no answer can only be equal. Several pairs for one prompt are usual among preferences: only whole rows are compared.
     whole = hash(orjson.dumps(row))
     return whole, whole
@@ -56,6 +62,30 @@ def _is_answer(messages: list[Any]) -> bool:
     """Whether the last message answers something that was asked."""
     roles = [m.get("role") for m in messages if isinstance(m, dict)]
     return len(messages) > 1 and roles[-1:] == ["assistant"] and "user" in roles[:-1]
+
+
+def _pair_said(row: dict[str, Any]) -> tuple[Any, ...] | None:
+    """What a pair of one answer on each side says, as `said_keys` has it; None for another row."""
+    prompt = row.get("input")
+    asked = prompt.get("messages") if isinstance(prompt, dict) and len(prompt) == 1 else None
+    chosen, rejected = row.get("preferred_output"), row.get("non_preferred_output")
+    if len(row) != 3 or not isinstance(asked, list):
+        return None
+    if not isinstance(chosen, list) or not isinstance(rejected, list):
+        return None
+    return (*map(_said, asked), b"", *map(_said, chosen), b"", *map(_said, rejected))
+
+
+def said_keys(said: Said) -> tuple[int, int]:
+    """As `keys_of`, for the canonical row of which this is all."""
+    if type(said) is list:
+        return hash((b"", *said[:-1])), hash(said[-1])
+    if isinstance(said, Pair):
+        answers = ("assistant", said.chosen), b"", ("assistant", said.rejected)
+        whole = hash((*said.asked, b"", *answers))
+    else:
+        whole = hash(orjson.dumps({"text": said}))
+    return whole, whole
 
 
 def _said(message: Any) -> Any:
@@ -87,9 +117,17 @@ class Duplicates:
         self.lines.append(line)
         self.lengths.append(length)
 
-    def again(self, line: int, index: int) -> None:
-        """Remember a row whose bytes are those of the row at `index`."""
-        self.add(line, self.prompts[index], self.answers[index], self.lengths[index])
+    def extend(
+        self, lines: list[int], keys: Iterable[tuple[int, int]], lengths: Iterable[int]
+    ) -> None:
+        """As `add` for several rows, whose keys are pairs of prompt and answer."""
+        prompts, answers = zip(*keys, strict=True)
+        self.prompts.extend(prompts)
+        self.answers.extend(answers)
+        self.lines.extend(lines)
+        self.lengths.extend(lengths)
+        if lines[-1] > MAX_ROWS:
+            self.trim()
 
     def trim(self) -> None:
         """Forget rows beyond the last that is compared; for rows that were added in bulk."""

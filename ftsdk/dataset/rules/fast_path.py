@@ -1,9 +1,11 @@
-"""A fast path for the most common row: a chat of roles and texts in which no rule can find anything."""
+"""A fast path for the most common rows: roles and texts in which no rule can find anything."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ftsdk.dataset.formats.typed_rows import Pair, Said, Turn
 from ftsdk.dataset.rules.content import UNSEEN
 from ftsdk.dataset.rules.quality import BROKEN, MIN_LOOP, loops
 
@@ -68,3 +70,46 @@ def is_plain(raw: bytes, value: Any) -> bool:
         and (b"\\n" not in raw or (b"User" not in raw and b"Human" not in raw))
         and (b"\\u00" not in raw or (b"\\u0022" not in raw and b"\\u0000" not in raw))
     )
+
+
+def is_sound(said: Said) -> bool:
+    """True when no row rule can report anything in a row that says this.
+
+    What a rule looks for in a text must have been looked for before, by `byte_signs.rows_with_signs`.
+    """
+    if type(said) is list:
+        return _is_conversation(said)
+    if isinstance(said, Pair):
+        texts = (said.chosen, said.rejected, *(text for _, text in said.asked))
+        is_whole = bool(said.asked) and said.chosen != said.rejected
+        return is_whole and all(map(_has_text, texts)) and not loops(said.chosen)
+    return isinstance(said, str) and _has_text(said) and not loops(said)
+
+
+def _has_text(text: str) -> bool:
+    return bool(text) and not text.isspace()
+
+
+def _is_conversation(turns: Sequence[Turn]) -> bool:
+    """Whether questions and sound answers alternate, after at most one system text."""
+    if len(turns) == 2:  # most rows
+        (asker, question), (speaker, answer) = turns
+        return (
+            asker == "user"
+            and speaker == "assistant"
+            and question != answer
+            and _has_text(question)
+            and _has_text(answer)
+            and (len(answer) < MIN_LOOP or not loops(answer))
+        )
+    previous = before = ""
+    for role, text in turns:
+        if not text or text.isspace():
+            return False
+        if role == "assistant":
+            if previous != "user" or text == before or loops(text):
+                return False
+        elif role == previous or (role == "system" and previous):
+            return False
+        previous, before = role, text
+    return previous == "assistant"

@@ -48,6 +48,9 @@ def loops(text: str) -> bool:
         return False
     text = text.rstrip()
     tail = text[-_TAIL:]
+    # A period fits in at least five times, so the end was there a fifth of the text before.
+    if text.rfind(tail, len(text) - _TAIL - len(text) // (_REPEATS - 1), -1) < 0:
+        return False
     if text.count(tail) < _REPEATS or len(set(tail)) < 6:  # lines of dashes are no words
         return False
     period = len(text) - _TAIL - text.rfind(tail, 0, -1)

@@ -1,9 +1,9 @@
 """Codes of secrets and personal data, and the search of a row for them.
 
-The search has two steps. `may_hold` looks at a row's bytes in about a microsecond: for an `@`, a
-long run of token characters, nine digits in a row, separators aside (eight with a sign of a phone
-number, seven with the word of an identity number), and the like. Only then is every string of the row searched. No finding is no proof of absence.
-Findings are notices, and block an upload until they are acknowledged.
+The search has two steps. `byte_signs` looks at the bytes of many rows at once: for an `@`, a long run of
+token characters, nine digits in a row, separators aside (eight with a sign of a phone number, seven with
+the word of an identity number), and the like. Only then is every string of the row searched. No finding
+is no proof of absence. Findings are notices, and block an upload until they are acknowledged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from ftsdk.dataset.findings.national_ids import FORM_OF_FEW_DIGITS, WORDS_OF_FEW_DIGITS
 from ftsdk.dataset.findings.registry import note
 from ftsdk.dataset.findings.secret_patterns import Allowed, SecretMatch, never_allowed, scan_text
 
@@ -58,53 +57,6 @@ note(
     """The form and the check digits match, and for plain runs of digits a word before them (`PESEL`, `SSN`):
     the numbers of 33 countries, with the check digits of [python-stdnum](https://pypi.org/project/python-stdnum/).""",
 )
-
-
-_WORD = bytes(
-    0x78
-    if chr(b) in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./+="
-    else 0x20
-    for b in range(256)
-)
-_DIGIT = bytes(0x30 if 0x30 <= b <= 0x39 else 0x20 for b in range(256))
-_IBAN_CLASS = bytes(
-    0x30 if 0x30 <= b <= 0x39 else 0x41 if 0x41 <= b <= 0x5A else 0x20 for b in range(256)
-)
-_SEPARATORS = b" -.()/"
-_RUN, _SHORT_RUN, _DIGITS, _FEW_DIGITS = b"x" * 20, b"x" * 15, b"0" * 9, b"0" * 8
-_LEAST_DIGITS = b"0" * 7
-_ASSIGNED = (b"key", b"token", b"secret", b"passw")
-_PHONE_SIGN = re.compile(
-    rb"(?i)\+[1-9]|(?<![0-9.)+-])00?[1-9]|phone|tel|mobile|cell|call|text|fax|whatsapp|sms"
-)
-
-
-def may_hold(raw: bytes) -> bool:
-    """Whether a record may have a match; False is certain."""
-    if b"\\" in raw:
-        if b"\\u00" in raw:
-            return True
-        raw = raw.replace(b"\\/", b"/")  # PHP escapes a slash, which would cut a run in two
-    if b"@" in raw or b"-----BEGIN" in raw:
-        return True
-    words = raw.translate(_WORD)
-    if _SHORT_RUN in words and (_RUN in words or b"xox" in raw or _may_assign(raw)):
-        return True
-    digits = raw.translate(_DIGIT, _SEPARATORS)
-    if b"00" not in digits:
-        return False
-    return (
-        _DIGITS in digits
-        or (_FEW_DIGITS in digits and _PHONE_SIGN.search(raw) is not None)
-        or b"AA00" in raw.translate(_IBAN_CLASS)
-        or (_LEAST_DIGITS in digits and WORDS_OF_FEW_DIGITS.search(raw) is not None)
-        or (_SHORT_RUN in words and FORM_OF_FEW_DIGITS.search(raw) is not None)
-    )
-
-
-def _may_assign(raw: bytes) -> bool:
-    small = raw.lower()
-    return any(word in small for word in _ASSIGNED)
 
 
 def allowed_values(patterns: Collection[str]) -> Allowed:

@@ -12,6 +12,7 @@ from typing import Any
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES, note
 from ftsdk.dataset.findings.token_summary import TokenSummary
+from ftsdk.dataset.formats.typed_rows import Said, row_of
 from ftsdk.dataset.provider_limits import Limits
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 from ftsdk.dataset.tokenize.counters import (
@@ -135,6 +136,13 @@ class Counting:
                 self.add_dropped(1, line)
         self.put(line, total, trained, longest)
 
+    def add_said(self, line: int, said: Said) -> None:
+        """As `add`, for the canonical row of which this is all."""
+        if isinstance(self.counter, OpenAICounter) and type(said) is list:
+            self.put(line, *self.counter.count_turns(said))
+        else:
+            self.add(line, row_of(said))
+
     def add_dropped(self, rows: int, first: int) -> None:
         """Count more rows whose reasoning is dropped, the first of them at line `first`."""
         count, line = self.dropped_reasoning
@@ -155,10 +163,6 @@ class Counting:
     def _refuse(self, line: int, code: str, message: str) -> None:
         rule = RULES[code]
         self.refused.append(Fault(code, rule.severity, line, message, rule.hint, field="messages"))
-
-    def again(self, line: int, index: int) -> None:
-        """Count a row whose bytes are those of the row counted as number `index`."""
-        self.put(line, self.totals[index], self.learned[index], self.longest[index])
 
     def faults(self, limits: Limits | None, method: str, max_length: int | None) -> Iterator[Fault]:
         """Rows above the limit of the provider, or of the job, and rows that cannot be rendered."""

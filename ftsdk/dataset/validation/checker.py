@@ -13,10 +13,12 @@ from ftsdk.dataset.findings.finding import Fault, Hit
 from ftsdk.dataset.findings.registry import Rule, fault_of
 from ftsdk.dataset.findings.secret_patterns import Allowed
 from ftsdk.dataset.formats.registry import Format
+from ftsdk.dataset.formats.typed_rows import Pair, Said
 from ftsdk.dataset.reader import RowReader
+from ftsdk.dataset.readers.lines import Block, Record
 from ftsdk.dataset.row import Read, Row, canonical_bytes, images_of, prompt_of
 from ftsdk.dataset.rules import secrets
-from ftsdk.dataset.rules.duplicates import folded_hash, keys_of
+from ftsdk.dataset.rules.duplicates import folded_hash, keys_of, said_keys
 from ftsdk.dataset.rules.language import MIN_CHARS
 from ftsdk.dataset.rules.near_duplicates import NearDuplicates
 from ftsdk.dataset.rules.outliers import is_usual
@@ -24,12 +26,10 @@ from ftsdk.dataset.rules.preference import pair_hits
 from ftsdk.dataset.rules.provider import at_provider, row_hits
 from ftsdk.dataset.rules.token_counts import Counting
 from ftsdk.dataset.rules.tokenized import beyond, token_bound
-from ftsdk.dataset.tokenize.counters import TokenizedRowCounter
+from ftsdk.dataset.tokenize.counters import OpenAICounter, TokenizedRowCounter
 from ftsdk.dataset.tokenize.tokenizer_folder import model_folder
 from ftsdk.dataset.validation.checked import Checked, Opened, Target
-
-_SEEN_KEPT = 200_000
-"""This many distinct rows are remembered by their bytes (20 MB); later ones are checked again."""
+from ftsdk.dataset.validation.plain_rows import Looked, look
 
 
 class RowChecker:
@@ -61,6 +61,8 @@ class RowChecker:
         self.allowed = secrets.allowed_values(target.allowed)
         self._bound: int | None = None
         self._tokens_seen = False
+        self.samples = opened.keep is not None or not opened.source.is_long
+        """Whether answers are sampled as they pass; a long file is read at places spread over it."""
         self._rules: tuple[Rule, ...] = ()
         self._rules_for: str | None = None
 
@@ -74,26 +76,11 @@ class RowChecker:
         reader = RowReader(opened.source, opened.reading,
                            max_row_bytes=opened.max_row_bytes, on_bytes=on_bytes)  # fmt: skip
         reader.format = reader.format or format_before
-        # A row with the same bytes as an earlier row without findings needs no second check.
-        seen: dict[int, int] = {}
-        may_skip = opened.keep is None and not self.validation
-        hashed, known, again = hash, seen.get, self._repeat
-        for record in reader.stream():
-            if isinstance(record, Fault):
-                self.found.add(record)
-                continue
-            key = hashed(record[2])
-            before = known(key)
-            if before is not None:
-                again(record[0], before, record[2])
-                continue
-            item = reader.read(record)
-            if isinstance(item, Fault):
-                self.found.add(item)
-            elif opened.keep is None or opened.keep(item):
-                index = len(self.duplicates.lines)
-                if self._take(item, reader.spec) and may_skip and len(seen) < _SEEN_KEPT:
-                    seen[key] = index
+        for block in reader.blocks():
+            if isinstance(block, Fault):
+                self.found.add(block)
+            else:
+                self._take_block(block, reader)
         result.records = reader.records
         result.rows = reader.records if opened.keep is None else self.outliers.texts
         result.format = reader.format
@@ -101,69 +88,132 @@ class RowChecker:
         if result.copy is not None:
             result.copy.lines = self.duplicates.lines
 
-    def _repeat(self, line: int, index: int, raw: bytes) -> None:
-        """Count a row whose bytes are those of the plain row with this index."""
-        self.duplicates.again(line, index)
-        self.outliers.texts += 1
-        if self.result.counting is not None:
-            self.result.counting.again(line, index)
-        if self.result.copy is not None:
-            self.result.copy.add(canonical_bytes(orjson.loads(raw)))
+    def _take_block(self, block: Block, reader: RowReader) -> None:
+        """Check the rows of a block: those that break no rule together, the others one by one."""
+        form = reader.form()
+        looked = look(block, form, self.allowed)
+        offsets = block.offsets()
+        together = form is not None and not self._needs_rows(reader.spec)
+        alone = looked.others if together else range(len(block.rows))
+        done = 0
+        for number in alone:
+            self._take_together(block, looked, done, number)
+            reader.records += number - done
+            done = number + 1
+            raw = block.rows[number].removesuffix(b"\r")
+            if not raw or raw.isspace():
+                continue
+            reader.records += 1
+            record = (block.line_of(number), offsets[number], raw)
+            if looked.said[number] is not None:
+                self._take_plain(record, reader)
+                continue
+            self._take_record(record, reader, may_hold=looked.may_hold(number, raw))
+            if reader.form() is not form:
+                self._take_block(block.after(number), reader)
+                return
+        self._take_together(block, looked, done, len(block.rows))
+        reader.records += len(block.rows) - done
 
-    def _take(self, item: Read, fmt: Format | None) -> bool:
-        """Check and count one row; True when it is plain and has no finding."""
-        before = len(self.found.kept)
-        answer = self._take_plain(item, fmt) if item.plain else self._take_any(item, fmt)
-        usual = self._look_at_answer(item.line, answer)
-        if secrets.may_hold(item.raw):
-            self.found.extend(sensitive(item, fmt, self.allowed))
-        leaks = bool(self.validation) and self._compare(item)
-        if self.near is not None:
-            self.near.add(item.line, item.row, leaks=leaks)
+    def _take_together(self, block: Block, looked: Looked, start: int, end: int) -> None:
+        """Count rows that break no rule, from number `start` to before `end`."""
+        if start == end:
+            return
+        said = [what for what in looked.said[start:end] if what is not None]  # all of them
+        lines = [block.line_of(number) for number in range(start, end)]
+        self.outliers.texts += len(said)
+        self.duplicates.extend(lines, map(said_keys, said), map(len, looked.rows[start:end]))
+        for line, what in zip(lines, said, strict=True):
+            answer = answer_said(what)
+            if answer is not None and not is_usual(answer):
+                self._add_unusual(line, answer)
+        if self.samples:
+            for line, what in zip(lines, said, strict=True):
+                self._add_to_sample(line, answer_said(what))
         counting = self.result.counting
         if counting is not None:
-            if any(f.severity == "fault" for f in self.found.kept[before:]):
-                counting.skip(item.line)
-            else:
-                counting.add(item.line, item.row)
-        if self.result.copy is not None:
-            self.result.copy.add(canonical_bytes(item.row))
-        return item.plain and usual and len(self.found.kept) == before
+            for line, what in zip(lines, said, strict=True):
+                counting.add_said(line, what)
 
-    def _take_plain(self, item: Read, fmt: Format | None) -> Any:
-        """Add a plain row to the duplicates; as `_take_any`, without checks that cannot fail."""
-        messages = item.row["messages"]
-        answer = messages[-1]["content"]
-        prompt_key = hash((b"", *[(m["role"], m["content"]) for m in messages[:-1]]))
-        if self.limits is not None and self.limits.reads_text:
-            self.found.extend(self._check_provider(item, fmt))
-        self.duplicates.add(item.line, prompt_key, hash(("assistant", answer)), len(item.raw))
-        return answer
+    def _needs_rows(self, fmt: Format | None) -> bool:
+        """Whether a row that breaks no rule is needed for more than what it says."""
+        counting = self.result.counting
+        return (
+            self.opened.keep is not None
+            or bool(self.validation)
+            or self.near is not None
+            or self.result.copy is not None
+            or self._reads_plain(fmt)
+            or (counting is not None and not isinstance(counting.counter, OpenAICounter))
+        )
 
-    def _take_any(self, item: Read, fmt: Format | None) -> Any:
-        """Check a row by all rules and add it to the duplicates; returns its answer."""
+    def _reads_plain(self, fmt: Format | None) -> bool:
+        """Whether a provider's limits can refuse a row that breaks no rule."""
+        limits = self.limits
+        return limits is not None and (limits.reads_text or fmt is None or fmt.shape != "chat")
+
+    def _take_plain(self, record: Record, reader: RowReader) -> None:
+        """Take a row that breaks no rule by itself."""
+        line, offset, raw = record
+        fmt = reader.spec
+        assert fmt is not None  # noqa: S101  # rows of no format are never plain
+        item = Read(line, offset, raw, fmt.read(orjson.loads(raw)), plain=True)
+        if self.opened.keep is None or self.opened.keep(item):
+            self._take(item, fmt, may_hold=False)
+
+    def _take_record(self, record: Record, reader: RowReader, *, may_hold: bool) -> None:
+        """Read a record in full, and take its row."""
+        item = reader.read(record)
+        if isinstance(item, Fault):
+            self.found.add(item)
+        elif self.opened.keep is None or self.opened.keep(item):
+            self._take(item, reader.spec, may_hold=may_hold)
+
+    def _take(self, item: Read, fmt: Format | None, *, may_hold: bool) -> None:
+        """Check and count one row."""
+        before = len(self.found.kept)
         self.found.extend(self.check(item, fmt))
         shape = fmt.shape if fmt is not None else "chat"
         if shape == "tokens":
             self._check_token_ids(item)
         self.result.image_rows += shape == "chat" and any(True for _ in images_of(item.row))
         self.duplicates.add(item.line, *keys_of(item.row, shape), len(item.raw))
-        return answer_of(item.row, shape)
+        self._look_at_answer(item.line, answer_of(item.row, shape))
+        if may_hold:
+            self.found.extend(sensitive(item, fmt, self.allowed))
+        is_sound = all(fault.severity != "fault" for fault in self.found.kept[before:])
+        self._add_to_sets(item, is_sound=is_sound)
 
-    def _look_at_answer(self, line: int, answer: Any) -> bool:
-        """Count an answer for the checks of the whole set; True when it is an ordinary one."""
+    def _add_to_sets(self, item: Read, *, is_sound: bool) -> None:
+        """Compare a row with others, count its tokens, and copy it."""
+        leaks = bool(self.validation) and self._compare(item)
+        if self.near is not None:
+            self.near.add(item.line, item.row, leaks=leaks)
+        counting = self.result.counting
+        if counting is not None:
+            if is_sound:
+                counting.add(item.line, item.row)
+            else:
+                counting.skip(item.line)
+        if self.result.copy is not None:
+            self.result.copy.add(canonical_bytes(item.row))
+
+    def _look_at_answer(self, line: int, answer: Any) -> None:
+        """Count an answer for the checks of the whole set."""
         self.outliers.texts += 1
-        if not isinstance(answer, str):
-            return True
-        if len(answer) >= MIN_CHARS:
-            self.result.sample.add(line, answer)
-        if is_usual(answer):
-            return True
-        scripts = len(self.outliers.script_lines)
+        if isinstance(answer, str):
+            self._add_to_sample(line, answer)
+            if not is_usual(answer):
+                self._add_unusual(line, answer)
+
+    def _add_unusual(self, line: int, answer: str) -> None:
         notice = self.outliers.add(line, answer)
         if notice is not None:
             self.found.add(notice)
-        return not self.outliers.script_lines and scripts == 0
+
+    def _add_to_sample(self, line: int, answer: str | None) -> None:
+        if answer is not None and len(answer) >= MIN_CHARS:
+            self.result.sample.add(line, answer)
 
     # --- the rules ----------------------------------------------------------------------------
 
@@ -193,7 +243,7 @@ class RowChecker:
         return self._rules
 
     def _check_provider(self, item: Read, fmt: Format | None) -> Iterator[Fault]:
-        if self.limits is None or fmt is None or (item.plain and not self.limits.reads_text):
+        if self.limits is None or fmt is None or (item.plain and not self._reads_plain(fmt)):
             return
         for code, fact, hit in row_hits(item.row, self.limits):
             yield at_provider(_placed(code, item, fmt, hit), fact)
@@ -252,6 +302,13 @@ def sensitive(item: Read, fmt: Format | None, allowed: Allowed) -> Iterator[Faul
             field = fmt.field(place, item.raw) if fmt is not None else place
             hit = Hit(field, f"looks like {match.what} ({match.masked})", match.masked)
             yield fault_of(match.code, item.line, hit, offset=item.offset)
+
+
+def answer_said(said: Said) -> str | None:
+    """As `answer_of`, for the canonical row of which this is all."""
+    if type(said) is list:
+        return said[-1][1]
+    return said.chosen if isinstance(said, Pair) else None
 
 
 def answer_of(row: Row, shape: str) -> Any:

@@ -32,7 +32,6 @@ from ftsdk.util.cancellation import check_cancelled
 _PART_BYTES = 8 << 20
 _MOST_WORKERS = 8
 _FIRST_ROWS = 100
-_SAMPLE_BYTES = 256 << 10
 
 
 class _GiveUp(Exception):
@@ -82,8 +81,6 @@ def check_in_parts(
         return False
     with contextlib.ExitStack() as stack:
         try:
-            if _repeats_itself(source.path, size):
-                return False
             form = _format(opened)
             parts = _parts(source.path, size, count, opened.max_row_bytes)
             copies = _copy_paths(result, len(parts), stack)
@@ -147,18 +144,6 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _repeats_itself(path: Path, size: int) -> bool:
-    """Whether rows of the middle are at the start as well.
-
-    One process checks a row that it has seen before only once; two processes would check it twice.
-    """
-    with open_regular(path) as handle:
-        known = {hash(row) for row in handle.read(_PART_BYTES).split(b"\n")}
-        handle.seek(size // 2)
-        rows = handle.read(_SAMPLE_BYTES).split(b"\n")[1:-1]
-    return sum(hash(row) in known for row in rows) > len(rows) / 2
 
 
 def _format(opened: Opened) -> str:

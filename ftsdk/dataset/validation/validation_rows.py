@@ -10,7 +10,7 @@ from ftsdk.dataset.formats.registry import Format
 from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
 from ftsdk.dataset.row import Read, canonical_bytes, prompt_of, shape_of
-from ftsdk.dataset.rules import secrets
+from ftsdk.dataset.rules.byte_signs import may_hold
 from ftsdk.dataset.rules.duplicates import Duplicates, folded_hash, keys_of
 from ftsdk.dataset.rules.provider import validation_faults
 from ftsdk.dataset.rules.token_counts import Counting
@@ -61,7 +61,7 @@ class ValidationRows:
         for fault in checker.check(item, fmt):
             is_sound &= fault.severity != "fault"
             checker.found.add(in_validation(fault))
-        if secrets.may_hold(item.raw):
+        if may_hold(item.raw):
             checker.found.extend(map(in_validation, sensitive(item, fmt, checker.allowed)))
         checker.validation.setdefault(folded_hash(item.row), item.line)
         prompt = prompt_of(item.row)

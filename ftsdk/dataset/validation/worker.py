@@ -20,7 +20,7 @@ from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.provider_limits import Limits
 from ftsdk.dataset.reader import Reading
 from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
-from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Record, read_lines
+from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Block, Record, read_blocks
 from ftsdk.dataset.readers.source import Source, open_regular
 from ftsdk.dataset.rules.token_counts import counter_for
 from ftsdk.dataset.validation.checked import Checked, Opened, Target
@@ -54,12 +54,12 @@ class _PartSource(Source):
     lines: int = 0
     """The number of line feeds that were read."""
 
-    def records(
+    def items(
         self,
         *,
         max_row_bytes: int = DEFAULT_MAX_ROW_BYTES,
         on_bytes: Callable[[int], None] | None = None,
-    ) -> Iterator[Record | Fault]:
+    ) -> Iterator[Block | Record | Fault]:
         """As those of a whole file, but whatever ends reading is raised, so that the caller starts again."""
         if self.path is None:
             return
@@ -67,7 +67,7 @@ class _PartSource(Source):
             self.check_stamp(handle)
             handle.seek(self.start)
             part = _Part(handle, self.end - self.start)
-            yield from read_lines(
+            yield from read_blocks(
                 part, max_row_bytes=max_row_bytes, on_bytes=on_bytes, start=self.start
             )
             self.lines = part.lines
@@ -92,6 +92,7 @@ def check_part(task: dict[str, Any], on_bytes: Callable[[int], None]) -> tuple[C
         Target(limits=limits, **task["target"]),
         result,
     )
+    checker.samples = False  # nobody asks for the answers of one part
     checker.read(on_bytes, format_before=task["format"])
     return result, part.lines
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import ftsdk
-from ftsdk.dataset import RULES, Dataset, convert, fix, reader, validate
+from ftsdk.dataset import RULES, Dataset, convert, fix, validate
 from ftsdk.dataset.row import canonical_bytes
-from ftsdk.dataset.rules import secrets
 from ftsdk.errors import DatasetError
 from tests.shared_files import shared_folder
+from tests.slow_way import take_no_short_way
 
 CASES = shared_folder("cases")
 RIGHT: dict[str, tuple[str | None, dict[str, int]]] = {
@@ -154,8 +154,7 @@ def test_the_fast_path_gives_the_report_of_the_slow_one(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast = validate(CASES / name, near_duplicates=False)
-    monkeypatch.setattr(reader, "is_plain", lambda _raw, _row: False)
-    monkeypatch.setattr(secrets, "may_hold", lambda _raw: True)
+    take_no_short_way(monkeypatch)
     assert validate(CASES / name, near_duplicates=False).to_dict() == fast.to_dict()
 
 

@@ -134,15 +134,14 @@ def test_a_row_is_cut_at_the_smaller_length() -> None:
     assert cut_at(local, "sft", 5) is None  # it refuses such a row
 
 
-def test_a_repeated_row_counts_as_the_first() -> None:
+def test_a_row_with_a_fault_counts_as_nothing_and_keeps_its_place() -> None:
     made = counting(10, 20, longest=(6, 20))
-    made.again(3, 0)
-    made.skip(4)
-    assert list(made.totals) == [10, 20, 10, 0]
-    assert list(made.longest) == [6, 20, 6, 0]
-    assert list(made.learned) == [5, 10, 5, 0]
-    assert list(made.lines) == [1, 2, 3, 4]
-    assert made.trained == 20
+    made.skip(3)
+    assert list(made.totals) == [10, 20, 0]
+    assert list(made.longest) == [6, 20, 0]
+    assert list(made.learned) == [5, 10, 0]
+    assert list(made.lines) == [1, 2, 3]
+    assert made.trained == 15
 
 
 @pytest.mark.parametrize(("over", "found"), [(0, []), (1, ["FT204"])])

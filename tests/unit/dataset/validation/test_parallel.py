@@ -40,7 +40,6 @@ def lines() -> list[bytes]:
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "MIN_BYTES", 1)
     monkeypatch.setattr(parallel, "_PART_BYTES", 100_000)
-    monkeypatch.setattr(parallel, "_SAMPLE_BYTES", 20_000)
     monkeypatch.setattr(parallel, "_processors", lambda: 3)
 
 
@@ -210,15 +209,16 @@ def test_token_ids_are_held_against_the_tokenizer_that_was_named(
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_file_that_repeats_itself_is_read_in_one_pass(
+def test_a_file_that_repeats_itself_is_read_in_parts_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"\n".join(lines()[10:100]) + b"\n")
     path.write_bytes(path.read_bytes() * 10)
-    _, report, tries = both(path, monkeypatch)
-    assert tries == []
-    assert report.rows == 900
+    alone, parts, tries = both(path, monkeypatch)
+    assert tries == [3]
+    assert parts == alone
+    assert parts.rows == 900
 
 
 @pytest.mark.usefixtures("small_parts")

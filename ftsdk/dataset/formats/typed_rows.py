@@ -1,0 +1,328 @@
+"""Rows of texts alone, decoded straight into types: the common forms of each format.
+
+A record that has exactly the keys of such a form, each with a text of the right kind, is read here in a
+fraction of the time of its format's reader, and means what that reader would say of it. Anything else is
+refused, and the caller reads it in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import msgspec
+
+from ftsdk.dataset.formats.bedrock_converse import VERSION
+from ftsdk.dataset.row import Row
+
+Turn = tuple[str, str]
+"""A role and a text."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """The turns of a prompt, and the texts of the chosen and the rejected answer."""
+
+    asked: list[Turn]
+    chosen: str
+    rejected: str
+
+
+Said = list[Turn] | Pair | str
+"""What a row says: turns of a conversation, a pair of answers, or one text."""
+
+
+def texts_in(said: Said) -> list[str]:
+    """Every text of what a row says."""
+    if isinstance(said, Pair):
+        return [*(text for _, text in said.asked), said.chosen, said.rejected]
+    return [said] if isinstance(said, str) else [text for _, text in said]
+
+
+def quotes_in(said: Said) -> int:
+    """The number of quotes in the texts of what a row says."""
+    count = 0
+    for text in texts_in(said):
+        if '"' in text:
+            count += text.count('"')
+    return count
+
+
+def row_of(said: Said) -> Row:
+    """The canonical row that says this."""
+    if isinstance(said, Pair):
+        return {
+            "input": {"messages": _messages(said.asked)},
+            "preferred_output": _messages([("assistant", said.chosen)]),
+            "non_preferred_output": _messages([("assistant", said.rejected)]),
+        }
+    return {"text": said} if isinstance(said, str) else {"messages": _messages(said)}
+
+
+def _messages(turns: list[Turn]) -> list[Row]:
+    return [{"role": role, "content": text} for role, text in turns]
+
+
+class _Strict(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """An object of known keys; without cycles, so that no collector needs to look at it."""
+
+
+class _Message(_Strict):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class _Answer(_Strict):
+    role: Literal["assistant"]
+    content: str
+
+
+class _Chat(_Strict):
+    messages: list[_Message]
+
+
+class _Claude(_Strict):
+    messages: list[_Message]
+    system: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _ShareTurn(_Strict):
+    role: Literal["system", "human", "gpt", "user", "assistant"] = msgspec.field(name="from")
+    value: str
+
+
+class _ShareGPT(_Strict):
+    conversations: list[_ShareTurn]
+
+
+class _Instruction(_Strict):
+    instruction: str
+    output: str
+    input: str | msgspec.UnsetType = msgspec.UNSET
+    system: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Completion(_Strict):
+    prompt: str
+    completion: str
+    system: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Chosen(_Strict):
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+class _Preference(_Strict):
+    input: _Chat
+    preferred_output: tuple[_Answer]
+    non_preferred_output: tuple[_Answer]
+
+
+class _Block(_Strict):
+    text: str
+
+
+class _ConverseMessage(_Strict):
+    role: Literal["user", "assistant"]
+    content: tuple[_Block]
+
+
+class _Converse(_Strict, rename={"version": "schemaVersion"}):
+    version: Literal["bedrock-conversation-2024"]
+    messages: list[_ConverseMessage]
+    system: tuple[_Block] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _GeminiTurn(_Strict):
+    role: Literal["user", "model"]
+    parts: tuple[_Block]
+
+
+class _GeminiSystem(_Strict):
+    parts: tuple[_Block]
+    role: Literal["system"] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Gemini(_Strict, rename={"system": "systemInstruction"}):
+    contents: list[_GeminiTurn]
+    system: _GeminiSystem | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Text(_Strict):
+    text: str
+
+
+# --- what a row says -------------------------------------------------------------------------
+
+
+def _chat(row: _Chat) -> Said | None:
+    return [(m.role, m.content) for m in row.messages]
+
+
+def _with_system(text: str | msgspec.UnsetType, turns: Sequence[Turn]) -> list[Turn]:
+    return list(turns) if isinstance(text, msgspec.UnsetType) else [("system", text), *turns]
+
+
+def _claude(row: _Claude) -> Said | None:
+    if any(m.role == "system" for m in row.messages):
+        return None
+    return _with_system(row.system, [(m.role, m.content) for m in row.messages])
+
+
+_ROLES = {
+    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
+    "model": "assistant", "system": "system",
+}  # fmt: skip
+
+
+def _sharegpt(row: _ShareGPT) -> Said | None:
+    turns = [(_ROLES[turn.role], turn.value) for turn in row.conversations]
+    is_declaring = turns and turns[0][0] == "system" and "<tools>" in turns[0][1]
+    return None if is_declaring else turns
+
+
+_NO_INPUT = ("nan", "noinput", "<noinput>")
+
+
+def _instruction(row: _Instruction) -> Said | None:
+    asked, given = row.instruction, row.input
+    if isinstance(given, str) and given:
+        if not asked or _is_json(given) or given.strip().lower() in _NO_INPUT:
+            return None
+        asked = f"{asked}\n\n{given}"
+    return _questioned(row.system, asked, row.output)
+
+
+def _completion(row: _Completion) -> Said | None:
+    if _is_json(row.prompt):
+        return None
+    return _questioned(row.system, row.prompt, row.completion)
+
+
+def _questioned(system: str | msgspec.UnsetType, asked: str, answer: str) -> Said | None:
+    turns = [("user", asked), ("assistant", answer)]
+    if isinstance(system, msgspec.UnsetType):
+        return turns
+    return None if not system or _is_json(system) else [("system", system), *turns]
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text may be JSON, which its column is then read as."""
+    return text.lstrip().startswith(("{", "["))
+
+
+def _chosen(row: _Chosen) -> Said | None:
+    texts = (row.prompt, row.chosen, row.rejected)
+    if any(map(_is_json, texts)) or any(map(_has_turns, texts)):
+        return None
+    if row.chosen.startswith(row.prompt) and row.rejected.startswith(row.prompt):
+        return None  # the prompt may be repeated there
+    return Pair([("user", row.prompt)], row.chosen, row.rejected)
+
+
+def _has_turns(text: str) -> bool:
+    return text.lstrip().startswith("Human:")
+
+
+def _preference(row: _Preference) -> Said | None:
+    asked: list[Turn] = [(m.role, m.content) for m in row.input.messages]
+    return Pair(asked, row.preferred_output[0].content, row.non_preferred_output[0].content)
+
+
+def _converse(row: _Converse) -> Said | None:
+    turns = [(m.role, m.content[0].text) for m in row.messages]
+    return _with_system(_text_of(row.system), turns)
+
+
+def _gemini(row: _Gemini) -> Said | None:
+    turns = [(_ROLES.get(t.role, "user"), t.parts[0].text) for t in row.contents]
+    system = row.system
+    parts = system if isinstance(system, msgspec.UnsetType) else system.parts
+    return _with_system(_text_of(parts), turns)
+
+
+def _text_of(blocks: tuple[_Block] | msgspec.UnsetType) -> str | msgspec.UnsetType:
+    return blocks if isinstance(blocks, msgspec.UnsetType) else blocks[0].text
+
+
+def _text(row: _Text) -> Said | None:
+    return row.text
+
+
+# --- the table -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TypedForm:
+    """The form of texts of one format: how records are decoded, and what a decoded row says.
+
+    `said` gives None where the format's reader would see more than texts. `names` are long fixed
+    texts of the form, which are no findings.
+    """
+
+    kind: type[msgspec.Struct]
+    said: Callable[[Any], Said | None]
+    quotes: Callable[[Any], int]
+    """The quotes around the keys and the values of a decoded row."""
+    names: tuple[bytes, ...] = ()
+
+    @cached_property
+    def _decode(self) -> Callable[[bytes], Any]:
+        return msgspec.json.Decoder(self.kind).decode
+
+    def rows(self, records: Iterable[bytes]) -> list[Any]:
+        """Each record decoded; None for one of another form, or that is no sound JSON."""
+        left, rows, decode = iter(records), list[Any](), self._decode
+        while True:
+            try:
+                rows.extend(map(decode, left))
+            except (msgspec.DecodeError, UnicodeDecodeError):  # ValidationError among them
+                rows.append(None)  # those before it were appended
+            else:
+                return rows
+
+
+def _optional(value: Any, quotes: int) -> int:
+    return 0 if value is msgspec.UNSET else quotes
+
+
+def _system(row: _Instruction | _Completion | _Claude) -> int:
+    return _optional(row.system, 4)
+
+
+def _instructed(system: _GeminiSystem | msgspec.UnsetType) -> int:
+    return 0 if isinstance(system, msgspec.UnsetType) else 8 + _optional(system.role, 4)
+
+
+_VERSION = VERSION.encode()
+FORMS = {
+    "chat": TypedForm(_Chat, _chat, lambda row: 2 + 8 * len(row.messages)),
+    "claude": TypedForm(_Claude, _claude, lambda row: 2 + 8 * len(row.messages) + _system(row)),
+    "sharegpt": TypedForm(_ShareGPT, _sharegpt, lambda row: 2 + 8 * len(row.conversations)),
+    "instruction": TypedForm(
+        _Instruction, _instruction, lambda row: 8 + _optional(row.input, 4) + _system(row)
+    ),
+    "completion": TypedForm(_Completion, _completion, lambda row: 8 + _system(row)),
+    "chosen": TypedForm(_Chosen, _chosen, lambda _: 12),
+    "preference": TypedForm(
+        _Preference,
+        _preference,
+        lambda row: 24 + 8 * len(row.input.messages),
+        (b'"preferred_output"', b'"non_preferred_output"'),
+    ),
+    "converse": TypedForm(
+        _Converse,
+        _converse,
+        lambda row: 6 + 10 * len(row.messages) + _optional(row.system, 6),
+        (b'"schemaVersion":"%b"' % _VERSION, b'"schemaVersion": "%b"' % _VERSION),
+    ),
+    "gemini": TypedForm(
+        _Gemini, _gemini, lambda row: 2 + 10 * len(row.contents) + _instructed(row.system)
+    ),
+    "text": TypedForm(_Text, _text, lambda _: 4),
+}
+"""The typed form of each format that has one."""

@@ -1,0 +1,94 @@
+"""The rows of a block that are known to break no rule, found for all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ftsdk.dataset.findings.secret_patterns import Allowed, SecretMatch, scan_numbers, scan_text
+from ftsdk.dataset.formats.typed_rows import Said, TypedForm, quotes_in, texts_in
+from ftsdk.dataset.readers.lines import Block
+from ftsdk.dataset.rules.byte_signs import may_have_key, rows_with_secrets, rows_with_signs
+from ftsdk.dataset.rules.fast_path import is_sound
+from ftsdk.dataset.rules.first_look import rows_to_look_at
+
+
+class Looked(NamedTuple):
+    """What a look at a block has found.
+
+    `said` has what each plain row says, and None for every other row; `may_hold` the numbers of
+    the other rows that may have a secret.
+    """
+
+    rows: list[bytes]
+    """The records, without the carriage returns of their line ends."""
+    said: list[Said | None]
+    others: list[int]
+    """The numbers of rows that are not plain."""
+    may_hold: Callable[[int, bytes], bool]
+
+
+def look(block: Block, form: TypedForm | None, allowed: Allowed) -> Looked:
+    """Look at all rows of a block, of which most have the form, if one is given."""
+    signs = _signs(block, () if form is None else form.names)
+
+    def may_hold(number: int, raw: bytes) -> bool:
+        return number in signs.keys or number in signs.numbers or b"\\u00" in raw
+
+    rows = block.rows
+    if b"\r" in block.data:
+        rows = [row.removesuffix(b"\r") for row in rows]
+    if form is None:
+        return Looked(rows, [None] * len(rows), list(range(len(rows))), may_hold)
+    decoded = form.rows(rows)
+    for number in signs.texts:
+        decoded[number] = None
+    said = [_plain(form, row, raw) for row, raw in zip(decoded, rows, strict=True)]
+    for places, search in ((signs.keys, _search_keys), (signs.numbers, scan_numbers)):
+        for number in places:
+            what = said[number]
+            if what is not None and any(True for t in texts_in(what) for _ in search(t, allowed)):
+                said[number] = None
+    others = [number for number, what in enumerate(said) if what is None]
+    return Looked(rows, said, others, may_hold)
+
+
+class _Signs(NamedTuple):
+    """The rows of a block that may break a rule about texts, hold a key, or hold a number."""
+
+    texts: set[int]
+    keys: set[int]
+    numbers: set[int]
+
+
+def _signs(block: Block, names: Sequence[bytes]) -> _Signs:
+    data, rows = block.data, block.rows
+    numbers = rows_to_look_at(data)
+    if numbers is not None:
+        rows = [rows[number] for number in numbers]
+        data = (
+            b"\n".join(rows)
+            if block.places is None
+            else b"\n".join(r.replace(b"\n", b" ") for r in rows)
+        )
+    found = _Signs(rows_with_signs(data), *rows_with_secrets(data, rows, names))
+    if numbers is None:
+        return found
+    return _Signs(*({numbers[at] for at in places} for places in found))
+
+
+def _search_keys(text: str, allowed: Allowed) -> Iterator[SecretMatch]:
+    return scan_text(text, allowed) if may_have_key(text) else iter(())
+
+
+def _plain(form: TypedForm, row: Any, raw: bytes) -> Said | None:
+    """What a decoded row says; None when it may break a rule, or has a key twice.
+
+    The decoder keeps one of two equal keys, so that the record has more quotes than the row.
+    """
+    if row is None:
+        return None
+    said = form.said(row)
+    if said is None or not is_sound(said):
+        return None
+    return said if raw.count(b'"') == form.quotes(row) + quotes_in(said) else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import datetime as dt
 import inspect
 import re
 import sys
@@ -26,6 +27,8 @@ from ftsdk.backends.base import Backend
 from ftsdk.backends.capabilities import Capabilities, Range
 from ftsdk.backends.local.models.row_paths import measured_paths
 from ftsdk.backends.registry import GROUP
+from ftsdk.catalogue.load import shipped
+from ftsdk.catalogue.schema import Provider, Span
 from ftsdk.errors import FtsdkError
 from ftsdk.store.migrations import MIGRATIONS
 from ftsdk.types.status import ALLOWED_TRANSITIONS, JobStatus
@@ -162,6 +165,81 @@ def _range(allowed: Range) -> str:
     if low and high:
         return f"{low} to {high}"
     return f"from {low}" if low else (f"up to {high}" if high else "any")
+
+
+def providers() -> str:
+    """What each provider costs, how its models are served, what you keep, and what ends when."""
+    catalogue = shipped()
+    rows = []
+    for backend in _backends():
+        able, facts = backend.capabilities, catalogue.providers.get(backend.name)
+        if able.is_rehearsal or facts is None:
+            continue
+        facts = _open_models(facts, catalogue.as_of)
+        rows.append([
+            f"**{facts.title}** `{backend.name}`", _training_price(facts), facts.serving or "–", _hosting_price(facts),
+            _kept(able, facts), _words(able.methods), _end(able, facts),
+        ])  # fmt: skip
+    head = ["provider", "training", "serving", "hosting", "you keep", "methods", "ends"]
+    return f"Catalogue of {catalogue.as_of}.\n\n{table(head, rows)}"
+
+
+def _open_models(facts: Provider, day: dt.date) -> Provider:
+    """Leave out the models that had ended on this day."""
+    models = {
+        name: model
+        for name, model in facts.models.items()
+        if model.ends_on is None or model.ends_on.day > day
+    }
+    return facts.model_copy(update={"models": models})
+
+
+def _kept(able: Capabilities, facts: Provider) -> str:
+    if able.can_download:
+        return "the weights"
+    mine = facts.weights_are_yours
+    return "the weights, from the provider's own page" if mine and mine.holds else "a name to call"
+
+
+def _training_price(facts: Provider) -> str:
+    """The range of prices over all models, and the least that a job costs."""
+    if facts.free:
+        return "free, on your machine"
+    rates = [rate for model in facts.models.values() for rate in model.training]
+    rates += [rate for card in facts.rates.values() for rate in card]
+    if not rates:
+        per = [kind.per_hour for kind in facts.hardware.values()]
+        return f"{_span(per)} an hour" if per else "not known"
+    least = f", at least {_usd(facts.minimum.usd)} a job" if facts.minimum else ""
+    return f"{_span([rate.usd_per_mtok for rate in rates])} per 1M tokens{least}"
+
+
+def _span(prices: Iterable[Span]) -> str:
+    found = list(prices)
+    low, high = min(one.low for one in found), max(one.high for one in found)
+    return _usd(low) if low == high else f"{_usd(low)} – {_usd(high)}"
+
+
+def _usd(amount: Any) -> str:
+    return f"${amount:.2f}"
+
+
+def _hosting_price(facts: Provider) -> str:
+    return "–" if facts.hosting is None else f"{_span([facts.hosting.usd_per_hour])} an hour"
+
+
+def _end(able: Capabilities, facts: Provider) -> str:
+    """The first date on which the provider takes no new jobs, or closes."""
+    dates = []
+    if able.closed_to_new_accounts_on is not None:
+        dates.append(f"closed to new accounts since {able.closed_to_new_accounts_on}")
+    stops = able.no_new_jobs_from or (facts.no_new_jobs_from and facts.no_new_jobs_from.day)
+    if stops:
+        dates.append(f"no new jobs from {stops}")
+    ends = sorted({model.ends_on.day for model in facts.models.values() if model.ends_on})
+    if ends and not dates:
+        dates.append(f"some bases end from {ends[0]}")
+    return "; ".join(dates) or "no date known"
 
 
 # --- statuses and errors ---------------------------------------------------------------------
@@ -307,6 +385,7 @@ def row_paths() -> str:
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "capabilities": capabilities,
+    "providers": providers,
     "statuses": statuses,
     "errors": error_table,
     "schema": schema,

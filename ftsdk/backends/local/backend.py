@@ -10,6 +10,7 @@ import builtins
 import importlib.util
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,9 @@ from ftsdk.types.spec import JobSpec, spec_error
 from ftsdk.util.ids import JOB_ID
 
 _RUNS_READ = 200
+
+_TRAINS_HERE = sys.platform != "win32"
+"""Whether a run can have a process group of its own."""
 
 
 class LocalBackend(Backend):
@@ -123,6 +127,8 @@ class LocalBackend(Backend):
             Fault(what, generic_hint(self.name))
             for what in refusals(self.name, self.capabilities, spec)
         ]
+        if not _TRAINS_HERE:
+            own.append(Fault("training on Windows itself", "use WSL, or a hosted provider"))
         faults = [*own, *self._model_faults(spec)]
         hints = dict.fromkeys(hint for _, hint in faults)
         refuse(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ftsdk.evaluation.flips import Flip, flips_of
 from ftsdk.evaluation.gate import GateResult
-from ftsdk.evaluation.report_page import page
+from ftsdk.evaluation.report_page import Frame, page
 from ftsdk.evaluation.report_parts import CandidateResult, FlippedRow, ReportData
 from ftsdk.evaluation.table import comparison_table
 from ftsdk.types.evaluation import Comparison
@@ -78,12 +78,12 @@ class EvaluationReport(ReportData):
     def __str__(self) -> str:
         return "\n".join(self.lines_of_text())
 
-    def to_html(self, *, texts: bool = True) -> str:
+    def to_html(self, *, texts: bool = True, frame: Frame | None = None) -> str:
         """Return the report as one self-contained page, without scripts and without the network.
 
-        Without `texts` no row's text is in it.
+        Without `texts` no row's text is in it. `frame` has what else is on the page.
         """
-        return page(self, self.flips, texts=texts)
+        return page(self, self.flips, texts=texts, frame=frame)
 
     def _repr_html_(self) -> str:
         """Return the page in a frame, for a notebook."""

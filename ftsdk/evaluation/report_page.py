@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib import resources
 
@@ -33,11 +34,24 @@ Flips = Callable[[str], Sequence[FlippedRow]]
 """Returns the rows on which a candidate and the reference differ."""
 
 
-def page(report: ReportData, flips: Flips, *, texts: bool = True) -> str:
+@dataclass(frozen=True)
+class Frame:
+    """What a page has beside the evaluation: its title, and HTML before the candidates."""
+
+    title: str = "Evaluation"
+    css: str = ""
+    before: str = ""
+
+
+def page(
+    report: ReportData, flips: Flips, *, texts: bool = True, frame: Frame | None = None
+) -> str:
     """Return the HTML text of a report. Without `texts` no row's text is in it."""
     css = resources.files("ftsdk.evaluation").joinpath("report_page.css").read_text("utf-8")
+    around = frame or Frame()
     parts = [
-        _head(report, css),
+        _head(report, css + around.css, around.title),
+        around.before,
         *(_candidate(report, one, flips(one.name), texts=texts) for one in report.candidates),
         _models(report.models),
         _method(report),
@@ -45,15 +59,15 @@ def page(report: ReportData, flips: Flips, *, texts: bool = True) -> str:
     return "".join(parts) + "</body></html>\n"
 
 
-def _head(report: ReportData, css: str) -> str:
+def _head(report: ReportData, css: str, title: str) -> str:
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<title>Evaluation of {escape(report.candidates[0].name)}</title><style>{css}</style>"
+        f"<title>{escape(title)} of {escape(report.candidates[0].name)}</title><style>{css}</style>"
         "</head><body><header>"
-        f"<b>Evaluation</b><span>{escape(report.data)}</span>"
+        f"<b>{escape(title)}</b><span>{escape(report.data)}</span>"
         f"<span>{report.ended_at:%d %b %Y, %H:%M} UTC</span></header>"
     )
 

@@ -24,7 +24,7 @@ from ftsdk.migration.training import Trained
 from ftsdk.session import Session
 from ftsdk.types.capture import CaptureProgress
 from ftsdk.types.job import JobSnapshot
-from ftsdk.types.migration import CandidatePlan
+from ftsdk.types.migration import CandidatePlan, CandidateResult
 
 _CANNOT_ANSWER = (NotReady, NotFound, Rejected, Unsupported)
 """Errors of a model that would come again with every request."""
@@ -173,3 +173,64 @@ def best_first(report: EvaluationReport, entrants: Sequence[Entrant]) -> list[st
     found = [one for one in report.candidates if one.name in ranks]
     found.sort(key=lambda one: (_BEST_FIRST.index(one.gate.result), ranks[one.name]))
     return [one.name for one in found]
+
+
+def with_plans(compared: Compared, plans: Sequence[CandidatePlan]) -> Compared:
+    """Return the comparison with the plans as they are after it: with costs that were measured."""
+    by_name = {one.name: one for one in plans}
+    return dataclasses.replace(
+        compared,
+        entrants=tuple(
+            dataclasses.replace(one, plan=by_name[one.plan.name]) for one in compared.entrants
+        ),
+    )
+
+
+def ordered(
+    report: EvaluationReport, first: Sequence[str], data: str, notes: Sequence[str]
+) -> EvaluationReport:
+    """Return the report with these candidates first, the name of the user's data, and more notes."""
+    rest = [one.name for one in report.candidates if one.name not in first]
+    by_name = {one.name: one for one in report.candidates}
+    return dataclasses.replace(
+        report,
+        data=data,
+        candidates=tuple(by_name[name] for name in [*first, *rest]),
+        notes=(*report.notes, *notes),
+    )
+
+
+def results_of(compared: Compared, report: EvaluationReport) -> Iterator[CandidateResult]:
+    """Yield what the report shows about each candidate, then those that were not compared.
+
+    The untuned base of the old model is left out: nobody switches to it.
+    """
+    entrants = {one.plan.name: one for one in compared.entrants}
+    for one in report.candidates:
+        entrant = entrants.get(one.name)
+        if entrant is None:
+            continue
+        main, plan = one.gate.metrics[one.gate.primary], entrant.plan
+        yield CandidateResult(
+            name=one.name,
+            kind=plan.kind,
+            provider=plan.provider,
+            model=plan.model,
+            job_id=entrant.job_id,
+            result=one.gate.result.value,
+            verdict=one.verdict,
+            reason=one.gate.reason,
+            difference=main.delta,
+            low=main.low,
+            high=main.high,
+            per_1000_usd=plan.per_1000_usd,
+        )
+    for plan, why in compared.left_out:
+        yield CandidateResult(
+            name=plan.name,
+            kind=plan.kind,
+            provider=plan.provider,
+            model=plan.model,
+            result="not comparable",
+            reason=why,
+        )

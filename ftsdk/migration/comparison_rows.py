@@ -17,7 +17,7 @@ import orjson
 from ftsdk.dataset import Dataset
 from ftsdk.errors import UsageError
 from ftsdk.evaluation.captured import Captured
-from ftsdk.evaluation.cases import case_of_chat
+from ftsdk.evaluation.cases import Case, case_of_chat, cases_of
 from ftsdk.evaluation.statistics.compare import MIN_ROWS
 from ftsdk.util.files import atomic_write_bytes, make_private_folder
 
@@ -77,14 +77,19 @@ def comparison_rows(captured: Captured, data: Any, folder: Path) -> ComparisonRo
     )
 
 
-def _rows_of(data: Any, cases: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each captured row once, by its case."""
-    seen: set[str] = set()
+def _rows_of(data: Any, cases: Mapping[str, Case]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each captured row once, by its case, as a chat row with the keys that it has beside."""
+    asked = {case.id: case for case in cases_of(Dataset.load(data))}
+    beside = {}
     for line, row in enumerate(Dataset.load(data), 1):
         case = case_of_chat(row, line)
-        if case is not None and case.id in cases and case.id not in seen:
-            seen.add(case.id)
-            yield case.id, dict(row)
+        if case is not None and case.id not in beside:
+            beside[case.id] = {name: one for name, one in row.items() if name != "messages"}
+    for key, case in asked.items():
+        if key in cases:
+            answer = [] if case.reference is None else [dict(case.reference)]
+            messages = [*map(dict, case.messages), *answer]
+            yield key, {**beside.get(key, {}), "messages": messages, **case.options}
 
 
 def _with_captured_answers(

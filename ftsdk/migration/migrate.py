@@ -41,6 +41,8 @@ from ftsdk.util.locks import file_lock
 
 OnStep = Callable[[str, str], None]
 _ASKED = "migration.json"
+_OURS = (".lock", ".gitignore", "deployments.json")
+"""What a call that was killed at once leaves in the folder."""
 _ZERO = Decimal(0)
 
 
@@ -114,8 +116,9 @@ class Migrating:
         if path.is_file():
             refuse_changes(read_record(path), asked, path)
             return
-        strange = [one.name for one in self.folder.iterdir() if one.name != ".lock"]
-        if strange and strange != ["deployments.json"]:
+        names = [one.name for one in self.folder.iterdir()]
+        strange = [one for one in names if one not in _OURS and not one.endswith(".tmp")]
+        if strange:
             raise UsageError(
                 "The folder has files that are not of a migration",
                 where=f"{self.folder}: {', '.join(sorted(strange)[:5])}",
@@ -233,8 +236,10 @@ class Migrating:
         self._require_budget(plan)
         done: list[MigratedModel] = []
         failed: list[FailedModel] = []
-        for one in self._models:
+        for one, planned in zip(self._models, plan.models, strict=True):
             try:
+                if planned.failed:
+                    raise UsageError(planned.failed, where=f"model {one.old.name}")
                 done.append(one.run())
             except AuthError:
                 raise

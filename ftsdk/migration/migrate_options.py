@@ -109,7 +109,7 @@ class MigrationOptions:
             "slices": _names(self.slices),
             "cluster": self.cluster,
             "repeats": self.repeats,
-            "options": dict(self.chat_options or {}),
+            "options": self.evaluation().decoding,
         }
 
 

@@ -2,42 +2,142 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
+from ftsdk.catalogue.retirement import retirement_dates
+from ftsdk.catalogue.serving_cost import Traffic
 from ftsdk.evaluation.junit import junit_xml
-from ftsdk.migration.comparing import Compared
+from ftsdk.evaluation.report import EvaluationReport
+from ftsdk.evaluation.report_page import Frame
 from ftsdk.migration.migrate_options import MigrationOptions
 from ftsdk.migration.old_model import OldModel
+from ftsdk.migration.ranking import old_candidate, ranked
+from ftsdk.migration.report_cost import CostLine, cost_card, cost_line, with_peak
+from ftsdk.migration.report_sections import dates_card, lost_card, result_card
+from ftsdk.planning.targets import RankedTarget
 from ftsdk.session import Session
 from ftsdk.types.migration import CandidatePlan, LostFeature, MigratedModel
 from ftsdk.util.files import atomic_write_bytes
 
+_LOOKS = ("new", "third", "fourth", "new")
+
 
 @dataclass(frozen=True)
-class ReportFacts:
-    """What a report rests on."""
+class MeasuredCosts:
+    """The candidates' costs with the tokens and the pace that the comparison measured."""
 
-    session: Session
-    old: OldModel
-    options: MigrationOptions
-    compared: Compared
-    result: MigratedModel
-    candidates: Sequence[CandidatePlan]
+    plans: tuple[CandidatePlan, ...]
+    targets: Mapping[str, RankedTarget]
+    traffic: Traffic
+    own: Mapping[str, Traffic]
 
 
-def write_reports(folder: Path, facts: ReportFacts, lost: Iterable[LostFeature]) -> None:
+def measured_costs(
+    session: Session,
+    old: OldModel,
+    plans: Sequence[CandidatePlan],
+    report: EvaluationReport,
+    options: MigrationOptions,
+) -> MeasuredCosts:
+    """Return the costs at the user's traffic; each answer's tokens are those that were counted."""
+    traffic = _traffic(report, report.reference, options.monthly_requests)
+    own = {one.name: _traffic(report, one.name, options.monthly_requests) for one in plans}
+    pace = {
+        one.name: options.concurrency / one.latency_p50_s
+        for one in report.models
+        if one.latency_p50_s
+    }
+    filled, targets = ranked(session, old, plans, traffic, pace)
+    return MeasuredCosts(tuple(filled), targets, traffic, own)
+
+
+def _traffic(report: EvaluationReport, name: str, requests: int) -> Traffic:
+    """Return the traffic with the mean tokens of a model's own answers, else of the old model's."""
+    by_name = {one.name: one.tokens for one in report.models}
+    tokens = by_name.get(name) or by_name.get(report.reference) or {}
+    asked, cached = tokens.get("prompt", 0.0), tokens.get("cached", 0.0)
+    plain = Traffic(requests, asked, tokens.get("completion", 0.0), min(asked, cached))
+    return with_peak(plain, requests)
+
+
+def write_reports(
+    folder: Path,
+    session: Session,
+    old: OldModel,
+    options: MigrationOptions,
+    report: EvaluationReport,
+    costs: MeasuredCosts,
+    result: MigratedModel,
+    lost: Sequence[LostFeature],
+) -> None:
     """Write `report.html`, `report.json` and `report.xml` into the folder."""
-    missing = list(lost)
-    report = facts.compared.report
     document = {
-        "migration": facts.result.model_dump(mode="json"),
-        "lost": [one.model_dump(mode="json") for one in missing],
+        "migration": result.model_dump(mode="json"),
+        "costs": [one.to_dict() for one in costs.targets.values()],
+        "lost": [one.model_dump(mode="json") for one in lost],
         "evaluation": report.to_dict(),
     }
     text = json.dumps(document, indent=2, ensure_ascii=False, default=str)
-    atomic_write_bytes(folder / "report.html", report.to_html().encode())
+    page = report.to_html(frame=_frame(session, old, options, costs, result, lost))
+    atomic_write_bytes(folder / "report.html", page.encode())
     atomic_write_bytes(folder / "report.json", text.encode() + b"\n")
     atomic_write_bytes(folder / "report.xml", junit_xml(report))
+
+
+def _frame(
+    session: Session,
+    old: OldModel,
+    options: MigrationOptions,
+    costs: MeasuredCosts,
+    result: MigratedModel,
+    lost: Sequence[LostFeature],
+) -> Frame:
+    css = resources.files("ftsdk.migration").joinpath("report.css").read_text("utf-8")
+    before = cost_line(old.name, old_candidate(old), costs.traffic, session.catalogue, "old")
+    card = cost_card(
+        before,
+        list(_lines(session, costs)),
+        list(costs.targets.values()),
+        options.monthly_requests,
+        assumed=options.requests is None,
+    )
+    dates = dates_card(list(_dates(session, old, costs.plans, result)), session.today)
+    return Frame(
+        title="Migration",
+        css=css,
+        before=result_card(result, session.today) + card + dates + lost_card(lost),
+    )
+
+
+def _lines(session: Session, costs: MeasuredCosts) -> Iterator[CostLine]:
+    """Yield a curve for each candidate that can run and has a price, each with a look of its own."""
+    looks = iter(_LOOKS)
+    for plan in costs.plans:
+        target = costs.targets[plan.name]
+        if not plan.can_run or target.month is None:
+            continue
+        look = next(looks, "fourth")
+        line = cost_line(plan.name, target.candidate, costs.own[plan.name], session.catalogue, look)
+        if line is not None:
+            yield line
+
+
+def _dates(
+    session: Session, old: OldModel, plans: Sequence[CandidatePlan], result: MigratedModel
+) -> Iterator[tuple[dt.date, str]]:
+    """Yield the days that matter: the end of the old model, of its provider's jobs, and of the new one."""
+    facts = retirement_dates(old.provider, old.base_model or "", catalogue=session.catalogue)
+    if facts.no_new_jobs_from is not None:
+        yield facts.no_new_jobs_from, f"no new fine-tuning jobs at {old.provider}"
+    if old.ends_on is not None:
+        yield old.ends_on - dt.timedelta(days=1), "the last day to switch"
+        yield old.ends_on, f"{old.name} stops"
+    for plan in plans:
+        if plan.ends_on is not None and plan.can_run:
+            chosen = ", which you would switch to" if plan.name == result.chosen else ""
+            yield plan.ends_on, f"{plan.name} ends{chosen}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,17 +15,28 @@ from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, UsageError
 from ftsdk.evaluation.captured import Captured
 from ftsdk.evaluation.cases import cases_of
+from ftsdk.evaluation.gate import GateResult
 from ftsdk.evaluation.participants import Prompt
+from ftsdk.evaluation.statistics.compare import MIN_ROWS
 from ftsdk.migration.alias import alias_of, snippet
 from ftsdk.migration.asking_cost import asking_cost, mean_request
 from ftsdk.migration.candidates import prompt_candidate, prompts_of, tuned_candidate
 from ftsdk.migration.capture import Capturing
-from ftsdk.migration.comparing import Compared, best_first, compare, entrants_of, require_entrants
+from ftsdk.migration.comparing import (
+    Compared,
+    best_first,
+    compare,
+    entrants_of,
+    ordered,
+    require_entrants,
+    results_of,
+    with_plans,
+)
 from ftsdk.migration.comparison_rows import ComparisonRows, comparison_rows
 from ftsdk.migration.leases import ComparisonLeases, lease_costs
 from ftsdk.migration.lost import lost_features
 from ftsdk.migration.migrate_options import MigrationOptions
-from ftsdk.migration.migration_report import ReportFacts, write_reports
+from ftsdk.migration.migration_report import measured_costs, write_reports
 from ftsdk.migration.old_model import OldModel
 from ftsdk.migration.ranking import ranked
 from ftsdk.migration.receipts import Receipts
@@ -35,7 +45,6 @@ from ftsdk.session import Session
 from ftsdk.types.capture import CapturePlan, CaptureProgress, Rights
 from ftsdk.types.migration import (
     CandidatePlan,
-    CandidateResult,
     MigratedModel,
     ModelMigrationPlan,
     StepName,
@@ -93,7 +102,7 @@ class ModelMigration:
             "model": self.old.name,
             "data": None if data is None else Dataset.load(data).sha256,
             "repeats": self._options.repeats,
-            "options": dict(self._options.chat_options or {}),
+            "options": self._options.evaluation().decoding,
         }
 
     @property
@@ -137,6 +146,13 @@ class ModelMigration:
         cases = cases_of(Dataset.load(self._data))
         tokens = mean_request(self._session, self.old, cases)
         traffic = Traffic(self._options.monthly_requests, *tokens)
+        left = len(cases) - (0 if capture is None else len(capture.refused))
+        if left < MIN_ROWS:
+            why = (
+                f"{left} rows are too few for a verdict; give at least {MIN_ROWS} that it was not "
+                "trained on"
+            )
+            return base.model_copy(update={"capture": capture, "failed": why})
         candidates, _ = ranked(self._session, self.old, self.candidates(), traffic)
         decoding = self._options.evaluation().decoding
         return base.model_copy(
@@ -144,7 +160,7 @@ class ModelMigration:
                 "capture": capture,
                 "rights": rights,
                 "training_rows": self._training_rows(),
-                "test_rows": len(cases) - (0 if capture is None else len(capture.refused)),
+                "test_rows": left,
                 "candidates": tuple(candidates),
                 "lost": tuple(lost_features(self._session, self.old, candidates, self._data)),
                 "evaluation": asking_cost(
@@ -208,6 +224,8 @@ class ModelMigration:
         alias, report = self.receipts.read("alias"), self.receipts.read("report")
         self.receipts.done("capture", self._capture_inputs())
         if alias is None or report is None:
+            return None
+        if self._options.retry and self._training.has_failed(self.candidates()):
             return None
         if report.inputs.get("requests") != self._options.requests:
             self._say("report", "other requests a month than before: the report is written again")
@@ -296,10 +314,11 @@ class ModelMigration:
         inputs = {
             "capture": captured.manifest.get("seal"),
             "rows": rows.sha256,
-            "candidates": [[one.plan.name, one.job_id] for one in entrants],
             **self._options.measured_by(),
         }
+        asked = [[one.plan.name, one.job_id] for one in entrants]
         receipt = self.receipts.done("compare", inputs)
+        is_done = receipt is not None and receipt.result["candidates"] == asked
         started = self._session.clock.now()
         self._say("compare", f"asking {len(entrants)} candidates {rows.rows:,} rows")
         compared = compare(
@@ -313,9 +332,10 @@ class ModelMigration:
             self._place.left,
             self._place.on_progress,
         )
-        if receipt is None and not self._lacks_answers(compared):
-            facts = {one.name: one.verdict for one in compared.report.candidates}
-            self.receipts.write("compare", inputs, started, {"verdicts": facts}, usd=compared.usd)
+        if not is_done and not self._lacks_answers(compared):
+            verdicts = {one.name: one.verdict for one in compared.report.candidates}
+            facts = {"candidates": asked, "verdicts": verdicts}
+            self.receipts.write("compare", inputs, started, facts, usd=compared.usd)
         return compared, rows
 
     def _prompts_for(self, candidates: list[CandidatePlan]) -> list[tuple[CandidatePlan, Prompt]]:
@@ -339,32 +359,35 @@ class ModelMigration:
     ) -> MigratedModel:
         started = self._session.clock.now()
         self._say("report", "writing the report")
+        costs = measured_costs(self._session, self.old, candidates, compared.report, self._options)
+        compared = with_plans(compared, costs.plans)
         order = best_first(compared.report, compared.entrants)
-        report = _ordered(compared, order, rows)
-        compared = dataclasses.replace(compared, report=report)
+        report = ordered(compared.report, order, Dataset.load(self._data).name, rows.notes())
         best = next(one for one in report.candidates if one.name == order[0])
         entrant = next(one for one in compared.entrants if one.plan.name == order[0])
-        passed = str(best.gate.result) == "passed"
+        passed = best.gate.result is GateResult.PASSED
         call = snippet(self.old.name, entrant.plan, entrant.job_id) if passed else ""
         result = MigratedModel(
             model=self.old.name,
             folder=self.folder,
-            result=str(best.gate.result),
+            result=best.gate.result.value,
             reason=best.gate.reason,
             ends_on=self.old.ends_on,
-            candidates=tuple(_results(compared)),
+            candidates=tuple(results_of(compared, report)),
             chosen=order[0] if passed else None,
             snippet=call,
             report=self.folder / "report.html",
             spent_usd=self.spent(),
         )
-        facts = ReportFacts(self._session, self.old, self._options, compared, result, candidates)
-        write_reports(self.folder, facts, lost_features(self._session, self.old, candidates, self._data))  # fmt: skip
+        lost = list(lost_features(self._session, self.old, candidates, self._data))
+        write_reports(
+            self.folder, self._session, self.old, self._options, report, costs, result, lost
+        )
         if not self._lacks_answers(compared):
             asked = {"requests": self._options.requests, "rows": rows.sha256}
             self.receipts.write("report", asked, started, {"result": result.result})
             alias = alias_of(self.old.name, entrant.plan, entrant.job_id) if passed else {}
-            made = {**result.model_dump(mode="json"), "spent_usd": str(result.spent_usd)}
+            made = result.model_dump(mode="json")
             self.receipts.write("alias", {"alias": alias}, started, made)
         return result
 
@@ -384,53 +407,3 @@ class ModelMigration:
                 jobs.add(job.id)
                 total += self._training.cost_of(one)
         return total + lease_costs(self._session, jobs)
-
-
-def _ordered(compared: Compared, order: list[str], rows: ComparisonRows) -> Any:
-    """Return the report with the best candidate first, and the notes of the rows."""
-    report = compared.report
-    names = [*order, *(one.name for one in report.candidates if one.name not in order)]
-    by_name = {one.name: one for one in report.candidates}
-    return dataclasses.replace(
-        report,
-        candidates=tuple(by_name[name] for name in names),
-        notes=(*report.notes, *rows.notes()),
-    )
-
-
-def _results(compared: Compared) -> list[CandidateResult]:
-    found = []
-    for name in [one.name for one in compared.report.candidates]:
-        entrant = next((one for one in compared.entrants if one.plan.name == name), None)
-        if entrant is None:
-            continue  # the untuned base, which nobody switches to
-        one = next(each for each in compared.report.candidates if each.name == name)
-        main = one.gate.metrics[one.gate.primary]
-        found.append(
-            CandidateResult(
-                name=name,
-                kind=entrant.plan.kind,
-                provider=entrant.plan.provider,
-                model=entrant.plan.model,
-                job_id=entrant.job_id,
-                result=str(one.gate.result),
-                verdict=one.verdict,
-                reason=one.gate.reason,
-                difference=main.delta,
-                low=main.low,
-                high=main.high,
-                per_1000_usd=entrant.plan.per_1000_usd,
-            )
-        )
-    for plan, why in compared.left_out:
-        found.append(
-            CandidateResult(
-                name=plan.name,
-                kind=plan.kind,
-                provider=plan.provider,
-                model=plan.model,
-                result="not comparable",
-                reason=why,
-            )
-        )
-    return found

@@ -7,14 +7,21 @@ same key, and so finds the job that exists.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 import orjson
 
-from ftsdk.errors import DatasetError, FtsdkError, Rejected, Unsupported
+from ftsdk.errors import (
+    DatasetError,
+    FtsdkError,
+    Rejected,
+    SpecError,
+    UnknownModel,
+    Unsupported,
+)
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.submit import submit
 from ftsdk.migration.candidates import prepared_job
@@ -32,6 +39,7 @@ from ftsdk.types.job import JobSnapshot
 from ftsdk.types.migration import CandidatePlan
 from ftsdk.types.status import JobStatus
 
+_REFUSALS = (Unsupported, Rejected, DatasetError, SpecError, UnknownModel)
 Say = Callable[[str], None]
 
 
@@ -71,6 +79,12 @@ class Training:
         job = self.job_of(plan)
         return (job.cost.usd if job is not None and not job.was_refused else None) or Decimal(0)
 
+    def has_failed(self, plans: Sequence[CandidatePlan]) -> bool:
+        """Whether a job of these candidates failed or was cancelled."""
+        jobs = (self.job_of(one) for one in plans if one.kind == "tuned")
+        bad = (JobStatus.FAILED, JobStatus.CANCELLED)
+        return any(job is not None and job.status in bad for job in jobs)
+
     def train(
         self, plans: list[CandidatePlan], left: Callable[[], Decimal | None]
     ) -> list[Trained]:
@@ -88,7 +102,11 @@ class Training:
                 jobs.append((plan, self._created(plan, left)))
             except FtsdkError as error:
                 if _is_refusal(error):
-                    refused.append(Trained(plan, None, f"{plan.provider} refused it: {error.what}"))
+                    refused.append(
+                        Trained(
+                            plan, None, f"{plan.provider} refused it: {error.what}; {error.hint}"
+                        )
+                    )
                 else:
                     stopped.append(error)
         if stopped:
@@ -161,7 +179,7 @@ class Training:
 
 def _is_refusal(error: FtsdkError) -> bool:
     """Whether the provider takes no such job, whatever is done at another time."""
-    return isinstance(error, Unsupported | Rejected | DatasetError) and error.submitted == "no"
+    return isinstance(error, _REFUSALS) and error.submitted == "no"
 
 
 def _facts(job: JobSnapshot) -> dict[str, object]:

@@ -216,6 +216,10 @@ class Backend(abc.ABC):
         sent = planned_fields(self.capabilities, spec.hyperparameters)
         return next((field.sent for field in sent if field.name == "max_length"), None)
 
+    def truncates(self, spec: JobSpec) -> bool:  # noqa: ARG002  # one backend asks
+        """Return whether this machine cuts rows that are longer than `max_length`, as asked."""
+        return False
+
     def speed_of(self, spec: JobSpec) -> float | None:
         """Return tokens trained per second by an earlier, similar job; None where none is known."""
         return None

@@ -121,6 +121,7 @@ def _rows(
         limits=backend.limits_for(spec.model),
         tokenizer=backend.tokenizer_for(spec),
         max_length=backend.max_length_for(spec),
+        truncate=backend.truncates(spec),
         allow_findings=options.get("allow_findings", False),
     )
     if not report.ok:

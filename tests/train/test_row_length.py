@@ -124,6 +124,28 @@ def run(
     (folder / "outcome.json").write_text(json.dumps(ended))
 
 
+def test_rows_that_are_cut_are_a_notice_and_a_fault_where_nothing_is_left(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    said = {"role": "assistant", "content": "red " * 300}
+    long_answer = {"messages": [{"role": "user", "content": "say it"}, said]}
+    asked = {"role": "user", "content": "red " * 300}
+    long_question = {"messages": [asked, {"role": "assistant", "content": "yes"}]}
+    more: dict[str, Any] = {
+        "provider": "local", "model": str(tiny_model), "hyperparameters": {"max_length": 128},
+        "provider_options": {"truncate": True},
+    }  # fmt: skip
+    with ftsdk.Client(home=tmp_path) as client:
+        rows = [*tiny.rows(12), long_answer]
+        (found,) = [n for n in client.plan(rows, **more).data if n.code == "FT502"]
+        assert (found.rows, found.line) == (1, 13)
+        assert "max_length is 128" in found.message
+        with pytest.raises(DatasetError, match="no assistant token is left") as caught:
+            client.plan([*rows, long_question], **more)
+        assert [(f.code, f.line) for f in caught.value.report.faults] == [("FT501", 14)]
+        assert "raise max_length" in caught.value.hint
+
+
 def test_a_model_that_is_not_here_is_not_counted(tmp_path: Path) -> None:
     with ftsdk.Client(home=tmp_path) as client:
         backend = client.backend("local")

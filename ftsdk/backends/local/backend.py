@@ -235,16 +235,16 @@ class LocalBackend(Backend):
         return folder if (folder / "tokenizer.json").is_file() else None
 
     def max_length_for(self, spec: JobSpec) -> int | None:
-        """`max_length` in tokens, or the model's number of positions where that is less.
-
-        None when the option `truncate` cuts longer rows.
-        """
-        if self._options(spec).truncate:
-            return None
+        """`max_length` in tokens, or the model's number of positions where that is less."""
+        self._options(spec)  # refuses what it does not know
         asked = super().max_length_for(spec)
         folder = local_folder(spec.model, self.context.home)
         positions = None if folder is None else position_limit(folder)
         return min((n for n in (asked, positions) if n is not None), default=None)
+
+    def truncates(self, spec: JobSpec) -> bool:
+        """The option `truncate`."""
+        return self._options(spec).truncate
 
     def speed_of(self, spec: JobSpec) -> float | None:
         """Tokens per second of the newest run here that succeeded on this base model.

@@ -127,7 +127,9 @@ class Counting:
         try:
             total, trained, longest = self.counter.count(row)
         except RowFault as error:
-            self._refuse(line, RENDER_CODES.get(error.code, "FT506"), error.message)
+            code = RENDER_CODES.get(error.code, "FT506")
+            hint = RULES["FT502" if code == "FT501" and error.tokens else code].hint
+            self._refuse(line, code, error.message, hint)
             total, trained, longest = error.tokens or 0, 0, error.tokens or 0
         else:
             if isinstance(self.counter, TemplateCounter) and drops_reasoning(
@@ -160,9 +162,9 @@ class Counting:
         """Count a faulty row as nothing: it keeps its place."""
         self.put(line, 0, 0)
 
-    def _refuse(self, line: int, code: str, message: str) -> None:
-        rule = RULES[code]
-        self.refused.append(Fault(code, rule.severity, line, message, rule.hint, field="messages"))
+    def _refuse(self, line: int, code: str, message: str, hint: str) -> None:
+        severity = RULES[code].severity
+        self.refused.append(Fault(code, severity, line, message, hint, field="messages"))
 
     def faults(self, limits: Limits | None, method: str, max_length: int | None) -> Iterator[Fault]:
         """Rows above the limit of the provider, or of the job, and rows that cannot be rendered."""
@@ -249,23 +251,29 @@ def _binned(ordered: list[int], width: int) -> tuple[int, ...]:
 
 
 def counter_for(
-    tokenizer: Any, *, model: str | None, limits: Limits | None = None, wanted: bool
+    tokenizer: Any,
+    *,
+    model: str | None,
+    limits: Limits | None = None,
+    wanted: bool,
+    cut_at: int | None = None,
 ) -> Counting | None:
     """A counter for a tokenizer or a model; None when none is available and none is wanted.
 
-    `limits` gives the provider's encoding, for a model whose name implies none.
+    `limits` gives the provider's encoding, for a model whose name implies none. Rows of which nothing
+    to train is left when they are cut at `cut_at` tokens are faults.
 
     Raises `MissingExtra` when a tokenizer was named, or counts are wanted, and its package is not
     there.
     """
     if isinstance(tokenizer, ChatTokenizer):
-        return Counting(TemplateCounter(tokenizer))
+        return Counting(TemplateCounter(tokenizer, cut_at))
     if hasattr(tokenizer, "count") and hasattr(tokenizer, "exact"):
         return Counting(tokenizer)
     named = tokenizer if tokenizer is not None else model
     folder = model_folder(named)
     if folder is not None:
-        return Counting(TemplateCounter(ChatTokenizer.from_folder(folder)))
+        return Counting(TemplateCounter(ChatTokenizer.from_folder(folder), cut_at))
     encoding = encoding_of(str(named)) if named is not None else None
     if encoding is None and limits is not None:
         encoding = limits.encoding

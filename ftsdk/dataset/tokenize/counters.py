@@ -10,7 +10,7 @@ import orjson
 
 from ftsdk.dataset.row import OUTPUTS, texts_of
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
-from ftsdk.dataset.tokenize.render import IGNORED, render_sequences
+from ftsdk.dataset.tokenize.render import IGNORED, fit, render_sequences
 from ftsdk.errors import MissingExtra
 
 
@@ -161,16 +161,21 @@ class TemplateCounter:
 
     exact = True
 
-    def __init__(self, tokenizer: ChatTokenizer) -> None:
+    def __init__(self, tokenizer: ChatTokenizer, cut_at: int | None = None) -> None:
         self.name = tokenizer.name
         self.tokenizer = tokenizer
+        self.cut_at = cut_at
+        """The length at which the trainer cuts a longer row, where it does."""
 
     def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
         """Tokens of the row, those the loss counts, and those of its longest piece.
 
-        Raises `RowFault` when the row cannot be rendered.
+        Raises `RowFault` when the row cannot be rendered, or nothing to train is left when it is cut.
         """
         found = [rendered for _, rendered in render_sequences(row, self.tokenizer)]
+        if self.cut_at is not None:
+            for rendered in found:
+                fit(rendered, 0, self.cut_at, truncate=True)
         lengths = [len(rendered) for rendered in found]
         return sum(lengths), sum(rendered.trained_count for rendered in found), max(lengths)
 

@@ -70,7 +70,7 @@ def render_rows(
     for number, row in enumerate(rows, start=1):
         try:
             parts = render_parts(row, tokenizer, number=number)
-            done.extend([_fit(part, number, max_length, truncate) for part in parts])
+            done.extend([fit(part, number, max_length, truncate=truncate) for part in parts])
         except RowFault as fault:
             faults.append(fault)
     return done, faults
@@ -223,7 +223,8 @@ def _only(messages: Sequence[Mapping[str, Any]], index: int) -> list[dict[str, A
     ]
 
 
-def _fit(rendered: Rendered, number: int, max_length: int | None, truncate: bool) -> Rendered:
+def fit(rendered: Rendered, number: int, max_length: int | None, *, truncate: bool) -> Rendered:
+    """The row cut at `max_length` where it is longer; `RowFault` without `truncate`, or an answer."""
     if max_length is None or len(rendered) <= max_length:
         return rendered
     length = len(rendered)

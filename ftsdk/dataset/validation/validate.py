@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,6 +118,7 @@ def validate_for_job(
     limits: Limits | None = None,
     tokenizer: Any = None,
     max_length: int | None = None,
+    truncate: bool = False,
     allow_findings: bool | Collection[str] = False,
 ) -> ValidatedRows:
     """As `validate`, and copy the canonical rows while they are read, so that files are read once.
@@ -124,15 +126,21 @@ def validate_for_job(
     The returned datasets have the same rows as those given, and take them, their count and their
     hash from the copies. A copy above 8 MB goes to a file without a name in `folder`;
     `Dataset.write_jsonl` to the same file system then only gives it a name. Datasets that are not
-    files, and those of a report with faults, are returned as they are.
+    files, and those of a report with faults, are returned as they are. With `truncate` the trainer
+    cuts rows that are longer than `max_length`, which is a notice, and a fault where nothing is left.
     """
     remove_stale_copies(folder)
     opened = opened_dataset(train)
     limits = _limits(limits, provider, model, capabilities)
+    if truncate and limits is not None:
+        limits = replace(limits, refuses_long_rows=False)
     named = tokenizer if isinstance(tokenizer, str | Path) else None
     allowed = _values(allow_findings)
     target = Target(limits, provider, model, method, max_length, named, allowed)
-    work = _Validation(opened, target, tokenizer=tokenizer, tokens=None, near_duplicates=None)
+    work = _Validation(
+        opened, target, tokenizer=tokenizer, tokens=None, near_duplicates=None,
+        cut_at=max_length if truncate else None,
+    )  # fmt: skip
     work.result.copy = _copy(train, folder)
     copy = None if validation is None else _copy(validation, folder)
     work.validation_copy = copy
@@ -201,6 +209,7 @@ class _Validation:
         tokenizer: Any,
         tokens: bool | None,
         near_duplicates: bool | None,
+        cut_at: int | None = None,
     ) -> None:
         size = opened.source.size_bytes
         wanted = tokens is True
@@ -215,12 +224,14 @@ class _Validation:
         self.may_part = self.near is None and opened.keep is None
         if tokens is not False:
             self.result.counting = counter_for(
-                tokenizer, model=target.model, limits=target.limits, wanted=wanted
+                tokenizer, model=target.model, limits=target.limits, wanted=wanted, cut_at=cut_at
             )
         if self.result.counting is not None:
             self.may_part &= isinstance(tokenizer, str | Path | None)
             named = None if tokenizer is None else str(tokenizer)
-            self.counter = {"tokenizer": named, "model": target.model, "wanted": wanted}
+            self.counter = {
+                "tokenizer": named, "model": target.model, "wanted": wanted, "cut_at": cut_at,
+            }  # fmt: skip
 
     def run(
         self, validation: tuple[Any, Reading] | None, on_bytes: Callable[[int], None] | None

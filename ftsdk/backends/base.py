@@ -216,7 +216,7 @@ class Backend(abc.ABC):
         sent = planned_fields(self.capabilities, spec.hyperparameters)
         return next((field.sent for field in sent if field.name == "max_length"), None)
 
-    def truncates(self, spec: JobSpec) -> bool:  # noqa: ARG002  # one backend asks
+    def truncates(self, spec: JobSpec) -> bool:  # one backend asks
         """Return whether this machine cuts rows that are longer than `max_length`, as asked."""
         return False
 

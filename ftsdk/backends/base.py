@@ -216,7 +216,7 @@ class Backend(abc.ABC):
         sent = planned_fields(self.capabilities, spec.hyperparameters)
         return next((field.sent for field in sent if field.name == "max_length"), None)
 
-    def truncates(self, spec: JobSpec) -> bool:  # one backend asks
+    def truncates(self, spec: JobSpec) -> bool:
         """Return whether this machine cuts rows that are longer than `max_length`, as asked."""
         return False
 
@@ -226,20 +226,14 @@ class Backend(abc.ABC):
 
     @classmethod
     def limits_for(cls, model: str | None = None) -> Limits:  # noqa: ARG003  # some depend on it
-        """Return which rows the provider accepts for one base model; needs no key.
-
-        Without `limits` of its own: what the capabilities say.
-        """
+        """Return which rows the provider accepts for one base model (`limits`, or `capabilities`)."""
         if cls.limits is not None:
             return cls.limits
         limits = limits_of_formats(cls.name, cls.capabilities.formats)
         return with_capabilities(limits, cls.capabilities) or limits
 
     def fetch_base_model(self, spec: JobSpec) -> None:  # noqa: B027  # most backends need nothing
-        """Download what the rows are checked against, a base model for instance.
-
-        Called before rows are read, when a job is created; planning downloads nothing.
-        """
+        """Download what the rows are checked against, when a job is created; planning does not."""
 
     # --- a job ---
 

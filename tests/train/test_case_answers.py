@@ -45,6 +45,12 @@ MORE_KEYS = {
     "FT206": "azure crusoe fireworks mistral nebius openai together",
     "FT206 FT216": "bedrock bedrock-claude replicate vertex",
 }
+TOOLS = {
+    "FT216": "preference chosen sharegpt instruction completion claude text",
+    "FT206": "bedrock",
+    "FT206 FT216": "bedrock-claude replicate",
+    "FT213": "mistral",
+}
 TOOLS_AND_KEYS = {
     "FT216": "preference chosen sharegpt instruction completion gemini converse claude text",
     "FT206": "azure crusoe fireworks nebius openai together",
@@ -100,19 +106,10 @@ ANSWERS: dict[str, tuple[Refused, str, str]] = {
         "FT511",
         "!FT206",
     ),
-    "06-tools-column-named-otherwise/mixed_columns.jsonl": (
-        TOOLS_AND_KEYS,
-        "FT026 FT120",
-        "!FT206",
-    ),
+    "06-tools-column-named-otherwise/mixed_columns.jsonl": (TOOLS, "FT026", "FT026"),
     "06-tools-column-named-otherwise/noCalls_functions.jsonl": (FUNCTIONS, "!FT206", "FT132"),
     "06-tools-column-named-otherwise/tools_as_string.jsonl": (
-        {
-            "FT216": "preference chosen sharegpt instruction completion claude text",
-            "FT206": "bedrock",
-            "FT206 FT216": "bedrock-claude replicate",
-            "FT213": "mistral",
-        },
+        TOOLS,
         "FT026",
         "FT026",
     ),

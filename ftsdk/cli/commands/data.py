@@ -15,7 +15,7 @@ from ftsdk.cli.context import open_client
 from ftsdk.cli.local_models import model_folder
 from ftsdk.cli.options import Json, RowDrop, RowFormat, RowMap, Rows, row_map
 from ftsdk.cli.view.formatting import clean
-from ftsdk.cli.view.output import busy, emit, note, say
+from ftsdk.cli.view.output import busy, command, emit, note, say
 from ftsdk.dataset import Dataset
 from ftsdk.dataset import convert as convert_rows
 from ftsdk.dataset import fix as fix_rows
@@ -168,3 +168,8 @@ def fix(
         return
     for line in str(report).split("\n"):
         say(clean(line) if not line.startswith("  ") else "  " + clean(line))
+    if report.counts or report.also:
+        note(("what is left: ", "dim"), command(f"ftsdk validate {clean(output)}"))
+    else:
+        note(("nothing was found that a program can correct; what a person has to: ", "dim"),
+             command(f"ftsdk validate {clean(output)}"))  # fmt: skip

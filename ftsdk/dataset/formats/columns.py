@@ -131,7 +131,11 @@ class Columns:
         return found + path[len(name) :]
 
     def _tools_of(self, row: Row, said: Said) -> Row:
-        """The row with its tools under `tools` where they have another name."""
+        """The row with its tools under `tools` where they have another name, and without empty names."""
+        empty = [name for name in _TOOLS if name in row and not row[name]]
+        if empty:
+            said(f"{empty[0]} is left out where it is empty")
+            row = {k: v for k, v in row.items() if k not in empty}
         other = next((name for name in _TOOLS if row.get(name)), None)
         if other is None or row.get("tools"):
             return row

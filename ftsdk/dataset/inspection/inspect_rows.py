@@ -6,6 +6,7 @@ Where the model's tokenizer is private, the report has token counts only.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -143,6 +144,7 @@ class _Inspection:
         self.lengths: list[int] = []
         self.learned: list[int] = []
         self.shown: list[InspectedRow] = []
+        self.refused_rows: list[InspectedRow] = []
         self.findings: list[Fault] = []
         self.refused = self.rows = self.last_line = 0
         self.counting = Counting(TemplateCounter(chat))
@@ -155,6 +157,8 @@ class _Inspection:
         except RowFault as fault:
             self.refused += 1
             self._add(RENDER_CODES.get(fault.code, "FT506"), line, fault.message)
+            if line == self.line or (self.line is None and len(self.refused_rows) < self.limit):
+                self.refused_rows.append(_as_it_is(line, row, fault.message))
             return
         wanted = line == self.line if self.line is not None else self.rows < self.limit
         self.rows += 1
@@ -237,8 +241,18 @@ class _Inspection:
             name, model, visible=True, template_sha256=self.chat.template_sha256, summary=summary,
             lengths=tuple(self.lengths), learned=tuple(self.learned), shown=tuple(self.shown),
             findings=tuple(self.findings), refused=self.refused, max_length=self.max_length,
-            last_line=self.last_line,
+            last_line=self.last_line, refused_rows=tuple(self.refused_rows),
         )  # fmt: skip
+
+
+_CHARACTERS = 20_000
+"""What is shown at most of a row that cannot be trained."""
+
+
+def _as_it_is(line: int, row: Mapping[str, Any], why: str) -> InspectedRow:
+    """A row that cannot be rendered: its JSON, and the reason."""
+    text = json.dumps(row, ensure_ascii=False, indent=2)[:_CHARACTERS]
+    return InspectedRow(line, 1, 1, "refused", 0, 0, (why,), (Piece(text, (), False, False),))
 
 
 def _is_said(content: Any) -> bool:

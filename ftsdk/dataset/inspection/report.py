@@ -37,6 +37,8 @@ class InspectionReport:
     shown: tuple[InspectedRow, ...] = ()
     findings: tuple[Fault, ...] = ()
     refused: int = 0
+    refused_rows: tuple[InspectedRow, ...] = ()
+    """The first rows that cannot be trained, as they are in the file, with the reason in `notes`."""
     max_length: int | None = None
     known: tuple[str, ...] = ()
     last_line: int = 0
@@ -74,7 +76,8 @@ class InspectionReport:
 
     def to_html(self) -> str:
         """A self-contained page: figures, histogram, and a browser of the shown rows."""
-        return page(self._figures(), self.shown, sequences=len(self.lengths))
+        rows = sorted((*self.shown, *self.refused_rows), key=lambda row: row.line)
+        return page(self._figures(), rows, sequences=len(self.lengths))
 
     def diff(self, other: InspectionReport) -> InspectionDiff:
         """The differences between what two models are shown, for the rows shown in full."""

@@ -115,12 +115,11 @@ note(
     "FT026",
     "notice",
     "Something in the rows is read as something else",
-    "check that it is meant; --map, --drop and --format say it, and `ftsdk convert` writes it out",
+    "check that it is meant; --map, --drop and --format say it, and `ftsdk fix` or `ftsdk convert` writes it out",
     """Columns under other names (`question` and `answer`), JSON texts in columns, tool calls as turns or
     as texts, answers that repeat the prompt, an index column: they are read as what they most likely
     are, and named here, with the first line that has them. `ftsdk fix` writes columns under their
     standard names and their JSON texts as values; `ftsdk convert DATA --to chat` writes the rest too.""",
-    fixable=True,
 )
 note(
     "FT027",

@@ -305,9 +305,12 @@ def file_faults(
                 "FT205", f"{limits.title} does not train by {method}", limits.source, limits.as_of
             )
         elif shape not in taken:
-            yield _file(
+            found = _file(
                 "FT205", f"{method} at {limits.title} accepts {' or '.join(sorted(taken))} rows, these are {shape} rows",
                 limits.source, limits.as_of)  # fmt: skip
+            other = next((name for name, shapes in limits.shapes.items() if shape in shapes), None)
+            ask = f"--method {other} trains {shape} rows; or {found.hint}"
+            yield found if other is None else replace(found, hint=ask)
         if (
             shape == "tokens"
             and limits.tokens_in is not None

@@ -85,7 +85,7 @@ class FixReport:
         for (code, done), count in sorted(kinds.items()):
             first = next(c for c in self.changes if c.code == code and done in ("", c.done))
             number = count if all_kept else self.counts[code]
-            yield f"  {code}  {number:,} ×  {first.done}   first at line {first.line}"
+            yield f"  {code}  {number:,} × {first.done} (first at line {first.line})"
 
 
 def fix(

@@ -32,7 +32,7 @@ RIGHT: dict[str, tuple[str | None, dict[str, int]]] = {
     "03-csv-blank-cells/blank_semicolon.csv": ("instruction", {"FT109": 1}),
     "04-thinking-key/inline.jsonl": ("chat", {}),
     "04-thinking-key/thinking.jsonl": ("chat", {}),
-    "06-tools-column-named-otherwise/mixed_columns.jsonl": ("chat", {"FT120": 6, "FT026": 1}),
+    "06-tools-column-named-otherwise/mixed_columns.jsonl": ("chat", {"FT026": 1}),
     "06-tools-column-named-otherwise/noCalls_functions.jsonl": ("chat", {"FT132": 12}),
     "06-tools-column-named-otherwise/tools_as_string.jsonl": ("chat", {"FT026": 1}),
     "07-preference-json-strings/hh.jsonl": ("chosen", {"FT026": 1}),

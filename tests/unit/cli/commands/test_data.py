@@ -215,3 +215,25 @@ def test_a_stratified_split_holds_out_some_of_each_answer(cli):
     cli.ok("validate", "a.train.jsonl", "--validation", "a.validation.jsonl", "--strict")
     Path("b.jsonl").write_text(Path("a.train.jsonl").read_text().replace("is 1", "is 7"))
     assert "FT314" in cli("validate", "b.jsonl", "--validation", "a.train.jsonl").out
+
+
+def test_fix_says_what_is_left_and_how_to_see_it(cli):
+    Path("a.jsonl").write_text('{"question": "a", "answer": "b"}\n')
+    ran = cli.ok("fix", "a.jsonl", "-o", "b.jsonl")
+    assert "FT026 1 × wrote the row as it is read" in " ".join(ran.out.split())
+    assert "(first at line 1)" in ran.out
+    assert "what is left: ftsdk validate b.jsonl" in ran.err
+    again = cli.ok("fix", "b.jsonl", "-o", "c.jsonl")
+    assert "nothing was found that a program can correct" in again.err
+    assert "--fix FILE" not in cli("validate", "a.jsonl").out
+
+
+def test_pairs_for_another_method_name_it(cli):
+    row = {"prompt": "a", "chosen": "b", "rejected": "c"}
+    Path("p.jsonl").write_text(
+        "".join(json.dumps({**row, "prompt": str(i)}) + "\n" for i in range(12))
+    )
+    ran = cli("validate", "p.jsonl", "--provider", "openai")
+    assert ran.code == 3
+    assert "--method dpo trains preference rows" in " ".join(ran.out.split())
+    assert cli("validate", "p.jsonl", "--provider", "openai", "--method", "dpo").code == 0

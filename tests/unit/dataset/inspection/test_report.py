@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -295,9 +296,9 @@ def browser() -> str | None:
     )
 
 
-def dump(page: Path, query: str = "") -> str:
+def dump(page: Path, query: str = "", *, size: str = "1280,800") -> str:
     done = subprocess.run(
-        [browser() or "", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000",
+        [browser() or "", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000", f"--window-size={size}",
          f"--user-data-dir={page.parent / 'profile'}", "--dump-dom", f"file://{page}{query}"], capture_output=True, text=True, timeout=120, check=True)  # fmt: skip
     return done.stdout
 
@@ -323,6 +324,82 @@ def test_the_page_shows_rows_in_a_browser(tmp_path: Path, theme: str) -> None:
     assert 'class="t l s"' in dom
     assert '<span class="say">a0</span>' in dom  # each row of the list says what it teaches
     assert len(re.findall('class="entry"', dom)) < 120  # only the rows in view are drawn
+
+
+MEASURE = """<script>
+setInterval(() => {
+  if (document.body.dataset.ready !== "yes") return;
+  const box = (name) => { const b = document.querySelector(name).getBoundingClientRect(); return [b.top, b.bottom]; };
+  document.body.dataset.boxes = JSON.stringify({ first: box(".notes div"), strip: box(".notes"), top: box(".top"), main: box("main"), page: [0, innerHeight] });
+}, 20);
+</script></body>"""
+
+
+def boxes(dom: str) -> dict[str, tuple[float, float]]:
+    found = re.search(r'data-boxes="([^"]*)"', dom)
+    assert found is not None
+    boxes: dict[str, tuple[float, float]] = json.loads(html.unescape(found[1]))
+    return boxes
+
+
+REFUSED = [
+    {"messages": [{"role": "assistant", "content": "first <b>"}]},
+    {"messages": [{"role": "user", "content": "only a question"}]},
+]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(browser() is None, reason="there is no headless browser here")
+@pytest.mark.parametrize("size", ["1280,400", "1280,600", "1280,860", "1280,1000"])
+def test_what_is_refused_is_readable_at_any_height(tmp_path: Path, size: str) -> None:
+    path = tmp_path / "x.html"
+    seen = inspect([*ROWS, *REFUSED], tokenizer=letters(CHATML), max_length=8)
+    path.write_text(seen.to_html().replace("</body>", MEASURE), encoding="utf-8")
+    found = boxes(dump(path, size=size))
+    assert found["strip"][0] < found["first"][0]
+    assert found["first"][1] < found["strip"][1] < found["main"][0]
+    assert found["first"][1] < found["page"][1] / 2
+    assert found["top"][1] <= found["main"][0]  # nothing lies over the figures
+    assert found["main"][1] - found["main"][0] >= 300
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(browser() is None, reason="there is no headless browser here")
+def test_the_page_of_a_file_without_a_good_row_shows_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "x.html"
+    seen = inspect(REFUSED * 3, tokenizer=letters(CHATML))
+    assert [row.line for row in seen.refused_rows] == [1, 2, 3, 4, 5, 6]
+    path.write_text(seen.to_html(), encoding="utf-8")
+    dom = dump(path)
+    assert len(re.findall('class="entry refused"', dom)) == 6
+    assert "Line 1, refused" in dom
+    assert "first &lt;b&gt;" in dom
+    assert "it starts with an assistant turn to train" in dom
+    assert "No row can be trained on this model." in dom
+    assert 'aria-label="line 6, refused"' in dom
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(browser() is None, reason="there is no headless browser here")
+def test_every_length_and_line_has_its_label(tmp_path: Path) -> None:
+    path = tmp_path / "x.html"
+    rows = [chat("q" * n, "a") for n in (40, 50, 60, 70, 80, 90, 100)]
+    path.write_text(inspect(rows, tokenizer=letters(CHATML), max_length=20).to_html())
+    dom = dump(path)
+    totals = sorted(map(int, re.findall(r"(\d+) tokens, max_length is 20", dom)))
+    assert len(set(totals)) >= 4
+    assert "and 3 more, from line 5" in dom
+    assert ">max_length 20</span>" in dom
+    assert re.search(r'aria-label="line 2, \d+ tokens, \d+ learned"', dom)
+
+
+def test_a_row_at_a_line_is_kept_when_it_is_refused() -> None:
+    seen = inspect([*ROWS, *REFUSED], tokenizer=letters(CHATML), line=5)
+    assert [(row.line, row.notes) for row in seen.refused_rows] == [
+        (5, (seen.findings[-1].message,))
+    ]
+    assert "only a question" in seen.refused_rows[0].marked()
+    assert inspect(REFUSED * 9, tokenizer=letters(CHATML), rows=4).refused_rows[-1].line == 4
 
 
 def test_a_page_without_rows_is_still_a_page() -> None:

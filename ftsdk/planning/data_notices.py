@@ -11,20 +11,40 @@ from ftsdk.types.plan import DataNotice
 if TYPE_CHECKING:
     from ftsdk.dataset import Dataset, DatasetReport, Fault
 
-_ORDER = ("FT51", "FT50", "FT2", "FT026", "FT1", "FT4", "FT30", "FT31", "FT32")
-"""The starts of codes: what the model is shown, what the provider does, what is read, then the rest."""
+_ORDER = (
+    "FT512",
+    "FT510",
+    "FT511",
+    "FT502",
+    "FT50",
+    "FT2",
+    "FT026",
+    "FT1",
+    "FT4",
+    "FT30",
+    "FT31",
+    "FT32",
+)
+"""The starts of codes: what the model cannot learn, what is left out, what the provider does, what is read."""
 _SAMPLE = 200
 _SEEN_ANYWAY = {"FT503": "FT510", "FT505": "FT511", "FT502": "FT502"}
 """Findings of the sample that say the same as one about all rows."""
 
 
 def data_notices(
-    report: DatasetReport, train: Dataset, tokenizer: Any, max_length: int | None
+    report: DatasetReport,
+    train: Dataset,
+    tokenizer: Any,
+    max_length: int | None,
+    *,
+    trains_embedding: bool = False,
 ) -> tuple[DataNotice, ...]:
     """Every notice of a report, and what a look at the first 200 rows finds as the model sees them."""
     found = [_notice(code, faults, report.row_counts.get(code, len(faults)))
              for code, faults in report.by_code("notice").items()]  # fmt: skip
     found += _of_sample(train, tokenizer, max_length, {one.code for one in found})
+    if trains_embedding:
+        found = [one for one in found if one.code != "FT512"]
     return tuple(sorted(found, key=_rank))
 
 

@@ -68,7 +68,8 @@ def prepare(
     plan = with_end_dates(plan, spec, backend.dated_as, catalogue, session.today)
     plan = with_near_models(plan, spec, backend.dated_as, catalogue)
     tokenizer, longest = backend.tokenizer_for(spec), backend.max_length_for(spec)
-    notices = data_notices(report, train, tokenizer, longest)
+    trains_all = spec.adapter is None
+    notices = data_notices(report, train, tokenizer, longest, trains_embedding=trains_all)
     plan = plan.model_copy(update={"data": notices})
     plan = with_budget(plan, spec, budget, lambda profile: _month(session, profile))
     own_cap = caps_of(spec.max_cost, Budget())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ftsdk.dataset.findings.finding import Fault, short
@@ -19,6 +20,7 @@ from ftsdk.dataset.row import OUTPUTS, Read, shape_of
 from ftsdk.dataset.rules.token_counts import RENDER_CODES, Counting, counter_for
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 from ftsdk.dataset.tokenize.counters import TemplateCounter, TokenizedRowCounter, encoding_of
+from ftsdk.dataset.tokenize.embedding_rows import untrained_tokens
 from ftsdk.dataset.tokenize.message_adapter import REASONING
 from ftsdk.dataset.tokenize.render import Rendered, RowFault, render_sequences
 from ftsdk.dataset.tokenize.tokenizer_folder import model_folder
@@ -35,6 +37,9 @@ note("FT507", "notice", "The chat template ignores the tools", "choose a model w
 note("FT508", "notice", "The chat template drops the text of a message with tool calls", "put the text into a separate message, or choose a template that keeps it",
      "Some templates write the calls of a message and leave its text out. That text is in the row and "
      "is not trained.")  # fmt: skip
+note("FT512", "notice", "Special tokens that the rows use were never trained", "choose the instruction-tuned model, or train all weights",
+     "The rows of these tokens in the model's embedding are zero, or the same as another's, as in some base "
+     "models. An adapter does not train the embedding: such tokens stay without meaning.")  # fmt: skip
 
 
 def inspect_rows(
@@ -61,6 +66,7 @@ def inspect_rows(
     work = _Inspection(chat, rows, line, max_length)
     for read in reads:
         work.take(read.line, read.row)
+    work.look_at_embedding(model_folder(tokenizer) or model_folder(model))
     return work.result(name, model or chat.name)
 
 
@@ -78,6 +84,9 @@ def findings_of_rows(
     for read in reads:
         if shape_of(read.row) in ("chat", "preference"):
             work.take(read.line, read.row)
+    work.look_at_embedding(
+        None if isinstance(tokenizer, ChatTokenizer) else model_folder(tokenizer)
+    )
     return tuple(work.findings)
 
 
@@ -147,6 +156,7 @@ class _Inspection:
         self.refused_rows: list[InspectedRow] = []
         self.findings: list[Fault] = []
         self.refused = self.rows = self.last_line = 0
+        self.special: set[int] = set()
         self.counting = Counting(TemplateCounter(chat))
 
     def take(self, line: int, row: dict[str, Any]) -> None:
@@ -162,6 +172,7 @@ class _Inspection:
             return
         wanted = line == self.line if self.line is not None else self.rows < self.limit
         self.rows += 1
+        self.special.update(i for _, part in found for i in part.ids if i in self.chat.special_ids)
         lengths = [len(part) for _, part in found]
         learned = [part.trained_count for _, part in found]
         self.lengths += lengths
@@ -178,6 +189,14 @@ class _Inspection:
                     InspectedRow(line, number, len(found), name, len(part), part.trained_count,
                             tuple(notes), tuple(pieces_of(part, self.chat)))
                 )  # fmt: skip
+
+    def look_at_embedding(self, folder: Path | None) -> None:
+        """Report special tokens of the rows that the model in `folder` never trained."""
+        found = [] if folder is None else untrained_tokens(folder, self.special)
+        if found:
+            names = ", ".join(repr(self.chat.decode([token])) for token in found[:4])
+            more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+            self._add("FT512", 0, f"{names}{more}: the model's embedding was never trained on them")
 
     def _add(self, code: str, line: int, message: str) -> None:
         if line == self.line or sum(f.code == code for f in self.findings) < 100:

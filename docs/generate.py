@@ -33,6 +33,9 @@ from ftsdk.errors import FtsdkError
 from ftsdk.store.migrations import MIGRATIONS
 from ftsdk.types.status import ALLOWED_TRANSITIONS, JobStatus
 
+sys.path.insert(0, str(Path(__file__).parent))  # the generator beside this file
+from schemas import schemas  # found by the line above
+
 DOCS = Path(__file__).resolve().parent
 PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -42,7 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args().check
-    stale = [page for page, text in pages() if page.read_text(encoding="utf-8") != text]
+    stale = [page for page, text in pages() if not page.exists() or page.read_text("utf-8") != text]
     for page in stale:
         print(f"{'out of date' if check else 'written'}: {page.relative_to(DOCS.parent)}")
     if check:
@@ -55,7 +58,11 @@ def main() -> int:
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """Each page that has generated parts, and its text as it should be."""
+    """Each file that has generated parts or is generated whole, and its text as it should be."""
+    folder = DOCS.parent / "ftsdk" / "schemas"
+    for name, text in schemas().items():
+        if folder.is_dir():
+            yield folder / name, text
     for page in sorted(DOCS.rglob("*.md")):
         text = page.read_text(encoding="utf-8")
         if PART.search(text):

@@ -37,6 +37,7 @@ _PANELS = {
     "Set up": {
         "init": ("init", "init", "Write a first ftsdk.toml."),
         "doctor": ("doctor", "doctor", "Check Python, configuration, keys, extras, hardware and the journal."),
+        "schema": ("schema", "schema", "Print a JSON Schema: of ftsdk.toml, or of what --json prints."),
         "path": ("path", "path", "Print the folder of the journal, models and runs (FTSDK_HOME)."),
         "backends": ("backends", "backends", "Show what each provider can do."),
         "models": ("models", "app", "List the base models that have a short name, or pull one."),

@@ -75,6 +75,11 @@ def methods(incomplete: str) -> list[str]:
     return [name for name in get_args(Method) if name.startswith(incomplete)]
 
 
+def schemas(incomplete: str) -> list[str]:
+    """Return the names of the shipped schemas."""
+    return [name for name in ("config", "error", "job", "plan") if name.startswith(incomplete)]
+
+
 def statuses(incomplete: str) -> list[str]:
     """Return the statuses a job may have."""
     from ftsdk.types.status import JobStatus

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 import ftsdk
+from ftsdk.cli.commands.schema import schema_text
 from ftsdk.cli.options import Json
 from ftsdk.cli.view.output import columns, command, emit, say
 from ftsdk.config import working_folder
@@ -51,6 +52,10 @@ model = "smollm2-135m"
 """
 
 
+_SCHEMA = ".ftsdk/config.schema.json"
+"""Beside ftsdk.toml, so that a team shares it; editors that know Taplo read it."""
+
+
 def template(system: str = sys.platform) -> str:
     """Return the first `ftsdk.toml`; its profile trains here where this system can."""
     return _HEAD + (_ELSEWHERE if system == "win32" else _HERE) + _REST
@@ -81,7 +86,7 @@ def init(
         else:
             sys.stdout.write(text)
         return
-    path = working_folder() / "ftsdk.toml"
+    path, text = working_folder() / "ftsdk.toml", f"#:schema ./{_SCHEMA}\n{text}"
     files = {path: text.encode()}
     if example:
         files |= {working_folder() / file.name: file.read_bytes() for file in example_files()}
@@ -92,13 +97,15 @@ def init(
             hint="`ftsdk init --print` prints a new one; --force overwrites it",
         )
     written = _write(files, force=force)
+    if path in written:
+        _write_schema(path.parent / _SCHEMA)
     if as_json:
         examples = [{"path": one, "written": one in written} for one in files if one != path]
         document = {"path": path, "written": path in written, "text": text}
         emit(document | ({"example": examples} if example else {}))
         return
     if path in written:
-        say("Wrote ftsdk.toml")
+        say("Wrote ftsdk.toml", (f", and for editors {_SCHEMA}", "dim"))
         chosen = tomllib.loads(text)
         columns([
             [(f"profile {name}", "bold"), f"{one['provider']} · {one['model']}", (_PROFILES[name], "dim"),
@@ -119,6 +126,12 @@ _PROFILES = {
     "prod": "needs TOGETHER_API_KEY",
     "test": "a rehearsal: nothing is trained",
 }
+
+
+def _write_schema(path: Path) -> None:
+    """Write the schema by which an editor checks and completes ftsdk.toml, for this release."""
+    path.parent.mkdir(exist_ok=True)
+    _write({path: schema_text("config").encode()}, force=True)
 
 
 def _guide(data: str, *, chosen_here: bool) -> None:

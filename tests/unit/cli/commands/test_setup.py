@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -12,7 +13,7 @@ from ftsdk.cli.commands.init import template
 def test_init_writes_profiles_that_work(cli, monkeypatch):
     ran = cli.ok("init")
     lines = ran.out.split("\n")
-    assert lines[0] == "Wrote ftsdk.toml"
+    assert lines[0].startswith("Wrote ftsdk.toml")
     assert lines[1].split("  ")[1:2] == ["profile dev"]
     assert lines[1].endswith("in use")
     assert "local · smollm2-135m" in lines[1]
@@ -23,6 +24,15 @@ def test_init_writes_profiles_that_work(cli, monkeypatch):
     from ftsdk.config import load_config
 
     assert load_config(env={}).profile == "dev"
+
+
+def test_the_file_names_its_schema_which_is_there(cli):
+    cli.ok("init")
+    first = Path("ftsdk.toml").read_text().partition("\n")[0]
+    assert first == "#:schema ./.ftsdk/config.schema.json"
+    schema = json.loads(Path(first.removeprefix("#:schema ")).read_text())
+    assert schema["title"] == "ftsdk.toml"
+    assert "#:schema" not in cli.ok("init", "--print").out, "where the file goes is not known"
 
 
 def test_the_first_profile_trains_here_only_where_that_works():
@@ -38,7 +48,8 @@ def test_init_as_json_and_printed(cli):
     assert not Path("ftsdk.toml").exists()
     document = cli.ok("init", "--json").json
     assert document["written"] is True
-    assert document["text"] == text == Path("ftsdk.toml").read_text()
+    assert document["text"] == Path("ftsdk.toml").read_text()
+    assert document["text"].partition("\n")[2] == text
     assert cli.ok("init", "--print", "--json").json["text"] == text
 
 

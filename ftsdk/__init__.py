@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from ftsdk.jobs.job import FineTuneJob
     from ftsdk.spending.switch import forbid_spending
     from ftsdk.types.capture import Capture, Rights
+    from ftsdk.types.chat_stream import ChatStream
     from ftsdk.types.cost import Cost
     from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
     from ftsdk.types.inventory import Inventory
@@ -95,6 +96,7 @@ __all__ = [
     "Capture",
     "Captured",
     "ChatAnswer",
+    "ChatStream",
     "Checkpoint",
     "Client",
     "ConfigError",
@@ -172,6 +174,7 @@ _MODULES = {
     "ftsdk.evaluation.report": ("EvaluationReport",),
     "ftsdk.jobs.job": ("FineTuneJob",),
     "ftsdk.types.capture": ("Capture", "Rights"),
+    "ftsdk.types.chat_stream": ("ChatStream",),
     "ftsdk.types.cost": ("Cost",),
     "ftsdk.types.events": ("Checkpoint", "Event", "MetricPoint", "Progress"),
     "ftsdk.types.inventory": ("Inventory",),

@@ -21,6 +21,7 @@ from ftsdk.errors import FtsdkError
 from ftsdk.jobs.html import JobList
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.session import SESSION_CHECKS, SessionOptions
+from ftsdk.types.chat_stream import ChatStream
 from ftsdk.types.cost import Cost
 from ftsdk.types.events import Event, Progress
 from ftsdk.types.job import JobSnapshot
@@ -30,7 +31,7 @@ from ftsdk.util.cancellation import Cancellation
 from ftsdk.util.iterators import close
 from ftsdk.util.options import accepts_options
 
-__all__ = ["AsyncClient", "AsyncFineTuneJob", "AsyncModelHandle"]
+__all__ = ["AsyncChatStream", "AsyncClient", "AsyncFineTuneJob", "AsyncModelHandle"]
 
 
 _P = ParamSpec("_P")
@@ -168,6 +169,26 @@ def _next(iterator: Iterator[_T]) -> _T | None:
     return next(iterator, None)
 
 
+class AsyncChatStream:
+    """The pieces of an answer, for `async for`. See `ChatStream`."""
+
+    def __init__(self, stream: ChatStream) -> None:
+        self._sync = stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        piece = await _in_thread(_next, self._sync)
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+    async def answer(self) -> ChatAnswer:
+        """Return the whole answer once it has ended. Raises the error of the call."""
+        return await _in_thread(lambda: self._sync.answer)
+
+
 class AsyncModelHandle:
     """A `ModelHandle` with asynchronous methods and the same attributes."""
 
@@ -180,7 +201,23 @@ class AsyncModelHandle:
     def __repr__(self) -> str:
         return f"Async{self._sync!r}"
 
-    chat = _awaited(ModelHandle.chat, _unchanged)
+    @overload
+    async def chat(
+        self, messages: Conversation, *, stream: Literal[False] | None = False, **options: Any
+    ) -> ChatAnswer: ...
+
+    @overload
+    async def chat(
+        self, messages: Conversation, *, stream: Literal[True], **options: Any
+    ) -> AsyncChatStream: ...
+
+    async def chat(
+        self, messages: Conversation, *, stream: bool | None = False, **options: Any
+    ) -> ChatAnswer | AsyncChatStream:
+        """Return the answer, or with `stream=True` its pieces. See `ModelHandle.chat`."""
+        if stream:
+            return AsyncChatStream(self._sync.chat(messages, stream=True, **options))
+        return await _in_thread(functools.partial(self._sync.chat, messages, **options))
 
     @overload
     def chat_many(

@@ -326,8 +326,8 @@ class Backend(abc.ABC):
     ) -> ChatAnswer:
         """Return the model's answer. Needs `can_chat`.
 
-        `options` are sampling options such as `max_tokens` and `temperature`. Raises `NotReady`
-        where the model must be deployed first.
+        `options` are sampling options such as `max_tokens`; `on_text` gets the text as it comes
+        (see `chat_outcomes.in_one_piece`). Raises `NotReady` where the model must be deployed.
         """
         raise self.cannot("chat with a result")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ftsdk.errors import (
     AuthError,
@@ -21,7 +23,7 @@ from ftsdk.errors import (
     WrongAccount,
 )
 from ftsdk.types.chat import ChatOutcome, ChatRequest
-from ftsdk.types.model import ChatAnswer
+from ftsdk.types.model import ChatAnswer, ModelHandle
 
 Ask = Callable[[ChatRequest], ChatAnswer]
 """Sends one request, once, and returns its answer."""
@@ -84,3 +86,29 @@ def outcome_of(ask: Ask, request: ChatRequest) -> ChatOutcome:
         if is_for_all(error):
             raise
         return ChatOutcome(request.id, error=error)
+
+
+_BackendT = TypeVar("_BackendT")
+_Chat = Callable[
+    [_BackendT, ModelHandle, Sequence[Mapping[str, Any]], Mapping[str, Any]], ChatAnswer
+]
+
+
+def in_one_piece(chat: _Chat[_BackendT]) -> _Chat[_BackendT]:
+    """Give a backend's `chat` that returns a whole answer the option `on_text`: it gets all at once."""
+
+    @functools.wraps(chat)
+    def asked(
+        self: _BackendT,
+        handle: ModelHandle,
+        messages: Sequence[Mapping[str, Any]],
+        options: Mapping[str, Any],
+    ) -> ChatAnswer:
+        given = dict(options)
+        on_text = given.pop("on_text", None)
+        answer = chat(self, handle, messages, given)
+        if on_text is not None and answer.text:
+            on_text(answer.text)
+        return answer
+
+    return asked

@@ -30,7 +30,7 @@ from typing import Any
 
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy, Range
-from ftsdk.backends.chat_outcomes import chat_serially, require_concurrency
+from ftsdk.backends.chat_outcomes import chat_serially, in_one_piece, require_concurrency
 from ftsdk.backends.hosted.response_checks import refuse_stream
 from ftsdk.dataset import Dataset
 from ftsdk.dataset.provider_limits import ALL_FEATURES, OPENAI_ROLES, Limits
@@ -365,6 +365,7 @@ class FakeBackend(Backend):
             ),
         ).bound_to(self)
 
+    @in_one_piece
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftsdk.backends.local.models.resolve import pulled_folder
 from ftsdk.planning.arguments import InspectOptions, Rows, ValidateOptions
 from ftsdk.planning.token_bill import counts_tokens, with_bill
 from ftsdk.session import Session
@@ -53,6 +52,7 @@ def report_for(session: Session, dataset: Rows, options: ValidateOptions) -> Dat
 
 def inspection_of(session: Session, dataset: Rows, options: InspectOptions) -> InspectionReport:
     """Return the rows as the model sees them; provider and model come from the configuration."""
+    from ftsdk.backends.local.models.resolve import pulled_folder  # rarely needed
     from ftsdk.dataset import inspect  # reading rows is not needed to list jobs
 
     provider = session.config.setting("provider", options.get("provider"))

@@ -13,10 +13,11 @@ from pydantic import Field, PrivateAttr
 from ftsdk.errors import FtsdkError, NotReady, StoreError, UsageError
 from ftsdk.types.answer import ChatAnswer, ChatChoice
 from ftsdk.types.chat import ChatOutcome, ChatRequest
+from ftsdk.types.chat_stream import ChatStream
 from ftsdk.types.cost import Cost
 from ftsdk.types.record import Record
 from ftsdk.util import card
-from ftsdk.util.arguments import MAPPING, NUMBER, PATH, Check, checked, is_text
+from ftsdk.util.arguments import FLAG, FUNCTION, MAPPING, NUMBER, PATH, Check, checked, is_text
 from ftsdk.util.iterators import closed_after
 
 __all__ = ["ChatAnswer", "ChatChoice", "Conversation", "ModelHandle", "ModelKind"]
@@ -151,23 +152,69 @@ class ModelHandle(Record):
             job_id=self.job_id,
         )
 
-    @checked(messages=_MESSAGES)
+    @overload
     def chat(
         self,
         /,
-        messages: str | Sequence[Mapping[str, Any]],
+        messages: Conversation,
         *,
         max_tokens: int = 256,
         temperature: float = 0.0,
         seed: int | None = None,
+        stream: Literal[False] | None = False,
+        on_text: Callable[[str], object] | None = None,
         **options: Any,
-    ) -> ChatAnswer:
+    ) -> ChatAnswer: ...
+
+    @overload
+    def chat(
+        self,
+        /,
+        messages: Conversation,
+        *,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        stream: Literal[True],
+        on_text: None = None,
+        **options: Any,
+    ) -> ChatStream: ...
+
+    @checked(messages=_MESSAGES, on_text=FUNCTION, stream=FLAG)
+    def chat(
+        self,
+        /,
+        messages: Conversation,
+        *,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        stream: bool | None = False,
+        on_text: Callable[[str], object] | None = None,
+        **options: Any,
+    ) -> ChatAnswer | ChatStream:
         """Send messages to the model and return its answer. A string is one user message.
+
+        `on_text` is called with each piece of the text as it comes. With `stream=True` an iterator
+        over the pieces is returned at once; its `answer` is the whole one. A provider that does not
+        stream gives one piece.
 
         Raises `NotReady` when the model cannot be called now; the error's hint says what to do.
         """
+        backend, asked = self._bound_backend(), _messages(messages)
         settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, **options}
-        return self._bound_backend().chat(self, _messages(messages), settings)
+        if stream:
+            if on_text is not None:
+                raise UsageError(
+                    "stream=True and on_text= exclude each other",
+                    where="chat",
+                    hint="iterate over the stream, or give on_text alone",
+                    submitted="no",
+                )
+            return ChatStream(lambda put: backend.chat(self, asked, {**settings, "on_text": put}))
+        if on_text is not None:
+            settings["on_text"] = on_text
+        return backend.chat(self, asked, settings)
 
     @overload
     def chat_many(

@@ -19,7 +19,6 @@ from ftsdk.errors import (
     RateLimited,
     Unavailable,
     UnexpectedResponse,
-    Unsupported,
 )
 from ftsdk.session import Horizon
 from ftsdk.testing.lab import Lab
@@ -277,13 +276,21 @@ def test_a_reply_that_repeats_the_key_is_stored_without_it(hosted, client, doubl
     assert key not in str(result.raw)
 
 
-def test_chat_refuses_to_stream_by_name(hosted, client, double) -> None:
+def test_a_stream_gives_the_pieces_of_the_same_answer(hosted, client, double) -> None:
     model = hosted.new(client).wait().result()
+    if not model.callable_now:
+        model = model.deploy().wait()
+    whole = model.chat("hello there")
     sent = double.count("POST")
-    with pytest.raises(Unsupported, match="does not stream") as caught:
-        model.chat("hello", stream=True)
-    assert "stream=True" in caught.value.where
-    assert double.count("POST") == sent
+    stream = model.chat("hello there", stream=True)
+    pieces = list(stream)
+    assert "".join(pieces) == whole.text == stream.text
+    assert stream.answer.usage == whole.usage
+    assert stream.answer.finish_reason == whole.finish_reason
+    assert list(stream) == [], "the end stays the end"
+    heard: list[str] = []
+    assert model.chat("hello there", on_text=heard.append).text == "".join(heard)
+    assert double.count("POST") > sent
 
 
 # --- without a network ---

@@ -12,6 +12,7 @@ from ftsdk import (
     AsyncClient,
     AsyncFineTuneJob,
     ChatAnswer,
+    ChatStream,
     Checkpoint,
     Client,
     Cost,
@@ -90,6 +91,11 @@ def use(job: FineTuneJob) -> str:
         return f"{error.what} {error.where} {error.retryable} {error.submitted}"
     assert_type(model, ModelHandle)
     assert_type(model.download("out"), Path)
+    stream = model.chat("hello", stream=True)
+    assert_type(stream, ChatStream)
+    assert_type(next(stream), str)
+    assert_type(stream.answer, ChatAnswer)
+    assert_type(model.chat("hello", on_text=print), ChatAnswer)
     answer = model.chat([{"role": "user", "content": "hello"}], max_tokens=10)
     assert_type(answer, ChatAnswer)
     for one in model.chat_many(["hello", [{"role": "user", "content": "hi"}]], concurrency=4):

@@ -5,6 +5,7 @@ torch is imported at the first call, and a loaded model is kept for the next one
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ from ftsdk.errors import Unsupported, UsageError
 from ftsdk.types.chat import ChatOutcome, ChatRequest
 from ftsdk.types.model import ChatAnswer
 
+_log = logging.getLogger("ftsdk")
 _MODELS_KEPT = 2
 _OPTIONS = ("max_tokens", "temperature", "seed", "tools", "on_text", "device")
 
@@ -43,6 +45,7 @@ def load_model(folder: Path | str, *, base: Path | None = None, device: str = "a
     with _lock:
         if key not in _models:
             require_inference_packages()
+            _log.info("loading the model of %s", path)
             with quiet_libraries():
                 _models[key] = LocalModel.load(path, base=base, device=device)
             while len(_models) > _MODELS_KEPT:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from ftsdk.backends.hosted.chat_answer import answer_of, checked_options, options_of
+from ftsdk.backends.openai.chat_stream import Assembled
 from ftsdk.backends.openai.transport import Transport
 from ftsdk.errors import NotFound, NotReady
 from ftsdk.types.model import ChatAnswer, ModelHandle, ModelKind
@@ -82,8 +83,14 @@ def ask(
 
     Raises `Unsupported` for an option that the service does not have, and for `stream=True`.
     """
-    asked = checked_options(options, chat_options(), transport.profile.title)
+    given = dict(options)
+    on_text = given.pop("on_text", None)
+    asked = checked_options(given, chat_options(), transport.profile.title)
     begun = transport.clock.monotonic()
+    if on_text is not None:
+        reply = _streamed(transport, model, messages, asked, on_text)
+        latency_s = transport.clock.monotonic() - begun
+        return answer_of(reply, transport.profile.title, latency_s=latency_s)
     reply = transport.call_once(
         "POST /chat/completions",
         lambda client: client.chat.completions.with_raw_response.create(
@@ -91,6 +98,33 @@ def ask(
         ),
     )
     return answer_of(reply, transport.profile.title, latency_s=transport.clock.monotonic() - begun)
+
+
+def _streamed(
+    transport: Transport,
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    asked: Mapping[str, Any],
+    on_text: Callable[[str], object],
+) -> dict[str, Any]:
+    """Return the whole reply; `on_text` gets its text as it comes.
+
+    Raises `UnexpectedResponse` for a stream that ends before the answer does.
+    """
+    found, more = Assembled(on_text), {"stream_options": {"include_usage": True}, **asked}
+    action = "POST /chat/completions"
+
+    def read() -> None:
+        stream = transport.client().chat.completions.create(
+            model=model, messages=cast("Any", [dict(one) for one in messages]), stream=True, **more
+        )
+        with stream:
+            found.add(piece.model_dump() for piece in stream)
+
+    transport.call(action, read)
+    if not found.is_whole:
+        raise transport.unexpected(action, "the stream ended before the answer did")
+    return found.reply()
 
 
 @functools.cache

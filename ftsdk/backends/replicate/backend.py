@@ -18,6 +18,7 @@ from typing import Any
 from ftsdk.artifacts.download import Source
 from ftsdk.backends.base import Context, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy, Range
+from ftsdk.backends.chat_outcomes import in_one_piece
 from ftsdk.backends.hosted import HostedBackend
 from ftsdk.backends.hosted.live.plan import Plan as LivePlan
 from ftsdk.backends.refusals import refusals
@@ -320,6 +321,7 @@ class ReplicateBackend(HostedBackend[Transport, tuple[str, dict[str, Any], Cost]
         }
         return handle.model_copy(update={"raw": {**data, "trainer": facts}}).bound_to(self)
 
+    @in_one_piece
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:

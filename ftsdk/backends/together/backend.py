@@ -18,6 +18,7 @@ from typing import Any
 from ftsdk.artifacts.download import Source
 from ftsdk.backends.base import Context, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
+from ftsdk.backends.chat_outcomes import in_one_piece
 from ftsdk.backends.hosted import HostedBackend
 from ftsdk.backends.hosted.live.plan import Plan as LivePlan
 from ftsdk.backends.refusals import adapter_kind, refusals
@@ -377,6 +378,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         """Remove the model's endpoint; billing ends with it."""
         return self._models.undeploy(handle).bound_to(self)
 
+    @in_one_piece
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:

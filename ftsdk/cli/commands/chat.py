@@ -69,7 +69,9 @@ def chat(
     target = newest(client, job, fit=lambda j: j.status is JobStatus.SUCCEEDED)
     handle = target.result()
     options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
-    conversation = _Conversation(client, target, handle, options, system, beside_base)
+    conversation = _Conversation(
+        client, target, handle, options, system, beside_base, quiet=as_json
+    )
     if message is None and sys.stdin.isatty():
         if as_json:
             raise UsageError(
@@ -96,9 +98,14 @@ class _Conversation:
         options: Mapping[str, Any],
         system: str | None,
         beside_base: bool,
+        *,
+        quiet: bool = False,
     ) -> None:
         self.client, self.job, self.handle, self.options = client, job, handle, options
         self.system, self.beside_base = system, beside_base
+        self.quiet = quiet
+        self.streams = not quiet and not beside_base and sys.stdout.isatty()
+        self._loaded: set[str] = set()
         self.reset()
 
     def reset(self) -> None:
@@ -120,12 +127,42 @@ class _Conversation:
             yield who, answer
 
     def _answer(self, who: str, history: Sequence[Message]) -> ChatAnswer:
-        with busy(f"waiting for the {who} model"):
+        backend = self.client.session.backend_for(self.job.snapshot)
+        if who == "tuned" and self.streams:
+            return self._streamed(history, can_stop=backend.capabilities.price == "free")
+        with busy(self._waiting(who), quiet=self.quiet):
             if who == "base":
-                backend = self.client.session.backend_for(self.job.snapshot)
                 chats = CountedChats(self.client.session, backend)
                 return chats.chat_base(self.handle, history, self.options)
-            return self.handle.chat(history, **self.options)
+            answer: ChatAnswer = self.handle.chat(history, **self.options)
+            return answer
+
+    def _streamed(self, history: Sequence[Message], *, can_stop: bool) -> ChatAnswer:
+        """Print the answer as it comes, and return it. Ctrl-C ends one that costs nothing."""
+        pieces = self.handle.chat(history, stream=True, **self.options)
+        try:
+            with busy(self._waiting("tuned")):
+                piece = next(pieces, None)
+            while piece is not None:
+                sys.stdout.write(clean_block(piece))
+                sys.stdout.flush()
+                piece = next(pieces, None)
+        except KeyboardInterrupt:
+            if can_stop:
+                pieces.close()
+            raise
+        say()
+        return pieces.answer
+
+    def _waiting(self, who: str) -> str:
+        """What is waited for: a model on this machine is loaded at its first answer."""
+        if self.handle.path is None or who in self._loaded:
+            return f"waiting for the {who} model"
+        self._loaded.add(who)
+        words = f"loading {clean(self.handle.base_model)} on this machine"
+        if not sys.stderr.isatty() and not self.quiet:
+            note((words, "dim"))
+        return words
 
 
 def _answer_once(conversation: _Conversation, asked: str, *, as_json: bool) -> None:
@@ -137,12 +174,15 @@ def _answer_once(conversation: _Conversation, asked: str, *, as_json: bool) -> N
         })  # fmt: skip
         return
     for who, answer in conversation.ask(asked):
-        _print(who, answer, labelled=conversation.beside_base)
+        _print(who, answer, conversation)
 
 
-def _print(who: str, answer: ChatAnswer, *, labelled: bool) -> None:
+def _print(who: str, answer: ChatAnswer, conversation: _Conversation) -> None:
+    labelled = conversation.beside_base
     body = clean_block(answer.text).strip("\n")
-    if not labelled:
+    if conversation.streams:
+        pass  # it was printed as it came
+    elif not labelled:
         say(body)
     else:
         first, *rest = body.split("\n")
@@ -185,7 +225,7 @@ def _converse(conversation: _Conversation) -> None:
 def _turn(conversation: _Conversation, message: str) -> None:
     try:
         for who, answer in conversation.ask(message):
-            _print(who, answer, labelled=conversation.beside_base)
+            _print(who, answer, conversation)
     except KeyboardInterrupt:
         note(("(stopped)", "dim"))
     except FtsdkError as error:

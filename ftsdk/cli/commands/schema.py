@@ -24,7 +24,7 @@ def schema(
             autocompletion=completion.schemas,
         ),
     ] = "config",
-    as_json: Json = False,  # noqa: ARG001  # a schema is JSON in any case
+    as_json: Json = False,  # noqa: ARG001  # it is JSON in any case
 ) -> None:
     """Print a JSON Schema: of ftsdk.toml, or of what --json prints."""
     sys.stdout.write(schema_text(name))

@@ -7,6 +7,7 @@ import datetime as dt
 import hmac
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from ftsdk.testing.lab import fake_training
 from ftsdk.testing.lab.base import route
 from ftsdk.testing.lab.chat_choices import last_text
 from ftsdk.testing.lab.chats import Chats
-from ftsdk.testing.lab.messages import Request
+from ftsdk.testing.lab.messages import Reply, Request
 from ftsdk.testing.lab.openai.files import OpenAIFiles
 from ftsdk.testing.lab.openai.jobs import FakeJob
 from ftsdk.testing.lab.openai.request_checks import TUNABLE, UNTUNED, refuse
@@ -97,7 +98,8 @@ class OpenAIModels(Chats, OpenAIFiles):
         body = request.json()
         self._check_chat(body)
         self._check_pace(body)
-        return self._completion(body)
+        completion = self._completion(body)
+        return _as_stream(body, completion) if body.get("stream") else completion
 
     def _check_chat(self, body: Any) -> None:
         for name in ("model", "messages"):
@@ -206,3 +208,24 @@ def _as_azure(model: dict[str, Any]) -> dict[str, Any]:
         "capabilities": {"fine_tune": not is_tuned, "inference": True, "chat_completion": True},
     }
     return {**shown, "model": base, "fine_tune": f"ftjob-{tail}"} if is_tuned else shown
+
+
+def _as_stream(body: dict[str, Any], whole: dict[str, Any]) -> Reply:
+    """Return a completion as server-sent events: role, words, reason, and usage where it is wanted."""
+    facts = {name: whole[name] for name in ("id", "created", "model", "system_fingerprint")}
+    head = {**facts, "object": "chat.completion.chunk"}
+    chunks: list[dict[str, Any]] = []
+    for choice in whole["choices"]:
+        message, at = choice["message"], {"index": choice["index"], "finish_reason": None}
+        words = re.findall(r"\s*\S+", message.get("content") or "")
+        calls = [{"index": n, **call} for n, call in enumerate(message.get("tool_calls") or ())]
+        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+        deltas += [{"content": word} for word in words]
+        deltas += [{"tool_calls": [call]} for call in calls]
+        chunks += [{**head, "choices": [{**at, "delta": delta}]} for delta in deltas]
+        ending = {**at, "delta": {}, "finish_reason": choice["finish_reason"]}
+        chunks.append({**head, "choices": [ending]})
+    if (body.get("stream_options") or {}).get("include_usage"):
+        chunks.append({**head, "choices": [], "usage": whole["usage"]})
+    text = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    return Reply(200, text, {"content-type": "text/event-stream; charset=utf-8"})

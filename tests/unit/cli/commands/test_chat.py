@@ -80,3 +80,17 @@ def test_a_conversation_remembers_until_it_is_reset(cli, done, monkeypatch):
     conversation.reset()
     assert conversation.messages == {"base": [{"role": "system", "content": "s"}],
                          "tuned": [{"role": "system", "content": "s"}]}  # fmt: skip
+
+
+def test_a_local_model_says_that_it_is_loaded_once(cli, done, monkeypatch):
+    from pathlib import Path
+
+    from ftsdk.cli.commands import chat as module
+    from ftsdk.cli.context import open_client
+
+    job = open_client().get_job(done)
+    here = job.result().model_copy(update={"path": Path("/models/x")})
+    conversation = module._Conversation(open_client(), job, here, {}, None, True)
+    assert conversation._waiting("tuned") == "loading smollm2-135m on this machine"
+    assert conversation._waiting("base") == "loading smollm2-135m on this machine"
+    assert conversation._waiting("tuned") == "waiting for the tuned model"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
@@ -229,8 +230,8 @@ class Migrating:
     def run(self, plan: MigrationPlan) -> Migration:
         """Do every step that is not done yet, for one model after the other.
 
-        A model that cannot be migrated does not stop the others; it is named in the result, and its error
-        is raised where no model could. Raises `BudgetError` before anything is spent where the plan is
+        A model that cannot be migrated does not stop the others; it is named in the result. Where there is
+        one model only, its error is raised. Raises `BudgetError` before anything is spent where the plan is
         over the budget.
         """
         self._require_budget(plan)
@@ -244,7 +245,7 @@ class Migrating:
             except AuthError:
                 raise
             except FtsdkError as error:
-                if one is self._models[-1] and not done:
+                if len(self._models) == 1:
                     raise
                 failed.append(_failed(one.old.name, error))
         self._write_aliases()
@@ -343,16 +344,17 @@ def _sum(amounts: list[Decimal | None]) -> Decimal | None:
 
 
 def _bridges(session: Session, olds: list[OldModel], options: MigrationOptions) -> Iterator[str]:
-    """Yield where the same base can be trained for a while longer."""
+    """Yield where the same bases can be trained for a while longer, a line for each last day."""
     if any(one.provider == "azure" for one in options.targets):
         return
+    until: dict[dt.date | None, list[str]] = {}
     for base in dict.fromkeys(one.base_model for one in olds if one.base_model):
         entry = lookup("azure", base, session.catalogue)
-        if entry is None or entry.model is None:
-            continue
-        dates = retirement_dates("azure", base, catalogue=session.catalogue)
-        until = "" if dates.ends_on is None else f", until {dates.ends_on:%d %B %Y}"
+        if entry is not None and entry.model is not None:
+            dates = retirement_dates("azure", base, catalogue=session.catalogue)
+            until.setdefault(dates.ends_on, []).append(base)
+    for day, bases in until.items():
+        last = "" if day is None else f" until {day.day} {day:%B %Y}"
         yield (
-            f"azure has the same base {base}{until}, for customers who tuned it there before: "
-            "--to azure"
+            f"azure keeps {', '.join(bases)}{last}, for customers who tuned there before: --to azure"
         )

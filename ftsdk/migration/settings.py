@@ -56,11 +56,11 @@ def _changed(name: str, value: Any, able: Capabilities, asked: Mapping[str, Any]
             name=name, old=old, new=shown(name, asked[name]), change="set", why="you gave it"
         )
     if allowed is None:
-        why = "another unit; see learning_rate" if name == _MULTIPLIER else "not taken there"
+        why = "another unit" if name == _MULTIPLIER else "not taken there"
         return SettingChange(name=name, old=old, new="–", change="dropped", why=why)
     fault = allowed.fault(value)
     if name == "batch_size" and _MULTIPLIER not in able.hyperparameters:
-        fault = "it was chosen with the old learning rate, which does not convert"
+        fault = "it goes with the learning rate"
     elif fault is not None:
         fault = f"there it must be {fault}"
     if fault is not None:

@@ -19,10 +19,13 @@ import pytest
 import ftsdk
 from ftsdk.backends.together.backend import TogetherBackend
 from ftsdk.errors import AuthError, BudgetError, NeedsDecision, StoreError, UsageError
+from ftsdk.evaluation import scoring
+from ftsdk.evaluation.overlap import OverlapFinder
 from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Leases
 from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.testing.lab.together.double import TogetherDouble
+from ftsdk.types.evaluation import Score
 from ftsdk.types.migration import Migration, MigrationPlan
 from ftsdk.util.clock import ManualClock
 
@@ -588,3 +591,47 @@ def test_a_leaked_deployment_would_be_seen(
     monkeypatch.setattr("ftsdk.migration.leases.undeploy", lambda *_, **__: None)
     world.migrate(home)
     assert world.running == 1
+
+
+def test_an_error_that_counts_as_a_wrong_answer_would_be_seen(
+    world: World, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = scoring.score_outcome
+
+    def dishonest(metric: Any, row: Any, outcome: Any) -> Score:
+        return Score(0.0, False) if outcome.answer is None else honest(metric, row, outcome)
+
+    monkeypatch.setattr(scoring, "score_outcome", dishonest)
+    world.together.faults.add(
+        "status", method="POST", path="chat/completions$", status=400, times=8,
+        body={"error": {"message": "bad", "type": "invalid_request_error", "code": "bad_row"}},
+    )  # fmt: skip
+    tuned = world.migrate(home).models[0].candidates[0]
+    assert tuned.result != "not comparable"
+
+
+def test_an_overlap_that_is_not_found_would_be_seen(
+    world: World, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OverlapFinder, "find", lambda *_: iter(()))
+    found = world.migrate(home, [*labelled(30, 3), *labelled(60, 1)[:5]], margin=0.2)
+    assert receipt(found, "capture")["result"]["left_out"] == 0
+
+
+def test_a_test_that_is_not_paired_would_be_seen(
+    world: World, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that is right on other rows as often is no equal: pairs show it, rates do not."""
+    honest = scoring.paired
+
+    def unpaired(reference: Any, candidate: Any) -> Any:
+        return honest(reference, [*candidate[1:], candidate[0]])
+
+    world.model = tune(world, validation=labelled(60, 5, noise=0.3))
+    first = world.migrate(home, models=[world.model])
+    monkeypatch.setattr(scoring, "paired", unpaired)
+    second = world.migrate(home, models=[world.model], folder=world.folder / "other")
+    honestly, blindly = (found.models[0].candidates[0] for found in (first, second))
+    assert honestly.difference == blindly.difference == 0.0
+    assert honestly.verdict == "parity"
+    assert blindly.verdict == "inconclusive"

@@ -223,7 +223,7 @@ def migrate(
             one.give_rights(ask_rights())
         found = one.run(plan)
     if as_json:
-        emit({**found.model_dump(mode="json"), "result": found.models and found.result})
+        emit({**found.model_dump(mode="json"), "result": found.result if found.models else None})
     else:
         view.migrated(found)
     if found.exit_code:

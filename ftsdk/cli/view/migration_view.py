@@ -90,6 +90,9 @@ def _model(one: ModelMigrationPlan, plan: MigrationPlan) -> None:
     if one.failed:
         note(("  ! ", "red"), clean(one.failed))
         return
+    if "alias" in one.done:
+        labelled([("done", "its report is written; nothing is asked or trained again")])
+        return
     lines: list[tuple[str, Any]] = [("trained", _trained(one)), ("capture", _capture(one))]
     if one.capture is not None and one.capture.refused:
         rows = plural(len(one.capture.refused), "row")
@@ -139,12 +142,12 @@ def _candidate(number: int, one: CandidatePlan) -> None:
             lines.append(("deploy", _lease(one)))
         lines.append(("settings", _settings(one)))
     facts = [one.serving, one.quality, one.portability, one.cost_note]
-    lines.append(("then", clean("; ".join(fact for fact in facts if fact))))
+    lines.append(("serve", clean("; ".join(fact for fact in facts if fact))))
     if one.break_even is not None:
         lines.append(("even", f"with the old model {_even(one.break_even)}"))
     if one.ends_on is not None:
         lines.append(("ends", (date_text(one.ends_on), "yellow")))
-    lines += [("sure?", (f"UNCONFIRMED: {clean(line)}", "yellow")) for line in one.unconfirmed]
+    lines += [("unsure", (f"UNCONFIRMED: {clean(line)}", "yellow")) for line in one.unconfirmed]
     lines += [("note", clean(line)) for line in one.notes]
     labelled(lines, indent=5)
 

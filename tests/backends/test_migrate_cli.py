@@ -1,0 +1,116 @@
+"""The command `migrate`: what it prints, asks and exits with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ftsdk
+from ftsdk.testing.lab.openai.double import OpenAIDouble
+from ftsdk.util.clock import ManualClock
+from tests.unit.cli.conftest import Cli, cli
+
+pytest.importorskip("openai", reason="needs the extra `openai`")
+pytest.importorskip("scipy", reason="needs the extra `eval`")
+__all__ = ["cli"]  # a fixture
+MODEL = "gpt-4.1-mini-2025-04-14"
+TO = ("--to", "fake:smollm2-135m", "--margin", 20, "--no-batch")
+
+
+@pytest.fixture
+def double(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIDouble]:
+    with OpenAIDouble(clock=clock) as one:
+        for name, value in one.variables().items():
+            monkeypatch.setenv(name, value)
+        yield one
+
+
+def rows_of(name: str, count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": f"{name} {i}, {name} {i * 7}?"},
+                {"role": "assistant", "content": f"answer {i % 3}"},
+            ]
+        }
+        for i in range(count)
+    ]
+
+
+@pytest.fixture
+def tuned(tmp_path: Path, double: OpenAIDouble, clock: ManualClock) -> str:
+    with ftsdk.Client(home=tmp_path / "other", clock=clock, env=double.variables()) as client:
+        job = client.create_job(
+            rows_of("trained", 12), provider="openai", model=MODEL, validation=rows_of("held", 20)
+        )
+        clock.advance(600)
+        return job.refresh().result().id
+
+
+def spent(double: OpenAIDouble) -> int:
+    return double.count("POST", "chat/completions$") + double.count("POST", "batches$")
+
+
+def test_a_migration_from_the_plan_to_the_report(
+    cli: Cli, double: OpenAIDouble, tuned: str
+) -> None:
+    dry = cli.ok("migrate", "openai", *TO, "--requests", "10000/day", "--dry-run")
+    assert tuned in dry.out
+    assert "at 300,000 requests a month" in dry.out
+    assert "fake smollm2-135m" in dry.out
+    assert "prompt on gpt-6-luna" in dry.out
+    assert "rights   unknown: nothing is trained until you give --rights" in dry.out
+    assert "azure keeps gpt-4.1-mini-2025-04-14 until 14 October 2027" in dry.err
+    unasked = cli("migrate", "openai", *TO, "--no-input")
+    assert unasked.code == 7
+    assert "nobody could be asked" in unasked.err
+    assert spent(double) == 0
+    unknown = cli("migrate", "openai", *TO, "--yes")
+    assert unknown.code == 2
+    assert "--rights own" in unknown.err
+    done = cli("migrate", "openai", *TO, "--yes", "--rights", "own")
+    assert done.code in (0, 7, 8)
+    assert "report  " in done.err
+    assert "Spent  $" in done.out
+    paid = spent(double)
+    again = cli("migrate", "openai", *TO, "--json", "--yes")
+    assert json.loads(again.out)["models"][0]["model"] == tuned
+    assert again.code == done.code
+    assert spent(double) == paid
+
+
+def test_a_plan_as_json_is_one_document(cli: Cli, double: OpenAIDouble, tuned: str) -> None:
+    plan = json.loads(cli.ok("migrate", "openai", *TO, "--dry-run", "--json").out)
+    (one,) = plan["models"]
+    assert one["model"] == tuned
+    assert one["capture"]["to_ask"] == 40
+    assert {each["kind"] for each in one["candidates"]} == {"tuned", "prompt"}
+    assert spent(double) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Nothing says where to go"),
+        (["--to", "local", "--requests", "many"], "--requests 300000/month"),
+        (["--to", "local", "--model", "ft:nobody"], "no fine-tune ft:nobody"),
+        (["--to", "local", "--rights", "cleared"], "The rights are given as"),
+        (["--to", "local", "--budget", "much"], "not an amount"),
+    ],
+    ids=["no target", "traffic", "model", "rights", "budget"],
+)
+def test_wrong_arguments_are_named(cli: Cli, tuned: str, arguments: list[str], said: str) -> None:
+    assert tuned
+    refused = cli("migrate", "openai", *arguments)
+    assert refused.code == 2
+    assert said in refused.err
+
+
+def test_a_provider_whose_files_cannot_be_read_is_refused(cli: Cli) -> None:
+    refused = cli("migrate", "fake", "--to", "local")
+    assert refused.code == 2
+    assert "does not let an account's files be read" in refused.err

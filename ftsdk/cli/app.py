@@ -32,7 +32,7 @@ app = typer.Typer(
     context_settings=CONTEXT_SETTINGS,
     help="Fine-tune language models anywhere through one job object.",
     epilog="Exit codes: 0 done, 2 usage, 3 data, 4 provider, 5 job failed or cancelled, 6 budget, "
-    "7 needs a decision.",
+    "7 needs a decision or more rows, 8 a comparison failed.",
 )
 
 

@@ -25,7 +25,7 @@ from ftsdk.evaluation.captured import Captured
 from ftsdk.evaluation.cases import Case, case_of_chat
 from ftsdk.evaluation.chat_cost import estimate_chats, sum_costs
 from ftsdk.evaluation.metrics.choose import choose
-from ftsdk.evaluation.models import Model, training_files_of
+from ftsdk.evaluation.models import Model, TrainingFiles, training_files_of
 from ftsdk.evaluation.options import EvaluationOptions, options_of
 from ftsdk.evaluation.overlap import OverlapFinder
 from ftsdk.evaluation.participants import (
@@ -37,8 +37,10 @@ from ftsdk.evaluation.participants import (
     Named,
     Participant,
     Prompt,
+    Resolved,
     resolved,
 )
+from ftsdk.evaluation.prompting import Prompting
 from ftsdk.evaluation.report import EvaluationReport
 from ftsdk.evaluation.scoring import Scoring
 from ftsdk.evaluation.statistics.compare import MIN_ROWS
@@ -122,7 +124,8 @@ class Evaluating(HoldsStores):
             one: AnswerStore(self._session.home, one, clock=self._session.clock) for one in sources
         }
         self._lock(self._stores.values())
-        overlap = self._overlap([case for case, _ in rows], [m for _, m, p in found if not p])
+        self._trained_on = self._training(found)
+        overlap = self._overlap([case for case, _ in rows], found)
         kept = [one for one in rows if one[0].id not in overlap]
         self._left_out = tuple(case.line for case, _ in rows if case.id in overlap)
         self._cases = [case for case, _ in kept]
@@ -137,21 +140,36 @@ class Evaluating(HoldsStores):
         self._people = [self._participant(*one) for one in found]
         self._check_names()
 
-    def _overlap(self, cases: Sequence[Case], models: Sequence[Model | None]) -> set[str]:
-        """Return the ids of the cases that one of the models was trained on."""
+    def _training(self, found: Sequence[Resolved]) -> list[tuple[str, Dataset]]:
+        """Return the files that the models were trained on, as far as they can be read."""
+        files: dict[Source, TrainingFiles] = {}
+        for _, model, _ in found:
+            if model is None or not model.is_tuned or model.is_base or model.source in files:
+                continue
+            cache = self._stores[model.source].files
+            trained = files[model.source] = training_files_of(self._session, model, cache)
+            self._notes += [f"{model.name}: not read: {why}" for why in trained.not_read]
+        return [one for trained in files.values() for one in trained.training]
+
+    def _overlap(self, cases: Sequence[Case], found: Sequence[Resolved]) -> set[str]:
+        """Return the ids of the cases that a model was trained on, or that a prompt shows."""
         if self._options.allow_overlap:
             self._notes.append("rows that a model was trained on are not left out")
             return set()
-        finder, found = OverlapFinder(cases), set[str]()
-        for model in models:
-            if model is None or not model.is_tuned or model.is_base:
-                continue
-            files = self._stores[model.source].files
-            trained = training_files_of(self._session, model, files)
-            self._notes += [f"{model.name}: not read: {why}" for why in trained.not_read]
-            for name, dataset in trained.training:
-                found |= {one.case for one in finder.find(dataset, name)}
-        return found
+        finder = OverlapFinder(cases)
+        shown = [
+            (
+                f"the examples of {prompt.name or 'a prompt'}",
+                Dataset.load(list(prompt.given_examples)),
+            )
+            for _, _, prompt in found
+            if prompt is not None and prompt.given_examples
+        ]
+        return {
+            one.case
+            for name, dataset in (*self._trained_on, *shown)
+            for one in finder.find(dataset, name)
+        }
 
     def _participant(
         self, given: GivenModel, model: Model | None, prompt: Prompt | None
@@ -169,7 +187,20 @@ class Evaluating(HoldsStores):
         lane = Lane("", model.backend, model.handle, source, price, asks_base=model.is_base)
         name = _name_of(given, model, prompt)
         asked = AskedModel(name, model, lane, store, self._options.repeats)
-        asked.want(self._cases, self._options.decoding, prompt)
+        if prompt is None:
+            asked.want(self._cases, self._options.decoding)
+            return asked
+        prompting = Prompting(
+            prompt,
+            model,
+            self._cases,
+            self._rows,
+            self._options.cluster,
+            [dataset for _, dataset in self._trained_on],
+        )
+        asked.want(self._cases, self._options.decoding, prompting.messages_for)
+        if prompting.note:
+            self._notes.append(f"{name}: {prompting.note}")
         return asked
 
     def _check_names(self) -> None:

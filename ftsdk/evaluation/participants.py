@@ -7,7 +7,7 @@ is asked and stored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ftsdk.errors import FtsdkError, UsageError
@@ -16,6 +16,7 @@ from ftsdk.evaluation.ask import Lane
 from ftsdk.evaluation.captured import Captured
 from ftsdk.evaluation.cases import Case
 from ftsdk.evaluation.models import Model, model_of
+from ftsdk.evaluation.retrieval import EXAMPLE_TOKENS
 from ftsdk.evaluation.wanted import Wanted, wanted_of
 from ftsdk.session import Session
 from ftsdk.types.answer import ChatAnswer
@@ -30,18 +31,38 @@ BASE = "base"
 class Prompt:
     """A model with a system message, and with examples before each question.
 
-    `model` is a handle, a job's id, or a name at `provider`. `examples` are rows in the chat format; they
-    must not be among the rows that are evaluated.
+    `model` is a handle, a job's id, or a name at `provider`. `examples` are rows in the chat format, the
+    same before each question; or a number: then so many rows of `training` that are nearest to the question,
+    the nearest last, with at most `example_tokens` tokens. A row that is equal or near to the question, or
+    of its group, is never shown. `training` is a file or rows; without it, what the first tuned model of the
+    evaluation was trained on.
     """
 
     system: str | None = None
     model: str | ModelHandle = ""
     provider: str | None = None
-    examples: Sequence[Mapping[str, Any]] = ()
+    examples: Sequence[Mapping[str, Any]] | int = ()
     name: str = ""
+    training: Any = None
+    example_tokens: int = EXAMPLE_TOKENS
 
-    def messages_for(self, case: Case) -> tuple[Mapping[str, Any], ...]:
-        """Return what is asked: the system message, the examples, and the case without its own."""
+    @property
+    def retrieves(self) -> int:
+        """How many examples are chosen for each question; 0 where they are given, or none are."""
+        return self.examples if isinstance(self.examples, int) else 0
+
+    @property
+    def given_examples(self) -> Sequence[Mapping[str, Any]]:
+        """The examples that are the same before each question."""
+        return () if isinstance(self.examples, int) else self.examples
+
+    def messages_for(
+        self, case: Case, nearest: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[Mapping[str, Any], ...]:
+        """Return what is asked: the system message, the examples, and the case without its own.
+
+        `nearest` are the messages of the examples that were chosen for this case.
+        """
         own = [one for one in case.messages if one.get("role") not in ("system", "developer")]
         start = [{"role": "system", "content": self.system}] if self.system else []
         if not self.system:
@@ -49,12 +70,12 @@ class Prompt:
                 dict(one) for one in case.messages if one.get("role") in ("system", "developer")
             ]
         shown = [
-            dict(message)
-            for row in self.examples
+            {name: value for name, value in message.items() if name != "weight"}
+            for row in self.given_examples
             for message in row["messages"]
             if message.get("role") not in ("system", "developer")
         ]
-        return (*start, *shown, *own)
+        return (*start, *shown, *nearest, *own)
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,8 @@ class Named:
 Answers = Callable[[Sequence[Mapping[str, Any]]], "str | ChatAnswer"]
 """A function that answers a conversation."""
 GivenModel = str | ModelHandle | Named | Prompt | Captured | Answers
+Resolved = tuple[GivenModel, Model | None, Prompt | None]
+"""What was given, the model that is asked for it, and with which prompt."""
 
 
 class Participant(Protocol):
@@ -95,7 +118,6 @@ class AskedModel:
     store: AnswerStore
     repeats: int
     wanted: Mapping[str, Sequence[Wanted]] = field(default_factory=dict)
-    system: str = ""
 
     def outcomes(self, case: Case) -> Sequence[ChatOutcome]:
         """Return the stored answers of a case, and the errors of what has none."""
@@ -108,19 +130,18 @@ class AskedModel:
         return ChatOutcome(wanted.key, error=self.lane.errors.get(wanted.key) or _unanswered())
 
     def want(
-        self, cases: Iterable[Case], decoding: Mapping[str, Any], prompt: Prompt | None
+        self,
+        cases: Iterable[Case],
+        decoding: Mapping[str, Any],
+        messages_for: Callable[[Case], tuple[Mapping[str, Any], ...]] | None = None,
     ) -> None:
-        """Note what is to be asked."""
+        """Note what is to be asked: the messages of each case, or what `messages_for` makes of it."""
         found: dict[str, list[Wanted]] = {}
         for case in cases:
-            asked = case if prompt is None else _with(case, prompt)
+            asked = case if messages_for is None else replace(case, messages=messages_for(case))
             found[case.id] = wanted_of(self.lane.source, [asked], decoding, self.repeats)
         self.wanted = found
         self.lane.wanted = [one for group in found.values() for one in group]
-
-
-def _with(case: Case, prompt: Prompt) -> Case:
-    return Case(case.id, case.line, prompt.messages_for(case), case.options, case.reference)
 
 
 def _unanswered() -> FtsdkError:
@@ -185,12 +206,12 @@ class FunctionModel:
 
 def resolved(
     session: Session, given: Sequence[GivenModel], provider: str | None
-) -> Iterator[tuple[GivenModel, Model | None, Prompt | None]]:
+) -> Iterator[Resolved]:
     """Yield each model that is given with what is asked for it; None for what is not asked.
 
     Raises `UsageError` for `base` without a model that has one.
     """
-    found: list[tuple[GivenModel, Model | None, Prompt | None]] = []
+    found: list[Resolved] = []
     for one in given:
         if isinstance(one, Prompt):
             found.append((one, model_of(session, one.model, one.provider or provider), one))

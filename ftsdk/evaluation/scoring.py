@@ -22,7 +22,7 @@ from ftsdk.evaluation.pairs import Pairs, RowScores, compare_pairs, noise_of, pa
 from ftsdk.evaluation.participants import AskedModel, Participant
 from ftsdk.evaluation.report import EvaluationReport
 from ftsdk.evaluation.report_parts import CandidateResult, ModelResult
-from ftsdk.evaluation.slices import slices_of
+from ftsdk.evaluation.slices import slices_of, value_of
 from ftsdk.evaluation.table import Means
 from ftsdk.types.chat import ChatOutcome
 from ftsdk.types.evaluation import Comparison, Score
@@ -127,13 +127,8 @@ class Scoring:
         key = self._options.cluster
         if key is None:
             return None
-        found: list[Hashable] = []
-        for place, row in enumerate(self._rows):
-            metadata = row.get("metadata")
-            inner = metadata.get(key) if isinstance(metadata, Mapping) else None
-            value = row.get(key, inner)
-            found.append(("row", place) if value is None else str(value))
-        return found
+        found = [value_of(row, key) for row in self._rows]
+        return [("row", i) if value is None else value for i, value in enumerate(found)]
 
     def _result(
         self,

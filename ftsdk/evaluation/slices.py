@@ -123,3 +123,9 @@ def _asked(row: Row) -> str:
         messages = messages[:-1]
     asked = [text_of(one) for one in messages if one.get("role") not in ("system", "developer")]
     return "\n".join(text for text in asked if text)
+
+
+def value_of(row: Row, key: str) -> str | None:
+    """Return what a row has under a key, of its own or of its `metadata`; None where it has nothing."""
+    value = _key(row, key)
+    return None if value is None else str(value)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ftsdk.artifacts.bundle import MANIFEST
+from ftsdk.backends.registry import backend_names
 from ftsdk.cli import completion
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import (
@@ -33,7 +35,7 @@ from ftsdk.evaluation.captured import Captured
 from ftsdk.evaluation.evaluate import Evaluating
 from ftsdk.evaluation.junit import junit_xml
 from ftsdk.evaluation.options import margin_of, options_of
-from ftsdk.evaluation.participants import GivenModel
+from ftsdk.evaluation.participants import GivenModel, Prompt
 from ftsdk.util.files import atomic_write_bytes
 
 _WORK = "ftsdk evaluate"
@@ -42,7 +44,7 @@ _WORK = "ftsdk evaluate"
 def evaluate(
     data: Rows,
     model: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--model",
             "-m",
@@ -50,7 +52,7 @@ def evaluate(
             help="A candidate: a job's id, a model's name, `base`, or a capture's folder. "
             "May be given several times.",
         ),
-    ],
+    ] = None,
     reference: Annotated[
         str,
         typer.Option(metavar="MODEL", help="What the candidates are compared with."),
@@ -59,6 +61,33 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME", help="Whose models they are.", autocompletion=completion.providers
+        ),
+    ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[PROVIDER:]MODEL",
+            help="A candidate that is asked with a prompt: --system, and --examples. "
+            "May be given several times.",
+        ),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The system message of each --prompt.")
+    ] = None,
+    examples: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            min=0,
+            help="Show each --prompt the K training rows that are nearest to the question. Rows that "
+            "may hold its answer are never shown.",
+        ),
+    ] = 0,
+    examples_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the examples come from; by default what the first tuned model was trained on.",
         ),
     ] = None,
     metric: Annotated[
@@ -132,6 +161,9 @@ def evaluate(
     """
     if show not in (None, "flips"):
         raise UsageError(f"Nothing is shown as {show!r}", where=_WORK, hint="--show flips")
+    prompts = _prompts(prompt or (), system, examples, examples_from)
+    if not model and not prompts:
+        raise UsageError("No candidate is given", where=_WORK, hint="give --model or --prompt")
     client = open_client(profile)
     given: EvaluationArguments = {
         "provider": provider,
@@ -146,7 +178,7 @@ def evaluate(
         "concurrency": concurrency,
         "allow_overlap": allow_overlap,
     }
-    models = [_given(one) for one in (reference, *model)]
+    models = [*(_given(one) for one in (reference, *(model or ()))), *prompts]
     with (
         progress(quiet=as_json) as on_progress,
         Evaluating(client.session, data, models, options_of(given), on_progress) as one,
@@ -181,3 +213,33 @@ def evaluate(
 def _given(name: str) -> GivenModel:
     """Return a capture for the folder of one, else the name."""
     return Captured(name) if (Path(name) / MANIFEST).is_file() else name
+
+
+def _prompts(
+    names: Sequence[str], system: str | None, examples: int, source: Path | None
+) -> list[Prompt]:
+    """Return a prompt for each name. Raises `UsageError` for options that belong to none."""
+    if not names and (system or examples or source):
+        raise UsageError(
+            "--system and --examples belong to a prompt",
+            where=_WORK,
+            hint="name the model that is asked with it: --prompt openai:gpt-6-luna",
+        )
+    return [
+        Prompt(
+            system,
+            model if provider else name,
+            provider or None,
+            examples or (),
+            f"prompt on {model if provider else name}",
+            source,
+        )
+        for name in names
+        for provider, model in [_place(name)]
+    ]
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Return the provider and the model of PROVIDER:MODEL; no provider for any other name."""
+    provider, _, model = name.partition(":")
+    return (provider, model) if model and provider in backend_names() else ("", name)

@@ -23,6 +23,9 @@ class EvaluationArguments(TypedDict, total=False):
     """`auto` chooses by the rows; or names, metrics and functions, the primary one first."""
     schema: Mapping[str, Any] | None
     """The JSON schema that answers must fit."""
+    judge: Any | None
+    """A model that compares the answers of two models: a handle, a job's id, `PROVIDER:MODEL`, or a
+    `Judge` of one of these. It is one more metric, which can stop a candidate and never carry it."""
     margin: float | None
     """The loss that is accepted, as a share: 0.03 for 3 points. Without it nothing is at parity."""
     slices: Sequence[Any] | None

@@ -23,8 +23,11 @@ from ftsdk.evaluation.arguments import EvaluationArguments
 from ftsdk.evaluation.ask import Lane, ask, recover
 from ftsdk.evaluation.captured import Captured
 from ftsdk.evaluation.cases import Case, case_of_chat
-from ftsdk.evaluation.chat_cost import estimate_chats, sum_costs
+from ftsdk.evaluation.chat_cost import estimate_chats, longest_answer, sum_costs
+from ftsdk.evaluation.judging import AnswerPair, Judged, Judging, assumed, judging_of, pairs_of
+from ftsdk.evaluation.losses import losses_of, require_losses
 from ftsdk.evaluation.metrics.choose import choose
+from ftsdk.evaluation.metrics.loss import Loss
 from ftsdk.evaluation.models import Model, TrainingFiles, training_files_of
 from ftsdk.evaluation.options import EvaluationOptions, options_of
 from ftsdk.evaluation.overlap import OverlapFinder
@@ -68,6 +71,8 @@ class EvaluationPlan:
     stored: int
     cost: Cost
     notes: tuple[str, ...] = ()
+    judge: str = ""
+    """The model that compares the answers; its requests are in `to_ask`, as many as there may be."""
 
 
 def evaluate(
@@ -119,11 +124,17 @@ class Evaluating(HoldsStores):
         options = self._options
         rows = list(_rows_of(self._data))
         found = list(resolved(self._session, self._given, options.provider))
-        sources = {model.source for _, model, _ in found if model is not None}
+        self._judging = self._judge_of()
+        asked = [model for _, model, _ in found if model is not None]
+        if self._judging is not None:
+            asked.append(self._judging.model)
+        sources = {model.source for model in asked}
         self._stores = {
             one: AnswerStore(self._session.home, one, clock=self._session.clock) for one in sources
         }
         self._lock(self._stores.values())
+        if self._judging is not None:
+            self._judging.store = self._stores[self._judging.lane.source]
         self._trained_on = self._training(found)
         overlap = self._overlap([case for case, _ in rows], found)
         kept = [one for one in rows if one[0].id not in overlap]
@@ -139,6 +150,18 @@ class Evaluating(HoldsStores):
         self._metrics = choose(self._rows, options.metrics, schema=options.schema)
         self._people = [self._participant(*one) for one in found]
         self._check_names()
+        if self._measures_loss:
+            require_losses(self._people)
+
+    @property
+    def _measures_loss(self) -> bool:
+        return any(isinstance(one.metric, Loss) for one in self._metrics)
+
+    def _judge_of(self) -> Judging | None:
+        given = self._options.judge
+        if given is None:
+            return None
+        return judging_of(self._session, given, self._options.provider)
 
     def _training(self, found: Sequence[Resolved]) -> list[tuple[str, Dataset]]:
         """Return the files that the models were trained on, as far as they can be read."""
@@ -198,6 +221,7 @@ class Evaluating(HoldsStores):
             self._options.cluster,
             [dataset for _, dataset in self._trained_on],
         )
+        asked.is_prompt = True
         asked.want(self._cases, self._options.decoding, prompting.messages_for)
         if prompting.note:
             self._notes.append(f"{name}: {prompting.note}")
@@ -228,7 +252,12 @@ class Evaluating(HoldsStores):
             costs.append(estimate_chats(one.lane, still, limits, batch=False, may_chat=True))
             missing += len(still)
             wanted += len(one.lane.wanted)
-        self._total, self._done = wanted, wanted - missing
+        stored = wanted - missing
+        if self._judging is not None:
+            verdicts, cost = self._verdicts_to_ask(self._judging)
+            missing += verdicts
+            costs.append(cost)
+        self._total, self._done = missing + stored, stored
         return EvaluationPlan(
             models=tuple(one.name for one in self._people),
             reference=self._people[self._options.reference].name,
@@ -237,10 +266,39 @@ class Evaluating(HoldsStores):
             metrics={one.metric.name: one.reason for one in self._metrics},
             margin=self._options.margin,
             to_ask=missing,
-            stored=wanted - missing,
+            stored=stored,
             cost=sum_costs(costs) if costs else Cost(low=Decimal(0), high=Decimal(0)),
             notes=tuple(self._notes),
+            judge="" if self._judging is None else self._judging.name,
         )
+
+    def _verdicts_to_ask(self, judging: Judging) -> tuple[int, Cost]:
+        """Return how many verdicts are still to be asked for, at most, and what they cost."""
+        longest = longest_answer(self._options.decoding)
+        controls = judging.controls(self._cases, self._rows)
+        shortest, most = list(controls), list(controls)
+        for one in self._candidates:
+            pairs = self._pairs(one, stored_only=True)
+            shortest += assumed(self._cases, self._rows, pairs, None)
+            most += assumed(self._cases, self._rows, pairs, longest)
+        return judging.estimate(shortest, most)
+
+    @property
+    def _candidates(self) -> list[Participant]:
+        return [one for i, one in enumerate(self._people) if i != self._options.reference]
+
+    def _pairs(
+        self, candidate: Participant, *, stored_only: bool = False
+    ) -> list[AnswerPair | None]:
+        """Return the answers of the reference and a candidate to each row.
+
+        With `stored_only` a function is not asked: what it will answer is not known.
+        """
+        both = (self._people[self._options.reference], candidate)
+        if stored_only and any(isinstance(one, FunctionModel) for one in both):
+            return [None] * len(self._cases)
+        reference, other = ([one.outcomes(case) for case in self._cases] for one in both)
+        return pairs_of(self._cases, self._rows, reference, other)
 
     # --- the run ---
 
@@ -248,9 +306,11 @@ class Evaluating(HoldsStores):
         """Ask what is missing, score and compare. Raises `BudgetError` before anything is asked."""
         started = self._session.clock.now()
         record = self._record(plan)
-        paid = any(one.model.backend.capabilities.price != "free" for one in self._asked)
+        models = [one.model for one in self._asked]
+        models += [] if self._judging is None else [self._judging.model]
+        paid = any(one.backend.capabilities.price != "free" for one in models)
         if plan.to_ask and paid:
-            first = self._asked[0].model
+            first = models[0]
             chats.hold(
                 self._session,
                 self._hold,
@@ -264,7 +324,8 @@ class Evaluating(HoldsStores):
             for one in self._asked:
                 if one.lane.missing(one.store):
                     with self._around(one.model):
-                        self._ask(one, paid=paid)
+                        self._ask(one.name, one.lane, one.store, paid=paid)
+            judged = {} if self._judging is None else self._judged(self._judging, paid=paid)
         finally:
             if plan.to_ask and paid:
                 chats.release(self._session, self._hold)
@@ -276,6 +337,8 @@ class Evaluating(HoldsStores):
             self._session.clock.now(),
             self._left_out,
             tuple(self._notes),
+            judged,
+            losses_of(self._people, self._rows) if self._measures_loss else {},
         )
         atomic_write_json(record / "report.json", report.to_dict())
         return report
@@ -296,14 +359,32 @@ class Evaluating(HoldsStores):
     @property
     def _hold(self) -> str:
         keys = [one.key for asked in self._asked for one in asked.lane.wanted]
+        if self._judging is not None:
+            keys.append(self._judging.lane.source.digest)
         return f"evaluation-{hashlib.sha256(' '.join(sorted(keys)).encode()).hexdigest()[:24]}"
 
     def spent_so_far(self) -> Decimal:
         """Return what the answers of this evaluation have cost in all calls, in US dollars."""
         return chats.spent(self._session, self._hold) if self._session.has_journal else Decimal(0)
 
-    def _ask(self, one: AskedModel, *, paid: bool) -> None:
-        free = one.model.backend.capabilities.price == "free"
+    def _judged(self, judging: Judging, *, paid: bool) -> dict[str, Judged]:
+        """Ask the judge: its controls first, then each candidate's answers beside the reference's."""
+        assert judging.store is not None  # noqa: S101  # set by `_open`
+        name = f"the judge {judging.name}"
+        found = {}
+        with self._around(judging.model):
+            judging.want(judging.controls(self._cases, self._rows), equal_too=True)
+            self._ask(name, judging.lane, judging.store, paid=paid)
+            judging.check(self._rows)
+            for candidate in self._candidates:
+                pairs = self._pairs(candidate)
+                judging.want(pair for pair in pairs if pair is not None)
+                self._ask(name, judging.lane, judging.store, paid=paid)
+                found[candidate.name] = judging.opinions(pairs)
+        return found
+
+    def _ask(self, name: str, lane: Lane, store: AnswerStore, *, paid: bool) -> None:
+        free = lane.backend.capabilities.price == "free"
 
         def booked(usd: Decimal | None, calls: int) -> None:
             self._spent += usd or Decimal(0)
@@ -312,21 +393,21 @@ class Evaluating(HoldsStores):
 
         def answered() -> None:
             self._done += 1
-            text = f"asking {one.name}"
-            self._on_progress(
-                CaptureProgress(
-                    done=self._done, total=self._total, spent_usd=self._spent, text=text
-                )
+            done = CaptureProgress(
+                done=min(self._done, self._total),
+                total=self._total,
+                spent_usd=self._spent,
+                text=f"asking {name}",
             )
+            self._on_progress(done)
 
-        recover(one.lane, one.store, clock=self._session.clock, on_spent=booked)
+        recover(lane, store, clock=self._session.clock, on_spent=booked)
         ask(
-            one.lane,
-            one.store,
+            lane,
+            store,
             clock=self._session.clock,
             concurrency=self._options.concurrency,
-            recoverable=self._options.recoverable
-            and one.model.backend.capabilities.has_stored_chats,
+            recoverable=self._options.recoverable and lane.backend.capabilities.has_stored_chats,
             on_spent=booked,
             on_answer=answered,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -29,6 +29,7 @@ from ftsdk.evaluation.metrics.judge import (
 )
 from ftsdk.evaluation.metrics.metric import answer_text, reference_of, text_of
 from ftsdk.evaluation.models import Model, model_of, place_of
+from ftsdk.evaluation.options import GivenJudge
 from ftsdk.evaluation.pairs import MOST_ERRORS, Pairs
 from ftsdk.evaluation.statistics.agreement import cohens_kappa
 from ftsdk.evaluation.wanted import Wanted
@@ -39,7 +40,6 @@ from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.model import ModelHandle
 
 METRIC = "judge"
-GivenJudge = str | ModelHandle | Judge
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,6 @@ class Judging:
     lane: Lane
     judge: Judge
     store: AnswerStore | None = None
-    _asked: dict[str, Wanted] = field(default_factory=dict)
 
     def controls(self, cases: Sequence[Case], rows: Sequence[Row]) -> list[AnswerPair]:
         """Return the pairs with a known result."""
@@ -128,14 +127,14 @@ class Judging:
             for row, first, second in self.judge.controls(rows)
         ]
 
-    def want(self, pairs: Iterable[AnswerPair]) -> None:
-        """Note what is to be asked: each pair in both orders, equal answers not at all."""
+    def want(self, pairs: Iterable[AnswerPair], *, equal_too: bool = False) -> None:
+        """Note what is to be asked: each pair in both orders, equal answers only with `equal_too`."""
         recorder = _Recorder()
         judge = replace(self.judge, model=recorder, usage=Usage())
         found: dict[str, Wanted] = {}
         for pair in pairs:
             recorder.requests.clear()
-            if pair.reference != pair.candidate or _is_control(pair):
+            if equal_too or pair.reference != pair.candidate:
                 judge.compare(pair.row, pair.reference, pair.candidate)
             for plain in recorder.requests:
                 key = key_of(self.lane.source, plain, 0)
@@ -145,8 +144,18 @@ class Judging:
         self.lane.wanted = list(found.values())
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Read the answers to the controls. Raises `UsageError` where too many go wrong."""
-        replace(self.judge, model=self._stored(), usage=Usage()).check(rows)
+        """Read the answers to the controls. Raises `UsageError` where too many go wrong or are missing."""
+        try:
+            replace(self.judge, model=self._stored(), usage=Usage()).check(rows)
+        except _NoVerdictError as error:
+            why = error.__cause__
+            raise UsageError(
+                f"The judge did not answer its controls: {why.what}"
+                if isinstance(why, FtsdkError)
+                else "The judge did not answer its controls",
+                where=self.name,
+                hint="run it again later, or name another judge",
+            ) from error
 
     def opinions(self, pairs: Sequence[AnswerPair | None]) -> Judged:
         """Return the opinion on each pair; None for a row on which a model has no answer."""
@@ -171,7 +180,7 @@ class Judging:
         """Return what the wanted answers have cost; None where a price is not known."""
         assert self.store is not None  # noqa: S101  # set before anything is asked
         found = [self.store.get(one.key) for one in self.lane.wanted]
-        costs = [None if one is None else one.usd for one in found if one is not None]
+        costs = [one.usd for one in found if one is not None]
         known = [usd for usd in costs if usd is not None]
         return sum(known, Decimal(0)) if len(known) == len(costs) else None
 
@@ -260,10 +269,6 @@ def said(outcome: ChatOutcome) -> str | None:
     return text if not calls else f"{text}\n{json.dumps(calls, sort_keys=True)}".strip()
 
 
-def _is_control(pair: AnswerPair) -> bool:
-    return pair.reference == text_of(reference_of(pair.row) or {})
-
-
 def _opinion(judge: Judge, pair: AnswerPair) -> Opinion | None:
     try:
         return judge.compare(pair.row, pair.reference, pair.candidate)
@@ -271,8 +276,8 @@ def _opinion(judge: Judge, pair: AnswerPair) -> Opinion | None:
         return None
 
 
-class _NoVerdictError(FtsdkError):
-    """The judge has no answer to a request."""
+class _NoVerdictError(Exception):
+    """The judge has no answer to a request; its cause is the error of the request."""
 
 
 class _Recorder:
@@ -295,12 +300,9 @@ class _StoredModel:
     store: AnswerStore
 
     def chat(self, messages: Sequence[Mapping[str, Any]], /, **options: Any) -> ChatAnswer:
-        """Return the stored answer. Raises `FtsdkError` where there is none."""
+        """Return the stored answer. Raises `_NoVerdictError` where there is none."""
         key = key_of(self.lane.source, ChatRequest("", tuple(messages), options), 0)
         stored = self.store.get(key)
         if stored is None:
-            error = self.lane.errors.get(key)
-            raise _NoVerdictError(
-                "The judge did not answer", where="" if error is None else error.what
-            ) from error
+            raise _NoVerdictError from self.lane.errors.get(key)
         return stored.answer

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftsdk.backends.base import Backend
+from ftsdk.backends.registry import backend_names
 from ftsdk.dataset import Dataset
 from ftsdk.errors import BackendError, StoreError, UsageError
 from ftsdk.evaluation.answers import Source
@@ -93,6 +94,12 @@ def model_of(session: Session, model: str | ModelHandle, provider: str | None = 
         )
     backend = session.backend(provider)
     return Model(named_handle(backend, model, _base_of(backend, model)), backend)
+
+
+def place_of(name: str) -> tuple[str, str]:
+    """Return the provider and the model of `PROVIDER:MODEL`; no provider for any other name."""
+    provider, _, model = name.partition(":")
+    return (provider, model) if model and provider in backend_names() else ("", name)
 
 
 def named_handle(backend: Backend, name: str, base: str) -> ModelHandle:

@@ -10,8 +10,12 @@ from typing import Any
 from ftsdk.errors import UsageError
 from ftsdk.evaluation.arguments import EVALUATION_DEFAULTS, EvaluationArguments
 from ftsdk.evaluation.metrics.choose import GivenMetric
+from ftsdk.evaluation.metrics.judge import Judge
 from ftsdk.evaluation.slices import Slicer
 from ftsdk.types.chat import with_defaults
+from ftsdk.types.model import ModelHandle
+
+GivenJudge = str | ModelHandle | Judge
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class EvaluationOptions:
     provider: str | None = None
     metrics: str | Sequence[GivenMetric] = "auto"
     schema: Mapping[str, Any] | None = None
+    judge: GivenJudge | None = None
     margin: float | None = None
     slices: Sequence[Slicer] = ()
     cluster: str | None = None
@@ -56,6 +61,7 @@ def options_of(given: EvaluationArguments) -> EvaluationOptions:
         provider=one.get("provider"),
         metrics=one["metrics"],
         schema=one.get("schema"),
+        judge=one.get("judge"),
         margin=margin,
         slices=one["slices"],
         cluster=one.get("cluster"),

@@ -118,6 +118,7 @@ class AskedModel:
     store: AnswerStore
     repeats: int
     wanted: Mapping[str, Sequence[Wanted]] = field(default_factory=dict)
+    is_prompt: bool = False
 
     def outcomes(self, case: Case) -> Sequence[ChatOutcome]:
         """Return the stored answers of a case, and the errors of what has none."""

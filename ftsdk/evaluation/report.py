@@ -10,7 +10,7 @@ from ftsdk.evaluation.flips import Flip, flips_of
 from ftsdk.evaluation.gate import GateResult
 from ftsdk.evaluation.report_page import Frame, page
 from ftsdk.evaluation.report_parts import CandidateResult, FlippedRow, ReportData
-from ftsdk.evaluation.table import comparison_table
+from ftsdk.evaluation.table import comparison_table, macro_f1_line
 from ftsdk.types.evaluation import Comparison
 
 _WORST = (GateResult.FAILED, GateResult.NOT_COMPARABLE, GateResult.INCONCLUSIVE, GateResult.PASSED)
@@ -73,6 +73,8 @@ class EvaluationReport(ReportData):
             lines += comparison_table(
                 one.gate, one.means, reference=self.reference, candidate=one.name
             )
+            if one.macro_f1 is not None:
+                lines.insert(-1, macro_f1_line(one.macro_f1))
         return lines
 
     def __str__(self) -> str:
@@ -110,6 +112,7 @@ class EvaluationReport(ReportData):
             "candidates": [self._candidate_dict(one, texts) for one in self.candidates],
             "left_out": list(self.left_out),
             "notes": list(self.notes),
+            "judge": {name: dict(one) for name, one in self.judged.items()},
         }
 
     def _candidate_dict(self, one: CandidateResult, texts: bool) -> dict[str, Any]:
@@ -121,6 +124,9 @@ class EvaluationReport(ReportData):
             "reason": one.gate.reason,
             "verdict": one.verdict,
             "metrics": {n: c.model_dump(mode="json") for n, c in one.gate.metrics.items()},
+            "macro_f1": None
+            if one.macro_f1 is None
+            else {**vars(one.macro_f1), "delta": one.macro_f1.delta},
             "slices": {n: c.model_dump(mode="json") for n, c in one.gate.slices.items()},
             "flips": shown,
         }

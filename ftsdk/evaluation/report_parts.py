@@ -10,6 +10,7 @@ from typing import Any
 
 from ftsdk.evaluation.gate import Gate
 from ftsdk.evaluation.pairs import Pairs
+from ftsdk.evaluation.statistics.macro_f1 import MacroF1Difference
 from ftsdk.evaluation.table import Means
 
 
@@ -38,12 +39,16 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class CandidateResult:
-    """One candidate against the reference: the gate, the mean scores, and the pairs of each metric."""
+    """One candidate against the reference: the gate, the mean scores, and the pairs of each metric.
+
+    `macro_f1` is the difference of that figure where labels are compared; it has no part in the gate.
+    """
 
     name: str
     gate: Gate
     means: Mapping[str, Means]
     pairs: Mapping[str, Pairs]
+    macro_f1: MacroF1Difference | None = None
 
     @property
     def verdict(self) -> str:
@@ -70,7 +75,8 @@ class ReportData:
 
     `metrics` gives for each metric why it was chosen; the first is the primary one. `margin` is the loss
     that was accepted, stated before the run. `left_out` are rows that a model was trained on.
-    `texts` has for each row what was asked, expected and said by each model; leave them out of what you
+    `judged` has what a judge says of each candidate: its preferences, how often the order of the answers
+    changed them, agreement and cost. `texts` has for each row what was asked, expected and said by each model; leave them out of what you
     pass on.
     """
 
@@ -90,3 +96,4 @@ class ReportData:
     notes: tuple[str, ...] = ()
     texts: Sequence[Mapping[str, str]] = ()
     lines: Sequence[int] = ()
+    judged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

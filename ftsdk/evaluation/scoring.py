@@ -7,11 +7,17 @@ import statistics
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from ftsdk.backends.answer_losses import AnswerLoss
 from ftsdk.dataset.row import Row
 from ftsdk.evaluation.cases import Case
 from ftsdk.evaluation.gate import gate
+from ftsdk.evaluation.judging import METRIC, Judged
+from ftsdk.evaluation.losses import Losses
+from ftsdk.evaluation.metrics.labels import Labels
+from ftsdk.evaluation.metrics.loss import Loss
 from ftsdk.evaluation.metrics.metric import (
     Chosen,
+    Metric,
     answer_text,
     outcome_counts,
     score_outcome,
@@ -23,6 +29,8 @@ from ftsdk.evaluation.participants import AskedModel, Participant
 from ftsdk.evaluation.report import EvaluationReport
 from ftsdk.evaluation.report_parts import CandidateResult, ModelResult
 from ftsdk.evaluation.slices import slices_of, value_of
+from ftsdk.evaluation.statistics.compare import not_comparable
+from ftsdk.evaluation.statistics.macro_f1 import MacroF1Difference, macro_f1_difference
 from ftsdk.evaluation.table import Means
 from ftsdk.types.chat import ChatOutcome
 from ftsdk.types.evaluation import Comparison, Score
@@ -50,29 +58,29 @@ class Scoring:
         ended_at: dt.datetime,
         left_out: tuple[int, ...],
         notes: tuple[str, ...],
+        judged: Mapping[str, Judged],
+        losses: Losses,
     ) -> EvaluationReport:
         """Score every answer, compare the candidates, and return the report."""
         outcomes = {one.name: [one.outcomes(case) for case in self._cases] for one in self._people}
         scores = {
             name: {
-                chosen.metric.name: [
-                    [score_outcome(chosen.metric, row, outcome) for outcome in answers]
-                    for row, answers in zip(self._rows, every, strict=True)
-                ]
+                chosen.metric.name: self._scores(chosen.metric, every, losses.get(name, ()))
                 for chosen in self._metrics
             }
             for name, every in outcomes.items()
         }
         reference = self._people[self._options.reference]
+        candidates = tuple(
+            self._candidate(scores[reference.name], scores[one.name], one.name, judged)
+            for one in self._people
+            if one is not reference
+        )
         return EvaluationReport(
             data=data,
             rows=len(self._cases),
             reference=reference.name,
-            candidates=tuple(
-                self._candidate(scores[reference.name], scores[one.name], one.name)
-                for one in self._people
-                if one is not reference
-            ),
+            candidates=candidates,
             models=tuple(
                 self._result(one, outcomes[one.name], scores[one.name]) for one in self._people
             ),
@@ -87,7 +95,26 @@ class Scoring:
             notes=notes,
             texts=[self._texts(place, outcomes) for place in range(len(self._cases))],
             lines=[case.line for case in self._cases],
+            judged={
+                one.name: judged[one.name].summary(next(iter(one.pairs.values())))
+                for one in candidates
+                if one.name in judged
+            },
         )
+
+    def _scores(
+        self,
+        metric: Metric,
+        outcomes: Sequence[Sequence[ChatOutcome]],
+        losses: Sequence[AnswerLoss | None],
+    ) -> list[list[Score]]:
+        """Return the scores of each row: of its answers, or of the model's loss on it."""
+        if isinstance(metric, Loss):
+            return [[metric.score_of(one)] for one in losses]
+        return [
+            [score_outcome(metric, row, outcome) for outcome in answers]
+            for row, answers in zip(self._rows, outcomes, strict=True)
+        ]
 
     def _texts(
         self, place: int, outcomes: Mapping[str, Sequence[Sequence[ChatOutcome]]]
@@ -102,6 +129,7 @@ class Scoring:
         reference: Mapping[str, Sequence[RowScores]],
         candidate: Mapping[str, Sequence[RowScores]],
         name: str,
+        judged: Mapping[str, Judged],
     ) -> CandidateResult:
         clusters = self._clusters()
         pairs: dict[str, Pairs] = {}
@@ -112,6 +140,14 @@ class Scoring:
             margin = self._options.margin if number == 0 else None
             compared[metric] = compare_pairs(pairs[metric], margin=margin, clusters=clusters)
         primary = self._metrics[0].metric.name
+        if name in judged:
+            pairs[METRIC] = judged[name].pairs()
+            fault = judged[name].fault
+            compared[METRIC] = (
+                not_comparable(fault, rows=len(pairs[METRIC].rows))
+                if fault
+                else compare_pairs(pairs[METRIC], clusters=clusters)
+            )
         parts = {one.name: one.rows for one in slices_of(self._rows, self._options.slices)}
         sliced = {
             part: compare_pairs(
@@ -121,7 +157,32 @@ class Scoring:
         }
         means = {metric: _means(found) for metric, found in pairs.items()}
         means |= {part: _means(pairs[primary].within(rows)) for part, rows in parts.items()}
-        return CandidateResult(name, gate(compared, sliced), means, pairs)
+        macro_f1 = self._macro_f1(reference, candidate, clusters)
+        return CandidateResult(name, gate(compared, sliced), means, pairs, macro_f1)
+
+    def _macro_f1(
+        self,
+        reference: Mapping[str, Sequence[RowScores]],
+        candidate: Mapping[str, Sequence[RowScores]],
+        clusters: Sequence[Hashable] | None,
+    ) -> MacroF1Difference | None:
+        """Return the difference of macro-F1 by the first answers, where labels are compared."""
+        name = next((c.metric.name for c in self._metrics if isinstance(c.metric, Labels)), None)
+        if name is None:
+            return None
+        found = [
+            (place, first[0].detail, second[0].detail)
+            for place, (first, second) in enumerate(
+                zip(reference[name], candidate[name], strict=True)
+            )
+            if "label" in first[0].detail and "label" in second[0].detail
+        ]
+        return macro_f1_difference(
+            [str(first["label"]) for _, first, _ in found],
+            [first["given"] for _, first, _ in found],
+            [second["given"] for _, _, second in found],
+            None if clusters is None else [clusters[place] for place, _, _ in found],
+        )
 
     def _clusters(self) -> list[Hashable] | None:
         key = self._options.cluster

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ftsdk.evaluation.gate import Gate
 from ftsdk.evaluation.statistics.compare import about
+from ftsdk.evaluation.statistics.macro_f1 import MacroF1Difference
 from ftsdk.types.evaluation import Comparison, Verdict
 
 _MINUS = "\N{MINUS SIGN}"
@@ -34,6 +35,19 @@ def comparison_table(
     for name, one in gate.slices.items():
         rows.append((f"slice {name}", *_cells(one, means.get(name), is_slice=True)))
     return [*_aligned(rows), f"Gate: {gate.result}, {gate.reason}."]
+
+
+def macro_f1_line(found: MacroF1Difference) -> str:
+    """Return the difference of macro-F1 as a line, with what its interval is."""
+    span = (
+        f"  ({_signed(found.low)}, {_signed(found.high)})"
+        if found.low is not None and found.high is not None
+        else ""
+    )
+    return (
+        f"macro-F1  {_percent(found.reference)}  {_percent(found.candidate)}  "
+        f"{_signed(found.delta)}{span}  {found.method}"
+    )
 
 
 def _cells(

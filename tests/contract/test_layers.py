@@ -70,6 +70,7 @@ WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     # The order inside a large package, from the top.
     "ftsdk.backends.local": (
         ("backend", "__init__"),
+        ("losses",),
         ("inference",),
         ("local_model", "result", "trainability"),
         ("status",),

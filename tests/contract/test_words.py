@@ -57,12 +57,36 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (
     ("ftsdk/artifacts/archive.py", "tell", "the method of files"),
     ("ftsdk/dataset/rules/language.py", "door", "a common word of Dutch"),
     ("ftsdk/backends/upload_progress.py", "tell", "the method of files"),
-    (
-        "ftsdk/evaluation/metrics/judge.py",
-        "judge",
-        "the field's word for a model that grades answers",
+    *(
+        (file, "judge", "the field's word for a model that grades answers")
+        for file in (
+            "ftsdk/cli/commands/evaluate.py",
+            "ftsdk/cli/view/evaluation_view.py",
+            "ftsdk/evaluation/arguments.py",
+            "ftsdk/evaluation/evaluate.py",
+            "ftsdk/evaluation/judging.py",
+            "ftsdk/evaluation/metrics/judge.py",
+            "ftsdk/evaluation/options.py",
+            "ftsdk/evaluation/report.py",
+            "ftsdk/evaluation/report_parts.py",
+            "docs/how-to/evaluate.md",
+            "docs/reference/cli.md",
+            "docs/reference/evaluation.md",
+            "CHANGELOG.md",
+        )
     ),
-    ("ftsdk/evaluation/metrics/judge.py", "judged", "what such a model has graded"),
+    *(
+        (file, "judged", "what such a model has graded")
+        for file in (
+            "ftsdk/cli/view/evaluation_view.py",
+            "ftsdk/evaluation/evaluate.py",
+            "ftsdk/evaluation/judging.py",
+            "ftsdk/evaluation/metrics/judge.py",
+            "ftsdk/evaluation/report.py",
+            "ftsdk/evaluation/report_parts.py",
+            "ftsdk/evaluation/scoring.py",
+        )
+    ),
     ("CHANGELOG.md", "mend", "says how it is called now"),
     ("CHANGELOG.md", "radar", "says how it is called now"),
 )

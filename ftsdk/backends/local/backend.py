@@ -17,10 +17,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ftsdk.backends.answer_losses import AnswerLoss
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.chat_outcomes import require_concurrency
-from ftsdk.backends.local import inference
+from ftsdk.backends.local import inference, losses
 from ftsdk.backends.local.fault import Fault
 from ftsdk.backends.local.limits import LIMITS
 from ftsdk.backends.local.models.hub import fetch_config, is_hub_id
@@ -413,6 +414,16 @@ class LocalBackend(Backend):
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
         return inference.chat(existing_result(handle), messages, options, tuned=False)
+
+    def tokenizer_of(self, handle: ModelHandle, *, base: bool = False) -> str:
+        """Return a hash of what decides the tokens of a text."""
+        return losses.tokenizer_hash(existing_result(handle), tuned=not base)
+
+    def answer_losses(
+        self, handle: ModelHandle, rows: Iterable[dict[str, Any]], *, base: bool = False
+    ) -> Iterator[AnswerLoss | None]:
+        """Yield the loss of each row's last answer, in nats per token."""
+        return losses.answer_losses(existing_result(handle), rows, tuned=not base)
 
     def download(self, handle: ModelHandle, folder: Path) -> Path:
         return copy_result(existing_result(handle), folder)

@@ -5,6 +5,7 @@ torch is imported at the first call, and a loaded model is kept for the next one
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import OrderedDict
@@ -52,6 +53,13 @@ def load_model(folder: Path | str, *, base: Path | None = None, device: str = "a
                 _models.popitem(last=False)
         _models.move_to_end(key)
         return _models[key]
+
+
+@contextlib.contextmanager
+def using_model(folder: Path, *, device: str = "auto") -> Iterator[LocalModel]:
+    """Yield the loaded model of a folder; nobody else uses a model in this block."""
+    with _lock:
+        yield load_model(folder, device=device)
 
 
 def forget_models() -> None:

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from ftsdk.artifacts.bundle import MANIFEST
-from ftsdk.backends.registry import backend_names
 from ftsdk.cli import completion
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import (
@@ -34,6 +33,7 @@ from ftsdk.evaluation.arguments import EvaluationArguments
 from ftsdk.evaluation.captured import Captured
 from ftsdk.evaluation.evaluate import Evaluating
 from ftsdk.evaluation.junit import junit_xml
+from ftsdk.evaluation.models import place_of
 from ftsdk.evaluation.options import margin_of, options_of
 from ftsdk.evaluation.participants import GivenModel, Prompt
 from ftsdk.util.files import atomic_write_bytes
@@ -95,11 +95,18 @@ def evaluate(
         typer.Option(
             metavar="NAME",
             help="A metric, the primary one first; chosen by the rows by default: exact, "
-            "normalized, label, number, json, json_fields, tool_calls, chrf.",
+            "normalized, label, number, json, json_fields, tool_calls, chrf, loss.",
         ),
     ] = None,
     schema: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The JSON schema that answers must fit.")
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[PROVIDER:]MODEL",
+            help="A model that compares each candidate's answers with the reference's, in both orders.",
+        ),
     ] = None,
     margin: Annotated[
         float | None,
@@ -168,6 +175,7 @@ def evaluate(
     given: EvaluationArguments = {
         "provider": provider,
         "metrics": metric or "auto",
+        "judge": judge,
         "schema": None if schema is None else json.loads(schema.read_text("utf-8")),
         "margin": None if margin is None else margin_of(margin),
         "slices": slices or (),
@@ -235,11 +243,5 @@ def _prompts(
             source,
         )
         for name in names
-        for provider, model in [_place(name)]
+        for provider, model in [place_of(name)]
     ]
-
-
-def _place(name: str) -> tuple[str, str]:
-    """Return the provider and the model of PROVIDER:MODEL; no provider for any other name."""
-    provider, _, model = name.partition(":")
-    return (provider, model) if model and provider in backend_names() else ("", name)

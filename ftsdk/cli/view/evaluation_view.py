@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from ftsdk.cli.view.formatting import clean, clean_line, cost_text, count, duration, plural
@@ -28,6 +30,10 @@ def plan(plan: EvaluationPlan, *, as_json: bool) -> None:
         lines.append(("metric" if number == 0 else "and", f"{clean(name)}: {clean(why)}"))
     margin = "none: nothing is called parity" if plan.margin is None else f"{plan.margin * 100:g} points"  # fmt: skip
     lines.append(("margin", margin))
+    if plan.judge:
+        lines.append(
+            ("judge", f"{clean(plan.judge)}, in both orders; a verdict that flips is a tie")
+        )
     if plan.left_out:
         shown = ", ".join(map(str, plan.left_out[:8])) + (", …" if len(plan.left_out) > 8 else "")
         words = f"{plural(len(plan.left_out), 'row')} of a training file: lines {shown}"
@@ -54,9 +60,29 @@ def report(found: EvaluationReport) -> None:
     for name, one in [(m.name, m) for m in found.models if m.noise]:
         metric, share = next(iter(one.noise.items()))
         note(f"  {clean(name)} disagrees with itself on {share:.1%} of its repeats, by {metric}")
+    for name, said in found.judged.items():
+        note(f"  judge of {clean(name)}: {_judged(said)}")
     flips = sum(len(found.flips(one.name)) for one in found.candidates)
     if flips:
         note("next  ", command(f"ftsdk evaluate {clean(found.data)} … --show flips"))
+
+
+def _judged(said: Mapping[str, Any]) -> str:
+    """What a judge said of one candidate: preferences, agreement and cost."""
+    parts = [
+        f"preferred it on {count(said['candidate'])} rows",
+        f"the reference on {count(said['reference'])}",
+        f"{count(said['tie'])} ties",
+    ]
+    if said["flip_rate"] is not None:
+        parts.append(f"{said['flip_rate']:.1%} changed with the order")
+    if said["kappa_with_metric"] is not None:
+        parts.append(f"agreement with the metric (κ) {said['kappa_with_metric']:.2f}")
+    if said["unanswered"]:
+        parts.append(f"{count(said['unanswered'])} rows without a verdict")
+    cost = "price unknown" if said["usd"] is None else f"${Decimal(said['usd']):.4f}"
+    parts.append(f"{count(said['requests'])} requests, {cost}")
+    return " · ".join(parts)
 
 
 def _outcomes(one: ModelResult) -> str:

@@ -12,6 +12,7 @@ from ftsdk.evaluation.metrics.function import Function
 from ftsdk.evaluation.metrics.json_answers import JsonFields, JsonValid
 from ftsdk.evaluation.metrics.json_values import unchecked
 from ftsdk.evaluation.metrics.labels import Labels
+from ftsdk.evaluation.metrics.loss import Loss
 from ftsdk.evaluation.metrics.metric import Chosen, Metric, references_of, text_of
 from ftsdk.evaluation.metrics.numbers import Number
 from ftsdk.evaluation.metrics.text import Exact, Normalized
@@ -36,6 +37,7 @@ _BY_NAME: Mapping[str, Callable[[Sequence[Row]], Metric]] = {
     "json_fields": lambda _: JsonFields(),
     "tool_calls": lambda _: ToolCalls(),
     "chrf": lambda _: ChrF(),
+    "loss": lambda _: Loss(),
 }
 GivenMetric = str | Metric | Callable[..., Any]
 

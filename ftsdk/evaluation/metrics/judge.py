@@ -20,6 +20,7 @@ from ftsdk.evaluation.metrics.metric import reference_of, text_of
 from ftsdk.evaluation.metrics.reasoning import without_reasoning
 from ftsdk.evaluation.statistics.agreement import cohens_kappa
 from ftsdk.types.answer import ChatAnswer
+from ftsdk.types.model import ModelHandle
 
 CONTROLS = 5
 """Controls of each kind."""
@@ -88,11 +89,11 @@ class Usage:
 class Judge:
     """Asks a model which of two answers is better.
 
-    `options` are those of each chat. `usd_per_mtok` are its prices for a million input and output tokens. Four requests check each
+    `model` is a handle; in an evaluation also a job's id or `PROVIDER:MODEL`. `options` are those of each chat. `usd_per_mtok` are its prices for a million input and output tokens. Four requests check each
     control, two each row.
     """
 
-    model: CanChat
+    model: CanChat | ModelHandle | str
     instructions: str = INSTRUCTIONS
     options: Mapping[str, Any] = field(default_factory=lambda: dict(OPTIONS))
     usd_per_mtok: tuple[Decimal, Decimal] | None = None
@@ -103,19 +104,19 @@ class Judge:
 
         A right answer must beat a wrong one; two equal answers must be a tie in both orders.
         """
-        usable = [row for row in rows if (found := reference_of(row)) and text_of(found).strip()]
-        if not usable:
+        pairs = self.controls(rows)
+        if not pairs:
             raise UsageError(
                 "The judge cannot be checked: no row has a reference answer",
                 where="the judge",
                 hint="add the right answers to at least five rows",
             )
         missed = equal = 0
-        for row in usable[:CONTROLS]:
-            right = text_of(reference_of(row) or {})
-            missed += self.compare(row, _WRONG, right).preference is not Preference.CANDIDATE
-            equal += not self.compare(row, right, right).said_tie
-        count = min(CONTROLS, len(usable))
+        for row, first, second in pairs:
+            opinion = self.compare(row, first, second)
+            missed += first != second and opinion.preference is not Preference.CANDIDATE
+            equal += first == second and not opinion.said_tie
+        count = len(pairs) // 2
         if max(missed, equal) > (MOST_WRONG if count == CONTROLS else 0):
             raise UsageError(
                 f"The judge fails its controls: it missed {missed} of {count} wrong answers and "
@@ -123,6 +124,15 @@ class Judge:
                 where="the judge",
                 hint="use a stronger model as the judge, or a metric that needs none",
             )
+
+    def controls(self, rows: Sequence[Row]) -> list[tuple[Row, str, str]]:
+        """Return pairs with a known result: a wrong answer and the row's own, and its own twice."""
+        usable = [row for row in rows if (found := reference_of(row)) and text_of(found).strip()]
+        pairs = []
+        for row in usable[:CONTROLS]:
+            right = text_of(reference_of(row) or {})
+            pairs += [(row, _WRONG, right), (row, right, right)]
+        return pairs
 
     def compare(self, row: Row, reference: str, candidate: str) -> Opinion:
         """Return which answer is better; `reference` and `candidate` are the texts of two models."""
@@ -139,6 +149,12 @@ class Judge:
 
     def _ask(self, row: Row, first: str, second: str) -> str | None:
         """The verdict on two answers in this order: A, B, TIE, or None where there is none."""
+        if isinstance(self.model, str):
+            raise UsageError(
+                f"The judge {self.model!r} is a name, which only an evaluation can resolve",
+                where="the judge",
+                hint="give its handle, or evaluate(…, judge=…)",
+            )
         answer = self.model.chat(
             [
                 {"role": "system", "content": self.instructions},

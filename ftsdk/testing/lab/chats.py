@@ -2,13 +2,14 @@
 
 Settings: `answer_s` (how long an answer takes, in seconds of real time), `burst_s` (how many seconds
 of a limit may gather), `noise` (the share of repeated requests that get another answer),
-`fingerprint`, and the limits, whose names the doubles set.
+`fingerprint`, and the limits, whose names the doubles set. `answers` is a function `(model, messages)`
+that answers in place of the simulated model; where it returns None, that one answers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ftsdk.testing.lab import fake_training
@@ -20,6 +21,8 @@ from ftsdk.testing.lab.rate_limiter import Bucket, Limiter
 
 _CACHED_FROM = 1024
 _CACHED_STEP = 128
+Answers = Callable[[str, Sequence[Mapping[str, Any]]], str | None]
+"""Answers a conversation with a model, or returns None."""
 
 
 class Chats(Double):
@@ -39,6 +42,7 @@ class Chats(Double):
         self.answer_s = 0.0
         self.noise = 0.0
         self.fingerprint = "fp_lab"
+        self.answers: Answers | None = None
         self._prefixes: set[int] = set()
 
     # --- limits ---
@@ -95,6 +99,8 @@ class Chats(Double):
 
     def _choices(self, body: Mapping[str, Any], text: str) -> tuple[list[dict[str, Any]], Any]:
         """Return the choices and the usage for a request, and count it as paid."""
+        given = None if self.answers is None else self.answers(body["model"], body["messages"])
+        text = text if given is None else given
         choices = choices_of(body, text, variant=self._variant(body))
         if not self.has_empty_logprobs:
             choices = [{k: v for k, v in one.items() if (k, v) != ("logprobs", None)} for one in choices]  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("scipy", reason="statistics need the extra `eval`")
 
+from ftsdk.errors import UsageError
 from ftsdk.evaluation.statistics import agreement, multiple, rates, repeats
 
 
@@ -78,9 +79,40 @@ def test_krippendorffs_example() -> None:
     ]
     units: list[Any] = list(zip(*raters, strict=True))
     assert agreement.krippendorffs_alpha(units) == pytest.approx(0.7434, abs=5e-5)
+    for level, alpha in (("ordinal", 0.8154), ("interval", 0.8491), ("ratio", 0.7974)):
+        assert agreement.krippendorffs_alpha(units, level) == pytest.approx(alpha, abs=5e-5)  # type: ignore[arg-type]  # the names are right
     assert agreement.krippendorffs_alpha([("a", "a"), ("b", "b")]) == 1.0
     assert agreement.krippendorffs_alpha([("a", "a"), ("a", None)]) is None
     assert agreement.krippendorffs_alpha([]) is None
+
+
+def test_alpha_of_grades_counts_how_far_they_are_apart() -> None:
+    near = [(1, 2), (4, 5), (2, 3), (5, 5), (1, 1)]
+    far = [(1, 5), (4, 1), (2, 5), (5, 5), (1, 1)]
+    for level in ("ordinal", "interval", "ratio"):
+        first = agreement.krippendorffs_alpha(near, level)  # type: ignore[arg-type]  # the names are right
+        second = agreement.krippendorffs_alpha(far, level)  # type: ignore[arg-type]  # the names are right
+        assert first is not None
+        assert second is not None
+        assert first > 0.5 > second
+    assert agreement.krippendorffs_alpha([(0, 0), (0, 4)], "ratio") == 0
+    order = [("a", "b"), ("b", "a")]
+    assert agreement.krippendorffs_alpha(order) == agreement.krippendorffs_alpha([(1, 2), (2, 1)])
+
+
+@pytest.mark.parametrize(
+    ("items", "level", "why"),
+    [
+        ([("a", "b")], "ordinal", "has no distance"),
+        ([(2, True)], "interval", "has no distance"),
+        ([(1, float("nan"))], "interval", "has no distance"),
+        ([(-1, 2)], "ratio", "has no distance"),
+        ([(1, 2)], "rational", "There is no level 'rational'"),
+    ],
+)
+def test_ratings_without_a_distance_are_refused(items: Any, level: Any, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        agreement.krippendorffs_alpha(items, level)
 
 
 def test_repeats_are_averaged_before_rows_are_compared() -> None:

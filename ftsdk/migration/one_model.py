@@ -35,7 +35,7 @@ from ftsdk.migration.comparing import (
 from ftsdk.migration.comparison_rows import ComparisonRows, comparison_rows
 from ftsdk.migration.leases import ComparisonLeases, lease_costs
 from ftsdk.migration.lost import lost_features
-from ftsdk.migration.migrate_options import MigrationOptions
+from ftsdk.migration.migrate_options import MigrationOptions, Target
 from ftsdk.migration.migration_report import measured_costs, write_reports
 from ftsdk.migration.old_model import OldModel
 from ftsdk.migration.ranking import ranked
@@ -189,11 +189,21 @@ class ModelMigration:
         return None if self.old.training is None else Dataset.load(self.old.training).rows
 
     def candidates(self) -> list[CandidatePlan]:
-        """Return the candidates as they were planned, else as they are planned now."""
+        """Return the candidates as they were planned, else as they are planned now.
+
+        One that was refused is planned again: what was missing, such as a price, may be known by now.
+        """
         receipt = self.receipts.read("plan")
         if receipt is not None:
-            plans = receipt.result["candidates"]
-            return [CandidatePlan.model_validate(one) for one in plans]
+            plans = [CandidatePlan.model_validate(one) for one in receipt.result["candidates"]]
+            again = {
+                one.name: tuned_candidate(
+                    self._session, self.old, Target(one.provider, one.model), self._options
+                )
+                for one in plans
+                if one.kind == "tuned" and one.refused
+            }
+            return [again.get(one.name, one) for one in plans]
         return [plan for plan, _ in self._fresh_candidates()]
 
     def _fresh_candidates(self) -> list[tuple[CandidatePlan, Prompt | None]]:

@@ -26,7 +26,7 @@ from ftsdk.store.leases import Leases
 from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.testing.lab.together.double import TogetherDouble
 from ftsdk.types.evaluation import Score
-from ftsdk.types.migration import Migration, MigrationPlan
+from ftsdk.types.migration import CandidatePlan, Migration, MigrationPlan
 from ftsdk.util.clock import ManualClock
 
 pytest.importorskip("openai", reason="needs the extra `openai`")
@@ -524,6 +524,29 @@ def test_a_training_file_that_is_gone_can_be_replaced_by_your_own(world: World, 
     own.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in labelled(60, 1)))
     again = world.migrate(home, data, training=own, folder=world.folder / "b", batch=False)
     assert again.models[0].chosen == "together Qwen3-8B"
+
+
+def test_a_target_that_was_refused_is_planned_again(world: World, home: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    def bridge(plan: MigrationPlan) -> CandidatePlan:
+        return next(one for one in plan.models[0].candidates if one.provider == "azure")
+
+    def stop(plan: MigrationPlan) -> None:
+        plans.append(plan)
+        raise Enough
+
+    plans: list[MigrationPlan] = []
+    to = ["together:Qwen/Qwen3-8B", "azure:gpt-4.1-mini-2025-04-14"]
+    world.migrate(home, to=to, budget=30, on_plan=plans.append)
+    assert "the price at azure is unknown" in bridge(plans[0]).refused[0]
+    assert bridge(plans[0]).ends_on == dt.date(2027, 10, 14)
+    assert plans[0].bridges == ()
+    with pytest.raises(Enough):  # without a budget, an unknown price is accepted
+        world.migrate(home, to=to, on_plan=stop)
+    assert bridge(plans[1]).refused == ()
+    assert any("trained and not compared" in note for note in bridge(plans[1]).notes)
 
 
 # --- answers that fail, and deployments ---

@@ -147,3 +147,18 @@ def wrong() -> None:
     ftsdk.create_job("train.jsonl", method="rlhf")  # type: ignore[arg-type]  # the point
     ftsdk.create_jobs("train.jsonl")  # type: ignore[attr-defined]  # the point
     ftsdk.LoRA(ranks=3)  # type: ignore[call-arg]  # the point
+
+
+def leave_a_provider(rows: list[dict[str, Any]]) -> None:
+    found = ftsdk.migrate(
+        "openai",
+        rows,
+        to=["local", "together:Qwen/Qwen3-8B"],
+        requests=300_000,
+        margin=0.03,
+        budget="20",
+    )
+    assert_type(found, ftsdk.Migration)
+    for model in found.models:
+        assert_type(model.chosen, str | None)
+        assert_type(model.report, Path | None)

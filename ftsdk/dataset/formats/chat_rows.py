@@ -15,6 +15,7 @@ from ftsdk.dataset.formats.tool_turns import (
     tool_turns,
     tools_in_text,
 )
+from ftsdk.dataset.formats.value_parts import has_value_calls
 
 _SHAREGPT_ROLES = {
     "human": "user",
@@ -39,7 +40,7 @@ def read_chat(row: Row, said: Said = unsaid) -> Row:
         read = rest(read, "tools")
     if not isinstance(messages, list):
         return read
-    if needs_tools_read(messages):
+    if needs_tools_read(messages) or has_value_calls(messages):
         return {**read, "messages": messages_from(chat_turns(row, said))}
     said_messages = [honoured(m, said) if type(m) is dict else m for m in messages]
     if all(a is b for a, b in zip(messages, said_messages, strict=True)):

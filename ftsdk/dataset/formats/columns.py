@@ -188,6 +188,11 @@ def _aliases(names: frozenset[str]) -> Iterator[tuple[str, str]]:
             yield other, "conversations"
     if "system_prompt" in names and "system" not in names:
         yield "system_prompt", "system"
+    if {"chosen_messages", "rejected_messages"} <= names and names.isdisjoint(
+        {*_TURNS, "chosen", "rejected"}
+    ):
+        yield "chosen_messages", "chosen"
+        yield "rejected_messages", "rejected"
     if {"chosen_response", "rejected_response"} <= names and names.isdisjoint(
         {*_TURNS, "chosen", "rejected"}
     ):

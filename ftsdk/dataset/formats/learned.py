@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ftsdk.dataset.formats.shared import Said, Turn, unsaid
+from ftsdk.dataset.formats.value_parts import with_values
 from ftsdk.dataset.row import REASONING_KEYS, Row
 
-LEARNED_KEYS = frozenset(("train", "training", "trainable", "loss", "loss_mask"))
+LEARNED_KEYS = frozenset(("train", "training", "trainable", "loss", "loss_mask", "loss_weight"))
 """Keys of a message that are true where it is learned."""
 MASKED_KEYS = frozenset(("masked", "mask"))
 """Keys of a message that are true where it is not learned."""
@@ -25,6 +26,8 @@ def honoured(message: Row, said: Said = unsaid) -> Row:
     A key without one clear meaning is left, so that a rule names it (FT133). Null values say nothing
     and are left out, except that of `content`.
     """
+    if type(message.get("content")) is list:
+        message = with_values(message, said)
     if len(message) <= 2:
         return message
     read = {k: v for k, v in message.items() if v is not None or k == "content"}

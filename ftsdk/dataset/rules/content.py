@@ -108,9 +108,7 @@ LEARNED_IN_ROWS = frozenset(
      "trainable", "masked", "tool_defs", "tool_definitions", "available_tools", *REASONING_KEYS,
      *OTHER_REASONING)
 )  # fmt: skip
-LEARNED_IN_MESSAGES = (
-    LEARNED_KEYS | MASKED_KEYS | OTHER_REASONING | {"train_detail", "loss_scale", "loss_weight"}
-)
+LEARNED_IN_MESSAGES = LEARNED_KEYS | MASKED_KEYS | OTHER_REASONING | {"train_detail", "loss_scale"}
 
 
 @row_rule("FT133", "fault", "say it in the way of the page, or leave it out", shape="any")

@@ -183,7 +183,11 @@ def prompts_of(session: Session, old: OldModel, options: MigrationOptions) -> li
 def prompt_candidate(session: Session, prompt: Prompt) -> CandidatePlan:
     """Return the plan of a prompt: nothing is trained."""
     provider, model = prompt.provider or "openai", str(getattr(prompt.model, "id", prompt.model))
-    name = prompt.name or f"prompt on {model}"
+    many = prompt.retrieves
+    name = prompt.name or (f"{many} examples on {model}" if many else f"prompt on {model}")
+    note = (
+        f"the costs here leave out its examples, up to {prompt.example_tokens:,} tokens a question"
+    )
     ends = retirement_dates(provider, model, catalogue=session.catalogue).ends_on
     refused = []
     if ends is not None and ends <= session.today + dt.timedelta(days=90):
@@ -200,4 +204,5 @@ def prompt_candidate(session: Session, prompt: Prompt) -> CandidatePlan:
         serving="by the token",
         ends_on=ends,
         refused=tuple(refused),
+        notes=(note,) if many else (),
     )

@@ -305,13 +305,17 @@ def _failed(model: str, error: FtsdkError) -> FailedModel:
 
 
 def _described(prompt: Any) -> dict[str, Any]:
-    examples = hashlib.sha256(repr(prompt.examples).encode()).hexdigest() if prompt.examples else None  # fmt: skip
+    given = prompt.given_examples
+    examples: Any = prompt.retrieves or None
+    if given:
+        examples = hashlib.sha256(repr(given).encode()).hexdigest()
     model = getattr(prompt.model, "id", prompt.model)
     return {
         "model": model,
         "provider": prompt.provider,
         "system": prompt.system,
         "examples": examples,
+        "training": None if prompt.training is None else Dataset.load(prompt.training).sha256,
     }
 
 

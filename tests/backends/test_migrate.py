@@ -512,6 +512,21 @@ def test_a_prompt_model_that_the_account_may_not_use_does_not_stop_the_rest(
     assert "does not find this model" in one.candidates[-1].reason
 
 
+def test_a_prompt_with_the_nearest_training_rows_is_compared_as_well(
+    world: World, home: Path
+) -> None:
+    pytest.importorskip("bm25s", reason="needs the extra `eval`")
+    prompts = [
+        ftsdk.Prompt(model="gpt-6-luna", provider="openai"),
+        ftsdk.Prompt(model="gpt-6-luna", provider="openai", examples=3),
+    ]
+    found = world.migrate(home, prompts=prompts)
+    names = {one.name for one in found.models[0].candidates}
+    assert names == {"together Qwen3-8B", "prompt on gpt-6-luna", "3 examples on gpt-6-luna"}
+    with pytest.raises(UsageError, match="prompts was"):
+        world.migrate(home, prompts=[*prompts[:1], ftsdk.Prompt(model="gpt-6-luna", examples=9)])
+
+
 def test_a_training_file_that_is_gone_can_be_replaced_by_your_own(world: World, home: Path) -> None:
     world.openai.faults.add("status", method="GET", path="content$", status=404, times=None)
     data = labelled(45, 2)

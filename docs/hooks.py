@@ -28,4 +28,4 @@ def links_from_root(text: str) -> str:
     text = re.sub(r"\]\(docs/", "](", text)
     for name, page in PAGES.items():
         text = text.replace(f"]({name})", f"]({page})")
-    return re.sub(r"\[([^\]]+)\]\((?:CONTRIBUTING\.md|LICENSE)\)", r"\1", text)
+    return re.sub(r"\[([^\]]+)\]\((?:CONTRIBUTING\.md|SECURITY\.md|LICENSE)\)", r"\1", text)

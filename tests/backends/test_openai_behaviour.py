@@ -30,7 +30,9 @@ from ftsdk.errors import (
     UnexpectedResponse,
     Unsupported,
 )
+from ftsdk.spending.ledger import ledger
 from ftsdk.testing.conformance.world import chat_rows, pair_rows
+from ftsdk.testing.lab.openai import models
 from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.types.cost import CostBasis
 from ftsdk.types.spec import JobSpec, LoRA
@@ -670,3 +672,31 @@ def test_moderation_is_a_failure_with_its_message(client, clock):
 
 def test_azure_has_its_own_backend_name(double, tmp_path):
     assert backend(double, tmp_path, AzureBackend).name == "azure"
+
+
+# --- streams ---
+
+
+def test_a_stream_is_sent_once_and_counts_what_it_used(client, double, monkeypatch):
+    model = create(client).wait().result()
+    stream = model.chat("hello there", stream=True)
+    assert len(list(stream)) > 1, "words come one by one"
+    [sent] = [one.json() for one in double.asked("POST", "/chat/completions")]
+    assert sent["stream"] is True
+    assert sent["stream_options"] == {"include_usage": True}
+    [chats] = [line for line in ledger(client.session) if line.kind == "chat"]
+    assert chats.counted
+
+
+def test_a_stream_that_is_cut_is_no_answer(client, double, monkeypatch):
+    model = create(client).wait().result()
+    whole = models._as_stream
+
+    def cut(body, completion):
+        reply = whole(body, completion)
+        return replace(reply, body=reply.body[: reply.body.index('"finish_reason": "stop"') - 200])
+
+    monkeypatch.setattr(models, "_as_stream", cut)
+    stream = model.chat("hello there", stream=True)
+    with pytest.raises(UnexpectedResponse, match="ended before the answer did"):
+        list(stream)

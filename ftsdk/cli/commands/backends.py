@@ -12,9 +12,11 @@ from ftsdk.backends.registry import backend_names, install_hint, load_backend
 from ftsdk.cli import completion
 from ftsdk.cli.options import Json
 from ftsdk.cli.view.formatting import clean, count, duration, number, size
-from ftsdk.cli.view.output import columns, command, emit, labelled, say
+from ftsdk.cli.view.output import columns, command, emit, is_narrow, labelled, say
 from ftsdk.errors import FtsdkError
 
+_WIDE = 190
+"""Columns of a terminal that the whole table needs."""
 _FLAGS = (
     ("can_cancel", "cancel"),
     ("can_pause", "pause"),
@@ -75,7 +77,8 @@ def _document(name: str, able: Capabilities | FtsdkError) -> dict[str, Any]:
 
 
 def _print_all(found: list[tuple[str, Capabilities | FtsdkError]]) -> None:
-    head = ["provider", "methods", "adapters", *(word for _, word in _FLAGS), "price", "key"]
+    flags = () if is_narrow(_WIDE) else _FLAGS
+    head = ["provider", "methods", "adapters", *(word for _, word in flags), "price", "key"]
     rows: list[list[Any]] = [[(title, "dim") for title in head]]
     for name, able in found:
         if isinstance(able, FtsdkError):
@@ -84,11 +87,12 @@ def _print_all(found: list[tuple[str, Capabilities | FtsdkError]]) -> None:
             continue
         rows.append([
             (name, "bold"), " ".join(sorted(able.methods)), " ".join(sorted(able.adapters)),
-            *(("✓", "green") if getattr(able, field) else ("–", "dim") for field, _ in _FLAGS),
+            *(("✓", "green") if getattr(able, field) else ("–", "dim") for field, _ in flags),
             able.price, able.key_variables[0] if able.key_variables else ("none", "dim"),
         ])  # fmt: skip
     columns(rows)
-    say(("  details: ", "dim"), command("ftsdk backends NAME"))
+    more = "what each can do" if not flags else "details"
+    say((f"  {more}: ", "dim"), command("ftsdk backends NAME"))
 
 
 def _print_one(name: str, able: Capabilities) -> None:

@@ -13,7 +13,7 @@ from ftsdk.cli.context import open_client
 from ftsdk.cli.job_options import JobArguments, takes_job_arguments
 from ftsdk.cli.options import Json
 from ftsdk.cli.view.formatting import clean, date_text, duration
-from ftsdk.cli.view.output import columns, emit, say
+from ftsdk.cli.view.output import columns, emit, is_narrow, say
 from ftsdk.cli.view.plan_view import cost_line, planned_adapter
 from ftsdk.client import Client
 from ftsdk.errors import UsageError
@@ -138,17 +138,22 @@ def _comparison_document(found: Comparison) -> dict[str, Any]:
     }
 
 
+_WIDE = 150
+"""Columns of a terminal from which on names are shown whole."""
+
+
 def _show_comparison(found: Comparison, *, explain: bool) -> None:
     rows: list[list[Any]] = [
-        ["", ("train", "dim"), ("serve", "dim"), ("ends", "dim"), ("note", "dim")]
+        [(word, "dim") for word in ("where", "train", "serve", "ends", "note")]
     ]
+    place, serving = (34, 20) if is_narrow(_WIDE) else (60, 44)
     for option in found.options:
         style = "" if option.is_open else "dim"
         where = " · ".join(word for word in (option.provider, option.model, _kind(option)) if word)
         rows.append([
-            (clean(where, 60), style or "bold"),
+            (clean(where, place), style or "bold"),
             (_short_cost(option.training), style),
-            (clean(option.serving.text, 44), style),
+            (clean(option.serving.text, serving), style),
             (date_text(option.ends_on), style),
             (clean(_short_note(option)), "yellow" if not option.is_open else "dim"),
         ])  # fmt: skip

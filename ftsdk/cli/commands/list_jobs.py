@@ -15,7 +15,7 @@ from ftsdk.cli import completion
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.formatting import clean, cost_text, percent, redact, status_style, when
 from ftsdk.cli.view.jobs import job_document, short_ids, status_label
-from ftsdk.cli.view.output import columns, command, console, emit, note, say
+from ftsdk.cli.view.output import columns, command, emit, is_narrow, note, say
 from ftsdk.cli.view.unreadable import note_unreadable, unreadable_document
 from ftsdk.config import default_home, load_config
 from ftsdk.errors import FtsdkError, NeedsDecision, NotFound, WrongAccount
@@ -130,8 +130,7 @@ def _error_document(error: FtsdkError | None) -> dict[str, object] | None:
 
 def _print_table(jobs: list[JobSnapshot], listing: _Listing, short: dict[str, str]) -> None:
     now = SystemClock().now()
-    narrow = sys.stdout.isatty() and console().width < _WIDE
-    name, model = (14, 18) if narrow else (24, 32)
+    name, model = (14, 18) if is_narrow(_WIDE) else (24, 32)
     columns([
         [
             (short.get(job.id, job.id), "bold"),

@@ -34,6 +34,7 @@ from ftsdk.spending.ledger import line_of
 from ftsdk.types.account import account_name
 from ftsdk.types.events import MetricPoint
 from ftsdk.types.model import ModelHandle
+from ftsdk.types.plan import plain
 from ftsdk.types.spec import JobSpec
 from ftsdk.types.status import JobStatus
 
@@ -196,7 +197,9 @@ def _sent(job: FineTuneJob) -> str:
     others = {n: v for n, v in spec.hyperparameters.given().items() if n not in shown}
     parts += [f"{name} {number(value)}" for name, value in others.items()]
     parts.append(f"seed {spec.seed}")
-    parts += [f"{k} {clean(redact({k: v})[k], 40)}" for k, v in spec.provider_options.items()]
+    parts += [
+        f"{k} {clean(plain(redact({k: v})[k]), 40)}" for k, v in spec.provider_options.items()
+    ]
     return " · ".join(parts)
 
 

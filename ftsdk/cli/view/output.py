@@ -45,6 +45,11 @@ def _stream(stderr: bool) -> TextIO:
     return sys.stderr if stderr else sys.stdout
 
 
+def is_narrow(columns_needed: int) -> bool:
+    """Return whether standard output is a terminal with fewer columns."""
+    return sys.stdout.isatty() and console().width < columns_needed
+
+
 def text(*parts: Any) -> Text:
     """Return one line made of parts: plain strings, `(string, style)` pairs, or `Text`."""
     from rich.text import Text

@@ -158,6 +158,21 @@ def test_an_error_on_a_terminal_is_three_lines(cli, terminal):
     assert all(len(line) <= 70 for line in lines)
 
 
+def test_tables_fit_eighty_columns(cli, data, done, terminal):
+    """What matters is not cut off: the key of a provider, the status of a job, how a model is served."""
+    shown = {}
+    for words in (("backends",), ("list",), ("estimate", data, "--compare")):
+        screen = terminal(*words, columns=80)
+        assert screen.end() == 0
+        shown[words[0]] = [line.rstrip() for line in screen.plain.split("\n") if line.strip()]
+    for lines in shown.values():
+        assert all(len(line) <= 80 for line in lines)
+    assert any(line.endswith("TOGETHER_API_KEY") for line in shown["backends"])
+    assert "…" not in "".join(shown["backends"] + shown["list"])
+    assert re.search(r"ftj_\w{10}  succeeded  first", "\n".join(shown["list"]))
+    assert any("your machine" in line for line in shown["estimate"])
+
+
 def test_a_conversation(cli, done, home, terminal):
     screen = terminal("chat")
     screen.until("› ")

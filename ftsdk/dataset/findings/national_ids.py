@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from ftsdk.dataset.findings.number_regions import regions_of, within
+from ftsdk.dataset.findings.number_regions import Numbers, matches_at
 
 _BEFORE = 40
 """The characters before a number in which its word is looked for."""
@@ -70,12 +70,18 @@ _NUMBERS = (
 )  # fmt: skip
 
 _WORD = re.compile(r"(?i)(?<!\w)(?:" + "|".join(n.words for n in _NUMBERS if n.words) + r")(?!\w)")
+_STEMS = (
+    "ssn", "social", "cpf", "aad", "uidai", "dni", "nif", "nie", "nhs", "bsn", "burger", "pesel", "kimlik", "tckn",
+    "steuer", "idnr", "number", "ナンバー", "個人番号", "personn", "inn", "инн", "sin", "tfn", "nik", "ktp", "cnp",
+    "рнокпп", "rntrc", "nric", "mykad", "cpr", "dselsnummer", "oib", "rut",
+)  # fmt: skip
+"""Parts of the words, one of each: to look for them takes a tenth of the time."""
 WORDS_OF_FEW_DIGITS = (b"dni", b"nif", b"nie", b"rut")
 FORMS_OF_FEW_DIGITS = (rb"[A-Z]{6}[0-9]{2}[A-Z][0-9]{2}[A-Z]", rb"[A-Z]{4}[0-9]{6}[HM]")
 """What a record has where a number in it may have fewer than nine digits."""
-_LETTERS_FIRST = re.compile("|".join(form.decode() for form in FORMS_OF_FEW_DIGITS))
-_LEAST = 9
-"""The digits of the shortest number with a form of its own that begins with a digit."""
+_LETTERS_FIRST = re.compile(r"[A-Z]{4}(?:[A-Z]{2}[0-9]{2}[A-Z][0-9]{2}[A-Z]|[0-9]{6}[HM])")
+_LEAST, _LEAST_WITH_WORD = 9, 7
+"""The digits of the shortest number with a form of its own that begins with one, and of any with a word."""
 
 _KNOWN = frozenset(("12345678909", "123456789", "12345678Z", "11144477735"))
 """Numbers that documentation shows."""
@@ -83,23 +89,35 @@ _KNOWN = frozenset(("12345678909", "123456789", "12345678Z", "11144477735"))
 _Found = tuple[re.Match[str], str]
 
 
-def national_ids(text: str) -> Iterator[_Found]:
-    """Every national identity number in a text with what it is, those with a form of their own first."""
-    regions = list(regions_of(text, _LEAST))
-    has_letters = _LETTERS_FIRST.search(text) is not None
+def national_ids(text: str, numbers: Numbers) -> Iterator[_Found]:
+    """Every national identity number in a text with what it is, those with a form of their own first.
+
+    `numbers` are those of the text.
+    """
+    has_letters = numbers.may_have_letters and _LETTERS_FIRST.search(text) is not None
+    starts = numbers.starts(_LEAST)
     for number, pattern in _patterns(has_word=False):
         if not number.form.startswith("[A-Z]"):
-            yield from _checked(number, within(regions, pattern, text))
+            yield from _checked(number, matches_at(starts, pattern, text))
         elif has_letters:
             yield from _checked(number, pattern.finditer(text))
-    if _WORD.search(text) is None:
+    places = numbers.regions(_LEAST_WITH_WORD)
+    if not any(_may_name(text[max(0, start - _BEFORE - 2) : end]) for start, end in places):
         return
+    starts = numbers.starts(_LEAST_WITH_WORD)
     for number, pattern in _patterns(has_word=True):
         word = _word(number.words)
-        found = pattern.finditer(text)
+        is_digit_first = not number.form.startswith("[XYZ]")
+        found = matches_at(starts, pattern, text) if is_digit_first else pattern.finditer(text)
         yield from _checked(
             number, (m for m in found if word.search(text, max(0, m.start() - _BEFORE), m.start()))
         )
+
+
+def _may_name(text: str) -> bool:
+    """Whether a text may have one of the words."""
+    small = text.casefold()
+    return any(stem in small for stem in _STEMS) and _WORD.search(text) is not None
 
 
 def _checked(number: _Number, found: Iterator[re.Match[str]]) -> Iterator[_Found]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import orjson
 
 from ftsdk.dataset.findings.national_ids import national_ids
-from ftsdk.dataset.findings.number_regions import regions_of, within
+from ftsdk.dataset.findings.number_regions import Numbers, matches_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ _SHAPES: tuple[_Shape, ...] = (
     _key("an Anthropic key", "sk-ant-", r"sk-ant-[A-Za-z0-9]{2,12}-[A-Za-z0-9_-]{30,}"),
     _key("an OpenRouter key", "sk-or-", r"sk-or-v1-[a-f0-9]{40,}"),
     _key("an OpenAI key", "sk-", r"sk-(?!ant-|or-)(?:[a-z]{2,12}-)?[A-Za-z0-9_-]{20,}", _looks_random),
-    _key("an AWS access key", "A", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}"),
+    *(_key("an AWS access key", start, rf"{start}[A-Z2-7]{{16}}") for start in ("AKIA", "ASIA", "ABIA", "ACCA")),
     _key("a Hugging Face token", "hf_", r"hf_[A-Za-z0-9]{30,40}"),
     _key("a GitHub token", "gh", r"gh[opusr]_[A-Za-z0-9]{36}"),
     _key("a GitHub token", "github_pat_", r"github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}"),
@@ -274,7 +274,7 @@ _SHAPES: tuple[_Shape, ...] = (
            _is_mail),
 )  # fmt: skip
 FIXED_PARTS = tuple(sorted({shape.needs for shape in _SHAPES if len(shape.needs) > 1}))
-"""What a text must have for one of the patterns to be in it, except those of AWS and an assignment."""
+"""What a text must have for one of the patterns to be in it, except that of an assignment."""
 _ASSIGNMENT = next(shape for shape in _SHAPES if shape.what == "a key in an assignment")
 _LONG_NUMBER = re.compile(r"(?<![\w.,/-])(?:[0-9][ -]?){12,18}[0-9](?![\w-])", re.ASCII)
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}(?![a-z0-9])")
@@ -321,21 +321,17 @@ def _is_phone(value: str) -> bool:
     return _PHONE_DIGITS <= len(digits) <= 15 and len(set(digits)) > 2
 
 
-_IBAN_START = re.compile(r"[A-Z]{2}[0-9]{2}")
 _CALLED = ("phone", "tel", "mobile", "cell", "call", "text", "fax", "whatsapp", "sms")
 
 
 def scan_numbers(text: str, allowed: Allowed = never_allowed) -> Iterator[SecretMatch]:
     """Cards, IBANs, national ids and phone numbers; what is one of the first is no phone number."""
-    raw = text.encode("utf-8", "surrogatepass")
-    digits = len(raw) - len(raw.translate(None, b"0123456789"))
-    if digits < 2:
-        return  # an IBAN has two at least, a phone number eight, a card thirteen
+    numbers = Numbers(text)
     taken: list[tuple[int, int]] = []
-    regions = list(regions_of(text, _PHONE_DIGITS)) if digits >= _PHONE_DIGITS else []
+    starts = numbers.starts(_PHONE_DIGITS)
     for code, what, matches, check in (
-        ("FT402", "a card number", within(regions, _LONG_NUMBER, text), _is_card),
-        ("FT405", "an IBAN", _ibans(text), _is_iban),
+        ("FT402", "a card number", matches_at(starts, _LONG_NUMBER, text), _is_card),
+        ("FT405", "an IBAN", _IBAN.finditer(text) if numbers.may_be_account else iter(()), _is_iban),
     ):
         found = False
         for match in matches:
@@ -344,8 +340,8 @@ def scan_numbers(text: str, allowed: Allowed = never_allowed) -> Iterator[Secret
                 if not found and not allowed(code, match.group()):
                     yield SecretMatch(code, what, _masked(match.group()))
                     found = True
-    yield from _ids(text, taken, allowed) if digits >= _ID_DIGITS else ()
-    for match, value in _phones(regions, text) if regions else ():
+    yield from _ids(text, numbers, taken, allowed)
+    for match, value in _phones(starts, text) if numbers.regions(_PHONE_DIGITS) else ():
         if allowed("FT407", value) or not _is_phone(value):
             continue
         if not any(a < match.end() and match.start() < b for a, b in taken):
@@ -353,13 +349,9 @@ def scan_numbers(text: str, allowed: Allowed = never_allowed) -> Iterator[Secret
             return
 
 
-def _ibans(text: str) -> Iterator[re.Match[str]]:
-    return _IBAN.finditer(text) if _IBAN_START.search(text) else iter(())
-
-
-def _phones(regions: list[tuple[int, int]], text: str) -> Iterator[tuple[re.Match[str], str]]:
+def _phones(starts: list[int], text: str) -> Iterator[tuple[re.Match[str], str]]:
     """What may be phone numbers: those of a known form, then any after a word such as `tel`."""
-    for match in within(regions, _PHONE, text):
+    for match in matches_at(starts, _PHONE, text):
         yield match, match.group()
     small = text.lower()
     if any(word in small for word in _CALLED):
@@ -367,13 +359,12 @@ def _phones(regions: list[tuple[int, int]], text: str) -> Iterator[tuple[re.Matc
             yield match, match["number"]
 
 
-_ID_DIGITS = 7
-
-
-def _ids(text: str, taken: list[tuple[int, int]], allowed: Allowed) -> Iterator[SecretMatch]:
+def _ids(
+    text: str, numbers: Numbers, taken: list[tuple[int, int]], allowed: Allowed
+) -> Iterator[SecretMatch]:
     """The first national identity number of each kind; the places of all are added to `taken`."""
     seen: set[str] = set()
-    for match, what in national_ids(text):
+    for match, what in national_ids(text, numbers):
         is_other = any(a < match.end() and match.start() < b for a, b in taken)
         if is_other or what in seen or allowed("FT409", match.group()):
             continue

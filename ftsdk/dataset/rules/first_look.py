@@ -33,7 +33,6 @@ _SECRETS = (
     rb"\+[1-9]" + _BETWEEN + rb"(?:[0-9]" + _BETWEEN + rb"){7}",
     rb"[^0-9.)+\-]0" + _BETWEEN + rb"(?:[0-9]" + _BETWEEN + rb"){7}",
     rb"[A-Z]{2}[0-9]{2}(?:[ \-]?[A-Z0-9]){11}",
-    rb"A(?:KIA|SIA|BIA|CCA)" + _TOKEN + b"{10}",
     rb"(?i:" + b"|".join(WORDS_OF_FEW_DIGITS) + rb")[^\n]*(?:[0-9]" + _BETWEEN + rb"){7}",
     *FORMS_OF_FEW_DIGITS,
 )  # fmt: skip

@@ -131,3 +131,9 @@ def test_validate_reports_what_the_search_finds(text: str, code: str) -> None:
 def test_dates_and_plain_texts_are_not_searched() -> None:
     for text in ("on 2024-01-15 it rained", "The population is 1,234,567.", "A text of words."):
         assert not any(map(may_hold, rows_of(text)[:1]))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.from_regex("(?i)" + "|".join(n.words for n in national_ids._NUMBERS if n.words), fullmatch=True))
+def test_every_word_of_an_identity_number_has_a_stem(word: str) -> None:
+    assert national_ids._may_name(f"the {word}: ")

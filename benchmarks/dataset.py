@@ -1,118 +1,244 @@
 """How fast is validation? Ratios in one run, on one machine: `python benchmarks/dataset.py DATA.jsonl`.
 
-Compared on the rows of DATA repeated 40 times, and on as many distinct rows:
+DATA has chat rows; a number is added to each question, so that no two rows are the same. Compared are
+whole processes from their start to their end, imports included, by turns:
 
 * all rules, no tokens, against `together`'s `check_file` (which looks at structure only);
-* with exact o200k counts, against a plain loop over `tiktoken`, and `bpe-openai` alone as the limit.
-
-Wall time is what a person waits; CPU time, of all processes together, is less moved by a busy
-machine, and does not show what a second processor saves.
+* all rules with exact o200k counts, against a plain loop over `tiktoken`;
+* other shapes of the same rows, against plain chat; and the time of each stage.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+Row = dict[str, Any]
+
+CHECK_FILE = "from together.lib.utils import check_file\ncheck_file({path!r})"
+ALL_RULES = (
+    "from ftsdk.dataset import validate\nvalidate({path!r}, tokens=False, near_duplicates=False)"
+)
+WITH_TOKENS = (
+    "from ftsdk.dataset import validate\nvalidate({path!r}, model='gpt-4.1', near_duplicates=False)"
+)
+TIKTOKEN = """
+import json, tiktoken
+from bpe_openai import registry
+facts = registry.o200k_base()  # tiktoken's own copy of the ranks needs a network
+encoding = tiktoken.Encoding(name="o200k_base", pat_str=facts["pat_str"],
+    mergeable_ranks=facts["mergeable_ranks"], special_tokens=facts["special_tokens"])
+total = 0
+with open({path!r}, "rb") as handle:
+    for line in handle:
+        for message in json.loads(line)["messages"]:
+            total += len(encoding.encode(message["content"], disallowed_special=()))
+"""
 
 
-def clock(work: Callable[[], Any]) -> tuple[float, float]:
-    """The best wall seconds and the best CPU seconds (child processes included) of two runs."""
-    import os
+class Took(NamedTuple):
+    """Seconds of a process and of those that it started."""
 
-    best_wall = best_cpu = float("inf")
-    for _ in range(2):
-        start, before = time.perf_counter(), os.times()
-        work()
-        after = os.times()
-        best_wall = min(best_wall, time.perf_counter() - start)
-        best_cpu = min(best_cpu, sum(after[:4]) - sum(before[:4]))
-    return best_wall, best_cpu
+    wall: float
+    cpu: float
 
 
-def tiktoken_loop() -> Callable[[str], int]:
-    """A loop over tiktoken, with the o200k ranks that `bpe-openai` carries (its own need the network)."""
-    import tiktoken
-    from bpe_openai import registry
-
-    facts = registry.o200k_base()
-    encoding = tiktoken.Encoding(
-        name="o200k_base", pat_str=facts["pat_str"], mergeable_ranks=facts["mergeable_ranks"],
-        special_tokens=facts["special_tokens"],
-    )  # fmt: skip
-    return lambda text: len(encoding.encode(text, disallowed_special=()))
+def run(code: str, path: Path) -> Took:
+    """Run a program over a file, from its start to its end."""
+    start, before = time.perf_counter(), os.times()
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code.format(path=str(path))], check=True)
+    after = os.times()
+    cpu = (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
+    return Took(time.perf_counter() - start, cpu)
 
 
-def texts(path: Path) -> list[str]:
+def best_of(rounds: int, *programs: tuple[str, Path]) -> list[Took]:
+    """The best wall time and the best CPU time of each program; they take turns."""
+    found = [[run(code, path) for code, path in programs] for _ in range(rounds)]
     return [
-        m["content"]
-        for line in path.read_bytes().split(b"\n")
-        if line
-        for m in json.loads(line)["messages"]
+        Took(min(t.wall for t in one), min(t.cpu for t in one)) for one in zip(*found, strict=True)
     ]
 
 
-def files(source: Path, folder: Path, times: int) -> dict[str, Path]:
-    data = source.read_bytes()
-    data += b"" if data.endswith(b"\n") else b"\n"
-    repeated, distinct = folder / "repeated.jsonl", folder / "distinct.jsonl"
-    repeated.write_bytes(data * times)
-    with distinct.open("wb") as handle:
-        for copy in range(max(1, times // 4)):
-            for number, line in enumerate(data.split(b"\n")[:-1]):
-                row = json.loads(line)
-                row["messages"][0]["content"] += f" (case {copy}-{number})"
-                handle.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    return {f"{source.name} × {times}": repeated, "distinct rows": distinct}
+# --- rows ------------------------------------------------------------------------------------
 
 
-def show(
-    title: str, rows: int, took: tuple[float, float], *others: tuple[str, float, float]
-) -> None:
-    """One line: rows a second by both clocks, and how many times each of the others."""
-    by_wall, by_cpu = rows / took[0], rows / took[1]
-    ratios = "".join(
-        f"   {by_wall / wall:.2f} ({by_cpu / cpu:.2f}) times {name}" for name, wall, cpu in others
-    )
-    print(f"  {title:<24} {by_wall:>10,.0f} ({by_cpu:,.0f}) rows/s{ratios}", flush=True)
+def distinct_rows(source: Path, count: int) -> Iterator[tuple[str, str]]:
+    """Pairs of question and answer, as many as asked for, each question with a number of its own."""
+    rows = [json.loads(line)["messages"] for line in source.read_bytes().split(b"\n") if line]
+    for number in range(count):
+        asked, answered = rows[number % len(rows)][-2:]
+        yield f"{asked['content']} (case {number})", answered["content"]
+
+
+def chat(asked: str, answer: str) -> Row:
+    return {
+        "messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    }
+
+
+def with_weight(asked: str, answer: str) -> Row:
+    row = chat(asked, answer)
+    row["messages"][-1]["weight"] = 1
+    return row
+
+
+TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {
+    "type": "object", "properties": {"page": {"type": "integer"}}, "required": ["page"]}}}]  # fmt: skip
+
+
+def with_tools(asked: str, answer: str) -> Row:
+    call = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "look", "arguments": '{"page": 3}'},
+    }
+    turns = [{"role": "assistant", "content": None, "tool_calls": [call]},
+             {"role": "tool", "tool_call_id": "c1", "content": "nothing new"}]  # fmt: skip
+    asking, answering = chat(asked, answer)["messages"]
+    return {"messages": [asking, *turns, answering], "tools": TOOLS}
+
+
+def preference(asked: str, answer: str) -> Row:
+    sides = [
+        [{"role": "assistant", "content": text}] for text in (answer, answer[: len(answer) // 2])
+    ]
+    return {"input": {"messages": [{"role": "user", "content": asked}]},
+            "preferred_output": sides[0], "non_preferred_output": sides[1]}  # fmt: skip
+
+
+def converse(asked: str, answer: str) -> Row:
+    turns = [{"role": role, "content": [{"text": text}]}
+             for role, text in (("user", asked), ("assistant", answer))]  # fmt: skip
+    return {
+        "schemaVersion": "bedrock-conversation-2024",
+        "system": [{"text": "Be short."}],
+        "messages": turns,
+    }
+
+
+def gemini(asked: str, answer: str) -> Row:
+    return {"contents": [{"role": role, "parts": [{"text": text}]}
+                         for role, text in (("user", asked), ("model", answer))]}  # fmt: skip
+
+
+SHAPES: dict[str, Callable[[str, str], Row]] = {
+    "plain chat": chat,
+    "chat with a weight": with_weight,
+    "chat with tools": with_tools,
+    "instruction": lambda asked, answer: {"instruction": asked, "input": "", "output": answer},
+    "prompt and completion": lambda asked, answer: {"prompt": asked, "completion": answer},
+    "ShareGPT": lambda asked, answer: {
+        "conversations": [{"from": "human", "value": asked}, {"from": "gpt", "value": answer}]
+    },
+    "prompt, chosen, rejected": lambda asked, answer: {
+        "prompt": asked,
+        "chosen": answer,
+        "rejected": answer[: len(answer) // 2],
+    },
+    "preference pairs": preference,
+    "Bedrock Converse": converse,
+    "Gemini contents": gemini,
+    "plain text": lambda asked, answer: {"text": f"{asked}\n{answer}"},
+}
+
+
+def written(path: Path, rows: Iterator[Row]) -> Path:
+    with path.open("wb") as handle:
+        for row in rows:
+            handle.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    return path
+
+
+# --- tables ----------------------------------------------------------------------------------
+
+
+def against(title: str, rows: int, ours: Took, name: str, theirs: Took) -> None:
+    wall, cpu = theirs.wall / ours.wall, theirs.cpu / ours.cpu
+    print(f"  {title:<26} {wall:5.2f} times {name} by the clock, {cpu:5.2f} by CPU time of all processes "
+          f"({rows / ours.wall:,.0f} and {rows / theirs.wall:,.0f} rows/s)", flush=True)  # fmt: skip
+
+
+def show_shapes(source: Path, folder: Path, count: int) -> None:
+    """Rows per second of each shape in one process, as a share of plain chat."""
+    from ftsdk.dataset import validate
+
+    usual = 0.0
+    for title, make in SHAPES.items():
+        rows = (make(*pair) for pair in distinct_rows(source, count))
+        path = written(folder / "shape.jsonl", rows)
+        speeds = []
+        for _ in range(3):
+            start = time.process_time()
+            report = validate(path, tokens=False, near_duplicates=False)
+            speeds.append(count / (time.process_time() - start))
+        usual = usual or max(speeds)
+        print(f"  {title:<26} {max(speeds) / usual:5.2f} of plain chat, {max(speeds):,.0f} rows/s of CPU, "
+              f"format {report.format}", flush=True)  # fmt: skip
+
+
+def show_stages(path: Path, rows: int) -> None:
+    """The time of each stage of one process, in microseconds a row."""
+    import cProfile
+    import pstats
+
+    from ftsdk.dataset.validation import parallel
+
+    code = "from ftsdk.dataset import validate\nvalidate(path, tokens=False, near_duplicates=False)"
+    parallel._processors = lambda: 1
+    profile = cProfile.Profile()
+    profile.runctx(code, {}, {"path": str(path)})
+    stages = {
+        "rows": "decode into types", "rows_to_look_at": "first look at the bytes (RE2)",
+        "rows_with_signs": "signs of texts", "rows_with_secrets": "signs of secrets",
+        "_plain": "structure of each row", "scan_numbers": "search for numbers", "scan_text": "search for keys",
+        "_take_together": "hashes and counts", "_take_record": "rows read in full", "findings_of_set": "the whole set",
+        "validate": "everything",
+    }  # fmt: skip
+    found: dict[str, float] = {}
+    measured: Any = pstats.Stats(profile)
+    for (file, _, name), (_, _, _, cumulative, _) in measured.stats.items():
+        if name in stages and "ftsdk" in file:
+            found[name] = max(found.get(name, 0.0), cumulative)
+    for name, title in stages.items():
+        print(f"  {title:<32} {1e6 * found.get(name, 0.0) / rows:6.2f} µs a row", flush=True)
 
 
 def main() -> None:
-    """Print one table: wall time, and CPU time of all processes in brackets."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--times", type=int, default=40)
+    parser.add_argument("--rows", type=int, default=300_000)
+    parser.add_argument("--rounds", type=int, default=2)
     asked = parser.parse_args()
-
-    from together.lib.utils import check_file
-
-    from ftsdk.dataset import validate
-    from ftsdk.dataset.tokenize.counters import OpenAICounter
-
     with tempfile.TemporaryDirectory() as name:
-        for title, path in files(asked.data, Path(name), asked.times).items():
-            rows = path.read_bytes().count(b"\n")
-            print(f"{title}: {rows:,} rows")
-            theirs = clock(lambda p=path: check_file(p))
-            show("together check_file", rows, theirs)
-            ours = clock(lambda p=path: validate(p, tokens=False, near_duplicates=False))
-            show("all rules, no tokens", rows, ours,
-                 ("check_file", rows / theirs[0], rows / theirs[1]))  # fmt: skip
-            sample = texts(path)[: 2 * 15_000]
-            part = len(sample) // 2
-            loop, limit = tiktoken_loop(), OpenAICounter("o200k_base")._count
-            slow = clock(lambda t=sample, f=loop: sum(map(f, t)))
-            bare = clock(lambda t=sample, f=limit: sum(map(f, t)))
-            show("tiktoken loop", part, slow)
-            show("bpe-openai, one thread", part, bare)
-            both = clock(lambda p=path: validate(p, model="gpt-4.1", near_duplicates=False))
-            show("all rules, exact o200k", rows, both,
-                 ("tiktoken", part / slow[0], part / slow[1]),
-                 ("the limit", part / bare[0], part / bare[1]))  # fmt: skip
+        folder = Path(name)
+        pairs = distinct_rows(asked.data, asked.rows)
+        path = written(folder / "rows.jsonl", (chat(*pair) for pair in pairs))
+        print(
+            f"{asked.rows:,} distinct rows of {asked.data.name}, {len(os.sched_getaffinity(0))} processors"
+        )
+        theirs, ours = best_of(asked.rounds, (CHECK_FILE, path), (ALL_RULES, path))
+        against("all rules, no tokens", asked.rows, ours, "check_file", theirs)
+        part = written(
+            folder / "part.jsonl", (chat(*p) for p in distinct_rows(asked.data, asked.rows // 4))
+        )
+        theirs, ours = best_of(asked.rounds, (TIKTOKEN, part), (WITH_TOKENS, part))
+        against("all rules, exact o200k", asked.rows // 4, ours, "tiktoken", theirs)
+        print("shapes, one process")
+        show_shapes(asked.data, folder, min(asked.rows, 20_000))
+        print("stages, one process (under a profiler, which adds to small steps)")
+        show_stages(part, asked.rows // 4)
 
 
 if __name__ == "__main__":

@@ -125,8 +125,64 @@ def claude(chance: random.Random) -> dict[str, Any]:
     return {"system": text(chance), **chat(chance)}
 
 
+DECLARED = [{"type": "function", "function": {"name": name, "parameters": {
+    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
+    for name in ("look", "find")]  # fmt: skip
+
+
+def tools(chance: random.Random) -> dict[str, Any]:
+    """Calls and their results, with all that may be wrong about them now and then."""
+    found: list[Any] = []
+    for number in range(chance.randint(1, 3)):
+        found.append({"role": "user", "content": text(chance)})
+        calls = [call(chance, f"c{number}{k}") for k in range(chance.randint(1, 2))]
+        found.append({"role": "assistant", "content": None, "tool_calls": calls})
+        found += [
+            {"role": "tool", "tool_call_id": one["id"], "content": text(chance)} for one in calls
+        ]
+        found.append({"role": "assistant", "content": text(chance), "weight": 1})
+    kind = chance.random()
+    if kind < 0.1:
+        del found[chance.randint(0, len(found) - 1)]
+    elif kind < 0.2:
+        message = chance.choice(found)
+        key = chance.choice(
+            ["weight", "content", "name", "tool_calls", "tool_call_id", "role", "loss"]
+        )
+        message[key] = chance.choice([0, 1, 1.0, True, None, "", "c00", [], "user", "assistant"])
+    elif kind < 0.25:
+        found = found[:2]
+    elif kind < 0.27:
+        found[-1]["content"] = '<tool_call>{"name": "look", "arguments": {}}</tool_call>'
+    row: dict[str, Any] = {"messages": found, "tools": DECLARED}
+    if chance.random() < 0.1:
+        row["tools"] = chance.choice(
+            [[], None, DECLARED[:1], DECLARED * 2, "x", [{"name": "look"}]]
+        )
+    return row
+
+
+def call(chance: random.Random, name: str) -> dict[str, Any]:
+    function: dict[str, Any] = {
+        "name": chance.choice(["look", "find"]),
+        "arguments": '{"city": "Oslo"}',
+    }
+    made: dict[str, Any] = {"id": name, "type": "function", "function": function}
+    kind = chance.random()
+    if kind < 0.08:
+        function["arguments"] = chance.choice(
+            ["{}", "[]", "{", '{"city": 1}', '"{}"', {"city": "Oslo"}]
+        )
+    elif kind < 0.12:
+        made[chance.choice(["id", "type", "more"])] = chance.choice(["", "c00", None])
+    elif kind < 0.14:
+        function["name"] = chance.choice(["send", "", None])
+    return made
+
+
 FORMATS: dict[str, Make] = {
     "chat": chat,
+    "tools": tools,
     "sharegpt": sharegpt,
     "instruction": columns("instruction", "input", "output"),
     "completion": columns("system", "prompt", "completion"),
@@ -182,7 +238,7 @@ def test_the_report_is_that_of_the_long_way(
         monkeypatch.setattr(first_look, "_compiled", lambda: None)
     count = 10_000 if request.config.getoption("--long") else 600
     path = file_of(name, count, tmp_path / "rows.jsonl")
-    options = {"format": name, "near_duplicates": False}
+    options = {"format": "chat" if name == "tools" else name, "near_duplicates": False}
     fast = [validate(path, tokens=False, **options), validate(path, model="gpt-4.1", **options)]
     take_no_short_way(monkeypatch)
     slow = [validate(path, tokens=False, **options), validate(path, model="gpt-4.1", **options)]

@@ -331,7 +331,12 @@ def scan_numbers(text: str, allowed: Allowed = never_allowed) -> Iterator[Secret
     starts = numbers.starts(_PHONE_DIGITS)
     for code, what, matches, check in (
         ("FT402", "a card number", matches_at(starts, _LONG_NUMBER, text), _is_card),
-        ("FT405", "an IBAN", _IBAN.finditer(text) if numbers.may_be_account else iter(()), _is_iban),
+        (
+            "FT405",
+            "an IBAN",
+            _IBAN.finditer(text) if numbers.may_be_account else iter(()),
+            _is_iban,
+        ),
     ):
         found = False
         for match in matches:

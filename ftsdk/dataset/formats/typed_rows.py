@@ -156,6 +156,56 @@ class _Text(_Strict):
     text: str
 
 
+class CalledFunction(_Strict):
+    """A function that is called, with its arguments as a JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(_Strict):
+    """A canonical tool call."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class ToolMessage(_Strict):
+    """A canonical message of text, of calls, or of a result; it may have a weight."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | msgspec.UnsetType | None = msgspec.UNSET
+    tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
+    tool_call_id: str | msgspec.UnsetType = msgspec.UNSET
+    weight: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class ToolRow(_Strict):
+    """A canonical chat row with calls or weights; its tools are left as they are written."""
+
+    messages: list[ToolMessage]
+    tools: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_TOOL_ROWS = msgspec.json.Decoder(ToolRow)
+
+
+def tool_row_in(raw: bytes) -> ToolRow | None:
+    """The record as a chat row with calls or weights that is canonical as it is written; None for another.
+
+    Written again it has as many quotes, unless a key is there twice.
+    """
+    try:
+        row = _TOOL_ROWS.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    is_canonical = (
+        b"\\u0022" not in raw and b"<tool" not in raw
+    )  # tags of calls and results are read
+    return row if is_canonical and raw.count(b'"') == msgspec.json.encode(row).count(b'"') else None
+
+
 # --- what a row says -------------------------------------------------------------------------
 
 

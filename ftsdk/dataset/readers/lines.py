@@ -55,6 +55,12 @@ class Block(NamedTuple):
         """The line of the record with this number, counted from 0."""
         return self.line + number if self.places is None else self.places[number][0]
 
+    def lines(self, start: int, end: int) -> Sequence[int]:
+        """The lines of the records from number `start` to before `end`."""
+        if self.places is None:
+            return range(self.line + start, self.line + end)
+        return [line for line, _ in self.places[start:end]]
+
     def offsets(self) -> Sequence[int | None]:
         """The offset of each record."""
         if self.places is not None:

@@ -118,7 +118,7 @@ class Duplicates:
         self.lengths.append(length)
 
     def extend(
-        self, lines: list[int], keys: Iterable[tuple[int, int]], lengths: Iterable[int]
+        self, lines: Sequence[int], keys: Iterable[tuple[int, int]], lengths: Iterable[int]
     ) -> None:
         """As `add` for several rows, whose keys are pairs of prompt and answer."""
         prompts, answers = zip(*keys, strict=True)

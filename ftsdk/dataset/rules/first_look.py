@@ -29,7 +29,7 @@ _SECRETS = (
     rb"(?i:key|token|secret|passwor[dt]|passwd)(?:\\?[\"'])?"
     + _SPACE + rb"{0,3}[:=]" + _SPACE + rb"{0,3}(?:\\?[\"'])?" + _TOKEN + b"{16}",
     rb"(?:[0-9]" + _BETWEEN + rb"){9}",
-    rb"(?i:phone|tel|mobile|cell|call|text|fax|whatsapp|sms)[^0-9+\n]*\+?\(?(?:[0-9]" + _BETWEEN + rb"){8}",
+    rb"(?i:phone|tel|mobile|cell|call|text|fax|whatsapp|sms)(?:[^0-9+\n]|\\u[0-9a-fA-F]{4})*\+?\(?(?:[0-9]" + _BETWEEN + rb"){8}",
     rb"\+[1-9]" + _BETWEEN + rb"(?:[0-9]" + _BETWEEN + rb"){7}",
     rb"[^0-9.)+\-]0" + _BETWEEN + rb"(?:[0-9]" + _BETWEEN + rb"){7}",
     rb"[A-Z]{2}[0-9]{2}(?:[ \-]?[A-Z0-9]){11}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Protocol
 
 import orjson
@@ -40,7 +41,7 @@ class OpenAICounter:
     def __init__(self, encoding: str) -> None:
         self.name = encoding
         self.exact = True
-        self._count = _openai_count(encoding)
+        self._bindings = _openai_bindings()
         self._roles: dict[Any, int] = {}
 
     def count(self, row: dict[str, Any]) -> tuple[int, int, int]:
@@ -63,6 +64,12 @@ class OpenAICounter:
             length = asked + said + 3
             total, trained, longest = total + length, trained + learned, max(longest, length)
         return total, trained, longest
+
+    @cached_property
+    def _count(self) -> Callable[[str], int]:
+        """The encoding takes a second to load, so only a process that counts does."""
+        counted: Callable[[str], int] = self._bindings.tokenizer_for_encoding(self.name).count
+        return counted
 
     def count_turns(self, turns: list[tuple[str, str]]) -> tuple[int, int, int]:
         """As `count`, for a chat row of these roles and texts alone."""
@@ -180,7 +187,7 @@ class TemplateCounter:
         return sum(lengths), sum(rendered.trained_count for rendered in found), max(lengths)
 
 
-def _openai_count(encoding: str) -> Callable[[str], int]:
+def _openai_bindings() -> Any:
     try:
         # The public class makes a list of ids for each text; the Rust object behind it counts
         # several times faster. It has no public name. The package reads its data by a way that
@@ -193,8 +200,7 @@ def _openai_count(encoding: str) -> Callable[[str], int]:
             "Counting OpenAI's tokens needs the package bpe-openai.",
             hint="pip install 'ftsdk[openai]'",
         ) from error
-    counted: Callable[[str], int] = _bindings.tokenizer_for_encoding(encoding).count
-    return counted
+    return _bindings
 
 
 ENCODINGS = ("o200k_base", "cl100k_base")

@@ -12,8 +12,9 @@ from ftsdk.dataset.codes import RULES
 from ftsdk.dataset.findings.finding import Fault, Hit
 from ftsdk.dataset.findings.registry import Rule, fault_of
 from ftsdk.dataset.findings.secret_patterns import Allowed
+from ftsdk.dataset.formats.columns import AS_NAMED
 from ftsdk.dataset.formats.registry import Format
-from ftsdk.dataset.formats.typed_rows import Pair, Said
+from ftsdk.dataset.formats.typed_rows import Pair, Said, tool_row_in
 from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.lines import Block, Record
 from ftsdk.dataset.row import Read, Row, canonical_bytes, images_of, prompt_of
@@ -26,6 +27,7 @@ from ftsdk.dataset.rules.preference import pair_hits
 from ftsdk.dataset.rules.provider import at_provider, row_hits
 from ftsdk.dataset.rules.token_counts import Counting
 from ftsdk.dataset.rules.tokenized import beyond, token_bound
+from ftsdk.dataset.rules.tool_rows import ToolRows
 from ftsdk.dataset.tokenize.counters import OpenAICounter, TokenizedRowCounter
 from ftsdk.dataset.tokenize.tokenizer_folder import model_folder
 from ftsdk.dataset.validation.checked import Checked, Opened, Target
@@ -58,6 +60,7 @@ class RowChecker:
         """The line of each validation row by its hash; training rows are compared with them."""
         self.validation_prompts: dict[int, int] = {}
         """The line of the first validation row of each prompt by the prompt's hash."""
+        self._tool_rows = ToolRows()
         self.allowed = secrets.allowed_values(target.allowed)
         self._bound: int | None = None
         self._tokens_seen = False
@@ -108,19 +111,38 @@ class RowChecker:
             if looked.said[number] is not None:
                 self._take_plain(record, reader)
                 continue
-            self._take_record(record, reader, may_hold=looked.may_hold(number, raw))
+            may_hold = looked.may_hold(number, raw)
+            if reader.format == "chat" and not (may_hold or number in looked.with_signs):
+                item = self._with_tools(record)
+                if item is not None:
+                    self._take(item, reader.spec, may_hold=False)
+                    continue
+            self._take_record(record, reader, may_hold=may_hold)
             if reader.form() is not form:
                 self._take_block(block.after(number), reader)
                 return
         self._take_together(block, looked, done, len(block.rows))
         reader.records += len(block.rows) - done
 
+    def _with_tools(self, record: Record) -> Read | None:
+        """The record as a row with calls or weights that breaks no rule, and that nobody else asks for."""
+        if (
+            self.limits is not None
+            or self.opened.keep is not None
+            or self.opened.reading.columns != AS_NAMED
+        ):
+            return None
+        row = tool_row_in(record[2])
+        if row is None or not self._tool_rows.is_sound(row):
+            return None
+        return Read(*record, orjson.loads(record[2]), plain=True)
+
     def _take_together(self, block: Block, looked: Looked, start: int, end: int) -> None:
         """Count rows that break no rule, from number `start` to before `end`."""
         if start == end:
             return
         said = [what for what in looked.said[start:end] if what is not None]  # all of them
-        lines = [block.line_of(number) for number in range(start, end)]
+        lines = block.lines(start, end)
         self.outliers.texts += len(said)
         self.duplicates.extend(lines, map(said_keys, said), map(len, looked.rows[start:end]))
         for line, what in zip(lines, said, strict=True):
@@ -176,7 +198,8 @@ class RowChecker:
         shape = fmt.shape if fmt is not None else "chat"
         if shape == "tokens":
             self._check_token_ids(item)
-        self.result.image_rows += shape == "chat" and any(True for _ in images_of(item.row))
+        if shape == "chat" and not item.plain:
+            self.result.image_rows += any(True for _ in images_of(item.row))
         self.duplicates.add(item.line, *keys_of(item.row, shape), len(item.raw))
         self._look_at_answer(item.line, answer_of(item.row, shape))
         if may_hold:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ftsdk.dataset.findings.secret_patterns import Allowed, SecretMatch, scan_numbers, scan_text
@@ -25,6 +25,8 @@ class Looked(NamedTuple):
     said: list[Said | None]
     others: list[int]
     """The numbers of rows that are not plain."""
+    with_signs: Collection[int]
+    """The numbers of rows with a sign that a text may break a rule."""
     may_hold: Callable[[int, bytes], bool]
 
 
@@ -39,7 +41,7 @@ def look(block: Block, form: TypedForm | None, allowed: Allowed) -> Looked:
     if b"\r" in block.data:
         rows = [row.removesuffix(b"\r") for row in rows]
     if form is None:
-        return Looked(rows, [None] * len(rows), list(range(len(rows))), may_hold)
+        return Looked(rows, [None] * len(rows), list(range(len(rows))), signs.texts, may_hold)
     decoded = form.rows(rows)
     for number in signs.texts:
         decoded[number] = None
@@ -50,7 +52,7 @@ def look(block: Block, form: TypedForm | None, allowed: Allowed) -> Looked:
             if what is not None and any(True for t in texts_in(what) for _ in search(t, allowed)):
                 said[number] = None
     others = [number for number, what in enumerate(said) if what is None]
-    return Looked(rows, said, others, may_hold)
+    return Looked(rows, said, others, signs.texts, may_hold)
 
 
 class _Signs(NamedTuple):

@@ -134,6 +134,10 @@ def test_dates_and_plain_texts_are_not_searched() -> None:
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.from_regex("(?i)" + "|".join(n.words for n in national_ids._NUMBERS if n.words), fullmatch=True))
+@given(
+    st.from_regex(
+        "(?i)" + "|".join(n.words for n in national_ids._NUMBERS if n.words), fullmatch=True
+    )
+)
 def test_every_word_of_an_identity_number_has_a_stem(word: str) -> None:
     assert national_ids._may_name(f"the {word}: ")

@@ -196,7 +196,7 @@ def test_a_pair_is_reported_as_truncated_from_one_token_over(
     for max_length, truncated in ((longest, 0), (longest - 1, 1)):
         counting = Counting(counter_of())
         counting.add(1, row)
-        counting.again(2, 0)
+        counting.add(2, row)
         found = list(counting.faults(None, "dpo", max_length))
         assert [(f.code, f.severity, f.line) for f in found] == [
             ("FT502", "notice", line) for line in (1, 2)[: 2 * truncated]

@@ -60,10 +60,17 @@ PLANTS = [
 ]  # fmt: skip
 
 
+class Chance(random.Random):
+    """Chance, and a text that each text of a row has in it while it is set."""
+
+    plant: str | None = None
+
+
 def text(chance: random.Random) -> str:
     words = chance.choices(WORDS, k=chance.randint(1, 30))
-    if chance.random() < 0.06:
-        words.insert(chance.randint(0, len(words)), chance.choice(PLANTS))
+    plant = getattr(chance, "plant", None)
+    if plant is not None or chance.random() < 0.06:
+        words.insert(chance.randint(0, len(words)), plant or chance.choice(PLANTS))
     return chance.choice(PLANTS) if chance.random() < 0.02 else " ".join(words)
 
 
@@ -216,9 +223,17 @@ def written(chance: random.Random, row: dict[str, Any]) -> str:
 
 
 def file_of(name: str, count: int, path: Path) -> Path:
-    chance = random.Random(f"rows of {name}")  # no secret
-    end = "\r\n" if name == "completion" else "\n"
+    """A file of rows by chance, of rows with each of the plants, and of rows that are there twice.
+
+    The second time a letter is escaped, so that the row goes the long way and must still be the same.
+    """
+    chance = Chance(f"rows of {name}")
     lines = [written(chance, FORMATS[name](chance)) for _ in range(count)]
+    lines += [line.replace("o", "\\u006f") for line in lines[::20]]
+    for plant in PLANTS * 2:
+        chance.plant = plant
+        lines.append(json.dumps(FORMATS[name](chance), ensure_ascii=chance.random() < 0.5))
+    end = "\r\n" if name == "completion" else "\n"
     path.write_bytes(end.join(lines).encode("utf-8", "surrogatepass"))
     return path
 
@@ -236,7 +251,7 @@ def test_the_report_is_that_of_the_long_way(
         pytest.importorskip("re2")
     else:
         monkeypatch.setattr(first_look, "_compiled", lambda: None)
-    count = 10_000 if request.config.getoption("--long") else 600
+    count = 9_500 if request.config.getoption("--long") else 400
     path = file_of(name, count, tmp_path / "rows.jsonl")
     options = {"format": "chat" if name == "tools" else name, "near_duplicates": False}
     fast = [validate(path, tokens=False, **options), validate(path, model="gpt-4.1", **options)]

@@ -226,6 +226,11 @@ def test_many_answers_are_those_of_each_alone(
     asked = [[{"role": "user", "content": "red " * count}] for count in (1, 40, 9, 1, 3)]
     alone = [model.chat(messages, max_tokens=6) for messages in asked]
     assert model.chat_many(asked, max_tokens=6) == alone
+    # Prompts between those that were tried are not tried again; models that batches change always are.
+    tried = list(model.batched)
+    assert len(tried) == (name not in ("rwkv", "phi3, longrope"))
+    assert model.chat_many(asked[1:3], max_tokens=6) == alone[1:3]
+    assert model.batched == tried
     if name in ("rwkv", "phi3, longrope"):  # planted: every batch is padded
         monkeypatch.setattr(local_model.LocalModel, "_may_batch", lambda *_: True)
         assert model.chat_many(asked, max_tokens=6) != alone

@@ -10,7 +10,7 @@ import contextlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -56,6 +56,8 @@ class LocalModel:
     hardware: Hardware
     stops: frozenset[int]
     context: int
+    batched: list[tuple[int, int]] = field(default_factory=list, repr=False)
+    """Lengths of prompts, shortest and longest, that a batch was found not to change."""
 
     @classmethod
     def load(cls, folder: Path, *, base: Path | None = None, device: str = "auto") -> LocalModel:
@@ -214,15 +216,20 @@ class LocalModel:
         """True when the shortest prompt has the same next tokens beside the longest as alone.
 
         It has not in models with a state that ignores the mask, or whose rotary frequencies depend
-        on the longest prompt of a batch.
+        on the longest prompt of a batch. What was found holds for all lengths in between.
         """
+        low, high = len(shortest), len(longest)
+        if any(first <= low and high <= last for first, last in self.batched):
+            return True
         try:
             alone = self._next_tokens([shortest])
             beside = self._next_tokens([shortest, longest])
         except (RuntimeError, ValueError, TypeError, IndexError):
             return False  # one at a time, the conversations say what is wrong with them
         change = 0.5 * float((alone - beside[: len(alone)]).abs().sum(-1).max())
-        return change <= (1e-3 if str(self.hardware.dtype) == "torch.float32" else 0.05)
+        same = change <= (1e-3 if str(self.hardware.dtype) == "torch.float32" else 0.05)
+        self.batched += [(low, high)] if same else []
+        return same
 
     def _next_tokens(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """Probabilities of the tokens after the first of these prompts, [up to 3, vocabulary]."""

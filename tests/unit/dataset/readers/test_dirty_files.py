@@ -63,7 +63,7 @@ FILES: dict[str, tuple[str, bytes | str, Expected]] = {
     "a tool result that got lost": ("lost.jsonl", chat(ASK, call(r'"{\"number\": 17}"'), DONE, more=TOOLS), [("FT115", 1, "messages[1].tool_calls[0].id")]),
     "support logs with people in them": (
         "support.jsonl",
-        "\n".join([chat(m("user", "I am Ann, ann.lee@mail.parcel-desk.net, call +1 415-555-2132"), m("assistant", "Thank you, Ann.")),
+        "\n".join([chat(m("user", "I am Ann, ann.lee@mail.parcel-desk.net, call +1 415-863-2132"), m("assistant", "Thank you, Ann.")),
                    chat(m("user", "My card is 4111 1111 1111 1145"), m("assistant", "Please never send card numbers."))]),
         [("FT406", 1, "messages[0].content"), ("FT407", 1, "messages[0].content"), ("FT402", 2, "messages[0].content")]),
     "code with a key left in": ("code.jsonl", chat(m("user", "Fix it: client = OpenAI(api_key='sk-proj-" + "aB3dE5fG7h" * 7 + "')"), m("assistant", "Use an environment variable.")),

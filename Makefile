@@ -87,7 +87,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 unit: $(VENV)/.model
-	FTSDK_TEST_SMOLLM2=$(VENV)/home/models/smollm2-135m \
+	folder=$$($(BIN)/python tests/scratch.py) && trap 'rm -rf "$$folder"' EXIT && \
+	  TMPDIR="$$folder" FTSDK_TEST_SMOLLM2=$(VENV)/home/models/smollm2-135m \
 	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 docs: $(VENV)/.dev

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of its own is made in it
+MEMORY = Path("/dev/shm")
 MEMINFO, LIMIT = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
 NEEDED = 12 * 2**30
 """Bytes that must be free in memory: a run leaves about half of it, environments of pages included."""

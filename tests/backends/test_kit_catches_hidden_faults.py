@@ -302,7 +302,7 @@ def test_one_page_is_not_enough(action, check, given, paged_world, monkeypatch) 
     [
         ("list", first(20), LIST, (3,)),
         ("find", lambda *_: [], FIND, (3,)),
-        ("events", first(20), RUN, ("events",)),
+        ("events", first(9), RUN, ("events",)),
         ("checkpoints", first(1), RUN, ("checkpoints",)),
         ("get", lambda job, *_: job.model_copy(update={"finished_at": START}), NOTHING_FINAL, ()),
         ("get", lambda job, *_: job.model_copy(update={"cost": FINAL_BILL}), NOTHING_FINAL, ()),

@@ -66,7 +66,7 @@ def inspect_rows(
     work = _Inspection(chat, rows, line, max_length)
     for read in reads:
         work.take(read.line, read.row)
-    work.look_at_embedding(model_folder(tokenizer) or model_folder(model))
+    work.look_at_embedding(_named_folder(tokenizer) or model_folder(model))
     return work.result(name, model or chat.name)
 
 
@@ -84,10 +84,13 @@ def findings_of_rows(
     for read in reads:
         if shape_of(read.row) in ("chat", "preference"):
             work.take(read.line, read.row)
-    work.look_at_embedding(
-        None if isinstance(tokenizer, ChatTokenizer) else model_folder(tokenizer)
-    )
+    work.look_at_embedding(_named_folder(tokenizer))
     return tuple(work.findings)
+
+
+def _named_folder(tokenizer: Any) -> Path | None:
+    """The folder of a tokenizer that is given by its place; None for one that is loaded."""
+    return None if isinstance(tokenizer, ChatTokenizer) else model_folder(tokenizer)
 
 
 def _folder(place: Any) -> ChatTokenizer | None:

@@ -56,7 +56,7 @@ def test_estimate_compares_places(cli, data):
         "--with", "openai:gpt-4.1-nano", "--with", "local:smollm2-135m",
     )  # fmt: skip
     lines = ran.out.splitlines()
-    assert lines[0].split() == ["train", "serve", "ends", "note"]
+    assert lines[0].split() == ["where", "train", "serve", "ends", "note"]
     assert lines[1].split("  ")[1].startswith("local")
     for word in ("$0.00", "your machine"):
         assert word in lines[1]

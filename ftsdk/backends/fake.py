@@ -50,6 +50,7 @@ DEFAULT_TIMELINE = (("queued", 0.0), ("running", 0.2), ("finalizing", 0.9), ("su
 _OPTIONS = frozenset({"timeline", "submit", "visible_after_s", "message"})
 _ID = re.compile(r"^fake-[0-9a-f]{16}$")
 _POINTS = 200
+_MOST_STEPS = 10**9
 """The most points of a curve: a long rehearsal reports every second, third, … step."""
 
 LIMITS = Limits(
@@ -417,12 +418,13 @@ def _loaded(path: Path) -> dict[str, Any]:
 
 
 def _planned_steps(spec: JobSpec, rows: int) -> int:
-    """Return how many steps a training of these settings would take."""
+    """Return how many steps a training of these settings would take, a billion at most."""
     asked = spec.hyperparameters
     if asked.max_steps is not None:
-        return asked.max_steps
+        return min(asked.max_steps, _MOST_STEPS)
     batch = (asked.batch_size or 8) * (asked.gradient_accumulation_steps or 1)
-    return max(1, math.ceil((asked.epochs or 3.0) * math.ceil(rows / batch)))
+    steps = (asked.epochs or 3.0) * -(-rows // batch)
+    return max(1, math.ceil(min(steps, _MOST_STEPS)))
 
 
 def _last_user(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -49,8 +49,8 @@ from ftsdk.util.files import atomic_write_json, make_private_folder
 DEFAULT_TIMELINE = (("queued", 0.0), ("running", 0.2), ("finalizing", 0.9), ("succeeded", 1.0))
 _OPTIONS = frozenset({"timeline", "submit", "visible_after_s", "message"})
 _ID = re.compile(r"^fake-[0-9a-f]{16}$")
-_POINTS = 200
 _MOST_STEPS = 10**9
+_POINTS = 200
 """The most points of a curve: a long rehearsal reports every second, third, … step."""
 
 LIMITS = Limits(

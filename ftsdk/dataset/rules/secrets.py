@@ -55,7 +55,7 @@ note(
     "Looks like a national identity number",
     "remove or mask it; or acknowledge with allow_findings=",
     """The form and the check digits match, and for plain runs of digits a word before them (`PESEL`, `SSN`):
-    the numbers of 33 countries, with the check digits of [python-stdnum](https://pypi.org/project/python-stdnum/).""",
+    the numbers of 33 countries, with the check digits of [python-stdnum](https://arthurdejong.org/python-stdnum/).""",
 )
 
 

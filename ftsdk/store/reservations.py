@@ -19,6 +19,7 @@ from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Leases
 from ftsdk.store.limits import Limit, check_limits
+from ftsdk.store.open_costs import CAPPED
 from ftsdk.store.reservation_rows import IN_MONTH, from_row, insert, to_text, with_jobs
 from ftsdk.types.cost import Cost
 from ftsdk.types.job import JobSnapshot
@@ -108,10 +109,7 @@ class Reservations:
 
         A job that cannot be read is logged, since nobody can watch its cap.
         """
-        rows = self.journal.read(
-            "SELECT r.*, j.id, j.provider, j.status, j.snapshot "
-            "FROM reservations r JOIN jobs j ON j.id = r.job_id WHERE r.cap IS NOT NULL AND r.usd_per_hour IS NOT NULL AND j.provider_job_id IS NOT NULL"
-        )
+        rows = self.journal.read("SELECT r.*, j.id, j.provider, j.status, j.snapshot" + CAPPED)
         running: list[tuple[JobSnapshot, Reservation]] = []
         for job, found in with_jobs(rows):
             if not isinstance(job, JobSnapshot):

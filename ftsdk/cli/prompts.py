@@ -46,18 +46,27 @@ def agree_to_spend(
     Exits with 1 where the answer is no. Nothing is asked for what is free. Raises `NeedsDecision`
     where nobody can answer.
     """
-    if not requests or cost == 0:
-        return
+    if requests and cost != 0:
+        ask_to_spend(what, cost, requests=requests, yes=yes, no_input=no_input)
+
+
+def ask_to_spend(
+    what: str, cost: Decimal | None, *, requests: int | None = None, yes: bool, no_input: bool
+) -> None:
+    """Ask the same without looking whether it is free; `requests` is None where others spend as well."""
+    question, verb, past = "Spend", "spends", "spent"
+    if requests is not None:
+        question, verb, past = f"Ask {requests:,} requests and spend", "asks", "asked"
     amount = "an unknown amount" if cost is None else f"up to ${cost:.2f}"
     if not decide(
-        f"Ask {requests:,} requests and spend {amount}?",
+        f"{question} {amount}?",
         yes=yes,
         no_input=no_input,
         default=False,
         unasked=f"The {what} would spend {amount}, and nobody could be asked",
-        hint="--yes asks without a question, --budget USD limits what it costs",
+        hint=f"--yes {verb} without a question, --budget USD limits what it costs",
     ):
-        raise stop("Nothing was asked.")
+        raise stop(f"Nothing was {past}.")
 
 
 def choose(question: str, choices: Mapping[str, str], *, default: str) -> str:

@@ -24,7 +24,7 @@ from ftsdk.cli.options import (
     Yes,
     values,
 )
-from ftsdk.cli.prompts import decide, stop
+from ftsdk.cli.prompts import ask_to_spend
 from ftsdk.cli.rights_question import ask_rights
 from ftsdk.cli.view import migration_view as view
 from ftsdk.cli.view.output import emit
@@ -245,16 +245,7 @@ def _agree(plan: MigrationPlan, *, yes: bool, no_input: bool) -> None:
     if plan.budget is not None:
         left = max(plan.budget - plan.spent_usd, plan.budget * 0)
         high = left if high is None else min(high, left)
-    amount = "an unknown amount" if high is None else f"up to ${high:.2f}"
-    if not decide(
-        f"Spend {amount}?",
-        yes=yes,
-        no_input=no_input,
-        default=False,
-        unasked=f"The migration would spend {amount}, and nobody could be asked",
-        hint="--yes spends without a question, --budget USD limits what it costs",
-    ):
-        raise stop("Nothing was spent.")
+    ask_to_spend("migration", high, yes=yes, no_input=no_input)
 
 
 def _needs_rights(plan: MigrationPlan) -> bool:

@@ -28,27 +28,14 @@ from ftsdk.migration.capture_all import AllCaptured, CapturingAll
 from ftsdk.migration.forget import forget, forgettable
 from ftsdk.migration.options import CaptureOptions
 from ftsdk.store.reservations import Reservations
-from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.testing.lab.timeline import Stage
 from ftsdk.types.capture import Capture, CapturePlan
 from ftsdk.util.clock import ManualClock
+from tests.backends.metered import Metered
 
 pytest.importorskip("openai", reason="needs the extra `openai`")
 MODEL = "gpt-4.1-mini-2025-04-14"
 ROWS = 8
-
-
-class Metered(OpenAIDouble):
-    """Counts each answer that it is paid for: the model and the question."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.paid: Counter[tuple[str, str]] = Counter()
-
-    def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
-        reply = super()._completion(body)
-        self.paid[body["model"], body["messages"][-1]["content"]] += 1
-        return reply
 
 
 @pytest.fixture

@@ -12,13 +12,12 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ftsdk.testing.lab.openai.double import OpenAIDouble
+from tests.backends.metered import Metered
 
 pytest.importorskip("openai", reason="needs the extra `openai`")
 MODELS = ("gpt-4.1-mini-2025-04-14", "gpt-4o-mini-2024-07-18", "gpt-6-luna")
@@ -32,19 +31,6 @@ report = ftsdk.evaluate(
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"verdict": report.verdict, "n": report.compare().n, "peak_mb": peak / 1024}))
 """
-
-
-class Metered(OpenAIDouble):
-    """Counts each answer that it is paid for: the model and the question."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.paid: Counter[tuple[str, str]] = Counter()
-
-    def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
-        reply = super()._completion(body)
-        self.paid[body["model"], body["messages"][-1]["content"]] += 1
-        return reply
 
 
 def write(path: Path, count: int) -> Path:

@@ -7,7 +7,6 @@ import datetime as dt
 import os
 import random
 import shutil
-from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -23,11 +22,11 @@ from ftsdk.evaluation import scoring
 from ftsdk.evaluation.overlap import OverlapFinder
 from ftsdk.store.journal import Journal
 from ftsdk.store.leases import Leases
-from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.testing.lab.together.double import TogetherDouble
 from ftsdk.types.evaluation import Score
 from ftsdk.types.migration import CandidatePlan, Migration, MigrationPlan
 from ftsdk.util.clock import ManualClock
+from tests.backends.metered import Metered
 
 pytest.importorskip("openai", reason="needs the extra `openai`")
 pytest.importorskip("together", reason="needs the extra `together`")
@@ -40,19 +39,6 @@ LABELS = {
     "refund": "give me the money back for this order",
     "invoice": "please send an invoice of the purchase",
 }
-
-
-class Metered(OpenAIDouble):
-    """Counts each answer that it is paid for: the model and the question."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.paid: Counter[tuple[str, str]] = Counter()
-
-    def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
-        reply = super()._completion(body)
-        self.paid[body["model"], body["messages"][-1]["content"]] += 1
-        return reply
 
 
 @dataclasses.dataclass

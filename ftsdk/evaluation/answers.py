@@ -9,8 +9,6 @@ asked again.
 
 from __future__ import annotations
 
-import abc
-import contextlib
 import datetime as dt
 import hashlib
 import os
@@ -19,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
@@ -30,6 +28,7 @@ from ftsdk.types.record import Record
 from ftsdk.util.clock import Clock
 from ftsdk.util.files import atomic_write_json, fsync_folder, make_private_folder
 from ftsdk.util.locks import file_lock
+from ftsdk.util.opened import Opened
 
 _LOG, _SOURCE, _LOCK = "answers.jsonl", "source.json", ".lock"
 _ASKING = "asking"
@@ -90,7 +89,7 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-class AnswerStore:
+class AnswerStore(Opened):
     """The answers of one source. Use it as a context manager, which locks it.
 
     Answers stay in the file; memory holds a few words for each.
@@ -110,28 +109,13 @@ class AnswerStore:
         self.source = source
         self._clock = clock
         self._on_wait = on_wait
+        super().__init__()
         self._places: dict[str, tuple[int, int]] = {}
         self._asking: dict[str, bool] = {}
         self._lock = threading.Lock()
-        self._stack = contextlib.ExitStack()
         self._fd = -1
         self.spent = Decimal(0)
         """What the answers in the store have cost, in US dollars, as far as it is known."""
-
-    def __enter__(self) -> Self:
-        """Lock the store, waiting for another process that has it, and read what it holds."""
-        make_private_folder(self.folder)
-        self.folder.chmod(0o700)
-        lock = file_lock(
-            self.folder / _LOCK, poll_s=0.5, on_wait=self._still_waiting, clock=self._clock
-        )
-        self._stack.enter_context(lock)
-        try:
-            self._open()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
 
     def _still_waiting(self) -> bool:
         if self._on_wait is not None:
@@ -139,10 +123,17 @@ class AnswerStore:
         return True
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        super().__exit__()
         self._fd = -1
 
     def _open(self) -> None:
+        """Lock the store, waiting for another process that has it, and read what it holds."""
+        make_private_folder(self.folder)
+        self.folder.chmod(0o700)
+        lock = file_lock(
+            self.folder / _LOCK, poll_s=0.5, on_wait=self._still_waiting, clock=self._clock
+        )
+        self._stack.enter_context(lock)
         if not (self.folder / _SOURCE).exists():
             atomic_write_json(self.folder / _SOURCE, self.source.to_dict())
         path = self.folder / _LOG
@@ -258,26 +249,8 @@ def _storable(value: Any) -> Any:
     return str(value) if isinstance(value, Decimal) else value
 
 
-class HoldsStores(abc.ABC):
-    """A context manager that keeps stores locked while it is open. Derive from it: `_open` begins it."""
-
-    def __init__(self) -> None:
-        self._stack = contextlib.ExitStack()
-
-    def __enter__(self) -> Self:
-        try:
-            self._open()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    @abc.abstractmethod
-    def _open(self) -> None:
-        """Lock the stores by `_lock`, and read what is needed."""
+class HoldsStores(Opened):
+    """A context manager that keeps stores locked while it is open: `_open` locks them by `_lock`."""
 
     def _lock(self, stores: Iterable[AnswerStore]) -> None:
         """Lock the stores, always in the same order: so no two processes wait for each other."""

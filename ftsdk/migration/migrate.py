@@ -6,14 +6,13 @@ migration's folder. Killed anywhere, the same call continues; what was paid for 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from ftsdk.catalogue.load import lookup
 from ftsdk.catalogue.retirement import retirement_dates
@@ -39,6 +38,7 @@ from ftsdk.types.migration import (
 )
 from ftsdk.util.files import atomic_write_bytes, make_private_folder
 from ftsdk.util.locks import file_lock
+from ftsdk.util.opened import Opened
 
 OnStep = Callable[[str, str], None]
 _ASKED = "migration.json"
@@ -63,7 +63,7 @@ def migrate(
         return one.run(plan)
 
 
-class Migrating:
+class Migrating(Opened):
     """One migration: `plan` says what it would do, `run` does it. Use it as a context manager."""
 
     def __init__(
@@ -75,23 +75,12 @@ class Migrating:
         on_progress: OnProgress = None,
         on_step: OnStep | None = None,
     ) -> None:
+        super().__init__()
         self._session, self._provider, self._options = session, provider, options
         self._data = None if data is None else Dataset.load(data)
         self._on_progress, self._on_step = on_progress, on_step or (lambda _step, _text: None)
         self.folder = (options.folder or Path(f"migration-{options.name}")).absolute()
-        self._stack = contextlib.ExitStack()
         self._models: list[ModelMigration] = []
-
-    def __enter__(self) -> Self:
-        try:
-            self._open()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def _open(self) -> None:
         """Lock the folder, end what a killed call left running, and compare what is asked."""

@@ -90,6 +90,24 @@ ChatOptions = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A further chat option, such as top_p=1."),
 ]
+Schema = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The JSON schema that answers must fit.")
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Rows with the same value do not vary independently."),
+]
+Repeats = Annotated[
+    int, typer.Option(metavar="N", min=1, help="How often each model answers each row.")
+]
+RightsOrigin = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ORIGIN",
+        help="Where the training answers came from: own, internal-classifier, "
+        "'cleared: REASON', unknown.",
+    ),
+]
 Concurrency = Annotated[int, typer.Option(metavar="N", min=1, help="The most requests at once.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and ask nothing.")]
 _JOB_HELP = "The job: its id or the start of it, its name, or the provider's id."

@@ -20,6 +20,7 @@ from ftsdk.cli.options import (
     MaxTokensOr256,
     NoInput,
     Profile,
+    RightsOrigin,
     Yes,
     chat_options,
 )
@@ -84,14 +85,7 @@ def capture(
     budget: Annotated[
         str | None, typer.Option(metavar="USD", help="The most that the capture may cost.")
     ] = None,
-    rights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ORIGIN",
-            help="Where the training answers came from: own, internal-classifier, "
-            "'cleared: REASON', unknown.",
-        ),
-    ] = None,
+    rights: RightsOrigin = None,
     training: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A further training file to compare the rows with."),

@@ -14,13 +14,16 @@ from ftsdk.cli import completion
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import (
     ChatOptions,
+    Cluster,
     Concurrency,
     DryRun,
     Json,
     MaxTokensOr256,
     NoInput,
     Profile,
+    Repeats,
     Rows,
+    Schema,
     Yes,
     chat_options,
 )
@@ -98,9 +101,7 @@ def evaluate(
             "normalized, label, number, json, json_fields, tool_calls, chrf, loss.",
         ),
     ] = None,
-    schema: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The JSON schema that answers must fit.")
-    ] = None,
+    schema: Schema = None,
     judge: Annotated[
         str | None,
         typer.Option(
@@ -122,13 +123,8 @@ def evaluate(
             help="Compare parts by themselves: label, length, language, or a key of the rows.",
         ),
     ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Rows with the same value do not vary independently."),
-    ] = None,
-    repeats: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How often each model answers each row.")
-    ] = 1,
+    cluster: Cluster = None,
+    repeats: Repeats = 1,
     max_tokens: MaxTokensOr256 = None,
     option: ChatOptions = None,
     budget: Annotated[

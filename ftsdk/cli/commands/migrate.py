@@ -15,12 +15,16 @@ from ftsdk.cli.context import open_client
 from ftsdk.cli.options import (
     AllowFindings,
     ChatOptions,
+    Cluster,
     Concurrency,
     DryRun,
     Json,
     MaxTokens,
     NoInput,
     Profile,
+    Repeats,
+    RightsOrigin,
+    Schema,
     Yes,
     values,
 )
@@ -100,22 +104,15 @@ def migrate(
             metavar="NAME", help="A metric, the primary one first; chosen by the rows by default."
         ),
     ] = None,
-    schema: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The JSON schema that answers must fit.")
-    ] = None,
+    schema: Schema = None,
     slices: Annotated[
         list[str] | None,
         typer.Option(
             "--slice", metavar="KEY", help="Compare parts too: label, length, language, or a key."
         ),
     ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Rows with the same value do not vary independently."),
-    ] = None,
-    repeats: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How often each model answers each row.")
-    ] = 1,
+    cluster: Cluster = None,
+    repeats: Repeats = 1,
     max_tokens: MaxTokens = 256,
     option: ChatOptions = None,
     train: Annotated[
@@ -134,14 +131,7 @@ def migrate(
             metavar="FILE", help="Your copy of the training rows, where the provider has none."
         ),
     ] = None,
-    rights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ORIGIN",
-            help="Where the training answers came from: own, internal-classifier, "
-            "'cleared: REASON', unknown.",
-        ),
-    ] = None,
+    rights: RightsOrigin = None,
     budget: Annotated[
         str | None, typer.Option(metavar="USD", help="The most that all of it may cost.")
     ] = None,

@@ -95,7 +95,7 @@ class MigrationArguments(TypedDict, total=False):
     repeats: int | None
     """How often each model answers each row."""
     options: Mapping[str, Any] | None
-    """Chat options of each request; by default `temperature` 0 and `max_tokens` 256."""
+    """Chat options of each request: `temperature` 0 and `max_tokens` 256 by default; None leaves one out."""
     hyperparameters: Mapping[str, Any] | None
     """Hyperparameters of the new jobs; the others are taken over where they convert."""
     seed: int | None

@@ -100,8 +100,9 @@ def test_a_plan_as_json_is_one_document(cli: Cli, double: OpenAIDouble, tuned: s
         (["--to", "local", "--model", "ft:nobody"], "no fine-tune ft:nobody"),
         (["--to", "local", "--rights", "cleared"], "The rights are given as"),
         (["--to", "local", "--budget", "much"], "not an amount"),
+        (["--to", "local", "--set", "max_tokens=9", "--max-tokens", "5"], "both limit the answers"),
     ],
-    ids=["no target", "traffic", "model", "rights", "budget"],
+    ids=["no target", "traffic", "model", "rights", "budget", "two limits"],
 )
 def test_wrong_arguments_are_named(cli: Cli, tuned: str, arguments: list[str], said: str) -> None:
     assert tuned

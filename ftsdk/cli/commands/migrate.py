@@ -19,13 +19,14 @@ from ftsdk.cli.options import (
     Concurrency,
     DryRun,
     Json,
-    MaxTokens,
+    MaxTokensOr256,
     NoInput,
     Profile,
     Repeats,
     RightsOrigin,
     Schema,
     Yes,
+    chat_options,
     values,
 )
 from ftsdk.cli.prompts import ask_to_spend
@@ -113,7 +114,7 @@ def migrate(
     ] = None,
     cluster: Cluster = None,
     repeats: Repeats = 1,
-    max_tokens: MaxTokens = 256,
+    max_tokens: MaxTokensOr256 = None,
     option: ChatOptions = None,
     train: Annotated[
         list[str] | None,
@@ -182,7 +183,7 @@ def migrate(
         "slices": slices or (),
         "cluster": cluster,
         "repeats": repeats,
-        "options": {**values(option), "max_tokens": max_tokens},
+        "options": chat_options(option, max_tokens),
         "hyperparameters": values(train, "--train"),
         "seed": seed,
         "training": training,

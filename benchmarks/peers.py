@@ -1,7 +1,7 @@
 """How often one job is paid twice, lost or left without a verdict when something goes wrong.
 
     pip install 'ftsdk[openai,together,replicate]' litellm dspy
-    python benchmarks/peers.py [--seeds 6] [--ways openai,litellm,…] [--cells …] [--at-once 2]
+    python benchmarks/peers.py [--seeds 6] [--first 0] [--ways openai,litellm,…] [--cells …] [--at-once 2]
 
 Each way of creating a job (`_peer_scripts.py`) runs against a simulated provider on loopback, in each
 of 16 situations, with different rows and moments for each seed. A program that fails is run again a
@@ -408,18 +408,20 @@ def main() -> None:
     """Run the trials that were asked for, and print a line for each way."""
     asked = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     asked.add_argument("--seeds", type=int, default=6)
+    asked.add_argument("--first", type=int, default=0, help="the first seed, to go on after a run")
     asked.add_argument("--ways", type=lambda text: text.split("|"), default=list(WAYS))
     asked.add_argument("--cells", type=lambda text: text.split("|"), default=list(CELLS))
     asked.add_argument("--at-once", type=int, default=2)
     asked.add_argument("--all", action="store_true", help="print every trial that is not right")
     given = asked.parse_args()
     ways = [way for way in given.ways if installed(way)]
+    seeds = range(given.first, given.first + given.seeds)
     width = max(map(len, ways))
     print(
         f"{'':{width}}  {'right':>7} {'paid twice':>10} {'lost':>5} {'tracebacks':>10} {'no verdict':>10}"
     )
     for way in ways:
-        trials = [(way, cell, seed) for cell in given.cells for seed in range(given.seeds)]
+        trials = [(way, cell, seed) for cell in given.cells for seed in seeds]
         with ThreadPoolExecutor(given.at_once) as pool:
             found = list(pool.map(lambda one: outcome(*one), trials))
         count = Counter[str]()

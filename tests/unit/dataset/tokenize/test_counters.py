@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ftsdk.dataset.rules.token_counts import Counting
+from ftsdk.dataset.tokenize import counters
 from ftsdk.dataset.tokenize.counters import (
     EstimateCounter,
     OpenAICounter,
@@ -15,6 +18,7 @@ from ftsdk.dataset.tokenize.counters import (
     TokenizedRowCounter,
     encoding_of,
 )
+from ftsdk.errors import MissingExtra
 
 
 def said(role: str, text: str, **more: Any) -> dict[str, Any]:
@@ -238,3 +242,39 @@ def test_a_pair_is_reported_as_truncated_from_one_token_over(
 def test_the_encoding_of_a_model(model: str | None, encoding: str | None) -> None:
     """As in tiktoken's table of models; gpt-oss has an encoding of its own."""
     assert encoding_of(model) == encoding
+
+
+WITHOUT_THE_PACKAGE = """
+import sys, warnings
+warnings.simplefilter("error")
+from ftsdk.dataset.tokenize.counters import OpenAICounter
+counter = OpenAICounter("o200k_base")
+counted = counter.count({"text": "three words here"})
+assert "bpe_openai" not in sys.modules
+warnings.simplefilter("ignore")
+import bpe_openai
+from bpe_openai import _bindings
+assert _bindings is OpenAICounter("o200k_base")._bindings
+assert counted == 3 * (len(bpe_openai.get_encoding("o200k_base").encode("three words here")),)
+"""
+
+
+def test_counting_reads_no_encoding_but_its_own() -> None:
+    """The package around the Rust module reads all of them, and still works when it is imported later."""
+    pytest.importorskip("bpe_openai")
+    subprocess.run([sys.executable, "-c", WITHOUT_THE_PACKAGE], check=True)
+
+
+@pytest.mark.usefixtures("no_extension")
+def test_a_counter_without_its_package_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "bpe_openai", None)
+    with pytest.raises(MissingExtra, match="bpe-openai") as caught:
+        OpenAICounter("o200k_base")
+    assert "ftsdk[openai]" in str(caught.value)
+
+
+@pytest.fixture
+def no_extension(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, counters._EXTENSION, raising=False)

@@ -193,6 +193,23 @@ def has_name(provider: str, model: str, catalogue: Catalogue) -> bool:
     return not known.isdisjoint(_names(model))
 
 
+def canonical_name(
+    provider: str, model: str, catalogue: Catalogue, *, through_aliases: bool = True
+) -> str:
+    """Return one name for every spelling of a model: the catalogue's id, or the folded name.
+
+    `Qwen/Qwen3-8B`, `qwen3-8b` and `Qwen3-8B` are one model. The id of a fine-tune stays. An alias may
+    be another set of weights at the same price; without `through_aliases` it is another model.
+    """
+    found = lookup(provider, model, catalogue)
+    if found is None or found.model is None or found.model_id is None:
+        return _folded(model)
+    aliases = found.model.aliases if through_aliases else ()
+    known = {_folded(name) for name in (found.model_id, *aliases)}
+    spellings = {_folded(model), _folded(model).rpartition("/")[2]}
+    return _folded(model) if known.isdisjoint(spellings) else found.model_id
+
+
 def _folded(name: str) -> str:
     return name.strip().lower()
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from ftsdk.catalogue.hosting_cost import hosting_cost
-from ftsdk.catalogue.load import lookup
+from ftsdk.catalogue.load import canonical_name, lookup
 from ftsdk.catalogue.retirement import retirement_dates
 from ftsdk.errors import (
     BackendError,
@@ -34,6 +34,18 @@ _REFUSALS = (UsageError, DatasetError, BudgetError, BackendError)
 
 
 # --- models that are trained ---
+
+
+def tuned_candidates(
+    session: Session, old: OldModel, options: MigrationOptions
+) -> list[CandidatePlan]:
+    """Return a plan for each target; a model that two targets name, in two spellings, is trained once."""
+    plans: dict[tuple[str, str], CandidatePlan] = {}
+    for target in options.targets:
+        plan = tuned_candidate(session, old, target, options)
+        model = canonical_name(plan.provider, plan.model, session.catalogue, through_aliases=False)
+        plans.setdefault((plan.provider, model), plan)
+    return list(plans.values())
 
 
 def tuned_candidate(

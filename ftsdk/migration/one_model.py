@@ -20,7 +20,12 @@ from ftsdk.evaluation.participants import Prompt
 from ftsdk.evaluation.statistics.compare import MIN_ROWS
 from ftsdk.migration.alias import alias_of, snippet
 from ftsdk.migration.asking_cost import asking_cost, mean_request
-from ftsdk.migration.candidates import prompt_candidate, prompts_of, tuned_candidate
+from ftsdk.migration.candidates import (
+    prompt_candidate,
+    prompts_of,
+    tuned_candidate,
+    tuned_candidates,
+)
 from ftsdk.migration.capture import Capturing
 from ftsdk.migration.comparing import (
     Compared,
@@ -208,7 +213,7 @@ class ModelMigration:
 
     def _fresh_candidates(self) -> list[tuple[CandidatePlan, Prompt | None]]:
         session, options = self._session, self._options
-        tuned = [tuned_candidate(session, self.old, one, options) for one in options.targets]
+        tuned = tuned_candidates(session, self.old, options)
         prompts = prompts_of(session, self.old, options)
         return [
             *((one, None) for one in tuned),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from ftsdk.catalogue.load import Entry, lookup, shipped
+from ftsdk.catalogue.load import Entry, canonical_name, lookup, shipped
 from ftsdk.catalogue.retirement import closed_reason, retirement_dates
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.catalogue.training_cost import Tokens, estimate_training
@@ -119,7 +119,7 @@ def candidates_of(
 
     At a provider that tunes the same base, that base; else its `most` cheapest models that can be
     tuned today. Beside them every model there that has a price untuned, with a prompt of
-    `prompt_tokens`, unless it ends or is the base itself.
+    `prompt_tokens`, unless it ends. A model that is named in two spellings is considered once.
     """
     facts = catalogue or shipped()
     found: list[Candidate] = []
@@ -142,7 +142,16 @@ def candidates_of(
                 Candidate(provider, model, "prompt", prompt_tokens)
                 for model in _lasting(provider, facts)
             ]
-    return found
+    return _once(found, facts)
+
+
+def _once(found: Sequence[Candidate], catalogue: Catalogue) -> list[Candidate]:
+    """Return the first candidate of each kind, provider and model, whatever the spelling."""
+    first: dict[tuple[str, str, str], Candidate] = {}
+    for one in found:
+        model = canonical_name(one.provider, one.model, catalogue)
+        first.setdefault((one.kind, one.provider, model), one)
+    return list(first.values())
 
 
 def _tunable(

@@ -13,6 +13,7 @@ from ftsdk.backends.refusals import adapter_kind
 from ftsdk.backends.registry import backend_names
 from ftsdk.catalogue.comparison import Option, Target, targets_of
 from ftsdk.catalogue.comparison import compare as options_of
+from ftsdk.catalogue.load import canonical_name
 from ftsdk.errors import FtsdkError, Unsupported
 from ftsdk.planning.arguments import (
     DEFAULT,
@@ -83,7 +84,8 @@ def compare(
 
     `places` are `provider` or `provider:model`. The default is those of the profiles, and the two
     cheapest models of each installed provider (all models with `everything`). Hyperparameters that
-    an option does not support are listed in its `unsupported`.
+    an option does not support are listed in its `unsupported`. A model that is named in two spellings
+    is one option.
     """
     train = load_rows(dataset, reading or {}, method or "sft")
     counts = TokenCounts(train)
@@ -92,7 +94,7 @@ def compare(
         given = given.given()
     given = {**given, **({} if epochs is None else {"epochs": epochs})}
     chosen = places or _places(session, method or "sft", everything=everything)
-    targets, chosen_method = [], method or "sft"
+    targets, chosen_method = {}, method or "sft"
     for place in dict.fromkeys(chosen):
         provider, _, model = place.partition(":")
         names = (
@@ -101,6 +103,9 @@ def compare(
             else models_to_compare(session, provider, chosen_method, everything=everything)
         )
         for name in names:
+            same_model = (provider, canonical_name(provider, name, session.catalogue))
+            if same_model in targets:
+                continue
             spec = spec_of(
                 session.config,
                 {
@@ -112,8 +117,8 @@ def compare(
                 },
             )
             chosen_method, epochs = spec.method, spec.hyperparameters.epochs
-            targets.append(_target(session, spec, train, counts))
-    return _compared(session, targets, chosen_method, epochs, train)
+            targets[same_model] = _target(session, spec, train, counts)
+    return _compared(session, list(targets.values()), chosen_method, epochs, train)
 
 
 def _compared(

@@ -550,6 +550,22 @@ def test_a_target_that_was_refused_is_planned_again(world: World, home: Path) ->
     assert any("trained and not compared" in note for note in bridge(plans[1]).notes)
 
 
+def test_a_target_that_is_named_in_two_spellings_is_trained_once(world: World, home: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(plan: MigrationPlan) -> None:
+        plans.append(plan)
+        raise Enough
+
+    plans: list[MigrationPlan] = []
+    to = [TO, "together:Qwen3-8B", "together:Qwen/Qwen3.5-9B"]
+    with pytest.raises(Enough):
+        world.migrate(home, to=to, on_plan=stop)
+    tuned = [one.model for one in plans[0].models[0].candidates if one.kind == "tuned"]
+    assert tuned == ["Qwen/Qwen3-8B", "Qwen/Qwen3.5-9B"]
+
+
 # --- answers that fail, and deployments ---
 
 

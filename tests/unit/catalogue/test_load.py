@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from ftsdk.catalogue.load import load_catalogue, lookup, shipped
+from ftsdk.catalogue.load import canonical_name, load_catalogue, lookup, shipped
 from ftsdk.catalogue.schema import YOURS, Catalogue, Span, _Entry, _figures
 from ftsdk.errors import ConfigError
 
@@ -62,6 +62,32 @@ def test_prices_are_exact_decimals():
 )
 def test_a_model_is_found_by_any_of_its_names(provider, given, found):
     assert lookup(provider, given).model_id == found
+
+
+@pytest.mark.parametrize(
+    ("provider", "given", "name"),
+    [
+        ("together", "Qwen/Qwen3-8B", "Qwen3-8B"),
+        ("together", " qwen3-8b ", "Qwen3-8B"),
+        ("openai", "gpt-4.1-mini", "gpt-4.1-mini-2025-04-14"),
+        ("openai", "ft:gpt-4.1-mini-2025-04-14:org::Ab1", "ft:gpt-4.1-mini-2025-04-14:org::ab1"),
+        ("together", "Nobody/Unheard-Of", "nobody/unheard-of"),
+        ("nobody", "X/Y", "x/y"),
+    ],
+)
+def test_all_spellings_of_a_model_have_one_name(provider, given, name):
+    assert canonical_name(provider, given, shipped()) == name
+
+
+def test_an_alias_may_be_other_weights():
+    base, tuned = "Qwen/Qwen3.5-35B-A3B-Base", "Qwen/Qwen3.5-35B-A3B"
+    assert canonical_name("together", base, shipped()) == canonical_name(
+        "together", tuned, shipped()
+    )
+    names = {
+        canonical_name("together", one, shipped(), through_aliases=False) for one in (base, tuned)
+    }
+    assert len(names) == 2
 
 
 def test_lookup_of_an_unknown_provider_is_none():

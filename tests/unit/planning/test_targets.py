@@ -215,6 +215,12 @@ def test_candidates_of_places() -> None:
     assert f"openai · {MINI} · prompt" not in names("openai")
     assert "together · gpt-oss-20b · prompt" in names("together")
     assert names("together:Qwen3.5-9B") == ["together · Qwen3.5-9B"]
+    assert names("together:Qwen/Qwen3.5-9B", "together:qwen3.5-9b") == [
+        "together · Qwen/Qwen3.5-9B"
+    ]
+    again = names("together", "together:Qwen/Qwen3.5-0.8B")
+    assert "together · Qwen/Qwen3.5-0.8B" not in again
+    assert "together · Qwen3.5-0.8B" in again
     assert names("fireworks") == []
     assert names("nobody") == []
     prompts = candidates_of(["openai"], MINI, prompt_tokens=913, today=TODAY)

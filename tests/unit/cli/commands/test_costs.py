@@ -81,6 +81,19 @@ def test_an_option_of_one_provider_is_not_compared(cli, data):
     assert "hardware" in error["what"]
 
 
+def test_a_model_in_two_spellings_is_one_option(cli, data):
+    def models(*asked):
+        options = cli.ok("estimate", data, *asked, "--json").json["options"]
+        return [one["model"] for one in options if one["provider"] == "together"]
+
+    places = ("--with", "together:Qwen/Qwen3-8B", "--with", "together:qwen3-8b")
+    assert models(*places) == ["Qwen/Qwen3-8B"]
+    Path("ftsdk.toml").write_text('provider = "together"\nmodel = "Qwen/Qwen3.5-0.8B"\n')
+    found = models("--compare")
+    assert "Qwen/Qwen3.5-0.8B" in found  # as the configuration spells it
+    assert "Qwen3.5-0.8B" not in found
+
+
 def test_compare_as_json(cli, data, clock):
     clock.advance(400 * 24 * 3600)  # after the end of OpenAI's tuning
     document = cli.ok(

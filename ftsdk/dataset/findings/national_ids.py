@@ -69,16 +69,29 @@ _NUMBERS = (
     _Number("a Chilean RUT", "cl.rut", r"[0-9]{1,2}\.?[0-9]{3}\.?[0-9]{3}-[0-9Kk]", r"rut"),
 )  # fmt: skip
 
-_WORD = re.compile(r"(?i)(?<!\w)(?:" + "|".join(n.words for n in _NUMBERS if n.words) + r")(?!\w)")
+
+
+def _spelled(words: str) -> re.Pattern[str]:
+    """Any of the words, in capitals or not; a Turkish dotless i is no i."""
+    each = words.split("|")
+    ascii_words = "|".join(word for word in each if word.isascii())
+    others = "|".join(word for word in each if not word.isascii()) or "(?!)"
+    return re.compile(rf"(?<!\w)(?:(?ai:{ascii_words})|(?i:{others}))(?!\w)")
+
+
+_WORD = _spelled("|".join(n.words for n in _NUMBERS if n.words))
 _STEMS = (
     "ssn", "social", "cpf", "aad", "uidai", "dni", "nif", "nie", "nhs", "bsn", "burger", "pesel", "kimlik", "tckn",
     "steuer", "idnr", "number", "ナンバー", "個人番号", "personn", "inn", "инн", "sin", "tfn", "nik", "ktp", "cnp",
     "рнокпп", "rntrc", "nric", "mykad", "cpr", "dselsnummer", "oib", "rut",
 )  # fmt: skip
 """Parts of the words, one of each: to look for them takes a tenth of the time."""
-WORDS_OF_FEW_DIGITS = (b"dni", b"nif", b"nie", b"rut")
+WORDS_OF_FEW_DIGITS = ("dni", "nif", "nie", "rut")
 FORMS_OF_FEW_DIGITS = (rb"[A-Z]{6}[0-9]{2}[A-Z][0-9]{2}[A-Z]", rb"[A-Z]{4}[0-9]{6}[HM]")
 """What a record has where a number in it may have fewer than nine digits."""
+FORMS_OF_DIGITS = tuple(n.form for n in _NUMBERS if not n.words and not n.form.startswith("[A-Z"))
+WORDS = tuple(sorted({word for n in _NUMBERS if n.words for word in n.words.split("|")}))
+"""Every other number has one of these words before it."""
 _LETTERS_FIRST = re.compile(r"[A-Z]{4}(?:[A-Z]{2}[0-9]{2}[A-Z][0-9]{2}[A-Z]|[0-9]{6}[HM])")
 _LEAST, _LEAST_WITH_WORD = 9, 7
 """The digits of the shortest number with a form of its own that begins with one, and of any with a word."""
@@ -95,8 +108,9 @@ def national_ids(text: str, numbers: Numbers) -> Iterator[_Found]:
     `numbers` are those of the text.
     """
     has_letters = numbers.may_have_letters and _LETTERS_FIRST.search(text) is not None
-    starts = numbers.starts(_LEAST)
-    for number, pattern in _patterns(has_word=False):
+    form = _any_form()
+    starts = [start for start in numbers.starts(_LEAST) if form.match(text, start)]
+    for number, pattern in _patterns(has_word=False) if starts or has_letters else ():
         if not number.form.startswith("[A-Z]"):
             yield from _checked(number, matches_at(starts, pattern, text))
         elif has_letters:
@@ -137,8 +151,12 @@ def _patterns(*, has_word: bool) -> tuple[tuple[_Number, re.Pattern[str]], ...]:
 
 
 @lru_cache
-def _word(words: str) -> re.Pattern[str]:
-    return re.compile(rf"(?i)(?<!\w)(?:{words})(?!\w)")
+def _any_form() -> re.Pattern[str]:
+    """The forms that need no word and begin with a digit, as one."""
+    return re.compile("|".join(p.pattern for n, p in _patterns(has_word=False) if not n.form.startswith("[A-Z")))
+
+
+_word = lru_cache(_spelled)
 
 
 @lru_cache

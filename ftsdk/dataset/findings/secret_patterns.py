@@ -273,8 +273,16 @@ _SHAPES: tuple[_Shape, ...] = (
                       r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9-])"),
            _is_mail),
 )  # fmt: skip
-FIXED_PARTS = tuple(sorted({shape.needs for shape in _SHAPES if len(shape.needs) > 1}))
-"""What a text must have for one of the patterns to be in it, except that of an assignment."""
+_STARTS = {
+    "k_": "[sr]k_(?:live|test)_", "gh": "gh[opusr]_", "rp": "rpa?_", "do": "do[opr]_v1_", "hv": r"hv[sb]\.",
+    "SK": "SK[0-9a-f]", "sb": "sb(?:p|_secret)_", "shp": "shp(?:at|ss|ca|pa)_",
+}  # fmt: skip
+"""How keys begin of which `needs` is in many words."""
+_SEEN_OTHERWISE = ("@", "://", "ecret", "-----BEGIN")
+KEY_STARTS = tuple(
+    sorted({_STARTS.get(s.needs, re.escape(s.needs)) for s in _SHAPES if s.needs not in ("", *_SEEN_OTHERWISE)})
+)  # fmt: skip
+"""Expressions of which each key of a service needs one; `://` comes with an `@`, `ecret` with `aws`."""
 _ASSIGNMENT = next(shape for shape in _SHAPES if shape.what == "a key in an assignment")
 _LONG_NUMBER = re.compile(r"(?<![\w.,/-])(?:[0-9][ -]?){12,18}[0-9](?![\w-])", re.ASCII)
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}(?![a-z0-9])")

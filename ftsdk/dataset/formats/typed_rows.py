@@ -30,15 +30,27 @@ class Pair:
     rejected: str
 
 
-Said = list[Turn] | Pair | str
-"""What a row says: turns of a conversation, a pair of answers, or one text."""
+Exchange = tuple[str, str]
+"""A question and its answer, which is what most rows are."""
+Said = Exchange | list[Turn] | Pair | str
+"""What a row says: an exchange, turns of another conversation, a pair of answers, or one text."""
 
 
-def texts_in(said: Said) -> list[str]:
+def texts_in(said: Said) -> Sequence[str]:
     """Every text of what a row says."""
+    if type(said) is tuple:
+        return said
     if isinstance(said, Pair):
         return [*(text for _, text in said.asked), said.chosen, said.rejected]
     return [said] if isinstance(said, str) else [text for _, text in said]
+
+
+def turns_in(said: Exchange | list[Turn]) -> list[Turn]:
+    """The turns of a conversation."""
+    if type(said) is tuple:
+        asked, answer = said
+        return [("user", asked), ("assistant", answer)]
+    return said  # type: ignore[return-value]  # it is no tuple
 
 
 def quotes_in(said: Said) -> int:
@@ -58,7 +70,7 @@ def row_of(said: Said) -> Row:
             "preferred_output": _messages([("assistant", said.chosen)]),
             "non_preferred_output": _messages([("assistant", said.rejected)]),
         }
-    return {"text": said} if isinstance(said, str) else {"messages": _messages(said)}
+    return {"text": said} if isinstance(said, str) else {"messages": _messages(turns_in(said))}
 
 
 def _messages(turns: list[Turn]) -> list[Row]:
@@ -210,11 +222,20 @@ def tool_row_in(raw: bytes) -> ToolRow | None:
 
 
 def _chat(row: _Chat) -> Said | None:
-    return [(m.role, m.content) for m in row.messages]
+    messages = row.messages
+    if len(messages) == 2:
+        asked, answer = messages
+        if asked.role == "user" and answer.role == "assistant":
+            return asked.content, answer.content
+    return [(m.role, m.content) for m in messages]
 
 
-def _with_system(text: str | msgspec.UnsetType, turns: Sequence[Turn]) -> list[Turn]:
-    return list(turns) if isinstance(text, msgspec.UnsetType) else [("system", text), *turns]
+def _with_system(text: str | msgspec.UnsetType, turns: list[Turn]) -> Said:
+    if not isinstance(text, msgspec.UnsetType):
+        return [("system", text), *turns]
+    if len(turns) == 2 and turns[0][0] == "user" and turns[1][0] == "assistant":
+        return turns[0][1], turns[1][1]
+    return turns
 
 
 def _claude(row: _Claude) -> Said | None:
@@ -232,7 +253,7 @@ _ROLES = {
 def _sharegpt(row: _ShareGPT) -> Said | None:
     turns = [(_ROLES[turn.role], turn.value) for turn in row.conversations]
     is_declaring = turns and turns[0][0] == "system" and "<tools>" in turns[0][1]
-    return None if is_declaring else turns
+    return None if is_declaring else _with_system(msgspec.UNSET, turns)
 
 
 _NO_INPUT = ("nan", "noinput", "<noinput>")
@@ -254,10 +275,11 @@ def _completion(row: _Completion) -> Said | None:
 
 
 def _questioned(system: str | msgspec.UnsetType, asked: str, answer: str) -> Said | None:
-    turns = [("user", asked), ("assistant", answer)]
     if isinstance(system, msgspec.UnsetType):
-        return turns
-    return None if not system or _is_json(system) else [("system", system), *turns]
+        return asked, answer
+    if not system or _is_json(system):
+        return None
+    return [("system", system), ("user", asked), ("assistant", answer)]
 
 
 def _is_json(text: str) -> bool:

@@ -2,13 +2,13 @@ r"""Records of a byte stream: ends at b"\\n", bounded length, exact line and byt
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from ftsdk.dataset.findings.finding import Fault
 
-CHUNK = 1 << 20
+CHUNK = 256 << 10
+"""The bytes read at once: few enough that a processor keeps them near while they are looked at."""
 DEFAULT_MAX_ROW_BYTES = 8 << 20
 """A text row above 8 MiB is a mistake; rows with embedded images may raise the limit."""
 
@@ -61,12 +61,16 @@ class Block(NamedTuple):
             return range(self.line + start, self.line + end)
         return [line for line, _ in self.places[start:end]]
 
-    def offsets(self) -> Sequence[int | None]:
-        """The offset of each record."""
-        if self.places is not None:
-            return [offset for _, offset in self.places]
-        ends = itertools.accumulate((len(row) + 1 for row in self.rows), initial=self.offset or 0)
-        return list(ends)
+    def offsets_of(self, numbers: Iterable[int]) -> Iterator[int | None]:
+        """The offsets of the records with these numbers, which ascend."""
+        at, before = self.offset or 0, 0
+        for number in numbers:
+            if self.places is not None:
+                yield self.places[number][1]
+            else:
+                at += sum(map(len, self.rows[before:number])) + number - before
+                before = number
+                yield at
 
     def after(self, number: int) -> Block:
         """The records after the one with this number."""

@@ -91,6 +91,7 @@ _LEAST_DIGITS = b"0" * 7
 _IBAN = re.compile(rb"AA00[A0]{11}")
 _ASSIGNED = (b"key", b"token", b"secret", b"passw")
 _CALLED = (b"phone", b"tel", b"mobile", b"cell", b"call", b"text", b"fax", b"whatsapp", b"sms")
+_NAMES = tuple(word.encode() for word in WORDS_OF_FEW_DIGITS)
 _ABROAD = re.compile(rb"\+[1-9]")
 _AT_HOME = re.compile(rb"0(?<![0-9.)+-]0)0?[1-9]")
 
@@ -168,7 +169,7 @@ def _with_numbers(data: bytes, rows: Sequence[bytes]) -> Iterator[int]:
 def _may_name(raw: bytes) -> bool:
     """Whether a record has the word of an identity number with few digits."""
     small = raw.lower()
-    return any(word in small for word in WORDS_OF_FEW_DIGITS)
+    return any(word in small for word in _NAMES)
 
 
 def _may_call(raw: bytes) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -78,6 +79,8 @@ def _pair_said(row: dict[str, Any]) -> tuple[Any, ...] | None:
 
 def said_keys(said: Said) -> tuple[int, int]:
     """As `keys_of`, for the canonical row of which this is all."""
+    if type(said) is tuple:
+        return hash((b"", ("user", said[0]))), hash(("assistant", said[1]))
     if type(said) is list:
         return hash((b"", *said[:-1])), hash(said[-1])
     if isinstance(said, Pair):
@@ -161,14 +164,14 @@ class Duplicates:
         keys = self.answers if by_answer else self.prompts
         slices = len(keys) // _SLICE + 1
         for part in range(slices):
-            first: dict[int, int] = {}
-            groups: dict[int, list[int]] = {}
+            own = keys if slices == 1 else [key for key in keys if key % slices == part]
+            if len(set(own)) == len(own):
+                continue
+            repeated = {key for key, count in Counter(own).items() if count > 1}
+            groups: dict[int, list[int]] = {key: [] for key in repeated}
             for i, key in enumerate(keys):
-                if slices > 1 and key % slices != part:
-                    continue
-                before = first.setdefault(key, i)
-                if before != i:
-                    groups.setdefault(key, [before]).append(i)
+                if key in repeated:
+                    groups[key].append(i)
             yield from groups.values()
 
     def _group(self, code: str, members: Sequence[int], message: str) -> Fault:

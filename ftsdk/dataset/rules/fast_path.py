@@ -77,6 +77,14 @@ def is_sound(said: Said) -> bool:
 
     What a rule looks for in a text must have been looked for before, by `byte_signs.rows_with_signs`.
     """
+    if type(said) is tuple:
+        asked, answer = said
+        return (
+            asked != answer
+            and _has_text(asked)
+            and _has_text(answer)
+            and (len(answer) < MIN_LOOP or not loops(answer))
+        )
     if type(said) is list:
         return _is_conversation(said)
     if isinstance(said, Pair):
@@ -92,16 +100,6 @@ def _has_text(text: str) -> bool:
 
 def _is_conversation(turns: Sequence[Turn]) -> bool:
     """Whether questions and sound answers alternate, after at most one system text."""
-    if len(turns) == 2:  # most rows
-        (asker, question), (speaker, answer) = turns
-        return (
-            asker == "user"
-            and speaker == "assistant"
-            and question != answer
-            and _has_text(question)
-            and _has_text(answer)
-            and (len(answer) < MIN_LOOP or not loops(answer))
-        )
     previous = before = ""
     for role, text in turns:
         if not text or text.isspace():

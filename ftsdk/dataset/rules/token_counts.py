@@ -12,7 +12,7 @@ from typing import Any
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES, note
 from ftsdk.dataset.findings.token_summary import TokenSummary
-from ftsdk.dataset.formats.typed_rows import Said, row_of
+from ftsdk.dataset.formats.typed_rows import Said, row_of, turns_in
 from ftsdk.dataset.provider_limits import Limits
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 from ftsdk.dataset.tokenize.counters import (
@@ -140,8 +140,8 @@ class Counting:
 
     def add_said(self, line: int, said: Said) -> None:
         """As `add`, for the canonical row of which this is all."""
-        if isinstance(self.counter, OpenAICounter) and type(said) is list:
-            self.put(line, *self.counter.count_turns(said))
+        if isinstance(self.counter, OpenAICounter) and isinstance(said, (tuple, list)):
+            self.put(line, *self.counter.count_turns(turns_in(said)))
         else:
             self.add(line, row_of(said))
 

@@ -95,11 +95,10 @@ class RowChecker:
         """Check the rows of a block: those that break no rule together, the others one by one."""
         form = reader.form()
         looked = look(block, form, self.allowed)
-        offsets = block.offsets()
         together = form is not None and not self._needs_rows(reader.spec)
         alone = looked.others if together else range(len(block.rows))
         done = 0
-        for number in alone:
+        for number, offset in zip(alone, block.offsets_of(alone), strict=True):
             self._take_together(block, looked, done, number)
             reader.records += number - done
             done = number + 1
@@ -107,7 +106,7 @@ class RowChecker:
             if not raw or raw.isspace():
                 continue
             reader.records += 1
-            record = (block.line_of(number), offsets[number], raw)
+            record = (block.line_of(number), offset, raw)
             if looked.said[number] is not None:
                 self._take_plain(record, reader)
                 continue
@@ -329,6 +328,8 @@ def sensitive(item: Read, fmt: Format | None, allowed: Allowed) -> Iterator[Faul
 
 def answer_said(said: Said) -> str | None:
     """As `answer_of`, for the canonical row of which this is all."""
+    if type(said) is tuple:
+        return said[1]
     if type(said) is list:
         return said[-1][1]
     return said.chosen if isinstance(said, Pair) else None

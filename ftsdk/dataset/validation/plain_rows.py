@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -45,7 +46,8 @@ def look(block: Block, form: TypedForm | None, allowed: Allowed) -> Looked:
     decoded = form.rows(rows)
     for number in signs.texts:
         decoded[number] = None
-    said = [_plain(form, row, raw) for row, raw in zip(decoded, rows, strict=True)]
+    said = _sound(form, decoded)
+    _drop_doubled(form, block.data, rows, decoded, said)
     for places, search in ((signs.keys, _search_keys), (signs.numbers, scan_numbers)):
         for number in places:
             what = said[number]
@@ -83,14 +85,31 @@ def _search_keys(text: str, allowed: Allowed) -> Iterator[SecretMatch]:
     return scan_text(text, allowed) if may_have_key(text) else iter(())
 
 
-def _plain(form: TypedForm, row: Any, raw: bytes) -> Said | None:
-    """What a decoded row says; None when it may break a rule, or has a key twice.
+def _sound(form: TypedForm, decoded: Sequence[Any]) -> list[Said | None]:
+    """What each decoded row says; None when it may break a rule."""
+    said = [None if row is None else form.said(row) for row in decoded]
+    return [what if what is not None and is_sound(what) else None for what in said]
 
-    The decoder keeps one of two equal keys, so that the record has more quotes than the row.
+
+def _drop_doubled(
+    form: TypedForm,
+    data: bytes,
+    rows: Sequence[bytes],
+    decoded: Sequence[Any],
+    said: list[Said | None],
+) -> None:
+    r"""Replace by None what a row says that has a key twice.
+
+    The decoder keeps one of two equal keys, so that the record has more quotes than the row. No
+    row in `said` has a quote as an escape (`\u0022`), which is a sign (see `byte_signs`).
     """
-    if row is None:
-        return None
-    said = form.said(row)
-    if said is None or not is_sound(said):
-        return None
-    return said if raw.count(b'"') == form.quotes(row) + quotes_in(said) else None
+    plain = [row for what, row in zip(said, decoded, strict=True) if what is not None]
+    others = [raw.count(b'"') for what, raw in zip(said, rows, strict=True) if what is None]
+    texts = [w if type(w) is tuple else texts_in(w) for w in said if w is not None]
+    quotes_of_texts = "".join(itertools.chain.from_iterable(texts)).count('"')
+    if data.count(b'"') == sum(others) + sum(map(form.quotes, plain)) + quotes_of_texts:
+        return
+    for number, what in enumerate(said):
+        if what is not None:
+            quotes = form.quotes(decoded[number]) + quotes_in(what)
+            said[number] = what if rows[number].count(b'"') == quotes else None

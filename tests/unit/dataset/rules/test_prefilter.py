@@ -94,9 +94,10 @@ def test_no_iban_is_missed(body: str, country: str, spaced: bool) -> None:
 
 
 def identity_numbers(number: national_ids._Number) -> st.SearchStrategy[str]:
-    word = number.words.split("|")[0]
+    word = st.from_regex(number.words or "id", fullmatch=True)
     made = st.from_regex(rf"\A{number.form}\Z", alphabet=ASCII)
-    return made.map(lambda value: f"{word} {value}")
+    spelled = st.sampled_from([str.lower, str.upper, str])
+    return st.builds(lambda how, name, value: f"{how(name)} {value}", spelled, word, made)
 
 
 IDS = st.one_of(*map(identity_numbers, national_ids._NUMBERS))

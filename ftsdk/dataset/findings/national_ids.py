@@ -70,7 +70,6 @@ _NUMBERS = (
 )  # fmt: skip
 
 
-
 def _spelled(words: str) -> re.Pattern[str]:
     """Any of the words, in capitals or not; a Turkish dotless i is no i."""
     each = words.split("|")
@@ -153,7 +152,9 @@ def _patterns(*, has_word: bool) -> tuple[tuple[_Number, re.Pattern[str]], ...]:
 @lru_cache
 def _any_form() -> re.Pattern[str]:
     """The forms that need no word and begin with a digit, as one."""
-    return re.compile("|".join(p.pattern for n, p in _patterns(has_word=False) if not n.form.startswith("[A-Z")))
+    return re.compile(
+        "|".join(p.pattern for n, p in _patterns(has_word=False) if not n.form.startswith("[A-Z"))
+    )
 
 
 _word = lru_cache(_spelled)

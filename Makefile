@@ -13,7 +13,7 @@ SHELL := bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The tested release. It is installed first, so that the other packages use it.
+# The tested release, for every environment.
 # For the CPU only, where the index has both builds: make demo TORCH=torch==2.13.0+cpu
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
@@ -26,7 +26,7 @@ export NO_MKDOCS_2_WARNING := 1
 # Hundreds of processes that tests start would each compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --quiet
+INSTALL := $(BIN)/python tests/install.py
 
 # Python of Ubuntu and Debian may lack venv: print one sentence instead of a traceback.
 $(BIN)/python:
@@ -36,25 +36,24 @@ $(BIN)/python:
 	  { echo "this Python has no venv: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.torch: $(BIN)/python
-	@echo "installing $(TORCH)"
-	$(PIP) install '$(TORCH)'
+$(VENV)/.uv: $(BIN)/python
+	$(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --quiet install 'uv>=0.9'
 	@touch $@
 
 # The stamps depend on pyproject.toml: a changed dependency is installed at the next run.
-$(VENV)/.local: pyproject.toml $(VENV)/.torch
+$(VENV)/.local: pyproject.toml $(VENV)/.uv
 	@echo "installing ftsdk with the training stack"
-	$(PIP) install -e '.[local]' '$(TORCH)'
+	$(INSTALL) -e '.[local]' '$(TORCH)'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml $(VENV)/.torch
+$(VENV)/.dev: pyproject.toml $(VENV)/.uv
 	@echo "installing ftsdk with everything the checks need"
-	$(PIP) install -e '.[dev]' '$(TORCH)'
+	$(INSTALL) -e '.[dev]' '$(TORCH)'
 	@touch $@ $(VENV)/.local
 
 $(VENV)/.mutation: $(VENV)/.dev
 	@echo "installing cosmic-ray"
-	$(PIP) install -e '.[dev,mutation]' '$(TORCH)'
+	$(INSTALL) -e '.[dev,mutation]' '$(TORCH)'
 	@touch $@
 
 # A real model of 135 million parameters, for tests that a toy model cannot pass.

@@ -18,6 +18,7 @@ import pytest
 
 from tests.docs_pages import Page, compiled, first_missing, read_page
 from tests.docs_reader import PageError, Reader, end_processes_of, processes_of
+from tests.install import install
 
 ROOT = Path(__file__).resolve().parents[2]
 # For a checkout, not for pip: its Python is compiled, and that is all.
@@ -29,7 +30,7 @@ PAGES = [
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     if (page := read_page(path)).steps
 ]
-# The release that the Makefile installs. Asked for by itself first, so that the rest finds it there.
+# The release that the Makefile installs.
 TORCH = re.search(r"^TORCH \?= (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]  # type: ignore[index]
 
 
@@ -82,19 +83,13 @@ def python_with(
 def environment(place: Path, wheel: Path, extra: str) -> Path:
     """A new virtual environment with the wheel and its extra; gives its interpreter.
 
-    The pip of this environment fills it, since installing another pip takes longer than the wheel.
     Only `ftsdk models pull` needs a pip beside it. Python compiles what is imported, not what is installed.
     """
     trains = "local" in extra.split(",")
     run([sys.executable, "-m", "venv", *([] if trains else ["--without-pip"]), str(place)], ROOT)
     python = place / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
-    pip += ["--no-input", "install", "-q", "--no-compile"]
-    wanted = [f"{wheel}[{extra}]" if extra else str(wheel)]
-    if trains:
-        run([*pip, TORCH], place)
-        wanted.append(TORCH)
-    run([*pip, *wanted], place)
+    wanted = f"ftsdk[{extra}] @ {wheel.as_uri()}" if extra else str(wheel)
+    install(python, [wanted, *([TORCH] if trains else [])], cwd=place)
     return python
 
 

@@ -62,11 +62,12 @@ def test_a_code_fence_is_taken_off_only_when_asked() -> None:
 
 def test_no_schema_is_fetched_and_no_pattern_runs() -> None:
     remote = {"$ref": "https://192.0.2.1/schema.json"}
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     assert schema_faults({"a": 1}, {"properties": {"a": remote}}) == []
     evil = {"type": "string", "pattern": "^(a+)+$", "format": "email"}
     assert schema_faults("a" * 40 + "!", evil) == []
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - used < 1
+    assert time.perf_counter() - start < 20  # a connection would be tried for longer
     whole = {"properties": {"pattern": remote, "b": evil}, "enum": [{"pattern": 1}]}
     assert unchecked(whole) == ["$ref to another document", "format", "pattern"]
     assert unchecked({"properties": {"pattern": {"type": "string"}}}) == []

@@ -245,7 +245,7 @@ def _billed_tokens(
         )
     if epochs is not None:
         total.scale(Decimal(str(epochs)), Decimal(str(epochs)))
-        total.assumptions.append(f"× {format_number(Decimal(str(epochs)))} epochs")
+        total.assumptions.append(f"× {_epochs(Decimal(str(epochs)))}")
         return total
     if facts.default_epochs is None:
         return f"epochs are not given, and the default of {facts.title} is unknown"
@@ -258,8 +258,12 @@ def _billed_tokens(
         )
         return total
     total.scale(facts.default_epochs, facts.default_epochs)
-    total.assumptions.append(f"× {format_number(facts.default_epochs)} epochs, its default")
+    total.assumptions.append(f"× {_epochs(facts.default_epochs)}, its default")
     return total
+
+
+def _epochs(count: Decimal) -> str:
+    return f"{format_number(count)} epoch{'' if count == 1 else 's'}"
 
 
 def _auto_epochs(rows: int | None) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import typer
 from ftsdk.cli.context import newest, open_client
 from ftsdk.cli.options import Json, MaxTokens, MaybeJob, Profile
 from ftsdk.cli.view.formatting import clean, clean_block
-from ftsdk.cli.view.output import busy, emit, note, say
+from ftsdk.cli.view.output import busy, columns, emit, note, say
 from ftsdk.client import Client
 from ftsdk.errors import FtsdkError, UsageError
 from ftsdk.jobs.job import FineTuneJob
@@ -185,10 +185,10 @@ def _print(who: str, answer: ChatAnswer, conversation: _Conversation) -> None:
     elif not labelled:
         say(body)
     else:
-        first, *rest = body.split("\n")
-        say((f"{who:<6}  ", "green bold" if who == "tuned" else "dim"), first)
-        for line in rest:
-            say(" " * 8 + line)
+        label = (f"{who:<6}", "green bold" if who == "tuned" else "dim")
+        for line in body.split("\n"):
+            columns([[label, line]], indent=0, fold=True)
+            label = (" " * 6, "")
     if answer.finish_reason == "length":
         note(("        (cut off at --max-tokens)", "dim"))
     sys.stdout.flush()

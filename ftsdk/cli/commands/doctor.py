@@ -104,7 +104,7 @@ def doctor(
         rows: list[list[Any]] = [
             [_MARKS[check.verdict], (check.name, "bold"), clean(check.found)] for check in checks
         ]
-        columns(rows)
+        columns(rows, fold=True)
         for check in checks:
             if check.hint and check.verdict != "ok":
                 say((f"  {check.name}: ", "dim"), clean(check.hint))

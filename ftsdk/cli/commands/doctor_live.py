@@ -70,7 +70,7 @@ def _show(found: LiveReport, title: str) -> None:
         [_mark(one), (one.read.name, "bold"), f"GET {one.read.path}", clean(_outcome(one))]
         for one in found.reads
     ]
-    columns(rows)
+    columns(rows, fold=True)
     _show_differences(found)
     if found.facts:
         say()

@@ -139,25 +139,26 @@ def _comparison_document(found: Comparison) -> dict[str, Any]:
 
 
 _WIDE = 150
-"""Columns of a terminal from which on names are shown whole."""
+"""Columns of a terminal from which on what serving costs has a column of its own."""
 
 
 def _show_comparison(found: Comparison, *, explain: bool) -> None:
-    rows: list[list[Any]] = [
-        [(word, "dim") for word in ("where", "train", "serve", "ends", "note")]
-    ]
-    place, serving = (34, 20) if is_narrow(_WIDE) else (60, 44)
+    rows: list[list[Any]] = []
+    narrow = is_narrow(_WIDE)
     for option in found.options:
         style = "" if option.is_open else "dim"
         where = " · ".join(word for word in (option.provider, option.model, _kind(option)) if word)
+        serve, note = clean(option.serving.text, 44), clean(_short_note(option))
+        if narrow:
+            note = " · ".join(filter(None, (f"serve: {serve}" if serve else "", note)))
         rows.append([
-            (clean(where, place), style or "bold"),
+            (clean(where, 46 if narrow else 60), style or "bold"),
             (_short_cost(option.training), style),
-            (clean(option.serving.text, serving), style),
+            ("" if narrow else serve, style),
             (date_text(option.ends_on), style),
-            (clean(_short_note(option)), "yellow" if not option.is_open else "dim"),
+            (note, "yellow" if not option.is_open else "dim"),
         ])  # fmt: skip
-    columns(rows)
+    columns(rows, head=("where", "train", "serve", "ends", "note"), fold=True)
     say((
         f"Prices as of {found.as_of}; ranges show what is not known"
         + ("" if explain else ": --explain"), "dim",

@@ -124,7 +124,7 @@ def init(
 _PROFILES = {
     "dev": "this machine, no key, no cost",
     "prod": "needs TOGETHER_API_KEY",
-    "test": "a rehearsal: nothing is trained",
+    "test": "a rehearsal, trains nothing",
 }
 
 
@@ -137,9 +137,9 @@ def _write_schema(path: Path) -> None:
 def _guide(data: str, *, chosen_here: bool) -> None:
     """Print the next steps, each with what it does."""
     steps = [
-        ("ftsdk doctor", "check this machine, your keys and the packages"),
+        ("ftsdk doctor", "check this machine, keys and packages"),
         (f"ftsdk validate {data}", "find every fault in the rows; nothing is sent"),
-        (f"ftsdk plan {data}", "see what would be trained, and what it may cost"),
+        (f"ftsdk plan {data}", "see what would be sent, and its cost"),
         (f"ftsdk create {data}", "train, after a question"),
         ("ftsdk chat", "talk to the result"),
     ]
@@ -147,7 +147,11 @@ def _guide(data: str, *, chosen_here: bool) -> None:
         steps.insert(0, ("pip install 'ftsdk[local]'", "the packages that train on this machine"))
     say("Next")
     columns(
-        [[(str(n), "dim"), command(words), (why, "dim")] for n, (words, why) in enumerate(steps, 1)]
+        [
+            [(str(n), "dim"), command(words), (why, "dim")]
+            for n, (words, why) in enumerate(steps, 1)
+        ],
+        fold=True,
     )
 
 

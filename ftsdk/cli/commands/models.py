@@ -44,7 +44,7 @@ def models(context: typer.Context, as_json: Json = False) -> None:
         state = ("here", "green") if here else (f"ftsdk models pull {model.name}", "cyan")
         millions = f"{model.parameters / 1e6:,.0f} M parameters"
         rows.append([(model.name, "bold"), model.title, millions, model.license, state])
-    columns(rows, head=("name", "model", "size", "license", "on this machine"))
+    columns(rows, head=("name", "model", "size", "license", "on this machine"), fold=True)
     say(("  any other causal model: use its hub id (org/name) or its folder", "dim"))
 
 

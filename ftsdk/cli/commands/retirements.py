@@ -20,6 +20,7 @@ from ftsdk.jobs.retirements import retirements as find_retirements
 from ftsdk.store.acknowledgements import Acknowledgements
 from ftsdk.util.names import nearest
 
+_HEAD = ("fine-tune", "at", "retires", "retrain by", "note")
 Live = Annotated[
     bool,
     typer.Option(
@@ -149,9 +150,7 @@ def _show(found: Retirements) -> None:
     if not found.rows:
         say("The journal has no fine-tune.")
         return
-    rows: list[list[Any]] = [
-        [(title, "dim") for title in ("fine-tune", "at", "retires", "last day to retrain", "note")]
-    ]
+    rows: list[list[Any]] = []
     for row in found.rows:
         style = "dim" if row.acknowledged else _STYLES[row.state]
         rows.append([
@@ -159,7 +158,7 @@ def _show(found: Retirements) -> None:
             (clean(f"{row.provider} · {row.model}" if row.kind == "fine-tune" else row.provider, 48), style),
             (date_text(row.retires_on), style), (date_text(row.retrain_by), style), (_remark(row), style),
         ])  # fmt: skip
-    columns(rows)
+    columns(rows, head=_HEAD, fold=True)
     if found.urgent:
         count = len(found.urgent)
         verb = "needs" if count == 1 else "need"

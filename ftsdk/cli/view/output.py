@@ -104,11 +104,13 @@ def columns(
     head: Sequence[str] | None = None,
     indent: int = 2,
     right: Sequence[int] = (),
+    fold: bool = False,
 ) -> None:
     """Print rows with aligned columns; a terminal cuts each row at its width.
 
     `head` has a heading for each column; a column without values is not shown. Columns whose index is
-    in `right` are aligned to the right.
+    in `right` are aligned to the right. With `fold`, a last column that does not fit is not cut: it
+    continues under itself, or on lines below the row where there is little room beside it.
     """
     from rich.cells import cell_len
 
@@ -120,13 +122,23 @@ def columns(
         return
     sizes = [[cell_len(plain_text(cell)) for cell in row] for row in table]
     widths = [max(column) for column in zip(*sizes, strict=True)]
-    for row, lengths in zip(table, sizes, strict=True):
+    last = max((at for at, width in enumerate(widths) if width), default=0)
+    for number, (row, lengths) in enumerate(zip(table, sizes, strict=True)):
         line: list[Any] = [" " * indent]
         for index, (cell, length) in enumerate(zip(row, lengths, strict=True)):
-            if widths[index]:
-                space = " " * (widths[index] - length)
-                line += [space, cell, "  "] if index in right else [cell, space, "  "]
-        _print_cut(line)
+            if not widths[index] or (fold and index == last):
+                continue
+            space = " " * (widths[index] - length)
+            line += [space, cell, "  "] if index in right else [cell, space, "  "]
+        if fold:
+            is_head = head is not None and number == 0
+            _print_folded(line, row[last], widest=widths[last], is_head=is_head)
+        else:
+            _print_cut(line)
+
+
+_LEAST_ROOM = 24
+"""Columns of a terminal below which a folded column goes to lines of its own."""
 
 
 def _print_cut(parts: Sequence[Any]) -> None:
@@ -137,6 +149,21 @@ def _print_cut(parts: Sequence[Any]) -> None:
     line.rstrip()
     line.truncate(screen.width, overflow="ellipsis")
     screen.print(line, soft_wrap=True)
+
+
+def _print_folded(parts: Sequence[Any], last: Any, *, widest: int, is_head: bool) -> None:
+    """Print a row whose last cell has at most `widest` columns, like that of all rows."""
+    if not sys.stdout.isatty():
+        _print_cut([*parts, last])
+        return
+    screen, line = console(), text(*parts)
+    room = screen.width - line.cell_len
+    beside = room >= min(widest, _LEAST_ROOM)
+    pieces = list(text(last).wrap(screen, room if beside else screen.width - 6))
+    _print_cut([line, pieces.pop(0)] if beside and pieces else [line])
+    if beside or not is_head:
+        for piece in filter(None, pieces):
+            _print_cut([" " * (line.cell_len if beside else 6), piece])
 
 
 def labelled(

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ftsdk.types.spec import LoRA
 
 _NOTICES_SHOWN = 8
+_WIDE = 120
+"""Columns of a terminal from which on names of a provider and notes have a column each."""
 _SHORT = {"learning_rate": "lr", "batch_size": "batch"}
 
 
@@ -170,14 +172,17 @@ def show_plan_table(plan: Plan, adapter: LoRA | None) -> None:
         return
     say()
     room = console().width if sys.stdout.isatty() else 200
-    limit = max(16, min(60, (room - 44) // 2))
+    limit = max(16, min(60, (room - 50) // 2))
     renamed = any((field.sent_as or field.name) != field.name for field in plan.fields)
-    head = ("field", "asked", "sent", "as" if renamed else "", "")
-    rows: list[list[Any]] = [[(name, "dim") for name in head]]
+    narrow = room < _WIDE
+    rows: list[list[Any]] = []
     for field in plan.fields:
         asked = "–" if field.asked is None else _shown(field.asked, limit)
         alias = "" if (field.sent_as or field.name) == field.name else clean(field.sent_as)
-        rows.append(
-            [field.name, asked, _shown(field.sent, limit), alias, (clean(field.note), "dim")]
-        )
-    columns(rows)
+        note = clean(field.note)
+        if narrow:  # one column for both
+            alias, note = "", " · ".join(filter(None, (alias, note)))
+        rows.append([field.name, asked, _shown(field.sent, limit), alias, (note, "dim")])
+    as_head = "as" if renamed else ""
+    head = ("field", "asked", "sent", "" if narrow else as_head, as_head if narrow else "")
+    columns(rows, head=head, fold=True)

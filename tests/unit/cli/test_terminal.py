@@ -173,6 +173,29 @@ def test_tables_fit_eighty_columns(cli, data, done, terminal):
     assert any("your machine" in line for line in shown["estimate"])
 
 
+def test_what_does_not_fit_continues_below(cli, data, done, terminal):
+    """Nothing is cut off: notes of a plan, of a comparison, of checks, and both answers of a chat."""
+    openai = ("--provider", "openai", "--model", "gpt-4.1-mini-2025-04-14")
+    shown = {}
+    for words in (
+        ("plan", data, *openai), ("estimate", data, "--compare"), ("retirements",),
+        ("doctor",), ("models",), ("chat", "--beside-base", "-m", " ".join(f"w{n}" for n in range(30))),
+    ):  # fmt: skip
+        screen = terminal(*words, columns=80)
+        screen.end()
+        lines = [line.rstrip().rpartition("\r")[2] for line in screen.plain.split("\n")]
+        assert [line for line in lines if len(line) > 80] == [], words
+        shown[words[0]] = " ".join(" ".join(lines).split())
+    assert "n_epochs · default" in shown["plan"]
+    assert "no new jobs from 6 Jan 2027" in shown["estimate"]
+    assert "14 Jan 2027" in shown["estimate"]
+    assert "no end date known" in shown["retirements"]
+    assert "ftsdk models pull smollm2-135m" in shown["models"]
+    for name in ("retirements", "doctor", "models", "chat"):
+        assert "…" not in shown[name], name
+    assert f"w0 {' '.join(f'w{n}' for n in range(1, 30))}" in shown["chat"]
+
+
 def test_a_conversation(cli, done, home, terminal):
     screen = terminal("chat")
     screen.until("› ")

@@ -38,7 +38,7 @@ Said = Exchange | list[Turn] | Pair | str
 
 def texts_in(said: Said) -> Sequence[str]:
     """Every text of what a row says."""
-    if type(said) is tuple:
+    if isinstance(said, tuple):
         return said
     if isinstance(said, Pair):
         return [*(text for _, text in said.asked), said.chosen, said.rejected]
@@ -47,10 +47,10 @@ def texts_in(said: Said) -> Sequence[str]:
 
 def turns_in(said: Exchange | list[Turn]) -> list[Turn]:
     """The turns of a conversation."""
-    if type(said) is tuple:
+    if isinstance(said, tuple):
         asked, answer = said
         return [("user", asked), ("assistant", answer)]
-    return said  # type: ignore[return-value]  # it is no tuple
+    return said
 
 
 def quotes_in(said: Said) -> int:
@@ -306,7 +306,7 @@ def _preference(row: _Preference) -> Said | None:
 
 
 def _converse(row: _Converse) -> Said | None:
-    turns = [(m.role, m.content[0].text) for m in row.messages]
+    turns: list[Turn] = [(m.role, m.content[0].text) for m in row.messages]
     return _with_system(_text_of(row.system), turns)
 
 

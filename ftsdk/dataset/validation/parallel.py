@@ -1,6 +1,6 @@
 """Checks a long file with one process for each processor; the report is that of one process.
 
-The file is cut at line ends, a worker checks each part (`worker`), and the results are joined in the
+The file is cut at line ends, each part is checked by a process (`workers`), and the results are joined in the
 file's order. Anything unusual (a worker that fails, a file that changes, an endless row) gives up,
 and the caller checks the file by itself from the start.
 """
@@ -9,33 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
-import queue
-import secrets
-import subprocess
 import sys
-import threading
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.lines import CHUNK
 from ftsdk.dataset.readers.source import open_regular
-from ftsdk.dataset.validation.checked import ARRAY_CODES, Checked, Opened, Target
+from ftsdk.dataset.validation.checked import Checked, Opened, Target
 from ftsdk.dataset.validation.stale_copies import copy_folder
-from ftsdk.dataset.validation.worker import FRAME
-from ftsdk.util.cancellation import check_cancelled
+from ftsdk.dataset.validation.worker import Task
+from ftsdk.dataset.validation.workers import GiveUp, Result, Workers
 
 _PART_BYTES = 8 << 20
 _MOST_WORKERS = 8
 _FIRST_ROWS = 100
-
-
-class _GiveUp(Exception):
-    """The file cannot be checked in parts."""
 
 
 class ForwardProgress:
@@ -89,7 +79,7 @@ def check_in_parts(
                 for part, copy in zip(parts, copies, strict=True)
             ]
             results = _checked_parts(tasks, on_bytes or ForwardProgress(lambda _: None))
-        except (_GiveUp, OSError, ValueError):
+        except (GiveUp, OSError, ValueError):
             if on_bytes is not None:
                 on_bytes.from_start()
             return False
@@ -121,7 +111,7 @@ def _task(
     form: str,
     part: tuple[int, int],
     copy: Path | None,
-) -> dict[str, Any]:
+) -> Task:
     """A worker's task, as JSON values."""
     source = opened.source
     assert source.path is not None  # noqa: S101  # it is a file
@@ -154,7 +144,7 @@ def _format(opened: Opened) -> str:
             return reader.format
         if count >= _FIRST_ROWS:
             break
-    raise _GiveUp
+    raise GiveUp
 
 
 def _parts(path: Path, size: int, count: int, max_row_bytes: int) -> list[tuple[int, int]]:
@@ -170,118 +160,23 @@ def _parts(path: Path, size: int, count: int, max_row_bytes: int) -> list[tuple[
                     break
                 at += len(chunk)
                 if at - borders[-1] > size // count + max_row_bytes:
-                    raise _GiveUp  # an endless row
+                    raise GiveUp  # an endless row
     borders.append(size)
     return [(a, b) for a, b in itertools.pairwise(borders) if a < b]
 
 
-# --- the workers -----------------------------------------------------------------------------
-
-_Result = tuple[dict[str, Any], list["array[int]"]]
-_Frame = tuple[int, int | _Result | None]
-"""A worker's number with bytes read, its result, or None when it ended without one."""
-
-
-def _checked_parts(tasks: list[dict[str, Any]], progress: ForwardProgress) -> list[_Result]:
-    """The results of the workers, each part read in the format of the rows before it.
+def _checked_parts(tasks: list[Task], progress: ForwardProgress) -> list[Result]:
+    """The results of the tasks, each part read in the format of the rows before it.
 
     Rows for Claude look like plain chat until one has a system prompt. When that row is not in the
     first part, the parts after it are checked again.
     """
-    results = _work(tasks, progress)
+    workers = Workers()
+    results = workers.run(tasks, progress)
     for number in range(1, len(tasks)):
         before, later = results[number - 1][0]["format"], tasks[number:]
         if before != tasks[number]["format"]:
             progress.again(sum(task["end"] - task["start"] for task in later))
-            results[number:] = _work([{**task, "format": before} for task in later], progress)
+            results[number:] = workers.run([{**task, "format": before} for task in later], progress)
             break  # a format changes once
     return results
-
-
-def _work(tasks: list[dict[str, Any]], on_bytes: Callable[[int], None]) -> list[_Result]:
-    """Run a worker for each task at once; their results in the order of the tasks."""
-    frames: queue.SimpleQueue[_Frame] = queue.SimpleQueue()
-    results: dict[int, _Result] = {}
-    with contextlib.ExitStack() as stack:
-        # One seed for all, so that they hash a text alike; new each time, so that nobody can
-        # write rows that collide.
-        seed = str(secrets.randbelow(2**32))
-        for number, task in enumerate(tasks):
-            process = stack.enter_context(_worker(seed))
-            assert process.stdin is not None  # noqa: S101  # both were asked for as pipes
-            assert process.stdout is not None  # noqa: S101  # as above
-            process.stdin.write(json.dumps(task).encode())
-            process.stdin.close()
-            reader = threading.Thread(
-                target=_listen, args=(number, process.stdout, frames.put), daemon=True
-            )
-            reader.start()
-        while len(results) < len(tasks):
-            number, answer = frames.get()
-            check_cancelled()
-            if answer is None:
-                raise _GiveUp
-            if isinstance(answer, int):
-                on_bytes(answer)
-            else:
-                results[number] = answer
-    return [results[number] for number in range(len(tasks))]
-
-
-@contextlib.contextmanager
-def _worker(seed: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process, which is gone when the block ends, however it ends."""
-    root = str(Path(__file__).resolve().parents[3])
-    before = os.environ.get("PYTHONPATH")
-    environment = {
-        **os.environ,
-        "PYTHONHASHSEED": seed,
-        "PYTHONPATH": root if not before else f"{root}{os.pathsep}{before}",
-    }
-    process = subprocess.Popen(
-        _worker_command(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()  # its result was read, or is not wanted any more
-        process.wait()
-
-
-def _worker_command() -> list[str]:
-    return [sys.executable, "-P", "-m", "ftsdk.dataset.validation.worker"]
-
-
-def _listen(number: int, stream: IO[bytes], put: Callable[[_Frame], None]) -> None:
-    """Pass on the frames of a worker; the last one is its result, or None, whatever happens."""
-    last: _Result | None = None
-    try:
-        with stream:
-            while len(raw := stream.read(FRAME.size)) == FRAME.size:
-                kind, value = FRAME.unpack(raw)
-                if kind != b"p":
-                    last = _result(stream, int(value))
-                    break
-                put((number, int(value)))
-    finally:
-        put((number, last))
-
-
-def _result(stream: IO[bytes], length: int) -> _Result | None:
-    head = stream.read(length)
-    if len(head) < length:
-        return None
-    answer: dict[str, Any] = json.loads(head)
-    arrays = []
-    for code, count in zip(ARRAY_CODES, answer["arrays"], strict=False):
-        values = array(code)
-        raw = stream.read(count * values.itemsize)
-        if len(raw) < count * values.itemsize:
-            return None
-        values.frombytes(raw)
-        arrays.append(values)
-    return answer, arrays

@@ -1,9 +1,8 @@
-"""The process that checks one part of a long file; `parallel` starts it and reads its frames.
+"""The check of one part of a long file, in a process that `workers` starts.
 
-It is started as a command, not forked, so that any application may validate a file, also one with
-threads or without a main guard. A task arrives as JSON on standard input. The answer is a row of
-frames on standard output: `p` with a number of bytes read, and at last `r` with a JSON head and
-plain arrays. Nothing is pickled.
+As a command it reads a task as JSON from standard input. The answer is a row of frames on standard
+output: `p` with a number of bytes read, and at last `r` with a JSON head and plain arrays. Nothing is
+pickled, and no row is sent.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ from ftsdk.dataset.rules.token_counts import counter_for
 from ftsdk.dataset.validation.checked import Checked, Opened, Target
 from ftsdk.dataset.validation.checker import RowChecker
 
+Task = dict[str, Any]
+"""A part of a file and how it is to be checked, as JSON values."""
 FRAME = struct.Struct("<cQ")
 """A frame's kind, and its number: bytes read, or the length of the head that follows."""
 
@@ -74,7 +76,7 @@ class _PartSource(Source):
             self.check_stamp(handle)
 
 
-def check_part(task: dict[str, Any], on_bytes: Callable[[int], None]) -> tuple[Checked, int]:
+def check_part(task: Task, on_bytes: Callable[[int], None]) -> tuple[Checked, int]:
     """The result of a task's part of the file, and the number of its lines."""
     part = _PartSource(
         name=task["name"], container="jsonl", path=Path(task["path"]), stamp=tuple(task["stamp"]),
@@ -97,26 +99,36 @@ def check_part(task: dict[str, Any], on_bytes: Callable[[int], None]) -> tuple[C
     return result, part.lines
 
 
-def main() -> None:
-    """Read one task from standard input, and write frames to standard output."""
-    task = json.loads(sys.stdin.buffer.read())
-    out = sys.stdout.buffer
-
-    def report_bytes(count: int) -> None:
-        out.write(FRAME.pack(b"p", count))
-        out.flush()
-
-    result, lines = check_part(task, report_bytes)
+def check_task(
+    task: Task, on_bytes: Callable[[int], None]
+) -> tuple[dict[str, Any], list[array[int]]]:
+    """The result of a task as JSON values and arrays; a copy of the rows is saved."""
+    result, lines = check_part(task, on_bytes)
     arrays = result.arrays()
     head = result.to_dict() | {"lines": lines, "arrays": [len(values) for values in arrays]}
     if result.copy is not None:
         result.copy.save(Path(task["copy"]))
         head["copied"] = result.copy.rows
+    return head, arrays
+
+
+def write_answer(task: Task, out: BinaryIO) -> None:
+    """Check the part of a task, and write frames."""
+
+    def report_bytes(count: int) -> None:
+        out.write(FRAME.pack(b"p", count))
+        out.flush()
+
+    head, arrays = check_task(task, report_bytes)
     data = json.dumps(head).encode()
     out.write(FRAME.pack(b"r", len(data)) + data)
-    for values in arrays:
-        values.tofile(out)
+    out.writelines(memoryview(values).cast("B") for values in arrays)
     out.flush()
+
+
+def main() -> None:
+    """Read one task from standard input, and write frames to standard output."""
+    write_answer(json.loads(sys.stdin.buffer.read()), sys.stdout.buffer)
 
 
 if __name__ == "__main__":

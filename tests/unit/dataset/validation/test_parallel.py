@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from ftsdk.dataset import validate
 from ftsdk.dataset.readers import source
-from ftsdk.dataset.validation import parallel
+from ftsdk.dataset.validation import parallel, workers
 
 LONG_WORD = "x" * 400
 
@@ -36,8 +37,15 @@ def lines() -> list[bytes]:
     return made
 
 
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(
+    params=[
+        "commands",
+        pytest.param("forks", marks=pytest.mark.skipif(sys.platform != "linux", reason="no fork")),
+    ]
+)
+def small_parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files are checked in parts, by workers that are commands, and by forks."""
+    monkeypatch.setattr(workers, "may_fork", lambda: request.param == "forks")
     monkeypatch.setattr(source, "MIN_BYTES", 1)
     monkeypatch.setattr(parallel, "_PART_BYTES", 100_000)
     monkeypatch.setattr(parallel, "_processors", lambda: 3)
@@ -50,14 +58,14 @@ def both(path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[A
         patch.setattr(parallel, "_processors", lambda: 1)
         alone = validate(path, **options)
     tries: list[int] = []
-    real = parallel._work
+    real = workers.Workers.run
 
-    def counted(tasks: Any, on_bytes: Any) -> Any:
-        found = real(tasks, on_bytes)
+    def counted(self: Any, tasks: Any, on_bytes: Any) -> Any:
+        found = real(self, tasks, on_bytes)
         tries.append(len(found))
         return found
 
-    monkeypatch.setattr(parallel, "_work", counted)
+    monkeypatch.setattr(workers.Workers, "run", counted)
     return alone, validate(path, **options), tries
 
 
@@ -156,6 +164,20 @@ def test_the_format_is_the_same_whatever_the_file_begins_with(
 
 
 @pytest.mark.usefixtures("small_parts")
+def test_rows_are_compared_with_those_of_parts_that_are_checked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [plain(i % 890) for i in range(899)]
+    made.insert(400, claude(400))
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in made))
+    alone, parts, tries = both(path, monkeypatch)
+    assert tries == [3, 1]
+    assert alone.counts["FT302"] == 9
+    assert parts == alone
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_only_the_parts_behind_a_change_of_format_are_checked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,8 +250,9 @@ def test_what_is_unusual_is_read_in_one_pass(
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"\n".join(lines()))
     monkeypatch.setattr(
-        parallel, "_worker_command", lambda: [sys.executable, "-c", "raise SystemExit(1)"]
+        workers, "_worker_command", lambda: [sys.executable, "-c", "raise SystemExit(1)"]
     )
+    monkeypatch.setattr(workers, "write_answer", lambda _task, _out: 1 / 0)
     alone, parts, tries = both(path, monkeypatch)
     assert tries == []
     assert parts == alone
@@ -240,11 +263,11 @@ def test_the_reported_bytes_never_go_back(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"\n".join(lines()))
 
-    def broken(_: Any, on_bytes: Any) -> Any:
+    def broken(_self: Any, _tasks: Any, on_bytes: Any) -> Any:
         on_bytes(50_000)
-        raise parallel._GiveUp
+        raise workers.GiveUp
 
-    monkeypatch.setattr(parallel, "_work", broken)
+    monkeypatch.setattr(workers.Workers, "run", broken)
     seen: list[int] = []
     validate(path, tokens=False, near_duplicates=False, on_bytes=seen.append)
     assert seen[0] == 50_000
@@ -315,3 +338,49 @@ def test_values_are_acknowledged_in_every_part(
     assert (
         validate(path, near_duplicates=False, allow_findings=["FT406:anna*@ours.net"]).counts == {}
     )
+
+
+FORKED = """
+import os, sys, threading
+from ftsdk.dataset import validate
+from ftsdk.dataset.readers import source
+from ftsdk.dataset.validation import parallel, workers
+source.MIN_BYTES, parallel._PART_BYTES = 1, 100_000
+parallel._processors = lambda: 3
+seen, fork = [], os.fork
+os.fork = lambda: seen.append(1) or fork()
+sys.stdout.write("once ")  # is not flushed yet when the process is forked
+assert workers.may_fork()
+first = validate("rows.jsonl", tokens=False, near_duplicates=False)
+again = validate("rows.jsonl", tokens=False, near_duplicates=False)
+assert len(seen) == 4 and first == again
+release = threading.Event()
+threading.Thread(target=release.wait).start()
+assert not workers.may_fork()
+assert validate("rows.jsonl", tokens=False, near_duplicates=False) == first
+release.set()
+assert len(seen) == 4
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no fork")
+def test_a_process_of_one_thread_is_forked_and_any_other_starts_commands(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines()))
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], cwd=tmp_path, capture_output=True, check=True
+    )
+    assert done.stdout == b"once "
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no fork")
+def test_an_application_may_wait_for_all_of_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    monkeypatch.setattr(workers, "write_answer", lambda _task, _out: os.write(writing, b"x"))
+    with workers._forked({}) as output:
+        assert os.read(reading, 1) == b"x"
+        assert output.read() == b""
+        os.waitpid(-1, 0)
+    os.close(reading)
+    os.close(writing)

@@ -32,6 +32,8 @@ from ftsdk.util.opened import Opened
 
 _LOG, _SOURCE, _LOCK = "answers.jsonl", "source.json", ".lock"
 _ASKING = "asking"
+_MOST_BYTES = 1 << 32
+"""More than a line has."""
 
 
 class StoredAnswer(Record):
@@ -110,7 +112,7 @@ class AnswerStore(Opened):
         self._clock = clock
         self._on_wait = on_wait
         super().__init__()
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places: dict[str, int] = {}
         self._asking: dict[str, bool] = {}
         self._lock = threading.Lock()
         self._fd = -1
@@ -164,12 +166,12 @@ class AnswerStore(Opened):
                 hint="restore the file from a copy; without this line, its answer would be "
                 "asked and paid again",
             ) from error
-        self._places[key] = (offset, len(line))
+        self._places[key] = _place(offset, len(line))
         self._asking.pop(key, None)
 
     # --- reading ---
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._places
 
     def __len__(self) -> int:
@@ -180,7 +182,7 @@ class AnswerStore(Opened):
         place = self._places.get(key)
         if place is None:
             return None
-        offset, size = place
+        offset, size = divmod(place, _MOST_BYTES)
         return StoredAnswer.model_validate_json(os.pread(self._fd, size, offset))
 
     def under_way(self) -> Mapping[str, bool]:
@@ -211,7 +213,7 @@ class AnswerStore(Opened):
             if new:
                 os.fsync(self._fd)
             for key, line in lines.items():
-                self._places[key] = (start, len(line))
+                self._places[key] = _place(start, len(line))
                 self._asking.pop(key, None)
                 self.spent += new[key].usd or 0
                 start += len(line)
@@ -232,6 +234,11 @@ class AnswerStore(Opened):
                 hint="free some space and run the same command again; the answers before it are kept",
             ) from error
         return start
+
+
+def _place(offset: int, size: int) -> int:
+    """Return where a line is as one number, which is smaller in memory than two."""
+    return offset * _MOST_BYTES + size
 
 
 def _line(answer: StoredAnswer) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -12,7 +12,8 @@ from ftsdk.backends.chat_outcomes import chat_serially
 from ftsdk.catalogue.inference_cost import ChatPrice
 from ftsdk.errors import FtsdkError
 from ftsdk.evaluation.answers import AnswerStore, Source, StoredAnswer
-from ftsdk.evaluation.wanted import Wanted
+from ftsdk.evaluation.run_money import Booked
+from ftsdk.evaluation.wanted import Wanted, WantedAnswers
 from ftsdk.types.chat import ChatOutcome, ChatRequest
 from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.util.clock import Clock
@@ -34,13 +35,17 @@ class Lane:
     handle: ModelHandle
     source: Source
     price: ChatPrice | None
-    wanted: Sequence[Wanted] = ()
+    wanted: WantedAnswers = field(default_factory=WantedAnswers)
     errors: dict[str, FtsdkError] = field(default_factory=dict)
     asks_base: bool = False
 
-    def missing(self, store: AnswerStore) -> list[Wanted]:
-        """Return what the store has no answer to."""
-        return [one for one in self.wanted if one.key not in store]
+    def missing(self, store: AnswerStore) -> Iterator[Wanted]:
+        """Yield what the store has no answer to."""
+        return self.wanted.without(store)
+
+    def missing_keys(self, store: AnswerStore) -> list[str]:
+        """Return the keys that the store has no answer to."""
+        return [key for key in self.wanted.keys() if key not in store]  # noqa: SIM118  # no mapping
 
     def cost_of(self, outcome: ChatOutcome, *, batch: bool = False) -> Decimal | None:
         """Return what an answer cost in US dollars, or None where the price is not known."""
@@ -56,7 +61,7 @@ def ask(
     clock: Clock,
     concurrency: int,
     recoverable: bool,
-    on_spent: Callable[[Decimal | None, int], None],
+    on_spent: Booked,
     on_answer: Callable[[], None],
 ) -> None:
     """Ask what is missing, one request for each answer, and store each before the next is asked.
@@ -64,19 +69,21 @@ def ask(
     Where it is killed, at most the answers under way are lost. With `recoverable`, the provider is
     asked to store them, and `recover` fetches them. Raises the error that every request would get.
     """
-    wanted = {one.key: one for one in lane.missing(store)}
+    asked: dict[str, Wanted] = {}  # those under way
 
     def requests() -> Iterator[ChatRequest]:
-        for key, one in wanted.items():
-            store.asking(key, kept=recoverable)
+        for one in lane.missing(store):
+            store.asking(one.key, kept=recoverable)
+            asked[one.key] = one
             yield _recoverable(one.request) if recoverable else one.request
 
     def keep(outcome: ChatOutcome) -> None:
+        one = asked.pop(outcome.id)
         if outcome.answer is None:
             return
         usd = lane.cost_of(outcome)
-        on_spent(usd, 1)
-        store.add(_stored(wanted[outcome.id], outcome.answer, usd, clock, outcome.attempts))
+        on_spent(usd, 1, _name_of(outcome.answer) if recoverable else "")
+        store.add(_stored(one, outcome.answer, usd, clock, outcome.attempts))
 
     lane.errors = {}
     for outcome in _outcomes(lane, requests(), concurrency, keep):
@@ -104,6 +111,12 @@ def _recoverable(request: ChatRequest) -> ChatRequest:
     return dataclasses.replace(request, options={**request.options, **more})
 
 
+def _name_of(answer: ChatAnswer) -> str:
+    """Return what an answer is booked by: its id, by which it is found when it is fetched again."""
+    found = answer.raw.get("id")
+    return f"chat:{found}" if found else ""
+
+
 def _stored(
     wanted: Wanted, answer: ChatAnswer, usd: Decimal | None, clock: Clock, attempts: int = 1
 ) -> StoredAnswer:
@@ -123,7 +136,7 @@ def recover(
     store: AnswerStore,
     *,
     clock: Clock,
-    on_spent: Callable[[Decimal | None, int], None],
+    on_spent: Booked,
 ) -> int:
     """Fetch answers that were under way when an earlier process was killed; return how many.
 
@@ -131,14 +144,14 @@ def recover(
     """
     if not lane.backend.capabilities.has_stored_chats:
         return 0
-    wanted = {one.key: one for one in lane.missing(store)}
     found = 0
     for key, kept in store.under_way().items():
-        if not kept or key not in wanted:
+        wanted = lane.wanted.find(key) if kept and key not in store else None
+        if wanted is None:
             continue
         for chat in lane.backend.stored_chats(metadata={KEY_TAG: key}, limit=1):
             usd = lane.cost_of(ChatOutcome(key, chat.answer))
-            on_spent(usd, 1)
-            answer = _stored(wanted[key], chat.answer, usd, clock)
+            on_spent(usd, 1, f"chat:{chat.id}")
+            answer = _stored(wanted, chat.answer, usd, clock)
             found += store.add(answer.model_copy(update={"via": f"stored:{chat.id}"}))
     return found

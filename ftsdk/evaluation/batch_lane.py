@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +20,8 @@ import orjson
 from ftsdk.backends.base import Backend
 from ftsdk.errors import BackendError, FtsdkError, StoreError, UnexpectedResponse
 from ftsdk.evaluation.answers import AnswerStore, StoredAnswer
-from ftsdk.evaluation.wanted import Wanted
+from ftsdk.evaluation.run_money import Booked
+from ftsdk.evaluation.wanted import Wanted, WantedAnswers
 from ftsdk.types.chat import Batch, BatchState, ChatOutcome
 from ftsdk.types.model import ModelHandle
 from ftsdk.util.clock import Clock
@@ -31,7 +32,7 @@ MOST_REQUESTS = 20_000
 MOST_BYTES = 150_000_000
 _FRUITLESS = 2
 """So many batches in a row without a new answer end the sending of batches."""
-_CHUNK = 200
+_CHUNK = 50
 _MOST_FAILED_READS = 20
 """After so many reads of an ended batch that fail, what cannot be read is asked again."""
 _TOO_MANY = "token_limit_exceeded"
@@ -63,15 +64,15 @@ class BatchLane:
         backend: Backend,
         handle: ModelHandle,
         store: AnswerStore,
-        wanted: Sequence[Wanted],
+        wanted: WantedAnswers,
         *,
         clock: Clock,
         look_s: float,
         price: Callable[[ChatOutcome], Decimal | None],
-        on_spent: Callable[[Decimal | None, int], None],
+        on_spent: Booked,
     ) -> None:
         self._backend, self._handle, self._store = backend, handle, store
-        self._wanted = {one.key: one for one in wanted}
+        self._wanted = wanted
         self._clock, self._look_s = clock, look_s
         self._price, self._on_spent = price, on_spent
         self._folder = make_private_folder(store.folder / "batches")
@@ -103,27 +104,30 @@ class BatchLane:
         self._send(missing)
         return False
 
-    def _missing(self) -> list[Wanted]:
-        """Return what has no answer yet, without requests that would be refused again."""
+    def _missing(self) -> list[int]:
+        """Return the places of what has no answer yet, without requests that would be refused again."""
         return [
-            one
-            for key, one in self._wanted.items()
+            place
+            for place, key in enumerate(self._wanted.keys())
             if key not in self._store and not _is_definite(self.errors.get(key))
         ]
 
     # --- sending ---
 
-    def _send(self, missing: Sequence[Wanted]) -> None:
-        part = list(_within_limits(missing, self._most if self._is_proven() else 1))
+    def _send(self, missing: Sequence[int]) -> None:
+        wanted = map(self._wanted.__getitem__, missing)
+        count = _within_limits(wanted, self._most if self._is_proven() else 1)
+        part = missing[:count]
         record = BatchRecord(
             tag="ftb" + secrets.token_hex(10),
             state="sending",
-            keys=tuple(one.key for one in part),
+            keys=tuple(map(self._wanted.key, part)),
             sent_at=self._clock.now().isoformat(),
         )
         self._keep(record)
         try:
-            batch = self._backend.batch(self._handle, (one.request for one in part), tag=record.tag)
+            requests = (self._wanted[place].request for place in part)
+            batch = self._backend.batch(self._handle, requests, tag=record.tag)
         except FtsdkError as error:
             if error.submitted == "maybe":
                 return  # the next step looks for it
@@ -182,7 +186,7 @@ class BatchLane:
             answered += len(stored)
             known = known and all(one.usd is not None for one in stored)
             usd += sum((one.usd or Decimal(0) for one in stored), Decimal(0))
-        self._on_spent(usd if known else None, answered)
+        self._on_spent(usd if known else None, answered, f"batch:{batch.id}")
         self._fruitless = 0 if answered else self._fruitless + 1
         if not answered and len(record.keys) == 1:
             self.why_not = self._first_error(record) or f"the batch is {batch.state}"
@@ -195,7 +199,8 @@ class BatchLane:
         found = [one for one in map(self._store.get, record.keys) if one is not None]
         costs = [one.usd for one in found if one.via == via]
         known = [usd for usd in costs if usd is not None]
-        self._on_spent(sum(known, Decimal(0)) if len(known) == len(costs) else None, len(costs))
+        usd = sum(known, Decimal(0)) if len(known) == len(costs) else None
+        self._on_spent(usd, len(costs), via)
 
     def _stored(self, batch_id: str) -> Callable[[ChatOutcome], StoredAnswer | None]:
         def convert(outcome: ChatOutcome) -> StoredAnswer | None:
@@ -204,7 +209,7 @@ class BatchLane:
                     self.errors[outcome.id] = outcome.error
                 return None
             self.errors.pop(outcome.id, None)
-            wanted = self._wanted.get(outcome.id)
+            wanted = self._wanted.find(outcome.id)
             return StoredAnswer(
                 key=outcome.id,
                 case="" if wanted is None else wanted.case.id,
@@ -266,14 +271,15 @@ def _records_in(folder: Path) -> Iterator[BatchRecord]:
             ) from error
 
 
-def _within_limits(missing: Sequence[Wanted], most: int) -> Iterator[Wanted]:
-    """Yield the first requests that fit into one batch; at least one."""
-    size = 0
-    for number, one in enumerate(missing):
+def _within_limits(missing: Iterable[Wanted], most: int) -> int:
+    """Return how many of the first requests fit into one batch; at least one."""
+    size = count = 0
+    for one in missing:
         size += len(orjson.dumps([dict(m) for m in one.request.messages])) + 1_000
-        if number and (number >= most or size > MOST_BYTES):
-            return
-        yield one
+        if count and (count >= most or size > MOST_BYTES):
+            break
+        count += 1
+    return count
 
 
 def _is_definite(error: FtsdkError | None) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,24 @@ from ftsdk.evaluation.answers import StoredAnswer
 from ftsdk.evaluation.cases import Case
 from ftsdk.types.chat import ChatOutcome, StoredChat
 from ftsdk.types.model import ChatAnswer
+from ftsdk.util.iterators import in_chunks
 
 CASES, ANSWERS, TRAFFIC = "cases.jsonl", "answers.jsonl", "traffic.jsonl"
 _PRIVATE = "FT4"
+_AT_ONCE = 100
+"""Rows that are looked at together, and so are in memory."""
 
 
 def lines_of(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a file of JSON lines; nothing where there is no file."""
+    return (found for _, found in placed_lines(path))
+
+
+def placed_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of a file of JSON lines, each with the offset of its line."""
     if not path.is_file():
         return
+    offset = 0
     with path.open("rb") as handle:
         for number, line in enumerate(handle, 1):
             try:
@@ -36,20 +47,24 @@ def lines_of(path: Path) -> Iterator[dict[str, Any]]:
                     where=f"{path}, line {number}",
                     hint="ftsdk capture --verify FOLDER names what was changed",
                 ) from error
-            yield found
+            yield offset, found
+            offset += len(line)
 
 
-def cases_in(folder: Path) -> dict[str, Case]:
-    """Return the cases of a bundle, by their id."""
-    found = (Case.from_dict(line) for line in lines_of(folder / CASES))
-    return {case.id: case for case in found}
+def cases_in(folder: Path) -> Iterator[Case]:
+    """Yield the cases of a bundle."""
+    return map(Case.from_dict, lines_of(folder / CASES))
 
 
 def answers_in(folder: Path) -> Iterator[tuple[str, StoredAnswer]]:
     """Yield the answers of a bundle, each with `tuned` or `base`."""
-    for line in lines_of(folder / ANSWERS):
-        who = line.pop("who")
-        yield who, StoredAnswer.model_validate(line)
+    return map(answer_of, lines_of(folder / ANSWERS))
+
+
+def answer_of(line: Mapping[str, Any]) -> tuple[str, StoredAnswer]:
+    """Return an answer that a bundle has, and whether the `tuned` model gave it or its `base`."""
+    answer = {name: value for name, value in line.items() if name != "who"}
+    return line["who"], StoredAnswer.model_validate(answer)
 
 
 class Tally:
@@ -58,8 +73,8 @@ class Tally:
     def __init__(self) -> None:
         self.counts: dict[str, Counter[str]] = {}
         self.answered_by: dict[str, Counter[str]] = {}
-        self._said: dict[str, list[Any]] = {}
-        self.usd: list[Any] = []
+        self._said: dict[bytes, list[bytes]] = {}
+        self.usd: Decimal | None = Decimal(0)
 
     def add(self, who: str, stored: StoredAnswer) -> None:
         """Count one answer."""
@@ -68,9 +83,9 @@ class Tally:
         self.counts.setdefault(who, Counter())[str(kind)] += 1
         name = " ".join(filter(None, (answer.model, answer.fingerprint)))
         self.answered_by.setdefault(who, Counter())[name or "not named"] += 1
-        self.usd.append(stored.usd)
+        self.usd = None if self.usd is None or stored.usd is None else self.usd + stored.usd
         if who == "tuned":
-            self._said.setdefault(stored.case, []).append(said(answer))
+            self._said.setdefault(_short(stored.case), []).append(_short(repr(said(answer))))
 
     def agreement(self) -> float | None:
         """Return the share of pairs of repeats that are equal; None without repeats."""
@@ -80,6 +95,11 @@ class Tally:
             for one, other in itertools.combinations(answers, 2)
         ]
         return sum(pairs) / len(pairs) if pairs else None
+
+
+def _short(text: str) -> bytes:
+    """Return a hash of a text, which is smaller than most."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def said(answer: ChatAnswer) -> tuple[Any, ...]:
@@ -110,13 +130,13 @@ def private_findings(
     cases: Sequence[Case], answers: Iterable[tuple[str, StoredAnswer]]
 ) -> dict[str, int]:
     """Return the number of conversations with each kind of secret or personal data, by code."""
-    by_id = {case.id: case for case in cases}
+    known = {case.id for case in cases}
 
     def rows() -> Iterator[dict[str, Any]]:
         for case in cases:
             yield {"messages": [*map(dict, case.messages), {"role": "assistant", "content": "-"}]}
         for _, stored in answers:
-            if stored.case in by_id and stored.answer.text:
+            if stored.case in known and stored.answer.text:
                 yield {
                     "messages": [
                         {"role": "user", "content": "-"},
@@ -124,8 +144,10 @@ def private_findings(
                     ]
                 }
 
-    report = validate(rows(), tokens=False, near_duplicates=False)
-    return {code: n for code, n in report.row_counts.items() if code.startswith(_PRIVATE)}
+    found = Counter[str]()
+    for some in in_chunks(rows(), _AT_ONCE):
+        found.update(validate(some, tokens=False, near_duplicates=False).row_counts)
+    return {code: n for code, n in found.items() if code.startswith(_PRIVATE)}
 
 
 def traffic_line(chat: StoredChat) -> dict[str, Any]:

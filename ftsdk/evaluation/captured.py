@@ -6,17 +6,52 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
+
 from ftsdk.artifacts.bundle import CAPTURE_KIND, read_manifest, verify
 from ftsdk.errors import StoreError
 from ftsdk.evaluation.answers import StoredAnswer
-from ftsdk.evaluation.bundle_files import answers_in, cases_in
+from ftsdk.evaluation.bundle_files import (
+    ANSWERS,
+    answer_of,
+    answers_in,
+    cases_in,
+    placed_lines,
+)
 from ftsdk.evaluation.cases import Case
 from ftsdk.types.capture import Rights
 from ftsdk.util.arguments import COUNT, PATH, Check, checked
+from ftsdk.util.spilled import Spilled
 
 __all__ = ["Captured"]
 
 _WHO = Check("tuned or base", lambda v: v in ("tuned", "base"))
+
+
+class CapturedAnswers:
+    """The answers of a bundle by case. Memory holds where each is in the file."""
+
+    def __init__(self, folder: Path, who: str, first_repeat: int = 0) -> None:
+        self._path = folder / ANSWERS
+        self._places: dict[bytes, tuple[int, ...]] = {}
+        for offset, line in placed_lines(self._path):
+            if line["who"] == who and int(line.get("repeat", 0)) >= first_repeat:
+                case = bytes.fromhex(line["case"])
+                self._places[case] = (*self._places.get(case, ()), offset)
+
+    @property
+    def repeats(self) -> int:
+        """The most answers to one case."""
+        return max(map(len, self._places.values()), default=0)
+
+    def of(self, case: bytes) -> Iterator[StoredAnswer]:
+        """Yield the answers to a case, named by its digest."""
+        places = self._places.get(case, ())
+        if places:
+            with self._path.open("rb") as handle:
+                for place in places:
+                    handle.seek(place)
+                    yield answer_of(orjson.loads(handle.readline()))[1]
 
 
 class Captured:
@@ -53,13 +88,17 @@ class Captured:
 
     def cases(self) -> dict[str, Case]:
         """Return the cases by their id."""
-        return cases_in(self.folder)
+        return {case.id: case for case in cases_in(self.folder)}
 
     def answers(self, who: str = "tuned") -> Iterator[StoredAnswer]:
         """Yield the answers of the `tuned` model, or of its `base`."""
         for whose, stored in answers_in(self.folder):
             if whose == who:
                 yield stored
+
+    def by_case(self) -> CapturedAnswers:
+        """Return the answers of `who`, from `first_repeat` on, to be read by their case."""
+        return CapturedAnswers(self.folder, self.who, self.first_repeat)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the first answer to each case as a training row, in the chat format.
@@ -68,11 +107,13 @@ class Captured:
         allow to train on captured answers.
         """
         self.rights.require_training(self.folder)
-        cases = self.cases()
+        kept = Spilled(cases_in(self.folder))
+        places = {case.id: place for place, case in enumerate(kept)}
         for stored in self.answers():
-            case = cases.get(stored.case)
+            place = places.get(stored.case)
             finished = stored.answer.finish_reason in (None, "stop", "tool_calls", "function_call")
-            if case is None or stored.repeat or stored.answer.refusal or not finished:
+            if place is None or stored.repeat or stored.answer.refusal or not finished:
                 continue
             answer = {k: v for k, v in stored.answer.message.items() if v is not None}
+            case = kept[place]
             yield {"messages": [*map(dict, case.messages), answer], **case.options}

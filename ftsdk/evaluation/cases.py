@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import orjson
 from ftsdk.dataset import Dataset
 from ftsdk.dataset.row import Row, shape_of
 from ftsdk.errors import DatasetError
+from ftsdk.util.spilled import Spilled
 
 _CARRIED = ("tools", "parallel_tool_calls", "functions")
 """What a row has beside its messages that belongs to the request."""
@@ -31,6 +32,11 @@ class Case:
     messages: tuple[Mapping[str, Any], ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     reference: Mapping[str, Any] | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """The id as bytes, which are half as many."""
+        return bytes.fromhex(self.id)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the case as a bundle keeps it."""
@@ -79,23 +85,26 @@ def _without_weight(message: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in message.items() if name != "weight"}
 
 
-def cases_of(data: Dataset) -> list[Case]:
-    """Return the cases of a dataset, in the order of its rows.
+def cases_of(*sources: Dataset) -> Sequence[Case]:
+    """Return the cases of datasets, in the order of their rows; their texts are in a file.
 
     Rows that ask the same are one case, with the first row's reference. Raises `DatasetError` that
     names every row that asks nothing, and for rows that are not conversations.
     """
-    found: dict[str, Case] = {}
-    nothing: list[int] = []
-    for line, row in enumerate(data, 1):
-        case = _case_of_row(row, line)
-        if case is None:
-            nothing.append(line)
-        else:
-            found.setdefault(case.id, case)
-    if nothing or not found:
-        raise _unusable(data.name, nothing)
-    return list(found.values())
+    found = Spilled[Case]()
+    known: set[bytes] = set()
+    for data in sources:
+        nothing, line = list[int](), 0
+        for line, row in enumerate(data, 1):
+            case = case_of_row(row, line)
+            if case is None:
+                nothing.append(line)
+            elif case.digest not in known:
+                known.add(case.digest)
+                found.append(case)
+        if nothing or not line:
+            raise asks_nothing(data.name, nothing)
+    return found
 
 
 def case_of_chat(row: Row, line: int) -> Case | None:
@@ -103,7 +112,8 @@ def case_of_chat(row: Row, line: int) -> Case | None:
     return case_of(row.get("messages"), _options(row), line=line)
 
 
-def _case_of_row(row: Row, line: int) -> Case | None:
+def case_of_row(row: Row, line: int) -> Case | None:
+    """Return the case of a chat row, or of a pair of answers; None where nothing is asked."""
     shape = shape_of(row)
     if shape == "preference":
         asked = row.get("input")
@@ -123,10 +133,15 @@ def _options(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in _CARRIED if row.get(name) is not None}
 
 
-def _unusable(name: str, lines: list[int]) -> DatasetError:
+def asks_nothing(name: str, lines: Sequence[int]) -> DatasetError:
+    """Return the error for these rows of a dataset, or for a dataset without rows."""
     shown = ", ".join(map(str, lines[:_SHOWN])) + (", …" if len(lines) > _SHOWN else "")
     return DatasetError(
-        f"{len(lines)} rows ask nothing" if lines else "There is no row to ask",
+        _how_many(len(lines)) if lines else "There is no row to ask",
         where=f"{name}: rows {shown}" if lines else name,
         hint="a row needs a user message before its answer; plain text and token ids cannot be asked",
     )
+
+
+def _how_many(rows: int) -> str:
+    return "1 row asks nothing" if rows == 1 else f"{rows:,} rows ask nothing"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -23,7 +24,7 @@ def longest_answer(options: Mapping[str, Any]) -> int:
 
 
 def estimate_chats(
-    lane: Lane, missing: Sequence[Wanted], limits: Limits | None, *, batch: bool, may_chat: bool
+    lane: Lane, missing: Iterable[Wanted], limits: Limits | None, *, batch: bool, may_chat: bool
 ) -> Cost:
     """Return what the missing answers of one model will cost.
 
@@ -33,14 +34,18 @@ def estimate_chats(
     """
     if lane.backend.capabilities.price == "free":
         return Cost(basis=CostBasis.ESTIMATED, low=Decimal(0), high=Decimal(0), source="free")
-    if not missing:
+    requests = iter(missing)
+    first = next(requests, None)
+    if first is None:
         return Cost(basis=CostBasis.ESTIMATED, low=Decimal(0), high=Decimal(0), source="no request")
     price = lane.price
     if price is None:
         return Cost(source=f"no price of {lane.handle.id} is known")
     counting = counter_for(None, model=lane.handle.base_model, limits=limits, wanted=True)
     low = high = Decimal(0)
-    for one in missing:
+    count = 0
+    for one in itertools.chain((first,), requests):
+        count += 1
         asked, answered = tokens_of(one, counting)
         most = max(answered, longest_answer(one.request.options))
         low += price.cost(_usage(asked, answered), batch=batch)
@@ -50,7 +55,7 @@ def estimate_chats(
         low=low,
         high=high,
         source=price.source,
-        assumptions=(f"{len(missing)} requests to {lane.handle.id}",),
+        assumptions=(f"{count} requests to {lane.handle.id}",),
     )
 
 

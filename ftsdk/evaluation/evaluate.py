@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ftsdk.catalogue.inference_cost import chat_price
 from ftsdk.dataset import Dataset
-from ftsdk.dataset.row import Row
 from ftsdk.errors import UsageError
+from ftsdk.evaluation.answer_pairs import AnswerPairs, AssumedPairs, Joined
 from ftsdk.evaluation.answers import AnswerStore, HoldsStores, Source
 from ftsdk.evaluation.arguments import EvaluationArguments
 from ftsdk.evaluation.ask import Lane, ask, recover
+from ftsdk.evaluation.asked_rows import AskedRows
 from ftsdk.evaluation.captured import Captured
-from ftsdk.evaluation.cases import Case, case_of_chat
+from ftsdk.evaluation.cases import Case
 from ftsdk.evaluation.chat_cost import estimate_chats, longest_answer, sum_costs
-from ftsdk.evaluation.judging import AnswerPair, Judged, Judging, assumed, judging_of, pairs_of
+from ftsdk.evaluation.judging import Judged, Judging, judging_of
 from ftsdk.evaluation.losses import losses_of, require_losses
 from ftsdk.evaluation.metrics.choose import choose
 from ftsdk.evaluation.metrics.loss import Loss
@@ -45,13 +47,13 @@ from ftsdk.evaluation.participants import (
 )
 from ftsdk.evaluation.prompting import Prompting
 from ftsdk.evaluation.report import EvaluationReport
+from ftsdk.evaluation.run_money import RunMoney
 from ftsdk.evaluation.scoring import Scoring
 from ftsdk.evaluation.statistics.compare import MIN_ROWS
 from ftsdk.session import Session
-from ftsdk.spending import chats
 from ftsdk.types.capture import CaptureProgress
 from ftsdk.types.cost import Cost
-from ftsdk.util.files import atomic_write_json, make_private_folder
+from ftsdk.util.files import atomic_file, atomic_write_json, make_private_folder
 
 Around = Callable[[Model], contextlib.AbstractContextManager[object]]
 """What surrounds the asking of a model, such as its deployment; only where something is asked."""
@@ -117,12 +119,12 @@ class Evaluating(HoldsStores):
         self._around = around
         self._notes: list[str] = []
         self._stores: dict[Source, AnswerStore] = {}
-        self._spent = Decimal(0)
 
     def _open(self) -> None:
         """Read the rows, choose the metrics, and find out who is asked what."""
         options = self._options
-        rows = list(_rows_of(self._data))
+        folder = make_private_folder(self._session.home / "evaluations")
+        asked_rows = AskedRows(enumerate(self._data, 1), self._data.name, folder)
         found = list(resolved(self._session, self._given, options.provider))
         self._judging = self._judge_of()
         asked = [model for _, model, _ in found if model is not None]
@@ -136,18 +138,17 @@ class Evaluating(HoldsStores):
         if self._judging is not None:
             self._judging.store = self._stores[self._judging.lane.source]
         self._trained_on = self._training(found)
-        overlap = self._overlap([case for case, _ in rows], found)
-        kept = [one for one in rows if one[0].id not in overlap]
-        self._left_out = tuple(case.line for case, _ in rows if case.id in overlap)
-        self._cases = [case for case, _ in kept]
-        self._rows = [row for _, row in kept]
-        if len(self._cases) < MIN_ROWS:
+        overlap = self._overlap(asked_rows.cases, found)
+        self._asked_rows = asked_rows.without(overlap) if overlap else asked_rows
+        kept = set(self._asked_rows.lines)
+        self._left_out = tuple(line for line in asked_rows.lines if line not in kept)
+        if len(self._asked_rows) < MIN_ROWS:
             raise UsageError(
-                f"{len(self._cases)} rows are too few for a verdict",
+                f"{len(self._asked_rows)} rows are too few for a verdict",
                 where=f"{self._data.name}; {len(self._left_out)} were left out",
                 hint=f"give at least {MIN_ROWS} rows that no model was trained on",
             )
-        self._metrics = choose(self._rows, options.metrics, schema=options.schema)
+        self._metrics = choose(self._asked_rows.rows, options.metrics, schema=options.schema)
         self._people = [self._participant(*one) for one in found]
         self._check_names()
         if self._measures_loss:
@@ -179,7 +180,6 @@ class Evaluating(HoldsStores):
         if self._options.allow_overlap:
             self._notes.append("rows that a model was trained on are not left out")
             return set()
-        finder = OverlapFinder(cases)
         shown = [
             (
                 f"the examples of {prompt.name or 'a prompt'}",
@@ -188,11 +188,9 @@ class Evaluating(HoldsStores):
             for _, _, prompt in found
             if prompt is not None and prompt.given_examples
         ]
-        return {
-            one.case
-            for name, dataset in (*self._trained_on, *shown)
-            for one in finder.find(dataset, name)
-        }
+        compared = [*self._trained_on, *shown]
+        finder = OverlapFinder(cases if compared else ())
+        return {one.case for name, dataset in compared for one in finder.find(dataset, name)}
 
     def _participant(
         self, given: GivenModel, model: Model | None, prompt: Prompt | None
@@ -203,26 +201,25 @@ class Evaluating(HoldsStores):
                 self._notes.append(f"{captured.name} answered with {captured.decoding}")
             return captured
         if model is None:
-            return FunctionModel(given, self._options.repeats)  # type: ignore[arg-type]  # by now it is a function
+            return FunctionModel(given, self._options.repeats, self._session.home)  # type: ignore[arg-type]  # by now it is a function
         source = model.source
         store = self._stores[source]
         price = chat_price(source.provider, source.model, self._session.catalogue)
         lane = Lane("", model.backend, model.handle, source, price, asks_base=model.is_base)
         name = _name_of(given, model, prompt)
-        asked = AskedModel(name, model, lane, store, self._options.repeats)
+        asked = AskedModel(name, model, lane, store, self._options.repeats, self._asked_rows)
         if prompt is None:
-            asked.want(self._cases, self._options.decoding)
+            asked.want(self._options.decoding)
             return asked
         prompting = Prompting(
             prompt,
             model,
-            self._cases,
-            self._rows,
+            self._asked_rows,
             self._options.cluster,
             [dataset for _, dataset in self._trained_on],
         )
         asked.is_prompt = True
-        asked.want(self._cases, self._options.decoding, prompting.messages_for)
+        asked.want(self._options.decoding, prompting.messages_for)
         if prompting.note:
             self._notes.append(f"{name}: {prompting.note}")
         return asked
@@ -250,7 +247,7 @@ class Evaluating(HoldsStores):
             still = one.lane.missing(one.store)
             limits = one.model.backend.limits_for(one.model.handle.base_model)
             costs.append(estimate_chats(one.lane, still, limits, batch=False, may_chat=True))
-            missing += len(still)
+            missing += len(one.lane.missing_keys(one.store))
             wanted += len(one.lane.wanted)
         stored = wanted - missing
         if self._judging is not None:
@@ -261,7 +258,7 @@ class Evaluating(HoldsStores):
         return EvaluationPlan(
             models=tuple(one.name for one in self._people),
             reference=self._people[self._options.reference].name,
-            rows=len(self._cases),
+            rows=len(self._asked_rows),
             left_out=self._left_out,
             metrics={one.metric.name: one.reason for one in self._metrics},
             margin=self._options.margin,
@@ -275,30 +272,29 @@ class Evaluating(HoldsStores):
     def _verdicts_to_ask(self, judging: Judging) -> tuple[int, Cost]:
         """Return how many verdicts are still to be asked for, at most, and what they cost."""
         longest = longest_answer(self._options.decoding)
-        controls = judging.controls(self._cases, self._rows)
-        shortest, most = list(controls), list(controls)
-        for one in self._candidates:
-            pairs = self._pairs(one, stored_only=True)
-            shortest += assumed(self._cases, self._rows, pairs, None)
-            most += assumed(self._cases, self._rows, pairs, longest)
+        controls = judging.controls(self._asked_rows.cases, self._asked_rows.rows)
+        pairs = [self._stored_pairs(one) for one in self._candidates]
+        shortest, most = (
+            Joined(controls, *(AssumedPairs(self._asked_rows, one, words) for one in pairs))
+            for words in (None, longest)
+        )
         return judging.estimate(shortest, most)
 
     @property
     def _candidates(self) -> list[Participant]:
         return [one for i, one in enumerate(self._people) if i != self._options.reference]
 
-    def _pairs(
-        self, candidate: Participant, *, stored_only: bool = False
-    ) -> list[AnswerPair | None]:
-        """Return the answers of the reference and a candidate to each row.
+    def _pairs(self, candidate: Participant) -> AnswerPairs:
+        """Return the answers of the reference and a candidate to each row."""
+        reference = self._people[self._options.reference]
+        return AnswerPairs(self._asked_rows, reference.outcomes, candidate.outcomes)
 
-        With `stored_only` a function is not asked: what it will answer is not known.
-        """
+    def _stored_pairs(self, candidate: Participant) -> AnswerPairs | None:
+        """Return the answers as far as they are there; None with a function, which is not asked yet."""
         both = (self._people[self._options.reference], candidate)
-        if stored_only and any(isinstance(one, FunctionModel) for one in both):
-            return [None] * len(self._cases)
-        reference, other = ([one.outcomes(case) for case in self._cases] for one in both)
-        return pairs_of(self._cases, self._rows, reference, other)
+        if any(isinstance(one, FunctionModel) for one in both):
+            return None
+        return self._pairs(candidate)
 
     # --- the run ---
 
@@ -306,30 +302,22 @@ class Evaluating(HoldsStores):
         """Ask what is missing, score and compare. Raises `BudgetError` before anything is asked."""
         started = self._session.clock.now()
         record = self._record(plan)
-        models = [one.model for one in self._asked]
-        models += [] if self._judging is None else [self._judging.model]
-        paid = any(one.backend.capabilities.price != "free" for one in models)
-        if plan.to_ask and paid:
-            first = models[0]
-            chats.hold(
-                self._session,
-                self._hold,
-                provider=first.backend.name,
-                model=first.name,
-                cost=plan.cost,
-                what=f"evaluation of {plan.rows} rows",
-                cap=self._options.budget,
-            )
+        money = self._money
+        if plan.to_ask and (models := self._models_asked):
+            place, what = models[0].backend.name, f"evaluation of {plan.rows} rows"
+            money.hold(place, models[0].name, plan.cost, what, self._options.budget)
         try:
             for one in self._asked:
-                if one.lane.missing(one.store):
+                if one.lane.missing_keys(one.store):
                     with self._around(one.model):
-                        self._ask(one.name, one.lane, one.store, paid=paid)
-            judged = {} if self._judging is None else self._judged(self._judging, paid=paid)
+                        self._ask(one.name, one.lane, one.store)
+            judged = {} if self._judging is None else self._judged(self._judging)
         finally:
-            if plan.to_ask and paid:
-                chats.release(self._session, self._hold)
-        scoring = Scoring(self._cases, self._rows, self._metrics, self._people, self._options)
+            if plan.to_ask:
+                money.release()
+        scoring = Scoring(
+            self._asked_rows, self._metrics, self._people, self._options, self._session.home
+        )
         report = scoring.report(
             self._data.name,
             plan.metrics,
@@ -338,15 +326,16 @@ class Evaluating(HoldsStores):
             self._left_out,
             tuple(self._notes),
             judged,
-            losses_of(self._people, self._rows) if self._measures_loss else {},
+            losses_of(self._people, self._asked_rows.rows) if self._measures_loss else {},
         )
-        atomic_write_json(record / "report.json", report.to_dict())
+        with atomic_file(record / "report.json") as handle:
+            handle.writelines(report.json_blocks())
         return report
 
     def _record(self, plan: EvaluationPlan) -> Path:
         """Write down margin, metrics and models before anything is asked; return the folder."""
         now = self._session.clock.now()
-        folder = self._session.home / "evaluations" / f"{now:%Y%m%d-%H%M%S}-{self._hold[-8:]}"
+        folder = self._session.home / "evaluations" / f"{now:%Y%m%d-%H%M%S}-{self._money.id[-8:]}"
         make_private_folder(folder)
         facts = {
             **vars(plan),
@@ -357,46 +346,55 @@ class Evaluating(HoldsStores):
         return folder
 
     @property
-    def _hold(self) -> str:
-        keys = [one.key for asked in self._asked for one in asked.lane.wanted]
+    def _models_asked(self) -> list[Model]:
+        judge = [] if self._judging is None else [self._judging.model]
+        return [*(one.model for one in self._asked), *judge]
+
+    @cached_property
+    def _money(self) -> RunMoney:
+        """The money of an evaluation of these rows and models."""
+        keys = [bytes.fromhex(key) for asked in self._asked for key in asked.lane.wanted.keys()]  # noqa: SIM118  # no mapping
         if self._judging is not None:
-            keys.append(self._judging.lane.source.digest)
-        return f"evaluation-{hashlib.sha256(' '.join(sorted(keys)).encode()).hexdigest()[:24]}"
+            keys.append(bytes.fromhex(self._judging.lane.source.digest))
+        digest = hashlib.sha256()
+        for number, key in enumerate(sorted(keys)):
+            digest.update(f"{' ' if number else ''}{key.hex()}".encode())
+        free = all(one.backend.capabilities.price == "free" for one in self._models_asked)
+        return RunMoney(self._session, f"evaluation-{digest.hexdigest()[:24]}", free)
 
     def spent_so_far(self) -> Decimal:
         """Return what the answers of this evaluation have cost in all calls, in US dollars."""
-        return chats.spent(self._session, self._hold) if self._session.has_journal else Decimal(0)
+        return self._money.spent_in_all_calls()
 
-    def _judged(self, judging: Judging, *, paid: bool) -> dict[str, Judged]:
+    def _judged(self, judging: Judging) -> dict[str, Judged]:
         """Ask the judge: its controls first, then each candidate's answers beside the reference's."""
         assert judging.store is not None  # noqa: S101  # set by `_open`
         name = f"the judge {judging.name}"
         found = {}
         with self._around(judging.model):
-            judging.want(judging.controls(self._cases, self._rows), equal_too=True)
-            self._ask(name, judging.lane, judging.store, paid=paid)
-            judging.check(self._rows)
+            rows = self._asked_rows
+            judging.want(judging.controls(rows.cases, rows.rows), equal_too=True)
+            self._ask(name, judging.lane, judging.store)
+            judging.check(rows.rows)
             for candidate in self._candidates:
                 pairs = self._pairs(candidate)
-                judging.want(pair for pair in pairs if pair is not None)
-                self._ask(name, judging.lane, judging.store, paid=paid)
+                judging.want(pairs)
+                self._ask(name, judging.lane, judging.store)
                 found[candidate.name] = judging.opinions(pairs)
         return found
 
-    def _ask(self, name: str, lane: Lane, store: AnswerStore, *, paid: bool) -> None:
+    def _ask(self, name: str, lane: Lane, store: AnswerStore) -> None:
         free = lane.backend.capabilities.price == "free"
 
-        def booked(usd: Decimal | None, calls: int) -> None:
-            self._spent += usd or Decimal(0)
-            if paid and not free:
-                chats.add(self._session, self._hold, usd, calls=calls)
+        def booked(usd: Decimal | None, calls: int, once: str) -> None:
+            self._money.book(Decimal(0) if free else usd, calls, once)
 
         def answered() -> None:
             self._done += 1
             done = CaptureProgress(
                 done=min(self._done, self._total),
                 total=self._total,
-                spent_usd=self._spent,
+                spent_usd=self._money.spent,
                 text=f"asking {name}",
             )
             self._on_progress(done)
@@ -410,23 +408,6 @@ class Evaluating(HoldsStores):
             recoverable=self._options.recoverable and lane.backend.capabilities.has_stored_chats,
             on_spent=booked,
             on_answer=answered,
-        )
-
-
-def _rows_of(data: Dataset) -> Iterator[tuple[Case, Row]]:
-    """Yield the cases of the rows with the rows. Rows that ask nothing are an error."""
-    nothing = []
-    for line, row in enumerate(data, 1):
-        case = case_of_chat(row, line)
-        if case is None:
-            nothing.append(line)
-        else:
-            yield case, row
-    if nothing:
-        raise UsageError(
-            f"{len(nothing)} rows ask nothing",
-            where=f"{data.name}: rows {', '.join(map(str, nothing[:20]))}",
-            hint="a row needs a user message, and its right answer as the last message",
         )
 
 

@@ -6,8 +6,8 @@ Controls come first: a judge that fails them is paid for nothing else.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from ftsdk.catalogue.inference_cost import chat_price
 from ftsdk.dataset.row import Row
 from ftsdk.errors import FtsdkError, UsageError
+from ftsdk.evaluation.answer_pairs import AnswerPair
 from ftsdk.evaluation.answers import AnswerStore, key_of
 from ftsdk.evaluation.ask import Lane
 from ftsdk.evaluation.cases import Case
@@ -27,29 +28,18 @@ from ftsdk.evaluation.metrics.judge import (
     scores_of,
     summary_of,
 )
-from ftsdk.evaluation.metrics.metric import answer_text, reference_of, text_of
 from ftsdk.evaluation.models import Model, model_of, place_of
 from ftsdk.evaluation.options import GivenJudge
 from ftsdk.evaluation.pairs import MOST_ERRORS, Pairs
 from ftsdk.evaluation.statistics.agreement import cohens_kappa
-from ftsdk.evaluation.wanted import Wanted
+from ftsdk.evaluation.wanted import Wanted, WantedAnswers
 from ftsdk.session import Session
 from ftsdk.types.answer import ChatAnswer
-from ftsdk.types.chat import ChatOutcome, ChatRequest
+from ftsdk.types.chat import ChatRequest
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.model import ModelHandle
 
 METRIC = "judge"
-
-
-@dataclass(frozen=True)
-class AnswerPair:
-    """Two answers to one row: the reference's and the candidate's."""
-
-    case: Case
-    row: Row
-    reference: str
-    candidate: str
 
 
 @dataclass(frozen=True)
@@ -121,27 +111,51 @@ class Judging:
 
     def controls(self, cases: Sequence[Case], rows: Sequence[Row]) -> list[AnswerPair]:
         """Return the pairs with a known result."""
-        by_row = {id(row): case for case, row in zip(cases, rows, strict=True)}
-        return [
-            AnswerPair(by_row[id(row)], row, first, second)
-            for row, first, second in self.judge.controls(rows)
-        ]
+        found, usable = [], enumerate(rows)
+        place, last = 0, None
+        for row, first, second in self.judge.controls(rows):
+            if row is not last:  # the rows of the controls are in the order of the data
+                place, last = next(at for at, one in usable if one == row), row
+            found.append(AnswerPair(cases[place], row, first, second))
+        return found
 
-    def want(self, pairs: Iterable[AnswerPair], *, equal_too: bool = False) -> None:
-        """Note what is to be asked: each pair in both orders, equal answers only with `equal_too`."""
+    def want(self, pairs: Sequence[AnswerPair | None], *, equal_too: bool = False) -> None:
+        """Note what is to be asked: each pair in both orders, equal answers only with `equal_too`.
+
+        The pairs are read again when their requests are sent.
+        """
+        places, numbers = array("Q"), array("B")
+
+        def keys() -> Iterator[str]:
+            known: set[bytes] = set()
+            for place, pair in enumerate(pairs):
+                for number, plain in enumerate(self._requests(pair, equal_too=equal_too)):
+                    key = key_of(self.lane.source, plain, 0)
+                    digest = bytes.fromhex(key)
+                    if digest not in known:
+                        known.add(digest)
+                        places.append(place)
+                        numbers.append(number)
+                        yield key
+
+        def make(at: int) -> Wanted:
+            pair = pairs[places[at]]
+            assert pair is not None  # noqa: S101  # only pairs have a request
+            plain = self._requests(pair, equal_too=equal_too)[numbers[at]]
+            request = ChatRequest(wanted.key(at), plain.messages, plain.options)
+            # The verdict is no answer to the row: an estimate must not count its reference.
+            return Wanted(replace(pair.case, reference=None), 0, request)
+
+        wanted = self.lane.wanted = WantedAnswers(keys(), make)
+
+    def _requests(self, pair: AnswerPair | None, *, equal_too: bool) -> list[ChatRequest]:
+        """Return what the judge is asked about a pair."""
+        if pair is None or (pair.reference == pair.candidate and not equal_too):
+            return []
         recorder = _Recorder()
         judge = replace(self.judge, model=recorder, usage=Usage())
-        found: dict[str, Wanted] = {}
-        for pair in pairs:
-            recorder.requests.clear()
-            if equal_too or pair.reference != pair.candidate:
-                judge.compare(pair.row, pair.reference, pair.candidate)
-            for plain in recorder.requests:
-                key = key_of(self.lane.source, plain, 0)
-                request = ChatRequest(key, plain.messages, plain.options)
-                # The verdict is no answer to the row: an estimate must not count its reference.
-                found[key] = Wanted(replace(pair.case, reference=None), 0, request)
-        self.lane.wanted = list(found.values())
+        judge.compare(pair.row, pair.reference, pair.candidate)
+        return recorder.requests
 
     def check(self, rows: Sequence[Row]) -> None:
         """Read the answers to the controls. Raises `UsageError` where too many go wrong or are missing."""
@@ -161,16 +175,17 @@ class Judging:
         """Return the opinion on each pair; None for a row on which a model has no answer."""
         judge = replace(self.judge, model=self._stored(), usage=Usage(usd=Decimal(0)))
         opinions: list[Opinion | None] = []
-        for pair in pairs:
+        missing = set()
+        for place, pair in enumerate(pairs):
             if pair is None:
+                missing.add(place)
                 opinions.append(None)
             elif pair.reference == pair.candidate:
                 opinions.append(Opinion(Preference.TIE, said_tie=True))
             else:
                 opinions.append(_opinion(judge, pair))
-        missing = frozenset(place for place, pair in enumerate(pairs) if pair is None)
         judge.usage.usd = self._stored_cost()
-        return Judged(tuple(opinions), missing, judge.usage)
+        return Judged(tuple(opinions), frozenset(missing), judge.usage)
 
     def _stored(self) -> _StoredModel:
         assert self.store is not None  # noqa: S101  # set before anything is asked
@@ -179,13 +194,13 @@ class Judging:
     def _stored_cost(self) -> Decimal | None:
         """Return what the wanted answers have cost; None where a price is not known."""
         assert self.store is not None  # noqa: S101  # set before anything is asked
-        found = [self.store.get(one.key) for one in self.lane.wanted]
+        found = map(self.store.get, self.lane.wanted.keys())
         costs = [one.usd for one in found if one is not None]
         known = [usd for usd in costs if usd is not None]
         return sum(known, Decimal(0)) if len(known) == len(costs) else None
 
     def estimate(
-        self, shortest: Sequence[AnswerPair], longest: Sequence[AnswerPair]
+        self, shortest: Sequence[AnswerPair | None], longest: Sequence[AnswerPair | None]
     ) -> tuple[int, Cost]:
         """Return how many requests are still to be asked, at most, and their cost.
 
@@ -196,8 +211,8 @@ class Judging:
         costs, count = [], 0
         for pairs in (shortest, longest):
             self.want(pairs)
+            count = max(count, len(self.lane.missing_keys(self.store)))
             missing = self.lane.missing(self.store)
-            count = max(count, len(missing))
             costs.append(estimate_chats(self.lane, missing, limits, batch=False, may_chat=True))
         low, high = costs
         if low.low is None or high.high is None:
@@ -226,47 +241,6 @@ def judging_of(session: Session, given: GivenJudge, provider: str | None) -> Jud
     price = chat_price(source.provider, source.model, session.catalogue)
     lane = Lane("", model.backend, model.handle, source, price)
     return Judging(model.name, model, lane, judge)
-
-
-def pairs_of(
-    cases: Sequence[Case],
-    rows: Sequence[Row],
-    reference: Sequence[Sequence[ChatOutcome]],
-    candidate: Sequence[Sequence[ChatOutcome]],
-) -> list[AnswerPair | None]:
-    """Return the first answers of both models to each row; None where one has none."""
-    found: list[AnswerPair | None] = []
-    for case, row, first, second in zip(cases, rows, reference, candidate, strict=True):
-        texts = (said(first[0]), said(second[0]))
-        found.append(None if None in texts else AnswerPair(case, row, texts[0] or "", texts[1] or ""))  # fmt: skip
-    return found
-
-
-def assumed(
-    cases: Sequence[Case],
-    rows: Sequence[Row],
-    pairs: Sequence[AnswerPair | None],
-    longest: int | None,
-) -> list[AnswerPair]:
-    """Return the pairs with texts in place of answers that are not there yet.
-
-    They are the row's own, or so many words as the longest answer has tokens.
-    """
-    found = []
-    for case, row, pair in zip(cases, rows, pairs, strict=True):
-        own = text_of(reference_of(row) or {})
-        text = own if longest is None else " word" * longest
-        found.append(pair or AnswerPair(case, row, text, f"{text} "))
-    return found
-
-
-def said(outcome: ChatOutcome) -> str | None:
-    """Return what a model answered, its refusal, or its tool calls as JSON; None for an error."""
-    if outcome.answer is None:
-        return None
-    text = answer_text(outcome.answer) or outcome.answer.refusal or ""
-    calls = outcome.answer.message.get("tool_calls")
-    return text if not calls else f"{text}\n{json.dumps(calls, sort_keys=True)}".strip()
 
 
 def _opinion(judge: Judge, pair: AnswerPair) -> Opinion | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from xml.etree import ElementTree as ET
 
 from ftsdk.evaluation.report import EvaluationReport
@@ -55,7 +56,7 @@ def _flips(report: EvaluationReport, one: CandidateResult) -> str:
     lines = [
         f"line {flip.line}: expected {flip.expected!r}, {report.reference} {flip.reference!r}, "
         f"{one.name} {flip.candidate!r}"
-        for flip in report.flips(one.name)[:_MOST_FLIPS]
+        for flip in itertools.islice(report.each_flip(one.name), _MOST_FLIPS)
     ]
     return "\n".join(lines)
 

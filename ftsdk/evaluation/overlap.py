@@ -5,6 +5,7 @@ An answer to such a case shows what the model remembers, not what it can do.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,10 +50,10 @@ class OverlapFinder:
     def __init__(self, cases: Sequence[Case]) -> None:
         self._cases = cases
         self._answers = [_folded(_answer_of(case)) for case in cases]
-        self._by_prompt: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._by_prompt: dict[bytes, list[int]] = defaultdict(list)
         for number, case in enumerate(cases):
             self._by_prompt[_folded(_bare(_row_of(case)))].append(number)
-        self._near = _Near([_row_of(case) for case in cases]) if can_compare_nearly() else None
+        self._near = _Near(map(_row_of, cases)) if can_compare_nearly() else None
 
     def find(self, training: Dataset, name: str) -> list[Overlap]:
         """Return the cases that are in the training file, each once, by its strongest likeness."""
@@ -122,5 +123,7 @@ def _answer_in(row: Row) -> Row:
     return {k: v for k, v in last.items() if k != "weight"} if isinstance(last, dict) else {}
 
 
-def _folded(value: Row) -> tuple[str, ...]:
-    return folded_texts(value)
+def _folded(value: Row) -> bytes:
+    """Return a hash of the texts of a row, folded."""
+    texts = "\x00".join(folded_texts(value))
+    return hashlib.sha256(texts.encode("utf-8", "surrogatepass")).digest()

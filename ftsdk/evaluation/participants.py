@@ -6,22 +6,26 @@ is asked and stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
 from typing import Any, Protocol
 
 from ftsdk.errors import FtsdkError, UsageError
 from ftsdk.evaluation.answers import AnswerStore
 from ftsdk.evaluation.ask import Lane
+from ftsdk.evaluation.asked_rows import AskedRows
 from ftsdk.evaluation.captured import Captured
 from ftsdk.evaluation.cases import Case
 from ftsdk.evaluation.models import Model, model_of
 from ftsdk.evaluation.retrieval import EXAMPLE_TOKENS
-from ftsdk.evaluation.wanted import Wanted, wanted_of
+from ftsdk.evaluation.wanted import wanted_of
 from ftsdk.session import Session
 from ftsdk.types.answer import ChatAnswer
 from ftsdk.types.chat import ChatOutcome
 from ftsdk.types.model import ModelHandle
+from ftsdk.util.spilled import Spilled
 
 BASE = "base"
 """Names the untuned base of the first model that has one."""
@@ -110,39 +114,49 @@ class Participant(Protocol):
 
 @dataclass
 class AskedModel:
-    """A model that is asked, or a prompt for one; `wanted` has the requests of each case, by its id."""
+    """A model that is asked, or a prompt for one. Its answers are in the store, and read from there."""
 
     name: str
     model: Model
     lane: Lane
     store: AnswerStore
     repeats: int
-    wanted: Mapping[str, Sequence[Wanted]] = field(default_factory=dict)
+    rows: AskedRows
     is_prompt: bool = False
 
     def outcomes(self, case: Case) -> Sequence[ChatOutcome]:
         """Return the stored answers of a case, and the errors of what has none."""
-        return [self._outcome(one) for one in self.wanted[case.id]]
+        return [outcome for outcome, _ in self.priced(case)]
 
-    def _outcome(self, wanted: Wanted) -> ChatOutcome:
-        stored = self.store.get(wanted.key)
+    def priced(self, case: Case) -> list[tuple[ChatOutcome, Decimal | None]]:
+        """Return the outcomes of a case, each with what it cost in US dollars; None if not known."""
+        first, many = self.rows.number_of(case), len(self.rows.distinct)
+        return [
+            self._outcome(self.lane.wanted.key(first + one * many)) for one in range(self.repeats)
+        ]
+
+    def _outcome(self, key: str) -> tuple[ChatOutcome, Decimal | None]:
+        stored = self.store.get(key)
         if stored is not None:
-            return ChatOutcome(wanted.key, stored.answer, attempts=stored.attempts)
-        return ChatOutcome(wanted.key, error=self.lane.errors.get(wanted.key) or _unanswered())
+            return ChatOutcome(key, stored.answer, attempts=stored.attempts), stored.usd
+        return ChatOutcome(key, error=self.lane.errors.get(key) or _unanswered()), Decimal(0)
 
     def want(
         self,
-        cases: Iterable[Case],
         decoding: Mapping[str, Any],
         messages_for: Callable[[Case], tuple[Mapping[str, Any], ...]] | None = None,
     ) -> None:
         """Note what is to be asked: the messages of each case, or what `messages_for` makes of it."""
-        found: dict[str, list[Wanted]] = {}
-        for case in cases:
-            asked = case if messages_for is None else replace(case, messages=messages_for(case))
-            found[case.id] = wanted_of(self.lane.source, [asked], decoding, self.repeats)
-        self.wanted = found
-        self.lane.wanted = [one for group in found.values() for one in group]
+        cases, made = self.rows.distinct, None
+        if messages_for is not None:  # it may search for examples: once for each case
+            made = Spilled(map(messages_for, cases), folder=self.store.folder)
+        self.lane.wanted = wanted_of(
+            self.lane.source,
+            cases,
+            decoding,
+            self.repeats,
+            None if made is None else made.__getitem__,
+        )
 
 
 def _unanswered() -> FtsdkError:
@@ -150,23 +164,18 @@ def _unanswered() -> FtsdkError:
 
 
 class CapturedModel:
-    """The answers of a capture, by case."""
+    """The answers of a capture, by case. They are read from the bundle."""
 
     def __init__(self, captured: Captured) -> None:
         model = "model" if captured.who == "tuned" else "base_model"
         self.name = f"captured {captured.manifest.get(model)}"
         self.decoding: Any = captured.manifest.get("decoding")
-        self._answers: dict[str, list[ChatOutcome]] = {}
-        for stored in captured.answers(captured.who):
-            if stored.repeat < captured.first_repeat:
-                continue
-            outcome = ChatOutcome(stored.key, stored.answer, attempts=stored.attempts)
-            self._answers.setdefault(stored.case, []).append(outcome)
+        self._answers = captured.by_case()
 
     @property
     def repeats(self) -> int:
         """The most answers that it has to one case."""
-        return max(map(len, self._answers.values()), default=0)
+        return self._answers.repeats
 
     def outcomes(self, case: Case) -> Sequence[ChatOutcome]:
         """Return the captured answers; an error where the capture does not have the case."""
@@ -175,23 +184,30 @@ class CapturedModel:
             where=f"row {case.line}",
             hint="capture the same rows, or evaluate on those that were captured",
         )
-        return self._answers.get(case.id) or [ChatOutcome(case.id, error=missing)]
+        found = [
+            ChatOutcome(one.key, one.answer, attempts=one.attempts)
+            for one in self._answers.of(case.digest)
+        ]
+        return found or [ChatOutcome(case.id, error=missing)]
 
 
 class FunctionModel:
     """A user's function as a model; each case is asked once for each repeat."""
 
-    def __init__(self, function: Answers, repeats: int) -> None:
+    def __init__(self, function: Answers, repeats: int, folder: Path | None = None) -> None:
         self.name = getattr(function, "__name__", "") or "function"
         self.repeats = repeats
         self._function = function
-        self._kept: dict[str, list[ChatOutcome]] = {}
+        self._kept: Spilled[list[ChatOutcome]] = Spilled(folder=folder)
+        self._places: dict[bytes, int] = {}
 
     def outcomes(self, case: Case) -> Sequence[ChatOutcome]:
         """Return what the function answers; what it raises is an error of this case."""
-        if case.id not in self._kept:
-            self._kept[case.id] = [self._ask(case) for _ in range(self.repeats)]
-        return self._kept[case.id]
+        place = self._places.get(case.digest)
+        if place is None:
+            place = self._places[case.digest] = len(self._kept)
+            self._kept.append([self._ask(case) for _ in range(self.repeats)])
+        return self._kept[place]
 
     def _ask(self, case: Case) -> ChatOutcome:
         try:

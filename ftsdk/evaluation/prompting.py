@@ -9,6 +9,7 @@ from ftsdk.dataset import Dataset
 from ftsdk.dataset.row import Row
 from ftsdk.dataset.rules.token_counts import counter_for
 from ftsdk.errors import UsageError
+from ftsdk.evaluation.asked_rows import AskedRows
 from ftsdk.evaluation.cases import Case
 from ftsdk.evaluation.models import Model
 from ftsdk.evaluation.participants import Prompt
@@ -25,13 +26,19 @@ class Prompting:
         self,
         prompt: Prompt,
         model: Model,
-        cases: Sequence[Case],
-        rows: Sequence[Row],
+        asked: AskedRows,
         cluster: str | None,
         trained_on: Iterable[Dataset],
     ) -> None:
         self._prompt, self._cluster = prompt, cluster
-        self._groups = {case.id: self._group(row) for case, row in zip(cases, rows, strict=True)}
+        self._groups: Mapping[bytes, str | None] = (
+            {}
+            if cluster is None
+            else {
+                case.digest: value_of(row, cluster)
+                for case, row in zip(asked.cases, asked.rows, strict=True)
+            }
+        )
         self._index = self._indexed(model, trained_on) if prompt.retrieves else None
 
     def _group(self, row: Row) -> str | None:
@@ -58,7 +65,7 @@ class Prompting:
         """Return what is asked in a case."""
         if self._index is None:
             return self._prompt.messages_for(case)
-        found = self._index.nearest(case, self._prompt.retrieves, self._groups.get(case.id))
+        found = self._index.nearest(case, self._prompt.retrieves, self._groups.get(case.digest))
         shown = [dict(message) for one in found for message in one.messages]
         return self._prompt.messages_for(case, shown)
 

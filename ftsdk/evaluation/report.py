@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -12,6 +13,7 @@ from ftsdk.evaluation.report_page import Frame, page
 from ftsdk.evaluation.report_parts import CandidateResult, FlippedRow, ReportData
 from ftsdk.evaluation.table import comparison_table, macro_f1_line
 from ftsdk.types.evaluation import Comparison
+from ftsdk.util.json_stream import Streamed, json_blocks
 
 _WORST = (GateResult.FAILED, GateResult.NOT_COMPARABLE, GateResult.INCONCLUSIVE, GateResult.PASSED)
 
@@ -50,9 +52,15 @@ class EvaluationReport(ReportData):
 
     def flips(self, candidate: str | None = None, metric: str | None = None) -> list[FlippedRow]:
         """Return the rows on which the scores differ, losses first."""
+        return list(self.each_flip(candidate, metric))
+
+    def each_flip(
+        self, candidate: str | None = None, metric: str | None = None
+    ) -> Iterator[FlippedRow]:
+        """Yield what `flips` returns, with the texts of one row in memory."""
         found = self._candidate(candidate)
         pairs = found.pairs[metric or found.gate.primary]
-        return [self._flipped(one, found.name) for one in flips_of(pairs)]
+        return (self._flipped(one, found.name) for one in flips_of(pairs))
 
     def _flipped(self, flip: Flip, candidate: str) -> FlippedRow:
         text = self.texts[flip.row] if self.texts else {}
@@ -85,7 +93,7 @@ class EvaluationReport(ReportData):
 
         Without `texts` no row's text is in it. `frame` has what else is on the page.
         """
-        return page(self, self.flips, texts=texts, frame=frame)
+        return page(self, self._flipped, texts=texts, frame=frame)
 
     def _repr_html_(self) -> str:
         """Return the page in a frame, for a notebook."""
@@ -94,6 +102,21 @@ class EvaluationReport(ReportData):
 
     def to_dict(self, *, texts: bool = True) -> dict[str, Any]:
         """Return the report as plain JSON values; without `texts`, no row's text is in it."""
+        return self._document(lambda name: list(self._flip_dicts(name, texts=texts)))
+
+    def to_stream(self, *, texts: bool = True) -> dict[str, Any]:
+        """Return what `to_dict` returns, for `json_blocks`: it reads the texts as it writes them."""
+        return self._document(lambda name: Streamed(lambda: self._flip_dicts(name, texts=texts)))
+
+    def json_blocks(self, *, texts: bool = True) -> Iterator[bytes]:
+        """Yield the report as indented JSON, with the texts of one row in memory."""
+        return json_blocks(self.to_stream(texts=texts))
+
+    def _flip_dicts(self, name: str, *, texts: bool) -> Iterator[dict[str, Any]]:
+        for flip in self.each_flip(name):
+            yield vars(flip) if texts else {"line": flip.line}
+
+    def _document(self, flips: Callable[[str], list[dict[str, Any]]]) -> dict[str, Any]:
         return {
             "data": self.data,
             "rows": self.rows,
@@ -109,24 +132,23 @@ class EvaluationReport(ReportData):
             "started_at": self.started_at.isoformat(),
             "ended_at": self.ended_at.isoformat(),
             "models": [one.to_dict() for one in self.models],
-            "candidates": [self._candidate_dict(one, texts) for one in self.candidates],
+            "candidates": [_candidate_dict(one, flips(one.name)) for one in self.candidates],
             "left_out": list(self.left_out),
             "notes": list(self.notes),
             "judge": {name: dict(one) for name, one in self.judged.items()},
         }
 
-    def _candidate_dict(self, one: CandidateResult, texts: bool) -> dict[str, Any]:
-        flips = self.flips(one.name)
-        shown = [vars(flip) for flip in flips] if texts else [{"line": f.line} for f in flips]
-        return {
-            "name": one.name,
-            "result": str(one.gate.result),
-            "reason": one.gate.reason,
-            "verdict": one.verdict,
-            "metrics": {n: c.model_dump(mode="json") for n, c in one.gate.metrics.items()},
-            "macro_f1": None
-            if one.macro_f1 is None
-            else {**vars(one.macro_f1), "delta": one.macro_f1.delta},
-            "slices": {n: c.model_dump(mode="json") for n, c in one.gate.slices.items()},
-            "flips": shown,
-        }
+
+def _candidate_dict(one: CandidateResult, flips: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "result": str(one.gate.result),
+        "reason": one.gate.reason,
+        "verdict": one.verdict,
+        "metrics": {n: c.model_dump(mode="json") for n, c in one.gate.metrics.items()},
+        "macro_f1": None
+        if one.macro_f1 is None
+        else {**vars(one.macro_f1), "delta": one.macro_f1.delta},
+        "slices": {n: c.model_dump(mode="json") for n, c in one.gate.slices.items()},
+        "flips": flips,
+    }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib import resources
 
+from ftsdk.evaluation.flips import Flip, flips_of
 from ftsdk.evaluation.report_charts import changed_bar, interval_chart, slice_chart, span_of
 from ftsdk.evaluation.report_parts import CandidateResult, FlippedRow, ModelResult, ReportData
 from ftsdk.evaluation.statistics.compare import about
@@ -30,8 +31,8 @@ _MARKS = {
 }
 
 
-Flips = Callable[[str], Sequence[FlippedRow]]
-"""Returns the rows on which a candidate and the reference differ."""
+ReadFlip = Callable[[Flip, str], FlippedRow]
+"""Returns a row on which a candidate, by its name, and the reference differ, with its texts."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Frame:
 
 
 def page(
-    report: ReportData, flips: Flips, *, texts: bool = True, frame: Frame | None = None
+    report: ReportData, read: ReadFlip, *, texts: bool = True, frame: Frame | None = None
 ) -> str:
     """Return the HTML text of a report. Without `texts` no row's text is in it."""
     css = resources.files("ftsdk.evaluation").joinpath("report_page.css").read_text("utf-8")
@@ -52,7 +53,7 @@ def page(
     parts = [
         _head(report, css + around.css, around.title),
         around.before,
-        *(_candidate(report, one, flips(one.name), texts=texts) for one in report.candidates),
+        *(_candidate(report, one, read, texts=texts) for one in report.candidates),
         _models(report.models),
         _method(report),
     ]
@@ -75,9 +76,7 @@ def _head(report: ReportData, css: str, title: str) -> str:
 # --- one candidate ---
 
 
-def _candidate(
-    report: ReportData, one: CandidateResult, flips: Sequence[FlippedRow], *, texts: bool
-) -> str:
+def _candidate(report: ReportData, one: CandidateResult, read: ReadFlip, *, texts: bool) -> str:
     main = one.gate.metrics[one.gate.primary]
     look = LOOKS[main.verdict]
     mark = f'<svg viewBox="0 0 24 24" width="28" height="28" aria-hidden="true" class="mark"><circle cx="12" cy="12" r="11" fill="currentColor"/>{_MARKS[look]}</svg>'  # fmt: skip
@@ -89,7 +88,7 @@ def _candidate(
         f'<h1><span class="{look}">{mark}</span>{escape(_title(main))}</h1>'
         f"<p>{_sentence(report, one, main)}</p></div><div>{chart}</div></div>{banner}"
         f"{_tiles(report, one)}</section>"
-        f"{_comparisons(report, one)}{_changed(report, one, flips, texts=texts)}"
+        f"{_comparisons(report, one)}{_changed(report, one, read, texts=texts)}"
     )
 
 
@@ -219,12 +218,11 @@ def _cell(text: str, label: str = "", *, number: bool = False) -> str:
 # --- answers that changed ---
 
 
-def _changed(
-    report: ReportData, one: CandidateResult, flips: Sequence[FlippedRow], *, texts: bool
-) -> str:
+def _changed(report: ReportData, one: CandidateResult, read: ReadFlip, *, texts: bool) -> str:
     pairs = one.pairs[one.gate.primary]
-    losses = [flip for flip in flips if flip.candidate_score < flip.reference_score]
-    wins = [flip for flip in flips if flip.candidate_score > flip.reference_score]
+    flips = flips_of(pairs)
+    losses = [flip for flip in flips if flip.is_loss]
+    wins = [flip for flip in flips if not flip.is_loss]
     right = sum(a == b and a >= 1 for a, b in zip(pairs.reference, pairs.candidate, strict=True))
     other = len(pairs.rows) - right - len(flips)
     counts = {"both": right, "worse": len(losses), "better": len(wins), "neither": other}
@@ -233,8 +231,8 @@ def _changed(
     lists = ""
     if texts:
         names = (report.reference, one.name)
-        lists = _flips("Got worse", losses, *names, is_open=True)
-        lists += _flips("Got better", wins, *names, is_open=False)
+        lists = _flips("Got worse", losses, read, *names, is_open=True)
+        lists += _flips("Got better", wins, read, *names, is_open=False)
     return (
         f'<section class="card"><h2>Answers that changed<small>{len(flips):,} of '
         f"{len(pairs.rows):,}</small></h2>{changed_bar(counts)}"
@@ -243,11 +241,17 @@ def _changed(
 
 
 def _flips(
-    title: str, flips: Sequence[FlippedRow], reference: str, candidate: str, *, is_open: bool
+    title: str,
+    flips: Sequence[Flip],
+    read: ReadFlip,
+    reference: str,
+    candidate: str,
+    *,
+    is_open: bool,
 ) -> str:
     if not flips:
         return ""
-    rows = "".join(_flip(one) for one in flips[:_MOST_FLIPS])
+    rows = "".join(_flip(read(one, candidate)) for one in flips[:_MOST_FLIPS])
     more = len(flips) - _MOST_FLIPS
     rest = f'<p class="note">and {more:,} more in the JSON report</p>' if more > 0 else ""
     heads = ("Line", "Asked", escape(reference), escape(candidate), "Expected")

@@ -55,6 +55,12 @@ class CandidateResult:
         """The verdict on the primary metric."""
         return str(self.gate.metrics[self.gate.primary].verdict)
 
+    @property
+    def flips(self) -> int:
+        """On how many rows it and the reference differ by the primary metric."""
+        pairs = self.pairs[self.gate.primary]
+        return sum(a != b for a, b in zip(pairs.reference, pairs.candidate, strict=True))
+
 
 @dataclass(frozen=True)
 class FlippedRow:
@@ -76,8 +82,8 @@ class ReportData:
     `metrics` gives for each metric why it was chosen; the first is the primary one. `margin` is the loss
     that was accepted, stated before the run. `left_out` are rows that a model was trained on.
     `judged` has what a judge says of each candidate: its preferences, how often the order of the answers
-    changed them, agreement and cost. `texts` has for each row what was asked, expected and said by each model; leave them out of what you
-    pass on.
+    changed them, agreement and cost. `texts` has for each row what was asked, expected and said by each
+    model, in a temporary file that goes with the report; leave them out of what you pass on.
     """
 
     data: str

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import statistics
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from decimal import Decimal
+import sys
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from ftsdk.backends.answer_losses import AnswerLoss
 from ftsdk.dataset.row import Row
+from ftsdk.evaluation.asked_rows import AskedRows
 from ftsdk.evaluation.cases import Case
 from ftsdk.evaluation.gate import gate
 from ftsdk.evaluation.judging import METRIC, Judged
 from ftsdk.evaluation.losses import Losses
 from ftsdk.evaluation.metrics.labels import Labels
 from ftsdk.evaluation.metrics.loss import Loss
-from ftsdk.evaluation.metrics.metric import (
-    Chosen,
-    Metric,
-    answer_text,
-    outcome_counts,
-    score_outcome,
-    text_of,
-)
+from ftsdk.evaluation.metrics.metric import Chosen, Metric, score_outcome, text_of
 from ftsdk.evaluation.options import EvaluationOptions
-from ftsdk.evaluation.pairs import Pairs, RowScores, compare_pairs, noise_of, paired
+from ftsdk.evaluation.pairs import Pairs, RowScores, compare_pairs, paired
 from ftsdk.evaluation.participants import AskedModel, Participant
 from ftsdk.evaluation.report import EvaluationReport
 from ftsdk.evaluation.report_parts import CandidateResult, ModelResult
@@ -32,8 +29,10 @@ from ftsdk.evaluation.slices import slices_of, value_of
 from ftsdk.evaluation.statistics.compare import not_comparable
 from ftsdk.evaluation.statistics.macro_f1 import MacroF1Difference, macro_f1_difference
 from ftsdk.evaluation.table import Means
+from ftsdk.evaluation.tally import Costs, Tally, said
 from ftsdk.types.chat import ChatOutcome
 from ftsdk.types.evaluation import Comparison, Score
+from ftsdk.util.spilled import Spilled
 
 
 class Scoring:
@@ -41,14 +40,15 @@ class Scoring:
 
     def __init__(
         self,
-        cases: Sequence[Case],
-        rows: Sequence[Row],
+        asked: AskedRows,
         metrics: Sequence[Chosen],
         people: Sequence[Participant],
         options: EvaluationOptions,
+        folder: Path,
     ) -> None:
-        self._cases, self._rows, self._metrics = cases, rows, metrics
+        self._asked, self._metrics = asked, metrics
         self._people, self._options = people, options
+        self._folder = folder
 
     def report(
         self,
@@ -62,28 +62,19 @@ class Scoring:
         losses: Losses,
     ) -> EvaluationReport:
         """Score every answer, compare the candidates, and return the report."""
-        outcomes = {one.name: [one.outcomes(case) for case in self._cases] for one in self._people}
-        scores = {
-            name: {
-                chosen.metric.name: self._scores(chosen.metric, every, losses.get(name, ()))
-                for chosen in self._metrics
-            }
-            for name, every in outcomes.items()
-        }
-        reference = self._people[self._options.reference]
+        tallies, models, texts = self._scored(losses)
+        reference = self._people[self._options.reference].name
         candidates = tuple(
-            self._candidate(scores[reference.name], scores[one.name], one.name, judged)
+            self._candidate(tallies[reference].scores, tallies[one.name].scores, one.name, judged)
             for one in self._people
-            if one is not reference
+            if one.name != reference
         )
         return EvaluationReport(
             data=data,
-            rows=len(self._cases),
-            reference=reference.name,
+            rows=len(self._asked),
+            reference=reference,
             candidates=candidates,
-            models=tuple(
-                self._result(one, outcomes[one.name], scores[one.name]) for one in self._people
-            ),
+            models=models,
             metrics=chosen_because,
             margin=self._options.margin,
             clusters=self._options.cluster,
@@ -93,8 +84,8 @@ class Scoring:
             ended_at=ended_at,
             left_out=left_out,
             notes=notes,
-            texts=[self._texts(place, outcomes) for place in range(len(self._cases))],
-            lines=[case.line for case in self._cases],
+            texts=texts,
+            lines=self._asked.lines,
             judged={
                 one.name: judged[one.name].summary(next(iter(one.pairs.values())))
                 for one in candidates
@@ -102,27 +93,44 @@ class Scoring:
             },
         )
 
-    def _scores(
-        self,
-        metric: Metric,
-        outcomes: Sequence[Sequence[ChatOutcome]],
-        losses: Sequence[AnswerLoss | None],
-    ) -> list[list[Score]]:
-        """Return the scores of each row: of its answers, or of the model's loss on it."""
-        if isinstance(metric, Loss):
-            return [[metric.score_of(one)] for one in losses]
-        return [
-            [score_outcome(metric, row, outcome) for outcome in answers]
-            for row, answers in zip(self._rows, outcomes, strict=True)
-        ]
+    def _scored(
+        self, losses: Losses
+    ) -> tuple[dict[str, Tally], tuple[ModelResult, ...], Spilled[dict[str, str]]]:
+        """Score the answers, row by row; return what each model did, and the texts of each row."""
+        metrics = [one.metric for one in self._metrics]
+        tallies = {one.name: Tally(one.name, metrics, self._folder) for one in self._people}
+        costs = {one.name: Costs() for one in self._people if isinstance(one, AskedModel)}
+        texts: Spilled[dict[str, str]] = Spilled(folder=self._folder)
+        distinct = 0
+        for place, (case, row) in enumerate(zip(self._asked.cases, self._asked.rows, strict=True)):
+            is_new = (
+                self._asked.number_of(case) == distinct
+            )  # a case that is asked twice costs once
+            distinct += is_new
+            shown = {}
+            for one in self._people:
+                outcomes = self._outcomes(one, case, costs.get(one.name) if is_new else None)
+                loss = losses[one.name][place] if one.name in losses else None
+                found = {each.name: _scores(each, row, outcomes, loss) for each in metrics}
+                tallies[one.name].add(outcomes, found)
+                shown[one.name] = said(outcomes)
+            expected = "" if case.reference is None else text_of(case.reference)
+            texts.append({**shown, "asked": text_of(case.messages[-1]), "expected": expected})
+        models = (
+            tallies[one.name].result(costs[one.name].usd if one.name in costs else None)
+            for one in self._people
+        )
+        return tallies, tuple(models), texts
 
-    def _texts(
-        self, place: int, outcomes: Mapping[str, Sequence[Sequence[ChatOutcome]]]
-    ) -> dict[str, str]:
-        case = self._cases[place]
-        said = {name: _said(every[place]) for name, every in outcomes.items()}
-        expected = "" if case.reference is None else text_of(case.reference)
-        return {**said, "asked": text_of(case.messages[-1]), "expected": expected}
+    @staticmethod
+    def _outcomes(one: Participant, case: Case, costs: Costs | None) -> Sequence[ChatOutcome]:
+        """Return what became of a case, and count what it cost."""
+        if costs is None or not isinstance(one, AskedModel):
+            return one.outcomes(case)
+        priced = one.priced(case)
+        for _, usd in priced:
+            costs.add(usd)
+        return [outcome for outcome, _ in priced]
 
     def _candidate(
         self,
@@ -131,7 +139,7 @@ class Scoring:
         name: str,
         judged: Mapping[str, Judged],
     ) -> CandidateResult:
-        clusters = self._clusters()
+        clusters, parts = self._clusters, self._parts
         pairs: dict[str, Pairs] = {}
         compared: dict[str, Comparison] = {}
         for number, chosen in enumerate(self._metrics):
@@ -148,7 +156,6 @@ class Scoring:
                 if fault
                 else compare_pairs(pairs[METRIC], clusters=clusters)
             )
-        parts = {one.name: one.rows for one in slices_of(self._rows, self._options.slices)}
         sliced = {
             part: compare_pairs(
                 pairs[primary].within(rows), margin=self._options.margin, clusters=clusters
@@ -170,100 +177,44 @@ class Scoring:
         name = next((c.metric.name for c in self._metrics if isinstance(c.metric, Labels)), None)
         if name is None:
             return None
-        found = [
-            (place, first[0].detail, second[0].detail)
-            for place, (first, second) in enumerate(
-                zip(reference[name], candidate[name], strict=True)
-            )
-            if "label" in first[0].detail and "label" in second[0].detail
-        ]
+        places, labels = list[int](), list[tuple[Any, ...]]()
+        for place, (first, second) in enumerate(zip(reference[name], candidate[name], strict=True)):
+            one, other = first[0].detail, second[0].detail
+            if "label" in one and "label" in other:
+                places.append(place)
+                found = (one["label"], one["given"], other["given"])
+                labels.append(tuple(None if each is None else sys.intern(each) for each in found))
         return macro_f1_difference(
-            [str(first["label"]) for _, first, _ in found],
-            [first["given"] for _, first, _ in found],
-            [second["given"] for _, _, second in found],
-            None if clusters is None else [clusters[place] for place, _, _ in found],
+            [label for label, _, _ in labels],
+            [given for _, given, _ in labels],
+            [given for _, _, given in labels],
+            None if clusters is None else [clusters[place] for place in places],
         )
 
+    @cached_property
+    def _parts(self) -> dict[str, tuple[int, ...]]:
+        """The rows of each slice."""
+        return {one.name: one.rows for one in slices_of(self._asked.rows, self._options.slices)}
+
+    @cached_property
     def _clusters(self) -> list[Hashable] | None:
         key = self._options.cluster
         if key is None:
             return None
-        found = [value_of(row, key) for row in self._rows]
+        found = [value_of(row, key) for row in self._asked.rows]
         return [("row", i) if value is None else value for i, value in enumerate(found)]
 
-    def _result(
-        self,
-        one: Participant,
-        outcomes: Sequence[Sequence[ChatOutcome]],
-        scores: Mapping[str, Sequence[RowScores]],
-    ) -> ModelResult:
-        flat = [outcome for answers in outcomes for outcome in answers]
-        latencies = sorted(
-            outcome.answer.latency_s
-            for outcome in flat
-            if outcome.answer is not None and outcome.answer.latency_s
-        )
-        noise = {name: noise_of(rows) for name, rows in scores.items()}
-        return ModelResult(
-            name=one.name,
-            outcomes=outcome_counts(flat),
-            summaries={
-                chosen.metric.name: chosen.metric.summary(_flat(scores[chosen.metric.name]))
-                for chosen in self._metrics
-            },
-            usd=_cost_of(one, flat),
-            latency_p50_s=_quantile(latencies, 0.5),
-            latency_p95_s=_quantile(latencies, 0.95),
-            noise={name: found.disagreement for name, found in noise.items() if found is not None},
-            answered_by=tuple(
-                sorted({str(o.answer.model) for o in flat if o.answer and o.answer.model})
-            ),
-            tokens=mean_tokens(o.answer.usage for o in flat if o.answer is not None),
-        )
 
-
-def _said(answers: Sequence[ChatOutcome]) -> str:
-    first = answers[0]
-    if first.answer is None:
-        return "" if first.error is None else f"(error: {first.error.what})"
-    return answer_text(first.answer) or first.answer.refusal or ""
+def _scores(
+    metric: Metric, row: Row, outcomes: Sequence[ChatOutcome], loss: AnswerLoss | None
+) -> list[Score]:
+    """Return the scores of a row: of its answers, or of the model's loss on it."""
+    if isinstance(metric, Loss):
+        return [metric.score_of(loss)]
+    return [score_outcome(metric, row, outcome) for outcome in outcomes]
 
 
 def _means(pairs: Pairs) -> Means:
     if not pairs.rows:
         return Means(None, None)
     return Means(statistics.fmean(pairs.reference), statistics.fmean(pairs.candidate))
-
-
-def mean_tokens(usages: Iterable[Mapping[str, int]]) -> dict[str, float]:
-    """Return the mean `prompt`, `cached` and `completion` tokens; empty where they are not reported."""
-    known = [usage for usage in usages if "prompt_tokens" in usage]
-    names = {
-        "prompt": "prompt_tokens",
-        "cached": "prompt_tokens_details.cached_tokens",
-        "completion": "completion_tokens",
-    }
-    if not known:
-        return {}
-    return {
-        ours: statistics.fmean(u.get(theirs, 0) for u in known) for ours, theirs in names.items()
-    }
-
-
-def _flat(rows: Sequence[RowScores]) -> list[Score]:
-    return [score for row in rows for score in row]
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float | None:
-    if not ordered:
-        return None
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def _cost_of(one: Participant, outcomes: Sequence[ChatOutcome]) -> Decimal | None:
-    if not isinstance(one, AskedModel):
-        return None
-    stored = [one.store.get(outcome.id) for outcome in outcomes if outcome.answer is not None]
-    costs = [None if found is None else found.usd for found in stored]
-    known = [usd for usd in costs if usd is not None]
-    return sum(known, Decimal(0)) if len(known) == len(costs) else None

@@ -12,6 +12,7 @@ import dataclasses
 import datetime as dt
 import functools
 import hashlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,17 +30,18 @@ from ftsdk.evaluation.ask import Lane, ask, recover
 from ftsdk.evaluation.batch_lane import BatchLane
 from ftsdk.evaluation.chat_cost import estimate_chats, sum_costs
 from ftsdk.evaluation.models import Model, model_of
+from ftsdk.evaluation.run_money import RunMoney
 from ftsdk.evaluation.wanted import wanted_of
 from ftsdk.migration.arguments import CaptureArguments
 from ftsdk.migration.capture_cases import choose_cases, fetch_traffic
 from ftsdk.migration.options import CaptureOptions, OnProgress, options_of
 from ftsdk.session import Session
-from ftsdk.spending import chats
 from ftsdk.types.capture import Capture, CapturePlan, CaptureProgress, Rights
 from ftsdk.types.chat import with_defaults
 from ftsdk.types.model import ModelHandle
 from ftsdk.util.files import atomic_write_json
 from ftsdk.util.patience import Patience
+from ftsdk.util.spilled import Spilled
 
 TUNED, BASE = "tuned", "base"
 FEWEST_FOR_BATCH = 50
@@ -74,10 +76,7 @@ def capture(
 
 
 class Capturing(HoldsStores):
-    """One capture: `plan` says what it would do, `run` does it. Use it as a context manager.
-
-    `spent` is what this call has spent, in US dollars.
-    """
+    """One capture: `plan` says what it would do, `run` does it. Use it as a context manager."""
 
     def __init__(
         self,
@@ -101,7 +100,7 @@ class Capturing(HoldsStores):
         if options.base and self._base is None and self.model.is_tuned:
             self._notes.append("the base model is not asked: it cannot be called by its name here")
         self._lanes: list[tuple[Lane, AnswerStore]] = []
-        self.spent, self._done, self._total = Decimal(0), 0, 0
+        self._done, self._total = 0, 0
 
     def _name(self) -> str:
         return _UNSAFE.sub("-", f"{self.model.backend.name}-{self.model.handle.id}")
@@ -122,11 +121,11 @@ class Capturing(HoldsStores):
         chosen = choose_cases(
             self._session, self.model, self._data, self._asked.training, self._store.files
         )
-        self._cases, self._refused = list(chosen.cases), chosen.refused
+        self._cases, self._refused = chosen.cases, chosen.refused
         self._checked = chosen.checked_against
         self._notes += chosen.notes
-        self._traffic = self._stored_traffic() if self._asked.traffic else []
-        if not self._cases and not self._traffic and not self._refused:
+        self._traffic = self._stored_traffic() if self._asked.traffic else (None, 0)
+        if not self._cases and not self._traffic[1] and not self._refused:
             raise UsageError(
                 "There is nothing to capture: no rows, and the account has stored no chats of this model",
                 where=f"model {self.model.handle.id}",
@@ -164,11 +163,11 @@ class Capturing(HoldsStores):
     def _store(self) -> AnswerStore:
         return self._lanes[0][1]
 
-    def _stored_traffic(self) -> list[dict[str, Any]]:
+    def _stored_traffic(self) -> tuple[Path | None, int]:
         self._say("fetching the chats that the account stored")
-        lines, why_not = fetch_traffic(self.model, self._store.folder)
+        path, count, why_not = fetch_traffic(self.model, self._store.folder)
         self._notes += [why_not] if why_not else []
-        return lines
+        return path, count
 
     def _import_bundle(self) -> None:
         """Take over the answers of the bundle, which may be from another machine."""
@@ -181,7 +180,6 @@ class Capturing(HoldsStores):
                 where=str(self._folder),
                 hint="restore it from a copy, or give another folder with --into",
             )
-        cases = files.cases_in(self._folder)
         decoding = self._before.get("decoding")
         if decoding != self._decoding():
             raise UsageError(
@@ -189,35 +187,42 @@ class Capturing(HoldsStores):
                 where=f"{self._folder}; now they are {self._decoding()}",
                 hint="use the same options, or give another folder with --into",
             )
+        kept = Spilled(files.cases_in(self._folder))
+        places = {case.id: place for place, case in enumerate(kept)}
         by_who = {lane.who: (lane, store) for lane, store in self._lanes}
         for who, stored in files.answers_in(self._folder):
-            case = cases.get(stored.case)
-            if case is None or who not in by_who:
+            place = places.get(stored.case)
+            if place is None or who not in by_who:
                 continue
             lane, store = by_who[who]
-            [*_, own] = wanted_of(lane.source, [case], self._decoding(), stored.repeat + 1)
-            if own.key not in store:
-                store.add(stored.model_copy(update={"key": own.key, "via": "bundle"}))
-        known = {case.id for case in self._cases}
-        self._cases += [case for key, case in cases.items() if key not in known]
+            key = [*wanted_of(lane.source, [kept[place]], decoding, stored.repeat + 1).keys()][-1]
+            if key not in store:
+                store.add(stored.model_copy(update={"key": key, "via": "bundle"}))
+        known = {case.digest for case in self._cases}
+        more = (case for case in kept if case.digest not in known)
+        self._cases = Spilled(itertools.chain(self._cases, more))
         self._repeats = max(self._repeats, int(self._before.get("repeats", 1)))
 
     # --- the plan ---
 
     def plan(self) -> CapturePlan:
         """Return what would be asked, and what it would cost. Nothing is asked."""
-        missing = {lane.who: lane.missing(store) for lane, store in self._lanes}
+        missing = [len(lane.missing_keys(store)) for lane, store in self._lanes]
         self._total = sum(len(lane.wanted) for lane, _ in self._lanes)
-        to_ask = sum(map(len, missing.values()))
+        to_ask = sum(missing)
         self._done = self._total - to_ask
         batch = self._uses_batch(to_ask)
         limits = self.model.backend.limits_for(self.model.handle.base_model)
         cost = sum_costs(
             [
                 estimate_chats(
-                    lane, missing[lane.who], limits, batch=batch, may_chat=not self._asked.batch
+                    lane,
+                    lane.missing(store),
+                    limits,
+                    batch=batch,
+                    may_chat=not self._asked.batch,
                 )
-                for lane, _ in self._lanes
+                for lane, store in self._lanes
             ]
         )
         return CapturePlan(
@@ -228,7 +233,7 @@ class Capturing(HoldsStores):
             repeats=self._repeats,
             refused=self._refused,
             checked_against=self._checked,
-            traffic=len(self._traffic),
+            traffic=self._traffic[1],
             stored=self._done,
             to_ask=to_ask,
             via="batch" if batch else "chat",
@@ -265,17 +270,9 @@ class Capturing(HoldsStores):
         that every request would get; what was answered until then is kept.
         """
         backend = self.model.backend
-        free = backend.capabilities.price == "free"
-        if plan.to_ask and not free:
-            chats.hold(
-                self._session,
-                self._hold,
-                provider=backend.name,
-                model=plan.model,
-                cost=plan.cost,
-                what=f"capture of {plan.model}",
-                cap=self._asked.budget,
-            )
+        if plan.to_ask:
+            what = f"capture of {plan.model}"
+            self._money.hold(backend.name, plan.model, plan.cost, what, self._asked.budget)
         lanes: list[BatchLane] = []
         try:
             if plan.via == "batch" and plan.to_ask:
@@ -284,27 +281,29 @@ class Capturing(HoldsStores):
             if not self._asked.batch:
                 self._ask_the_rest()
         finally:
-            if not free and not any(one.is_open for one in lanes):
-                chats.release(self._session, self._hold)
+            if not any(one.is_open for one in lanes):
+                self._money.release()
         return self._sealed()
 
-    @property
-    def _hold(self) -> str:
-        """Names the money that is held for this bundle: the same for a call that continues it."""
+    @functools.cached_property
+    def _money(self) -> RunMoney:
+        """The money of this bundle."""
         place = f"{self.model.source.digest} {self._folder.resolve()}"
-        return f"capture-{hashlib.sha256(place.encode()).hexdigest()[:24]}"
+        name = f"capture-{hashlib.sha256(place.encode()).hexdigest()[:24]}"
+        return RunMoney(self._session, name, self.model.backend.capabilities.price == "free")
+
+    @property
+    def spent(self) -> Decimal:
+        """What this call has spent, in US dollars."""
+        return self._money.spent
 
     def spent_so_far(self) -> Decimal:
         """Return what the answers of this bundle have cost in all calls, in US dollars."""
-        if self.model.backend.capabilities.price == "free" or not self._session.has_journal:
-            return Decimal(0)
-        return chats.spent(self._session, self._hold)
+        return self._money.spent_in_all_calls()
 
-    def _booked(self, usd: Decimal | None, calls: int) -> None:
-        self.spent += usd or Decimal(0)
+    def _booked(self, usd: Decimal | None, calls: int, once: str) -> None:
         self._done += calls
-        if self.model.backend.capabilities.price != "free" and calls:
-            chats.add(self._session, self._hold, usd, calls=calls)
+        self._money.book(usd, calls, once)
 
     def _batch_lane(self, lane: Lane, store: AnswerStore) -> BatchLane:
         return BatchLane(
@@ -347,14 +346,15 @@ class Capturing(HoldsStores):
             recovered = recover(lane, store, clock=self._session.clock, on_spent=self._booked)
             if recovered:
                 self._notes.append(f"{recovered} answers of an interrupted run were fetched")
-            again = len({one.key for one in lane.missing(store)} & set(store.under_way()))
+            missing = lane.missing_keys(store)
+            again = len(store.under_way().keys() & set(missing))
             if again:
                 self._notes.append(
                     f"up to {again} answers were under way when an earlier run was killed; they are "
                     "asked again, and may have been paid for"
                 )
             say = functools.partial(self._say, f"asking {lane.source.model}")
-            if lane.missing(store):
+            if missing:
                 ask(
                     lane,
                     store,
@@ -374,8 +374,8 @@ class Capturing(HoldsStores):
 
     def _answers(self) -> Iterator[tuple[str, StoredAnswer]]:
         for lane, store in self._lanes:
-            for wanted in lane.wanted:
-                found = store.get(wanted.key)
+            for key in lane.wanted.keys():  # noqa: SIM118  # no mapping
+                found = store.get(key)
                 if found is not None:
                     yield lane.who, found
 
@@ -390,14 +390,14 @@ class Capturing(HoldsStores):
 
         files.write_lines(self._bundle, files.CASES, (case.to_dict() for case in self._cases))
         files.write_lines(self._bundle, files.ANSWERS, lines())
-        if self._traffic:
-            files.write_lines(self._bundle, files.TRAFFIC, self._traffic)
+        path, count = self._traffic
+        if path is not None and count:
+            files.write_lines(self._bundle, files.TRAFFIC, files.lines_of(path))
         errors = Counter(
             str(error.what)
             for lane, store in self._lanes
             for error in self._open_errors(lane, store)
         )
-        known = [usd for usd in tally.usd if usd is not None]
         captured = Capture(
             folder=self._folder,
             provider=self.model.backend.name,
@@ -412,9 +412,9 @@ class Capturing(HoldsStores):
                 who: {**counts, **self._missing_of(who)} for who, counts in tally.counts.items()
             },
             answered_by={who: tuple(found) for who, found in tally.answered_by.items()},
-            traffic=len(self._traffic),
+            traffic=self._traffic[1],
             agreement=tally.agreement(),
-            spent_usd=sum(known, Decimal(0)) if len(known) == len(tally.usd) else None,
+            spent_usd=tally.usd,
             refused=self._refused,
             checked_against=self._checked,
             findings=files.private_findings(self._cases, self._answers()),
@@ -427,12 +427,14 @@ class Capturing(HoldsStores):
         return captured
 
     def _missing_of(self, who: str) -> dict[str, int]:
-        missing = sum(len(lane.missing(store)) for lane, store in self._lanes if lane.who == who)
+        missing = sum(
+            len(lane.missing_keys(store)) for lane, store in self._lanes if lane.who == who
+        )
         return {"error": missing} if missing else {}
 
     def _open_errors(self, lane: Lane, store: AnswerStore) -> Iterator[FtsdkError]:
-        for one in lane.missing(store):
-            yield lane.errors.get(one.key) or BackendError("no answer yet")
+        for key in lane.missing_keys(store):
+            yield lane.errors.get(key) or BackendError("no answer yet")
 
     def give_rights(self, rights: Rights) -> None:
         """Use these rights, as if they had been among the options."""

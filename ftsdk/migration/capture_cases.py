@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from ftsdk.evaluation.models import Model, TrainingFiles, training_files_of
 from ftsdk.evaluation.overlap import OverlapFinder, can_compare_nearly
 from ftsdk.session import Session
 from ftsdk.types.capture import OverlapRow
-from ftsdk.util.files import atomic_write_bytes
+from ftsdk.util.files import atomic_file
+from ftsdk.util.spilled import Spilled
 
 _TRAFFIC = "traffic.jsonl"
 
@@ -27,7 +29,7 @@ _TRAFFIC = "traffic.jsonl"
 class ChosenCases:
     """The cases to ask, those that are left out, and the training files that were compared."""
 
-    cases: tuple[Case, ...] = ()
+    cases: Sequence[Case] = ()
     refused: tuple[OverlapRow, ...] = ()
     checked_against: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -54,17 +56,17 @@ def choose_cases(
         notes.append("nearly equal prompts are not found: pip install 'ftsdk[data]'")
     refused = _overlaps(cases, compared)
     return ChosenCases(
-        cases=tuple(case for case in cases if case.id not in refused),
+        cases=Spilled(case for case in cases if case.id not in refused),
         refused=tuple(sorted(refused.values(), key=lambda one: one.line)),
         checked_against=tuple(name for name, _ in compared),
         notes=tuple(notes),
     )
 
 
-def _cases(data: Any, trained: TrainingFiles) -> list[Case]:
+def _cases(data: Any, trained: TrainingFiles) -> Sequence[Case]:
     if data is not None:
         return cases_of(Dataset.load(data))
-    return [case for _, one in trained.validation for case in cases_of(one)]
+    return cases_of(*(one for _, one in trained.validation))
 
 
 def _overlaps(
@@ -84,20 +86,24 @@ def _overlaps(
     }
 
 
-def fetch_traffic(model: Model, folder: Path) -> tuple[list[dict[str, Any]], str]:
-    """Fetch the chats of the model that the account stored; return them, and why some are missing.
+def fetch_traffic(model: Model, folder: Path) -> tuple[Path, int, str]:
+    """Fetch the chats of the model that the account stored into a file of `folder`.
 
-    Those that were fetched before are kept in `folder`, since the provider removes them after a while.
+    Returns the file, how many chats are in it, and why some are missing. Those that were fetched before
+    stay in it, since the provider removes them after a while.
     """
     path, why_not = folder / _TRAFFIC, ""
-    known = {line["id"]: line for line in lines_of(path)}
+    known = {line["id"] for line in lines_of(path)}
+    new: Spilled[dict[str, Any]] = Spilled(folder=folder)
     if model.backend.capabilities.has_stored_chats:
         try:
             for chat in model.backend.stored_chats(model=model.handle.id):
-                if KEY_TAG not in chat.metadata:
-                    known.setdefault(chat.id, traffic_line(chat))
+                if KEY_TAG not in chat.metadata and chat.id not in known:
+                    known.add(chat.id)
+                    new.append(traffic_line(chat))
         except BackendError as error:
             why_not = f"stored chats were not read: {error.what}"
-    if known:
-        atomic_write_bytes(path, b"".join(orjson.dumps(one) + b"\n" for one in known.values()))
-    return list(known.values()), why_not
+    if len(new):
+        with atomic_file(path) as handle:
+            handle.writelines(orjson.dumps(one) + b"\n" for one in itertools.chain(lines_of(path), new))  # fmt: skip
+    return path, len(known), why_not

@@ -7,7 +7,7 @@ of agreement with the old model, and its own repeats are the measure.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ import orjson
 
 from ftsdk.dataset import Dataset
 from ftsdk.errors import UsageError
-from ftsdk.evaluation.captured import Captured
-from ftsdk.evaluation.cases import Case, case_of_chat, cases_of
+from ftsdk.evaluation.bundle_files import cases_in
+from ftsdk.evaluation.captured import Captured, CapturedAnswers
+from ftsdk.evaluation.cases import case_of_chat, case_of_row
 from ftsdk.evaluation.statistics.compare import MIN_ROWS
-from ftsdk.util.files import atomic_write_bytes, make_private_folder
+from ftsdk.util.files import atomic_file, make_private_folder
+from ftsdk.util.spilled import Spilled
 
 _NAME = "rows.jsonl"
 
@@ -54,53 +56,73 @@ def comparison_rows(captured: Captured, data: Any, folder: Path) -> ComparisonRo
     `data` are the rows that were captured, whose keys slices may use. Raises `UsageError` for fewer
     rows than a verdict needs.
     """
-    cases = captured.cases()
-    rows = dict(_rows_of(data, cases))
-    answered = {key: row for key, row in rows.items() if row["messages"][-1].get("role") == "assistant"}  # fmt: skip
-    by_agreement = len(answered) < MIN_ROWS
-    chosen = _with_captured_answers(captured, rows) if by_agreement else answered
-    if len(chosen) < MIN_ROWS:
+    rows = Spilled(_rows_of(data, {case.digest for case in cases_in(captured.folder)}))
+    answered = sum(one.is_answered for one in rows)
+    by_agreement = answered < MIN_ROWS
+    chosen = _with_captured_answers(captured, rows) if by_agreement else _answered(rows)
+    path = make_private_folder(folder) / _NAME
+    digest, count = hashlib.sha256(), 0
+    with atomic_file(path) as handle:
+        for row in chosen:
+            line = orjson.dumps(row) + b"\n"
+            digest.update(line)
+            handle.write(line)
+            count += 1
+    if count < MIN_ROWS:
         raise UsageError(
-            f"{len(chosen)} captured rows are too few for a verdict",
+            f"{count} captured rows are too few for a verdict",
             where=f"model {captured.manifest.get('model')}, {captured.folder}",
             hint=f"give at least {MIN_ROWS} rows that the old model was not trained on",
         )
-    content = b"".join(orjson.dumps(row) + b"\n" for row in chosen.values())
-    path = make_private_folder(folder) / _NAME
-    atomic_write_bytes(path, content)
     return ComparisonRows(
         path=path,
-        rows=len(chosen),
-        sha256=hashlib.sha256(content).hexdigest(),
+        rows=count,
+        sha256=digest.hexdigest(),
         by_agreement=by_agreement,
-        without_answer=0 if by_agreement else len(rows) - len(answered),
+        without_answer=0 if by_agreement else len(rows) - answered,
     )
 
 
-def _rows_of(data: Any, cases: Mapping[str, Case]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each captured row once, by its case, as a chat row with the keys that it has beside."""
-    asked = {case.id: case for case in cases_of(Dataset.load(data))}
-    beside = {}
+@dataclass(frozen=True)
+class _Captured:
+    """A captured row: the digest of its case, and the row as it is compared."""
+
+    case: bytes
+    row: dict[str, Any]
+
+    @property
+    def is_answered(self) -> bool:
+        return bool(self.row["messages"][-1].get("role") == "assistant")
+
+
+def _rows_of(data: Any, captured: Collection[bytes]) -> Iterator[_Captured]:
+    """Yield each captured row once, as a chat row with the keys that it has beside."""
+    known: set[bytes] = set()
     for line, row in enumerate(Dataset.load(data), 1):
-        case = case_of_chat(row, line)
-        if case is not None and case.id not in beside:
-            beside[case.id] = {name: one for name, one in row.items() if name != "messages"}
-    for key, case in asked.items():
-        if key in cases:
-            answer = [] if case.reference is None else [dict(case.reference)]
-            messages = [*map(dict, case.messages), *answer]
-            yield key, {**beside.get(key, {}), "messages": messages, **case.options}
+        case = case_of_row(row, line)
+        if case is None or case.digest in known or case.digest not in captured:
+            continue
+        known.add(case.digest)
+        is_chat = case_of_chat(row, line) is not None
+        beside = {name: one for name, one in row.items() if name != "messages"} if is_chat else {}
+        answer = [] if case.reference is None else [dict(case.reference)]
+        messages = [*map(dict, case.messages), *answer]
+        yield _Captured(case.digest, {**beside, "messages": messages, **case.options})
+
+
+def _answered(rows: Iterable[_Captured]) -> Iterator[dict[str, Any]]:
+    return (one.row for one in rows if one.is_answered)
 
 
 def _with_captured_answers(
-    captured: Captured, rows: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    found = {}
-    for stored in captured.answers():
-        row = rows.get(stored.case)
-        if row is None or stored.repeat:
+    captured: Captured, rows: Iterable[_Captured]
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows with the first answer of the old model as theirs."""
+    answers = CapturedAnswers(captured.folder, "tuned")
+    for one in rows:
+        first = next((each for each in answers.of(one.case) if not each.repeat), None)
+        if first is None:
             continue
-        answer = {name: one for name, one in stored.answer.message.items() if one is not None}
-        asked = [one for one in row["messages"] if one is not row["messages"][-1] or one.get("role") != "assistant"]  # fmt: skip
-        found[stored.case] = {**row, "messages": [*asked, {"role": "assistant", **answer}]}
-    return found
+        asked = one.row["messages"][: -1 if one.is_answered else None]
+        answer = {name: value for name, value in first.answer.message.items() if value is not None}
+        yield {**one.row, "messages": [*asked, {"role": "assistant", **answer}]}

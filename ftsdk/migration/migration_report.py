@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -22,7 +21,8 @@ from ftsdk.migration.report_sections import dates_card, lost_card, result_card
 from ftsdk.planning.targets import RankedTarget
 from ftsdk.session import Session
 from ftsdk.types.migration import CandidatePlan, LostFeature, MigratedModel
-from ftsdk.util.files import atomic_write_bytes
+from ftsdk.util.files import atomic_file, atomic_write_bytes
+from ftsdk.util.json_stream import json_blocks
 
 _LOOKS = ("new", "third", "fourth", "new")
 
@@ -80,12 +80,12 @@ def write_reports(
         "migration": result.model_dump(mode="json"),
         "costs": [one.to_dict() for one in costs.targets.values()],
         "lost": [one.model_dump(mode="json") for one in lost],
-        "evaluation": report.to_dict(),
+        "evaluation": report.to_stream(),
     }
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=str)
     page = report.to_html(frame=_frame(session, old, options, costs, result, lost))
     atomic_write_bytes(folder / "report.html", page.encode())
-    atomic_write_bytes(folder / "report.json", text.encode() + b"\n")
+    with atomic_file(folder / "report.json") as handle:
+        handle.writelines(json_blocks(document))
     atomic_write_bytes(folder / "report.xml", junit_xml(report))
 
 

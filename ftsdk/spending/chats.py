@@ -94,16 +94,18 @@ def add(
     prompt_tokens: int = 0,
     cached_tokens: int = 0,
     completion_tokens: int = 0,
+    once: str = "",
 ) -> None:
     """Record what calls of a run cost, in US dollars; None where their price is unknown.
 
     The amount moves from what is held to what was spent. It is recorded in any case, above what is
-    held too. Nothing is written for an amount of zero. Raises `StoreError` for an id without a hold.
+    held too. Nothing is written for an amount of zero. `once` names the calls, such as `batch:ID`:
+    the same name again records nothing. Raises `StoreError` for an id without a hold.
     """
     if usd == 0:
         return
     tokens = ChatTokens(prompt_tokens, cached_tokens, completion_tokens)
-    ChatRuns(session.journal).add(hold_id, usd, calls, tokens, session.clock.now())
+    ChatRuns(session.journal).add(hold_id, usd, calls, tokens, session.clock.now(), once)
 
 
 def spent(session: Session, hold_id: str) -> Decimal:

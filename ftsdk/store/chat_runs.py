@@ -75,10 +75,21 @@ class ChatRuns:
             write_row(cursor, _moved(cursor, rows, now).renewed(held) if rows else held)
 
     def add(
-        self, run_id: str, usd: Decimal | None, calls: int, tokens: ChatTokens, now: dt.datetime
+        self,
+        run_id: str,
+        usd: Decimal | None,
+        calls: int,
+        tokens: ChatTokens,
+        now: dt.datetime,
+        once: str = "",
     ) -> None:
-        """Move `usd` from what a run holds to what it spent. Raises `StoreError` without a run."""
+        """Move `usd` from what a run holds to what it spent. Raises `StoreError` without a run.
+
+        What is named by `once` is recorded the first time only.
+        """
         with self._writing() as cursor:
+            if once and not _is_first(cursor, run_id, once, now):
+                return
             rows = rows_of(cursor, run_id)
             if not rows:
                 raise StoreError(
@@ -131,6 +142,13 @@ class ChatRuns:
                 if used >= limit.usd:
                     return limit, used
         return None
+
+
+def _is_first(cursor: sqlite3.Cursor, run_id: str, what: str, now: dt.datetime) -> bool:
+    """Note that something of a run is booked; returns False where it was before."""
+    values = (run_id, what, now.astimezone(dt.UTC).isoformat())
+    cursor.execute("INSERT OR IGNORE INTO booked VALUES (?, ?, ?)", values)
+    return cursor.rowcount > 0
 
 
 def _moved(cursor: sqlite3.Cursor, rows: list[ChatCosts], now: dt.datetime) -> ChatCosts:

@@ -131,4 +131,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX chats_by_month ON chats (month)",
     ),
+    # 6: what is booked already, by its name, such as a batch that is read again after a kill
+    (
+        """
+        CREATE TABLE booked (
+            run_id TEXT NOT NULL,
+            what   TEXT NOT NULL,
+            time   TEXT NOT NULL,
+            PRIMARY KEY (run_id, what)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
 )

@@ -1,10 +1,13 @@
-"""End an iteration early."""
+"""End an iteration early, and take its values a few at a time."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def close(iterator: Iterator[Any]) -> None:
@@ -12,6 +15,13 @@ def close(iterator: Iterator[Any]) -> None:
     end = getattr(iterator, "close", None)
     if end is not None:
         end()
+
+
+def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the values in lists of at most `size`."""
+    rest = iter(values)
+    while chunk := list(itertools.islice(rest, size)):
+        yield chunk
 
 
 @contextlib.contextmanager

@@ -309,7 +309,13 @@ def test_killed_before_any_write_it_ends_and_pays_once(
         assert found.counts == {"tuned": {"answered": 6}, "base": {"answered": 3}}, left
         assert double.paid == expected(tuned, 2, count=3), left
         assert verify(found.folder) == [], left
+        assert booked(home, double, clock) == found.spent_usd, left
         shutil.rmtree(home)
+
+
+def booked(home: Path, double: Metered, clock: ManualClock) -> Decimal:
+    with client_in(home, double, clock) as client:
+        return Reservations(client.journal).month(clock.now()).spent
 
 
 def test_an_account_that_is_captured_and_killed_ends_and_pays_once(

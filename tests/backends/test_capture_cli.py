@@ -139,7 +139,7 @@ def test_a_changed_bundle_exits_with_3(cli: Cli, double: OpenAIDouble, tuned: st
 def test_rows_that_ask_nothing_are_named(cli: Cli, double: OpenAIDouble, tuned: str) -> None:
     data = write("questions.jsonl", [{"messages": [{"role": "assistant", "content": "a"}]}])
     error = cli.error(3, "capture", tuned, data, "--yes")
-    assert error["what"] == "1 rows ask nothing"
+    assert error["what"] == "1 row asks nothing"
 
 
 def test_a_name_without_a_provider_is_refused(cli: Cli, double: OpenAIDouble, tuned: str) -> None:

@@ -39,7 +39,7 @@ from ftsdk.evaluation.junit import junit_xml
 from ftsdk.evaluation.models import place_of
 from ftsdk.evaluation.options import margin_of, options_of
 from ftsdk.evaluation.participants import GivenModel, Prompt
-from ftsdk.util.files import atomic_write_bytes
+from ftsdk.util.files import atomic_file, atomic_write_bytes
 
 _WORK = "ftsdk evaluate"
 
@@ -196,16 +196,15 @@ def evaluate(
             "evaluation", plan.to_ask, plan.cost.high, yes=yes, no_input=no_input or as_json
         )
         report = one.run(plan)
-    document = report.to_dict(texts=not no_texts)
     if html is not None:
         atomic_write_bytes(html, report.to_html(texts=not no_texts).encode())
     if junit is not None:
         atomic_write_bytes(junit, junit_xml(report, texts=not no_texts))
     if output is not None:
-        text = json.dumps(document, indent=2, ensure_ascii=False)
-        atomic_write_bytes(output, text.encode() + b"\n")
+        with atomic_file(output) as handle:
+            handle.writelines(report.json_blocks(texts=not no_texts))
     if as_json:
-        emit(document)
+        emit(report.to_dict(texts=not no_texts))
     else:
         view.report(report)
         if show == "flips":

@@ -62,7 +62,7 @@ def report(found: EvaluationReport) -> None:
         note(f"  {clean(name)} disagrees with itself on {share:.1%} of its repeats, by {metric}")
     for name, said in found.judged.items():
         note(f"  judge of {clean(name)}: {_judged(said)}")
-    flips = sum(len(found.flips(one.name)) for one in found.candidates)
+    flips = sum(one.flips for one in found.candidates)
     if flips:
         note("next  ", command(f"ftsdk evaluate {clean(found.data)} … --show flips"))
 
@@ -101,7 +101,7 @@ def _outcomes(one: ModelResult) -> str:
 def flips(found: EvaluationReport) -> None:
     """Print each row on which a candidate differs from the reference, losses first."""
     for one in found.candidates:
-        for flip in found.flips(one.name):
+        for flip in found.each_flip(one.name):
             mark = ("−", "red") if flip.candidate_score < flip.reference_score else ("+", "green")
             say(mark, f" line {flip.line}  ", (clean(flip.asked, _SHOWN), "dim"))
             labelled(

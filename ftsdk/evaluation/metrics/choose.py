@@ -54,7 +54,7 @@ def choose(
     reference answers. `schema` is what JSON answers must fit. Raises `UsageError` for an unknown name,
     a metric that is given twice, and where no row has an answer to compare with.
     """
-    if not references_of(rows):
+    if next(references_of(rows), None) is None:
         raise UsageError(
             "No row ends in an answer of the assistant, so there is nothing to compare with",
             where=f"{len(rows)} rows",

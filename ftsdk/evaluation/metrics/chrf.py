@@ -36,8 +36,7 @@ class ChrF(Metric):
     @classmethod
     def chosen_for(cls, rows: Sequence[Row]) -> Chosen | None:
         """Fits any text."""
-        texts = [text_of(message).strip() for message in references_of(rows)]
-        written = sum(bool(text) for text in texts)
+        written = sum(bool(text_of(message).strip()) for message in references_of(rows))
         return Chosen(cls(), f"{written} answers are free text") if written else None
 
     def score(self, reference: Message, answer: ChatAnswer, row: Row) -> Score:

@@ -55,10 +55,12 @@ class JsonFields(Metric):
     @classmethod
     def chosen_for(cls, rows: Sequence[Row]) -> Chosen | None:
         """Fits answers that are all objects or lists."""
-        values = [json_of(text_of(message)) for message in references_of(rows)]
-        if not values or not all(isinstance(value, dict | list) for value in values):
-            return None
-        return Chosen(cls(), f"all {len(values)} answers are JSON")
+        count = 0
+        for message in references_of(rows):
+            if not isinstance(json_of(text_of(message)), dict | list):
+                return None
+            count += 1
+        return Chosen(cls(), f"all {count} answers are JSON") if count else None
 
     def __init__(self, *, loose: bool = False, fenced: bool = False) -> None:
         self._loose, self._fenced = loose, fenced

@@ -7,6 +7,7 @@ of people where there are some, and read kappa.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,9 +128,9 @@ class Judge:
 
     def controls(self, rows: Sequence[Row]) -> list[tuple[Row, str, str]]:
         """Return pairs with a known result: a wrong answer and the row's own, and its own twice."""
-        usable = [row for row in rows if (found := reference_of(row)) and text_of(found).strip()]
+        usable = (row for row in rows if (found := reference_of(row)) and text_of(found).strip())
         pairs = []
-        for row in usable[:CONTROLS]:
+        for row in itertools.islice(usable, CONTROLS):
             right = text_of(reference_of(row) or {})
             pairs += [(row, _WRONG, right), (row, right, right)]
         return pairs

@@ -40,13 +40,19 @@ class Labels(Metric):
     @classmethod
     def chosen_for(cls, rows: Sequence[Row]) -> Chosen | None:
         """Fits short answers of which few differ: each at least three times on average."""
-        texts = [text_of(message).strip() for message in references_of(rows)]
-        labels = set(texts)
-        if not 2 <= len(labels) <= min(MOST_LABELS, len(texts) // 3):
+        labels: set[str] = set()
+        count = 0
+        for message in references_of(rows):
+            text = text_of(message).strip()
+            if not text or len(text) > LONGEST_LABEL or "\n" in text:
+                return None
+            count += 1
+            labels.add(text)
+            if len(labels) > MOST_LABELS:
+                return None
+        if not 2 <= len(labels) <= count // 3:
             return None
-        if any(not text or len(text) > LONGEST_LABEL or "\n" in text for text in labels):
-            return None
-        return Chosen(cls(labels), f"{len(texts)} answers are {len(labels)} different short texts")
+        return Chosen(cls(labels), f"{count} answers are {len(labels)} different short texts")
 
     def __init__(self, labels: Iterable[str], *, lenient: bool = False) -> None:
         self.labels = tuple(sorted({label.strip() for label in labels}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,9 +120,9 @@ def answer_text(answer: ChatAnswer, reference: Message | None = None) -> str:
     return without_reasoning(answer.text, may_be_unopened=not about_tags)
 
 
-def references_of(rows: Sequence[Row]) -> list[Message]:
-    """Return the answers of the rows that have one."""
-    return [found for row in rows if (found := reference_of(row)) is not None]
+def references_of(rows: Iterable[Row]) -> Iterator[Message]:
+    """Yield the answers of the rows that have one."""
+    return (found for row in rows if (found := reference_of(row)) is not None)
 
 
 def scored(scores: Sequence[Score]) -> list[float]:

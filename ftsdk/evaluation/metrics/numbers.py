@@ -54,10 +54,12 @@ class Number(Metric):
     @classmethod
     def chosen_for(cls, rows: Sequence[Row]) -> Chosen | None:
         r"""Fits answers with `####` or `\boxed{}`, and those that are numbers."""
-        texts = [text_of(message) for message in references_of(rows)]
-        marked = sum("####" in text or _BOXED.search(text) is not None for text in texts)
-        alone = sum(is_number(text) for text in texts)
-        if not texts or marked + alone < len(texts) * MOST:
+        count = marked = alone = 0
+        for text in map(text_of, references_of(rows)):
+            count += 1
+            marked += "####" in text or _BOXED.search(text) is not None
+            alone += is_number(text)
+        if not count or marked + alone < count * MOST:
             return None
         return Chosen(cls(), f"{marked} answers mark their number, {alone} are a number")
 

@@ -39,18 +39,22 @@ class Exact(Metric):
     @classmethod
     def chosen_for(cls, rows: Sequence[Row]) -> Chosen | None:
         """Fits short answers of one line."""
-        texts = [text_of(message) for message in references_of(rows)]
-        short = sum(len(text) <= SHORT and "\n" not in text.strip() for text in texts)
-        if not texts or short < len(texts) * MOST:
+        is_short = [_is_short(text_of(message)) for message in references_of(rows)]
+        short, count = sum(is_short), len(is_short)
+        if not count or short < count * MOST:
             return None
         return Chosen(
-            cls(), f"{short} of {len(texts)} answers are one line of at most {SHORT} characters"
+            cls(), f"{short} of {count} answers are one line of at most {SHORT} characters"
         )
 
     def score(self, reference: Message, answer: ChatAnswer, row: Row) -> Score:
         """Return whether the texts are the same."""
         same = answer_text(answer, reference).strip() == text_of(reference).strip()
         return Score(float(same), passed=same)
+
+
+def _is_short(text: str) -> bool:
+    return len(text) <= SHORT and "\n" not in text.strip()
 
 
 class Normalized(Metric):

@@ -44,11 +44,10 @@ class ToolCalls(Metric):
     @classmethod
     def chosen_for(cls, rows: Sequence[Row]) -> Chosen | None:
         """Fits rows of which some call tools."""
-        references = references_of(rows)
-        calling = sum(bool(calls_in(message)) for message in references)
-        if not calling:
+        calls = [bool(calls_in(message)) for message in references_of(rows)]
+        if not any(calls):
             return None
-        return Chosen(cls(), f"{calling} of {len(references)} answers call tools")
+        return Chosen(cls(), f"{sum(calls)} of {len(calls)} answers call tools")
 
     def __init__(self, *, loose: bool = False) -> None:
         self._loose = loose

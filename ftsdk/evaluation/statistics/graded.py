@@ -17,7 +17,7 @@ from ftsdk.evaluation.statistics.paired import ALPHA
 RESAMPLES = 9_999
 MOST_UNITS_RESAMPLED = 3_000
 """Beyond it the t interval is the same to the digits shown, and the bootstrap takes seconds."""
-_MOST_CELLS = 4_000_000
+_MOST_CELLS = 1 << 18
 
 
 @dataclass(frozen=True)

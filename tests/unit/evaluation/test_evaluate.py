@@ -15,7 +15,7 @@ import pytest
 import ftsdk
 from ftsdk.backends.fake import FakeBackend
 from ftsdk.client import Client
-from ftsdk.errors import Unavailable, UsageError
+from ftsdk.errors import DatasetError, Unavailable, UsageError
 from ftsdk.evaluation.answers import AnswerStore
 from ftsdk.evaluation.gate import GateResult
 from ftsdk.evaluation.junit import junit_xml
@@ -85,6 +85,35 @@ def test_a_better_candidate_passes(client: Client) -> None:
         "gone",
     )
     assert len(losses) == 21
+
+
+def test_rows_that_ask_nothing_are_an_error_of_the_data(client: Client) -> None:
+    """It has the exit code that a capture of such rows has."""
+    nothing = {"messages": [{"role": "assistant", "content": "fine"}]}
+    with pytest.raises(DatasetError, match="2 rows ask nothing") as caught:
+        evaluate(client, wrong_on(1), wrong_on(2), data=[*TEST, nothing, nothing])
+    assert caught.value.exit_code == 3
+    assert "61, 62" in str(caught.value.where)
+
+
+def test_a_report_is_written_as_it_is_returned(client: Client) -> None:
+    found = evaluate(client, wrong_on(*range(20)), wrong_on(1))
+    for texts in (True, False):
+        written = b"".join(found.json_blocks(texts=texts)).decode()
+        expected = json.dumps(found.to_dict(texts=texts), indent=2, ensure_ascii=False)
+        assert written == expected + "\n"
+    (kept,) = (client.session.home / "evaluations").glob("*/report.json")
+    assert kept.read_bytes() == b"".join(found.json_blocks())
+
+
+def test_a_case_that_is_asked_in_two_rows_is_one_request_and_two_rows(client: Client) -> None:
+    data = [*TEST, TEST[0], TEST[3]]
+    found = evaluate(client, wrong_on(*range(20)), wrong_on(3), data=data)
+    assert found.rows == found.compare().n == 62
+    assert [found.texts[at]["asked"] for at in (60, 61)] == [
+        found.texts[at]["asked"] for at in (0, 3)
+    ]
+    assert {flip.line for flip in found.flips()} == {*range(1, 21), 61} - {4}
 
 
 def test_parity_is_said_only_with_a_margin(client: Client) -> None:

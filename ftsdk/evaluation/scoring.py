@@ -62,10 +62,10 @@ class Scoring:
         losses: Losses,
     ) -> EvaluationReport:
         """Score every answer, compare the candidates, and return the report."""
-        tallies, models, texts = self._scored(losses)
+        counted, models, texts = self._scored(losses)
         reference = self._people[self._options.reference].name
         candidates = tuple(
-            self._candidate(tallies[reference].scores, tallies[one.name].scores, one.name, judged)
+            self._candidate(counted[reference].scores, counted[one.name].scores, one.name, judged)
             for one in self._people
             if one.name != reference
         )
@@ -98,7 +98,7 @@ class Scoring:
     ) -> tuple[dict[str, Tally], tuple[ModelResult, ...], Spilled[dict[str, str]]]:
         """Score the answers, row by row; return what each model did, and the texts of each row."""
         metrics = [one.metric for one in self._metrics]
-        tallies = {one.name: Tally(one.name, metrics, self._folder) for one in self._people}
+        counted = {one.name: Tally(one.name, metrics, self._folder) for one in self._people}
         costs = {one.name: Costs() for one in self._people if isinstance(one, AskedModel)}
         texts: Spilled[dict[str, str]] = Spilled(folder=self._folder)
         distinct = 0
@@ -112,15 +112,15 @@ class Scoring:
                 outcomes = self._outcomes(one, case, costs.get(one.name) if is_new else None)
                 loss = losses[one.name][place] if one.name in losses else None
                 found = {each.name: _scores(each, row, outcomes, loss) for each in metrics}
-                tallies[one.name].add(outcomes, found)
+                counted[one.name].add(outcomes, found)
                 shown[one.name] = said(outcomes)
             expected = "" if case.reference is None else text_of(case.reference)
             texts.append({**shown, "asked": text_of(case.messages[-1]), "expected": expected})
         models = (
-            tallies[one.name].result(costs[one.name].usd if one.name in costs else None)
+            counted[one.name].result(costs[one.name].usd if one.name in costs else None)
             for one in self._people
         )
-        return tallies, tuple(models), texts
+        return counted, tuple(models), texts
 
     @staticmethod
     def _outcomes(one: Participant, case: Case, costs: Costs | None) -> Sequence[ChatOutcome]:

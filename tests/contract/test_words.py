@@ -62,6 +62,7 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (
         for file in (
             "ftsdk/cli/commands/evaluate.py",
             "ftsdk/cli/view/evaluation_view.py",
+            "ftsdk/evaluation/answer_pairs.py",
             "ftsdk/evaluation/arguments.py",
             "ftsdk/evaluation/evaluate.py",
             "ftsdk/evaluation/judging.py",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -55,6 +55,8 @@ from ftsdk.types.capture import CaptureProgress
 from ftsdk.types.cost import Cost
 from ftsdk.util.files import atomic_file, atomic_write_json, make_private_folder
 
+EVALUATIONS, PLAN, REPORT = "evaluations", "plan.json", "report.json"
+"""The folder with the records of evaluations, and the files of each."""
 Around = Callable[[Model], contextlib.AbstractContextManager[object]]
 """What surrounds the asking of a model, such as its deployment; only where something is asked."""
 
@@ -123,7 +125,7 @@ class Evaluating(HoldsStores):
     def _open(self) -> None:
         """Read the rows, choose the metrics, and find out who is asked what."""
         options = self._options
-        folder = make_private_folder(self._session.home / "evaluations")
+        folder = make_private_folder(self._session.home / EVALUATIONS)
         asked_rows = AskedRows(enumerate(self._data, 1), self._data.name, folder)
         found = list(resolved(self._session, self._given, options.provider))
         self._judging = self._judge_of()
@@ -328,27 +330,35 @@ class Evaluating(HoldsStores):
             judged,
             losses_of(self._people, self._asked_rows.rows) if self._measures_loss else {},
         )
-        with atomic_file(record / "report.json") as handle:
+        with atomic_file(record / REPORT) as handle:
             handle.writelines(report.json_blocks())
         return report
 
     def _record(self, plan: EvaluationPlan) -> Path:
         """Write down margin, metrics and models before anything is asked; return the folder."""
         now = self._session.clock.now()
-        folder = self._session.home / "evaluations" / f"{now:%Y%m%d-%H%M%S}-{self._money.id[-8:]}"
+        folder = self._session.home / EVALUATIONS / f"{now:%Y%m%d-%H%M%S}-{self._money.id[-8:]}"
         make_private_folder(folder)
         facts = {
             **vars(plan),
+            "asked": sorted({*self._models_named}),
+            "data": None if self._data.path is None else str(Path(self._data.path).absolute()),
             "cost": plan.cost.model_dump(mode="json"),
             "planned_at": now.isoformat(),
         }
-        atomic_write_json(folder / "plan.json", facts)
+        atomic_write_json(folder / PLAN, facts)
         return folder
 
     @property
     def _models_asked(self) -> list[Model]:
         judge = [] if self._judging is None else [self._judging.model]
         return [*(one.model for one in self._asked), *judge]
+
+    @property
+    def _models_named(self) -> Iterator[str]:
+        """The models whose answers are read, by the names that they have at their providers."""
+        yield from (one.name for one in self._models_asked)
+        yield from (str(one.model) for one in self._people if isinstance(one, CapturedModel))
 
     @cached_property
     def _money(self) -> RunMoney:

@@ -168,7 +168,8 @@ class CapturedModel:
 
     def __init__(self, captured: Captured) -> None:
         model = "model" if captured.who == "tuned" else "base_model"
-        self.name = f"captured {captured.manifest.get(model)}"
+        self.model = captured.manifest.get(model)
+        self.name = f"captured {self.model}"
         self.decoding: Any = captured.manifest.get("decoding")
         self._answers = captured.by_case()
 

@@ -16,11 +16,10 @@ from ftsdk.deployments.deploy import price_of, undeploy
 from ftsdk.errors import BudgetError, UnknownJob
 from ftsdk.evaluation.models import Model
 from ftsdk.jobs.job import FineTuneJob
-from ftsdk.migration.receipts import read_record, write_record
+from ftsdk.migration.receipts import DEPLOYMENTS, read_record, write_record
 from ftsdk.session import Session
 from ftsdk.store.leases import Lease, Leases
 
-_FILE = "deployments.json"
 _WAIT_S = 3600.0
 
 
@@ -28,7 +27,7 @@ class ComparisonLeases:
     """The deployments that a migration started and has not ended."""
 
     def __init__(self, session: Session, folder: Path, say: Callable[[str], None]) -> None:
-        self._session, self._path, self._say = session, folder / _FILE, say
+        self._session, self._path, self._say = session, folder / DEPLOYMENTS, say
 
     def end_left(self) -> int:
         """End what a killed migration left running; return how many. Works where spending is forbidden."""

@@ -24,7 +24,15 @@ from ftsdk.migration.leases import ComparisonLeases
 from ftsdk.migration.migrate_options import MigrationOptions, file_name, migration_options_of
 from ftsdk.migration.old_model import OldModel, old_models
 from ftsdk.migration.one_model import ModelMigration, OnProgress, Place
-from ftsdk.migration.receipts import Receipts, read_record, refuse_changes, write_record
+from ftsdk.migration.receipts import (
+    ALIASES,
+    ASKED,
+    DEPLOYMENTS,
+    Receipts,
+    read_record,
+    refuse_changes,
+    write_record,
+)
 from ftsdk.session import Session
 from ftsdk.types.account import account_name
 from ftsdk.types.capture import Rights
@@ -41,8 +49,7 @@ from ftsdk.util.locks import file_lock
 from ftsdk.util.opened import Opened
 
 OnStep = Callable[[str, str], None]
-_ASKED = "migration.json"
-_OURS = (".lock", ".gitignore", "deployments.json")
+_OURS = (".lock", ".gitignore", DEPLOYMENTS)
 """What a call that was killed at once leaves in the folder."""
 _ZERO = Decimal(0)
 
@@ -102,7 +109,7 @@ class Migrating(Opened):
 
     def _require_same(self) -> None:
         """Write down what is asked, or refuse where it is not what was asked before."""
-        path, asked = self.folder / _ASKED, self._asked()
+        path, asked = self.folder / ASKED, self._asked()
         if path.is_file():
             refuse_changes(read_record(path), asked, path)
             return
@@ -269,7 +276,7 @@ class Migrating(Opened):
             if isinstance(found, Mapping) and found:
                 aliases[one.old.name] = dict(found)
         if aliases:
-            write_record(self.folder / "aliases.json", {"aliases": aliases})
+            write_record(self.folder / ALIASES, {"aliases": aliases})
 
     # --- money ---
 

@@ -21,6 +21,8 @@ from ftsdk.util.clock import Clock, parse_time
 from ftsdk.util.files import atomic_write_json
 
 SCHEMA = 1
+ASKED, DEPLOYMENTS, ALIASES = "migration.json", "deployments.json", "aliases.json"
+"""Records in the folder of a migration: what was asked, what runs, and the names of the new models."""
 _NUMBERS: Mapping[StepName, int] = {
     "inventory": 1,
     "capture": 2,

@@ -83,6 +83,69 @@ def test_a_migration_from_the_plan_to_the_report(
     assert spent(double) == paid
 
 
+def private_files(*folders: Path) -> set[str]:
+    """The files that have a row's text, or an answer's."""
+    texts = (b"held 3, held", b"trained 3, trained")
+    paths = [one for folder in folders for one in folder.rglob("*") if one.is_file()]
+    return {str(one) for one in paths if any(text in one.read_bytes() for text in texts)}
+
+
+def test_a_migration_is_forgotten_with_all_its_texts(
+    cli: Cli, home: Path, double: OpenAIDouble, tuned: str
+) -> None:
+    folder = Path("migration-openai")
+    cli("migrate", "openai", *TO, "--yes", "--rights", "own")
+    kept = private_files(folder)
+    assert len(kept) >= 6, kept
+    assert private_files(home / "evaluations")
+    listed = json.loads(cli.ok("forget", str(folder), "--dry-run", "--json").out)
+    assert len(listed["would_remove"]) == 2
+    assert str(folder) in cli.ok("forget", str(folder), "--dry-run").out
+    assert private_files(folder) == kept
+    mine = folder / "inventory" / "mine.txt"
+    mine.write_text("mine")
+    refused = cli("forget", str(folder), "--yes")
+    assert refused.code == 2
+    assert "mine.txt" in refused.err
+    mine.unlink()
+    cli.ok("forget", str(folder), "--yes")
+    assert not folder.exists()
+    assert not private_files(home / "evaluations")
+    assert spent(double)
+
+
+def test_a_migration_with_a_deployment_is_not_forgotten(cli: Cli, tuned: str) -> None:
+    cli("migrate", "openai", *TO, "--yes", "--rights", "own")
+    assert tuned
+    record = Path("migration-openai") / "deployments.json"
+    record.write_text(json.dumps({"schema_version": 1, "jobs": ["ftj_1"]}))
+    refused = cli("forget", "migration-openai", "--yes")
+    assert refused.code == 2
+    assert "has not ended: ftj_1" in refused.err
+
+
+def test_an_evaluation_is_forgotten_with_its_model(
+    cli: Cli, home: Path, double: OpenAIDouble, tuned: str
+) -> None:
+    assert double
+    rows = Path("rows.jsonl")
+    rows.write_text("".join(json.dumps(row) + "\n" for row in rows_of("held", 12)))
+    cli(
+        "evaluate",
+        rows,
+        "--model",
+        tuned,
+        "--reference",
+        "gpt-6-luna",
+        "--provider",
+        "openai",
+        "--yes",
+    )
+    assert private_files(home / "evaluations")
+    cli.ok("forget", tuned, "--yes")
+    assert not private_files(home / "evaluations")
+
+
 def test_a_plan_as_json_is_one_document(cli: Cli, double: OpenAIDouble, tuned: str) -> None:
     plan = json.loads(cli.ok("migrate", "openai", *TO, "--dry-run", "--json").out)
     (one,) = plan["models"]

@@ -101,6 +101,10 @@ class RowReader:
         self._columns = self.reading.columns
         self._line = 0
         self._specs: dict[str, Format] = {}
+        self._forms: dict[str, TypedForm | None] = {}
+        self._names: dict[str, str] | None = None
+        """The columns of the first row by their standard names, where they have others."""
+        self._has_names = False
 
     def __iter__(self) -> Iterator[Read | Fault]:
         for record in self.stream():
@@ -123,10 +127,20 @@ class RowReader:
             yield block
 
     def form(self) -> TypedForm | None:
-        """The form in which most rows of this format can be decoded at once, where there is one."""
-        if self.format is None or self._columns.names or self._columns.dropped:
+        """The form in which most rows of this format can be decoded at once, where there is one.
+
+        Where columns have other names, they are those of the first row.
+        """
+        if self.format is None or self._columns.dropped:
             return None
-        return FORMS.get(self.format)
+        if self.format not in self._forms:
+            known = FORMS.get(self.format)
+            if self._names is not None:
+                known = None if known is None else known.renamed(self._names)
+            elif self._columns.names:
+                known = None
+            self._forms[self.format] = known
+        return self._forms[self.format]
 
     def read(self, record: Record) -> Read | Fault:
         """One record as a canonical row, or the fault of a record that is not a row."""
@@ -153,7 +167,12 @@ class RowReader:
         if not isinstance(value, dict):
             return _refused(record, "FT019", f"the row is not an object: {short(value)}")
         try:
-            return self._row(record, self._columns.standard(value, self._say), value)
+            standard = self._columns.standard(value, self._say)
+            if not self._has_names:
+                self._has_names = True
+                self._names = self._columns.plain_names(tuple(value))
+                self._forms.clear()
+            return self._row(record, standard, value)
         except Unreadable as error:
             hint = error.hint or RULES["FT134"].hint
             return Fault(

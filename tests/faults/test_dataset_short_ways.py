@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from ftsdk.dataset import validate
+from ftsdk.dataset import DatasetReport, validate
 from ftsdk.dataset.codes import RULES
+from ftsdk.dataset.reader import RowReader
+from ftsdk.dataset.row import Row
 from ftsdk.dataset.rules import first_look
 from ftsdk.dataset.rules.byte_signs import LOOKED_FOR
 from tests.slow_way import take_no_short_way
@@ -132,9 +134,19 @@ def claude(chance: random.Random) -> dict[str, Any]:
     return {"system": text(chance), **chat(chance)}
 
 
-DECLARED = [{"type": "function", "function": {"name": name, "parameters": {
-    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
-    for name in ("look", "find")]  # fmt: skip
+CITY = {"type": "string", "description": "where"}
+PARAMETERS: dict[str, Any] = {
+    "look": {"type": "object", "properties": {"city": CITY}, "required": ["city"]},
+    "find": {"type": "object", "additionalProperties": False, "required": ["city"], "properties": {
+        "city": CITY, "days": {"type": "integer"}, "share": {"type": "number"}, "all": {"type": "boolean"},
+        "unit": {"type": "string", "enum": ["C", "F"]}, "near": {"type": ["string", "null"]},
+        "box": {"type": "array", "items": {"type": "number"}}}},
+}  # fmt: skip
+DECLARED = [
+    {"type": "function", "function": {"name": name, "parameters": schema}}
+    for name, schema in PARAMETERS.items()
+]
+VALUES = ["Oslo", "C", 3, 3.0, 2.5, True, None, [1, 2], ["a"], {}, "x" * 300]
 
 
 def tools(chance: random.Random) -> dict[str, Any]:
@@ -174,6 +186,10 @@ def call(chance: random.Random, name: str) -> dict[str, Any]:
         "name": chance.choice(["look", "find"]),
         "arguments": '{"city": "Oslo"}',
     }
+    if chance.random() < 0.3:
+        names = chance.sample(["days", "share", "all", "unit", "near", "box", "other"], 2)
+        given = {name: chance.choice(VALUES) for name in names}
+        function["arguments"] = json.dumps({"city": "Oslo", **given})
     made: dict[str, Any] = {"id": name, "type": "function", "function": function}
     kind = chance.random()
     if kind < 0.08:
@@ -187,8 +203,49 @@ def call(chance: random.Random, name: str) -> dict[str, Any]:
     return made
 
 
+def renamed(make: Make, **names: str) -> Make:
+    """Rows whose columns have other names, seldom in another order or with the standard ones."""
+
+    def made(chance: random.Random) -> dict[str, Any]:
+        row = make(chance)
+        if chance.random() < 0.03:
+            return row
+        found = {names.get(key, key): value for key, value in row.items()}
+        return dict(reversed(found.items())) if chance.random() < 0.1 else found
+
+    return made
+
+
+def weighted(chance: random.Random) -> dict[str, Any]:
+    """Conversations with weights, and the keys of a message in any order."""
+    row = chat(chance)
+    for message in row["messages"]:
+        if message.get("role") == "assistant" and chance.random() < 0.7:
+            message["weight"] = chance.choice([1, 1, 1, 0])
+            if chance.random() < 0.2:
+                message["content"] = message.pop("content")
+    return row
+
+
 FORMATS: dict[str, Make] = {
     "chat": chat,
+    "weights": weighted,
+    "question and answer": renamed(
+        columns("prompt", "completion"), prompt="question", completion="answer"
+    ),
+    "query and response": renamed(
+        columns("system", "prompt", "completion"),
+        system="system_prompt",
+        prompt="query",
+        completion="response",
+    ),
+    "context": renamed(
+        columns("input", "instruction", "output"),
+        input="context",
+        instruction="question",
+        output="answer",
+    ),
+    "question of a pair": renamed(columns("prompt", "chosen", "rejected"), prompt="question"),
     "tools": tools,
     "sharegpt": sharegpt,
     "instruction": columns("instruction", "input", "output"),
@@ -253,14 +310,58 @@ def test_the_report_is_that_of_the_long_way(
         monkeypatch.setattr(first_look, "_compiled", lambda: None)
     count = 9_500 if request.config.getoption("--long") else 400
     path = file_of(name, count, tmp_path / "rows.jsonl")
-    options = {"format": "chat" if name == "tools" else name, "near_duplicates": False}
-    fast = [validate(path, tokens=False, **options), validate(path, model="gpt-4.1", **options)]
+    fast = reports_of(path, name)
     take_no_short_way(monkeypatch)
-    slow = [validate(path, tokens=False, **options), validate(path, model="gpt-4.1", **options)]
+    slow = reports_of(path, name)
     for short, long in zip(fast, slow, strict=True):
         assert short.to_dict() == long.to_dict()
         assert short.kept == long.kept if hasattr(short, "kept") else short == long
     assert len(slow[0].counts) > 10
+
+
+READ_AS = {"tools": "chat", "weights": "chat", "question and answer": None, "query and response": None,
+           "context": None, "question of a pair": None}  # fmt: skip
+
+
+def reports_of(path: Path, name: str) -> list[DatasetReport]:
+    """The reports of a file: without tokens, with tokens, and for a provider with limits of its own."""
+    options: dict[str, Any] = {"format": READ_AS.get(name, name), "near_duplicates": False}
+    return [
+        validate(path, tokens=False, **options),
+        validate(path, model="gpt-4.1", **options),
+        validate(path, provider="together", tokens=False, **options),
+    ]
+
+
+SOUND: dict[str, Row] = {
+    "question and answer": {"question": "How many?", "answer": "There are four of them."},
+    "query and response": {"system_prompt": "Be short.", "query": "How many?", "response": "There are four."},
+    "pair": {"question": "How many?", "chosen": "There are four of them.", "rejected": "There are none."},
+    "weights": {"messages": [{"role": "user", "content": "How many?"},
+                             {"role": "assistant", "content": "There are four of them.", "weight": 1}]},
+    "tools": {"messages": [
+        {"role": "user", "content": "How warm is it?"},
+        {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {
+            "name": "find", "arguments": '{"city": "Oslo", "days": 2, "unit": "C"}'}}]},
+        {"role": "tool", "tool_call_id": "a", "content": "12"},
+        {"role": "assistant", "content": "It has twelve degrees."}], "tools": DECLARED},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SOUND)
+@pytest.mark.parametrize("provider", [None, "fireworks"])
+def test_sound_rows_are_not_read_in_full(
+    name: str, provider: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(f"{json.dumps(SOUND[name])}\n" for _ in range(50)))
+    read: list[int] = []
+    real = RowReader.read
+    monkeypatch.setattr(RowReader, "read", lambda self, rec: read.append(rec[0]) or real(self, rec))
+    method = "dpo" if name == "pair" else "sft"
+    report = validate(path, provider=provider, method=method, tokens=False, near_duplicates=False)
+    assert report.ok, report
+    assert read == [1]
 
 
 def test_every_rule_about_texts_is_known_to_the_short_way() -> None:

@@ -119,6 +119,18 @@ class Columns:
             said(f"the JSON text of {key} is read as JSON")
         return {k: _parsed(k, v) if k in texts else v for k, v in row.items()}
 
+    def plain_names(self, keys: tuple[str, ...]) -> dict[str, str] | None:
+        """The keys of rows by their standard names, where rows with these keys are only renamed.
+
+        None where their names are the standard ones, or a key is left out.
+        """
+        if self.dropped or not {*_TOOLS}.isdisjoint(keys):
+            return None
+        plan = self._plans.get(keys)
+        if plan is None or not plan.changed or len(plan.names) < len(keys):
+            return None
+        return {name: key for key, name in plan.names.items()}
+
     def source_path(self, row: Row, path: str) -> str:
         """The path in the source row for one in its standard row."""
         head = re.match(r"[^.\[]*", path)
@@ -155,7 +167,7 @@ class Columns:
         others = dict(_aliases(frozenset(names.values())))
         names = {k: v if k in given else others.get(v, v) for k, v in names.items()}
         _refuse_twice(names)
-        renamed = [f"{k} as {v}" for k, v in names.items() if k != v and k not in given]
+        renamed = [f"{k} as {v}" for k, v in _in_order(names) if k != v and k not in given]
         if renamed:
             facts.append(f"columns are read under other names: {', '.join(renamed)}")
         changed = tuple(names.items()) != tuple((key, key) for key in keys)
@@ -240,6 +252,11 @@ def map_hint(row: Row) -> str:
     rest = [k for k in keys if k != asked]
     answered = next((k for k in rest if k.lower() in ANSWERED), rest[-1])
     return f"name its columns: --map {asked}=prompt,{answered}=completion"
+
+
+def _in_order(names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The names in one order, whatever the order of the keys is: what is asked, then what is answered."""
+    return sorted(names.items(), key=lambda pair: (pair[1] in ("completion", "output"), pair))
 
 
 def _refuse_twice(names: Mapping[str, str]) -> None:

@@ -7,10 +7,13 @@ refused, and the caller reads it in full.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import functools
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -171,25 +174,28 @@ class _Text(_Strict):
 class CalledFunction(_Strict):
     """A function that is called, with its arguments as a JSON text."""
 
-    name: str
     arguments: str
+    name: str
 
 
 class ToolCall(_Strict):
     """A canonical tool call."""
 
+    function: CalledFunction
     id: str
     type: Literal["function"]
-    function: CalledFunction
 
 
-class ToolMessage(_Strict):
-    """A canonical message of text, of calls, or of a result; it may have a weight."""
+class ToolMessage(_Strict, kw_only=True):
+    """A canonical message of text, of calls, or of a result; it may have a weight.
 
-    role: Literal["system", "user", "assistant", "tool"]
+    Here and in what is in it the fields are in the order of their names, in which they are written again.
+    """
+
     content: str | msgspec.UnsetType | None = msgspec.UNSET
-    tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
+    role: Literal["system", "user", "assistant", "tool"]
     tool_call_id: str | msgspec.UnsetType = msgspec.UNSET
+    tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
     weight: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -198,6 +204,16 @@ class ToolRow(_Strict):
 
     messages: list[ToolMessage]
     tools: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+def is_text_alone(message: ToolMessage) -> bool:
+    """Whether a message has a role and a text, and nothing else."""
+    return (
+        isinstance(message.content, str)
+        and message.tool_calls is msgspec.UNSET
+        and message.tool_call_id is msgspec.UNSET
+        and message.weight is msgspec.UNSET
+    )
 
 
 _TOOL_ROWS = msgspec.json.Decoder(ToolRow)
@@ -356,6 +372,32 @@ class TypedForm:
                 rows.append(None)  # those before it were appended
             else:
                 return rows
+
+    def renamed(self, keys: Mapping[str, str]) -> TypedForm | None:
+        """The form of rows that have these keys, all of them, for the standard names.
+
+        None where a key means nothing here, or one of the form's own is not there.
+        """
+        fields = {field.encode_name: field for field in msgspec.structs.fields(self.kind)}
+        missing = fields.keys() - keys.keys()
+        if not keys.keys() <= fields.keys() or any(fields[name].required for name in missing):
+            return None
+        made = [
+            (fields[name].name, _without_unset(fields[name].type), msgspec.field(name=key))
+            for name, key in keys.items()
+        ]
+        unset = {fields[name].name: msgspec.UNSET for name in missing}
+        kind = msgspec.defstruct(
+            f"{self.kind.__name__}Renamed", made, bases=(_Strict,), namespace=unset
+        )
+        return replace(self, kind=kind)
+
+
+def _without_unset(kind: Any) -> Any:
+    """The type of a field that is there."""
+    if not isinstance(kind, UnionType):
+        return kind
+    return functools.reduce(operator.or_, (t for t in get_args(kind) if t is not msgspec.UnsetType))
 
 
 def _optional(value: Any, quotes: int) -> int:

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import orjson
 
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES, note
-from ftsdk.dataset.formats.typed_rows import Pair, Said
+from ftsdk.dataset.formats.typed_rows import Pair, Said, ToolMessage, is_text_alone
 
 note("FT301", "notice", "The same prompt has different answers", "keep the right answer, or make the prompts differ",
      "The model is trained towards both. This may be intended for creative tasks; in most others it is a mistake.")  # fmt: skip
@@ -97,7 +98,16 @@ def _said(message: Any) -> Any:
         role = message.get("role")
         if isinstance(content, str) and isinstance(role, str):
             return role, content
-    return orjson.dumps(message)
+    return orjson.dumps(message, option=orjson.OPT_SORT_KEYS)
+
+
+def tool_row_keys(messages: Sequence[ToolMessage], tools: bytes) -> tuple[int, int]:
+    """As `keys_of`, for a chat row of typed messages that ends with an answer; `tools` as `orjson` writes them."""
+    said = [
+        (message.role, message.content) if is_text_alone(message) else msgspec.json.encode(message)
+        for message in messages
+    ]
+    return hash((tools, *said[:-1])), hash(said[-1])
 
 
 class Duplicates:

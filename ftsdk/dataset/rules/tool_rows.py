@@ -2,20 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import orjson
 
-from ftsdk.dataset.formats.typed_rows import ToolMessage, ToolRow
+from ftsdk.dataset.formats.typed_rows import (
+    CalledFunction,
+    ToolMessage,
+    ToolRow,
+    is_text_alone,
+)
 from ftsdk.dataset.readers import strict_json
 from ftsdk.dataset.rules.json_schema import complaints
 from ftsdk.dataset.rules.quality import loops
 from ftsdk.dataset.rules.tools import declared, tools_are_well_declared
 
-_MOST_KNOWN = 256
+_MOST_DECLARATIONS = 256
+_MOST_ARGUMENTS = 4096
+_LONG = 400
+"""Arguments with more characters are rarely there twice."""
 
-Declared = dict[str, Any]
+_KINDS: dict[str, tuple[type, ...]] = {
+    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,),
+}  # fmt: skip
+_SAYING_NOTHING = frozenset(("description", "title", "default", "examples"))
+
+
+@dataclass(frozen=True)
+class _Function:
+    """The parameters of a declared function.
+
+    `kinds` has the types of those that are simple: arguments of these kinds alone, with all that are
+    `required`, break nothing that the schema says.
+    """
+
+    schema: Any
+    kinds: Mapping[str, tuple[type, ...]]
+    required: frozenset[str]
+
+    def takes(self, arguments: str) -> bool:
+        """Whether arguments are an object in which the schema has no complaint."""
+        try:
+            value = orjson.loads(arguments)
+        except orjson.JSONDecodeError:
+            return False
+        if not isinstance(value, dict):
+            return False
+        if self.required <= value.keys() and all(
+            type(item) in self.kinds.get(name, ()) for name, item in value.items()
+        ):
+            return True
+        return not isinstance(self.schema, dict) or not any(
+            True for _ in complaints(value, self.schema)
+        )
+
+
+def _function(schema: Any) -> _Function:
+    simple = {"type", "properties", "required", "additionalProperties", *_SAYING_NOTHING}
+    nothing = _Function(schema, {}, frozenset(("",)))
+    if (
+        not isinstance(schema, dict)
+        or not schema.keys() <= simple
+        or schema.get("type") != "object"
+    ):
+        return nothing
+    properties, required = schema.get("properties"), schema.get("required", [])
+    if not isinstance(properties, dict) or not isinstance(required, list):
+        return nothing
+    kinds = {
+        name: _KINDS[one["type"]]
+        for name, one in properties.items()
+        if isinstance(one, dict)
+        and one.keys() <= {"type", *_SAYING_NOTHING}
+        and isinstance(one.get("type"), str)
+        and one["type"] in _KINDS
+    }
+    return _Function(schema, kinds, frozenset(name for name in required if isinstance(name, str)))
+
+
+class Declared:
+    """The functions that tools declare, and the calls that were found to be sound."""
+
+    def __init__(self, tools: Any) -> None:
+        self.written = orjson.dumps(tools)
+        """The tools as `duplicates.keys_of` compares them."""
+        self._functions = {
+            name: _function(schema) for name, schema in declared({"tools": tools}).items()
+        }
+        self._sound: set[tuple[str, str]] = set()
+
+    def takes(self, called: CalledFunction) -> bool:
+        """Whether the called function is declared, and its arguments are sound."""
+        function = self._functions.get(called.name)
+        if function is None:
+            return False
+        call = (called.name, called.arguments)
+        if call in self._sound:
+            return True
+        if not function.takes(called.arguments):
+            return False
+        if len(self._sound) < _MOST_ARGUMENTS and len(called.arguments) <= _LONG:
+            self._sound.add(call)
+        return True
 
 
 class ToolRows:
@@ -24,23 +115,25 @@ class ToolRows:
     def __init__(self) -> None:
         self._known: dict[bytes, Declared | None] = {}
 
-    def is_sound(self, row: ToolRow) -> bool:
-        """True when no row rule can report anything in the row.
-
-        What a rule looks for in a text must have been looked for before, by `byte_signs`.
-        """
-        tools: Declared | None = {}
-        if not isinstance(row.tools, msgspec.UnsetType):
-            tools = self._declared(bytes(row.tools))
-        return tools is not None and _Conversation(tools).is_sound(row.messages)
-
-    def _declared(self, raw: bytes) -> Declared | None:
-        """The parameters of declared functions by name; None where a declaration is not sound."""
+    def _declared(self, row: ToolRow) -> Declared | None:
+        if isinstance(row.tools, msgspec.UnsetType):
+            return _NOTHING
+        raw = bytes(row.tools)
         if raw not in self._known:
-            if len(self._known) >= _MOST_KNOWN:
+            if len(self._known) >= _MOST_DECLARATIONS:
                 self._known.clear()
             self._known[raw] = _read(raw)
         return self._known[raw]
+
+    def sound(self, row: ToolRow) -> Declared | None:
+        """What the row declares; None when a row rule may report anything in the row.
+
+        What a rule looks for in a text must have been looked for before, by `byte_signs`.
+        """
+        tools = self._declared(row)
+        if tools is None or not _Conversation(tools).is_sound(row.messages):
+            return None
+        return tools
 
 
 def _read(raw: bytes) -> Declared | None:
@@ -49,8 +142,12 @@ def _read(raw: bytes) -> Declared | None:
         isinstance(t, dict) and "function" in t for t in tools
     ):
         return None
-    row = {"tools": tools}
-    return None if any(True for _ in tools_are_well_declared(row)) else declared(row)
+    found = any(True for _ in tools_are_well_declared({"tools": tools}))
+    return None if found else Declared(tools)
+
+
+_NOTHING = Declared([])
+_NOTHING.written = b""
 
 
 class _Conversation:
@@ -75,7 +172,7 @@ class _Conversation:
     def _take_text(self, message: ToolMessage) -> bool:
         """A system text, at the start, or a question."""
         text = message.content
-        if not isinstance(text, str) or not text or text.isspace() or not _is_text_alone(message):
+        if not isinstance(text, str) or not text or text.isspace() or not is_text_alone(message):
             return False
         self._asked = text
         if message.role == "system":
@@ -112,9 +209,7 @@ class _Conversation:
         calls = message.tool_calls
         for call in calls if isinstance(calls, list) else ():
             called = call.function
-            if not call.id or call.id in self._ids or called.name not in self._tools:
-                return False
-            if not _fits(called.arguments, self._tools[called.name]):
+            if not call.id or call.id in self._ids or not self._tools.takes(called):
                 return False
             self._ids.add(call.id)
             self._open.add(call.id)
@@ -127,22 +222,3 @@ _TAKERS = {
     "tool": _Conversation._take_result,
     "assistant": _Conversation._take_answer,
 }
-
-
-def _is_text_alone(message: ToolMessage) -> bool:
-    return (
-        message.tool_calls is msgspec.UNSET
-        and message.tool_call_id is msgspec.UNSET
-        and message.weight is msgspec.UNSET
-    )
-
-
-def _fits(arguments: str, schema: Any) -> bool:
-    """Whether arguments are an object in which the schema has no complaint."""
-    try:
-        value = orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        return False
-    if not isinstance(value, dict):
-        return False
-    return not isinstance(schema, dict) or not any(True for _ in complaints(value, schema))

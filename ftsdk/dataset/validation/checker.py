@@ -19,7 +19,7 @@ from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.lines import Block, Record
 from ftsdk.dataset.row import Read, Row, canonical_bytes, images_of, prompt_of
 from ftsdk.dataset.rules import secrets
-from ftsdk.dataset.rules.duplicates import folded_hash, keys_of, said_keys
+from ftsdk.dataset.rules.duplicates import folded_hash, keys_of, said_keys, tool_row_keys
 from ftsdk.dataset.rules.language import MIN_CHARS
 from ftsdk.dataset.rules.near_duplicates import NearDuplicates
 from ftsdk.dataset.rules.outliers import is_usual
@@ -111,30 +111,35 @@ class RowChecker:
                 self._take_plain(record, reader)
                 continue
             may_hold = looked.may_hold(number, raw)
-            if reader.format == "chat" and not (may_hold or number in looked.with_signs):
-                item = self._with_tools(record)
-                if item is not None:
-                    self._take(item, reader.spec, may_hold=False)
-                    continue
-            self._take_record(record, reader, may_hold=may_hold)
+            may_break = may_hold or number in looked.with_signs or reader.format != "chat"
+            if may_break or not self._take_with_tools(record, reader):
+                self._take_record(record, reader, may_hold=may_hold)
             if reader.form() is not form:
                 self._take_block(block.after(number), reader)
                 return
         self._take_together(block, looked, done, len(block.rows))
         reader.records += len(block.rows) - done
 
-    def _with_tools(self, record: Record) -> Read | None:
-        """The record as a row with calls or weights that breaks no rule, and that nobody else asks for."""
+    def _take_with_tools(self, record: Record, reader: RowReader) -> bool:
+        """Take a row with calls or weights that breaks no rule; False where it may break one."""
+        line, offset, raw = record
+        row = tool_row_in(raw) if self.opened.reading.columns == AS_NAMED else None
+        tools = None if row is None else self._tool_rows.sound(row)
+        if row is None or tools is None:
+            return False
         if (
-            self.limits is not None
-            or self.opened.keep is not None
-            or self.opened.reading.columns != AS_NAMED
+            self._needs_rows(reader.spec)
+            or self.limits is not None
+            or self.result.counting is not None
         ):
-            return None
-        row = tool_row_in(record[2])
-        if row is None or not self._tool_rows.is_sound(row):
-            return None
-        return Read(*record, orjson.loads(record[2]), plain=True)
+            item = Read(line, offset, raw, orjson.loads(raw), plain=True)
+            if self.opened.keep is None or self.opened.keep(item):
+                self._take(item, reader.spec, may_hold=False, has_more=True)
+            return True
+        self.duplicates.add(line, *tool_row_keys(row.messages, tools.written), len(raw))
+        last = row.messages[-1]
+        self._look_at_answer(line, None if last.tool_calls else last.content)
+        return True
 
     def _take_together(self, block: Block, looked: Looked, start: int, end: int) -> None:
         """Count rows that break no rule, from number `start` to before `end`."""
@@ -178,7 +183,7 @@ class RowChecker:
         line, offset, raw = record
         fmt = reader.spec
         assert fmt is not None  # noqa: S101  # rows of no format are never plain
-        item = Read(line, offset, raw, fmt.read(orjson.loads(raw)), plain=True)
+        item = Read(line, offset, raw, fmt.read(fmt.source(raw)), plain=True)
         if self.opened.keep is None or self.opened.keep(item):
             self._take(item, fmt, may_hold=False)
 
@@ -190,10 +195,12 @@ class RowChecker:
         elif self.opened.keep is None or self.opened.keep(item):
             self._take(item, reader.spec, may_hold=may_hold)
 
-    def _take(self, item: Read, fmt: Format | None, *, may_hold: bool) -> None:
-        """Check and count one row."""
+    def _take(
+        self, item: Read, fmt: Format | None, *, may_hold: bool, has_more: bool = False
+    ) -> None:
+        """Check and count one row; a plain one may have more than texts."""
         before = len(self.found.kept)
-        self.found.extend(self.check(item, fmt))
+        self.found.extend(self.check(item, fmt, has_more=has_more))
         shape = fmt.shape if fmt is not None else "chat"
         if shape == "tokens":
             self._check_token_ids(item)
@@ -239,7 +246,7 @@ class RowChecker:
 
     # --- the rules ----------------------------------------------------------------------------
 
-    def check(self, item: Read, fmt: Format | None) -> Iterator[Fault]:
+    def check(self, item: Read, fmt: Format | None, *, has_more: bool = False) -> Iterator[Fault]:
         """The findings of the row rules and of the provider's limits in one row."""
         if fmt is None:
             return
@@ -254,7 +261,8 @@ class RowChecker:
             if fmt.own is not None:
                 for code, hit in fmt.own(fmt.source(item.raw)):
                     yield fault_of(code, item.line, hit, offset=item.offset)
-        yield from self._check_provider(item, fmt)
+        if has_more or not item.plain or self._reads_plain(fmt):
+            yield from self._check_provider(item, fmt)
 
     def _rules_of(self, fmt: Format) -> tuple[Rule, ...]:
         if self._rules_for != fmt.name:
@@ -265,7 +273,7 @@ class RowChecker:
         return self._rules
 
     def _check_provider(self, item: Read, fmt: Format | None) -> Iterator[Fault]:
-        if self.limits is None or fmt is None or (item.plain and not self._reads_plain(fmt)):
+        if self.limits is None or fmt is None:
             return
         for code, fact, hit in row_hits(item.row, self.limits):
             yield at_provider(_placed(code, item, fmt, hit), fact)

@@ -13,7 +13,6 @@ import datetime as dt
 import functools
 import hashlib
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -40,6 +39,7 @@ from ftsdk.types.capture import Capture, CapturePlan, CaptureProgress, Rights
 from ftsdk.types.chat import with_defaults
 from ftsdk.types.model import ModelHandle
 from ftsdk.util.files import atomic_write_json
+from ftsdk.util.names import file_name
 from ftsdk.util.patience import Patience
 from ftsdk.util.spilled import Spilled
 
@@ -48,7 +48,6 @@ FEWEST_FOR_BATCH = 50
 """Below this many requests a batch is not worth the wait, unless it is asked for."""
 _PAUSES = (5.0, 60.0)
 _RIGHTS = "rights.json"
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 def capture(
@@ -101,9 +100,10 @@ class Capturing(HoldsStores):
             self._notes.append("the base model is not asked: it cannot be called by its name here")
         self._lanes: list[tuple[Lane, AnswerStore]] = []
         self._done, self._total = 0, 0
+        self._is_read = False
 
     def _name(self) -> str:
-        return _UNSAFE.sub("-", f"{self.model.backend.name}-{self.model.handle.id}")
+        return file_name(f"{self.model.backend.name}-{self.model.handle.id}")
 
     # --- before ---
 
@@ -118,6 +118,15 @@ class Capturing(HoldsStores):
         }
         self._lock(store for _, store in lanes.values())
         self._lanes = list(lanes.values())
+        if not self._is_read:
+            self._read()
+            self._is_read = True
+        for lane, _ in self._lanes:
+            repeats = self._repeats if lane.who == TUNED else 1
+            lane.wanted = wanted_of(lane.source, self._cases, self._decoding(), repeats)
+
+    def _read(self) -> None:
+        """Choose what to ask: once, also where the capture is opened again after its plan."""
         chosen = choose_cases(
             self._session, self.model, self._data, self._asked.training, self._store.files
         )
@@ -132,9 +141,6 @@ class Capturing(HoldsStores):
                 hint="give a file with questions: ftsdk capture MODEL DATA",
             )
         self._import_bundle()
-        for lane, _ in self._lanes:
-            repeats = self._repeats if lane.who == TUNED else 1
-            lane.wanted = wanted_of(lane.source, self._cases, self._decoding(), repeats)
 
     def _source(self) -> dict[str, Any]:
         backend = self.model.backend
@@ -435,6 +441,10 @@ class Capturing(HoldsStores):
     def _open_errors(self, lane: Lane, store: AnswerStore) -> Iterator[FtsdkError]:
         for key in lane.missing_keys(store):
             yield lane.errors.get(key) or BackendError("no answer yet")
+
+    def limit(self, budget: Decimal | None) -> None:
+        """Spend at most this, in US dollars, in place of the budget of the options."""
+        self._asked = dataclasses.replace(self._asked, budget=budget)
 
     def give_rights(self, rights: Rights) -> None:
         """Use these rights, as if they had been among the options."""

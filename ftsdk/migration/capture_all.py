@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ftsdk.migration.capture import Capturing
 from ftsdk.migration.options import CaptureOptions, OnProgress
 from ftsdk.session import Session
 from ftsdk.types.capture import Capture, CapturePlan
+from ftsdk.util.names import file_name
 
 OnModel = Callable[[str], None]
 
@@ -67,6 +67,7 @@ class CapturingAll:
         self._into = None if into is None else Path(into)
         self._options, self._on_progress = options, on_progress
         self._on_model = on_model or (lambda _: None)
+        self._captures: dict[str, Capturing] = {}
         self.models = models_by_end(session, session.backend(provider))
 
     def plan(self) -> AllPlanned:
@@ -74,7 +75,7 @@ class CapturingAll:
         plans, failed = [], []
         for model, _ in self.models:
             try:
-                with self._one(model, self._options) as one:
+                with self._one(model) as one:
                     plans.append(one.plan())
             except AuthError:
                 raise
@@ -92,33 +93,37 @@ class CapturingAll:
         left = self._options.budget
         for model, _ in self.models:
             self._on_model(model)
-            one = self._one(model, dataclasses.replace(self._options, budget=left))
+            spent = Decimal(0)
             try:
-                with one:
-                    captures.append(one.run(one.plan()))
+                one = self._one(model)
+                one.limit(left)
+                try:
+                    with one:
+                        captures.append(one.run(one.plan()))
+                finally:
+                    spent = one.spent
             except AuthError:
                 raise
             except FtsdkError as error:
                 failed.append((model, error))
             if left is not None:
-                left = max(Decimal(0), left - one.spent)
+                left = max(Decimal(0), left - spent)
         return AllCaptured(tuple(captures), tuple(failed))
 
-    def _one(self, model: str, options: CaptureOptions) -> Capturing:
-        return Capturing(
-            self._session,
-            model,
-            self._data,
-            provider=self._provider,
-            into=None if self._into is None else self._into / folder_name(model),
-            options=options,
-            on_progress=self._on_progress,
-        )
-
-
-def folder_name(model: str) -> str:
-    """Return a model's name as the name of a folder."""
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in model)
+    def _one(self, model: str) -> Capturing:
+        """Return the capture of a model: that of `plan` again, which has read what it needs to ask."""
+        found = self._captures.get(model)
+        if found is None:
+            found = self._captures[model] = Capturing(
+                self._session,
+                model,
+                self._data,
+                provider=self._provider,
+                into=None if self._into is None else self._into / file_name(model),
+                options=self._options,
+                on_progress=self._on_progress,
+            )
+        return found
 
 
 def models_by_end(session: Session, backend: Backend) -> Sequence[tuple[str, dt.date | None]]:

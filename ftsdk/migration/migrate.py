@@ -21,7 +21,7 @@ from ftsdk.errors import AuthError, BackendError, BudgetError, FtsdkError, Store
 from ftsdk.migration.arguments import MigrationArguments
 from ftsdk.migration.inventory import take_inventory
 from ftsdk.migration.leases import ComparisonLeases
-from ftsdk.migration.migrate_options import MigrationOptions, file_name, migration_options_of
+from ftsdk.migration.migrate_options import MigrationOptions, migration_options_of
 from ftsdk.migration.old_model import OldModel, old_models
 from ftsdk.migration.one_model import ModelMigration, OnProgress, Place
 from ftsdk.migration.receipts import (
@@ -46,6 +46,7 @@ from ftsdk.types.migration import (
 )
 from ftsdk.util.files import atomic_write_bytes, make_private_folder
 from ftsdk.util.locks import file_lock
+from ftsdk.util.names import file_name
 from ftsdk.util.opened import Opened
 
 OnStep = Callable[[str, str], None]

@@ -21,7 +21,6 @@ from ftsdk.types.capture import Rights
 ASSUMED_REQUESTS = 100_000
 """Requests a month where nobody has said how many there are."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True)
@@ -202,8 +201,3 @@ def _names(given: Any) -> Any:
     if isinstance(given, str):
         return given
     return [one if isinstance(one, str) else getattr(one, "__name__", str(one)) for one in given]
-
-
-def file_name(text: str) -> str:
-    """Return a name as a part of the name of a file."""
-    return _UNSAFE.sub("-", text).strip("-.") or "model"

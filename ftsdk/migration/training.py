@@ -25,7 +25,7 @@ from ftsdk.errors import (
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.submit import submit
 from ftsdk.migration.candidates import prepared_job
-from ftsdk.migration.migrate_options import MigrationOptions, file_name
+from ftsdk.migration.migrate_options import MigrationOptions
 from ftsdk.migration.old_model import OldModel
 from ftsdk.migration.receipts import (
     Receipts,
@@ -38,6 +38,7 @@ from ftsdk.session import Session
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.migration import CandidatePlan
 from ftsdk.types.status import JobStatus
+from ftsdk.util.names import file_name
 
 _REFUSALS = (Unsupported, Rejected, DatasetError, SpecError, UnknownModel)
 Say = Callable[[str], None]

@@ -1,9 +1,17 @@
-"""Suggestions for a name that does not exist."""
+"""Names: suggestions for one that does not exist, and names of files."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+def file_name(text: str) -> str:
+    """Return a text, such as the name of a model, as the name of a file or folder."""
+    return _UNSAFE.sub("-", text).strip("-.") or "unnamed"
 
 
 def nearest(word: str, known: Iterable[object], *, most: int = 1) -> str:

@@ -688,7 +688,9 @@ def test_all_models_are_captured_the_first_to_end_first(
         assert [name for name, _ in work.models] == [second, tuned]
         planned = work.plan()
         assert double.paid.total() == 0
+        listed = double.count("GET", "/chat/completions$")
         found = work.run()
+        assert double.count("GET", "/chat/completions$") == listed == 2  # the traffic of each, once
     assert [one.model for one in found.captures] == [second, tuned]
     assert found.is_complete
     assert planned.high is not None

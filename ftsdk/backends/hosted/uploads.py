@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,16 +20,33 @@ from ftsdk.backends.hosted.account import account_secret
 from ftsdk.backends.hosted.api_keys import BoundKey
 from ftsdk.dataset import Dataset
 from ftsdk.util.files import atomic_write_json, make_private_folder
+from ftsdk.util.locks import file_lock
 
 _MOST = 5_000
+_TEMPORARY, _IN_USE = ".upload-", ".in-use"
 
 
 @contextlib.contextmanager
 def temporary_folder(home: Path) -> Iterator[Path]:
-    """Yield a private folder for the files of one upload; it is removed afterwards."""
+    """Yield a private folder for the files of one upload; it is removed afterwards.
+
+    Those that a killed process left are removed first: they have rows.
+    """
     folder = make_private_folder(home / "uploads")
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".upload-") as place:
-        yield Path(place)
+    with contextlib.ExitStack() as stack:
+        with file_lock(folder / ".temporary.lock"):
+            _remove_left(folder)
+            made = tempfile.TemporaryDirectory(dir=folder, prefix=_TEMPORARY)
+            place = Path(stack.enter_context(made))
+            stack.enter_context(file_lock(place / _IN_USE))
+        yield place
+
+
+def _remove_left(folder: Path) -> None:
+    for left in folder.glob(f"{_TEMPORARY}*"):
+        with file_lock(left / _IN_USE, wait_s=0.0) as free:
+            if free is not None:
+                shutil.rmtree(left)
 
 
 @contextlib.contextmanager

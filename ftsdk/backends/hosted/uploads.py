@@ -33,20 +33,24 @@ def temporary_folder(home: Path) -> Iterator[Path]:
     Those that a killed process left are removed first: they have rows.
     """
     folder = make_private_folder(home / "uploads")
-    with contextlib.ExitStack() as stack:
-        with file_lock(folder / ".temporary.lock"):
-            _remove_left(folder)
-            made = tempfile.TemporaryDirectory(dir=folder, prefix=_TEMPORARY)
-            place = Path(stack.enter_context(made))
-            stack.enter_context(file_lock(place / _IN_USE))
+    _remove_left(folder)
+    made = tempfile.TemporaryDirectory(dir=folder, prefix=_TEMPORARY, ignore_cleanup_errors=True)
+    with made as name, file_lock(Path(name) / _IN_USE):
+        place = Path(name)
+        if (place / _IN_USE).exists():
+            yield place
+            return
+    # Another process took the folder for one that was left, between making it and locking it.
+    with temporary_folder(home) as place:
         yield place
 
 
 def _remove_left(folder: Path) -> None:
-    for left in folder.glob(f"{_TEMPORARY}*"):
-        with file_lock(left / _IN_USE, wait_s=0.0) as free:
+    """Remove the folders that no process has locked; one that was never locked has no files."""
+    for mark in folder.glob(f"{_TEMPORARY}*/{_IN_USE}"):
+        with file_lock(mark, wait_s=0.0) as free:
             if free is not None:
-                shutil.rmtree(left)
+                shutil.rmtree(mark.parent)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ftsdk.planning.arguments import InspectOptions, Rows, ValidateOptions
 from ftsdk.planning.token_bill import counts_tokens, with_bill
 from ftsdk.session import Session
+from ftsdk.types.spec import JobSpec
 
 if TYPE_CHECKING:
     from ftsdk.dataset import DatasetReport, InspectionReport
@@ -40,7 +41,9 @@ def report_for(session: Session, dataset: Rows, options: ValidateOptions) -> Dat
         tokenizer=options.get("tokenizer"),
         tokens=True if tokens is None and counts_tokens(capabilities) else tokens,
         near_duplicates=options.get("near_duplicates"),
-        max_length=options.get("max_length"),
+        max_length=_longest_row(
+            session, target, None if model is None else str(model.value), options.get("max_length")
+        ),
         on_bytes=options.get("on_bytes"),
     )
     if report.tokens is None:
@@ -48,6 +51,17 @@ def report_for(session: Session, dataset: Rows, options: ValidateOptions) -> Dat
     return with_bill(
         report, method_name, capabilities, session.config, session.catalogue, session.today
     )
+
+
+def _longest_row(
+    session: Session, provider: str | None, model: str | None, asked: int | None
+) -> int | None:
+    """The tokens of the longest row that a job of this provider and model would take, as a plan has it."""
+    capabilities = None if provider is None else session.capabilities_of(provider)
+    if capabilities is None or model is None or "max_length" not in capabilities.hyperparameters:
+        return asked
+    spec = JobSpec.build(provider=str(provider), model=model, hyperparameters={"max_length": asked})
+    return session.backend(provider).max_length_for(spec)
 
 
 def inspection_of(session: Session, dataset: Rows, options: InspectOptions) -> InspectionReport:

@@ -100,8 +100,13 @@ def counts_tokens(capabilities: Capabilities | None) -> bool:
 
 
 def _left_out(report: DatasetReport) -> list[str]:
-    """Return assumptions about truncated rows and about billed validation rows."""
+    """Return assumptions about rows with faults, truncated rows, and billed validation rows."""
     counted, assumptions = report.tokens, []
+    if counted is not None and counted.counted_rows is not None:
+        faulty = report.rows - counted.counted_rows
+        if faulty > 0:
+            one = "1 row with a fault is" if faulty == 1 else f"{faulty:,} rows with faults are"
+            assumptions.append(f"{one} not counted")
     if counted is not None and counted.kept < counted.total:
         lost = counted.total - counted.kept
         assumptions.append(

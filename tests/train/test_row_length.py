@@ -45,6 +45,22 @@ def test_every_long_row_is_named_and_nothing_starts(tiny_model: Path, tmp_path: 
     assert not (tmp_path / "runs").exists()
 
 
+def test_validate_finds_the_rows_that_a_plan_refuses(tiny_model: Path, tmp_path: Path) -> None:
+    """Nobody named a length: it is the default, or what the model has room for."""
+    rows = rows_with_long()
+    rows[4]["messages"][-1]["content"] = LONG * 20
+    with pytest.raises(DatasetError) as caught:
+        plan(tmp_path, tiny_model, rows)
+    target: dict[str, Any] = {"provider": "local", "model": str(tiny_model)}
+    with ftsdk.Client(home=tmp_path) as client:
+        report = client.validate(rows, **target)
+        asked = client.validate(rows_with_long(3), max_length=100, **target)
+    assert [(f.code, f.line, f.severity) for f in report.faults] == [("FT502", 5, "fault")]
+    assert caught.value.report is not None
+    assert caught.value.report.faults == report.faults
+    assert [f.line for f in asked.faults] == [3]
+
+
 def test_long_validation_rows_are_refused_too(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         plan(

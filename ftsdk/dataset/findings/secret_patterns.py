@@ -121,7 +121,7 @@ def luhn(digits: str) -> bool:
 
 
 _CARD_PREFIX = re.compile(
-    r"4(?:\d{12}|\d{15}|\d{18})$"  # Visa
+    r"4(?:\d{15}|\d{18})$"  # Visa; those of 13 digits were withdrawn long ago
     r"|(?:5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12})$"  # Mastercard
     r"|3[47]\d{13}$|3(?:0[0-5]|[68]\d)\d{11,16}$"  # American Express, Diners
     r"|(?:6011|65\d\d|64[4-9]\d)\d{12,15}$|35(?:2[89]|[3-8]\d)\d{12,15}$|62\d{14,17}$"
@@ -139,11 +139,31 @@ _TEST_CARDS = frozenset((
 """Numbers that networks and payment services publish for tests: nobody has such a card."""
 
 
+_CARD_GROUPS = frozenset(
+    ((4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 3), (4, 4, 4, 2), (4, 4, 4, 4, 3), (6, 13))
+)
+"""How cards are printed. Numbers that are subtracted from each other have other groups."""
+
+
 def _is_card(value: str) -> bool:
-    digits = re.sub(r"[ -]", "", value)
-    if digits in _TEST_CARDS:
+    groups = re.split(r"[ -]", value)
+    digits = "".join(groups)
+    if digits in _TEST_CARDS or (len(groups) > 1 and tuple(map(len, groups)) not in _CARD_GROUPS):
         return False
     return _CARD_PREFIX.match(digits) is not None and len(set(digits)) > 1 and luhn(digits)
+
+
+_MONEY = r"[$€£¥₹]|(?<![A-Za-z])(?:USD|EUR|GBP|CHF|JPY|INR|CNY|VND|IDR)"
+_AMOUNT_BEFORE = re.compile(rf"(?:{_MONEY}|[0-9)][ ]{{0,2}}[+*×÷=−])[ ]{{0,2}}\Z")
+_AMOUNT_BEHIND = re.compile(rf"[ ]{{0,2}}(?:[+*×÷=−][ ]{{0,2}}[0-9(]|{_MONEY}(?![A-Za-z]))")
+
+
+def _is_amount(match: re.Match[str]) -> bool:
+    """Whether a number is money, or a part of a sum."""
+    start, end, text = match.start(), match.end(), match.string
+    return bool(
+        _AMOUNT_BEFORE.search(text, max(0, start - 8), start) or _AMOUNT_BEHIND.match(text, end)
+    )
 
 
 # Total length by country: the IBAN registry of SWIFT, release 101.
@@ -284,7 +304,7 @@ KEY_STARTS = tuple(
 )  # fmt: skip
 """Expressions of which each key of a service needs one; `://` comes with an `@`, `ecret` with `aws`."""
 _ASSIGNMENT = next(shape for shape in _SHAPES if shape.what == "a key in an assignment")
-_LONG_NUMBER = re.compile(r"(?<![\w.,/-])(?:[0-9][ -]?){12,18}[0-9](?![\w-])", re.ASCII)
+_LONG_NUMBER = re.compile(r"(?<![\w.,/-])(?:[0-9][ -]?){13,18}[0-9](?![\w-])", re.ASCII)
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}(?![a-z0-9])")
 _DATE = r"(?:(?:19|20)[0-9]{2}(?P<a>[./ -])[0-9]{1,2}(?P=a)[0-9]{1,2}|[0-9]{1,2}(?P<b>[./ -])[0-9]{1,2}(?P=b)(?:19|20)[0-9]{2})(?![0-9])"
 _PHONE = re.compile(
@@ -348,7 +368,7 @@ def scan_numbers(text: str, allowed: Allowed = never_allowed) -> Iterator[Secret
     ):
         found = False
         for match in matches:
-            if check(match.group()):
+            if check(match.group()) and not (code == "FT402" and _is_amount(match)):
                 taken.append(match.span())
                 if not found and not allowed(code, match.group()):
                     yield SecretMatch(code, what, _masked(match.group()))

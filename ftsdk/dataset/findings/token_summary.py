@@ -73,6 +73,8 @@ class TokenSummary:
     histogram: tuple[int, ...] = ()
     """Rows by length: how many have 0 to `bin_tokens` - 1 tokens, and so on."""
     bin_tokens: int = 1
+    counted_rows: int | None = None
+    """The rows that `total` counts: none with a fault is counted."""
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as `--json` prints it."""

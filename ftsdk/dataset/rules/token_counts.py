@@ -224,6 +224,7 @@ class Counting:
             kept=kept,
             histogram=_binned(ordered, width),
             bin_tokens=width,
+            counted_rows=len(ordered) - bisect.bisect_right(ordered, 0),
         )
 
 

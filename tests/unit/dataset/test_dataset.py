@@ -111,6 +111,15 @@ def test_strata_never_part_a_prompt_or_a_group() -> None:
         assert [side.rows for side in sides] == [2, 1]
 
 
+def test_a_prompt_with_several_values_is_in_one_stratum_whatever_the_order() -> None:
+    rows = [chat(f"q{i}", "alpha") for i in range(60)]
+    rows += [chat(f"q{i}", f"beta {i % 3}") for i in range(60)]
+    _, check = Dataset.load(rows).split(0.2, stratify="messages.-1.content")
+    for order in (rows[::-1], rows[60:] + rows[:60], sorted(rows, key=json.dumps)):
+        _, again = Dataset.load(order).split(0.2, stratify="messages.-1.content")
+        assert prompts(again) == prompts(check)
+
+
 def prompts(dataset: Dataset) -> set[str]:
     return {" ".join(row["messages"][0]["content"].casefold().split()) for row in dataset}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,22 @@ def test_unknown_values_are_reported(tmp_path: Path, provider: str, word: str) -
 def test_local_rows_are_not_billed_and_plain_validation_knows_no_prices(tmp_path: Path) -> None:
     assert report(tmp_path, "local", "smollm2-135m").billed_tokens == {}
     assert validate(ROWS, provider="openai", model="gpt-4.1").billed_tokens == {}
+
+
+def test_rows_with_faults_are_said_not_to_be_counted(tmp_path: Path) -> None:
+    model = "gpt-4.1-mini-2025-04-14"
+    whole = report(tmp_path, "openai", model).billed_tokens["openai"]
+    assert not any("not counted" in one for one in whole.assumptions)
+    path = tmp_path / "rows.jsonl"
+    lines = [json.dumps(row) for row in ROWS]
+    for faulty, said in (
+        (['{"messages": ['], "1 row with a fault is not counted"),
+        (['{"messages": [', '{"messages": []}', "[]"], "3 rows with faults are not counted"),
+    ):
+        path.write_text("\n".join(lines[:20] + faulty + lines[20:]) + "\n")
+        with ftsdk.Client(home=tmp_path) as client:
+            checked = client.validate(path, provider="openai", model=model)
+        bill = checked.billed_tokens["openai"]
+        assert bill.low == whole.low
+        assert said in bill.assumptions
+        assert said in str(checked)

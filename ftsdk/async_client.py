@@ -342,7 +342,7 @@ class AsyncFineTuneJob:
 
     @property
     def needs_decision(self) -> bool:
-        """True when the job is in doubt and was not found in the time in which it should appear."""
+        """True when the create call got no answer, and a search at the provider did not find the job."""
         return self._sync.needs_decision
 
     async def refresh(self) -> AsyncFineTuneJob:

@@ -84,16 +84,17 @@ class Client:
 
         `validation` is rows, or a fraction such as `0.1` to hold out. `adapter=None` is full
         fine-tuning. `max_cost` is in US dollars. With `key`, calling again returns the same job.
-        Without a key, where a job may cost something, the very same job (rows, settings, account) of
-        the last ten minutes is returned with a warning instead of a second one, and so is one of any
-        age whose outcome is not known yet; failed and cancelled jobs do not count. `again=True`
-        creates another one.
+        Without a key, a job that may cost something is not created twice by accident: if you created
+        the same job (rows, settings, account) in the last ten minutes, or its outcome is still unknown,
+        you get that one and a warning. Failed and cancelled jobs do not count. `again=True` creates
+        another one.
         Rows with secrets or personal data (FT4xx) leave this machine only when `allow_findings`
         acknowledges them: True, or a list of codes; the journal records this with the job.
         `on_upload` is called with the bytes sent so far and the total, while rows are uploaded.
 
-        Where the provider refuses for pace (HTTP 429), the call waits as it asks, for up to five
-        minutes.
+        When the provider answers that there are too many requests (HTTP 429), the call waits as long
+        as the provider asks, up to five minutes, and tries again where the refused request is known to
+        have created nothing.
 
         Before anything is sent, raises `ConfigError`, `SpecError`, `Unsupported`, `DatasetError`
         (with the whole report) or `BudgetError`. While sending, raises a `BackendError` or
@@ -162,8 +163,8 @@ class Client:
     def reconcile(self, job_id: str | None = None) -> list[FineTuneJob]:
         """Search for jobs whose create call got no answer: one job, or all of them.
 
-        Returns these jobs as they are now. No job is created, unless sending again with the same
-        token is safe.
+        Returns these jobs as they are now. It only reads at the provider, with one exception: a backend
+        that recognises a repeated request, such as `local`, is sent the same request again.
         """
         return [FineTuneJob(self.session, job) for job in reconcile(self.session, job_id)]
 
@@ -195,10 +196,10 @@ class Client:
     ) -> Inventory:
         """Fetch an account's jobs, models and files into a bundle, and add its jobs to the journal.
 
-        For a provider that closes. `folder` is where the bundle is made or continued, by default in
-        `FTSDK_HOME`; it holds your training data, readable by you alone. Only GETs are sent. What
-        could not be fetched is named in the result; another call continues. `on_progress` is called
-        with what is read next.
+        Use it before a provider closes. `folder` is where the bundle is written, by default in
+        `FTSDK_HOME`; it holds your training data, readable by you alone. Nothing changes at the
+        provider. The result names what could not be fetched; calling again fetches the rest.
+        `on_progress` is called with the name of what is read next.
 
         Raises `Unsupported` for a provider whose files cannot be read.
         """
@@ -242,8 +243,8 @@ class Client:
 
         Interrupted anywhere, the same call continues: each job is created once, each answer paid once, and
         deployments that were left running are ended first. Raises `BudgetError` before anything is spent,
-        `UsageError` where nothing can be compared, where the rights to the training rows are unknown, and
-        for other inputs than before; and what keeps a job from being created.
+        and `UsageError` when nothing can be compared, when `rights` does not say where the training answers
+        came from, or when you call it with other inputs than before. Also raises what `create_job` raises.
         """
         from ftsdk.migration.migrate import migrate
 
@@ -265,8 +266,8 @@ class Client:
 
         Every answer is stored before the next is asked: interrupted, the same call continues, and a
         second evaluation of the same rows is free. Raises `BudgetError` before anything is asked, and
-        `UsageError` for fewer than ten rows. Errors of single requests are outcomes: with more than 1 %
-        of them on one side there is no verdict.
+        `UsageError` for fewer than ten rows. A request that fails does not raise: it is counted as an
+        error of its model. With more than 1 % of errors on one side, the report gives no verdict.
         """
         from ftsdk.evaluation.evaluate import evaluate
 

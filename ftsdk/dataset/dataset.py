@@ -286,18 +286,17 @@ class Dataset:
     ) -> tuple[Dataset, Dataset]:
         """`(train, validation)`, where about `fraction` of the rows go to validation.
 
-        A row's side depends on its prompt (or on its group's key) and the seed alone: it stays when
-        rows are added, removed or moved, and rows with one prompt are never on both sides. Prompts
-        are compared after folding case and white space. Rows without a prompt, and rows that all
-        have the same one, go by their whole content. `group_by` is a dotted path in the source's
-        own row (`"metadata.customer"`, `"instruction"`), else in the canonical row, or a function
-        of the canonical row; rows of one group stay together. When chance would leave a side empty,
-        the row whose hash is nearest goes there.
+        Rows with the same prompt are always on the same side; case and white space do not count. The
+        side depends on the prompt and the seed alone, so a row stays there when you add, remove or
+        move other rows. Rows without a prompt, and rows that all have the same one, go by their whole
+        content. Chance alone leaves no side empty.
 
-        `stratify` is such a path or function too: each of its values has the same fraction of its
-        prompts (or groups) in validation, and at least one where it has two. A step of a path may be a
-        place in a list (`"messages.-1.content"` is the answer). The prompts next to the border may then
-        change sides when rows are added.
+        `group_by` keeps rows together that belong together, such as those of one customer. It is a
+        dotted path in the source's row or else in the canonical one (`"metadata.customer"`), or a
+        function of the canonical row. `stratify` is a path or function too: it holds out the same
+        fraction of each value, such as each label, and at least one where there are two. A number in a
+        path is a place in a list: `"messages.-1.content"` is the answer. With `stratify`, a few rows may
+        change sides when you add rows.
         """
         if not 0 < fraction < 1:
             raise UsageError(

@@ -58,7 +58,7 @@ class Captured:
     """The answers of a model in the sealed bundle `folder`, as `ftsdk capture` made it.
 
     In an evaluation, `who` says whose answers are compared: those of the `tuned` model, or of its `base`.
-    `first_repeat` leaves out earlier answers, such as the first where that is the reference answer.
+    `first_repeat=1` leaves out the first answer to each row, for instance where that one is the reference.
     `manifest` has what the capture recorded. Raises `StoreError` for a folder that is no whole
     bundle: each file that was changed is named.
     """

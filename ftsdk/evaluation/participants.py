@@ -35,11 +35,11 @@ BASE = "base"
 class Prompt:
     """A model with a system message, and with examples before each question.
 
-    `model` is a handle, a job's id, or a name at `provider`. `examples` are rows in the chat format, the
-    same before each question; or a number: then so many rows of `training` that are nearest to the question,
-    the nearest last, with at most `example_tokens` tokens. A row that is equal or near to the question, or
-    of its group, is never shown. `training` is a file or rows; without it, what the first tuned model of the
-    evaluation was trained on.
+    `model` is a handle, a job's id, or a name at `provider`. `examples` are rows in the chat format that come
+    before each question. Or it is a number N: then each question gets the N rows of `training` that are most
+    similar to it, the most similar last, with at most `example_tokens` tokens in all. Rows that may give the
+    answer away (equal or nearly equal to the question, or of its group) are never shown. `training` is a file
+    or rows; by default, what the first tuned model of the evaluation was trained on.
     """
 
     system: str | None = None

@@ -103,7 +103,7 @@ class FineTuneJob:
 
     @property
     def needs_decision(self) -> bool:
-        """True when the job is in doubt and was not found in the time in which it should appear.
+        """True when the create call got no answer, and a search at the provider did not find the job.
 
         `Client.resolve` decides it. `Client.reconcile` looks again, which is always safe.
         """

@@ -20,6 +20,7 @@ import os
 import sqlite3
 import stat
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,17 @@ _log = logging.getLogger("ftsdk")
 
 APPLICATION_ID = 0x66745344  # "ftSD": distinguishes a journal from other SQLite files
 BUSY_TIMEOUT_S = 30.0
+
+
+class _ThreadConnection:
+    """The connection of one thread and process; closed with its thread, its journal or the interpreter.
+
+    Since Python 3.13, SQLite's module warns when a connection is left to the garbage collector.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection, self.pid = connection, os.getpid()
+        self.close = weakref.finalize(self, connection.close)
 
 
 class Journal:
@@ -154,23 +166,24 @@ class Journal:
         )
 
     def _connection(self) -> sqlite3.Connection:
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is not None and getattr(self._local, "pid", None) == os.getpid():
-            return found
+        found: _ThreadConnection | None = getattr(self._local, "own", None)
+        if found is not None and found.pid == os.getpid():
+            return found.connection
         mode = "ro" if self.read_only else "rw"
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode={mode}",
             uri=True,
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
+            check_same_thread=False,  # used by one thread alone; whoever drops the last reference closes it
         )
+        self._local.own = _ThreadConnection(connection)
         connection.row_factory = sqlite3.Row
         if not self.read_only:
             connection.execute("PRAGMA journal_mode=TRUNCATE")
             connection.execute("PRAGMA synchronous=EXTRA")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA trusted_schema=OFF")
-        self._local.connection, self._local.pid = connection, os.getpid()
         return connection
 
     def _migrate(self) -> None:
@@ -260,10 +273,10 @@ class Journal:
 
     def close(self) -> None:
         """Close this thread's connection."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
+        found: _ThreadConnection | None = getattr(self._local, "own", None)
+        if found is not None:
+            found.close()
+            self._local.own = None
 
     # --- jobs ---
 

@@ -30,8 +30,8 @@ class ChatAnswer(Record):
     """A model's answer: the first choice, all of them in `choices`, and the response in `raw`.
 
     `usage` counts tokens; a nested count has a name with a dot, such as
-    `prompt_tokens_details.cached_tokens`. `model` and `fingerprint` are what the provider says
-    answered. `latency_s` is the time from the request to the whole answer, in seconds. `attempts`
+    `prompt_tokens_details.cached_tokens`. `model` and `fingerprint` name what answered, as
+    the provider reports it. `latency_s` is the time from the request to the whole answer, in seconds. `attempts`
     counts the requests that were sent for it: `chat` sends one, `chat_many` sends one again that
     the provider refused for pace or that failed on the way.
     """

@@ -93,9 +93,8 @@ class Capture(Record):
     """The answers of a model in the sealed bundle `folder`, for evaluation.
 
     `counts` has for `tuned` and `base` the number of answers of each kind (`answered`, `cut_off`,
-    `refused`, `error`). `agreement` is the share of pairs of repeats that are equal: what the model
-    agrees with itself. `findings` counts rows with secrets and personal data, by code. It is
-    complete when no request is left without an answer.
+    `refused`, `error`). `agreement` is how often the model gave the same answer when it was asked the
+    same question again, from 0 to 1. `findings` counts rows with secrets and personal data, by code.
     """
 
     folder: Path

@@ -256,12 +256,12 @@ class ModelHandle(Record):
     ) -> Iterator[ChatAnswer | FtsdkError]:
         """Answer many conversations, up to `concurrency` at once, and yield the answers in order.
 
-        A conversation is a text or a list of messages. They are read as they are needed. The
-        provider's rate limits are followed; a request that it refuses for pace or that fails on the
-        way is sent again, an answer never is: see `attempts` of the answer. With `errors="return"`
-        the error of a conversation is yielded in its place; with `"raise"` the first one is raised,
-        after the answers before it. An error that every conversation would get, such as a wrong
-        key, is raised in any case. Requests under way are finished first.
+        A conversation is a text or a list of messages; it is taken from the iterable when its turn
+        comes. The rate limits of the provider are respected. A request that was refused for its rate or
+        got no answer is sent again (`attempts` counts), one that was answered never. With
+        `errors="return"` you get the error of a conversation in its place; with `"raise"` the first error
+        is raised after the answers before it. An error that all would get, such as a wrong key, is always
+        raised. Requests under way are finished first.
         """
         settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, **options}
         outcomes = self._bound_backend().chat_many(

@@ -187,7 +187,8 @@ class SimulatedJournal(Journal):
     """The real journal, over connections whose statements are effects."""
 
     def _connection(self) -> sqlite3.Connection:
-        found: Any = getattr(self._local, "connection", None)
+        own: Any = getattr(self._local, "own", None)
+        found: Any = None if own is None else own.connection
         if found is None:
             real = sqlite3.connect
 

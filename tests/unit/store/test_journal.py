@@ -44,10 +44,43 @@ def snapshot(**fields: Any) -> JobSnapshot:
 
 
 def test_settings_that_survive_a_power_cut(home: Path) -> None:
-    connection = Journal(home)._connection()
+    journal = Journal(home)
+    connection = journal._connection()
     assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "truncate"
     assert connection.execute("PRAGMA synchronous").fetchone()[0] == 3  # EXTRA
     assert connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+
+
+def is_closed(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except sqlite3.ProgrammingError:
+        return True
+    return False
+
+
+def test_nobody_has_to_close_a_connection(home: Path) -> None:
+    """The garbage collector would close it too, but since Python 3.13 with a warning."""
+    journal = Journal(home)
+    mine, others = journal._connection(), []
+    worker = threading.Thread(target=lambda: others.append(journal._connection()))
+    worker.start()
+    worker.join()
+    assert is_closed(others[0])
+    assert not is_closed(mine)
+    assert journal._connection() is mine
+    del journal
+    assert is_closed(mine)
+
+
+def test_a_journal_opens_again_after_it_was_closed(home: Path) -> None:
+    journal = Journal(home)
+    mine = journal._connection()
+    journal.close()
+    journal.close()
+    assert is_closed(mine)
+    journal.add(snapshot())
+    assert len(journal.list()) == 1
 
 
 def test_only_the_owner_can_read_it(home: Path) -> None:

@@ -69,7 +69,7 @@ def test_nobody_has_to_close_a_connection(home: Path) -> None:
     assert is_closed(others[0])
     assert not is_closed(mine)
     assert journal._connection() is mine
-    del journal
+    journal = worker = None  # nobody refers to it any more
     assert is_closed(mine)
 
 

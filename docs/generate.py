@@ -130,23 +130,36 @@ CAPABILITIES: Mapping[str, Callable[[Any], str]] = {
     "a lost create is found by": lambda able: str(able.find_by).replace("_", " "),
     "sending again is safe": lambda able: _yes(able.resend_is_safe),
     "refusals for pace are sent again": _pace,
-    "price": lambda able: able.price,
+    "asked every": lambda able: f"{able.poll_s:g} s",
+}
+ACCESS: Mapping[str, Callable[[Any], str]] = {
     "key": lambda able: _words(able.key_variables) or "none",
     "extra": lambda able: f"`{able.extra}`" if able.extra else "none",
+    "price": lambda able: able.price,
     "no new accounts from": lambda able: str(able.closed_to_new_accounts_on or "–"),
     "no new jobs from": lambda able: str(able.no_new_jobs_from or "–"),
-    "asked every": lambda able: f"{able.poll_s:g} s",
 }
 
 
 def capabilities() -> str:
-    """One column per backend, one line per capability, then what hyperparameters each takes."""
+    """One column per backend, one line per capability; access; then what hyperparameters each takes.
+
+    Names of keys are too long for a column each: a table of eight columns fits beside the navigation.
+    """
     found = _backends()
     rows = [
         [label, *(cell(backend.capabilities) for backend in found)]
         for label, cell in CAPABILITIES.items()
     ]
-    parts = [table(["", *(f"`{backend.name}`" for backend in found)], rows)]
+    access = [
+        [f"`{backend.name}`", *(cell(backend.capabilities) for cell in ACCESS.values())]
+        for backend in found
+    ]
+    parts = [
+        table(["", *(f"`{backend.name}`" for backend in found)], rows),
+        "## Keys, packages, prices",
+        table(["backend", *ACCESS], access),
+    ]
     for backend in found:
         able = backend.capabilities
         parts.append(f"## `{backend.name}`")

@@ -211,10 +211,35 @@ def test_a_foreign_asset_would_be_noticed() -> None:
     assert not foreign('<script src="assets/x.js"></script><a href="https://example.org">x</a>')
 
 
-def test_home_is_the_readme_and_its_links_are_pages(site: Path) -> None:
+def test_home_has_an_install_line_a_recording_and_the_readme(site: Path) -> None:
     html = (site / "index.html").read_text()
+    words = " ".join(re.sub(r"<[^>]+>", "", html).split())
+    assert "pip install 'ftsdk[local]'" in words
+    assert (DOCS / "assets" / "terminal.html").read_text().strip() in html
     assert "Ten lines that work without a key" in html
+    assert "<!-- part:" not in html
     assert 'href="tutorials/first-job/"' in html
+    for card in ("Leave OpenAI in time", "Switch provider", "See what the model learns"):
+        assert card in words
+
+
+def test_the_link_to_the_repository_asks_its_host_for_nothing(site: Path) -> None:
+    html = (site / "index.html").read_text()
+    assert 'href="https://github.com/ftsdk/ftsdk"' in html
+    assert 'data-md-component="source"' not in html  # the theme's script fetches counts for it
+
+
+def test_a_part_that_is_gone_is_an_error() -> None:
+    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    found = hooks.on_page_markdown("top\n<!-- part: README.md, from: ## Install -->\n")
+    assert found.startswith("top\n## Install\n")
+    assert "docs/how-to" not in found
+    with pytest.raises(ValueError, match="substring"):
+        hooks.on_page_markdown("<!-- part: README.md, from: ## No such heading -->")
 
 
 def test_the_reference_is_made_of_the_docstrings(site: Path) -> None:

@@ -36,6 +36,8 @@ class EvaluationOptions:
     concurrency: int = 8
     allow_overlap: bool = False
     recoverable: bool = False
+    one_of: tuple[str, ...] = ()
+    """The candidates of which one will be chosen: their verdicts are corrected together."""
 
     @property
     def decoding(self) -> dict[str, Any]:

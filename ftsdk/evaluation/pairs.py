@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ftsdk.errors import UsageError
 from ftsdk.evaluation.statistics.compare import compare, not_comparable
+from ftsdk.evaluation.statistics.paired import ALPHA
 from ftsdk.evaluation.statistics.repeats import NoiseFloor, noise_floor
 from ftsdk.types.chat import OutcomeKind
 from ftsdk.types.evaluation import Comparison, Score
@@ -82,6 +83,7 @@ def compare_pairs(
     margin: float | None = None,
     clusters: Sequence[Hashable] | None = None,
     scale: float = 1.0,
+    alpha: float = ALPHA,
     seed: int = 0,
 ) -> Comparison:
     """Return the comparison of the pairs; `clusters` names the cluster of each row of the data.
@@ -98,6 +100,7 @@ def compare_pairs(
         margin=margin,
         clusters=None if clusters is None else [clusters[row] for row in pairs.rows],
         scale=scale,
+        alpha=alpha,
         seed=seed,
     )
 

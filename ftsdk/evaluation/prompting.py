@@ -20,20 +20,23 @@ Messages = tuple[Mapping[str, Any], ...]
 
 
 class Prompting:
-    """The messages of each case. `note` says how many examples were found, and what was passed over."""
+    """The messages of each case. `note` says how many examples were found, and what was passed over.
+
+    Without `asked` no row is known to be of the same group as a question.
+    """
 
     def __init__(
         self,
         prompt: Prompt,
         model: Model,
-        asked: AskedRows,
+        asked: AskedRows | None,
         cluster: str | None,
         trained_on: Iterable[Dataset],
     ) -> None:
         self._prompt, self._cluster = prompt, cluster
         self._groups: Mapping[bytes, str | None] = (
             {}
-            if cluster is None
+            if cluster is None or asked is None
             else {
                 case.digest: value_of(row, cluster)
                 for case, row in zip(asked.cases, asked.rows, strict=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import statistics
 import sys
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,24 @@ from ftsdk.evaluation.participants import AskedModel, Participant
 from ftsdk.evaluation.report import EvaluationReport
 from ftsdk.evaluation.report_parts import CandidateResult, ModelResult
 from ftsdk.evaluation.slices import slices_of, value_of
-from ftsdk.evaluation.statistics.compare import not_comparable
+from ftsdk.evaluation.statistics.compare import corrected_choice, not_comparable
 from ftsdk.evaluation.statistics.macro_f1 import MacroF1Difference, macro_f1_difference
+from ftsdk.evaluation.statistics.paired import ALPHA
 from ftsdk.evaluation.table import Means
 from ftsdk.evaluation.tally import Costs, Tally, said
 from ftsdk.types.chat import ChatOutcome
-from ftsdk.types.evaluation import Comparison, Score
+from ftsdk.types.evaluation import Comparison, Score, Verdict
 from ftsdk.util.spilled import Spilled
+
+
+@dataclass
+class _Compared:
+    """A candidate with its pairs and comparisons by metric, before they are corrected."""
+
+    name: str
+    pairs: dict[str, Pairs]
+    compared: dict[str, Comparison]
+    macro_f1: MacroF1Difference | None
 
 
 class Scoring:
@@ -64,11 +76,12 @@ class Scoring:
         """Score every answer, compare the candidates, and return the report."""
         counted, models, texts = self._scored(losses)
         reference = self._people[self._options.reference].name
-        candidates = tuple(
-            self._candidate(counted[reference].scores, counted[one.name].scores, one.name, judged)
+        compared = [
+            self._compared(counted[reference].scores, counted[one.name].scores, one.name, judged)
             for one in self._people
             if one.name != reference
-        )
+        ]
+        candidates = tuple(self._gated(one) for one in self._corrected(compared))
         return EvaluationReport(
             data=data,
             rows=len(self._asked),
@@ -83,7 +96,7 @@ class Scoring:
             started_at=started_at,
             ended_at=ended_at,
             left_out=left_out,
-            notes=notes,
+            notes=(*notes, *self._notes(candidates)),
             texts=texts,
             lines=self._asked.lines,
             judged={
@@ -132,14 +145,14 @@ class Scoring:
             costs.add(usd)
         return [outcome for outcome, _ in priced]
 
-    def _candidate(
+    def _compared(
         self,
         reference: Mapping[str, Sequence[RowScores]],
         candidate: Mapping[str, Sequence[RowScores]],
         name: str,
         judged: Mapping[str, Judged],
-    ) -> CandidateResult:
-        clusters, parts = self._clusters, self._parts
+    ) -> _Compared:
+        clusters = self._clusters
         pairs: dict[str, Pairs] = {}
         compared: dict[str, Comparison] = {}
         for number, chosen in enumerate(self._metrics):
@@ -147,7 +160,6 @@ class Scoring:
             pairs[metric] = paired(reference[metric], candidate[metric])
             margin = self._options.margin if number == 0 else None
             compared[metric] = compare_pairs(pairs[metric], margin=margin, clusters=clusters)
-        primary = self._metrics[0].metric.name
         if name in judged:
             pairs[METRIC] = judged[name].pairs()
             fault = judged[name].fault
@@ -156,16 +168,52 @@ class Scoring:
                 if fault
                 else compare_pairs(pairs[METRIC], clusters=clusters)
             )
+        return _Compared(name, pairs, compared, self._macro_f1(reference, candidate, clusters))
+
+    @property
+    def _primary(self) -> str:
+        return self._metrics[0].metric.name
+
+    def _corrected(self, found: Sequence[_Compared]) -> Sequence[_Compared]:
+        """Return the comparisons, the verdicts of those of which one is chosen corrected together."""
+        chosen = [one for one in found if one.name in self._options.one_of]
+        if len(chosen) < 2:
+            return found
+        after = corrected_choice([one.compared[self._primary] for one in chosen])
+        for one, comparison in zip(chosen, after, strict=True):
+            was = one.compared[self._primary].verdict
+            changes: dict[str, Any] = {}
+            if comparison.verdict is Verdict.INCONCLUSIVE and was is not Verdict.INCONCLUSIVE:
+                changes["rows_needed"] = self._needed(one.pairs[self._primary], len(chosen))
+            one.compared[self._primary] = comparison.model_copy(update=changes)
+        return found
+
+    def _needed(self, pairs: Pairs, candidates: int) -> int | None:
+        """Return the rows that would settle it also if it is the first of so many candidates."""
+        margin, alpha = self._options.margin, ALPHA / candidates
+        return compare_pairs(pairs, margin=margin, clusters=self._clusters, alpha=alpha).rows_needed
+
+    def _notes(self, candidates: Sequence[CandidateResult]) -> Iterator[str]:
+        count = sum(one.name in self._options.one_of for one in candidates)
+        if count > 1:
+            yield (
+                f"{count} candidates are compared and one of them is chosen: their verdicts hold "
+                "together, after Holm's correction"
+            )
+
+    def _gated(self, one: _Compared) -> CandidateResult:
+        """Compare the slices of a candidate, and say whether it passes."""
+        pairs, parts = one.pairs, self._parts
+        primary = pairs[self._primary]
         sliced = {
             part: compare_pairs(
-                pairs[primary].within(rows), margin=self._options.margin, clusters=clusters
+                primary.within(rows), margin=self._options.margin, clusters=self._clusters
             )
             for part, rows in parts.items()
         }
         means = {metric: _means(found) for metric, found in pairs.items()}
-        means |= {part: _means(pairs[primary].within(rows)) for part, rows in parts.items()}
-        macro_f1 = self._macro_f1(reference, candidate, clusters)
-        return CandidateResult(name, gate(compared, sliced), means, pairs, macro_f1)
+        means |= {part: _means(primary.within(rows)) for part, rows in parts.items()}
+        return CandidateResult(one.name, gate(one.compared, sliced), means, pairs, one.macro_f1)
 
     def _macro_f1(
         self,

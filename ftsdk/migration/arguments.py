@@ -84,8 +84,16 @@ class MigrationArguments(TypedDict, total=False):
     """Names the migration; by default the provider."""
     folder: str | Path | None
     """Where its receipts and reports are; `migration-NAME` in the current folder by default."""
+    examples: int | None
+    """How many of the old model's training rows each prompt shows: those nearest to the question. None by
+    default. A `Prompt` that has its own examples keeps them."""
     requests: int | None
     """Requests a month, for the cost of each candidate."""
+    peak: float | None
+    """Requests in the busiest second, for the replicas that a model by the hour needs; by default three
+    times the mean."""
+    uncompared: bool | None
+    """Train also where ftsdk cannot ask the new model, so that it is not compared. False by default."""
     margin: float | None
     """The loss that is accepted, as a share: 0.03, for 3 points, by default."""
     metrics: str | Sequence[Any] | None
@@ -131,6 +139,8 @@ MIGRATION_DEFAULTS: Mapping[str, Any] = {
     "repeats": 1,
     "lease_hours": 1.0,
     "retry": False,
+    "examples": 0,
+    "uncompared": False,
     "traffic": True,
     "recoverable": False,
     "concurrency": 8,
@@ -140,6 +150,9 @@ MIGRATION_CHECKS: Mapping[str, Check] = {
     "name": TEXT,
     "folder": PATH,
     "requests": COUNT,
+    "examples": COUNT,
+    "peak": NUMBER,
+    "uncompared": FLAG,
     "margin": NUMBER,
     "schema": MAPPING,
     "cluster": TEXT,

@@ -5,6 +5,7 @@ Nothing is sent: a target's refusals, of settings and of rows, are found as `fts
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal
@@ -30,6 +31,10 @@ from ftsdk.session import Session
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.migration import CandidatePlan, LeasePlan
 
+_UNCOMPARED = (
+    "--uncompared trains it nevertheless; deploy it then with the provider's own tools, and compare it by a "
+    "function that calls it: ftsdk.evaluate(ROWS, [ftsdk.Captured(FOLDER), function])"
+)
 _REFUSALS = (UsageError, DatasetError, BudgetError, BackendError)
 
 
@@ -104,7 +109,10 @@ def _planned(
         prepared = prepared_job(session, old, plan, options, budget=options.budget)
     except _REFUSALS as error:
         return plan.model_copy(update={"refused": tuple(_faults(error))})
-    notes = [*_not_compared(session, plan), *prepared.plan.warnings]
+    blind = _not_compared(session, plan)
+    if blind and not options.uncompared:
+        return plan.model_copy(update={"refused": (f"{blind}; {_UNCOMPARED}",)})
+    notes = [*([blind] if blind else []), *prepared.plan.warnings]
     return plan.model_copy(
         update={
             "training": prepared.plan.cost,
@@ -153,7 +161,7 @@ def _faults(error: FtsdkError) -> Iterator[str]:
                 yield f"{code}, {rows:,} rows, first line {first.line}: {first.message}"
         return
     if isinstance(error, BudgetError):
-        yield f"{error.what}: the budget of the migration"
+        yield f"{error.what}, under the budget of the migration; {error.hint}"
         return
     faults = getattr(error, "faults", ())
     if faults:
@@ -162,10 +170,12 @@ def _faults(error: FtsdkError) -> Iterator[str]:
     yield f"{error.what}; {error.hint}" if error.hint else error.what
 
 
-def _not_compared(session: Session, plan: CandidatePlan) -> Iterator[str]:
+def _not_compared(session: Session, plan: CandidatePlan) -> str:
+    """Return why a model is trained and not compared; empty where it is compared."""
     able = session.backend(plan.provider).capabilities
-    if not able.can_chat_many:
-        yield f"it is trained and not compared: {able.note or 'ftsdk cannot ask it many questions'}"
+    if able.can_chat_many:
+        return ""
+    return f"it is trained and not compared: {able.note or 'ftsdk cannot ask it many questions'}"
 
 
 def _lease(session: Session, plan: CandidatePlan, hours: float) -> LeasePlan | None:
@@ -185,11 +195,21 @@ def _lease(session: Session, plan: CandidatePlan, hours: float) -> LeasePlan | N
 def prompts_of(session: Session, old: OldModel, options: MigrationOptions) -> list[Prompt]:
     """Return the prompts to compare: those that were given, else one on the named replacement."""
     if options.prompts is not None:
-        return list(options.prompts)
+        return [with_examples(one, old, options) for one in options.prompts]
     entry = lookup("openai", old.base_model or "", session.catalogue)
     named = "" if entry is None or entry.model is None else entry.model.replacement
     model = named.partition(" ")[0]
-    return [Prompt(model=model, provider="openai")] if model else []
+    found = [Prompt(model=model, provider="openai")] if model else []
+    return [with_examples(one, old, options) for one in found]
+
+
+def with_examples(prompt: Prompt, old: OldModel, options: MigrationOptions) -> Prompt:
+    """Return a prompt with the number of examples that is asked for, from the old model's rows."""
+    if options.examples and not prompt.given_examples and not prompt.retrieves:
+        prompt = dataclasses.replace(prompt, examples=options.examples)
+    if prompt.retrieves and prompt.training is None:
+        return dataclasses.replace(prompt, training=old.training)
+    return prompt
 
 
 def prompt_candidate(session: Session, prompt: Prompt) -> CandidatePlan:
@@ -197,13 +217,14 @@ def prompt_candidate(session: Session, prompt: Prompt) -> CandidatePlan:
     provider, model = prompt.provider or "openai", str(getattr(prompt.model, "id", prompt.model))
     many = prompt.retrieves
     name = prompt.name or (f"{many} examples on {model}" if many else f"prompt on {model}")
-    note = (
-        f"the costs here leave out its examples, up to {prompt.example_tokens:,} tokens a question"
-    )
     ends = retirement_dates(provider, model, catalogue=session.catalogue).ends_on
-    refused = []
+    refused = list[str]()
     if ends is not None and ends <= session.today + dt.timedelta(days=90):
-        refused = [f"{model} itself ends on {ends:%d %B %Y}"]
+        refused.append(f"{model} itself ends on {ends:%d %B %Y}")
+    if many and prompt.training is None:
+        refused.append(
+            "its examples come from the training rows, which are not known: --training FILE"
+        )
     free = Cost(
         basis=CostBasis.BILLED, low=Decimal(0), high=Decimal(0), source="nothing is trained"
     )
@@ -216,5 +237,4 @@ def prompt_candidate(session: Session, prompt: Prompt) -> CandidatePlan:
         serving="by the token",
         ends_on=ends,
         refused=tuple(refused),
-        notes=(note,) if many else (),
     )

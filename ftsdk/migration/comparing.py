@@ -114,6 +114,7 @@ def compare(
     that answers nothing, such as a model that the account may not use, does not stop the others.
     """
     settings: EvaluationOptions = options.evaluation(left())
+    settings = dataclasses.replace(settings, one_of=tuple(one.plan.name for one in entrants))
     blocked: dict[str, FtsdkError] = {}
 
     @contextlib.contextmanager

@@ -138,6 +138,7 @@ class Migrating(Opened):
             "to": [str(one) for one in options.targets],
             "models": sorted(options.models),
             "prompts": None if prompts is None else [_described(one) for one in prompts],
+            "examples": options.examples or None,
             "hyperparameters": dict(options.hyperparameters or {}),
             "seed": options.seed,
             **options.measured_by(),

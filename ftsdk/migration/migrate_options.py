@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ftsdk.catalogue.serving_cost import SECONDS
 from ftsdk.errors import UsageError
 from ftsdk.evaluation.arguments import EvaluationArguments
 from ftsdk.evaluation.options import EvaluationOptions, usd_of
@@ -18,6 +19,8 @@ from ftsdk.migration.arguments import MIGRATION_DEFAULTS, MigrationArguments
 from ftsdk.migration.options import CaptureOptions, rights_of
 from ftsdk.types.capture import Rights
 
+PEAK = 3.0
+"""The busiest second against the mean one, where nobody has measured it."""
 ASSUMED_REQUESTS = 100_000
 """Requests a month where nobody has said how many there are."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -43,7 +46,10 @@ class MigrationOptions:
     prompts: tuple[Prompt, ...] | None = None
     name: str = ""
     folder: Path | None = None
+    examples: int = 0
     requests: int | None = None
+    peak: float | None = None
+    uncompared: bool = False
     margin: float | None = 0.03
     metrics: Any = "auto"
     schema: Mapping[str, Any] | None = None
@@ -99,6 +105,13 @@ class MigrationOptions:
         """Requests a month; an assumption where they were not given."""
         return ASSUMED_REQUESTS if self.requests is None else self.requests
 
+    @property
+    def peak_factor(self) -> float:
+        """The busiest second against the mean one; an assumption where the peak was not given."""
+        if self.peak is None or not self.monthly_requests:
+            return PEAK
+        return self.peak * SECONDS / self.monthly_requests
+
     def measured_by(self) -> dict[str, Any]:
         """Return what decides how the models are compared; recorded before anything is asked."""
         return {
@@ -125,7 +138,10 @@ def migration_options_of(provider: str, given: MigrationArguments) -> MigrationO
         prompts=None if prompts is None else tuple(_prompt(each, provider) for each in prompts),
         name=_checked_name(one.get("name") or provider),
         folder=None if one.get("folder") is None else Path(one["folder"]),
+        examples=one["examples"],
         requests=one.get("requests"),
+        peak=one.get("peak"),
+        uncompared=one["uncompared"],
         margin=one["margin"],
         metrics=one["metrics"],
         schema=one.get("schema"),
@@ -146,6 +162,12 @@ def migration_options_of(provider: str, given: MigrationArguments) -> MigrationO
         concurrency=one["concurrency"],
         allow_findings=one["allow_findings"],
     )
+    if options.peak is not None and not options.peak > 0:
+        raise UsageError(
+            f"The peak is {options.peak:g} requests a second",
+            where="migrate",
+            hint="the requests in your busiest second: --peak 12",
+        )
     options.evaluation()  # a wrong margin is an error now, not after the training
     if not options.targets and not options.prompts:
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,24 +46,30 @@ def measured_costs(
     options: MigrationOptions,
 ) -> MeasuredCosts:
     """Return the costs at the user's traffic; each answer's tokens are those that were counted."""
-    traffic = _traffic(report, report.reference, options.monthly_requests)
-    own = {one.name: _traffic(report, one.name, options.monthly_requests) for one in plans}
+    traffic = _traffic(report, report.reference, options)
+    own = {one.name: _traffic(report, one.name, options) for one in plans}
     pace = {
         one.name: options.concurrency / one.latency_p50_s
         for one in report.models
         if one.latency_p50_s
     }
-    filled, targets = ranked(session, old, plans, traffic, pace)
+    longer = {
+        one.name: max(0.0, own[one.name].input_tokens - traffic.input_tokens)
+        for one in plans
+        if one.kind == "prompt"
+    }
+    filled, targets = ranked(session, old, plans, traffic, pace, longer)
     return MeasuredCosts(tuple(filled), targets, traffic, own)
 
 
-def _traffic(report: EvaluationReport, name: str, requests: int) -> Traffic:
+def _traffic(report: EvaluationReport, name: str, options: MigrationOptions) -> Traffic:
     """Return the traffic with the mean tokens of a model's own answers, else of the old model's."""
     by_name = {one.name: one.tokens for one in report.models}
     tokens = by_name.get(name) or by_name.get(report.reference) or {}
     asked, cached = tokens.get("prompt", 0.0), tokens.get("cached", 0.0)
+    requests = options.monthly_requests
     plain = Traffic(requests, asked, tokens.get("completion", 0.0), min(asked, cached))
-    return with_peak(plain, requests)
+    return with_peak(plain, requests, options.peak_factor)
 
 
 def write_reports(
@@ -98,13 +105,16 @@ def _frame(
     lost: Sequence[LostFeature],
 ) -> Frame:
     css = resources.files("ftsdk.migration").joinpath("report.css").read_text("utf-8")
-    before = cost_line(old.name, old_candidate(old), costs.traffic, session.catalogue, "old")
+    before = cost_line(
+        old.name, old_candidate(old), costs.traffic, session.catalogue, "old", options.peak_factor
+    )
     card = cost_card(
         before,
-        list(_lines(session, costs)),
+        list(_lines(session, costs, options.peak_factor)),
         list(costs.targets.values()),
         options.monthly_requests,
         assumed=options.requests is None,
+        peak=options.peak,
     )
     dates = dates_card(list(_dates(session, old, costs.plans, result)), session.today)
     return Frame(
@@ -114,7 +124,7 @@ def _frame(
     )
 
 
-def _lines(session: Session, costs: MeasuredCosts) -> Iterator[CostLine]:
+def _lines(session: Session, costs: MeasuredCosts, factor: float) -> Iterator[CostLine]:
     """Yield a curve for each candidate that can run and has a price, each with a look of its own."""
     looks = iter(_LOOKS)
     for plan in costs.plans:
@@ -122,7 +132,8 @@ def _lines(session: Session, costs: MeasuredCosts) -> Iterator[CostLine]:
         if not plan.can_run or target.month is None:
             continue
         look = next(looks, "fourth")
-        line = cost_line(plan.name, target.candidate, costs.own[plan.name], session.catalogue, look)
+        own = dataclasses.replace(target.candidate, prompt_tokens=0)  # they are in its own traffic
+        line = cost_line(plan.name, own, costs.own[plan.name], session.catalogue, look, factor)
         if line is not None:
             yield line
 

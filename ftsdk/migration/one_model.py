@@ -19,12 +19,13 @@ from ftsdk.evaluation.gate import GateResult
 from ftsdk.evaluation.participants import Prompt
 from ftsdk.evaluation.statistics.compare import MIN_ROWS
 from ftsdk.migration.alias import alias_of, snippet
-from ftsdk.migration.asking_cost import asking_cost, mean_request
+from ftsdk.migration.asking_cost import asked_prompt, asking_cost, mean_request
 from ftsdk.migration.candidates import (
     prompt_candidate,
     prompts_of,
     tuned_candidate,
     tuned_candidates,
+    with_examples,
 )
 from ftsdk.migration.capture import Capturing
 from ftsdk.migration.comparing import (
@@ -150,7 +151,7 @@ class ModelMigration:
             return base.model_copy(update={"failed": why})
         cases = cases_of(Dataset.load(self._data))
         tokens = mean_request(self._session, self.old, cases)
-        traffic = Traffic(self._options.monthly_requests, *tokens)
+        traffic = Traffic(self._options.monthly_requests, *tokens, peak_per_s=self._options.peak)
         left = len(cases) - (0 if capture is None else len(capture.refused))
         if left < MIN_ROWS:
             why = (
@@ -158,7 +159,17 @@ class ModelMigration:
                 "trained on"
             )
             return base.model_copy(update={"capture": capture, "failed": why})
-        candidates, _ = ranked(self._session, self.old, self.candidates(), traffic)
+        planned = self.candidates()
+        asked = {
+            one.name: asked_prompt(self._session, one, prompt, cases)
+            for one, prompt in self._prompts_for(planned)
+            if one.can_run
+        }
+        longer = {
+            name: max(0.0, mean_request(self._session, self.old, cases, one)[0] - tokens[0])
+            for name, one in asked.items()
+        }
+        candidates, _ = ranked(self._session, self.old, planned, traffic, None, longer)
         decoding = self._options.evaluation().decoding
         return base.model_copy(
             update={
@@ -169,7 +180,7 @@ class ModelMigration:
                 "candidates": tuple(candidates),
                 "lost": tuple(lost_features(self._session, self.old, candidates, self._data)),
                 "evaluation": asking_cost(
-                    self._session, candidates, cases, decoding, self._options.repeats
+                    self._session, candidates, asked, cases, decoding, self._options.repeats
                 ),
                 "evaluation_requests": len(cases)
                 * self._options.repeats
@@ -242,8 +253,9 @@ class ModelMigration:
             return None
         if self._options.retry and self._training.has_failed(self.candidates()):
             return None
-        if report.inputs.get("requests") != self._options.requests:
-            self._say("report", "other requests a month than before: the report is written again")
+        traffic = (report.inputs.get("requests"), report.inputs.get("peak"))
+        if traffic != (self._options.requests, self._options.peak):
+            self._say("report", "another traffic than before: the report is written again")
             return None
         return MigratedModel.model_validate(alias.result)
 
@@ -358,7 +370,8 @@ class ModelMigration:
         given = self._options.prompts
         if given is None:  # those of the plan: the catalogue may name another replacement by now
             given = tuple(Prompt(model=one.model, provider=one.provider) for one in plans)
-        return list(zip(plans, given, strict=True))
+        shown = [with_examples(one, self.old, self._options) for one in given]
+        return list(zip(plans, shown, strict=True))
 
     @staticmethod
     def _lacks_answers(compared: Compared) -> bool:
@@ -399,7 +412,11 @@ class ModelMigration:
             self.folder, self._session, self.old, self._options, report, costs, result, lost
         )
         if not self._lacks_answers(compared):
-            asked = {"requests": self._options.requests, "rows": rows.sha256}
+            asked = {
+                "requests": self._options.requests,
+                "peak": self._options.peak,
+                "rows": rows.sha256,
+            }
             self.receipts.write("report", asked, started, {"result": result.result})
             alias = alias_of(self.old.name, entrant.plan, entrant.job_id) if passed else {}
             made = result.model_dump(mode="json")

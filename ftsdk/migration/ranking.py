@@ -25,12 +25,14 @@ def ranked(
     plans: Sequence[CandidatePlan],
     traffic: Traffic,
     measured: Mapping[str, float] | None = None,
+    longer: Mapping[str, float] | None = None,
 ) -> tuple[list[CandidatePlan], dict[str, RankedTarget]]:
     """Return the plans with their costs, the cheapest month first, and what is known of each.
 
-    Those that cannot run come last. `measured` has the requests per second of one replica, by name.
+    Those that cannot run come last. `measured` has the requests per second of one replica, by name, and
+    `longer` the tokens that a prompt adds to each request, such as its examples.
     """
-    by_candidate = {_candidate(one, measured or {}): one for one in plans}
+    by_candidate = {_candidate(one, measured or {}, longer or {}): one for one in plans}
     found = rank_targets(
         by_candidate,
         traffic,
@@ -48,11 +50,14 @@ def old_candidate(old: OldModel) -> Candidate:
     return Candidate(old.provider, old.base_model or old.name, method=old.method)
 
 
-def _candidate(plan: CandidatePlan, measured: Mapping[str, float]) -> Candidate:
+def _candidate(
+    plan: CandidatePlan, measured: Mapping[str, float], longer: Mapping[str, float]
+) -> Candidate:
     return Candidate(
         provider=plan.provider,
         model=plan.model,
         kind=plan.kind,
+        prompt_tokens=longer.get(plan.name, 0.0),
         training=plan.training,
         requests_per_s=measured.get(plan.name),
         unsupported=plan.refused,

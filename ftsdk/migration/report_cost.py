@@ -9,12 +9,11 @@ from html import escape
 
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.catalogue.serving_cost import SECONDS, ServingPrice, Traffic
+from ftsdk.migration.migrate_options import PEAK
 from ftsdk.planning.candidates import Candidate
 from ftsdk.planning.serving import Serving
 from ftsdk.planning.targets import RankedTarget
 
-PEAK = 3.0
-"""The busiest second against the mean one, where nobody has measured it."""
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 250, 56, 206, 16
 _POINTS = 160
 _MOST_SHOWN = 4
@@ -30,27 +29,34 @@ class CostLine:
     price: ServingPrice
     traffic: Traffic
     look: str = "new"
+    factor: float = PEAK
+    """The busiest second against the mean one."""
 
     def per_1000(self, requests: int) -> float | None:
         """Return US dollars per 1,000 requests at this traffic, by the high end of the hourly price."""
-        found = self.price.month(with_peak(self.traffic, requests)).per_1000
+        found = self.price.month(with_peak(self.traffic, requests, self.factor)).per_1000
         return None if found is None else float(found.high)
 
 
-def with_peak(traffic: Traffic, requests: int) -> Traffic:
-    """Return the same requests in another number, with a peak of the assumed shape."""
-    peak = PEAK * requests / SECONDS
+def with_peak(traffic: Traffic, requests: int, factor: float = PEAK) -> Traffic:
+    """Return the same requests in another number, the busiest second `factor` times the mean one."""
+    peak = factor * requests / SECONDS
     return Traffic(
         requests, traffic.input_tokens, traffic.output_tokens, traffic.cached_tokens, peak
     )
 
 
 def cost_line(
-    name: str, candidate: Candidate, traffic: Traffic, catalogue: Catalogue, look: str = "new"
+    name: str,
+    candidate: Candidate,
+    traffic: Traffic,
+    catalogue: Catalogue,
+    look: str = "new",
+    factor: float = PEAK,
 ) -> CostLine | None:
     """Return the line of a candidate; None where its price is not known."""
     price = Serving(candidate, traffic, catalogue).price
-    return None if price is None else CostLine(name, price, traffic, look)
+    return None if price is None else CostLine(name, price, traffic, look, factor)
 
 
 def cost_card(
@@ -60,6 +66,7 @@ def cost_card(
     requests: int,
     *,
     assumed: bool,
+    peak: float | None = None,
 ) -> str:
     """Return the card: the curve of the old model and the first candidates, and the table of all."""
     if old is None and not lines:
@@ -73,7 +80,7 @@ def cost_card(
     return (
         '<section class="card"><h2>Cost per 1,000 requests<small>by requests a month, in US dollars'
         f'</small></h2><div class="key">{key}</div>{_chart(shown, requests)}'
-        f"{_table(old, ranked)}{_notes(ranked, requests, assumed=assumed)}</section>"
+        f"{_table(old, ranked)}{_notes(ranked, requests, peak, assumed=assumed)}</section>"
     )
 
 
@@ -206,12 +213,19 @@ def _even(ends: tuple[int, int] | None) -> str:
     return _many(low) if low == high else f"{_many(low)}–{_many(high)}"
 
 
-def _notes(ranked: Sequence[RankedTarget], requests: int, *, assumed: bool) -> str:
+def _notes(
+    ranked: Sequence[RankedTarget], requests: int, peak: float | None, *, assumed: bool
+) -> str:
     lines = [f"At {requests:,} requests a month" + (", an assumption: --requests N/month gives yours." if assumed else ".")]  # fmt: skip
     if any(one.month is not None and one.month.fixed.high for one in ranked):
+        second = (
+            f"{PEAK:g} times the mean, an assumption: --peak N gives yours,"
+            if peak is None
+            else f"{peak:g} requests"
+        )
         lines.append(
-            f"Replicas are counted for a busiest second of {PEAK:g} times the mean, an assumption, and "
-            "for the requests per second that one replica answered in the comparison."
+            f"Replicas are counted for a busiest second of {second} and for the requests per second "
+            "that one replica answered in the comparison."
         )
     lines += list(_sources(ranked))
     return "".join(f'<p class="note">{escape(line)}</p>' for line in lines)

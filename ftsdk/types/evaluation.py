@@ -47,7 +47,8 @@ class Comparison(Record):
     after Holm's correction where it is one of several claims. `wins` and `losses`
     are the rows on which the candidate scores higher and lower, `ties` the others, `n` all rows and
     `clusters` how many of them vary independently. `margin` is the loss that is accepted, as `delta`;
-    `p_parity` belongs to it. `smallest_visible` is the smallest difference that so many rows show
+    `p_parity` belongs to it, and `p_parity_adjusted` is the same after Holm's correction where the candidate
+    is one of several of which one is chosen. `smallest_visible` is the smallest difference that so many rows show
     four times in five. `rows_needed` would settle the question as often, if the models differ as they
     seem to; None where it is settled or no number would. `method` names the tests and the interval,
     `reason` is one sentence for the verdict.
@@ -68,5 +69,6 @@ class Comparison(Record):
     p_adjusted: float | None = None
     margin: float | None = None
     p_parity: float | None = None
+    p_parity_adjusted: float | None = None
     smallest_visible: float | None = None
     rows_needed: int | None = None

@@ -544,10 +544,62 @@ def test_a_target_that_was_refused_is_planned_again(world: World, home: Path) ->
     assert "the price at azure is unknown" in bridge(plans[0]).refused[0]
     assert bridge(plans[0]).ends_on == dt.date(2027, 10, 14)
     assert plans[0].bridges == ()
+    assert "add its price to prices.toml" in bridge(plans[0]).refused[0]
+    trained = world.openai.count("POST", "fine_tuning/jobs$")
     with pytest.raises(Enough):  # without a budget, an unknown price is accepted
         world.migrate(home, to=to, on_plan=stop)
-    assert bridge(plans[1]).refused == ()
-    assert any("trained and not compared" in note for note in bridge(plans[1]).notes)
+    (why,) = bridge(plans[1]).refused
+    assert "trained and not compared" in why
+    assert "--uncompared trains it nevertheless" in why
+    with pytest.raises(Enough):
+        world.migrate(home, to=to, uncompared=True, on_plan=stop)
+    assert bridge(plans[2]).refused == ()
+    assert any("trained and not compared" in note for note in bridge(plans[2]).notes)
+    assert world.openai.count("POST", "fine_tuning/jobs$") == trained
+
+
+def test_a_prompt_shows_examples_of_the_old_rows_and_its_costs_have_them(
+    world: World, home: Path
+) -> None:
+    plans: list[MigrationPlan] = []
+    prompts = ["openai:gpt-6-luna"]
+    world.migrate(home, prompts=prompts, on_plan=plans.append, batch=False)
+    world.openai.requests.clear()
+    found = world.migrate(
+        home,
+        prompts=prompts,
+        examples=3,
+        folder=world.folder / "b",
+        on_plan=plans.append,
+        batch=False,
+    )
+    bare, shown = (
+        next(one for one in plan.models[0].candidates if one.kind == "prompt") for plan in plans
+    )
+    assert (bare.name, shown.name) == ("prompt on gpt-6-luna", "3 examples on gpt-6-luna")
+    assert bare.per_1000_usd is not None
+    assert shown.per_1000_usd is not None
+    assert shown.per_1000_usd[0] > 1.5 * float(bare.per_1000_usd[0])
+    low = [plan.models[0].evaluation.low for plan in plans]
+    assert low[0] is not None
+    assert low[1] is not None
+    assert low[1] > low[0]
+    asked = [
+        orjson.loads(one.body)["messages"]
+        for one in world.openai.requests
+        if one.method == "POST" and b"gpt-6-luna" in one.body and b"messages" in one.body
+    ]
+    known = {row["messages"][0]["content"] for row in labelled(60, 1)}
+    assert len(asked) == 45
+    assert {len(messages) for messages in asked} == {7}
+    assert all({messages[n]["content"] for n in (0, 2, 4)} <= known for messages in asked)
+    report = orjson.loads((found.models[0].folder / "report.json").read_bytes())
+    assert any(
+        "2 candidates are compared and one of them is chosen" in note
+        for note in report["evaluation"]["notes"]
+    )
+    cost = next(one for one in report["costs"] if one["kind"] == "prompt")
+    assert float(cost["usd_per_1000_requests"][0]) > float(bare.per_1000_usd[0])
 
 
 def test_a_target_that_is_named_in_two_spellings_is_trained_once(world: World, home: Path) -> None:

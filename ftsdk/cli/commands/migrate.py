@@ -82,6 +82,14 @@ def migrate(
             "as the replacement. `none` compares no prompt.",
         ),
     ] = None,
+    examples: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            min=0,
+            help="Show each prompt the K training rows of the old model that are nearest to the question.",
+        ),
+    ] = 0,
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The migration's name; the provider by default."),
@@ -94,6 +102,14 @@ def migrate(
         str | None,
         typer.Option(
             metavar="N/month", help="Your traffic, for the costs: 300000/month, 10000/day."
+        ),
+    ] = None,
+    peak: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N/s",
+            help="Requests in your busiest second, for the replicas of a model by the hour; three "
+            "times the mean by default.",
         ),
     ] = None,
     margin: Annotated[
@@ -145,6 +161,13 @@ def migrate(
     retry: Annotated[
         bool, typer.Option("--retry", help="Create jobs again that failed or were cancelled.")
     ] = False,
+    uncompared: Annotated[
+        bool,
+        typer.Option(
+            "--uncompared",
+            help="Train also where ftsdk cannot ask the new model, as at Azure. It is not compared.",
+        ),
+    ] = False,
     batch: Annotated[
         bool | None,
         typer.Option("--batch/--no-batch", help="Capture by batches only, or by none."),
@@ -176,7 +199,10 @@ def migrate(
         "prompts": None if prompt is None else [one for one in prompt if one != "none"],
         "name": name,
         "folder": folder,
+        "examples": examples,
         "requests": _per_month(requests),
+        "peak": peak,
+        "uncompared": uncompared,
         "margin": margin_of(margin),
         "metrics": metric or "auto",
         "schema": None if schema is None else json.loads(schema.read_text("utf-8")),

@@ -116,6 +116,26 @@ def corrected(comparisons: Sequence[Comparison], *, alpha: float = ALPHA) -> lis
     return [_corrected(one, p, alpha) for one, p in zip(comparisons, adjusted, strict=True)]
 
 
+def corrected_choice(
+    comparisons: Sequence[Comparison], *, alpha: float = ALPHA
+) -> list[Comparison]:
+    """Return the comparisons of several candidates of which one is chosen, after Holm's correction.
+
+    The best of several may look good by chance: without a correction, one of three that are all worse by
+    the margin passes three times as often. Here parity is corrected as well as better and worse.
+    """
+    parity = holm([1.0 if one.p_parity is None else one.p_parity for one in comparisons])
+    found = []
+    for one, p in zip(corrected(comparisons, alpha=alpha), parity, strict=True):
+        before = one.p_parity
+        now = one if before is None else one.model_copy(update={"p_parity_adjusted": p})
+        if now.verdict is Verdict.PARITY and p > alpha / 2:
+            why = f"parity by itself, but not after Holm's correction for {len(comparisons)} candidates (p {p:.2g})"  # fmt: skip
+            now = now.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": why})
+        found.append(now)
+    return found
+
+
 def _corrected(one: Comparison, p: float, alpha: float) -> Comparison:
     if one.p is None:
         return one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,10 @@ from ftsdk.backends.fake import FakeBackend
 from ftsdk.client import Client
 from ftsdk.errors import DatasetError, Unavailable, UsageError
 from ftsdk.evaluation.answers import AnswerStore
+from ftsdk.evaluation.evaluate import Evaluating
 from ftsdk.evaluation.gate import GateResult
 from ftsdk.evaluation.junit import junit_xml
+from ftsdk.evaluation.options import options_of
 from ftsdk.evaluation.participants import Prompt
 from ftsdk.evaluation.report import EvaluationReport
 from ftsdk.types.evaluation import Verdict
@@ -122,6 +125,39 @@ def test_parity_is_said_only_with_a_margin(client: Client) -> None:
     found = evaluate(client, *models, margin=0.15)
     assert found.verdict == Verdict.PARITY
     assert found.exit_code == 0
+
+
+def test_one_of_several_candidates_is_chosen_after_holms_correction(client: Client) -> None:
+    """Each loses 22 of 400 rows and wins 16: parity at 5 points by itself, but not as the best of three."""
+    data = [row(number) for number in range(400)]
+    right = {one["messages"][0]["content"]: at for at, one in enumerate(data)}
+
+    def model(name: str, wrong: range) -> Callable[[Messages], str]:
+        def answer(messages: Messages) -> str:
+            number = right[messages[-1]["content"]]
+            return "gone" if number in wrong else LABELS[number % 3]
+
+        answer.__name__ = name
+        return answer
+
+    names = ("first", "second", "third")
+    models = [model("old", range(16)), *(model(name, range(20, 42)) for name in names)]
+
+    def verdicts(*one_of: str) -> tuple[list[str], EvaluationReport]:
+        options = dataclasses.replace(options_of({"margin": 0.05}), one_of=one_of)
+        with Evaluating(client.session, data, models, options) as evaluating:
+            report = evaluating.run(evaluating.plan())
+        return [one.verdict for one in report.candidates], report
+
+    assert verdicts()[0] == ["parity"] * 3
+    assert verdicts("first")[0] == ["parity"] * 3
+    found, report = verdicts(*names)
+    assert found == ["inconclusive"] * 3
+    assert report.exit_code == 7
+    assert (report.compare().rows_needed or 0) > 400
+    assert any("3 candidates are compared and one of them is chosen" in one for one in report.notes)
+    assert "after Holm&#x27;s correction" in report.to_html()
+    assert verdicts("first", "second")[0] == ["inconclusive", "inconclusive", "parity"]
 
 
 def test_a_worse_candidate_fails(client: Client) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+import pytest
+
 from ftsdk.catalogue.schema import Span
 from ftsdk.catalogue.serving_cost import SECONDS, ServingPrice, Traffic
-from ftsdk.migration.report_cost import PEAK, CostLine, cost_card, with_peak
+from ftsdk.errors import UsageError
+from ftsdk.migration.migrate_options import PEAK, migration_options_of
+from ftsdk.migration.report_cost import CostLine, cost_card, with_peak
 
 TOKENS = Traffic(300_000, 400, 100)
 BY_TOKEN = CostLine("old", ServingPrice(Decimal("0.8"), None, Decimal("3.2")), TOKENS, "old")
@@ -44,3 +48,21 @@ def test_the_card_has_a_curve_for_each_and_marks_your_traffic() -> None:
 def test_names_are_escaped() -> None:
     bad = CostLine("<script>", HOURLY, TOKENS)
     assert "<script>" not in cost_card(BY_TOKEN, [bad], [], 1_000, assumed=False)
+
+
+def test_the_peak_of_the_user_decides_the_replicas() -> None:
+    """A month of as many requests as it has seconds, and 10 at the busiest: replicas of 4 a second."""
+    options = migration_options_of("openai", {"to": "together", "requests": SECONDS, "peak": 10.0})
+    assert options.peak_factor == pytest.approx(10)
+    price = ServingPrice(per_hour=Span(low=Decimal(2), high=Decimal(2)), requests_per_s=4.0)
+    replicas = [
+        price.month(with_peak(TOKENS, SECONDS * many, options.peak_factor)).replicas
+        for many in (1, 2, 3)
+    ]
+    assert replicas == [3, 5, 8]
+    line = CostLine("x", price, TOKENS, factor=options.peak_factor)
+    assert line.per_1000(SECONDS) == pytest.approx(3 * 2 * 730 / SECONDS * 1000)
+    assumed = migration_options_of("openai", {"to": "together", "requests": SECONDS})
+    assert assumed.peak_factor == PEAK
+    with pytest.raises(UsageError, match="0 requests a second"):
+        migration_options_of("openai", {"to": "together", "peak": 0.0})

@@ -11,7 +11,8 @@ import pytest
 pytest.importorskip("scipy", reason="statistics need the extra `eval`")
 
 from ftsdk.errors import MissingExtra, UsageError
-from ftsdk.evaluation.statistics.compare import compare, corrected, not_comparable
+from ftsdk.evaluation.statistics.compare import compare, corrected, corrected_choice, not_comparable
+from ftsdk.evaluation.statistics.paired import parity_p
 from ftsdk.types.evaluation import Comparison, Verdict
 
 
@@ -53,8 +54,62 @@ def test_verdicts(
 def test_without_a_margin_the_word_parity_is_not_used() -> None:
     for wins, losses in [(0, 0), (5, 5), (1, 0), (40, 2)]:
         found = flips(wins, losses, 500)
-        assert "parity" not in found.model_dump_json(exclude={"p_parity"}).lower()
+        assert (
+            "parity" not in found.model_dump_json(exclude={"p_parity", "p_parity_adjusted"}).lower()
+        )
         assert found.verdict is not Verdict.PARITY
+
+
+# p-values of parity at a margin of 5 points, by Tango's test on 400 rows
+ALMOST, LESS, SURE = (16, 23, 400), (16, 22, 400), (8, 8, 400)
+
+
+def test_of_several_candidates_the_best_by_chance_does_not_pass() -> None:
+    """Holm by hand: the smallest p counts three times, the next twice, and none less than one before it."""
+    first = [flips(*table, margin=0.05) for table in (SURE, LESS, ALMOST)]
+    p = [one.p_parity or 0 for one in first]
+    assert p == sorted(p)
+    assert [one.verdict for one in first] == ["parity"] * 3
+    after = corrected_choice(first)
+    by_hand = [3 * p[0], max(3 * p[0], 2 * p[1]), max(3 * p[0], 2 * p[1], p[2])]
+    assert [one.p_parity_adjusted for one in after] == pytest.approx(by_hand)
+    assert [one.p_parity for one in after] == p
+    expected = ["parity" if each <= 0.025 else "inconclusive" for each in by_hand]
+    assert [one.verdict for one in after] == expected
+    alone = corrected_choice(first[:1])[0]
+    assert alone.p_parity_adjusted == p[0]
+
+
+def test_a_choice_that_is_lost_says_why() -> None:
+    three = [flips(16, 22, 400, margin=0.05) for _ in range(3)]
+    assert 0.025 / 3 < (three[0].p_parity or 0) <= 0.025
+    for one in corrected_choice(three):
+        assert one.verdict is Verdict.INCONCLUSIVE
+        assert one.reason.startswith("parity by itself, but not after Holm's correction for 3")
+    assert corrected_choice(three[:1])[0].verdict is Verdict.PARITY
+
+
+def test_one_of_three_candidates_at_the_margin_passes_no_more_often_than_one_alone() -> None:
+    """By enumeration: each loses 10 % of its rows and wins 5 %, exactly the margin worse."""
+    from scipy.stats import multinomial
+
+    rows, margin = 120, 0.05
+    tables = [(wins, losses) for wins in range(24) for losses in range(32)]
+    p = {table: parity_p(*table, rows, margin) for table in tables}
+    chance = {
+        (b, c): float(multinomial.pmf([b, c, rows - b - c], rows, [0.05, 0.10, 0.85]))
+        for b, c in tables
+    }
+
+    def passes(level: float) -> float:
+        return sum(chance[table] for table in tables if p[table] <= level)
+
+    uncorrected = 1 - (1 - passes(0.025)) ** 3
+    corrected_by_holm = 1 - (1 - passes(0.025 / 3)) ** 3
+    assert sum(chance.values()) > 0.999
+    assert passes(0.025) <= 0.026
+    assert uncorrected > 0.03
+    assert 0 < corrected_by_holm <= 0.026
 
 
 def test_what_would_settle_it() -> None:

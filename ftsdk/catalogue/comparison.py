@@ -163,7 +163,10 @@ def _option(
     closed = closed_reason(target.provider, target.model, today, catalogue=catalogue, live=live)
     if closed is None:
         notes += date_warnings(target.provider, target.model, today, catalogue=catalogue, live=live)
-    notes += [note for note in (target.note, model.note if model is not None else "") if note]
+    about_model = model.note if model is not None else ""
+    if method != "dpo" and about_model.startswith("DPO "):
+        about_model = ""  # says nothing about this job
+    notes += [note for note in (target.note, about_model) if note]
     return Option(
         provider=target.provider,
         title=entry.facts.title if entry is not None else target.provider,

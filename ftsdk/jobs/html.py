@@ -35,7 +35,7 @@ class MetricList(list[MetricPoint]):
 
     def _repr_html_(self) -> str:
         drawn = chart.loss_chart(*losses_of(self))
-        latest = [f"{len(self):,} points"] if self else ["no metrics yet"]
+        latest = [card.counted(len(self), "point")] if self else ["no metrics yet"]
         return card.card(card.head("Metrics"), card.line(latest), drawn)
 
 
@@ -79,16 +79,22 @@ def job_table(jobs: Sequence[JobSnapshot]) -> str:
     if not jobs:
         return card.card(card.line(["No jobs"]))
     rows = [
-        (j.id, j.name or "", j.provider, j.model, _status(j), str(j.cost), f"{j.created_at:%Y-%m-%d %H:%M}")
+        (j.id, j.name or "", j.provider, j.model, _unbroken(_status(j)), str(j.cost),
+         f"{j.created_at:%Y-%m-%d %H:%M}")
         for j in jobs[:_MOST_ROWS]
     ]  # fmt: skip
     names = ("id", "name", "provider", "model", "status", "cost", "created, UTC")
     more = len(jobs) - _MOST_ROWS
     return card.card(
-        card.head("1 job" if len(jobs) == 1 else f"{len(jobs):,} jobs"),
+        card.head(card.counted(len(jobs), "job")),
         card.table(names, rows, numbers=(5,)),
         card.line([f"and {more:,} more" if more > 0 else ""]),
     )
+
+
+def _unbroken(text: str) -> str:
+    """Return a text that stays on one line in a narrow column."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _status(job: JobSnapshot) -> str:

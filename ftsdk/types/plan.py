@@ -110,12 +110,20 @@ class Plan(Record):
     def _repr_html_(self) -> str:
         """Return a card for notebooks: what would be sent, what it may cost, what to know first."""
         rows = [(f.name, _asked(f), _sent(f), _sent_as(f), f.note) for f in self.fields]
-        tokens = "" if self.tokens is None else f"{self.tokens:,} tokens {self.tokens_basis}"
+        tokens = (
+            ""
+            if self.tokens is None
+            else f"{card.counted(self.tokens, 'token')} {self.tokens_basis}"
+        )
         limits = [(b.scope, f"${b.limit:.2f}", f"${b.left:.2f}", "yes" if b.fits else "no") for b in self.budget]  # fmt: skip
         return card.card(
             card.head(f"Plan: {self.method} of {self.model} at {self.provider}", self.cost),
             card.line(
-                ["" if self.rows is None else f"{self.rows:,} rows", tokens, "nothing was sent"]
+                [
+                    "" if self.rows is None else card.counted(self.rows, "row"),
+                    tokens,
+                    "nothing was sent",
+                ]
             ),
             card.lines((f"! {text}" for text in self.warnings), "warn"),
             card.lines((f"! {d.code} {d.rows:,} × {d.message}" for d in self.data), "warn"),

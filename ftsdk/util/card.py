@@ -39,6 +39,7 @@ STYLE = (
     ".ftsdk td.n,.ftsdk th.n{text-align:right;white-space:nowrap}"
     ".ftsdk svg{display:block;max-width:100%;height:auto;margin-top:12px}"
     ".ftsdk svg text{font:12px system-ui,sans-serif}"
+    ".ftsdk code{font:12px/16px ui-monospace,monospace;background:none;color:inherit}"
     "</style>"
 )
 
@@ -60,6 +61,11 @@ def line(words: Iterable[object], kind: str = "soft") -> str:
     return f'<div class="{kind}">{escape(text)}</div>' if text else ""
 
 
+def counted(number: int, word: str) -> str:
+    """Return `1 row` or `2,000 rows`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def lines(texts: Iterable[object], kind: str) -> str:
     """Return each text on a line of its own."""
     return "".join(line([text], kind) for text in texts)
@@ -68,8 +74,14 @@ def lines(texts: Iterable[object], kind: str) -> str:
 def table(
     names: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Iterable[int] = ()
 ) -> str:
-    """Return a table; the columns in `numbers` are aligned to the right. Nothing without rows."""
-    right = set(numbers)
+    """Return a table; the columns in `numbers` are aligned to the right. Nothing without rows.
+
+    A column without a value in any row is left out.
+    """
+    found = [list(row) for row in rows]
+    used = [at for at in range(len(names)) if any(str(row[at]) for row in found)]
+    names = [names[at] for at in used]
+    right = {used.index(at) for at in numbers if at in used}
 
     def cells(tag: str, values: Sequence[object]) -> str:
         return "".join(
@@ -77,7 +89,7 @@ def table(
             for at, value in enumerate(values)
         )
 
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{cells('td', [row[at] for at in used])}</tr>" for row in found)
     top = cells("th", names) if any(names) else ""
     return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>' if body else ""
 

@@ -50,6 +50,12 @@ def test_closed_unsupported_and_unknown_options_come_last():
     assert rows[4].unsupported == ("full training of Qwen3-8B",)
 
 
+def test_what_a_model_says_about_dpo_is_for_dpo():
+    target = Target("openai", "gpt-4o-mini-2024-07-18")
+    assert not [note for note in run(target)[0].notes if "DPO" in note]
+    assert [note for note in run(target, method="dpo")[0].notes if "DPO" in note]
+
+
 def test_a_method_that_the_model_does_not_support():
     row = run(Target("openai", "gpt-4o-mini"), method="dpo")[0]
     assert row.unsupported == ("dpo of gpt-4o-mini-2024-07-18",)

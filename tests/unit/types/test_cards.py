@@ -45,6 +45,22 @@ def test_a_plan_shows_fields_limits_and_what_to_know() -> None:
     assert "adapter: rank 16, dropout 0 → yes" in plan.explain()
 
 
+def test_a_column_without_values_is_left_out_and_one_thing_is_no_plural() -> None:
+    fields = (PlannedField(name="epochs", asked=3, sent=3), PlannedField(name="seed", sent=0))
+    shown = Plan(
+        provider="fake", model="any", method="sft", rows=1, tokens=1, fields=fields, cost=COST
+    )._repr_html_()
+    assert "1 row · 1 token" in shown
+    assert ">as<" not in shown
+    assert shown.count("<th>") == 3
+    named = (*fields, PlannedField(name="rate", sent=1, sent_as="lr"))
+    shown = Plan(
+        provider="fake", model="any", method="sft", rows=2, fields=named, cost=COST
+    )._repr_html_()
+    assert "2 rows" in shown
+    assert "<th>as</th>" in shown
+
+
 def test_a_value_is_shown_without_python_marks() -> None:
     assert (
         plain({"type": "Lora", "modules": ["q", "v"], "on": False})

@@ -518,7 +518,9 @@ def test_the_report_reads_well_and_is_json() -> None:
     assert "FT102" in shown
     assert RULES["FT102"].hint in html.unescape(shown)
     assert "<script" not in shown
-    assert "svg" not in shown  # no tokens were counted
+    assert "<svg" not in shown  # no tokens were counted
+    assert 'class="bad">✗ <code>FT102' in shown
+    assert 'class="warn">! <code>FT406' in shown
 
 
 def test_a_notebook_sees_lengths_and_no_row_can_break_out() -> None:

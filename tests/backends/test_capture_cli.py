@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import ftsdk
 from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.util.clock import ManualClock
+from tests.backends.openai_account import account_of_the_environment, rows_of, tune
 from tests.unit.cli.conftest import Cli, cli
 
 pytest.importorskip("openai", reason="needs the extra `openai`")
-__all__ = ["cli"]  # a fixture
-MODEL = "gpt-4.1-mini-2025-04-14"
-
-
-@pytest.fixture
-def double(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIDouble]:
-    with OpenAIDouble(clock=clock) as one:
-        for name, value in one.variables().items():
-            monkeypatch.setenv(name, value)
-        yield one
-
-
-def rows_of(name: str, count: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "messages": [
-                {"role": "user", "content": f"{name} {i}, {name} {i * 7}?"},
-                {"role": "assistant", "content": f"answer {i}"},
-            ]
-        }
-        for i in range(count)
-    ]
+__all__ = ["account_of_the_environment", "cli"]  # fixtures
 
 
 @pytest.fixture
 def tuned(tmp_path: Path, double: OpenAIDouble, clock: ManualClock) -> str:
-    with ftsdk.Client(home=tmp_path / "other", clock=clock, env=double.variables()) as client:
-        job = client.create_job(rows_of("trained", 12), provider="openai", model=MODEL)
-        clock.advance(600)
-        return job.refresh().result().id
+    return tune(tmp_path / "other", double, clock)
 
 
 def write(name: str, rows: list[dict[str, Any]]) -> Path:

@@ -3,52 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import ftsdk
 from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.util.clock import ManualClock
+from tests.backends.openai_account import account_of_the_environment, rows_of, tune
 from tests.unit.cli.conftest import Cli, cli
 
 pytest.importorskip("openai", reason="needs the extra `openai`")
 pytest.importorskip("scipy", reason="needs the extra `eval`")
-__all__ = ["cli"]  # a fixture
-MODEL = "gpt-4.1-mini-2025-04-14"
+__all__ = ["account_of_the_environment", "cli"]  # fixtures
+LABELS = 3
 TO = ("--to", "fake:smollm2-135m", "--margin", 20, "--no-batch")
 
 
 @pytest.fixture
-def double(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIDouble]:
-    with OpenAIDouble(clock=clock) as one:
-        for name, value in one.variables().items():
-            monkeypatch.setenv(name, value)
-        yield one
-
-
-def rows_of(name: str, count: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "messages": [
-                {"role": "user", "content": f"{name} {i}, {name} {i * 7}?"},
-                {"role": "assistant", "content": f"answer {i % 3}"},
-            ]
-        }
-        for i in range(count)
-    ]
-
-
-@pytest.fixture
 def tuned(tmp_path: Path, double: OpenAIDouble, clock: ManualClock) -> str:
-    with ftsdk.Client(home=tmp_path / "other", clock=clock, env=double.variables()) as client:
-        job = client.create_job(
-            rows_of("trained", 12), provider="openai", model=MODEL, validation=rows_of("held", 20)
-        )
-        clock.advance(600)
-        return job.refresh().result().id
+    return tune(
+        tmp_path / "other", double, clock,
+        rows=rows_of("trained", 12, LABELS), validation=rows_of("held", 20, LABELS),
+    )  # fmt: skip
 
 
 def spent(double: OpenAIDouble) -> int:
@@ -129,7 +105,7 @@ def test_an_evaluation_is_forgotten_with_its_model(
 ) -> None:
     assert double
     rows = Path("rows.jsonl")
-    rows.write_text("".join(json.dumps(row) + "\n" for row in rows_of("held", 12)))
+    rows.write_text("".join(json.dumps(row) + "\n" for row in rows_of("held", 12, LABELS)))
     cli(
         "evaluate",
         rows,

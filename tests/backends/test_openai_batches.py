@@ -32,28 +32,17 @@ from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.types.chat import Batch, BatchState, ChatOutcome, ChatRequest, OutcomeKind
 from ftsdk.types.model import ModelHandle, ModelKind
 from ftsdk.util.clock import ManualClock
+from tests.backends.openai_account import (
+    MODEL,
+    account,
+    backend_of_account,
+    last_of_november,
+)
 
-MODEL = "gpt-4.1-mini-2025-04-14"
+__all__ = ["account", "backend_of_account", "last_of_november"]  # fixtures
+
 TAG = "ftc-0123456789"
 HANDLE = ModelHandle(kind=ModelKind.HOSTED, provider="openai", id=MODEL, base_model=MODEL)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(dt.datetime(2026, 11, 30, tzinfo=dt.UTC))
-
-
-@pytest.fixture
-def double(clock: ManualClock) -> Iterator[OpenAIDouble]:
-    with OpenAIDouble(clock=clock) as made:
-        yield made
-
-
-@pytest.fixture
-def backend(double: OpenAIDouble, clock: ManualClock, tmp_path: Path) -> Iterator[OpenAIBackend]:
-    made = OpenAIBackend(Context(home=tmp_path, clock=clock, env=double.variables()))
-    yield made
-    made.close()
 
 
 def requests(count: int = 4, **options: Any) -> list[ChatRequest]:

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("openai", reason="needs the extra `openai`")
 
-from ftsdk.backends.base import Context
 from ftsdk.backends.openai import OpenAIBackend
 from ftsdk.errors import AuthError, UnexpectedResponse
 from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.types.model import ModelHandle, ModelKind
 from ftsdk.util.clock import ManualClock
+from tests.backends.openai_account import (
+    MODEL,
+    account,
+    backend_of_account,
+    last_of_november,
+)
 
-MODEL, OTHER = "gpt-4.1-mini-2025-04-14", "gpt-4.1-2025-04-14"
+__all__ = ["account", "backend_of_account", "last_of_november"]  # fixtures
 
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(dt.datetime(2026, 11, 30, tzinfo=dt.UTC))
-
-
-@pytest.fixture
-def double(clock: ManualClock) -> Iterator[OpenAIDouble]:
-    with OpenAIDouble(clock=clock) as made:
-        yield made
-
-
-@pytest.fixture
-def backend(double: OpenAIDouble, clock: ManualClock, tmp_path: Path) -> Iterator[OpenAIBackend]:
-    made = OpenAIBackend(Context(home=tmp_path, clock=clock, env=double.variables()))
-    yield made
-    made.close()
+OTHER = "gpt-4.1-2025-04-14"
 
 
 def chat(

@@ -48,7 +48,10 @@ def temporary_folder(home: Path) -> Iterator[Path]:
 def _remove_left(folder: Path) -> None:
     """Remove the folders that no process has locked; one that was never locked has no files."""
     for mark in folder.glob(f"{_TEMPORARY}*/{_IN_USE}"):
-        with file_lock(mark, wait_s=0.0) as free:
+        with (
+            contextlib.suppress(FileNotFoundError),  # it ended, or another process removes it
+            file_lock(mark, wait_s=0.0) as free,
+        ):
             if free is not None:
                 shutil.rmtree(mark.parent)
 

@@ -8,7 +8,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help demo test check lint format types unit docs docs-check gpu-check mutants clean
+.PHONY: help demo test check lint format types unit docs docs-check recordings gpu-check mutants clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -71,6 +71,7 @@ help:
 	@echo "make mutants  change one line of the package at a time, and list what no test sees"
 	@echo "make gpu-check  what a machine with a CUDA device is asked; writes gpu-check.json"
 	@echo "make docs     build the documentation into site/"
+	@echo "make recordings  type the commands of the documentation's pictures again"
 	@echo "make clean    remove the environment and everything built"
 
 demo: $(VENV)/.local
@@ -97,6 +98,11 @@ docs: $(VENV)/.dev
 docs-check: $(VENV)/.dev
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/mkdocs build --strict --quiet
+
+# The pictures of a terminal in the README and in the documentation, from the real program.
+recordings: $(VENV)/.dev
+	$(BIN)/python docs/terminal.py
+	$(BIN)/python docs/first_hour.py --torch '$(TORCH)'
 
 # Another SEED is another sample. A run goes on where it was interrupted; `make mutants SURVIVORS=1`
 # runs again what survived. Groups: money, rendering, backends, evaluation, submission.

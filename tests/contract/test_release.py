@@ -85,7 +85,8 @@ def test_the_workflow_attests_and_holds_no_secret() -> None:
     assert WORKFLOW["permissions"] == {"contents": "read"}
     steps = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
     used = [step["uses"] for step in steps if "uses" in step]
-    assert all("@" in one for one in used)
+    assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", one) for one in used), "a tag can be moved"
+    assert len(re.findall(r"uses: \S+  # v\d+\.\d+\.\d+$", text, re.MULTILINE)) == len(used)
     assert any(one.startswith("actions/attest-build-provenance@") for one in used)
     assert WORKFLOW["jobs"]["publish"]["needs"] == "build"
     named = [word for step in steps for word in re.findall(r"\.ci/\w+\.py", step.get("run", ""))]

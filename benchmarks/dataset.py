@@ -1,7 +1,7 @@
 """How fast is validation? Ratios in one run, on one machine: `python benchmarks/dataset.py DATA.jsonl`.
 
 DATA has chat rows; a number is added to each question, so that no two rows are the same. Compared are
-whole processes from their start to their end, imports included, by turns:
+whole processes from their start to their end, imports included (from byte code, as installed), by turns:
 
 * all rules, no tokens, against `together`'s `check_file` (which looks at structure only);
 * all rules with exact o200k counts, against a plain loop over `tiktoken`;
@@ -51,10 +51,12 @@ class Took(NamedTuple):
     cpu: float
 
 
-def run(code: str, path: Path) -> Took:
+def run(code: str, path: Path = Path()) -> Took:
     """Run a program over a file, from its start to its end."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     start, before = time.perf_counter(), os.times()
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code.format(path=str(path))], check=True)
+    command = [sys.executable, "-W", "ignore", "-c", code.format(path=str(path))]
+    subprocess.run(command, check=True, env=environment)
     after = os.times()
     cpu = (
         after.children_user + after.children_system - before.children_user - before.children_system
@@ -187,31 +189,99 @@ def show_shapes(source: Path, folder: Path, count: int) -> None:
               f"format {report.format}", flush=True)  # fmt: skip
 
 
+class Stages:
+    """The CPU time of functions that are called once for each block of rows."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+
+    def time(self, owner: Any, name: str, title: str) -> None:
+        """Add the time of a function to a stage from now on."""
+        function = getattr(owner, name)
+
+        def timed(*args: Any, **options: Any) -> Any:
+            start = time.process_time()
+            try:
+                found = function(*args, **options)
+                return list(found) if isinstance(found, Iterator) else found
+            finally:
+                self._add(title, time.process_time() - start)
+
+        setattr(owner, name, timed)
+
+    def time_steps(self, owner: Any, name: str, title: str) -> None:
+        """As `time`, for a function that yields, each step by itself."""
+        function = getattr(owner, name)
+
+        def timed(*args: Any, **options: Any) -> Iterator[Any]:
+            steps, end = function(*args, **options), object()
+            while True:
+                start = time.process_time()
+                step = next(steps, end)
+                self._add(title, time.process_time() - start)
+                if step is end:
+                    return
+                yield step
+
+        setattr(owner, name, timed)
+
+    def _add(self, title: str, seconds: float) -> None:
+        self.spent[title] = self.spent.get(title, 0.0) + seconds
+
+
+EVERYTHING, A_LOOK = "everything", "all looks at a block"
+STARTS = {
+    "start of Python": "pass",
+    "imports of the main process": "from ftsdk.dataset import validate",
+    "imports of a command's worker": "import ftsdk.dataset.validation.worker",
+    "imports for tokens, and the encoding": "from ftsdk.dataset.tokenize.counters import OpenAICounter\n"
+    "OpenAICounter('o200k_base')._count('a')",
+}
+
+
 def show_stages(path: Path, rows: int) -> None:
-    """The time of each stage of one process, in microseconds a row."""
-    import cProfile
-    import pstats
+    """The CPU time of each start, in seconds, and of each stage of one process, in microseconds a row."""
+    for title, code in STARTS.items():
+        print(f"  {title:<38} {min(run(code).cpu for _ in range(3)):6.2f} s", flush=True)
+    from ftsdk.dataset.formats.typed_rows import TypedForm
+    from ftsdk.dataset.readers import containers
+    from ftsdk.dataset.rules.token_counts import Counting
+    from ftsdk.dataset.validation import checker, parallel, plain_rows, validate
 
-    from ftsdk.dataset.validation import parallel
-
-    code = "from ftsdk.dataset import validate\nvalidate(path, tokens=False, near_duplicates=False)"
     parallel._processors = lambda: 1
-    profile = cProfile.Profile()
-    profile.runctx(code, {}, {"path": str(path)})
-    stages = {
-        "rows": "decode into types", "rows_to_look_at": "first look at the bytes (RE2)",
-        "rows_with_signs": "signs of texts", "rows_with_secrets": "signs of secrets",
-        "_plain": "structure of each row", "scan_numbers": "search for numbers", "scan_text": "search for keys",
-        "_take_together": "hashes and counts", "_take_record": "rows read in full", "findings_of_set": "the whole set",
-        "validate": "everything",
-    }  # fmt: skip
-    found: dict[str, float] = {}
-    measured: Any = pstats.Stats(profile)
-    for (file, _, name), (_, _, _, cumulative, _) in measured.stats.items():
-        if name in stages and "ftsdk" in file:
-            found[name] = max(found.get(name, 0.0), cumulative)
-    for name, title in stages.items():
-        print(f"  {title:<32} {1e6 * found.get(name, 0.0) / rows:6.2f} µs a row", flush=True)
+    stages = Stages()
+    stages.time_steps(containers, "read_blocks", "read and cut into rows")
+    stages.time(plain_rows, "_signs", "look at the bytes (RE2)")
+    stages.time(TypedForm, "rows", "decode into types")
+    stages.time(plain_rows, "_sound", "structure, order, loops")
+    stages.time(plain_rows, "_drop_doubled", "keys that are there twice")
+    stages.time(checker, "look", A_LOOK)
+    stages.time(checker.RowChecker, "_take_together", "hashes, lengths, scripts")
+    stages.time(checker.RowChecker, "_take_record", "rows read in full")
+    stages.time(validate, "findings_of_set", "the set: duplicates, languages, outliers")
+    stages.time(validate, "validate", EVERYTHING)
+    validate.validate(path, tokens=False, near_duplicates=False)
+    spent = stages.spent
+    whole, looks = spent.pop(EVERYTHING), spent.pop(A_LOOK)
+    inner = (
+        "look at the bytes (RE2)",
+        "decode into types",
+        "structure, order, loops",
+        "keys that are there twice",
+    )
+    spent["search for keys and numbers"] = looks - sum(spent[name] for name in inner)
+    for title, seconds in {
+        **spent,
+        "all of it": whole,
+        "the rest": whole - sum(spent.values()),
+    }.items():
+        print(f"  {title:<38} {1e6 * seconds / rows:6.2f} µs a row", flush=True)
+    stages.time(Counting, "add_said", "tokens")
+    validate.validate(path, model="gpt-4.1", near_duplicates=False)
+    print(
+        f"  {'tokens, where they are counted':<38} {1e6 * spent['tokens'] / rows:6.2f} µs a row",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -237,7 +307,7 @@ def main() -> None:
         against("all rules, exact o200k", asked.rows // 4, ours, "tiktoken", theirs)
         print("shapes, one process")
         show_shapes(asked.data, folder, min(asked.rows, 20_000))
-        print("stages, one process (under a profiler, which adds to small steps)")
+        print("stages, one process")
         show_stages(part, asked.rows // 4)
 
 

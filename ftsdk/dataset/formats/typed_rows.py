@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import UnionType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -219,19 +219,32 @@ def is_text_alone(message: ToolMessage) -> bool:
 _TOOL_ROWS = msgspec.json.Decoder(ToolRow)
 
 
-def tool_row_in(raw: bytes) -> ToolRow | None:
+class WrittenToolRow(NamedTuple):
+    """A row with calls or weights, and the messages before the last one and the last one as JSON."""
+
+    row: ToolRow
+    asked: bytes
+    answer: bytes
+
+
+def tool_row_in(raw: bytes) -> WrittenToolRow | None:
     """The record as a chat row with calls or weights that is canonical as it is written; None for another.
 
     Written again it has as many quotes, unless a key is there twice.
     """
+    if b"\\u0022" in raw or b"<tool" in raw:  # tags of calls and results are read
+        return None
     try:
         row = _TOOL_ROWS.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    is_canonical = (
-        b"\\u0022" not in raw and b"<tool" not in raw
-    )  # tags of calls and results are read
-    return row if is_canonical and raw.count(b'"') == msgspec.json.encode(row).count(b'"') else None
+    if not row.messages:
+        return None
+    asked, answer = msgspec.json.encode(row.messages[:-1]), msgspec.json.encode(row.messages[-1])
+    quotes = asked.count(b'"') + answer.count(b'"') + 2
+    if not isinstance(row.tools, msgspec.UnsetType):
+        quotes += bytes(row.tools).count(b'"') + 2
+    return WrittenToolRow(row, asked, answer) if raw.count(b'"') == quotes else None
 
 
 # --- what a row says -------------------------------------------------------------------------

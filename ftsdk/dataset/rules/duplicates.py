@@ -10,14 +10,13 @@ import bisect
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
-import msgspec
 import orjson
 
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES, note
-from ftsdk.dataset.formats.typed_rows import Pair, Said, ToolMessage, is_text_alone
+from ftsdk.dataset.formats.typed_rows import Exchange, Pair, Said, WrittenToolRow, is_text_alone
 
 note("FT301", "notice", "The same prompt has different answers", "keep the right answer, or make the prompts differ",
      "The model is trained towards both. This may be intended for creative tasks; in most others it is a mistake.")  # fmt: skip
@@ -49,7 +48,10 @@ def keys_of(row: dict[str, Any], shape: str) -> tuple[int, int]:
         messages = row.get("messages")
         if isinstance(messages, list) and messages and _is_answer(messages):
             extra = orjson.dumps(row["tools"]) if "tools" in row else b""
-            return hash((extra, *map(_said, messages[:-1]))), hash(_said(messages[-1]))
+            asked = [_text_said(message) for message in messages[:-1]]
+            if None in asked:
+                return hash((extra, _written(messages[:-1]))), hash(_said(messages[-1]))
+            return hash((extra, *asked)), hash(_said(messages[-1]))
     if shape == "preference":
         said = _pair_said(row)
         if said is not None:
@@ -92,22 +94,42 @@ def said_keys(said: Said) -> tuple[int, int]:
     return whole, whole
 
 
+def keys_said(said: Sequence[Said]) -> tuple[list[int], list[int]]:
+    """The prompts and the answers of `said_keys`, for several rows."""
+    if set(map(type, said)) == {tuple}:  # most files
+        pairs = cast("Sequence[Exchange]", said)
+        return (
+            [hash((b"", ("user", asked))) for asked, _ in pairs],
+            [hash(("assistant", answer)) for _, answer in pairs],
+        )
+    prompts, answers = zip(*map(said_keys, said), strict=True)
+    return list(prompts), list(answers)
+
+
 def _said(message: Any) -> Any:
+    return _text_said(message) or _written(message)
+
+
+def _text_said(message: Any) -> tuple[str, str] | None:
     if isinstance(message, dict) and len(message) == 2:
         content = message.get("content")
         role = message.get("role")
         if isinstance(content, str) and isinstance(role, str):
             return role, content
-    return orjson.dumps(message, option=orjson.OPT_SORT_KEYS)
+    return None
 
 
-def tool_row_keys(messages: Sequence[ToolMessage], tools: bytes) -> tuple[int, int]:
-    """As `keys_of`, for a chat row of typed messages that ends with an answer; `tools` as `orjson` writes them."""
-    said = [
-        (message.role, message.content) if is_text_alone(message) else msgspec.json.encode(message)
-        for message in messages
-    ]
-    return hash((tools, *said[:-1])), hash(said[-1])
+def _written(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def tool_row_keys(found: WrittenToolRow, tools: bytes) -> tuple[int, int]:
+    """As `keys_of`, for a typed chat row that ends with an answer; `tools` as `orjson` writes them."""
+    *asked, last = found.row.messages
+    answer = hash((last.role, last.content) if is_text_alone(last) else found.answer)
+    if all(map(is_text_alone, asked)):
+        return hash((tools, *((one.role, one.content) for one in asked))), answer
+    return hash((tools, found.asked)), answer
 
 
 class Duplicates:
@@ -130,11 +152,9 @@ class Duplicates:
         self.lines.append(line)
         self.lengths.append(length)
 
-    def extend(
-        self, lines: Sequence[int], keys: Iterable[tuple[int, int]], lengths: Iterable[int]
-    ) -> None:
-        """As `add` for several rows, whose keys are pairs of prompt and answer."""
-        prompts, answers = zip(*keys, strict=True)
+    def extend(self, lines: Sequence[int], said: Sequence[Said], lengths: Iterable[int]) -> None:
+        """As `add` for several rows, of which all is said."""
+        prompts, answers = keys_said(said)
         self.prompts.extend(prompts)
         self.answers.extend(answers)
         self.lines.extend(lines)

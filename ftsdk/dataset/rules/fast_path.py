@@ -81,8 +81,8 @@ def is_sound(said: Said) -> bool:
         asked, answer = said
         return (
             asked != answer
-            and _has_text(asked)
-            and _has_text(answer)
+            and bool(asked and answer)
+            and not (asked.isspace() or answer.isspace())
             and (len(answer) < MIN_LOOP or not loops(answer))
         )
     if type(said) is list:

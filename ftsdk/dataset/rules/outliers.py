@@ -6,7 +6,7 @@ import dataclasses
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ftsdk.dataset.findings.finding import Fault, short
 from ftsdk.dataset.findings.registry import RULES, note
@@ -46,6 +46,7 @@ _SCRIPTS = (
 )  # fmt: skip
 
 
+_SHORT = 20
 _NOT_LATIN = re.compile("[\u0370-\u1dff\u3040-\ud7af]")
 
 
@@ -126,7 +127,16 @@ class Outliers:
 
 def is_usual(answer: str) -> bool:
     """Whether an answer is plain ASCII and not very short."""
-    return answer.isascii() and len(answer) >= 20
+    return answer.isascii() and len(answer) >= _SHORT
+
+
+def unusual(answers: Sequence[str | None]) -> list[int]:
+    """The numbers of the answers that are not usual."""
+    return [
+        number
+        for number, answer in enumerate(answers)
+        if answer is not None and not (answer.isascii() and len(answer) >= _SHORT)
+    ]
 
 
 def _dominating(duplicates: Duplicates) -> Iterator[Fault]:

@@ -19,10 +19,10 @@ from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.lines import Block, Record
 from ftsdk.dataset.row import Read, Row, canonical_bytes, images_of, prompt_of
 from ftsdk.dataset.rules import secrets
-from ftsdk.dataset.rules.duplicates import folded_hash, keys_of, said_keys, tool_row_keys
+from ftsdk.dataset.rules.duplicates import folded_hash, keys_of, tool_row_keys
 from ftsdk.dataset.rules.language import MIN_CHARS
 from ftsdk.dataset.rules.near_duplicates import NearDuplicates
-from ftsdk.dataset.rules.outliers import is_usual
+from ftsdk.dataset.rules.outliers import is_usual, unusual
 from ftsdk.dataset.rules.preference import pair_hits
 from ftsdk.dataset.rules.provider import at_provider, row_hits
 from ftsdk.dataset.rules.token_counts import Counting
@@ -95,7 +95,9 @@ class RowChecker:
         """Check the rows of a block: those that break no rule together, the others one by one."""
         form = reader.form()
         looked = look(block, form, self.allowed)
-        together = form is not None and not self._needs_rows(reader.spec)
+        needs_rows = self._needs_rows(reader.spec)
+        together = form is not None and not needs_rows
+        may_have_tools = reader.format == "chat" and self.opened.reading.columns == AS_NAMED
         alone = looked.others if together else range(len(block.rows))
         done = 0
         for number, offset in zip(alone, block.offsets_of(alone), strict=True):
@@ -111,8 +113,8 @@ class RowChecker:
                 self._take_plain(record, reader)
                 continue
             may_hold = looked.may_hold(number, raw)
-            may_break = may_hold or number in looked.with_signs or reader.format != "chat"
-            if may_break or not self._take_with_tools(record, reader):
+            may_break = may_hold or number in looked.with_signs or not may_have_tools
+            if may_break or not self._take_with_tools(record, reader, needs_rows=needs_rows):
                 self._take_record(record, reader, may_hold=may_hold)
             if reader.form() is not form:
                 self._take_block(block.after(number), reader)
@@ -120,24 +122,20 @@ class RowChecker:
         self._take_together(block, looked, done, len(block.rows))
         reader.records += len(block.rows) - done
 
-    def _take_with_tools(self, record: Record, reader: RowReader) -> bool:
+    def _take_with_tools(self, record: Record, reader: RowReader, *, needs_rows: bool) -> bool:
         """Take a row with calls or weights that breaks no rule; False where it may break one."""
         line, offset, raw = record
-        row = tool_row_in(raw) if self.opened.reading.columns == AS_NAMED else None
-        tools = None if row is None else self._tool_rows.sound(row)
-        if row is None or tools is None:
+        found = tool_row_in(raw)
+        tools = None if found is None else self._tool_rows.sound(found.row)
+        if found is None or tools is None:
             return False
-        if (
-            self._needs_rows(reader.spec)
-            or self.limits is not None
-            or self.result.counting is not None
-        ):
+        if needs_rows or self.limits is not None or self.result.counting is not None:
             item = Read(line, offset, raw, orjson.loads(raw), plain=True)
             if self.opened.keep is None or self.opened.keep(item):
                 self._take(item, reader.spec, may_hold=False, has_more=True)
             return True
-        self.duplicates.add(line, *tool_row_keys(row.messages, tools.written), len(raw))
-        last = row.messages[-1]
+        self.duplicates.add(line, *tool_row_keys(found, tools.written), len(raw))
+        last = found.row.messages[-1]
         self._look_at_answer(line, None if last.tool_calls else last.content)
         return True
 
@@ -148,14 +146,13 @@ class RowChecker:
         said = [what for what in looked.said[start:end] if what is not None]  # all of them
         lines = block.lines(start, end)
         self.outliers.texts += len(said)
-        self.duplicates.extend(lines, map(said_keys, said), map(len, looked.rows[start:end]))
-        for line, what in zip(lines, said, strict=True):
-            answer = answer_said(what)
-            if answer is not None and not is_usual(answer):
-                self._add_unusual(line, answer)
+        self.duplicates.extend(lines, said, map(len, looked.rows[start:end]))
+        answers = [what[1] if type(what) is tuple else answer_said(what) for what in said]
+        for number in unusual(answers):
+            self._add_unusual(lines[number], answers[number] or "")
         if self.samples:
-            for line, what in zip(lines, said, strict=True):
-                self._add_to_sample(line, answer_said(what))
+            for line, answer in zip(lines, answers, strict=True):
+                self._add_to_sample(line, answer)
         counting = self.result.counting
         if counting is not None:
             for line, what in zip(lines, said, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import ftsdk
 from ftsdk.dataset import Dataset, validate, validate_for_job
 from ftsdk.dataset.readers import canonical_copy, source
-from ftsdk.dataset.validation import parallel
+from ftsdk.dataset.validation import parallel, workers
 from ftsdk.errors import DatasetError
 
 SNIFFED_BYTES = 4096
@@ -172,10 +173,12 @@ def test_a_file_that_changes_while_it_is_read_is_a_fault(tmp_path: Path) -> None
         list(checked.train)
 
 
+@pytest.mark.parametrize("forks", [False, sys.platform == "linux"])
 @pytest.mark.parametrize("in_memory", [1000, 32 << 20])
 def test_parts_give_the_same_copy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int, forks: bool
 ) -> None:
+    monkeypatch.setattr(workers, "may_fork", lambda: forks)
     path = write(tmp_path / "rows.jsonl", 6000)
     alone = validate_for_job(Dataset.load(path), None, folder=tmp_path / "one")
     monkeypatch.setattr(source, "MIN_BYTES", 1)
@@ -186,13 +189,13 @@ def test_parts_give_the_same_copy(
         "ftsdk.dataset.validation.validate.NearDuplicates.when_asked", lambda *_: None
     )
     tasks: list[dict[str, Any]] = []
-    real = parallel._work
+    real = workers.Workers.run
 
-    def seen(given: list[dict[str, Any]], on_bytes: Any) -> Any:
+    def seen(self: workers.Workers, given: list[dict[str, Any]], on_bytes: Any) -> Any:
         tasks.extend(given)
-        return real(given, on_bytes)
+        return real(self, given, on_bytes)
 
-    monkeypatch.setattr(parallel, "_work", seen)
+    monkeypatch.setattr(workers.Workers, "run", seen)
     checked = validate_for_job(Dataset.load(path), None, folder=tmp_path / "parts")
     assert len(tasks) == 3
     assert [t["end"] for t in tasks[:2]] == [t["start"] for t in tasks[1:]]

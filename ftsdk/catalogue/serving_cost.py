@@ -48,7 +48,7 @@ class Traffic:
             faults.append(f"{self.cached_tokens} of {self.input_tokens} input tokens are cached")
         if faults:
             raise UsageError(
-                f"The traffic cannot be: {'; '.join(faults)}",
+                f"The traffic cannot be used: {'; '.join(faults)}",
                 where="the traffic of a month",
                 hint="give requests a month, and the mean input and output tokens of a request",
             )

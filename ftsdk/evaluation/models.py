@@ -88,9 +88,9 @@ def model_of(session: Session, model: str | ModelHandle, provider: str | None = 
         provider = "openai"
     if provider is None:
         raise UsageError(
-            "Nothing says whose model it is",
-            where=f"model {model[:80]!r}",
-            hint="give a job's id, or the provider with --provider (provider=)",
+            f"{model[:80]!r} is no job here, and its provider is not given",
+            where="the model to ask; nothing was sent",
+            hint="`ftsdk list` shows the jobs; for a provider's own model add --provider NAME (provider=)",
         )
     backend = session.backend(provider)
     return Model(named_handle(backend, model, _base_of(backend, model)), backend)

@@ -175,6 +175,13 @@ def test_too_few_rows_are_inconclusive_with_the_number_needed(client: Client) ->
         evaluate(client, wrong_on(), wrong_on(), data=TEST[:9])
 
 
+def test_a_name_without_a_provider_is_refused_with_both_ways_on(client: Client) -> None:
+    with pytest.raises(UsageError, match="'no-such-model' is no job here") as refused:
+        evaluate(client, "no-such-model", wrong_on())
+    assert "ftsdk list" in refused.value.hint
+    assert "--provider" in refused.value.hint
+
+
 def test_a_slice_that_is_worse_fails_the_gate(client: Client) -> None:
     data = [row(i, metadata={"lang": "de" if i < 20 else "en"}) for i in range(60)]
     found = evaluate(

@@ -19,8 +19,9 @@ TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
 # Without a GPU: make gpu-check GPU_CHECK_ARGS='--device cpu --size toy'
 GPU_CHECK_ARGS ?=
-# One test worker per core; `make test WORKERS=0` runs the tests in one process.
-WORKERS ?= auto
+# Three test workers for two cores, since many tests wait for a process or a connection;
+# `make test WORKERS=0` runs the tests in one process.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(3 * os.cpu_count() // 2)')
 # mkdocs-material prints an announcement at every run.
 export NO_MKDOCS_2_WARNING := 1
 # Hundreds of processes that tests start would each compile the package again.

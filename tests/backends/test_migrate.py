@@ -61,7 +61,7 @@ class World:
             "rights": "own",
             "folder": home / "migration",
             "recoverable": True,
-            "margin": 0.1,
+            "margin": 0.13,
         }
         with self.client(home) as client:
             return client.migrate("openai", data, **{**asked, **options})
@@ -153,7 +153,7 @@ def test_every_receipt_has_its_version_inputs_times_and_money(world: World, home
         assert kept["started_at"] <= kept["ended_at"]
         assert Decimal(kept["usd"]) >= 0
     assert Decimal(receipt(found, "capture")["usd"]) > 0
-    assert receipt(found, "plan")["inputs"]["margin"] == 0.1
+    assert receipt(found, "plan")["inputs"]["margin"] == 0.13
     planned, asked = receipt(found, "plan")["ended_at"], receipt(found, "compare")["started_at"]
     assert planned <= asked
     aliases = orjson.loads((found.folder / "aliases.json").read_bytes())["aliases"]
@@ -374,7 +374,7 @@ def test_a_prompt_alone_needs_no_rights_and_trains_nothing(world: World, home: P
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        ({"margin": 0.05}, "margin was 0.1, now 0.05"),
+        ({"margin": 0.05}, "margin was 0.13, now 0.05"),
         ({"data": labelled(40, 9)}, "data was none"),
         ({"to": "fake:smollm2-135m"}, "to was"),
         ({"metrics": "exact"}, "metrics was auto, now exact"),

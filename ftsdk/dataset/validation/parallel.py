@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +71,16 @@ def check_in_parts(
         return False
     with contextlib.ExitStack() as stack:
         try:
-            form = _format(opened)
-            parts = _parts(source.path, size, count, opened.max_row_bytes)
+            form, workers = _format(opened), Workers()
+            starts = [round(size * start) for start in workers.starts(count)]
+            parts = _parts(source.path, [*starts, size], opened.max_row_bytes)
             copies = _copy_paths(result, len(parts), stack)
             tasks = [
                 _task(opened, target, counter, form, part, copy)
                 for part, copy in zip(parts, copies, strict=True)
             ]
-            results = _checked_parts(tasks, on_bytes or ForwardProgress(lambda _: None))
+            progress = on_bytes or ForwardProgress(lambda _: None)
+            results = _checked_parts(tasks, workers, progress)
         except (GiveUp, OSError, ValueError):
             if on_bytes is not None:
                 on_bytes.from_start()
@@ -147,31 +149,30 @@ def _format(opened: Opened) -> str:
     raise GiveUp
 
 
-def _parts(path: Path, size: int, count: int, max_row_bytes: int) -> list[tuple[int, int]]:
-    """About equal parts of a file, each ending after a line feed."""
-    borders = [0]
+def _parts(path: Path, wanted: Sequence[int], max_row_bytes: int) -> list[tuple[int, int]]:
+    """Parts of a file between about the offsets that are wanted, each ending after a line feed."""
+    borders, longest = [0], max(b - a for a, b in itertools.pairwise(wanted))
     with open_regular(path) as handle:
-        for number in range(1, count):
-            at = handle.seek(max(borders[-1], size * number // count))
+        for start in wanted[1:-1]:
+            at = handle.seek(max(borders[-1], start))
             while chunk := handle.read(CHUNK):
                 found = chunk.find(b"\n")
                 if found >= 0:
                     borders.append(at + found + 1)
                     break
                 at += len(chunk)
-                if at - borders[-1] > size // count + max_row_bytes:
+                if at - borders[-1] > longest + max_row_bytes:
                     raise GiveUp  # an endless row
-    borders.append(size)
+    borders.append(wanted[-1])
     return [(a, b) for a, b in itertools.pairwise(borders) if a < b]
 
 
-def _checked_parts(tasks: list[Task], progress: ForwardProgress) -> list[Result]:
+def _checked_parts(tasks: list[Task], workers: Workers, progress: ForwardProgress) -> list[Result]:
     """The results of the tasks, each part read in the format of the rows before it.
 
     Rows for Claude look like plain chat until one has a system prompt. When that row is not in the
     first part, the parts after it are checked again.
     """
-    workers = Workers()
     results = workers.run(tasks, progress)
     for number in range(1, len(tasks)):
         before, later = results[number - 1][0]["format"], tasks[number:]

@@ -32,6 +32,6 @@ def json_blocks(document: Any) -> Iterator[bytes]:
         parts.append(part)
         size += len(part)
         if size >= _BLOCK:
-            yield "".join(parts).encode()
+            yield "".join(parts).encode("utf-8", "replace")
             parts, size = [], 0
-    yield "".join([*parts, "\n"]).encode()
+    yield "".join([*parts, "\n"]).encode("utf-8", "replace")

@@ -30,7 +30,7 @@ from ftsdk.cli.options import (
 from ftsdk.cli.prompts import agree_to_spend
 from ftsdk.cli.view import evaluation_view as view
 from ftsdk.cli.view.capture_view import progress
-from ftsdk.cli.view.output import emit
+from ftsdk.cli.view.output import emit_blocks
 from ftsdk.errors import UsageError
 from ftsdk.evaluation.arguments import EvaluationArguments
 from ftsdk.evaluation.captured import Captured
@@ -204,7 +204,7 @@ def evaluate(
         with atomic_file(output) as handle:
             handle.writelines(report.json_blocks(texts=not no_texts))
     if as_json:
-        emit(report.to_dict(texts=not no_texts))
+        emit_blocks(report.json_blocks(texts=not no_texts))
     else:
         view.report(report)
         if show == "flips":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _UNLIMITED = 100_000
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -204,6 +205,16 @@ def emit(document: Mapping[str, Any]) -> None:
     if (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8":
         body = json.dumps(json.loads(body), indent=2)
     sys.stdout.write(body + "\n")
+
+
+def emit_blocks(blocks: Iterable[bytes]) -> None:
+    """Print one JSON document that comes in blocks, as `emit` does; none but the last is in memory."""
+    is_utf8 = (sys.stdout.encoding or "ascii").lower().replace("-", "") == "utf8"
+    for block in blocks:
+        body = _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", block.decode())
+        if not is_utf8:
+            body = _NOT_ASCII.sub(lambda found: json.dumps(found.group())[1:-1], body)
+        sys.stdout.write(body)
 
 
 def plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import math
 
@@ -20,7 +21,8 @@ from ftsdk.cli.view.formatting import (
     size,
     when,
 )
-from ftsdk.cli.view.output import emit, plain
+from ftsdk.cli.view.output import emit, emit_blocks, plain
+from ftsdk.util.json_stream import json_blocks
 
 
 @pytest.mark.parametrize(
@@ -119,6 +121,24 @@ def test_secrets_are_found_by_name_format_and_environment():
     }  # fmt: skip
     assert redact("it was hunter22", {"DB_PASSWORD": "hunter22"}) == "it was ***"
     assert redact("a", {"SHORT_KEY": "a"}) == "a"  # too short to be one; all text would be stars
+
+
+def test_json_in_blocks_is_printed_as_json_at_once(capsys, monkeypatch):
+    document = {
+        "text": "ä 東 😀 \x9b \u202e",
+        "rows": [{"n": i, "s": "é" * 50} for i in range(900)],
+    }
+    emit(document)
+    at_once = capsys.readouterr().out
+    blocks = list(json_blocks(document))
+    assert len(blocks) > 1
+    emit_blocks(blocks)
+    assert capsys.readouterr().out == at_once
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", ascii_only)
+    emit_blocks(blocks)
+    ascii_only.flush()
+    assert json.loads(ascii_only.buffer.getvalue()) == document
 
 
 def test_json_escapes_control_characters_and_round_trips(capsys):

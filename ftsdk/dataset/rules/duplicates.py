@@ -38,7 +38,7 @@ note("FT314", "notice", "The prompt of a validation row is also in the training 
 MAX_ROWS = 8_000_000
 """Rows are compared up to this line."""
 
-_SLICE = 250_000
+_SLICE = 500_000
 _LINES_SHOWN = 20
 
 

@@ -85,7 +85,7 @@ _PANELS = {
         "inventory": ("inventory", "inventory", "Fetch an account's jobs, models and files before its provider closes."),
         "capture": ("capture", "capture", "Keep a model's answers to your rows before it is gone."),
         "migrate": ("migrate", "migrate", "Replace a provider's fine-tunes, and show that the new ones are as good."),
-        "forget": ("forget", "forget", "Remove what was captured or fetched: bundles and stored answers."),
+        "forget": ("forget", "forget", "Remove what was captured or fetched: answers, bundles, evaluations, migrations."),
     },
     "Money": {
         "costs": ("costs", "costs", "Show estimated and actual costs by day, provider or tag."),

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,6 +135,17 @@ def gemini(asked: str, answer: str) -> Row:
                          for role, text in (("user", asked), ("model", answer))]}  # fmt: skip
 
 
+def with_extra_keys(row: Row) -> Row:
+    """The row with keys that no format reads, as most published data sets have some."""
+    meta = {"score": len(str(row)) % 10, "tags": ["maths", "short"]}
+    return {
+        "id": f"row-{zlib.crc32(str(row).encode()) % 10**6}",
+        **row,
+        "source": "a book",
+        "meta": meta,
+    }
+
+
 SHAPES: dict[str, Callable[[str, str], Row]] = {
     "plain chat": chat,
     "chat with a weight": with_weight,
@@ -152,6 +164,11 @@ SHAPES: dict[str, Callable[[str, str], Row]] = {
     "Bedrock Converse": converse,
     "Gemini contents": gemini,
     "plain text": lambda asked, answer: {"text": f"{asked}\n{answer}"},
+    "chat with extra keys": lambda asked, answer: with_extra_keys(chat(asked, answer)),
+    "tools with extra keys": lambda asked, answer: with_extra_keys(with_tools(asked, answer)),
+    "instruction with extra keys": lambda asked, answer: with_extra_keys(
+        {"instruction": asked, "input": "", "output": answer}
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from ftsdk.dataset.validation.plain_rows import Looked
 def look_at_nothing(block: Block, _form: TypedForm | None, _allowed: Allowed) -> Looked:
     """What a look finds that has seen nothing."""
     rows = list(range(len(block.rows)))
-    return Looked(block.rows, [None] * len(rows), rows, rows, lambda _number, _raw: True)
+    return Looked(block.rows, [None] * len(rows), rows, rows, lambda _number, _raw: True, {})
 
 
 def take_no_short_way(monkeypatch: pytest.MonkeyPatch) -> None:

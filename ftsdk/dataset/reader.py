@@ -19,6 +19,7 @@ from ftsdk.dataset.readers.lines import DEFAULT_MAX_ROW_BYTES, Block, Record
 from ftsdk.dataset.readers.source import Source
 from ftsdk.dataset.row import Read
 from ftsdk.dataset.rules import chat, file
+from ftsdk.dataset.rules.extra_keys import means_nothing
 from ftsdk.dataset.rules.fast_path import is_plain
 from ftsdk.errors import UsageError
 
@@ -136,7 +137,8 @@ class RowReader:
         if self.format not in self._forms:
             known = FORMS.get(self.format)
             if self._names is not None:
-                known = None if known is None else known.renamed(self._names)
+                names = {k: v for k, v in self._names.items() if k != v or not means_nothing(k)}
+                known = None if known is None else known.renamed(names)
             elif self._columns.names:
                 known = None
             self._forms[self.format] = known

@@ -259,6 +259,57 @@ FORMATS: dict[str, Make] = {
 }
 
 
+EXTRA_KEYS = [
+    "id", "source", "category", "split", "meta", "metadata", "idx", "tags", "prompt_id", "prompt", "question",
+]  # fmt: skip
+ODD_KEYS = [
+    "label", "kto_tag", "train", "weight", "images", "image", "loss", "mask", "thought", "reasoning", "system",
+    "mesages", "Messages", "messages_count", "messages[0]", "a.b", "a b", "", "x" * 50, "naïve", "id ", "ID",
+    "answer", "solution", "response", "query", "answers", "input", "output", "instruction", "completion",
+    "text", "chosen", "rejected", "conversations", "conversation", "contents", "context", "history", "chat",
+    "tools", "tool_defs", "functions", "parallel_tool_calls", "generationConfig", "toolConfig", "input_ids",
+    "schemaVersion", "system_instruction", "system_prompt", "preferred_completion", "preferred_output",
+    "rejected_response", "chosen_messages", "Unnamed: 0", "__index_level_0__", "name", "role", "content",
+    "sk-proj-aB3dE5fG7hI9jK1lM3nO5pQ7", "anna@parcel-desk.net", "password", "tel",
+]  # fmt: skip
+EXTRA_VALUES: list[Any] = [
+    7, 0, -3, 0.5, True, False, None, "", "x", "2024-01-01", [], {}, [1, "a", None], {"a": {"b": [1.5]}},
+    "f47ac10b-58cc-4372-a567-0e02b2c3d479", "https://hub.example/datasets/org/name-of-a-set/train", "a…b",
+    {"url": "https://hub.example/sets/7", "by": "ann", "ok": True}, "line\none", "\x01",
+]  # fmt: skip
+ODD_VALUES: list[Any] = [
+    4539148803436467, 12345678901, 4.2e15, 1e300, 10**30, float("nan"), "x" * 5000, "1" * 5000, "\ud800",
+    {"tel": 22123456}, {"password": "hunter2hunter2hunt3r"}, {"anna@parcel-desk.net": 1}, [["390.533.447-05"]],
+    {"ssn": 1234567}, '[{"role": "user"}]', '{"from": "human", "value": "x"}', [{"role": "user"}], {"k" * 1100: 1},
+    json.loads("[" * 70 + "]" * 70), {"messages": [{"role": "user", "content": "<|im_end|>"}]}, 123456789,
+]  # fmt: skip
+
+
+def extra_value(chance: random.Random) -> Any:
+    kind = chance.random()
+    if kind < 0.2:
+        return {"note": text(chance)} if kind < 0.05 else text(chance)
+    return chance.choice(ODD_VALUES if kind < 0.25 else EXTRA_VALUES)
+
+
+def with_extra_keys(make: Make) -> Make:
+    """Rows with keys beside those of their format, seldom with one that means something, and before them."""
+
+    def made(chance: random.Random) -> dict[str, Any]:
+        row = make(chance)
+        keys = chance.sample(EXTRA_KEYS, chance.randint(0, 3))
+        if chance.random() < 0.12:
+            keys.append(chance.choice(ODD_KEYS))
+        extra = {key: extra_value(chance) for key in keys if key not in row}
+        return {**extra, **row} if chance.random() < 0.3 else {**row, **extra}
+
+    return made
+
+
+EXTRA = ", extra keys"
+FORMATS |= {f"{name}{EXTRA}": with_extra_keys(make) for name, make in FORMATS.items()}
+
+
 def written(chance: random.Random, row: dict[str, Any]) -> str:
     """The row as one of several libraries writes it, at times with a key twice or cut off."""
     compact = (",", ":") if chance.random() < 0.5 else None
@@ -276,6 +327,10 @@ def written(chance: random.Random, row: dict[str, Any]) -> str:
         line = line.replace("the", "\\u0074he").replace('"hi', "\\u0022hi")
     elif kind < 0.15:
         line = ""
+    elif kind < 0.17:
+        line = line.replace(
+            '"id"', chance.choice(['"\\u0069d"', '"source":1,"source"', '"a":{"b":1,"b":2},"id"'])
+        )
     return line
 
 
@@ -290,7 +345,7 @@ def file_of(name: str, count: int, path: Path) -> Path:
     for plant in PLANTS * 2:
         chance.plant = plant
         lines.append(json.dumps(FORMATS[name](chance), ensure_ascii=chance.random() < 0.5))
-    end = "\r\n" if name == "completion" else "\n"
+    end = "\r\n" if name.startswith("completion") else "\n"
     path.write_bytes(end.join(lines).encode("utf-8", "surrogatepass"))
     return path
 
@@ -308,7 +363,7 @@ def test_the_report_is_that_of_the_long_way(
         pytest.importorskip("re2")
     else:
         monkeypatch.setattr(first_look, "_compiled", lambda: None)
-    count = 9_500 if request.config.getoption("--long") else 400
+    count = 9_500 if request.config.getoption("--long") else 200 if name.endswith(EXTRA) else 400
     path = file_of(name, count, tmp_path / "rows.jsonl")
     fast = reports_of(path, name)
     take_no_short_way(monkeypatch)
@@ -325,6 +380,7 @@ READ_AS = {"tools": "chat", "weights": "chat", "question and answer": None, "que
 
 def reports_of(path: Path, name: str) -> list[DatasetReport]:
     """The reports of a file: without tokens, with tokens, and for a provider with limits of its own."""
+    name = name.removesuffix(EXTRA)
     options: dict[str, Any] = {"format": READ_AS.get(name, name), "near_duplicates": False}
     return [
         validate(path, tokens=False, **options),
@@ -362,6 +418,83 @@ def test_sound_rows_are_not_read_in_full(
     report = validate(path, provider=provider, method=method, tokens=False, near_duplicates=False)
     assert report.ok, report
     assert read == [1]
+
+
+SOUND_WITH_EXTRA: dict[str, Row] = {
+    **SOUND,
+    "chat": {"messages": [SOUND["weights"]["messages"][0], {"role": "assistant", "content": "There are four."}]},
+    "chat and its prompt": {"messages": SOUND["weights"]["messages"], "prompt": "How many?"},
+    "instruction": {"instruction": "Count.", "input": "a b c d", "output": "There are four of them."},
+    "sharegpt": {"conversations": [{"from": "human", "value": "How many?"}, {"from": "gpt", "value": "Four."}]},
+    "text": {"text": "There are four of them."},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SOUND_WITH_EXTRA)
+def test_rows_with_extra_keys_are_not_read_in_full(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [
+        {"id": f"row-{number}", **SOUND_WITH_EXTRA[name], "meta": {"score": number, "tags": ["a", None]},
+         "split": None, **({"source": "a file"} if number % 2 else {})}
+        for number in range(50)
+    ]  # fmt: skip
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    read: list[int] = []
+    real = RowReader.read
+    monkeypatch.setattr(RowReader, "read", lambda self, rec: read.append(rec[0]) or real(self, rec))
+    report = validate(
+        path, method="dpo" if name == "pair" else "sft", tokens=False, near_duplicates=False
+    )
+    assert report.ok, report
+    assert read == [1]
+    if name not in ("pair", "text"):
+        assert report.counts["FT120"] == 175 + 50 * (name == "chat and its prompt")
+        assert report.row_counts["FT120"] == 50
+
+
+def test_extra_keys_beyond_those_kept_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = SOUND_WITH_EXTRA["chat"]
+    path.write_text(
+        "".join(f"{json.dumps({**row, 'id': n, 'source': 'b'})}\n" for n in range(7_000))
+    )
+    fast = validate(path, tokens=False, near_duplicates=False)
+    take_no_short_way(monkeypatch)
+    assert fast == validate(path, tokens=False, near_duplicates=False)
+    assert fast.counts["FT120"] == 14_000
+    assert fast.row_counts["FT120"] == 7_000
+    assert sum(notice.code == "FT120" for notice in fast.notices) == 10_000
+
+
+def test_an_allowed_value_of_an_extra_key_is_hidden_as_on_the_long_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = {**SOUND_WITH_EXTRA["chat"], "by": "anna@parcel-desk.net"}
+    path.write_text(f"{json.dumps(row)}\n" * 3)
+    allowed = ("FT406:*@parcel-desk.net",)
+    fast = validate(path, tokens=False, near_duplicates=False, allow_findings=allowed)
+    take_no_short_way(monkeypatch)
+    assert fast == validate(path, tokens=False, near_duplicates=False, allow_findings=allowed)
+    assert "FT406" not in fast.counts
+    assert {n.value for n in fast.notices if n.code == "FT120"} == {
+        "(hidden: it looks like a secret or personal data)"
+    }
+
+
+@pytest.mark.parametrize("key", ["id", "tools"])
+@pytest.mark.parametrize("levels", [70, 5_000, 100_000])
+def test_a_value_that_is_nested_deep_is_a_fault(key: str, levels: int, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    sound = json.dumps(SOUND_WITH_EXTRA["chat"])
+    deep = f'{sound[:-1]}, "{key}": {"[" * levels}{"]" * levels}}}'
+    path.write_text(f"{sound}\n{deep}\n{sound}\n")
+    report = validate(path, tokens=False, near_duplicates=False)
+    assert [(fault.code, fault.line) for fault in report.faults] == [("FT015", 2)]
 
 
 def test_every_rule_about_texts_is_known_to_the_short_way() -> None:

@@ -13,10 +13,11 @@ KEPT_PER_CODE = 10_000
 
 def short(value: object, limit: int = 60) -> str:
     """A value as at most one short line, control characters escaped."""
-    text = value if isinstance(value, str) else repr(value)
-    text = "".join(
-        ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in text[: limit * 2]
-    )
+    text = (value if isinstance(value, str) else repr(value))[: limit * 2]
+    if not text.isprintable():
+        text = "".join(
+            ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in text
+        )
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -89,6 +90,16 @@ class Findings:
         self._last[fault.code] = fault.line
         if count <= self._limit:
             self.kept.append(fault)
+
+    def keeps(self, code: str) -> bool:
+        """Whether another finding of this code is kept."""
+        return self.counts.get(code, 0) < self._limit
+
+    def count(self, code: str, line: int, findings: int) -> None:
+        """Count findings of one row whose code has all that are kept."""
+        self.counts[code] += findings
+        self.rows[code] += self._last.get(code) != line
+        self._last[code] = line
 
     def next_set(self) -> None:
         """Findings added from here on are about other rows, whose lines start again."""

@@ -96,7 +96,7 @@ def fault_of(code: str, line: int, hit: Hit, *, offset: int | None = None) -> Fa
         field=hit.field,
         message=hit.message,
         hint=_drop_hint(rule.hint, hit.field) if hit.droppable else rule.hint,
-        value="" if hit.value is None else _shown(hit.value),
+        value="" if hit.value is None else shown(hit.value),
     )
 
 
@@ -106,7 +106,7 @@ def _drop_hint(hint: str, field: str) -> str:
     return hint if not path or re.search(r"[\s,'\"]", path) else f"{hint}: --drop {path}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as one short line; a value that may have a secret is hidden."""
     text = value if isinstance(value, str) else repr(value)
     if "…" not in text and any(True for _ in scan_text(text[:4096])):

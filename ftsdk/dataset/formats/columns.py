@@ -112,7 +112,7 @@ class Columns:
             if "." in path:
                 row = _without(row, path.split("."))
         row = self._tools_of(row, said)
-        texts = {k: v for k, v in row.items() if type(v) is str and _may_be_json(k, v)}
+        texts = {k: v for k, v in row.items() if type(v) is str and may_be_json(k, v)}
         if not texts:
             return row
         for key in texts:
@@ -172,6 +172,11 @@ class Columns:
             facts.append(f"columns are read under other names: {', '.join(renamed)}")
         changed = tuple(names.items()) != tuple((key, key) for key in keys)
         return _Plan(names, changed, tuple(facts))
+
+
+def may_be_read(name: str) -> bool:
+    """Whether rows with this column may be read in another way than without it, or it is left out."""
+    return _folded(name, ()) in _KNOWN or _INDEX.fullmatch(name) is not None
 
 
 AS_NAMED = Columns()
@@ -268,7 +273,8 @@ def _refuse_twice(names: Mapping[str, str]) -> None:
                          f"leave one out: --drop {both[-1]}")  # fmt: skip
 
 
-def _may_be_json(name: str, text: str) -> bool:
+def may_be_json(name: str, text: str) -> bool:
+    """Whether the text of a column is read as JSON."""
     if not _JSON_START.match(text):
         return False
     if name in ("chosen", "rejected", "prompt") and '"from"' in text and '"value"' in text:

@@ -231,7 +231,7 @@ FORMATS: dict[str, Format] = {
 """Every row format by name."""
 
 
-_PREFERENCE_KEYS = frozenset(
+PREFERENCE_KEYS = frozenset(
     (
         "preferred_output",
         "non_preferred_output",
@@ -250,7 +250,7 @@ def matches(row: Mapping[str, Any]) -> list[str]:
         return ["chosen"]  # the messages are the prompt
     found = ["kto"] if _is_labelled(row) else []
     found += _of_turns(row)
-    if not _PREFERENCE_KEYS.isdisjoint(row):
+    if not PREFERENCE_KEYS.isdisjoint(row):
         found.append("preference")
     if is_pair:
         found.append("chosen")

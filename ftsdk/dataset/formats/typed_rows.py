@@ -1,8 +1,9 @@
 """Rows of texts alone, decoded straight into types: the common forms of each format.
 
-A record that has exactly the keys of such a form, each with a text of the right kind, is read here in a
-fraction of the time of its format's reader, and means what that reader would say of it. Anything else is
-refused, and the caller reads it in full.
+A record that has the keys of such a form, each with a text of the right kind, is read here in a fraction
+of the time of its format's reader, and means what that reader would say of it. Other keys beside them are
+skipped: they show as quotes too many, and the caller looks at them (see `rules.extra_keys`). Anything else
+is refused, and the caller reads it in full.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import UnionType
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import msgspec
 
@@ -206,6 +207,9 @@ class ToolRow(_Strict):
     tools: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+TOOL_ROW_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(ToolRow))
+
+
 def is_text_alone(message: ToolMessage) -> bool:
     """Whether a message has a role and a text, and nothing else."""
     return (
@@ -216,27 +220,40 @@ def is_text_alone(message: ToolMessage) -> bool:
     )
 
 
-_TOOL_ROWS = msgspec.json.Decoder(ToolRow)
+def _with_others(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """The kind of objects that may have other keys, which are skipped; objects inside may not."""
+    name = f"{kind.__name__}WithOthers"
+    return msgspec.defstruct(name, (), bases=(kind,), forbid_unknown_fields=False, gc=False)
+
+
+_NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises; the last one for a value that is nested a thousand levels deep."""
+
+_TOOL_ROWS = msgspec.json.Decoder(_with_others(ToolRow))
 
 
 class WrittenToolRow(NamedTuple):
-    """A row with calls or weights, and the messages before the last one and the last one as JSON."""
+    """A row with calls or weights, and the messages before the last one and the last one as JSON.
+
+    Where it has other keys, or a key twice, `more` quotes are of those.
+    """
 
     row: ToolRow
     asked: bytes
     answer: bytes
+    more: int
 
 
 def tool_row_in(raw: bytes) -> WrittenToolRow | None:
     """The record as a chat row with calls or weights that is canonical as it is written; None for another.
 
-    Written again it has as many quotes, unless a key is there twice.
+    Written again it has as many quotes, unless it has other keys or a key is there twice.
     """
     if b"\\u0022" in raw or b"<tool" in raw:  # tags of calls and results are read
         return None
     try:
-        row = _TOOL_ROWS.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        row = cast("ToolRow", _TOOL_ROWS.decode(raw))
+    except _NOT_DECODED:
         return None
     if not row.messages:
         return None
@@ -244,7 +261,7 @@ def tool_row_in(raw: bytes) -> WrittenToolRow | None:
     quotes = asked.count(b'"') + answer.count(b'"') + 2
     if not isinstance(row.tools, msgspec.UnsetType):
         quotes += bytes(row.tools).count(b'"') + 2
-    return WrittenToolRow(row, asked, answer) if raw.count(b'"') == quotes else None
+    return WrittenToolRow(row, asked, answer, raw.count(b'"') - quotes)
 
 
 # --- what a row says -------------------------------------------------------------------------
@@ -372,16 +389,24 @@ class TypedForm:
     names: tuple[bytes, ...] = ()
 
     @cached_property
+    def keys(self) -> frozenset[str]:
+        """The keys that a row of this form may have."""
+        return frozenset(field.encode_name for field in msgspec.structs.fields(self.kind))
+
+    @cached_property
     def _decode(self) -> Callable[[bytes], Any]:
-        return msgspec.json.Decoder(self.kind).decode
+        return msgspec.json.Decoder(_with_others(self.kind)).decode
 
     def rows(self, records: Iterable[bytes]) -> list[Any]:
-        """Each record decoded; None for one of another form, or that is no sound JSON."""
+        """Each record decoded without the keys that are not its form's; None for another one.
+
+        The values of those keys may be no sound JSON.
+        """
         left, rows, decode = iter(records), list[Any](), self._decode
         while True:
             try:
                 rows.extend(map(decode, left))
-            except (msgspec.DecodeError, UnicodeDecodeError):  # ValidationError among them
+            except _NOT_DECODED:  # ValidationError among them
                 rows.append(None)  # those before it were appended
             else:
                 return rows

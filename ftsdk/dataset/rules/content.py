@@ -51,13 +51,18 @@ def keys_are_known(row: Row) -> Iterator[Hit]:
     """
     for key in row:
         if key not in ROW_KEYS and key not in _OTHERS_KEYS and not _is_named(key, row[key]):
-            yield Hit(key, f"the row has an unknown key {key[:40]!r}", row[key], droppable=True)
+            yield unknown_key(key, row[key])
     for i, message in messages_of(row):
         for key in message:
             if key in MESSAGE_KEYS or _is_media(key, message[key]) or key in LEARNED_IN_MESSAGES:
                 continue
             yield Hit(f"messages[{i}].{key}", f"the message has an unknown key {key[:40]!r}",
                       message[key], droppable=True)  # fmt: skip
+
+
+def unknown_key(key: str, value: Any) -> Hit:
+    """The hit about one unknown key of a row."""
+    return Hit(key, f"the row has an unknown key {key[:40]!r}", value, droppable=True)
 
 
 _MEDIA_KEYS = frozenset(("image", "images", "video", "videos", "audio", "audios"))
@@ -109,6 +114,10 @@ LEARNED_IN_ROWS = frozenset(
      *OTHER_REASONING)
 )  # fmt: skip
 LEARNED_IN_MESSAGES = LEARNED_KEYS | MASKED_KEYS | OTHER_REASONING | {"train_detail", "loss_scale"}
+KEYS_WITH_RULES = ROW_KEYS.union(
+    _OTHERS_KEYS, _MEDIA_KEYS, _LABEL_KEYS, LEARNED_IN_ROWS, LEARNED_IN_MESSAGES
+)
+"""Every key of a row that a rule here, or another part, looks at."""
 
 
 @row_rule("FT133", "fault", "say it in the way of the page, or leave it out", shape="any")

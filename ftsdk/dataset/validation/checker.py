@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from ftsdk.dataset.findings.registry import Rule, fault_of
 from ftsdk.dataset.findings.secret_patterns import Allowed
 from ftsdk.dataset.formats.columns import AS_NAMED
 from ftsdk.dataset.formats.registry import Format
-from ftsdk.dataset.formats.typed_rows import Pair, Said, tool_row_in
+from ftsdk.dataset.formats.typed_rows import TOOL_ROW_KEYS, Pair, Said, tool_row_in
 from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.lines import Block, Record
 from ftsdk.dataset.row import Read, Row, canonical_bytes, images_of, prompt_of
 from ftsdk.dataset.rules import secrets
 from ftsdk.dataset.rules.duplicates import folded_hash, keys_of, tool_row_keys
+from ftsdk.dataset.rules.extra_keys import Extra, ExtraKeyNotices, extra_keys
 from ftsdk.dataset.rules.language import MIN_CHARS
 from ftsdk.dataset.rules.near_duplicates import NearDuplicates
 from ftsdk.dataset.rules.outliers import is_usual, unusual
@@ -61,6 +62,7 @@ class RowChecker:
         self.validation_prompts: dict[int, int] = {}
         """The line of the first validation row of each prompt by the prompt's hash."""
         self._tool_rows = ToolRows()
+        self._extra_keys = ExtraKeyNotices(result.found)
         self.allowed = secrets.allowed_values(target.allowed)
         self._bound: int | None = None
         self._tokens_seen = False
@@ -98,10 +100,12 @@ class RowChecker:
         needs_rows = self._needs_rows(reader.spec)
         together = form is not None and not needs_rows
         may_have_tools = reader.format == "chat" and self.opened.reading.columns == AS_NAMED
-        alone = looked.others if together else range(len(block.rows))
+        alone: Sequence[int] = range(len(block.rows))
+        if together:
+            alone = self._taken_alone(looked, reader.spec)
         done = 0
         for number, offset in zip(alone, block.offsets_of(alone), strict=True):
-            self._take_together(block, looked, done, number)
+            self._take_together(block, looked, done, number, reader.spec)
             reader.records += number - done
             done = number + 1
             raw = block.rows[number].removesuffix(b"\r")
@@ -110,7 +114,7 @@ class RowChecker:
             reader.records += 1
             record = (block.line_of(number), offset, raw)
             if looked.said[number] is not None:
-                self._take_plain(record, reader)
+                self._take_plain(record, reader, looked.extra.get(number))
                 continue
             may_hold = looked.may_hold(number, raw)
             may_break = may_hold or number in looked.with_signs or not may_have_tools
@@ -119,8 +123,17 @@ class RowChecker:
             if reader.form() is not form:
                 self._take_block(block.after(number), reader)
                 return
-        self._take_together(block, looked, done, len(block.rows))
+        self._take_together(block, looked, done, len(block.rows), reader.spec)
         reader.records += len(block.rows) - done
+
+    def _taken_alone(self, looked: Looked, fmt: Format | None) -> Sequence[int]:
+        """The numbers of the rows that are not taken with others: of what they say, more than it counts.
+
+        Extra keys are compared in rows of some shapes, and a provider's limits may refuse them.
+        """
+        if self.limits is None and fmt is not None and fmt.shape == "chat":
+            return looked.others
+        return sorted((*looked.others, *looked.extra)) if looked.extra else looked.others
 
     def _take_with_tools(self, record: Record, reader: RowReader, *, needs_rows: bool) -> bool:
         """Take a row with calls or weights that breaks no rule; False where it may break one."""
@@ -129,22 +142,33 @@ class RowChecker:
         tools = None if found is None else self._tool_rows.sound(found.row)
         if found is None or tools is None:
             return False
+        extra = None
+        if found.more:
+            keys = extra_keys(raw, TOOL_ROW_KEYS, found.more)
+            if keys is None:
+                return False
+            extra = Extra(keys, offset, may_hold=False)
         if needs_rows or self.limits is not None or self.result.counting is not None:
             item = Read(line, offset, raw, orjson.loads(raw), plain=True)
             if self.opened.keep is None or self.opened.keep(item):
-                self._take(item, reader.spec, may_hold=False, has_more=True)
+                self._take(item, reader.spec, may_hold=False, has_more=True, extra=extra)
             return True
+        if extra is not None and reader.spec is not None:
+            self._extra_keys.add(line, extra, reader.spec, raw)
         self.duplicates.add(line, *tool_row_keys(found, tools.written), len(raw))
         last = found.row.messages[-1]
         self._look_at_answer(line, None if last.tool_calls else last.content)
         return True
 
-    def _take_together(self, block: Block, looked: Looked, start: int, end: int) -> None:
+    def _take_together(
+        self, block: Block, looked: Looked, start: int, end: int, fmt: Format | None
+    ) -> None:
         """Count rows that break no rule, from number `start` to before `end`."""
         if start == end:
             return
         said = [what for what in looked.said[start:end] if what is not None]  # all of them
         lines = block.lines(start, end)
+        self._add_extra_keys(block, looked, range(start, end), fmt)
         self.outliers.texts += len(said)
         self.duplicates.extend(lines, said, map(len, looked.rows[start:end]))
         answers = [what[1] if type(what) is tuple else answer_said(what) for what in said]
@@ -157,6 +181,17 @@ class RowChecker:
         if counting is not None:
             for line, what in zip(lines, said, strict=True):
                 counting.add_said(line, what)
+
+    def _add_extra_keys(
+        self, block: Block, looked: Looked, numbers: range, fmt: Format | None
+    ) -> None:
+        """Report the extra keys of the rows with these numbers."""
+        if not looked.extra or fmt is None:
+            return
+        for number in numbers:
+            if number in looked.extra:
+                extra, raw = looked.extra[number], looked.rows[number]
+                self._extra_keys.add(block.line_of(number), extra, fmt, raw)
 
     def _needs_rows(self, fmt: Format | None) -> bool:
         """Whether a row that breaks no rule is needed for more than what it says."""
@@ -175,14 +210,14 @@ class RowChecker:
         limits = self.limits
         return limits is not None and (limits.reads_text or fmt is None or fmt.shape != "chat")
 
-    def _take_plain(self, record: Record, reader: RowReader) -> None:
-        """Take a row that breaks no rule by itself."""
+    def _take_plain(self, record: Record, reader: RowReader, extra: Extra | None) -> None:
+        """Take a row that breaks no rule by itself; it may have extra keys."""
         line, offset, raw = record
         fmt = reader.spec
         assert fmt is not None  # noqa: S101  # rows of no format are never plain
         item = Read(line, offset, raw, fmt.read(fmt.source(raw)), plain=True)
         if self.opened.keep is None or self.opened.keep(item):
-            self._take(item, fmt, may_hold=False)
+            self._take(item, fmt, may_hold=False, has_more=extra is not None, extra=extra)
 
     def _take_record(self, record: Record, reader: RowReader, *, may_hold: bool) -> None:
         """Read a record in full, and take its row."""
@@ -193,10 +228,18 @@ class RowChecker:
             self._take(item, reader.spec, may_hold=may_hold)
 
     def _take(
-        self, item: Read, fmt: Format | None, *, may_hold: bool, has_more: bool = False
+        self,
+        item: Read,
+        fmt: Format | None,
+        *,
+        may_hold: bool,
+        has_more: bool = False,
+        extra: Extra | None = None,
     ) -> None:
         """Check and count one row; a plain one may have more than texts."""
         before = len(self.found.kept)
+        if extra is not None and fmt is not None and fmt.shape == "chat":
+            self._extra_keys.add(item.line, extra, fmt, item.raw)
         self.found.extend(self.check(item, fmt, has_more=has_more))
         shape = fmt.shape if fmt is not None else "chat"
         if shape == "tokens":

@@ -10,6 +10,7 @@ fails ends the recording. Needs hatchling, rich and the network of `pip`; takes 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import re
 import subprocess
@@ -50,7 +51,7 @@ def main() -> int:
         env = environment(Path(folder, "env", "bin"), home)
         recorded = []
         for command, answer in {install(build(work), given.torch): "", **STEPS}.items():
-            recorded.append(record(command, answer, work, env))
+            recorded.append(at_home(record(command, answer, work, env), home))
             print(f"{recorded[-1].seconds / 60:5.1f} min  {command}", flush=True)
     print(f"{sum(one.seconds for one in recorded) / 60:5.1f} min  in all")
     PICTURE.write_text(picture(recorded), encoding="utf-8")
@@ -81,6 +82,12 @@ def environment(scripts: Path, home: Path) -> dict[str, str]:
         "TERM": "xterm-256color",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
+
+
+def at_home(recorded: Recorded, home: Path) -> Recorded:
+    """Return what was recorded with `~` for the home that was made for it."""
+    lines = tuple(line.replace(str(home), "~") for line in recorded.lines)
+    return dataclasses.replace(recorded, lines=lines)
 
 
 def picture(recorded: list[Recorded]) -> str:

@@ -16,7 +16,7 @@ yaml = pytest.importorskip("yaml", reason="reads the workflow")
 ROOT = Path(__file__).resolve().parents[2]
 CI = ROOT / ".ci"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 def run(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -79,19 +79,30 @@ def test_a_licence_that_binds_or_is_not_known_is_noticed(
     assert done.returncode == code, done.stdout + done.stderr
 
 
-def test_the_workflow_attests_and_holds_no_secret() -> None:
-    text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_holds_no_secret_and_runs_what_is_here(path: Path) -> None:
+    text = path.read_text()
+    workflow = yaml.safe_load(text)
     assert "secrets." not in text, "publishing is trusted, no token is stored"
-    assert WORKFLOW["permissions"] == {"contents": "read"}
-    steps = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
+    assert workflow["permissions"] == {"contents": "read"}
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     used = [step["uses"] for step in steps if "uses" in step]
     assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", one) for one in used), "a tag can be moved"
     assert len(re.findall(r"uses: \S+  # v\d+\.\d+\.\d+$", text, re.MULTILINE)) == len(used)
+    runs = [step.get("run", "") for step in steps]
+    programs = [word for run in runs for word in re.findall(r"\.ci/\w+\.py", run)]
+    targets = [word for run in runs for word in re.findall(r"\bmake (\w+)", run)]
+    assert programs or targets
+    assert all((ROOT / name).is_file() for name in programs)
+    made = (ROOT / "Makefile").read_text()
+    assert all(re.search(rf"^{name}:", made, re.MULTILINE) for name in targets)
+
+
+def test_the_release_attests_before_it_publishes() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+    used = [step.get("uses", "") for step in workflow["jobs"]["build"]["steps"]]
     assert any(one.startswith("actions/attest-build-provenance@") for one in used)
-    assert WORKFLOW["jobs"]["publish"]["needs"] == "build"
-    named = [word for step in steps for word in re.findall(r"\.ci/\w+\.py", step.get("run", ""))]
-    assert named
-    assert all((ROOT / name).is_file() for name in named)
+    assert workflow["jobs"]["publish"]["needs"] == "build"
 
 
 def test_links_and_policies_are_there() -> None:

@@ -23,6 +23,7 @@ from ftsdk.evaluation.answers import AnswerStore, StoredAnswer
 from ftsdk.evaluation.run_money import Booked
 from ftsdk.evaluation.wanted import Wanted, WantedAnswers
 from ftsdk.types.chat import Batch, BatchState, ChatOutcome
+from ftsdk.types.cost import sum_known
 from ftsdk.types.model import ModelHandle
 from ftsdk.util.clock import Clock
 from ftsdk.util.files import atomic_write_bytes, make_private_folder
@@ -178,15 +179,14 @@ class BatchLane:
         if batch.state is BatchState.FAILED:
             self._failed(record, batch)
             return
-        answered, usd = 0, Decimal(0)
-        known = True
+        answered = 0
+        usd: Decimal | None = Decimal(0)
         for chunk in _in_chunks(self._backend.batch_outcomes(batch.id)):
             stored = [one for one in map(self._stored(batch.id), chunk) if one is not None]
             self._store.add(*stored)
             answered += len(stored)
-            known = known and all(one.usd is not None for one in stored)
-            usd += sum((one.usd or Decimal(0) for one in stored), Decimal(0))
-        self._on_spent(usd if known else None, answered, f"batch:{batch.id}")
+            usd = sum_known((usd, *(one.usd for one in stored)))
+        self._on_spent(usd, answered, f"batch:{batch.id}")
         self._fruitless = 0 if answered else self._fruitless + 1
         if not answered and len(record.keys) == 1:
             self.why_not = self._first_error(record) or f"the batch is {batch.state}"
@@ -198,9 +198,7 @@ class BatchLane:
         via = f"batch:{record.id}"
         found = [one for one in map(self._store.get, record.keys) if one is not None]
         costs = [one.usd for one in found if one.via == via]
-        known = [usd for usd in costs if usd is not None]
-        usd = sum(known, Decimal(0)) if len(known) == len(costs) else None
-        self._on_spent(usd, len(costs), via)
+        self._on_spent(sum_known(costs), len(costs), via)
 
     def _stored(self, batch_id: str) -> Callable[[ChatOutcome], StoredAnswer | None]:
         def convert(outcome: ChatOutcome) -> StoredAnswer | None:

@@ -18,6 +18,7 @@ from ftsdk.errors import StoreError
 from ftsdk.evaluation.answers import StoredAnswer
 from ftsdk.evaluation.cases import Case
 from ftsdk.types.chat import ChatOutcome, StoredChat
+from ftsdk.types.cost import sum_known
 from ftsdk.types.model import ChatAnswer
 from ftsdk.util.iterators import in_chunks
 
@@ -83,7 +84,7 @@ class Tally:
         self.counts.setdefault(who, Counter())[str(kind)] += 1
         name = " ".join(filter(None, (answer.model, answer.fingerprint)))
         self.answered_by.setdefault(who, Counter())[name or "not named"] += 1
-        self.usd = None if self.usd is None or stored.usd is None else self.usd + stored.usd
+        self.usd = sum_known((self.usd, stored.usd))
         if who == "tuned":
             self._said.setdefault(_short(stored.case), []).append(_short(repr(said(answer))))
 

@@ -36,7 +36,7 @@ from ftsdk.evaluation.wanted import Wanted, WantedAnswers
 from ftsdk.session import Session
 from ftsdk.types.answer import ChatAnswer
 from ftsdk.types.chat import ChatRequest
-from ftsdk.types.cost import Cost, CostBasis
+from ftsdk.types.cost import Cost, CostBasis, sum_known
 from ftsdk.types.model import ModelHandle
 
 METRIC = "judge"
@@ -195,9 +195,7 @@ class Judging:
         """Return what the wanted answers have cost; None where a price is not known."""
         assert self.store is not None  # noqa: S101  # set before anything is asked
         found = map(self.store.get, self.lane.wanted.keys())
-        costs = [one.usd for one in found if one is not None]
-        known = [usd for usd in costs if usd is not None]
-        return sum(known, Decimal(0)) if len(known) == len(costs) else None
+        return sum_known(one.usd for one in found if one is not None)
 
     def estimate(
         self, shortest: Sequence[AnswerPair | None], longest: Sequence[AnswerPair | None]

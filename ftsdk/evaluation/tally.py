@@ -15,6 +15,7 @@ from ftsdk.evaluation.pairs import RowScores, noise_of
 from ftsdk.evaluation.report_parts import ModelResult
 from ftsdk.types.answer import ChatAnswer
 from ftsdk.types.chat import ChatOutcome
+from ftsdk.types.cost import sum_known
 from ftsdk.types.evaluation import Score
 from ftsdk.util.spilled import Spilled
 
@@ -88,7 +89,7 @@ class Costs:
 
     def add(self, usd: Decimal | None) -> None:
         """Add the cost of one answer."""
-        self.usd = None if usd is None or self.usd is None else self.usd + usd
+        self.usd = sum_known((self.usd, usd))
 
 
 class EachScore(Sequence[Score]):

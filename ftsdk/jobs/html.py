@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 from ftsdk.types.events import MetricPoint
 from ftsdk.types.job import JobSnapshot
 from ftsdk.util import card, chart
+from ftsdk.util.names import plural
 
 _BARS = "▁▂▃▄▅▆▇█"
 _MARKS = {"succeeded": "✓", "failed": "✗", "cancelled": "–", "paused": "‖", "in_doubt": "?"}
@@ -35,7 +36,7 @@ class MetricList(list[MetricPoint]):
 
     def _repr_html_(self) -> str:
         drawn = chart.loss_chart(*losses_of(self))
-        latest = [card.counted(len(self), "point")] if self else ["no metrics yet"]
+        latest = [plural(len(self), "point")] if self else ["no metrics yet"]
         return card.card(card.head("Metrics"), card.line(latest), drawn)
 
 
@@ -86,7 +87,7 @@ def job_table(jobs: Sequence[JobSnapshot]) -> str:
     names = ("id", "name", "provider", "model", "status", "cost", "created, UTC")
     more = len(jobs) - _MOST_ROWS
     return card.card(
-        card.head(card.counted(len(jobs), "job")),
+        card.head(plural(len(jobs), "job")),
         card.table(names, rows, numbers=(5,)),
         card.line([f"and {more:,} more" if more > 0 else ""]),
     )

@@ -16,6 +16,7 @@ from ftsdk.migration.capture import Capturing
 from ftsdk.migration.options import CaptureOptions, OnProgress
 from ftsdk.session import Session
 from ftsdk.types.capture import Capture, CapturePlan
+from ftsdk.types.cost import sum_known
 from ftsdk.util.names import file_name
 
 OnModel = Callable[[str], None]
@@ -31,9 +32,7 @@ class AllPlanned:
     @property
     def high(self) -> Decimal | None:
         """The most that all of it costs; None where one price is not known."""
-        costs = [plan.cost.high for plan in self.plans]
-        known = [cost for cost in costs if cost is not None]
-        return sum(known, Decimal(0)) if len(known) == len(costs) else None
+        return sum_known(plan.cost.high for plan in self.plans)
 
 
 @dataclass(frozen=True)

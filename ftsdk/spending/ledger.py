@@ -18,6 +18,7 @@ from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.reservations import Reservations
 from ftsdk.types.job import JobSnapshot
+from ftsdk.util.names import plural
 
 _FORMULA = frozenset("=+-@\t\r\n|%＝＋－＠")
 """Characters that can start a formula in a spreadsheet (OWASP, CSV injection)."""
@@ -202,7 +203,7 @@ def _hosting_lines(lease: Lease, now: dt.datetime) -> list[Line]:
 def _chat_line(row: ChatCosts) -> Line:
     """Return the line of some chats. What is of unknown price makes the whole charge unknown."""
     known = not row.unknown
-    calls = f"{row.calls:,} call{'' if row.calls == 1 else 's'}"
+    calls = plural(row.calls, "call")
     if row.unknown:
         calls += f", {row.unknown:,} of unknown price; ${row.spent:f} for the rest"
     elif row.source:

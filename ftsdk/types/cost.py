@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
@@ -11,6 +12,16 @@ from ftsdk.types.record import Record
 from ftsdk.util import card
 
 __all__ = ["Cost", "CostBasis"]
+
+
+def sum_known(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """Return the sum of amounts of money; None where one of them is not known."""
+    total = Decimal(0)
+    for amount in amounts:
+        if amount is None:
+            return None
+        total += amount
+    return total
 
 
 class CostBasis(StrEnum):

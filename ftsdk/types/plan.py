@@ -11,6 +11,7 @@ from pydantic import Field
 from ftsdk.types.cost import Cost
 from ftsdk.types.record import Record
 from ftsdk.util import card
+from ftsdk.util.names import plural
 
 __all__ = ["BudgetLine", "DataNotice", "Plan", "PlannedField"]
 
@@ -111,16 +112,14 @@ class Plan(Record):
         """Return a card for notebooks: what would be sent, what it may cost, what to know first."""
         rows = [(f.name, _asked(f), _sent(f), _sent_as(f), f.note) for f in self.fields]
         tokens = (
-            ""
-            if self.tokens is None
-            else f"{card.counted(self.tokens, 'token')} {self.tokens_basis}"
+            "" if self.tokens is None else f"{plural(self.tokens, 'token')} {self.tokens_basis}"
         )
         limits = [(b.scope, f"${b.limit:.2f}", f"${b.left:.2f}", "yes" if b.fits else "no") for b in self.budget]  # fmt: skip
         return card.card(
             card.head(f"Plan: {self.method} of {self.model} at {self.provider}", self.cost),
             card.line(
                 [
-                    "" if self.rows is None else card.counted(self.rows, "row"),
+                    "" if self.rows is None else plural(self.rows, "row"),
                     tokens,
                     "nothing was sent",
                 ]

@@ -61,11 +61,6 @@ def line(words: Iterable[object], kind: str = "soft") -> str:
     return f'<div class="{kind}">{escape(text)}</div>' if text else ""
 
 
-def counted(number: int, word: str) -> str:
-    """Return `1 row` or `2,000 rows`."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
 def lines(texts: Iterable[object], kind: str) -> str:
     """Return each text on a line of its own."""
     return "".join(line([text], kind) for text in texts)

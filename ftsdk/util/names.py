@@ -1,4 +1,4 @@
-"""Names: suggestions for one that does not exist, and names of files."""
+"""Names: suggestions for one that does not exist, names of files, and nouns with their number."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 def file_name(text: str) -> str:
     """Return a text, such as the name of a model, as the name of a file or folder."""
     return _UNSAFE.sub("-", text).strip("-.") or "unnamed"
+
+
+def plural(number: int, noun: str) -> str:
+    """Return `1 row` or `2,000 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def nearest(word: str, known: Iterable[object], *, most: int = 1) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 import ftsdk
+from tests.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -24,12 +24,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(DOCS / "generate.py", "docs_generate")
 
 
 # --- generated parts -------------------------------------------------------------------------
@@ -230,11 +225,7 @@ def test_the_link_to_the_repository_asks_its_host_for_nothing(site: Path) -> Non
 
 
 def test_a_part_that_is_gone_is_an_error() -> None:
-    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    hooks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hooks)
+    hooks = load_script(DOCS / "hooks.py", "docs_hooks")
     found = hooks.on_page_markdown("top\n<!-- part: README.md, from: ## Install -->\n")
     assert found.startswith("top\n## Install\n")
     assert "docs/how-to" not in found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -11,30 +10,22 @@ from types import ModuleType
 
 import pytest
 
+from tests.scripts import load_script
+
 pytest.importorskip("pty", reason="this system has no pseudo terminals")
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
 
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # `first_hour` imports `terminal`, as it does when it is run
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def terminal() -> ModuleType:
-    return script("terminal")
+    return load_script(DOCS / "terminal.py")
 
 
 @pytest.fixture(scope="module")
 def first_hour(terminal: ModuleType) -> ModuleType:
-    return script("first_hour")
+    return load_script(DOCS / "first_hour.py")  # imports `terminal`, as it does when it is run
 
 
 def text_of(name: str) -> str:

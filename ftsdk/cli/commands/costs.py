@@ -11,7 +11,7 @@ import typer
 from ftsdk.cli.context import find, open_client
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.files import write_text
-from ftsdk.cli.view.formatting import clean, plural
+from ftsdk.cli.view.formatting import clean
 from ftsdk.cli.view.output import columns, command, emit, note, say
 from ftsdk.cli.view.unreadable import note_unreadable, unreadable_document
 from ftsdk.client import Client
@@ -20,6 +20,7 @@ from ftsdk.spending.budget import budget_of
 from ftsdk.spending.ledger import Line, Total, ledger, to_csv, totals
 from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.reservations import Reservations
+from ftsdk.util.names import plural
 
 By = Annotated[
     str,

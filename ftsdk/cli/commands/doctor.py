@@ -23,13 +23,14 @@ from ftsdk.backends.registry import backend_names, install_hint, load_backend
 from ftsdk.cli import completion
 from ftsdk.cli.commands.doctor_live import show_live
 from ftsdk.cli.options import Json, Profile
-from ftsdk.cli.view.formatting import clean, plural, size
+from ftsdk.cli.view.formatting import clean, size
 from ftsdk.cli.view.output import columns, emit, say
 from ftsdk.config import Config, default_home, load_config
 from ftsdk.errors import FtsdkError, UsageError
 from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal, has_journal
 from ftsdk.store.sqlite_version import OLDEST_SQLITE
+from ftsdk.util.names import plural
 
 Verdict = Literal["ok", "note", "fault"]
 _MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "fault": ("✗", "red")}

@@ -13,10 +13,11 @@ from ftsdk.backends.hosted.live.facts import Fact
 from ftsdk.backends.hosted.live.plan import Verdict
 from ftsdk.cli.context import open_client
 from ftsdk.cli.view.files import write_text
-from ftsdk.cli.view.formatting import clean, plural
+from ftsdk.cli.view.formatting import clean
 from ftsdk.cli.view.output import busy, columns, emit, labelled, say
 from ftsdk.client import Client
 from ftsdk.errors import Unsupported
+from ftsdk.util.names import plural
 
 _VERDICTS = {
     "confirmed": ("✓", "green"),

@@ -23,12 +23,13 @@ from ftsdk.cli.options import (
     Rows,
     row_map,
 )
-from ftsdk.cli.view.formatting import clean, plural
+from ftsdk.cli.view.formatting import clean
 from ftsdk.cli.view.output import busy, columns, emit, note, say
 from ftsdk.dataset import Fault, InspectionReport
 from ftsdk.dataset.inspection.rows import InspectedRow
 from ftsdk.errors import UsageError
 from ftsdk.util.files import atomic_write_bytes
+from ftsdk.util.names import plural
 
 _PAGE = 10_000
 """Rows in the HTML page, and rows that a comparison of two models reads."""

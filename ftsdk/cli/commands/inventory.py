@@ -15,11 +15,12 @@ from ftsdk.cli import completion
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.bundle_view import verified
-from ftsdk.cli.view.formatting import clean, count, date_text, plural, size
+from ftsdk.cli.view.formatting import clean, count, date_text, size
 from ftsdk.cli.view.output import columns, command, console, emit, note, say, text
 from ftsdk.errors import UsageError
 from ftsdk.migration.inventory import OnProgress
 from ftsdk.types.inventory import Inventory, InventoryFile
+from ftsdk.util.names import plural
 
 _ALARMING = "FT4"  # secrets and personal data
 

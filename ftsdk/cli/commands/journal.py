@@ -13,13 +13,13 @@ from ftsdk.cli.context import open_client
 from ftsdk.cli.group import CONTEXT_SETTINGS, Command, Group
 from ftsdk.cli.options import Json, NoInput, Yes
 from ftsdk.cli.prompts import decide, stop
-from ftsdk.cli.view.formatting import plural
 from ftsdk.cli.view.output import emit, say
 from ftsdk.errors import UsageError
 from ftsdk.store.export import export_lines, forgettable
 from ftsdk.store.export import forget as forget_jobs
 from ftsdk.store.journal import Journal
 from ftsdk.util.files import atomic_write_bytes
+from ftsdk.util.names import plural
 
 app = typer.Typer(
     cls=Group,

@@ -12,13 +12,13 @@ from ftsdk.catalogue.retirement_calendar import calendar as to_calendar
 from ftsdk.cli.context import open_client
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.files import write_text
-from ftsdk.cli.view.formatting import clean, date_text, plural
+from ftsdk.cli.view.formatting import clean, date_text
 from ftsdk.cli.view.output import columns, command, emit, note, say
 from ftsdk.client import Client
 from ftsdk.errors import UsageError
 from ftsdk.jobs.retirements import retirements as find_retirements
 from ftsdk.store.acknowledgements import Acknowledgements
-from ftsdk.util.names import nearest
+from ftsdk.util.names import nearest, plural
 
 _HEAD = ("fine-tune", "at", "retires", "retrain by", "note")
 Live = Annotated[

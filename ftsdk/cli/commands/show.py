@@ -18,7 +18,6 @@ from ftsdk.cli.view.formatting import (
     duration,
     number,
     percent,
-    plural,
     redact,
     size,
     status_style,
@@ -37,6 +36,7 @@ from ftsdk.types.model import ModelHandle
 from ftsdk.types.plan import plain
 from ftsdk.types.spec import JobSpec
 from ftsdk.types.status import JobStatus
+from ftsdk.util.names import plural
 
 Offline = Annotated[
     bool, typer.Option("--offline", help="Show what the journal has; ask no provider.")

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from ftsdk.cli.view.formatting import clean, clean_line, cost_text, count, duration, plural
+from ftsdk.cli.view.formatting import clean, clean_line, cost_text, count, duration
 from ftsdk.cli.view.output import command, emit, labelled, note, say
 from ftsdk.evaluation.evaluate import EvaluationPlan
 from ftsdk.evaluation.gate import GateResult
 from ftsdk.evaluation.report import EvaluationReport
 from ftsdk.evaluation.report_parts import ModelResult
+from ftsdk.util.names import plural
 
 _COLOURS = {GateResult.PASSED: "green", GateResult.FAILED: "red"}
 _SHOWN = 160

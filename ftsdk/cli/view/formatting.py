@@ -114,11 +114,6 @@ def count(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
-def plural(value: int, noun: str) -> str:
-    """Return `1 row`, `240 rows`."""
-    return f"{value:,} {noun}{'' if value == 1 else 's'}"
-
-
 def number(value: float | None) -> str:
     """Return a hyperparameter as `2e-4`, `3`, `0.05`."""
     if value is None:

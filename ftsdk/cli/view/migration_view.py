@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 from ftsdk.cli.view.capture_view import ProgressLine
-from ftsdk.cli.view.formatting import clean, cost_text, count, date_text, plural
+from ftsdk.cli.view.formatting import clean, cost_text, count, date_text
 from ftsdk.cli.view.output import command, console, labelled, note, say, text
 from ftsdk.types.capture import CaptureProgress
 from ftsdk.types.migration import (
@@ -19,6 +19,7 @@ from ftsdk.types.migration import (
     MigrationPlan,
     ModelMigrationPlan,
 )
+from ftsdk.util.names import plural
 
 _MINUS = "\N{MINUS SIGN}"
 _COLOURS = {"passed": "green", "failed": "red"}

@@ -6,18 +6,10 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.cli.view.formatting import (
-    clean,
-    cost_text,
-    count,
-    duration,
-    number,
-    plural,
-    redact,
-    size,
-)
+from ftsdk.cli.view.formatting import clean, cost_text, count, duration, number, redact, size
 from ftsdk.cli.view.output import columns, console, labelled, say
 from ftsdk.types.plan import plain
+from ftsdk.util.names import plural
 
 if TYPE_CHECKING:
     from ftsdk.types.cost import Cost

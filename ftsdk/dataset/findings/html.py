@@ -8,6 +8,7 @@ from html import escape
 from ftsdk.dataset.findings.finding import SummaryLine
 from ftsdk.dataset.findings.token_summary import TokenSummary
 from ftsdk.util import card
+from ftsdk.util.names import plural
 
 _CHART = (360, 64)
 _FINDINGS = 12
@@ -46,7 +47,7 @@ def _table(findings: Sequence[SummaryLine]) -> str:
         for one in findings[:_FINDINGS]
     ]
     more = len(findings) - _FINDINGS
-    end = card.line([f"and {card.counted(more, 'more code')}" if more > 0 else ""])
+    end = card.line([f"and {plural(more, 'more code')}" if more > 0 else ""])
     return f'<div class="wide"><table>{"".join(rows)}</table></div>{end}'
 
 

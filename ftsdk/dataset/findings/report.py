@@ -15,6 +15,7 @@ from ftsdk.dataset.findings.finding import Fault, Severity, SummaryLine, short
 from ftsdk.dataset.findings.html import report_card
 from ftsdk.dataset.findings.token_summary import BilledTokens, TokenSummary
 from ftsdk.errors import DatasetError
+from ftsdk.util.names import plural
 
 READ_AS = "FT026"
 """The code whose message lists everything that was read as something else."""
@@ -151,7 +152,7 @@ class DatasetReport:
         notices = sum(self.counts.get(c, 0) for c in {f.code for f in self.notices})
         if not faults and not notices:
             return "No fault. Nothing was sent anywhere."
-        return f"{_many(faults, 'fault')}, {_many(notices, 'notice')}. Nothing was sent anywhere."
+        return f"{plural(faults, 'fault')}, {plural(notices, 'notice')}. Nothing was sent anywhere."
 
     def __str__(self) -> str:
         table = list(self.summary_lines())
@@ -186,10 +187,6 @@ class DatasetReport:
         )
 
 
-def _many(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
-
-
 def _first_message(faults: list[Fault]) -> str:
     """The first finding's message, and the number of other kinds with the same code."""
     said = (fault.message.removeprefix("validation: ").partition(" (")[0] for fault in faults)
@@ -203,7 +200,7 @@ def _first_message(faults: list[Fault]) -> str:
 def _rows(count: int, faults: list[Fault]) -> str:
     if all(f.line == 0 and not f.lines for f in faults):
         return "file"
-    return _many(count, "row")
+    return plural(count, "row")
 
 
 def _place(faults: list[Fault]) -> str:

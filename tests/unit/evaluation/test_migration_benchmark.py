@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 import ftsdk
 from ftsdk.client import Client
+from tests.scripts import load_script
 
 pytest.importorskip("scipy", reason="needs the extra `eval`")
 pytest.importorskip("openai", reason="needs the extra `openai`")
@@ -23,12 +23,7 @@ LABELS = [f"intent_{i}" for i in range(8)]
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
     """Return the script as a module."""
-    spec = importlib.util.spec_from_file_location("benchmark_migration", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT, "benchmark_migration")
 
 
 def row(number: int, what: str) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from ftsdk.cli.view.formatting import (
     duration,
     number,
     percent,
-    plural,
     redact,
     size,
     when,
 )
 from ftsdk.cli.view.output import emit, emit_blocks, plain
 from ftsdk.util.json_stream import json_blocks
+from ftsdk.util.names import plural
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,17 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ftsdk.backends.local.options import RunHyperparameters
 from ftsdk.dataset.tokenize.render import Rendered
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     import torch
+
+Row = TypeVar("Row", bound="Sized")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +110,13 @@ class RowOrder:
             yield step + 1, order[start : start + self.rows_per_step]
 
 
-def micro_batches(
-    rows: Sequence[Rendered], batch_size: int, token_budget: int
-) -> Iterator[list[Rendered]]:
+def micro_batches(rows: Sequence[Row], batch_size: int, token_budget: int) -> Iterator[list[Row]]:
     """Divide rows, longest first, into batches of at most `batch_size` rows and `token_budget` tokens.
 
     A row longer than the budget is a batch of its own. Rows of similar length come together, which
     keeps a padded attention kernel from computing much padding.
     """
-    batch: list[Rendered] = []
+    batch: list[Row] = []
     tokens = 0
     for row in sorted(rows, key=len, reverse=True):
         if batch and (len(batch) == batch_size or tokens + len(row) > token_budget):

@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,8 @@ class TrainState:
     """The progress of a run between two steps; a checkpoint holds all of it.
 
     `trained_tokens` counts every token of every row used so far, `train_s` the seconds spent in
-    steps. The losses are the last ones, in nats per trained token.
+    steps. The losses are the last ones (of supervised rows, in nats per trained token), and the
+    metrics those that the objective reports beside them.
     """
 
     step: int = 0
@@ -40,6 +41,8 @@ class TrainState:
     train_s: float = 0.0
     loss: float | None = None
     validation_loss: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    validation_metrics: Mapping[str, float] = field(default_factory=dict)
 
     def restore(self, saved: TrainState) -> None:
         """Take over every field of `saved`."""

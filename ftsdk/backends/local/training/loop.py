@@ -6,20 +6,24 @@ import hashlib
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ftsdk.backends.local.compute.hardware import Hardware
 from ftsdk.backends.local.options import RunOptions
 from ftsdk.backends.local.runs.events import EventWriter
 from ftsdk.backends.local.runs.run_spec import RunSpec
-from ftsdk.backends.local.training.batches import PackedBatch, RowOrder, micro_batches
+from ftsdk.backends.local.training.batches import RowOrder
 from ftsdk.backends.local.training.checkpoint import TrainState
 from ftsdk.backends.local.training.forward import evaluating
 from ftsdk.backends.local.training.model import LoadedModel
+from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits, Objective, Share
 from ftsdk.backends.local.training.optimizer import FlatAdamW, learning_rate_at
 from ftsdk.backends.local.training.outcome import Failed
 from ftsdk.backends.local.training.stop import StopRequests
-from ftsdk.dataset.tokenize.render import Rendered
+
+if TYPE_CHECKING:
+    import torch
 
 _MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 _RATE_WINDOW_STEPS = 20
@@ -31,6 +35,7 @@ class Loop:
 
     def __init__(
         self,
+        objective: Objective[Any],
         model: LoadedModel,
         optimizer: FlatAdamW,
         hardware: Hardware,
@@ -40,15 +45,16 @@ class Loop:
         state: TrainState,
         stop: StopRequests,
     ) -> None:
-        self.model, self.optimizer, self.hardware, self.order = model, optimizer, hardware, order
+        self.objective, self.model, self.optimizer = objective, model, optimizer
+        self.hardware, self.order = hardware, order
         self.hyperparameters, self.seed = spec.hyperparameters, spec.seed
         self.events, self.state, self.stop = events, state, stop
-        self.token_budget = token_budget(spec.options, hardware)
-        self.batch_size = spec.hyperparameters.batch_size if model.path.flat else 1
+        size = spec.hyperparameters.batch_size if model.path.flat else 1
+        self.limits = MicroBatchLimits(size, token_budget(spec.options, hardware))
         self.recent: deque[tuple[int, float]] = deque(maxlen=_RATE_WINDOW_STEPS)
         self.last_progress = -math.inf
 
-    def step(self, step: int, rows: Sequence[Rendered]) -> None:
+    def step(self, step: int, rows: Sequence[Any]) -> None:
         """Forward and backward over the rows, then one optimizer step.
 
         Raises `Failed` for a loss or gradient norm that is not finite, and `Stopped`.
@@ -57,28 +63,32 @@ class Loop:
 
         started = time.perf_counter()
         torch.manual_seed(seed_of(self.seed, step))
-        count = sum(row.trained_count for row in rows)
         self.optimizer.zero_gradient()
-        total = torch.zeros((), device=self.hardware.device)
-        for micro in micro_batches(rows, self.batch_size, self.token_budget):
-            self.stop.check()
-            loss = self.model.loss_sum(PackedBatch.of(micro, self.hardware.device)) / count
-            loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+        total = Sums()
+        for share in self._shares(rows):
+            share.loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
             self.optimizer.collect()
-            total += loss.detach()
-        loss_value = _finite(float(total), "loss", step)
+            total.add(share)
+        loss_value = _finite(total.loss, "loss", step)
         max_norm = self.hyperparameters.max_grad_norm
         norm = _finite(self.optimizer.clip(max_norm), "gradient norm", step)
         rate = learning_rate_at(step, self.order.total_steps, self.hyperparameters)
         self.optimizer.step(rate)
         tokens = sum(len(row) for row in rows)
-        self._report(step, loss_value, rate, norm, tokens, time.perf_counter() - started)
-
-    def _report(
-        self, step: int, loss: float, rate: float, norm: float, tokens: int, took_s: float
-    ) -> None:
         state = self.state
-        state.step, state.loss = step, loss
+        state.step, state.loss, state.metrics = step, loss_value, total.metrics
+        self._report(rate, norm, tokens, time.perf_counter() - started)
+
+    def _shares(self, rows: Sequence[Any]) -> Iterator[Share]:
+        """Yield the share of each micro-batch in the loss of the rows. Raises `Stopped`."""
+        common = self.objective.begin(self.model, rows, self.limits)
+        for micro in self.objective.micro_batches(rows, self.limits):
+            self.stop.check()
+            yield self.objective.loss_of(self.model, micro, common)
+
+    def _report(self, rate: float, norm: float, tokens: int, took_s: float) -> None:
+        state = self.state
+        step, loss = state.step, state.loss
         state.trained_tokens += tokens
         state.train_s += took_s
         self.recent.append((tokens, took_s))
@@ -90,6 +100,7 @@ class Loop:
             step=step,
             epoch=round(epoch, 6),
             train_loss=loss,
+            **state.metrics,
             learning_rate=rate,
             grad_norm=norm,
             tokens_per_s=round(tokens_per_s, 1),
@@ -111,22 +122,53 @@ class Loop:
                 train_s=round(state.train_s, 3),
             )
 
-    def evaluate(self, rows: Sequence[Rendered]) -> None:
-        """Report the mean cross-entropy per trained token of the rows, in nats, as a metric event.
+    def evaluate(self, rows: Sequence[Any]) -> None:
+        """Report the loss of the rows, and the objective's metrics, as a metric event.
 
-        Raises `Failed` when it is not finite, and `Stopped`.
+        Raises `Failed` when the loss is not finite, and `Stopped`.
         """
-        count = sum(row.trained_count for row in rows)
-        total = 0.0
+        total = Sums()
         with evaluating(self.model.network):
-            for micro in micro_batches(rows, self.batch_size, self.token_budget):
-                self.stop.check()
-                total += float(self.model.loss_sum(PackedBatch.of(micro, self.hardware.device)))
-        loss = _finite(total / count, "validation loss", self.state.step)
-        self.state.validation_loss = loss
-        epoch = round(self.order.epoch_at(self.state.step), 6)
-        self.events.write("metric", step=self.state.step, epoch=epoch, validation_loss=loss)
-        print(f"step {self.state.step}  validation loss {loss:.4f}")  # noqa: T201  # the job's log
+            for share in self._shares(rows):
+                total.add(share)
+        state = self.state
+        loss = _finite(total.loss, "validation loss", state.step)
+        state.validation_loss, state.validation_metrics = loss, total.metrics
+        self.events.write(
+            "metric",
+            step=state.step,
+            epoch=round(self.order.epoch_at(state.step), 6),
+            validation_loss=loss,
+            **{validation_name(name): value for name, value in total.metrics.items()},
+        )
+        print(f"step {state.step}  validation loss {loss:.4f}")  # noqa: T201  # the job's log
+
+
+class Sums:
+    """The loss and the metrics of a step, summed up over its micro-batches."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, torch.Tensor] = {}
+
+    def add(self, share: Share) -> None:
+        """Add the share of one micro-batch; nothing is copied from the device before it is read."""
+        for name, part in {"loss": share.loss.detach(), **share.metrics}.items():
+            self._parts[name] = self._parts[name] + part if name in self._parts else part
+
+    @property
+    def loss(self) -> float:
+        """The loss."""
+        return float(self._parts["loss"])
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the objective, by name."""
+        return {name: float(part) for name, part in self._parts.items() if name != "loss"}
+
+
+def validation_name(name: str) -> str:
+    """The name of a metric where it is of the validation rows."""
+    return f"validation_{name.removeprefix('train_')}"
 
 
 def token_budget(options: RunOptions, hardware: Hardware) -> int:

@@ -51,6 +51,12 @@ class LoadedModel:
     size: ModelSize
     adapted: Mapping[str, Any] | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        device: torch.device = self.network.device
+        return device
+
     def loss_sum(self, batch: PackedBatch) -> torch.Tensor:
         """Summed cross-entropy, in nats, of the batch's trained tokens; a float32 scalar."""
         from torch.nn.functional import cross_entropy

@@ -27,7 +27,7 @@ from ftsdk.backends.local.runs.run_dir import RunDir
 from ftsdk.backends.local.runs.run_spec import RunSpec
 from ftsdk.backends.local.training.batches import RowOrder
 from ftsdk.backends.local.training.checkpoint import Checkpoints, TrainState
-from ftsdk.backends.local.training.encode_rows import fast_tokenizer_folder, load_rows
+from ftsdk.backends.local.training.encode_rows import fast_tokenizer_folder
 from ftsdk.backends.local.training.export import (
     result_facts,
     save_config,
@@ -42,13 +42,13 @@ from ftsdk.backends.local.training.loop import (
     token_budget,
 )
 from ftsdk.backends.local.training.model import LoadedModel, load_for_training
+from ftsdk.backends.local.training.objectives.choose import objective_of
+from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits
 from ftsdk.backends.local.training.optimizer import FlatAdamW
 from ftsdk.backends.local.training.outcome import Failed, Stopped, failure, totals
-from ftsdk.backends.local.training.row_path import BatchSize
 from ftsdk.backends.local.training.stop import StopRequests
 from ftsdk.backends.local.training.verify import verify_save
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
-from ftsdk.dataset.tokenize.render import Rendered
 from ftsdk.util.files import sha256_file
 
 
@@ -70,17 +70,11 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     # data
     tokenizer_folder = fast_tokenizer_folder(spec.base_model.path, run.path / "tokenizer")
     tokenizer = ChatTokenizer.from_folder(tokenizer_folder, now=spec.created_at)
-
-    def encode(name: str) -> list[Rendered]:
-        return load_rows(
-            run.path / name,
-            tokenizer,
-            max_length=hyperparameters.max_length,
-            truncate=options.truncate,
-        )
-
-    train_rows = encode(spec.train)
-    validation_rows = encode(spec.validation) if spec.validation else None
+    objective = objective_of(spec)
+    train_rows = objective.encode(run.path / spec.train, tokenizer)
+    validation_rows = None
+    if spec.validation:
+        validation_rows = objective.encode(run.path / spec.validation, tokenizer)
     stop.check()
 
     # model
@@ -88,9 +82,8 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     events.write("log", message=f"Training on {hardware.why}.", device=str(hardware.device))
     events.write("status", status="validating", message="Loading the model.")
     torch.manual_seed(spec.seed)
-    lengths = [len(row) for row in (*train_rows, *(validation_rows or ()))]
-    budget = token_budget(options, hardware)
-    batch = BatchSize.of(lengths, hyperparameters.batch_size, budget)
+    limits = MicroBatchLimits(hyperparameters.batch_size, token_budget(options, hardware))
+    batch = objective.batch_size([*train_rows, *(validation_rows or ())], limits)
     model = load_for_training(spec, hardware, batch)
     optimizer = FlatAdamW(model.owner.named_parameters(), weight_decay=hyperparameters.weight_decay)
     events.write("log", message=describe(model, spec), **model.facts())
@@ -103,6 +96,12 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     require_disk_space(run, optimizer, model, spec)
     require_savable(run, model, spec)
 
+    # what the untrained model says
+    train_rows = objective.prepare(train_rows, spec.train, model, run.path)
+    if validation_rows is not None and spec.validation:
+        name = spec.validation
+        validation_rows = objective.prepare(validation_rows, name, model, run.path)
+
     # where to begin
     checkpoints = Checkpoints(
         run.path / "checkpoints", identity_of(run, spec), options.keep_checkpoints
@@ -110,7 +109,7 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     resume(checkpoints, optimizer, state, events, hardware)
 
     # loop
-    loop = Loop(model, optimizer, hardware, order, spec, events, state, stop)
+    loop = Loop(objective, model, optimizer, hardware, order, spec, events, state, stop)
 
     def save_checkpoint() -> None:
         if state.step == 0:

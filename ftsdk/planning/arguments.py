@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 from ftsdk.backends.upload_progress import Listener
 from ftsdk.config import Config
 from ftsdk.errors import UsageError
-from ftsdk.types.spec import Hyperparameters, JobSpec, LoRA, Method
+from ftsdk.types.spec import Hyperparameters, JobSpec, LoRA, Method, Schedule
 from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, TEXT, TEXTS, Check
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ class HyperparameterOptions(TypedDict, total=False):
     gradient_accumulation_steps: int | None
     max_length: int | None
     warmup_ratio: float | None
-    schedule: Literal["constant", "linear", "cosine"] | None
+    warmup_steps: int | None
+    schedule: Schedule | None
+    min_lr_ratio: float | None
+    schedule_cycles: int | None
+    decay_ratio: float | None
     weight_decay: float | None
     max_grad_norm: float | None
     beta: float | None

@@ -28,7 +28,17 @@ from ftsdk.errors import SpecError
 from ftsdk.util.arguments import is_text
 from ftsdk.util.names import close_names, nearest
 
-__all__ = ["Hyperparameters", "JobSpec", "LoRA", "Method", "spec_error"]
+__all__ = ["Hyperparameters", "JobSpec", "LoRA", "Method", "Schedule", "spec_error"]
+
+Schedule = Literal[
+    "constant",
+    "linear",
+    "cosine",
+    "cosine_with_min_lr",
+    "cosine_with_restarts",
+    "warmup_stable_decay",
+]
+"""How the learning rate falls after the warm-up; the names are those of transformers."""
 
 Method = Literal["sft", "dpo"]
 """How the model learns: supervised rows, or pairs of a preferred and a rejected answer."""
@@ -93,8 +103,22 @@ class LoRA(_Frozen):
         return self
 
 
+_SCHEDULES_WITH: Mapping[str, tuple[Schedule, ...]] = {
+    "min_lr_ratio": ("cosine_with_min_lr", "warmup_stable_decay"),
+    "schedule_cycles": ("cosine_with_restarts",),
+    "decay_ratio": ("warmup_stable_decay",),
+}
+"""The schedules that each of their settings is for."""
+
+
 class Hyperparameters(_Frozen):
-    """Training settings. `None` is the backend's default, which `plan` shows."""
+    """Training settings. `None` is the backend's default, which `plan` shows.
+
+    `warmup_ratio` (a share of all steps) and `warmup_steps` exclude each other. `min_lr_ratio` is
+    where `cosine_with_min_lr` (0.1 by default) and `warmup_stable_decay` (0) end, as a share of the
+    learning rate; `schedule_cycles` is the number of falls of `cosine_with_restarts` (2);
+    `decay_ratio` the share of all steps in which `warmup_stable_decay` falls (0.1).
+    """
 
     epochs: _Positive | None = None
     max_steps: _Count | None = None
@@ -104,7 +128,11 @@ class Hyperparameters(_Frozen):
     gradient_accumulation_steps: _Count | None = None
     max_length: _Count | None = None
     warmup_ratio: _Fraction | None = None
-    schedule: Literal["constant", "linear", "cosine"] | None = None
+    warmup_steps: Annotated[int, Field(ge=0), NoBool] | None = None
+    schedule: Schedule | None = None
+    min_lr_ratio: _Fraction | None = None
+    schedule_cycles: _Count | None = None
+    decay_ratio: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NoBool] | None = None
     weight_decay: _NonNegative | None = None
     max_grad_norm: _NonNegative | None = None
     beta: _Positive | None = None
@@ -117,9 +145,27 @@ class Hyperparameters(_Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_warmup(self) -> Self:
+        if self.warmup_ratio is not None and self.warmup_steps is not None:
+            raise ValueError("warmup_ratio and warmup_steps exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_schedule(self) -> Self:
+        for name, schedules in _SCHEDULES_WITH.items():
+            if getattr(self, name) is not None and self.schedule not in schedules:
+                wanted = " or ".join(repr(one) for one in schedules)
+                raise ValueError(f"{name} is for schedule={wanted}, not {self.schedule!r}")
+        return self
+
     def given(self) -> dict[str, Any]:
         """Return the fields that are set, by name."""
         return {k: v for k, v in self.model_dump().items() if v is not None}
+
+
+_LATER_HYPERPARAMETERS = ("warmup_steps", "min_lr_ratio", "schedule_cycles", "decay_ratio")
+"""Fields that the first fingerprints did not have: a job without them keeps its fingerprint."""
 
 
 class JobSpec(_Frozen):
@@ -162,6 +208,9 @@ class JobSpec(_Frozen):
         Tags and `max_cost` are left out: the same job with other tags is the same job.
         """
         canonical = self.model_dump(mode="json", exclude={"tags", "max_cost"})
+        for name in _LATER_HYPERPARAMETERS:
+            if canonical["hyperparameters"][name] is None:
+                del canonical["hyperparameters"][name]
         canonical["train_sha256"] = train_sha256
         canonical["validation_sha256"] = validation_sha256
         text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -202,6 +251,9 @@ OTHER_NAMES: Mapping[str, str] = {
     "bs": "batch_size",
     "per_device_train_batch_size": "batch_size",
     "lr_scheduler_type": "schedule",
+    "num_warmup_steps": "warmup_steps",
+    "min_lr_rate": "min_lr_ratio",
+    "num_cycles": "schedule_cycles",
     "max_seq_length": "max_length",
     "grad_accum": "gradient_accumulation_steps",
     "dpo_beta": "beta",

@@ -263,7 +263,7 @@ def test_the_optimizer_is_adamw_with_clipping(tiny_model: Path) -> None:
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 def test_the_schedule_warms_up_and_decays(schedule: Any) -> None:
     from ftsdk.backends.local.options import RunHyperparameters
-    from ftsdk.backends.local.training.optimizer import learning_rate_at
+    from ftsdk.backends.local.training.schedules import learning_rate_at
 
     hyper = RunHyperparameters(learning_rate=1.0, warmup_ratio=0.1, schedule=schedule)
     rates = [learning_rate_at(step, 100, hyper) for step in range(1, 101)]

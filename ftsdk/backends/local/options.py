@@ -6,16 +6,15 @@ They keep these types from `provider_options` through the run directory to the t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ftsdk.backends.capabilities import Range
-from ftsdk.types.spec import Hyperparameters, NoBool
+from ftsdk.types.spec import Hyperparameters, NoBool, Schedule
 
 _CHECKPOINT_EVERY_S = 120.0
 
-Schedule = Literal["constant", "linear", "cosine"]
 _Count = Annotated[int, Field(ge=1), NoBool]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), NoBool]
 
@@ -23,8 +22,10 @@ _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), NoBool]
 class RunHyperparameters(BaseModel):
     """The hyperparameters of a run, complete: what a job leaves open has the default here.
 
+    The settings of single schedules have their defaults in `training.schedules`.
+
     `max_steps`, where it is given, takes precedence over `epochs`. `max_length` is in tokens,
-    `warmup_ratio` a share of all steps. A `max_grad_norm` of 0 turns clipping off.
+    `warmup_ratio` a share of all steps, which `warmup_steps` replaces. A `max_grad_norm` of 0 turns clipping off.
     """
 
     model_config = ConfigDict(frozen=True)  # fields of later versions are ignored
@@ -36,7 +37,11 @@ class RunHyperparameters(BaseModel):
     gradient_accumulation_steps: int = 1
     max_length: int = 1024
     warmup_ratio: float = 0.03
+    warmup_steps: int | None = None
     schedule: Schedule = "cosine"
+    min_lr_ratio: float | None = None
+    schedule_cycles: int | None = None
+    decay_ratio: float | None = None
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
 
@@ -65,7 +70,11 @@ HYPERPARAMETERS: Mapping[str, Range] = {
     ),
     "max_length": Range(low=2, high=1_048_576, default=_DEFAULTS.max_length),
     "warmup_ratio": Range(low=0, high=1, default=_DEFAULTS.warmup_ratio),
-    "schedule": Range(choices=("constant", "linear", "cosine"), default=_DEFAULTS.schedule),
+    "warmup_steps": Range(low=0, high=100_000_000),
+    "schedule": Range(choices=get_args(Schedule), default=_DEFAULTS.schedule),
+    "min_lr_ratio": Range(low=0, high=1),
+    "schedule_cycles": Range(low=1, high=10_000),
+    "decay_ratio": Range(low=0.001, high=1),
     "weight_decay": Range(low=0, high=10, default=_DEFAULTS.weight_decay),
     "max_grad_norm": Range(low=0, default=_DEFAULTS.max_grad_norm),
 }

@@ -42,6 +42,14 @@ _ADAPTERS: Mapping[str, Any] = {"lora": LoRA(), "nf4": LoRA(quantize="nf4"), "fu
 _OUT = {"low": -1.0, "high": 1.0}
 
 
+_NEEDED_BY: Mapping[str, Mapping[str, Any]] = {
+    "min_lr_ratio": {"schedule": "cosine_with_min_lr"},
+    "schedule_cycles": {"schedule": "cosine_with_restarts"},
+    "decay_ratio": {"schedule": "warmup_stable_decay"},
+}
+"""What a job must also have for a hyperparameter to have a meaning."""
+
+
 def example(name: str, allowed: Range) -> Any:
     """Return a value within the range, of the right type, and not the default."""
     if allowed.choices:
@@ -52,6 +60,8 @@ def example(name: str, allowed: Range) -> Any:
         "batch_size",
         "max_length",
         "gradient_accumulation_steps",
+        "warmup_steps",
+        "schedule_cycles",
     )
     low = 1 if allowed.low is None else allowed.low
     value: float = max(low, 2 if whole else low + 0.1)
@@ -178,7 +188,7 @@ class RecordChecks:
     def test_a_plan_shows_every_hyperparameter_as_sent(self, world: World) -> None:
         for name, allowed in world.backend.capabilities.hyperparameters.items():
             value = example(name, allowed)
-            given = {**world.hyperparameters, name: value}
+            given = {**world.hyperparameters, **_NEEDED_BY.get(name, {}), name: value}
             if name == "learning_rate":
                 given.pop("learning_rate_multiplier", None)
             if name == "learning_rate_multiplier":
@@ -205,12 +215,13 @@ class RecordChecks:
             "learning_rate": 1e-4, "learning_rate_multiplier": 2.0, "beta": 0.1, "max_steps": 3,
             "gradient_accumulation_steps": 2, "max_length": 64, "warmup_ratio": 0.1,
             "schedule": "linear", "weight_decay": 0.1, "max_grad_norm": 1.0, "batch_size": 2,
+            "warmup_steps": 3, "min_lr_ratio": 0.1, "schedule_cycles": 2, "decay_ratio": 0.2,
         }  # fmt: skip
         left = {name: value for name, value in others.items() if name not in able}
         if not left:
             pytest.skip("it accepts every hyperparameter")
         for name, value in left.items():
-            error = refused(world, hyperparameters={name: value})
+            error = refused(world, hyperparameters={**_NEEDED_BY.get(name, {}), name: value})
             words = name.replace("_", " ")
             assert name in str(error) or words in str(error), name
 

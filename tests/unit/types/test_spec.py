@@ -71,6 +71,30 @@ def test_the_fingerprint_depends_only_on_what_is_trained() -> None:
         assert other != base
 
 
+def test_a_job_without_newer_settings_keeps_its_fingerprint() -> None:
+    spec = make(hyperparameters={"warmup_ratio": 0.1, "schedule": "linear"})
+    assert spec.fingerprint("a", None).startswith("edf17dc65d3d7593")
+    steps = make(hyperparameters={"warmup_steps": 3, "schedule": "linear"})
+    assert steps.fingerprint("a", None) != make(hyperparameters={"schedule": "linear"}).fingerprint(
+        "a", None
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"warmup_steps": 3, "warmup_ratio": 0.1}, "warmup_ratio and warmup_steps exclude"),
+        ({"min_lr_ratio": 0.1}, "min_lr_ratio is for schedule='cosine_with_min_lr' or"),
+        ({"schedule_cycles": 2, "schedule": "cosine"}, "'cosine_with_restarts', not 'cosine'"),
+        ({"decay_ratio": 0.2, "schedule": "linear"}, "for schedule='warmup_stable_decay'"),
+        ({"schedule": "polynomial"}, "schedule"),
+    ],
+)
+def test_a_setting_of_another_schedule_is_refused(given: dict[str, Any], fault: str) -> None:
+    with pytest.raises(SpecError, match=fault):
+        make(hyperparameters=given)
+
+
 def test_a_spec_round_trips_through_json_and_pickle() -> None:
     spec = make(
         max_cost="5.10", adapter={"target_modules": ["q_proj"]}, provider_options={"x": [1]}

@@ -18,8 +18,9 @@ from ftsdk.backends.local.training.checkpoint import TrainState
 from ftsdk.backends.local.training.forward import evaluating
 from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits, Objective, Share
-from ftsdk.backends.local.training.optimizer import FlatAdamW, learning_rate_at
+from ftsdk.backends.local.training.optimizer import FlatAdamW
 from ftsdk.backends.local.training.outcome import Failed
+from ftsdk.backends.local.training.schedules import learning_rate_at
 from ftsdk.backends.local.training.stop import StopRequests
 
 if TYPE_CHECKING:

@@ -6,32 +6,11 @@ few operations, and a checkpoint is three vectors split by name.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ftsdk.backends.local.options import RunHyperparameters
-
 if TYPE_CHECKING:
     import torch
-
-
-def learning_rate_at(step: int, total: int, hyperparameters: RunHyperparameters) -> float:
-    """The learning rate of step number `step` (from 1) of `total`: linear warm-up, then the schedule.
-
-    A pure function, so a resumed run needs no state of a scheduler.
-    """
-    peak = hyperparameters.learning_rate
-    warmup = math.ceil(total * hyperparameters.warmup_ratio)
-    done = step - 1
-    if done < warmup:
-        return peak * step / (warmup + 1)
-    share: float = (done - warmup) / max(1, total - warmup)
-    if hyperparameters.schedule == "cosine":
-        return peak * 0.5 * (1.0 + math.cos(math.pi * share))
-    if hyperparameters.schedule == "linear":
-        return peak * (1.0 - share)
-    return peak
 
 
 class FlatAdamW:

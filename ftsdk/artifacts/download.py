@@ -22,6 +22,7 @@ from urllib.parse import urljoin, urlsplit
 from ftsdk.errors import AuthError, NotFound, StoreError, Unavailable, UnexpectedResponse
 from ftsdk.util.clock import Clock
 from ftsdk.util.files import atomic_file
+from ftsdk.util.tls import tls_context
 
 if TYPE_CHECKING:
     import httpx
@@ -170,7 +171,7 @@ def download(
     state, failure = _State(), ""
     try:
         with (
-            httpx.Client(follow_redirects=False, timeout=timeout_s) as client,
+            httpx.Client(verify=tls_context(), follow_redirects=False, timeout=timeout_s) as client,
             atomic_file(target) as out,
         ):
             for attempt in range(1, _ATTEMPTS + 1):

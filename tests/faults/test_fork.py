@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import ssl
+import threading
 
 import pytest
 
@@ -25,13 +27,19 @@ def hosted(request):
     return HOSTED[request.param]
 
 
-def _fork(ask):
-    """Start a child that returns the JSON of `ask()`; return a function that waits for it."""
+def _fork(ask, *, after=None, longest_s=60):
+    """Start a child that returns the JSON of `ask()`; return a function that waits for it.
+
+    With `after`, the read end of a pipe, the child begins when it gets a byte from it.
+    """
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        signal.alarm(30)  # a child that waits for ever would outlive the test
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(longest_s)  # a child that waits for ever would outlive the test
         try:
+            if after is not None:
+                os.read(after, 1)
             answer = ask()
         except BaseException as error:
             answer = f"{type(error).__name__}: {error}"
@@ -46,6 +54,28 @@ def _fork(ask):
         return json.loads(answer or b'"the child waited for ever"')
 
     return wait
+
+
+def _fork_all(asks, **options):
+    """Fork a child for each of `asks`, let them begin together, and return their answers.
+
+    The double answers in threads of this process. A child that is forked while one of them is
+    inside OpenSSL may wait for ever, so none begins before the last is forked.
+    """
+    gate, start = os.pipe()
+    waits = [_fork(ask, after=gate, **options) for ask in asks]
+    os.write(start, b"." * len(waits))
+    answers = [wait() for wait in waits]
+    os.close(gate)
+    os.close(start)
+    return answers
+
+
+def _join_workers():
+    """Wait until the worker threads of a loop that was closed have ended."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("AnyIO"):
+            thread.join()
 
 
 def test_forked_children_create_and_read_their_own_jobs(hosted, home):
@@ -63,7 +93,7 @@ def test_forked_children_create_and_read_their_own_jobs(hosted, home):
 
             return ask
 
-        answers = [wait() for wait in [_fork(create(number)) for number in range(CHILDREN)]]
+        answers = _fork_all([create(number) for number in range(CHILDREN)])
         for answer in answers:
             assert isinstance(answer, list), answer
             assert len(answer) == 3, answer
@@ -94,6 +124,19 @@ def test_a_child_does_not_close_or_wait_for_what_its_parent_has(hosted, home):
             wait = _fork(ask)
         assert wait() is False
         list(client.backend(hosted.name).list())
+
+
+def test_a_child_reads_no_certificates_that_its_parent_has_read(hosted, home, monkeypatch):
+    """OpenSSL makes a context under locks that another thread of the parent may have held."""
+    with Lab(hosted.name) as lab, ftsdk.Client(home=home, env=lab.env()) as client:
+        list(client.backend(hosted.name).list())
+
+        def ask():
+            monkeypatch.setattr(ssl, "SSLContext", None)
+            monkeypatch.setattr(ssl, "create_default_context", None)
+            return len(list(client.backend(hosted.name).list()))
+
+        assert _fork(ask)() == 0
 
 
 def test_the_default_client_is_another_one_in_a_child(monkeypatch, home):
@@ -174,7 +217,7 @@ def _sweep(client, hosted, keys):
     return asyncio.run(all_of_them())
 
 
-def _across_forks(hosted, home, *, inside):
+def _across_forks(hosted, home, *, inside, longest_s=60):
     """Use an AsyncClient, fork six times, and create jobs in every process; return their answers.
 
     With `inside` the processes are forked while the parent's event loop runs.
@@ -183,13 +226,16 @@ def _across_forks(hosted, home, *, inside):
     with Lab(hosted.name) as lab:
         client = ftsdk.AsyncClient(home=home, env=lab.env())
         _sweep(client, hosted, ["parent"])
+        _join_workers()
 
         def fork_all():
-            waits = [
-                _fork(lambda number=number: _sweep(client, hosted, [*keys[number], "shared"]))
-                for number in keys
-            ]
-            return [wait() for wait in waits]
+            return _fork_all(
+                [
+                    lambda number=number: _sweep(client, hosted, [*keys[number], "shared"])
+                    for number in keys
+                ],
+                longest_s=longest_s,
+            )
 
         async def from_the_loop():
             await client.list_jobs()  # a worker thread of the loop exists
@@ -224,7 +270,7 @@ def test_a_connection_that_is_shared_with_children_is_caught(home, monkeypatch):
     caught = False
     for turn in range(5):
         answers, _, listed, known = _across_forks(
-            HOSTED["together"], home / str(turn), inside=False
+            HOSTED["together"], home / str(turn), inside=False, longest_s=15
         )
         whole = all(
             isinstance(answer, dict) and all(len(ids) == 1 for ids in answer.values())

@@ -181,7 +181,6 @@ class HostedTransport(abc.ABC, Generic[Client]):
         """
         if self._pid == os.getpid():
             return
-        self._pid = os.getpid()
         self._lock = threading.Lock()  # another thread may have held it when the process forked
         self.retries, self.pace = Retries(self._context.clock), Pace(self._context.clock)
         if self._client is not None:
@@ -190,6 +189,7 @@ class HostedTransport(abc.ABC, Generic[Client]):
         if self._closer is not None:
             self._closer.detach()
             self._closer = None
+        self._pid = os.getpid()
 
     def close(self) -> None:
         """Close the connections; the next call makes a new client."""

@@ -16,6 +16,7 @@ from ftsdk.backends.hosted.ambient import custom_headers, header_guard, without_
 from ftsdk.backends.hosted.rate_limits import note_reply
 from ftsdk.backends.openai.profiles import AZURE, Profile, profile_for
 from ftsdk.errors import FtsdkError
+from ftsdk.util.tls import tls_context
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -65,6 +66,7 @@ class Transport(HostedTransport["OpenAI"]):
             max_retries=0,
             timeout=openai.Timeout(timeout_s, connect=connect_s),
             http_client=openai.DefaultHttpxClient(
+                verify=tls_context(),
                 follow_redirects=False,
                 event_hooks={
                     "request": [header_guard(key, self.base_url, headers)],

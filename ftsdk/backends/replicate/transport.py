@@ -24,6 +24,7 @@ from ftsdk.backends.hosted import (
     spend_limit_error,
 )
 from ftsdk.backends.upload_progress import CountedFile, current_listener
+from ftsdk.util.tls import tls_context
 
 if TYPE_CHECKING:
     import httpx
@@ -80,6 +81,7 @@ class Transport(HostedTransport["httpx.Client"]):
         import httpx
 
         return httpx.Client(
+            verify=tls_context(),
             base_url=self.base_url,
             headers={"Authorization": f"Bearer {key.reveal(self.base_url)}"},
             timeout=httpx.Timeout(timeout_s, connect=connect_s),

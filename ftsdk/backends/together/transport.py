@@ -29,6 +29,7 @@ from ftsdk.backends.hosted.rate_limits import note_reply
 from ftsdk.backends.together.request import with_secrets
 from ftsdk.backends.upload_progress import current_listener
 from ftsdk.errors import Unavailable
+from ftsdk.util.tls import tls_context
 
 if TYPE_CHECKING:
     import httpx
@@ -102,6 +103,7 @@ class Transport(HostedTransport["Together"]):
             max_retries=0,
             timeout=timeout,
             http_client=DefaultHttpxClient(
+                verify=tls_context(),
                 timeout=timeout,  # the upload to storage goes past the SDK's own timeout
                 follow_redirects=False,
                 event_hooks={

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import json
-import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.testing.lab.together.double import TogetherDouble
 from ftsdk.types.chat import ChatRequest, OutcomeKind
 from ftsdk.types.model import ModelHandle, ModelKind
-from ftsdk.util.clock import ManualClock, SystemClock
+from ftsdk.util.clock import Clock, ManualClock
 
 pytest.importorskip("openai", reason="needs the extra `openai`")
 MODEL = "gpt-4.1-mini-2025-04-14"
@@ -43,9 +41,12 @@ def double() -> Iterator[OpenAIDouble]:
         yield made
 
 
-def handle_at(double: OpenAIDouble, home: Path, **options: Any) -> ModelHandle:
+def handle_at(
+    double: OpenAIDouble, home: Path, *, clock: Clock | None = None, **options: Any
+) -> ModelHandle:
     """A handle of a base model, which needs no job."""
-    backend = OpenAIBackend(Context(home=home, env=double.variables(), options=options))
+    context = Context(home=home, env=double.variables(), options=options)
+    backend = OpenAIBackend(context if clock is None else replace(context, clock=clock))
     return ModelHandle(
         kind=ModelKind.HOSTED, provider="openai", id=MODEL, base_model=MODEL, callable_now=True
     ).bound_to(backend)
@@ -152,7 +153,7 @@ def test_a_hang_ends_by_the_timeout_and_names_what_may_be_billed(
     double: OpenAIDouble, home: Path
 ) -> None:
     double.faults.add("hang", path=CHAT, times=None, acted=True)
-    handle = handle_at(double, home, timeout_s=0.3)
+    handle = handle_at(double, home, timeout_s=1.0)
     [error] = handle.chat_many(["hello"], errors="return")
     assert isinstance(error, Unavailable)
     assert error.submitted == "maybe"
@@ -250,11 +251,21 @@ def test_the_limit_of_the_double_is_stated_and_enforced(double: OpenAIDouble, ho
     assert double.meter.answers == 2
 
 
-def test_a_limit_is_followed_without_a_refusal(double: OpenAIDouble, home: Path) -> None:
-    double.request_limit, double.burst_s = 60 * 30, 1.0
-    answers = list(handle_at(double, home).chat_many(map(str, range(90)), concurrency=4))
-    assert len(answers) == 90
-    assert double.limiter.refused <= 2
+# By the manual clock and one at a time, so that the numbers are the same on every machine. Many at a
+# time, by the clock of the machine: `tests/faults/test_chat_many.py`.
+
+
+def test_a_limit_is_followed_nearly_without_a_refusal(home: Path) -> None:
+    clock = ManualClock()
+    with OpenAIDouble(clock=clock) as double:
+        double.request_limit, double.burst_s = 60 * 30, 1.0
+        handle = handle_at(double, home, clock=clock)
+        begun = clock.monotonic()
+        assert len(list(handle.chat_many(map(str, range(90)), concurrency=1))) == 90
+        assert (
+            double.limiter.refused <= 1
+        )  # 2 without the headers, 30 where a refusal is ignored, too
+        assert 2.0 <= clock.monotonic() - begun < 2.5  # 30 at once, the rest one by one
 
 
 def test_together_has_limits_per_second(home: Path, rows: Any) -> None:
@@ -267,13 +278,12 @@ def test_together_has_limits_per_second(home: Path, rows: Any) -> None:
         job = client.create_job(rows(12), provider="together", model="Qwen/Qwen3.5-9B")
         job.wait()
         model = job.deploy(hours=1).wait()
-        double.clock = model._bound_backend()._backend.clock = SystemClock()
         double.request_limit, double.burst_s = 20, 1.0
-        begun = time.monotonic()
-        answers = list(model.chat_many((f"question number {n}" for n in range(50)), concurrency=8))
+        begun = clock.monotonic()
+        answers = list(model.chat_many((f"question number {n}" for n in range(50)), concurrency=1))
         assert len(answers) == double.meter.answers == 50
-        assert double.limiter.refused <= 8  # on a busy machine a thread may send late
-        assert time.monotonic() - begun >= 29 / 20  # 20 at once, the rest one by one
+        assert double.limiter.refused == 0  # 2 without the headers
+        assert 29 / 20 <= clock.monotonic() - begun < 2.0  # 20 at once, the rest one by one
 
 
 # --- elsewhere -------------------------------------------------------------------------------------
@@ -299,15 +309,16 @@ def test_a_cancelled_task_finishes_what_is_under_way(double: OpenAIDouble, home:
     handle = handle_at(double, home)
 
     async def ask() -> int:
-        seen = 0
+        seen, first = 0, asyncio.Event()
 
         async def consume() -> None:
             nonlocal seen
             async for _ in AsyncModelHandle(handle).chat_many(map(str, range(1000)), concurrency=4):
                 seen += 1
+                first.set()
 
         task = asyncio.create_task(consume())
-        await asyncio.sleep(0.5)
+        await first.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -323,21 +334,22 @@ def test_ending_early_does_not_block_the_event_loop(double: OpenAIDouble, home: 
     list(handle.chat_many(["a first one, which opens the connections"]))
     double.answer_s = 1.5
 
-    async def ask() -> float:
-        beats = [time.monotonic()]
+    async def ask() -> int:
+        beats = 0
 
         async def beat() -> None:
+            nonlocal beats
             while True:
                 await asyncio.sleep(0.02)
-                beats.append(time.monotonic())
+                beats += 1
 
-        beating = asyncio.create_task(beat())
         answers = AsyncModelHandle(handle).chat_many(map(str, range(100)), concurrency=2)
-        async with contextlib.aclosing(answers):
-            await anext(answers)
-            await asyncio.sleep(0.3)  # the next ones are under way now
-        beats.append(time.monotonic())
+        await anext(answers)
+        await asyncio.sleep(0.3)  # the next ones are under way now
+        beating = asyncio.create_task(beat())
+        await answers.aclose()
         beating.cancel()
-        return max(later - earlier for earlier, later in itertools.pairwise(beats))
+        return beats
 
-    assert asyncio.run(ask()) < 0.8
+    # About 50 when nothing else runs; none, or one, where the loop waits for what is under way.
+    assert asyncio.run(ask()) >= 5

@@ -66,7 +66,7 @@ def test_no_schema_is_fetched_and_no_pattern_runs() -> None:
     assert schema_faults({"a": 1}, {"properties": {"a": remote}}) == []
     evil = {"type": "string", "pattern": "^(a+)+$", "format": "email"}
     assert schema_faults("a" * 40 + "!", evil) == []
-    assert time.process_time() - used < 1
+    assert time.process_time() - used < 5  # the pattern would take for ever
     assert time.perf_counter() - start < 20  # a connection would be tried for longer
     whole = {"properties": {"pattern": remote, "b": evil}, "enum": [{"pattern": 1}]}
     assert unchecked(whole) == ["$ref to another document", "format", "pattern"]

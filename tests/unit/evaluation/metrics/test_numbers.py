@@ -85,6 +85,6 @@ def test_a_tolerance(row: Any, answer: Any) -> None:
     [(",111", 4_000), ("1,", 8_000), ("9", 20_000), ("-", 20_000), ("\\boxed{", 3_000)],
 )
 def test_a_model_that_repeats_itself_does_not_hang_the_extraction(piece: str, times: int) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     number_in(f"1{piece * times}x")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

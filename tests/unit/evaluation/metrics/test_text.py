@@ -88,9 +88,9 @@ def test_reasoning_before_the_answer_is_left_out(text: str, left: str) -> None:
 
 
 def test_many_ends_of_reasoning_take_no_time() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert without_reasoning("</think>" * 5_000 + "4") == "4"
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_the_tags_of_a_template() -> None:

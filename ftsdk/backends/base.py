@@ -131,6 +131,10 @@ class Backend(abc.ABC):
             hint=generic_hint(self.name),
         )
 
+    def needs_validation(self, spec: JobSpec) -> str | None:
+        """Return what of the job has no meaning without validation rows; None when nothing has."""
+        return None
+
     def check_model(self, spec: JobSpec) -> None:  # noqa: B027  # many have no list to ask
         """Ask the provider for a model that the catalogue does not have; nothing is journaled yet.
 
@@ -141,10 +145,7 @@ class Backend(abc.ABC):
     """Whether the service chooses rank and alpha of an adapter itself."""
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
-        """Return what would be sent, field by field, and what it would cost. Sends nothing.
-
-        Raises what `check` raises.
-        """
+        """Return what would be sent, and its cost. Sends nothing. Raises what `check` raises."""
         self.check(spec)
         return Plan(
             provider=self.name,

@@ -111,6 +111,14 @@ def _rows(
             hint="leave validation out",
             submitted="no",
         )
+    needs = backend.needs_validation(spec)
+    if validation is None and needs is not None:
+        raise Unsupported(
+            f"{needs} needs validation rows",
+            where=f"backend {spec.provider}, before anything was sent",
+            hint="give validation=ROWS, or a fraction such as validation=0.1",
+            submitted="no",
+        )
     report, train, check = validate_for_job(
         train,
         check,

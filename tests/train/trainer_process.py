@@ -164,6 +164,18 @@ def term_in_step(number: int) -> None:
     trainer.FlatAdamW.clip = clip  # type: ignore[method-assign]
 
 
+def term_in_evaluation(step: int) -> None:
+    """SIGTERM while the evaluation after a step is under way."""
+    original = loop.Loop.evaluate
+
+    def evaluate(self: Any, rows: Any) -> None:
+        if self.state.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(self, rows)
+
+    loop.Loop.evaluate = evaluate  # type: ignore[method-assign]
+
+
 def carried_random_state() -> None:
     """A planted bug: dropout draws from one stream, whose position a resume does not restore."""
     loop.seed_of = lambda seed, step: torch.initial_seed() if step > 1 else seed  # type: ignore[assignment]

@@ -243,6 +243,13 @@ class LocalBackend(Backend):
         positions = None if folder is None else position_limit(folder)
         return min((n for n in (asked, positions) if n is not None), default=None)
 
+    def needs_validation(self, spec: JobSpec) -> str | None:
+        """The options that compare evaluations."""
+        options = self._options(spec)
+        if not options.needs_validation:
+            return None
+        return "early_stopping_patience" if options.early_stopping_patience else "keep_best"
+
     def truncates(self, spec: JobSpec) -> bool:
         """The option `truncate`."""
         return self._options(spec).truncate

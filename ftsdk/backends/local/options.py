@@ -96,6 +96,18 @@ class RunOptions(BaseModel):
     keep_checkpoints: _Count = 2
     eval_every_steps: _Count | None = None
     """Validation loss every so many steps, besides the end of each epoch."""
+    keep_best: bool | None = None
+    """Make the weights of the best evaluation the result; as `early_stopping_patience` does by
+    default."""
+    best_metric: Annotated[str, Field(min_length=1, max_length=200)] = "validation_loss"
+    """The metric of an evaluation that decides which is the best, by its name in the events."""
+    best_is: Literal["lowest", "highest"] | None = None
+    """Which value of the metric is the best; by default the lowest of a loss, an error or a
+    perplexity, and the highest of anything else."""
+    early_stopping_patience: _Count | None = None
+    """Stop after so many evaluations in a row that are no better than the best before them."""
+    early_stopping_min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False), NoBool] = 0.0
+    """How much better than the best an evaluation must be to count."""
     truncate: bool = False
     """Cut rows longer than `max_length` instead of refusing them."""
     gradient_checkpointing: bool = False
@@ -106,6 +118,18 @@ class RunOptions(BaseModel):
     """Seconds that a cancelled trainer has to write a checkpoint before it is terminated."""
     concurrent: bool = False
     """Train beside other runs of this home instead of after them."""
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the result has the weights of the best evaluation, not the last ones."""
+        if self.keep_best is None:
+            return self.early_stopping_patience is not None
+        return self.keep_best
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether the run compares evaluations, which needs validation rows."""
+        return self.keeps_best or self.early_stopping_patience is not None
 
     @property
     def checkpoint_interval_s(self) -> float | None:
@@ -122,6 +146,17 @@ class LocalOptions(RunOptions):
 
     pull: bool = False
     """Fetch a base model that is not on this machine yet."""
+
+    @model_validator(mode="after")
+    def _have_an_effect(self) -> Self:
+        """Reject options that do nothing without another one."""
+        given = self.model_fields_set
+        if "early_stopping_min_delta" in given and self.early_stopping_patience is None:
+            raise ValueError("early_stopping_min_delta needs early_stopping_patience")
+        lost = sorted({"best_metric", "best_is"} & given)
+        if lost and not self.needs_validation:
+            raise ValueError(f"{', '.join(lost)} needs keep_best or early_stopping_patience")
+        return self
 
     def for_run(self) -> RunOptions:
         """The options that the run directory keeps: all but `pull`."""

@@ -33,7 +33,8 @@ class TrainState:
 
     `trained_tokens` counts every token of every row used so far, `train_s` the seconds spent in
     steps. The losses are the last ones (of supervised rows, in nats per trained token), and the
-    metrics those that the objective reports beside them.
+    metrics those that the objective reports beside them. `best_*` describe the best evaluation so
+    far, and `waits` counts those since that were no better.
     """
 
     step: int = 0
@@ -43,6 +44,11 @@ class TrainState:
     validation_loss: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     validation_metrics: Mapping[str, float] = field(default_factory=dict)
+    evaluated_step: int | None = None
+    best_step: int | None = None
+    best_value: float | None = None
+    best_metrics: Mapping[str, float] = field(default_factory=dict)
+    waits: int = 0
 
     def restore(self, saved: TrainState) -> None:
         """Take over every field of `saved`."""
@@ -105,6 +111,7 @@ class Checkpoints:
         self._identity = dict(identity)
         self._keep = max(2, keep)
         self._sound: list[Path] = []
+        self._best: Path | None = None
         folder.mkdir(mode=0o700, exist_ok=True)
         for left in folder.glob(".*.tmp"):  # half-written by a run that died
             shutil.rmtree(left)
@@ -114,19 +121,33 @@ class Checkpoints:
 
         The first is None, and the manifest empty, when no checkpoint is sound.
         """
-        skipped: list[str] = []
-        newest: Path | None = None
-        found: dict[str, Any] = {}
-        for folder in sorted(self._folder.glob("step-*"), reverse=True):
+        skipped: dict[Path, str] = {}
+        sound: dict[Path, dict[str, Any]] = {}
+        for folder in sorted(self._folder.glob("step-*")):
             try:
                 manifest = verify(folder, self._identity)
+                self._require_best(manifest, folder, sound)
             except ValueError as error:
-                skipped.append(f"{folder.name}: {error}")
-                continue
-            self._sound.insert(0, folder)
-            if newest is None:
-                newest, found = folder, manifest
-        return newest, found, skipped
+                skipped[folder] = f"{folder.name}: {error}"
+            else:
+                sound[folder] = manifest
+        self._sound = list(sound)
+        newest = self._sound[-1] if sound else None
+        if newest is None:
+            return None, {}, [*reversed(skipped.values())]
+        return newest, sound[newest], [skipped[one] for one in reversed(skipped) if one > newest]
+
+    def _require_best(
+        self, manifest: Mapping[str, Any], folder: Path, sound: Mapping[Path, Any]
+    ) -> None:
+        """Raise `ValueError` when the best weights before this checkpoint are lost."""
+        best = manifest.get("best_step")
+        if best is None:
+            return
+        needed = self._folder / _folder_name(best)
+        if needed != folder and needed not in sound:
+            raise ValueError(f"{needed.name}, the best before it, is not sound")
+        self._best = needed
 
     def save(
         self,
@@ -135,13 +156,17 @@ class Checkpoints:
         save_config: Callable[[Path], None],
         weights_file: str,
         facts: Mapping[str, Any],
+        *,
+        keep_best: bool = False,
     ) -> Path:
         """Write the state after `state.step` steps; then delete all but the newest few.
 
         `save_config` writes the model's configuration into the folder; `facts` are added to the
-        manifest. Returns the folder.
+        manifest. With `keep_best` that of the best step is not deleted. Returns the folder.
         """
         target = self._folder / _folder_name(state.step)
+        best = state.best_step if keep_best else None
+        self._best = None if best is None else self._folder / _folder_name(best)
         if target.exists():
             if target in self._sound:
                 return target
@@ -158,6 +183,7 @@ class Checkpoints:
                 "time": utc_now(),
                 "identity": self._identity,
                 "weights_file": weights_file,
+                "best_step": best,
                 **facts,
                 "files": {
                     path.name: {
@@ -177,19 +203,33 @@ class Checkpoints:
         from safetensors.torch import load_file
 
         state = TrainState(**json.loads((folder / "state.json").read_bytes()))
-        saved = load_file(folder / manifest["weights_file"])
-        weights = {name: saved[saved_name(name)] for name in optimizer.names}
+        weights = _weights(folder / manifest["weights_file"], optimizer)
         optimizer.load(weights, load_file(folder / "optimizer.safetensors"), state.step)
         return state
+
+    def load_weights(self, step: int, optimizer: FlatAdamW) -> None:
+        """Load the weights after so many steps. Raises `ValueError` for a checkpoint that is not sound."""
+        folder = self._folder / _folder_name(step)
+        manifest = verify(folder, self._identity)
+        optimizer.load_weights(_weights(folder / manifest["weights_file"], optimizer))
 
     def _prune(self) -> None:
         if len(self._sound) < self._keep:
             return
         kept = self._sound[-self._keep :]
+        if self._best in self._sound and self._best not in kept:
+            kept.insert(0, self._best)
         for folder in self._folder.glob("step-*"):
             if folder not in kept:
                 shutil.rmtree(folder)
         self._sound = kept
+
+
+def _weights(path: Path, optimizer: FlatAdamW) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    saved = load_file(path)
+    return {name: saved[saved_name(name)] for name in optimizer.names}
 
 
 def _save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:

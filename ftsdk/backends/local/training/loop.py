@@ -21,6 +21,7 @@ from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits,
 from ftsdk.backends.local.training.optimizer import FlatAdamW
 from ftsdk.backends.local.training.outcome import Failed
 from ftsdk.backends.local.training.schedules import learning_rate_at
+from ftsdk.backends.local.training.selection import validation_name
 from ftsdk.backends.local.training.stop import StopRequests
 
 if TYPE_CHECKING:
@@ -165,11 +166,6 @@ class Sums:
     def metrics(self) -> dict[str, float]:
         """The metrics of the objective, by name."""
         return {name: float(part) for name, part in self._parts.items() if name != "loss"}
-
-
-def validation_name(name: str) -> str:
-    """The name of a metric where it is of the validation rows."""
-    return f"validation_{name.removeprefix('train_')}"
 
 
 def token_budget(options: RunOptions, hardware: Hardware) -> int:

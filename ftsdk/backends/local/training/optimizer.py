@@ -126,9 +126,7 @@ class FlatAdamW:
         """Load the state after `step` steps. Raises `KeyError` when the name of a weight is missing."""
         import torch
 
-        for name, view in zip(self.names, self._views(self.master), strict=True):
-            view.copy_(weights[name])
-        self._round()
+        self.load_weights(weights)
         for kind in ("exp_avg", "exp_avg_sq"):
             whole = torch.cat([moments[f"{kind}:{name}"].reshape(-1) for name in self.names])
             start = 0
@@ -137,3 +135,9 @@ class FlatAdamW:
                 state[kind].copy_(whole[start : start + parameter.numel()])
                 state["step"].fill_(step)
                 start += parameter.numel()
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Load the weights alone. Raises `KeyError` when the name of one is missing."""
+        for name, view in zip(self.names, self._views(self.master), strict=True):
+            view.copy_(weights[name])
+        self._round()

@@ -46,6 +46,7 @@ from ftsdk.backends.local.training.objectives.choose import objective_of
 from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits
 from ftsdk.backends.local.training.optimizer import FlatAdamW
 from ftsdk.backends.local.training.outcome import Failed, Stopped, failure, totals
+from ftsdk.backends.local.training.selection import Selection
 from ftsdk.backends.local.training.stop import StopRequests
 from ftsdk.backends.local.training.verify import verify_save
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
@@ -94,6 +95,7 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
         events.write("warning", message=f"{other_loss[0].upper()}{other_loss[1:]}.")
     order = RowOrder.of(len(train_rows), hyperparameters, spec.seed)
     require_disk_space(run, optimizer, model, spec)
+    require_validation(spec)
     require_savable(run, model, spec)
 
     # what the untrained model says
@@ -110,8 +112,11 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
 
     # loop
     loop = Loop(objective, model, optimizer, hardware, order, spec, events, state, stop)
+    selection = Selection(options, state, events)
+    saved_step = state.step
 
     def save_checkpoint() -> None:
+        nonlocal saved_step
         if state.step == 0:
             return
         path = checkpoints.save(
@@ -120,22 +125,32 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
             lambda folder: save_config(model, spec, folder),
             weights_file(spec),
             checkpoint_facts(state, order, spec, hardware),
+            keep_best=selection.keeps_best,
         )
-        events.write("checkpoint", step=state.step, path=str(path.relative_to(run.path)))
+        if state.step != saved_step:
+            events.write("checkpoint", step=state.step, path=str(path.relative_to(run.path)))
+        saved_step = state.step
         events.sync()
+
+    def evaluate_if_due() -> None:
+        due = evaluation_is_due(state.step, order, options) and state.evaluated_step != state.step
+        if validation_rows is not None and due:
+            loop.evaluate(validation_rows)
+            if selection.compare():
+                save_checkpoint()
 
     stop.handle_sigterm()
     cpu_before = time.process_time()
     events.write("status", status="running", message="Training.")
     try:
         stop.check()
-        if validation_rows is not None and state.step == 0:
-            loop.evaluate(validation_rows)
+        evaluate_if_due()
         last_saved = time.monotonic()
         for step, indices in order.steps_from(state.step):
+            if selection.ends:
+                break
             loop.step(step, [train_rows[i] for i in indices])
-            if validation_rows is not None and evaluation_is_due(step, order, options):
-                loop.evaluate(validation_rows)
+            evaluate_if_due()
             if checkpoint_is_due(step, order, options, time.monotonic() - last_saved):
                 save_checkpoint()
                 last_saved = time.monotonic()
@@ -147,12 +162,15 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
 
     # result
     events.write("status", status="finalizing", message="Writing the result.")
-    facts = result_facts(spec, tokenizer, model, state, order, hardware)
+    if selection.result_step != state.step:
+        checkpoints.load_weights(selection.result_step, optimizer)
+    facts = {**result_facts(spec, tokenizer, model, state, order, hardware), **selection.facts()}
     save_result(run.result_path, model, optimizer, spec, tokenizer_folder, facts)
     steps = "1 step" if state.step == 1 else f"{state.step} steps"
-    message = f"Trained {steps} on {state.trained_tokens:,} tokens."
+    message = f"Trained {steps} on {state.trained_tokens:,} tokens.{selection.describe()}"
     cpu_s = round(time.process_time() - cpu_before, 3)
-    return ended("succeeded", message, exit_code=0, loop_cpu_s=cpu_s, **totals(state))
+    known = {"loop_cpu_s": cpu_s, **selection.facts(), **totals(state)}
+    return ended("succeeded", message, exit_code=0, **known)
 
 
 # --- the steps of `train` ---------------------------------------------------------------------
@@ -172,17 +190,28 @@ def describe(model: LoadedModel, spec: RunSpec) -> str:
 def require_disk_space(
     run: RunDir, optimizer: FlatAdamW, model: LoadedModel, spec: RunSpec
 ) -> None:
-    """Raise `Failed` when the disk has no room for two checkpoints and the result."""
+    """Raise `Failed` when the disk has no room for the checkpoints and the result."""
     weights = optimizer.master.numel()
     result = 4 * (weights if spec.adapter else model.size.parameters)
-    needed = 2 * weights * 12 + result + (16 << 20)
+    kept = 3 if spec.options.keeps_best else 2
+    needed = kept * weights * 12 + result + (16 << 20)
     free = shutil.disk_usage(run.path).free
     if free < needed:
         message = (
-            f"The disk has {free / 1e9:.2f} GB free; two checkpoints and the result "
+            f"The disk has {free / 1e9:.2f} GB free; {kept} checkpoints and the result "
             f"need {needed / 1e9:.2f} GB."
         )
         raise Failed(message, "disk_full", HINT_DISK)
+
+
+def require_validation(spec: RunSpec) -> None:
+    """Raise `Failed` when the run would compare evaluations and has no rows to evaluate on."""
+    if spec.options.needs_validation and spec.validation is None:
+        raise Failed(
+            "Without validation rows there is no best checkpoint and no early stopping.",
+            "unsupported",
+            "give validation rows, or leave keep_best and early_stopping_patience out",
+        )
 
 
 def require_savable(run: RunDir, model: LoadedModel, spec: RunSpec) -> None:

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,11 @@ def term_in_evaluation(step: int) -> None:
         original(self, rows)
 
     loop.Loop.evaluate = evaluate  # type: ignore[method-assign]
+
+
+def without_module(name: str) -> None:
+    """A machine on which a package is not installed."""
+    sys.modules[name] = None  # type: ignore[assignment]
 
 
 def carried_random_state() -> None:

@@ -35,6 +35,7 @@ from ftsdk.backends.local.models.resolve import (
 )
 from ftsdk.backends.local.models.row_paths import position_limit, training_notes
 from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions, RunHyperparameters
+from ftsdk.backends.local.reports import missing_packages
 from ftsdk.backends.local.result import copy_result, existing_result, model_of
 from ftsdk.backends.local.runs.run_dir import RunDir
 from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
@@ -174,7 +175,8 @@ class LocalBackend(Backend):
             *plan.fields,
             *(PlannedField(name=f"options.{k}", asked=v, sent=v) for k, v in given.items()),
         )
-        update: dict[str, Any] = {"fields": fields}
+        lacks = tuple(missing_packages(options.report_to))
+        update: dict[str, Any] = {"fields": fields, "warnings": (*plan.warnings, *lacks)}
         if options.pull and not is_pulled(spec.model, home=self.context.home):
             update["notes"] = (self._pull_note(spec),)
             return plan.model_copy(update=update)
@@ -185,7 +187,7 @@ class LocalBackend(Backend):
             update["notes"] += (f"{kind} of rank {spec.adapter.rank} on {found.adapted}",)
         if found.unknown is not None:
             warning = f"whether {spec.model} can be trained is not known: {found.unknown}"
-            update["warnings"] = (*plan.warnings, warning)
+            update["warnings"] += (warning,)
         return plan.model_copy(update=update)
 
     def _pull_note(self, spec: JobSpec) -> str:

@@ -8,15 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ftsdk.backends.capabilities import Range
+from ftsdk.backends.local.reports import TrackerName
 from ftsdk.types.spec import Hyperparameters, NoBool, Schedule
 
 _CHECKPOINT_EVERY_S = 120.0
 
 _Count = Annotated[int, Field(ge=1), NoBool]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), NoBool]
+
+
+def _one_or_more(value: Any) -> Any:
+    """Take a single name for a list of one, and each name once."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
 
 
 class RunHyperparameters(BaseModel):
@@ -116,6 +124,10 @@ class RunOptions(BaseModel):
     """Tokens of one forward pass; 2,048 on a CPU, 16,384 on CUDA."""
     cancel_grace_s: Annotated[float, Field(ge=0), NoBool] = 30.0
     """Seconds that a cancelled trainer has to write a checkpoint before it is terminated."""
+    report_to: Annotated[tuple[TrackerName, ...], BeforeValidator(_one_or_more)] = ()
+    """Experiment trackers that get the metrics: `tensorboard`, `wandb`, `mlflow`, `trackio`."""
+    report_project: Annotated[str, Field(min_length=1, max_length=100)] = "ftsdk"
+    """The project in W&B and Trackio, and the experiment in MLflow."""
     concurrent: bool = False
     """Train beside other runs of this home instead of after them."""
 
@@ -154,6 +166,8 @@ class LocalOptions(RunOptions):
         if "early_stopping_min_delta" in given and self.early_stopping_patience is None:
             raise ValueError("early_stopping_min_delta needs early_stopping_patience")
         lost = sorted({"best_metric", "best_is"} & given)
+        if "report_project" in given and not self.report_to:
+            raise ValueError("report_project needs report_to")
         if lost and not self.needs_validation:
             raise ValueError(f"{', '.join(lost)} needs keep_best or early_stopping_patience")
         return self

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ftsdk.backends.local.reports import KEYS
 from ftsdk.backends.local.runs.launch import LOCK_FD_VARIABLE
 
 _SECRET = re.compile(r"(API_?KEY|API_?TOKEN|ACCESS_KEY|SECRET|PASSWORD|_TOKEN)(_|$)", re.IGNORECASE)
@@ -27,13 +28,17 @@ against those they wait for: the same step took four times the processor time.
 """
 
 
-def trainer_environment(base: Mapping[str, str], threads: int) -> dict[str, str]:
+def trainer_environment(
+    base: Mapping[str, str], threads: int, *, report_to: Sequence[str] = ()
+) -> dict[str, str]:
     """The trainer's environment, from `base`.
 
-    Variables that look like keys are removed, the model hub is switched off, the allocator keeps
-    its memory, and `threads` is the number of OpenMP threads.
+    Variables that look like keys are removed, except those of the trackers in `report_to`; the
+    model hub is switched off, the allocator keeps its memory, and `threads` is the number of OpenMP
+    threads.
     """
-    clean = {name: value for name, value in base.items() if not _SECRET.search(name)}
+    kept = {name for tracker in report_to for name in KEYS.get(tracker, ())}
+    clean = {n: value for n, value in base.items() if n in kept or not _SECRET.search(n)}
     clean.pop(LOCK_FD_VARIABLE, None)
     clean |= _MALLOC
     before = clean.get("GLIBC_TUNABLES")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,11 @@ class EventWriter:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._seq = self._repair()
+        self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
+
+    def listen(self, listener: Callable[[Mapping[str, Any]], None]) -> None:
+        """Call `listener` with each event from now on, after it is written."""
+        self._listeners.append(listener)
 
     def _repair(self) -> int:
         """Remove a half-written last line; returns the number of the last complete event."""
@@ -42,13 +47,15 @@ class EventWriter:
 
     def write(self, kind: str, **facts: Any) -> int:
         """Append one event; returns its number. Raises `ValueError` for a NaN or infinite fact."""
-        event = {"seq": self._seq + 1, "time": utc_now(), "kind": kind, **facts}
+        event: dict[str, Any] = {"seq": self._seq + 1, "time": utc_now(), "kind": kind, **facts}
         data = json.dumps(event, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         written = os.write(self._fd, data)
         while written < len(data):
             written += os.write(self._fd, data[written:])
         self._seq += 1
-        return self._seq
+        for listener in self._listeners:
+            listener(event)
+        return int(event["seq"])
 
     def sync(self) -> None:
         """Make the events written so far durable."""

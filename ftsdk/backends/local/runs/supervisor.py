@@ -74,7 +74,7 @@ def supervise(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=trainer_environment(os.environ, threads),
+            env=trainer_environment(os.environ, threads, report_to=options.report_to),
             pass_fds=(*_lock_fds(), *turn),
         )
         forced = _wait(run, trainer, termination, options.cancel_grace_s, now, term_patience_s)

@@ -16,6 +16,7 @@ from ftsdk.backends.local.runs.run_spec import RunSpec
 from ftsdk.backends.local.training.batches import RowOrder
 from ftsdk.backends.local.training.checkpoint import TrainState
 from ftsdk.backends.local.training.forward import evaluating
+from ftsdk.backends.local.training.memory import memory_bytes
 from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits, Objective, Share
 from ftsdk.backends.local.training.optimizer import FlatAdamW
@@ -97,6 +98,8 @@ class Loop:
         recent_s = sum(seconds for _, seconds in self.recent)
         tokens_per_s = sum(count for count, _ in self.recent) / max(recent_s, 1e-9)
         epoch = self.order.epoch_at(step)
+        total = self.order.total_steps
+        eta_s = round((total - step) * recent_s / len(self.recent), 1)
         self.events.write(
             "metric",
             step=step,
@@ -106,8 +109,9 @@ class Loop:
             learning_rate=rate,
             grad_norm=norm,
             tokens_per_s=round(tokens_per_s, 1),
+            eta_s=eta_s,
+            memory_bytes=memory_bytes(self.hardware.device),
         )
-        total = self.order.total_steps
         print(f"step {step}/{total}  loss {loss:.4f}  {tokens_per_s:.0f} tokens/s")  # noqa: T201  # the job's log
         now = time.monotonic()
         if step == total or now - self.last_progress >= _PROGRESS_EVERY_S:
@@ -119,7 +123,7 @@ class Loop:
                 epoch=round(epoch, 6),
                 fraction=step / total,
                 tokens_per_s=round(tokens_per_s, 1),
-                eta_s=round((total - step) * recent_s / len(self.recent), 1),
+                eta_s=eta_s,
                 trained_tokens=state.trained_tokens,
                 train_s=round(state.train_s, 3),
             )

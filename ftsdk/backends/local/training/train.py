@@ -46,6 +46,7 @@ from ftsdk.backends.local.training.objectives.choose import objective_of
 from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits
 from ftsdk.backends.local.training.optimizer import FlatAdamW
 from ftsdk.backends.local.training.outcome import Failed, Stopped, failure, totals
+from ftsdk.backends.local.training.reporting import Reporting
 from ftsdk.backends.local.training.selection import Selection
 from ftsdk.backends.local.training.stop import StopRequests
 from ftsdk.backends.local.training.verify import verify_save
@@ -276,23 +277,32 @@ def main(argv: Sequence[str]) -> int:
     """Train the run directory named on the command line; returns the exit status."""
     run = RunDir(Path(argv[0]))
     events = EventWriter(run.path / "events.jsonl")
+    reporting = Reporting(lambda: run.spec, run.path, events)
+    outcome = attempt(run, events)
+    reporting.close("interrupted" if outcome is None else outcome["outcome"])
+    if outcome is None:
+        return EXIT_INTERRUPTED
+    write_outcome(run.path, outcome)
+    return 1 if outcome["outcome"] == "failed" else 0
+
+
+def attempt(run: RunDir, events: EventWriter) -> dict[str, Any] | None:
+    """Train, and return the outcome, whatever happens; None for a run that was interrupted."""
     state = TrainState()
     try:
-        write_outcome(run.path, train(run, events, state))
+        return train(run, events, state)
     except Stopped as stopped:
         if not stopped.cancelled:
-            return EXIT_INTERRUPTED
+            return None
         message = f"Cancelled after step {state.step}; a checkpoint of it is kept."
         if state.step == 0:
             message = "Cancelled before the first step."
-        write_outcome(run.path, ended("cancelled", message, exit_code=0, **totals(state)))
+        return ended("cancelled", message, exit_code=0, **totals(state))
     except Exception as error:  # noqa: BLE001  # the process ends here, with an outcome
         traceback.print_exc()
         message, record = failure(error)
         facts = {"error": record, "exit_code": 1, "log_tail": run.log_tail(40), **totals(state)}
-        write_outcome(run.path, ended("failed", message, **facts))
-        return 1
-    return 0
+        return ended("failed", message, **facts)
 
 
 def run_process() -> None:

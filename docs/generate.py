@@ -31,6 +31,7 @@ from ftsdk.catalogue.load import shipped
 from ftsdk.catalogue.schema import Provider, Span
 from ftsdk.errors import FtsdkError
 from ftsdk.store.migrations import MIGRATIONS
+from ftsdk.types.spec import METHODS
 from ftsdk.types.status import ALLOWED_TRANSITIONS, JobStatus
 
 sys.path.insert(0, str(Path(__file__).parent))  # the generator beside this file
@@ -108,10 +109,18 @@ def _pace(able: Capabilities) -> str:
     return ", ".join(f"HTTP {status}" for status in statuses) or "no"
 
 
+def _row_formats(able: Any) -> str:
+    """The row formats, by method where the backend declares it."""
+    if not able.formats_by_method:
+        return _words(able.formats)
+    return "; ".join(f"{name}: {_words(able.formats_by_method[name])}" for name in METHODS
+                     if name in able.formats_by_method)  # fmt: skip
+
+
 CAPABILITIES: Mapping[str, Callable[[Any], str]] = {
     "methods": lambda able: _words(able.methods),
     "training kinds": lambda able: _words(able.adapters),
-    "row formats": lambda able: _words(able.formats),
+    "row formats": _row_formats,
     "validation rows": lambda able: _yes(able.takes_validation),
     "seed": lambda able: _yes(able.takes_seed),
     "cancel": lambda able: _yes(able.can_cancel),

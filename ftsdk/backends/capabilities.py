@@ -98,11 +98,14 @@ class Capabilities:
     """
 
     methods: frozenset[str]
-    """Training methods: `sft`, `dpo`."""
+    """Training methods: `sft`, `dpo`, `kto`, `orpo`."""
     adapters: frozenset[str]
     """Kinds of training: `lora`, `nf4` (QLoRA), `full`."""
     formats: frozenset[str]
     """Row formats: `chat`, `preference`, `text`, `tokens`."""
+    formats_by_method: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The row formats of each method; empty where it is not declared. `kto` takes chat rows that have
+    a label."""
     hyperparameters: Mapping[str, Range] = field(default_factory=dict)
     """Every hyperparameter it accepts, with its range. Any other is refused before anything is
     sent."""

@@ -68,11 +68,9 @@ def models(context: typer.Context, incomplete: str) -> list[str]:
 
 def methods(incomplete: str) -> list[str]:
     """Return the training methods."""
-    from typing import get_args
+    from ftsdk.types.spec import METHODS
 
-    from ftsdk.types.spec import Method
-
-    return [name for name in get_args(Method) if name.startswith(incomplete)]
+    return [name for name in METHODS if name.startswith(incomplete)]
 
 
 def schemas(incomplete: str) -> list[str]:

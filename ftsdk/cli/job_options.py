@@ -35,7 +35,7 @@ from ftsdk.errors import UsageError
 from ftsdk.planning.arguments import JobOptions, ReadingOptions
 from ftsdk.planning.prepare import PreparedJob, prepare
 from ftsdk.session import Session
-from ftsdk.types.spec import Hyperparameters, LoRA, misspelt, spec_error
+from ftsdk.types.spec import METHODS, Hyperparameters, LoRA, misspelt, spec_error
 from ftsdk.types.spec import Method as MethodName
 
 _P = ParamSpec("_P")
@@ -49,7 +49,9 @@ Validation = Annotated[
 ]
 Method = Annotated[
     str | None,
-    typer.Option(metavar="sft|dpo", help="Training method.", autocompletion=completion.methods),
+    typer.Option(
+        metavar="|".join(METHODS), help="Training method.", autocompletion=completion.methods
+    ),
 ]
 Epochs = Annotated[float | None, typer.Option(metavar="N", help="Passes over the dataset.")]
 LearningRate = Annotated[

@@ -97,7 +97,7 @@ class Dataset:
 
         `format` is the row format, where the guess is wrong. `map` says which columns are which
         (`{"question": "prompt", "sql": "completion"}`), `drop` names keys to leave out (`"id"`, or
-        `"messages.name"` for a key of every message). `method` (`sft`, `dpo`) decides where rows can
+        `"messages.name"` for a key of every message). `method` (`sft`, `dpo`, `kto`, `orpo`) decides where rows can
         be read as chat and as pairs.
         """
         if isinstance(source, Dataset):

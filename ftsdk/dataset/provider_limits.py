@@ -37,7 +37,7 @@ class Limits:
     provider: str
     title: str
     shapes: Mapping[str, frozenset[str]]
-    """Row shapes by method: `{"sft": {"chat"}, "dpo": {"preference"}}`."""
+    """Row shapes by method: `{"sft": {"chat"}, "dpo": {"preference"}}`; `kto` needs labelled chat rows."""
     source: str
     as_of: str = _READ
     writes: Mapping[str, str] = field(
@@ -73,6 +73,8 @@ class Limits:
     """A row with the keys of two formats is refused."""
     refuses_long_rows: bool = False
     """Whether a row longer than the job's `max_length` fails the job (other providers truncate it)."""
+    cuts_text: bool = False
+    """Whether a row of plain text that is longer is trained in pieces, and nothing of it is lost."""
     encoding: str | None = None
     """The `tiktoken` encoding of the provider's models, used when the model's name implies none."""
     hides_tokens: bool = False

@@ -71,7 +71,7 @@ class JobOptions(ReadingOptions, HyperparameterOptions, total=False):
     validation: Rows | float | None
     """Held-out rows, or the fraction of the rows to hold out, such as 0.1."""
     method: Method | None
-    """`sft` (the default) or `dpo`."""
+    """`sft` (the default), `dpo`, `kto` or `orpo`."""
     adapter: AdapterArgument
     """A `LoRA`, its fields, or None for full fine-tuning. The default is the configured adapter."""
     hyperparameters: Hyperparameters | Mapping[str, Any] | None

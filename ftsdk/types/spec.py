@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -40,8 +40,15 @@ Schedule = Literal[
 ]
 """How the learning rate falls after the warm-up; the names are those of transformers."""
 
-Method = Literal["sft", "dpo"]
-"""How the model learns: supervised rows, or pairs of a preferred and a rejected answer."""
+Method = Literal["sft", "dpo", "kto", "orpo"]
+"""How the model learns: supervised rows, pairs of a preferred and a rejected answer (`dpo`, and
+`orpo` without a reference model), or answers labelled good or bad (`kto`)."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
+"""Every training method."""
+
+PAIR_METHODS = frozenset({"dpo", "orpo"})
+"""The methods that train pairs."""
 
 
 def _no_bool(value: Any) -> Any:

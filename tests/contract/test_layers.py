@@ -77,7 +77,7 @@ WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("training",),
         ("compute", "runs", "models"),
         ("options", "limits", "fault"),
-        ("reports",),
+        ("reports", "method_options"),
     ),
 }
 EXCEPTIONS = {

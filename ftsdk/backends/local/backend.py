@@ -24,6 +24,7 @@ from ftsdk.backends.chat_outcomes import require_concurrency
 from ftsdk.backends.local import inference, losses
 from ftsdk.backends.local.fault import Fault
 from ftsdk.backends.local.limits import LIMITS
+from ftsdk.backends.local.method_options import method_faults, method_fields
 from ftsdk.backends.local.models.hub import fetch_config, is_hub_id
 from ftsdk.backends.local.models.pull import facts_cache
 from ftsdk.backends.local.models.resolve import (
@@ -83,9 +84,10 @@ class LocalBackend(Backend):
     name = "local"
     limits = LIMITS
     capabilities = Capabilities(
-        methods=frozenset({"sft"}),
+        methods=frozenset({"sft", "dpo", "kto", "orpo"}),
         adapters=frozenset({"lora", "nf4", "full"}),
-        formats=frozenset({"chat"}),
+        formats=frozenset({"chat", "preference", "text"}),
+        formats_by_method=LIMITS.shapes,
         hyperparameters=HYPERPARAMETERS,
         find_by=FindBy.RUN_DIRECTORY,
         resend_is_safe=True,  # the run directory is the job's own: starting it twice is one run
@@ -129,6 +131,10 @@ class LocalBackend(Backend):
             Fault(what, generic_hint(self.name))
             for what in refusals(self.name, self.capabilities, spec)
         ]
+        own.extend(
+            Fault(what, "leave it out, or choose its method")
+            for what in method_faults(spec.method, spec.hyperparameters.beta, self._options(spec))
+        )
         if not _TRAINS_HERE:
             own.append(Fault("training on Windows itself", "use WSL, or a hosted provider"))
         faults = [*own, *self._model_faults(spec)]
@@ -172,7 +178,7 @@ class LocalBackend(Backend):
         options = self._options(spec)
         given = options.model_dump(exclude_defaults=True, exclude={"pull"})
         fields = (
-            *plan.fields,
+            *method_fields(plan.fields, spec.method),
             *(PlannedField(name=f"options.{k}", asked=v, sent=v) for k, v in given.items()),
         )
         lacks = tuple(missing_packages(options.report_to))
@@ -325,7 +331,8 @@ class LocalBackend(Backend):
                 commit=model.commit,
             ),
             adapter=None if adapter is None else RunAdapter.model_validate(adapter.model_dump()),
-            hyperparameters=RunHyperparameters.of(spec.hyperparameters),
+            method=spec.method,
+            hyperparameters=RunHyperparameters.of(spec.hyperparameters, spec.method),
             seed=spec.seed,
             options=self._options(spec).for_run(),
         )

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ftsdk.backends.capabilities import Range
+from ftsdk.backends.local.method_options import MethodOptions, default_of
 from ftsdk.backends.local.reports import TrackerName
-from ftsdk.types.spec import Hyperparameters, NoBool, Schedule
+from ftsdk.types.spec import Hyperparameters, Method, NoBool, Schedule
 
 _CHECKPOINT_EVERY_S = 120.0
 
@@ -52,11 +53,13 @@ class RunHyperparameters(BaseModel):
     decay_ratio: float | None = None
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    beta: float | None = None
 
     @classmethod
-    def of(cls, hyperparameters: Hyperparameters) -> Self:
+    def of(cls, hyperparameters: Hyperparameters, method: Method = "sft") -> Self:
         """Complete the hyperparameters of a job that `Backend.check` has accepted."""
-        return cls.model_validate(hyperparameters.given())
+        defaults = {name: default_of(method, name) for name in ("learning_rate", "beta")}
+        return cls.model_validate({**defaults, **hyperparameters.given()})
 
     @model_validator(mode="before")
     @classmethod
@@ -85,11 +88,12 @@ HYPERPARAMETERS: Mapping[str, Range] = {
     "decay_ratio": Range(low=0.001, high=1),
     "weight_decay": Range(low=0, high=10, default=_DEFAULTS.weight_decay),
     "max_grad_norm": Range(low=0, default=_DEFAULTS.max_grad_norm),
+    "beta": Range(low=0, high=100),
 }
 """The range of each hyperparameter that `local` accepts, for its `Capabilities`."""
 
 
-class RunOptions(BaseModel):
+class RunOptions(MethodOptions):
     """How a run is carried out on this machine. None leaves a choice to the trainer."""
 
     model_config = ConfigDict(frozen=True)  # options of later versions are ignored

@@ -87,11 +87,21 @@ def metric_points(events: Iterable[Mapping[str, Any]]) -> list[MetricPoint]:
     for raw in events:
         if raw["kind"] == "metric":
             merged.setdefault(int(raw["step"]), {}).update(raw)
+    return [_metric_point(raw) for _, raw in sorted(merged.items())]
+
+
+_ACCURACIES = {
+    "rewards/accuracies": "train_accuracy",
+    "validation_rewards/accuracies": "validation_accuracy",
+}
+"""Metrics of preference methods that every backend has a name for."""
+
+
+def _metric_point(raw: Mapping[str, Any]) -> MetricPoint:
     known = set(MetricPoint.model_fields) - {"raw"}
-    return [
-        MetricPoint(**{k: v for k, v in raw.items() if k in known})
-        for _, raw in sorted(merged.items())
-    ]
+    named = {_ACCURACIES[k]: v for k, v in raw.items() if k in _ACCURACIES}
+    others = {k: v for k, v in raw.items() if k not in known and k not in ("seq", "kind")}
+    return MetricPoint(**{k: v for k, v in raw.items() if k in known}, **named, raw=others)
 
 
 def checkpoint_of(job_id: str, info: CheckpointInfo) -> Checkpoint:
@@ -143,8 +153,10 @@ def _line(raw: Mapping[str, Any]) -> str:
     kind, step = raw["kind"], raw.get("step")
     if kind == "metric":
         if raw.get("validation_loss") is not None:
-            return f"step {step}  validation loss {raw['validation_loss']:.4f}"
-        return f"step {step}  loss {raw.get('train_loss', float('nan')):.4f}"
+            more = _accuracy(raw.get("validation_rewards/accuracies"))
+            return f"step {step}  validation loss {raw['validation_loss']:.4f}{more}"
+        more = _accuracy(raw.get("rewards/accuracies"))
+        return f"step {step}  loss {raw.get('train_loss', float('nan')):.4f}{more}"
     if kind == "progress":
         left = dt.timedelta(seconds=round(raw.get("eta_s") or 0))
         speed = raw.get("tokens_per_s") or 0
@@ -152,3 +164,7 @@ def _line(raw: Mapping[str, Any]) -> str:
     if kind == "checkpoint":
         return f"checkpoint at step {step}"
     return str(raw.get("status", ""))
+
+
+def _accuracy(value: float | None) -> str:
+    return "" if value is None else f"  reward accuracy {value:.1%}"

@@ -95,6 +95,14 @@ def _print_all(found: list[tuple[str, Capabilities | FtsdkError]]) -> None:
     say((f"  {more}: ", "dim"), command("ftsdk backends NAME"))
 
 
+def _formats(able: Capabilities) -> str:
+    """The row formats, by method where the backend declares it."""
+    by_method = able.formats_by_method
+    if not by_method:
+        return ", ".join(sorted(able.formats))
+    return "; ".join(f"{name}: {', '.join(sorted(by_method[name]))}" for name in sorted(by_method))
+
+
 def _print_one(name: str, able: Capabilities) -> None:
     say((name, "bold"), f"   {clean(able.note)}")
     rows = f"at least {able.min_rows}" + (
@@ -107,7 +115,7 @@ def _print_one(name: str, able: Capabilities) -> None:
     facts: list[tuple[str, Any]] = [
         ("methods", ", ".join(sorted(able.methods))),
         ("adapters", ", ".join(sorted(able.adapters))),
-        ("rows", f"{', '.join(sorted(able.formats))}; {rows}"
+        ("rows", f"{_formats(able)}; {rows}"
                  + ("" if able.takes_validation else "; no validation rows")),
         ("can", ", ".join(able_words)),
         ("cannot", ", ".join(unable)),

@@ -21,7 +21,7 @@ from ftsdk.planning.estimate import Comparison
 from ftsdk.planning.estimate import compare as compare_places
 from ftsdk.types.cost import Cost
 from ftsdk.types.plan import Plan
-from ftsdk.types.spec import LoRA
+from ftsdk.types.spec import METHODS, LoRA
 
 Compare = Annotated[
     bool, typer.Option("--compare", help="Compare providers and models, cheapest first.")
@@ -122,8 +122,10 @@ def _refuse_provider_options(options: Mapping[str, Any]) -> None:
 
 
 def _method(method: str | None) -> Any:
-    if method not in (None, "sft", "dpo"):
-        raise UsageError(f"{method!r} is not a method", where="--method", hint="sft or dpo")
+    if method not in (None, *METHODS):
+        raise UsageError(
+            f"{method!r} is not a method", where="--method", hint=f"one of {', '.join(METHODS)}"
+        )
     return method
 
 

@@ -31,6 +31,7 @@ from ftsdk.cli.view.output import busy, console, emit, say
 from ftsdk.client import Client
 from ftsdk.dataset import RULES, DatasetReport, fix
 from ftsdk.errors import UsageError
+from ftsdk.types.spec import METHODS
 
 _FAULTY = 3
 _LONG_BYTES = 20 << 20
@@ -48,7 +49,8 @@ def validate(
     provider: Provider = None,
     model: Model = None,
     method: Annotated[
-        str | None, typer.Option(metavar="sft|dpo", help="The training method the rows are for.")
+        str | None,
+        typer.Option(metavar="|".join(METHODS), help="The training method the rows are for."),
     ] = None,
     validation: Annotated[
         str | None, typer.Option(metavar="DATA", help="Validation rows to check as well.")
@@ -82,8 +84,10 @@ def validate(
 
     Exits with 3 when there is a fault.
     """
-    if method not in (None, "sft", "dpo"):
-        raise UsageError(f"No method is called {method!r}", where="--method", hint="sft or dpo")
+    if method not in (None, *METHODS):
+        raise UsageError(
+            f"No method is called {method!r}", where="--method", hint=f"one of {', '.join(METHODS)}"
+        )
     client = open_client(profile)
     if provider is not None:
         load_backend(provider)  # refuses a wrong name, which would otherwise pass as another target
@@ -96,7 +100,7 @@ def validate(
                 path,
                 provider=provider,
                 model=model,
-                method=method,  # type: ignore[arg-type]  # checked above
+                method=method,
                 validation=validation,
                 tokenizer=model_folder(client, _setting(client, "model", model)),
                 format=row_format,

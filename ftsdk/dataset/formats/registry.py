@@ -46,6 +46,7 @@ from ftsdk.dataset.formats.questions import (
     read_instruction,
 )
 from ftsdk.dataset.formats.shared import Row, Said, Turn, source_place, unsaid
+from ftsdk.types.spec import PAIR_METHODS
 
 Own = Callable[[Row], Iterator[tuple[str, Hit]]]
 
@@ -300,7 +301,9 @@ def detect(row: Mapping[str, Any], method: str | None = None) -> str | None:
     found = matches(row)
     if len(found) > 1 and method is not None:
         pairs = [
-            name for name in found if (FORMATS[name].shape == "preference") is (method == "dpo")
+            name
+            for name in found
+            if (FORMATS[name].shape == "preference") is (method in PAIR_METHODS)
         ]
         found = pairs or found
     return found[0] if found else None

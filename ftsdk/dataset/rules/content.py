@@ -141,18 +141,20 @@ def what_is_learned_is_read(row: Row) -> Iterator[Hit]:
                           droppable=True)  # fmt: skip
 
 
-@row_rule("FT131", "fault", "keep the good answers, without the label, or pair them with the bad ones for dpo",
+@row_rule("FT131", "fault", "train them with --method kto, or keep the good answers, without the label",
           shape="any")  # fmt: skip
 def answers_have_no_label(row: Row) -> Iterator[Hit]:
     """A label that says whether the answer is good, as in rows for KTO.
 
-    With `label: false` the answer is a bad one, and every method here would train it as a good one.
+    With `label: false` the answer is a bad one, and every method but `kto` would train it as a good one.
     A label that is a text or a number is an unknown key (FT120).
     """
     for key, value in row.items():
         if _is_label(key, value):
             what = "good" if value else "bad"
-            yield Hit(key, f"the row says that its answer is {what}; the label is not read", value)
+            yield Hit(
+                key, f"the row says that its answer is {what}; only kto reads the label", value
+            )
 
 
 @row_rule(

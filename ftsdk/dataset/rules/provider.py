@@ -20,6 +20,7 @@ from ftsdk.dataset.row import (
     texts_of,
 )
 from ftsdk.dataset.rules.content import SPECIAL_TOKEN, may_be_dropped
+from ftsdk.types.spec import PAIR_METHODS
 
 Row = dict[str, Any]
 
@@ -311,6 +312,8 @@ def file_faults(
             other = next((name for name, shapes in limits.shapes.items() if shape in shapes), None)
             ask = f"--method {other} trains {shape} rows; or {found.hint}"
             yield found if other is None else replace(found, hint=ask)
+        else:
+            yield from _unlabelled(method, format_name)
         if (
             shape == "tokens"
             and limits.tokens_in is not None
@@ -346,9 +349,21 @@ def file_faults(
 def method_faults(method: str, format_name: str | None) -> Iterator[Fault]:
     """The fault of rows that a method cannot train, whoever the provider is."""
     shape = None if format_name is None else FORMATS[format_name].shape
-    if shape is not None and method == "dpo" and shape != "preference":
-        message = f"dpo trains pairs of answers, these are {FORMATS[format_name or ''].title} rows"
-        yield Fault("FT205", "fault", 0, message, RULES["FT205"].hint)
+    if shape is None or format_name is None:
+        return
+    if method in PAIR_METHODS and shape != "preference":
+        yield _other_rows(method, "pairs of answers", format_name)
+    yield from _unlabelled(method, format_name)
+
+
+def _unlabelled(method: str, format_name: str) -> Iterator[Fault]:
+    if method == "kto" and format_name != "kto":
+        yield _other_rows(method, "answers with a label of true or false", format_name)
+
+
+def _other_rows(method: str, wanted: str, format_name: str) -> Fault:
+    message = f"{method} trains {wanted}, these are {FORMATS[format_name].title} rows"
+    return Fault("FT205", "fault", 0, message, RULES["FT205"].hint)
 
 
 def validation_faults(limits: Limits, rows: int) -> Iterator[Fault]:

@@ -47,6 +47,8 @@ class ChatTokenizer:
     eos_id: int | None
     now: dt.datetime | None = None
     tools_template: str | None = None
+    start_ids: tuple[int, ...] = ()
+    """What the tokenizer puts before a text by itself; a chat template has it in its text."""
     _compiled: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -72,6 +74,7 @@ class ChatTokenizer:
             special_ids=frozenset(i for i, token in added.items() if token.special),
             eos_id=None if eos is None else tokenizer.token_to_id(eos),
             now=now,
+            start_ids=_start_ids(tokenizer),
         )
 
     @property
@@ -161,6 +164,12 @@ def _load_tokenizer(folder: Path) -> Any:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _start_ids(tokenizer: Any) -> tuple[int, ...]:
+    plain = tokenizer.encode("a", add_special_tokens=False).ids
+    whole = tokenizer.encode("a", add_special_tokens=True).ids
+    return tuple(whole[: len(whole) - len(plain)]) if whole[-len(plain) :] == plain else ()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def render_sequences(
 
     A chat row is itself or its parts, without a name. A preference row is two sequences, its prompt
     with the `preferred` and with the `non-preferred` answer, and only that answer is trained. Plain
-    text is one, and all of it is trained. A tokenized row is what it says. Raises `RowFault`.
+    text is one, and all of it is trained, with the tokens that begin and end a document. A tokenized row is what it says. Raises `RowFault`.
     """
     if "input_ids" in row:
         return [("", _given(row, number))]
@@ -173,7 +173,9 @@ def render_sequences(
     if "text" in row:
         if not isinstance(row["text"], str):
             raise RowFault(number, "no_text", "the text is not a string")
-        ids = tokenizer.encode(row["text"])
+        ids = [*tokenizer.start_ids, *tokenizer.encode(row["text"])]
+        if tokenizer.eos_id is not None:
+            ids.append(tokenizer.eos_id)
         return [("", Rendered(array("i", ids), b"\x01" * len(ids)))]
     prompt = row.get("input")
     if not isinstance(prompt, Mapping):

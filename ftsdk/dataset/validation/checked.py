@@ -70,6 +70,11 @@ class Target:
     allowed: tuple[str, ...] = ()
     """Values that are no findings, by code and pattern (see `rules.secrets.allowed_values`)."""
 
+    def longest_of(self, format_name: str | None) -> int | None:
+        """`max_length` for rows of a format: None for plain text where it is trained in pieces."""
+        in_pieces = format_name == "text" and self.limits is not None and self.limits.cuts_text
+        return None if in_pieces else self.max_length
+
 
 @dataclass
 class Checked:

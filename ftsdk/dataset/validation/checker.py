@@ -308,7 +308,11 @@ class RowChecker:
         if self._rules_for != fmt.name:
             self._rules_for = fmt.name
             self._rules = tuple(
-                r for r in RULES.values() if r.check and r.shape in (fmt.shape, "any")
+                r
+                for r in RULES.values()
+                if r.check
+                and r.shape in (fmt.shape, "any")
+                and not (r.code == "FT131" and self.target.method == "kto")
             )
         return self._rules
 

@@ -76,7 +76,7 @@ def validate(
     - `tokenizer`: a model folder, the name of an OpenAI encoding, or a `ChatTokenizer`; without one
       it is looked up by `model`. `tokens=False` counts no tokens; neither does None without an
       exact tokenizer.
-    - `method`: `sft` (the default) or `dpo`. `format`, `map` and `drop` say how the rows are read, as
+    - `method`: `sft` (the default), `dpo`, `kto` or `orpo`. `format`, `map` and `drop` say how the rows are read, as
       in `Dataset.load`; a method that is given decides where rows can be read as chat and as pairs.
     - `allow_findings`: values that are no findings, such as `["FT406:*@ourcompany.com"]`.
     - `near_duplicates` needs the extra `data`; None looks for them in small files when it is
@@ -271,7 +271,8 @@ class _Validation:
         """The findings of the result in file order, and its figures."""
         result, target, source = self.result, self.target, self.opened.source
         kept = sorted(result.found.kept, key=lambda f: f.line)
-        cut = cut_at(target.limits, target.method, target.max_length)
+        longest = target.longest_of(result.format)
+        cut = cut_at(target.limits, target.method, longest)
         if result.counting is not None and result.rows and not any(result.counting.totals):
             self.skipped.append("tokens: every row has a fault")
         return DatasetReport(
@@ -288,9 +289,7 @@ class _Validation:
             method=target.method,
             counts=result.found.counts,
             row_counts=result.found.rows,
-            tokens=None
-            if result.counting is None
-            else result.counting.summary(target.max_length, cut),
+            tokens=None if result.counting is None else result.counting.summary(longest, cut),
             validation_tokens=validation_tokens,
             skipped=tuple(self.skipped),
         )

@@ -78,7 +78,9 @@ class ValidationRows:
     def _of_all_rows(self, *, is_empty: bool) -> Iterator[Fault]:
         target = self._checker.target
         if self._counting is not None:
-            yield from self._counting.faults(target.limits, target.method, target.max_length)
+            yield from self._counting.faults(
+                target.limits, target.method, target.longest_of(self.format)
+            )
         yield from self._duplicates.faults(text=self.format == "text")
         if self._checker.near is not None:
             yield from self._checker.near.validation_faults()

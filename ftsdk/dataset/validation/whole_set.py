@@ -43,7 +43,8 @@ def findings_of_set(
     if checked.counting is not None:
         if checked.format == "tokenized":  # other processes may have counted
             checked.counting.counter = TokenizedRowCounter()
-        yield from checked.counting.faults(target.limits, target.method, target.max_length)
+        longest = target.longest_of(checked.format)
+        yield from checked.counting.faults(target.limits, target.method, longest)
         if checked.format is not None and FORMATS[checked.format].shape in ("chat", "preference"):
             yield from template_faults(checked.counting.counter)
 

@@ -17,7 +17,7 @@ from ftsdk.testing.conformance.world import World
 from ftsdk.types.chat import ChatRequest
 from ftsdk.types.cost import CostBasis
 from ftsdk.types.model import ModelHandle, ModelKind
-from ftsdk.types.spec import Hyperparameters, LoRA
+from ftsdk.types.spec import METHODS, PAIR_METHODS, Hyperparameters, LoRA
 
 _METHODS: Mapping[str, tuple[str, ...]] = {
     "can_cancel": ("cancel",),
@@ -102,12 +102,15 @@ class RecordChecks:
     def test_methods_adapters_and_formats_are_known(self, world: World) -> None:
         able = world.backend.capabilities
         assert able.methods
-        assert able.methods <= {"sft", "dpo"}
+        assert able.methods <= set(METHODS)
         assert able.adapters
         assert able.adapters <= {"lora", "nf4", "full"}
         assert able.formats
         assert able.formats <= {"chat", "preference", "text", "tokens"}
-        assert ("dpo" in able.methods) <= ("preference" in able.formats)
+        if able.formats_by_method:
+            assert set(able.formats_by_method) == able.methods
+            assert frozenset().union(*able.formats_by_method.values()) == able.formats
+        assert bool(PAIR_METHODS & able.methods) <= ("preference" in able.formats)
 
     def test_hyperparameters_are_known_fields(self, world: World) -> None:
         assert set(world.backend.capabilities.hyperparameters) <= set(Hyperparameters.model_fields)
@@ -243,7 +246,7 @@ class RecordChecks:
             pytest.skip("no hyperparameter has an upper limit")
 
     def test_an_unsupported_method_is_refused(self, world: World) -> None:
-        left = {"sft", "dpo"} - world.backend.capabilities.methods
+        left = set(METHODS) - world.backend.capabilities.methods
         if not left:
             pytest.skip("it has every method")
         assert min(left) in str(refused(world, method=min(left)))

@@ -14,7 +14,7 @@ from ftsdk.dataset import Dataset
 from ftsdk.errors import FtsdkError
 from ftsdk.testing.lab import Behaviour, Double
 from ftsdk.types.job import RemoteJob
-from ftsdk.types.spec import JobSpec, LoRA
+from ftsdk.types.spec import PAIR_METHODS, JobSpec, LoRA
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import ManualClock, SystemClock
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
@@ -275,7 +275,7 @@ class World:
     ) -> SubmitRequest:
         """Return a submission of that job, with its own tag. `validation` is True, or rows."""
         spec = self.spec(**changes)
-        usual = self.pairs if spec.method == "dpo" else self.rows
+        usual = self.pairs if spec.method in PAIR_METHODS else self.rows
         train = Dataset.load([dict(row) for row in (usual if rows is None else rows)])
         checked = list(usual)[:4] if validation is True else validation
         job_id = new_job_id(self.clock.now())

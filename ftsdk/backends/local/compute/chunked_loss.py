@@ -18,6 +18,12 @@ _CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 1 << 30}
 """Size of one chunk of float32 logits: fits a CPU's cache, or keeps a GPU busy."""
 
 
+def chunk_size(hidden: Tensor, weight: Tensor) -> int:
+    """The number of tokens whose logits are computed at once."""
+    chunk_bytes = _CHUNK_BYTES.get(hidden.device.type, 64 << 20)
+    return max(16, chunk_bytes // (4 * weight.shape[0]))
+
+
 def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
     """Return the summed cross-entropy, in nats, as a float32 scalar.
 
@@ -38,8 +44,7 @@ class _ChunkedLoss(torch.autograd.Function):
         targets: Tensor,
         learning: bool,
     ) -> Tensor:
-        chunk_bytes = _CHUNK_BYTES.get(hidden.device.type, 64 << 20)
-        size = max(16, chunk_bytes // (4 * weight.shape[0]))
+        size = chunk_size(hidden, weight)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         d_hidden = torch.empty_like(hidden) if learning else None
         d_weight = (

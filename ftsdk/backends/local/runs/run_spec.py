@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ftsdk.backends.local.options import RunHyperparameters, RunOptions
-from ftsdk.types.spec import LoRA
+from ftsdk.types.spec import LoRA, Method
 
 FORMAT = 1
 
@@ -58,7 +58,7 @@ class RunSpec(BaseModel):
     created_at: AwareDatetime = Field(default_factory=lambda: dt.datetime.now(dt.UTC))
     job_id: str
     base_model: BaseModelRef
-    method: Literal["sft"] = "sft"
+    method: Method = "sft"
     adapter: RunAdapter | None
     hyperparameters: RunHyperparameters = Field(default_factory=RunHyperparameters)
     seed: int = 0

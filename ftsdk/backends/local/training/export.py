@@ -129,6 +129,8 @@ def result_facts(
         "train_s": round(state.train_s, 3),
         "train_loss": state.loss,
         "validation_loss": state.validation_loss,
+        "train_metrics": dict(state.metrics),
+        "validation_metrics": dict(state.validation_metrics),
         "trained_on": hardware.why,
         "weights": dict(model.facts()),
         "versions": versions(),

@@ -85,12 +85,13 @@ def set_flat(network: Any) -> None:
 
 @contextlib.contextmanager
 def evaluating(network: Any) -> Iterator[None]:
-    """Turn dropout and gradients off inside the block."""
+    """Turn dropout and gradients off inside the block; blocks may be nested."""
     import torch
 
+    before = network.training
     network.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        network.train()
+        network.train(before)

@@ -70,6 +70,19 @@ class LoadedModel:
         logits = next_token_logits(self.network, batch)
         return cross_entropy(logits.float(), batch.targets, reduction="sum")
 
+    def log_probs(self, batch: PackedBatch) -> torch.Tensor:
+        """The log-probability of each trained token, in nats; float32 [trained]."""
+        import torch
+
+        from ftsdk.backends.local.compute.chunked_log_probs import chunked_log_probs
+
+        if self.plain_head:
+            head = self.network.get_output_embeddings()
+            states = hidden_states(self.network, batch)
+            return chunked_log_probs(states, head.weight, head.bias, batch.targets)
+        scores = torch.log_softmax(next_token_logits(self.network, batch).float(), -1)
+        return scores.gather(1, batch.targets[:, None])[:, 0]
+
     def facts(self) -> Mapping[str, Any]:
         """The size and form of the model, for the event log and the result."""
         why = {"row_by_row_because": self.path.reason} if self.path.reason else {}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ftsdk.backends.local.models.row_paths import positions_of, ropes_of
 from ftsdk.backends.local.runs.crash_report import kind_of_text
@@ -73,10 +73,15 @@ class BatchSize:
     tokens: int = 0
 
     @classmethod
-    def of(cls, lengths: Sequence[int], batch_size: int, token_budget: int) -> BatchSize:
+    def of(cls, lengths: Sequence[int], batch_size: int, token_budget: int) -> Self:
         """The size for rows of these lengths, cut by `micro_batches` with these arguments."""
         longest = max(lengths)
-        return cls(longest, max(longest, min(token_budget, batch_size * longest)))
+        return cls.of_examples(longest, longest, batch_size, token_budget)
+
+    @classmethod
+    def of_examples(cls, longest: int, example: int, batch_size: int, token_budget: int) -> Self:
+        """The size where an example is one row or more, of `example` tokens at most."""
+        return cls(longest, max(example, min(token_budget, batch_size * example)))
 
     def probe(self) -> list[int]:
         """Lengths of rows that fill such a batch: the longest first, and a short one last."""

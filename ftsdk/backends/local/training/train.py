@@ -43,7 +43,7 @@ from ftsdk.backends.local.training.loop import (
 )
 from ftsdk.backends.local.training.model import LoadedModel, load_for_training
 from ftsdk.backends.local.training.objectives.choose import objective_of
-from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits
+from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits, Untrained
 from ftsdk.backends.local.training.optimizer import FlatAdamW
 from ftsdk.backends.local.training.outcome import Failed, Stopped, failure, totals
 from ftsdk.backends.local.training.reporting import Reporting
@@ -100,10 +100,18 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     require_savable(run, model, spec)
 
     # what the untrained model says
-    train_rows = objective.prepare(train_rows, spec.train, model, run.path)
+    size = hyperparameters.batch_size if model.path.flat else 1
+    limits = MicroBatchLimits(size, token_budget(options, hardware))
+
+    def prepare(name: str, rows: list[Any]) -> list[Any]:
+        def log(message: str) -> None:
+            events.write("log", message=message)
+
+        return objective.prepare(rows, Untrained(run.path / name, model, limits, stop.check, log))
+
+    train_rows = prepare(spec.train, train_rows)
     if validation_rows is not None and spec.validation:
-        name = spec.validation
-        validation_rows = objective.prepare(validation_rows, name, model, run.path)
+        validation_rows = prepare(spec.validation, validation_rows)
 
     # where to begin
     checkpoints = Checkpoints(

@@ -44,6 +44,25 @@ def ended(run: RunDir, outcome: str, **more: Any) -> None:
     (run.path / "outcome.json").write_text(json.dumps(facts))
 
 
+def test_rewards_are_metrics_of_their_step(run: RunDir) -> None:
+    write_events(
+        run,
+        {"kind": "log"},
+        {"kind": "metric", "step": 2, "train_loss": 0.5, "rewards/accuracies": 0.75},
+        {"kind": "metric", "step": 2, "validation_loss": 0.6, "validation_rewards/accuracies": 0.5,
+         "validation_rewards/margins": 0.1},
+    )  # fmt: skip
+    [point] = metric_points(run.read_events())
+    assert (point.train_accuracy, point.validation_accuracy) == (0.75, 0.5)
+    assert point.raw["validation_rewards/margins"] == 0.1
+    assert "seq" not in point.raw
+    lines = [event_of("job", raw).message for raw in run.read_events()]
+    assert lines == [
+        "step 2  loss 0.5000  reward accuracy 75.0%",
+        "step 2  validation loss 0.6000  reward accuracy 50.0%",
+    ]
+
+
 # --- state ---
 
 

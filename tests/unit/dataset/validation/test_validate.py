@@ -306,7 +306,9 @@ PROVIDERS: list[tuple[str, str, list[dict[str, Any]], dict[str, Any]]] = [
     ("bedrock", "FT206", [*MANY[:8], chat("x", tools=[{"type": "function", "function": {"name": "f"}}])], {}),
     ("bedrock", "FT214", [*MANY[:8], {"messages": [*MANY[0]["messages"], MANY[1]["messages"][1]]}], {}),
     ("fireworks", "FT201", MANY[:2], {}),
-    ("local", "FT205", [{"text": "abc"}], {}),
+    ("local", "FT205", [{"text": "abc"}], {"method": "dpo"}),
+    ("local", "FT205", [*MANY], {"method": "orpo"}),
+    ("openai", "FT205", [chat("a", label=False)] * 10, {"method": "kto"}),
     ("local", "FT206", [chat("a", functions=[{"name": "f", "parameters": {}}])], {}),
     ("local", "FT206", [{"messages": [{"role": "user", "content": "a"}, CALLED]}], {}),
     ("local", "FT206", [{"messages": [{"role": "user", "content": "a"}, {**CALLED, "content": "b"}]}], {}),
@@ -324,6 +326,26 @@ def test_a_row_of_two_formats_is_reported_once() -> None:
     assert [(f.code, f.field) for f in report.faults] == [("FT215", "text")]
     extra = look([chat("a", id=3)], provider="openai")
     assert "the key 'id'" in next(f.message for f in extra.faults if f.code == "FT206")
+
+
+def test_each_method_of_this_machine_takes_its_rows() -> None:
+    pair = {
+        "input": {"messages": [{"role": "user", "content": "is it open?"}]},
+        "preferred_output": [{"role": "assistant", "content": "until six"}],
+        "non_preferred_output": [{"role": "assistant", "content": "who knows"}],
+    }
+    good = [chat("a", "a fine answer", label=True), chat("a", "a bad one", label=False)]
+    text = [{"text": "once upon a time"}]
+    for method, rows in (("dpo", [pair]), ("orpo", [pair]), ("kto", good), ("sft", text)):
+        report = look(rows, provider="local", method=method)
+        assert report.ok, (method, report.faults)
+    assert "FT205" in codes(look(MANY, provider="local", method="kto"))
+    assert "FT205" in codes(look(MANY, method="kto"))
+    assert codes(look(good, provider="local"))["FT131"] == 2
+    both = {"chosen": "until six", "rejected": "who knows", **chat("is it open?", "until six")}
+    assert look([both], provider="local", method="orpo").format == "chosen"
+    half = look([*good, chat("c")], provider="local", method="kto")
+    assert [fault.line for fault in half.faults] == [3]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ computes the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -40,6 +40,20 @@ class Share:
     metrics: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Untrained:
+    """The model before its first step, for what an objective has to ask it about the file `rows`.
+
+    `check` raises `Stopped` when the run is asked to stop; `log` reports to the event log.
+    """
+
+    rows: Path
+    model: LoadedModel
+    limits: MicroBatchLimits
+    check: Callable[[], None]
+    log: Callable[[str], None]
+
+
 class Example(Protocol):
     """One example of an objective; its length is in tokens."""
 
@@ -58,11 +72,8 @@ class Objective(Protocol[E]):
     def batch_size(self, examples: Sequence[E], limits: MicroBatchLimits) -> BatchSize:
         """The size of the micro-batches that these examples make."""
 
-    def prepare(self, examples: list[E], name: str, model: LoadedModel, run: Path) -> list[E]:
-        """The examples of the file `name` with what the untrained model says about them.
-
-        Called once before the first step, also when a run is resumed; `run` is the run directory.
-        """
+    def prepare(self, examples: list[E], untrained: Untrained) -> list[E]:
+        """The examples with what the untrained model says about them, also for a resumed run."""
 
     def micro_batches(self, examples: Sequence[E], limits: MicroBatchLimits) -> Iterator[list[E]]:
         """Divide the examples of a step; how they are divided does not change the gradient."""

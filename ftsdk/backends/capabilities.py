@@ -106,6 +106,8 @@ class Capabilities:
     formats_by_method: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The row formats of each method; empty where it is not declared. `kto` takes chat rows that have
     a label."""
+    adapter_settings: frozenset[str] = frozenset()
+    """The settings of a LoRA beyond rank, alpha, dropout and target modules: `use_dora`, …"""
     hyperparameters: Mapping[str, Range] = field(default_factory=dict)
     """Every hyperparameter it accepts, with its range. Any other is refused before anything is
     sent."""

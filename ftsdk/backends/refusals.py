@@ -59,6 +59,12 @@ def refusals(name: str, able: Capabilities, spec: JobSpec) -> list[str]:
     kind = adapter_kind(spec)
     if kind not in able.adapters:
         faults.append(f"training kind {kind!r} (it has {', '.join(sorted(able.adapters))})")
+    variants = {} if spec.adapter is None else spec.adapter.variants()
+    faults += [
+        f"adapter {field}={value!r} is not taken by {name}"
+        for field, value in variants.items()
+        if field not in able.adapter_settings
+    ]
     if spec.seed and not able.takes_seed:
         faults.append(f"seed={spec.seed} is not taken by {name}")
     for field, value in spec.hyperparameters.given().items():

@@ -81,11 +81,20 @@ class _Frozen(BaseModel, metaclass=_RaisesSpecError):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+LORA_VARIANTS = ("use_rslora", "use_dora", "modules_to_save", "trainable_token_indices")
+"""The settings of a LoRA that only some backends have."""
+
+
 class LoRA(_Frozen):
     """A low-rank adapter beside a frozen base model (Hu et al., 2021).
 
     `quantize="nf4"` keeps the base in 4-bit NormalFloat while training: QLoRA (Dettmers et al.,
     2023). `alpha` defaults to twice the rank.
+
+    `use_rslora` scales by alpha/√rank instead of alpha/rank (Kalajdzievski, 2023). `use_dora` trains
+    the norms of the weights as well (Liu et al., 2024). `modules_to_save` are layers that are
+    trained whole, such as `lm_head`, and `trainable_token_indices` tokens, by id or as text, whose
+    rows of the embedding are trained. A provider that cannot do one of these refuses it by name.
     """
 
     rank: Annotated[int, Field(ge=1, le=1024), NoBool] = 16
@@ -93,6 +102,10 @@ class LoRA(_Frozen):
     dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), NoBool] = 0.0
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     quantize: Literal["nf4"] | None = None
+    use_rslora: bool = False
+    use_dora: bool = False
+    modules_to_save: tuple[str, ...] = ()
+    trainable_token_indices: tuple[Annotated[int, Field(ge=0), NoBool] | str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -108,6 +121,11 @@ class LoRA(_Frozen):
         if self.target_modules == ():
             raise ValueError("target_modules is empty; name at least one, or use 'all-linear'")
         return self
+
+    def variants(self) -> dict[str, Any]:
+        """Return the settings beyond plain LoRA that are set, by name."""
+        found = {name: getattr(self, name) for name in LORA_VARIANTS}
+        return {name: value for name, value in found.items() if value}
 
 
 _SCHEDULES_WITH: Mapping[str, tuple[Schedule, ...]] = {
@@ -218,6 +236,9 @@ class JobSpec(_Frozen):
         for name in _LATER_HYPERPARAMETERS:
             if canonical["hyperparameters"][name] is None:
                 del canonical["hyperparameters"][name]
+        for name in LORA_VARIANTS if self.adapter is not None else ():
+            if not canonical["adapter"][name]:
+                del canonical["adapter"][name]
         canonical["train_sha256"] = train_sha256
         canonical["validation_sha256"] = validation_sha256
         text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -268,6 +289,9 @@ OTHER_NAMES: Mapping[str, str] = {
     "lora_r": "rank",
     "lora_alpha": "alpha",
     "lora_dropout": "dropout",
+    "rslora": "use_rslora",
+    "dora": "use_dora",
+    "trainable_tokens": "trainable_token_indices",
 }
 """What other libraries call our hyperparameters and adapter fields: transformers, peft, providers."""
 

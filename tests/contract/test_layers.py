@@ -76,7 +76,7 @@ WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("status",),
         ("training",),
         ("compute", "runs", "models"),
-        ("options", "limits", "fault"),
+        ("options", "limits", "fault", "adapter_names"),
         ("reports", "method_options"),
     ),
 }

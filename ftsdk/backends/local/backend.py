@@ -22,6 +22,7 @@ from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.chat_outcomes import require_concurrency
 from ftsdk.backends.local import inference, losses
+from ftsdk.backends.local.adapter_names import beside_of, variant_of
 from ftsdk.backends.local.fault import Fault
 from ftsdk.backends.local.limits import LIMITS
 from ftsdk.backends.local.method_options import method_faults, method_fields
@@ -35,6 +36,7 @@ from ftsdk.backends.local.models.resolve import (
     resolve_model,
 )
 from ftsdk.backends.local.models.row_paths import position_limit, training_notes
+from ftsdk.backends.local.models.tokenizer_files import TokenIds, changed_tokenizer, token_ids
 from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions, RunHyperparameters
 from ftsdk.backends.local.reports import missing_packages
 from ftsdk.backends.local.result import copy_result, existing_result, model_of
@@ -65,7 +67,7 @@ from ftsdk.types.events import Checkpoint, Event, MetricPoint
 from ftsdk.types.job import RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.types.plan import Plan, PlannedField
-from ftsdk.types.spec import JobSpec, spec_error
+from ftsdk.types.spec import LORA_VARIANTS, JobSpec, spec_error
 from ftsdk.util.ids import JOB_ID
 
 _RUNS_READ = 200
@@ -88,6 +90,7 @@ class LocalBackend(Backend):
         adapters=frozenset({"lora", "nf4", "full"}),
         formats=frozenset({"chat", "preference", "text"}),
         formats_by_method=LIMITS.shapes,
+        adapter_settings=frozenset(LORA_VARIANTS),
         hyperparameters=HYPERPARAMETERS,
         find_by=FindBy.RUN_DIRECTORY,
         resend_is_safe=True,  # the run directory is the job's own: starting it twice is one run
@@ -160,7 +163,24 @@ class LocalBackend(Backend):
         folder = local_folder(spec.model, home)
         if folder is None:  # `_resolve` says how to get it
             return Trainability(())
-        return trainability(folder, spec.adapter, cache=facts_cache(home))
+        cache, tokens = facts_cache(home), self._token_ids(spec, folder)
+        return trainability(folder, spec.adapter, cache=cache, tokens=tokens)
+
+    def _token_ids(self, spec: JobSpec, folder: Path) -> TokenIds:
+        """The tokens whose embedding the job trains. Raises `Unsupported` for unknown ones."""
+        trained = () if spec.adapter is None else spec.adapter.trainable_token_indices
+        where = f"backend local, the tokenizer of {spec.model}"
+        tokenizer = self._tokenizer(spec, folder)
+        return token_ids(tokenizer, trained, self._options(spec).add_tokens, where=where)
+
+    def _tokenizer(self, spec: JobSpec, folder: Path) -> Path:
+        """The folder of the job's tokenizer: that of its base model, or a changed copy."""
+        return changed_tokenizer(
+            folder,
+            facts_cache(self.context.home) / "tokenizers",
+            template=None,
+            add_tokens=self._options(spec).add_tokens,
+        )
 
     def _trainability_on_hub(self, spec: JobSpec) -> Trainability:
         """What the config of a model that is not here yet says; nothing where it cannot be read."""
@@ -186,11 +206,13 @@ class LocalBackend(Backend):
         if options.pull and not is_pulled(spec.model, home=self.context.home):
             update["notes"] = (self._pull_note(spec),)
             return plan.model_copy(update=update)
-        update["notes"] = tuple(self._base_model_notes(spec))
+        model = self._resolve(spec)
+        update["notes"] = tuple(self._base_model_notes(model))
         found = self._trainability(spec)
         if found.adapted is not None and spec.adapter is not None:
-            kind = "QLoRA" if spec.adapter.quantize else "LoRA"
-            update["notes"] += (f"{kind} of rank {spec.adapter.rank} on {found.adapted}",)
+            kind, rows = variant_of(spec.adapter), self._token_ids(spec, model.path)
+            beside = beside_of(spec.adapter, len({*rows.known, *rows.new}))
+            update["notes"] += (f"{kind} of rank {spec.adapter.rank} on {found.adapted}{beside}",)
         if found.unknown is not None:
             warning = f"whether {spec.model} can be trained is not known: {found.unknown}"
             update["warnings"] += (warning,)
@@ -201,9 +223,8 @@ class LocalBackend(Backend):
         much = "its size is not known" if size is None else f"about {size / 1e6:,.0f} MB"
         return f"base model {spec.model} is not here yet; create would pull it first: {much}"
 
-    def _base_model_notes(self, spec: JobSpec) -> builtins.list[str]:
+    def _base_model_notes(self, model: ResolvedModel) -> builtins.list[str]:
         """The base model's name, licence and revision."""
-        model = self._resolve(spec)
         notes = [f"base model {model.name}" + (f" ({model.license})" if model.license else "")]
         if model.revision:
             notes.append(f"revision {model.revision}")
@@ -241,7 +262,7 @@ class LocalBackend(Backend):
         if not is_pulled(spec.model, home=self.context.home):
             return None
         folder = self._resolve(spec).path
-        return folder if (folder / "tokenizer.json").is_file() else None
+        return self._tokenizer(spec, folder) if (folder / "tokenizer.json").is_file() else None
 
     def max_length_for(self, spec: JobSpec) -> int | None:
         """`max_length` in tokens, or the model's number of positions where that is less."""

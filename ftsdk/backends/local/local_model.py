@@ -69,6 +69,8 @@ class LocalModel:
         require_inference_packages()
         from transformers import AutoModelForCausalLM
 
+        from ftsdk.backends.local.compute.adapters import grow_embedding
+
         hardware = choose_hardware(device)
         is_adapter = (folder / "adapter_config.json").is_file()
         weights = (base or base_folder(folder)) if is_adapter else folder
@@ -87,6 +89,7 @@ class LocalModel:
         )
         network = network.to(hardware.device)
         if is_adapter:
+            grow_embedding(network, _embedding_rows(folder))
             network = _with_adapter(network, folder, hardware)
         network.eval()
         config = network.config.get_text_config()
@@ -310,6 +313,13 @@ def base_folder(folder: Path) -> Path:
             hint=f"ftsdk models pull {base['name']}",
         )
     return path
+
+
+def _embedding_rows(folder: Path) -> int:
+    """Rows of the embedding that an adapter was trained on; 0 where they are those of the base."""
+    path = folder / "ftsdk.json"
+    facts = json.loads(path.read_bytes()) if path.is_file() else {}
+    return int(facts["embedding_rows"]) if facts.get("added_tokens") else 0
 
 
 def _with_adapter(network: Any, folder: Path, hardware: Hardware) -> Any:

@@ -28,6 +28,9 @@ def _one_or_more(value: Any) -> Any:
     return tuple(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
 
 
+_Token = Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class RunHyperparameters(BaseModel):
     """The hyperparameters of a run, complete: what a job leaves open has the default here.
 
@@ -120,6 +123,8 @@ class RunOptions(MethodOptions):
     """Stop after so many evaluations in a row that are no better than the best before them."""
     early_stopping_min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False), NoBool] = 0.0
     """How much better than the best an evaluation must be to count."""
+    add_tokens: Annotated[tuple[_Token, ...], BeforeValidator(_one_or_more)] = ()
+    """New special tokens. The tokenizer gets them, and their rows of the embedding are trained."""
     truncate: bool = False
     """Cut rows longer than `max_length` instead of refusing them."""
     gradient_checkpointing: bool = False

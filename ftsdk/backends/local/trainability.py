@@ -25,6 +25,7 @@ from ftsdk.backends.local.fault import Fault
 from ftsdk.backends.local.models.config_faults import config_faults, quantization_of
 from ftsdk.backends.local.models.model_folder import weight_files
 from ftsdk.backends.local.models.row_paths import measured_paths
+from ftsdk.backends.local.models.tokenizer_files import TokenIds
 from ftsdk.backends.local.runs.environment import trainer_environment
 from ftsdk.backends.local.runs.launch import keep_package_importable
 from ftsdk.types.spec import LoRA
@@ -34,6 +35,7 @@ FORMAT = 1
 _PROGRAM = "ftsdk.backends.local.compute.examine"
 _STACK = ("torch", "transformers", "peft", "safetensors")
 _TIMEOUT_S = 300.0
+_NO_TOKENS = TokenIds()
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,24 @@ class Trainability:
 
 
 def trainability(
-    folder: Path, adapter: LoRA | None, *, cache: Path, config_only: bool = False
+    folder: Path,
+    adapter: LoRA | None,
+    *,
+    cache: Path,
+    config_only: bool = False,
+    tokens: TokenIds = _NO_TOKENS,
 ) -> Trainability:
     """Examine the model in `folder`; answers are kept in `cache` until a file or a version changes.
 
     The first answer for a model takes seconds, the others none. With `config_only` there is nothing
-    but a config.json yet, and only what that shows is known.
+    but a config.json yet, and only what that shows is known. `tokens` are those whose rows of the
+    embedding are trained.
     """
     faults = config_faults(folder)
     missing = [name for name in _STACK if importlib.util.find_spec(name) is None]
     if missing:
         return Trainability(tuple(faults), unknown=f"{', '.join(missing)} not installed")
-    asked = _question(folder, adapter, config_only=config_only)
+    asked = _question(folder, adapter, tokens, config_only=config_only)
     path = cache / f"trainability-{_digest(folder, asked)}.json"
     found = _kept(path)
     if found is None:
@@ -113,7 +121,9 @@ def _refused_when_measured(model_type: str | None) -> str | None:
     return found.reason
 
 
-def _question(folder: Path, adapter: LoRA | None, *, config_only: bool) -> dict[str, Any]:
+def _question(
+    folder: Path, adapter: LoRA | None, tokens: TokenIds, *, config_only: bool
+) -> dict[str, Any]:
     config = json.loads((folder / "config.json").read_bytes())
     return {
         "folder": str(folder),
@@ -121,6 +131,7 @@ def _question(folder: Path, adapter: LoRA | None, *, config_only: bool) -> dict[
         "headers": not config_only and quantization_of(config) is None,
         "refused": _refused_when_measured(config.get("model_type")),
         "adapter": None if adapter is None else adapter.model_dump(mode="json"),
+        "tokens": {"known": tokens.known, "new": tokens.new},
     }
 
 

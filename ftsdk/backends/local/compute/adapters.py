@@ -14,19 +14,29 @@ import torch
 from torch.func import functional_call
 
 from ftsdk.backends.local.compute.coverage import is_linear, is_of_senses, matrices
+from ftsdk.backends.local.models.tokenizer_files import TokenIds
 from ftsdk.types.spec import LoRA
 from ftsdk.util.names import nearest
+
+_NO_TOKENS = TokenIds()
 
 # --- where it is put ---------------------------------------------------------------------------
 
 
 def put_adapter(
-    network: Any, adapter: LoRA, *, base_name: str, revision: str | None, empty: bool = False
+    network: Any,
+    adapter: LoRA,
+    *,
+    base_name: str,
+    revision: str | None,
+    tokens: TokenIds = _NO_TOKENS,
+    empty: bool = False,
 ) -> Any:
     """Freeze the network and put the adapter on it; returns the peft model.
 
-    `base_name` and `revision` are what transformers loads the base by. With `empty` the adapter's
-    weights have no memory. Raises `ValueError` or `TypeError` where peft refuses.
+    `base_name` and `revision` are what transformers loads the base by, `tokens` those whose rows of
+    the embedding are trained. With `empty` the adapter's weights have no memory. Raises
+    `ValueError` or `TypeError` where peft refuses.
     """
     from peft import LoraConfig, TaskType, get_peft_model
 
@@ -39,12 +49,52 @@ def put_adapter(
         target_modules=targets if isinstance(targets, str) else list(targets),
         exclude_modules=_left_out(network) if targets == "all-linear" else None,
         bias="none",
+        use_rslora=adapter.use_rslora,
+        use_dora=adapter.use_dora,
+        modules_to_save=list(adapter.modules_to_save) or None,
+        trainable_token_indices=_token_rows(network, adapter, tokens) or None,
     )
     network.requires_grad_(False)
     owner = get_peft_model(network, config, autocast_adapter_dtype=False, low_cpu_mem_usage=empty)
     used = owner.peft_config["default"]  # peft has set the folder that the network came from
     used.base_model_name_or_path, used.revision = base_name, revision
     return owner
+
+
+def grow_embedding(network: Any, rows: int) -> None:
+    """Give the embedding at least `rows` rows; a new row is the mean of those before.
+
+    So is one of the output head. Nothing is drawn at random, so a resumed run begins with the same
+    rows.
+    """
+    embedding = network.get_input_embeddings()
+    before = embedding.weight.shape[0]
+    if rows <= before:
+        return
+    network.resize_token_embeddings(rows, mean_resizing=False)
+    head = network.get_output_embeddings()
+    layers = [layer for layer in (network.get_input_embeddings(), head) if layer is not None]
+    with torch.no_grad():
+        for weight in {id(layer.weight): layer.weight for layer in layers}.values():
+            weight[before:] = weight[:before].float().mean(0).to(weight.dtype)
+        if getattr(head, "bias", None) is not None:
+            head.bias[before:] = 0
+
+
+def _token_rows(network: Any, adapter: LoRA, tokens: TokenIds) -> dict[str, list[int]]:
+    """Which rows of which layer are trained; none of a layer that is trained whole.
+
+    A new token has a row in the embedding and, where the two are not tied, in the output head.
+    """
+    embedding, head = network.get_input_embeddings(), network.get_output_embeddings()
+    wanted = {id(embedding): sorted({*tokens.known, *tokens.new})}
+    if head is not None and head.weight is not embedding.weight:
+        wanted[id(head)] = list(tokens.new)
+    return {
+        name: wanted[id(module)]
+        for name, module in network.named_modules()
+        if wanted.get(id(module)) and not any(_names(one, name) for one in adapter.modules_to_save)
+    }
 
 
 def _whole(value: float | None) -> float | None:
@@ -116,7 +166,28 @@ def _reads_weight(parent: Any, leaf: str) -> bool:
 
 def adapter_faults(network: Any, adapter: LoRA) -> list[str]:
     """Why this adapter cannot be put on this network as asked, one line for each reason."""
-    return [*_faults_of_targets(network, adapter), *_faults_of_nf4(network, adapter)]
+    return [
+        *_faults_of_targets(network, adapter),
+        *_faults_of_whole_modules(network, adapter),
+        *_faults_of_nf4(network, adapter),
+    ]
+
+
+def _faults_of_whole_modules(network: Any, adapter: LoRA) -> Iterator[str]:
+    modules = dict(network.named_modules())
+    embedding, head = network.get_input_embeddings(), network.get_output_embeddings()
+    tied = head is not None and head.weight is embedding.weight
+    leaves = sorted({name.rpartition(".")[2] for name in modules} - {""})
+    for asked in adapter.modules_to_save:
+        found = [module for name, module in modules.items() if name and _names(asked, name)]
+        if not found:
+            yield f"modules_to_save: no layer is called {asked!r}{nearest(asked, leaves)}"
+        elif tied and any(module in (embedding, head) for module in found):
+            yield (
+                f"modules_to_save: {asked} shares its weights with "
+                f"{'the output head' if embedding in found else 'the embedding'} in this model, and a copy "
+                "would separate them; train single tokens with trainable_token_indices"
+            )
 
 
 def _faults_of_targets(network: Any, adapter: LoRA) -> Iterator[str]:

@@ -107,7 +107,7 @@ def matrices(network: Any) -> Iterator[Matrix]:
     head = network.get_output_embeddings()
     seen = set()
     for name, parameter in network.named_parameters():
-        if ".lora_" in name:
+        if ".lora_" in name or ".modules_to_save." in name or ".trainable_tokens_" in name:
             continue
         state = getattr(parameter, "quant_state", None)
         shape = parameter.shape if state is None else state.shape
@@ -115,7 +115,7 @@ def matrices(network: Any) -> Iterator[Matrix]:
             continue
         seen.add(id(parameter))
         owner = modules[name.rpartition(".")[0]]
-        plain = re.sub(r"\.base_layer(?=\.)", "", name)
+        plain = re.sub(r"\.(token_adapter|base_layer|original_module)(?=\.)", "", name)
         part = _part(plain, owner, head, modules)
         yield Matrix(plain, shape.numel(), part, is_linear(owner))
 
@@ -136,7 +136,7 @@ def _part(name: str, module: Any, head: Any, modules: Mapping[str, Any]) -> str:
     """The part of the model that a weight belongs to, by the names of the modules it is in."""
     if isinstance(module, torch.nn.Embedding):
         return "embeddings"
-    if module is head or getattr(head, "base_layer", None) is module:
+    if module in (head, *_inside(head)):
         return "the output head"
     if is_of_senses(name):
         return "layers for images or sound"
@@ -155,6 +155,15 @@ def _part(name: str, module: Any, head: Any, modules: Mapping[str, Any]) -> str:
     if any(re.search(r"mlp|feed_forward|ffn|ff|fc|dense|block_sparse", word) for word in inside):
         return "feed-forward layers"
     return "other layers"
+
+
+def _inside(head: Any) -> Iterator[Any]:
+    """The layer that an adapter of the output head wraps."""
+    for holder in (head, getattr(head, "token_adapter", None)):
+        for name in ("base_layer", "original_module"):
+            wrapped = vars(holder).get("_modules", {}).get(name) if holder is not None else None
+            if wrapped is not None:
+                yield wrapped
 
 
 def _is_gate(name: str, modules: Mapping[str, Any]) -> bool:

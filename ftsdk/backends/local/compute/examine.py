@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.local.compute.adapters import adapter_faults, put_adapter
+from ftsdk.backends.local.compute.adapters import adapter_faults, grow_embedding, put_adapter
 from ftsdk.backends.local.compute.coverage import coverage_of
 from ftsdk.backends.local.compute.reload import reload
 from ftsdk.backends.local.compute.skeleton import (
@@ -27,9 +27,11 @@ from ftsdk.backends.local.compute.skeleton import (
     load_headers,
 )
 from ftsdk.backends.local.fault import Fault
+from ftsdk.backends.local.models.tokenizer_files import TokenIds
 from ftsdk.types.spec import LoRA
 
 _CAUSAL = "choose a causal language model that transformers knows without code of its own"
+_NO_TOKENS = TokenIds()
 _AGAIN = "download the model again, or take its config.json and weights from one place"
 
 
@@ -40,6 +42,7 @@ def examine(
     *,
     headers: bool = True,
     refused: str | None = None,
+    tokens: TokenIds = _NO_TOKENS,
 ) -> dict[str, Any]:
     """Return the faults of the model and of the adapter on it, and what the adapter would cover.
 
@@ -53,6 +56,7 @@ def examine(
     except CannotBuild as error:
         return {"faults": [Fault(str(error), _CAUSAL)], "adapted": None}
     network = skeleton.network
+    grow_embedding(network, tokens.rows)
     faults = [
         *_of_kind(config, network, refused),
         *_of_files(skeleton),
@@ -65,7 +69,9 @@ def examine(
     covered = None
     if not found:
         try:
-            owner = put_adapter(network, adapter, base_name="", revision=None, empty=True)
+            owner = put_adapter(
+                network, adapter, base_name="", revision=None, tokens=tokens, empty=True
+            )
             covered = coverage_of(owner).facts()
             faults += _of_reload(owner)
         except Exception as error:  # noqa: BLE001  # whatever peft says against it is the answer
@@ -192,6 +198,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
             files,
             headers=asked["headers"],
             refused=asked["refused"],
+            tokens=TokenIds(**{name: tuple(ids) for name, ids in asked["tokens"].items()}),
         )
 
 

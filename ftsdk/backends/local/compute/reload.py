@@ -75,5 +75,7 @@ def reload(owner: Any, config: Any = None) -> Reload:
         return found
     empty = {name: tensor.to("meta") for name, tensor in trained.items()}
     report: Any = set_peft_model_state_dict(again, empty, low_cpu_mem_usage=True)
-    lost = sorted(name for name in report.missing_keys if ".lora_" in name)
-    return Reload(lost=tuple(lost), extra=tuple(sorted(report.unexpected_keys)))
+    parts = (".lora_", ".modules_to_save.", ".trainable_tokens_delta.")
+    own = {name for name, _ in again.named_parameters()}  # a tied weight has one name here
+    lost = [n for n in report.missing_keys if n in own and any(part in n for part in parts)]
+    return Reload(lost=tuple(sorted(lost)), extra=tuple(sorted(report.unexpected_keys)))

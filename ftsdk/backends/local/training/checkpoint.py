@@ -57,7 +57,12 @@ class TrainState:
 
 def saved_name(name: str) -> str:
     """The name of a trainable weight as peft saves it: without the name of the adapter."""
-    return _ADAPTER_NAME.sub("", name) if ".lora_" in name else name
+    if ".lora_magnitude_vector." in name:
+        return name.partition(".default")[0]
+    if ".modules_to_save." in name:
+        return name.replace(".modules_to_save.default", "")
+    inside_adapter = ".lora_" in name or ".trainable_tokens_delta." in name
+    return _ADAPTER_NAME.sub("", name) if inside_adapter else name
 
 
 def verify(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.local.compute.hardware import Hardware
+from ftsdk.backends.local.models.tokenizer_files import copy_tokenizer
 from ftsdk.backends.local.runs.run_spec import RunSpec
 from ftsdk.backends.local.training.batches import RowOrder
 from ftsdk.backends.local.training.checkpoint import TrainState, saved_name
@@ -23,17 +24,6 @@ from ftsdk.util.files import atomic_folder, sha256_file
 
 _ADAPTER_FILE = "adapter_model.safetensors"
 _FULL_FILE = "model.safetensors"
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "additional_chat_templates/tool_use.jinja",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-)
 
 
 def versions() -> dict[str, str]:
@@ -92,10 +82,7 @@ def save_result(
                 for name, tensor in optimizer.weights().items()
             }
             save_file(weights, folder / _ADAPTER_FILE, metadata={"format": "pt"})
-        for name in _TOKENIZER_FILES:
-            if (tokenizer_folder / name).is_file():
-                (folder / name).parent.mkdir(exist_ok=True)
-                shutil.copyfile(tokenizer_folder / name, folder / name)
+        copy_tokenizer(tokenizer_folder, folder)
         text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / "ftsdk.json").write_bytes(text.encode() + b"\n")
         if spec.adapter is None:
@@ -123,6 +110,8 @@ def result_facts(
         **written,
         "base_model": {**written["base_model"], "config_sha256": config_sha256},
         "chat_template_sha256": tokenizer.template_sha256,
+        "added_tokens": list(spec.options.add_tokens),
+        "embedding_rows": model.network.get_input_embeddings().weight.shape[0],
         "steps": state.step,
         "epochs": order.epoch_at(state.step),
         "trained_tokens": state.trained_tokens,

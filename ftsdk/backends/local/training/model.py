@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftsdk.backends.local.compute.hardware import Hardware
+from ftsdk.backends.local.models.tokenizer_files import TokenIds
 from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
 from ftsdk.backends.local.training.batches import PackedBatch
 from ftsdk.backends.local.training.forward import hidden_states, next_token_logits
@@ -20,6 +21,11 @@ from ftsdk.backends.local.training.row_path import (
 
 if TYPE_CHECKING:
     import torch
+
+
+_NO_TOKENS = TokenIds()
+_TRAINED_BESIDE = ("lora_", ".modules_to_save.", ".trainable_tokens_")
+"""Parts of the names of weights that are not the base model's."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,8 @@ class LoadedModel:
     `network` computes; `owner` saves (the peft wrapper, or the network itself). `path` says whether
     several rows may be laid end to end; `plain_head` is True when the logits are the last hidden
     states times the output head and nothing else. `adapted` says which parts of the base the
-    adapter is put on; None when all weights are trained.
+    adapter is put on; None when all weights are trained. `token_rows` counts the rows of the
+    embedding that are trained beside it.
     """
 
     network: Any
@@ -50,6 +57,7 @@ class LoadedModel:
     plain_head: bool
     size: ModelSize
     adapted: Mapping[str, Any] | None = None
+    token_rows: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -91,25 +99,31 @@ class LoadedModel:
 
 
 def load_for_training(
-    spec: RunSpec, hardware: Hardware, batch: BatchSize | None = None
+    spec: RunSpec,
+    hardware: Hardware,
+    batch: BatchSize | None = None,
+    tokens: TokenIds = _NO_TOKENS,
 ) -> LoadedModel:
     """Load the base model of the run, add the adapter, and choose the forward pass.
 
-    `batch` is the size of the run's micro-batches; None for any that are short. Raises `Failed` for
+    `batch` is the size of the run's micro-batches; None for any that are short. `tokens` are those
+    whose rows of the embedding an adapter trains. Raises `Failed` for
     a model that cannot be trained on text.
     """
+    from ftsdk.backends.local.compute.adapters import grow_embedding
     from ftsdk.backends.local.compute.coverage import coverage_of
     from ftsdk.backends.local.compute.fused_lora import fuse_adapters
 
     network = _load_base(spec.base_model, spec.adapter, hardware)
     network.config.use_cache = False
+    grow_embedding(network, tokens.rows)
     linear_bytes = _linear_bytes(network)
     adapted = None
     if spec.adapter is None:
         owner = network
         network.requires_grad_(True)
     else:
-        owner = _add_adapter(network, spec.adapter, spec.base_model, hardware)
+        owner = _add_adapter(network, spec.adapter, spec.base_model, hardware, tokens)
         adapted = coverage_of(owner).facts()
         fuse_adapters(owner)
     path = choose_row_path(network, hardware.device, batch or BatchSize())
@@ -129,7 +143,8 @@ def load_for_training(
         # The reentrant kind drops the graph of a block whose input has no gradient.
         network.gradient_checkpointing_enable({"use_reentrant": False})
     network.train()
-    return LoadedModel(network, owner, path, plain_head, size, adapted)
+    rows = len({*tokens.known, *tokens.new})
+    return LoadedModel(network, owner, path, plain_head, size, adapted, rows)
 
 
 def _load_base(base_model: BaseModelRef, adapter: RunAdapter | None, hardware: Hardware) -> Any:
@@ -163,7 +178,11 @@ def _load_base(base_model: BaseModelRef, adapter: RunAdapter | None, hardware: H
 
 
 def _add_adapter(
-    network: Any, adapter: RunAdapter, base_model: BaseModelRef, hardware: Hardware
+    network: Any,
+    adapter: RunAdapter,
+    base_model: BaseModelRef,
+    hardware: Hardware,
+    tokens: TokenIds,
 ) -> Any:
     from ftsdk.backends.local.compute.adapters import adapter_faults, put_adapter
 
@@ -171,7 +190,11 @@ def _add_adapter(
     if faults:
         raise Failed("; ".join(faults), "unsupported", "correct the adapter's settings")
     owner = put_adapter(
-        network, adapter, base_name=base_model.loaded_as, revision=base_model.commit
+        network,
+        adapter,
+        base_name=base_model.loaded_as,
+        revision=base_model.commit,
+        tokens=tokens,
     )
     for parameter in owner.parameters():
         # The optimizer keeps each weight in float32; the copy that computes has the format of the
@@ -185,7 +208,7 @@ def _parameter_count(network: Any) -> int:
     """Weights of the base model; a packed 4-bit weight counts as one."""
     total = 0
     for name, parameter in network.named_parameters():
-        if "lora_" not in name:
+        if not any(part in name for part in _TRAINED_BESIDE):
             state = getattr(parameter, "quant_state", None)
             total += state.shape.numel() if state is not None else parameter.numel()
     return total

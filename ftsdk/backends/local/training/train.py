@@ -18,8 +18,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ftsdk.backends.local.adapter_names import beside_of, variant_of
 from ftsdk.backends.local.compute.hardware import Hardware, choose_hardware
 from ftsdk.backends.local.models.row_paths import auxiliary_loss_note
+from ftsdk.backends.local.models.tokenizer_files import changed_tokenizer, token_ids
 from ftsdk.backends.local.runs.crash_report import HINT_DISK
 from ftsdk.backends.local.runs.events import EventWriter
 from ftsdk.backends.local.runs.outcome import EXIT_INTERRUPTED, ended, write_outcome
@@ -70,7 +72,14 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     hyperparameters, options = spec.hyperparameters, spec.options
 
     # data
-    tokenizer_folder = fast_tokenizer_folder(spec.base_model.path, run.path / "tokenizer")
+    tokenizer_folder = changed_tokenizer(
+        fast_tokenizer_folder(spec.base_model.path, run.path / "tokenizer"),
+        run.path / "tokenizers",
+        template=None,
+        add_tokens=options.add_tokens,
+    )
+    trained = () if spec.adapter is None else spec.adapter.trainable_token_indices
+    tokens = token_ids(tokenizer_folder, trained, options.add_tokens, where=str(run.path))
     tokenizer = ChatTokenizer.from_folder(tokenizer_folder, now=spec.created_at)
     objective = objective_of(spec)
     train_rows = objective.encode(run.path / spec.train, tokenizer)
@@ -86,7 +95,7 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     torch.manual_seed(spec.seed)
     limits = MicroBatchLimits(hyperparameters.batch_size, token_budget(options, hardware))
     batch = objective.batch_size([*train_rows, *(validation_rows or ())], limits)
-    model = load_for_training(spec, hardware, batch)
+    model = load_for_training(spec, hardware, batch, tokens)
     optimizer = FlatAdamW(model.owner.named_parameters(), weight_decay=hyperparameters.weight_decay)
     events.write("log", message=describe(model, spec), **model.facts())
     if not model.path.flat:
@@ -191,9 +200,12 @@ def describe(model: LoadedModel, spec: RunSpec) -> str:
     share = f"{size.trainable_parameters:,} of {size.parameters:,} weights"
     if spec.adapter is None:
         return f"Full fine-tuning: {share}."
-    kind = "QLoRA on an NF4 base" if spec.adapter.quantize else "LoRA"
+    kind = variant_of(spec.adapter)
+    if kind == "QLoRA":
+        kind = "QLoRA on an NF4 base"
     parts = model.adapted["summary"] if model.adapted else "no part"
-    return f"{kind}, rank {spec.adapter.rank}, on {parts}: {share}."
+    beside = beside_of(spec.adapter, model.token_rows)
+    return f"{kind}, rank {spec.adapter.rank}, on {parts}{beside}: {share}."
 
 
 def require_disk_space(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftsdk.backends.local.training.batches import PackedBatch
+from ftsdk.backends.local.training.checkpoint import saved_name
 from ftsdk.backends.local.training.forward import evaluating, next_token_logits
 from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.backends.local.training.outcome import Failed
@@ -39,8 +40,12 @@ def verify_save(model: LoadedModel, folder: Path) -> None:
     """
     from peft import LoraConfig
 
-    from ftsdk.backends.local.compute.reload import reload
+    from ftsdk.backends.local.compute.reload import named, reload, weights_of
 
+    trained = {saved_name(name) for name, p in model.owner.named_parameters() if p.requires_grad}
+    unsaved = sorted(trained ^ weights_of(model.owner).keys())
+    if unsaved:
+        raise Failed(f"{named(unsaved)} would not be saved as peft saves them.", _KIND, _HINT)
     found = reload(model.owner, LoraConfig.from_pretrained(str(folder)))
     _require_nothing_lost(
         found, "The adapter's config does not describe the adapter that is trained"
@@ -79,7 +84,7 @@ def verify_adapter(folder: Path, model: LoadedModel) -> None:
     if changed:
         raise Failed(f"{what}: {named(changed)} have other values.", _KIND, _HINT)
     for name, parameter in loaded.named_parameters():
-        if ".lora_" in name:
+        if any(part in name for part in (".lora_", ".modules_to_save.", ".trainable_tokens_")):
             parameter.data = parameter.data.to(first.device, first.dtype)
     fuse_adapters(loaded)
     difference = float((_probe(loaded.get_base_model()) - before).abs().max())

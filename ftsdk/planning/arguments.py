@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 from ftsdk.backends.upload_progress import Listener
 from ftsdk.config import Config
 from ftsdk.errors import UsageError
+from ftsdk.types.model import ModelHandle
 from ftsdk.types.spec import Hyperparameters, JobSpec, LoRA, Method, Schedule
 from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, TEXT, TEXTS, Check
 
@@ -64,8 +65,9 @@ class HyperparameterOptions(TypedDict, total=False):
 class JobOptions(ReadingOptions, HyperparameterOptions, total=False):
     """What to train and where. Options that are left out are read from the configuration."""
 
-    model: str | None
-    """The base model, by the provider's name for it."""
+    model: str | ModelHandle | None
+    """The base model, by the provider's name for it. On this machine also the result of an earlier
+    job, as a handle or by the job's id: a new job continues it."""
     provider: str | None
     """The backend: `local`, `openai`, `together`, `replicate`, …"""
     validation: Rows | float | None

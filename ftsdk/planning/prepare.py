@@ -11,6 +11,7 @@ from ftsdk.catalogue.schema import Catalogue
 from ftsdk.errors import DatasetError, Unsupported, UsageError
 from ftsdk.planning.arguments import JobOptions, ReadingOptions, Rows, spec_of
 from ftsdk.planning.checks import refuse_captured, with_budget, with_end_dates
+from ftsdk.planning.continued import with_parent
 from ftsdk.planning.data_notices import data_notices, refuse_notices
 from ftsdk.planning.model_names import check_model_name, with_near_models
 from ftsdk.planning.token_bill import with_tokens
@@ -55,6 +56,7 @@ def prepare(
     With `fetch` (when creating), a base model that can be downloaded is downloaded first. Raises
     `ConfigError`, `SpecError`, `Unsupported`, `DatasetError`, `BudgetError`, `ProviderClosed`.
     """
+    options = with_parent(session, options)
     spec = spec_of(session.config, options)
     backend, catalogue = session.backend(spec.provider), session.catalogue
     budget = budget_of(session.config)

@@ -111,6 +111,7 @@ class ModelHandle(Record):
     running_cost: Cost = Field(default_factory=Cost)
     retires_on: dt.date | None = None
     job_id: str | None = None
+    parent_job_id: str | None = None
     raw: Mapping[str, Any] = Field(default_factory=dict)
 
     _backend: _Backend | None = PrivateAttr(default=None)

@@ -76,6 +76,7 @@ WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("status",),
         ("training",),
         ("compute", "runs", "models"),
+        ("parent",),
         ("options", "limits", "fault", "adapter_names"),
         ("reports", "method_options"),
     ),

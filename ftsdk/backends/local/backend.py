@@ -38,10 +38,11 @@ from ftsdk.backends.local.models.resolve import (
 from ftsdk.backends.local.models.row_paths import position_limit, training_notes
 from ftsdk.backends.local.models.tokenizer_files import TokenIds, changed_tokenizer, token_ids
 from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions, RunHyperparameters
+from ftsdk.backends.local.parent import Parent
 from ftsdk.backends.local.reports import missing_packages
 from ftsdk.backends.local.result import copy_result, existing_result, model_of
 from ftsdk.backends.local.runs.run_dir import RunDir
-from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
+from ftsdk.backends.local.runs.run_spec import BaseModelRef, ParentRef, RunAdapter, RunSpec
 from ftsdk.backends.local.status import (
     checkpoint_of,
     event_of,
@@ -68,6 +69,7 @@ from ftsdk.types.job import RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.types.plan import Plan, PlannedField
 from ftsdk.types.spec import LORA_VARIANTS, JobSpec, spec_error
+from ftsdk.util.files import sha256_file
 from ftsdk.util.ids import JOB_ID
 
 _RUNS_READ = 200
@@ -151,6 +153,7 @@ class LocalBackend(Backend):
     def _model_faults(self, spec: JobSpec) -> Iterator[Fault]:
         if is_pulled(spec.model, home=self.context.home):
             found = self._trainability(spec)
+            yield from self._parent_faults(spec)
         elif self._options(spec).pull and is_hub_id(spec.model):
             found = self._trainability_on_hub(spec)
         else:
@@ -182,6 +185,27 @@ class LocalBackend(Backend):
             add_tokens=self._options(spec).add_tokens,
         )
 
+    def _parent(self, spec: JobSpec) -> Parent | None:
+        """The adapter that the job continues. Raises `Unsupported` where there is none."""
+        asked = self._options(spec).init_adapter
+        return None if asked is None else Parent.find(asked, self._runs)
+
+    def _parent_ref(self, spec: JobSpec) -> ParentRef | None:
+        parent = self._parent(spec)
+        if parent is None:
+            return None
+        return ParentRef(job_id=parent.job_id, sha256=sha256_file(parent.weights))
+
+    def _parent_weights(self, spec: JobSpec) -> Path | None:
+        parent = self._parent(spec)
+        return None if parent is None else parent.weights
+
+    def _parent_faults(self, spec: JobSpec) -> Iterator[Fault]:
+        parent = self._parent(spec)
+        if parent is not None:
+            base, tokens = self._resolve(spec).sha256, self._options(spec).add_tokens
+            yield from parent.faults(spec.adapter, base, tokens)
+
     def _trainability_on_hub(self, spec: JobSpec) -> Trainability:
         """What the config of a model that is not here yet says; nothing where it cannot be read."""
         cache = facts_cache(self.context.home)
@@ -208,6 +232,9 @@ class LocalBackend(Backend):
             return plan.model_copy(update=update)
         model = self._resolve(spec)
         update["notes"] = tuple(self._base_model_notes(model))
+        parent = self._parent(spec)
+        if parent is not None:
+            update["notes"] += (f"continues the adapter of {parent.name}",)
         found = self._trainability(spec)
         if found.adapted is not None and spec.adapter is not None:
             kind, rows = variant_of(spec.adapter), self._token_ids(spec, model.path)
@@ -325,6 +352,7 @@ class LocalBackend(Backend):
                     self._run_spec(request),
                     train=request.train,
                     validation=request.validation,
+                    parent=self._parent_weights(request.spec),
                 )
             run.start()
         except OSError as error:
@@ -352,6 +380,7 @@ class LocalBackend(Backend):
                 commit=model.commit,
             ),
             adapter=None if adapter is None else RunAdapter.model_validate(adapter.model_dump()),
+            parent=self._parent_ref(spec),
             method=spec.method,
             hyperparameters=RunHyperparameters.of(spec.hyperparameters, spec.method),
             seed=spec.seed,

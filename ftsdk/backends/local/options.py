@@ -167,6 +167,8 @@ class LocalOptions(RunOptions):
 
     pull: bool = False
     """Fetch a base model that is not on this machine yet."""
+    init_adapter: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """An adapter to continue: the id of a job on this machine, or a folder."""
 
     @model_validator(mode="after")
     def _have_an_effect(self) -> Self:
@@ -182,5 +184,5 @@ class LocalOptions(RunOptions):
         return self
 
     def for_run(self) -> RunOptions:
-        """The options that the run directory keeps: all but `pull`."""
-        return RunOptions.model_validate(self.model_dump(exclude={"pull"}))
+        """The options that the run directory keeps: all but where things come from."""
+        return RunOptions.model_validate(self.model_dump(exclude={"pull", "init_adapter"}))

@@ -31,6 +31,7 @@ def model_of(run: RunDir, provider_job_id: str, provider: str) -> ModelHandle:
         callable_now=adapter is None or base.path.is_dir(),
         running_cost=FREE,
         job_id=run.spec.job_id,
+        parent_job_id=None if run.spec.parent is None else run.spec.parent.job_id,
         raw={**facts, "base_path": str(base.path)},
     )
 

@@ -19,6 +19,7 @@ run.spec -> RunSpec      run.result_path -> Path   run.path -> Path
 | file | written by | content |
 |---|---|---|
 | `spec.json` | `create` | a `RunSpec`, never changed; `train.jsonl`, `validation.jsonl` beside it |
+| `parent.safetensors` | `create` | the adapter whose weights the run begins with, if there is one |
 | `lock` | `start` | held (flock) for as long as the supervisor or the trainer is alive |
 | `pid.json` | `start`, supervisor | the supervisor's process, boot and attempt |
 | `events.jsonl` | trainer | status, progress, metric, checkpoint, log, warning |
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +52,7 @@ from ftsdk.errors import NotFound, StoreError, Unsupported, UsageError
 from ftsdk.util.files import atomic_folder, atomic_write_json, fsync_folder, make_private_folder
 from ftsdk.util.locks import file_lock
 
+PARENT_FILE = "parent.safetensors"
 _LOCK_POLL_S = 0.01
 
 
@@ -90,10 +93,12 @@ class RunDir:
         *,
         train: Iterable[Mapping[str, Any]],
         validation: Iterable[Mapping[str, Any]] | None = None,
+        parent: Path | None = None,
     ) -> RunDir:
         """Write a new run directory, complete or not at all; nothing is started.
 
-        Raises `UsageError` when the folder exists already.
+        `parent` are the weights that the run begins with. Raises `UsageError` when the folder exists
+        already.
         """
         target = Path(path)
         if target.exists():
@@ -113,6 +118,8 @@ class RunDir:
             if validation is not None:
                 write_rows(folder / "validation.jsonl", validation)
             (folder / "checkpoints").mkdir(mode=0o700)
+            if parent is not None:
+                shutil.copyfile(parent, folder / PARENT_FILE)
             write_private(folder / "lock", b"")
             reserve_space(folder)
             text = json.dumps(full, indent=2, ensure_ascii=False, allow_nan=False)

@@ -45,6 +45,19 @@ class RunAdapter(LoRA):
     kind: Literal["lora"] = "lora"
 
 
+class ParentRef(BaseModel):
+    """The adapter whose weights a run begins with, beside the rows in its directory.
+
+    `job_id` is the job that trained it, None for an adapter from elsewhere; `sha256` is the digest of
+    its weights.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str | None
+    sha256: str
+
+
 class RunSpec(BaseModel):
     """Everything that decides what a run trains; `adapter` None trains all weights.
 
@@ -60,6 +73,7 @@ class RunSpec(BaseModel):
     base_model: BaseModelRef
     method: Method = "sft"
     adapter: RunAdapter | None
+    parent: ParentRef | None = None
     hyperparameters: RunHyperparameters = Field(default_factory=RunHyperparameters)
     seed: int = 0
     options: RunOptions = Field(default_factory=RunOptions)

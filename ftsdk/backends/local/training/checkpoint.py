@@ -208,7 +208,7 @@ class Checkpoints:
         from safetensors.torch import load_file
 
         state = TrainState(**json.loads((folder / "state.json").read_bytes()))
-        weights = _weights(folder / manifest["weights_file"], optimizer)
+        weights = read_weights(folder / manifest["weights_file"], optimizer)
         optimizer.load(weights, load_file(folder / "optimizer.safetensors"), state.step)
         return state
 
@@ -216,7 +216,7 @@ class Checkpoints:
         """Load the weights after so many steps. Raises `ValueError` for a checkpoint that is not sound."""
         folder = self._folder / _folder_name(step)
         manifest = verify(folder, self._identity)
-        optimizer.load_weights(_weights(folder / manifest["weights_file"], optimizer))
+        optimizer.load_weights(read_weights(folder / manifest["weights_file"], optimizer))
 
     def _prune(self) -> None:
         if len(self._sound) < self._keep:
@@ -230,7 +230,8 @@ class Checkpoints:
         self._sound = kept
 
 
-def _weights(path: Path, optimizer: FlatAdamW) -> dict[str, torch.Tensor]:
+def read_weights(path: Path, optimizer: FlatAdamW) -> dict[str, torch.Tensor]:
+    """The trainable weights in a saved file, by their names in the model. Raises `KeyError`."""
     from safetensors.torch import load_file
 
     saved = load_file(path)

@@ -25,10 +25,10 @@ from ftsdk.backends.local.models.tokenizer_files import changed_tokenizer, token
 from ftsdk.backends.local.runs.crash_report import HINT_DISK
 from ftsdk.backends.local.runs.events import EventWriter
 from ftsdk.backends.local.runs.outcome import EXIT_INTERRUPTED, ended, write_outcome
-from ftsdk.backends.local.runs.run_dir import RunDir
+from ftsdk.backends.local.runs.run_dir import PARENT_FILE, RunDir
 from ftsdk.backends.local.runs.run_spec import RunSpec
 from ftsdk.backends.local.training.batches import RowOrder
-from ftsdk.backends.local.training.checkpoint import Checkpoints, TrainState
+from ftsdk.backends.local.training.checkpoint import Checkpoints, TrainState, read_weights
 from ftsdk.backends.local.training.encode_rows import fast_tokenizer_folder
 from ftsdk.backends.local.training.export import (
     result_facts,
@@ -97,6 +97,10 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     batch = objective.batch_size([*train_rows, *(validation_rows or ())], limits)
     model = load_for_training(spec, hardware, batch, tokens)
     optimizer = FlatAdamW(model.owner.named_parameters(), weight_decay=hyperparameters.weight_decay)
+    if spec.parent is not None:
+        begin_with_parent(run, spec, optimizer)
+        whose = spec.parent.job_id or "from elsewhere"
+        events.write("log", message=f"Begins with the weights of the adapter {whose}.")
     events.write("log", message=describe(model, spec), **model.facts())
     if not model.path.flat:
         events.write("warning", message=str(model.path))
@@ -206,6 +210,24 @@ def describe(model: LoadedModel, spec: RunSpec) -> str:
     parts = model.adapted["summary"] if model.adapted else "no part"
     beside = beside_of(spec.adapter, model.token_rows)
     return f"{kind}, rank {spec.adapter.rank}, on {parts}{beside}: {share}."
+
+
+def begin_with_parent(run: RunDir, spec: RunSpec, optimizer: FlatAdamW) -> None:
+    """Load the weights of the adapter that the run continues.
+
+    Raises `Failed` for a file that was changed, and for other weights than the run's own.
+    """
+    path = run.path / PARENT_FILE
+    if spec.parent is None or sha256_file(path) != spec.parent.sha256:
+        raise Failed(f"{PARENT_FILE} was changed.", "adapter_mismatch", "create the job again")
+    try:
+        optimizer.load_weights(read_weights(path, optimizer))
+    except (KeyError, RuntimeError) as error:
+        raise Failed(
+            f"The adapter that is continued has other weights: {error}.",
+            "adapter_mismatch",
+            "give the adapter the settings of the one that it continues",
+        ) from error
 
 
 def require_disk_space(

@@ -8,7 +8,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help demo test check lint format types unit docs docs-check recordings gpu-check mutants clean
+.PHONY: help demo test check lint style format types unit docs docs-check recordings gpu-check mutants clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,9 +19,9 @@ TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
 # Without a GPU: make gpu-check GPU_CHECK_ARGS='--device cpu --size toy'
 GPU_CHECK_ARGS ?=
-# Three test workers for two cores, since many tests wait for a process or a connection;
+# Two test workers for a core, since many tests wait for a process or a connection;
 # `make test WORKERS=0` runs the tests in one process.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(3 * os.cpu_count() // 2)')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * os.cpu_count())')
 # mkdocs-material prints an announcement at every run.
 export NO_MKDOCS_2_WARNING := 1
 # Hundreds of processes that tests start would each compile the package again.
@@ -78,9 +78,13 @@ help:
 demo: $(VENV)/.local
 	$(BIN)/python examples/demo.py
 
-lint: $(VENV)/.dev
+lint: style types
+
+style: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
 	$(BIN)/mypy
 
 format: $(VENV)/.dev
@@ -114,13 +118,15 @@ mutants: $(VENV)/.mutation $(VENV)/.model
 	  $(BIN)/python -m tests.mutation.run --sample $(SAMPLE) --seed $(SEED) \
 	  $(if $(GROUPS),--groups $(GROUPS)) $(if $(ONLY),--only $(ONLY)) $(if $(FIRST),--first $(FIRST)) $(if $(SURVIVORS),--survivors)
 
-# The tests run last, so that their summary is the last line. They also do what `docs-check` does.
-test: lint unit
+# Types are checked while the tests run; unless they are wrong, the summary of the tests is the last
+# line. The tests also do what `docs-check` does.
+test: style $(VENV)/.model
+	@$(BIN)/python tests/beside.py "$(MAKE) --no-print-directory types" "$(MAKE) --no-print-directory unit"
 
 # From a wheel and local models, so that the package is checked as it is installed.
 gpu-check: $(VENV)/.local
 	rm -rf build/wheel
-	$(PIP) wheel --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/python benchmarks/gpu_check.py --wheel build/wheel/*.whl $(GPU_CHECK_ARGS)
 
 clean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import ftsdk
 from ftsdk.client import Client
@@ -19,6 +21,9 @@ from ftsdk.util.clock import ManualClock
 # torch would start a thread per core in every worker. Set before anything imports torch.
 if _workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_workers))))
+# The modules of torch, transformers and the tests are a million objects, which every full collection
+# would look through: at Python's own thresholds that is a tenth of the time of a whole run.
+gc.set_threshold(50_000, 20, 50)
 _CLEARED = ("FTSDK_", "OPENAI_", "AZURE_OPENAI_", "TOGETHER_", "REPLICATE_", "HF_")
 
 
@@ -89,6 +94,19 @@ def rows() -> Callable[[int], list[dict[str, Any]]]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--long`, which runs the long tiers of the fault tests."""
     parser.addoption("--long", action="store_true", default=False, help="run the long tiers")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set how many examples hypothesis makes in a tier, for tests that do not say it themselves."""
+    settings.register_profile("short", max_examples=150, deadline=None)
+    settings.register_profile("long", max_examples=2000, deadline=None)
+    settings.load_profile("long" if config.getoption("--long") else "short")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of later collections, and unshared memory out of forks."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook

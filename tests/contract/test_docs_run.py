@@ -2,20 +2,27 @@
 
 Each page is read from top to bottom in an environment that holds the wheel with the extra that the
 page names, in an empty folder, with an empty home: its commands are typed, its Python runs, its
-files are saved. Nothing else is there. `tests/docs_pages.py` says how a page is written.
+files are saved. Nothing else is there, except, without `--long`, the base model that `make test` has
+fetched. `tests/docs_pages.py` says how a page is written.
 """
 
 from __future__ import annotations
 
+import filecmp
+import importlib.util
+import os
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ftsdk.util.files import make_private_folder
 from tests.docs_pages import Page, compiled, first_missing, read_page
 from tests.docs_reader import PageError, Reader, end_processes_of, processes_of
 from tests.install import install
@@ -23,8 +30,13 @@ from tests.install import install
 ROOT = Path(__file__).resolve().parents[2]
 # For a checkout, not for pip: its Python is compiled, and that is all.
 CHECKOUT = ROOT / "CONTRIBUTING.md"
-# It trains in 4 bits, which takes minutes on a processor. The tutorial trains every time.
+# It trains in 4 bits, which takes minutes on a processor. The tutorial trains every time, for fewer steps.
 LONG = {"docs/how-to/tune-with-qlora.md"}
+# What else takes a minute and more: the page, what it says, and what it is read as without --long.
+SHORTENED = {"docs/tutorials/first-job.md": ("(epochs=0.5, ", "(max_steps=8, ")}
+PULLS = "ftsdk models pull smollm2-135m"
+# Read before each test gets an environment of its own.
+SMOLLM2 = Path(os.environ.get("FTSDK_TEST_SMOLLM2") or "none").resolve()
 PAGES = [
     page
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -63,7 +75,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def python_with(
-    wheel: Path, tmp_path_factory: pytest.TempPathFactory
+    wheel: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[str], Path]]:
     """Gives the interpreter of the environment for an extra; each is made once, and removed."""
     folder = tmp_path_factory.mktemp("environments")
@@ -71,7 +83,8 @@ def python_with(
 
     def make(extra: str) -> Path:
         if extra not in made:
-            made[extra] = environment(folder / (extra or "core"), wheel, extra)
+            place, pulls = folder / (extra or "core"), not fetched(request)
+            made[extra] = environment(place, wheel, extra, pulls=pulls)
         return made[extra]
 
     yield make
@@ -80,17 +93,48 @@ def python_with(
     subprocess.run(["bash", "-c", remove, "bash", str(folder)], stdin=subprocess.DEVNULL)
 
 
-def environment(place: Path, wheel: Path, extra: str) -> Path:
+def fetched(request: pytest.FixtureRequest) -> bool:
+    """Whether a page finds the base model instead of fetching it, which takes half a minute."""
+    return SMOLLM2.is_dir() and not request.config.getoption("--long")
+
+
+def environment(place: Path, wheel: Path, extra: str, *, pulls: bool) -> Path:
     """A new virtual environment with the wheel and its extra; gives its interpreter.
 
     Only `ftsdk models pull` needs a pip beside it. Python compiles what is imported, not what is installed.
     """
     trains = "local" in extra.split(",")
-    run([sys.executable, "-m", "venv", *([] if trains else ["--without-pip"]), str(place)], ROOT)
+    pip = [] if trains and pulls else ["--without-pip"]
+    run([sys.executable, "-m", "venv", *pip, str(place)], ROOT)
     python = place / "bin" / "python"
     wanted = f"ftsdk[{extra}] @ {wheel.as_uri()}" if extra else str(wheel)
     install(python, [wanted, *([TORCH] if trains else [])], cwd=place)
+    [packages] = place.glob("lib/python*/site-packages")
+    copy_bytecode(Path(sysconfig.get_path("purelib")), packages)
     return python
+
+
+def copy_bytecode(source: Path, target: Path) -> int:
+    """Take over what Python has compiled of the same files elsewhere; gives the number of files.
+
+    Python would compile torch and transformers again for each environment.
+    """
+    count = 0
+    for file in target.rglob("*.py"):
+        same = source / file.relative_to(target)
+        compiled = Path(importlib.util.cache_from_source(str(same)))
+        if not compiled.is_file() or not filecmp.cmp(same, file, shallow=False):
+            continue
+        times = same.stat()
+        if file.stat().st_mtime_ns != times.st_mtime_ns:  # it is part of what Python compares
+            if file.stat().st_nlink > 1:
+                continue
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        place = Path(importlib.util.cache_from_source(str(file)))
+        place.parent.mkdir(exist_ok=True)
+        shutil.copyfile(compiled, place)
+        count += 1
+    return count
 
 
 def run(command: list[str], cwd: Path) -> None:
@@ -98,8 +142,13 @@ def run(command: list[str], cwd: Path) -> None:
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-def read(page: Page, python: Path, folder: Path) -> int:
+def read(page: Page, python: Path, folder: Path, *, with_model: bool = False) -> int:
+    """Read a page; with `with_model`, the base model is where `ftsdk models pull` puts it."""
     with Reader(page, python, folder) as reader:
+        if with_model:
+            models = reader.home / ".local" / "share" / "ftsdk" / "models"
+            make_private_folder(make_private_folder(models.parent) / models.name)
+            (models / "smollm2-135m").symlink_to(SMOLLM2, target_is_directory=True)
         return reader.read()
 
 
@@ -118,7 +167,18 @@ def test_the_page_works_for_its_reader(
     is_long = page.path.relative_to(ROOT).as_posix() in LONG
     if is_long and not request.config.getoption("--long"):
         pytest.skip("it trains for minutes: run it with --long")
-    assert read(page, python_with(page.extra), tmp_path / "reader") > 0
+    if not request.config.getoption("--long"):
+        page = shortened(page)
+    with_model = fetched(request) and PULLS in page.text
+    python = python_with(page.extra)
+    assert read(page, python, tmp_path / "reader", with_model=with_model) > 0
+
+
+def shortened(page: Page) -> Page:
+    """The page with fewer steps of training, where it is one of those."""
+    said, read_as = SHORTENED.get(page.path.relative_to(ROOT).as_posix(), ("", ""))
+    assert page.text.count(said) == 1 or not said, f"{page.path} does not say {said}"
+    return read_page(page.path, page.text.replace(said, read_as)) if said else page
 
 
 def test_the_long_pages_exist() -> None:

@@ -29,6 +29,12 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
+@functools.cache
+def nodes(tree: ast.AST) -> list[ast.AST]:
+    """Return a tree and all that is in it; one walk serves all rules."""
+    return list(ast.walk(tree))
+
+
 def dotted(node: ast.AST) -> str:
     """Return `a.b.c` for a name or an attribute of one; `.c` where the rest is a call."""
     if isinstance(node, ast.Attribute):
@@ -39,7 +45,7 @@ def dotted(node: ast.AST) -> str:
 
 def calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
     """Yield calls whose name is, or ends with, one of `names`."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Call):
             name = dotted(node.func)
             if any(name == one or (one[0] == "." and name.endswith(one)) for one in names):
@@ -48,7 +54,7 @@ def calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
 
 def keyword(tree: ast.AST, name: str, allowed: Callable[[ast.expr], bool]) -> Iterator[ast.AST]:
     """Yield arguments, dictionaries and assignments that give `name` a value that is not allowed."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         pairs: list[tuple[str, ast.expr]] = []
         if isinstance(node, ast.keyword) and node.arg:
             pairs = [(node.arg, node.value)]
@@ -65,7 +71,7 @@ def keyword(tree: ast.AST, name: str, allowed: Callable[[ast.expr], bool]) -> It
 
 
 def imported(tree: ast.AST, *modules: str) -> Iterator[ast.AST]:
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             if any(alias.name.split(".")[0] in modules for alias in node.names):
                 yield node
@@ -102,7 +108,7 @@ def sql_from_strings(tree: ast.AST) -> Iterator[ast.AST]:
 
 def blind_swallow(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield `except:` and `except Exception` that neither raise nor use the error."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if not isinstance(node, ast.ExceptHandler):
             continue
         caught = {"BaseException"} if node.type is None else {dotted(n) for n in _each(node.type)}
@@ -121,7 +127,7 @@ def _each(node: ast.expr) -> list[ast.expr]:
 
 def checking_asserts(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield asserts, except `assert x is not None`, which narrows a type."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Assert):
             test = ast.unparse(node.test)
             if not re.fullmatch(r"[\w.]+ is not None", test):

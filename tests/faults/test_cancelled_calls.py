@@ -143,7 +143,7 @@ def test_a_call_that_is_cancelled_anywhere_sends_nothing_or_is_named(
     request: pytest.FixtureRequest, record_property: Any
 ) -> None:
     long = request.config.getoption("--long")
-    totals = simulate(0, 50_000 if long else 600, world_class=CancelledWorld)
+    totals = simulate(0, 50_000 if long else 300, world_class=CancelledWorld)
     record_property("totals", str(totals))
     print(f"cancelled calls: {totals}")
     assert not totals.bad, dict(list(totals.bad.items())[:5])

@@ -1,7 +1,7 @@
 """T1: no schedule of faults and deaths makes two paid jobs, loses one, or leaves one stuck.
 
 Each world creates one job, with a key or without one, in processes of one thread or several. The short
-tier runs 1,200 schedules, `--long` 100,000. The harness also has to catch the broken protocols below.
+tier runs 600 schedules, `--long` 100,000. The harness also has to catch the broken protocols below.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tests.faults.submission_world import ACTING, SAME, Process, World, simulate
 
 def test_exactly_once(request: pytest.FixtureRequest, record_property: Any) -> None:
     long = request.config.getoption("--long")
-    totals = simulate(0, 100_000 if long else 1_200)
+    totals = simulate(0, 100_000 if long else 600)  # the planted bugs need 1 to 69
     record_property("totals", str(totals))
     print(totals)  # the documentation has these figures
     assert not totals.bad, dict(list(totals.bad.items())[:5])
-    assert totals.faults >= (150_000 if long else 1_800)
+    assert totals.faults >= (150_000 if long else 900)
     assert totals.deaths > totals.schedules / 10
 
 
@@ -165,7 +165,7 @@ class TakesPaceForADoubt(Submitter):
 
 def test_threads_of_one_process_make_one_job(request: pytest.FixtureRequest) -> None:
     totals = simulate(
-        0, 20_000 if request.config.getoption("--long") else 400, world_class=OneProcess
+        0, 20_000 if request.config.getoption("--long") else 200, world_class=OneProcess
     )
     print(totals)
     assert not totals.bad, dict(list(totals.bad.items())[:5])
@@ -175,7 +175,7 @@ def test_threads_of_one_process_make_one_job(request: pytest.FixtureRequest) -> 
 
 def test_a_provider_that_refuses_for_pace_gets_one_job(request: pytest.FixtureRequest) -> None:
     totals = simulate(
-        0, 20_000 if request.config.getoption("--long") else 400, world_class=SlowProvider
+        0, 20_000 if request.config.getoption("--long") else 200, world_class=SlowProvider
     )
     print(totals)
     assert not totals.bad, dict(list(totals.bad.items())[:5])
@@ -192,7 +192,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 def test_two_accounts_are_never_mixed(request: pytest.FixtureRequest, record_property: Any) -> None:
     long = request.config.getoption("--long")
-    totals = simulate(0, 50_000 if long else 500, world_class=AccountWorld)
+    totals = simulate(0, 50_000 if long else 200, world_class=AccountWorld)
     record_property("totals", str(totals))
     print(f"two accounts: {totals}")
     assert not totals.bad, dict(list(totals.bad.items())[:5])

@@ -1,7 +1,8 @@
 """A thousand jobs in one `ftsdk watch`: list calls, request rate and memory.
 
 `watch` runs in a process of its own, so that its peak of resident memory is its own. This test drives
-its clock, and counts the request rate by that clock. `--long` watches all jobs to their end.
+its clock, and counts the request rate by that clock. `--long` watches all jobs to their end; the short
+tier has 400 of them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from ftsdk.util.clock import ManualClock
 from ftsdk.util.ids import client_token, new_job_id, submission_tag
 from tests.faults.providers import START, each_provider
 
-JOBS = 1000
+JOBS, SHORT_JOBS = 1000, 400
+"""A job that is asked for at every poll would be 20 requests a second of 400 jobs."""
 MOST_BYTES = 150e6
 MOST_PER_S = 2.0
 WATCHER = f"""
@@ -54,15 +56,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def add_jobs(provider, double, home, last_s):
-    """Add a thousand jobs to provider and journal; they end one after the other until `last_s`."""
+def add_jobs(provider, double, home, count, last_s):
+    """Add `count` jobs to provider and journal; they end one after the other until `last_s`."""
     with provider.client(double, home) as client:
         job = provider.send(client)
         made = provider.jobs(double)
         first = made.pop(str(job.provider_job_id))
-        for number in range(JOBS):
+        for number in range(count):
             identity = f"{str(job.provider_job_id)[:-6]}z{number:05d}"
-            made[identity] = copied(first, identity, 30 + last_s * number / JOBS)
+            made[identity] = copied(first, identity, 30 + last_s * number / count)
             job_id = new_job_id(double.clock.now())
             changes = {
                 "id": job_id, "provider_job_id": identity, "tag": submission_tag(job_id),
@@ -115,9 +117,9 @@ def watch(double, home, arguments):
 @pytest.mark.parametrize("command", ["watch", "wait"])
 def test_a_thousand_jobs(provider, command, memory, request, record_property):
     long = request.config.getoption("--long")
-    last_s, timeout_s = (3600, 7200) if long else (3600, 120)
+    count, timeout_s = (JOBS, 7200) if long else (SHORT_JOBS, 120)
     with provider.double(ManualClock(START)) as double:
-        add_jobs(provider, double, memory, last_s)
+        add_jobs(provider, double, memory, count, 3600)
         double.requests.clear()
         peak, passed, code, error = watch(double, memory, [command, "--timeout", str(timeout_s)])
         asked = list(double.requests)
@@ -129,7 +131,7 @@ def test_a_thousand_jobs(provider, command, memory, request, record_property):
     lists = [one for one in asked if one.path.endswith(provider.list_path.rstrip("$"))]
     others = collections.Counter(one.path for one in asked if one not in lists)
     summary = (
-        f"{JOBS} jobs for {passed:.0f} s, {ended} ended: {len(lists)} list calls, "
+        f"{count} jobs for {passed:.0f} s, {ended} ended: {len(lists)} list calls, "
         f"{others.total()} others, {len(asked) / passed:.2f} requests/s, "
         f"{peak / 1e6:.0f} MB resident at most"
     )
@@ -137,7 +139,7 @@ def test_a_thousand_jobs(provider, command, memory, request, record_property):
     print(f"{provider}, {command}: {summary}")
     assert {one.method for one in asked} == {"GET"}
     assert code == (0 if long else 5), error
-    assert (ended == JOBS) is long
+    assert (ended == count) is long
     assert len(asked) / passed < MOST_PER_S
     if command == "wait":  # no metrics are read: only jobs that ended are read one by one
         assert others.total() <= ended + 20, others.most_common(3)

@@ -66,7 +66,6 @@ def said(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-@settings(max_examples=300, deadline=None)
 @given(rows, st.sampled_from(sorted(WRITERS)))
 def test_a_row_comes_back_or_is_refused_by_name(row: dict[str, Any], to: str) -> None:
     written = WRITERS[to](row)

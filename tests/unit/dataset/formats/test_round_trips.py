@@ -6,7 +6,7 @@ import copy
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.dataset import validate
@@ -118,7 +118,6 @@ def there_and_back(row: Row, to: str) -> Row:
     return FORMATS[to].read(wire)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.one_of(rich("gs://", reasoning=False), rich("https://", reasoning=False)))
 def test_gemini_carries_tools_and_images(row: Row) -> None:
     assert meaning(there_and_back(row, "gemini")) == meaning(row)
@@ -137,7 +136,6 @@ def test_gemini_carries_tools_and_images(row: Row) -> None:
     } & set(found.counts)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.one_of(rich("s3://", reasoning=True), rich("s3://", reasoning=False)))
 def test_converse_carries_tools_images_and_reasoning(row: Row) -> None:
     read = there_and_back(row, "converse")

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.dataset import validate
@@ -54,7 +54,6 @@ def holds(text: str) -> None:
             assert may_hold(raw), text
 
 
-@settings(max_examples=1000, deadline=None)
 @given(WORDS, BETWEEN, VALUES, BETWEEN, WORDS)
 def test_no_value_like_a_pattern_is_missed(
     before: str, one: str, value: str, two: str, after: str
@@ -62,7 +61,6 @@ def test_no_value_like_a_pattern_is_missed(
     holds(f"{before}{one}{value}{two}{after}")
 
 
-@settings(max_examples=500, deadline=None)
 @given(st.sampled_from(["tel", "Phone", "call me", "Fax no", "SMS"]), st.sampled_from([": ", " ", " is ", "="]),
        SPACED, st.sampled_from([" ", ".", "-"]))  # fmt: skip
 def test_no_phone_number_after_its_word_is_missed(
@@ -71,7 +69,6 @@ def test_no_phone_number_after_its_word_is_missed(
     holds(f"{word}{sign}{between.join(groups)}")
 
 
-@settings(max_examples=500, deadline=None)
 @given(
     st.sampled_from(["api_key", "API-KEY", "client_secret", "access_token", "Password", "passwd"]),
     st.sampled_from([": ", "=", ' = "', '": "', ":'"]),
@@ -81,7 +78,6 @@ def test_no_assignment_is_missed(word: str, sign: str, value: str) -> None:
     holds(f"{word}{sign}{value}")
 
 
-@settings(max_examples=500, deadline=None)
 @given(st.text(alphabet="ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=11, max_size=30),
        st.sampled_from(sorted(secret_patterns._IBAN_LENGTHS)), st.booleans())  # fmt: skip
 def test_no_iban_is_missed(body: str, country: str, spaced: bool) -> None:
@@ -103,7 +99,6 @@ def identity_numbers(number: national_ids._Number) -> st.SearchStrategy[str]:
 IDS = st.one_of(*map(identity_numbers, national_ids._NUMBERS))
 
 
-@settings(max_examples=1000, deadline=None)
 @given(BETWEEN, IDS, BETWEEN, WORDS)
 def test_no_identity_number_is_missed(one: str, value: str, two: str, after: str) -> None:
     with pytest.MonkeyPatch.context() as patch:  # most generated numbers have wrong check digits
@@ -134,7 +129,6 @@ def test_dates_and_plain_texts_are_not_searched() -> None:
         assert not any(map(may_hold, rows_of(text)[:1]))
 
 
-@settings(max_examples=500, deadline=None)
 @given(
     st.from_regex(
         "(?i)" + "|".join(n.words for n in national_ids._NUMBERS if n.words), fullmatch=True

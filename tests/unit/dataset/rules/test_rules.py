@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ftsdk.dataset import RULES, validate
@@ -277,7 +277,6 @@ turn = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
 @given(st.lists(st.one_of(turn, message), max_size=5))
 def test_plain_rows_break_no_rule(messages: list[Any]) -> None:
     row = {"messages": messages}

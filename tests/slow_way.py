@@ -8,14 +8,17 @@ from ftsdk.dataset import reader
 from ftsdk.dataset.findings.secret_patterns import Allowed
 from ftsdk.dataset.formats.typed_rows import TypedForm
 from ftsdk.dataset.readers.lines import Block
+from ftsdk.dataset.rules.tool_rows import ToolRows
 from ftsdk.dataset.validation import checker
 from ftsdk.dataset.validation.plain_rows import Looked
 
 
-def look_at_nothing(block: Block, _form: TypedForm | None, _allowed: Allowed) -> Looked:
+def look_at_nothing(
+    block: Block, _form: TypedForm | None, _allowed: Allowed, _tool_rows: ToolRows | None
+) -> Looked:
     """What a look finds that has seen nothing."""
     rows = list(range(len(block.rows)))
-    return Looked(block.rows, [None] * len(rows), rows, rows, lambda _number, _raw: True, {})
+    return Looked(block.rows, [None] * len(rows), rows, lambda _number, _raw: True, {}, [])
 
 
 def take_no_short_way(monkeypatch: pytest.MonkeyPatch) -> None:

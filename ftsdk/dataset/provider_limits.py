@@ -85,6 +85,16 @@ class Limits:
         """Whether a rule searches the texts of every row, so that no row can skip the rules."""
         return self.reserved_words is not None
 
+    @property
+    def takes_calls(self) -> bool:
+        """Whether no row with calls and weights is refused in which the rules find nothing."""
+        return (
+            {"tools", "weight"} <= self.features
+            and "tool" in self.roles
+            and self.call_id_chars is None
+            and not self.reads_text
+        )
+
     def max_row_tokens(self, method: str) -> Fact | None:
         """The longest row in tokens for a training method, or None when there is no limit."""
         return self.row_tokens_by_method.get(method) or self.row_tokens

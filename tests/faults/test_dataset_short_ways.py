@@ -1,7 +1,7 @@
 """Rows that are known to be sound before they are read in full: the report is that of the long way.
 
 Rows of every format are made by chance, sound ones and ones with something in them that a rule finds,
-as several JSON libraries write them. `--long` makes 100,000.
+as several JSON libraries write them. `--long` makes more than 100,000.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from ftsdk.dataset import DatasetReport, validate
+from ftsdk.dataset import validate
 from ftsdk.dataset.codes import RULES
+from ftsdk.dataset.findings.finding import Findings
 from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.row import Row
 from ftsdk.dataset.rules import first_look
@@ -275,8 +276,10 @@ ODD_KEYS = [
 EXTRA_VALUES: list[Any] = [
     7, 0, -3, 0.5, True, False, None, "", "x", "2024-01-01", [], {}, [1, "a", None], {"a": {"b": [1.5]}},
     "f47ac10b-58cc-4372-a567-0e02b2c3d479", "https://hub.example/datasets/org/name-of-a-set/train", "a…b",
-    {"url": "https://hub.example/sets/7", "by": "ann", "ok": True}, "line\none", "\x01",
+    {"url": "https://hub.example/sets/7", "by": "ann", "ok": True}, "line\none", "\x01", "a large number",
 ]  # fmt: skip
+LARGE_NUMBER = "4.539148803436467e15"
+"""A number that Python writes with the digits of a card."""
 ODD_VALUES: list[Any] = [
     4539148803436467, 12345678901, 4.2e15, 1e300, 10**30, float("nan"), "x" * 5000, "1" * 5000, "\ud800",
     {"tel": 22123456}, {"password": "hunter2hunter2hunt3r"}, {"anna@parcel-desk.net": 1}, [["390.533.447-05"]],
@@ -285,8 +288,18 @@ ODD_VALUES: list[Any] = [
 ]  # fmt: skip
 
 
-def extra_value(chance: random.Random) -> Any:
+READ_AS_JSON = ("prompt", "input", "chosen", "rejected", "system")
+"""Columns of text that are read as JSON where they look like it."""
+JSON_TEXTS = [
+    '[{"role": "user", "content": "Why?"}]', ' {"from": "human", "value": "x"}', '[{"role": "user"',
+    '{"messages": []}', '[{"from": "human", "value": 1}]',
+]  # fmt: skip
+
+
+def extra_value(chance: random.Random, key: str) -> Any:
     kind = chance.random()
+    if key in READ_AS_JSON and kind < 0.5:
+        return chance.choice(JSON_TEXTS)
     if kind < 0.2:
         return {"note": text(chance)} if kind < 0.05 else text(chance)
     return chance.choice(ODD_VALUES if kind < 0.25 else EXTRA_VALUES)
@@ -300,7 +313,7 @@ def with_extra_keys(make: Make) -> Make:
         keys = chance.sample(EXTRA_KEYS, chance.randint(0, 3))
         if chance.random() < 0.12:
             keys.append(chance.choice(ODD_KEYS))
-        extra = {key: extra_value(chance) for key in keys if key not in row}
+        extra = {key: extra_value(chance, key) for key in keys if key not in row}
         return {**extra, **row} if chance.random() < 0.3 else {**row, **extra}
 
     return made
@@ -314,6 +327,7 @@ def written(chance: random.Random, row: dict[str, Any]) -> str:
     """The row as one of several libraries writes it, at times with a key twice or cut off."""
     compact = (",", ":") if chance.random() < 0.5 else None
     line = json.dumps(row, ensure_ascii=chance.random() < 0.5, separators=compact)
+    line = line.replace('"a large number"', LARGE_NUMBER)
     kind = chance.random()
     if kind < 0.1:
         line = line.replace("/", "\\/")
@@ -337,12 +351,17 @@ def written(chance: random.Random, row: dict[str, Any]) -> str:
 def file_of(name: str, count: int, path: Path) -> Path:
     """A file of rows by chance, of rows with each of the plants, and of rows that are there twice.
 
-    The second time a letter is escaped, so that the row goes the long way and must still be the same.
+    The second time a letter is escaped, so that the row goes the long way and must still be the same; or it
+    has another extra key.
     """
     chance = Chance(f"rows of {name}")
-    lines = [written(chance, FORMATS[name](chance)) for _ in range(count)]
+    rows = [FORMATS[name](chance) for _ in range(count)]
+    lines = [written(chance, row) for row in rows]
     lines += [line.replace("o", "\\u006f") for line in lines[::20]]
-    for plant in PLANTS * 2:
+    if name.endswith(EXTRA):
+        lines += [json.dumps({**row, "idx": number % 3}) for number, row in enumerate(rows[::10])]
+        lines += [json.dumps({**row, "idx": 0}) for row in rows[::10]]
+    for plant in PLANTS:
         chance.plant = plant
         lines.append(json.dumps(FORMATS[name](chance), ensure_ascii=chance.random() < 0.5))
     end = "\r\n" if name.startswith("completion") else "\n"
@@ -350,43 +369,43 @@ def file_of(name: str, count: int, path: Path) -> Path:
     return path
 
 
+READ_AS = {"tools": "chat", "weights": "chat", "question and answer": None, "query and response": None,
+           "context": None, "question of a pair": None}  # fmt: skip
+PROVIDERS = ("together", "openai", "mistral", "nebius", "bedrock", "bedrock-claude", "local")
+"""With unlike limits: on calls, weights, roles, the order of turns, words and unknown keys."""
+
+
+def checks(name: str) -> list[dict[str, Any]]:
+    """How the rows of a format are checked: by the rules, with tokens, and for providers."""
+    one = PROVIDERS[list(FORMATS).index(name) % len(PROVIDERS)]
+    providers = ("together", "mistral", "nebius") if name == "tools" else (one,)
+    found = [{"tokens": False, "provider": provider} for provider in (None, *providers)]
+    return [*found, {"model": "gpt-4.1", "provider": "openai" if name.endswith(EXTRA) else None}]
+
+
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("with_re2", [True, False])
 def test_the_report_is_that_of_the_long_way(
     name: str,
-    with_re2: bool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
-    if with_re2:
-        pytest.importorskip("re2")
-    else:
-        monkeypatch.setattr(first_look, "_compiled", lambda: None)
-    count = 9_500 if request.config.getoption("--long") else 200 if name.endswith(EXTRA) else 400
+    count = 2_700 if request.config.getoption("--long") else 80
     path = file_of(name, count, tmp_path / "rows.jsonl")
-    fast = reports_of(path, name)
-    take_no_short_way(monkeypatch)
-    slow = reports_of(path, name)
-    for short, long in zip(fast, slow, strict=True):
-        assert short.to_dict() == long.to_dict()
-        assert short.kept == long.kept if hasattr(short, "kept") else short == long
-    assert len(slow[0].counts) > 10
-
-
-READ_AS = {"tools": "chat", "weights": "chat", "question and answer": None, "query and response": None,
-           "context": None, "question of a pair": None}  # fmt: skip
-
-
-def reports_of(path: Path, name: str) -> list[DatasetReport]:
-    """The reports of a file: without tokens, with tokens, and for a provider with limits of its own."""
-    name = name.removesuffix(EXTRA)
-    options: dict[str, Any] = {"format": READ_AS.get(name, name), "near_duplicates": False}
-    return [
-        validate(path, tokens=False, **options),
-        validate(path, model="gpt-4.1", **options),
-        validate(path, provider="together", tokens=False, **options),
+    form = READ_AS.get(name.removesuffix(EXTRA), name.removesuffix(EXTRA))
+    options: list[dict[str, Any]] = [
+        {"format": form, "near_duplicates": False, **one} for one in checks(name)
     ]
+    fast = [validate(path, **one) for one in options]
+    with monkeypatch.context() as patch:
+        patch.setattr(first_look, "_compiled", lambda: None)
+        without_re2 = validate(path, **options[0])
+    take_no_short_way(monkeypatch)
+    slow = [validate(path, **one) for one in options]
+    for short, long in zip([*fast, without_re2], [*slow, slow[0]], strict=True):
+        assert short.to_dict() == long.to_dict()
+        assert short == long
+    assert len(slow[0].counts) > 10
 
 
 SOUND: dict[str, Row] = {
@@ -454,20 +473,24 @@ def test_rows_with_extra_keys_are_not_read_in_full(
         assert report.row_counts["FT120"] == 50
 
 
+@pytest.mark.parametrize("provider", [None, "openai"])
 def test_extra_keys_beyond_those_kept_are_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    provider: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "rows.jsonl"
+    monkeypatch.setattr(Findings.__init__, "__defaults__", (100,))
     row = SOUND_WITH_EXTRA["chat"]
-    path.write_text(
-        "".join(f"{json.dumps({**row, 'id': n, 'source': 'b'})}\n" for n in range(7_000))
-    )
-    fast = validate(path, tokens=False, near_duplicates=False)
+    path.write_text("".join(f"{json.dumps({**row, 'id': n, 'source': 'b'})}\n" for n in range(70)))
+    options: dict[str, Any] = {"model": "gpt-4.1", "near_duplicates": False, "provider": provider}
+    fast = validate(path, **options)
     take_no_short_way(monkeypatch)
-    assert fast == validate(path, tokens=False, near_duplicates=False)
-    assert fast.counts["FT120"] == 14_000
-    assert fast.row_counts["FT120"] == 7_000
-    assert sum(notice.code == "FT120" for notice in fast.notices) == 10_000
+    assert fast == validate(path, **options)
+    codes = ["FT120"] if provider is None else ["FT120", "FT206"]
+    for code in codes:
+        assert fast.counts[code] == 140
+        assert fast.row_counts[code] == 70
+        assert sum(one.code == code for one in (*fast.notices, *fast.faults)) == 100
+    assert (fast.tokens is None) is (provider is not None)
 
 
 def test_an_allowed_value_of_an_extra_key_is_hidden_as_on_the_long_way(
@@ -487,7 +510,7 @@ def test_an_allowed_value_of_an_extra_key_is_hidden_as_on_the_long_way(
 
 
 @pytest.mark.parametrize("key", ["id", "tools"])
-@pytest.mark.parametrize("levels", [70, 5_000, 100_000])
+@pytest.mark.parametrize("levels", [70, 500, 5_000, 100_000])
 def test_a_value_that_is_nested_deep_is_a_fault(key: str, levels: int, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     sound = json.dumps(SOUND_WITH_EXTRA["chat"])

@@ -78,6 +78,8 @@ class Findings:
         self.kept: list[Fault] = []
         self.counts: dict[str, int] = {}
         self.rows: dict[str, int] = {}
+        self.faults = 0
+        """The findings that were added here and are faults."""
         self._last: dict[str, int] = {}
         self._limit = kept_per_code
 
@@ -85,6 +87,7 @@ class Findings:
         """Count a finding, and keep it while its code has fewer than `kept_per_code`."""
         count = self.counts.get(fault.code, 0) + 1
         self.counts[fault.code] = count
+        self.faults += fault.severity == "fault"
         if fault.lines or not fault.line or self._last.get(fault.code) != fault.line:
             self.rows[fault.code] = self.rows.get(fault.code, 0) + fault.rows
         self._last[fault.code] = fault.line

@@ -37,6 +37,11 @@ class Numbers:
                 for start in _START.finditer(text, *match.span()):
                     self._starts.append((start.start(), digits))
 
+    @property
+    def may_match(self) -> bool:
+        """Whether there may be any number at all."""
+        return bool(self._ends) or self.may_be_account or self.may_have_letters
+
     def regions(self, least: int) -> list[Region]:
         """The runs that have at least so many digits, seven or more."""
         return [region for region, digits in self._ends if digits >= least]

@@ -355,6 +355,8 @@ _CALLED = ("phone", "tel", "mobile", "cell", "call", "text", "fax", "whatsapp", 
 def scan_numbers(text: str, allowed: Allowed = never_allowed) -> Iterator[SecretMatch]:
     """Cards, IBANs, national ids and phone numbers; what is one of the first is no phone number."""
     numbers = Numbers(text)
+    if not numbers.may_match:
+        return
     taken: list[tuple[int, int]] = []
     starts = numbers.starts(_PHONE_DIGITS)
     for code, what, matches, check in (

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import UnionType
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import msgspec
 
@@ -34,10 +34,21 @@ class Pair:
     rejected: str
 
 
+class WithCalls(msgspec.Struct, gc=False):
+    """What is kept of a row with calls or weights: its keys (see `duplicates.keys_of`), and its last text.
+
+    There is no text where the row ends with calls.
+    """
+
+    prompt: int
+    answer: int
+    text: str | None
+
+
 Exchange = tuple[str, str]
 """A question and its answer, which is what most rows are."""
 Said = Exchange | list[Turn] | Pair | str
-"""What a row says: an exchange, turns of another conversation, a pair of answers, or one text."""
+"""What a row of texts says: an exchange, turns of another conversation, a pair of answers, or one text."""
 
 
 def texts_in(said: Said) -> Sequence[str]:
@@ -226,42 +237,23 @@ def _with_others(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
     return msgspec.defstruct(name, (), bases=(kind,), forbid_unknown_fields=False, gc=False)
 
 
-_NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What the decoder raises; the last one for a value that is nested a thousand levels deep."""
 
 _TOOL_ROWS = msgspec.json.Decoder(_with_others(ToolRow))
 
 
-class WrittenToolRow(NamedTuple):
-    """A row with calls or weights, and the messages before the last one and the last one as JSON.
-
-    Where it has other keys, or a key twice, `more` quotes are of those.
-    """
-
-    row: ToolRow
-    asked: bytes
-    answer: bytes
-    more: int
-
-
-def tool_row_in(raw: bytes) -> WrittenToolRow | None:
+def tool_row_in(raw: bytes) -> ToolRow | None:
     """The record as a chat row with calls or weights that is canonical as it is written; None for another.
 
-    Written again it has as many quotes, unless it has other keys or a key is there twice.
+    Other keys beside the messages and the tools are skipped. The record must have no tags of calls and
+    results, which are read; they are signs (see `byte_signs`).
     """
-    if b"\\u0022" in raw or b"<tool" in raw:  # tags of calls and results are read
-        return None
     try:
         row = cast("ToolRow", _TOOL_ROWS.decode(raw))
-    except _NOT_DECODED:
+    except NOT_DECODED:
         return None
-    if not row.messages:
-        return None
-    asked, answer = msgspec.json.encode(row.messages[:-1]), msgspec.json.encode(row.messages[-1])
-    quotes = asked.count(b'"') + answer.count(b'"') + 2
-    if not isinstance(row.tools, msgspec.UnsetType):
-        quotes += bytes(row.tools).count(b'"') + 2
-    return WrittenToolRow(row, asked, answer, raw.count(b'"') - quotes)
+    return row if row.messages else None
 
 
 # --- what a row says -------------------------------------------------------------------------
@@ -406,7 +398,7 @@ class TypedForm:
         while True:
             try:
                 rows.extend(map(decode, left))
-            except _NOT_DECODED:  # ValidationError among them
+            except NOT_DECODED:  # ValidationError among them
                 rows.append(None)  # those before it were appended
             else:
                 return rows

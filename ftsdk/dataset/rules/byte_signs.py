@@ -30,8 +30,8 @@ _MISREAD = (  # FT317: Ã, Â, â€, ï»
     rb"|\xaf(?:\xc2\xbb|\\u00[bB][bB]))"
 )
 _SIGNS = (
-    # FT311: <|…|>, <｜…｜>, <s>, </s>, <<SYS>>, <start_of_turn>
-    (b"<", rb"<(?:\||\xef\xbd\x9c|\\u|\\?/?s>|<\\?/?SYS|start_of_turn|end_of_turn)"),
+    # FT311: <|…|>, <｜…｜>, <s>, </s>, <<SYS>>, <start_of_turn>; tags of calls, which are read
+    (b"<", rb"<(?:\||\xef\xbd\x9c|\\u|\\?/?s>|<\\?/?SYS|start_of_turn|end_of_turn|tool)"),
     (b"[", rb"\[(?:\\?/?INST\]|EOS\]|BOS\]|INSERT)"),  # FT311, FT316
     (b"{", rb"\{\{"),  # FT316
     (b"&", rb"&(?:#|amp;|lt;|gt;|quot;|apos;|nbsp;)"),  # FT318

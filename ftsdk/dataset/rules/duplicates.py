@@ -9,14 +9,22 @@ from __future__ import annotations
 import bisect
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import orjson
 
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.registry import RULES, note
-from ftsdk.dataset.formats.typed_rows import Exchange, Pair, Said, WrittenToolRow, is_text_alone
+from ftsdk.dataset.formats.typed_rows import (
+    Exchange,
+    Pair,
+    Said,
+    ToolMessage,
+    WithCalls,
+    is_text_alone,
+)
+from ftsdk.dataset.row import Row
 
 note("FT301", "notice", "The same prompt has different answers", "keep the right answer, or make the prompts differ",
      "The model is trained towards both. This may be intended for creative tasks; in most others it is a mistake.")  # fmt: skip
@@ -58,7 +66,7 @@ def keys_of(row: dict[str, Any], shape: str) -> tuple[int, int]:
             whole = hash(said)
             return whole, whole
     # What has no answer can only be equal. Several pairs for one prompt are usual among preferences: only whole rows are compared.
-    whole = hash(orjson.dumps(row))
+    whole = hash(_written(row))
     return whole, whole
 
 
@@ -68,41 +76,69 @@ def _is_answer(messages: list[Any]) -> bool:
     return len(messages) > 1 and roles[-1:] == ["assistant"] and "user" in roles[:-1]
 
 
+_PAIR_KEYS = frozenset(("input", "preferred_output", "non_preferred_output"))
+
+
 def _pair_said(row: dict[str, Any]) -> tuple[Any, ...] | None:
     """What a pair of one answer on each side says, as `said_keys` has it; None for another row."""
     prompt = row.get("input")
     asked = prompt.get("messages") if isinstance(prompt, dict) and len(prompt) == 1 else None
     chosen, rejected = row.get("preferred_output"), row.get("non_preferred_output")
-    if len(row) != 3 or not isinstance(asked, list):
+    if not (isinstance(asked, list) and isinstance(chosen, list) and isinstance(rejected, list)):
         return None
-    if not isinstance(chosen, list) or not isinstance(rejected, list):
-        return None
-    return (*map(_said, asked), b"", *map(_said, chosen), b"", *map(_said, rejected))
+    extra = {key: value for key, value in row.items() if key not in _PAIR_KEYS}
+    answers = (*map(_said, chosen), b"", *map(_said, rejected))
+    return (*map(_said, asked), b"", *answers, *_beside(extra))
 
 
-def said_keys(said: Said) -> tuple[int, int]:
-    """As `keys_of`, for the canonical row of which this is all."""
+def _beside(extra: Row | None) -> tuple[bytes, ...]:
+    """What is compared of the keys beside a pair."""
+    return (b"", _written(extra)) if extra else ()
+
+
+def said_keys(said: Said | WithCalls, extra: Row | None = None) -> tuple[int, int]:
+    """As `keys_of`, for the canonical row of which this is all, but for `extra` keys."""
     if type(said) is tuple:
         return hash((b"", ("user", said[0]))), hash(("assistant", said[1]))
     if type(said) is list:
         return hash((b"", *said[:-1])), hash(said[-1])
+    if isinstance(said, WithCalls):
+        return said.prompt, said.answer
     if isinstance(said, Pair):
         answers = ("assistant", said.chosen), b"", ("assistant", said.rejected)
-        whole = hash((*said.asked, b"", *answers))
+        whole = hash((*said.asked, b"", *answers, *_beside(extra)))
     else:
-        whole = hash(orjson.dumps({"text": said}))
+        whole = hash(_written({"text": said, **(extra or {})}))
     return whole, whole
 
 
-def keys_said(said: Sequence[Said]) -> tuple[list[int], list[int]]:
-    """The prompts and the answers of `said_keys`, for several rows."""
+def keys_with_calls(
+    messages: list[ToolMessage], asked: bytes, answer: bytes, tools: bytes
+) -> tuple[int, int]:
+    """As `keys_of`, for the messages of a chat row that ends with an answer.
+
+    `asked` are those before the last one and `answer` is the last one, as JSON with sorted keys; `tools` are the
+    row's as `orjson` writes them, or nothing.
+    """
+    *before, last = messages
+    said = hash((last.role, last.content) if is_text_alone(last) else answer)
+    if all(map(is_text_alone, reversed(before))):  # calls come late
+        return hash((tools, *((one.role, one.content) for one in before))), said
+    return hash((tools, asked)), said
+
+
+def keys_said(
+    said: Sequence[Said | WithCalls], extra: Mapping[int, Row]
+) -> tuple[list[int], list[int]]:
+    """The prompts and the answers of `said_keys`, for several rows; `extra` by their index."""
     if set(map(type, said)) == {tuple}:  # most files
         pairs = cast("Sequence[Exchange]", said)
         return (
             [hash((b"", ("user", asked))) for asked, _ in pairs],
             [hash(("assistant", answer)) for _, answer in pairs],
         )
-    prompts, answers = zip(*map(said_keys, said), strict=True)
+    keys = (said_keys(what, extra.get(index)) for index, what in enumerate(said))
+    prompts, answers = zip(*keys, strict=True)
     return list(prompts), list(answers)
 
 
@@ -121,15 +157,6 @@ def _text_said(message: Any) -> tuple[str, str] | None:
 
 def _written(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-def tool_row_keys(found: WrittenToolRow, tools: bytes) -> tuple[int, int]:
-    """As `keys_of`, for a typed chat row that ends with an answer; `tools` as `orjson` writes them."""
-    *asked, last = found.row.messages
-    answer = hash((last.role, last.content) if is_text_alone(last) else found.answer)
-    if all(map(is_text_alone, asked)):
-        return hash((tools, *((one.role, one.content) for one in asked))), answer
-    return hash((tools, found.asked)), answer
 
 
 class Duplicates:
@@ -152,9 +179,15 @@ class Duplicates:
         self.lines.append(line)
         self.lengths.append(length)
 
-    def extend(self, lines: Sequence[int], said: Sequence[Said], lengths: Iterable[int]) -> None:
-        """As `add` for several rows, of which all is said."""
-        prompts, answers = keys_said(said)
+    def extend(
+        self,
+        lines: Sequence[int],
+        said: Sequence[Said | WithCalls],
+        lengths: Iterable[int],
+        extra: Mapping[int, Row],
+    ) -> None:
+        """As `add` for several rows, of which all is said, but for `extra` keys by their index."""
+        prompts, answers = keys_said(said, extra)
         self.prompts.extend(prompts)
         self.answers.extend(answers)
         self.lines.extend(lines)

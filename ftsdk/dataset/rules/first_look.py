@@ -49,7 +49,7 @@ _PHONES = (
     rb"[0-9]\)[ .\-]?[0-9]{2,5}[ .\-]?[0-9]{2,4}",
     rb"1[3-9][0-9][ \-][0-9]{4}[ \-][0-9]{4}",
     rb"\+[1-9]" + _BETWEEN + rb"(?:[0-9]" + _BETWEEN + rb"){7}",
-    rb"[^0-9.)+\-]0" + _BETWEEN + rb"(?:[0-9]" + _BETWEEN + rb"){7}",
+    rb"(?:[^0-9.)+\-]|\\u[0-9a-fA-F]{4})0" + _BETWEEN + rb"(?:[0-9]" + _BETWEEN + rb"){7}",
     rb"(?i:phone|tel|mobile|cell|call|text|fax|whatsapp|sms)(?:[^0-9+\n]|\\u[0-9a-fA-F]{4})*\+?\(?(?:[0-9]" + _BETWEEN + rb"){8}",
 )  # fmt: skip
 _SECRETS = (

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import orjson
+from msgspec import UNSET
 
 from ftsdk.dataset.formats.typed_rows import (
     CalledFunction,
+    ToolCall,
     ToolMessage,
     ToolRow,
-    is_text_alone,
+    WithCalls,
+    tool_row_in,
 )
 from ftsdk.dataset.readers import strict_json
+from ftsdk.dataset.rules.duplicates import keys_with_calls
 from ftsdk.dataset.rules.json_schema import complaints
-from ftsdk.dataset.rules.quality import loops
+from ftsdk.dataset.rules.quality import MIN_LOOP, loops
 from ftsdk.dataset.rules.tools import declared, tools_are_well_declared
 
 _MOST_DECLARATIONS = 256
@@ -86,9 +90,11 @@ def _function(schema: Any) -> _Function:
 class Declared:
     """The functions that tools declare, and the calls that were found to be sound."""
 
-    def __init__(self, tools: Any) -> None:
-        self.written = orjson.dumps(tools)
-        """The tools as `duplicates.keys_of` compares them."""
+    def __init__(self, tools: list[Any], raw: bytes) -> None:
+        self.written = orjson.dumps(tools) if raw else b""
+        """The tools as `duplicates.keys_of` compares them; nothing where the row has none."""
+        self.quotes = raw.count(b'"') + 2 if raw else 0
+        """The quotes of the key and its value in the record."""
         self._functions = {
             name: _function(schema) for name, schema in declared({"tools": tools}).items()
         }
@@ -125,15 +131,25 @@ class ToolRows:
             self._known[raw] = _read(raw)
         return self._known[raw]
 
-    def sound(self, row: ToolRow) -> Declared | None:
-        """What the row declares; None when a row rule may report anything in the row.
+    def said(self, raw: bytes) -> tuple[WithCalls, int] | None:
+        """What a row says in which no row rule can report anything; None for another one.
 
-        What a rule looks for in a text must have been looked for before, by `byte_signs`.
+        Beside it is the number of quotes of other keys, and of keys that are there twice. What a rule looks
+        for in a text must have been looked for before, by `byte_signs`.
         """
-        tools = self._declared(row)
-        if tools is None or not _Conversation(tools).is_sound(row.messages):
+        row = tool_row_in(raw)
+        tools = None if row is None else self._declared(row)
+        if row is None or tools is None or not _is_sound(row.messages, tools):
             return None
-        return tools
+        last = row.messages[-1]
+        asked, answer = _ENCODE(row.messages[:-1]), _ENCODE(last)
+        quotes = asked.count(b'"') + answer.count(b'"') + tools.quotes + 2
+        keys = keys_with_calls(row.messages, asked, answer, tools.written)
+        text = last.content if last.tool_calls is UNSET else None
+        return WithCalls(*keys, text or None), raw.count(b'"') - quotes
+
+
+_ENCODE = msgspec.json.Encoder().encode
 
 
 def _read(raw: bytes) -> Declared | None:
@@ -143,82 +159,67 @@ def _read(raw: bytes) -> Declared | None:
     ):
         return None
     found = any(True for _ in tools_are_well_declared({"tools": tools}))
-    return None if found else Declared(tools)
+    return None if found else Declared(tools, raw)
 
 
-_NOTHING = Declared([])
-_NOTHING.written = b""
+_NOTHING = Declared([], b"")
 
 
-class _Conversation:
-    """Follows the turns of one row: who spoke before, and which calls are to be answered."""
+def _is_sound(messages: Sequence[ToolMessage], tools: Declared) -> bool:
+    """Whether every turn is sound, and the last one an answer of which something is learned.
 
-    def __init__(self, tools: Declared) -> None:
-        self._tools = tools
-        self._ids: set[str] = set()
-        self._open: set[str] = set()
-        self._before = self._asked = ""
-        self._learns = False
-
-    def is_sound(self, messages: list[ToolMessage]) -> bool:
-        """Whether every turn is sound, and the last one an answer of which something is learned."""
-        for message in messages:
-            take = _TAKERS[message.role]
-            if not take(self, message):
+    One loop without a call for each turn, which would double its time.
+    """
+    before = asked = ""
+    waiting, ids = set[str](), set[str]()  # calls without a result, and all calls
+    learns = False
+    for message in messages:
+        role, text, calls, weight = message.role, message.content, message.tool_calls, message.weight  # fmt: skip
+        if role == "tool":
+            if message.tool_call_id not in waiting or not isinstance(text, str):
                 return False
-            self._before = message.role
-        return self._before == "assistant" and self._learns
-
-    def _take_text(self, message: ToolMessage) -> bool:
-        """A system text, at the start, or a question."""
-        text = message.content
-        if not isinstance(text, str) or not text or text.isspace() or not is_text_alone(message):
+            if calls is not UNSET or weight is not UNSET:
+                return False
+            waiting.discard(str(message.tool_call_id))
+        elif waiting or message.tool_call_id is not UNSET:
             return False
-        self._asked = text
-        if message.role == "system":
-            return not self._before
-        return self._before != "user" and not self._open
-
-    def _take_result(self, message: ToolMessage) -> bool:
-        name = message.tool_call_id
-        has_more = message.tool_calls is not msgspec.UNSET or message.weight is not msgspec.UNSET
-        if has_more or not isinstance(message.content, str) or name not in self._open:
-            return False
-        self._open.discard(str(name))
-        return True
-
-    def _take_answer(self, message: ToolMessage) -> bool:
-        if (
-            self._before not in ("user", "tool")
-            or self._open
-            or message.tool_call_id is not msgspec.UNSET
+        elif role != "assistant":
+            if before in _BEFORE_TEXT[role] or not isinstance(text, str):
+                return False
+            if not text or text.isspace() or calls is not UNSET or weight is not UNSET:
+                return False
+            asked = text
+        elif (
+            before not in ("user", "tool")
+            or not _is_answer(text, asked)
+            or (calls is not UNSET and not _opens(calls, ids, waiting, tools))
+            or (calls is UNSET and (not isinstance(text, str) or not text or text.isspace()))
         ):
             return False
-        weight, text = message.weight, message.content
-        is_learned = isinstance(weight, msgspec.UnsetType) or bytes(weight) == b"1"
-        if not is_learned and bytes(message.weight) != b"0":  # type: ignore[arg-type]  # it is there
+        elif weight is UNSET or bytes(weight) == b"1":
+            learns = True
+        elif bytes(weight) != b"0":
             return False
-        self._learns |= is_learned
-        if isinstance(text, str) and text and (text == self._asked or loops(text)):
+        before = role
+    return before == "assistant" and learns
+
+
+_BEFORE_TEXT = {"user": ("user", "tool"), "system": ("system", "user", "assistant", "tool")}
+"""Whom a question or a system text does not come after; some providers want an answer to each result."""
+
+
+def _is_answer(text: str | msgspec.UnsetType | None, asked: str) -> bool:
+    """Whether a text that an answer may have is not what was asked, and has an end."""
+    if not isinstance(text, str) or not text:
+        return True
+    return text != asked and (len(text) < MIN_LOOP or not loops(text))
+
+
+def _opens(calls: Sequence[ToolCall], ids: set[str], waiting: set[str], tools: Declared) -> bool:
+    """Whether all calls of an answer are sound; their ids are added to both sets."""
+    for call in calls:
+        if not call.id or call.id in ids or not tools.takes(call.function):
             return False
-        if isinstance(message.tool_calls, msgspec.UnsetType):
-            return isinstance(text, str) and bool(text) and not text.isspace()
-        return self._take_calls(message)
-
-    def _take_calls(self, message: ToolMessage) -> bool:
-        calls = message.tool_calls
-        for call in calls if isinstance(calls, list) else ():
-            called = call.function
-            if not call.id or call.id in self._ids or not self._tools.takes(called):
-                return False
-            self._ids.add(call.id)
-            self._open.add(call.id)
-        return bool(calls)
-
-
-_TAKERS = {
-    "system": _Conversation._take_text,
-    "user": _Conversation._take_text,
-    "tool": _Conversation._take_result,
-    "assistant": _Conversation._take_answer,
-}
+        ids.add(call.id)
+        waiting.add(call.id)
+    return bool(calls)

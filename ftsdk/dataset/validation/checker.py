@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from ftsdk.dataset.codes import RULES
 from ftsdk.dataset.findings.finding import Fault, Hit
@@ -14,13 +12,13 @@ from ftsdk.dataset.findings.registry import Rule, fault_of
 from ftsdk.dataset.findings.secret_patterns import Allowed
 from ftsdk.dataset.formats.columns import AS_NAMED
 from ftsdk.dataset.formats.registry import Format
-from ftsdk.dataset.formats.typed_rows import TOOL_ROW_KEYS, Pair, Said, tool_row_in
+from ftsdk.dataset.formats.typed_rows import Pair, Said, TypedForm, WithCalls
 from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.lines import Block, Record
 from ftsdk.dataset.row import Read, Row, canonical_bytes, images_of, prompt_of
 from ftsdk.dataset.rules import secrets
-from ftsdk.dataset.rules.duplicates import folded_hash, keys_of, tool_row_keys
-from ftsdk.dataset.rules.extra_keys import Extra, ExtraKeyNotices, extra_keys
+from ftsdk.dataset.rules.duplicates import folded_hash, keys_of
+from ftsdk.dataset.rules.extra_keys import Extra, ExtraKeyFindings
 from ftsdk.dataset.rules.language import MIN_CHARS
 from ftsdk.dataset.rules.near_duplicates import NearDuplicates
 from ftsdk.dataset.rules.outliers import is_usual, unusual
@@ -62,7 +60,7 @@ class RowChecker:
         self.validation_prompts: dict[int, int] = {}
         """The line of the first validation row of each prompt by the prompt's hash."""
         self._tool_rows = ToolRows()
-        self._extra_keys = ExtraKeyNotices(result.found)
+        self._extra_keys = ExtraKeyFindings(result.found, self.limits)
         self.allowed = secrets.allowed_values(target.allowed)
         self._bound: int | None = None
         self._tokens_seen = False
@@ -96,14 +94,10 @@ class RowChecker:
     def _take_block(self, block: Block, reader: RowReader) -> None:
         """Check the rows of a block: those that break no rule together, the others one by one."""
         form = reader.form()
-        looked = look(block, form, self.allowed)
-        needs_rows = self._needs_rows(reader.spec)
-        together = form is not None and not needs_rows
-        may_have_tools = reader.format == "chat" and self.opened.reading.columns == AS_NAMED
-        alone: Sequence[int] = range(len(block.rows))
-        if together:
-            alone = self._taken_alone(looked, reader.spec)
+        may_have_calls = reader.format == "chat" and self.opened.reading.columns == AS_NAMED
+        looked = look(block, form, self.allowed, self._tool_rows if may_have_calls else None)
         done = 0
+        alone = self._taken_alone(looked, form)
         for number, offset in zip(alone, block.offsets_of(alone), strict=True):
             self._take_together(block, looked, done, number, reader.spec)
             reader.records += number - done
@@ -114,86 +108,65 @@ class RowChecker:
             reader.records += 1
             record = (block.line_of(number), offset, raw)
             if looked.said[number] is not None:
-                self._take_plain(record, reader, looked.extra.get(number))
+                self._take_plain(record, reader, looked, number)
                 continue
-            may_hold = looked.may_hold(number, raw)
-            may_break = may_hold or number in looked.with_signs or not may_have_tools
-            if may_break or not self._take_with_tools(record, reader, needs_rows=needs_rows):
-                self._take_record(record, reader, may_hold=may_hold)
+            self._take_record(record, reader, may_hold=looked.may_hold(number, raw))
             if reader.form() is not form:
                 self._take_block(block.after(number), reader)
                 return
         self._take_together(block, looked, done, len(block.rows), reader.spec)
         reader.records += len(block.rows) - done
 
-    def _taken_alone(self, looked: Looked, fmt: Format | None) -> Sequence[int]:
-        """The numbers of the rows that are not taken with others: of what they say, more than it counts.
-
-        Extra keys are compared in rows of some shapes, and a provider's limits may refuse them.
-        """
-        if self.limits is None and fmt is not None and fmt.shape == "chat":
-            return looked.others
-        return sorted((*looked.others, *looked.extra)) if looked.extra else looked.others
-
-    def _take_with_tools(self, record: Record, reader: RowReader, *, needs_rows: bool) -> bool:
-        """Take a row with calls or weights that breaks no rule; False where it may break one."""
-        line, offset, raw = record
-        found = tool_row_in(raw)
-        tools = None if found is None else self._tool_rows.sound(found.row)
-        if found is None or tools is None:
-            return False
-        extra = None
-        if found.more:
-            keys = extra_keys(raw, TOOL_ROW_KEYS, found.more)
-            if keys is None:
-                return False
-            extra = Extra(keys, offset, may_hold=False)
-        if needs_rows or self.limits is not None or self.result.counting is not None:
-            item = Read(line, offset, raw, orjson.loads(raw), plain=True)
-            if self.opened.keep is None or self.opened.keep(item):
-                self._take(item, reader.spec, may_hold=False, has_more=True, extra=extra)
-            return True
-        if extra is not None and reader.spec is not None:
-            self._extra_keys.add(line, extra, reader.spec, raw)
-        self.duplicates.add(line, *tool_row_keys(found, tools.written), len(raw))
-        last = found.row.messages[-1]
-        self._look_at_answer(line, None if last.tool_calls else last.content)
-        return True
+    def _taken_alone(self, looked: Looked, form: TypedForm | None) -> Sequence[int]:
+        """The numbers of the rows that are not taken together with others."""
+        if form is None or self._needs_rows():
+            return range(len(looked.rows))
+        if looked.with_calls and (self.result.counting is not None or self._may_refuse_calls()):
+            return sorted((*looked.others, *looked.with_calls))
+        return looked.others
 
     def _take_together(
         self, block: Block, looked: Looked, start: int, end: int, fmt: Format | None
     ) -> None:
         """Count rows that break no rule, from number `start` to before `end`."""
-        if start == end:
+        if start == end or fmt is None:
             return
         said = [what for what in looked.said[start:end] if what is not None]  # all of them
         lines = block.lines(start, end)
-        self._add_extra_keys(block, looked, range(start, end), fmt)
+        numbers = range(start, end) if looked.extra else ()
+        extra = {n - start: looked.extra[n] for n in numbers if n in looked.extra}
+        refused = {
+            index
+            for index, one in extra.items()
+            if self._extra_keys.add(
+                lines[index], one, fmt, looked.rows[start + index], at_provider=True
+            )
+        }
         self.outliers.texts += len(said)
-        self.duplicates.extend(lines, said, map(len, looked.rows[start:end]))
+        keys = {} if fmt.shape == "chat" else {index: one.keys for index, one in extra.items()}
+        self.duplicates.extend(lines, said, map(len, looked.rows[start:end]), keys)
         answers = [what[1] if type(what) is tuple else answer_said(what) for what in said]
         for number in unusual(answers):
             self._add_unusual(lines[number], answers[number] or "")
         if self.samples:
             for line, answer in zip(lines, answers, strict=True):
                 self._add_to_sample(line, answer)
+        self._count_tokens(lines, said, refused)
+
+    def _count_tokens(
+        self, lines: Sequence[int], said: Sequence[Said | WithCalls], refused: Collection[int]
+    ) -> None:
+        """Count the tokens of rows, but for those with the `refused` indices."""
         counting = self.result.counting
-        if counting is not None:
-            for line, what in zip(lines, said, strict=True):
+        if counting is None:
+            return
+        for index, (line, what) in enumerate(zip(lines, said, strict=True)):
+            if index in refused:
+                counting.skip(line)
+            elif not isinstance(what, WithCalls):  # which are taken alone
                 counting.add_said(line, what)
 
-    def _add_extra_keys(
-        self, block: Block, looked: Looked, numbers: range, fmt: Format | None
-    ) -> None:
-        """Report the extra keys of the rows with these numbers."""
-        if not looked.extra or fmt is None:
-            return
-        for number in numbers:
-            if number in looked.extra:
-                extra, raw = looked.extra[number], looked.rows[number]
-                self._extra_keys.add(block.line_of(number), extra, fmt, raw)
-
-    def _needs_rows(self, fmt: Format | None) -> bool:
+    def _needs_rows(self) -> bool:
         """Whether a row that breaks no rule is needed for more than what it says."""
         counting = self.result.counting
         return (
@@ -201,23 +174,29 @@ class RowChecker:
             or bool(self.validation)
             or self.near is not None
             or self.result.copy is not None
-            or self._reads_plain(fmt)
+            or self._may_refuse_texts()
             or (counting is not None and not isinstance(counting.counter, OpenAICounter))
         )
 
-    def _reads_plain(self, fmt: Format | None) -> bool:
-        """Whether a provider's limits can refuse a row that breaks no rule."""
-        limits = self.limits
-        return limits is not None and (limits.reads_text or fmt is None or fmt.shape != "chat")
+    def _may_refuse_texts(self) -> bool:
+        """Whether a provider's limits can refuse a row of texts that breaks no rule."""
+        return self.limits is not None and self.limits.reads_text
 
-    def _take_plain(self, record: Record, reader: RowReader, extra: Extra | None) -> None:
-        """Take a row that breaks no rule by itself; it may have extra keys."""
+    def _may_refuse_calls(self) -> bool:
+        """Whether a provider's limits can refuse a row with calls or weights that breaks no rule."""
+        return self.limits is not None and not self.limits.takes_calls
+
+    def _take_plain(self, record: Record, reader: RowReader, looked: Looked, number: int) -> None:
+        """Take a row that breaks no rule by itself."""
         line, offset, raw = record
         fmt = reader.spec
         assert fmt is not None  # noqa: S101  # rows of no format are never plain
         item = Read(line, offset, raw, fmt.read(fmt.source(raw)), plain=True)
         if self.opened.keep is None or self.opened.keep(item):
-            self._take(item, fmt, may_hold=False, has_more=extra is not None, extra=extra)
+            has_calls = isinstance(looked.said[number], WithCalls)
+            may_refuse = self._may_refuse_calls() if has_calls else self._may_refuse_texts()
+            extra = looked.extra.get(number)
+            self._take(item, fmt, may_hold=False, may_refuse=may_refuse, extra=extra)
 
     def _take_record(self, record: Record, reader: RowReader, *, may_hold: bool) -> None:
         """Read a record in full, and take its row."""
@@ -233,14 +212,16 @@ class RowChecker:
         fmt: Format | None,
         *,
         may_hold: bool,
-        has_more: bool = False,
+        may_refuse: bool | None = None,
         extra: Extra | None = None,
     ) -> None:
-        """Check and count one row; a plain one may have more than texts."""
-        before = len(self.found.kept)
-        if extra is not None and fmt is not None and fmt.shape == "chat":
-            self._extra_keys.add(item.line, extra, fmt, item.raw)
-        self.found.extend(self.check(item, fmt, has_more=has_more))
+        """Check and count one row; a plain one may have `extra` keys."""
+        before, refused = self.found.faults, False
+        if extra is not None and fmt is not None:
+            refused = self._extra_keys.add(
+                item.line, extra, fmt, item.raw, at_provider=not may_refuse
+            )
+        self.found.extend(self.check(item, fmt, may_refuse=may_refuse))
         shape = fmt.shape if fmt is not None else "chat"
         if shape == "tokens":
             self._check_token_ids(item)
@@ -250,8 +231,7 @@ class RowChecker:
         self._look_at_answer(item.line, answer_of(item.row, shape))
         if may_hold:
             self.found.extend(sensitive(item, fmt, self.allowed))
-        is_sound = all(fault.severity != "fault" for fault in self.found.kept[before:])
-        self._add_to_sets(item, is_sound=is_sound)
+        self._add_to_sets(item, is_sound=self.found.faults == before and not refused)
 
     def _add_to_sets(self, item: Read, *, is_sound: bool) -> None:
         """Compare a row with others, count its tokens, and copy it."""
@@ -286,8 +266,13 @@ class RowChecker:
 
     # --- the rules ----------------------------------------------------------------------------
 
-    def check(self, item: Read, fmt: Format | None, *, has_more: bool = False) -> Iterator[Fault]:
-        """The findings of the row rules and of the provider's limits in one row."""
+    def check(
+        self, item: Read, fmt: Format | None, *, may_refuse: bool | None = None
+    ) -> Iterator[Fault]:
+        """The findings of the row rules and of the provider's limits in one row.
+
+        `may_refuse` is whether the limits may refuse a plain row; of itself it has only texts.
+        """
         if fmt is None:
             return
         if not item.plain:
@@ -301,7 +286,9 @@ class RowChecker:
             if fmt.own is not None:
                 for code, hit in fmt.own(fmt.source(item.raw)):
                     yield fault_of(code, item.line, hit, offset=item.offset)
-        if has_more or not item.plain or self._reads_plain(fmt):
+        if may_refuse is None:
+            may_refuse = not item.plain or self._may_refuse_texts()
+        if may_refuse:
             yield from self._check_provider(item, fmt)
 
     def _rules_of(self, fmt: Format) -> tuple[Rule, ...]:
@@ -378,8 +365,10 @@ def sensitive(item: Read, fmt: Format | None, allowed: Allowed) -> Iterator[Faul
             yield fault_of(match.code, item.line, hit, offset=item.offset)
 
 
-def answer_said(said: Said) -> str | None:
+def answer_said(said: Said | WithCalls) -> str | None:
     """As `answer_of`, for the canonical row of which this is all."""
+    if isinstance(said, WithCalls):
+        return said.text
     if type(said) is tuple:
         return said[1]
     if type(said) is list:

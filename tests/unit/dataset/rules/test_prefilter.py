@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ftsdk.dataset import validate
@@ -55,6 +55,7 @@ def holds(text: str) -> None:
 
 
 @given(WORDS, BETWEEN, VALUES, BETWEEN, WORDS)
+@example("", " ", "±0010000020", " ", "")
 def test_no_value_like_a_pattern_is_missed(
     before: str, one: str, value: str, two: str, after: str
 ) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 from ftsdk.backends.local.options import RunHyperparameters, RunOptions
 from ftsdk.backends.local.runs.run_dir import RunDir
 from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
+from ftsdk.types.spec import Method
 
 Row = dict[str, Any]
 
 
 def read(path: Path, count: int) -> list[Row]:
-    """The first `count` chat rows of a file; only a line feed ends a record."""
+    """The first `count` rows of a file; only a line feed ends a record."""
     with path.open("rb") as handle:
         return [json.loads(line) for line, _ in zip(handle, range(count), strict=False)]
 
@@ -43,11 +44,13 @@ def run_ours(
     adapter: RunAdapter,
     hyperparameters: RunHyperparameters,
     options: RunOptions,
+    method: Method = "sft",
 ) -> tuple[RunDir, dict[str, Any]]:
     """Train once; returns the run and its outcome, or exits when the run fails."""
     spec = RunSpec(
         job_id="benchmark",
         base_model=BaseModelRef(path=model, name=model.name),
+        method=method,
         adapter=adapter,
         hyperparameters=hyperparameters,
         options=options,

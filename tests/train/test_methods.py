@@ -136,6 +136,36 @@ def test_it_learns_and_reports_rewards(
     assert facts["train_metrics"]["rewards/margins"] == last.raw["rewards/margins"]
 
 
+def test_the_reference_of_a_continued_adapter_is_that_adapter(
+    tiny_model: Path, train: Train, tmp_path: Path
+) -> None:
+    """As TRL has it: preferences after supervised rows are compared with the supervised model."""
+    settings: dict[str, Any] = {
+        "options": {"dtype": "float32"},
+        "hyperparameters": {"max_steps": 4, "learning_rate": 2e-2},
+    }
+    first = RunDir.create(
+        tmp_path / "sft", tiny.spec(tiny_model, **settings), train=tiny.rows(16), validation=None
+    )
+    assert train(first.path) == 0, first.log_tail()
+    weights = first.result_path / "adapter_model.safetensors"
+    parent = {"job_id": "ftj_sft", "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    starts = []
+    for name, given in (("base", None), ("continued", weights)):
+        more = {} if given is None else {"parent": parent}
+        spec = tiny.spec(tiny_model, method="dpo", **settings, **more)
+        run = RunDir.create(
+            tmp_path / name, spec, train=pairs(8), validation=pairs(8, seed=1), parent=given
+        )
+        assert train(run.path) == 0, run.log_tail()
+        starts.append(metric_points(run.read_events())[0])
+    for start in starts:
+        assert start.validation_loss == pytest.approx(math.log(2), abs=1e-4)
+        assert start.raw["validation_rewards/margins"] == pytest.approx(0, abs=1e-3)
+    base, continued = (start.raw["validation_logps/chosen"] for start in starts)
+    assert abs(continued - base) > 1
+
+
 def test_rows_of_another_kind_are_named(tiny_model: Path, train: Train, tmp_path: Path) -> None:
     for method, rows, code in (("dpo", tiny.rows(3), "no_pair"), ("kto", tiny.rows(3), "no_label")):
         run = RunDir.create(tmp_path / method, tiny.spec(tiny_model, method=method), train=rows)

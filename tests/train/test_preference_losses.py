@@ -267,3 +267,38 @@ def test_log1mexp_has_a_gradient_near_zero() -> None:
     )
     assert values.grad is not None
     assert bool(values.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("method", ["dpo", "orpo", "kto"])
+def test_a_model_that_runs_row_by_row_has_the_losses_of_plain_code(
+    method: str, tmp_path: Path
+) -> None:
+    """Gemma 2 caps attention scores and logits: no row is packed, and no logits are chunked."""
+    import torch
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits
+    from tests.train import tiny
+
+    config = Gemma2Config(
+        vocab_size=tiny.write_tokenizer(tmp_path), hidden_size=32, intermediate_size=64,
+        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+        final_logit_softcapping=0.5, attn_logit_softcapping=0.5, attn_implementation="eager",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
+    model, spec = load(tmp_path, method=method, hyperparameters={"beta": BETA})
+    assert not model.path.flat
+    assert not model.plain_head
+    examples = examples_of(method, config.vocab_size)[:4]
+    objective, examples = prepared(model, spec, tmp_path / "run", examples)
+    randomize_adapters(model.owner)
+    loss, _, fast = packed(model, objective, examples, MicroBatchLimits(1, 1000))
+    as_peft_has_it(model.owner)
+    model.network.set_attn_implementation("eager")
+    expected = plain_loss(model.owner, method, examples, {})
+    expected.backward()
+    slow = gradients(model.owner)
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-4)
+    for weight in fast:
+        torch.testing.assert_close(fast[weight], slow[weight], rtol=2e-3, atol=1e-5, msg=weight)

@@ -30,7 +30,10 @@ _COLUMNS = (
     ("learning_rate", "lr"),
     ("grad_norm", "grad norm"),
     ("tokens_per_s", "tok/s"),
+    ("rewards/margins", "margin"),
+    ("validation_rewards/margins", "validation margin"),
 )
+"""The columns of a curve; those of single methods are in `MetricPoint.raw`."""
 
 
 def logs(
@@ -191,12 +194,25 @@ def metrics(
 
 
 def _print_csv(points: Sequence[MetricPoint]) -> None:
-    names = ["step", *(name for name, _ in _COLUMNS), "time"]
+    own = [name for name, _ in _COLUMNS if name in MetricPoint.model_fields]
+    found = {k for point in points for k, value in point.raw.items() if _is_number(value)}
+    others = sorted(found - set(MetricPoint.model_fields))
+    names = ["step", *own, "time", *others]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(names)
     for point in points:
-        row = point.model_dump(mode="json")
-        writer.writerow(["" if row[name] is None else row[name] for name in names])
+        row = {**point.raw, **point.model_dump(mode="json", exclude={"raw"})}
+        writer.writerow(["" if row.get(name) is None else row[name] for name in names])
+
+
+def _value(point: MetricPoint, name: str) -> float | None:
+    """A metric of one point, or None."""
+    found = getattr(point, name) if name in MetricPoint.model_fields else point.raw.get(name)
+    return found if _is_number(found) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _print_curve(points: Sequence[MetricPoint]) -> None:
@@ -221,9 +237,9 @@ def _print_table(points: Sequence[MetricPoint], limit: int | None) -> None:
         picks = {round(i * (len(shown) - 1) / (limit - 1)) for i in range(limit)}
         picks |= {i for i, p in enumerate(shown) if p.validation_loss is not None and limit > 10}
         shown = [point for i, point in enumerate(shown) if i in picks]
-    used = [(n, label) for n, label in _COLUMNS if any(getattr(p, n) is not None for p in shown)]
+    used = [(n, label) for n, label in _COLUMNS if any(_value(p, n) is not None for p in shown)]
     rows: list[list[Any]] = [[("step", "dim"), *((label, "dim") for _, label in used)]]
-    rows += [[str(p.step), *(_cell(n, getattr(p, n)) for n, _ in used)] for p in shown]
+    rows += [[str(p.step), *(_cell(n, _value(p, n)) for n, _ in used)] for p in shown]
     columns(rows, right=range(len(used) + 1))
     if len(shown) < len(points):
         say((f"  {len(shown)} of {len(points)} points; --all, --csv and --json have all", "dim"))

@@ -24,6 +24,7 @@ run.spec -> RunSpec      run.result_path -> Path   run.path -> Path
 | `pid.json` | `start`, supervisor | the supervisor's process, boot and attempt |
 | `events.jsonl` | trainer | status, progress, metric, checkpoint, log, warning |
 | `cancel` | `request_cancel` | asks the trainer to stop |
+| `reference-train.f32` | trainer | what the untrained model gives to the answers, where the method needs it |
 | `checkpoints/step-00000010/` | trainer | complete or absent, with a manifest |
 | `result/` | trainer | complete or absent |
 | `outcome.json` | trainer, else supervisor | the last file written |

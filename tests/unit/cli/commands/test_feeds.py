@@ -7,6 +7,7 @@ import pytest
 
 from ftsdk.backends.fake import FakeBackend
 from ftsdk.cli.commands.feeds import lines_after
+from ftsdk.types.events import MetricPoint
 
 
 def test_logs_print_lines_and_only_the_last_if_asked(cli, done):
@@ -53,6 +54,25 @@ def test_metrics_have_every_point_as_json_and_csv(cli, done):
     table = list(csv.DictReader(io.StringIO(cli.ok("metrics", done, "--csv").out)))
     assert [float(row["train_loss"]) for row in table] == [p["train_loss"] for p in points]
     assert table[0]["validation_loss"] == ""
+
+
+def test_metrics_of_a_method_are_columns(cli, done, monkeypatch):
+    points = [
+        MetricPoint(
+            step=1, train_loss=0.7, raw={"rewards/margins": 0.25, "train_loss": 0.7, "of": "x"}
+        ),
+        MetricPoint(step=2, validation_accuracy=0.5, raw={"validation_rewards/margins": -0.5}),
+    ]
+    monkeypatch.setattr("ftsdk.jobs.job.FineTuneJob.metrics", lambda _: points)
+    table = list(csv.DictReader(io.StringIO(cli.ok("metrics", done, "--csv").out)))
+    assert table[0]["rewards/margins"] == "0.25"
+    assert table[1]["validation_rewards/margins"] == "-0.5"
+    assert "of" not in table[0]
+    out = cli.ok("metrics", done).out
+    assert "validation margin" in out
+    assert [line.split() for line in out.split("\n") if line.strip().startswith("2 ")] == [
+        ["2", "0.5000", "-0.5"]
+    ]
 
 
 def test_a_job_without_points_says_so(cli, data):

@@ -90,6 +90,7 @@ LATE = {
     # Modules that import ours inside functions: why. Everything else imports at its top.
     "ftsdk.__init__": "`import ftsdk` loads a name when it is first used",
     "ftsdk.backends.local.local_model": "what it imports needs torch",
+    "ftsdk.backends.local.training.compiling": "what it imports needs torch",
     "ftsdk.backends.local.training.forward": "what it imports needs torch",
     "ftsdk.backends.local.training.model": "what it imports needs torch",
     "ftsdk.backends.local.training.verify": "what it imports needs torch",

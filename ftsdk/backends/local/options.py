@@ -131,6 +131,9 @@ class RunOptions(MethodOptions):
     """Compute activations again in the backward pass: slower, with less memory."""
     micro_batch_tokens: _Count | None = None
     """Tokens of one forward pass; 2,048 on a CPU, 16,384 on CUDA."""
+    kernels: Literal["auto", "compiled", "plain"] = "auto"
+    """Compile the small steps of the layers, on a CPU; `auto` does so where it takes less time than
+    it saves."""
     cancel_grace_s: Annotated[float, Field(ge=0), NoBool] = 30.0
     """Seconds that a cancelled trainer has to write a checkpoint before it is terminated."""
     report_to: Annotated[tuple[TrackerName, ...], BeforeValidator(_one_or_more)] = ()

@@ -7,6 +7,7 @@ they take a fraction of the time and almost no memory.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,14 +25,33 @@ def chunk_size(hidden: Tensor, weight: Tensor) -> int:
     return max(16, chunk_bytes // (4 * weight.shape[0]))
 
 
-def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+def chunked_loss(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    losses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+) -> Tensor:
     """Return the summed cross-entropy, in nats, as a float32 scalar.
 
     `hidden` is [n, d], `weight` and `bias` are those of the output head, [vocabulary, d] and
-    [vocabulary], `targets` is [n].
+    [vocabulary], `targets` is [n]. `losses` computes the losses of a chunk and their gradient, as
+    `pieces.cross_entropy` does.
     """
-    loss: Tensor = _ChunkedLoss.apply(hidden, weight, bias, targets, torch.is_grad_enabled())  # type: ignore[no-untyped-call]  # torch has no types for it
+    learning = torch.is_grad_enabled()
+    loss: Tensor = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]  # torch has no types for it
+        hidden, weight, bias, targets, learning, losses or _losses
+    )
     return loss
+
+
+def _losses(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of each row in nats, [n], and its gradient for the logits; `wanted` is [n, 1]."""
+    log_probs = torch.log_softmax(logits, -1, dtype=torch.float32)
+    rows = -log_probs.gather(1, wanted)[:, 0]
+    d_logits = log_probs.exp_()  # probabilities, minus 1 at the target
+    d_logits.scatter_add_(1, wanted, d_logits.new_full(wanted.shape, -1.0))
+    return rows, d_logits
 
 
 class _ChunkedLoss(torch.autograd.Function):
@@ -43,6 +63,7 @@ class _ChunkedLoss(torch.autograd.Function):
         bias: Tensor | None,
         targets: Tensor,
         learning: bool,
+        losses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     ) -> Tensor:
         size = chunk_size(hidden, weight)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
@@ -58,12 +79,12 @@ class _ChunkedLoss(torch.autograd.Function):
         for start in range(0, hidden.shape[0], size):
             chunk, wanted = hidden[start : start + size], targets[start : start + size, None]
             logits = torch.nn.functional.linear(chunk, weight, bias)
-            log_probs = torch.log_softmax(logits, -1, dtype=torch.float32)
-            total -= log_probs.gather(1, wanted).sum()
             if d_hidden is None:
+                log_probs = torch.log_softmax(logits, -1, dtype=torch.float32)
+                total -= log_probs.gather(1, wanted).sum()
                 continue
-            d_logits = log_probs.exp_()  # probabilities, minus 1 at the target
-            d_logits.scatter_add_(1, wanted, d_logits.new_full(wanted.shape, -1.0))
+            rows, d_logits = losses(logits, wanted)
+            total += rows.sum()
             low = d_logits.to(weight.dtype)
             torch.mm(low, weight, out=d_hidden[start : start + size])
             if d_weight is not None:
@@ -79,4 +100,4 @@ class _ChunkedLoss(torch.autograd.Function):
         d_hidden, d_weight, d_bias = (
             None if saved is None else saved * scale for saved in ctx.saved_tensors
         )
-        return d_hidden, d_weight, d_bias, None, None
+        return d_hidden, d_weight, d_bias, None, None, None

@@ -22,6 +22,8 @@ from ftsdk.backends.local.training.row_path import (
 if TYPE_CHECKING:
     import torch
 
+    from ftsdk.backends.local.compute.pieces import Pieces
+
 
 _NO_TOKENS = TokenIds()
 _TRAINED_BESIDE = ("lora_", ".modules_to_save.", ".trainable_tokens_")
@@ -48,7 +50,7 @@ class LoadedModel:
     several rows may be laid end to end; `plain_head` is True when the logits are the last hidden
     states times the output head and nothing else. `adapted` says which parts of the base the
     adapter is put on; None when all weights are trained. `token_rows` counts the rows of the
-    embedding that are trained beside it.
+    embedding that are trained beside it; `pieces` are compiled functions, where the run uses them.
     """
 
     network: Any
@@ -58,6 +60,7 @@ class LoadedModel:
     size: ModelSize
     adapted: Mapping[str, Any] | None = None
     token_rows: int = 0
+    pieces: Pieces | None = None
 
     @property
     def device(self) -> torch.device:
@@ -74,7 +77,8 @@ class LoadedModel:
         if self.plain_head:
             head = self.network.get_output_embeddings()
             states = hidden_states(self.network, batch)
-            return chunked_loss(states, head.weight, head.bias, batch.targets)
+            losses = None if self.pieces is None else self.pieces.cross_entropy
+            return chunked_loss(states, head.weight, head.bias, batch.targets, losses)
         logits = next_token_logits(self.network, batch)
         return cross_entropy(logits.float(), batch.targets, reduction="sum")
 

@@ -29,6 +29,7 @@ from ftsdk.backends.local.runs.run_dir import PARENT_FILE, RunDir
 from ftsdk.backends.local.runs.run_spec import RunSpec
 from ftsdk.backends.local.training.batches import RowOrder
 from ftsdk.backends.local.training.checkpoint import Checkpoints, TrainState, read_weights
+from ftsdk.backends.local.training.compiling import with_pieces
 from ftsdk.backends.local.training.encode_rows import fast_tokenizer_folder
 from ftsdk.backends.local.training.export import (
     result_facts,
@@ -111,6 +112,8 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     require_disk_space(run, optimizer, model, spec)
     require_validation(spec)
     require_savable(run, model, spec)
+    lengths = [len(row) for row in train_rows]
+    model = with_pieces(run, model, order, lengths, hardware, events)
 
     # what the untrained model says
     size = hyperparameters.batch_size if model.path.flat else 1

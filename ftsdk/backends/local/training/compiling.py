@@ -1,0 +1,144 @@
+"""Whether a run compiles the small steps of its layers, decided once for all attempts of the run.
+
+Compiling takes about 15 seconds of a processor, and a few where the cache of this machine has the
+code; it saves a share of every step. A run that is resumed computes as it began, whatever the cache
+has by then, since compiled code rounds differently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ftsdk.backends.local.compute.hardware import Hardware
+from ftsdk.backends.local.runs.events import EventWriter
+from ftsdk.backends.local.runs.files import read_json, write_private
+from ftsdk.backends.local.runs.run_dir import RunDir
+from ftsdk.backends.local.runs.run_spec import RunSpec
+from ftsdk.backends.local.training.batches import RowOrder
+from ftsdk.backends.local.training.model import LoadedModel
+from ftsdk.util.files import atomic_write_json
+
+FILE = "kernels.json"
+"""In the run directory: how the run computes."""
+_CACHE = ".kernels"
+_PAYS_COLD = 50_000 * 135e6
+_PAYS_WARM = 10_000 * 135e6
+"""Tokens times weights from which compiling takes less time than it saves: a quarter of an hour on
+two cores, and three minutes."""
+_SIZES = (
+    "model_type",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "vocab_size",
+)
+_COMPILERS = ("g++", "clang++", "c++")
+
+
+def with_pieces(
+    run: RunDir,
+    model: LoadedModel,
+    order: RowOrder,
+    lengths: Sequence[int],
+    hardware: Hardware,
+    events: EventWriter,
+) -> LoadedModel:
+    """Return the model with compiled pieces where that pays; else as it is.
+
+    `lengths` are those of the training examples, in tokens. What cannot be compiled is a warning.
+    """
+    import torch
+
+    cache = run.path.parent / _CACHE / f"torch-{torch.__version__}-{hardware.threads}-threads"
+    if not _decide(run, model, order, lengths, hardware, cache):
+        return model
+    try:
+        return _compiled(model, hardware, cache, events)
+    except (RuntimeError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        message = f"The kernels could not be compiled, so the run takes longer: {reason}"
+        if has_begun(run):
+            message += ". It was begun with compiled kernels; the bits may differ."
+        events.write("warning", message=message)
+        return model
+
+
+def has_begun(run: RunDir) -> bool:
+    """True when a checkpoint of the run exists."""
+    return any((run.path / "checkpoints").glob("step-*"))
+
+
+def _decide(
+    run: RunDir,
+    model: LoadedModel,
+    order: RowOrder,
+    lengths: Sequence[int],
+    hardware: Hardware,
+    cache: Path,
+) -> bool:
+    """Read what the first attempt decided, or decide and write it down."""
+    known = read_json(run.path / FILE)
+    if known is None:
+        # A run that was begun before there were kernels goes on without.
+        compiles = not has_begun(run) and _pays(run.spec, model, order, lengths, hardware, cache)
+        atomic_write_json(run.path / FILE, {"compiled": compiles})
+        return compiles
+    return bool(known.get("compiled"))
+
+
+def _pays(
+    spec: RunSpec,
+    model: LoadedModel,
+    order: RowOrder,
+    lengths: Sequence[int],
+    hardware: Hardware,
+    cache: Path,
+) -> bool:
+    asked = spec.options.kernels
+    if asked != "auto":
+        return asked == "compiled"
+    if hardware.device.type != "cpu" or not any(map(shutil.which, _COMPILERS)):
+        return False
+    tokens = sum(lengths) / len(lengths) * order.rows_per_step * order.total_steps
+    least = _PAYS_WARM if _ready(model, hardware, cache).is_file() else _PAYS_COLD
+    return bool(tokens * model.size.parameters >= least)
+
+
+def _ready(model: LoadedModel, hardware: Hardware, cache: Path) -> Path:
+    """The file that says that the cache has the code for layers of this model's sizes."""
+    config = model.network.config.get_text_config().to_dict()
+    sizes = [f"{name}={config[name]}" for name in _SIZES if name in config]
+    digest = hashlib.sha256("|".join([str(hardware.dtype), *sizes]).encode()).hexdigest()
+    return cache / f"ready-{digest[:16]}"
+
+
+def _compiled(
+    model: LoadedModel, hardware: Hardware, cache: Path, events: EventWriter
+) -> LoadedModel:
+    from ftsdk.backends.local.compute.patch_pieces import patch_pieces, warm_up
+    from ftsdk.backends.local.compute.pieces import Pieces
+
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # no worker processes
+    pieces = Pieces.compiled()
+    patched = patch_pieces(model.network, pieces)
+    head = model.network.get_output_embeddings()
+    vocabulary = head.weight.shape[0] if model.plain_head else None
+    try:
+        warm_up(pieces, patched, vocabulary, hardware.dtype)
+    except BaseException:
+        patched.undo()
+        raise
+    write_private(_ready(model, hardware, cache), b"")
+    facts: dict[str, Any] = {"compiled": patched.counts}
+    events.write("log", message="Computing with compiled kernels.", **facts)
+    return replace(model, pieces=pieces)

@@ -174,12 +174,30 @@ def tools(chance: random.Random) -> dict[str, Any]:
         found = found[:2]
     elif kind < 0.27:
         found[-1]["content"] = '<tool_call>{"name": "look", "arguments": {}}</tool_call>'
+    elif kind < 0.4:
+        spoil(chance, found)
     row: dict[str, Any] = {"messages": found, "tools": DECLARED}
     if chance.random() < 0.1:
         row["tools"] = chance.choice(
             [[], None, DECLARED[:1], DECLARED * 2, "x", [{"name": "look"}]]
         )
     return row
+
+
+def spoil(chance: random.Random, messages: list[Any]) -> None:
+    """Change what only the rules about turns see: the end of an answer, a question, who speaks when."""
+    asked = [message for message in messages if message["role"] == "user"]
+    kind = chance.randint(0, 4)
+    if kind == 0:
+        messages[-1]["content"] = "no. no. " * 30
+    elif kind == 1 and asked:
+        messages[-1]["content"] = asked[-1]["content"]
+    elif kind == 2 and asked:
+        chance.choice(asked)["content"] = chance.choice([" ", ""])
+    elif kind == 3:
+        messages[-1]["content"] = chance.choice([" ", "", None])
+    elif len(asked) > 1:
+        del messages[messages.index(asked[1]) - 1]  # a question follows a question, or a result
 
 
 def call(chance: random.Random, name: str) -> dict[str, Any]:
@@ -225,6 +243,8 @@ def weighted(chance: random.Random) -> dict[str, Any]:
             message["weight"] = chance.choice([1, 1, 1, 0])
             if chance.random() < 0.2:
                 message["content"] = message.pop("content")
+    if row["messages"] and chance.random() < 0.15:
+        spoil(chance, row["messages"])
     return row
 
 
@@ -277,8 +297,9 @@ EXTRA_VALUES: list[Any] = [
     7, 0, -3, 0.5, True, False, None, "", "x", "2024-01-01", [], {}, [1, "a", None], {"a": {"b": [1.5]}},
     "f47ac10b-58cc-4372-a567-0e02b2c3d479", "https://hub.example/datasets/org/name-of-a-set/train", "a…b",
     {"url": "https://hub.example/sets/7", "by": "ann", "ok": True}, "line\none", "\x01", "a large number",
+    "anna@parcel-desk.net", {"by": "anna@parcel-desk.net"}, [["call +49 30 1234567"]],
 ]  # fmt: skip
-LARGE_NUMBER = "4.539148803436467e15"
+LARGE_NUMBER = "4.000063e15"
 """A number that Python writes with the digits of a card."""
 ODD_VALUES: list[Any] = [
     4539148803436467, 12345678901, 4.2e15, 1e300, 10**30, float("nan"), "x" * 5000, "1" * 5000, "\ud800",
@@ -471,6 +492,27 @@ def test_rows_with_extra_keys_are_not_read_in_full(
     if name not in ("pair", "text"):
         assert report.counts["FT120"] == 175 + 50 * (name == "chat and its prompt")
         assert report.row_counts["FT120"] == 50
+
+
+@pytest.mark.parametrize("name", ["pair", "text"])
+def test_rows_that_differ_in_an_extra_key_are_no_duplicates(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = SOUND_WITH_EXTRA[name]
+    rows = [
+        {**row, "idx": 1},
+        {**row, "idx": 2},
+        {"idx": 2, **row},
+        row,
+        {**row, "idx": 1, "meta": {}},
+    ]
+    path.write_text("".join(f"{json.dumps(one)}\n" for one in rows))
+    options: dict[str, Any] = {"tokens": False, "method": "sft" if name == "text" else "dpo"}
+    fast = validate(path, near_duplicates=False, **options)
+    take_no_short_way(monkeypatch)
+    assert fast == validate(path, near_duplicates=False, **options)
+    assert [one.lines for one in fast.notices if one.code == "FT302"] == [(2, 3)]
 
 
 @pytest.mark.parametrize("provider", [None, "openai"])

@@ -205,11 +205,7 @@ class Backend(abc.ABC):
         return load_last_catalogue(self.context.home)
 
     def tokenizer_for(self, spec: JobSpec) -> Path | None:
-        """Return the folder of the tokenizer that training will use, where it is on this machine.
-
-        Rows are then counted exactly and rendered before anything is sent. With None they are
-        counted by what the model's name implies.
-        """
+        """Return the folder of the training's tokenizer; None where only the model's name is known."""
         return None
 
     def max_length_for(self, spec: JobSpec) -> int | None:
@@ -224,6 +220,10 @@ class Backend(abc.ABC):
     def speed_of(self, spec: JobSpec) -> float | None:
         """Return tokens trained per second by an earlier, similar job; None where none is known."""
         return None
+
+    def with_memory(self, plan: Plan, spec: JobSpec, longest: int | None) -> Plan:
+        """Add the memory of a job here, whose longest row has so many tokens. Raises `Unsupported`."""
+        return plan
 
     @classmethod
     def limits_for(cls, model: str | None = None) -> Limits:  # noqa: ARG003  # some depend on it
@@ -241,9 +241,8 @@ class Backend(abc.ABC):
     def prepare(self, request: SubmitRequest) -> None:  # noqa: B027  # many backends upload nothing
         """Do what precedes the create call and may take long: uploads, and waiting for them.
 
-        The job is still `created` meanwhile, so a crash here leaves nothing in doubt. It may be
-        called again after a crash, and then must not repeat what was done. `submit` must also work
-        where `prepare` was not called.
+        The job is still `created` meanwhile. It may be called again after a crash, and must not
+        repeat what was done then. `submit` also works without it.
         """
 
     def quote(self, request: SubmitRequest) -> Cost | None:

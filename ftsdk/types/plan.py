@@ -70,6 +70,12 @@ class Plan(Record):
     tokens_basis: Literal["exact", "estimated", "unknown"] = "unknown"
     duration_s: tuple[float, float] | None = None
     memory_bytes: int | None = None
+    memory: Mapping[str, int] = Field(default_factory=dict)
+    """The memory at its peak by item, in bytes, where it is trained here."""
+    memory_room_bytes: int | None = None
+    """What the device has for it."""
+    tokens_at_once: int | None = None
+    """The most tokens that go through the model at once."""
     cost: Cost = Field(default_factory=Cost)
     budget: tuple[BudgetLine, ...] = ()
     notes: tuple[str, ...] = ()

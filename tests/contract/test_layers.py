@@ -72,7 +72,7 @@ WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("backend", "__init__"),
         ("losses",),
         ("inference",),
-        ("local_model", "result", "trainability"),
+        ("local_model", "memory", "result", "trainability"),
         ("status",),
         ("training",),
         ("compute", "runs", "models"),

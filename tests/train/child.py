@@ -20,3 +20,11 @@ def examine(asked: Mapping[str, Any]) -> dict[str, Any]:
 
     found: dict[str, Any] = json.loads(json.dumps(answer(asked)))
     return found
+
+
+def memory(program: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Plan the memory of a job in this process."""
+    from ftsdk.backends.local.training.footprint.program import answer
+
+    found: dict[str, Any] = json.loads(json.dumps(answer(asked)))
+    return found

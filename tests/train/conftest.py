@@ -86,3 +86,4 @@ def examined_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """
     if not MISSING and request.node.get_closest_marker("own_process") is None:
         monkeypatch.setattr("ftsdk.backends.local.trainability.examine", child.examine)
+        monkeypatch.setattr("ftsdk.backends.local.memory.ask_stack", child.memory)

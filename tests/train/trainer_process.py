@@ -255,3 +255,22 @@ def lose_weight_of_full_model() -> None:
         safetensors.torch.save_file(weights, path, metadata={"format": "pt"})
 
     PreTrainedModel.save_pretrained = save_pretrained
+
+
+def run_out_of_memory(error: str, most: int) -> None:
+    """Let a forward pass of more than `most` tokens fail as an allocator does, in training."""
+    from ftsdk.backends.local.training.model import LoadedModel
+
+    errors: dict[str, Exception] = {
+        "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        "cpu": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8"),
+        "python": MemoryError(),
+    }
+    real = LoadedModel.loss_sum
+
+    def loss_sum(self: LoadedModel, batch: Any) -> Any:
+        if torch.is_grad_enabled() and sum(batch.lengths) > most:
+            raise errors[error]
+        return real(self, batch)
+
+    LoadedModel.loss_sum = loss_sum  # type: ignore[method-assign]

@@ -25,6 +25,7 @@ from ftsdk.backends.local import inference, losses
 from ftsdk.backends.local.adapter_names import beside_of, variant_of
 from ftsdk.backends.local.fault import Fault
 from ftsdk.backends.local.limits import LIMITS
+from ftsdk.backends.local.memory import with_memory
 from ftsdk.backends.local.method_options import method_faults, method_fields
 from ftsdk.backends.local.models.hub import fetch_config, is_hub_id
 from ftsdk.backends.local.models.pull import facts_cache
@@ -129,8 +130,7 @@ class LocalBackend(Backend):
         """Check the job, and its base model.
 
         The base model is examined without loading its weights; one that `pull` would fetch by its
-        config alone. Raises one `Unsupported` that lists
-        every reason against the job.
+        config alone. Raises one `Unsupported` that lists every reason against the job.
         """
         own = [
             Fault(what, generic_hint(self.name))
@@ -244,6 +244,11 @@ class LocalBackend(Backend):
             warning = f"whether {spec.model} can be trained is not known: {found.unknown}"
             update["warnings"] += (warning,)
         return plan.model_copy(update=update)
+
+    def with_memory(self, plan: Plan, spec: JobSpec, longest: int | None) -> Plan:
+        folder = local_folder(spec.model, self.context.home)
+        options, most = self._options(spec), longest or self.max_length_for(spec)
+        return with_memory(plan, spec, options, folder, most, self.context.home)
 
     def _pull_note(self, spec: JobSpec) -> str:
         size = pull_size(spec.model, home=self.context.home)

@@ -127,10 +127,11 @@ class RunOptions(MethodOptions):
     """New special tokens. The tokenizer gets them, and their rows of the embedding are trained."""
     truncate: bool = False
     """Cut rows longer than `max_length` instead of refusing them."""
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: slower, with less memory."""
+    gradient_checkpointing: bool | None = None
+    """Compute activations again in the backward pass: slower, with less memory. By default where the
+    memory needs it."""
     micro_batch_tokens: _Count | None = None
-    """Tokens of one forward pass; 2,048 on a CPU, 16,384 on CUDA."""
+    """Tokens of one forward pass; 2,048 on a CPU and 16,384 on CUDA, fewer where the memory needs it."""
     kernels: Literal["auto", "compiled", "plain"] = "auto"
     """Compile the small steps of the layers, on a CPU; `auto` does so where it takes less time than
     it saves."""

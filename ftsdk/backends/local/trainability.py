@@ -11,10 +11,6 @@ import contextlib
 import hashlib
 import importlib.util
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -26,15 +22,13 @@ from ftsdk.backends.local.models.config_faults import config_faults, quantizatio
 from ftsdk.backends.local.models.model_folder import weight_files
 from ftsdk.backends.local.models.row_paths import measured_paths
 from ftsdk.backends.local.models.tokenizer_files import TokenIds
-from ftsdk.backends.local.runs.environment import trainer_environment
-from ftsdk.backends.local.runs.launch import keep_package_importable
+from ftsdk.backends.local.runs.ask_stack import NoAnswer, ask_stack
 from ftsdk.types.spec import LoRA
 from ftsdk.util.files import atomic_write_json, make_private_folder
 
 FORMAT = 1
 _PROGRAM = "ftsdk.backends.local.compute.examine"
 _STACK = ("torch", "transformers", "peft", "safetensors")
-_TIMEOUT_S = 300.0
 _NO_TOKENS = TokenIds()
 
 
@@ -92,24 +86,10 @@ class Unexamined(Exception):
 
 def examine(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the training stack, in a process of its own. Raises `Unexamined`."""
-    environment = trainer_environment(os.environ, 1)  # without keys, and without the hub
-    keep_package_importable(environment)
-    with tempfile.TemporaryDirectory(prefix="ftsdk-") as folder:
-        path = Path(folder) / "answer.json"
-        command = [sys.executable, "-P", "-m", _PROGRAM, json.dumps(asked), str(path)]
-        try:
-            done = subprocess.run(
-                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-                text=True, encoding="utf-8", errors="replace", check=False, timeout=_TIMEOUT_S,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            reason = f"building it without weights took over {_TIMEOUT_S:.0f} s"
-            raise Unexamined(reason) from None
-        found = _kept(path)
-    if found is None:
-        last = done.stderr.strip().rpartition("\n")[2][:200] or "no output"
-        raise Unexamined(f"exit code {done.returncode}: {last}")
-    return found
+    try:
+        return ask_stack(_PROGRAM, asked)
+    except NoAnswer as error:
+        raise Unexamined(str(error)) from None
 
 
 def _refused_when_measured(model_type: str | None) -> str | None:

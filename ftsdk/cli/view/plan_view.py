@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _NOTICES_SHOWN = 8
 _WIDE = 120
 """Columns of a terminal from which on names of a provider and notes have a column each."""
+_BAR = 40
+"""Columns of the bar for the whole memory."""
 _SHORT = {"learning_rate": "lr", "batch_size": "batch"}
 
 
@@ -105,7 +107,9 @@ def _amount(plan: Plan) -> str:
         line += f" ≈ {low}" if low == high else f" ≈ {low} – {high}"
     tail = [line] if line else []
     if plan.memory_bytes is not None:
-        tail.append(f"peak about {size(plan.memory_bytes)}")
+        room = plan.memory_room_bytes
+        of = "" if room is None else f" of {size(room)}"
+        tail.append(f"peak about {size(plan.memory_bytes)}{of}")
     return " · ".join([*tail, cost_line(plan.cost)])
 
 
@@ -157,9 +161,25 @@ def _shown(value: Any, limit: int = 60) -> str:
     return number(value) if is_number else clean(plain(value), limit)
 
 
+def _show_memory(plan: Plan) -> None:
+    """Print a bar for each item of the memory, against the room for all of them."""
+    room = plan.memory_room_bytes
+    if not plan.memory or not room:
+        return
+    say()
+    rows = [
+        [name, size(count), "█" * round(_BAR * count / room) or "▏"]
+        for name, count in plan.memory.items()
+    ]
+    left = room - sum(plan.memory.values())
+    rows.append(["left", size(left), "░" * round(_BAR * left / room)])
+    columns(rows, head=("memory", "peak", f"of {size(room)}"), right=(1,))
+
+
 def show_plan_table(plan: Plan, adapter: LoRA | None) -> None:
     """Print the plan's summary, then all its fields as a table."""
     show_plan(plan, adapter)
+    _show_memory(plan)
     if not plan.fields:
         return
     say()

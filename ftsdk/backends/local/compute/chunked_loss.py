@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ftsdk.backends.local.compute.simulated_device import device_kind
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-_CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 1 << 30}
+_CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
 """Size of one chunk of float32 logits: fits a CPU's cache, or keeps a GPU busy."""
 
 
 def chunk_size(hidden: Tensor, weight: Tensor) -> int:
     """The number of tokens whose logits are computed at once."""
-    chunk_bytes = _CHUNK_BYTES.get(hidden.device.type, 64 << 20)
+    chunk_bytes = _CHUNK_BYTES.get(device_kind(hidden), 64 << 20)
     return max(16, chunk_bytes // (4 * weight.shape[0]))
 
 
@@ -91,6 +93,7 @@ class _ChunkedLoss(torch.autograd.Function):
                 d_weight += low.t() @ chunk
             if d_bias is not None:
                 d_bias += d_logits.sum(0)
+            del logits, d_logits, low  # before the next chunk takes as much
         ctx.save_for_backward(d_hidden, d_weight, d_bias)
         return total
 

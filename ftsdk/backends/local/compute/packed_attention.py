@@ -9,12 +9,13 @@ row by row.
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from ftsdk.backends.local.compute.simulated_device import device_kind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,7 +120,7 @@ def packed_attention(
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     masks = [attention_mask.of(length, query.device) for length in row_lengths]
     just_causal = all(mask is None for mask in masks)
-    if query.device.type == "cpu" and not dropout and just_causal and _plain(query, key, value):
+    if device_kind(query) == "cpu" and not dropout and just_causal and _plain(query, key, value):
         return _RowAttention.apply(query, key, value, row_lengths, scale), None  # type: ignore[no-untyped-call]  # torch has no types for it
     parts = []
     start = 0
@@ -152,10 +153,19 @@ def _past(length: int, device: torch.device) -> Tensor:
     return torch.ones(length, length, dtype=torch.bool, device=device).tril_()
 
 
-@functools.lru_cache(maxsize=64)
-def _future(length: int) -> Tensor:
-    """[length, length], True where a token would attend to a later one."""
-    return torch.ones(length, length, dtype=torch.bool).triu_(1)
+_future_of_longest: dict[str, Tensor] = {}
+
+
+def _future(length: int, device: torch.device) -> Tensor:
+    """[length, length], True where a token would attend to a later one.
+
+    The one of the longest row so far is kept: its corner is that of a shorter row.
+    """
+    kept = _future_of_longest.get(device.type)
+    if kept is None or len(kept) < length:
+        kept = torch.ones(length, length, dtype=torch.bool, device=device).triu_(1)
+        _future_of_longest[device.type] = kept
+    return kept[:length, :length]
 
 
 class _RowAttention(torch.autograd.Function):
@@ -199,12 +209,14 @@ class _RowAttention(torch.autograd.Function):
             k, v = key[0, :, here], value[0, :, here]
             d = d_out[0, here].transpose(0, 1).reshape(shared, group * length, size)
             scores = torch.bmm(q, k.transpose(1, 2)).view(heads, length, length)
-            scores.masked_fill_(_future(length), float("-inf"))
+            scores.masked_fill_(_future(length, scores.device), float("-inf"))
             weights = torch.softmax(scores, -1)
+            del scores  # of the size of all heads x length x length, as those below
             d_weights = torch.bmm(d, v.transpose(1, 2)).view(heads, length, length)
             d_scores = torch._softmax_backward_data(
                 d_weights, weights, -1, weights.dtype
             )  # there is no public function for this
+            del d_weights
             d_scores = d_scores.view(shared, group * length, length)
             weights = weights.view(shared, group * length, length)
             d_value[0, here] = torch.bmm(weights.transpose(1, 2), d).transpose(0, 1)
@@ -212,5 +224,6 @@ class _RowAttention(torch.autograd.Function):
             d_query[0, here] = (
                 torch.bmm(d_scores, k).mul_(ctx.scale).view(heads, length, size).transpose(0, 1)
             )
+            del weights, d_scores
             start += length
         return d_query.transpose(1, 2), d_key.transpose(1, 2), d_value.transpose(1, 2), None, None

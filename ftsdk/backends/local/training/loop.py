@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftsdk.backends.local.compute.hardware import Hardware
@@ -15,6 +15,8 @@ from ftsdk.backends.local.runs.events import EventWriter
 from ftsdk.backends.local.runs.run_spec import RunSpec
 from ftsdk.backends.local.training.batches import RowOrder
 from ftsdk.backends.local.training.checkpoint import TrainState
+from ftsdk.backends.local.training.footprint.planner import MICRO_BATCH_TOKENS
+from ftsdk.backends.local.training.footprint.retry import lacks_memory, release
 from ftsdk.backends.local.training.forward import evaluating
 from ftsdk.backends.local.training.memory import memory_bytes
 from ftsdk.backends.local.training.model import LoadedModel
@@ -28,7 +30,6 @@ from ftsdk.backends.local.training.stop import StopRequests
 if TYPE_CHECKING:
     import torch
 
-_MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 _RATE_WINDOW_STEPS = 20
 _PROGRESS_EVERY_S = 1.0
 
@@ -47,7 +48,9 @@ class Loop:
         events: EventWriter,
         state: TrainState,
         stop: StopRequests,
+        on_fewer_tokens: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self.on_fewer_tokens = on_fewer_tokens
         self.objective, self.model, self.optimizer = objective, model, optimizer
         self.hardware, self.order = hardware, order
         self.hyperparameters, self.seed = spec.hyperparameters, spec.seed
@@ -60,18 +63,15 @@ class Loop:
     def step(self, step: int, rows: Sequence[Any]) -> None:
         """Forward and backward over the rows, then one optimizer step.
 
-        Raises `Failed` for a loss or gradient norm that is not finite, and `Stopped`.
+        Where memory runs out, the step is computed again with half the tokens at once. Raises
+        `Failed` for a loss or gradient norm that is not finite, and `Stopped`.
         """
-        import torch
-
         started = time.perf_counter()
-        torch.manual_seed(seed_of(self.seed, step))
-        self.optimizer.zero_gradient()
-        total = Sums()
-        for share in self._shares(rows):
-            share.loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
-            self.optimizer.collect()
-            total.add(share)
+        before = self.limits
+        while (total := self._gradient(step, rows)) is None:
+            release()
+        if self.limits != before:
+            self._report_fewer(step, before)
         loss_value = _finite(total.loss, "loss", step)
         max_norm = self.hyperparameters.max_grad_norm
         norm = _finite(self.optimizer.clip(max_norm), "gradient norm", step)
@@ -81,6 +81,48 @@ class Loop:
         state = self.state
         state.step, state.loss, state.metrics = step, loss_value, total.metrics
         self._report(rate, norm, tokens, time.perf_counter() - started)
+
+    def _gradient(self, step: int, rows: Sequence[Any]) -> Sums | None:
+        """Compute the gradient of a step; None where memory ran out, and the limits are halved.
+
+        Raises the error of the allocator when a micro-batch is one example already.
+        """
+        import torch
+
+        torch.manual_seed(seed_of(self.seed, step))
+        self.optimizer.zero_gradient()
+        total = Sums()
+        try:
+            for share in self._shares(rows):
+                share.loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+                self.optimizer.collect()
+                total.add(share)
+        except (RuntimeError, MemoryError) as error:
+            fewer = self._halved(rows) if lacks_memory(error) else None
+            if fewer is None:
+                raise
+            self.limits = fewer
+            return None
+        return total
+
+    def _halved(self, rows: Sequence[Any]) -> MicroBatchLimits | None:
+        """Limits of half the tokens; None when each micro-batch of these rows is one example."""
+        micros = list(self.objective.micro_batches(rows, self.limits))
+        if all(len(micro) == 1 for micro in micros):
+            return None
+        fullest = max(sum(len(row) for row in micro) for micro in micros if len(micro) > 1)
+        return MicroBatchLimits(self.limits.examples, max(1, fullest // 2))
+
+    def _report_fewer(self, step: int, before: MicroBatchLimits) -> None:
+        tokens = self.limits.tokens
+        self.on_fewer_tokens(tokens)
+        self.events.write(
+            "warning",
+            message=f"Memory ran out in step {step} with up to {before.tokens:,} tokens at once; it "
+            f"was computed again with {tokens:,}, and so are the next ones.",
+            step=step,
+            micro_batch_tokens=tokens,
+        )
 
     def _shares(self, rows: Sequence[Any]) -> Iterator[Share]:
         """Yield the share of each micro-batch in the loss of the rows. Raises `Stopped`."""
@@ -174,7 +216,7 @@ class Sums:
 
 def token_budget(options: RunOptions, hardware: Hardware) -> int:
     """Tokens of one micro-batch."""
-    return options.micro_batch_tokens or _MICRO_BATCH_TOKENS.get(hardware.device.type, 4096)
+    return options.micro_batch_tokens or MICRO_BATCH_TOKENS.get(hardware.device.type, 4096)
 
 
 def seed_of(seed: int, step: int) -> int:

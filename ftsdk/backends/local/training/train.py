@@ -38,6 +38,7 @@ from ftsdk.backends.local.training.export import (
     versions,
     weights_file,
 )
+from ftsdk.backends.local.training.footprint.settle import keep_tokens, settle
 from ftsdk.backends.local.training.loop import (
     Loop,
     checkpoint_is_due,
@@ -94,8 +95,15 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     events.write("log", message=f"Training on {hardware.why}.", device=str(hardware.device))
     events.write("status", status="validating", message="Loading the model.")
     torch.manual_seed(spec.seed)
+    all_rows = [*train_rows, *(validation_rows or ())]
+    longest = objective.batch_size(all_rows, MicroBatchLimits(1, 1)).tokens
+    settled = settle(run.path, spec, hardware, longest)
+    if (decided := settled.events()) is not None:
+        events.write("log", **decided)
+    options = settled.options
+    spec = spec.model_copy(update={"options": options})
     limits = MicroBatchLimits(hyperparameters.batch_size, token_budget(options, hardware))
-    batch = objective.batch_size([*train_rows, *(validation_rows or ())], limits)
+    batch = objective.batch_size(all_rows, limits)
     model = load_for_training(spec, hardware, batch, tokens)
     optimizer = FlatAdamW(model.owner.named_parameters(), weight_decay=hyperparameters.weight_decay)
     if spec.parent is not None:
@@ -136,7 +144,10 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     resume(checkpoints, optimizer, state, events, hardware)
 
     # loop
-    loop = Loop(objective, model, optimizer, hardware, order, spec, events, state, stop)
+    def keep_fewer(tokens: int) -> None:
+        keep_tokens(run.path, options, tokens)
+
+    loop = Loop(objective, model, optimizer, hardware, order, spec, events, state, stop, keep_fewer)
     selection = Selection(options, state, events)
     saved_step = state.step
 

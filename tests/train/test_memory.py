@@ -1,0 +1,104 @@
+"""The memory that a plan names, against that of real steps; and what the planner chooses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.train import tiny
+from tests.train.measured import measure
+
+SMALL = {
+    "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096,
+    "initializer_range": 0.02,
+}  # fmt: skip
+DEEP = {**SMALL, "num_hidden_layers": 10, "hidden_size": 192, "intermediate_size": 512}
+WIDE = {**SMALL, "num_hidden_layers": 2, "hidden_size": 512, "intermediate_size": 1536}
+LORA: dict[str, Any] = {"rank": 16}
+NF4 = {"rank": 16, "quantize": "nf4"}
+SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, list[int], bool]] = {
+    "lora": (SMALL, LORA, [512] * 4, False),
+    "checkpointing": (SMALL, LORA, [1024], True),
+    "full": (SMALL, None, [128] * 8, False),
+    "nf4": (SMALL, NF4, [256] * 2, False),
+    "nf4, checkpointing": (WIDE, NF4, [512] * 2, True),
+    "deep": (DEEP, LORA, [256] * 4, False),
+    "deep, checkpointing": (DEEP, LORA, [256] * 8, True),
+    "wide, full": (WIDE, None, [512], False),
+    "wide, full, checkpointing": (WIDE, None, [256] * 4, True),
+    "one long row": (SMALL, {"rank": 64}, [2048], False),
+}
+QUICK = ("lora", "checkpointing", "full")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", list(SHAPES))
+def test_a_plan_is_never_below_what_a_step_takes_and_at_most_15_percent_above(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if name not in QUICK and not request.config.getoption("--long"):
+        pytest.skip("with --long")
+    config, adapter, lengths, again = SHAPES[name]
+    if adapter and adapter.get("quantize"):
+        pytest.importorskip("bitsandbytes")
+    folder = tiny.write_model(tmp_path / "model", **config)
+    shape = {"adapter": adapter, "lengths": lengths, "again": again, "lean": True}
+    found = measure(folder, shape)
+    assert 1.0 <= found["planned"] / found["measured"] <= 1.15, found
+
+
+# --- what the planner chooses -----------------------------------------------------------------
+
+LLAMA_8B = {
+    "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
+    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+    "vocab_size": 128256, "tie_word_embeddings": False, "max_position_embeddings": 131072,
+}  # fmt: skip
+
+
+def plan_on(card_gb: float, adapter: dict[str, Any] | None, **asked: Any) -> Any:
+    from ftsdk.backends.local.training.footprint.memory_plan import MemoryPlan
+    from ftsdk.backends.local.training.footprint.program import answer
+
+    question = {
+        "folder": None, "config": LLAMA_8B, "device": "auto", "dtype": "auto",
+        "adapter": adapter and {"rank": 16, **adapter}, "card_bytes": int(card_gb * 1e9),
+        "asked": {"longest": 1024, "batch_size": 8, **asked},
+    }  # fmt: skip
+    return MemoryPlan.model_validate(answer(question))
+
+
+def test_an_8b_in_nf4_fits_a_card_of_24_gb_with_at_most_13() -> None:
+    plan = plan_on(24, {"quantize": "nf4"})
+    assert plan.fits
+    assert plan.gradient_checkpointing
+    assert plan.tokens_at_once == 8 * 1024
+    assert 10e9 < plan.peak_bytes <= 13e9
+    linear = 32 * (4096 * (4096 * 2 + 1024 * 2) + 3 * 4096 * 14336)
+    assert plan.items["layers in NF4"] == pytest.approx(linear * 0.5159, rel=0.01)
+    assert plan.items["embeddings and head, bf16"] == 2 * 128256 * 4096 * 2
+    ranks = 32 * 16 * (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336))
+    assert plan.items["adapter"] == ranks * 2
+    assert plan.items["gradients and AdamW"] == ranks * 18
+    per_layer = 8 * 1024 * 4096 * 2
+    assert plan.items["activations"] == pytest.approx(32 * per_layer, rel=0.15)
+
+
+def test_more_memory_keeps_activations() -> None:
+    plan = plan_on(80, {"quantize": "nf4"})
+    assert plan.fits
+    assert not plan.gradient_checkpointing
+    per_token = plan.items["activations"] / plan.tokens_at_once
+    assert 5.5e6 < per_token < 6.5e6
+
+
+def test_what_cannot_fit_is_refused_with_what_would() -> None:
+    plan = plan_on(24, None, tokens=8192, checkpointing=False)
+    assert not plan.fits
+    assert any('quantize="nf4"' in one for one in plan.would_fit), plan.would_fit
+    found = plan_on(24, {"quantize": "nf4"}, checkpointing=False, tokens=8192)
+    assert not found.fits
+    assert any(one.startswith("gradient_checkpointing") for one in found.would_fit)

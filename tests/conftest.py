@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,33 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("short", max_examples=150, deadline=None)
     settings.register_profile("long", max_examples=2000, deadline=None)
     settings.load_profile("long" if config.getoption("--long") else "short")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[object]:
+    """Let the first worker of pytest-xdist collect alone: the others read what it has compiled."""
+    worker = getattr(session.config, "workerinput", {}).get("workerid")
+    if worker not in (None, "gw0"):
+        end = time.monotonic() + 120
+        while not _collected(session).exists() and time.monotonic() < end:
+            time.sleep(0.1)
+    try:
+        return (yield)
+    finally:
+        if worker == "gw0":
+            _collected(session).touch()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the mark of the first worker; all workers have collected before the first test."""
+    if getattr(session.config, "workerinput", {}).get("workerid") == "gw0":
+        _collected(session).unlink(missing_ok=True)
+
+
+def _collected(session: pytest.Session) -> Path:
+    """Return the file that says that the first worker of this run has collected."""
+    run = getattr(session.config, "workerinput", {})["testrunuid"]
+    return Path(tempfile.gettempdir()) / f"ftsdk-collected-{run}"
 
 
 def pytest_collection_finish() -> None:

@@ -183,7 +183,7 @@ def test_no_texts_are_held(
     is_long = request.config.getoption("--long")
     if not is_long and work not in ("evaluated", "judged"):
         pytest.skip("needs --long")
-    sizes = {"warm": 12, "few": 120 if is_long else 60, "many": 1200 if is_long else 200}
+    sizes = {"warm": 12, "few": 120 if is_long else 40, "many": 1200 if is_long else 130}
     for name, size in sizes.items():
         write(tmp_path / f"{name}.jsonl", size)
         (tmp_path / name).mkdir()

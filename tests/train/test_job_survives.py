@@ -124,7 +124,15 @@ def test_the_application_dies(
     finished_as_if_nothing_had_happened(job)
 
 
-@pytest.mark.parametrize("with_application", [False, True], ids=["trainer", "both"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The trainer alone dies with `--long`; the death of both has all of it, too."""
+    if "with_application" in metafunc.fixturenames:
+        who = {"trainer": False, "both": True}
+        if not metafunc.config.getoption("--long"):
+            del who["trainer"]
+        metafunc.parametrize("with_application", list(who.values()), ids=list(who))
+
+
 def test_the_trainer_dies(
     client: Client, application: tuple[subprocess.Popen[str], str], with_application: bool
 ) -> None:

@@ -286,7 +286,8 @@ def test_smollm2_gives_the_padded_loss(smollm2: Path, dtype: str, margin: float)
     model, _ = load(smollm2, options={"dtype": dtype})
     assert model.path.flat
     assert model.plain_head
-    rows, faults = render_rows(tiny.rows(3), ChatTokenizer.from_folder(smollm2))
+    count = 3 if dtype == "float32" else 2  # many processors are slow in bf16
+    rows, faults = render_rows(tiny.rows(count), ChatTokenizer.from_folder(smollm2))
     assert not faults
     with torch.no_grad():
         loss = model.loss_sum(PackedBatch.of(rows, torch.device("cpu")))

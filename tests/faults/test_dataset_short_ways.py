@@ -58,7 +58,7 @@ PLANTS = [
     "sk-proj-aB3dE5fG7hI9jK1lM3nO5pQ7", "hf_abcdefghijklmnopqrstuvwxyzABCDEF12", "-----BEGIN PRIVATE KEY-----",
     "390.533.447-05", "DNI 12345678Z", "AKIAIOSFODNN7EXAMPL2", "RSSMRA85T10A562S", "NIE X1234567L",
     "Bearer aB3dE5fG7hI9jK1lM3nO5pQ7", "call 1234567", "well_known_and_long_labels_of_words",
-    'say "hi"', "a\\b", 'end \\"', "\\\\", "tab\there", "/slash/es", "no. no. " * 30, "=" * 200,
+    'say "hi"', "a\\b", 'end \\"', "\\\\", "tab\there", "/slash/es", "I do not know. " * 20, "=" * 200,
     "", " ", "nan", "ответ на вопрос", "答えは四です", "[1, 2]", '{"a": 1}', "<tools>[]</tools>", "Human: hi",
 ]  # fmt: skip
 
@@ -189,7 +189,7 @@ def spoil(chance: random.Random, messages: list[Any]) -> None:
     asked = [message for message in messages if message["role"] == "user"]
     kind = chance.randint(0, 4)
     if kind == 0:
-        messages[-1]["content"] = "no. no. " * 30
+        messages[-1]["content"] = "I do not know. " * 20
     elif kind == 1 and asked:
         messages[-1]["content"] = asked[-1]["content"]
     elif kind == 2 and asked:
@@ -458,6 +458,37 @@ def test_sound_rows_are_not_read_in_full(
     report = validate(path, provider=provider, method=method, tokens=False, near_duplicates=False)
     assert report.ok, report
     assert read == [1]
+
+
+ASKED, CALLING, RESULT, ANSWER = SOUND["tools"]["messages"]
+LOOP = {**ANSWER, "content": "I do not know. " * 20}
+FLAWED_TURNS: dict[str, list[Any]] = {
+    "a question after a result": [ASKED, CALLING, RESULT, ASKED, ANSWER],
+    "an answer that repeats its end": [ASKED, CALLING, RESULT, LOOP],
+    "an answer that is the question": [ASKED, {**ANSWER, "content": ASKED["content"], "weight": 1}],
+    "an empty question": [{**ASKED, "content": ""}, CALLING, RESULT, ANSWER],
+    "a blank answer": [ASKED, CALLING, RESULT, {**ANSWER, "content": " "}],
+    "nothing that is learned": [ASKED, {**ANSWER, "weight": 0}],
+    "two calls with one id": [ASKED, CALLING, RESULT, CALLING, RESULT, ANSWER],
+    "a call without a result": [ASKED, CALLING, ASKED, ANSWER],
+    "a result without a call": [ASKED, RESULT, ANSWER],
+    "another result": [ASKED, CALLING, RESULT, RESULT, ANSWER],
+}
+
+
+@pytest.mark.parametrize("name", FLAWED_TURNS)
+def test_flawed_turns_among_sound_rows_are_found(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    sound = json.dumps(SOUND["tools"])
+    flawed = json.dumps({**SOUND["tools"], "messages": FLAWED_TURNS[name]})
+    path.write_text(f"{sound}\n{flawed}\n{sound}\n")
+    options: dict[str, Any] = {"provider": "together", "tokens": False, "near_duplicates": False}
+    fast = validate(path, **options)
+    take_no_short_way(monkeypatch)
+    assert fast == validate(path, **options)
+    assert 2 in {finding.line for finding in (*fast.faults, *fast.notices)}
 
 
 SOUND_WITH_EXTRA: dict[str, Row] = {

@@ -121,15 +121,16 @@ class Backend(abc.ABC):
     # --- before a job ---
 
     def check(self, spec: JobSpec) -> None:
-        """Check that the provider accepts `spec`, without rows and without a network.
-
-        Raises `Unsupported` that lists every field it does not accept.
-        """
+        """Check `spec`, without rows or network. Raises `Unsupported` with every field refused."""
         refuse(
             refusals(self.name, self.capabilities, spec),
             where=f"backend {self.name}, before anything was sent",
             hint=generic_hint(self.name),
         )
+
+    def complete(self, spec: JobSpec) -> JobSpec:
+        """Return the spec with what it names on this machine read into it, such as a file."""
+        return spec
 
     def needs_validation(self, spec: JobSpec) -> str | None:
         """Return what of the job has no meaning without validation rows; None when nothing has."""

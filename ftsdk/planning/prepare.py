@@ -60,6 +60,7 @@ def prepare(
     spec = spec_of(session.config, options)
     backend, catalogue = session.backend(spec.provider), session.catalogue
     budget = budget_of(session.config)
+    spec = backend.complete(spec)
     backend.check(spec)
     check_cancelled()
     if fetch:

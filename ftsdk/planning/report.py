@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftsdk.planning.arguments import InspectOptions, Rows, ValidateOptions
@@ -28,22 +29,21 @@ def report_for(session: Session, dataset: Rows, options: ValidateOptions) -> Dat
     method_name = "sft" if method is None else str(method.value)
     capabilities = None if target is None else session.capabilities_of(target)
     tokens = options.get("tokens")
+    model_name = None if model is None else str(model.value)
     report = validate(
         dataset,
         provider=target,
-        model=None if model is None else str(model.value),
+        model=model_name,
         method=None if method is None else method_name,
         validation=options.get("validation"),
         format=options.get("format"),
         map=options.get("map"),
         drop=options.get("drop"),
         allow_findings=options.get("allow_findings", False),
-        tokenizer=options.get("tokenizer"),
+        tokenizer=options.get("tokenizer") or _tokenizer(session, target, model_name),
         tokens=True if tokens is None and counts_tokens(capabilities) else tokens,
         near_duplicates=options.get("near_duplicates"),
-        max_length=_longest_row(
-            session, target, None if model is None else str(model.value), options.get("max_length")
-        ),
+        max_length=_longest_row(session, target, model_name, options.get("max_length")),
         on_bytes=options.get("on_bytes"),
     )
     if report.tokens is None:
@@ -64,6 +64,19 @@ def _longest_row(
     return session.backend(provider).max_length_for(spec)
 
 
+def _tokenizer(session: Session, provider: str | None, model: str | None) -> Path | None:
+    """The tokenizer that a job of this provider would use, where the configuration changes it.
+
+    It does so by the provider's options, such as a chat template in place of the model's.
+    """
+    options = session.config.table("provider_options")
+    if provider is None or model is None or not options:
+        return None
+    backend = session.backend(provider)
+    spec = JobSpec.build(provider=provider, model=model, provider_options=options)
+    return backend.tokenizer_for(spec)
+
+
 def inspection_of(session: Session, dataset: Rows, options: InspectOptions) -> InspectionReport:
     """Return the rows as the model sees them; provider and model come from the configuration."""
     from ftsdk.backends.local.models.resolve import pulled_folder  # rarely needed
@@ -73,13 +86,16 @@ def inspection_of(session: Session, dataset: Rows, options: InspectOptions) -> I
     model = session.config.setting("model", options.get("model"))
     name = None if model is None else str(model.value)
     tokenizer = options.get("tokenizer")
+    target = None if provider is None else str(provider.value)
+    if tokenizer is None:
+        tokenizer = _tokenizer(session, target, name)
     if tokenizer is None and name is not None:
         tokenizer = pulled_folder(name, home=session.home)
     return inspect(
         dataset,
         model=name,
         tokenizer=tokenizer,
-        provider=None if provider is None else str(provider.value),
+        provider=target,
         format=options.get("format"),
         map=options.get("map"),
         drop=options.get("drop"),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import ftsdk
+from ftsdk.backends.local.models.resolve import resolve_model
 from ftsdk.backends.local.runs.run_dir import RunDir
 from tests.train import tiny
 from tests.train.plain import facts_of
@@ -24,15 +25,7 @@ JOB = "ftj_01J00000000000000000000000"
 def home(tiny_model: Path, train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a run that trained an adapter."""
     home = tmp_path_factory.mktemp("continue") / "home"
-    client = ftsdk.Client(home=home, env={})
-    sha256 = (
-        client.backend("local")
-        ._resolve(  # type: ignore[attr-defined]  # the local one has it
-            ftsdk.JobSpec.build(provider="local", model=str(tiny_model))
-        )
-        .sha256
-    )
-    client.close()
+    sha256 = resolve_model(str(tiny_model), home=home).sha256
     spec = tiny.spec(
         tiny_model, job_id=JOB, options={"dtype": "float32"},
         base_model={"name": str(tiny_model), "sha256": sha256},

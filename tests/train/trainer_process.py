@@ -23,7 +23,7 @@ with contextlib.suppress(ImportError):  # the tests are skipped then
     torch.set_num_threads(1)
 
 from ftsdk.backends.local.runs.environment import trainer_environment
-from ftsdk.backends.local.training import checkpoint, export, loop
+from ftsdk.backends.local.training import checkpoint, export, loop, pace
 from ftsdk.backends.local.training import train as trainer
 from ftsdk.util import files
 
@@ -180,6 +180,25 @@ def term_in_evaluation(step: int) -> None:
 def without_module(name: str) -> None:
     """A machine on which a package is not installed."""
     sys.modules[name] = None  # type: ignore[assignment]
+
+
+def slow_checkpoints(takes_s: float) -> None:
+    """Checkpoints that take this long, by the clock that they are spaced with; a step takes 1 s."""
+    save, step, passed = checkpoint.Checkpoints.save, loop.Loop.step, 0.0
+
+    def slow_save(*given: Any, **named: Any) -> Path:
+        nonlocal passed
+        passed += takes_s
+        return save(*given, **named)
+
+    def slow_step(self: Any, number: int, rows: Any) -> None:
+        nonlocal passed
+        passed += 1.0
+        step(self, number, rows)
+
+    checkpoint.Checkpoints.save = slow_save  # type: ignore[method-assign,assignment]
+    loop.Loop.step = slow_step  # type: ignore[method-assign]
+    pace.CheckpointPace.__init__.__kwdefaults__["now"] = lambda: passed
 
 
 def carried_random_state() -> None:

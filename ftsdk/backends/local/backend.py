@@ -7,6 +7,7 @@ application: its lock shows whether it is alive, its outcome how it ended.
 from __future__ import annotations
 
 import builtins
+import hashlib
 import importlib.util
 import secrets
 import shutil
@@ -22,28 +23,24 @@ from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.chat_outcomes import require_concurrency
 from ftsdk.backends.local import inference, losses
-from ftsdk.backends.local.adapter_names import beside_of, variant_of
 from ftsdk.backends.local.fault import Fault
+from ftsdk.backends.local.job_base import JobBase
 from ftsdk.backends.local.limits import LIMITS
 from ftsdk.backends.local.memory import with_memory
 from ftsdk.backends.local.method_options import method_faults, method_fields
-from ftsdk.backends.local.models.hub import fetch_config, is_hub_id
-from ftsdk.backends.local.models.pull import facts_cache
+from ftsdk.backends.local.models.chat_templates import template_text
 from ftsdk.backends.local.models.resolve import (
     ResolvedModel,
     is_pulled,
     local_folder,
     pull_size,
-    resolve_model,
 )
 from ftsdk.backends.local.models.row_paths import position_limit, training_notes
-from ftsdk.backends.local.models.tokenizer_files import TokenIds, changed_tokenizer, token_ids
 from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions, RunHyperparameters
-from ftsdk.backends.local.parent import Parent
 from ftsdk.backends.local.reports import missing_packages
 from ftsdk.backends.local.result import copy_result, existing_result, model_of
 from ftsdk.backends.local.runs.run_dir import RunDir
-from ftsdk.backends.local.runs.run_spec import BaseModelRef, ParentRef, RunAdapter, RunSpec
+from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
 from ftsdk.backends.local.status import (
     checkpoint_of,
     event_of,
@@ -51,16 +48,11 @@ from ftsdk.backends.local.status import (
     remote_job,
     speed_of_run,
 )
-from ftsdk.backends.local.trainability import Trainability, trainability
 from ftsdk.backends.refusals import adapter_kind, generic_hint, refusals, refuse
 from ftsdk.dataset import Dataset
 from ftsdk.errors import (
-    AuthError,
-    MissingExtra,
     NotFound,
     StoreError,
-    Unavailable,
-    UnknownModel,
     Unsupported,
     UsageError,
 )
@@ -70,7 +62,6 @@ from ftsdk.types.job import RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.types.plan import Plan, PlannedField
 from ftsdk.types.spec import LORA_VARIANTS, JobSpec, spec_error
-from ftsdk.util.files import sha256_file
 from ftsdk.util.ids import JOB_ID
 
 _RUNS_READ = 200
@@ -142,7 +133,7 @@ class LocalBackend(Backend):
         )
         if not _TRAINS_HERE:
             own.append(Fault("training on Windows itself", "use WSL, or a hosted provider"))
-        faults = [*own, *self._model_faults(spec)]
+        faults = [*own, *self._base(spec).faults()]
         hints = dict.fromkeys(hint for _, hint in faults)
         refuse(
             [what for what, _ in faults],
@@ -150,72 +141,17 @@ class LocalBackend(Backend):
             hint="; ".join(hints),
         )
 
-    def _model_faults(self, spec: JobSpec) -> Iterator[Fault]:
-        if is_pulled(spec.model, home=self.context.home):
-            found = self._trainability(spec)
-            yield from self._parent_faults(spec)
-        elif self._options(spec).pull and is_hub_id(spec.model):
-            found = self._trainability_on_hub(spec)
-        else:
-            return
-        for what, hint in found.faults:
-            yield Fault(f"{spec.model}: {what}", hint)
+    def _base(self, spec: JobSpec) -> JobBase:
+        """What the job starts from. Raises what `_options` raises."""
+        return JobBase(spec, self._options(spec), self.context.home)
 
-    def _trainability(self, spec: JobSpec) -> Trainability:
-        home = self.context.home
-        folder = local_folder(spec.model, home)
-        if folder is None:  # `_resolve` says how to get it
-            return Trainability(())
-        cache, tokens = facts_cache(home), self._token_ids(spec, folder)
-        return trainability(folder, spec.adapter, cache=cache, tokens=tokens)
-
-    def _token_ids(self, spec: JobSpec, folder: Path) -> TokenIds:
-        """The tokens whose embedding the job trains. Raises `Unsupported` for unknown ones."""
-        trained = () if spec.adapter is None else spec.adapter.trainable_token_indices
-        where = f"backend local, the tokenizer of {spec.model}"
-        tokenizer = self._tokenizer(spec, folder)
-        return token_ids(tokenizer, trained, self._options(spec).add_tokens, where=where)
-
-    def _tokenizer(self, spec: JobSpec, folder: Path) -> Path:
-        """The folder of the job's tokenizer: that of its base model, or a changed copy."""
-        return changed_tokenizer(
-            folder,
-            facts_cache(self.context.home) / "tokenizers",
-            template=None,
-            add_tokens=self._options(spec).add_tokens,
-        )
-
-    def _parent(self, spec: JobSpec) -> Parent | None:
-        """The adapter that the job continues. Raises `Unsupported` where there is none."""
-        asked = self._options(spec).init_adapter
-        return None if asked is None else Parent.find(asked, self._runs)
-
-    def _parent_ref(self, spec: JobSpec) -> ParentRef | None:
-        parent = self._parent(spec)
-        if parent is None:
-            return None
-        return ParentRef(job_id=parent.job_id, sha256=sha256_file(parent.weights))
-
-    def _parent_weights(self, spec: JobSpec) -> Path | None:
-        parent = self._parent(spec)
-        return None if parent is None else parent.weights
-
-    def _parent_faults(self, spec: JobSpec) -> Iterator[Fault]:
-        parent = self._parent(spec)
-        if parent is not None:
-            base, tokens = self._resolve(spec).sha256, self._options(spec).add_tokens
-            yield from parent.faults(spec.adapter, base, tokens)
-
-    def _trainability_on_hub(self, spec: JobSpec) -> Trainability:
-        """What the config of a model that is not here yet says; nothing where it cannot be read."""
-        cache = facts_cache(self.context.home)
-        try:
-            folder = fetch_config(spec.model, cache / "configs")
-        except (Unavailable, MissingExtra, AuthError, UnknownModel, Unsupported):
-            return Trainability(())  # the pull itself reports it
-        if folder is None:
-            return Trainability(())
-        return trainability(folder, spec.adapter, cache=cache, config_only=True)
+    def complete(self, spec: JobSpec) -> JobSpec:
+        """The spec with the text of its chat template, where it names a file or a known one."""
+        text = self._options(spec).chat_template
+        if text is None:
+            return spec
+        given = {**spec.provider_options, "chat_template": text}
+        return spec.model_copy(update={"provider_options": given})
 
     def plan(self, spec: JobSpec, train: Dataset | None = None) -> Plan:
         plan = super().plan(spec, train)
@@ -223,23 +159,20 @@ class LocalBackend(Backend):
         given = options.model_dump(exclude_defaults=True, exclude={"pull"})
         fields = (
             *method_fields(plan.fields, spec.method),
-            *(PlannedField(name=f"options.{k}", asked=v, sent=v) for k, v in given.items()),
+            *(_planned(name, value) for name, value in given.items()),
         )
         lacks = tuple(missing_packages(options.report_to))
         update: dict[str, Any] = {"fields": fields, "warnings": (*plan.warnings, *lacks)}
         if options.pull and not is_pulled(spec.model, home=self.context.home):
             update["notes"] = (self._pull_note(spec),)
             return plan.model_copy(update=update)
-        model = self._resolve(spec)
-        update["notes"] = tuple(self._base_model_notes(model))
-        parent = self._parent(spec)
-        if parent is not None:
-            update["notes"] += (f"continues the adapter of {parent.name}",)
-        found = self._trainability(spec)
-        if found.adapted is not None and spec.adapter is not None:
-            kind, rows = variant_of(spec.adapter), self._token_ids(spec, model.path)
-            beside = beside_of(spec.adapter, len({*rows.known, *rows.new}))
-            update["notes"] += (f"{kind} of rank {spec.adapter.rank} on {found.adapted}{beside}",)
+        base = self._base(spec)
+        model, found = base.resolve(), base.trainability()
+        update["notes"] = (
+            *self._base_model_notes(model),
+            *base.notes(model.path, found.adapted),
+        )
+        update["warnings"] += tuple(base.warnings(model.path))
         if found.unknown is not None:
             warning = f"whether {spec.model} can be trained is not known: {found.unknown}"
             update["warnings"] += (warning,)
@@ -273,28 +206,27 @@ class LocalBackend(Backend):
                 submitted="no",
             )
         try:
-            return LocalOptions.model_validate(dict(spec.provider_options))
+            options = LocalOptions.model_validate(dict(spec.provider_options))
         except ValidationError as error:
             raise spec_error(error, where="provider_options of local") from None
-
-    def _resolve(self, spec: JobSpec) -> ResolvedModel:
-        return resolve_model(
-            spec.model, home=self.context.home, allow_pull=self._options(spec).pull
-        )
+        if options.chat_template is None:
+            return options
+        return options.model_copy(update={"chat_template": template_text(options.chat_template)})
 
     def fetch_base_model(self, spec: JobSpec) -> None:
         """Pull the base model where `pull=True` allows it and it is not here."""
         if self._options(spec).pull:
-            self._resolve(spec)
+            self._base(spec).resolve()
 
     def tokenizer_for(self, spec: JobSpec) -> Path | None:
         """The base model's folder; None when it is not here or has no fast tokenizer."""
         if importlib.util.find_spec("tokenizers") is None:
             return None
-        if not is_pulled(spec.model, home=self.context.home):
+        base = self._base(spec)
+        if not base.is_here:
             return None
-        folder = self._resolve(spec).path
-        return self._tokenizer(spec, folder) if (folder / "tokenizer.json").is_file() else None
+        folder = base.resolve().path
+        return base.tokenizer(folder) if (folder / "tokenizer.json").is_file() else None
 
     def max_length_for(self, spec: JobSpec) -> int | None:
         """`max_length` in tokens, or the model's number of positions where that is less."""
@@ -352,12 +284,13 @@ class LocalBackend(Backend):
             if (path / "spec.json").is_file():
                 run = RunDir(path)
             else:
+                parent = self._base(request.spec).parent()
                 run = RunDir.create(
                     path,
                     self._run_spec(request),
                     train=request.train,
                     validation=request.validation,
-                    parent=self._parent_weights(request.spec),
+                    parent=None if parent is None else parent.weights,
                 )
             run.start()
         except OSError as error:
@@ -371,7 +304,8 @@ class LocalBackend(Backend):
         return remote_job(run)
 
     def _run_spec(self, request: SubmitRequest) -> RunSpec:
-        spec, model = request.spec, self._resolve(request.spec)
+        base = self._base(request.spec)
+        spec, model = request.spec, base.resolve()
         self.check(spec)
         adapter = spec.adapter
         return RunSpec(
@@ -385,7 +319,7 @@ class LocalBackend(Backend):
                 commit=model.commit,
             ),
             adapter=None if adapter is None else RunAdapter.model_validate(adapter.model_dump()),
-            parent=self._parent_ref(spec),
+            parent=base.parent_ref(),
             method=spec.method,
             hyperparameters=RunHyperparameters.of(spec.hyperparameters, spec.method),
             seed=spec.seed,
@@ -498,3 +432,11 @@ class LocalBackend(Backend):
 
     def download(self, handle: ModelHandle, folder: Path) -> Path:
         return copy_result(existing_result(handle), folder)
+
+
+def _planned(name: str, value: Any) -> PlannedField:
+    """An option as the plan shows it; of a template its size and digest."""
+    if name == "chat_template":
+        digest = hashlib.sha256(value.encode()).hexdigest()
+        value = f"{len(value):,} characters, SHA-256 {digest[:12]}…"
+    return PlannedField(name=f"options.{name}", asked=value, sent=value)

@@ -28,6 +28,7 @@ def _one_or_more(value: Any) -> Any:
     return tuple(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
 
 
+_Prompt = Annotated[str, Field(min_length=1, max_length=20_000)]
 _Token = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -123,10 +124,22 @@ class RunOptions(MethodOptions):
     """Stop after so many evaluations in a row that are no better than the best before them."""
     early_stopping_min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False), NoBool] = 0.0
     """How much better than the best an evaluation must be to count."""
+    chat_template: Annotated[str, Field(min_length=1, max_length=1 << 20)] | None = None
+    """The chat template in place of the base model's: a file, its text, or a known name."""
     add_tokens: Annotated[tuple[_Token, ...], BeforeValidator(_one_or_more)] = ()
     """New special tokens. The tokenizer gets them, and their rows of the embedding are trained."""
     truncate: bool = False
     """Cut rows longer than `max_length` instead of refusing them."""
+    sample_prompts: Annotated[
+        tuple[_Prompt, ...], Field(max_length=50), BeforeValidator(_one_or_more)
+    ] = ()
+    """Prompts that the model answers while it trains, greedily, for the events."""
+    sample_every_steps: _Count | None = None
+    """Answers every so many steps; by default at the end of each epoch."""
+    sample_tokens: Annotated[int, Field(ge=1, le=1024), NoBool] = 48
+    """Tokens of an answer at most."""
+    neftune_alpha: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False), NoBool] | None = None
+    """Noise on the embeddings while training (NEFTune); 5 is usual."""
     gradient_checkpointing: bool | None = None
     """Compute activations again in the backward pass: slower, with less memory. By default where the
     memory needs it."""
@@ -181,6 +194,9 @@ class LocalOptions(RunOptions):
         if "early_stopping_min_delta" in given and self.early_stopping_patience is None:
             raise ValueError("early_stopping_min_delta needs early_stopping_patience")
         lost = sorted({"best_metric", "best_is"} & given)
+        samples = sorted({"sample_every_steps", "sample_tokens"} & given)
+        if samples and not self.sample_prompts:
+            raise ValueError(f"{', '.join(samples)} needs sample_prompts")
         if "report_project" in given and not self.report_to:
             raise ValueError("report_project needs report_to")
         if lost and not self.needs_validation:

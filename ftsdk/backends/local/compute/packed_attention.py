@@ -40,6 +40,11 @@ def rows_of(lengths: Sequence[int]) -> Iterator[None]:
         _row_lengths.reset(token)
 
 
+def row_lengths() -> tuple[int, ...]:
+    """The lengths of the rows of the enclosing `rows_of`, in tokens."""
+    return _row_lengths.get()
+
+
 class RowMasks:
     """Which earlier tokens of its row each token attends to, as the model itself defines it.
 

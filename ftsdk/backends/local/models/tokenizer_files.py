@@ -54,9 +54,9 @@ def changed_tokenizer(
     """
     if template is None and not add_tokens:
         return folder
-    target = cache / _digest(folder, template, add_tokens)
+    target = cache / _digest(folder, template, add_tokens) / folder.name
     if not target.is_dir():
-        make_private_folder(cache)
+        make_private_folder(target.parent)
         with atomic_folder(target) as made:
             copy_tokenizer(folder, made)
             if template is not None:

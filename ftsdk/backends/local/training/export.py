@@ -111,6 +111,7 @@ def result_facts(
         "base_model": {**written["base_model"], "config_sha256": config_sha256},
         "parent": None if spec.parent is None else spec.parent.model_dump(mode="json"),
         "chat_template_sha256": tokenizer.template_sha256,
+        "chat_template_is_own": spec.options.chat_template is not None,
         "added_tokens": list(spec.options.add_tokens),
         "embedding_rows": model.network.get_input_embeddings().weight.shape[0],
         "steps": state.step,

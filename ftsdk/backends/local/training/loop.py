@@ -1,4 +1,4 @@
-"""The training loop's parts: one step, one evaluation, and when the next checkpoint is due."""
+"""The training loop's parts: one step, one evaluation, and when the next one is due."""
 
 from __future__ import annotations
 
@@ -238,17 +238,3 @@ def evaluation_is_due(step: int, order: RowOrder, options: RunOptions) -> bool:
     """At the end of each epoch, after the last step, and every `eval_every_steps` steps."""
     every = options.eval_every_steps
     return step == order.total_steps or order.ends_epoch(step) or bool(every and step % every == 0)
-
-
-def checkpoint_is_due(step: int, order: RowOrder, options: RunOptions, since_s: float) -> bool:
-    """After the last step, and every so many steps or seconds; else at the end of each epoch.
-
-    `since_s` is the time since the last checkpoint, in seconds.
-    """
-    every = options.checkpoint_every_steps
-    if step == order.total_steps or bool(every and step % every == 0):
-        return True
-    interval_s = options.checkpoint_interval_s
-    if interval_s is not None and since_s >= interval_s:
-        return True
-    return not every and order.ends_epoch(step)

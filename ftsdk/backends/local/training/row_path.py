@@ -200,7 +200,7 @@ def position_limit(network: Any) -> int | None:
 
 def _require_fixed_frequencies(network: Any, longest: int) -> None:
     """Raise `Failed` for rotary frequencies that depend on the rows before: a resumed run would differ."""
-    limit = _rope_limit(network, "dynamic")
+    limit = rope_limit(network, "dynamic")
     if limit is not None and longest > limit:
         raise Failed(
             f"Rows are up to {longest} tokens long. Beyond {limit}, this model's dynamic rotary "
@@ -212,7 +212,7 @@ def _require_fixed_frequencies(network: Any, longest: int) -> None:
 
 def _counts_by_batch(network: Any, size: BatchSize) -> str:
     """Why a row's result depends on the batch around it, where its own mask does not show that."""
-    limit = _rope_limit(network, "longrope")
+    limit = rope_limit(network, "longrope")
     if limit is not None and size.longest > limit:
         return (
             f"its rotary frequencies change where a row of the batch is longer than {limit} tokens"
@@ -224,7 +224,7 @@ def _counts_by_batch(network: Any, size: BatchSize) -> str:
     return ""
 
 
-def _rope_limit(network: Any, kind: str) -> int | None:
+def rope_limit(network: Any, kind: str) -> int | None:
     """Tokens from which rotary frequencies of this kind change; None for a model without them."""
     limits = []
     for module in network.modules():

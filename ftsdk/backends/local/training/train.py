@@ -41,16 +41,18 @@ from ftsdk.backends.local.training.export import (
 from ftsdk.backends.local.training.footprint.settle import keep_tokens, settle
 from ftsdk.backends.local.training.loop import (
     Loop,
-    checkpoint_is_due,
     evaluation_is_due,
     token_budget,
 )
 from ftsdk.backends.local.training.model import LoadedModel, load_for_training
+from ftsdk.backends.local.training.noise import add_noise
 from ftsdk.backends.local.training.objectives.choose import objective_of
 from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits, Untrained
 from ftsdk.backends.local.training.optimizer import FlatAdamW
 from ftsdk.backends.local.training.outcome import Failed, Stopped, failure, totals
+from ftsdk.backends.local.training.pace import CheckpointPace
 from ftsdk.backends.local.training.reporting import Reporting
+from ftsdk.backends.local.training.samples import Samples
 from ftsdk.backends.local.training.selection import Selection
 from ftsdk.backends.local.training.stop import StopRequests
 from ftsdk.backends.local.training.verify import verify_save
@@ -77,7 +79,7 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     tokenizer_folder = changed_tokenizer(
         fast_tokenizer_folder(spec.base_model.path, run.path / "tokenizer"),
         run.path / "tokenizers",
-        template=None,
+        template=options.chat_template,
         add_tokens=options.add_tokens,
     )
     trained = () if spec.adapter is None else spec.adapter.trainable_token_indices
@@ -105,6 +107,8 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     limits = MicroBatchLimits(hyperparameters.batch_size, token_budget(options, hardware))
     batch = objective.batch_size(all_rows, limits)
     model = load_for_training(spec, hardware, batch, tokens)
+    if options.neftune_alpha is not None:
+        add_noise(model.network, options.neftune_alpha)
     optimizer = FlatAdamW(model.owner.named_parameters(), weight_decay=hyperparameters.weight_decay)
     if spec.parent is not None:
         begin_with_parent(run, spec, optimizer)
@@ -149,20 +153,23 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
 
     loop = Loop(objective, model, optimizer, hardware, order, spec, events, state, stop, keep_fewer)
     selection = Selection(options, state, events)
+    samples = Samples(options, model, tokenizer, events, stop)
+    pace = CheckpointPace(options, order, size_bytes=12 * optimizer.master.numel())
     saved_step = state.step
 
     def save_checkpoint() -> None:
         nonlocal saved_step
         if state.step == 0:
             return
-        path = checkpoints.save(
-            state,
-            optimizer,
-            lambda folder: save_config(model, spec, folder),
-            weights_file(spec),
-            checkpoint_facts(state, order, spec, hardware),
-            keep_best=selection.keeps_best,
-        )
+        with pace.saving():
+            path = checkpoints.save(
+                state,
+                optimizer,
+                lambda folder: save_config(model, spec, folder),
+                weights_file(spec),
+                checkpoint_facts(state, order, spec, hardware),
+                keep_best=selection.keeps_best,
+            )
         if state.step != saved_step:
             events.write("checkpoint", step=state.step, path=str(path.relative_to(run.path)))
         saved_step = state.step
@@ -181,15 +188,16 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     try:
         stop.check()
         evaluate_if_due()
-        last_saved = time.monotonic()
+        if state.step == 0:
+            samples.take_if_due(0, order)
         for step, indices in order.steps_from(state.step):
             if selection.ends:
                 break
             loop.step(step, [train_rows[i] for i in indices])
             evaluate_if_due()
-            if checkpoint_is_due(step, order, options, time.monotonic() - last_saved):
+            samples.take_if_due(step, order)
+            if pace.is_due(step):
                 save_checkpoint()
-                last_saved = time.monotonic()
             stop.check()
     except Stopped:
         # An unfinished step is dropped; it has not changed the weights.

@@ -13,6 +13,7 @@ import argparse
 import ast
 import datetime as dt
 import inspect
+import json
 import re
 import sys
 import textwrap
@@ -412,6 +413,27 @@ def row_paths() -> str:
     return "\n\n".join(parts)
 
 
+def hardware() -> str:
+    """The planned memory of each known model on each card, as it was recorded."""
+    record = json.loads((DOCS / "hardware.json").read_bytes())
+    parts = [f"Planned with torch {record['torch']} and transformers {record['transformers']}."]
+    for way in ("QLoRA", "LoRA"):
+        models = record["models"].items()
+        cards = list(next(iter(record["models"].values()))[way])
+        rows = [
+            [f"`{name}`", *(_planned(kinds[way][card]) for card in cards)] for name, kinds in models
+        ]
+        parts.append(f"## {way}\n\n{table(['model', *(f'{card} GB' for card in cards)], rows)}")
+    return "\n\n".join(parts)
+
+
+def _planned(cell: Mapping[str, Any]) -> str:
+    peak = f"{cell['peak_bytes'] / 1e9:.1f}"
+    if not cell["fits"]:
+        return f"no, {peak}"
+    return rf"{peak} \*" if cell["checkpointing"] else peak
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "capabilities": capabilities,
     "providers": providers,
@@ -420,6 +442,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "schema": schema,
     "command-line": command_line,
     "row-paths": row_paths,
+    "hardware": hardware,
 }
 
 if __name__ == "__main__":

@@ -166,21 +166,25 @@ class JobArguments:
             return prepare(session, self.dataset, options, fetch=fetch)
 
 
+def _default_of(field: dataclasses.Field[Any], rows_optional: bool) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return None if rows_optional else inspect.Parameter.empty
+
+
 def takes_job_arguments(
-    *, without: tuple[str, ...] = ()
+    *, without: tuple[str, ...] = (), rows_optional: bool = False
 ) -> Callable[[Callable[Concatenate[JobArguments, _P], None]], Callable[..., None]]:
     """Give a command the options of `JobArguments`, except those in `without`, before its own.
 
-    The command gets them as its first argument; an option it leaves out has its default there.
+    With `rows_optional`, the `dataset` of a command without rows is None. The command gets them as its first argument; an option it leaves out has its default there.
     """
     hints = get_type_hints(JobArguments, include_extras=True)
     shared = [
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty
-            if field.default is dataclasses.MISSING
-            else field.default,
+            default=_default_of(field, rows_optional),
             annotation=hints[field.name],
         )
         for field in dataclasses.fields(JobArguments)

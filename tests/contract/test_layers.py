@@ -70,7 +70,7 @@ WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     # The order inside a large package, from the top.
     "ftsdk.backends.local": (
         ("backend", "__init__"),
-        ("losses",),
+        ("fits", "losses"),
         ("inference",),
         ("job_base",),
         ("local_model", "memory", "result", "trainability"),

@@ -102,3 +102,29 @@ def test_what_cannot_fit_is_refused_with_what_would() -> None:
     found = plan_on(24, {"quantize": "nf4"}, checkpointing=False, tokens=8192)
     assert not found.fits
     assert any(one.startswith("gradient_checkpointing") for one in found.would_fit)
+
+
+def test_known_models_are_planned_for_a_card_of_a_given_size(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import json
+
+    from typer.testing import CliRunner
+
+    from ftsdk.backends.local import fits
+    from ftsdk.cli.app import app
+
+    three = [one for one in fits.KNOWN_SIZES if one.hub_id.split("-")[-2] in ("1B", "8B", "70B")]
+    monkeypatch.setattr(fits, "KNOWN_SIZES", [one for one in three if "Instruct" in one.hub_id])
+    done = CliRunner().invoke(app, ["plan", "--fits", "--memory", "24", "--json"])
+    assert done.exit_code == 0, done.output
+    found = {(one["model"].split("-")[-2], one["way"]): one for one in json.loads(done.stdout)}
+    assert found["1B", "LoRA"]["fits"]
+    assert found["8B", "QLoRA"]["fits"]
+    assert found["8B", "LoRA"]["peak_bytes"] > 16e9  # the weights alone
+    assert not found["70B", "QLoRA"]["fits"]
+    assert found["70B", "QLoRA"]["peak_bytes"] > 35e9
+    assert sum(found["8B", "QLoRA"]["memory"].values()) == found["8B", "QLoRA"]["peak_bytes"]
+    text = CliRunner().invoke(app, ["plan", "--fits", "--memory", "24"])
+    assert "no, needs" in text.output
+    assert "room for 23.5 GB" in text.output

@@ -20,6 +20,7 @@ from ftsdk.backends.local.local_model import (
     Messages,
     base_folder,
     require_inference_packages,
+    trained_quantization,
 )
 from ftsdk.backends.local.models.quiet import quiet_libraries
 from ftsdk.errors import Unsupported, UsageError
@@ -30,36 +31,47 @@ _log = logging.getLogger("ftsdk")
 _MODELS_KEPT = 2
 _OPTIONS = ("max_tokens", "temperature", "seed", "tools", "on_text", "device")
 
-_models: OrderedDict[tuple[str, str, str, int], LocalModel] = OrderedDict()
+_models: OrderedDict[tuple[str, str, str, str, int], LocalModel] = OrderedDict()
 _lock = threading.RLock()
 
 
-def load_model(folder: Path | str, *, base: Path | None = None, device: str = "auto") -> LocalModel:
+def load_model(
+    folder: Path | str,
+    *,
+    base: Path | None = None,
+    device: str = "auto",
+    quantize: str | None = None,
+) -> LocalModel:
     """Load the model of a folder, or return it when it is loaded; the last two stay in memory.
 
-    Raises what `LocalModel.load` raises.
+    `quantize` packs a base model; that of an adapter is packed as it was in training. Raises what `LocalModel.load` raises.
     """
     path = Path(folder).resolve()
     weights = [path / name for name in ("adapter_model.safetensors", "model.safetensors")]
     changed = max((w.stat().st_mtime_ns for w in weights if w.is_file()), default=0)
-    key = (str(path), str(base or ""), device, changed)
+    key = (str(path), str(base or ""), device, quantize or "", changed)
     with _lock:
         if key not in _models:
             require_inference_packages()
             _log.info("loading the model of %s", path)
             with quiet_libraries():
-                _models[key] = LocalModel.load(path, base=base, device=device)
+                _models[key] = LocalModel.load(path, base=base, device=device, quantize=quantize)
             while len(_models) > _MODELS_KEPT:
                 _models.popitem(last=False)
         _models.move_to_end(key)
         return _models[key]
 
 
+def load_base_of(folder: Path, *, device: str = "auto") -> LocalModel:
+    """Load the base model of a result, packed as it was in training. Raises what `load_model` raises."""
+    return load_model(base_folder(folder), device=device, quantize=trained_quantization(folder))
+
+
 @contextlib.contextmanager
-def using_model(folder: Path, *, device: str = "auto") -> Iterator[LocalModel]:
-    """Yield the loaded model of a folder; nobody else uses a model in this block."""
+def using_model(folder: Path, *, device: str = "auto", tuned: bool = True) -> Iterator[LocalModel]:
+    """Yield the loaded model of a folder, or the base of a result; nobody else uses one meanwhile."""
     with _lock:
-        yield load_model(folder, device=device)
+        yield load_model(folder, device=device) if tuned else load_base_of(folder, device=device)
 
 
 def forget_models() -> None:
@@ -80,7 +92,7 @@ def chat(
     given = {name: value for name, value in options.items() if value is not None}
     device = str(given.pop("device", "auto"))
     with _lock:
-        model = load_model(folder if tuned else base_folder(folder), device=device)
+        model = load_model(folder, device=device) if tuned else load_base_of(folder, device=device)
         answer = model.chat(messages, **given)
     return _answer(answer)
 

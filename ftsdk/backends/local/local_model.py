@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ftsdk.backends.local.compute.base_model import load_base
 from ftsdk.backends.local.compute.hardware import Hardware, choose_hardware
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer, TemplateFailed
 from ftsdk.dataset.tokenize.render import render_prompt, stop_ids
@@ -60,19 +61,26 @@ class LocalModel:
     """Lengths of prompts, shortest and longest, that a batch was found not to change."""
 
     @classmethod
-    def load(cls, folder: Path, *, base: Path | None = None, device: str = "auto") -> LocalModel:
+    def load(
+        cls,
+        folder: Path,
+        *,
+        base: Path | None = None,
+        device: str = "auto",
+        quantize: str | None = None,
+    ) -> LocalModel:
         """Load a result folder (adapter or full weights) or the folder of a base model.
 
-        The base of an adapter is the folder that `ftsdk.json` names, or `base`. Raises `NotFound`
-        when there is no model, `MissingExtra` without the training stack.
+        The base of an adapter is the folder that `ftsdk.json` names, or `base`, packed as it was in
+        training; that of another folder as `quantize` says. Raises `NotFound` when there is no model,
+        `MissingExtra` without the training stack.
         """
-        require_inference_packages()
-        from transformers import AutoModelForCausalLM
-
         from ftsdk.backends.local.compute.adapters import grow_embedding
 
-        hardware = choose_hardware(device)
         is_adapter = (folder / "adapter_config.json").is_file()
+        quantize = trained_quantization(folder) if is_adapter else quantize
+        require_inference_packages(quantize)
+        hardware = choose_hardware(device)
         weights = (base or base_folder(folder)) if is_adapter else folder
         if not (weights / "config.json").is_file():
             raise NotFound(
@@ -80,14 +88,7 @@ class LocalModel:
                 where=str(weights),
                 hint="name a result folder or a model folder; `ftsdk models` lists what is here",
             )
-        network: Any = AutoModelForCausalLM.from_pretrained(
-            weights,
-            dtype=hardware.dtype,
-            trust_remote_code=False,
-            use_safetensors=True,
-            local_files_only=True,
-        )
-        network = network.to(hardware.device)
+        network = load_base(weights, hardware, quantize)
         if is_adapter:
             grow_embedding(network, _embedding_rows(folder))
             network = _with_adapter(network, folder, hardware)
@@ -285,9 +286,10 @@ class _Streamer:
             self._shown = len(text)
 
 
-def require_inference_packages() -> None:
+def require_inference_packages(quantize: str | None = None) -> None:
     """Raise `MissingExtra` when a package that inference needs is not installed."""
-    missing = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
+    names = ("torch", "transformers", "peft", *(("bitsandbytes",) if quantize else ()))
+    missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise MissingExtra(
             f"Chat with a local model needs {', '.join(missing)}, not installed here.",
@@ -322,6 +324,16 @@ def _embedding_rows(folder: Path) -> int:
     return int(facts["embedding_rows"]) if facts.get("added_tokens") else 0
 
 
+def trained_quantization(folder: Path) -> str | None:
+    """How the base of a result was packed in training: `nf4`, or None for not at all."""
+    facts_path = folder / "ftsdk.json"
+    if not facts_path.is_file():
+        return None
+    adapter = json.loads(facts_path.read_bytes()).get("adapter") or {}
+    quantize: str | None = adapter.get("quantize")
+    return quantize
+
+
 def _with_adapter(network: Any, folder: Path, hardware: Hardware) -> Any:
     from peft import PeftModel
 
@@ -333,7 +345,9 @@ def _with_adapter(network: Any, folder: Path, hardware: Hardware) -> Any:
         owner = PeftModel.from_pretrained(
             network, str(folder), autocast_adapter_dtype=False, torch_device="cpu"
         )
-    owner = owner.to(device=hardware.device, dtype=hardware.dtype)
+    for name, tensor in owner.named_parameters():
+        if ".lora_" in name or tensor.is_floating_point():  # packed weights stay as they are
+            tensor.data = tensor.data.to(hardware.device, hardware.dtype)
     fuse_adapters(owner)
     return owner.get_base_model()
 

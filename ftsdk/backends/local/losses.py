@@ -29,7 +29,7 @@ def answer_losses(
     the model's context. Raises what `load_model` raises.
     """
     for row in rows:
-        with using_model(folder if tuned else base_folder(folder)) as model:
+        with using_model(folder, tuned=tuned) as model:
             yield _loss(model, row)
 
 

@@ -61,7 +61,7 @@ def memory_on_card(
     Without `card_bytes`, on what a trainer would take here.
     """
     asked = {"longest": longest, "batch_size": batch_size}
-    place = {"device": "auto", "dtype": "auto", "card_bytes": card_bytes}
+    place = {"device": "auto", "dtype": "auto", "card_bytes": card_bytes, "advise": False}
     return _found({**_model(adapter, folder=folder, config=config), **place, "asked": asked}, cache)
 
 

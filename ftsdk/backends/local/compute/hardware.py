@@ -79,9 +79,9 @@ def _best_dtype(device: torch.device) -> tuple[torch.dtype, str]:
     import torch
 
     if device.type == "cuda":
-        if torch.cuda.is_bf16_supported():
+        if torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.bfloat16, "bf16"
-        return torch.float32, "float32 (this GPU has no bf16)"
+        return torch.float32, "float32 (this GPU computes bf16 only by emulation)"
     if device.type == "cpu":
         found = bf16_on_cpu()
         if found:

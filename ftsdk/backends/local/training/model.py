@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ftsdk.backends.local.compute.base_model import load_base
 from ftsdk.backends.local.compute.hardware import Hardware
 from ftsdk.backends.local.models.tokenizer_files import TokenIds
 from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
@@ -118,7 +119,8 @@ def load_for_training(
     from ftsdk.backends.local.compute.coverage import coverage_of
     from ftsdk.backends.local.compute.fused_lora import fuse_adapters
 
-    network = _load_base(spec.base_model, spec.adapter, hardware)
+    quantize = None if spec.adapter is None else spec.adapter.quantize
+    network = load_base(spec.base_model.path, hardware, quantize)
     network.config.use_cache = False
     grow_embedding(network, tokens.rows)
     linear_bytes = _linear_bytes(network)
@@ -149,36 +151,6 @@ def load_for_training(
     network.train()
     rows = len({*tokens.known, *tokens.new})
     return LoadedModel(network, owner, path, plain_head, size, adapted, rows)
-
-
-def _load_base(base_model: BaseModelRef, adapter: RunAdapter | None, hardware: Hardware) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    arguments: dict[str, Any] = {
-        "dtype": hardware.dtype,
-        "trust_remote_code": False,
-        "use_safetensors": True,
-        "local_files_only": True,
-    }
-    if adapter is None or adapter.quantize is None:
-        model: Any = AutoModelForCausalLM.from_pretrained(base_model.path, **arguments)
-        return model.to(hardware.device)
-    from transformers import BitsAndBytesConfig
-
-    arguments["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # theirs
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=hardware.dtype,
-    )
-    arguments["device_map"] = {"": hardware.device}
-    quantized = AutoModelForCausalLM.from_pretrained(base_model.path, **arguments)
-    for module in quantized.modules():
-        # At the first forward pass without gradients bitsandbytes would repack the weights of a
-        # CPU for inference, and the training could not use them any more.
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            vars(module)["support_avx512bf16_for_cpu"] = False
-    return quantized
 
 
 def _add_adapter(

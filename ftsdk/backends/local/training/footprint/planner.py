@@ -61,10 +61,13 @@ class Planner:
     def __init__(self, build: Callable[[], Any], room: Room) -> None:
         self._build, self._room = build, room
 
-    def plan(self, way: Way, asked: Asked) -> MemoryPlan:
-        """The first setting that fits; where none does, the smallest one, and what would fit."""
+    def plan(self, way: Way, asked: Asked, *, advise: bool = True) -> MemoryPlan:
+        """The first setting that fits; where none does, the smallest one, and what would fit.
+
+        Without `advise` the latter is left out, which takes longer than the rest.
+        """
         found = self._first(way, asked)
-        if found.fits:
+        if found.fits or not advise:
             return found
         return found.model_copy(update={"would_fit": tuple(self._would_fit(way, asked))})
 

@@ -38,7 +38,13 @@ _NOT_SIMULATED = (
 
 
 def plan_memory(
-    config: Any, adapter: LoRA | None, asked: Asked, dtype: torch.dtype, room: Room
+    config: Any,
+    adapter: LoRA | None,
+    asked: Asked,
+    dtype: torch.dtype,
+    room: Room,
+    *,
+    advise: bool = True,
 ) -> MemoryPlan:
     """Plan the memory of one architecture. What cannot be simulated is `unknown`, with the reason."""
     way = Way(adapter, dtype, room.kind, flat=_is_flat(config))
@@ -46,7 +52,7 @@ def plan_memory(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return planner.plan(way, asked)
+            return planner.plan(way, asked, advise=advise)
     except _NOT_SIMULATED as error:
         first = str(error).strip().partition("\n")[0][:200]
         return MemoryPlan(unknown=f"{type(error).__name__}: {first}")
@@ -69,7 +75,8 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     else:
         hardware: Hardware = choose_hardware(asked["device"], asked["dtype"])
         room, dtype = room_of(hardware), hardware.dtype
-    found = plan_memory(config, adapter, Asked(**asked["asked"]), dtype, room)
+    what = Asked(**asked["asked"])
+    found = plan_memory(config, adapter, what, dtype, room, advise=asked.get("advise", True))
     return found.model_dump(mode="json")
 
 

@@ -20,7 +20,12 @@ DPO: dict[str, dict[str, Any]] = {
     "robust": {"loss_type": "robust", "label_smoothing": 0.2},
     "rpo": {"rpo_alpha": 0.7},
 }
-METHODS = [*(("dpo", name) for name in DPO), ("orpo", ""), ("kto", ""), ("kto", "weights")]
+METHODS = [
+    *(("dpo", name) for name in DPO),
+    ("orpo", ""), ("kto", ""), ("kto", "weights"), ("kto", "drifted"),
+]  # fmt: skip
+SEEDS = {"drifted": 11}
+"""A seed of rows to which the changed model gives more than before, so that the KL estimate counts."""
 WEIGHTS = {"desirable_weight": 1.3, "undesirable_weight": 0.4}
 
 
@@ -39,12 +44,12 @@ def answers(prompt: int, lengths: list[int], vocabulary: int, source: random.Ran
     return [Rendered(array("i", [*asked, *some(n)]), bytes(prompt) + b"\x01" * n) for n in lengths]
 
 
-def examples_of(method: str, vocabulary: int) -> list[Any]:
+def examples_of(method: str, vocabulary: int, *, seed: int = 5) -> list[Any]:
     """Six examples of several lengths; one of kto has no other answer."""
     from ftsdk.backends.local.training.objectives.kto import Labelled
     from ftsdk.backends.local.training.objectives.pairs import Pair
 
-    source = random.Random(5)
+    source = random.Random(seed)
     found: list[Any] = []
     for k, lengths in enumerate([(4, 9), (11, 2), (6, 6), (1, 3), (8, 5), (3, 12)]):
         one, two = answers(5 + 3 * k, list(lengths), vocabulary, source)
@@ -114,7 +119,8 @@ def test_loss_and_gradients_equal_one_answer_at_a_time(
         hyperparameters={"beta": BETA},
         options={"dtype": "float32", **given},
     )
-    examples = examples_of(method, model.network.config.vocab_size)
+    vocabulary = model.network.config.vocab_size
+    examples = examples_of(method, vocabulary, seed=SEEDS.get(name, 5))
     objective, examples = prepared(model, spec, tmp_path / "run", examples)
     randomize_adapters(model.owner)
     found = [
@@ -126,6 +132,8 @@ def test_loss_and_gradients_equal_one_answer_at_a_time(
     expected = plain_loss(model.owner, method, examples, given)
     expected.backward()
     slow = gradients(model.owner)
+    if method == "kto":
+        assert (found[0][1]["kl"] > 0.5) is (name == "drifted")
     for loss, metrics, fast in found:
         assert loss == pytest.approx(float(expected.detach()), rel=1e-5, abs=1e-6)
         assert metrics == pytest.approx(found[0][1], rel=1e-4, abs=1e-5)

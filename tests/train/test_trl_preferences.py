@@ -148,6 +148,7 @@ def test_kto_is_that_of_trl(
     expected = trainer.compute_loss(trainer.model, DataCollatorForUnpairedPreference(0)(rows))
     loss, metrics = next(steps)
     assert loss == pytest.approx(float(expected.detach()), abs=1e-4)
+    assert metrics["kl"] > 0.1
     assert metrics["kl"] == pytest.approx(trainer._metrics["train"]["kl"][-1], rel=1e-4)
 
 

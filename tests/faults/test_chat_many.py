@@ -29,6 +29,7 @@ from ftsdk.testing.lab.openai.double import OpenAIDouble
 from ftsdk.types.answer import ChatAnswer
 from ftsdk.types.chat import ChatOutcome, ChatRequest, OutcomeKind
 from ftsdk.types.model import ModelHandle, ModelKind
+from ftsdk.util.clock import Clock, ManualClock, SystemClock
 
 MODEL = "gpt-4.1-mini-2025-04-14"
 CHAT = "chat/completions"
@@ -71,9 +72,9 @@ def expected_kind(outcome_id: str) -> OutcomeKind:
 
 
 @contextlib.contextmanager
-def provider(*, faults: bool = True) -> Iterator[OpenAIDouble]:
+def provider(*, faults: bool = True, clock: Clock | None = None) -> Iterator[OpenAIDouble]:
     """A double at its limit, with 429s, hangs, faults of its own and lost connections."""
-    with OpenAIDouble() as double:
+    with OpenAIDouble(clock=clock or SystemClock()) as double:
         double.requests = collections.deque(maxlen=50)
         double.answer_s, double.burst_s = ANSWER_S, 1.0
         double.request_limit = PER_SECOND * 60
@@ -94,10 +95,17 @@ def memory_mb() -> float:
 
 
 def ask(
-    double: OpenAIDouble, home: Path, number: int, repeats: int, *, concurrency: int = 24
+    double: OpenAIDouble,
+    home: Path,
+    number: int,
+    repeats: int,
+    *,
+    concurrency: int = 24,
+    clock: Clock | None = None,
 ) -> Totals:
+    options = {"timeout_s": TIMEOUT_S}
     backend = OpenAIBackend(
-        Context(home=home, env=double.variables(), options={"timeout_s": TIMEOUT_S})
+        Context(home=home, env=double.variables(), options=options, clock=clock or SystemClock())
     )
     handle = ModelHandle(
         kind=ModelKind.HOSTED, provider="openai", id=MODEL, base_model=MODEL, callable_now=True
@@ -135,8 +143,14 @@ def share_of_limit(totals: Totals) -> float:
     return (last - first) / ((totals.times[last] - totals.times[first]) * PER_SECOND)
 
 
-def check(double: OpenAIDouble, totals: Totals, number: int, repeats: int) -> float:
-    """Check what must hold of a run; each planted fault breaks one of these. Returns its share."""
+def check(
+    double: OpenAIDouble, totals: Totals, number: int, repeats: int, *, most_refused: float = 0.02
+) -> float:
+    """Check what must hold of a run; each planted fault breaks one of these. Returns its share.
+
+    A busy machine sends late and several at once, so the short tier allows 0.08 of the requests to be
+    refused; a client that ignores what the provider says has 0.26.
+    """
     count = number * repeats
     assert totals.wrong == []
     assert len(totals.ids) == count
@@ -144,7 +158,7 @@ def check(double: OpenAIDouble, totals: Totals, number: int, repeats: int) -> fl
     lost = double.meter.answers - count
     assert 0 <= lost <= hangs  # an answer is paid twice only where its reply was lost
     assert max(double.meter.paid().values()) <= 3
-    assert double.limiter.refused <= 0.02 * count + 3
+    assert double.limiter.refused <= most_refused * count + 3
     return share_of_limit(totals)
 
 
@@ -166,7 +180,8 @@ def test_rows_against_a_limit_with_faults(tmp_path: Path, request: pytest.Fixtur
         with provider() as double:
             totals = ask(double, tmp_path / str(attempt), number, 3)
         print(report(double, totals))
-        shares.append(check(double, totals, number, 3))
+        most_refused = 0.02 if is_long else 0.08
+        shares.append(check(double, totals, number, 3, most_refused=most_refused))
         if shares[-1] >= least:
             break
     assert max(shares) >= least, shares
@@ -175,13 +190,20 @@ def test_rows_against_a_limit_with_faults(tmp_path: Path, request: pytest.Fixtur
         assert totals.memory_mb[-1] - totals.memory_mb[1] < 2 + 0.001 * number * 3  # MB
 
 
-def test_the_limit_of_tokens_is_used_as_well(tmp_path: Path) -> None:
-    with provider(faults=False) as double:
+def test_the_limit_of_tokens_is_used_as_well(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The short tier has a manual clock and one request at a time: the same on every machine."""
+    is_long = request.config.getoption("--long")
+    clock = SystemClock() if is_long else ManualClock()
+    with provider(faults=False, clock=clock) as double:
         double.request_limit = None
+        double.answer_s = ANSWER_S if is_long else 0.0
         double.token_limit = 30 * PER_SECOND * 60  # a request counts about 27 to 80 of them
-        totals = ask(double, tmp_path, 100, 2)
+        totals = ask(double, tmp_path, 100, 2, concurrency=24 if is_long else 1, clock=clock)
     assert totals.wrong == []
-    assert double.limiter.refused <= 0.05 * 200
+    # By the manual clock, half of the requests are refused where the headers are ignored.
+    assert double.limiter.refused <= (0.05 if is_long else 0.3) * 200
     assert double.meter.answers == 200
     print(f"200 answers in {totals.times[-1]:.0f} s, {double.limiter.refused} over the limit")
 

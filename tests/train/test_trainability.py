@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ftsdk.backends.local import trainability as module
+from ftsdk.backends.local.runs import ask_stack
 from ftsdk.backends.local.trainability import Unexamined, trainability
 from ftsdk.client import Client
 from ftsdk.config import Config
@@ -366,7 +367,7 @@ def test_the_process_gets_no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         Path(command[-1]).write_text('{"faults": [], "adapted": null}')
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    monkeypatch.setattr(module.subprocess, "run", run)
+    monkeypatch.setattr(ask_stack.subprocess, "run", run)
     module.examine({})
     assert "sk-secret" not in given[0].values()
     assert given[0]["HF_HUB_OFFLINE"] == "1"
@@ -376,6 +377,6 @@ def test_the_process_gets_no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_a_process_that_dies_gives_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Unexamined, match=r"exit code 1: .*KeyError: 'adapter'"):
         module.examine({})
-    monkeypatch.setattr(module, "_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(ask_stack, "_TIMEOUT_S", 0.01)
     with pytest.raises(Unexamined, match="took over 0 s"):
         module.examine({})

@@ -277,7 +277,7 @@ def lose_weight_of_full_model() -> None:
 
 
 def run_out_of_memory(error: str, most: int) -> None:
-    """Let a forward pass of more than `most` tokens fail as an allocator does, in training."""
+    """Let a forward pass of more than `most` tokens fail as an allocator does, after the first one."""
     from ftsdk.backends.local.training.model import LoadedModel
 
     errors: dict[str, Exception] = {
@@ -285,11 +285,14 @@ def run_out_of_memory(error: str, most: int) -> None:
         "cpu": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8"),
         "python": MemoryError(),
     }
-    real = LoadedModel.loss_sum
+    real, passes = LoadedModel.loss_sum, 0
 
     def loss_sum(self: LoadedModel, batch: Any) -> Any:
-        if torch.is_grad_enabled() and sum(batch.lengths) > most:
-            raise errors[error]
+        nonlocal passes
+        if torch.is_grad_enabled():
+            passes += 1
+            if passes > 1 and sum(batch.lengths) > most:
+                raise errors[error]
         return real(self, batch)
 
     LoadedModel.loss_sum = loss_sum  # type: ignore[method-assign]

@@ -23,7 +23,7 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, list[int], bool]]
     "lora": (SMALL, LORA, [512] * 4, False),
     "checkpointing": (SMALL, LORA, [1024], True),
     "full": (SMALL, None, [128] * 8, False),
-    "nf4": (SMALL, NF4, [256] * 2, False),
+    "nf4": (SMALL, NF4, [512] * 4, False),
     "nf4, checkpointing": (WIDE, NF4, [512] * 2, True),
     "deep": (DEEP, LORA, [256] * 4, False),
     "deep, checkpointing": (DEEP, LORA, [256] * 8, True),

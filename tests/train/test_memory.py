@@ -118,7 +118,9 @@ def test_known_models_are_planned_for_a_card_of_a_given_size(
     monkeypatch.setattr(fits, "KNOWN_SIZES", [one for one in three if "Instruct" in one.hub_id])
     done = CliRunner().invoke(app, ["plan", "--fits", "--memory", "24", "--json"])
     assert done.exit_code == 0, done.output
-    found = {(one["model"].split("-")[-2], one["way"]): one for one in json.loads(done.stdout)}
+    found = {
+        (one["model"].split("-")[-2], one["way"]): one for one in json.loads(done.stdout)["fits"]
+    }
     assert found["1B", "LoRA"]["fits"]
     assert found["8B", "QLoRA"]["fits"]
     assert found["8B", "LoRA"]["peak_bytes"] > 16e9  # the weights alone

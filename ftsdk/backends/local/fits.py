@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,17 +57,17 @@ def fits(
     `card_bytes` is the memory of a CUDA card; without it, this machine's own device counts. `longest`
     is in tokens. Models without a folder here are known by their published dimensions.
     """
-    cache = facts_cache(home)
     known = {name: pulled_folder(name, home=home) for name in _names(models)}
-    asked = {"longest": longest, "batch_size": batch_size, "cache": cache}
+    sized = functools.partial(
+        memory_on_card, longest=longest, batch_size=batch_size, cache=facts_cache(home)
+    )
     for way, quantize in _KINDS.items():
         adapter = LoRA(rank=rank, quantize=quantize)
         for name, folder in known.items():
             if folder is not None:
-                yield Fit(name, way, memory_on_card(adapter, card_bytes, folder=folder, **asked))
+                yield Fit(name, way, sized(adapter, card_bytes, folder=folder))
         for size in KNOWN_SIZES:
-            found = memory_on_card(adapter, card_bytes, config=size.config, **asked)
-            yield Fit(size.hub_id, way, found)
+            yield Fit(size.hub_id, way, sized(adapter, card_bytes, config=size.config))
 
 
 def _names(models: Iterable[str]) -> list[str]:

@@ -71,7 +71,7 @@ def _fits(job: JobArguments, memory: float | None, *, as_json: bool, home: Path)
 
 def _show_fits(found: list[Fit], *, as_json: bool) -> None:
     if as_json:
-        emit([one.to_dict() for one in found])
+        emit({"fits": [one.to_dict() for one in found]})
         return
     kinds = list(dict.fromkeys(one.way for one in found))
     models = dict.fromkeys(one.model for one in found)

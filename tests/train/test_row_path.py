@@ -149,7 +149,8 @@ def test_the_plan_names_what_is_not_as_usual(name: str, notes: list[str], tmp_pa
     model = architectures.write(name, tmp_path / "model")
     with ftsdk.Client(home=tmp_path / "home") as client:
         made = client.plan(tiny.rows(8), provider="local", model=str(model), adapter=None)
-    said = [note for note in made.notes if not note.startswith("base model")]
+    usual = ("base model", "memory: ")
+    said = [note for note in made.notes if not note.startswith(usual)]
     assert len(said) == len(notes)
     assert all(note.startswith(start) for note, start in zip(said, notes, strict=True))
 
@@ -192,7 +193,7 @@ def test_where_rotary_frequencies_change(
 ) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from ftsdk.backends.local.training.row_path import _rope_limit
+    from ftsdk.backends.local.training.row_path import rope_limit
 
     small = architectures.tiny_config("llama", 320).to_dict()
     factors = {"factor": 4.0, "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
@@ -200,7 +201,7 @@ def test_where_rotary_frequencies_change(
         factors = {"factor": 4.0}
     rope = {"rope_theta": 10000.0, **given, **factors}
     network = LlamaForCausalLM(LlamaConfig(**{**small, "rope_parameters": rope}))
-    assert (_rope_limit(network, "dynamic"), _rope_limit(network, "longrope")) == limits
+    assert (rope_limit(network, "dynamic"), rope_limit(network, "longrope")) == limits
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gptj", "mpt", "opt"])

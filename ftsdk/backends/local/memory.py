@@ -20,6 +20,7 @@ from typing import Any
 from ftsdk.backends.local.models.pull import facts_cache
 from ftsdk.backends.local.options import LocalOptions, RunHyperparameters
 from ftsdk.backends.local.runs.ask_stack import NoAnswer, ask_stack
+from ftsdk.backends.local.training.footprint.bound import plainly_fits_here
 from ftsdk.backends.local.training.footprint.memory_plan import MemoryPlan, gigabytes
 from ftsdk.backends.refusals import refuse
 from ftsdk.types.plan import Plan
@@ -76,11 +77,19 @@ def with_memory(
     """The plan of a job with its memory. Raises `Unsupported` where it does not fit, with what would.
 
     `folder` is None for a model that is not here yet; `most` are the tokens of the longest row, where
-    they are known.
+    they are known. Nothing is simulated for a small model that plainly fits.
     """
     if folder is None:
         return plan
     longest = min(most or 1 << 30, RunHyperparameters.of(spec.hyperparameters).max_length)
+    if plainly_fits_here(
+        folder,
+        device=options.device,
+        adapter=spec.adapter is not None,
+        longest=longest,
+        tokens=options.micro_batch_tokens,
+    ):
+        return plan
     found = memory_of_job(spec, options, folder, longest, cache=facts_cache(home))
     if found.unknown is not None:
         note = f"the memory it takes is not known: {found.unknown}"

@@ -264,8 +264,8 @@ def counter_for(
     `limits` gives the provider's encoding, for a model whose name implies none. Rows of which nothing
     to train is left when they are cut at `cut_at` tokens are faults.
 
-    Raises `MissingExtra` when a tokenizer was named, or counts are wanted, and its package is not
-    there.
+    Raises `MissingExtra` when a tokenizer was named and its package is not there, or counts by a
+    provider's encoding are wanted and the package for that is not.
     """
     if isinstance(tokenizer, ChatTokenizer):
         return Counting(TemplateCounter(tokenizer, cut_at))
@@ -273,7 +273,8 @@ def counter_for(
         return Counting(tokenizer)
     named = tokenizer if tokenizer is not None else model
     folder = model_folder(named)
-    if folder is not None:
+    # Elsewhere than on this machine a model of the same name is no reason to ask for its package.
+    if folder is not None and (tokenizer is not None or _can_read_tokenizers()):
         return Counting(TemplateCounter(ChatTokenizer.from_folder(folder), cut_at))
     encoding = encoding_of(str(named)) if named is not None else None
     if encoding is None and limits is not None:
@@ -281,6 +282,10 @@ def counter_for(
     if encoding is not None and (tokenizer is not None or wanted or _has_bpe()):
         return Counting(OpenAICounter(encoding))
     return Counting(EstimateCounter()) if wanted else None
+
+
+def _can_read_tokenizers() -> bool:
+    return importlib.util.find_spec("tokenizers") is not None
 
 
 def _has_bpe() -> bool:

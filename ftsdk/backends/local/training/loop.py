@@ -15,7 +15,7 @@ from ftsdk.backends.local.runs.events import EventWriter
 from ftsdk.backends.local.runs.run_spec import RunSpec
 from ftsdk.backends.local.training.batches import RowOrder
 from ftsdk.backends.local.training.checkpoint import TrainState
-from ftsdk.backends.local.training.footprint.planner import MICRO_BATCH_TOKENS
+from ftsdk.backends.local.training.footprint.bound import MICRO_BATCH_TOKENS
 from ftsdk.backends.local.training.footprint.retry import lacks_memory, release
 from ftsdk.backends.local.training.forward import evaluating
 from ftsdk.backends.local.training.memory import memory_bytes

@@ -8,10 +8,13 @@ from pathlib import Path
 import torch
 
 from ftsdk.backends.local.compute.hardware import Hardware
+from ftsdk.backends.local.training.footprint.bound import (
+    CPU_SHARE,
+    PROCESS_BYTES,
+    machine_bytes,
+)
 from ftsdk.backends.local.training.footprint.planner import Room
 
-_CPU_SHARE = 0.9
-"""The rest is left to the system."""
 _CUDA_SHARE = 0.98
 _CUDA_PROCESS = 600 << 20
 """The CUDA context and the workspaces of its libraries, outside torch's allocator."""
@@ -25,8 +28,8 @@ def room_of(hardware: Hardware) -> Room:
         properties = torch.cuda.get_device_properties(hardware.device)
         total = int(properties.total_memory)
         return Room("cuda", properties.name, round(_CUDA_SHARE * total), _CUDA_PROCESS)
-    total = _memory_bytes()
-    return Room("cpu", "memory of this machine", round(_CPU_SHARE * total), process_bytes())
+    total = machine_bytes()
+    return Room("cpu", "memory of this machine", round(CPU_SHARE * total), process_bytes())
 
 
 def card_of(memory_bytes: int) -> Room:
@@ -40,15 +43,5 @@ def process_bytes() -> int:
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:  # only Linux has it
-        return 512 << 20
+        return PROCESS_BYTES
     return pages * os.sysconf("SC_PAGE_SIZE") + FIRST_USE
-
-
-def _memory_bytes() -> int:
-    """The memory of this machine, or of its container where that is less."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-    except OSError:
-        return total
-    return min(total, int(limit)) if limit.isdigit() else total

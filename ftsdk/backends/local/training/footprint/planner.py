@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ftsdk.backends.local.training.footprint.bound import MICRO_BATCH_TOKENS
 from ftsdk.backends.local.training.footprint.memory_plan import MemoryPlan, gigabytes
 from ftsdk.backends.local.training.footprint.simulate import MicroBatch, Way, simulate
 from ftsdk.backends.local.training.footprint.weights import trained_items, weight_items
 from ftsdk.backends.local.training.row_path import BatchSize
 from ftsdk.types.spec import LoRA
 
-MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
-"""Tokens of one forward pass where memory is no question."""
 _FEW_TOKENS = {"cpu": 512, "cuda": 4096}
 """Fewer tokens at once cost more time than computing activations again."""
 

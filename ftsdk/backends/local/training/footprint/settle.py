@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from ftsdk.backends.local.compute.hardware import Hardware
 from ftsdk.backends.local.compute.skeleton import CannotBuild, config_of
-from ftsdk.backends.local.models.model_folder import weight_files
 from ftsdk.backends.local.options import RunOptions
 from ftsdk.backends.local.runs.files import read_json
 from ftsdk.backends.local.runs.run_spec import RunSpec
+from ftsdk.backends.local.training.footprint.bound import MICRO_BATCH_TOKENS, most_bytes
 from ftsdk.backends.local.training.footprint.device_room import room_of
 from ftsdk.backends.local.training.footprint.lean import give_memory_back
 from ftsdk.backends.local.training.footprint.memory_plan import MemoryPlan, gigabytes
-from ftsdk.backends.local.training.footprint.planner import MICRO_BATCH_TOKENS, Asked, Room
+from ftsdk.backends.local.training.footprint.planner import Asked, Room
 from ftsdk.backends.local.training.footprint.program import plan_memory
 from ftsdk.backends.local.training.outcome import Failed
 from ftsdk.types.spec import LoRA
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     import torch
 
 _FILE = "memory.json"
-_PER_WEIGHT = {True: 8, False: 24}
-"""Bytes for each weight at most, with an adapter and without."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +122,12 @@ def _has_checkpoint(run: Path) -> bool:
 
 def _plainly_fits(config: Any, spec: RunSpec, room: Room, dtype: torch.dtype) -> bool:
     """True where a bound that needs no simulation is below half of the room."""
-    text, weights = config.get_text_config(), 0
-    for path in weight_files(spec.base_model.path):
-        weights += path.stat().st_size // 2
-    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-    sizes = [size for name in names if isinstance(size := getattr(text, name, None), int)]
-    if len(sizes) < len(names):
-        return False
-    width, inner, layers, heads = sizes
-    longest = spec.hyperparameters.max_length
-    tokens = max(longest, spec.options.micro_batch_tokens or MICRO_BATCH_TOKENS[room.kind])
-    per_token = layers * (24 * width + 8 * inner) * dtype.itemsize
-    scores = 4 * heads * longest * longest * dtype.itemsize
-    needed = weights * _PER_WEIGHT[spec.adapter is not None] + 2 * tokens * per_token + scores
-    return needed + room.process_bytes < room.room_bytes // 2
+    most = most_bytes(
+        config.get_text_config().to_dict(),
+        spec.base_model.path,
+        adapter=spec.adapter is not None,
+        longest=spec.hyperparameters.max_length,
+        tokens=spec.options.micro_batch_tokens or MICRO_BATCH_TOKENS[room.kind],
+        width=dtype.itemsize,
+    )
+    return most is not None and most + room.process_bytes < room.room_bytes // 2

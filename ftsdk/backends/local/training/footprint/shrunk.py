@@ -73,7 +73,9 @@ def keep(network: Any, layers: Layers, places: Sequence[int]) -> Any:
     }.values():
         text = config.get_text_config()
         if getattr(text, "num_hidden_layers", None) == len(whole):
+            types = getattr(text, "layer_types", None)
             text.num_hidden_layers = len(places)
-            if getattr(text, "layer_types", None):
-                text.layer_types = [text.layer_types[place] for place in places]
+            # Some configs compute it from the number of layers.
+            if types and not isinstance(getattr(type(text), "layer_types", None), property):
+                text.layer_types = [types[place] for place in places]
     return small

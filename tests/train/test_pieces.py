@@ -68,6 +68,7 @@ def plain_turn(heads: Any, cos: Any, sin: Any) -> Any:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore:The distutils package:DeprecationWarning")  # torch uses it
 @pytest.mark.parametrize("how", ["plain", pytest.param("compiled", marks=needs_compiler)])
 def test_gradients_are_those_of_autograd(how: str, request: pytest.FixtureRequest) -> None:
     pieces = p.Pieces() if how == "plain" else request.getfixturevalue("compiled")
@@ -206,6 +207,7 @@ def test_a_layer_with_another_formula_keeps_it(where: str, monkeypatch: Any) -> 
 
 @needs_compiler
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore:The distutils package:DeprecationWarning")  # torch uses it
 def test_compiled_pieces_take_a_whole_model(compiled: Any, request: pytest.FixtureRequest) -> None:
     if not request.config.getoption("--long"):
         pytest.skip("it compiles again for other sizes: run it with --long")

@@ -164,7 +164,8 @@ def render_sequences(
 
     A chat row is itself or its parts, without a name. A preference row is two sequences, its prompt
     with the `preferred` and with the `non-preferred` answer, and only that answer is trained. Plain
-    text is one, and all of it is trained, with the tokens that begin and end a document. A tokenized row is what it says. Raises `RowFault`.
+    text is one, and all of it is trained, with the tokens that begin and end a document. A tokenized
+    row is what it says. Raises `RowFault`.
     """
     if "input_ids" in row:
         return [("", _given(row, number))]

@@ -71,7 +71,8 @@ def test_every_option_arrives_in_the_spec(cli, data):
         "epochs": 2.0, "learning_rate": 1e-4, "batch_size": 4, "max_length": 64,
         "warmup_ratio": 0.1, "schedule": "cosine", "max_steps": None, "beta": None,
         "learning_rate_multiplier": None, "gradient_accumulation_steps": None,
-        "weight_decay": None, "max_grad_norm": None,
+        "weight_decay": None, "max_grad_norm": None, "warmup_steps": None, "min_lr_ratio": None,
+        "schedule_cycles": None, "decay_ratio": None,
     }  # fmt: skip
     assert spec["adapter"]["rank"] == 8
     assert spec["adapter"]["alpha"] == 8.0

@@ -136,8 +136,8 @@ def test_both_answers_of_a_pair_are_shown_and_only_they_are_learned() -> None:
 
 def test_plain_text_is_learned_whole() -> None:
     seen = inspect([{"text": "once"}], tokenizer=letters(CHATML))
-    assert [r.marked() for r in seen.shown] == ["⟦once⟧"]
-    assert (seen.summary.total, seen.summary.trained, seen.findings) == (4, 3, ())
+    assert [r.marked() for r in seen.shown] == ["⟦once<|im_end|>⟧"]
+    assert (seen.summary.total, seen.summary.trained, seen.findings) == (5, 4, ())
 
 
 def test_tokenized_rows_are_shown_as_they_are() -> None:

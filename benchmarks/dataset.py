@@ -271,7 +271,7 @@ def show_stages(path: Path, rows: int) -> None:
     stages.time(plain_rows, "_signs", "look at the bytes (RE2)")
     stages.time(TypedForm, "rows", "decode into types")
     stages.time(plain_rows, "_sound", "structure, order, loops")
-    stages.time(plain_rows, "_drop_doubled", "keys that are there twice")
+    stages.time(plain_rows, "_with_more", "keys that are there twice, other keys")
     stages.time(checker, "look", A_LOOK)
     stages.time(checker.RowChecker, "_take_together", "hashes, lengths, scripts")
     stages.time(checker.RowChecker, "_take_record", "rows read in full")
@@ -284,7 +284,7 @@ def show_stages(path: Path, rows: int) -> None:
         "look at the bytes (RE2)",
         "decode into types",
         "structure, order, loops",
-        "keys that are there twice",
+        "keys that are there twice, other keys",
     )
     spent["search for keys and numbers"] = looks - sum(spent[name] for name in inner)
     for title, seconds in {

@@ -29,7 +29,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def fits(folder: Path, **changes: Any) -> bool:
-    asked: dict[str, Any] = {"device": "cpu", "adapter": True, "longest": 1024, "tokens": None}
+    asked: dict[str, Any] = {
+        "device": "cpu",
+        "adapter": True,
+        "longest": 1024,
+        "batch_size": 8,
+        "tokens": None,
+    }
     return bound.plainly_fits_here(folder, **{**asked, **changes})
 
 
@@ -37,7 +43,8 @@ def test_a_small_model_plainly_fits(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(bound, "machine_bytes", lambda: 24 * 10**9)
     assert fits(folder)
     assert fits(folder, adapter=False)
-    assert not fits(folder, tokens=1_000_000)
+    assert not fits(folder, tokens=1_000_000, batch_size=1000)
+    assert fits(folder, tokens=1_000_000, longest=20)  # 160 tokens at once
     assert not fits(folder, longest=60_000)
     assert not fits(folder, device="cuda")
     monkeypatch.setattr(bound, "machine_bytes", lambda: 10**9)

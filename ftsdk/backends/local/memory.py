@@ -81,12 +81,14 @@ def with_memory(
     """
     if folder is None:
         return plan
-    longest = min(most or 1 << 30, RunHyperparameters.of(spec.hyperparameters).max_length)
+    hyperparameters = RunHyperparameters.of(spec.hyperparameters)
+    longest = min(most or 1 << 30, hyperparameters.max_length)
     if plainly_fits_here(
         folder,
         device=options.device,
         adapter=spec.adapter is not None,
         longest=longest,
+        batch_size=hyperparameters.batch_size,
         tokens=options.micro_batch_tokens,
     ):
         return plan

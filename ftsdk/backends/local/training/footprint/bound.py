@@ -22,6 +22,11 @@ _WIDEST = 4
 _NAMES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 
 
+def most_tokens(longest: int, batch_size: int, budget: int) -> int:
+    """The most tokens of one forward pass, for rows of at most `longest` tokens."""
+    return max(longest, min(budget, batch_size * longest))
+
+
 def most_bytes(
     text: Mapping[str, Any], folder: Path, *, adapter: bool, longest: int, tokens: int, width: int
 ) -> int | None:
@@ -37,11 +42,17 @@ def most_bytes(
     hidden, inner, layers, heads = sizes
     per_token = layers * (24 * hidden + 8 * inner) * width
     scores = 4 * heads * longest * longest * width
-    return weights * _PER_WEIGHT[adapter] + 2 * max(longest, tokens) * per_token + scores
+    return weights * _PER_WEIGHT[adapter] + 2 * tokens * per_token + scores
 
 
 def plainly_fits_here(
-    folder: Path, *, device: str, adapter: bool, longest: int, tokens: int | None
+    folder: Path,
+    *,
+    device: str,
+    adapter: bool,
+    longest: int,
+    batch_size: int,
+    tokens: int | None,
 ) -> bool:
     """True where a run on this processor takes less than half of the memory, whatever it does.
 
@@ -59,7 +70,7 @@ def plainly_fits_here(
             folder,
             adapter=adapter,
             longest=longest,
-            tokens=tokens or MICRO_BATCH_TOKENS["cpu"],
+            tokens=most_tokens(longest, batch_size, tokens or MICRO_BATCH_TOKENS["cpu"]),
             width=_WIDEST,
         )
     except (OSError, ValueError, AttributeError):

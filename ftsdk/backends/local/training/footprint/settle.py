@@ -15,7 +15,11 @@ from ftsdk.backends.local.compute.skeleton import CannotBuild, config_of
 from ftsdk.backends.local.options import RunOptions
 from ftsdk.backends.local.runs.files import read_json
 from ftsdk.backends.local.runs.run_spec import RunSpec
-from ftsdk.backends.local.training.footprint.bound import MICRO_BATCH_TOKENS, most_bytes
+from ftsdk.backends.local.training.footprint.bound import (
+    MICRO_BATCH_TOKENS,
+    most_bytes,
+    most_tokens,
+)
 from ftsdk.backends.local.training.footprint.device_room import room_of
 from ftsdk.backends.local.training.footprint.lean import give_memory_back
 from ftsdk.backends.local.training.footprint.memory_plan import MemoryPlan, gigabytes
@@ -63,7 +67,7 @@ def settle(run: Path, spec: RunSpec, hardware: Hardware, longest: int) -> Settle
         config = config_of(spec.base_model.path)
     except CannotBuild as error:
         return Settled(options, MemoryPlan(unknown=str(error)))
-    if _plainly_fits(config, spec, room, hardware.dtype):
+    if _plainly_fits(config, spec, room, hardware.dtype, longest):
         return Settled(options)
     adapter = None
     if spec.adapter is not None:
@@ -120,14 +124,15 @@ def _has_checkpoint(run: Path) -> bool:
     return any((run / "checkpoints").glob("step-*"))
 
 
-def _plainly_fits(config: Any, spec: RunSpec, room: Room, dtype: torch.dtype) -> bool:
+def _plainly_fits(config: Any, spec: RunSpec, room: Room, dtype: torch.dtype, longest: int) -> bool:
     """True where a bound that needs no simulation is below half of the room."""
+    budget = spec.options.micro_batch_tokens or MICRO_BATCH_TOKENS[room.kind]
     most = most_bytes(
         config.get_text_config().to_dict(),
         spec.base_model.path,
         adapter=spec.adapter is not None,
-        longest=spec.hyperparameters.max_length,
-        tokens=spec.options.micro_batch_tokens or MICRO_BATCH_TOKENS[room.kind],
+        longest=longest,
+        tokens=most_tokens(longest, spec.hyperparameters.batch_size, budget),
         width=dtype.itemsize,
     )
     return most is not None and most + room.process_bytes < room.room_bytes // 2

@@ -242,8 +242,8 @@ class World:
 
     def decide(self, tokens: int) -> bool:
         order = RowOrder.of(tokens // 100, RunHyperparameters(epochs=1, batch_size=1), 0)
-        lengths = [100] * (tokens // 100)
-        arguments: Any = (self.run, self.model, order, lengths, self.hardware, self.cache)
+        found = compiling._tokens(order, [100] * (tokens // 100))
+        arguments: Any = (self.run, self.model, self.hardware, self.cache, found)
         return compiling._decide(*arguments)
 
 

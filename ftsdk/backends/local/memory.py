@@ -20,7 +20,7 @@ from typing import Any
 from ftsdk.backends.local.models.pull import facts_cache
 from ftsdk.backends.local.options import LocalOptions, RunHyperparameters
 from ftsdk.backends.local.runs.ask_stack import NoAnswer, ask_stack
-from ftsdk.backends.local.training.footprint.bound import plainly_fits_here
+from ftsdk.backends.local.training.footprint.bound import machine_bytes, plainly_fits_here
 from ftsdk.backends.local.training.footprint.memory_plan import MemoryPlan, gigabytes
 from ftsdk.backends.refusals import refuse
 from ftsdk.types.plan import Plan
@@ -167,10 +167,8 @@ def _digest(asked: Mapping[str, Any]) -> str:
 def _machine() -> list[str]:
     """What decides the device of a trainer and its memory: cards, and the memory of this machine."""
     cards = sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))
-    pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    limit = Path("/sys/fs/cgroup/memory.max")
-    found = limit.read_text().strip() if limit.is_file() else ""
-    return [*cards, os.environ.get("CUDA_VISIBLE_DEVICES", ""), str(pages), found]
+    memory = machine_bytes() if hasattr(os, "sysconf") else 0
+    return [*cards, os.environ.get("CUDA_VISIBLE_DEVICES", ""), str(memory)]
 
 
 def _version(name: str) -> str | None:

@@ -8,12 +8,11 @@ Either way the logits of a batch never exist as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ftsdk.backends.local.compute.chunked_loss import chunk_size
+from ftsdk.backends.local.compute.chunked_loss import chunks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +44,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
         ctx.trains_head = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         keeps = learning and not ctx.trains_head
         d_hidden = torch.empty_like(hidden) if keeps else None
-        for here in _chunks(hidden, weight):
+        for here in chunks(hidden, weight):
             log_probs = _log_softmax(hidden[here], weight, bias)
             found[here] = log_probs.gather(1, targets[here, None])[:, 0]
             if d_hidden is not None:
@@ -64,7 +63,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight, dtype=torch.float32)
         d_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
-        for here in _chunks(hidden, weight):
+        for here in chunks(hidden, weight):
             log_probs = _log_softmax(hidden[here], weight, bias)
             d_logits = _gradient(log_probs, targets[here]).mul_(d_found[here, None])
             low = d_logits.to(weight.dtype)
@@ -73,12 +72,6 @@ class _ChunkedLogProbs(torch.autograd.Function):
             if d_bias is not None:
                 d_bias += d_logits.sum(0)
         return d_hidden, d_weight, d_bias, None, None
-
-
-def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
-    size = chunk_size(hidden, weight)
-    for start in range(0, hidden.shape[0], size):
-        yield slice(start, start + size)
 
 
 def _log_softmax(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

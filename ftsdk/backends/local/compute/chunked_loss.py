@@ -7,7 +7,7 @@ they take a fraction of the time and almost no memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,10 +21,12 @@ _CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
 """Size of one chunk of float32 logits: fits a CPU's cache, or keeps a GPU busy."""
 
 
-def chunk_size(hidden: Tensor, weight: Tensor) -> int:
-    """The number of tokens whose logits are computed at once."""
+def chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
+    """Yield the tokens whose logits are computed at once."""
     chunk_bytes = _CHUNK_BYTES.get(device_kind(hidden), 64 << 20)
-    return max(16, chunk_bytes // (4 * weight.shape[0]))
+    size = max(16, chunk_bytes // (4 * weight.shape[0]))
+    for start in range(0, hidden.shape[0], size):
+        yield slice(start, start + size)
 
 
 def chunked_loss(
@@ -67,7 +69,6 @@ class _ChunkedLoss(torch.autograd.Function):
         learning: bool,
         losses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     ) -> Tensor:
-        size = chunk_size(hidden, weight)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         d_hidden = torch.empty_like(hidden) if learning else None
         d_weight = (
@@ -78,8 +79,8 @@ class _ChunkedLoss(torch.autograd.Function):
             if bias is not None and ctx.needs_input_grad[2]
             else None
         )
-        for start in range(0, hidden.shape[0], size):
-            chunk, wanted = hidden[start : start + size], targets[start : start + size, None]
+        for here in chunks(hidden, weight):
+            chunk, wanted = hidden[here], targets[here, None]
             logits = torch.nn.functional.linear(chunk, weight, bias)
             if d_hidden is None:
                 log_probs = torch.log_softmax(logits, -1, dtype=torch.float32)
@@ -88,7 +89,7 @@ class _ChunkedLoss(torch.autograd.Function):
             rows, d_logits = losses(logits, wanted)
             total += rows.sum()
             low = d_logits.to(weight.dtype)
-            torch.mm(low, weight, out=d_hidden[start : start + size])
+            torch.mm(low, weight, out=d_hidden[here])
             if d_weight is not None:
                 d_weight += low.t() @ chunk
             if d_bias is not None:

@@ -108,6 +108,11 @@ def _folder_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def has_checkpoint(run: Path) -> bool:
+    """True when a run directory has a checkpoint, sound or not: the run has begun."""
+    return any((run / "checkpoints").glob("step-*"))
+
+
 class Checkpoints:
     """The checkpoints of one run: saves them, finds the newest sound one, deletes old ones."""
 

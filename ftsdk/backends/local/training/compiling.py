@@ -19,8 +19,8 @@ from ftsdk.backends.local.compute.hardware import Hardware
 from ftsdk.backends.local.runs.events import EventWriter
 from ftsdk.backends.local.runs.files import read_json, write_private
 from ftsdk.backends.local.runs.run_dir import RunDir
-from ftsdk.backends.local.runs.run_spec import RunSpec
 from ftsdk.backends.local.training.batches import RowOrder
+from ftsdk.backends.local.training.checkpoint import has_checkpoint
 from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.util.files import atomic_write_json
 
@@ -58,56 +58,43 @@ def with_pieces(
     import torch
 
     cache = run.path.parent / _CACHE / f"torch-{torch.__version__}-{hardware.threads}-threads"
-    if not _decide(run, model, order, lengths, hardware, cache):
+    if not _decide(run, model, hardware, cache, _tokens(order, lengths)):
         return model
     try:
         return _compiled(model, hardware, cache, events)
     except (RuntimeError, OSError) as error:
         reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         message = f"The kernels could not be compiled, so the run takes longer: {reason}"
-        if has_begun(run):
+        if has_checkpoint(run.path):
             message += ". It was begun with compiled kernels; the bits may differ."
         events.write("warning", message=message)
         return model
 
 
-def has_begun(run: RunDir) -> bool:
-    """True when a checkpoint of the run exists."""
-    return any((run.path / "checkpoints").glob("step-*"))
-
-
 def _decide(
-    run: RunDir,
-    model: LoadedModel,
-    order: RowOrder,
-    lengths: Sequence[int],
-    hardware: Hardware,
-    cache: Path,
+    run: RunDir, model: LoadedModel, hardware: Hardware, cache: Path, tokens: float
 ) -> bool:
     """Read what the first attempt decided, or decide and write it down."""
     known = read_json(run.path / FILE)
-    if known is None:
-        # A run that was begun before there were kernels goes on without.
-        compiles = not has_begun(run) and _pays(run.spec, model, order, lengths, hardware, cache)
-        atomic_write_json(run.path / FILE, {"compiled": compiles})
-        return compiles
-    return bool(known.get("compiled"))
+    if known is not None:
+        return bool(known.get("compiled"))
+    # A run that was begun before there were kernels goes on without.
+    asked = run.spec.options.kernels
+    compiles = not has_checkpoint(run.path) and _pays(asked, model, hardware, cache, tokens)
+    atomic_write_json(run.path / FILE, {"compiled": compiles})
+    return compiles
 
 
-def _pays(
-    spec: RunSpec,
-    model: LoadedModel,
-    order: RowOrder,
-    lengths: Sequence[int],
-    hardware: Hardware,
-    cache: Path,
-) -> bool:
-    asked = spec.options.kernels
+def _tokens(order: RowOrder, lengths: Sequence[int]) -> float:
+    """The tokens of all steps, from the mean length of a row."""
+    return sum(lengths) / len(lengths) * order.rows_per_step * order.total_steps
+
+
+def _pays(asked: str, model: LoadedModel, hardware: Hardware, cache: Path, tokens: float) -> bool:
     if asked != "auto":
         return asked == "compiled"
     if hardware.device.type != "cpu" or not any(map(shutil.which, _COMPILERS)):
         return False
-    tokens = sum(lengths) / len(lengths) * order.rows_per_step * order.total_steps
     least = _PAYS_WARM if _ready(model, hardware, cache).is_file() else _PAYS_COLD
     return bool(tokens * model.size.parameters >= least)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ftsdk.backends.local.models.row_paths import positions_of, ropes_of
 from ftsdk.backends.local.runs.crash_report import kind_of_text
 from ftsdk.backends.local.training.batches import PackedBatch
+from ftsdk.backends.local.training.footprint.bound import most_tokens
 from ftsdk.backends.local.training.forward import (
     evaluating,
     hidden_states,
@@ -81,7 +82,7 @@ class BatchSize:
     @classmethod
     def of_examples(cls, longest: int, example: int, batch_size: int, token_budget: int) -> Self:
         """The size where an example is one row or more, of `example` tokens at most."""
-        return cls(longest, max(example, min(token_budget, batch_size * example)))
+        return cls(longest, most_tokens(example, batch_size, token_budget))
 
     def probe(self) -> list[int]:
         """Lengths of rows that fill such a batch: the longest first, and a short one last."""

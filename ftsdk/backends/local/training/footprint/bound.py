@@ -23,7 +23,7 @@ _NAMES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attentio
 
 
 def most_tokens(longest: int, batch_size: int, budget: int) -> int:
-    """The most tokens of one forward pass, for rows of at most `longest` tokens."""
+    """The most tokens of one forward pass, for examples of at most `longest` tokens."""
     return max(longest, min(budget, batch_size * longest))
 
 

@@ -15,6 +15,7 @@ from ftsdk.backends.local.compute.skeleton import CannotBuild, config_of
 from ftsdk.backends.local.options import RunOptions
 from ftsdk.backends.local.runs.files import read_json
 from ftsdk.backends.local.runs.run_spec import RunSpec
+from ftsdk.backends.local.training.checkpoint import has_checkpoint
 from ftsdk.backends.local.training.footprint.bound import (
     MICRO_BATCH_TOKENS,
     most_bytes,
@@ -60,7 +61,8 @@ def settle(run: Path, spec: RunSpec, hardware: Hardware, longest: int) -> Settle
     kept = read_json(run / _FILE)
     if kept is not None:
         return Settled(_with(options, kept))
-    if _has_checkpoint(run) or hardware.device.type not in MICRO_BATCH_TOKENS:
+    # A run that an older version began goes on as it began.
+    if has_checkpoint(run) or hardware.device.type not in MICRO_BATCH_TOKENS:
         return Settled(options)
     room = room_of(hardware)
     try:
@@ -117,11 +119,6 @@ def _with(options: RunOptions, decided: Mapping[str, Any]) -> RunOptions:
             "gradient_checkpointing": decided["checkpointing"],
         }
     )
-
-
-def _has_checkpoint(run: Path) -> bool:
-    """True for a run that an older version began: it goes on as it began."""
-    return any((run / "checkpoints").glob("step-*"))
 
 
 def _plainly_fits(config: Any, spec: RunSpec, room: Room, dtype: torch.dtype, longest: int) -> bool:

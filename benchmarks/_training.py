@@ -35,18 +35,18 @@ def model_folder(given: Path | None) -> Path:
     return folder
 
 
-def run_ours(
+def make_run(
     path: Path,
     model: Path,
     train: Sequence[Row],
     validation: Sequence[Row] | None,
     *,
-    adapter: RunAdapter,
+    adapter: RunAdapter | None,
     hyperparameters: RunHyperparameters,
     options: RunOptions,
     method: Method = "sft",
-) -> tuple[RunDir, dict[str, Any]]:
-    """Train once; returns the run and its outcome, or exits when the run fails."""
+) -> RunDir:
+    """Write a run of our trainer; nothing is started."""
     spec = RunSpec(
         job_id="benchmark",
         base_model=BaseModelRef(path=model, name=model.name),
@@ -55,7 +55,21 @@ def run_ours(
         hyperparameters=hyperparameters,
         options=options,
     )
-    run = RunDir.create(path, spec, train=train, validation=validation)
+    return RunDir.create(path, spec, train=train, validation=validation)
+
+
+def run_ours(
+    path: Path,
+    model: Path,
+    train: Sequence[Row],
+    validation: Sequence[Row] | None,
+    **settings: Any,
+) -> tuple[RunDir, dict[str, Any]]:
+    """Train once, with the settings of `make_run`; exits when the run fails.
+
+    Returns the run and its outcome.
+    """
+    run = make_run(path, model, train, validation, **settings)
     run.start()
     while not run.read_state().is_final:
         time.sleep(0.5)

@@ -404,6 +404,7 @@ def row_paths() -> str:
         f"## End to end\n\n{', '.join(flat)}.",
     ]
     for path, heading in (
+        ("padded", "Padded"),
         ("row by row", "One row at a time"),
         ("refused", "Refused"),
         ("not measured", "Not measured"),
@@ -431,7 +432,8 @@ def _planned(cell: Mapping[str, Any]) -> str:
     peak = f"{cell['peak_bytes'] / 1e9:.1f}"
     if not cell["fits"]:
         return f"no, {peak}"
-    return rf"{peak} \*" if cell["checkpointing"] else peak
+    mark = r" \*\*" if cell["offloaded"] else r" \*" if cell["checkpointing"] else ""
+    return f"{peak}{mark}"
 
 
 PARTS: Mapping[str, Callable[[], str]] = {

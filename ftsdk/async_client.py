@@ -184,6 +184,10 @@ class AsyncChatStream:
             raise StopAsyncIteration
         return piece
 
+    def close(self) -> None:
+        """End the answer at its next piece. See `ChatStream.close`."""
+        self._sync.close()
+
     async def answer(self) -> ChatAnswer:
         """Return the whole answer once it has ended. Raises the error of the call."""
         return await _in_thread(lambda: self._sync.answer)
@@ -250,6 +254,8 @@ class AsyncModelHandle:
                 await anyio.to_thread.run_sync(close, iterator)
 
     download = _awaited(ModelHandle.download, _unchanged)
+    export = _awaited(ModelHandle.export, _unchanged, run=_to_the_end)
+    check_portability = _awaited(ModelHandle.check_portability, _unchanged)
     undeploy = _awaited(ModelHandle.undeploy, _unchanged, run=_to_the_end)
 
     async def deploy(
@@ -403,6 +409,8 @@ class AsyncFineTuneJob:
     logs = _awaited(FineTuneJob.logs, _unchanged)
     result = _awaited(FineTuneJob.result, AsyncModelHandle)
     callable_result = _awaited(FineTuneJob.callable_result, AsyncModelHandle)
+    export = _awaited(FineTuneJob.export, _unchanged, run=_to_the_end)
+    check_portability = _awaited(FineTuneJob.check_portability, _unchanged)
     deploy = _awaited(FineTuneJob.deploy, AsyncModelHandle, run=_until_journaled)
 
     async def undeploy(self) -> AsyncFineTuneJob:
@@ -421,6 +429,7 @@ class AsyncClient:
     @accepts_options(SessionOptions, checks=SESSION_CHECKS)
     def __init__(self, profile: str | None = None, **options: Unpack[SessionOptions]) -> None:
         self._sync = Client(profile, **options)
+        self.session = self._sync.session
 
     create_job = _awaited(Client.create_job, AsyncFineTuneJob, run=_until_journaled)
     estimate = _awaited(Client.estimate, _unchanged)

@@ -44,6 +44,7 @@ from ftsdk.util.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from ftsdk.dataset import Dataset
+    from ftsdk.dataset.findings.token_summary import RowLengths
 
 Messages = Sequence[Mapping[str, Any]]
 """A conversation: messages with `role` and `content`, as the chat format has them."""
@@ -222,8 +223,8 @@ class Backend(abc.ABC):
         """Return tokens trained per second by an earlier, similar job; None where none is known."""
         return None
 
-    def with_memory(self, plan: Plan, spec: JobSpec, longest: int | None) -> Plan:
-        """Add the memory of a job here, whose longest row has so many tokens. Raises `Unsupported`."""
+    def with_memory(self, plan: Plan, spec: JobSpec, lengths: RowLengths | None) -> Plan:
+        """Add the memory of a job here, on rows of these lengths. Raises `Unsupported`."""
         return plan
 
     @classmethod

@@ -77,6 +77,8 @@ _PANELS = {
         "chat": ("chat", "chat", "Chat with a job's model."),
         "evaluate": ("evaluate", "evaluate", "Compare models on the same rows, with a verdict."),
         "download": ("actions", "download", "Download a job's model into a folder."),
+        "export": ("export", "export", "Write a model as other programs take it, and compare its answers."),
+        "serve": ("serve", "serve", "Serve OpenAI's API over your jobs and their models."),
         "delete": ("actions", "delete", "Delete a job's result at its provider. The journal keeps the job."),
         "deploy": ("deployments", "deploy", "Deploy a job's model for a limited time."),
         "undeploy": ("deployments", "undeploy", "End a deployment now."),

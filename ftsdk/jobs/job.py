@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.base import Backend
@@ -19,10 +20,12 @@ from ftsdk.jobs.submit import submitter_for
 from ftsdk.session import Session
 from ftsdk.types.cost import Cost
 from ftsdk.types.events import Checkpoint, Event, MetricPoint, Progress
+from ftsdk.types.export import Export, ExportTarget
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ModelHandle
+from ftsdk.types.portability import Portability
 from ftsdk.types.status import JobStatus
-from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, NUMBER, checked
+from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, NUMBER, PATH, TEXT, checked
 
 _log = logging.getLogger("ftsdk")
 
@@ -329,6 +332,65 @@ class FineTuneJob:
         from ftsdk.spending.counted_chats import with_counted_chats
 
         return with_counted_chats(self.session, model, backend).made_by(self)
+
+    @checked(
+        target=TEXT,
+        folder=PATH,
+        dtype=TEXT,
+        base=PATH,
+        base_id=TEXT,
+        onto_trained_base=FLAG,
+        probes=COUNT,
+        on_step=FUNCTION,
+    )
+    def export(
+        self,
+        target: ExportTarget,
+        folder: str | Path,
+        *,
+        dtype: str | None = None,
+        base: str | Path | None = None,
+        base_id: str | None = None,
+        onto_trained_base: bool = False,
+        probes: int = 16,
+        on_step: Callable[[str], None] | None = None,
+    ) -> Export:
+        """Write the model into `folder` in another form, load it again and compare its answers.
+
+        `target` is `adapter`, `merged`, `gguf`, `gguf-adapter` or `ollama`; `dtype` how the weights are
+        stored (float16, or f16 for GGUF, by default). `base` is the base model's folder or name, where
+        it is not the one that was trained on here; `base_id` its id on the hub. A QLoRA is merged onto
+        the published 16-bit base, or with `onto_trained_base` onto the 4-bit one that was trained on.
+        `probes` questions are compared with the trained model in float32; 0 compares nothing.
+
+        Raises `UsageError` for arguments that do not go together and for an export that answers
+        otherwise, `Unsupported` for a form that the model cannot have, `MissingExtra` without
+        `ftsdk[local]`, and what `result` raises.
+        """
+        from ftsdk.exporting.export import ExportOptions
+        from ftsdk.jobs.exporting import export_model
+
+        return export_model(
+            self.session,
+            self.result(),
+            target,
+            Path(folder),
+            ExportOptions(dtype, onto_trained_base, probes),
+            snapshot=self._snapshot,
+            base=None if base is None else str(base),
+            base_id=base_id,
+            on_step=on_step or (lambda _: None),
+        )
+
+    @checked(base_id=TEXT)
+    def check_portability(self, *, base_id: str | None = None) -> tuple[Portability, ...]:
+        """Where the model can be used: a verdict for each program or provider, and form of the weights.
+
+        Raises `Unsupported` where the weights are not here, and what `result` raises.
+        """
+        from ftsdk.jobs.exporting import portability_of
+
+        return portability_of(self.result(), base_id=base_id)
 
     def undeploy(self) -> FineTuneJob:
         """End the deployment of the model, and with it its cost; returns this handle."""

@@ -68,9 +68,7 @@ def prepare(
     check_cancelled()
     train, validation, report = _rows(dataset, options, spec, backend, session.home / "datasets")
     plan = with_tokens(backend.plan(spec, train), report, backend.speed_of(spec))
-    counted = report.tokens
-    exact = counted is not None and counted.exact
-    plan = backend.with_memory(plan, spec, counted.longest if counted and exact else None)
+    plan = backend.with_memory(plan, spec, report.lengths)
     plan = with_end_dates(plan, spec, backend.dated_as, catalogue, session.today)
     plan = with_near_models(plan, spec, backend.dated_as, catalogue)
     tokenizer, longest = backend.tokenizer_for(spec), backend.max_length_for(spec)

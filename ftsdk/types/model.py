@@ -15,6 +15,8 @@ from ftsdk.types.answer import ChatAnswer, ChatChoice
 from ftsdk.types.chat import ChatOutcome, ChatRequest
 from ftsdk.types.chat_stream import ChatStream
 from ftsdk.types.cost import Cost
+from ftsdk.types.export import Export, ExportTarget
+from ftsdk.types.portability import Portability
 from ftsdk.types.record import Record
 from ftsdk.util import card
 from ftsdk.util.arguments import FLAG, FUNCTION, MAPPING, NUMBER, PATH, Check, checked, is_text
@@ -62,6 +64,11 @@ class _Job(Protocol):
     ) -> ModelHandle: ...
 
     def undeploy(self) -> Any: ...
+
+    @property
+    def export(self) -> Callable[..., Export]: ...
+
+    def check_portability(self, *, base_id: str | None = None) -> tuple[Portability, ...]: ...
 
     def callable_result(self, timeout: float | None = None) -> ModelHandle: ...
 
@@ -300,6 +307,14 @@ class ModelHandle(Record):
         See `FineTuneJob.callable_result`.
         """
         return (self._job or self._unbound()).callable_result(timeout=timeout)
+
+    def export(self, /, target: ExportTarget, folder: str | Path, **options: Any) -> Export:
+        """Write the model in another form, load it again and compare. See `FineTuneJob.export`."""
+        return (self._job or self._unbound()).export(target, folder, **options)
+
+    def check_portability(self, *, base_id: str | None = None) -> tuple[Portability, ...]:
+        """Where the model can be used. See `FineTuneJob.check_portability`."""
+        return (self._job or self._unbound()).check_portability(base_id=base_id)
 
     def undeploy(self) -> None:
         """End the deployment now, and with it its cost."""

@@ -74,6 +74,8 @@ class Plan(Record):
     """The memory at its peak by item, in bytes, where it is trained here."""
     memory_room_bytes: int | None = None
     """What the device has for it."""
+    memory_free_bytes: int | None = None
+    """What is free of that now, where it is known."""
     tokens_at_once: int | None = None
     """The most tokens that go through the model at once."""
     cost: Cost = Field(default_factory=Cost)

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # For a checkout, not for pip: its Python is compiled, and that is all.
 CHECKOUT = ROOT / "CONTRIBUTING.md"
 # It trains in 4 bits, which takes minutes on a processor. The tutorial trains every time, for fewer steps.
-LONG = {"docs/how-to/tune-with-qlora.md"}
+LONG = {"docs/how-to/tune-with-qlora.md", "docs/how-to/take-your-model-away.md"}
 # What else takes minutes: the page, what it says, and what it is read as without --long. A model that was
 # trained for a few steps does not end its answers.
 SHORTENED = {

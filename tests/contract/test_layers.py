@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ftsdk.testing.conformance",),
     ("ftsdk.testing.lab", "ftsdk.testing.__init__"),
     ("ftsdk.__init__",),  # the public names
+    ("ftsdk.serve",),
     ("ftsdk.async_client", "ftsdk.webhooks"),
     ("ftsdk.client",),
     ("ftsdk.migration",),
@@ -35,6 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ftsdk.planning", "ftsdk.deployments"),
     ("ftsdk.spending",),
     ("ftsdk.session",),
+    ("ftsdk.exporting",),
     (
         "ftsdk.backends.fake",
         "ftsdk.backends.local",
@@ -74,12 +76,13 @@ WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("inference",),
         ("job_base",),
         ("local_model", "memory", "result", "trainability"),
+        ("expected_time",),
         ("status",),
         ("training",),
         ("compute", "runs", "models"),
-        ("parent",),
+        ("parent", "device_options"),
         ("options", "limits", "fault", "adapter_names"),
-        ("reports", "method_options"),
+        ("reports", "method_options", "optimizers"),
     ),
 }
 EXCEPTIONS = {
@@ -90,6 +93,7 @@ EXCEPTIONS = {
 LATE = {
     # Modules that import ours inside functions: why. Everything else imports at its top.
     "ftsdk.__init__": "`import ftsdk` loads a name when it is first used",
+    "ftsdk.backends.local.compute.hardware": "what it imports needs torch",
     "ftsdk.backends.local.local_model": "what it imports needs torch",
     "ftsdk.backends.local.training.compiling": "what it imports needs torch",
     "ftsdk.backends.local.training.forward": "what it imports needs torch",
@@ -97,7 +101,8 @@ LATE = {
     "ftsdk.backends.local.training.noise": "what it imports needs torch",
     "ftsdk.backends.local.training.verify": "what it imports needs torch",
     "ftsdk.client": "an inventory is rare, and its records take as long to load as the rest",
-    "ftsdk.jobs.job": "what counts chats is needed only for a model",
+    "ftsdk.exporting.export": "what it imports needs torch",
+    "ftsdk.jobs.job": "what counts chats and exports is needed only for a model",
     "ftsdk.jobs.kept_rows": "the dataset package is not needed to list jobs",
     "ftsdk.migration.inventory": "the dataset package is not needed to list jobs",
     "ftsdk.planning.checks": "data is rarely part of a capture",
@@ -109,6 +114,7 @@ LATE = {
     "ftsdk.cli.app": "`--help` and completion load no command",
     "ftsdk.cli.completion": "`--help` and completion load no command",
     "ftsdk.cli.errors": "errors are rare",
+    "ftsdk.cli.commands.serve": "what it imports needs starlette, which is an extra",
     "ftsdk.cli.commands.list_jobs": "a list of ended jobs loads no client",
     "ftsdk.cli.spending_check": "it loads the client only where something may cost money",
 }

@@ -40,12 +40,13 @@ def test_each_walk_has_at_most_eight_steps() -> None:
 def test_the_picture_shows_the_layers_in_their_order() -> None:
     picture = PAGE.read_text().split("```text\n")[1].split("```")[0].replace("\n", " \n")
     shown = {
-        "ftsdk.cli": "cli/", "ftsdk.async_client": "async_client", "ftsdk.webhooks": "webhooks",
+        "ftsdk.cli": "cli/", "ftsdk.serve": "serve/", "ftsdk.async_client": "async_client", "ftsdk.webhooks": "webhooks",
         "ftsdk.client": "\npublic face   client", "ftsdk.migration": "migration/",
         "ftsdk.evaluation": "evaluation/",
         "ftsdk.jobs": "jobs/", "ftsdk.planning": "planning/",
         "ftsdk.deployments": "deployments/", "ftsdk.spending": "spending/",
-        "ftsdk.session": "session", "ftsdk.backends.fake": "fake", "ftsdk.backends.local": "local/",
+        "ftsdk.session": "session", "ftsdk.exporting": "exporting/",
+        "ftsdk.backends.fake": "fake", "ftsdk.backends.local": "local/",
         "ftsdk.backends.openai": "openai/", "ftsdk.backends.together": "together/",
         "ftsdk.backends.replicate": "replicate/", "ftsdk.backends.hosted": "backends/hosted/",
         "ftsdk.backends": "backends/  base", "ftsdk.dataset.findings": "dataset/",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -12,6 +14,16 @@ def run(path: str, plant: str | None, arguments: tuple[object, ...]) -> None:
     from tests.train import trainer_process
 
     trainer_process.run(path, plant, arguments)
+
+
+def run_rank(
+    path: str, rank: int, size: int, file: str, plant: str | None, arguments: tuple[object, ...]
+) -> None:
+    """Train the run directory as one rank of a group."""
+    from ftsdk.backends.local.runs.ranks import rank_environment
+
+    os.environ.update(rank_environment(os.environ, rank, size, Path(file)))
+    run(path, plant, arguments)
 
 
 def examine(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,3 +40,9 @@ def memory(program: str, asked: Mapping[str, Any]) -> dict[str, Any]:
 
     found: dict[str, Any] = json.loads(json.dumps(answer(asked)))
     return found
+
+
+def memories(program: str, asked: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Plan the memory of several jobs in this process."""
+    for one in asked:
+        yield memory(program, one)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import multiprocessing
 import os
-from collections.abc import Callable
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,62 @@ def train() -> Callable[..., int]:
     return run
 
 
+@pytest.fixture(scope="session")
+def train_ranks() -> Callable[..., list[int]]:
+    """`train_ranks(run_path, size=2, plants={rank: (name, …)})` runs a group without a supervisor.
+
+    Returns the exit status of each rank.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.train.trainer_process"])
+
+    def run(
+        path: Path, size: int = 2, plants: Mapping[int, tuple[object, ...]] | None = None
+    ) -> list[int]:
+        file = path / f".ranks-{uuid.uuid4().hex}"
+        processes = []
+        for rank in range(size):
+            name, *arguments = (plants or {}).get(rank, (None,))
+            given = (str(path), rank, size, str(file), name, tuple(arguments))
+            processes.append(context.Process(target=child.run_rank, args=given))
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(120)
+        codes = [process.exitcode for process in processes]
+        for process in processes:
+            process.kill()
+        assert None not in codes, "the trainer hangs"
+        return [code for code in codes if code is not None]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def only_long(request: pytest.FixtureRequest) -> None:
+    """Skip a test that takes too long for every run."""
+    if not request.config.getoption("--long"):
+        pytest.skip("runs with --long")
+
+
+@pytest.fixture(autouse=True)
+def own_rotary_functions() -> Iterator[None]:
+    """Fail a test that leaves the rotary function of an architecture replaced, and put it back.
+
+    Every model of the architecture calls it, so later tests would compute with it.
+    """
+    yield
+    left = []
+    for name, home in list(sys.modules.items()):
+        if name.startswith("transformers.models.") and ".modeling_" in name:
+            found = vars(home).get("apply_rotary_pos_emb")
+            while found is not None and found.__module__.startswith("ftsdk."):
+                left.append(name)
+                found = inspect.getclosurevars(found).nonlocals["original"]
+                vars(home)["apply_rotary_pos_emb"] = found
+    assert not left, f"the rotary function of {', '.join(left)} is still replaced"
+
+
 @pytest.fixture(autouse=True)
 def examined_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Examine models in this process, where the training stack is imported already.
@@ -87,3 +146,4 @@ def examined_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     if not MISSING and request.node.get_closest_marker("own_process") is None:
         monkeypatch.setattr("ftsdk.backends.local.trainability.examine", child.examine)
         monkeypatch.setattr("ftsdk.backends.local.memory.ask_stack", child.memory)
+        monkeypatch.setattr("ftsdk.backends.local.memory.ask_many", child.memories)

@@ -20,8 +20,8 @@ def cell(config: dict[str, Any], quantize: str | None, card_gb: int) -> dict[str
     import torch
     from transformers import AutoConfig
 
+    from ftsdk.backends.local.training.footprint.asked import Asked
     from ftsdk.backends.local.training.footprint.device_room import card_of
-    from ftsdk.backends.local.training.footprint.planner import Asked
     from ftsdk.backends.local.training.footprint.program import plan_memory
     from ftsdk.types.spec import LoRA
 
@@ -37,6 +37,7 @@ def cell(config: dict[str, Any], quantize: str | None, card_gb: int) -> dict[str
         "peak_bytes": plan.peak_bytes,
         "tokens": plan.tokens_at_once,
         "checkpointing": plan.gradient_checkpointing,
+        "offloaded": plan.offload_activations,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -54,30 +55,64 @@ def _forget_pages_of(folder: Path) -> None:
             assert madvise(start, end - start, 4) == 0  # MADV_DONTNEED
 
 
-def main(folder: Path, shape: dict[str, Any]) -> dict[str, Any]:
+def _examples(method: str, lengths: list[int]) -> tuple[list[Any], Any]:
+    """Rows of these lengths, or pairs of two each, and what their losses have in common."""
     from array import array
 
+    from ftsdk.backends.local.training.objectives.dpo import Counts
+    from ftsdk.backends.local.training.objectives.pairs import Pair
+    from ftsdk.dataset.tokenize.render import Rendered
+
+    rows = [Rendered(array("i", [k % 300 for k in range(n)]), b"\x01" * n) for n in lengths]
+    if method == "sft":
+        return rows, 100
+    pairs = [Pair(*two, (-1.0, -1.0)) for two in zip(rows[::2], rows[1::2], strict=True)]
+    return pairs, Counts(len(pairs), sum(lengths))
+
+
+def drawn(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A model and a run drawn by a seed: large enough that its tensors outweigh the libraries."""
+    draw = random.Random(seed)
+    heads = draw.choice([4, 8])
+    config = {
+        "hidden_size": heads * draw.choice([32, 48, 64]), "num_attention_heads": heads,
+        "num_key_value_heads": draw.choice([heads, heads // 2]), "intermediate_size": 1024,
+        "num_hidden_layers": draw.randint(4, 8), "max_position_embeddings": 4096,
+        "initializer_range": 0.02,
+    }  # fmt: skip
+    config["intermediate_size"] = draw.choice([2, 3, 4]) * config["hidden_size"]
+    length = draw.choice([256, 384, 512, 768])
+    shape = {
+        "adapter": draw.choice([{"rank": 16}, {"rank": 64}, None, {"rank": 16, "quantize": "nf4"}]),
+        "lengths": [length] * max(1, draw.choice([1024, 2048]) // length),
+        "again": draw.random() < 0.4,
+    }
+    return config, shape
+
+
+def main(folder: Path, shape: dict[str, Any]) -> dict[str, Any]:
     import peft  # noqa: F401  # a trainer has it before it loads a model
     import safetensors.torch  # noqa: F401
     import torch
 
     from ftsdk.backends.local.compute.hardware import choose_hardware
     from ftsdk.backends.local.compute.skeleton import config_of
-    from ftsdk.backends.local.training.batches import PackedBatch
+    from ftsdk.backends.local.training.footprint.asked import Asked
     from ftsdk.backends.local.training.footprint.device_room import FIRST_USE, process_bytes
     from ftsdk.backends.local.training.footprint.lean import give_memory_back
-    from ftsdk.backends.local.training.footprint.planner import Asked, Room
+    from ftsdk.backends.local.training.footprint.planner import Room
     from ftsdk.backends.local.training.footprint.program import plan_memory
     from ftsdk.backends.local.training.model import load_for_training
+    from ftsdk.backends.local.training.objectives.choose import objective_of
     from ftsdk.backends.local.training.optimizer import FlatAdamW
     from ftsdk.backends.local.training.row_path import BatchSize
-    from ftsdk.dataset.tokenize.render import Rendered
     from ftsdk.types.spec import LoRA
     from tests.train import tiny
 
     adapter, lengths = shape["adapter"], shape["lengths"]
     options = {"dtype": "float32", "threads": 2, "gradient_checkpointing": shape["again"]}
-    spec = tiny.spec(folder, adapter=adapter and {"dropout": 0.0, **adapter}, options=options)
+    lora = adapter and {"dropout": 0.0, **adapter}
+    spec = tiny.spec(folder, adapter=lora, options=options, method=shape.get("method", "sft"))
     if adapter is None:
         spec = spec.model_copy(update={"adapter": None})
     hardware = choose_hardware("cpu", "float32", 2)
@@ -94,10 +129,11 @@ def main(folder: Path, shape: dict[str, Any]) -> dict[str, Any]:
     optimizer = FlatAdamW(model.owner.named_parameters(), weight_decay=0.0)
     _forget_pages_of(folder)
     Path("/proc/self/clear_refs").write_text("5")
-    rows = [Rendered(array("i", [k % 300 for k in range(n)]), b"\x01" * n) for n in lengths]
-    for _ in range(shape.get("steps", 2)):
+    objective = objective_of(spec)
+    examples, common = _examples(spec.method, lengths)
+    for _ in range(shape.get("steps", 3)):
         optimizer.zero_gradient()
-        loss = model.loss_sum(PackedBatch.of(rows, hardware.device)) / 100
+        loss = objective.loss_of(model, examples, common).loss
         loss.backward()
         optimizer.collect()
         optimizer.clip(1.0)
@@ -109,7 +145,10 @@ def main(folder: Path, shape: dict[str, Any]) -> dict[str, Any]:
         if spec.adapter is None
         else LoRA.model_validate(spec.adapter.model_dump(exclude={"kind"}))
     )
-    asked = Asked(max(lengths), len(lengths), sum(lengths), shape["again"])
+    pair = sum(lengths[:2]) if spec.method == "dpo" else None
+    asked = Asked(
+        max(lengths), len(lengths), sum(lengths), shape["again"], method=spec.method, example=pair
+    )
     tight = Room("cpu", "this", 1 if shape["lean"] else 1 << 60, process)
     plan = plan_memory(config_of(folder), given, asked, torch.float32, tight)
     assert plan.unknown is None, plan.unknown

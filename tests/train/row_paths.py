@@ -51,7 +51,7 @@ def measure(name: str, folder: Path) -> Measured:
     import torch
 
     from ftsdk.backends.local.compute.hardware import choose_hardware
-    from ftsdk.backends.local.training.batches import PackedBatch, micro_batches
+    from ftsdk.backends.local.training.batches import micro_batches
     from ftsdk.backends.local.training.model import load_for_training
     from ftsdk.backends.local.training.outcome import Failed
     from ftsdk.backends.local.training.row_path import BatchSize, position_limit
@@ -69,16 +69,18 @@ def measure(name: str, folder: Path) -> Measured:
         return Measured("refused", str(error))
     rows = _rows(int(model.network.config.get_text_config().vocab_size))
     loss = 0.0
-    for micro in micro_batches(rows, 8 if model.path.flat else 1, 2048):
-        part = model.loss_sum(PackedBatch.of(micro, hardware.device))
+    most = 8 if model.path.together else 1
+    for micro in micro_batches(rows, most, 2048, padded=model.path.padded):
+        part = model.loss_sum(model.batch(micro))
         part.backward()
         loss += float(part.detach())
     plain = _plain_network(folder)
     expected = _plain_step(plain, rows)
-    path = "flat" if model.path.flat else "row by row"
     errors = _gradient_errors(model.owner, plain)
     fixed = position_limit(model.network) is not None
-    return Measured(path, model.path.reason, abs(loss - expected) / abs(expected), *errors, fixed)
+    return Measured(
+        model.path.way, model.path.reason, abs(loss - expected) / abs(expected), *errors, fixed
+    )
 
 
 def _rows(vocabulary: int) -> list[Any]:

@@ -41,7 +41,9 @@ def test_the_record_has_every_architecture(pytestconfig: pytest.Config) -> None:
     if release == version("transformers"):
         assert sorted(recorded) == architectures.names()
     paths = [entry.path for entry in recorded.values()]
-    assert paths.count("flat") > 90
+    assert paths.count("flat") > 100
+    assert paths.count("padded") > 50
+    assert paths.count("row by row") < 10  # rows that choose tokens by rank, and longrope
     assert paths.count("not measured") < 10
     assert all(entry.reason for entry in recorded.values() if entry.path != "flat")
 
@@ -71,11 +73,22 @@ def test_the_comparison_sees_rows_that_should_not_go_flat(
             forward.set_flat(network)
         except NotImplementedError:
             monkeypatch.setattr(forward, "is_flat", lambda _network: True)
-        return row_path.RowPath(True)
+        return row_path.RowPath("flat")
 
     def causal(self: RowMasks, length: int, device: torch.device) -> None:
         return None
 
     monkeypatch.setattr(model, "choose_row_path", flat)
     monkeypatch.setattr(RowMasks, "of", causal)
+    assert row_paths.measure(name, tmp_path).gradient_error > least
+
+
+@pytest.mark.parametrize(("name", "least"), [("phi3, longrope", 0.1), ("deepseek_v32", 0.01)])
+def test_the_comparison_sees_rows_that_should_not_be_padded(
+    name: str, least: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: every model is padded."""
+    from ftsdk.backends.local.training import model, row_path
+
+    monkeypatch.setattr(model, "choose_row_path", lambda *_: row_path.RowPath("padded", "planted"))
     assert row_paths.measure(name, tmp_path).gradient_error > least

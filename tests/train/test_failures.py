@@ -72,7 +72,7 @@ def test_running_out_of_memory_is_named(tiny_model: Path, train: Train, tmp_path
     assert train(run.path, "out_of_memory_in_step", 3) == 1
     ended = outcome(run)
     assert ended["error"]["kind"] == "out_of_memory"
-    assert "batch_size" in ended["error"]["hint"]
+    assert "micro_batch_tokens" in ended["error"]["hint"]
     assert sound_steps(run) == [2]
 
 

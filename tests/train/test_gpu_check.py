@@ -18,11 +18,19 @@ ALL = (
     "lora_bf16",
     "qlora_nf4",
     "full",
+    "float16",
+    "eight_bit_averages",
+    "offload",
+    "copies_beside",
     "kill_and_resume",
+    "several_processes",
     "chat",
+    "kernels",
+    "speed",
+    "planned_memory",
 )
 # Every run; the whole check trains five times and runs with --long.
-SHORT = ("environment", "base_model", "lora_bf16", "full", "chat")
+SHORT = ("environment", "base_model", "lora_bf16", "full", "offload", "copies_beside", "chat")
 SCRIPT = ROOT / "benchmarks" / "gpu_check.py"
 
 
@@ -55,8 +63,14 @@ def test_every_part_runs_from_a_wheel(tmp_path: Path, request: pytest.FixtureReq
     found = {part["part"]: part["found"] for part in report["parts"]}
     assert found["lora_bf16"]["tokens_per_s"] > 0
     assert found["lora_bf16"]["peak_rss_bytes"] > 0
+    assert "offload_activations" in found["offload"]["refused"]
     if parts is SHORT:
         return
+    assert found["kernels"]["attention"] == ""  # rows attend one by one on a processor
+    assert found["speed"]["tokens per second, ftsdk"] > 0
+    assert "MFU, of a large product measured here" in found["planned_memory"]
+    assert found["float16"]["loss_scale"] >= 1
+    assert found["eight_bit_averages"]["adamw_8bit"]["steps"] == 20
     assert found["qlora_nf4"]["share_of_bf16"] < 0.35
     assert found["kill_and_resume"]["same_bits"] is True
     assert found["kill_and_resume"]["resumed"].startswith("Resumed from step")

@@ -253,6 +253,8 @@ def test_the_plan_names_the_variant_and_counts_with_the_new_tokens(
             client.plan(rows, **refused)
     [note] = [note for note in plan.notes if "DoRA of rank 16" in note]
     assert note.endswith("and 1 row of the embedding")
+    assert any("vllm and sglang" in note and "DoRA is refused" in note for note in plan.notes)
+    assert not any("will not work everywhere" in note for note in plain.notes)
     spelt = len(client_tokens(models[True], NEW))
     assert plain.tokens - plan.tokens == 20 * (spelt - 1)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.train import tiny
-from tests.train.measured import measure
+from tests.train.measured import drawn, measure
 
 SMALL = {
     "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4,
@@ -30,27 +31,70 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, list[int], bool]]
     "wide, full": (WIDE, None, [512], False),
     "wide, full, checkpointing": (WIDE, None, [256] * 4, True),
     "one long row": (SMALL, {"rank": 64}, [2048], False),
+    "dpo": (SMALL, LORA, [256] * 4, False),
 }
-QUICK = ("lora", "checkpointing", "full")
+METHODS = {"dpo": "dpo"}
+DRAWN = ("drawn 1", "drawn 2", "drawn 3")
+QUICK = (("dpo", "lean"), ("deep, checkpointing", "heap"))
+MOST_ABOVE = {"lean": 1.15, "heap": 1.35}
+"""The heap keeps what is freed, and how much of it can be used again depends on the sizes."""
+
+
+def shape_of(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The model and the run of a name; a drawn one is another each day."""
+    if name in DRAWN:
+        seed = 10 * dt.datetime.now(dt.UTC).date().toordinal() + DRAWN.index(name)
+        config, shape = drawn(seed)
+        print(f"seed {seed}: {config} {shape}")  # to draw it again
+        return config, shape
+    config, adapter, lengths, again = SHAPES[name]
+    method = METHODS.get(name, "sft")
+    return config, {"adapter": adapter, "lengths": lengths, "again": again, "method": method}
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", list(SHAPES))
-def test_a_plan_is_never_below_what_a_step_takes_and_at_most_15_percent_above(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest
+@pytest.mark.parametrize("heap", ["lean", "heap"])
+@pytest.mark.parametrize("name", [*SHAPES, *DRAWN])
+def test_a_plan_is_never_below_what_steps_take_and_little_above(
+    name: str, heap: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    if name not in QUICK and not request.config.getoption("--long"):
+    if (name, heap) not in QUICK and not request.config.getoption("--long"):
         pytest.skip("with --long")
-    config, adapter, lengths, again = SHAPES[name]
-    if adapter and adapter.get("quantize"):
+    config, shape = shape_of(name)
+    if (shape["adapter"] or {}).get("quantize"):
         pytest.importorskip("bitsandbytes")
     folder = tiny.write_model(tmp_path / "model", **config)
-    shape = {"adapter": adapter, "lengths": lengths, "again": again, "lean": True}
-    found = measure(folder, shape)
-    assert 1.0 <= found["planned"] / found["measured"] <= 1.15, found
+    found = measure(folder, {**shape, "lean": heap == "lean"})
+    planned, measured = found["planned"], found["measured"]
+    assert 1.0 <= planned / measured <= MOST_ABOVE[heap], found
+    del found["items"]["process and libraries"]
+    for item, count in found["items"].items():  # an item that is left out would be seen
+        assert count < 0.2 * planned or planned - count < measured, (item, found)
 
 
 # --- what the planner chooses -----------------------------------------------------------------
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("name", "lengths"), [("gemma2", [512] * 4), ("bloom", [512] * 4)])
+def test_a_plan_of_other_row_paths_is_never_below_either(
+    name: str, lengths: list[int], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Gemma 2 caps its scores; rows of BLOOM are padded."""
+    if not request.config.getoption("--long"):
+        pytest.skip("with --long")
+    from transformers import AutoModelForCausalLM
+
+    from tests.train import architectures
+
+    config = architectures.tiny_config(name, tiny.write_tokenizer(tmp_path))
+    config.hidden_size = 256
+    if name == "gemma2":
+        config.intermediate_size, config.head_dim, config.sliding_window = 1024, 64, 4096
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    found = measure(tmp_path, {"adapter": LORA, "lengths": lengths, "again": False, "lean": True})
+    assert 1.0 <= found["planned"] / found["measured"] <= 1.15, found
+
 
 LLAMA_8B = {
     "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
@@ -66,7 +110,7 @@ def plan_on(card_gb: float, adapter: dict[str, Any] | None, **asked: Any) -> Any
     question = {
         "folder": None, "config": LLAMA_8B, "device": "auto", "dtype": "auto",
         "adapter": adapter and {"rank": 16, **adapter}, "card_bytes": int(card_gb * 1e9),
-        "asked": {"longest": 1024, "batch_size": 8, **asked},
+        "asked": {"longest": 1024, "rows": 8, **asked},
     }  # fmt: skip
     return MemoryPlan.model_validate(answer(question))
 
@@ -92,7 +136,7 @@ def test_more_memory_keeps_activations() -> None:
     assert plan.fits
     assert not plan.gradient_checkpointing
     per_token = plan.items["activations"] / plan.tokens_at_once
-    assert 5.5e6 < per_token < 6.5e6
+    assert 3.5e6 < per_token < 4.2e6  # 6.2e6 as transformers computes it
 
 
 def test_what_cannot_fit_is_refused_with_what_would() -> None:

@@ -190,8 +190,8 @@ def test_a_sliding_window_is_respected(tmp_path: Path) -> None:
     torch.testing.assert_close(loss, padded_reference(model.network, rows), rtol=1e-5, atol=1e-4)
 
 
-def test_a_model_with_capped_logits_uses_its_own_attention(tmp_path: Path) -> None:
-    """Gemma 2 caps attention scores and logits: neither fast path may be used."""
+def test_a_model_with_capped_logits_gives_the_padded_loss_and_gradients(tmp_path: Path) -> None:
+    """Gemma 2 caps attention scores, which flat rows do as well, and logits, which keep their head."""
     import torch
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
@@ -213,13 +213,19 @@ def test_a_model_with_capped_logits_uses_its_own_attention(tmp_path: Path) -> No
     torch.manual_seed(0)
     Gemma2ForCausalLM(config).save_pretrained(tmp_path)
     model, _ = load(tmp_path)
-    assert not model.path.flat
+    assert model.path.flat
     assert not model.plain_head
+    randomize_adapters(model.owner)
     rows = rendered([20, 9], vocabulary)
-    cpu = torch.device("cpu")
-    loss = sum(model.loss_sum(PackedBatch.of([row], cpu)) for row in rows)
+    loss = model.loss_sum(PackedBatch.of(rows, torch.device("cpu")))
+    loss.backward()
+    fast = gradients(model.owner)
     model.network.set_attn_implementation("eager")
-    torch.testing.assert_close(loss, padded_reference(model.network, rows), rtol=1e-4, atol=1e-4)
+    reference = padded_reference(model.network, rows)
+    reference.backward()
+    torch.testing.assert_close(loss, reference, rtol=1e-4, atol=1e-4)
+    for name, slow in gradients(model.owner).items():
+        torch.testing.assert_close(fast[name], slow, rtol=1e-3, atol=1e-5, msg=name)
 
 
 def test_the_optimizer_is_adamw_with_clipping(tiny_model: Path) -> None:

@@ -163,6 +163,22 @@ def test_a_model_computes_the_same(kind: str, counts: dict[str, int]) -> None:
     assert not any("forward" in vars(module) for module in network.modules())
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt_neox"])
+def test_a_batch_of_several_rows_is_computed_as_before(kind: str) -> None:
+    """Padded rows are one: their angles are those of a single row."""
+    network = model_of(kind).eval()
+    ids = torch.arange(3, 27).reshape(3, 8)
+    with torch.no_grad():
+        before = network(input_ids=ids, use_cache=False).logits
+        patched = patch_pieces(network, p.Pieces())
+        try:
+            found = network(input_ids=ids, use_cache=False).logits
+        finally:
+            patched.undo()
+    assert patched.counts["rotary"]
+    torch.testing.assert_close(found, before, rtol=1e-4, atol=1e-5)
+
+
 def test_patching_changes_no_random_number_and_no_mode() -> None:
     network = model_of("llama").eval()
     torch.manual_seed(3)
@@ -316,7 +332,7 @@ def test_what_cannot_be_compiled_runs_plain(
     class Model:
         network: Any
         plain_head: bool = True
-        size: Any = None
+        size: Any = dataclasses.field(default_factory=lambda: SimpleNamespace(parameters=1))
         pieces: Any = None
 
     def refused(*_: Any) -> None:

@@ -68,7 +68,7 @@ def prepared(model: Any, spec: Any, folder: Path, examples: list[Any]) -> tuple[
     folder.mkdir(exist_ok=True)
     for name in ("train.jsonl", "spec.json"):
         (folder / name).write_text("{}")
-    limits = MicroBatchLimits(3, 80)
+    limits = MicroBatchLimits(3, 80).along(model.path)
     objective = objective_of(spec)
     untrained = Untrained(folder / "train.jsonl", model, limits, lambda: None, lambda _: None)
     return objective, objective.prepare(examples, untrained)
@@ -278,35 +278,36 @@ def test_log1mexp_has_a_gradient_near_zero() -> None:
 
 
 @pytest.mark.parametrize("method", ["dpo", "orpo", "kto"])
-def test_a_model_that_runs_row_by_row_has_the_losses_of_plain_code(
-    method: str, tmp_path: Path
+@pytest.mark.parametrize(("name", "way"), [("gemma2", "flat"), ("falcon", "padded")])
+def test_other_models_have_the_losses_of_plain_code(
+    name: str, way: str, method: str, tmp_path: Path
 ) -> None:
-    """Gemma 2 caps attention scores and logits: no row is packed, and no logits are chunked."""
-    import torch
-    from transformers import Gemma2Config, Gemma2ForCausalLM
-
+    """Gemma 2 caps attention scores and logits; the rows of a Falcon are padded."""
     from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits
-    from tests.train import tiny
+    from tests.train import architectures
 
-    config = Gemma2Config(
-        vocab_size=tiny.write_tokenizer(tmp_path), hidden_size=32, intermediate_size=64,
-        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
-        final_logit_softcapping=0.5, attn_logit_softcapping=0.5, attn_implementation="eager",
-    )  # fmt: skip
-    torch.manual_seed(0)
-    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
-    model, spec = load(tmp_path, method=method, hyperparameters={"beta": BETA})
-    assert not model.path.flat
-    assert not model.plain_head
-    examples = examples_of(method, config.vocab_size)[:4]
+    folder = architectures.write(name, tmp_path / "model")
+    model, spec = load(folder, method=method, hyperparameters={"beta": BETA})
+    assert model.path.way == way
+    examples = examples_of(method, model.network.config.vocab_size)[:4]
     objective, examples = prepared(model, spec, tmp_path / "run", examples)
     randomize_adapters(model.owner)
-    loss, _, fast = packed(model, objective, examples, MicroBatchLimits(1, 1000))
+    found = [
+        packed(model, objective, examples, MicroBatchLimits(most, 90).along(model.path))
+        for most in (6, 1)
+    ]
     as_peft_has_it(model.owner)
     model.network.set_attn_implementation("eager")
     expected = plain_loss(model.owner, method, examples, {})
     expected.backward()
     slow = gradients(model.owner)
-    assert loss == pytest.approx(float(expected.detach()), rel=1e-4)
-    for weight in fast:
-        torch.testing.assert_close(fast[weight], slow[weight], rtol=2e-3, atol=1e-5, msg=weight)
+    for loss, _, fast in found:
+        assert loss == pytest.approx(float(expected.detach()), rel=1e-4)
+        for weight in fast:
+            torch_close(fast[weight], slow[weight], weight)
+
+
+def torch_close(found: Any, expected: Any, name: str) -> None:
+    import torch
+
+    torch.testing.assert_close(found, expected, rtol=2e-3, atol=1e-5, msg=name)

@@ -51,22 +51,3 @@ def test_a_result_and_its_base_are_packed_as_in_training(tmp_path: Path) -> None
         assert answers[0] == answers[1]  # the adapter changes nothing yet
     finally:
         forget_models()
-
-
-@pytest.mark.parametrize("native", [True, False])
-def test_bf16_is_chosen_only_where_it_is_not_emulated(
-    native: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import torch
-
-    from ftsdk.backends.local.compute.hardware import choose_hardware
-
-    def supported(including_emulation: bool = True) -> bool:
-        return including_emulation or native
-
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
-    found = choose_hardware("cuda")
-    assert found.dtype == (torch.bfloat16 if native else torch.float32)
-    assert ("emulation" in found.why) is not native
-    assert choose_hardware("cuda", "bf16").dtype == torch.bfloat16  # as asked

@@ -77,22 +77,36 @@ def test_the_fullest_batch_of_a_run(
     assert probe[0] == max(probe) == longest
     assert probe[-1] == min(32, longest)
     assert sum(probe) == max(tokens, longest + probe[-1])
+    padded = size.padded_probe()
+    assert len(padded) * padded[0] <= tokens or len(padded) == 2
+    assert padded[0] == max(padded) <= longest
+    assert padded[-1] == min(padded) < padded[0] or longest < 4
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (path / "events.jsonl").read_bytes().splitlines()]
 
 
+BY_RANK = (
+    "its layers change the attention mask; padded, it might choose other tokens of a row, which it "
+    "does by rank"
+)
+
+
 @pytest.mark.parametrize(
-    ("name", "reason"),
+    ("name", "way", "reason"),
     [
-        ("llama4_text", ""),
-        ("mamba", "a state of the model crosses from one row to the next"),
-        ("gemma2", "its attention caps its scores"),
+        ("llama4_text", "flat", ""),
+        ("mamba", "padded", "a state of the model crosses from one row to the next"),
+        (
+            "glm_moe_dsa",
+            "row by row",
+            BY_RANK,
+        ),
     ],
 )
-def test_the_run_says_when_rows_go_one_at_a_time(
-    name: str, reason: str, train: Any, tmp_path: Path
+def test_the_run_says_how_rows_go(
+    name: str, way: str, reason: str, train: Any, tmp_path: Path
 ) -> None:
     from ftsdk.backends.local.runs.run_dir import RunDir
 
@@ -102,10 +116,14 @@ def test_the_run_says_when_rows_go_one_at_a_time(
     assert train(run.path) == 0, run.log_tail()
     warned = [e["message"] for e in read_events(run.path) if e["kind"] == "warning"]
     weights = json.loads((run.result_path / "ftsdk.json").read_bytes())["weights"]
-    assert weights["flat_batches"] is not bool(reason)
-    assert weights.get("row_by_row_because", "") == reason
+    logged = [e["message"] for e in read_events(run.path) if e["kind"] == "log"]
+    assert weights["flat_batches"] is (way == "flat")
+    assert weights.get("row_by_row_because", "") == (reason if way == "row by row" else "")
+    assert weights.get("padded_because", "") == (reason if way == "padded" else "")
     says = f"Rows go through the model one at a time: {reason}."
-    assert warned == ([says] if reason else [])
+    assert warned == ([says] if way == "row by row" else [])
+    says = f"Rows go through the model padded to the longest of their batch: {reason}."
+    assert (says in logged) is (way == "padded")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +157,8 @@ def test_a_model_that_cannot_be_trained_is_refused_by_name(
     ("name", "notes"),
     [
         ("llama", []),
-        ("mamba", ["rows of a mamba model go through it one at a time"]),
+        ("mamba", []),
+        ("glm_moe_dsa", ["rows of a glm_moe_dsa model may go through it one at a time"]),
         ("mixtral, output_router_logits", ["the config asks for the router's auxiliary loss"]),
     ],
 )
@@ -149,7 +168,7 @@ def test_the_plan_names_what_is_not_as_usual(name: str, notes: list[str], tmp_pa
     model = architectures.write(name, tmp_path / "model")
     with ftsdk.Client(home=tmp_path / "home") as client:
         made = client.plan(tiny.rows(8), provider="local", model=str(model), adapter=None)
-    usual = ("base model", "memory: ")
+    usual = ("base model", "memory: ", "the memory it takes is not known: ", "the time follows")
     said = [note for note in made.notes if not note.startswith(usual)]
     assert len(said) == len(notes)
     assert all(note.startswith(start) for note, start in zip(said, notes, strict=True))

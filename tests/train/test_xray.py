@@ -52,7 +52,7 @@ def test_the_batches_are_what_inspect_shows(tmp_path: Path) -> None:
         shown[ids] = tuple(int(p.trained) for p in row.pieces for _ in p.ids)
         assert "".join(p.text for p in row.pieces) == tokenizer.decode(list(ids))
     count = trained = 0
-    for batch in micro_batches(loaded, batch_size=8, token_budget=2048):
+    for batch in micro_batches(loaded, most_rows=8, token_budget=2048):
         packed = PackedBatch.of(batch, torch.device("cpu"))
         ids, predicting = packed.ids[0].tolist(), set(packed.loss_positions.tolist())
         at = 0

@@ -120,6 +120,21 @@ def nan_in_step(number: int) -> None:
     trainer.FlatAdamW.clip = clip  # type: ignore[method-assign]
 
 
+def overflow_in_steps(first: int, last: int) -> None:
+    """A gradient of float16 overflows in each of these updates, counted in this process."""
+    original = trainer.FlatAdamW.collect
+    seen = 0
+
+    def collect(self: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if first <= seen <= last:
+            self._gradient_copy[3] = float("inf")
+        original(self)
+
+    trainer.FlatAdamW.collect = collect  # type: ignore[method-assign]
+
+
 def out_of_memory_in_step(number: int) -> None:
     """Ask torch for more memory than any machine has."""
     original = trainer.FlatAdamW.clip
@@ -296,3 +311,34 @@ def run_out_of_memory(error: str, most: int) -> None:
         return real(self, batch)
 
     LoadedModel.loss_sum = loss_sum  # type: ignore[method-assign]
+
+
+def mean_of_own_rows(ranks: int) -> None:
+    """A planted bug: each rank divides by the tokens of its own rows, and the means are averaged."""
+    from ftsdk.backends.local.training.division import divide
+    from ftsdk.backends.local.training.objectives.supervised import Supervised
+
+    def begin(self: Any, model: Any, examples: Any, limits: Any, group: Any) -> int:
+        shares = divide([len(row) for row in examples], group.size)
+        return max(1, ranks * sum(examples[k].trained_count for k in shares[group.rank]))
+
+    Supervised.begin = begin  # type: ignore[method-assign,assignment]
+
+
+def own_weights() -> None:
+    """A planted bug: this rank does not get the gradient of the others."""
+
+    def reduce(self: Any, group: Any) -> None:
+        group.all_reduce(self.gradient.clone())
+
+    trainer.FlatAdamW.reduce = reduce  # type: ignore[method-assign]
+
+
+def too_large_for_one() -> None:
+    """A model whose weights the planner divides."""
+    from ftsdk.backends.local.training.footprint import settle
+    from ftsdk.backends.local.training.footprint.memory_plan import MemoryPlan
+
+    plan = MemoryPlan(sharding="fsdp", micro_batch_tokens=200, items={"trained weights": 1})
+    settle._plainly_fits = lambda *_: False
+    settle.plan_memory = lambda *_: plan  # type: ignore[assignment]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import importlib.util
+import os
 import secrets
 import shutil
 import sys
@@ -18,15 +19,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ftsdk.artifacts.portability import ModelFacts, adapter_warning
 from ftsdk.backends.answer_losses import AnswerLoss
 from ftsdk.backends.base import Backend, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.chat_outcomes import require_concurrency
 from ftsdk.backends.local import inference, losses
+from ftsdk.backends.local.device_options import device_faults, planned_device, sharding_faults
 from ftsdk.backends.local.fault import Fault
 from ftsdk.backends.local.job_base import JobBase
 from ftsdk.backends.local.limits import LIMITS
-from ftsdk.backends.local.memory import with_memory
+from ftsdk.backends.local.memory import asked_of, with_memory
 from ftsdk.backends.local.method_options import method_faults, method_fields
 from ftsdk.backends.local.models.chat_templates import template_text
 from ftsdk.backends.local.models.resolve import (
@@ -39,6 +42,7 @@ from ftsdk.backends.local.models.row_paths import position_limit, training_notes
 from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions, RunHyperparameters
 from ftsdk.backends.local.reports import missing_packages
 from ftsdk.backends.local.result import copy_result, existing_result, model_of
+from ftsdk.backends.local.runs.ranks import process_notes
 from ftsdk.backends.local.runs.run_dir import RunDir
 from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
 from ftsdk.backends.local.status import (
@@ -50,6 +54,7 @@ from ftsdk.backends.local.status import (
 )
 from ftsdk.backends.refusals import adapter_kind, generic_hint, refusals, refuse
 from ftsdk.dataset import Dataset
+from ftsdk.dataset.findings.token_summary import RowLengths
 from ftsdk.errors import (
     NotFound,
     StoreError,
@@ -131,6 +136,9 @@ class LocalBackend(Backend):
             Fault(what, "leave it out, or choose its method")
             for what in method_faults(spec.method, spec.hyperparameters.beta, self._options(spec))
         )
+        options = self._options(spec)
+        own.extend(device_faults(options, planned_device(options)))
+        own.extend(sharding_faults(options, spec.adapter))
         if not _TRAINS_HERE:
             own.append(Fault("training on Windows itself", "use WSL, or a hosted provider"))
         faults = [*own, *self._base(spec).faults()]
@@ -171,6 +179,8 @@ class LocalBackend(Backend):
         update["notes"] = (
             *self._base_model_notes(model),
             *base.notes(model.path, found.adapted),
+            *process_notes(options, os.environ),
+            *self._portability_notes(spec),
         )
         update["warnings"] += tuple(base.warnings(model.path))
         if found.unknown is not None:
@@ -178,10 +188,14 @@ class LocalBackend(Backend):
             update["warnings"] += (warning,)
         return plan.model_copy(update=update)
 
-    def with_memory(self, plan: Plan, spec: JobSpec, longest: int | None) -> Plan:
+    def with_memory(self, plan: Plan, spec: JobSpec, lengths: RowLengths | None) -> Plan:
         folder = local_folder(spec.model, self.context.home)
-        options, most = self._options(spec), longest or self.max_length_for(spec)
-        return with_memory(plan, spec, options, folder, most, self.context.home)
+        if folder is None:  # it is not here yet
+            return plan
+        options, tokens = self._options(spec), self._base(spec).token_ids(folder)
+        longest = self.max_length_for(spec) or RunHyperparameters().max_length
+        asked = asked_of(plan, spec, options, lengths, longest, tokens)
+        return with_memory(plan, spec, options, folder, asked, self.context.home)
 
     def _pull_note(self, spec: JobSpec) -> str:
         size = pull_size(spec.model, home=self.context.home)
@@ -194,6 +208,14 @@ class LocalBackend(Backend):
         if model.revision:
             notes.append(f"revision {model.revision}")
         return [*notes, *training_notes(model.path)]
+
+    def _portability_notes(self, spec: JobSpec) -> Iterator[str]:
+        """Yield which programs will not take the adapter, where its settings decide that."""
+        if spec.adapter is not None:
+            tokens = self._options(spec).add_tokens
+            warning = adapter_warning(ModelFacts.of_lora(spec.adapter, added_tokens=tokens))
+            if warning is not None:
+                yield warning
 
     def _options(self, spec: JobSpec) -> LocalOptions:
         """The options of a job. Raises `Unsupported` for unknown ones, `SpecError` for a bad value."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftsdk.backends.local.memory import memory_on_card
+from ftsdk.backends.local.memory import memories, on_card
 from ftsdk.backends.local.models.known_models import KNOWN_MODELS
 from ftsdk.backends.local.models.known_sizes import KNOWN_SIZES
 from ftsdk.backends.local.models.pull import facts_cache
@@ -51,23 +51,27 @@ def fits(
     longest: int = 1024,
     batch_size: int = 8,
     rank: int = 16,
+    on_count: Callable[[int], None] | None = None,
 ) -> Iterator[Fit]:
     """Yield the memory of each known model, and of `models` by name or folder, in each way.
 
     `card_bytes` is the memory of a CUDA card; without it, this machine's own device counts. `longest`
-    is in tokens. Models without a folder here are known by their published dimensions.
+    is in tokens. Models without a folder here are known by their published dimensions. `on_count` is
+    given the number of answers before the first.
     """
     known = {name: pulled_folder(name, home=home) for name in _names(models)}
-    sized = functools.partial(
-        memory_on_card, longest=longest, batch_size=batch_size, cache=facts_cache(home)
-    )
+    asked = functools.partial(on_card, card_bytes=card_bytes, longest=longest, rows=batch_size)
+    questions: list[tuple[str, str, dict[str, Any]]] = []
     for way, quantize in _KINDS.items():
         adapter = LoRA(rank=rank, quantize=quantize)
-        for name, folder in known.items():
-            if folder is not None:
-                yield Fit(name, way, sized(adapter, card_bytes, folder=folder))
-        for size in KNOWN_SIZES:
-            yield Fit(size.hub_id, way, sized(adapter, card_bytes, config=size.config))
+        here = [(name, folder) for name, folder in known.items() if folder is not None]
+        questions += [(name, way, asked(adapter, folder=folder)) for name, folder in here]
+        questions += [(one.hub_id, way, asked(adapter, config=one.config)) for one in KNOWN_SIZES]
+    if on_count is not None:
+        on_count(len(questions))
+    plans = memories([question for _, _, question in questions], facts_cache(home))
+    for (name, way, _), plan in zip(questions, plans, strict=True):
+        yield Fit(name, way, plan)
 
 
 def _names(models: Iterable[str]) -> list[str]:

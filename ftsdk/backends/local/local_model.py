@@ -80,7 +80,7 @@ class LocalModel:
         is_adapter = (folder / "adapter_config.json").is_file()
         quantize = trained_quantization(folder) if is_adapter else quantize
         require_inference_packages(quantize)
-        hardware = choose_hardware(device)
+        hardware = _hardware_for(folder, device, packed=quantize is not None)
         weights = (base or base_folder(folder)) if is_adapter else folder
         if not (weights / "config.json").is_file():
             raise NotFound(
@@ -326,12 +326,27 @@ def _embedding_rows(folder: Path) -> int:
 
 def trained_quantization(folder: Path) -> str | None:
     """How the base of a result was packed in training: `nf4`, or None for not at all."""
-    facts_path = folder / "ftsdk.json"
-    if not facts_path.is_file():
-        return None
-    adapter = json.loads(facts_path.read_bytes()).get("adapter") or {}
+    adapter = _result_facts(folder).get("adapter") or {}
     quantize: str | None = adapter.get("quantize")
     return quantize
+
+
+def _result_facts(folder: Path) -> dict[str, Any]:
+    """The `ftsdk.json` of a result; nothing for another folder."""
+    path = folder / "ftsdk.json"
+    facts: dict[str, Any] = json.loads(path.read_bytes()) if path.is_file() else {}
+    return facts
+
+
+def _hardware_for(folder: Path, device: str, *, packed: bool = False) -> Hardware:
+    """What a model answers with: the best there is, but float32 where float16 was not trained with.
+
+    A model that was trained in float32 may have numbers that float16 has not.
+    """
+    best = choose_hardware(device, unchecked="bitsandbytes") if packed else choose_hardware(device)
+    if best.dtype_name == "float16" and _result_facts(folder).get("dtype") == "float32":
+        return choose_hardware(device, "float32")
+    return best
 
 
 def _with_adapter(network: Any, folder: Path, hardware: Hardware) -> Any:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from ftsdk.backends.capabilities import Range
 from ftsdk.backends.local.method_options import MethodOptions, default_of
+from ftsdk.backends.local.optimizers import OptimizerName
 from ftsdk.backends.local.reports import TrackerName
 from ftsdk.types.spec import Hyperparameters, Method, NoBool, Schedule
 
@@ -65,6 +66,11 @@ class RunHyperparameters(BaseModel):
         defaults = {name: default_of(method, name) for name in ("learning_rate", "beta")}
         return cls.model_validate({**defaults, **hyperparameters.given()})
 
+    @property
+    def rows_per_step(self) -> int:
+        """The rows whose gradient one step of the optimizer takes."""
+        return self.batch_size * self.gradient_accumulation_steps
+
     @model_validator(mode="before")
     @classmethod
     def _none_means_default(cls, data: Any) -> Any:
@@ -102,10 +108,15 @@ class RunOptions(MethodOptions):
 
     model_config = ConfigDict(frozen=True)  # options of later versions are ignored
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
-    dtype: Literal["auto", "float32", "fp32", "bfloat16", "bf16"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")] = "auto"
+    dtype: Literal["auto", "float32", "fp32", "float16", "fp16", "bfloat16", "bf16"] = "auto"
     threads: _Count | None = None
     """Processor threads; as many as this machine, or its container, allows."""
+    processes: Annotated[int, Field(ge=1, le=64), NoBool] | None = None
+    """Processes that train together on this machine: one for each GPU, or one."""
+    sharding: Literal["ddp", "fsdp"] | None = None
+    """What several processes share: the rows of a step (`ddp`), or the weights as well (`fsdp`). By
+    default `fsdp` only where the weights do not fit one device."""
     checkpoint_every_s: _Seconds | None = None
     """Seconds; 120, unless checkpoints are asked for by steps."""
     checkpoint_every_steps: _Count | None = None
@@ -145,9 +156,16 @@ class RunOptions(MethodOptions):
     memory needs it."""
     micro_batch_tokens: _Count | None = None
     """Tokens of one forward pass; 2,048 on a CPU and 16,384 on CUDA, fewer where the memory needs it."""
+    offload_activations: bool | None = None
+    """Keep the input of each layer in this machine's memory until the backward pass needs it: for a
+    GPU, together with `gradient_checkpointing`. By default where the memory needs it."""
+    optimizer: OptimizerName = "adamw"
+    """How AdamW keeps its two averages: 8 bytes a trained weight with `adamw`, 2.03 with
+    `adamw_8bit`, and with `paged_adamw_8bit` those 2.03 in pages that leave a full GPU for this
+    machine's memory. The weights themselves and their gradient stay in float32."""
     kernels: Literal["auto", "compiled", "plain"] = "auto"
-    """Compile the small steps of the layers, on a CPU; `auto` does so where it takes less time than
-    it saves."""
+    """Compile the small steps of the layers; `auto` does so on a CPU where it takes less time than it
+    saves, and takes Liger's kernels on CUDA where they are installed."""
     cancel_grace_s: Annotated[float, Field(ge=0), NoBool] = 30.0
     """Seconds that a cancelled trainer has to write a checkpoint before it is terminated."""
     report_to: Annotated[tuple[TrackerName, ...], BeforeValidator(_one_or_more)] = ()
@@ -156,6 +174,16 @@ class RunOptions(MethodOptions):
     """The project in W&B and Trackio, and the experiment in MLflow."""
     concurrent: bool = False
     """Train beside other runs of this home instead of after them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _offload_recomputes(cls, data: Any) -> Any:
+        """Inputs of layers are kept, and can be offloaded, where the rest is computed again."""
+        if not isinstance(data, Mapping) or not data.get("offload_activations"):
+            return data
+        if data.get("gradient_checkpointing") is not None:
+            return data
+        return {**data, "gradient_checkpointing": True}
 
     @property
     def keeps_best(self) -> bool:
@@ -199,6 +227,12 @@ class LocalOptions(RunOptions):
             raise ValueError(f"{', '.join(samples)} needs sample_prompts")
         if "report_project" in given and not self.report_to:
             raise ValueError("report_project needs report_to")
+        if (self.processes or 1) > 1 and ":" in self.device:
+            raise ValueError(f"device={self.device!r} is one device; several processes take 'cuda'")
+        if self.sharding == "fsdp" and self.processes == 1:
+            raise ValueError("sharding='fsdp' needs more than one process")
+        if self.offload_activations and self.gradient_checkpointing is False:
+            raise ValueError("offload_activations needs gradient_checkpointing")
         if lost and not self.needs_validation:
             raise ValueError(f"{', '.join(lost)} needs keep_best or early_stopping_patience")
         return self

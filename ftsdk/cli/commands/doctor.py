@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import sqlite3
@@ -19,6 +20,7 @@ import typer
 
 from ftsdk._version import __version__
 from ftsdk.backends.local.models.resolve import is_pulled, known_models
+from ftsdk.backends.local.runs.ask_stack import NoAnswer, ask_stack
 from ftsdk.backends.registry import backend_names, install_hint, load_backend
 from ftsdk.cli import completion
 from ftsdk.cli.commands.doctor_live import show_live
@@ -30,6 +32,7 @@ from ftsdk.errors import FtsdkError, UsageError
 from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal, has_journal
 from ftsdk.store.sqlite_version import OLDEST_SQLITE
+from ftsdk.util.machine_memory import free_bytes, machine_bytes
 from ftsdk.util.names import plural
 
 Verdict = Literal["ok", "note", "fault"]
@@ -301,10 +304,11 @@ def _machine() -> Iterator[Check]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     flags = _cpu_flags()
     good = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-    memory = _memory_bytes()
+    memory, free = machine_bytes(), free_bytes()
     parts = [plural(cores or 1, "core"), *good]
     if memory:
-        parts.append(f"{size(memory)} memory")
+        now = "" if free is None else f", {size(min(free, memory))} free now"
+        parts.append(f"{size(memory)} memory{now}")
     yield Check("cpu", "ok", " · ".join(parts))
     yield _gpu()
 
@@ -317,19 +321,30 @@ def _cpu_flags() -> set[str]:
     return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
-def _memory_bytes() -> int | None:
+def _apple_gpu() -> Check:
+    """Compute a training step on it and on the processor, in a process of its own."""
+    if importlib.util.find_spec("torch") is None:
+        return Check("gpu", "note", "an Apple GPU is not checked: torch is not installed")
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
+        found = ask_stack("ftsdk.backends.local.compute.apple_gpu", {})
+    except NoAnswer as error:
+        return Check("gpu", "note", f"an Apple GPU is not checked: {error}")
+    if not found["is_there"]:
+        return Check("gpu", "note", "no Apple GPU found")
+    fault = found["faults"]["float32"]
+    if fault is not None:
+        return Check("gpu", "note", f"the Apple GPU is not used: {fault}")
+    return Check("gpu", "ok", "Apple GPU; a step on it is that of the processor")
 
 
 def _gpu() -> Check:
     """Ask the driver's tool; importing torch would take seconds."""
+    if sys.platform == "darwin":
+        return _apple_gpu()
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return Check("gpu", "note", "no NVIDIA driver found")
-    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    query = [tool, "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader"]
     try:
         done = subprocess.run(  # a fixed command, its path from PATH
             query, capture_output=True, text=True, errors="replace", timeout=10, check=False

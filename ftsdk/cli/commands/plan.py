@@ -56,17 +56,21 @@ def plan(
 
 def _fits(job: JobArguments, memory: float | None, *, as_json: bool, home: Path) -> list[Fit]:
     """The memory of the known models, and of the one that is named."""
-    with busy("planning the memory of each model", quiet=as_json):
-        return list(
-            fits_of(
-                home,
-                card_bytes=None if memory is None else round(memory * 1e9),
-                models=[] if job.model is None else [job.model],
-                longest=job.max_length or 1024,
-                batch_size=job.batch_size or 8,
-                rank=job.rank or 16,
-            )
-        )
+    counts: list[int] = []
+    found: list[Fit] = []
+    with busy("planning the memory of each model", quiet=as_json) as say_now:
+        for one in fits_of(
+            home,
+            card_bytes=None if memory is None else round(memory * 1e9),
+            models=[] if job.model is None else [job.model],
+            longest=job.max_length or 1024,
+            batch_size=job.batch_size or 8,
+            rank=job.rank or 16,
+            on_count=counts.append,
+        ):
+            found.append(one)
+            say_now(f"planned {one.model} as {one.way}: {len(found)} of {counts[0]}")
+    return found
 
 
 def _show_fits(found: list[Fit], *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ftsdk.cli.view.formatting import clean
@@ -90,13 +90,16 @@ def note(*parts: Any) -> None:
 
 
 @contextlib.contextmanager
-def busy(words: str, *, quiet: bool = False) -> Iterator[None]:
-    """Show a spinner on a terminal's standard error while the block runs."""
+def busy(words: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Show a spinner on a terminal's standard error while the block runs.
+
+    The block gets a function that replaces the words beside it.
+    """
     if quiet or not sys.stderr.isatty():
-        yield
+        yield lambda _: None
         return
-    with console(stderr=True).status(text((clean(words), "dim"))):
-        yield
+    with console(stderr=True).status(text((clean(words), "dim"))) as status:
+        yield lambda now: status.update(text((clean(now), "dim")))
 
 
 def columns(

@@ -109,6 +109,8 @@ def _amount(plan: Plan) -> str:
     if plan.memory_bytes is not None:
         room = plan.memory_room_bytes
         of = "" if room is None else f" of {size(room)}"
+        if plan.memory_free_bytes is not None:
+            of += f" ({size(plan.memory_free_bytes)} free now)"
         tail.append(f"peak about {size(plan.memory_bytes)}{of}")
     return " · ".join([*tail, cost_line(plan.cost)])
 

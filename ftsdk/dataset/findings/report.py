@@ -13,7 +13,7 @@ from typing import Any
 
 from ftsdk.dataset.findings.finding import Fault, Severity, SummaryLine, short
 from ftsdk.dataset.findings.html import report_card
-from ftsdk.dataset.findings.token_summary import BilledTokens, TokenSummary
+from ftsdk.dataset.findings.token_summary import BilledTokens, RowLengths, TokenSummary
 from ftsdk.errors import DatasetError
 from ftsdk.util.names import plural
 
@@ -47,6 +47,7 @@ class DatasetReport:
     tokens: TokenSummary | None = None
     validation_tokens: int | None = None
     """Tokens of the validation rows, counted once; None without them."""
+    validation_lengths: RowLengths | None = None
     billed_tokens: Mapping[str, BilledTokens] = field(default_factory=dict)
     """The tokens that each requested provider would bill; filled in by `ftsdk.validate` and the command line."""
     skipped: tuple[str, ...] = ()
@@ -56,6 +57,13 @@ class DatasetReport:
     def ok(self) -> bool:
         """True when there is no fault (there may be notices)."""
         return not self.faults
+
+    @property
+    def lengths(self) -> RowLengths | None:
+        """The lengths of all rows, validation rows too; None where they are not known exactly."""
+        if self.tokens is None or not self.tokens.exact:
+            return None
+        return self.tokens.lengths.joined(self.validation_lengths)
 
     @property
     def findings(self) -> tuple[Fault, ...]:

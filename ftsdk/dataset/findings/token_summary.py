@@ -46,6 +46,30 @@ class BilledTokens:
 
 
 @dataclass(frozen=True)
+class RowLengths:
+    """Lengths in tokens: of all rows together, of the longest row, and of the longest sequence.
+
+    A row is one sequence, or more: the two answers of a pair.
+    """
+
+    rows: int
+    total: int
+    row: int
+    sequence: int
+
+    def joined(self, other: RowLengths | None) -> RowLengths:
+        """The lengths of these rows and of others."""
+        if other is None:
+            return self
+        return RowLengths(
+            self.rows + other.rows,
+            self.total + other.total,
+            max(self.row, other.row),
+            max(self.sequence, other.sequence),
+        )
+
+
+@dataclass(frozen=True)
 class TokenSummary:
     """Tokens of one dataset for one tokenizer.
 
@@ -75,6 +99,13 @@ class TokenSummary:
     bin_tokens: int = 1
     counted_rows: int | None = None
     """The rows that `total` counts: none with a fault is counted."""
+    longest_sequence: int = 0
+    """The tokens of the longest sequence; of a row in one sequence those of the row."""
+
+    @property
+    def lengths(self) -> RowLengths:
+        """The lengths of the rows, as a run needs them."""
+        return RowLengths(self.rows, self.total, self.longest, self.longest_sequence)
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as `--json` prints it."""

@@ -225,6 +225,7 @@ class Counting:
             histogram=_binned(ordered, width),
             bin_tokens=width,
             counted_rows=len(ordered) - bisect.bisect_right(ordered, 0),
+            longest_sequence=max(self.longest),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ftsdk.dataset.dataset import MODEL, TOKENIZER, Dataset
 from ftsdk.dataset.findings.finding import Fault
 from ftsdk.dataset.findings.report import DatasetReport
+from ftsdk.dataset.findings.token_summary import RowLengths
 from ftsdk.dataset.provider_limits import Limits, limits_for, limits_of_formats, with_capabilities
 from ftsdk.dataset.reader import AS_DETECTED, Reading
 from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
@@ -217,6 +218,7 @@ class _Validation:
         self.result = Checked()
         self.validation_copy: CanonicalCopy | None = None
         self.validation_format: str | None = None
+        self.validation_lengths: RowLengths | None = None
         self.near = NearDuplicates.when_asked(near_duplicates, size)
         self.skipped = why_not_near(near_duplicates, size)
         self.counts_given = tokens is not False and opened.source.container != "jsonl"
@@ -264,7 +266,7 @@ class _Validation:
             return None
         rows = ValidationRows(opened, checker, self.validation_copy)
         rows.read()
-        self.validation_format = rows.format
+        self.validation_format, self.validation_lengths = rows.format, rows.lengths
         return rows.tokens
 
     def _report(self, validation_tokens: int | None) -> DatasetReport:
@@ -291,5 +293,6 @@ class _Validation:
             row_counts=result.found.rows,
             tokens=None if result.counting is None else result.counting.summary(longest, cut),
             validation_tokens=validation_tokens,
+            validation_lengths=self.validation_lengths,
             skipped=tuple(self.skipped),
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ftsdk.dataset.findings.finding import Fault
+from ftsdk.dataset.findings.token_summary import RowLengths
 from ftsdk.dataset.formats.registry import Format
 from ftsdk.dataset.reader import RowReader
 from ftsdk.dataset.readers.canonical_copy import CanonicalCopy
@@ -37,6 +38,15 @@ class ValidationRows:
     def tokens(self) -> int | None:
         """The tokens of all rows, or None when they are not counted."""
         return None if self._counting is None else sum(self._counting.totals)
+
+    @property
+    def lengths(self) -> RowLengths | None:
+        """The lengths of all rows, or None when they are not counted."""
+        counting = self._counting
+        if counting is None or not any(counting.totals):
+            return None
+        totals = counting.totals
+        return RowLengths(len(totals), sum(totals), max(totals), max(counting.longest))
 
     def read(self) -> None:
         """Check every row."""

@@ -1,5 +1,8 @@
 """A linear layer with its LoRA adapter as one operation: fewer passes over the activations.
 
+The last layer of a gated MLP also takes the gate into its operation. What the gate gives, as wide as
+the MLP, is then computed again in the backward pass instead of being kept.
+
 With separate modules, `x W + s (x A) B` allocates three tensors of the output's size and two of the
 input's size, forward and backward, only to add them up. Here the low-rank product is added inside
 the matrix product that computes it. The results equal peft's up to rounding.
@@ -7,13 +10,21 @@ the matrix product that computes it. The results equal peft's up to rounding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class GateFunctions(NamedTuple):
+    """act(gate) · up, and its gradients for gate and up from both and the gradient of the result."""
+
+    forward: Callable[[Tensor, Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def fuse_adapters(owner: Any) -> int:
@@ -47,7 +58,44 @@ def _is_plain(module: Any) -> bool:
     )
 
 
-def _forward(self: Any, x: Tensor, *_: Any, **__: Any) -> Tensor:
+def adapted_gate(module: Any, gate: Tensor, up: Tensor, act: GateFunctions) -> Tensor | None:
+    """act(gate) · up through a layer of `fuse_adapters`, [n, out]; None where that has to be kept.
+
+    `gate` and `up` are [n, in]. Other layers, and adapters with dropout, need their input itself.
+    """
+    own = getattr(vars(module).get("forward"), "__func__", None)
+    if own is not _forward or not _is_used_alone(module) or (module.training and _drops(module)):
+        return None
+    base = module.base_layer
+    down, lift = module.lora_A["default"].weight, module.lora_B["default"].weight
+    state = getattr(base.weight, "quant_state", None)
+    out: Tensor = _GatedAdaptedLinear.apply(  # type: ignore[no-untyped-call]  # torch has no types for it
+        gate, up, act, base.weight, state, base.bias, down, lift, float(module.scaling["default"])
+    )
+    return out
+
+
+def _drops(module: Any) -> bool:
+    return getattr(module.lora_dropout["default"], "p", 0.0) > 0
+
+
+def _is_used_alone(module: Any) -> bool:
+    """True while the fused adapter is the one to compute with: active, not disabled, not merged.
+
+    peft switches these on the module at any time, also by adding another adapter.
+    """
+    active = module._active_adapter
+    return (
+        active in ("default", ["default"])
+        and not module._disable_adapters
+        and not module.merged_adapters
+    )
+
+
+def _forward(self: Any, x: Tensor, *given: Any, **named: Any) -> Tensor:
+    if named.get("adapter_names") is not None or not _is_used_alone(self):
+        plain: Tensor = type(self).forward(self, x, *given, **named)
+        return plain
     base = self.base_layer
     down, up = self.lora_A["default"].weight, self.lora_B["default"].weight
     scale = float(self.scaling["default"])
@@ -63,6 +111,12 @@ def _forward(self: Any, x: Tensor, *_: Any, **__: Any) -> Tensor:
     return out.view(*x.shape[:-1], out.shape[-1])
 
 
+def adapted_linear(rows: Tensor, weight: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:
+    """A linear layer and its adapter in one operation: rows [n, in] times weight [out, in]."""
+    out: Tensor = _AdaptedLinear.apply(rows, rows, weight, None, None, down, up, scale)  # type: ignore[no-untyped-call]  # torch has no types for it
+    return out
+
+
 def _dense(weight: Tensor, state: Any, like: Tensor) -> Tensor:
     """The weight as a matrix [out, in]: itself, or unpacked from 4 bits for this one product."""
     if state is None:
@@ -71,6 +125,23 @@ def _dense(weight: Tensor, state: Any, like: Tensor) -> Tensor:
 
     unpacked: Tensor = dequantize_4bit(weight, state)
     return unpacked.to(like.dtype)
+
+
+def _product(
+    rows: Tensor,
+    seen: Tensor,
+    packed: Tensor,
+    state: Any,
+    bias: Tensor | None,
+    down: Tensor,
+    up: Tensor,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Return x Wᵀ + b + s · (x' Aᵀ) Bᵀ, and x' Aᵀ."""
+    small = seen @ down.t()
+    weight = _dense(packed, state, rows)
+    out = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
+    return out.addmm_(small, up.t(), alpha=scale), small
 
 
 class _AdaptedLinear(torch.autograd.Function):
@@ -91,10 +162,7 @@ class _AdaptedLinear(torch.autograd.Function):
         up: Tensor,
         scale: float,
     ) -> Tensor:
-        small = seen @ down.t()
-        weight = _dense(packed, state, rows)
-        out = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
-        out.addmm_(small, up.t(), alpha=scale)
+        out, small = _product(rows, seen, packed, state, bias, down, up, scale)
         ctx.save_for_backward(seen, small, packed, down, up)
         ctx.scale, ctx.same, ctx.state = scale, seen is rows, state
         return out
@@ -115,3 +183,40 @@ class _AdaptedLinear(torch.autograd.Function):
             else:
                 d_seen = d_small @ down
         return d_rows, d_seen, None, None, None, d_down, d_up, None
+
+
+class _GatedAdaptedLinear(torch.autograd.Function):
+    """y = h Wᵀ + b + s · (h Aᵀ) Bᵀ of h = act(gate) · up with a frozen W; keeps gate and up, not h."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        gate: Tensor,
+        up: Tensor,
+        act: GateFunctions,
+        packed: Tensor,
+        state: Any,
+        bias: Tensor | None,
+        down: Tensor,
+        lift: Tensor,
+        scale: float,
+    ) -> Tensor:
+        rows = act.forward(gate, up)
+        out, small = _product(rows, rows, packed, state, bias, down, lift, scale)
+        ctx.save_for_backward(gate, up, small, packed, down, lift)
+        ctx.scale, ctx.act, ctx.state = scale, act, state
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gate, up, small, packed, down, lift = ctx.saved_tensors
+        d_out = gradients[0]
+        d_small = (d_out @ lift).mul_(ctx.scale)
+        d_lift = (d_out.t() @ small).mul_(ctx.scale)
+        d_down = d_small.t() @ ctx.act.forward(gate, up)
+        d_gate: Tensor | None = None
+        d_up: Tensor | None = None
+        if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
+            d_rows = (d_out @ _dense(packed, ctx.state, d_out)).addmm_(d_small, down)
+            d_gate, d_up = ctx.act.backward(gate, up, d_rows)
+        return d_gate, d_up, None, None, None, None, d_down, d_lift, None

@@ -7,6 +7,8 @@ keeps its own code.
 from __future__ import annotations
 
 import contextlib
+import copy
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,10 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ftsdk.backends.local.compute.pieces import WARM_ROWS, Gate, Norm, Pieces, Turn
+from ftsdk.backends.local.compute.fused_lora import GateFunctions, adapted_gate
+from ftsdk.backends.local.compute.pieces import WARM_ROWS, Pieces
 
 _ROTARY = "apply_rotary_pos_emb"
 _GATES = {"silu_gate": "silu", "gelu_gate": "gelu"}
+_PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
+_USUAL = "self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))"
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 """Largest difference of one result, as a share of the largest."""
 
@@ -62,13 +67,28 @@ def patch_pieces(network: Any, pieces: Pieces) -> Patched:
     """Replace what `pieces` computes as the model does; the model stays as it was where it differs."""
     patched = Patched()
     with _quiet(network):
-        for module in network.modules():
-            if type(module).__name__.endswith("RMSNorm"):
-                _patch_norm(module, pieces, patched)
-            elif all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj")):
-                _patch_gate(module, pieces, patched)
+        _patch_layers(network, pieces, patched)
         _patch_rotary(network, pieces, patched)
     return patched
+
+
+def keep_less(network: Any) -> Patched:
+    """Let norms and gated MLPs keep only their inputs for the backward pass.
+
+    On the meta device an MLP with the usual text of code is taken for one that computes the same.
+    """
+    patched = Patched()
+    with _quiet(network):
+        _patch_layers(network, Pieces(), patched)
+    return patched
+
+
+def _patch_layers(network: Any, pieces: Pieces, patched: Patched) -> None:
+    for module in network.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            _patch_norm(module, pieces, patched)
+        elif all(hasattr(module, name) for name in _PROJECTIONS):
+            _patch_gate(module, pieces, patched)
 
 
 @contextlib.contextmanager
@@ -114,14 +134,16 @@ def _patch_norm(module: Any, pieces: Pieces, patched: Patched) -> None:
 def _norm_forward(eps: float, shift: float, pieces: Pieces) -> Callable[[Any, Tensor], Tensor]:
     def forward(self: Any, states: Tensor) -> Tensor:
         rows = states.reshape(-1, states.shape[-1]).contiguous()
-        out: Tensor = Norm.apply(rows, self.weight, eps, shift, pieces)  # type: ignore[no-untyped-call]  # torch has no types for it
-        return out.view(states.shape)
+        return pieces.apply_norm(rows, self.weight, eps, shift).view(states.shape)
 
     return forward
 
 
 def _same_norm(module: Any, plain: Callable[..., Tensor], size: int, scale: float) -> bool:
     """Whether both give the same; at the scale of sqrt(eps) its place in the formula shows."""
+    if module.weight.device.type == "meta":
+        module = copy.deepcopy(module).to_empty(device="cpu")
+        torch.nn.init.normal_(module.weight)
     rows = scale * torch.randn(3, size, device=module.weight.device)
     rows = rows.to(module.weight.dtype)[None]
     try:
@@ -138,16 +160,21 @@ def _patch_gate(module: Any, pieces: Pieces, patched: Patched) -> None:
     name = _gate_of(getattr(module, "act_fn", None))
     if name is None or not isinstance(width, int):
         return
-    weight = next(module.down_proj.parameters())
-    states = torch.randn(1, 3, width, device=weight.device)
-    states = states.to(weight.dtype if weight.dtype in _TOLERANCE else torch.float32)
-    try:
-        same = _same(module(states), _gate_forward(name, Pieces())(module, states))
-    except (TypeError, ValueError, RuntimeError):  # it takes other arguments
-        same = False
-    if same:
+    if _same_gate(module, name, width):
         patched._replace(module, _gate_forward(name, pieces))
         patched._note("gates", name, (module.gate_proj.out_features,))
+
+
+def _same_gate(module: Any, name: str, width: int) -> bool:
+    weights = list(module.down_proj.parameters())
+    if weights[0].device.type == "meta":
+        return _USUAL in inspect.getsource(type(module).forward)
+    dtype = next((one.dtype for one in weights if one.dtype in _TOLERANCE), torch.float32)
+    states = torch.randn(1, 3, width, device=weights[0].device).to(dtype)
+    try:
+        return _same(module(states), _gate_forward(name, Pieces())(module, states))
+    except (TypeError, ValueError, RuntimeError):  # it takes other arguments
+        return False
 
 
 def _gate_of(activation: Any) -> str | None:
@@ -166,11 +193,16 @@ def _gate_of(activation: Any) -> str | None:
 
 
 def _gate_forward(name: str, pieces: Pieces) -> Callable[[Any, Tensor], Tensor]:
+    act = GateFunctions(getattr(pieces, name), getattr(pieces, f"{name}_backward"))
+
     def forward(self: Any, states: Tensor) -> Tensor:
         gate, up = self.gate_proj(states), self.up_proj(states)
         size = gate.shape[-1]
         rows = gate.reshape(-1, size).contiguous(), up.reshape(-1, size).contiguous()
-        out: Tensor = Gate.apply(*rows, name, pieces)  # type: ignore[no-untyped-call]  # torch has no types for it
+        adapted = adapted_gate(self.down_proj, *rows, act)
+        if adapted is not None:
+            return adapted.view(*gate.shape[:-1], adapted.shape[-1])
+        out = pieces.apply_gate(name, *rows)
         down: Tensor = self.down_proj(out.view(gate.shape))
         return down
 
@@ -199,18 +231,13 @@ def _rotary(original: Callable[..., Any], pieces: Pieces) -> Callable[..., Any]:
     def rotated(
         q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, *others: Any, **named: Any
     ) -> tuple[Tensor, Tensor]:
+        # The angles of one row turn a batch of padded rows, too; `turn` takes one row.
         places = (1, q.shape[2], q.shape[-1])
-        plain = not others and not named and q.ndim == k.ndim == 4
+        plain = not others and not named and q.ndim == k.ndim == 4 and len(q) == len(k) == 1
         if not plain or cos.shape != places or not q.dtype == k.dtype == cos.dtype == sin.dtype:
             both: tuple[Tensor, Tensor] = original(q, k, cos, sin, *others, **named)
             return both
-        turned = [
-            Turn.apply(  # type: ignore[no-untyped-call]  # torch has no types for it
-                heads.transpose(1, 2)[0].contiguous(), cos[0][:, None], sin[0][:, None], pieces
-            ).transpose(0, 1)[None]
-            for heads in (q, k)
-        ]
-        return turned[0], turned[1]
+        return pieces.apply_turns(q, k, cos, sin)
 
     return rotated
 
@@ -228,30 +255,35 @@ def _same_rotary(original: Callable[..., Any], ours: Callable[..., Any], size: i
 # --- compiling ------------------------------------------------------------------------------------
 
 
-def warm_up(pieces: Pieces, patched: Patched, vocabulary: int | None, dtype: torch.dtype) -> None:
+def warm_up(
+    pieces: Pieces,
+    patched: Patched,
+    vocabulary: int | None,
+    dtype: torch.dtype,
+    device: torch.device | None = None,
+) -> None:
     """Call each function that is used once, so that it is compiled before the first step.
 
     `vocabulary` is the number of logits where `cross_entropy` is used. Raises `RuntimeError` or
     `OSError` where a function cannot be compiled.
     """
+
+    def ones(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
+        return torch.ones(shape, dtype=dtype, device=device)
+
     with torch.no_grad():
         for shape in sorted(patched.shapes.get("norm", ())):
-            rows, weight = (
-                torch.ones(WARM_ROWS, *shape, dtype=dtype),
-                torch.ones(shape, dtype=dtype),
-            )
+            rows, weight = ones(WARM_ROWS, *shape), ones(*shape)
             pieces.norm(rows, weight, 1e-6)
             pieces.norm_backward(rows, weight, rows, 1e-6)
         for name in _GATES:
             for shape in sorted(patched.shapes.get(name, ())):
-                rows = torch.ones(WARM_ROWS, *shape, dtype=dtype)
+                rows = ones(WARM_ROWS, *shape)
                 getattr(pieces, name)(rows, rows)
                 getattr(pieces, f"{name}_backward")(rows, rows, rows)
         for shape in sorted(patched.shapes.get("turn", ())):
-            heads = torch.ones(WARM_ROWS, *shape, dtype=dtype)
-            angles = torch.ones(WARM_ROWS, 1, shape[-1], dtype=dtype)
+            heads, angles = ones(WARM_ROWS, *shape), ones(WARM_ROWS, 1, shape[-1])
             pieces.turn(heads, angles, angles)
             pieces.turn_backward(heads, angles, angles)
         if vocabulary is not None:
-            logits = torch.ones(64, vocabulary, dtype=dtype)
-            pieces.cross_entropy(logits, torch.zeros(64, 1, dtype=torch.long))
+            pieces.cross_entropy(ones(64, vocabulary), ones(64, 1, dtype=torch.long))

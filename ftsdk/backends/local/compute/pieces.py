@@ -23,10 +23,10 @@ WARM_ROWS = 2048
 
 
 def norm(rows: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """RMSNorm of [n, d] with a float32 or lower weight [d]; computed in float32."""
+    """RMSNorm of [n, d] with a weight [d] in the format of the rows, or in float32; computed in float32."""
     wide = rows.float()
     scaled = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
-    return scaled.to(rows.dtype) * weight
+    return (scaled.to(weight.dtype) * weight).to(rows.dtype)
 
 
 def norm_backward(rows: Tensor, weight: Tensor, gradient: Tensor, eps: float) -> Tensor:
@@ -110,6 +110,26 @@ class Pieces:
         """The functions as torch compiles them, each at its first call."""
         plain = cls()
         return cls(**{one.name: _compiled(getattr(plain, one.name)) for one in fields(cls)})
+
+    def apply_norm(self, rows: Tensor, weight: Tensor, eps: float, shift: float) -> Tensor:
+        """RMSNorm of [n, d] with its gradient; `shift` is added to the weight."""
+        out: Tensor = Norm.apply(rows, weight, eps, shift, self)  # type: ignore[no-untyped-call]  # torch has no types for it
+        return out
+
+    def apply_gate(self, name: str, gate: Tensor, up: Tensor) -> Tensor:
+        """act(gate) · up of [n, d] with its gradient, by the function of this name."""
+        out: Tensor = Gate.apply(gate, up, name, self)  # type: ignore[no-untyped-call]  # torch has no types for it
+        return out
+
+    def apply_turns(self, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """The rotary turn of queries and keys, [1, heads, n, d], by [1, n, d]."""
+        turned = [
+            Turn.apply(  # type: ignore[no-untyped-call]  # torch has no types for it
+                heads.transpose(1, 2)[0].contiguous(), cos[0][:, None], sin[0][:, None], self
+            ).transpose(0, 1)[None]
+            for heads in (q, k)
+        ]
+        return turned[0], turned[1]
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -24,7 +24,7 @@ RECORD = Path(__file__).with_name("row_paths.json")
 
 @dataclass(frozen=True)
 class MeasuredPath:
-    """`path` is `flat` (rows laid end to end), `row by row`, `refused` or `not measured`.
+    """`path` is `flat` (rows laid end to end), `padded`, `row by row`, `refused` or `not measured`.
 
     `fixed_positions`: the model has one weight or angle for each position, and none beyond.
     """
@@ -40,6 +40,15 @@ def measured_paths() -> tuple[str, dict[str, MeasuredPath]]:
     record = json.loads(RECORD.read_bytes())
     paths = {name: MeasuredPath(**entry) for name, entry in record["architectures"].items()}
     return record["transformers"], paths
+
+
+def goes_flat(model_type: str) -> bool:
+    """Whether rows of this architecture go end to end; one that was not measured is taken for such.
+
+    Others are padded, also those that may go one by one where rows are long.
+    """
+    found = measured_paths()[1].get(model_type)
+    return found is None or found.path not in ("padded", "row by row")
 
 
 def positions_of(config: Any) -> int | None:
@@ -98,8 +107,8 @@ def _batching_note(config: Mapping[str, Any]) -> str | None:
     if found is None or found.path != "row by row":
         return None
     return (
-        f"rows of a {model_type} model go through it one at a time, which is slower than laid end "
-        f"to end: {found.reason} (measured with transformers {release})"
+        f"rows of a {model_type} model may go through it one at a time, which is slower than "
+        f"together: {found.reason} (measured with transformers {release})"
     )
 
 

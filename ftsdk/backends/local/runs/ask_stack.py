@@ -39,6 +39,10 @@ def ask_stack(program: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         try:
             found: dict[str, Any] = json.loads(path.read_bytes())
         except (OSError, ValueError):
-            last = done.stderr.strip().rpartition("\n")[2][:200] or "no output"
-            raise NoAnswer(f"exit code {done.returncode}: {last}") from None
+            raise NoAnswer(f"exit code {done.returncode}: {last_line(done.stderr)}") from None
     return found
+
+
+def last_line(text: str) -> str:
+    """The last line that a process wrote, for a message."""
+    return text.strip().rpartition("\n")[2][:200] or "no output"

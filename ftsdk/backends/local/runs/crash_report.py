@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 HINT_MEMORY = (
-    'lower batch_size (gradient_accumulation_steps keeps the sum) or max_length, use quantize="nf4", '
+    'lower the option micro_batch_tokens, or max_length, use quantize="nf4", '
     "train an adapter instead of all weights, or set the option gradient_checkpointing"
 )
 HINT_DISK = "free some space, or set FTSDK_HOME to a disk with room, then `ftsdk resume`"

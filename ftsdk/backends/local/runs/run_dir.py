@@ -23,6 +23,7 @@ run.spec -> RunSpec      run.result_path -> Path   run.path -> Path
 | `lock` | `start` | held (flock) for as long as the supervisor or the trainer is alive |
 | `pid.json` | `start`, supervisor | the supervisor's process, boot and attempt |
 | `events.jsonl` | trainer | status, progress, metric, checkpoint, log, warning |
+| `.ranks-*` | trainers | through it the processes of a group find each other |
 | `cancel` | `request_cancel` | asks the trainer to stop |
 | `reference-train.f32` | trainer | what the untrained model gives to the answers, where the method needs it |
 | `checkpoints/step-00000010/` | trainer | complete or absent, with a manifest |

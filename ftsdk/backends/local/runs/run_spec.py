@@ -84,3 +84,8 @@ class RunSpec(BaseModel):
     def adapter_kind(self) -> str:
         """`full`, `lora` or `nf4`."""
         return "full" if self.adapter is None else self.adapter.quantize or "lora"
+
+    @property
+    def needs_bitsandbytes(self) -> bool:
+        """Whether the base, or the state of the optimizer, is packed by bitsandbytes."""
+        return self.adapter_kind == "nf4" or self.options.optimizer != "adamw"

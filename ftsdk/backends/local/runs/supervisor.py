@@ -17,13 +17,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 from ftsdk.backends.local.runs.crash_report import OomCounters, explain_death
 from ftsdk.backends.local.runs.environment import available_threads, trainer_environment
 from ftsdk.backends.local.runs.events import EventWriter, utc_now
 from ftsdk.backends.local.runs.launch import LOCK_FD_VARIABLE
 from ftsdk.backends.local.runs.outcome import EXIT_INTERRUPTED, OUTCOME_FILE, ended, write_outcome
+from ftsdk.backends.local.runs.ranks import Ranks, process_count
 from ftsdk.backends.local.runs.run_dir import RunDir
 from ftsdk.util.files import atomic_write_json
 from ftsdk.util.locks import file_lock
@@ -62,30 +63,52 @@ def supervise(
     options = run.spec.options
     oom = OomCounters()
     argv = list(command) if command else [sys.executable, "-P", "-m", _TRAINER]
-    threads = options.threads or available_threads()
     with _turn(run, termination) as turn, (run.path / "trainer.log").open("ab") as log:
         if turn is None:
             _conclude(run, 0, forced=None, terminated=termination.requested, kernel_oom=False)
             return 0
         log.write(f"--- attempt {attempt}, {utc_now()}\n".encode())
         log.flush()
-        trainer = subprocess.Popen(
-            [*argv, str(run.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=trainer_environment(os.environ, threads, report_to=options.report_to),
-            pass_fds=(*_lock_fds(), *turn),
-        )
+        trainer = _start(run, argv, log, turn, oom)
         forced = _wait(run, trainer, termination, options.cancel_grace_s, now, term_patience_s)
+    returncode = int(trainer.wait())
     _conclude(
         run,
-        trainer.returncode,
+        returncode,
         forced=forced,
         terminated=termination.requested,
         kernel_oom=oom.rose(),
     )
-    return int(trainer.returncode)
+    return returncode
+
+
+def _start(
+    run: RunDir, argv: Sequence[str], log: IO[bytes], turn: Sequence[int], oom: OomCounters
+) -> subprocess.Popen[bytes] | Ranks:
+    """Start the trainer: one process, or several that behave like one."""
+    options = run.spec.options
+    size = process_count(options, os.environ)
+    threads = options.threads or max(1, available_threads() // size)
+    environment = trainer_environment(os.environ, threads, report_to=options.report_to)
+    full, fds = [*argv, str(run.path)], (*_lock_fds(), *turn)
+    if size == 1:
+        return subprocess.Popen(
+            full, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, pass_fds=fds
+        )
+
+    def report(message: str) -> None:
+        _write_event(run, "warning", message=message)
+
+    return Ranks(
+        run.path,
+        full,
+        size,
+        log=log,
+        environment=environment,
+        pass_fds=fds,
+        report=report,
+        may_restart=lambda: not oom.rose(),
+    )
 
 
 def _record_process(run: RunDir) -> int:
@@ -137,7 +160,7 @@ def _turn(run: RunDir, termination: _Termination) -> Iterator[tuple[int, ...] | 
 
 def _wait(
     run: RunDir,
-    trainer: subprocess.Popen[bytes],
+    trainer: subprocess.Popen[bytes] | Ranks,
     termination: _Termination,
     grace_s: float,
     now: Callable[[], float],

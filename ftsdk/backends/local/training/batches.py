@@ -1,7 +1,7 @@
 """The order of rows, and how the rows of a step become packed batches; a function of the seed.
 
 A step takes `batch_size * gradient_accumulation_steps` rows in a random order. They run through
-the model in micro-batches laid end to end without padding (`PackedBatch`). How the rows are divided
+the model in micro-batches (`PackedBatch`), laid end to end without padding, or padded. How the rows are divided
 changes memory and speed but not the gradient, because the loss is divided by the number of trained
 tokens of the whole step.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,11 +27,12 @@ Row = TypeVar("Row", bound="Sized")
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Several rows laid end to end.
+    """Several rows, laid end to end or padded.
 
-    `ids` and `positions` (within each row) are [1, tokens]; `lengths` are those of the rows, in
-    order. `loss_positions` are the places whose next token is trained, and `targets` those next
-    tokens, both [trained].
+    `ids` and `positions` (within each row) are [1, tokens], or [rows, longest] where each row is
+    filled up with token 0 behind its end, at which no earlier one looks; `lengths` are those of the
+    rows, in order. `loss_positions` are the places, counted through all rows, whose next token is
+    trained, and `targets` those next tokens, both [trained].
     """
 
     ids: torch.Tensor
@@ -41,29 +42,45 @@ class PackedBatch:
     targets: torch.Tensor
 
     @classmethod
-    def of(cls, rows: Sequence[Rendered], device: torch.device) -> PackedBatch:
-        """Lay the rows end to end, on `device`."""
+    def of(
+        cls, rows: Sequence[Rendered], device: torch.device, *, padded: bool = False
+    ) -> PackedBatch:
+        """Lay the rows end to end, or fill each up to the longest, on `device`.
+
+        On a GPU the copy goes on while the processor prepares what comes next.
+        """
         import torch
 
-        ids: list[int] = []
-        positions: list[int] = []
-        loss_positions: list[int] = []
-        for row in rows:
-            start = len(ids)
-            ids.extend(row.ids)
-            positions.extend(range(len(row)))
-            loss_positions.extend(start + k - 1 for k in range(1, len(row)) if row.trained[k])
-        targets = [ids[place + 1] for place in loss_positions]
+        lengths = tuple(len(row) for row in rows)
+        width = max(lengths) if padded else 0
+        gaps = [max(0, width - length) for length in lengths]
+        ids = bytearray().join(
+            part
+            for row, gap in zip(rows, gaps, strict=True)
+            for part in (row.ids, bytes(row.ids.itemsize * gap))
+        )
+        # The first token of a row is never predicted.
+        trained = bytearray().join(
+            part
+            for row, gap in zip(rows, gaps, strict=True)
+            for part in (b"\x00", row.trained[1:], bytes(gap))
+        )
+        tokens = torch.frombuffer(ids, dtype=torch.int32).long()
+        predicted = torch.frombuffer(trained, dtype=torch.uint8).nonzero()[:, 0]
+        lines = len(rows) if padded else 1
+        places = torch.cat([torch.arange(max(width, length)) for length in lengths])
 
-        def tensor(values: list[int]) -> torch.Tensor:
-            return torch.tensor(values, dtype=torch.long).to(device, non_blocking=True)
+        def there(tensor: torch.Tensor) -> torch.Tensor:
+            if device.type == "cuda":
+                tensor = tensor.pin_memory()
+            return tensor.to(device, non_blocking=True)
 
         return cls(
-            ids=tensor(ids)[None],
-            positions=tensor(positions)[None],
-            lengths=tuple(len(row) for row in rows),
-            loss_positions=tensor(loss_positions),
-            targets=tensor(targets),
+            ids=there(tokens.view(lines, -1)),
+            positions=there(places.view(lines, -1)),
+            lengths=lengths,
+            loss_positions=there(predicted - 1),
+            targets=there(tokens[predicted]),
         )
 
 
@@ -79,7 +96,7 @@ class RowOrder:
     @classmethod
     def of(cls, rows: int, hyperparameters: RunHyperparameters, seed: int) -> RowOrder:
         """The order of `rows` rows; `max_steps` steps, or as many as `epochs` takes."""
-        per_step = hyperparameters.batch_size * hyperparameters.gradient_accumulation_steps
+        per_step = hyperparameters.rows_per_step
         steps_per_epoch = math.ceil(rows / per_step)
         by_epochs = max(1, math.ceil(hyperparameters.epochs * steps_per_epoch))
         return cls(rows, per_step, seed, hyperparameters.max_steps or by_epochs)
@@ -110,19 +127,28 @@ class RowOrder:
             yield step + 1, order[start : start + self.rows_per_step]
 
 
-def micro_batches(rows: Sequence[Row], batch_size: int, token_budget: int) -> Iterator[list[Row]]:
-    """Divide rows, longest first, into batches of at most `batch_size` rows and `token_budget` tokens.
+def micro_batches(
+    rows: Sequence[Row],
+    most_rows: int,
+    token_budget: int,
+    *,
+    padded: bool = False,
+    length: Callable[[Row], int] = len,
+) -> Iterator[list[Row]]:
+    """Divide rows, longest first, into batches of at most `most_rows` rows and `token_budget` tokens.
 
-    A row longer than the budget is a batch of its own. Rows of similar length come together, which
-    keeps a padded attention kernel from computing much padding.
+    A row longer than the budget is a batch of its own. Rows of similar length come together, so
+    `padded` rows, each of which counts as long as the longest, have little padding.
     """
     batch: list[Row] = []
     tokens = 0
-    for row in sorted(rows, key=len, reverse=True):
-        if batch and (len(batch) == batch_size or tokens + len(row) > token_budget):
+    for row in sorted(rows, key=length, reverse=True):
+        count = length(batch[0] if batch and padded else row)
+        if batch and (len(batch) == most_rows or tokens + count > token_budget):
             yield batch
             batch, tokens = [], 0
+            count = length(row)
         batch.append(row)
-        tokens += len(row)
+        tokens += count
     if batch:
         yield batch

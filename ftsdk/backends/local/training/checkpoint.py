@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ftsdk.backends.local.runs.events import utc_now
 from ftsdk.backends.local.training.optimizer import FlatAdamW
@@ -34,7 +34,9 @@ class TrainState:
     `trained_tokens` counts every token of every row used so far, `train_s` the seconds spent in
     steps. The losses are the last ones (of supervised rows, in nats per trained token), and the
     metrics those that the objective reports beside them. `best_*` describe the best evaluation so
-    far, and `waits` counts those since that were no better.
+    far, and `waits` counts those since that were no better. In float16 `loss_scale` is what the loss
+    is multiplied with, `loss_scale_growth` the steps since it was halved or doubled, and
+    `skipped_steps` those that changed no weight, of which the last `skipped_in_a_row` are together.
     """
 
     step: int = 0
@@ -49,10 +51,29 @@ class TrainState:
     best_value: float | None = None
     best_metrics: Mapping[str, float] = field(default_factory=dict)
     waits: int = 0
+    loss_scale: float | None = None
+    loss_scale_growth: int = 0
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
+
+    @property
+    def updates(self) -> int:
+        """The steps that changed the weights."""
+        return self.step - self.skipped_steps
 
     def restore(self, saved: TrainState) -> None:
         """Take over every field of `saved`."""
         vars(self).update(vars(saved))
+
+
+class WholeWeights(Protocol):
+    """What a checkpoint saves of an optimizer."""
+
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """The float32 value of each trainable weight, by its name in the model."""
+
+    def moments(self) -> Mapping[str, torch.Tensor]:
+        """AdamW's moving averages, by kind and name."""
 
 
 def saved_name(name: str) -> str:
@@ -162,7 +183,7 @@ class Checkpoints:
     def save(
         self,
         state: TrainState,
-        optimizer: FlatAdamW,
+        optimizer: WholeWeights,
         save_config: Callable[[Path], None],
         weights_file: str,
         facts: Mapping[str, Any],
@@ -214,7 +235,7 @@ class Checkpoints:
 
         state = TrainState(**json.loads((folder / "state.json").read_bytes()))
         weights = read_weights(folder / manifest["weights_file"], optimizer)
-        optimizer.load(weights, load_file(folder / "optimizer.safetensors"), state.step)
+        optimizer.load(weights, load_file(folder / "optimizer.safetensors"), state.updates)
         return state
 
     def load_weights(self, step: int, optimizer: FlatAdamW) -> None:
@@ -246,7 +267,8 @@ def read_weights(path: Path, optimizer: FlatAdamW) -> dict[str, torch.Tensor]:
 def _save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     from safetensors.torch import save_file
 
-    save_file({name: t.detach().cpu().clone() for name, t in tensors.items()}, path)
+    # Views of one vector are written as they are: a copy would take as much memory again.
+    save_file({name: t.detach().cpu() for name, t in tensors.items()}, path)
 
 
 def _write_json(path: Path, value: Any) -> None:

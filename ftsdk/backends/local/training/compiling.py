@@ -2,12 +2,14 @@
 
 Compiling takes about 15 seconds of a processor, and a few where the cache of this machine has the
 code; it saves a share of every step. A run that is resumed computes as it began, whatever the cache
-has by then, since compiled code rounds differently.
+has by then, since compiled code rounds differently. On CUDA a run compiles only where that is asked for,
+and takes Liger's kernels where they are installed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 from collections.abc import Sequence
@@ -51,12 +53,14 @@ def with_pieces(
     hardware: Hardware,
     events: EventWriter,
 ) -> LoadedModel:
-    """Return the model with compiled pieces where that pays; else as it is.
+    """Return the model with compiled pieces where that pays, or with Liger's on CUDA; else as it is.
 
     `lengths` are those of the training examples, in tokens. What cannot be compiled is a warning.
     """
     import torch
 
+    if _takes_liger(run, hardware):
+        return _with_liger(model, hardware, events)
     cache = run.path.parent / _CACHE / f"torch-{torch.__version__}-{hardware.threads}-threads"
     if not _decide(run, model, hardware, cache, _tokens(order, lengths)):
         return model
@@ -69,6 +73,35 @@ def with_pieces(
             message += ". It was begun with compiled kernels; the bits may differ."
         events.write("warning", message=message)
         return model
+
+
+def _takes_liger(run: RunDir, hardware: Hardware) -> bool:
+    """Whether the run tries Liger's kernels: on CUDA, where it did so from its beginning."""
+    if hardware.device.type != "cuda" or run.spec.options.kernels != "auto":
+        return False
+    known = read_json(run.path / FILE)
+    takes = not has_checkpoint(run.path) if known is None else bool(known.get("liger"))
+    if known is None:
+        atomic_write_json(run.path / FILE, {"compiled": False, "liger": takes})
+    return takes
+
+
+def _with_liger(model: LoadedModel, hardware: Hardware, events: EventWriter) -> LoadedModel:
+    """Let the layers compute by those of Liger's kernels that are right here."""
+    if importlib.util.find_spec("liger_kernel") is None:
+        return model
+    from ftsdk.backends.local.compute.liger import choose
+    from ftsdk.backends.local.compute.patch_pieces import patch_pieces
+
+    chosen = choose(hardware.device, hardware.dtype)
+    for name, reason in chosen.differs.items():
+        message = f"Liger's {name} is not used: {reason}"
+        events.write("warning", message=message)
+    if chosen.names:
+        patched = patch_pieces(model.network, chosen.pieces)
+        names = ", ".join(chosen.names)
+        events.write("log", message=f"Computing with Liger's {names}.", liger=patched.counts)
+    return model
 
 
 def _decide(
@@ -91,19 +124,29 @@ def _tokens(order: RowOrder, lengths: Sequence[int]) -> float:
 
 
 def _pays(asked: str, model: LoadedModel, hardware: Hardware, cache: Path, tokens: float) -> bool:
+    work = tokens * model.size.parameters
+    if not may_compile(asked, hardware.device.type, work):
+        return False
+    is_ready = asked == "compiled" or _ready(model, hardware, cache).is_file()
+    return bool(is_ready or work >= _PAYS_COLD)
+
+
+def may_compile(asked: str, device: str, work: float) -> bool:
+    """Whether a run may compile: as asked, or where it saves time with code that is compiled already.
+
+    `work` is the number of tokens of all steps times that of weights.
+    """
     if asked != "auto":
         return asked == "compiled"
-    if hardware.device.type != "cpu" or not any(map(shutil.which, _COMPILERS)):
-        return False
-    least = _PAYS_WARM if _ready(model, hardware, cache).is_file() else _PAYS_COLD
-    return bool(tokens * model.size.parameters >= least)
+    return device == "cpu" and work >= _PAYS_WARM and any(map(shutil.which, _COMPILERS))
 
 
 def _ready(model: LoadedModel, hardware: Hardware, cache: Path) -> Path:
     """The file that says that the cache has the code for layers of this model's sizes."""
     config = model.network.config.get_text_config().to_dict()
     sizes = [f"{name}={config[name]}" for name in _SIZES if name in config]
-    digest = hashlib.sha256("|".join([str(hardware.dtype), *sizes]).encode()).hexdigest()
+    kinds = [str(hardware.dtype), hardware.device.type]
+    digest = hashlib.sha256("|".join([*kinds, *sizes]).encode()).hexdigest()
     return cache / f"ready-{digest[:16]}"
 
 
@@ -121,7 +164,7 @@ def _compiled(
     head = model.network.get_output_embeddings()
     vocabulary = head.weight.shape[0] if model.plain_head else None
     try:
-        warm_up(pieces, patched, vocabulary, hardware.dtype)
+        warm_up(pieces, patched, vocabulary, hardware.dtype, hardware.device)
     except BaseException:
         patched.undo()
         raise

@@ -16,9 +16,11 @@ from ftsdk.backends.local.models.tokenizer_files import copy_tokenizer
 from ftsdk.backends.local.runs.run_spec import RunSpec
 from ftsdk.backends.local.training.batches import RowOrder
 from ftsdk.backends.local.training.checkpoint import TrainState, saved_name
+from ftsdk.backends.local.training.group import SINGLE, Group
 from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.backends.local.training.optimizer import FlatAdamW
-from ftsdk.backends.local.training.verify import verify_adapter, verify_full
+from ftsdk.backends.local.training.sharded import whole_state
+from ftsdk.backends.local.training.verify import verify_adapter, verify_file, verify_full
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 from ftsdk.util.files import atomic_folder, sha256_file
 
@@ -62,33 +64,52 @@ def save_result(
     spec: RunSpec,
     tokenizer_folder: Path,
     facts: Mapping[str, Any],
+    group: Group = SINGLE,
 ) -> None:
     """Write the result folder, complete or not at all; an existing one is replaced.
 
     What was written is loaded back before the folder gets its name. Raises `Failed` when that is
-    not the model that was trained. The adapter in `model` is another object afterwards.
+    not the model that was trained. The adapter in `model` is another object afterwards. Rank 0
+    writes; the others help to gather weights that are divided.
     """
-    from safetensors.torch import save_file
-
+    weights = _whole_weights(model, optimizer, spec, group)
+    if group.rank:
+        return
     if target.exists():
         shutil.rmtree(target)
     with atomic_folder(target) as folder:
         save_config(model, spec, folder)
-        if spec.adapter is None:
-            model.network.save_pretrained(folder)
-        else:
-            weights = {
-                saved_name(name): tensor.detach().cpu().clone()
-                for name, tensor in optimizer.weights().items()
-            }
-            save_file(weights, folder / _ADAPTER_FILE, metadata={"format": "pt"})
+        _save_weights(model, spec, folder, weights)
         copy_tokenizer(tokenizer_folder, folder)
         text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / "ftsdk.json").write_bytes(text.encode() + b"\n")
         if spec.adapter is None:
             verify_full(folder)
+        elif model.is_sharded:
+            verify_file(folder, weights)
         else:
             verify_adapter(folder, model)
+
+
+def _whole_weights(
+    model: LoadedModel, optimizer: FlatAdamW, spec: RunSpec, group: Group
+) -> dict[str, Any]:
+    """The weights of the result by the names of its file; those of a whole model only if divided."""
+    if spec.adapter is None:
+        return whole_state(model.network, group) if model.is_sharded else {}
+    found = optimizer.weights()
+    return {saved_name(name): tensor.detach().cpu() for name, tensor in found.items()}
+
+
+def _save_weights(
+    model: LoadedModel, spec: RunSpec, folder: Path, weights: Mapping[str, Any]
+) -> None:
+    from safetensors.torch import save_file
+
+    if spec.adapter is None:
+        model.network.save_pretrained(folder, **({"state_dict": weights} if weights else {}))
+    else:
+        save_file(dict(weights), folder / _ADAPTER_FILE, metadata={"format": "pt"})
 
 
 def result_facts(
@@ -120,9 +141,11 @@ def result_facts(
         "train_s": round(state.train_s, 3),
         "train_loss": state.loss,
         "validation_loss": state.validation_loss,
+        "skipped_steps": state.skipped_steps,
         "train_metrics": dict(state.metrics),
         "validation_metrics": dict(state.validation_metrics),
         "trained_on": hardware.why,
+        "dtype": hardware.dtype_name,
         "weights": dict(model.facts()),
         "versions": versions(),
     }

@@ -1,8 +1,9 @@
-"""The forward pass over the rows of a micro-batch: laid end to end (flat), or one row at a time.
+"""The forward pass over the rows of a micro-batch: laid end to end (flat), padded, or one row.
 
 Laid end to end, rows need no padding: linear layers see one long row of tokens, and attention
-treats each row alone (`packed_attention`). Where a model cannot compute so (`row_path`), a
-micro-batch has one row, and the model runs as transformers runs it.
+treats each row alone (`packed_attention`). Where a model cannot compute so (`row_path`), rows are
+filled up behind their ends, and the model runs as transformers runs it. It needs no mask for that:
+no token of a row looks at what comes after it, which `row_path` has made sure of.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def hidden_states(network: Any, batch: PackedBatch) -> torch.Tensor:
     decoder = network.get_decoder()
     with rows_of(batch.lengths):
         output = decoder(**_inputs(network, decoder, batch))
-    states: torch.Tensor = output.last_hidden_state[0]
+    states: torch.Tensor = output.last_hidden_state.flatten(0, 1)
     return states.index_select(0, batch.loss_positions)
 
 
@@ -36,11 +37,13 @@ def next_token_logits(network: Any, batch: PackedBatch) -> torch.Tensor:
     from ftsdk.backends.local.compute.packed_attention import rows_of
 
     inputs, wanted = _inputs(network, network, batch), batch.loss_positions
-    chooses = "logits_to_keep" in inspect.signature(network.forward).parameters
+    known = inspect.signature(network.forward).parameters
+    # It keeps the same places of each row.
+    chooses = "logits_to_keep" in known and len(batch.ids) == 1
     if chooses:
         inputs["logits_to_keep"] = wanted
     with rows_of(batch.lengths):
-        logits: torch.Tensor = network(**inputs).logits[0]
+        logits: torch.Tensor = network(**inputs).logits.flatten(0, 1)
     return logits if chooses else logits.index_select(0, wanted)
 
 
@@ -59,8 +62,8 @@ def _inputs(network: Any, module: Any, batch: PackedBatch) -> dict[str, Any]:
             "attention_mask": torch.ones_like(batch.ids),
             "use_cache": False,
         }
-    if len(batch.lengths) != 1:
-        raise ValueError("a model that runs row by row takes one row at a time")
+    if len(batch.lengths) != len(batch.ids):
+        raise ValueError("this model does not take rows laid end to end")
     known = inspect.signature(module.forward).parameters
     return {"input_ids": batch.ids} | ({"use_cache": False} if "use_cache" in known else {})
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import resource
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ftsdk.util.machine_memory import most_resident_bytes, resident_bytes
 
 if TYPE_CHECKING:
     import torch
-
-_STATM = Path("/proc/self/statm")
 
 
 def memory_bytes(device: torch.device) -> int:
@@ -23,9 +19,6 @@ def memory_bytes(device: torch.device) -> int:
 
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
-    try:
-        pages = int(_STATM.read_text().split()[1])
-    except OSError:
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    if device.type == "mps":
+        return int(torch.mps.current_allocated_memory())
+    return resident_bytes() or most_resident_bytes() or 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from ftsdk.backends.local.training.row_path import (
     choose_row_path,
     has_plain_head,
 )
+from ftsdk.dataset.tokenize.render import Rendered
 
 if TYPE_CHECKING:
     import torch
@@ -47,11 +48,12 @@ class ModelSize:
 class LoadedModel:
     """A model ready for training.
 
-    `network` computes; `owner` saves (the peft wrapper, or the network itself). `path` says whether
-    several rows may be laid end to end; `plain_head` is True when the logits are the last hidden
+    `network` computes; `owner` saves (the peft wrapper, or the network itself). `path` says how
+    several rows go through it; `plain_head` is True when the logits are the last hidden
     states times the output head and nothing else. `adapted` says which parts of the base the
     adapter is put on; None when all weights are trained. `token_rows` counts the rows of the
     embedding that are trained beside it; `pieces` are compiled functions, where the run uses them.
+    `attention` says how rows attend on a GPU.
     """
 
     network: Any
@@ -62,12 +64,22 @@ class LoadedModel:
     adapted: Mapping[str, Any] | None = None
     token_rows: int = 0
     pieces: Pieces | None = None
+    attention: str = ""
 
     @property
     def device(self) -> torch.device:
         """Where the model computes."""
         device: torch.device = self.network.device
         return device
+
+    @property
+    def is_sharded(self) -> bool:
+        """True where the ranks of a group divide the weights, so that all compute equally often."""
+        return False
+
+    def batch(self, rows: Sequence[Rendered]) -> PackedBatch:
+        """The rows as this model takes them, where it computes."""
+        return PackedBatch.of(rows, self.device, padded=self.path.padded)
 
     def loss_sum(self, batch: PackedBatch) -> torch.Tensor:
         """Summed cross-entropy, in nats, of the batch's trained tokens; a float32 scalar."""
@@ -98,9 +110,11 @@ class LoadedModel:
 
     def facts(self) -> Mapping[str, Any]:
         """The size and form of the model, for the event log and the result."""
-        why = {"row_by_row_because": self.path.reason} if self.path.reason else {}
+        kind = "padded" if self.path.padded else "row_by_row"
+        why = {f"{kind}_because": self.path.reason} if self.path.reason else {}
         adapted = {} if self.adapted is None else {"adapted": self.adapted}
-        return {**vars(self.size), "flat_batches": self.path.flat, **why, **adapted}
+        attention = {"attention": self.attention} if self.attention else {}
+        return {**vars(self.size), "flat_batches": self.path.flat, **why, **adapted, **attention}
 
 
 def load_for_training(
@@ -118,6 +132,9 @@ def load_for_training(
     from ftsdk.backends.local.compute.adapters import grow_embedding
     from ftsdk.backends.local.compute.coverage import coverage_of
     from ftsdk.backends.local.compute.fused_lora import fuse_adapters
+    from ftsdk.backends.local.compute.offload import Offload, StreamCopies, offload_inputs
+    from ftsdk.backends.local.compute.patch_pieces import keep_less
+    from ftsdk.backends.local.compute.varlen import choose_for
 
     quantize = None if spec.adapter is None else spec.adapter.quantize
     network = load_base(spec.base_model.path, hardware, quantize)
@@ -132,6 +149,8 @@ def load_for_training(
         owner = _add_adapter(network, spec.adapter, spec.base_model, hardware, tokens)
         adapted = coverage_of(owner).facts()
         fuse_adapters(owner)
+    keep_less(network)
+    attention = choose_for(network)
     path = choose_row_path(network, hardware.device, batch or BatchSize())
     size = ModelSize(
         parameters=_parameter_count(network),
@@ -148,9 +167,11 @@ def load_for_training(
             )
         # The reentrant kind drops the graph of a block whose input has no gradient.
         network.gradient_checkpointing_enable({"use_reentrant": False})
+        if spec.options.offload_activations:
+            offload_inputs(network, Offload.to_machine(StreamCopies(hardware.device)))
     network.train()
     rows = len({*tokens.known, *tokens.new})
-    return LoadedModel(network, owner, path, plain_head, size, adapted, rows)
+    return LoadedModel(network, owner, path, plain_head, size, adapted, rows, attention=attention)
 
 
 def _add_adapter(

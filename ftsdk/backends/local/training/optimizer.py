@@ -6,8 +6,12 @@ few operations, and a checkpoint is three vectors split by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
+
+from ftsdk.backends.local.optimizers import OptimizerName
+from ftsdk.backends.local.training.averages import Averages, FloatAverages, averages_of
+from ftsdk.backends.local.training.group import Group
 
 if TYPE_CHECKING:
     import torch
@@ -17,11 +21,15 @@ class FlatAdamW:
     """The trainable weights, their gradient, and AdamW's state, as flat vectors.
 
     `named` are the parameters of the model by name. Weights that decay (matrices) come first, then
-    those that do not (norms and biases).
+    those that do not (norms and biases), whose averages are in float32 whatever `kind` is.
     """
 
     def __init__(
-        self, named: Iterable[tuple[str, torch.nn.Parameter]], *, weight_decay: float
+        self,
+        named: Iterable[tuple[str, torch.nn.Parameter]],
+        *,
+        weight_decay: float,
+        kind: OptimizerName = "adamw",
     ) -> None:
         import torch
 
@@ -45,26 +53,28 @@ class FlatAdamW:
         ):
             parameter.data = weights
             parameter.grad = gradient
-        groups = []
-        for part, decay in ((slice(0, decaying), weight_decay), (slice(decaying, None), 0.0)):
-            view = self.master[part]
-            if view.numel():
-                view.grad = self.gradient[part]
-                groups.append({"params": [view], "weight_decay": decay})
-        self._adam = torch.optim.AdamW(groups, lr=0.0, fused=True)
-        for group in self._adam.param_groups:
-            for parameter in group["params"]:
-                self._adam.state[parameter] = {
-                    "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
+        self._averages: list[tuple[list[str], Averages]] = []
+        matrices = sum(p.ndim >= 2 for p in self._parameters)
+        parts: tuple[tuple[list[str], slice, float, OptimizerName], ...] = (
+            (self.names[:matrices], slice(0, decaying), weight_decay, kind),
+            (self.names[matrices:], slice(decaying, None), 0.0, "adamw"),
+        )
+        for names, part, decay, keeps in parts:
+            if names:
+                averages = averages_of(keeps, self.master[part], self.gradient[part], decay)
+                self._averages.append((names, averages))
 
     def _views(self, vector: torch.Tensor) -> list[torch.Tensor]:
         import torch
 
         parts = torch.split(vector, self._sizes)
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    @property
+    def param_groups(self) -> list[dict[str, list[torch.Tensor]]]:
+        """All weights as one tensor with its float32 gradient, as `torch.amp.GradScaler` wants it."""
+        self.master.grad = self.gradient
+        return [{"params": [self.master]}]
 
     def zero_gradient(self) -> None:
         """Set the gradient to zero before a step."""
@@ -77,18 +87,36 @@ class FlatAdamW:
             self.gradient.add_(self._gradient_copy)
             self._gradient_copy.zero_()
 
+    @property
+    def count(self) -> int:
+        """The number of trainable weights."""
+        return sum(self._sizes)
+
+    def reduce(self, group: Group) -> None:
+        """Add up the gradients of all ranks: once a step, in float32."""
+        group.all_reduce(self.gradient)
+
+    def checksum(self) -> int:
+        """A sum over the bits of the weights, which is equal where all of them are."""
+        import torch
+
+        return int(self.master.view(torch.int32).sum(dtype=torch.int64))
+
+    def norm(self) -> float:
+        """The norm of the gradient."""
+        return float(self.gradient.norm())
+
     def clip(self, max_norm: float) -> float:
         """Scale the gradient down to the norm `max_norm` (0: never); returns its norm before."""
-        norm = float(self.gradient.norm())
+        norm = self.norm()
         if max_norm and norm > max_norm:
             self.gradient.mul_(max_norm / (norm + 1e-6))
         return norm
 
     def step(self, learning_rate: float) -> None:
         """One AdamW step on the float32 weights, then update the model's rounded copy."""
-        for group in self._adam.param_groups:
-            group["lr"] = learning_rate
-        self._adam.step()
+        for _, averages in self._averages:
+            averages.step(learning_rate)
         self._round()
 
     def _round(self) -> None:
@@ -102,20 +130,32 @@ class FlatAdamW:
         return dict(zip(self.names, self._views(self.master), strict=True))
 
     def moments(self) -> dict[str, torch.Tensor]:
-        """AdamW's two moving averages of each weight, as `exp_avg:<name>` and `exp_avg_sq:<name>`."""
+        """AdamW's two averages: `exp_avg:<name>` and `exp_avg_sq:<name>` of each weight, in float32.
+
+        In 8 bits those of all matrices, end to end: `state1` and `absmax1`, `state2` and `absmax2`.
+        """
         found: dict[str, torch.Tensor] = {}
-        for kind in ("exp_avg", "exp_avg_sq"):
-            for name, view in zip(self.names, self._views(self._joined(kind)), strict=True):
-                found[f"{kind}:{name}"] = view
+        for names, averages in self._averages:
+            for kind, vector in averages.tensors().items():
+                if isinstance(averages, FloatAverages):
+                    found |= {f"{kind}:{name}": v for name, v in self._split(vector, names)}
+                else:
+                    found[kind] = vector
         return found
 
-    def _joined(self, kind: str) -> torch.Tensor:
+    def _split(self, vector: torch.Tensor, names: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the part of each named weight in a vector of all of them, in its shape."""
         import torch
 
-        return torch.cat([self._adam.state[p][kind] for p in self._masters()])
+        shapes = dict(zip(self.names, self.shapes, strict=True))
+        sizes = [shapes[name].numel() for name in names]
+        for name, part in zip(names, torch.split(vector, sizes), strict=True):
+            yield name, part.view(shapes[name])
 
-    def _masters(self) -> list[torch.Tensor]:
-        return [p for group in self._adam.param_groups for p in group["params"]]
+    @property
+    def saved_bytes(self) -> int:
+        """The size of the weights and the averages in a checkpoint."""
+        return 4 * self.count + sum(averages.size_bytes for _, averages in self._averages)
 
     def load(
         self,
@@ -123,18 +163,18 @@ class FlatAdamW:
         moments: Mapping[str, torch.Tensor],
         step: int,
     ) -> None:
-        """Load the state after `step` steps. Raises `KeyError` when the name of a weight is missing."""
+        """Load the state after `step` changes. Raises `KeyError` when the name of a weight is missing."""
         import torch
 
         self.load_weights(weights)
-        for kind in ("exp_avg", "exp_avg_sq"):
-            whole = torch.cat([moments[f"{kind}:{name}"].reshape(-1) for name in self.names])
-            start = 0
-            for parameter in self._masters():
-                state = self._adam.state[parameter]
-                state[kind].copy_(whole[start : start + parameter.numel()])
-                state["step"].fill_(step)
-                start += parameter.numel()
+        for names, averages in self._averages:
+            tensors = moments
+            if isinstance(averages, FloatAverages):
+                tensors = {
+                    kind: torch.cat([moments[f"{kind}:{name}"].reshape(-1) for name in names])
+                    for kind in averages.tensors()
+                }
+            averages.load(tensors, step)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Load the weights alone. Raises `KeyError` when the name of one is missing."""

@@ -20,6 +20,13 @@ class Failed(Exception):
         self.error = {"kind": kind, "hint": hint, **facts}
 
 
+class StartAgain(Exception):
+    """The group is to start again from the last checkpoint, with so many tokens at once."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__(f"Memory ran out; the next start takes {tokens:,} tokens at once.")
+
+
 class Stopped(Exception):
     """The run was asked to stop: `cancelled`, or interrupted so that it can be resumed."""
 

@@ -14,6 +14,7 @@ from ftsdk.backends.local.options import RunOptions
 from ftsdk.backends.local.runs.events import EventWriter
 from ftsdk.backends.local.training.batches import PackedBatch, RowOrder
 from ftsdk.backends.local.training.forward import evaluating, next_token_logits
+from ftsdk.backends.local.training.group import SINGLE, Group
 from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.backends.local.training.outcome import Failed
 from ftsdk.backends.local.training.row_path import position_limit, rope_limit
@@ -32,7 +33,9 @@ class Samples:
         tokenizer: ChatTokenizer,
         events: EventWriter,
         stop: StopRequests,
+        group: Group = SINGLE,
     ) -> None:
+        self._group = group
         self._model, self._tokenizer, self._events, self._stop = model, tokenizer, events, stop
         self._max_tokens, self._every = options.sample_tokens, options.sample_every_steps
         self._longest = _most_tokens(model.network) if options.sample_prompts else 0
@@ -82,7 +85,8 @@ class Samples:
         trained = bytes([*([0] * len(ids)), 1])
         row = Rendered(array("i", [*ids, ids[-1]]), trained)
         batch = PackedBatch.of([row], self._model.device)
-        return int(next_token_logits(self._model.network, batch)[0].argmax())
+        chosen = int(next_token_logits(self._model.network, batch)[0].argmax())
+        return int(self._group.broadcast(chosen))
 
     def _rendered(self, text: str) -> list[int]:
         try:

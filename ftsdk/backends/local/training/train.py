@@ -15,16 +15,25 @@ import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.local.adapter_names import beside_of, variant_of
 from ftsdk.backends.local.compute.hardware import Hardware, choose_hardware
+from ftsdk.backends.local.device_options import device_faults
 from ftsdk.backends.local.models.row_paths import auxiliary_loss_note
 from ftsdk.backends.local.models.tokenizer_files import changed_tokenizer, token_ids
+from ftsdk.backends.local.options import RunOptions
 from ftsdk.backends.local.runs.crash_report import HINT_DISK
 from ftsdk.backends.local.runs.events import EventWriter
-from ftsdk.backends.local.runs.outcome import EXIT_INTERRUPTED, ended, write_outcome
+from ftsdk.backends.local.runs.outcome import (
+    EXIT_INTERRUPTED,
+    OUTCOME_FILE,
+    ended,
+    write_outcome,
+)
+from ftsdk.backends.local.runs.ranks import EXIT_AGAIN, EXIT_PEER_LOST
 from ftsdk.backends.local.runs.run_dir import PARENT_FILE, RunDir
 from ftsdk.backends.local.runs.run_spec import RunSpec
 from ftsdk.backends.local.training.batches import RowOrder
@@ -38,36 +47,55 @@ from ftsdk.backends.local.training.export import (
     versions,
     weights_file,
 )
-from ftsdk.backends.local.training.footprint.settle import keep_tokens, settle
+from ftsdk.backends.local.training.footprint.settle import asked_of_run, keep_tokens, settle
+from ftsdk.backends.local.training.group import (
+    SINGLE,
+    Group,
+    PeerLost,
+    divided_by,
+    events_of,
+    rank_0_first,
+)
+from ftsdk.backends.local.training.group_checkpoints import checkpoints_of, require_equal
+from ftsdk.backends.local.training.load_on_group import load_on_group
 from ftsdk.backends.local.training.loop import (
     Loop,
     evaluation_is_due,
     token_budget,
 )
-from ftsdk.backends.local.training.model import LoadedModel, load_for_training
-from ftsdk.backends.local.training.noise import add_noise
+from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.backends.local.training.objectives.choose import objective_of
 from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits, Untrained
 from ftsdk.backends.local.training.optimizer import FlatAdamW
-from ftsdk.backends.local.training.outcome import Failed, Stopped, failure, totals
+from ftsdk.backends.local.training.outcome import (
+    Failed,
+    StartAgain,
+    Stopped,
+    failure,
+    totals,
+)
 from ftsdk.backends.local.training.pace import CheckpointPace
+from ftsdk.backends.local.training.process_group import group_of, is_peer_lost, own_device
 from ftsdk.backends.local.training.reporting import Reporting
+from ftsdk.backends.local.training.rows_at_once import rows_at_once
 from ftsdk.backends.local.training.samples import Samples
 from ftsdk.backends.local.training.selection import Selection
-from ftsdk.backends.local.training.stop import StopRequests
+from ftsdk.backends.local.training.stop import stop_requests
 from ftsdk.backends.local.training.verify import verify_save
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 from ftsdk.util.files import sha256_file
 
 
-def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]:
-    """Train the run and return its outcome.
+def train(
+    run: RunDir, events: EventWriter, state: TrainState, group: Group = SINGLE
+) -> dict[str, Any]:
+    """Train the run and return its outcome; with a `group` as one of its ranks.
 
     `state` is kept current for the caller. Raises `Stopped`, `Failed`, or what a library raises.
     """
     import torch
 
-    stop = StopRequests(run.path)
+    stop = stop_requests(run.path, group)
     stop.check()
     events.write("status", status="validating", message="Reading the data.")
 
@@ -76,12 +104,13 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     hyperparameters, options = spec.hyperparameters, spec.options
 
     # data
-    tokenizer_folder = changed_tokenizer(
-        fast_tokenizer_folder(spec.base_model.path, run.path / "tokenizer"),
-        run.path / "tokenizers",
-        template=options.chat_template,
-        add_tokens=options.add_tokens,
-    )
+    with rank_0_first(group):
+        tokenizer_folder = changed_tokenizer(
+            fast_tokenizer_folder(spec.base_model.path, run.path / "tokenizer"),
+            run.path / "tokenizers",
+            template=options.chat_template,
+            add_tokens=options.add_tokens,
+        )
     trained = () if spec.adapter is None else spec.adapter.trainable_token_indices
     tokens = token_ids(tokenizer_folder, trained, options.add_tokens, where=str(run.path))
     tokenizer = ChatTokenizer.from_folder(tokenizer_folder, now=spec.created_at)
@@ -93,30 +122,33 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     stop.check()
 
     # model
-    hardware = choose_hardware(options.device, options.dtype, options.threads)
-    events.write("log", message=f"Training on {hardware.why}.", device=str(hardware.device))
+    device = own_device(options.device, group, os.environ)
+    unchecked = unchecked_on_apple_gpu(spec, group)
+    hardware = choose_hardware(device, options.dtype, options.threads, unchecked=unchecked)
+    require_device(options, hardware)
+    where = f"Training on {hardware.why}{divided_by(group, options.sharding)}."
+    events.write("log", message=where, device=str(hardware.device))
     events.write("status", status="validating", message="Loading the model.")
     torch.manual_seed(spec.seed)
     all_rows = [*train_rows, *(validation_rows or ())]
-    longest = objective.batch_size(all_rows, MicroBatchLimits(1, 1)).tokens
-    settled = settle(run.path, spec, hardware, longest)
-    if (decided := settled.events()) is not None:
-        events.write("log", **decided)
+    asked = asked_of_run(spec, objective, train_rows, validation_rows or (), tokens, group.size)
+    with rank_0_first(group):
+        settled = settle(run.path, spec, hardware, asked)
+        at_once = rows_at_once(run)
+    settled.report(events)
     options = settled.options
     spec = spec.model_copy(update={"options": options})
-    limits = MicroBatchLimits(hyperparameters.batch_size, token_budget(options, hardware))
-    batch = objective.batch_size(all_rows, limits)
-    model = load_for_training(spec, hardware, batch, tokens)
-    if options.neftune_alpha is not None:
-        add_noise(model.network, options.neftune_alpha)
-    optimizer = FlatAdamW(model.owner.named_parameters(), weight_decay=hyperparameters.weight_decay)
+    limits = MicroBatchLimits(at_once.rows, token_budget(options, hardware))
+    batch = replace(objective.batch_size(all_rows, limits), alone=at_once.alone)
+    model, optimizer = load_on_group(spec, hardware, batch, tokens, group)
     if spec.parent is not None:
         begin_with_parent(run, spec, optimizer)
         whose = spec.parent.job_id or "from elsewhere"
         events.write("log", message=f"Begins with the weights of the adapter {whose}.")
     events.write("log", message=describe(model, spec), **model.facts())
     if not model.path.flat:
-        events.write("warning", message=str(model.path))
+        kind = "log" if model.path.together else "warning"
+        events.write(kind, message=str(model.path))
     other_loss = auxiliary_loss_note(model.network.config.to_dict())
     if other_loss is not None:
         events.write("warning", message=f"{other_loss[0].upper()}{other_loss[1:]}.")
@@ -124,50 +156,67 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     require_disk_space(run, optimizer, model, spec)
     require_validation(spec)
     require_savable(run, model, spec)
-    lengths = [len(row) for row in train_rows]
-    model = with_pieces(run, model, order, lengths, hardware, events)
+    sizes = [len(row) for row in train_rows]
+    with rank_0_first(group):
+        if not model.is_sharded:
+            model = with_pieces(run, model, order, sizes, hardware, events)
 
     # what the untrained model says
-    size = hyperparameters.batch_size if model.path.flat else 1
-    limits = MicroBatchLimits(size, token_budget(options, hardware))
+    limits = limits.along(model.path)
 
     def prepare(name: str, rows: list[Any]) -> list[Any]:
         def log(message: str) -> None:
             events.write("log", message=message)
 
-        return objective.prepare(rows, Untrained(run.path / name, model, limits, stop.check, log))
+        untrained = Untrained(run.path / name, model, limits, stop.check, log, group)
+        return objective.prepare(rows, untrained)
 
     train_rows = prepare(spec.train, train_rows)
     if validation_rows is not None and spec.validation:
         validation_rows = prepare(spec.validation, validation_rows)
 
     # where to begin
-    checkpoints = Checkpoints(
-        run.path / "checkpoints", identity_of(run, spec), options.keep_checkpoints
+    checkpoints = checkpoints_of(
+        run.path / "checkpoints", identity_of(run, spec), options.keep_checkpoints, group
     )
-    resume(checkpoints, optimizer, state, events, hardware)
+    resume(checkpoints, optimizer, state, events, hardware, group)
+    require_equal(group, optimizer)
 
     # loop
     def keep_fewer(tokens: int) -> None:
         keep_tokens(run.path, options, tokens)
 
-    loop = Loop(objective, model, optimizer, hardware, order, spec, events, state, stop, keep_fewer)
+    loop = Loop(
+        objective,
+        model,
+        optimizer,
+        hardware,
+        limits,
+        order,
+        spec,
+        events,
+        state,
+        stop,
+        keep_fewer,
+        group,
+    )
     selection = Selection(options, state, events)
-    samples = Samples(options, model, tokenizer, events, stop)
-    pace = CheckpointPace(options, order, size_bytes=12 * optimizer.master.numel())
+    samples = Samples(options, model, tokenizer, events, stop, group)
+    pace = CheckpointPace(options, order, size_bytes=optimizer.saved_bytes)
     saved_step = state.step
 
     def save_checkpoint() -> None:
         nonlocal saved_step
         if state.step == 0:
             return
+        require_equal(group, optimizer)
         with pace.saving():
             path = checkpoints.save(
                 state,
                 optimizer,
                 lambda folder: save_config(model, spec, folder),
                 weights_file(spec),
-                checkpoint_facts(state, order, spec, hardware),
+                checkpoint_facts(state, order, spec, hardware, group),
                 keep_best=selection.keeps_best,
             )
         if state.step != saved_step:
@@ -196,7 +245,7 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
             loop.step(step, [train_rows[i] for i in indices])
             evaluate_if_due()
             samples.take_if_due(step, order)
-            if pace.is_due(step):
+            if group.broadcast(pace.is_due(step)):
                 save_checkpoint()
             stop.check()
     except Stopped:
@@ -209,7 +258,7 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
     if selection.result_step != state.step:
         checkpoints.load_weights(selection.result_step, optimizer)
     facts = {**result_facts(spec, tokenizer, model, state, order, hardware), **selection.facts()}
-    save_result(run.result_path, model, optimizer, spec, tokenizer_folder, facts)
+    save_result(run.result_path, model, optimizer, spec, tokenizer_folder, facts, group)
     steps = "1 step" if state.step == 1 else f"{state.step} steps"
     message = f"Trained {steps} on {state.trained_tokens:,} tokens.{selection.describe()}"
     cpu_s = round(time.process_time() - cpu_before, 3)
@@ -218,6 +267,21 @@ def train(run: RunDir, events: EventWriter, state: TrainState) -> dict[str, Any]
 
 
 # --- the steps of `train` ---------------------------------------------------------------------
+
+
+def unchecked_on_apple_gpu(spec: RunSpec, group: Group) -> str | None:
+    """What the run needs and is not checked on an Apple GPU, or None."""
+    if spec.needs_bitsandbytes:
+        return "bitsandbytes"
+    return "more than one process" if group.size > 1 else None
+
+
+def require_device(options: RunOptions, hardware: Hardware) -> None:
+    """Raise `Failed` when an option cannot be used on the device, or without a package."""
+    faults = list(device_faults(options, hardware.device.type))
+    if faults:
+        message = "; ".join(fault.what for fault in faults)
+        raise Failed(f"{message[0].upper()}{message[1:]}.", "unsupported", faults[0].hint)
 
 
 def describe(model: LoadedModel, spec: RunSpec) -> str:
@@ -256,10 +320,10 @@ def require_disk_space(
     run: RunDir, optimizer: FlatAdamW, model: LoadedModel, spec: RunSpec
 ) -> None:
     """Raise `Failed` when the disk has no room for the checkpoints and the result."""
-    weights = optimizer.master.numel()
+    weights = optimizer.count
     result = 4 * (weights if spec.adapter else model.size.parameters)
     kept = 3 if spec.options.keeps_best else 2
-    needed = kept * weights * 12 + result + (16 << 20)
+    needed = kept * optimizer.saved_bytes + result + (16 << 20)
     free = shutil.disk_usage(run.path).free
     if free < needed:
         message = (
@@ -299,6 +363,7 @@ def resume(
     state: TrainState,
     events: EventWriter,
     hardware: Hardware,
+    group: Group,
 ) -> None:
     """Load the newest sound checkpoint, if there is one, and report those that are skipped."""
     folder, manifest, skipped = checkpoints.find()
@@ -310,8 +375,9 @@ def resume(
         return
     state.restore(checkpoints.load(folder, manifest, optimizer))
     events.write("log", message=f"Resumed from step {state.step}.", step=state.step)
-    before = {**manifest["versions"], "threads": manifest["threads"]}
-    now = {**versions(), "threads": hardware.threads}
+    processes = manifest.get("processes", 1)
+    before = {**manifest["versions"], "threads": manifest["threads"], "processes": processes}
+    now = {**versions(), "threads": hardware.threads, "processes": group.size}
     different = sorted(name for name in now if now[name] != before.get(name))
     if different:
         what = ", ".join(f"{name} {before.get(name)} → {now[name]}" for name in different)
@@ -319,7 +385,7 @@ def resume(
 
 
 def checkpoint_facts(
-    state: TrainState, order: RowOrder, spec: RunSpec, hardware: Hardware
+    state: TrainState, order: RowOrder, spec: RunSpec, hardware: Hardware, group: Group
 ) -> Mapping[str, Any]:
     """What the manifest of a checkpoint records besides its files."""
     return {
@@ -331,6 +397,7 @@ def checkpoint_facts(
         "rng": {"seed": spec.seed, "rule": "each step seeds from seed and step"},
         "versions": versions(),
         "threads": hardware.threads,
+        "processes": group.size,
     }
 
 
@@ -338,23 +405,41 @@ def checkpoint_facts(
 
 
 def main(argv: Sequence[str]) -> int:
-    """Train the run directory named on the command line; returns the exit status."""
+    """Train the run directory named on the command line; returns the exit status.
+
+    The environment says whether this is one rank of a group, as torchrun would.
+    """
     run = RunDir(Path(argv[0]))
-    events = EventWriter(run.path / "events.jsonl")
+    try:
+        group = group_of(os.environ)
+    except PeerLost as lost:
+        sys.stderr.write(f"{lost}\n")
+        return EXIT_PEER_LOST
+    events = events_of(group, run.path / "events.jsonl")
     reporting = Reporting(lambda: run.spec, run.path, events)
-    outcome = attempt(run, events)
+    try:
+        outcome = attempt(run, events, group)
+    except (PeerLost, StartAgain) as ended_here:
+        sys.stderr.write(f"{ended_here}\n")
+        reporting.close("interrupted")
+        return EXIT_AGAIN if isinstance(ended_here, StartAgain) else EXIT_PEER_LOST
     reporting.close("interrupted" if outcome is None else outcome["outcome"])
     if outcome is None:
         return EXIT_INTERRUPTED
-    write_outcome(run.path, outcome)
-    return 1 if outcome["outcome"] == "failed" else 0
+    failed = outcome["outcome"] == "failed"
+    if group.rank == 0 or (failed and not (run.path / OUTCOME_FILE).exists()):
+        write_outcome(run.path, outcome)
+    return 1 if failed else 0
 
 
-def attempt(run: RunDir, events: EventWriter) -> dict[str, Any] | None:
-    """Train, and return the outcome, whatever happens; None for a run that was interrupted."""
+def attempt(run: RunDir, events: EventWriter, group: Group = SINGLE) -> dict[str, Any] | None:
+    """Train, and return the outcome, whatever happens; None for a run that was interrupted.
+
+    Raises `PeerLost` and `StartAgain`, after which the group starts again.
+    """
     state = TrainState()
     try:
-        return train(run, events, state)
+        return train(run, events, state, group)
     except Stopped as stopped:
         if not stopped.cancelled:
             return None
@@ -362,8 +447,12 @@ def attempt(run: RunDir, events: EventWriter) -> dict[str, Any] | None:
         if state.step == 0:
             message = "Cancelled before the first step."
         return ended("cancelled", message, exit_code=0, **totals(state))
-    except Exception as error:  # noqa: BLE001  # the process ends here, with an outcome
+    except (PeerLost, StartAgain):
+        raise
+    except Exception as error:
         traceback.print_exc()
+        if group.size > 1 and is_peer_lost(error):
+            raise PeerLost(str(error).partition("\n")[0]) from error
         message, record = failure(error)
         facts = {"error": record, "exit_code": 1, "log_tail": run.log_tail(40), **totals(state)}
         return ended("failed", message, **facts)

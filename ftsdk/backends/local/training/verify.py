@@ -7,6 +7,7 @@ model that lost the weights, so nothing but loading shows it.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,19 @@ def verify_adapter(folder: Path, model: LoadedModel) -> None:
     if not difference <= _TOLERANCE:
         message = f"{what}: loaded back, its answers differ by {difference:.3g} nats."
         raise Failed(message, _KIND, _HINT, difference=difference)
+
+
+def verify_file(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Compare the adapter's file in `folder` with the weights that were trained. Raises `Failed`.
+
+    For a base that no rank has whole: it is not asked with the adapter.
+    """
+    from safetensors.torch import load_file
+
+    from ftsdk.backends.local.compute.reload import compare
+
+    found = compare(dict(weights), load_file(folder / "adapter_model.safetensors"))
+    _require_nothing_lost(found, "The saved adapter is not the one that was trained")
 
 
 def verify_full(folder: Path) -> None:

@@ -36,7 +36,7 @@ def local(tmp_path: Path) -> LocalBackend:
     "options",
     [
         {"device": "gpu"},
-        {"dtype": "float16"},
+        {"dtype": "float8"},
         {"threads": 0},
         {"threads": True},
         {"checkpoint_every_s": 0},

@@ -1,4 +1,4 @@
-"""Where local training cannot run, the plan says so; the Apple GPU is not chosen, and the log says why."""
+"""Where local training cannot run, the plan says so."""
 
 from __future__ import annotations
 
@@ -18,15 +18,3 @@ def test_training_on_windows_itself_is_refused_by_name(home, monkeypatch, is_ref
         backend.check(JobSpec.build(provider="local", model="m/m", hyperparameters={"beta": 1}))
     assert ("training on Windows itself" in str(caught.value)) is is_refused
     assert ("use WSL" in str(caught.value)) is is_refused
-
-
-@pytest.mark.parametrize("has_apple_gpu", [True, False])
-def test_the_apple_gpu_is_not_chosen_and_the_log_says_so(monkeypatch, has_apple_gpu):
-    torch = pytest.importorskip("torch")
-    from ftsdk.backends.local.compute.hardware import choose_hardware
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_apple_gpu)
-    chosen = choose_hardware()
-    assert chosen.device.type == "cpu"
-    assert ("the Apple GPU is not used" in chosen.why) is has_apple_gpu

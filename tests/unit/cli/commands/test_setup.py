@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ftsdk.backends.local.runs.ask_stack import NoAnswer
+from ftsdk.cli.commands import doctor
 from ftsdk.cli.commands.init import template
 
 
@@ -247,3 +249,27 @@ def test_doctor_checks_the_linked_sqlite(cli, monkeypatch, version, verdict, fou
     monkeypatch.setattr("sqlite3.sqlite_version", ".".join(map(str, version)))
     checks = {one["name"]: one for one in cli("doctor", "--json").json["checks"]}
     assert (checks["sqlite"]["verdict"], checks["sqlite"]["found"]) == (verdict, found)
+
+
+APPLE_GPUS = [
+    ({"is_there": False, "faults": {}}, "note", "no Apple GPU found"),
+    ({"is_there": True, "faults": {"float32": "its loss differs"}}, "note", "its loss differs"),
+    ({"is_there": True, "faults": {"float32": None}}, "ok", "Apple GPU"),
+    (NoAnswer("exit code 1"), "note", "not checked: exit code 1"),
+]
+
+
+@pytest.mark.parametrize(("answer", "verdict", "found"), APPLE_GPUS)
+def test_doctor_checks_an_apple_gpu(monkeypatch, answer, verdict, found):
+    def ask(program, asked):
+        assert program == "ftsdk.backends.local.compute.apple_gpu"
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("ftsdk.cli.commands.doctor.sys.platform", "darwin")
+    monkeypatch.setattr("ftsdk.cli.commands.doctor.importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("ftsdk.cli.commands.doctor.ask_stack", ask)
+    check = doctor._gpu()
+    assert check.verdict == verdict
+    assert found in check.found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from ftsdk.backends.local.optimizers import trained_weight_bytes
 from ftsdk.backends.local.training.footprint.simulate import Way
 
 _NF4_EXTRA = 2 * 1024
@@ -48,12 +50,13 @@ def trained_items(count: int, way: Way) -> Mapping[str, int]:
     """The bytes of `count` trained weights: the copy that computes, and what `FlatAdamW` keeps.
 
     A gradient of each micro-batch, and where the copy is not float32 also the weight and the gradient
-    in float32; two averages in float32.
+    in float32; two averages in the format of the optimizer.
     """
-    low = way.dtype != torch.float32
-    copy = count * way.dtype.itemsize
+    width = way.dtype.itemsize
+    copy = count * width
     name = "trained weights" if way.adapter is None else "adapter"
-    return {name: copy, "gradients and AdamW": copy + count * ((8 if low else 0) + 8)}
+    whole = math.ceil(count * trained_weight_bytes(way.optimizer, width))
+    return {name: copy, "gradients and AdamW": whole - copy}
 
 
 def _short(dtype: torch.dtype) -> str:

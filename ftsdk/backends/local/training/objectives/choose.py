@@ -24,4 +24,11 @@ _KINDS: Mapping[Method, Callable[[RunHyperparameters, RunOptions], Objective[Any
 
 def objective_of(spec: RunSpec) -> Objective[Any]:
     """The objective of the run."""
-    return _KINDS[spec.method](spec.hyperparameters, spec.options)
+    return objective_for(spec.method, spec.hyperparameters, spec.options)
+
+
+def objective_for(
+    method: Method, hyperparameters: RunHyperparameters, options: RunOptions
+) -> Objective[Any]:
+    """The objective of a method with these settings."""
+    return _KINDS[method](hyperparameters, options)

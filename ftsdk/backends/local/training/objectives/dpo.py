@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ftsdk.backends.local.training.group import SINGLE, Group
 from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.backends.local.training.objectives.log_probs import answer_log_probs
 from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits, Share, Untrained
@@ -41,7 +42,11 @@ class DirectPreference(PairRows):
         ]
 
     def begin(
-        self, model: LoadedModel, examples: Sequence[Pair], limits: MicroBatchLimits
+        self,
+        model: LoadedModel,
+        examples: Sequence[Pair],
+        limits: MicroBatchLimits,
+        group: Group = SINGLE,
     ) -> Counts:
         return Counts(len(examples), sum(pair.chosen.trained_count for pair in examples))
 

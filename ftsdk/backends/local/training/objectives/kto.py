@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from ftsdk.backends.local.method_options import BETA
 from ftsdk.backends.local.options import RunHyperparameters, RunOptions
 from ftsdk.backends.local.training.batches import micro_batches
+from ftsdk.backends.local.training.division import rounds_of
 from ftsdk.backends.local.training.encode_rows import encode_each
 from ftsdk.backends.local.training.forward import evaluating
+from ftsdk.backends.local.training.group import SINGLE, Group
 from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.backends.local.training.objectives.log_probs import answer_log_probs
 from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits, Share, Untrained
@@ -113,7 +115,7 @@ class KahnemanTversky:
     def micro_batches(
         self, examples: Sequence[Labelled], limits: MicroBatchLimits
     ) -> Iterator[list[Labelled]]:
-        return micro_batches(examples, limits.examples, limits.tokens)
+        return micro_batches(examples, limits.examples, limits.tokens, padded=limits.padded)
 
     # --- losses ---
 
@@ -124,7 +126,11 @@ class KahnemanTversky:
         ]
 
     def begin(
-        self, model: LoadedModel, examples: Sequence[Labelled], limits: MicroBatchLimits
+        self,
+        model: LoadedModel,
+        examples: Sequence[Labelled],
+        limits: MicroBatchLimits,
+        group: Group = SINGLE,
     ) -> Common:
         good = sum(one.is_good for one in examples)
         mismatched = [(one.other, one.reference[1]) for one in examples if one.other is not None]
@@ -132,11 +138,19 @@ class KahnemanTversky:
             return Common(good, len(examples) - good, 0.0)
         total = 0.0
         by_row = {id(row): reference for row, reference in mismatched}
+
+        def cut(rows: Sequence[Rendered]) -> Iterator[list[Rendered]]:
+            return micro_batches(rows, limits.examples, limits.tokens, padded=limits.padded)
+
         with evaluating(model.network):
             rows = [row for row, _ in mismatched]
-            for micro in micro_batches(rows, limits.examples, limits.tokens):
-                log_probs = answer_log_probs(model, micro)
-                total += float(log_probs.sum()) - sum(by_row[id(row)] for row in micro)
+            for one in rounds_of(rows, cut, group, fills=model.is_sharded):
+                if not one.micro:
+                    continue
+                log_probs = answer_log_probs(model, one.micro)
+                if not one.filler:
+                    total += float(log_probs.sum()) - sum(by_row[id(row)] for row in one.micro)
+        total = sum(group.gather(total))
         return Common(good, len(examples) - good, max(0.0, total / len(mismatched)))
 
     def loss_of(self, model: LoadedModel, micro: Sequence[Labelled], common: Common) -> Share:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ftsdk.backends.local.training.batches import PackedBatch
 from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.dataset.tokenize.render import Rendered
 
@@ -16,14 +15,14 @@ if TYPE_CHECKING:
 def token_log_probs(model: LoadedModel, rows: Sequence[Rendered]) -> list[torch.Tensor]:
     """The log-probabilities of each row's trained tokens, in nats; float32 [trained] for each row.
 
-    The rows go through the model laid end to end, or one by one where it cannot compute so.
+    The rows go through the model together, or one by one where it cannot compute so.
     """
     import torch
 
-    batches = [rows] if model.path.flat else [[row] for row in rows]
+    batches = [rows] if model.path.together else [[row] for row in rows]
     found: list[torch.Tensor] = []
     for batch in batches:
-        log_probs = model.log_probs(PackedBatch.of(batch, model.device))
+        log_probs = model.log_probs(model.batch(batch))
         found.extend(torch.split(log_probs, [row.trained_count for row in batch]))
     return found
 

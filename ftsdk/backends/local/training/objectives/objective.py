@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from ftsdk.backends.local.training.group import SINGLE, Group
 from ftsdk.backends.local.training.model import LoadedModel
-from ftsdk.backends.local.training.row_path import BatchSize
+from ftsdk.backends.local.training.row_path import BatchSize, RowPath
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer
 
 if TYPE_CHECKING:
@@ -22,10 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MicroBatchLimits:
-    """The most that goes through the model at once: examples, and tokens."""
+    """The most that goes through the model at once: examples, and tokens.
+
+    With `padded`, each row counts as long as the longest of its batch.
+    """
 
     examples: int
     tokens: int
+    padded: bool = False
+
+    def along(self, path: RowPath) -> MicroBatchLimits:
+        """The limits for a model whose rows go this way."""
+        examples = self.examples if path.together else 1
+        return MicroBatchLimits(examples, self.tokens, path.padded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class Untrained:
     limits: MicroBatchLimits
     check: Callable[[], None]
     log: Callable[[str], None]
+    group: Group = SINGLE
 
 
 class Example(Protocol):
@@ -78,8 +89,17 @@ class Objective(Protocol[E]):
     def micro_batches(self, examples: Sequence[E], limits: MicroBatchLimits) -> Iterator[list[E]]:
         """Divide the examples of a step; how they are divided does not change the gradient."""
 
-    def begin(self, model: LoadedModel, examples: Sequence[E], limits: MicroBatchLimits) -> Any:
-        """What the micro-batches of one step have in common, such as what a mean is divided by."""
+    def begin(
+        self,
+        model: LoadedModel,
+        examples: Sequence[E],
+        limits: MicroBatchLimits,
+        group: Group = SINGLE,
+    ) -> Any:
+        """What the micro-batches of one step have in common, such as what a mean is divided by.
+
+        `examples` are those of all ranks, and so is what is counted.
+        """
 
     def loss_of(self, model: LoadedModel, micro: Sequence[E], common: Any) -> Share:
         """The share of a micro-batch in the loss of its step; `common` comes from `begin`."""

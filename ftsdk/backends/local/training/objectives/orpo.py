@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ftsdk.backends.local.training.group import SINGLE, Group
 from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.backends.local.training.objectives.dpo import Counts
 from ftsdk.backends.local.training.objectives.log_probs import token_log_probs
@@ -30,7 +31,11 @@ class OddsRatio(PairRows):
         return examples
 
     def begin(
-        self, model: LoadedModel, examples: Sequence[Pair], limits: MicroBatchLimits
+        self,
+        model: LoadedModel,
+        examples: Sequence[Pair],
+        limits: MicroBatchLimits,
+        group: Group = SINGLE,
     ) -> Counts:
         return Counts(len(examples), sum(len(pair.chosen) - 1 for pair in examples))
 

@@ -56,7 +56,7 @@ class PairRows:
         return encode_each(path, one, kind="preference")
 
     def batch_size(self, examples: Sequence[Pair], limits: MicroBatchLimits) -> BatchSize:
-        longest = max(max(len(pair.chosen), len(pair.rejected)) for pair in examples)
+        longest = max(map(longer_of, examples))
         return BatchSize.of_examples(
             longest, max(map(len, examples)), limits.examples, limits.tokens
         )
@@ -64,7 +64,17 @@ class PairRows:
     def micro_batches(
         self, examples: Sequence[Pair], limits: MicroBatchLimits
     ) -> Iterator[list[Pair]]:
-        return micro_batches(examples, limits.examples, limits.tokens)
+        if not limits.padded:
+            return micro_batches(examples, limits.examples, limits.tokens)
+        # Both answers are as long as the longest of all.
+        return micro_batches(
+            examples, limits.examples, limits.tokens // 2, padded=True, length=longer_of
+        )
+
+
+def longer_of(pair: Pair) -> int:
+    """The tokens of the longer answer, with its prompt."""
+    return max(len(pair.chosen), len(pair.rejected))
 
 
 def both(pairs: Sequence[Pair]) -> list[Rendered]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.local.training.batches import micro_batches
+from ftsdk.backends.local.training.division import rounds_of
 from ftsdk.backends.local.training.forward import evaluating
 from ftsdk.backends.local.training.objectives.log_probs import answer_log_probs
 from ftsdk.backends.local.training.objectives.objective import Untrained
@@ -39,10 +40,11 @@ def reference_log_probs(
     path = untrained.rows.with_name(f"reference-{untrained.rows.stem}.f32")
     identity = _identity(untrained.rows, rows)
     found = _read(path, identity, untrained.log)
-    if found is None:
+    if any(untrained.group.gather(found is None)):
         found = _computed(rows, untrained)
-        _write(path, identity, found)
-    return list(found)
+        if untrained.group.rank == 0:
+            _write(path, identity, found)
+    return list(found or ())
 
 
 def _identity(file: Path, rows: Sequence[Rendered]) -> dict[str, Any]:
@@ -89,15 +91,25 @@ def _computed(rows: Sequence[Rendered], untrained: Untrained) -> array[float]:
         f"Computing what the untrained model gives to {plural(len(rows), 'answer')} "
         f"of {untrained.rows.name}."
     )
-    found = array("f", bytes(4 * len(rows)))
     numbered = [_Numbered(k, row) for k, row in enumerate(rows)]
-    limits, model = untrained.limits, untrained.model
+    limits, model, group = untrained.limits, untrained.model, untrained.group
+
+    def cut(part: Sequence[_Numbered]) -> Iterator[list[_Numbered]]:
+        return micro_batches(part, limits.examples, limits.tokens, padded=limits.padded)
+
+    own: dict[int, float] = {}
     with evaluating(model.network):
-        for micro in micro_batches(numbered, limits.examples, limits.tokens):
+        for one in rounds_of(numbered, cut, group, fills=model.is_sharded):
             untrained.check()
-            values = answer_log_probs(model, [one.row for one in micro]).tolist()
-            for one, value in zip(micro, values, strict=True):
-                found[one.number] = value
+            if not one.micro:
+                continue
+            values = answer_log_probs(model, [part.row for part in one.micro]).tolist()
+            if not one.filler:
+                own |= zip((part.number for part in one.micro), values, strict=True)
+    found = array("f", bytes(4 * len(rows)))
+    for part in group.gather([*own.items()]):
+        for number, value in part:
+            found[number] = value
     return found
 
 

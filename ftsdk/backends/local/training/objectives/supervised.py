@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ftsdk.backends.local.options import RunHyperparameters, RunOptions
-from ftsdk.backends.local.training.batches import PackedBatch, micro_batches
+from ftsdk.backends.local.training.batches import micro_batches
 from ftsdk.backends.local.training.encode_rows import is_text, load_rows, load_text
+from ftsdk.backends.local.training.group import SINGLE, Group
 from ftsdk.backends.local.training.model import LoadedModel
 from ftsdk.backends.local.training.objectives.objective import MicroBatchLimits, Share, Untrained
 from ftsdk.backends.local.training.outcome import Failed
@@ -49,13 +50,17 @@ class Supervised:
     def micro_batches(
         self, examples: Sequence[Rendered], limits: MicroBatchLimits
     ) -> Iterator[list[Rendered]]:
-        return micro_batches(examples, limits.examples, limits.tokens)
+        return micro_batches(examples, limits.examples, limits.tokens, padded=limits.padded)
 
     def begin(
-        self, model: LoadedModel, examples: Sequence[Rendered], limits: MicroBatchLimits
+        self,
+        model: LoadedModel,
+        examples: Sequence[Rendered],
+        limits: MicroBatchLimits,
+        group: Group = SINGLE,
     ) -> int:
         """The number of trained tokens."""
         return sum(row.trained_count for row in examples)
 
     def loss_of(self, model: LoadedModel, micro: Sequence[Rendered], common: int) -> Share:
-        return Share(model.loss_sum(PackedBatch.of(micro, model.device)) / common)
+        return Share(model.loss_sum(model.batch(micro)) / common)

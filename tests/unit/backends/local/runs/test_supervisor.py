@@ -53,7 +53,7 @@ def test_a_kill_is_reported_as_a_signal(tmp_path: Path) -> None:
 def test_out_of_memory_has_a_hint_of_what_to_lower(tmp_path: Path) -> None:
     outcome = run_to_end(make(tmp_path / "a"), "raise MemoryError")
     assert outcome["error"]["kind"] == "out_of_memory"
-    for name in ("batch_size", "max_length", "nf4", "gradient_accumulation_steps"):
+    for name in ("micro_batch_tokens", "max_length", "nf4", "gradient_checkpointing"):
         assert name in outcome["error"]["hint"]
 
 

@@ -1,0 +1,107 @@
+"""`serve`: OpenAI's API on this machine, over the jobs and models of every backend."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+
+from ftsdk.cli.context import find, open_client
+from ftsdk.cli.options import Profile, pairs
+from ftsdk.cli.view.output import command, note, say
+from ftsdk.config import Environment
+from ftsdk.errors import MissingExtra, UsageError
+
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")]
+Alias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=JOB", help="A further name of a job's model; may be repeated."),
+]
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    alias: Alias = None,
+    profile: Profile = None,
+) -> None:
+    """Serve OpenAI's API over your jobs and their models.
+
+    Official clients work when only `base_url` and the key are changed: upload files, create and
+    follow jobs at the configured provider, chat with their models. The key is the server's token:
+    FTSDK_SERVE_TOKEN, or one that is made and shown. It listens on this machine only.
+    """
+    if host not in _LOOPBACK:
+        raise UsageError(
+            f"{host} can be reached from other machines, and this server does not encrypt",
+            where="--host",
+            hint="leave --host out, and put a proxy with TLS in front of 127.0.0.1",
+        )
+    uvicorn = _uvicorn()
+    from ftsdk.async_client import AsyncClient
+    from ftsdk.serve.app import serve_app
+    from ftsdk.serve.settings import TOKEN_VARIABLE, ServeSettings
+
+    client = AsyncClient(profile)
+    session = client.session
+    given = Environment(session.env).get(TOKEN_VARIABLE)
+    if given is not None and len(given) < 16:
+        raise UsageError(
+            f"{TOKEN_VARIABLE} is shorter than 16 characters",
+            where="the environment",
+            hint="leave it out, and one is made",
+        )
+    token = given or secrets.token_urlsafe(24)
+    known = open_client(profile)
+    aliases = {name: find(known, job).id for name, job in pairs(alias, "--alias").items()}
+    listener = _listen(host, port)
+    bound = listener.getsockname()[1]
+    settings = ServeSettings(token, session.home / "serve", port=bound, aliases=aliases)
+    shown = f"[{host}]" if ":" in host else host
+    say(f"OpenAI's API at http://{shown}:{bound}/v1")
+    say("  ", command(f"OPENAI_BASE_URL=http://{shown}:{bound}/v1"))
+    if given is None:
+        say("  ", command(f"OPENAI_API_KEY={token}"))
+    else:
+        note(f"the key is the value of {TOKEN_VARIABLE}")
+    config = uvicorn.Config(
+        serve_app(client, settings), log_level="warning", access_log=False, server_header=False
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _uvicorn() -> Any:
+    """The server's package. Raises `MissingExtra` where it or what it needs is not installed."""
+    names = ("starlette", "uvicorn", "python_multipart")
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise MissingExtra(
+            f"ftsdk serve needs {', '.join(missing)}, not installed here.",
+            hint="pip install 'ftsdk[serve]'",
+        )
+    return import_module("uvicorn")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `UsageError` where the port is taken."""
+    family = socket.AF_INET6 if host == "::1" else socket.AF_INET
+    address = "127.0.0.1" if host == "localhost" else host
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"Port {port} cannot be used: {error.strerror}",
+            where="--port",
+            hint="give another one, or 0 for any that is free",
+        ) from error
+    listener.listen(128)
+    return listener

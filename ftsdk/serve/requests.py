@@ -1,0 +1,146 @@
+"""Read the bodies and parameters of requests; a field that means nothing here is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+
+from ftsdk.serve.problems import Problem
+
+_Auto = Literal["auto"]
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
+
+
+class HyperparameterBody(_Strict):
+    """The hyperparameters of a job, as OpenAI names them."""
+
+    n_epochs: Annotated[int, Field(ge=1, le=50)] | _Auto = "auto"
+    batch_size: Annotated[int, Field(ge=1, le=256)] | _Auto = "auto"
+    learning_rate_multiplier: Annotated[float, Field(gt=0, allow_inf_nan=False)] | _Auto = "auto"
+    beta: Annotated[float, Field(gt=0, le=2, allow_inf_nan=False)] | _Auto = "auto"
+
+
+class _Hyperparameters(_Strict):
+    hyperparameters: HyperparameterBody = Field(default_factory=HyperparameterBody)
+
+
+class MethodBody(_Strict):
+    """How the model learns."""
+
+    type: Literal["supervised", "dpo"]
+    supervised: _Hyperparameters | None = None
+    dpo: _Hyperparameters | None = None
+
+
+class JobBody(_Strict):
+    """The body of `POST /v1/fine_tuning/jobs`."""
+
+    model: Annotated[str, Field(min_length=1)]
+    training_file: Annotated[str, Field(min_length=1)]
+    validation_file: str | None = None
+    hyperparameters: HyperparameterBody | None = None
+    method: MethodBody | None = None
+    suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2147483647)] | None = None
+    metadata: dict[str, str] | None = None
+    integrations: Annotated[list[Any], Field(max_length=0)] | None = None
+
+    @property
+    def method_name(self) -> str:
+        """The method in our words."""
+        return "sft" if self.method is None or self.method.type == "supervised" else "dpo"
+
+    def settings(self) -> HyperparameterBody:
+        """The hyperparameters, of the method or of the older field."""
+        if self.method is not None:
+            found = self.method.supervised if self.method.type == "supervised" else self.method.dpo
+            if found is not None:
+                return found.hyperparameters
+        return self.hyperparameters or HyperparameterBody()
+
+
+class ChatBody(BaseModel):
+    """The body of `POST /v1/chat/completions`; further fields go to the model's backend."""
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+    model: Annotated[str, Field(min_length=1)]
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    stream: bool | None = False
+    stream_options: dict[str, Any] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    seed: int | None = None
+
+    def options(self, most_tokens: int) -> dict[str, Any]:
+        """What is passed to `ModelHandle.chat`, without what asks for the usual."""
+        wanted = self.max_completion_tokens or self.max_tokens
+        given = {
+            name: value
+            for name, value in (self.model_extra or {}).items()
+            if value is not None and value != _USUAL.get(name)
+        }
+        for name in _FOR_OTHERS:
+            given.pop(name, None)
+        if wanted is not None:
+            if wanted > most_tokens:
+                raise Problem(400, f"max_tokens may be {most_tokens:,} here.", param="max_tokens")
+            given["max_tokens"] = wanted
+        given["temperature"] = 1.0 if self.temperature is None else self.temperature
+        if self.seed is not None:
+            given["seed"] = self.seed
+        return given
+
+
+_USUAL: Mapping[str, Any] = {
+    "n": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "logprobs": False,
+    "response_format": {"type": "text"}, "tool_choice": "auto", "parallel_tool_calls": True,
+    "logit_bias": {}, "stop": [], "tools": [],
+}  # fmt: skip
+_FOR_OTHERS = ("user", "metadata", "store", "safety_identifier", "prompt_cache_key", "service_tier")
+"""Fields that change no answer."""
+
+
+async def body_of(request: Request, shape: type[_Body]) -> _Body:
+    """The body of a request. Raises `Problem`, which names the first field that is wrong."""
+    try:
+        found = orjson.loads(await request.body())
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, f"The body is not JSON: {error}.", code="invalid_json") from error
+    if not isinstance(found, dict):
+        raise Problem(400, "The body is not a JSON object.", code="invalid_json")
+    try:
+        return shape.model_validate(found)
+    except ValidationError as error:
+        faults = [_fault(one) for one in error.errors()]
+        names = [name for name, _ in faults]
+        message = "; ".join(f"{name}: {words}" for name, words in faults)
+        raise Problem(400, message, code="invalid_request", param=names[0]) from error
+
+
+def _fault(error: Any) -> tuple[str, str]:
+    name = ".".join(str(part) for part in error["loc"]) or "body"
+    if error["type"] == "extra_forbidden":
+        return name, "ftsdk does not know this field"
+    return name, str(error["msg"])
+
+
+def whole_number(
+    request: Request, name: str, default: int, *, low: int = 1, high: int = 100
+) -> int:
+    """A number of the query string. Raises `Problem` for another value."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not low <= int(text[:10]) <= high:
+        raise Problem(400, f"{name} is a number from {low} to {high}.", param=name)
+    return int(text)

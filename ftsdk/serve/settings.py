@@ -1,0 +1,35 @@
+"""What a server is started with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TOKEN_VARIABLE = "FTSDK_SERVE_TOKEN"  # noqa: S105  # the name of a variable
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """`token` is what clients send as their API key. `aliases` are further names of models, by name.
+
+    `max_body_bytes` bounds a request but for file uploads, which `max_file_bytes` bounds. At most
+    `max_chats` chats run at once, and as many again wait; further ones are answered with 429.
+    """
+
+    token: str = field(repr=False)
+    folder: Path
+    port: int = 8765
+    hosts: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    max_body_bytes: int = 16 << 20
+    max_file_bytes: int = 1 << 30
+    max_chats: int = 32
+    max_chat_tokens: int = 32_768
+
+    @property
+    def allowed_hosts(self) -> frozenset[str]:
+        """The values of the Host header that are answered: this machine's own names, with the port."""
+        own = {f"{name}:{self.port}" for name in _LOOPBACK}
+        return frozenset({*own, *self.hosts})

@@ -1,0 +1,76 @@
+"""What the routes share: the client, the settings, uploads, and which model a name means."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from ftsdk.async_client import AsyncClient, AsyncFineTuneJob
+from ftsdk.errors import UnknownJob
+from ftsdk.serve.problems import Problem
+from ftsdk.serve.settings import ServeSettings
+from ftsdk.serve.uploads import Uploads
+from ftsdk.util.files import atomic_write_json, make_private_folder
+
+_OURS = re.compile(r"ft:.*:(ftj_[0-9A-Z]{26})")
+
+
+class ServerState:
+    """The state of one server."""
+
+    def __init__(self, client: AsyncClient, settings: ServeSettings) -> None:
+        self.client, self.settings = client, settings
+        self.clock = client.session.clock
+        self.uploads = Uploads(settings.folder / "files", self.clock)
+        self.chats = anyio.Semaphore(settings.max_chats)
+        self.waiting = 0
+
+    async def job(self, job_id: str) -> AsyncFineTuneJob:
+        """The job with this id. Raises `UnknownJob`."""
+        if not job_id.startswith("ftj_"):
+            raise UnknownJob(f"There is no job {job_id!r}", hint="job ids begin with ftj_")
+        return await self.client.get_job(job_id)
+
+    async def job_of_model(self, name: str) -> AsyncFineTuneJob:
+        """The job whose model has this name: an alias, ours, a job's id or its unique name.
+
+        Raises `Problem` for a name that nothing has.
+        """
+        wanted = self.settings.aliases.get(name, name)
+        found = _OURS.fullmatch(wanted)
+        if found is not None:
+            wanted = found[1]
+        if wanted.startswith("ftj_"):
+            try:
+                return await self.client.get_job(wanted)
+            except UnknownJob:
+                raise _unknown_model(name) from None
+        jobs = [job for job in await self.client.list_jobs() if job.name == wanted]
+        if len(jobs) != 1:
+            raise _unknown_model(name)
+        return jobs[0]
+
+    # --- which files a job came from ---
+
+    def remember_files(self, job_id: str, files: dict[str, Any]) -> None:
+        """Keep the ids of the files that a job was created from."""
+        atomic_write_json(make_private_folder(self.settings.folder / "jobs") / job_id, files)
+
+    def files_of(self, job_id: str) -> dict[str, Any]:
+        """The ids of the files that a job was created from; none for a job from elsewhere."""
+        path = self.settings.folder / "jobs" / Path(job_id).name
+        found: dict[str, Any] = json.loads(path.read_bytes()) if path.is_file() else {}
+        return found
+
+
+def _unknown_model(name: str) -> Problem:
+    return Problem(
+        404,
+        f"There is no model {name!r} here; GET /v1/models lists them, and --alias adds a name.",
+        code="model_not_found",
+        param="model",
+    )

@@ -255,6 +255,7 @@ class AsyncModelHandle:
 
     download = _awaited(ModelHandle.download, _unchanged)
     export = _awaited(ModelHandle.export, _unchanged, run=_to_the_end)
+    push = _awaited(ModelHandle.push, _unchanged, run=_to_the_end)
     check_portability = _awaited(ModelHandle.check_portability, _unchanged)
     undeploy = _awaited(ModelHandle.undeploy, _unchanged, run=_to_the_end)
 
@@ -410,6 +411,7 @@ class AsyncFineTuneJob:
     result = _awaited(FineTuneJob.result, AsyncModelHandle)
     callable_result = _awaited(FineTuneJob.callable_result, AsyncModelHandle)
     export = _awaited(FineTuneJob.export, _unchanged, run=_to_the_end)
+    push = _awaited(FineTuneJob.push, _unchanged, run=_to_the_end)
     check_portability = _awaited(FineTuneJob.check_portability, _unchanged)
     deploy = _awaited(FineTuneJob.deploy, AsyncModelHandle, run=_until_journaled)
 

@@ -78,6 +78,7 @@ _PANELS = {
         "evaluate": ("evaluate", "evaluate", "Compare models on the same rows, with a verdict."),
         "download": ("actions", "download", "Download a job's model into a folder."),
         "export": ("export", "export", "Write a model as other programs take it, and compare its answers."),
+        "push": ("push", "push", "Push a model to a private repository of the model hub, with its card."),
         "serve": ("serve", "serve", "Serve OpenAI's API over your jobs and their models."),
         "delete": ("actions", "delete", "Delete a job's result at its provider. The journal keeps the job."),
         "deploy": ("deployments", "deploy", "Deploy a job's model for a limited time."),

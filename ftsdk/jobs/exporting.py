@@ -13,12 +13,14 @@ from ftsdk.artifacts.portability import check_portability
 from ftsdk.backends.local.models.resolve import resolve_model
 from ftsdk.errors import Unsupported
 from ftsdk.exporting.export import ExportOptions, check_arguments, export
+from ftsdk.exporting.push import check_repository, push
 from ftsdk.exporting.source import ExportSource
 from ftsdk.session import Session
 from ftsdk.types.export import Export, ExportTarget
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ModelHandle, ModelKind
 from ftsdk.types.portability import Portability
+from ftsdk.types.pushed import Pushed
 
 OnStep = Callable[[str], None]
 
@@ -43,6 +45,34 @@ def export_model(
         check_arguments(source, target, options)
         known = replace(options, job=_journaled(snapshot))
         return export(source, target, folder, known, on_step=on_step)
+
+
+def push_model(
+    session: Session,
+    handle: ModelHandle,
+    repo: str,
+    target: ExportTarget,
+    options: ExportOptions,
+    *,
+    snapshot: JobSnapshot,
+    public: bool = False,
+    base: str | None = None,
+    base_id: str | None = None,
+    on_step: OnStep = lambda _: None,
+) -> Pushed:
+    """Export the model into a folder of its own, push that to `repo`, and remove the folder.
+
+    Raises what `export_model` and `push` raise.
+    """
+    check_repository(repo)
+    session.home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=session.home, prefix=".push-") as scratch:
+        folder = Path(scratch) / repo.rpartition("/")[2]
+        export_model(
+            session, handle, target, folder, options,
+            snapshot=snapshot, base=base, base_id=base_id, on_step=on_step,
+        )  # fmt: skip
+        return push(folder, repo, public=public, on_step=on_step)
 
 
 def portability_of(handle: ModelHandle, *, base_id: str | None = None) -> tuple[Portability, ...]:

@@ -24,6 +24,7 @@ from ftsdk.types.export import Export, ExportTarget
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ModelHandle
 from ftsdk.types.portability import Portability
+from ftsdk.types.pushed import Pushed
 from ftsdk.types.status import JobStatus
 from ftsdk.util.arguments import COUNT, FLAG, FUNCTION, MAPPING, NUMBER, PATH, TEXT, checked
 
@@ -377,6 +378,48 @@ class FineTuneJob:
             Path(folder),
             ExportOptions(dtype, onto_trained_base, probes),
             snapshot=self._snapshot,
+            base=None if base is None else str(base),
+            base_id=base_id,
+            on_step=on_step or (lambda _: None),
+        )
+
+    @checked(
+        repo=TEXT, form=TEXT, public=FLAG, dtype=TEXT, base=PATH, base_id=TEXT,
+        onto_trained_base=FLAG, probes=COUNT, on_step=FUNCTION,
+    )  # fmt: skip
+    def push(
+        self,
+        repo: str,
+        *,
+        form: ExportTarget = "adapter",
+        public: bool = False,
+        dtype: str | None = None,
+        base: str | Path | None = None,
+        base_id: str | None = None,
+        onto_trained_base: bool = False,
+        probes: int = 16,
+        on_step: Callable[[str], None] | None = None,
+    ) -> Pushed:
+        """Export the model and push it to `repo` (`owner/name`) of the model hub, with its card.
+
+        The repository is private unless `public`; an existing public one is refused unless `public`. The
+        key is the hub's own: `HF_TOKEN`, or what `hf auth login` stored. Only the export's files are sent,
+        in one commit, and compared afterwards. `form` and the other arguments are those of `export`.
+
+        Raises what `export` raises, `UsageError` for a repository with other weights in it, and
+        `AuthError`, `RateLimited`, `Unavailable` or `Rejected` from the hub.
+        """
+        from ftsdk.exporting.export import ExportOptions
+        from ftsdk.jobs.exporting import push_model
+
+        return push_model(
+            self.session,
+            self.result(),
+            repo,
+            form,
+            ExportOptions(dtype, onto_trained_base, probes),
+            snapshot=self._snapshot,
+            public=public,
             base=None if base is None else str(base),
             base_id=base_id,
             on_step=on_step or (lambda _: None),

@@ -17,6 +17,7 @@ from ftsdk.types.chat_stream import ChatStream
 from ftsdk.types.cost import Cost
 from ftsdk.types.export import Export, ExportTarget
 from ftsdk.types.portability import Portability
+from ftsdk.types.pushed import Pushed
 from ftsdk.types.record import Record
 from ftsdk.util import card
 from ftsdk.util.arguments import FLAG, FUNCTION, MAPPING, NUMBER, PATH, Check, checked, is_text
@@ -67,6 +68,9 @@ class _Job(Protocol):
 
     @property
     def export(self) -> Callable[..., Export]: ...
+
+    @property
+    def push(self) -> Callable[..., Pushed]: ...
 
     def check_portability(self, *, base_id: str | None = None) -> tuple[Portability, ...]: ...
 
@@ -311,6 +315,10 @@ class ModelHandle(Record):
     def export(self, /, target: ExportTarget, folder: str | Path, **options: Any) -> Export:
         """Write the model in another form, load it again and compare. See `FineTuneJob.export`."""
         return (self._job or self._unbound()).export(target, folder, **options)
+
+    def push(self, /, repo: str, **options: Any) -> Pushed:
+        """Export the model and push it to a repository of the hub. See `FineTuneJob.push`."""
+        return (self._job or self._unbound()).push(repo, **options)
 
     def check_portability(self, *, base_id: str | None = None) -> tuple[Portability, ...]:
         """Where the model can be used. See `FineTuneJob.check_portability`."""

@@ -24,15 +24,15 @@ from ftsdk.types.export import Export, ExportTarget
 from ftsdk.types.portability import Portability
 from ftsdk.util.names import nearest
 
-_TARGETS: tuple[ExportTarget, ...] = get_args(ExportTarget)
-_WORDS = f"What to write: {', '.join(_TARGETS)}."
+TARGETS: tuple[ExportTarget, ...] = get_args(ExportTarget)
+_WORDS = f"What to write: {', '.join(TARGETS)}."
 
 Source = Annotated[
     str, typer.Argument(metavar="JOB|FOLDER", help="A job, or the folder of a downloaded model.")
 ]
 Target = Annotated[
     str | None,
-    typer.Argument(metavar="FORM", help=_WORDS, autocompletion=lambda: list(_TARGETS)),
+    typer.Argument(metavar="FORM", help=_WORDS, autocompletion=lambda: list(TARGETS)),
 ]
 Folder = Annotated[Path | None, typer.Argument(metavar="OUT", help="A new or empty folder.")]
 Check = Annotated[bool, typer.Option("--check", help="Only say where the model can be used.")]
@@ -88,7 +88,7 @@ def export(
     if check:
         _show_portability(_portability(client, source, base, base_id), as_json=as_json)
         return
-    form = _target(target)
+    form = form_of(target)
     if folder is None:
         raise UsageError(
             "There is no folder to write into",
@@ -104,21 +104,26 @@ def export(
         _show(done)
 
 
-def _target(target: str | None) -> ExportTarget:
-    for known in _TARGETS:
+def form_of(target: str | None) -> ExportTarget:
+    """The form of this name. Raises `UsageError` for another, or for none."""
+    for known in TARGETS:
         if target == known:
             return known
     raise UsageError(
         "There is no form to write" if target is None else f"There is no form {target!r}",
         where="ftsdk export",
-        hint=f"one of {', '.join(_TARGETS)}{nearest(target or '', _TARGETS)}; --check says where each "
+        hint=f"one of {', '.join(TARGETS)}{nearest(target or '', TARGETS)}; --check says where each "
         "can be used",
     )
 
 
-def _is_folder(source: str) -> bool:
+def is_folder(source: str) -> bool:
+    """Whether the argument names the folder of a model, not a job."""
     path = Path(source)
-    return any((path / name).is_file() for name in ("adapter_config.json", "config.json"))
+    return any(
+        (path / name).is_file()
+        for name in ("adapter_config.json", "config.json", "model.gguf", "adapter.gguf")
+    )
 
 
 def _export(
@@ -130,7 +135,7 @@ def _export(
     base: str | None,
     base_id: str | None,
 ) -> Export:
-    if _is_folder(source):
+    if is_folder(source):
         found = ExportSource.read(
             Path(source), base=base_folder(client.session, base), base_id=base_id
         )
@@ -150,7 +155,7 @@ def _export(
 def _portability(
     client: Client, source: str, base: str | None, base_id: str | None
 ) -> Sequence[Portability]:
-    if _is_folder(source):
+    if is_folder(source):
         found = ExportSource.read(
             Path(source), base=base_folder(client.session, base), base_id=base_id
         )

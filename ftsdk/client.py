@@ -17,7 +17,7 @@ from ftsdk.jobs.adopt import adopt
 from ftsdk.jobs.html import JobList
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.reconcile import reconcile, resolve
-from ftsdk.jobs.search import TAG, find_jobs
+from ftsdk.jobs.search import TAG, Tag, find_jobs
 from ftsdk.jobs.submit import check_key, submit
 from ftsdk.migration.arguments import (
     CAPTURE_CHECKS,
@@ -138,17 +138,24 @@ class Client:
         """
         return FineTuneJob(self.session, self.journal.get(job_id))
 
-    @checked(provider=TEXT, tag=TAG, limit=COUNT)
+    @checked(provider=TEXT, tag=TAG, after=TEXT, limit=COUNT)
     def list_jobs(
         self,
         *,
         status: JobStatus | str | Iterable[JobStatus | str] | None = None,
         provider: str | None = None,
-        tag: str | tuple[str, str] | None = None,
+        tag: Tag | None = None,
+        after: str | None = None,
         limit: int | None = None,
     ) -> list[FineTuneJob]:
-        """Return jobs from the journal, newest first. `tag` is a name, `name=value`, or a pair."""
-        found = find_jobs(self.journal, status=status, provider=provider, tag=tag, limit=limit)
+        """Return jobs from the journal, newest first.
+
+        `tag` is a name, `name=value`, a pair, or a mapping of names to values that must all fit. For
+        the next page give the id of the last job as `after`. Raises `UnknownJob` for another id.
+        """
+        found = find_jobs(
+            self.journal, status=status, provider=provider, tag=tag, after=after, limit=limit
+        )
         return JobList(FineTuneJob(self.session, snapshot) for snapshot in found)
 
     @checked(provider=TEXT, provider_job_id=TEXT)

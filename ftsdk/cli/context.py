@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ftsdk.client import Client
 from ftsdk.errors import FtsdkError, StoreError, UnknownJob
 from ftsdk.jobs.follow import poll_once
 from ftsdk.jobs.job import FineTuneJob
+from ftsdk.jobs.search import find_job
 from ftsdk.session import Session
 from ftsdk.types.job import JobSnapshot
-from ftsdk.util.names import nearest
+
+_PAGE = 50
 
 
 def open_client(profile: str | None = None) -> Client:
@@ -19,30 +21,11 @@ def open_client(profile: str | None = None) -> Client:
 
 
 def find(client: Client, name: str) -> FineTuneJob:
-    """Return the job with this id, start of an id, provider's id, or unique name.
+    """Return the job with this id, start of an id, provider's id, unique name or model.
 
     Raises `UnknownJob`, which suggests the nearest name.
     """
-    if name.lower().startswith("ftj_"):
-        return client.get_job("ftj_" + name[4:])
-    jobs = client.list_jobs()
-    matches = [
-        job for job in jobs if name in (job.provider_job_id, job.name, *job.snapshot.earlier_ids)
-    ]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise UnknownJob(
-            f"{len(matches)} jobs are called {name!r}",
-            where=", ".join(job.id for job in matches[:5]),
-            hint="give the id of one",
-        )
-    known = [job.name for job in jobs if job.name]
-    raise UnknownJob(
-        f"No job is called {name!r}{nearest(name, known)}",
-        where=str(client.home / "journal.db"),
-        hint="`ftsdk list` shows the jobs; another FTSDK_HOME may have it",
-    )
+    return FineTuneJob(client.session, find_job(client.journal, name))
 
 
 def newest(
@@ -51,14 +34,26 @@ def newest(
     """Return the job called `name`; without a name, the newest one that fits, else the newest."""
     if name is not None:
         return find(client, name)
-    jobs = client.list_jobs()
-    if not jobs:
+    first: FineTuneJob | None = None
+    for job in _in_pages(client):
+        first = first or job
+        if fit is None or fit(job):
+            return job
+    if first is None:
         raise UnknownJob(
             "There is no job yet",
             where=str(client.home / "journal.db"),
             hint="`ftsdk create DATA` starts one",
         )
-    return next((job for job in jobs if fit is not None and fit(job)), jobs[0])
+    return first
+
+
+def _in_pages(client: Client) -> Iterator[FineTuneJob]:
+    """Yield all jobs, newest first; only as many are read as are looked at."""
+    page = client.list_jobs(limit=_PAGE)
+    while page:
+        yield from page
+        page = client.list_jobs(after=page[-1].id, limit=_PAGE)
 
 
 def refreshed(

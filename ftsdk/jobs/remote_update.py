@@ -19,6 +19,7 @@ def updated_fields(snapshot: JobSnapshot, remote: RemoteJob) -> dict[str, Any]:
         "progress": remote.progress or snapshot.progress,
         "cost": remote.cost or snapshot.cost,
         "trained_tokens": remote.trained_tokens or snapshot.trained_tokens,
+        "result_model": remote.result_model or snapshot.result_model,
         "started_at": remote.started_at or snapshot.started_at,
         "finished_at": remote.finished_at or snapshot.finished_at,
     }

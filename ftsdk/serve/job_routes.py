@@ -16,7 +16,13 @@ from ftsdk.serve.documents import (
     page,
 )
 from ftsdk.serve.problems import Problem
-from ftsdk.serve.requests import HyperparameterBody, JobBody, body_of, whole_number
+from ftsdk.serve.requests import (
+    HyperparameterBody,
+    JobBody,
+    body_of,
+    metadata_filter,
+    whole_number,
+)
 from ftsdk.serve.state import ServerState
 from ftsdk.types.events import Checkpoint
 from ftsdk.types.status import JobStatus
@@ -86,20 +92,12 @@ class JobRoutes:
     async def list(self, request: Request) -> Response:
         """`GET /v1/fine_tuning/jobs`, newest first; `metadata[name]=value` filters."""
         limit = whole_number(request, "limit", 20)
-        wanted = {
-            name[len("metadata[") : -1]: value
-            for name, value in request.query_params.items()
-            if name.startswith("metadata[") and name.endswith("]")
-        }
-        jobs = [
-            job
-            for job in await self._state.client.list_jobs()
-            if all(job.snapshot.tags.get(name) == value for name, value in wanted.items())
-        ]
-        after = request.query_params.get("after")
-        return JSONResponse(
-            page(jobs, self._document, lambda job: job.id, after=after, limit=limit)
+        jobs = await self._state.client.list_jobs(
+            tag=metadata_filter(request),
+            after=request.query_params.get("after"),
+            limit=limit + 1,  # one more says whether there are more
         )
+        return JSONResponse(page(jobs, self._document, lambda job: job.id, after=None, limit=limit))
 
     async def get(self, request: Request) -> Response:
         """`GET /v1/fine_tuning/jobs/{job_id}`, as its provider reports it now."""

@@ -144,3 +144,19 @@ def whole_number(
     if not text.isascii() or not text.isdigit() or not low <= int(text[:10]) <= high:
         raise Problem(400, f"{name} is a number from {low} to {high}.", param=name)
     return int(text)
+
+
+def metadata_filter(request: Request) -> dict[str, str]:
+    """The metadata that jobs must have: `metadata[name]=value` in the query string.
+
+    Raises `Problem` for another form, which would list jobs that are not meant.
+    """
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if not name.startswith("metadata"):
+            continue
+        inside = name.removeprefix("metadata[").removesuffix("]")
+        if name != f"metadata[{inside}]" or inside in found:
+            raise Problem(400, "Filter by metadata[name]=value, once a name.", param="metadata")
+        found[inside] = value
+    return found

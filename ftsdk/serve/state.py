@@ -11,6 +11,7 @@ import anyio
 
 from ftsdk.async_client import AsyncClient, AsyncFineTuneJob
 from ftsdk.errors import UnknownJob
+from ftsdk.jobs.search import find_job
 from ftsdk.serve.problems import Problem
 from ftsdk.serve.settings import ServeSettings
 from ftsdk.serve.uploads import Uploads
@@ -36,23 +37,18 @@ class ServerState:
         return await self.client.get_job(job_id)
 
     async def job_of_model(self, name: str) -> AsyncFineTuneJob:
-        """The job whose model has this name: an alias, ours, a job's id or its unique name.
+        """The job whose model has this name: an alias, ours, or what `find_job` finds.
 
-        Raises `Problem` for a name that nothing has.
+        Raises `Problem` for a name that nothing has, or several jobs.
         """
         wanted = self.settings.aliases.get(name, name)
-        found = _OURS.fullmatch(wanted)
-        if found is not None:
-            wanted = found[1]
-        if wanted.startswith("ftj_"):
-            try:
-                return await self.client.get_job(wanted)
-            except UnknownJob:
-                raise _unknown_model(name) from None
-        jobs = [job for job in await self.client.list_jobs() if job.name == wanted]
-        if len(jobs) != 1:
-            raise _unknown_model(name)
-        return jobs[0]
+        ours = _OURS.fullmatch(wanted)
+        wanted = wanted if ours is None else ours[1]
+        try:
+            found = await anyio.to_thread.run_sync(find_job, self.client.session.journal, wanted)
+        except UnknownJob as error:
+            raise _unknown_model(name, error) from error
+        return await self.client.get_job(found.id)
 
     # --- which files a job came from ---
 
@@ -67,10 +63,10 @@ class ServerState:
         return found
 
 
-def _unknown_model(name: str) -> Problem:
+def _unknown_model(name: str, error: UnknownJob) -> Problem:
     return Problem(
         404,
-        f"There is no model {name!r} here; GET /v1/models lists them, and --alias adds a name.",
+        f"There is no model {name!r} here: {error.what}. GET /v1/models lists them, and --alias adds a name.",
         code="model_not_found",
         param="model",
     )

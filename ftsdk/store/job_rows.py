@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from ftsdk.errors import StoreError
+from ftsdk.store.job_index import index_job, remove_from_index
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
 from ftsdk.util.clock import parse_time
@@ -79,7 +80,7 @@ def insert_job(cursor: sqlite3.Cursor, s: JobSnapshot) -> None:
     """Insert a new job."""
     cursor.execute(
         "INSERT INTO jobs (id, key, provider, account, provider_job_id, status, fingerprint, tag, "
-        "created_at, updated_at, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "created_at, updated_at, indexed, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             s.id,
             s.key,
@@ -91,26 +92,44 @@ def insert_job(cursor: sqlite3.Cursor, s: JobSnapshot) -> None:
             s.tag,
             s.created_at.isoformat(),
             s.updated_at.isoformat(),
+            s.updated_at.isoformat(),
             s.model_dump_json(),
         ),
     )
+    index_job(cursor, s)
 
 
-def update_job(cursor: sqlite3.Cursor, s: JobSnapshot) -> None:
-    """Replace the snapshot of a job, and the columns that follow from it."""
+def update_job(cursor: sqlite3.Cursor, s: JobSnapshot, row: sqlite3.Row, old: JobSnapshot) -> None:
+    """Replace the snapshot of a job, and the columns that follow from it; `row` is the one of `old`."""
     cursor.execute(
         "UPDATE jobs SET key = ?, account = ?, provider_job_id = ?, status = ?, updated_at = ?, "
-        "snapshot = ? WHERE id = ?",
+        "indexed = ?, snapshot = ? WHERE id = ?",
         (
             s.key,
             s.account,
             s.provider_job_id,
             s.status.value,
             s.updated_at.isoformat(),
+            s.updated_at.isoformat(),
             s.model_dump_json(),
             s.id,
         ),
     )
+    if row["indexed"] == row["updated_at"]:
+        index_job(cursor, s, old)
+    else:
+        remove_from_index(cursor, s.id)
+        index_job(cursor, s)
+
+
+def index_missing(cursor: sqlite3.Cursor) -> None:
+    """Index the jobs that another version wrote; one that cannot be read has no tags and no names."""
+    for row in cursor.execute("SELECT * FROM jobs WHERE indexed IS NOT updated_at").fetchall():
+        remove_from_index(cursor, row["id"])
+        job = read_or_report(row)
+        if isinstance(job, JobSnapshot):
+            index_job(cursor, job)
+        cursor.execute("UPDATE jobs SET indexed = updated_at WHERE id = ?", (row["id"],))
 
 
 def log_status_change(

@@ -38,6 +38,7 @@ from ftsdk.store.hooks import InsertHook
 from ftsdk.store.job_rows import (
     StatusChange,
     UnreadableJob,
+    index_missing,
     insert_job,
     log_status_change,
     read_job,
@@ -45,6 +46,7 @@ from ftsdk.store.job_rows import (
     read_status_change,
     update_job,
 )
+from ftsdk.store.job_search import Page, TagFilter, place_of, rows_by_id, rows_of
 from ftsdk.store.migrations import MIGRATIONS
 from ftsdk.store.sqlite_version import require_sqlite
 from ftsdk.types.job import JobSnapshot
@@ -268,8 +270,8 @@ class Journal:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Cursor]:
         """Run several queries on one cursor; for the other modules of this package."""
-        with self._errors():
-            yield self._connection().cursor()
+        with self._errors(), contextlib.closing(self._connection().cursor()) as cursor:
+            yield cursor
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -293,7 +295,8 @@ class Journal:
                     existing = read_job(row)
                     if existing.fingerprint != snapshot.fingerprint or not existing.was_refused:
                         raise KeyTaken(existing)
-                    update_job(cursor, existing.model_copy(update={"key": None}))
+                    freed = existing.model_copy(update={"key": None})
+                    update_job(cursor, freed, row, existing)
             insert_job(cursor, snapshot)
             log_status_change(cursor, snapshot, None, "journaled")
             if hook is not None:
@@ -328,7 +331,7 @@ class Journal:
                 return old
             new = old.model_copy(update={**fields, "status": status, "updated_at": now})
             new = JobSnapshot.model_validate(new.model_dump())
-            update_job(cursor, new)
+            update_job(cursor, new, row, old)
             if (new.status, new.raw_status) != (old.status, old.raw_status):
                 log_status_change(cursor, new, old.status, why)
             if hook is not None:
@@ -347,12 +350,8 @@ class Journal:
 
         Raises `UnknownJob` when no job or several jobs match.
         """
-        rows = self.read("SELECT * FROM jobs WHERE id = ?", (job_id,))
-        if not rows and len(job_id) >= 8 and job_id.startswith("ftj_"):
-            rows = self.read(
-                "SELECT * FROM jobs WHERE substr(id, 1, ?) = ? LIMIT 3",
-                (len(job_id), job_id.upper().replace("FTJ_", "ftj_", 1)),
-            )
+        with self.reading() as cursor:
+            rows = rows_by_id(cursor, job_id)
         if len(rows) == 1:
             return read_job(rows[0])
         if len(rows) > 1:
@@ -376,36 +375,43 @@ class Journal:
         *,
         status: frozenset[JobStatus] | None = None,
         provider: str | None = None,
+        tags: Sequence[TagFilter] = (),
+        after: str | None = None,
         limit: int | None = None,
         unreadable: builtins.list[UnreadableJob] | None = None,
     ) -> list[JobSnapshot]:
-        """Return the jobs that match, newest first.
+        """Return the jobs that match, newest first: at most `limit` of those behind the job `after`.
 
         A job whose row cannot be read is left out. It is appended to `unreadable`; without that list
-        it is logged as a warning.
+        it is logged as a warning. Raises `UnknownJob` when there is no job `after`.
         """
-        clauses, values = ["1"], list[Any]()
-        if status is not None:
-            clauses.append(f"status IN ({', '.join('?' * len(status))})")
-            values += sorted(s.value for s in status)
-        if provider is not None:
-            clauses.append("provider = ?")
-            values.append(provider)
-        query = (
-            f"SELECT * FROM jobs WHERE {' AND '.join(clauses)} "  # noqa: S608  # no outside text
-            "ORDER BY created_at DESC, id DESC LIMIT ?"
-        )
+        wanted = Page(status=status, provider=provider, tags=tuple(tags))
+        if tags:
+            self.index_missing()
         found = builtins.list[JobSnapshot]()
-        for row in self.read(query, [*values, -1 if limit is None else limit]):
-            job = read_or_report(row)
-            if isinstance(job, JobSnapshot):
-                found.append(job)
-            elif unreadable is not None:
-                unreadable.append(job)
-            elif job.id not in self._reported:
-                self._reported.add(job.id)
-                _log.warning("%s", job.error().what)
+        with self.reading() as cursor:
+            start = None if after is None else place_of(cursor, after)
+            if after is not None and start is None:
+                raise self._unknown(after)
+            for row in rows_of(cursor, wanted, start):
+                job = read_or_report(row)
+                if isinstance(job, JobSnapshot):
+                    found.append(job)
+                elif unreadable is not None:
+                    unreadable.append(job)
+                elif job.id not in self._reported:
+                    self._reported.add(job.id)
+                    _log.warning("%s", job.error().what)
+                if len(found) == limit:
+                    break
         return found
+
+    def index_missing(self) -> None:
+        """Let jobs that another version wrote be found; a read-only journal is searched as it is."""
+        missing = self.read("SELECT 1 FROM jobs WHERE indexed IS NOT updated_at LIMIT 1")
+        if missing and not self.read_only:
+            with self.write() as cursor:
+                index_missing(cursor)
 
     def ids(self) -> builtins.list[str]:
         """Return the ids of all jobs, also of those that cannot be read."""

@@ -142,4 +142,30 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    # 7: pages of jobs by time, and jobs by tag and by name. A job is in the last two when its `indexed`
+    # is its `updated_at`: a process of an older version that has the journal open writes neither.
+    (
+        "CREATE INDEX jobs_by_time ON jobs (created_at, id, provider, status)",
+        "ALTER TABLE jobs ADD COLUMN indexed TEXT",
+        "CREATE INDEX jobs_to_index ON jobs (id) WHERE indexed IS NOT updated_at",
+        """
+        CREATE TABLE job_tags (
+            name       TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            job_id     TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+            value      TEXT NOT NULL,
+            PRIMARY KEY (name, created_at, job_id)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX job_tags_by_job ON job_tags (job_id)",
+        """
+        CREATE TABLE job_names (
+            name   TEXT NOT NULL,
+            kind   TEXT NOT NULL,
+            job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+            PRIMARY KEY (name, kind, job_id)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX job_names_by_job ON job_names (job_id)",
+    ),
 )

@@ -66,7 +66,8 @@ class JobSnapshot(Record):
     `started_at` is when it began to run, as the provider reports it; None if it reports none.
     `provider_job_id` is the provider's current id; `earlier_ids` are those it had before it was
     restarted there, oldest first. `account` is the account at the provider that has the job, see
-    `ftsdk.types.account`; None where there is only one, or where it was not recorded.
+    `ftsdk.types.account`; None where there is only one, or where it was not recorded. `result_model` is
+    the provider's name of the trained model.
     """
 
     id: str
@@ -92,6 +93,7 @@ class JobSnapshot(Record):
     progress: Progress | None = None
     cost: Cost = Field(default_factory=Cost)
     trained_tokens: int | None = None
+    result_model: str | None = None
     created_at: dt.datetime
     submitted_at: dt.datetime | None = None
     started_at: dt.datetime | None = None

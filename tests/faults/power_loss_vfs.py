@@ -305,6 +305,9 @@ class Cursor:
     def fetchall(self) -> list[Row]:
         return list(self)
 
+    def close(self) -> None:
+        self._inner.close()
+
 
 class Connection:
     """`sqlite3.Connection` over an apsw connection; `rewrite` may change the SQL."""

@@ -184,8 +184,10 @@ def _accepted_job(client: Client, key: str | None) -> FineTuneJob | None:
     """Return the accepted job with this key: creating it again sends and spends nothing."""
     if key is None:
         return None
-    same = (job for job in client.list_jobs() if job.snapshot.key == key)
-    return next((job for job in same if job.snapshot.is_accepted), None)
+    same = client.journal.find_key(key)
+    if same is None or not same.is_accepted:
+        return None
+    return FineTuneJob(client.session, same)
 
 
 def _confirm(cost: Cost, max_cost: str | None, hourly: bool, *, yes: bool, no_input: bool) -> bool:
@@ -218,7 +220,7 @@ def _send(
     asked: bool,
     quiet: bool,
 ) -> FineTuneJob:
-    before = {job.id for job in client.list_jobs()}
+    before = set(client.journal.ids())
     try:
         with show_upload(quiet=quiet):
             acknowledged = "all" in allowed or allowed

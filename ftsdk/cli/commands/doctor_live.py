@@ -57,8 +57,8 @@ def _ours(client: Client, provider: str) -> dict[str, str]:
         return {}
     return {
         str(job.provider_job_id): job.snapshot.tag
-        for job in client.list_jobs()
-        if job.provider == provider and job.provider_job_id
+        for job in client.list_jobs(provider=provider)
+        if job.provider_job_id
     }
 
 

@@ -19,7 +19,7 @@ from ftsdk.cli.view.output import columns, command, emit, is_narrow, note, say
 from ftsdk.cli.view.unreadable import note_unreadable, unreadable_document
 from ftsdk.config import default_home, load_config
 from ftsdk.errors import FtsdkError, NeedsDecision, NotFound, WrongAccount
-from ftsdk.jobs.search import find_jobs
+from ftsdk.jobs.search import find_job, find_jobs
 from ftsdk.store.job_rows import UnreadableJob
 from ftsdk.store.journal import Journal
 from ftsdk.types.account import account_name
@@ -49,6 +49,10 @@ OfTag = Annotated[
 Limit = Annotated[
     int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Show at most N jobs.")
 ]
+After = Annotated[
+    str | None,
+    typer.Option("--after", metavar="JOB", help="Continue behind this job, with the next page."),
+]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Show what the journal has; ask no provider.")
 ]
@@ -73,6 +77,7 @@ def list_(
     provider: OfProvider = None,
     tag: OfTag = None,
     limit: Limit = None,
+    after: After = None,
     offline: Offline = False,
     profile: Profile = None,
     as_json: Json = False,
@@ -85,16 +90,23 @@ def list_(
     wanted = statuses_of(status) if status else frozenset(JobStatus)
     journal = Journal(default_home())
     # The status in the journal may be old: jobs are refreshed first and then filtered.
+    may_fit = wanted | {one for one in JobStatus if not one.is_final}
     unreadable: list[UnreadableJob] = []
     found = find_jobs(
         journal,
+        status=may_fit if status else None,
         provider=provider,
         tag=tag,
-        limit=None if status else limit,
+        after=None if after is None else find_job(journal, after).id,
+        limit=None if status or limit is None else limit + 1,
         unreadable=unreadable,
     )
-    listing = _current(found, profile, offline=offline)
-    jobs = [job for job in listing.jobs if job.status in wanted][:limit]
+    listing = _current(found if status else found[:limit], profile, offline=offline)
+    fitting = [job for job in listing.jobs if job.status in wanted]
+    jobs, has_more = (
+        fitting[:limit],
+        limit is not None and len(fitting if status else found) > limit,
+    )
     if as_json:
         emit({"jobs": [
             job_document(job, not_asked=_error_document(listing.errors.get(job.id))) for job in jobs
@@ -105,7 +117,11 @@ def list_(
         message = "No job matches." if status or provider or tag else "No job yet."
         say(message, ("   start one: ", "dim"), command("ftsdk create DATA"))
         return
-    _print_table(jobs, listing, short_ids(journal) if sys.stdout.isatty() else {})
+    short = short_ids(journal) if sys.stdout.isatty() else {}
+    _print_table(jobs, listing, short)
+    if has_more:
+        last = jobs[-1].id
+        note(("more: ", "dim"), command(f"--after {short.get(last, last)}"))
 
 
 def _current(found: list[JobSnapshot], profile: str | None, *, offline: bool) -> _Listing:

@@ -15,6 +15,7 @@ from ftsdk.client import Client
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.search import find_jobs
 from ftsdk.store.job_rows import UnreadableJob
+from ftsdk.types.status import JobStatus
 
 Timeout = Annotated[
     float | None,
@@ -49,7 +50,7 @@ def _chosen(client: Client, names: Sequence[str] | None) -> list[FineTuneJob]:
     if names:
         return list({job.id: job for job in (find(client, name) for name in names)}.values())
     unreadable: list[UnreadableJob] = []
-    found = find_jobs(client.journal, unreadable=unreadable)
+    running = [one for one in JobStatus if not one.is_final]
+    found = find_jobs(client.journal, status=running, unreadable=unreadable)
     note_unreadable(unreadable)
-    running = [FineTuneJob(client.session, job) for job in found if not job.status.is_final]
-    return running or [newest(client, None)]
+    return [FineTuneJob(client.session, job) for job in found] or [newest(client, None)]

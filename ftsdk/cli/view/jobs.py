@@ -17,8 +17,9 @@ _FIRST = ("id", "provider", "provider_job_id", "status", "raw_status", "model", 
 
 def short_ids(journal: Journal) -> dict[str, str]:
     """Return for each job id its shortest start that is unique and likely to remain so."""
-    ids = journal.ids()
-    return {one: _short(one, ids) for one in ids}
+    ids = sorted(journal.ids())
+    # In this order, the ids that share the longest start with one are beside it.
+    return {one: _short(one, ids[max(0, k - 1) : k + 2]) for k, one in enumerate(ids)}
 
 
 def short_id(journal: Journal, job_id: str) -> str:

@@ -103,6 +103,9 @@ def test_a_job_has_its_settings_events_and_model(official: Any, job: Any) -> Non
     listed = official.fine_tuning.jobs.list(limit=1, metadata={"team": "a"})
     assert [one.id for one in listed.data] == [job.id]
     assert list(official.fine_tuning.jobs.list(metadata={"team": "b"})) == []
+    assert list(official.fine_tuning.jobs.list(metadata={"team": "a", "more": "b"})) == []
+    with pytest.raises(openai.BadRequestError, match="metadata"):
+        official.fine_tuning.jobs.list(extra_query={"metadata": "team"})
     events = list(official.fine_tuning.jobs.list_events(job.id, limit=2))
     assert len(events) > 2, "the pages were not followed"
     assert len({event.id for event in events}) == len(events)
@@ -167,6 +170,19 @@ def test_a_job_is_cancelled(official: Any, job: Any) -> None:
     assert created.id != job.id
     cancelled = official.fine_tuning.jobs.cancel(created.id)
     assert cancelled.status in ("cancelled", "running", "succeeded")
+
+
+def test_pages_of_jobs_follow_one_another(official: Any, job: Any) -> None:
+    make = official.fine_tuning.jobs.create
+    made = [make(model="fake-1", training_file=job.training_file, seed=n).id for n in range(10, 13)]
+    first = official.fine_tuning.jobs.list(limit=2)
+    assert ([one.id for one in first.data], first.has_more) == (made[:0:-1], True)
+    second = official.fine_tuning.jobs.list(limit=1, after=made[1])
+    assert [one.id for one in second.data] == made[:1]
+    found = [one.id for one in official.fine_tuning.jobs.list(limit=1)]
+    assert (len(found), len(set(found)), found[-1]) == (len(found), len(found), job.id)
+    with pytest.raises(openai.NotFoundError, match="No job ftj_0"):
+        official.fine_tuning.jobs.list(after="ftj_0")
 
 
 def test_faulty_rows_are_refused_with_their_lines(official: Any, tmp_path: Path) -> None:

@@ -42,6 +42,17 @@ def test_list_filters(cli, done, running, data):
     assert "No job matches." in cli.ok("list", "--provider", "local").out
 
 
+def test_list_in_pages(cli, done, running):
+    ids = lambda *words: [job["id"] for job in cli.ok("list", "--json", *words).json["jobs"]]
+    assert ids("--limit", "1") == [running]
+    assert ids("--limit", "1", "--after", running) == ids("--after", running) == [done]
+    assert ids("--after", "first") == []
+    assert ids("--status", "succeeded", "--after", running, "-n", "1") == [done]
+    assert f"--after {running}" in cli.ok("list", "-n", "1").err
+    assert "--after" not in cli.ok("list", "-n", "2").err
+    assert cli.error(2, "list", "--after", "nobody")["code"] == "unknown_job"
+
+
 def test_offline_asks_nobody(cli, running, monkeypatch):
     monkeypatch.setattr("ftsdk.backends.fake.FakeBackend.get", _never)
     [job] = cli.ok("list", "--offline", "--json").json["jobs"]

@@ -3,7 +3,7 @@
 The URL of weights comes from a provider, or from a third-party trainer. So: https only; no address
 of this machine or its network (checked on the resolved address, which is the one connected to); a
 key only for its own origin; every redirect checked like the first URL; no HTML; and the file
-appears only when it is complete.
+appears only when it is complete. What arrived of it can be kept for the next process.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from ftsdk.artifacts.partial_file import RECORDED_EVERY, PartialFile
+from ftsdk.artifacts.stated_digest import StatedDigest, stated_digest
 from ftsdk.errors import AuthError, NotFound, StoreError, Unavailable, UnexpectedResponse
 from ftsdk.util.clock import Clock
 from ftsdk.util.files import atomic_file
@@ -146,6 +148,15 @@ class _State:
     got: int = 0
     total: int | None = None
     etag: str | None = None
+    digest: StatedDigest | None = None
+    part: PartialFile | None = None
+    recorded: int = 0
+
+    def record(self, out: Any) -> None:
+        """Note the bytes so far, where they are kept for the next process."""
+        if self.part is not None and self.got > self.recorded:
+            self.part.record(out, self.got, self.total, self.etag)
+            self.recorded = self.got
 
 
 def download(
@@ -156,46 +167,89 @@ def download(
     max_bytes: int,
     timeout_s: float = 60.0,
     on_bytes: Callable[[int, int | None], None] | None = None,
+    part: PartialFile | None = None,
 ) -> int:
     """Write the file at `source` to `target`, completely or not at all; return its size in bytes.
 
     An interrupted connection is resumed up to five times, as long as the server confirms that the
-    file is the same. `on_bytes` gets the bytes so far and the total, if known.
+    file is the same. With `part`, on the same file system as `target`, an interrupted process is too.
+    Size and digest are compared with what the server states. `on_bytes` gets the bytes so far and the
+    total, if known.
 
-    Raises `UnexpectedResponse` for a page instead of a file, a wrong range, a size that does not
-    match or is over `max_bytes`; `AuthError` or `NotFound` (an expired address); `Unavailable` when
-    all attempts fail; `StoreError` when the disk is full.
+    Raises `UnexpectedResponse` for a page instead of a file, a wrong range, a size or digest that does
+    not match, or a size over `max_bytes`; `AuthError` or `NotFound` (an expired address); `Unavailable`
+    when all attempts fail; `StoreError` when the disk is full.
     """
     import httpx
 
-    state, failure = _State(), ""
+    state = _State(part=part)
+    if part is not None:
+        state.got, state.total, state.etag = part.got, part.total, part.etag
+        state.recorded = part.got
     try:
         with (
             httpx.Client(verify=tls_context(), follow_redirects=False, timeout=timeout_s) as client,
-            atomic_file(target) as out,
+            atomic_file(target) if part is None else part.opened() as out,
         ):
-            for attempt in range(1, _ATTEMPTS + 1):
-                try:
-                    with _open(client, source, state) as response:
-                        _receive(response, source, state, out, max_bytes, on_bytes)
-                    return state.got  # noqa: TRY300  # the next attempt is the else
-                except (httpx.TransportError, _Retry) as error:
-                    failure = type(error).__name__ if str(error) == "" else str(error)
-                state.tries += 1
-                # Outside the block, so that no error of ours keeps the request.
-                if attempt < _ATTEMPTS:
-                    clock.sleep(min(30.0, 2.0 ** (attempt - 1)))
-            raise Unavailable(
-                f"The download was interrupted {_ATTEMPTS} times, at byte {state.got}: {failure}",
-                where=source.shown,
-                hint="try again; it starts from the beginning",
-            )
+            try:
+                _fetch(client, source, state, out, clock, max_bytes, on_bytes)
+            except UnexpectedResponse:
+                if part is not None:
+                    part.discard()
+                raise
+        if part is not None:
+            part.finish(target)
     except OSError as error:
         raise StoreError(
             f"The weights cannot be written: {error.strerror or error}",
             where=str(target),
             hint="free some space, or give another folder",
         ) from error
+    return state.got
+
+
+def _fetch(
+    client: httpx.Client,
+    source: Source,
+    state: _State,
+    out: Any,
+    clock: Clock,
+    max_bytes: int,
+    on_bytes: Callable[[int, int | None], None] | None,
+) -> None:
+    """Receive the whole file into `out`, over as many connections as it takes."""
+    import httpx
+
+    failure = ""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            if not state.got or state.got != state.total:
+                with _open(client, source, state) as response:
+                    _receive(response, source, state, out, max_bytes, on_bytes)
+        except (httpx.TransportError, _Retry) as error:
+            failure = type(error).__name__ if str(error) == "" else str(error)
+        else:
+            _check_digest(source, state, out)
+            return
+        finally:
+            state.record(out)
+        state.tries += 1
+        # Outside the block, so that no error of ours keeps the request.
+        if attempt < _ATTEMPTS:
+            clock.sleep(min(30.0, 2.0 ** (attempt - 1)))
+    kept = state.part is not None and state.etag is not None
+    raise Unavailable(
+        f"The download was interrupted {_ATTEMPTS} times, at byte {state.got:,}: {failure}",
+        where=source.shown,
+        hint="try again; it goes on there" if kept else "try again; it starts from the beginning",
+    )
+
+
+def _check_digest(source: Source, state: _State, out: Any) -> None:
+    """Raise `UnexpectedResponse` where the file is not the one whose digest the server stated."""
+    out.flush()
+    if state.digest is not None and not state.digest.is_of(out):
+        raise _unexpected(source, f"its bytes do not match the digest in {state.digest.header}")
 
 
 @contextlib.contextmanager
@@ -261,6 +315,8 @@ def _receive(
         out.write(chunk)
         if on_bytes is not None:
             on_bytes(state.got, state.total)
+        if state.got - state.recorded >= RECORDED_EVERY:
+            state.record(out)
     if state.total is not None and state.got < state.total:
         raise _Retry(f"{state.total - state.got} bytes are missing")
     if state.got == 0:
@@ -289,6 +345,7 @@ def _check_response(response: httpx.Response, source: Source, state: _State, out
     if headers.get("content-type", "").startswith("text/html"):
         raise _unexpected(source, "an HTML page came instead of a file")
     etag = headers.get("etag")
+    state.digest = stated_digest(headers, whole=status == 200) or state.digest
     if status == 206:
         match = _RANGE.match(headers.get("content-range", ""))
         if match is None or int(match.group(1)) != state.got:
@@ -302,6 +359,7 @@ def _check_response(response: httpx.Response, source: Source, state: _State, out
         return
     out.seek(0)
     out.truncate()
+    state.recorded = 0
     length = headers.get("content-length", "")
     state.got = 0
     state.total = int(length) if length.isascii() and length.isdecimal() else None

@@ -388,6 +388,10 @@ class Backend(abc.ABC):
         """Copy the weights into `folder` and return the folder. Needs `can_download`."""
         raise self.cannot("download a result")
 
+    def download_merged(self, handle: ModelHandle, folder: Path) -> Path:
+        """Like `download`, with the adapter merged into its base by the provider."""
+        raise self.cannot("merge an adapter; ftsdk export JOB merged FOLDER does it here")
+
     def deploy(self, handle: ModelHandle, **options: Any) -> ModelHandle:
         """Start serving the model, or find the deployment that exists. Needs `can_deploy`.
 
@@ -484,17 +488,11 @@ class Backend(abc.ABC):
 
     def cannot(self, what: str) -> Unsupported:
         """Return the error for a method that this provider does not have."""
-        return Unsupported(
-            f"{self.name} cannot {what}",
-            where=f"backend {self.name}",
-            hint="`ftsdk backends` shows which provider can",
-        )
+        hint = "`ftsdk backends` shows which provider can"
+        return Unsupported(f"{self.name} cannot {what}", where=f"backend {self.name}", hint=hint)
 
     def not_ready(self, status: object, job_id: str | None = None) -> NotReady:
         """Return the error for a result that does not exist yet."""
-        return NotReady(
-            f"The job has no result yet: it is {status}",
-            where=f"{self.name}",
-            hint="wait for it: `ftsdk watch`, or job.wait()",
-            job_id=job_id,
-        )
+        what = f"The job has no result yet: it is {status}"
+        hint = "wait for it: `ftsdk watch`, or job.wait()"
+        return NotReady(what, where=self.name, hint=hint, job_id=job_id)

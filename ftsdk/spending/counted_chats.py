@@ -94,6 +94,10 @@ class CountedChats:
         """Copy the weights into `folder`, as the backend does."""
         return self._backend.download(handle, folder)
 
+    def download_merged(self, handle: ModelHandle, folder: Path) -> Path:
+        """Copy the merged weights into `folder`, as the backend does."""
+        return self._backend.download_merged(handle, folder)
+
     # --- counting ---
 
     def _counted(

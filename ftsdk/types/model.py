@@ -53,6 +53,8 @@ class _Backend(Protocol):
 
     def download(self, handle: ModelHandle, folder: Path) -> Path: ...
 
+    def download_merged(self, handle: ModelHandle, folder: Path) -> Path: ...
+
 
 class _Job(Protocol):
     """What a handle needs from the job that made the model."""
@@ -281,14 +283,18 @@ class ModelHandle(Record):
         )
         return _in_order(outcomes, errors)
 
-    @checked(folder=PATH)
-    def download(self, folder: str | Path) -> Path:
+    @checked(folder=PATH, merged=FLAG)
+    def download(self, folder: str | Path, *, merged: bool = False) -> Path:
         """Copy the weights into `folder` (created if absent, refused if it has other files).
 
-        Raises `StoreError` when it cannot be written.
+        With `merged` the provider merges the adapter into its base first, where it can. A download that
+        was interrupted goes on when it is called again.
+
+        Raises `StoreError` when it cannot be written, `Unsupported` where the provider does not merge.
         """
+        backend = self._bound_backend()
         try:
-            return self._bound_backend().download(self, Path(folder))
+            return (backend.download_merged if merged else backend.download)(self, Path(folder))
         except OSError as error:
             raise StoreError(
                 f"The weights cannot be written: {error.strerror or error}",

@@ -48,11 +48,11 @@ def _make_durable_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
-    """Yield a binary file that replaces `path` when the block ends without an error."""
+    """Yield a binary file, to write and to read, that replaces `path` when the block ends without an error."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+    fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
     try:
-        with os.fdopen(fd, "wb") as handle:
+        with os.fdopen(fd, "w+b") as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())

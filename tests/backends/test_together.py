@@ -624,6 +624,29 @@ def test_a_download_that_breaks_is_taken_up_again(client, double, clock, tmp_pat
     assert asked[-1].headers["range"].startswith("bytes=")
 
 
+def test_a_download_that_was_given_up_goes_on_at_the_next_call(
+    client, double, clock, tmp_path
+) -> None:
+    double.faults.add("cut", path="finetune/download")
+    double.faults.add("close", path="finetune/download", times=4)
+    with pytest.raises(Unavailable, match="interrupted 5 times") as caught:
+        weights(client, clock, tmp_path)
+    assert "goes on there" in str(caught.value.hint)
+    before = len(double.asked("GET", "finetune/download"))
+    assert (weights(client, clock, tmp_path) / "adapter_model.safetensors").is_file()
+    (asked,) = double.asked("GET", "finetune/download")[before:]
+    assert asked.headers["range"] != "bytes=0-"
+    assert asked.headers["range"].startswith("bytes=")
+
+
+def test_together_merges_an_adapter_when_asked(client, double, clock, tmp_path) -> None:
+    model = done(client, clock).result()
+    assert (model.download(tmp_path / "adapter") / "adapter_config.json").is_file()
+    merged = model.download(tmp_path / "merged", merged=True)
+    assert (merged / "model.safetensors").is_file()
+    assert not (merged / "adapter_config.json").exists()
+
+
 def test_a_download_from_storage_goes_without_the_key(client, double, clock, tmp_path) -> None:
     double.download_redirects = True
     assert weights(client, clock, tmp_path).is_dir()
@@ -638,4 +661,5 @@ def test_what_is_no_archive_leaves_no_folder(
     with pytest.raises(UnexpectedResponse):
         weights(client, clock, tmp_path)
     assert not (tmp_path / "weights").exists()
-    assert list((client.home / "downloads").iterdir()) == []
+    left = [path.suffix for path in (client.home / "downloads").iterdir()]
+    assert left == [".lock"]

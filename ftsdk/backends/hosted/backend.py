@@ -187,6 +187,12 @@ class HostedBackend(Backend, Generic[TransportT, Ready]):
         """Return the last `tail` lines; all of them for None."""
         return lines if tail is None else lines[max(0, len(lines) - tail) :]
 
-    def _download(self, handle: ModelHandle, source: Source, folder: Path) -> Path:
-        """Download the archive at `source`, unpack it into `folder`, return the folder."""
-        return download_weights(folder, source, handle, home=self.context.home, clock=self.clock)
+    def _download(
+        self, handle: ModelHandle, source: Source, folder: Path, *, kind: str = ""
+    ) -> Path:
+        """Download the archive at `source`, unpack it into `folder`, return the folder.
+
+        `kind` names one of several archives of a model.
+        """
+        home, clock = self.context.home, self.clock
+        return download_weights(folder, source, handle, home=home, clock=clock, kind=kind)

@@ -386,7 +386,17 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
 
     def download(self, handle: ModelHandle, folder: Path) -> Path:
         """Download the adapter of a LoRA job, or the whole model of a full one, as safetensors."""
-        kind = "adapter" if handle.adapter is not None else "model_output_path"
+        return self._weights(
+            handle, folder, "adapter" if handle.adapter is not None else "model_output_path"
+        )
+
+    def download_merged(self, handle: ModelHandle, folder: Path) -> Path:
+        """Download the whole model with its adapter merged by Together, as safetensors."""
+        return self._weights(
+            handle, folder, "merged" if handle.adapter is not None else "model_output_path"
+        )
+
+    def _weights(self, handle: ModelHandle, folder: Path, kind: str) -> Path:
         identity = known_id(str(handle.raw.get("ft_id") or handle.raw.get("id") or "?"))
         key = self.transport.key()
         url = f"{self.transport.base_url}/v1/finetune/download?ft_id={identity}&checkpoint={kind}"
@@ -395,7 +405,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
             "Accept": "application/octet-stream",
         }
         source = Source(url, headers, allow_loopback=self.transport.is_loopback)
-        return self._download(handle, source, folder)
+        return self._download(handle, source, folder, kind=kind)
 
 
 def _is_complete(job: RemoteJob) -> bool:

@@ -251,14 +251,17 @@ def adopt(
 def download(
     job: Job,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or empty folder.")],
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Let the provider merge the adapter, where it can.")
+    ] = False,
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Download a job's model into a folder."""
+    """Download a job's model into a folder. An interrupted download goes on at the next call."""
     client = open_client(profile)
     handle = find(client, job).result()
     with busy(f"downloading {size(handle.size_bytes)}", quiet=as_json):
-        path = handle.download(folder)
+        path = handle.download(folder, merged=merged)
     files = sorted(p for p in path.rglob("*") if p.is_file())
     total = sum(p.stat().st_size for p in files)
     if as_json:

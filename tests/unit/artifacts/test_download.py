@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ftsdk.artifacts.download import Source, check_url, download
+from ftsdk.artifacts.partial_file import PartialFile, remove_old
+from ftsdk.artifacts.stated_digest import stated_digest
 from ftsdk.errors import AuthError, FtsdkError, NotFound, Unavailable, UnexpectedResponse
 from ftsdk.testing.lab import Double, Reply, Request, route
 from ftsdk.util.clock import ManualClock
@@ -183,3 +189,124 @@ def test_a_public_address_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     found.append((2, 1, 6, "", ("10.0.0.1", 443)))
     with pytest.raises(UnexpectedResponse, match="own network"):
         check_url("https://example.com/w")
+
+
+# --- across processes and against a stated digest -------------------------------------------------
+
+
+def gone(request: Request) -> Reply:
+    return Reply(503, b"later")
+
+
+def interrupted(tmp_path: Path) -> PartialFile:
+    """A first process that got half of the file."""
+    part = PartialFile(tmp_path / "w.part")
+    with part.opened() as out:
+        out.write(DATA[: len(DATA) // 2])
+        part.record(out, len(DATA) // 2, len(DATA), '"a"')
+    return PartialFile(tmp_path / "w.part")
+
+
+def test_another_process_goes_on_where_the_first_was(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def rest(request: Request) -> Reply:
+        asked.append(request.headers["range"])
+        reply: Reply = part()(request)
+        return reply
+
+    with Store([rest]) as store:
+        assert run(store, tmp_path, part=interrupted(tmp_path)) == DATA
+    assert asked == [f"bytes={len(DATA) // 2}-"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
+
+
+def test_what_arrived_is_kept_when_all_tries_fail(tmp_path: Path) -> None:
+    with Store([whole, gone]) as store:
+        cut(store)
+        with pytest.raises(Unavailable, match="at byte") as caught:
+            run(store, tmp_path, part=PartialFile(tmp_path / "w.part"))
+    assert "goes on there" in str(caught.value.hint)
+    kept = PartialFile(tmp_path / "w.part")
+    assert 0 < kept.got < len(DATA)
+    with Store([part()]) as store:
+        assert run(store, tmp_path, part=kept) == DATA
+
+
+def test_another_file_at_the_address_begins_anew(tmp_path: Path) -> None:
+    other = Reply(200, DATA[::-1], {"ETag": '"b"'})
+    with Store([other]) as store:
+        assert run(store, tmp_path, part=interrupted(tmp_path)) == DATA[::-1]
+
+
+@pytest.mark.parametrize("damage", ["shorter", "no facts", "odd facts", "longer"])
+def test_bytes_that_are_not_sure_are_not_used(tmp_path: Path, damage: str) -> None:
+    interrupted(tmp_path)
+    file, facts = tmp_path / "w.part", tmp_path / "w.part.json"
+    if damage == "shorter":
+        file.write_bytes(b"x")
+    elif damage == "no facts":
+        facts.unlink()
+    elif damage == "odd facts":
+        facts.write_text('{"got": "9", "total": 10, "etag": "a"}')
+    else:  # the tail of zeros that a power cut leaves
+        file.write_bytes(file.read_bytes() + bytes(99))
+    found = PartialFile(file)
+    assert found.got == (len(DATA) // 2 if damage == "longer" else 0)
+    with Store([part() if damage == "longer" else whole]) as store:
+        assert run(store, tmp_path, part=found) == DATA
+
+
+def test_a_refused_download_keeps_nothing(tmp_path: Path) -> None:
+    with Store([part(total=5)]) as store, pytest.raises(UnexpectedResponse):
+        run(store, tmp_path, part=interrupted(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def b64(algorithm: str, data: bytes = DATA) -> str:
+    return base64.b64encode(hashlib.new(algorithm, data).digest()).decode()
+
+
+STATED = {
+    "Repr-Digest": (f"sha-256=:{b64('sha256')}:", f"sha-256=:{b64('sha256', b'')}:"),
+    "x-amz-checksum-sha256": (b64("sha256"), b64("sha256", b"")),
+    "x-goog-hash": (f"crc32c=AAAAAA==,md5={b64('md5')}", f"md5={b64('md5', b'')}"),
+    "Content-MD5": (b64("md5"), b64("md5", b"")),
+}
+
+
+@pytest.mark.parametrize("header", STATED)
+def test_the_digest_that_the_server_states_is_compared(tmp_path: Path, header: str) -> None:
+    right, wrong = STATED[header]
+    with Store([Reply(200, DATA, {header: right})]) as store:
+        assert run(store, tmp_path) == DATA
+    (tmp_path / "file").unlink()
+    store = Store([Reply(200, DATA, {header: wrong})])
+    with store, pytest.raises(UnexpectedResponse, match=f"digest in {header}"):
+        run(store, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_digest_is_of_the_whole_file_also_where_it_came_in_two_parts(tmp_path: Path) -> None:
+    def rest(request: Request) -> Reply:
+        reply: Reply = part()(request)
+        return replace(reply, headers={**reply.headers, "Repr-Digest": STATED["Repr-Digest"][1]})
+
+    with Store([rest]) as store, pytest.raises(UnexpectedResponse, match="digest"):
+        run(store, tmp_path, part=interrupted(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["", "sha-256=:!!:", "sha-256=:QUJD:", "crc32c=:AAAA:"])
+def test_an_odd_digest_is_none(text: str) -> None:
+    assert (
+        stated_digest({"repr-digest": text, "x-amz-checksum-sha256": "abc-2"}, whole=True) is None
+    )
+
+
+def test_old_beginnings_are_removed(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    (tmp_path / "w.lock").touch()
+    remove_old(tmp_path, before=0)
+    assert len(list(tmp_path.iterdir())) == 3
+    remove_old(tmp_path, before=time.time() + 10)
+    assert [p.name for p in tmp_path.iterdir()] == ["w.lock"]

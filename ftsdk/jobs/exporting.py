@@ -9,17 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ftsdk.artifacts.portability import check_portability
 from ftsdk.backends.local.models.resolve import resolve_model
-from ftsdk.errors import Unsupported
 from ftsdk.exporting.export import ExportOptions, check_arguments, export
 from ftsdk.exporting.push import check_repository, push
 from ftsdk.exporting.source import ExportSource
+from ftsdk.jobs.portability import require_weights
 from ftsdk.session import Session
 from ftsdk.types.export import Export, ExportTarget
 from ftsdk.types.job import JobSnapshot
-from ftsdk.types.model import ModelHandle, ModelKind
-from ftsdk.types.portability import Portability
+from ftsdk.types.model import ModelHandle
 from ftsdk.types.pushed import Pushed
 
 OnStep = Callable[[str], None]
@@ -75,18 +73,6 @@ def push_model(
         return push(folder, repo, public=public, on_step=on_step)
 
 
-def portability_of(handle: ModelHandle, *, base_id: str | None = None) -> tuple[Portability, ...]:
-    """Where the model behind `handle` can be used. Raises `Unsupported` without weights to carry."""
-    if handle.path is None:
-        _require_weights(handle)
-        raise Unsupported(
-            "The weights are not on this machine, and the rules read them",
-            where=f"model {handle.id}",
-            hint="download them and name the folder: ftsdk export FOLDER --check",
-        )
-    return check_portability(ExportSource.read(handle.path, base_id=base_id).model_facts())
-
-
 @contextlib.contextmanager
 def _source(
     session: Session,
@@ -96,7 +82,7 @@ def _source(
     on_step: OnStep,
 ) -> Iterator[ExportSource]:
     """Yield the weights: where they are, or downloaded into a folder that ends with the block."""
-    _require_weights(handle)
+    require_weights(handle)
     if handle.path is not None:
         yield ExportSource.read(handle.path, base=base_folder(session, base), base_id=base_id)
         return
@@ -106,15 +92,6 @@ def _source(
         weights = handle.download(Path(scratch) / "result")
         named = base_folder(session, base or handle.base_model)
         yield ExportSource.read(weights, base=named, base_id=base_id)
-
-
-def _require_weights(handle: ModelHandle) -> None:
-    if handle.path is None and handle.kind is ModelKind.HOSTED:
-        raise Unsupported(
-            f"{handle.provider} keeps the weights of this model, so they cannot be exported",
-            where=f"model {handle.id}",
-            hint="train at a provider that gives them out: ftsdk backends shows which",
-        )
 
 
 def base_folder(session: Session, base: str | None) -> Path | None:

@@ -431,7 +431,7 @@ class FineTuneJob:
 
         Raises `Unsupported` where the weights are not here, and what `result` raises.
         """
-        from ftsdk.jobs.exporting import portability_of
+        from ftsdk.jobs.portability import portability_of
 
         return portability_of(self.result(), base_id=base_id)
 

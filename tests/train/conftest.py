@@ -66,14 +66,19 @@ def train() -> Callable[..., int]:
 
     The processes are forked from a server that has imported the training stack once, so that a
     run costs a second and not ten. `plant` names a function of `trainer_process` that breaks
-    something first; the further arguments are passed to it.
+    something first; the further arguments are passed to it. `kill_after_s` kills the process then.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.train.trainer_process"])
 
-    def run(path: Path, plant: str | None = None, *arguments: object) -> int:
+    def run(
+        path: Path, plant: str | None = None, *arguments: object, kill_after_s: float | None = None
+    ) -> int:
         process = context.Process(target=child.run, args=(str(path), plant, arguments))
         process.start()
+        if kill_after_s is not None:
+            process.join(kill_after_s)
+            process.kill()
         process.join(120)
         assert process.exitcode is not None, "the trainer hangs"
         return process.exitcode

@@ -145,6 +145,7 @@ def _facts(
         yield "model", _model(handle)
         if handle.path is not None:
             yield "", (clean(handle.path), "dim")
+            yield from _usable(job)
     if snapshot.provider_job_id and snapshot.provider_job_id != job.id:
         before = f"   before: {', '.join(snapshot.earlier_ids)}" if snapshot.earlier_ids else ""
         yield "remote", clean(snapshot.provider_job_id + before)
@@ -158,6 +159,24 @@ def _facts(
         hint = (snapshot.error or {}).get("hint")
         if hint:
             yield "hint", clean(hint)
+
+
+def _usable(job: FineTuneJob) -> Iterator[tuple[str, Any]]:
+    """The programs and providers that take the model as an adapter, and those that take it merged."""
+    try:
+        verdicts = job.check_portability()
+    except FtsdkError as error:
+        yield "usable", (clean(error.what), "dim")
+        return
+    label = "usable"
+    for form in ("adapter", "merged"):
+        found = [one for one in verdicts if one.form == form]
+        takes = [one.target for one in found if one.ok]
+        if found:
+            yield label, f"{form}: {', '.join(takes) if takes else 'nowhere'}"
+            label = ""
+    if not all(one.ok for one in verdicts):
+        yield "", (f"why not the others: ftsdk export {job.id} --check", "dim")
 
 
 def _data(job: FineTuneJob) -> str:

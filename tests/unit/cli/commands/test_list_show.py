@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from ftsdk.cli.commands.show import _usable
+from ftsdk.errors import Unsupported
+from ftsdk.types.portability import Portability, PortabilityProblem
 from tests.unit.cli.conftest import DONE, FAILS
 
 
@@ -195,3 +199,35 @@ def test_a_gone_job_is_listed_as_gone_and_can_be_forgotten(cli, data, running, c
     assert listed[running]["not_asked"]["code"] == "not_found"
     assert "given up" in cli.ok("resolve", running, "--give-up").out
     assert "gone at the provider" not in cli.ok("list").out
+
+
+class Carried:
+    """A job of which only the portability is asked."""
+
+    id = "ftj_x"
+
+    def __init__(self, *verdicts: Portability) -> None:
+        self.verdicts = verdicts
+
+    def check_portability(self) -> tuple[Portability, ...]:
+        if not self.verdicts:
+            raise Unsupported("The base is not here")
+        return self.verdicts
+
+
+def test_show_says_where_a_model_on_this_machine_can_be_used() -> None:
+    refused = (PortabilityProblem(what="DoRA", fix="merge it"),)
+    job: Any = Carried(
+        Portability(target="vllm", form="adapter", problems=refused),
+        Portability(target="vllm", form="merged"),
+        Portability(target="ollama", form="merged"),
+    )
+    assert list(_usable(job)) == [
+        ("usable", "adapter: nowhere"),
+        ("", "merged: vllm, ollama"),
+        ("", ("why not the others: ftsdk export ftj_x --check", "dim")),
+    ]
+    all_well: Any = Carried(Portability(target="vllm", form="merged"))
+    assert list(_usable(all_well)) == [("usable", "merged: vllm")]
+    unknown: Any = Carried()
+    assert list(_usable(unknown)) == [("usable", ("The base is not here", "dim"))]

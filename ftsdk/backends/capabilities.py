@@ -129,6 +129,8 @@ class Capabilities:
     can_download: bool = False
     can_chat: bool = False
     can_chat_many: bool = False
+    has_json_mode: bool = False
+    """Whether a chat takes `response_format`, and then answers in JSON."""
     can_batch: bool = False
     can_read_files: bool = False
     has_stored_chats: bool = False

@@ -13,6 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from ftsdk.async_client import AsyncChatStream, AsyncModelHandle
 from ftsdk.errors import FtsdkError
+from ftsdk.serve.chat_choice import choose_job
+from ftsdk.serve.comparison import Comparison
 from ftsdk.serve.documents import chunk_document, completion_document, usage_document
 from ftsdk.serve.problems import Problem, problem_of
 from ftsdk.serve.requests import ChatBody, body_of
@@ -31,22 +33,25 @@ class ChatRoutes:
         """`POST /v1/chat/completions`."""
         body = await body_of(request, ChatBody)
         options = body.options(self._state.settings.max_chat_tokens)
-        job = await self._state.job_of_model(body.model)
-        model = await job.result()
+        choice = await choose_job(self._state, body, request)
+        model = await choice.job.result()
+        comparison = Comparison(self._state, choice, body.model, body.messages, options)
         turn = _Turn(self._state)
         await turn.begin()
         if body.stream:
             shown = bool((body.stream_options or {}).get("include_usage"))
-            pieces = self._stream(model, body, options, usage=shown)
-            return _Stream(pieces, turn)
+            pieces = self._stream(model, body, options, comparison, usage=shown)
+            return _Stream(pieces, turn, choice.headers, comparison)
         try:
             answer = await model.chat(body.messages, **options)
         finally:
             turn.end()
+        identity = _identity()
+        comparison.answered(identity, answer)
         document = completion_document(
-            answer, identity=_identity(), created=self._now(), model=body.model
+            answer, identity=identity, created=self._now(), model=body.model
         )
-        return JSONResponse(document)
+        return JSONResponse(document, headers=choice.headers, background=comparison.task())
 
     def _now(self) -> int:
         return int(self._state.clock.now().timestamp())
@@ -56,6 +61,7 @@ class ChatRoutes:
         model: AsyncModelHandle,
         body: ChatBody,
         options: Mapping[str, Any],
+        comparison: Comparison,
         *,
         usage: bool,
     ) -> AsyncIterator[bytes]:
@@ -76,6 +82,7 @@ class ChatRoutes:
             async for piece in stream:
                 yield _event({**chunk_document({"content": piece}, **same), **more})
             answer = await stream.answer()
+            comparison.answered(same["identity"], answer)
             for delta in _tool_deltas(answer.message):
                 yield _event({**chunk_document(delta, **same), **more})
             reason = answer.finish_reason or "stop"
@@ -96,20 +103,27 @@ class ChatRoutes:
 
 
 class _Stream(StreamingResponse):
-    """Server-sent events, after which the place of the chat is given back.
+    """Server-sent events, after which the place of the chat is given back, and the answers compared.
 
     Also where the client went before the first piece, when the iterator was never begun.
     """
 
-    def __init__(self, pieces: AsyncIterator[bytes], turn: _Turn) -> None:
-        super().__init__(pieces, media_type="text/event-stream")
-        self._turn = turn
+    def __init__(
+        self,
+        pieces: AsyncIterator[bytes],
+        turn: _Turn,
+        headers: Mapping[str, str],
+        comparison: Comparison,
+    ) -> None:
+        super().__init__(pieces, headers=headers, media_type="text/event-stream")
+        self._turn, self._comparison = turn, comparison
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
             self._turn.end()
+        await self._comparison.finish()
 
 
 class _Turn:

@@ -81,6 +81,19 @@ class ChatBody(BaseModel):
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     seed: int | None = None
 
+    @property
+    def user_name(self) -> str | None:
+        """Whom the answer is for, where the request says so."""
+        given = self.model_extra or {}
+        found = given.get("safety_identifier") or given.get("user")
+        return found if isinstance(found, str) else None
+
+    @property
+    def answer_type(self) -> str | None:
+        """The type of answer that `response_format` asks for, such as `json_object`."""
+        wanted = (self.model_extra or {}).get("response_format")
+        return str(wanted.get("type")) if isinstance(wanted, Mapping) else None
+
     def options(self, most_tokens: int) -> dict[str, Any]:
         """What is passed to `ModelHandle.chat`, without what asks for the usual."""
         wanted = self.max_completion_tokens or self.max_tokens

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,9 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """`token` is what clients send as their API key. `aliases` are further names of models, by name.
+    """`token` is what clients send as their API key. `aliases` are further names of models: by name, a
+    job, or several with their shares (`JOB:90,OTHER:10`), of which `draw` chooses. With `answer_log` all of
+    these are asked, and their answers are written there.
 
     `max_body_bytes` bounds a request but for file uploads, which `max_file_bytes` bounds. At most
     `max_chats` chats run at once, and as many again wait; further ones are answered with 429.
@@ -23,6 +26,8 @@ class ServeSettings:
     port: int = 8765
     hosts: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    answer_log: Path | None = None
+    draw: Callable[[int], int] = secrets.randbelow
     max_body_bytes: int = 16 << 20
     max_file_bytes: int = 1 << 30
     max_chats: int = 32

@@ -10,13 +10,17 @@ from typing import Any
 import anyio
 
 from ftsdk.async_client import AsyncClient, AsyncFineTuneJob
+from ftsdk.backends.hosted.redact import remember
 from ftsdk.errors import UnknownJob
 from ftsdk.jobs.search import find_job
+from ftsdk.serve.aliases import parse_alias
+from ftsdk.serve.answer_log import AnswerLog
 from ftsdk.serve.problems import Problem
 from ftsdk.serve.settings import ServeSettings
 from ftsdk.serve.uploads import Uploads
 from ftsdk.util.files import atomic_write_json, make_private_folder
 
+_COMPARED_AT_ONCE = 2
 _OURS = re.compile(r"ft:.*:(ftj_[0-9A-Z]{26})")
 
 
@@ -25,10 +29,15 @@ class ServerState:
 
     def __init__(self, client: AsyncClient, settings: ServeSettings) -> None:
         self.client, self.settings = client, settings
+        remember(settings.token)  # so that no log has it
         self.clock = client.session.clock
         self.uploads = Uploads(settings.folder / "files", self.clock)
         self.chats = anyio.Semaphore(settings.max_chats)
         self.waiting = 0
+        self.aliases = {name: parse_alias(jobs) for name, jobs in settings.aliases.items()}
+        path = settings.answer_log
+        self.answer_log = None if path is None else AnswerLog(path)
+        self.comparisons, self.comparing = anyio.Semaphore(_COMPARED_AT_ONCE), 0
 
     async def job(self, job_id: str) -> AsyncFineTuneJob:
         """The job with this id. Raises `UnknownJob`."""
@@ -37,11 +46,12 @@ class ServerState:
         return await self.client.get_job(job_id)
 
     async def job_of_model(self, name: str) -> AsyncFineTuneJob:
-        """The job whose model has this name: an alias, ours, or what `find_job` finds.
+        """The job whose model has this name: an alias's largest share, ours, or what `find_job` finds.
 
         Raises `Problem` for a name that nothing has, or several jobs.
         """
-        wanted = self.settings.aliases.get(name, name)
+        shares = self.aliases.get(name)
+        wanted = name if shares is None else max(shares, key=lambda share: share.percent).job
         ours = _OURS.fullmatch(wanted)
         wanted = wanted if ours is None else ours[1]
         try:

@@ -9,7 +9,14 @@ from ftsdk.backends.hosted.error_facts import HTTPFacts
 from ftsdk.backends.hosted.errors import attempt, error_for_status
 from ftsdk.backends.hosted.key_trust import Address, Service
 from ftsdk.backends.hosted.polling import poll
-from ftsdk.backends.hosted.redact import guard_logs, mask_known, refuse_secrets, remember, scrub
+from ftsdk.backends.hosted.redact import (
+    guard_logs,
+    mask_known,
+    mask_text,
+    refuse_secrets,
+    remember,
+    scrub,
+)
 from ftsdk.backends.hosted.response_checks import (
     checked_id,
     json_object,
@@ -42,6 +49,7 @@ __all__ = [
     "guard_logs",
     "json_object",
     "mask_known",
+    "mask_text",
     "nothing_sent",
     "origin_of",
     "poll",

@@ -96,6 +96,11 @@ def mask_known(content: bytes) -> bytes:
     return _KNOWN.mask_bytes(content)
 
 
+def mask_text(text: str) -> str:
+    """Return `text` as it is, but for the secrets in it."""
+    return _clean(text)
+
+
 def scrub(text: object, limit: int = 300) -> str:
     """Return `text` as one line of at most `limit` characters, with all secrets masked."""
     shown = _clean(str(text))

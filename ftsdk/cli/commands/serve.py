@@ -6,6 +6,7 @@ import secrets
 import socket
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ import typer
 from ftsdk.cli.context import find, open_client
 from ftsdk.cli.options import Profile, pairs
 from ftsdk.cli.view.output import command, note, say
+from ftsdk.client import Client
 from ftsdk.config import Environment
 from ftsdk.errors import MissingExtra, UsageError
 
@@ -20,7 +22,18 @@ Host = Annotated[str, typer.Option(metavar="ADDRESS", help="The address to liste
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")]
 Alias = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=JOB", help="A further name of a job's model; may be repeated."),
+    typer.Option(
+        metavar="NAME=JOB",
+        help="A further name of a job's model, or NAME=JOB:90,OTHER:10 with shares; may be repeated.",
+    ),
+]
+LogAnswers = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="For names with shares, ask all their models and write the answers to FILE. "
+        "This doubles the cost (with three models it is three times as high).",
+    ),
 ]
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -29,6 +42,7 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 8765,
     alias: Alias = None,
+    log_answers: LogAnswers = None,
     profile: Profile = None,
 ) -> None:
     """Serve OpenAI's API over your jobs and their models.
@@ -58,11 +72,12 @@ def serve(
             hint="leave it out, and one is made",
         )
     token = given or secrets.token_urlsafe(24)
-    known = open_client(profile)
-    aliases = {name: find(known, job).id for name, job in pairs(alias, "--alias").items()}
+    aliases = _aliases(open_client(profile), alias)
     listener = _listen(host, port)
     bound = listener.getsockname()[1]
-    settings = ServeSettings(token, session.home / "serve", port=bound, aliases=aliases)
+    settings = ServeSettings(
+        token, session.home / "serve", port=bound, aliases=aliases, answer_log=log_answers
+    )
     shown = f"[{host}]" if ":" in host else host
     say(f"OpenAI's API at http://{shown}:{bound}/v1")
     say("  ", command(f"OPENAI_BASE_URL=http://{shown}:{bound}/v1"))
@@ -70,10 +85,27 @@ def serve(
         say("  ", command(f"OPENAI_API_KEY={token}"))
     else:
         note(f"the key is the value of {TOKEN_VARIABLE}")
+    if log_answers is not None:
+        note(
+            f"requests to names with shares ask all their models and cost as much; see {log_answers}"
+        )
     config = uvicorn.Config(
         serve_app(client, settings), log_level="warning", access_log=False, server_header=False
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _aliases(client: Client, given: list[str] | None) -> dict[str, str]:
+    """The jobs of each alias by their ids. Raises `UnknownJob` and `UsageError`."""
+    from ftsdk.serve.aliases import parse_alias
+
+    found: dict[str, str] = {}
+    for name, jobs in pairs(given, "--alias").items():
+        shares = [(find(client, one.job).id, one.percent) for one in parse_alias(jobs)]
+        known = ",".join(f"{job}:{percent}" for job, percent in shares)
+        found[name] = known if len(shares) > 1 else shares[0][0]
+        parse_alias(found[name])  # two names may be one job
+    return found
 
 
 def _uvicorn() -> Any:

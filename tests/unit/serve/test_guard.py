@@ -120,7 +120,8 @@ def test_too_many_waiting_chats_are_asked_to_come_back() -> None:
             with pytest.raises(Problem) as refused:
                 await _Turn(state).begin()
             assert (refused.value.status, refused.value.retry_after_s) == (429, 2)
-            stream = _Stream(nothing(), first)
+            never: Any = None  # the answer is not sent, so nothing is compared
+            stream = _Stream(nothing(), first, {}, never)
             with pytest.raises((ConnectionError, ExceptionGroup)):
                 await stream({"type": "http", "asgi": {}}, gone, gone)
         second.end()

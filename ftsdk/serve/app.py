@@ -1,4 +1,4 @@
-"""The server as one ASGI application. `ROUTES` is the whole of what it answers."""
+"""The server as one ASGI application. `ROUTES` and `PAGE_ROUTES` are the whole of what it answers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from ftsdk.async_client import AsyncClient
 from ftsdk.errors import FtsdkError
 from ftsdk.serve.chat_routes import ChatRoutes
 from ftsdk.serve.file_routes import FileRoutes
-from ftsdk.serve.guard import Guard
+from ftsdk.serve.guard import OPEN_PATHS, Guard
 from ftsdk.serve.job_routes import JobRoutes
+from ftsdk.serve.needs import Need, Needs
+from ftsdk.serve.page.access import Access
+from ftsdk.serve.page.routes import PAGE_ROUTES, PageRoutes
 from ftsdk.serve.problems import Problem, problem_of
 from ftsdk.serve.settings import ServeSettings
 from ftsdk.serve.state import ServerState
@@ -46,12 +49,27 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/v1/models/{model:path}", "jobs.model"),
     ("POST", "/v1/chat/completions", "chats.create"),
 )
-"""Method, path, and the function that answers."""
+"""The API: method, path, and the function that answers. All but `OPEN_PATHS` need the token."""
 
 
-def serve_app(client: AsyncClient, settings: ServeSettings) -> Guard:
-    """The application over the jobs of `client`; it closes the client when it ends."""
+def needs_of_routes() -> Needs:
+    """What each route needs: the API the token, the page what `PAGE_ROUTES` says."""
+    api: list[tuple[str, str, Need]] = [
+        (method, path, "open" if path in OPEN_PATHS else "token") for method, path, _ in ROUTES
+    ]
+    return Needs([*api, *((method, path, need) for method, path, _, need in PAGE_ROUTES)])
+
+
+def serve_app(
+    client: AsyncClient, settings: ServeSettings, *, is_closing: Callable[[], bool] = lambda: False
+) -> Guard:
+    """The application over the jobs of `client`; it closes the client when it ends.
+
+    Streams of the page end soon after `is_closing` returns True.
+    """
     state = ServerState(client, settings)
+    access = Access(settings, state.clock)
+    pages = PageRoutes(state, access, is_closing)
     groups: dict[str, Any] = {
         "files": FileRoutes(state),
         "jobs": JobRoutes(state),
@@ -71,7 +89,13 @@ def serve_app(client: AsyncClient, settings: ServeSettings) -> Guard:
             await client.close()
 
     app = Starlette(
-        routes=[Route(path, endpoint_of(name), methods=[method]) for method, path, name in ROUTES],
+        routes=[
+            *(Route(path, endpoint_of(name), methods=[method]) for method, path, name in ROUTES),
+            *(
+                Route(path, pages.endpoint(name, need), methods=[method])
+                for method, path, name, need in PAGE_ROUTES
+            ),
+        ],
         exception_handlers={
             FtsdkError: _on_error,
             Problem: _on_error,
@@ -80,7 +104,7 @@ def serve_app(client: AsyncClient, settings: ServeSettings) -> Guard:
         },
         lifespan=lifespan,
     )
-    return Guard(app, settings)
+    return Guard(app, settings, needs_of_routes(), access)
 
 
 async def _health(_: Request) -> Response:

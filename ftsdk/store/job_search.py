@@ -25,6 +25,22 @@ class Page:
     status: frozenset[JobStatus] | None = None
     provider: str | None = None
     tags: tuple[TagFilter, ...] = ()
+    text: str | None = None
+    """Text in the id, the name, the model or a tag (`name=value`), in any case."""
+
+
+_TEXT = """(
+    instr(lower(jobs.id), :text)
+    OR instr(lower(ifnull(jobs.provider_job_id, '')), :text)
+    OR EXISTS (
+        SELECT 1 FROM job_names AS called WHERE called.job_id = jobs.id AND instr(lower(called.name), :text)
+    )
+    OR EXISTS (
+        SELECT 1 FROM job_tags AS found
+        WHERE found.job_id = jobs.id AND instr(lower(found.name || '=' || found.value), :text)
+    )
+    OR instr(lower(CASE WHEN json_valid(jobs.snapshot) THEN json_extract(jobs.snapshot, '$.model') END), :text)
+)"""
 
 
 def place_of(cursor: sqlite3.Cursor, job_id: str) -> Place | None:
@@ -63,6 +79,9 @@ def rows_of(cursor: sqlite3.Cursor, page: Page, start: Place | None) -> Iterator
     if page.provider is not None:
         clauses.append("+jobs.provider = ?")
         values.append(page.provider)
+    if page.text:
+        clauses.append(_TEXT.replace(":text", "?"))
+        values += [page.text.lower()] * _TEXT.count(":text")
     if start is not None:
         clauses.append(f"({time}, {identity}) < (?, ?)")
         values += start

@@ -376,17 +376,18 @@ class Journal:
         status: frozenset[JobStatus] | None = None,
         provider: str | None = None,
         tags: Sequence[TagFilter] = (),
+        text: str | None = None,
         after: str | None = None,
         limit: int | None = None,
         unreadable: builtins.list[UnreadableJob] | None = None,
     ) -> list[JobSnapshot]:
         """Return the jobs that match, newest first: at most `limit` of those behind the job `after`.
 
-        A job whose row cannot be read is left out. It is appended to `unreadable`; without that list
-        it is logged as a warning. Raises `UnknownJob` when there is no job `after`.
+        `text` is a part of the id, the name, the model or a tag. A job whose row cannot be read is left
+        out. It is appended to `unreadable`; without that list it is logged as a warning. Raises `UnknownJob` when there is no job `after`.
         """
-        wanted = Page(status=status, provider=provider, tags=tuple(tags))
-        if tags:
+        wanted = Page(status=status, provider=provider, tags=tuple(tags), text=text)
+        if tags or text:
             self.index_missing()
         found = builtins.list[JobSnapshot]()
         with self.reading() as cursor:

@@ -127,3 +127,41 @@ def _labels(area: _Area, series: Sequence[tuple[str, str, str, Sequence[Point]]]
             f'<text x="{area.x(step) + 8:.1f}" y="{above:.1f}" fill="{colour}">{name} {loss:.2f}</text>'
         )
     return "".join(parts)
+
+
+def spark(train: Sequence[Point], validation: Sequence[Point] = ()) -> str:
+    """Return a small curve of 80 × 28 without axes; validation losses are dots. Nothing below two points."""
+    line, dots = thinned(_finite(train), 60), thinned(_finite(validation), 12)
+    both = [*line, *dots]
+    if len(both) < 2:
+        return ""
+    xs, ys = [x for x, _ in both], [y for _, y in both]
+
+    def place(point: Point) -> tuple[float, float]:
+        x = 2 + (point[0] - min(xs)) / ((max(xs) - min(xs)) or 1) * 76
+        return x, 25 - (point[1] - min(ys)) / ((max(ys) - min(ys)) or 1) * 22
+
+    path = " ".join("{:.1f},{:.1f}".format(*place(point)) for point in line)
+    marks = "".join(
+        '<circle cx="{:.1f}" cy="{:.1f}" r="1.8" fill="var(--second)"/>'.format(*place(point))
+        for point in dots
+    )
+    return (
+        f'<svg width="80" height="28" viewBox="0 0 80 28" role="img"><title>{summary(train, validation)}</title>'
+        f'<polyline points="{path}" fill="none" stroke="var(--learn)" stroke-width="1.5"/>{marks}</svg>'
+    )
+
+
+def thinned(points: Sequence[Point], most: int) -> list[Point]:
+    """Return at most `most` points of a curve: of each stretch its lowest and its highest, and both ends."""
+    if len(points) <= most:
+        return list(points)
+    stretches = max(1, (most - 2) // 2)
+    inside, kept = points[1:-1], [points[0]]
+    for number in range(stretches):
+        part = inside[number * len(inside) // stretches : (number + 1) * len(inside) // stretches]
+        if part:
+            low = min(part, key=lambda point: point[1])
+            high = max(part, key=lambda point: point[1])
+            kept += sorted({low, high})
+    return [*kept, points[-1]]

@@ -45,7 +45,9 @@ def serve(
     log_answers: LogAnswers = None,
     profile: Profile = None,
 ) -> None:
-    """Serve OpenAI's API over your jobs and their models.
+    """Serve OpenAI's API over your jobs and their models, and a page to see them.
+
+    The page shows the jobs of all providers, live; open the address that is shown in a browser.
 
     Official clients work when only `base_url` and the key are changed: upload files, create and
     follow jobs at the configured provider, chat with their models. The key is the server's token:
@@ -89,10 +91,14 @@ def serve(
         note(
             f"requests to names with shares ask all their models and cost as much; see {log_answers}"
         )
-    config = uvicorn.Config(
-        serve_app(client, settings), log_level="warning", access_log=False, server_header=False
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    running: list[Any] = []
+    app = serve_app(client, settings, is_closing=lambda: any(one.should_exit for one in running))
+    # The link signs in once and holds no token, so it does no harm in a browser's history.
+    say("Your jobs in a browser, by a link that works once, for ten minutes:")
+    say("  ", command(f"http://{shown}:{bound}/sign-in?code={app.access.new_link()}"))
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+    running.append(uvicorn.Server(config))
+    running[0].run(sockets=[listener])
 
 
 def _aliases(client: Client, given: list[str] | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import TypedDict
 from ftsdk.backends.base import Backend, Context
 from ftsdk.backends.capabilities import Capabilities
 from ftsdk.backends.registry import capabilities_of, load_backend
+from ftsdk.backends.resident import ResidentLimits
 from ftsdk.catalogue.load import load_catalogue
 from ftsdk.catalogue.schema import Catalogue
 from ftsdk.config import Config, Environment, absolute, default_home, load_config
@@ -114,6 +115,7 @@ class Session:
         self._backends: dict[tuple[str, str | None, KeySource, frozenset[str]], Backend] = {}
         self._journal: Journal | None = None
         self._warned: set[str] = set()
+        self._resident: ResidentLimits | None = None
 
     def warn_once(self, text: str) -> None:
         """Log a warning, unless this session has logged the same text."""
@@ -219,6 +221,12 @@ class Session:
             found = self._backends[key] = self._create_backend(name, base_url, source, accounts)
         return found
 
+    def keep_models_loaded(self, limits: ResidentLimits) -> None:
+        """Let models on this machine answer from processes of their own from now on, until `close`."""
+        self._resident = limits
+        while self._backends:
+            self._backends.popitem()[1].close()
+
     def use_backend(self, provider: str, source: BackendSource) -> None:
         """Replace the installed backend named `provider` from now on."""
         self._sources[provider] = source
@@ -241,6 +249,7 @@ class Session:
                 key_variable=key_source.variable,
                 account=key_source.account,
                 accounts=accounts,
+                resident=self._resident,
             )
         )
         if key_source.variable is not None and not made.reads_key_variable:

@@ -14,12 +14,12 @@ import abc
 import builtins  # inside a class with a method called `list`, the type needs its full name
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftsdk.backends.capabilities import Capabilities
+from ftsdk.backends.context import Context, SubmitRequest
 from ftsdk.backends.refusals import (
     generic_hint,
     planned_fields,
@@ -29,7 +29,6 @@ from ftsdk.backends.refusals import (
 )
 from ftsdk.catalogue.load import load_catalogue, load_last_catalogue
 from ftsdk.catalogue.schema import Catalogue
-from ftsdk.config import Environment
 from ftsdk.dataset.provider_limits import Limits, limits_of_formats, with_capabilities
 from ftsdk.errors import NotReady, Unsupported
 from ftsdk.types.account import named_account
@@ -40,54 +39,15 @@ from ftsdk.types.job import FileRole, RemoteJob
 from ftsdk.types.model import ChatAnswer, ModelHandle
 from ftsdk.types.plan import Plan
 from ftsdk.types.spec import JobSpec
-from ftsdk.util.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from ftsdk.dataset import Dataset
     from ftsdk.dataset.findings.token_summary import RowLengths
 
+__all__ = ["Backend", "Context", "Messages", "SubmitRequest"]
+
 Messages = Sequence[Mapping[str, Any]]
 """A conversation: messages with `role` and `content`, as the chat format has them."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a backend is constructed with.
-
-    `options` is the provider's table of the configuration, `env` the environment (keys are read
-    from it at each call), `base_url` the configured address, if any. `key_variable` is the variable to
-    read the key from instead of the usual ones, `account` a name that the configuration gives to the
-    account, whatever its key is. Where `accounts` is not empty, calls may only be made
-    for one of these accounts: see `Backend.require_account`.
-    """
-
-    home: Path
-    clock: Clock = field(default_factory=SystemClock)
-    options: Mapping[str, Any] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    base_url: str | None = None
-    key_variable: str | None = None
-    account: str | None = None
-    accounts: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "env", Environment(self.env))
-
-
-@dataclass(frozen=True)
-class SubmitRequest:
-    """One job to create.
-
-    `tag` goes into the create call, so that `find` can recognise the job; `client_token` is for
-    providers that take an idempotency token.
-    """
-
-    job_id: str
-    tag: str
-    client_token: str
-    spec: JobSpec
-    train: Dataset
-    validation: Dataset | None = None
 
 
 class Backend(abc.ABC):

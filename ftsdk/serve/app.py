@@ -67,6 +67,7 @@ def serve_app(
 
     Streams of the page end soon after `is_closing` returns True.
     """
+    client.session.keep_models_loaded(settings.resident)
     state = ServerState(client, settings)
     access = Access(settings, state.clock)
     pages = PageRoutes(state, access, is_closing)

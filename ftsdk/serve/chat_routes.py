@@ -19,6 +19,7 @@ from ftsdk.serve.documents import chunk_document, completion_document, usage_doc
 from ftsdk.serve.problems import Problem, problem_of
 from ftsdk.serve.requests import ChatBody, body_of
 from ftsdk.serve.state import ServerState
+from ftsdk.serve.whole_answer import CLIENT_WENT, whole_answer
 
 _RETRY_AFTER_S = 2
 
@@ -43,9 +44,11 @@ class ChatRoutes:
             pieces = self._stream(model, body, options, comparison, usage=shown)
             return _Stream(pieces, turn, choice.headers, comparison)
         try:
-            answer = await model.chat(body.messages, **options)
+            answer = await whole_answer(request, model, body, options)
         finally:
             turn.end()
+        if answer is None:
+            return Response(status_code=CLIENT_WENT)
         identity = _identity()
         comparison.answered(identity, answer)
         document = completion_document(

@@ -79,7 +79,9 @@ class ChatBody(BaseModel):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    seed: int | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
 
     @property
     def user_name(self) -> str | None:
@@ -111,13 +113,17 @@ class ChatBody(BaseModel):
         given["temperature"] = 1.0 if self.temperature is None else self.temperature
         if self.seed is not None:
             given["seed"] = self.seed
+        if self.top_p is not None and self.top_p < 1:
+            given["top_p"] = self.top_p
+        if self.stop:
+            given["stop"] = self.stop
         return given
 
 
 _USUAL: Mapping[str, Any] = {
-    "n": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "logprobs": False,
+    "n": 1, "presence_penalty": 0, "frequency_penalty": 0, "logprobs": False,
     "response_format": {"type": "text"}, "tool_choice": "auto", "parallel_tool_calls": True,
-    "logit_bias": {}, "stop": [], "tools": [],
+    "logit_bias": {}, "tools": [],
 }  # fmt: skip
 _FOR_OTHERS = ("user", "metadata", "store", "safety_identifier", "prompt_cache_key", "service_tier")
 """Fields that change no answer."""

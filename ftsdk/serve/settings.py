@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ftsdk.backends.resident import ResidentLimits
+
 TOKEN_VARIABLE = "FTSDK_SERVE_TOKEN"  # noqa: S105  # the name of a variable
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -19,6 +21,7 @@ class ServeSettings:
 
     `max_body_bytes` bounds a request but for file uploads, which `max_file_bytes` bounds. At most
     `max_chats` chats run at once, and as many again wait; further ones are answered with 429.
+    `resident` limits the models of this machine that stay loaded.
     """
 
     token: str = field(repr=False)
@@ -32,6 +35,7 @@ class ServeSettings:
     max_file_bytes: int = 1 << 30
     max_chats: int = 32
     max_chat_tokens: int = 32_768
+    resident: ResidentLimits = field(default_factory=ResidentLimits)
 
     @property
     def allowed_hosts(self) -> frozenset[str]:

@@ -73,7 +73,7 @@ WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "ftsdk.backends.local": (
         ("backend", "__init__"),
         ("fits", "losses"),
-        ("inference",),
+        ("inference", "serving"),
         ("job_base",),
         ("local_model", "memory", "result", "trainability"),
         ("expected_time",),
@@ -82,7 +82,7 @@ WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("compute", "runs", "models"),
         ("parent", "device_options"),
         ("options", "limits", "fault", "adapter_names"),
-        ("reports", "method_options", "optimizers"),
+        ("reports", "method_options", "optimizers", "text_pieces"),
     ),
 }
 EXCEPTIONS = {
@@ -95,6 +95,7 @@ LATE = {
     "ftsdk.__init__": "`import ftsdk` loads a name when it is first used",
     "ftsdk.backends.local.compute.hardware": "what it imports needs torch",
     "ftsdk.backends.local.local_model": "what it imports needs torch",
+    "ftsdk.backends.local.serving.process": "what it imports needs torch",
     "ftsdk.backends.local.training.compiling": "what it imports needs torch",
     "ftsdk.backends.local.training.forward": "what it imports needs torch",
     "ftsdk.backends.local.training.model": "what it imports needs torch",

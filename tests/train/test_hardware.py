@@ -54,9 +54,9 @@ def test_what_was_trained_in_float32_does_not_answer_in_float16(
 ) -> None:
     import json
 
-    from ftsdk.backends.local.local_model import _hardware_for
+    from ftsdk.backends.local.local_model import hardware_for
 
     card(monkeypatch, (7, 5))
     if trained:
         (tmp_path / "ftsdk.json").write_text(json.dumps({"dtype": trained}))
-    assert _hardware_for(tmp_path, "cuda").dtype_name == answers
+    assert hardware_for(tmp_path, "cuda").dtype_name == answers

@@ -201,8 +201,8 @@ def test_chat_as_the_backend_calls_it(result: Path) -> None:
     assert answer.finish_reason == "stop"
     base = chat(result, QUESTION, {"max_tokens": 20, "device": "cpu"}, tuned=False)
     assert base.text != answer.text
-    with pytest.raises(UsageError, match="top_p"):
-        chat(result, QUESTION, {"top_p": 1})
+    with pytest.raises(UsageError, match="top_k"):
+        chat(result, QUESTION, {"top_k": 1})
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from ftsdk.artifacts.portability import ModelFacts, adapter_warning
 from ftsdk.backends.answer_losses import AnswerLoss
-from ftsdk.backends.base import Backend, SubmitRequest
+from ftsdk.backends.base import Backend, Context, SubmitRequest
 from ftsdk.backends.capabilities import Capabilities, FindBy
 from ftsdk.backends.chat_outcomes import require_concurrency
 from ftsdk.backends.local import inference, losses
@@ -45,6 +45,7 @@ from ftsdk.backends.local.result import copy_result, existing_result, model_of
 from ftsdk.backends.local.runs.ranks import process_notes
 from ftsdk.backends.local.runs.run_dir import RunDir
 from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
+from ftsdk.backends.local.serving.pool import WorkerPool
 from ftsdk.backends.local.status import (
     checkpoint_of,
     event_of,
@@ -119,6 +120,17 @@ class LocalBackend(Backend):
         default_models=("smollm2-135m",),
         note="this machine: CPU or CUDA; any causal model in safetensors",
     )
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._workers: WorkerPool | None = None
+        if context.resident is not None:
+            self._workers = WorkerPool(context.resident, context.clock)
+
+    def close(self) -> None:
+        """End the processes of models that were kept loaded."""
+        if self._workers is not None:
+            self._workers.close()
 
     # --- before a job ---
 
@@ -421,7 +433,21 @@ class LocalBackend(Backend):
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
         """Answer on this machine; the model is loaded at the first call and kept."""
-        return inference.chat(existing_result(handle), messages, options)
+        return self._chat(handle, messages, options, tuned=True)
+
+    def _chat(
+        self,
+        handle: ModelHandle,
+        messages: Sequence[Mapping[str, Any]],
+        options: Mapping[str, Any],
+        *,
+        tuned: bool,
+    ) -> ChatAnswer:
+        folder = existing_result(handle)
+        if self._workers is None or options.get("device") is not None:
+            return inference.chat(folder, messages, options, tuned=tuned)
+        inference.check_options(options)
+        return self._workers.chat(folder, messages, options, tuned=tuned)
 
     def chat_many(
         self,
@@ -440,7 +466,7 @@ class LocalBackend(Backend):
     def chat_base(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> ChatAnswer:
-        return inference.chat(existing_result(handle), messages, options, tuned=False)
+        return self._chat(handle, messages, options, tuned=False)
 
     def tokenizer_of(self, handle: ModelHandle, *, base: bool = False) -> str:
         """Return a hash of what decides the tokens of a text."""

@@ -29,7 +29,9 @@ from ftsdk.types.model import ChatAnswer
 
 _log = logging.getLogger("ftsdk")
 _MODELS_KEPT = 2
-_OPTIONS = ("max_tokens", "temperature", "seed", "tools", "on_text", "device")
+_OPTIONS = (
+    "max_tokens", "temperature", "top_p", "stop", "seed", "tools", "on_text", "device"
+)  # fmt: skip
 
 _models: OrderedDict[tuple[str, str, str, str, int], LocalModel] = OrderedDict()
 _lock = threading.RLock()
@@ -88,7 +90,7 @@ def chat(
     `options` are those of `LocalModel.chat`, and `device`. Calls in one process run one after the
     other. Raises `Unsupported` for an unknown option, and what `load_model` and `chat` raise.
     """
-    _check_options(options)
+    check_options(options)
     given = {name: value for name, value in options.items() if value is not None}
     device = str(given.pop("device", "auto"))
     with _lock:
@@ -135,7 +137,11 @@ def _batches(requests: Iterable[ChatRequest], most: int) -> Iterator[list[ChatRe
 
 def _may_join(request: ChatRequest) -> bool:
     options = request.options
-    return not options.get("temperature") and not options.get("tools") and "on_text" not in options
+    return (
+        not options.get("temperature")
+        and not options.get("tools")
+        and not {"on_text", "stop"} & options.keys()
+    )
 
 
 def _outcomes(folder: Path, batch: list[ChatRequest], ask: Ask) -> Iterator[ChatOutcome]:
@@ -154,7 +160,7 @@ def _outcomes(folder: Path, batch: list[ChatRequest], ask: Ask) -> Iterator[Chat
 
 def _batch_answers(folder: Path, batch: list[ChatRequest]) -> list[ChatAnswer]:
     options = batch[0].options
-    _check_options(options)
+    check_options(options)
     with _lock:
         model = load_model(folder, device=str(options.get("device") or "auto"))
         found = model.chat_many(
@@ -165,7 +171,8 @@ def _batch_answers(folder: Path, batch: list[ChatRequest]) -> list[ChatAnswer]:
     return [_answer(one) for one in found]
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise `Unsupported` for an option that a local model does not take."""
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise Unsupported(

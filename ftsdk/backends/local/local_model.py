@@ -10,13 +10,14 @@ import contextlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftsdk.backends.local.compute.base_model import load_base
 from ftsdk.backends.local.compute.hardware import Hardware, choose_hardware
+from ftsdk.backends.local.text_pieces import TextPieces
 from ftsdk.dataset.tokenize.chat_template import ChatTokenizer, TemplateFailed
 from ftsdk.dataset.tokenize.render import render_prompt, stop_ids
 from ftsdk.errors import MissingExtra, NotFound, UsageError
@@ -68,11 +69,13 @@ class LocalModel:
         base: Path | None = None,
         device: str = "auto",
         quantize: str | None = None,
+        hardware: Hardware | None = None,
     ) -> LocalModel:
         """Load a result folder (adapter or full weights) or the folder of a base model.
 
         The base of an adapter is the folder that `ftsdk.json` names, or `base`, packed as it was in
-        training; that of another folder as `quantize` says. Raises `NotFound` when there is no model,
+        training; that of another folder as `quantize` says. `hardware` is what to compute with
+        where it is not the folder's own choice. Raises `NotFound` when there is no model,
         `MissingExtra` without the training stack.
         """
         from ftsdk.backends.local.compute.adapters import grow_embedding
@@ -80,7 +83,7 @@ class LocalModel:
         is_adapter = (folder / "adapter_config.json").is_file()
         quantize = trained_quantization(folder) if is_adapter else quantize
         require_inference_packages(quantize)
-        hardware = _hardware_for(folder, device, packed=quantize is not None)
+        hardware = hardware or hardware_for(folder, device, packed=quantize is not None)
         weights = (base or base_folder(folder)) if is_adapter else folder
         if not (weights / "config.json").is_file():
             raise NotFound(
@@ -100,10 +103,7 @@ class LocalModel:
             folder if (folder / "tokenizer.json").is_file() else weights
         )
         context = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
-        stops = set(stop_ids(tokenizer))
-        ends = getattr(network.generation_config, "eos_token_id", None)
-        stops.update(ends if isinstance(ends, list) else [] if ends is None else [ends])
-        return cls(network, tokenizer, hardware, frozenset(stops), context)
+        return cls(network, tokenizer, hardware, stops_of(tokenizer, network), context)
 
     def chat(
         self,
@@ -111,18 +111,26 @@ class LocalModel:
         *,
         max_tokens: int | None = None,
         temperature: float = 0.0,
+        top_p: float | None = None,
+        stop: str | Sequence[str] = (),
         seed: int | None = None,
         tools: Sequence[Any] | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """Answer one conversation, with at most `max_tokens` tokens (512); greedy at temperature 0.
 
-        `on_text` is called with each new piece of the text. Raises `UsageError` for messages that
+        The answer ends before a text of `stop`. `on_text` is called with each new piece of the text.
+        Raises `UsageError` for messages that
         the chat template refuses or that exceed the context.
         """
         prompt = self._prompt(messages, tools)
-        streamer = None if on_text is None else _Streamer(self, on_text)
-        [answer] = self._generate([prompt], max_tokens, temperature, seed, streamer)
+        texts = [stop] if isinstance(stop, str) else list(stop)
+        streamer = None
+        if on_text is not None or texts:
+            streamer = _Streamer(TextPieces(self.decode, texts), on_text or (lambda _: None))
+        [answer] = self._generate([prompt], max_tokens, temperature, seed, streamer, top_p)
+        if streamer is not None and streamer.pieces.is_stopped:
+            return replace(answer, text=streamer.pieces.text, finish_reason="stop")
         return answer
 
     def chat_many(
@@ -155,25 +163,10 @@ class LocalModel:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of an answer's tokens, without special tokens."""
-        plain = [token for token in ids if token not in self.tokenizer.special_ids]
-        return self.tokenizer.decode(plain)
+        return answer_text(ids, self.tokenizer)
 
     def _prompt(self, messages: Messages, tools: Sequence[Any] | None) -> list[int]:
-        if not messages:
-            raise UsageError("There is nothing to answer.", hint="give at least one message")
-        try:
-            prompt = render_prompt(messages, self.tokenizer, tools=tools)
-        except TemplateFailed as error:
-            raise UsageError(
-                f"The chat template of this model cannot render these messages: {error}",
-                hint="use roles and content that the model knows",
-            ) from error
-        if len(prompt) >= self.context:
-            raise UsageError(
-                f"The conversation has {len(prompt)} tokens, and the model takes {self.context}.",
-                hint="leave out the oldest messages",
-            )
-        return prompt
+        return prompt_ids(messages, tools, self.tokenizer, self.context)
 
     def _generate(
         self,
@@ -182,6 +175,7 @@ class LocalModel:
         temperature: float,
         seed: int | None,
         streamer: _Streamer | None,
+        top_p: float | None = None,
     ) -> list[Answer]:
         import torch
         from transformers import GenerationConfig
@@ -190,12 +184,20 @@ class LocalModel:
         room = min(max_tokens or _DEFAULT_MAX_TOKENS, self.context - longest)
         stops = sorted(self.stops)
         inputs, pad = self._padded(prompts)
-        sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {}
+        sampling: dict[str, Any] = {"do_sample": temperature > 0}
+        if temperature > 0:
+            sampling["temperature"] = temperature
+            sampling |= {} if top_p is None else {"top_p": top_p}
         settings = GenerationConfig(  # type: ignore[no-untyped-call]  # theirs
             max_new_tokens=room, eos_token_id=stops or None, pad_token_id=pad, **sampling
         )
         with torch.inference_mode(), _seeded(seed, self.hardware):
-            output = self.network.generate(**inputs, generation_config=settings, streamer=streamer)
+            output = self.network.generate(
+                **inputs,
+                generation_config=settings,
+                streamer=streamer,
+                stopping_criteria=None if streamer is None else [streamer.is_over],
+            )
         tails = output[:, longest:].tolist()
         return [self._answer(len(p), tail) for p, tail in zip(prompts, tails, strict=True)]
 
@@ -260,30 +262,65 @@ class LocalModel:
 
 
 class _Streamer:
-    """Passes new text on as tokens arrive; keeps back what may be half a character."""
+    """Passes new text on as tokens arrive, and ends an answer at a stop text."""
 
-    def __init__(self, model: LocalModel, on_text: Callable[[str], None]) -> None:
-        self._model, self._on_text = model, on_text
-        self._ids: list[int] = []
-        self._shown = 0
+    def __init__(self, pieces: TextPieces, on_text: Callable[[str], None]) -> None:
+        self.pieces, self._on_text = pieces, on_text
         self._prompt_seen = False
 
     def put(self, value: Any) -> None:
         if not self._prompt_seen:  # transformers passes the prompt first
             self._prompt_seen = True
             return
-        self._ids.extend(value.reshape(-1).tolist())
-        text = self._model.decode(self._ids)
-        if not text.endswith("\ufffd"):
-            self._show(text)
+        for token in value.reshape(-1).tolist():
+            self._show(self.pieces.add(token))
 
     def end(self) -> None:
-        self._show(self._model.decode(self._ids))
+        self._show(self.pieces.end())
+
+    def is_over(self, ids: Any, *_: Any, **__: Any) -> Any:
+        """What transformers asks after each token: for each row, whether it ends here."""
+        return ids.new_full((ids.shape[0],), self.pieces.is_stopped).bool()
 
     def _show(self, text: str) -> None:
-        if len(text) > self._shown:
-            self._on_text(text[self._shown :])
-            self._shown = len(text)
+        if text:
+            self._on_text(text)
+
+
+def prompt_ids(
+    messages: Messages, tools: Sequence[Any] | None, tokenizer: ChatTokenizer, context: int
+) -> list[int]:
+    """The tokens of a conversation up to where the model answers.
+
+    Raises `UsageError` for messages that the chat template refuses or that exceed the context.
+    """
+    if not messages:
+        raise UsageError("There is nothing to answer.", hint="give at least one message")
+    try:
+        prompt = render_prompt(messages, tokenizer, tools=tools)
+    except TemplateFailed as error:
+        raise UsageError(
+            f"The chat template of this model cannot render these messages: {error}",
+            hint="use roles and content that the model knows",
+        ) from error
+    if len(prompt) >= context:
+        raise UsageError(
+            f"The conversation has {len(prompt)} tokens, and the model takes {context}.",
+            hint="leave out the oldest messages",
+        )
+    return prompt
+
+
+def stops_of(tokenizer: ChatTokenizer, network: Any) -> frozenset[int]:
+    """The tokens that end an answer: those of the chat template, and those of the model."""
+    ends = getattr(network.generation_config, "eos_token_id", None)
+    found = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    return frozenset({*stop_ids(tokenizer), *found})
+
+
+def answer_text(ids: Sequence[int], tokenizer: ChatTokenizer) -> str:
+    """The text of an answer's tokens, without special tokens."""
+    return tokenizer.decode([token for token in ids if token not in tokenizer.special_ids])
 
 
 def require_inference_packages(quantize: str | None = None) -> None:
@@ -338,13 +375,16 @@ def _result_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _hardware_for(folder: Path, device: str, *, packed: bool = False) -> Hardware:
-    """What a model answers with: the best there is, but float32 where float16 was not trained with.
+def trained_dtype(folder: Path) -> str | None:
+    """The number format that a result was trained in; None where its folder does not say."""
+    dtype: str | None = _result_facts(folder).get("dtype")
+    return dtype
 
-    A model that was trained in float32 may have numbers that float16 has not.
-    """
+
+def hardware_for(folder: Path, device: str, *, packed: bool = False) -> Hardware:
+    """What a model answers with: the best there is, but float32 where it was trained in float32."""
     best = choose_hardware(device, unchecked="bitsandbytes") if packed else choose_hardware(device)
-    if best.dtype_name == "float16" and _result_facts(folder).get("dtype") == "float32":
+    if best.dtype_name != "float32" and trained_dtype(folder) == "float32":
         return choose_hardware(device, "float32")
     return best
 

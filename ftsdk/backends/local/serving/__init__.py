@@ -1,0 +1,1 @@
+"""A resident process that answers the chats of many results of one base model, in one batch."""

@@ -81,6 +81,27 @@ def test_the_adapter_and_the_merged_model_answer_as_the_trained_one(
     assert merged.merge_loss.largest == 0
 
 
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+
+
+@pytest.mark.parametrize("variant", ["stacked experts"], indirect=True)
+def test_a_mixture_of_experts_is_merged_and_is_no_gguf(variant: str, tmp_path: Path) -> None:
+    """LoRA on the attention and on the stacked experts, whose weights are parameters without a layer."""
+    base = write_base(tmp_path / "base", "qwen3_moe", **EXPERTS)
+    names = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+    result = write_adapter(
+        tmp_path / "result", base, target_modules=["q_proj"], target_parameters=names
+    )
+    source = ExportSource.read(result)
+    for target, dtype in (("adapter", None), ("merged", "float32")):
+        found = run(source, target, tmp_path / target, dtype).agreement
+        assert found is not None
+        assert found.same == 4, (variant, target)
+    for target in ("gguf", "gguf-adapter"):
+        with pytest.raises(Unsupported, match="not for qwen3_moe"):
+            run(source, target, tmp_path / "gguf")
+
+
 @needs_llama_cpp
 @pytest.mark.parametrize("variant", ["llama", "qwen2", "qwen3"], indirect=True)
 def test_llama_cpp_gives_the_same_tokens_from_gguf(variant: str, tmp_path: Path) -> None:

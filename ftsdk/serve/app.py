@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from ftsdk.async_client import AsyncClient
 from ftsdk.errors import FtsdkError
+from ftsdk.serve.api_schema import SchemaRoutes
 from ftsdk.serve.chat_routes import ChatRoutes
 from ftsdk.serve.file_routes import FileRoutes
 from ftsdk.serve.guard import OPEN_PATHS, Guard
@@ -32,6 +33,7 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 
 ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/health", "health"),
+    ("GET", "/openapi.json", "schema.show"),
     ("POST", "/v1/files", "files.create"),
     ("GET", "/v1/files", "files.list"),
     ("GET", "/v1/files/{file_id}", "files.get"),
@@ -72,6 +74,7 @@ def serve_app(
     access = Access(settings, state.clock)
     pages = PageRoutes(state, access, is_closing)
     groups: dict[str, Any] = {
+        "schema": SchemaRoutes(),
         "files": FileRoutes(state),
         "jobs": JobRoutes(state),
         "chats": ChatRoutes(state),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from ftsdk.serve.problems import Problem
 from ftsdk.types.answer import ChatAnswer, ChatChoice
 from ftsdk.types.events import Checkpoint, Event
 from ftsdk.types.job import JobSnapshot
@@ -136,17 +137,19 @@ def page(
 ) -> dict[str, Any]:
     """A page of a list: the entries behind the one with the id `after`, at most `limit`.
 
-    Only these are made into documents. After an id that is not in the list comes its beginning.
+    Only these are made into documents. Raises `Problem` where the list has no such id.
     """
     start = 0
     if after is not None:
-        start = next((k + 1 for k, one in enumerate(found) if identity(one) == after), 0)
+        start = next((k + 1 for k, one in enumerate(found) if identity(one) == after), -1)
+    if start < 0:
+        raise Problem(404, f"The list has no {after!r}.", code="not_found", param="after")
     rows = [dict(document(one)) for one in found[start : start + limit]]
     return {
         "object": "list",
         "data": rows,
-        "first_id": rows[0]["id"] if rows else None,
-        "last_id": rows[-1]["id"] if rows else None,
+        "first_id": rows[0]["id"] if rows else "",
+        "last_id": rows[-1]["id"] if rows else "",
         "has_more": start + limit < len(found),
     }
 
@@ -167,15 +170,17 @@ def completion_document(
         }
         for index, choice in enumerate(answer.choices or (_first_choice(answer),))
     ]
-    return {
+    document = {
         "id": identity,
         "object": "chat.completion",
         "created": created,
         "model": model,
         "choices": choices,
         "usage": usage_document(answer),
-        "system_fingerprint": answer.fingerprint,
     }
+    if answer.fingerprint is not None:
+        document["system_fingerprint"] = answer.fingerprint
+    return document
 
 
 def _first_choice(answer: ChatAnswer) -> ChatChoice:

@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from ftsdk.serve.documents import page
 from ftsdk.serve.problems import Problem
-from ftsdk.serve.requests import whole_number
+from ftsdk.serve.requests import known_query, whole_number
 from ftsdk.serve.state import ServerState
 
 _PIECE = 1 << 20
@@ -37,11 +37,17 @@ class FileRoutes:
         return JSONResponse(document)
 
     async def list(self, request: Request) -> Response:
-        """`GET /v1/files`, newest first."""
+        """`GET /v1/files`, newest first, or oldest first with `order=asc`."""
+        known_query(request, "limit", "after", "order", "purpose")
+        order = request.query_params.get("order", "desc")
+        if order not in ("asc", "desc"):
+            raise Problem(400, "order is asc or desc.", param="order")
         limit = whole_number(request, "limit", 10_000, high=10_000)
         found = list(self._state.uploads.list())
         if (purpose := request.query_params.get("purpose")) is not None:
             found = [one for one in found if one["purpose"] == purpose]
+        if order == "asc":
+            found.reverse()
         after = request.query_params.get("after")
         return JSONResponse(page(found, dict, lambda one: str(one["id"]), after=after, limit=limit))
 

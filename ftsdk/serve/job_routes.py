@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ftsdk.async_client import AsyncFineTuneJob
+from ftsdk.errors import UsageError
 from ftsdk.serve.documents import (
     checkpoint_document,
     event_document,
@@ -15,11 +17,12 @@ from ftsdk.serve.documents import (
     model_document,
     page,
 )
-from ftsdk.serve.problems import Problem
+from ftsdk.serve.problems import Problem, problem_of
 from ftsdk.serve.requests import (
     HyperparameterBody,
     JobBody,
     body_of,
+    known_query,
     metadata_filter,
     whole_number,
 )
@@ -91,6 +94,7 @@ class JobRoutes:
 
     async def list(self, request: Request) -> Response:
         """`GET /v1/fine_tuning/jobs`, newest first; `metadata[name]=value` filters."""
+        known_query(request, "limit", "after", "metadata")
         limit = whole_number(request, "limit", 20)
         jobs = await self._state.client.list_jobs(
             tag=metadata_filter(request),
@@ -108,18 +112,22 @@ class JobRoutes:
 
     async def cancel(self, request: Request) -> Response:
         """`POST /v1/fine_tuning/jobs/{job_id}/cancel`."""
-        return self._answer(await (await self._job(request)).cancel())
+        job = await self._job(request)
+        return await self._acted(job.cancel)
 
     async def pause(self, request: Request) -> Response:
         """`POST /v1/fine_tuning/jobs/{job_id}/pause`."""
-        return self._answer(await (await self._job(request)).pause())
+        job = await self._job(request)
+        return await self._acted(job.pause)
 
     async def resume(self, request: Request) -> Response:
         """`POST /v1/fine_tuning/jobs/{job_id}/resume`."""
-        return self._answer(await (await self._job(request)).resume())
+        job = await self._job(request)
+        return await self._acted(job.resume)
 
     async def events(self, request: Request) -> Response:
         """`GET /v1/fine_tuning/jobs/{job_id}/events`, newest first."""
+        known_query(request, "limit", "after")
         job = await self._job(request)
         found = list(await job.events())[::-1]
         limit = whole_number(request, "limit", 20)
@@ -129,6 +137,7 @@ class JobRoutes:
 
     async def checkpoints(self, request: Request) -> Response:
         """`GET /v1/fine_tuning/jobs/{job_id}/checkpoints`, newest first."""
+        known_query(request, "limit", "after")
         job = await self._job(request)
         found = list(await job.checkpoints())[::-1]
         limit = whole_number(request, "limit", 10)
@@ -156,6 +165,14 @@ class JobRoutes:
 
     async def _job(self, request: Request) -> AsyncFineTuneJob:
         return await self._state.job(request.path_params["job_id"])
+
+    async def _acted(self, act: Callable[[], Awaitable[AsyncFineTuneJob]]) -> Response:
+        """Answer with the job after `act`. Raises `Problem` (409) where its state does not allow it."""
+        try:
+            return self._answer(await act())
+        except UsageError as error:
+            message = problem_of(error).message
+            raise Problem(409, message, code="not_possible") from error
 
     def _document(self, job: AsyncFineTuneJob) -> dict[str, Any]:
         return job_document(job.snapshot, self._state.files_of(job.id))

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from ftsdk.serve.problems import Problem
 
+
+def _as_whole(value: object) -> object:
+    """JSON has one kind of number: 3.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 _Auto = Literal["auto"]
+_WHOLE = BeforeValidator(_as_whole)
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
@@ -22,8 +29,8 @@ class _Strict(BaseModel):
 class HyperparameterBody(_Strict):
     """The hyperparameters of a job, as OpenAI names them."""
 
-    n_epochs: Annotated[int, Field(ge=1, le=50)] | _Auto = "auto"
-    batch_size: Annotated[int, Field(ge=1, le=256)] | _Auto = "auto"
+    n_epochs: Annotated[int, Field(ge=1, le=50), _WHOLE] | _Auto = "auto"
+    batch_size: Annotated[int, Field(ge=1, le=256), _WHOLE] | _Auto = "auto"
     learning_rate_multiplier: Annotated[float, Field(gt=0, allow_inf_nan=False)] | _Auto = "auto"
     beta: Annotated[float, Field(gt=0, le=2, allow_inf_nan=False)] | _Auto = "auto"
 
@@ -49,7 +56,7 @@ class JobBody(_Strict):
     hyperparameters: HyperparameterBody | None = None
     method: MethodBody | None = None
     suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    seed: Annotated[int, Field(ge=0, le=2147483647)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2147483647), _WHOLE] | None = None
     metadata: dict[str, str] | None = None
     integrations: Annotated[list[Any], Field(max_length=0)] | None = None
 
@@ -76,12 +83,12 @@ class ChatBody(BaseModel):
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
     stream: bool | None = False
     stream_options: dict[str, Any] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1), _WHOLE] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1), _WHOLE] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     stop: str | Annotated[list[str], Field(max_length=16)] | None = None
-    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
+    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63), _WHOLE] | None = None
 
     @property
     def user_name(self) -> str | None:
@@ -147,7 +154,9 @@ async def body_of(request: Request, shape: type[_Body]) -> _Body:
 
 
 def _fault(error: Any) -> tuple[str, str]:
-    name = ".".join(str(part) for part in error["loc"]) or "body"
+    # A part with a bracket is the kind of value that was tried, not the name of a field.
+    parts = [str(part) for part in error["loc"] if "[" not in str(part)]
+    name = ".".join(parts) or "body"
     if error["type"] == "extra_forbidden":
         return name, "ftsdk does not know this field"
     return name, str(error["msg"])
@@ -165,6 +174,13 @@ def whole_number(
     return int(text)
 
 
+def known_query(request: Request, *names: str) -> None:
+    """Raise `Problem` for a parameter of the query string that means nothing here."""
+    for name in request.query_params:
+        if name.partition("[")[0] not in names:
+            raise Problem(400, f"ftsdk does not know the parameter {name!r} here.", param=name)
+
+
 def metadata_filter(request: Request) -> dict[str, str]:
     """The metadata that jobs must have: `metadata[name]=value` in the query string.
 
@@ -175,7 +191,7 @@ def metadata_filter(request: Request) -> dict[str, str]:
         if not name.startswith("metadata"):
             continue
         inside = name.removeprefix("metadata[").removesuffix("]")
-        if name != f"metadata[{inside}]" or inside in found:
+        if name != f"metadata[{inside}]" or not inside or inside in found:
             raise Problem(400, "Filter by metadata[name]=value, once a name.", param="metadata")
         found[inside] = value
     return found

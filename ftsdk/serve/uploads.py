@@ -46,7 +46,6 @@ class Uploads:
             "filename": name,
             "purpose": purpose,
             "status": "processed",
-            "status_details": None,
         }
         atomic_write_json(self._record(file_id), {**document, "path": path.name})
         return document
@@ -54,8 +53,9 @@ class Uploads:
     def get(self, file_id: str) -> dict[str, Any]:
         """The document of a file. Raises `Problem` for one that is not here."""
         record = self._read(file_id)
-        del record["path"]
-        return record
+        return {
+            name: value for name, value in record.items() if name != "path" and value is not None
+        }
 
     def path(self, file_id: str, *, param: str | None = None) -> Path:
         """Where the bytes of a file are. Raises `Problem` for one that is not here."""

@@ -32,7 +32,25 @@ def test_a_chart_has_axes_both_series_and_their_ends() -> None:
     title = next(one for one in tree.iter() if one.tag.endswith("title"))
     assert title.text == "training loss 2.38 → 0.60, validation loss 1.38 → 0.61"
     dashed = [one.get("stroke-dasharray") for one in tree.iter() if one.tag.endswith("polyline")]
-    assert dashed == [None, "6 4"]
+    assert dashed == [None, None, "6 4"]  # the raw values, the smoothed line, validation
+
+
+def test_a_curve_is_thinned_without_losing_its_peaks_and_names_are_escaped() -> None:
+    points = [(float(n), 1.0) for n in range(5000)]
+    points[2345] = (2345.0, 9.0)
+    kept = chart.thinned(points, 300)
+    assert len(kept) <= 302
+    assert (2345.0, 9.0) in kept
+    assert (kept[0], kept[-1]) == (points[0], points[-1])
+    hostile = [chart.Series("<b>", "var(--learn)", "", TRAIN)]
+    marks = [chart.Mark(45, best=True), chart.Mark(4500)]
+    drawn = chart.line_chart(hostile, title="<i>", marks=marks, look="narrow")
+    assert "<b>" not in drawn
+    assert "<i>" not in drawn
+    assert drawn.count("checkpoint at step") == 1
+    area = re.search(r'data-area="([0-9,]+)"', drawn)
+    assert area is not None
+    assert [int(one) for one in area[1].split(",")] == [48, 584, 12, 184]
 
 
 def test_labels_of_equal_ends_do_not_overlap() -> None:

@@ -13,6 +13,7 @@ function replace(part) {
   target.dataset.v = part.v;
   if (held >= 0) all(FOCUSABLE, target)[held]?.focus();
   all(".chart", target).forEach(chart);
+  all("[data-load]", target).forEach(load);
 }
 function say(text) { $("said").textContent = text; }
 if (document.body.dataset.live) {
@@ -40,8 +41,7 @@ function chart(box) {
   function show(index) {
     at = Math.max(0, Math.min(steps.length - 1, index));
     const drawing = all("svg", box).find((one) => one.clientWidth > 0), step = steps[at];
-    const wide = drawing.classList.contains("wide-only") ? data.wide : data.narrow;
-    const [left, right, top, bottom] = wide, [x0, x1] = data.range;
+    const [left, right, top, bottom] = drawing.dataset.area.split(",").map(Number), [x0, x1] = data.range;
     const x = left + (step - x0) / ((x1 - x0) || 1) * (right - left);
     const rows = data.series.map((one) => [one.name, one.points.findLast((p) => p[0] <= step)])
       .filter((row) => row[1]).sort((a, b) => a[1][1] - b[1][1]);
@@ -58,8 +58,8 @@ function chart(box) {
     box.setAttribute("aria-valuenow", step);
   }
   box.addEventListener("pointermove", (event) => {
-    const wide = all("svg", box).find((one) => one.clientWidth > 0)?.classList.contains("wide-only") ? data.wide : data.narrow;
-    const share = (event.clientX - box.getBoundingClientRect().left - wide[0]) / (wide[1] - wide[0]);
+    const area = all("svg", box).find((one) => one.clientWidth > 0).dataset.area.split(",").map(Number);
+    const share = (event.clientX - box.getBoundingClientRect().left - area[0]) / (area[1] - area[0]);
     const step = data.range[0] + share * (data.range[1] - data.range[0]);
     show(steps.reduce((best, one, k) => Math.abs(one - step) < Math.abs(steps[best] - step) ? k : best, 0));
   });
@@ -108,7 +108,7 @@ document.addEventListener("click", (event) => {
   if (copy) navigator.clipboard.writeText(copy.dataset.copy).then(() => { copy.textContent = "Copied"; say("Copied"); });
 });
 document.addEventListener("submit", (event) => {
-  if (event.target.id === "ask") return;
+  if (event.target.id === "ask") return ask(event);
   setTimeout(() => all("button", event.target).forEach((one) => { one.disabled = true; }));
 });
 async function load(box) {
@@ -116,29 +116,38 @@ async function load(box) {
   if (answer.ok) box.innerHTML = await answer.text();
 }
 all("[data-load]").forEach(load);
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("[data-into]");
+  if (!link) return;
+  event.preventDefault();
+  const answer = await fetch(link.href);
+  if (answer.ok) $(link.dataset.into).outerHTML = await answer.text();
+});
 
 // --- chat: base beside tuned, as the pieces come ---
-$("ask")?.addEventListener("submit", async (event) => {
+async function ask(event) {
   event.preventDefault();
-  const form = event.target, sent = form.querySelector("button"), outputs = { base: $("answer-base"), tuned: $("answer-tuned") };
-  Object.values(outputs).forEach((one) => { if (one) one.textContent = ""; });
+  const form = event.target, sent = form.querySelector("button");
+  const answers = { base: $("answer-base"), tuned: $("answer-tuned") }, notes = { base: $("note-base"), tuned: $("note-tuned") };
+  for (const who of ["base", "tuned"]) { answers[who].textContent = ""; notes[who].textContent = "waiting"; }
   $("asked").textContent = form.elements.message.value;
   sent.disabled = true;
   try {
     const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+    if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (let step = await reader.read(); !step.done; step = await reader.read()) {
       const events = (rest + step.value).split("\n\n");
       rest = events.pop();
       for (const one of events) {
-        const { who, text, note } = JSON.parse(one.replace(/^data: /, ""));
-        if (text) outputs[who].textContent += text;
-        if (note) { $(`note-${who}`).textContent = note; }
+        const { who, text, note } = JSON.parse(one.slice(6));
+        if (text) answers[who].textContent += text;
+        if (note) notes[who].textContent = note;
       }
     }
     say("Both have answered");
   } catch (error) {
-    $("note-tuned").textContent = `The answer broke off: ${error.message}`;
+    for (const one of Object.values(notes)) if (one.textContent === "waiting") one.textContent = `No answer: ${error.message}`;
   } finally { sent.disabled = false; }
-});
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ftsdk.backends.hosted.redact import mask_text
 from ftsdk.errors import (
     AuthError,
     BackendError,
@@ -55,6 +56,7 @@ class Problem(Exception):
         self, status: int, message: str, *, code: str = "invalid_request", param: str | None = None,
         retry_after_s: int | None = None,
     ) -> None:  # fmt: skip
+        message = mask_text(message)
         super().__init__(message)
         self.status, self.message, self.code, self.param = status, message, code, param
         self.retry_after_s = retry_after_s

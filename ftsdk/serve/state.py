@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from ftsdk.async_client import AsyncClient, AsyncFineTuneJob
-from ftsdk.backends.hosted.redact import remember
+from ftsdk.backends.hosted.redact import guard_logs, remember
 from ftsdk.errors import UnknownJob
 from ftsdk.jobs.search import find_job
 from ftsdk.serve.aliases import parse_alias
@@ -29,7 +29,10 @@ class ServerState:
 
     def __init__(self, client: AsyncClient, settings: ServeSettings) -> None:
         self.client, self.settings = client, settings
-        remember(settings.token)  # so that no log has it
+        remember(settings.token)
+        guard_logs(
+            "ftsdk", "uvicorn.error"
+        )  # no log has the token or a key, also not in a traceback
         self.clock = client.session.clock
         self.uploads = Uploads(settings.folder / "files", self.clock)
         self.chats = anyio.Semaphore(settings.max_chats)

@@ -138,10 +138,10 @@ _FORMATTER = logging.Formatter()
 _SCRUBBER = _Scrubber()
 
 
-def guard_logs() -> None:
-    """Filter secrets from the logs of HTTP libraries and SDKs. May be called repeatedly."""
+def guard_logs(*others: str) -> None:
+    """Filter secrets from the logs of HTTP libraries, SDKs and `others`. May be called repeatedly."""
     there = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in _FAMILIES]
-    for name in (*_FAMILIES, *_LATE_LOGGERS, *there):
+    for name in (*_FAMILIES, *_LATE_LOGGERS, *there, *others):
         logging.getLogger(name).addFilter(_SCRUBBER)  # adding the same filter twice adds it once
 
 

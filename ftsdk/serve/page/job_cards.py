@@ -17,7 +17,7 @@ from ftsdk.session import Session
 from ftsdk.spending.ledger import Line
 from ftsdk.types.events import Event
 from ftsdk.types.job import JobSnapshot
-from ftsdk.types.plan import PlannedField, plain
+from ftsdk.types.plan import PlannedField
 from ftsdk.types.spec import JobSpec
 
 _MOST_EVENTS = 40
@@ -120,7 +120,7 @@ def settings_card(session: Session, job: JobSnapshot) -> Html:
         asked = [
             (name, value) for name, value in sorted(_flat(job.spec)) if value not in (None, [], {})
         ]
-        return card("Asked", note, table(("You asked", "value"), [(n, plain(v)) for n, v in asked], numbers=(1,), label="Settings"))  # fmt: skip
+        return card("Asked", note, table(("You asked", "value"), [(n, words.setting(v)) for n, v in asked], numbers=(1,), label="Settings"))  # fmt: skip
     rows: list[tuple[Child, ...]] = []
     changed: list[int] = []
     for field in [*_others(spec), *planned]:
@@ -128,8 +128,8 @@ def settings_card(session: Session, job: JobSnapshot) -> Html:
             changed.append(len(rows))
         sign = "≠ " if _is_changed(field) else "+ " if field.asked is None else ""
         name = el("span", sign, field.name, class_="warn" if sign == "≠ " else None)
-        sent = words.UNKNOWN if field.sent is None else plain(field.sent)
-        asked_value = words.UNKNOWN if field.asked is None else plain(field.asked)
+        sent = words.UNKNOWN if field.sent is None else words.setting(field.sent)
+        asked_value = words.UNKNOWN if field.asked is None else words.setting(field.asked)
         rows.append((name, asked_value, f"→ {field.sent_as or field.name}", sent))
     beside = f"{len(changed)} changed on the way" if changed else "nothing was changed on the way"
     at = f"{words.provider_name(job.provider)} got"

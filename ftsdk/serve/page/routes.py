@@ -8,6 +8,8 @@ from starlette.responses import Response
 
 from ftsdk.serve.needs import Need
 from ftsdk.serve.page.assets import asset
+from ftsdk.serve.page.compare_routes import CompareRoutes
+from ftsdk.serve.page.create_routes import CreateRoutes
 from ftsdk.serve.page.list_routes import ListRoutes
 from ftsdk.serve.page.one_job_routes import OneJobRoutes
 from ftsdk.serve.page.route_base import redirect
@@ -25,6 +27,11 @@ PAGE_ROUTES: tuple[tuple[str, str, str, Need], ...] = (
     ("POST", "/jobs/{job_id}/resume", "resume", "form"),
     ("POST", "/jobs/{job_id}/resolve", "resolve", "form"),
     ("POST", "/jobs/{job_id}/chat", "chat", "form"),
+    ("GET", "/new", "new", "page"),
+    ("POST", "/new/plan", "plan", "form"),
+    ("POST", "/new/edit", "edit", "form"),
+    ("POST", "/new", "create", "form"),
+    ("GET", "/compare", "compare", "page"),
     ("POST", "/ask", "ask", "form"),
     ("POST", "/deployments/{lease_id}/end", "end_deployment", "form"),
     ("GET", "/sign-in", "sign_in", "open"),
@@ -36,7 +43,7 @@ PAGE_ROUTES: tuple[tuple[str, str, str, Need], ...] = (
 """Method, path, the method of `PageRoutes` that answers, and what a request needs."""
 
 
-class PageRoutes(ListRoutes, OneJobRoutes):
+class PageRoutes(ListRoutes, OneJobRoutes, CreateRoutes, CompareRoutes):
     """All routes of the page; here are signing in, signing out, and the assets."""
 
     async def sign_in(self, request: Request) -> Response:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from ftsdk.serve.page.html import Html, el
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.job import JobSnapshot
+from ftsdk.types.plan import plain
 
 UNKNOWN = "–"
 _NAMES = {"openai": "OpenAI", "azure": "Azure", "together": "Together", "replicate": "Replicate",
@@ -96,6 +97,11 @@ def number(value: object) -> str:
         mantissa, exponent = f"{value:.6e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
+
+
+def setting(value: object) -> str:
+    """Return a setting as text: `2e-4`, `rank 16, alpha 32`."""
+    return number(value) if isinstance(value, int | float) else plain(value)
 
 
 def date_words(day: dt.date) -> str:

@@ -70,7 +70,7 @@ function chart(box) {
     const by = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key];
     if (!by) return;
     event.preventDefault();
-    show(at < 0 ? (by < 0 ? 0 : steps.length - 1) : at + by);
+    show(at < 0 ? (by < 0 ? steps.length - 1 : 0) : at + by);
   });
 }
 all(".chart").forEach(chart);

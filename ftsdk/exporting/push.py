@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk.backends.local.models.hub import is_hub_id, is_offline
-from ftsdk.errors import MissingExtra, Unavailable, UnexpectedResponse, UsageError
+from ftsdk.errors import AuthError, MissingExtra, Unavailable, UnexpectedResponse, UsageError
 from ftsdk.exporting.exported_folder import ExportedFolder
 from ftsdk.exporting.hub_errors import hub_errors
 from ftsdk.exporting.source import PASSPORT
@@ -61,6 +61,53 @@ def check_repository(repo: str) -> None:
         )
 
 
+def check_access(repo: str, *, public: bool = False) -> None:
+    """Raise what `push` would raise for the key or for the repository; sends nothing and makes nothing.
+
+    An export takes minutes, so this is asked before it.
+    """
+    check_repository(repo)
+    api = _api()
+    with hub_errors(repo):
+        found = _repository_of(api, repo)
+        if found is not None:
+            _check_visibility(repo, found, public=public)
+        _check_key(api.whoami(), repo)
+
+
+def _check_key(account: Any, repo: str) -> None:
+    """Raise `AuthError` for a key that only reads, or that is of another owner."""
+    owner = repo.partition("/")[0]
+    role = ((account.get("auth") or {}).get("accessToken") or {}).get("role")
+    owners = [account.get("name"), *(one.get("name") for one in account.get("orgs") or ())]
+    if role == "read" or owner not in owners:
+        why = "it only reads" if role == "read" else f"it is of {account.get('name')}"
+        raise AuthError(
+            f"Your key may not write to {repo}: {why}",
+            where=f"model hub, {repo}",
+            hint="use a key with write access to that owner, or name a repository of your own",
+        )
+
+
+def _repository_of(api: Any, repo: str, revision: str | None = None) -> Any | None:
+    """The repository's state with the size and digest of each file; None where there is none."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        return api.model_info(repo, revision=revision, files_metadata=True, timeout=_TIMEOUT_S)
+    except RepositoryNotFoundError:
+        return None
+
+
+def _check_visibility(repo: str, found: Any, *, public: bool) -> None:
+    if not found.private and not public:
+        raise UsageError(
+            f"{repo} is public, and this export would be",
+            where="push",
+            hint="say so (--public, public=True), or name a private repository",
+        )
+
+
 class _Push:
     def __init__(self, export: ExportedFolder, repo: str, on_step: OnStep, *, public: bool) -> None:
         self.export, self.repo, self.on_step, self.public = export, repo, on_step, public
@@ -94,27 +141,24 @@ class _Push:
 
     def _repository(self) -> Any:
         """The repository's state, made where it does not exist; never a public one unasked."""
-        from huggingface_hub.errors import RepositoryNotFoundError
-
-        try:
-            found = self._listed()
-        except RepositoryNotFoundError:
+        found = _repository_of(self.api, self.repo)
+        if found is None:
             self.on_step(f"creating {self.repo}, {'public' if self.public else 'private'}")
             # Another process may have made it since: what counts is what the hub says next.
             self.api.create_repo(self.repo, private=not self.public, exist_ok=True)
             found = self._listed()
-        if not found.private and not self.public:
-            raise UsageError(
-                f"{self.repo} is public, and this export would be",
-                where="push",
-                hint="say so (--public, public=True), or name a private repository",
-            )
+        _check_visibility(self.repo, found, public=self.public)
         return found
 
     def _listed(self, revision: str | None = None) -> Any:
-        return self.api.model_info(
-            self.repo, revision=revision, files_metadata=True, timeout=_TIMEOUT_S
-        )
+        found = _repository_of(self.api, self.repo, revision)
+        if found is None:
+            raise UnexpectedResponse(
+                "The model hub does not find the repository that it has just made",
+                where=f"model hub, {self.repo}",
+                hint="push again in a moment",
+            )
+        return found
 
     def _is_there(self, name: str, there: Mapping[str, Any]) -> bool:
         """Whether the repository's file of this name has the bytes of ours."""

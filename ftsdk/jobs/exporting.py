@@ -11,7 +11,7 @@ from typing import Any
 
 from ftsdk.backends.local.models.resolve import resolve_model
 from ftsdk.exporting.export import ExportOptions, check_arguments, export
-from ftsdk.exporting.push import check_repository, push
+from ftsdk.exporting.push import check_access, push
 from ftsdk.exporting.source import ExportSource
 from ftsdk.jobs.portability import require_weights
 from ftsdk.session import Session
@@ -62,7 +62,8 @@ def push_model(
 
     Raises what `export_model` and `push` raise.
     """
-    check_repository(repo)
+    on_step(f"asking the hub about {repo}")
+    check_access(repo, public=public)
     session.home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=session.home, prefix=".push-") as scratch:
         folder = Path(scratch) / repo.rpartition("/")[2]

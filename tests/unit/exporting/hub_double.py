@@ -41,6 +41,7 @@ class PushHub:
         self.drop_uploads: set[int] = set()
         """Numbers of uploads whose connection ends without an answer."""
         self.makes_public = False
+        self.role = "write"
         self.spoils: str | None = None
         """The name of a file that a commit stores with another byte."""
         self.before_commit: Any = lambda: None
@@ -76,6 +77,9 @@ class PushHub:
             self._store(request, path.removeprefix("/lfs/"), body)
         elif request.headers.get("Authorization") != f"Bearer {KEY}":
             _send(request, 401, {"error": "Invalid username or password."})
+        elif path == "/api/whoami-v2":
+            access = {"accessToken": {"role": self.role}}
+            _send(request, 200, {"name": "me", "orgs": [{"name": "team"}], "auth": access})
         elif path == "/api/validate-yaml":
             _send(request, 200, {"errors": [], "warnings": []})
         elif path == "/api/repos/create":

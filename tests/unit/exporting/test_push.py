@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from ftsdk.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from ftsdk.exporting.push import push
+from ftsdk.exporting.push import check_access, push
+from ftsdk.jobs import exporting
 from tests.unit.cli.conftest import Cli
 from tests.unit.exporting.hub_double import KEY, PushHub
 
@@ -195,6 +197,40 @@ def test_refusals_of_the_hub_say_what_to_do(hub: PushHub, tmp_path: Path, monkey
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(Unavailable, match="switched off"):
         push(folder, REPO)
+
+
+def test_access_is_asked_before_an_export_and_makes_nothing(
+    hub: PushHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_access(REPO)
+    check_access("team/support", public=True)
+    with pytest.raises(AuthError, match="other/support: it is of me"):
+        check_access("other/support")
+    hub.role = "read"
+    with pytest.raises(AuthError, match="it only reads"):
+        check_access(REPO)
+    hub.role = "fineGrained"
+    push(exported(tmp_path / "out"), REPO, public=True)
+    with pytest.raises(UsageError, match="is public"):
+        check_access(REPO)
+    assert list(hub.repositories) == [REPO]
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "w" * 34)
+    with pytest.raises(AuthError, match="does not let you write"):
+        check_access(REPO)
+
+
+def test_a_job_is_exported_only_when_it_could_be_pushed(
+    hub: PushHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    steps: list[str] = []
+    monkeypatch.setattr(exporting, "export_model", lambda *_, **__: pytest.fail("exported"))
+    session: Any = SimpleNamespace(home=tmp_path / "home")
+    nothing: Any = None
+    with pytest.raises(AuthError):
+        exporting.push_model(
+            session, nothing, "other/x", "adapter", nothing, snapshot=nothing, on_step=steps.append
+        )
+    assert steps == ["asking the hub about other/x"]
 
 
 @pytest.mark.parametrize("name", ["support", "me/support@main", "../x", "me/a/b"])

@@ -19,6 +19,9 @@ class ServeSettings:
     job, or several with their shares (`JOB:90,OTHER:10`), of which `draw` chooses. With `answer_log` all of
     these are asked, and their answers are written there.
 
+    `hosts` are further values of the Host header that are answered. Where `is_encrypted`, browsers send the
+    cookie of the page over TLS only.
+
     `max_body_bytes` bounds a request but for file uploads, which `max_file_bytes` bounds. At most
     `max_chats` chats run at once, and as many again wait; further ones are answered with 429.
     `resident` limits the models of this machine that stay loaded.
@@ -28,6 +31,7 @@ class ServeSettings:
     folder: Path
     port: int = 8765
     hosts: tuple[str, ...] = ()
+    is_encrypted: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     answer_log: Path | None = None
     draw: Callable[[int], int] = secrets.randbelow

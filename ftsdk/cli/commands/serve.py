@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from ftsdk.cli.context import find, open_client
 from ftsdk.cli.options import Profile, pairs
+from ftsdk.cli.serve_address import serve_address
 from ftsdk.cli.view.output import command, note, say
 from ftsdk.client import Client
 from ftsdk.config import Environment
@@ -35,7 +35,25 @@ LogAnswers = Annotated[
         "This doubles the cost (with three models it is three times as high).",
     ),
 ]
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+Certificate = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Encrypt with this certificate (PEM, the whole chain)."),
+]
+Key = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The private key of the certificate (PEM).")
+]
+BehindProxy = Annotated[
+    bool,
+    typer.Option(
+        "--behind-proxy",
+        help="A proxy in front encrypts, and nobody else reaches this port: listen beyond this "
+        "machine without TLS.",
+    ),
+]
+Name = Annotated[
+    list[str] | None,
+    typer.Option(metavar="HOST", help="A name by which others reach this server; may be repeated."),
+]
 
 
 def serve(
@@ -43,6 +61,10 @@ def serve(
     port: Port = 8765,
     alias: Alias = None,
     log_answers: LogAnswers = None,
+    tls_cert: Certificate = None,
+    tls_key: Key = None,
+    behind_proxy: BehindProxy = False,
+    name: Name = None,
     profile: Profile = None,
 ) -> None:
     """Serve OpenAI's API over your jobs and their models, and a page to see them.
@@ -51,14 +73,10 @@ def serve(
 
     Official clients work when only `base_url` and the key are changed: upload files, create and
     follow jobs at the configured provider, chat with their models. The key is the server's token:
-    FTSDK_SERVE_TOKEN, or one that is made and shown. It listens on this machine only.
+    FTSDK_SERVE_TOKEN, or one that is made and shown. It listens on this machine only,
+    unless `--host` says otherwise: with a certificate, or behind a proxy.
     """
-    if host not in _LOOPBACK:
-        raise UsageError(
-            f"{host} can be reached from other machines, and this server does not encrypt",
-            where="--host",
-            hint="leave --host out, and put a proxy with TLS in front of 127.0.0.1",
-        )
+    address = serve_address(host, cert=tls_cert, key=tls_key, behind_proxy=behind_proxy, names=name)
     uvicorn = _uvicorn()
     from ftsdk.async_client import AsyncClient
     from ftsdk.serve.app import serve_app
@@ -75,14 +93,20 @@ def serve(
         )
     token = given or secrets.token_urlsafe(24)
     aliases = _aliases(open_client(profile), alias)
-    listener = _listen(host, port)
+    listener = address.listen(port)
     bound = listener.getsockname()[1]
     settings = ServeSettings(
-        token, session.home / "serve", port=bound, aliases=aliases, answer_log=log_answers
+        token,
+        session.home / "serve",
+        port=bound,
+        hosts=address.hosts(bound),
+        is_encrypted=address.is_encrypted,
+        aliases=aliases,
+        answer_log=log_answers,
     )
-    shown = f"[{host}]" if ":" in host else host
-    say(f"OpenAI's API at http://{shown}:{bound}/v1")
-    say("  ", command(f"OPENAI_BASE_URL=http://{shown}:{bound}/v1"))
+    shown = address.url(bound)
+    say(f"OpenAI's API at {shown}/v1")
+    say("  ", command(f"OPENAI_BASE_URL={shown}/v1"))
     if given is None:
         say("  ", command(f"OPENAI_API_KEY={token}"))
     else:
@@ -95,8 +119,17 @@ def serve(
     app = serve_app(client, settings, is_closing=lambda: any(one.should_exit for one in running))
     # The link signs in once and holds no token, so it does no harm in a browser's history.
     say("Your jobs in a browser, by a link that works once, for ten minutes:")
-    say("  ", command(f"http://{shown}:{bound}/sign-in?code={app.access.new_link()}"))
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+    say("  ", command(f"{shown}/sign-in?code={app.access.new_link()}"))
+    certificate, private_key = address.certificate or (None, None)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ssl_certfile=certificate,
+        ssl_keyfile=private_key,
+    )
     running.append(uvicorn.Server(config))
     running[0].run(sockets=[listener])
 
@@ -124,22 +157,3 @@ def _uvicorn() -> Any:
             hint="pip install 'ftsdk[serve]'",
         )
     return import_module("uvicorn")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `UsageError` where the port is taken."""
-    family = socket.AF_INET6 if host == "::1" else socket.AF_INET
-    address = "127.0.0.1" if host == "localhost" else host
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((address, port))
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            f"Port {port} cannot be used: {error.strerror}",
-            where="--port",
-            hint="give another one, or 0 for any that is free",
-        ) from error
-    listener.listen(128)
-    return listener

@@ -30,6 +30,9 @@ class Access:
         self._ends: dict[str, dt.datetime] = {}
         self._links: dict[str, dt.datetime] = {}
         self.cookie = f"ftsdk_{settings.port}"
+        self._kind = "HttpOnly; SameSite=Strict; Path=/"
+        if settings.is_encrypted:
+            self._kind += "; Secure"
 
     def new_link(self) -> str:
         """Return a code that signs in once: `/sign-in?code=CODE`."""
@@ -73,11 +76,11 @@ class Access:
     def set_cookie(self, session: str) -> str:
         """Return the `Set-Cookie` header of a session."""
         age = int(_SESSION_LASTS.total_seconds())
-        return f"{self.cookie}={session}; HttpOnly; SameSite=Strict; Path=/; Max-Age={age}"
+        return f"{self.cookie}={session}; {self._kind}; Max-Age={age}"
 
     def clear_cookie(self) -> str:
         """Return the `Set-Cookie` header that removes the cookie."""
-        return f"{self.cookie}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0"
+        return f"{self.cookie}=; {self._kind}; Max-Age=0"
 
     def _open(self) -> str:
         session = secrets.token_hex(32)

@@ -17,7 +17,7 @@ openai = pytest.importorskip("openai", reason="needs ftsdk[openai]; not installe
 pytest.importorskip("python_multipart", reason="needs ftsdk[serve]")
 
 import ftsdk  # noqa: E402  # after the skips
-from ftsdk.cli.commands.serve import _listen  # noqa: E402  # as above
+from ftsdk.cli.serve_address import serve_address  # noqa: E402  # as above
 from ftsdk.config import Config  # noqa: E402  # as above
 from ftsdk.serve.app import serve_app  # noqa: E402  # as above
 from ftsdk.serve.settings import ServeSettings  # noqa: E402  # as above
@@ -40,7 +40,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("served")
     config = Config(data={"provider": "fake", "model": "fake-1"})
     client = ftsdk.AsyncClient(home=home / "home", env={}, config=config)
-    listener = _listen("127.0.0.1", 0)
+    listener = serve_address("127.0.0.1").listen(0)
     port = listener.getsockname()[1]
     settings = ServeSettings(TOKEN, home / "serve", port=port, aliases={"ft:old:model": "support"})
     app = serve_app(client, settings)

@@ -7,10 +7,13 @@ import importlib.util
 import inspect
 import multiprocessing
 import os
+import signal
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,11 +82,38 @@ def train() -> Callable[..., int]:
         if kill_after_s is not None:
             process.join(kill_after_s)
             process.kill()
-        process.join(120)
-        assert process.exitcode is not None, "the trainer hangs"
-        return process.exitcode
+        return ended(process)
 
     return run
+
+
+def ended(process: Any) -> int:
+    """Wait for the process and return its exit status; one that hangs is killed, and its place shown.
+
+    It hangs when it has used no processor time for two minutes: on a busy machine a run may take long.
+    """
+    used, since = 0.0, time.monotonic()
+    while process.exitcode is None and time.monotonic() - since < 120:
+        process.join(5)
+        if (now := processor_seconds(process.pid)) > used + 0.5:
+            used, since = now, time.monotonic()
+    code: int | None = process.exitcode
+    if code is None:
+        os.kill(process.pid, signal.SIGABRT)  # its fault handler writes every thread's place
+        process.join(10)
+        process.kill()
+        process.join()
+    assert code is not None, "the trainer hangs"
+    return code
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has used; 0 where that cannot be read."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture(scope="session")

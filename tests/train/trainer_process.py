@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import faulthandler
 import json
 import os
 import signal
@@ -33,6 +34,7 @@ def run(path: str, plant: str | None, arguments: tuple[Any, ...]) -> None:
     log = os.open(Path(path) / "trainer.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    faulthandler.enable(2)
     for name, value in trainer_environment(os.environ, 1).items():
         os.environ[name] = value
     if plant:

@@ -28,6 +28,7 @@ OPEN_PATHS = frozenset({"/health"})
 UPLOAD_PATHS = frozenset({"/v1/files", "/new/plan"})
 SESSION = "ftsdk.session"
 """Where the scope of a request has the session of the page."""
+_POLICY = b"content-security-policy"
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -84,7 +85,10 @@ class Guard:
 
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *own]
+                given = list(message.get("headers", ()))
+                has_policy = any(name == _POLICY for name, _ in given)  # a report has its own
+                more = [one for one in own if not has_policy or one[0] != _POLICY]
+                message["headers"] = [*given, *more]
             await send(message)
 
         try:

@@ -19,7 +19,7 @@ class ServeSettings:
     job, or several with their shares (`JOB:90,OTHER:10`), of which `draw` chooses. With `answer_log` all of
     these are asked, and their answers are written there.
 
-    `hosts` are further values of the Host header that are answered. Where `is_encrypted`, browsers send the
+    The page lists the HTML files in `report_folders`. `hosts` are further values of the Host header that are answered. Where `is_encrypted`, browsers send the
     cookie of the page over TLS only.
 
     `max_body_bytes` bounds a request but for file uploads, which `max_file_bytes` bounds. At most
@@ -34,6 +34,7 @@ class ServeSettings:
     is_encrypted: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     answer_log: Path | None = None
+    report_folders: tuple[Path, ...] = ()
     draw: Callable[[int], int] = secrets.randbelow
     max_body_bytes: int = 16 << 20
     max_file_bytes: int = 1 << 30

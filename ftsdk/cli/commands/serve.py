@@ -35,6 +35,17 @@ LogAnswers = Annotated[
         "This doubles the cost (with three models it is three times as high).",
     ),
 ]
+ReportFolders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--reports",
+        metavar="FOLDER",
+        exists=True,
+        file_okay=False,
+        help="List the reports in this folder on the page: of migrations, and of evaluations that were "
+        "written as HTML; may be repeated.",
+    ),
+]
 Certificate = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Encrypt with this certificate (PEM, the whole chain)."),
@@ -61,6 +72,7 @@ def serve(
     port: Port = 8765,
     alias: Alias = None,
     log_answers: LogAnswers = None,
+    reports: ReportFolders = None,
     tls_cert: Certificate = None,
     tls_key: Key = None,
     behind_proxy: BehindProxy = False,
@@ -103,6 +115,7 @@ def serve(
         is_encrypted=address.is_encrypted,
         aliases=aliases,
         answer_log=log_answers,
+        report_folders=tuple(folder.resolve() for folder in reports or ()),
     )
     shown = address.url(bound)
     say(f"OpenAI's API at {shown}/v1")

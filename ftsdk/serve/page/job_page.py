@@ -186,7 +186,8 @@ def _rows(job: JobSnapshot) -> Html:
     if "kept" not in data:
         return card("Data", el("p", "The rows are not known here: the job was created elsewhere.", class_="soft"))  # fmt: skip
     name = f"{data.get('name', 'rows')} · sha256 {str(data.get('sha256', ''))[:8]}…"
-    return card("Data", _loading(f"/jobs/{job.id}/rows"), beside=name)
+    more = el("p", el("a", "Data report", href=f"/jobs/{job.id}/data"))
+    return card("Data", _loading(f"/jobs/{job.id}/rows"), more, beside=name)
 
 
 def _loading(address: str) -> Html:

@@ -22,7 +22,13 @@ from ftsdk.errors import FtsdkError
 from ftsdk.serve.page.html import Attribute, Child, Html, el, join
 from ftsdk.serve.page.marks import failed_mark
 
-NAVIGATION: list[tuple[str, str]] = [("/", "Jobs"), ("/compare", "Compare")]
+NAVIGATION: list[tuple[str, str]] = [
+    ("/", "Jobs"),
+    ("/compare", "Compare"),
+    ("/deployments", "Deployments"),
+    ("/retirements", "Retirements"),
+    ("/reports", "Reports"),
+]
 """The pages of the top bar: path and name, in this order."""
 
 

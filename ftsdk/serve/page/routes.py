@@ -12,6 +12,7 @@ from ftsdk.serve.page.compare_routes import CompareRoutes
 from ftsdk.serve.page.create_routes import CreateRoutes
 from ftsdk.serve.page.list_routes import ListRoutes
 from ftsdk.serve.page.one_job_routes import OneJobRoutes
+from ftsdk.serve.page.overview_routes import OverviewRoutes
 from ftsdk.serve.page.route_base import redirect
 from ftsdk.serve.page.sign_in import sign_in_page
 
@@ -27,11 +28,16 @@ PAGE_ROUTES: tuple[tuple[str, str, str, Need], ...] = (
     ("POST", "/jobs/{job_id}/resume", "resume", "form"),
     ("POST", "/jobs/{job_id}/resolve", "resolve", "form"),
     ("POST", "/jobs/{job_id}/chat", "chat", "form"),
+    ("GET", "/jobs/{job_id}/data", "data", "page"),
     ("GET", "/new", "new", "page"),
     ("POST", "/new/plan", "plan", "form"),
     ("POST", "/new/edit", "edit", "form"),
     ("POST", "/new", "create", "form"),
     ("GET", "/compare", "compare", "page"),
+    ("GET", "/deployments", "deployments", "page"),
+    ("GET", "/retirements", "retirements", "page"),
+    ("GET", "/reports", "reports", "page"),
+    ("GET", "/reports/{report_id}", "report", "page"),
     ("POST", "/ask", "ask", "form"),
     ("POST", "/deployments/{lease_id}/end", "end_deployment", "form"),
     ("GET", "/sign-in", "sign_in", "open"),
@@ -43,7 +49,7 @@ PAGE_ROUTES: tuple[tuple[str, str, str, Need], ...] = (
 """Method, path, the method of `PageRoutes` that answers, and what a request needs."""
 
 
-class PageRoutes(ListRoutes, OneJobRoutes, CreateRoutes, CompareRoutes):
+class PageRoutes(ListRoutes, OneJobRoutes, CreateRoutes, CompareRoutes, OverviewRoutes):
     """All routes of the page; here are signing in, signing out, and the assets."""
 
     async def sign_in(self, request: Request) -> Response:

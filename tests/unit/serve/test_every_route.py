@@ -73,7 +73,7 @@ class Server:
     def real(self, path: str) -> str:
         """The path of a route, with things that exist."""
         found = path.replace("{job_id}", self.job.id).replace("{model:path}", self.job.id)
-        found = found.replace("{name}", "page.css")
+        found = found.replace("{name}", "page.css").replace("{report_id}", "0" * 24)
         return found.replace("{file_id}", "file-0").replace("{lease_id}", "lease-0")
 
     def allowed(self, host: bytes = b"127.0.0.1:8765") -> _Headers:

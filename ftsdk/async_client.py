@@ -23,7 +23,7 @@ from ftsdk.jobs.job import FineTuneJob
 from ftsdk.session import SESSION_CHECKS, SessionOptions
 from ftsdk.types.chat_stream import ChatStream
 from ftsdk.types.cost import Cost
-from ftsdk.types.events import Event, Progress
+from ftsdk.types.events import Checkpoint, Event, Progress
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.model import ChatAnswer, Conversation, ModelHandle
 from ftsdk.types.status import JobStatus
@@ -275,6 +275,30 @@ class AsyncModelHandle:
         return AsyncModelHandle(await _in_thread(self._sync.wait, timeout))
 
 
+class AsyncCheckpoint:
+    """A `Checkpoint` with an asynchronous `model` and the same attributes."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._sync = checkpoint
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sync, name)
+
+    def __repr__(self) -> str:
+        return f"Async{self._sync!r}"
+
+    @property
+    def record(self) -> Checkpoint:
+        """The checkpoint as data."""
+        return self._sync
+
+    model = _awaited(Checkpoint.model, AsyncModelHandle)
+
+
+def _checkpoints(found: list[Checkpoint]) -> list[AsyncCheckpoint]:
+    return [AsyncCheckpoint(one) for one in found]
+
+
 class AsyncFineTuneJob:
     """A `FineTuneJob` with asynchronous methods."""
 
@@ -406,7 +430,7 @@ class AsyncFineTuneJob:
 
     events = _awaited(FineTuneJob.events, _unchanged)
     metrics = _awaited(FineTuneJob.metrics, _unchanged)
-    checkpoints = _awaited(FineTuneJob.checkpoints, _unchanged)
+    checkpoints = _awaited(FineTuneJob.checkpoints, _checkpoints)
     logs = _awaited(FineTuneJob.logs, _unchanged)
     result = _awaited(FineTuneJob.result, AsyncModelHandle)
     callable_result = _awaited(FineTuneJob.callable_result, AsyncModelHandle)

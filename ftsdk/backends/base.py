@@ -262,6 +262,12 @@ class Backend(abc.ABC):
         """Return the checkpoints that are kept, oldest first. Needs `has_checkpoints`."""
         raise self.cannot("report checkpoints")
 
+    def checkpoint_model(
+        self, provider_job_id: str, checkpoint: Checkpoint
+    ) -> ModelHandle:  # of others
+        """Return the model as it was at one of the job's checkpoints."""
+        raise self.cannot(f"give the model of a checkpoint (step {checkpoint.step})")
+
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         """Return log lines, oldest first; the last `tail` of them if given. Needs `has_logs`."""
         raise self.cannot("report logs")

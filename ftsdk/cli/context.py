@@ -28,6 +28,17 @@ def find(client: Client, name: str) -> FineTuneJob:
     return FineTuneJob(client.session, find_job(client.journal, name))
 
 
+def find_model(client: Client, name: str) -> FineTuneJob:
+    """Return the job called `name`; for `JOB@STEP` one whose result is its model at a checkpoint.
+
+    Raises `UnknownJob`.
+    """
+    job, at, step = name.rpartition("@")
+    if at and step.isascii() and step.isdigit():
+        return FineTuneJob(client.session, find(client, job).snapshot, step=int(step))
+    return find(client, name)
+
+
 def newest(
     client: Client, name: str | None, *, fit: Callable[[FineTuneJob], bool] | None = None
 ) -> FineTuneJob:

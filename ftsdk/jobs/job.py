@@ -10,7 +10,14 @@ from typing import Any
 from ftsdk.backends.base import Backend
 from ftsdk.deployments.deploy import deploy, undeploy
 from ftsdk.deployments.wait import until_callable
-from ftsdk.errors import BackendError, JobCancelled, JobFailed, NotReady
+from ftsdk.errors import (
+    BackendError,
+    JobCancelled,
+    JobFailed,
+    NotFound,
+    NotReady,
+    Unsupported,
+)
 from ftsdk.jobs import actions
 from ftsdk.jobs.follow import LOCAL_TROUBLE, decision_error, follow
 from ftsdk.jobs.html import MetricList, job_card
@@ -37,8 +44,9 @@ class FineTuneJob:
     Reading costs nothing: only `resume` and `deploy` can cost money.
     """
 
-    def __init__(self, session: Session, snapshot: JobSnapshot) -> None:
+    def __init__(self, session: Session, snapshot: JobSnapshot, *, step: int | None = None) -> None:
         self.session = session
+        self._step = step  # of the checkpoint whose model is the result
         self._snapshot = snapshot
         self._warned_about_cap = False
         self._points: list[MetricPoint] = []
@@ -219,9 +227,16 @@ class FineTuneJob:
         return MetricList(self._points)
 
     def checkpoints(self) -> list[Checkpoint]:
-        """Return the checkpoints, oldest first. Raises `Unsupported` if the backend has none."""
+        """Return the checkpoints, oldest first; `checkpoint.model()` is the model at one of them.
+
+        Raises `Unsupported` if the backend has none.
+        """
         backend, identity = self._at_provider()
-        return [] if identity is None else backend.checkpoints(identity)
+        found = [] if identity is None else backend.checkpoints(identity)
+        return [
+            one.opened_by(FineTuneJob(self.session, self._snapshot, step=one.step).result)
+            for one in found
+        ]
 
     @checked(tail=COUNT)
     def logs(self, *, tail: int | None = None) -> list[str]:
@@ -278,6 +293,8 @@ class FineTuneJob:
 
         Raises `JobFailed`, `JobCancelled`, or `NotReady` while the job has not ended.
         """
+        if self._step is not None:
+            return self._checkpoint_model(self._step)
         if not self.is_final:
             self.refresh()
         snapshot = self._snapshot
@@ -304,6 +321,20 @@ class FineTuneJob:
         model = backend.model(snapshot.provider_job_id)
         return self._counted(model, backend)
 
+    def _checkpoint_model(self, step: int) -> ModelHandle:
+        """Return the model at a checkpoint. Raises `NotFound` where there is none at this step."""
+        backend, identity = self._at_provider()
+        known = [] if identity is None else backend.checkpoints(identity)
+        found = next((one for one in known if one.step == step), None)
+        if identity is None or found is None:
+            raise NotFound(
+                f"The job has no checkpoint at step {step}",
+                where=f"provider {self.provider}",
+                hint=f"it has {', '.join(str(one.step) for one in known) or 'none'}",
+                job_id=self.id,
+            )
+        return self._counted(backend.checkpoint_model(identity, found), backend)
+
     @checked(hours=NUMBER, options=MAPPING)
     def deploy(
         self, *, hours: float | None = None, options: Mapping[str, Any] | None = None
@@ -315,6 +346,8 @@ class FineTuneJob:
         are passed to the provider. Deploying again extends the lease. Raises `BudgetError`,
         `Unsupported`, `NotReady`, or a `BackendError`.
         """
+        if self._step is not None:
+            raise Unsupported("A checkpoint cannot be deployed", hint=f"ftsdk deploy {self.id}")
         model, _ = deploy(self.session, self.id, hours=hours, options=options)
         backend = self.session.backend_for(self._snapshot)
         return self._counted(model, backend)

@@ -108,7 +108,7 @@ def checkpoint_document(checkpoint: Checkpoint, snapshot: JobSnapshot) -> dict[s
         "id": checkpoint.id,
         "object": "fine_tuning.job.checkpoint",
         "created_at": _seconds(checkpoint.created_at) or int(snapshot.created_at.timestamp()),
-        "fine_tuned_model_checkpoint": checkpoint.model
+        "fine_tuned_model_checkpoint": checkpoint.model_id
         or f"{model_name(snapshot)}:ckpt-step-{checkpoint.step}",
         "fine_tuning_job_id": snapshot.id,
         "step_number": checkpoint.step,

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ftsdk.async_client import AsyncFineTuneJob
+from ftsdk.async_client import AsyncCheckpoint, AsyncFineTuneJob
 from ftsdk.errors import UsageError
 from ftsdk.serve.documents import (
     checkpoint_document,
@@ -27,7 +27,6 @@ from ftsdk.serve.requests import (
     whole_number,
 )
 from ftsdk.serve.state import ServerState
-from ftsdk.types.events import Checkpoint
 from ftsdk.types.status import JobStatus
 
 
@@ -143,8 +142,8 @@ class JobRoutes:
         limit = whole_number(request, "limit", 10)
         after = request.query_params.get("after")
 
-        def document(one: Checkpoint) -> dict[str, Any]:
-            return checkpoint_document(one, job.snapshot)
+        def document(one: AsyncCheckpoint) -> dict[str, Any]:
+            return checkpoint_document(one.record, job.snapshot)
 
         return JSONResponse(page(found, document, lambda one: one.id, after=after, limit=limit))
 

@@ -12,6 +12,7 @@ import anyio
 from ftsdk.async_client import AsyncClient, AsyncFineTuneJob
 from ftsdk.backends.hosted.redact import guard_logs, remember
 from ftsdk.errors import UnknownJob
+from ftsdk.jobs.job import FineTuneJob
 from ftsdk.jobs.search import find_job
 from ftsdk.serve.aliases import parse_alias
 from ftsdk.serve.answer_log import AnswerLog
@@ -21,6 +22,8 @@ from ftsdk.serve.uploads import Uploads
 from ftsdk.util.files import atomic_write_json, make_private_folder
 
 _COMPARED_AT_ONCE = 2
+_CHECKPOINT = re.compile(r"(.+?)(?::ckpt-step-|@)([0-9]{1,9})")
+"""A model's name, and the step of a checkpoint of its job."""
 _OURS = re.compile(r"ft:.*:(ftj_[0-9A-Z]{26})")
 
 
@@ -51,17 +54,23 @@ class ServerState:
     async def job_of_model(self, name: str) -> AsyncFineTuneJob:
         """The job whose model has this name: an alias's largest share, ours, or what `find_job` finds.
 
+        With `@STEP` or `:ckpt-step-STEP` behind it, its result is the model at that checkpoint.
+
         Raises `Problem` for a name that nothing has, or several jobs.
         """
         shares = self.aliases.get(name)
         wanted = name if shares is None else max(shares, key=lambda share: share.percent).job
+        at = _CHECKPOINT.fullmatch(wanted)
+        wanted = wanted if at is None else at[1]
         ours = _OURS.fullmatch(wanted)
         wanted = wanted if ours is None else ours[1]
         try:
             found = await anyio.to_thread.run_sync(find_job, self.client.session.journal, wanted)
         except UnknownJob as error:
             raise _unknown_model(name, error) from error
-        return await self.client.get_job(found.id)
+        if at is None:
+            return await self.client.get_job(found.id)
+        return AsyncFineTuneJob(FineTuneJob(self.client.session, found, step=int(at[2])))
 
     # --- which files a job came from ---
 

@@ -577,9 +577,14 @@ def test_a_job_of_a_compatible_service_from_rows_to_result(tmp_path, clock, name
         if name == "nebius":
             assert (handle.kind, handle.callable_now) == ("hosted", True)
             assert handle.chat("What does ticket number 3 ask for?").text
+            early = job.checkpoints()[0]
+            assert early.model().id == early.model_id != handle.id
+            assert early.model().chat("What does ticket number 3 ask for?").text
         else:
             assert (handle.kind, handle.callable_now) == ("adapter", False)
             assert handle.id == job.checkpoints()[-1].id
+            with pytest.raises(Unsupported, match="checkpoint"):
+                job.checkpoints()[0].model()
             with pytest.raises(NotReady, match="adapter"):
                 handle.chat("hello")
         other = made.create_job(chat_rows(), provider=name, model="Qwen/Qwen3-8B", seed=1)

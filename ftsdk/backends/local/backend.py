@@ -41,7 +41,12 @@ from ftsdk.backends.local.models.resolve import (
 from ftsdk.backends.local.models.row_paths import position_limit, training_notes
 from ftsdk.backends.local.options import HYPERPARAMETERS, LocalOptions, RunHyperparameters
 from ftsdk.backends.local.reports import missing_packages
-from ftsdk.backends.local.result import copy_result, existing_result, model_of
+from ftsdk.backends.local.result import (
+    checkpoint_of_run,
+    copy_result,
+    existing_result,
+    model_of,
+)
 from ftsdk.backends.local.runs.ranks import process_notes
 from ftsdk.backends.local.runs.run_dir import RunDir
 from ftsdk.backends.local.runs.run_spec import BaseModelRef, RunAdapter, RunSpec
@@ -56,12 +61,7 @@ from ftsdk.backends.local.status import (
 from ftsdk.backends.refusals import adapter_kind, generic_hint, refusals, refuse
 from ftsdk.dataset import Dataset
 from ftsdk.dataset.findings.token_summary import RowLengths
-from ftsdk.errors import (
-    NotFound,
-    StoreError,
-    Unsupported,
-    UsageError,
-)
+from ftsdk.errors import NotFound, StoreError, Unsupported, UsageError
 from ftsdk.types.chat import ChatOutcome, ChatRequest
 from ftsdk.types.events import Checkpoint, Event, MetricPoint
 from ftsdk.types.job import RemoteJob
@@ -417,17 +417,27 @@ class LocalBackend(Backend):
         run = self._open(provider_job_id)
         return [checkpoint_of(provider_job_id, info) for info in run.checkpoints()]
 
+    def checkpoint_model(self, provider_job_id: str, checkpoint: Checkpoint) -> ModelHandle:
+        """Return the model of a kept checkpoint, once the run has its result."""
+        run = self._finished(provider_job_id)
+        return checkpoint_of_run(run, provider_job_id, self.name, checkpoint.step).bound_to(self)
+
     def logs(self, provider_job_id: str, *, tail: int | None = None) -> builtins.list[str]:
         return self._open(provider_job_id).log_tail(10_000 if tail is None else tail)
 
     # --- the result ---
 
     def model(self, provider_job_id: str) -> ModelHandle:
+        run = self._finished(provider_job_id)
+        return model_of(run, provider_job_id, self.name).bound_to(self)
+
+    def _finished(self, provider_job_id: str) -> RunDir:
+        """A run that has its result. Raises `NotReady`."""
         run = self._open(provider_job_id)
         phase = run.read_state().phase
         if phase != "succeeded":
             raise self.not_ready(phase, provider_job_id)
-        return model_of(run, provider_job_id, self.name).bound_to(self)
+        return run
 
     def chat(
         self, handle: ModelHandle, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]

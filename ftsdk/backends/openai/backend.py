@@ -337,7 +337,7 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
             kept = self.checkpoints(provider_job_id)
             if not kept:
                 raise self.not_ready("finished, but its result is not there yet")
-            identity = kept[-1].model or kept[-1].id
+            identity = kept[-1].model_id or kept[-1].id
         base = job.model or "unknown"
         there, ends = self._models.facts(identity) if kind is ModelKind.HOSTED else (False, None)
         return ModelHandle(
@@ -348,6 +348,23 @@ class OpenAIBackend(HostedBackend[Transport, dict[str, Any]]):
             callable_now=there,
             retires_on=ends or self._ends_on(base),
             raw={"job": provider_job_id, "finished_at": str(job.finished_at or "")},
+        ).bound_to(self)
+
+    def checkpoint_model(self, provider_job_id: str, checkpoint: Checkpoint) -> ModelHandle:
+        """Return the model that the service keeps of a checkpoint."""
+        if checkpoint.model_id is None or ModelKind(self.service.result) is not ModelKind.HOSTED:
+            return super().checkpoint_model(provider_job_id, checkpoint)
+        job = self.get(provider_job_id)
+        base = job.model or "unknown"
+        there, ends = self._models.facts(checkpoint.model_id)
+        return ModelHandle(
+            kind=ModelKind.HOSTED,
+            provider=self.name,
+            id=checkpoint.model_id,
+            base_model=base,
+            callable_now=there,
+            retires_on=ends or self._ends_on(base),
+            raw={"job": provider_job_id, "step": checkpoint.step},
         ).bound_to(self)
 
     def model_ends(self) -> dict[str, dt.date]:

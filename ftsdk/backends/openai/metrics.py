@@ -170,7 +170,7 @@ def checkpoint(raw: Mapping[str, Any]) -> Checkpoint | None:
         id=identity,
         step=step,
         created_at=as_instant(raw.get("created_at")),
-        model=model if isinstance(model, str) else None,
+        model_id=model if isinstance(model, str) else None,
         train_loss=None if point is None else point.train_loss,
         validation_loss=None if point is None else point.validation_loss,
         raw=dict(raw),

@@ -192,7 +192,7 @@ def checkpoints_of(rows: Iterable[Any], job_id: str) -> list[Checkpoint]:
             id=f"{job_id}:{step}",
             step=step,
             created_at=as_time(found[0].get("created_at")),
-            model=next((name for one in found if (name := as_text(one.get("object_id")))), None),
+            model_id=next((name for one in found if (name := as_text(one.get("object_id")))), None),
             raw={**found[0], "artifacts": [dict(one) for one in found]},
         )
         for step, found in sorted(by_step.items())

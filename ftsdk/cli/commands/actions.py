@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ftsdk.cli import completion
-from ftsdk.cli.context import find, open_client
+from ftsdk.cli.context import find, find_model, open_client
 from ftsdk.cli.options import Job, Json, NoInput, Profile, Yes
 from ftsdk.cli.prompts import decide, stop
 from ftsdk.cli.view.formatting import clean, percent, size, status_style, status_text
@@ -259,7 +259,7 @@ def download(
 ) -> None:
     """Download a job's model into a folder. An interrupted download goes on at the next call."""
     client = open_client(profile)
-    handle = find(client, job).result()
+    handle = find_model(client, job).result()
     with busy(f"downloading {size(handle.size_bytes)}", quiet=as_json):
         path = handle.download(folder, merged=merged)
     files = sorted(p for p in path.rglob("*") if p.is_file())

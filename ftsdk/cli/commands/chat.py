@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ftsdk.cli.context import newest, open_client
+from ftsdk.cli.context import find_model, newest, open_client
 from ftsdk.cli.options import Json, MaxTokens, MaybeJob, Profile
 from ftsdk.cli.view.formatting import clean, clean_block
 from ftsdk.cli.view.output import busy, columns, emit, note, say
@@ -66,7 +66,11 @@ def chat(
     message = text if message is None else message
 
     client = open_client(profile)
-    target = newest(client, job, fit=lambda j: j.status is JobStatus.SUCCEEDED)
+    target = (
+        newest(client, None, fit=lambda j: j.status is JobStatus.SUCCEEDED)
+        if job is None
+        else find_model(client, job)
+    )
     handle = target.result()
     options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     conversation = _Conversation(

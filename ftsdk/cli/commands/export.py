@@ -10,7 +10,7 @@ from typing import Annotated, get_args
 import typer
 
 from ftsdk.artifacts.portability import check_portability
-from ftsdk.cli.context import find, open_client
+from ftsdk.cli.context import find_model, open_client
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.formatting import clean, size
 from ftsdk.cli.view.output import busy, columns, command, emit, note, say
@@ -140,7 +140,7 @@ def _export(
             Path(source), base=base_folder(client.session, base), base_id=base_id
         )
         return export_folder(found, target, folder, options, on_step=note)
-    return find(client, source).export(
+    return find_model(client, source).export(
         target,
         folder,
         dtype=options.dtype,
@@ -160,7 +160,7 @@ def _portability(
             Path(source), base=base_folder(client.session, base), base_id=base_id
         )
         return check_portability(found.model_facts())
-    return find(client, source).check_portability(base_id=base_id)
+    return find_model(client, source).check_portability(base_id=base_id)
 
 
 def _show_portability(verdicts: Sequence[Portability], *, as_json: bool) -> None:

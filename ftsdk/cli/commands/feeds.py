@@ -268,7 +268,7 @@ def checkpoints(job: MaybeJob = None, profile: Profile = None, as_json: Json = F
         return
     rows = []
     for checkpoint in found:
-        place = checkpoint.path or checkpoint.model or ""
+        place = checkpoint.path or checkpoint.model_id or ""
         loss = (
             checkpoint.validation_loss
             if checkpoint.validation_loss is not None

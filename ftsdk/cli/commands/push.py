@@ -18,7 +18,7 @@ from ftsdk.cli.commands.export import (
     form_of,
     is_folder,
 )
-from ftsdk.cli.context import find, open_client
+from ftsdk.cli.context import find_model, open_client
 from ftsdk.cli.options import Json, Profile
 from ftsdk.cli.view.formatting import clean, size
 from ftsdk.cli.view.output import busy, columns, emit, note, say
@@ -66,7 +66,7 @@ def push(
             _refuse_options(form, dtype, base, base_id, onto=onto_trained_base)
             done = _push_folder(Path(source), repository, public=public)
         else:
-            done = find(client, source).push(
+            done = find_model(client, source).push(
                 repository,
                 form=form_of(form or "adapter"),
                 public=public,

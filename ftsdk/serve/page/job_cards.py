@@ -194,7 +194,7 @@ def owned_card(job: JobSnapshot, course: Course) -> Html:
         if passport is not None and passport.is_file():
             rows.append((el("b", "passport"), el("code", str(passport)), words.size(passport.stat().st_size)))  # fmt: skip
     for one in course.checkpoints:
-        place = str(one.path or one.model or f"at {words.provider_name(job.provider)}")
+        place = str(one.path or one.model_id or f"at {words.provider_name(job.provider)}")
         loss = "" if one.validation_loss is None else f", validation {one.validation_loss:.3f}"
         rows.append((f"checkpoint, step {one.step:,}{loss}", el("code", place), words.UNKNOWN))
     if not rows:

@@ -231,3 +231,11 @@ def test_show_says_where_a_model_on_this_machine_can_be_used() -> None:
     assert list(_usable(all_well)) == [("usable", "merged: vllm")]
     unknown: Any = Carried()
     assert list(_usable(unknown)) == [("usable", ("The base is not here", "dim"))]
+
+
+def test_the_model_of_a_checkpoint_is_named_by_its_step(cli, done):
+    refused = cli("chat", f"{done}@3", "-m", "hello")
+    assert refused.code == 2
+    assert "no checkpoint at step 3" in refused.err or "cannot give the model" in refused.err
+    unknown = cli("chat", "nothing@3", "-m", "hello")
+    assert "nothing" in unknown.err

@@ -226,14 +226,14 @@ def _marks(area: _Area, marks: Sequence[Mark]) -> str:
 
 def _labels(area: _Area, series: Sequence[Series]) -> str:
     """Return each series' name and last loss beside its end, 14 px apart at least."""
-    ends = sorted((area.y(one.points[-1][1]), one.name, one) for one in series)
     parts, above = [], -math.inf
-    for y, name, one in ends:
+    for one in sorted(series, key=lambda one: -one.points[-1][1]):
         step, loss = one.points[-1]
+        y = area.y(loss)
         above = max(y + 4, above + 14)
         parts.append(
             f'<text x="{area.x(step) + 8:.1f}" y="{above:.1f}" fill="{one.colour}">'
-            f"{escape(name)} {loss:.2f}</text>"
+            f"{escape(one.name)} {loss:.2f}</text>"
         )
     return "".join(parts)
 

@@ -24,7 +24,7 @@ from ftsdk.util.names import plural
 MOST = 6
 _LOOKS = (
     ("var(--learn)", ""), ("var(--second)", "6 4"), ("var(--third)", "2 3"),
-    ("var(--fourth)", "9 3 2 3"), ("var(--soft)", "12 4"), ("var(--bad)", "1 4"),
+    ("var(--fourth)", "9 3 2 3"), ("var(--soft)", "12 4"), ("var(--ink)", "1 4"),
 )  # fmt: skip
 Compared = Sequence[tuple[JobSnapshot, Course]]
 
@@ -231,16 +231,23 @@ def _results(compared: Compared) -> Html:
         ("Cost", [words.cost_words(job.cost) for job, _ in compared]),
         ("Weights", list(sizes)),
     ]
-    return _table("What came of it", [words.title_of(job) for job, _ in compared], lines)
+    names = [words.title_of(job) for job, _ in compared]
+    return _table("What came of it", names, lines, marked=False)
 
 
-def _table(label: str, names: Sequence[str], lines: Sequence[tuple[str, Sequence[Child]]]) -> Html:
-    """Return a table with a column for each job; a value unlike the first one's is marked."""
+def _table(
+    label: str,
+    names: Sequence[str],
+    lines: Sequence[tuple[str, Sequence[Child]]],
+    *,
+    marked: bool = True,
+) -> Html:
+    """Return a table with a column for each job; `marked` tints a value unlike the first one's."""
     head = [el("th", el("span", "Setting", class_="hidden"), scope="col"), *(el("th", name, scope="col", class_="n") for name in names)]  # fmt: skip
     rows = []
     for name, values in lines:
         cells = [
-            el("td", value, class_="n differs" if isinstance(value, str) and value != values[0] else "n")
+            el("td", value, class_="n differs" if marked and value != values[0] else "n")
             for value in values
         ]  # fmt: skip
         rows.append(el("tr", el("th", name, scope="row"), cells))

@@ -120,7 +120,7 @@ def _sent(plan: Plan) -> Html:
     ]
     notes = [el("p", note, class_="soft") for note in plan.notes]
     columns = ("You ask", "value", f"{words.provider_name(plan.provider)} gets", "sent", "note")
-    return card("Asked → sent", table(columns, rows, numbers=(1, 3), label="Settings", changed=changed), notes)  # fmt: skip
+    return card("Asked → sent", table(columns, rows, numbers=(1, 3), label="Settings", changed=changed, look="settings"), notes)  # fmt: skip
 
 
 def _money(plan: Plan) -> Html:

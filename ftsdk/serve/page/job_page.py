@@ -45,7 +45,7 @@ def job_page(job: JobSnapshot, course: Course, facts: JobFacts) -> Html:
     """Return the page of one job."""
     parts = {name: live(name, content, data_v=version(content)) for name, content in job_parts(job, course, facts).items()}  # fmt: skip
     crumbs = el("nav", el("a", "Jobs", href="/"), " / ", el("code", job.id), aria_label="Where you are", class_="soft")  # fmt: skip
-    side = [parts["cost"], _portability(job)]
+    side = [parts["cost"], parts["goes"]]
     return document(
         facts.view,
         words.title_of(job),
@@ -77,6 +77,7 @@ def job_parts(job: JobSnapshot, course: Course, facts: JobFacts) -> dict[str, Ht
         "progress": _progress(job, course, facts),
         "curve": job_cards.loss_card(course),
         "cost": job_cards.cost_card(job, line, facts.per_hour, facts.hosted),
+        "goes": _portability(job),
         "chat": _chat(job, facts),
         "events": job_cards.events_card(course),
         "owned": job_cards.owned_card(job, course),
@@ -178,7 +179,7 @@ def _acts(job: JobSnapshot, facts: JobFacts) -> list[Child]:
 
 
 def _portability(job: JobSnapshot) -> Html:
-    return card("Where it can go", _loading(f"/jobs/{job.id}/portability"))
+    return card("Where it can go", _loading(f"/jobs/{job.id}/portability?status={job.status}"))
 
 
 def _rows(job: JobSnapshot) -> Html:

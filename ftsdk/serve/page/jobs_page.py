@@ -175,7 +175,7 @@ def _rows(listing: Listing, watch: Watch, facts: RowFacts) -> Html:
     for name, jobs, beside in groups:
         if jobs:
             top = el("th", name, el("span", beside), colspan=len(COLUMNS), scope="rowgroup", role="rowheader")  # fmt: skip
-            rows = [job_row(job, watch.known_course(job.id), facts) for job in jobs]
+            rows = [job_row(watch.current(job), watch.known_course(job.id), facts) for job in jobs]
             parts.append(el("tbody", el("tr", top, class_="group", role="row"), rows, role="rowgroup", data_group=name))  # fmt: skip
     columns = el("colgroup", [el("col", class_=f"c{k}") for k in range(1, len(COLUMNS) + 1)])
     return el("table", columns, el("thead", head, role="rowgroup"), parts, class_="jobs", role="table", aria_label="Jobs")  # fmt: skip

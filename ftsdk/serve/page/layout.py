@@ -123,22 +123,22 @@ def live(target: str, *parts: Child, tag: str = "div", **attributes: Attribute) 
 
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[Child]], *, numbers: Iterable[int] = (),
-    label: str, changed: Iterable[int] = (),
+    label: str, changed: Iterable[int] = (), look: str = "",
 ) -> Html:  # fmt: skip
     """Return a table. `numbers` are the columns that are aligned to the right, `changed` the tinted rows."""
     right, tinted = set(numbers), set(changed)
 
-    def look(column: int) -> str | None:
+    def side(column: int) -> str | None:
         return "n" if column in right else None
 
     head = [
-        el("th", name, scope="col", class_=look(k), role="columnheader")
+        el("th", name, scope="col", class_=side(k), role="columnheader")
         for k, name in enumerate(columns)
     ]
     body = []
     for index, row in enumerate(rows):
         cells = [
-            el("td", value, class_=look(k), role="cell", data_label=columns[k])
+            el("td", value, class_=side(k), role="cell", data_label=columns[k])
             for k, value in enumerate(row)
         ]
         body.append(el("tr", cells, role="row", class_="changed" if index in tinted else None))
@@ -148,7 +148,7 @@ def table(
         el("tbody", body, role="rowgroup"),
         role="table",
         aria_label=label,
-        class_="rows",
+        class_=f"rows {look}".strip(),
     )
 
 

@@ -60,7 +60,7 @@ class ListRoutes(RouteBase):
 
         def read() -> Update:
             self._watch.ask()
-            jobs = [self._session.journal.get(one) for one in shown]
+            jobs = [self._watch.current(self._session.journal.get(one)) for one in shown]
             self._watch.fill(jobs)
             return self._list_update(jobs, words, before, wanted)
 

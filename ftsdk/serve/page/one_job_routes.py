@@ -55,7 +55,7 @@ class OneJobRoutes(RouteBase):
         job = self._job(request)
         if not job.status.is_final:
             self._watch.ask(wait_s=_FIRST_WAIT_S)
-            job = self._session.journal.get(job.id)
+            job = self._watch.current(self._session.journal.get(job.id))
         course = self._watch.course(job, wait_s=_FIRST_WAIT_S)
         return job_page(job, course, self._job_facts(job, self._view(request)))
 
@@ -79,7 +79,7 @@ class OneJobRoutes(RouteBase):
         def read() -> Update:
             nonlocal status
             self._watch.ask()
-            job = self._session.journal.get(first.id)
+            job = self._watch.current(self._session.journal.get(first.id))
             course = self._watch.course(job, wait_s=0.2)
             now = View(view.path, view.form_token, self._state.clock.now())
             update = job_update(job, course, self._job_facts(job, now), status)

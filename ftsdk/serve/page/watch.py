@@ -68,6 +68,7 @@ class Watch:
         self._threads: dict[str, threading.Thread] = {}
         self._due: dict[str, dt.datetime] = {}
         self._courses: OrderedDict[str, Course] = OrderedDict()
+        self._latest: dict[str, JobSnapshot] = {}
         self.silent: dict[str, Silence] = {}
         self.asked_at: dt.datetime | None = None
 
@@ -105,7 +106,7 @@ class Watch:
     def _ask(self, provider: str, jobs: Sequence[JobSnapshot]) -> None:
         errors: dict[str, FtsdkError] = {}
         try:
-            refresh_many(self._session, jobs, errors)
+            found = refresh_many(self._session, jobs, errors)
         except FtsdkError as error:
             before = self.silent.get(provider)
             pause = min(_LONGEST_PAUSE_S, 2 * before.pause_s) if before else _FIRST_PAUSE_S
@@ -115,10 +116,22 @@ class Watch:
             self._due[provider] = again
             return
         self.silent.pop(provider, None)
+        with self._lock:
+            before_ids = {job.id for job in jobs}
+            kept = {key: one for key, one in self._latest.items() if key not in before_ids}
+            self._latest = {**kept, **{one.id: one for one in found if not one.status.is_final}}
         able = self._session.capabilities_of(provider)
         pause = max(1.0, 10.0 if able is None else able.poll_s)
         self.asked_at = self._now()
         self._due[provider] = self.asked_at + dt.timedelta(seconds=pause)
+
+    def current(self, job: JobSnapshot) -> JobSnapshot:
+        """Return a job of the journal with its progress as last read, which the journal does not keep."""
+        latest = self._latest.get(job.id)
+        if latest is None or latest.status is not job.status:
+            return job
+        fresh = {name: getattr(latest, name) for name in ("progress", "message", "trained_tokens")}
+        return job.model_copy(update=fresh)
 
     # --- the course of one job ---
 

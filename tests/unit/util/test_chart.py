@@ -35,6 +35,11 @@ def test_a_chart_has_axes_both_series_and_their_ends() -> None:
     assert dashed == [None, None, "6 4"]  # the raw values, the smoothed line, validation
 
 
+def test_equal_lines_of_equal_names_are_both_labelled() -> None:
+    twice = [chart.Series("run", "var(--learn)", "", TRAIN)] * 2
+    assert chart.line_chart(twice, title="two").count("run 0.60") == 2
+
+
 def test_a_curve_is_thinned_without_losing_its_peaks_and_names_are_escaped() -> None:
     points = [(float(n), 1.0) for n in range(5000)]
     points[2345] = (2345.0, 9.0)

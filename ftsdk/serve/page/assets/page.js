@@ -151,3 +151,6 @@ async function ask(event) {
     for (const one of Object.values(notes)) if (one.textContent === "waiting") one.textContent = `No answer: ${error.message}`;
   } finally { sent.disabled = false; }
 }
+
+// What needs this script is shown only where it runs.
+document.documentElement.dataset.ready = "yes";

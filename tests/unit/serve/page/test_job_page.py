@@ -71,6 +71,18 @@ def test_a_running_job_is_live_and_can_be_stopped(served: Site) -> None:
     assert "event: end" in served.get(f"/live/jobs/{job.id}").text
 
 
+def test_progress_is_shown_that_the_journal_does_not_keep(served: Site) -> None:
+    timeline = [["running", 0], ["finalizing", 0.5], ["succeeded", 10_000]]
+    job = served.client.create_job(ROWS, name="half", provider_options={"timeline": timeline}, again=True)  # fmt: skip
+    path = served.client.home / "fake" / f"{job.provider_job_id}.json"
+    stored = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**stored, "timeline": [["running", -50], ["succeeded", 50]]}))
+    served.post("/ask", provider="fake")
+    assert served.client.get_job(job.id).progress.fraction < 0.4
+    for page in (f"/jobs/{job.id}", "/"):
+        assert re.search(r"5\d % · \d+ of", served.text(page)), page
+
+
 def test_both_models_answer_and_an_error_is_a_note(
     served: Site, done: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

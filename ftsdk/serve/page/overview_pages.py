@@ -84,8 +84,7 @@ def _retirement(one: Retirement, today: dt.date) -> list[Child]:
         el("span", one.name, class_=_STATES[one.state] or None),
         words.provider_name(one.provider) if one.kind == "base" else where,
         _day(one.retires_on),
-        _day(one.retrain_by if one.retrain_by is None or one.retrain_by >= today else None)
-        or "passed",
+        "passed" if one.retrain_by is not None and one.retrain_by < today else _day(one.retrain_by),
         " · ".join(notes),
         el("span", source, class_="soft"),
     ]

@@ -68,6 +68,11 @@ def test_retirements_show_each_model_with_its_last_day(site: Site) -> None:
     assert "gpt-4.1-mini-2025-04-14" in said
     assert "Jan 2027" in said
     assert "to decide about" in said
+    site.client.create_job(ROWS, provider="fake", model="fake-1", seed=5)
+    [row] = [one for one in site.get("/retirements").text.split("<tr") if "no date known" in one][
+        :1
+    ]
+    assert "passed" not in row
 
 
 def test_a_job_has_a_data_report(site: Site) -> None:

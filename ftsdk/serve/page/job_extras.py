@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from ftsdk.client import Client
 from ftsdk.dataset.inspection.report import InspectionReport
@@ -11,7 +12,7 @@ from ftsdk.dataset.inspection.rows import InspectedRow
 from ftsdk.errors import FtsdkError, StoreError
 from ftsdk.serve.page import words
 from ftsdk.serve.page.html import Child, Html, el
-from ftsdk.serve.page.layout import facts
+from ftsdk.serve.page.layout import table
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.portability import Portability
 from ftsdk.types.status import JobStatus
@@ -36,7 +37,7 @@ class Extras:
                 found = self._client.get_job(job.id).check_portability()
         except FtsdkError as error:
             return el("p", f"{error.what}.", class_="soft")
-        return facts([_verdict(one) for one in found])
+        return verdicts(found)
 
     def rows(self, job: JobSnapshot, at: int) -> Html:
         """Return the figures of a job's rows, and row number `at` as the model was shown it."""
@@ -82,13 +83,31 @@ class Extras:
             return report
 
 
-def _verdict(one: Portability) -> tuple[Child, Child]:
-    sign = el("span", "✓ " if one.ok else "✗ ", class_="learn" if one.ok else "bad")
-    name = el("span", sign, f"{one.target}, {one.form}")
-    if one.problems:
-        first = one.problems[0]
-        return name, el("span", f"{first.what}; {first.fix}", class_="soft")
-    return name, el("span", one.notes[0] if one.notes else "as it is", class_="soft")
+def verdicts(found: Sequence[Portability]) -> Html:
+    """Return a table of the targets and forms, and each remark once, with the targets it is for."""
+    targets = list(dict.fromkeys(one.target for one in found))
+    forms = sorted({one.form for one in found})
+    known = {(one.target, one.form): one for one in found}
+    lines = [[name, *(_sign(known.get((name, form))) for form in forms)] for name in targets]
+    remarks: dict[str, list[str]] = {}
+    for one in found:
+        said = [f"{problem.what}; {problem.fix}" for problem in one.problems] or one.notes
+        for text in said:
+            names = remarks.setdefault(text, [])
+            if one.target not in names:
+                names.append(one.target)
+    items = [el("li", el("b", ", ".join(names)), f": {text}") for text, names in remarks.items()]
+    return el(
+        "div",
+        table(["For", *forms], lines, label="Where the model can be used"),
+        el("ul", items, class_="plain remarks soft small") if items else None,
+    )
+
+
+def _sign(one: Portability | None) -> Child:
+    if one is None:
+        return el("span", "–", class_="soft")
+    return el("span", "✓ yes" if one.ok else "✗ no", class_="learn" if one.ok else "bad")
 
 
 def _tiles(job: JobSnapshot, report: InspectionReport) -> Html:

@@ -11,6 +11,8 @@ import anyio
 import pytest
 
 from ftsdk.errors import Unavailable
+from ftsdk.serve.page.job_extras import verdicts
+from ftsdk.types.portability import Portability, PortabilityProblem
 from tests.unit.serve.page.conftest import ROWS, SECRET, Site, words
 from tests.unit.serve.page.test_jobs_page import add, events_of, job_of
 
@@ -127,6 +129,41 @@ def test_parts_that_are_fetched_later(served: Site, done: Any) -> None:
     assert "<html" in whole.text
     assert "rows, 6 kept apart" in words(whole.text)
     assert "<script>alert" not in whole.text
+
+
+def test_where_a_model_can_go_is_a_table_and_each_remark_is_there_once() -> None:
+    refused = (PortabilityProblem(what="<DoRA>", fix="merge it"),)
+    found = [
+        Portability(target="vllm", form="adapter", problems=refused),
+        Portability(target="sglang", form="adapter", problems=refused),
+        Portability(target="vllm", form="merged", notes=("name the template",)),
+    ]
+    shown = verdicts(found)
+    assert words(shown).split("For")[1].split() == [
+        "adapter",
+        "merged",
+        "vllm",
+        "✗",
+        "no",
+        "✓",
+        "yes",
+        "sglang",
+        "✗",
+        "no",
+        "–",
+        "vllm,",
+        "sglang",
+        ":",
+        "<DoRA>;",
+        "merge",
+        "it",
+        "vllm",
+        ":",
+        "name",
+        "the",
+        "template",
+    ]
+    assert "<DoRA>" not in shown
 
 
 def test_the_row_as_the_model_saw_it_is_escaped() -> None:

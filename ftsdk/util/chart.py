@@ -226,13 +226,17 @@ def _marks(area: _Area, marks: Sequence[Mark]) -> str:
 
 def _labels(area: _Area, series: Sequence[Series]) -> str:
     """Return each series' name and last loss beside its end, 14 px apart at least."""
-    parts, above = [], -math.inf
-    for one in sorted(series, key=lambda one: -one.points[-1][1]):
+    ordered = sorted(series, key=lambda one: -one.points[-1][1])
+    places, above = [], -math.inf
+    for one in ordered:
+        above = max(area.y(one.points[-1][1]) + 4, above + 14)
+        places.append(above)
+    too_low = max(0.0, places[-1] - (area.base - 2)) if places else 0.0  # the steps are below
+    parts = []
+    for one, place in zip(ordered, places, strict=True):
         step, loss = one.points[-1]
-        y = area.y(loss)
-        above = max(y + 4, above + 14)
         parts.append(
-            f'<text x="{area.x(step) + 8:.1f}" y="{above:.1f}" fill="{one.colour}">'
+            f'<text x="{area.x(step) + 8:.1f}" y="{place - too_low:.1f}" fill="{one.colour}">'
             f"{escape(one.name)} {loss:.2f}</text>"
         )
     return "".join(parts)

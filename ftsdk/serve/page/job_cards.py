@@ -164,7 +164,7 @@ def _flat(values: object, before: str = "") -> Iterator[tuple[str, object]]:
 
 def events_card(course: Course) -> Html:
     """Return the card of the events, newest first; steps are left to the curve."""
-    found = [one for one in course.events if one.kind != "metric"][::-1]
+    found = [one for one in course.events if one.kind not in ("metric", "progress")][::-1]
     rows = [(words.clock(one.time), _event(one)) for one in found[:_MOST_EVENTS]]
     if not rows:
         return card("Events", el("p", "No events yet.", class_="soft"))

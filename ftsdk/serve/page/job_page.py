@@ -45,7 +45,6 @@ def job_page(job: JobSnapshot, course: Course, facts: JobFacts) -> Html:
     """Return the page of one job."""
     parts = {name: live(name, content, data_v=version(content)) for name, content in job_parts(job, course, facts).items()}  # fmt: skip
     crumbs = el("nav", el("a", "Jobs", href="/"), " / ", el("code", job.id), aria_label="Where you are", class_="soft")  # fmt: skip
-    side = [parts["cost"], parts["goes"]]
     return document(
         facts.view,
         words.title_of(job),
@@ -53,7 +52,7 @@ def job_page(job: JobSnapshot, course: Course, facts: JobFacts) -> Html:
         heading(words.title_of(job), parts["status"], acts=parts["acts"]),
         parts["facts"],
         job_cards.decide_card(facts.view, job) if facts.needs_decision else None,
-        el("div", el("div", parts["progress"], parts["curve"]), el("div", side), class_="cards"),
+        el("div", el("div", parts["progress"], parts["curve"]), parts["cost"], class_="cards"),
         parts["chat"],
         _rows(job),
         el(
@@ -62,7 +61,7 @@ def job_page(job: JobSnapshot, course: Course, facts: JobFacts) -> Html:
             parts["events"],
             class_="cards halves",
         ),
-        parts["owned"],
+        el("div", parts["owned"], parts["goes"], class_="cards"),
         live_at=f"/live/jobs/{job.id}",
     )
 

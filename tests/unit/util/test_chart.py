@@ -40,6 +40,14 @@ def test_equal_lines_of_equal_names_are_both_labelled() -> None:
     assert chart.line_chart(twice, title="two").count("run 0.60") == 2
 
 
+def test_labels_stay_above_the_steps() -> None:
+    low = [(0.0, 4.0), (10.0, 0.0)]
+    drawn = chart.loss_chart(low, low)
+    at = [float(y) for y in re.findall(r'y="([0-9.]+)" fill="var\(--(?:learn|second)\)"', drawn)]
+    assert max(at) <= 184
+    assert abs(at[0] - at[1]) >= 14
+
+
 def test_a_curve_is_thinned_without_losing_its_peaks_and_names_are_escaped() -> None:
     points = [(float(n), 1.0) for n in range(5000)]
     points[2345] = (2345.0, 9.0)

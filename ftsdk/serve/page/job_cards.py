@@ -139,6 +139,7 @@ def settings_card(session: Session, job: JobSnapshot) -> Html:
         numbers=(1, 3),
         label="Settings",
         changed=changed,
+        look="settings",
     )
     return card("Asked → sent", shown, beside=beside)
 

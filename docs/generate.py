@@ -132,7 +132,7 @@ CAPABILITIES: Mapping[str, Callable[[Any], str]] = {
     "checkpoints": lambda able: _yes(able.has_checkpoints),
     "logs": lambda able: _yes(able.has_logs),
     "chat": lambda able: _yes(able.can_chat),
-    "answers in JSON": lambda able: _yes(able.has_json_mode),
+    "answers in JSON": lambda able: _yes(able.json_mode),
     "batches of chats": lambda able: _yes(able.can_batch),
     "stored chats": lambda able: _yes(able.has_stored_chats),
     "download": lambda able: _yes(able.can_download),

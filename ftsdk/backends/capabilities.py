@@ -129,7 +129,7 @@ class Capabilities:
     can_download: bool = False
     can_chat: bool = False
     can_chat_many: bool = False
-    has_json_mode: bool = False
+    json_mode: bool = False
     """Whether a chat takes `response_format`, and then answers in JSON."""
     can_batch: bool = False
     can_read_files: bool = False

@@ -51,7 +51,7 @@ def _require_json_mode(state: ServerState, job: AsyncFineTuneJob, body: ChatBody
     if wanted in (None, "text"):
         return
     backend = state.client.session.backend_for(job.snapshot)
-    if not backend.capabilities.has_json_mode:
+    if not backend.capabilities.json_mode:
         raise Problem(
             400,
             f"{backend.name} cannot promise an answer of the type {wanted!r}; leave response_format out.",

@@ -70,7 +70,7 @@ class TogetherBackend(HostedBackend[Transport, tuple[dict[str, Any], Cost]]):
         can_download=True,
         can_chat=True,
         can_chat_many=True,
-        has_json_mode=True,
+        json_mode=True,
         has_events=True,
         has_metrics=True,
         has_checkpoints=True,

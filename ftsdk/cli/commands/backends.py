@@ -26,7 +26,7 @@ _FLAGS = (
     ("has_checkpoints", "checkpoints"),
     ("has_logs", "logs"),
     ("can_chat", "chat"),
-    ("has_json_mode", "JSON answers"),
+    ("json_mode", "JSON answers"),
     ("can_batch", "batches"),
     ("has_stored_chats", "stored chats"),
     ("can_download", "download"),

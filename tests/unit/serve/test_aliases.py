@@ -286,7 +286,7 @@ def test_json_is_promised_only_by_a_backend_that_can(
         assert (answer.status_code, error["param"]) == (400, "response_format")
         assert wanted["type"] in error["message"]
     assert text_of(served.ask(response_format={"type": "text"})) == "answer 7"
-    able = dataclasses.replace(FakeBackend.capabilities, has_json_mode=True)
+    able = dataclasses.replace(FakeBackend.capabilities, json_mode=True)
     monkeypatch.setattr(FakeBackend, "capabilities", able)
     assert text_of(served.ask(response_format={"type": "json_object"})) == "answer 7"
 

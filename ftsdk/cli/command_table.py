@@ -79,7 +79,7 @@ _PANELS = {
         "download": ("actions", "download", "Download a job's model into a folder."),
         "export": ("export", "export", "Write a model as other programs take it, and compare its answers."),
         "push": ("push", "push", "Push a model to a private repository of the model hub, with its card."),
-        "serve": ("serve", "serve", "Serve OpenAI's API over your jobs and their models."),
+        "serve": ("serve", "serve", "Serve OpenAI's API over your jobs and their models, and a page to see them."),
         "delete": ("actions", "delete", "Delete a job's result at its provider. The journal keeps the job."),
         "deploy": ("deployments", "deploy", "Deploy a job's model for a limited time."),
         "undeploy": ("deployments", "undeploy", "End a deployment now."),

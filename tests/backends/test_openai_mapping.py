@@ -437,10 +437,10 @@ def test_a_checkpoint_needs_an_id_and_a_step() -> None:
     found = metrics.checkpoint(raw)
     assert found is not None
     assert (found.step, found.train_loss, found.validation_loss) == (5, 1.5, 2.5)
-    assert found.model == "ft:x"
+    assert found.model_id == "ft:x"
     by_metrics = metrics.checkpoint({"id": "c1", "metrics": {"step": 9}})
     assert by_metrics is not None
-    assert (by_metrics.step, by_metrics.train_loss, by_metrics.model) == (9, None, None)
+    assert (by_metrics.step, by_metrics.train_loss, by_metrics.model_id) == (9, None, None)
     for wrong in (
         {"id": "c1"},
         {"step_number": 5},

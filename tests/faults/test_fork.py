@@ -71,11 +71,12 @@ def _fork_all(asks, **options):
     return answers
 
 
-def _join_workers():
-    """Wait until the worker threads of a loop that was closed have ended."""
-    for thread in threading.enumerate():
+def _join_workers(before):
+    """Wait until the worker threads of a loop that was closed have ended; those of `before` go on."""
+    for thread in set(threading.enumerate()) - before:
         if thread.name.startswith("AnyIO"):
-            thread.join()
+            thread.join(60)
+            assert not thread.is_alive(), "a loop that was closed has a worker thread left"
 
 
 def test_forked_children_create_and_read_their_own_jobs(hosted, home):
@@ -225,8 +226,9 @@ def _across_forks(hosted, home, *, inside, longest_s=60):
     keys = {number: [f"{number}-{i}" for i in range(3)] for number in range(CHILDREN)}
     with Lab(hosted.name) as lab:
         client = ftsdk.AsyncClient(home=home, env=lab.env())
+        before = set(threading.enumerate())
         _sweep(client, hosted, ["parent"])
-        _join_workers()
+        _join_workers(before)
 
         def fork_all():
             return _fork_all(

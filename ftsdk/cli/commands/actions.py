@@ -257,7 +257,10 @@ def download(
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Download a job's model into a folder. An interrupted download goes on at the next call."""
+    """Download a job's model into a folder.
+
+    A download that was interrupted goes on at the next call.
+    """
     client = open_client(profile)
     handle = find_model(client, job).result()
     with busy(f"downloading {size(handle.size_bytes)}", quiet=as_json):

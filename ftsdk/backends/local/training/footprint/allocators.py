@@ -24,7 +24,7 @@ LEAN_FROM = 1 << 20
 """Bytes from which on a tensor has a mapping of its own in a lean process."""
 _PAGE = 4096
 _SMALL_GROWTH = 1.6
-_HEAP_GROWTH = {True: 1.45, False: 1.2}
+_HEAP_GROWTH = {True: 1.55, False: 1.25}
 """What the heap takes at most of the live bytes: with an adapter, and without."""
 _HEAP_LEAST = 6 << 20
 _BLOCK = 512

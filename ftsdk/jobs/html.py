@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 from ftsdk.types.events import MetricPoint
 from ftsdk.types.job import JobSnapshot
 from ftsdk.util import card, chart
+from ftsdk.util.durations import clock, percent
 from ftsdk.util.names import plural
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -115,11 +116,10 @@ def progress_words(job: JobSnapshot) -> Iterator[str]:
     now: Any = job.progress
     if now is None or now.fraction is None:
         return
-    yield f"{min(99, int(now.fraction * 100)) if now.fraction < 1 else 100} %"
+    yield percent(now.fraction)
     if now.step is not None:
         yield f"step {now.step:,}" + (f" of {now.total_steps:,}" if now.total_steps else "")
     if now.tokens_per_s and not job.status.is_final:
         yield f"{now.tokens_per_s:,.0f} tok/s"
     if now.eta_s is not None and not job.status.is_final:
-        minutes, seconds = divmod(max(0, round(now.eta_s)), 60)
-        yield f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left" if minutes >= 60 else f"{minutes}:{seconds:02} left"  # fmt: skip
+        yield f"{clock(now.eta_s)} left"

@@ -12,7 +12,7 @@ from ftsdk.cli import completion
 from ftsdk.cli.context import find, find_model, open_client
 from ftsdk.cli.options import Job, Json, NoInput, Profile, Yes
 from ftsdk.cli.prompts import decide, stop
-from ftsdk.cli.view.formatting import clean, percent, size, status_style, status_text
+from ftsdk.cli.view.formatting import clean, size, status_style, status_text
 from ftsdk.cli.view.jobs import job_document, short_id, status_label
 from ftsdk.cli.view.output import busy, command, emit, note, say
 from ftsdk.client import Client
@@ -20,6 +20,7 @@ from ftsdk.errors import FtsdkError, UsageError
 from ftsdk.jobs.job import FineTuneJob
 from ftsdk.spending.ledger import line_of
 from ftsdk.types.status import JobStatus
+from ftsdk.util.durations import percent
 
 
 def _report(client: Client, job: FineTuneJob, what: str, *next_commands: str) -> None:

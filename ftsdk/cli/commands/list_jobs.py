@@ -13,7 +13,7 @@ import typer
 
 from ftsdk.cli import completion
 from ftsdk.cli.options import Json, Profile
-from ftsdk.cli.view.formatting import clean, cost_text, percent, redact, status_style, when
+from ftsdk.cli.view.formatting import clean, cost_text, redact, status_style, when
 from ftsdk.cli.view.jobs import job_document, short_ids, status_label
 from ftsdk.cli.view.output import columns, command, emit, is_narrow, note, say
 from ftsdk.cli.view.unreadable import note_unreadable, unreadable_document
@@ -26,6 +26,7 @@ from ftsdk.types.account import account_name
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus, statuses_of
 from ftsdk.util.clock import SystemClock
+from ftsdk.util.durations import percent
 
 Statuses = Annotated[
     list[str] | None,

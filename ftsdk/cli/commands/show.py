@@ -17,7 +17,6 @@ from ftsdk.cli.view.formatting import (
     count,
     duration,
     number,
-    percent,
     redact,
     size,
     status_style,
@@ -36,6 +35,7 @@ from ftsdk.types.model import ModelHandle
 from ftsdk.types.plan import plain
 from ftsdk.types.spec import JobSpec
 from ftsdk.types.status import JobStatus
+from ftsdk.util.durations import percent
 from ftsdk.util.names import plural
 
 Offline = Annotated[

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ftsdk.cli.view.formatting import clean, clock, cost_text, count, date_text, percent
+from ftsdk.cli.view.formatting import clean, cost_text, count, date_text
 from ftsdk.cli.view.output import command, console, labelled, note, say, text
 from ftsdk.errors import FtsdkError
 from ftsdk.types.capture import Capture, CapturePlan, CaptureProgress
+from ftsdk.util.durations import clock, percent
 from ftsdk.util.names import plural
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING, Any
 
+from ftsdk.util import durations
+
 if TYPE_CHECKING:
     from ftsdk.types.cost import Cost
 
@@ -90,23 +92,7 @@ def duration(seconds: float | None) -> str:
         return "–"
     if seconds < 1:
         return f"{max(seconds, 0):.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def clock(seconds: float) -> str:
-    """Return remaining seconds as `0:46`, `12:05`, `3:10:00`."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return durations.duration(seconds)
 
 
 def count(value: float | None) -> str:
@@ -124,11 +110,6 @@ def number(value: float | None) -> str:
         mantissa, exponent = f"{value:.6e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:.6g}"
-
-
-def percent(fraction: float) -> str:
-    """Return `64 %`; never 100 before the end."""
-    return f"{min(99, int(fraction * 100)) if fraction < 1 else 100} %"
 
 
 def size(value: float | None) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ftsdk.cli.view.formatting import clean, clock, percent, redact, status_style, status_text
+from ftsdk.cli.view.formatting import clean, redact, status_style, status_text
 from ftsdk.cli.view.output import text
 from ftsdk.jobs.html import sparkline
 from ftsdk.types.job import JobSnapshot
+from ftsdk.util.durations import clock, percent
 
 if TYPE_CHECKING:
     from rich.text import Text

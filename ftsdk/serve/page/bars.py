@@ -18,6 +18,7 @@ from ftsdk.spending.budget import budget_of
 from ftsdk.store.job_overview import models_in_use
 from ftsdk.store.leases import Lease, Leases
 from ftsdk.store.reservations import Reservations
+from ftsdk.util.durations import duration
 
 WARNING_DAYS = 90
 _KEPT_S = 60.0
@@ -102,7 +103,7 @@ def _lease(view: View, lease: Lease, names: dict[str, str]) -> list[Child]:
     seconds = (lease.ends_at - view.now).total_seconds()
     local = lease.ends_at.astimezone()
     ends = (
-        f"ends {local:%H:%M}, in {words.duration(seconds)}"
+        f"ends {local:%H:%M}, in {duration(seconds)}"
         if seconds > 0
         else f"its lease is over since {local:%H:%M}"
     )

@@ -12,10 +12,10 @@ from typing import Any
 from ftsdk.backends.hosted.redact import mask_text
 from ftsdk.client import Client
 from ftsdk.errors import FtsdkError
-from ftsdk.serve.page.words import duration
 from ftsdk.spending.counted_chats import CountedChats
 from ftsdk.types.answer import ChatAnswer
 from ftsdk.types.job import JobSnapshot
+from ftsdk.util.durations import duration
 
 MOST_TOKENS = 256
 _OPTIONS: dict[str, Any] = {"max_tokens": MOST_TOKENS, "temperature": 0.0, "seed": None}

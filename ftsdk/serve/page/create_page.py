@@ -26,6 +26,7 @@ from ftsdk.serve.page.marks import warning_mark
 from ftsdk.session import Session
 from ftsdk.types.plan import Plan
 from ftsdk.types.spec import METHODS
+from ftsdk.util.durations import duration
 
 Files = list[tuple[str, str]]
 """The rows that can be chosen: a value, and what it is called."""
@@ -144,7 +145,7 @@ def _figures(asked: Asked, plan: Plan) -> Html:
     took = None
     if plan.duration_s is not None:
         low, high = plan.duration_s
-        took = f"≈ {words.duration(low)}" + (f" – {words.duration(high)}" if high > low else "")
+        took = f"≈ {duration(low)}" + (f" – {duration(high)}" if high > low else "")
     tokens = None if plan.tokens is None else f"{plan.tokens:,} {plan.tokens_basis}"
     return card("Figures", facts([
         ("Adapter", _adapter(asked)),

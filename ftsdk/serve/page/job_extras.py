@@ -10,12 +10,12 @@ from ftsdk.client import Client
 from ftsdk.dataset.inspection.report import InspectionReport
 from ftsdk.dataset.inspection.rows import InspectedRow
 from ftsdk.errors import FtsdkError, StoreError
-from ftsdk.serve.page import words
 from ftsdk.serve.page.html import Child, Html, el
 from ftsdk.serve.page.layout import table
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.portability import Portability
 from ftsdk.types.status import JobStatus
+from ftsdk.util.durations import percent
 
 _SHOWN = 20
 _MOST_REPORTS = 8
@@ -117,7 +117,7 @@ def _tiles(job: JobSnapshot, report: InspectionReport) -> Html:
     total, learned = sum(report.lengths), sum(report.learned)
     if report.visible and total:
         tiles.append(el("div", el("b", f"{total:,}"), "tokens, exact, per epoch"))
-        share = words.percent(learned / total)
+        share = percent(learned / total)
         tiles.append(el("div", el("b", f"{learned:,}", class_="learn"), f"learned, {share} of all"))
     return el("div", tiles, class_="tiles")
 

@@ -16,6 +16,7 @@ from ftsdk.serve.page.watch import Course, Silence
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.status import JobStatus
 from ftsdk.util.chart import spark
+from ftsdk.util.durations import percent
 
 COLUMNS = ("Status", "Job", "Loss", "Progress", "Cost", "Model ends", "Began")
 
@@ -125,7 +126,7 @@ def _running(job: JobSnapshot) -> Child:
     steps = f" · {progress.step:,} of {progress.total_steps:,}" if progress.total_steps else ""
     speed = f"{progress.tokens_per_s:,.0f} tokens/s" if progress.tokens_per_s else ""
     left = words.left(progress.eta_s) if progress.eta_s is not None else speed
-    share = el("span", el("b", words.percent(progress.fraction)), steps)
+    share = el("span", el("b", percent(progress.fraction)), steps)
     return [el("div", share, el("span", left), class_="pair"), progress_bar(progress.fraction)]
 
 
@@ -160,7 +161,7 @@ def sentence(job: JobSnapshot, course: Course, *, needs_decision: bool = False) 
 
 def _stopped(job: JobSnapshot, course: Course) -> str:
     share = None if job.progress is None else job.progress.fraction
-    at = "" if share is None else f" at {words.percent(share)}"
+    at = "" if share is None else f" at {percent(share)}"
     if job.status is JobStatus.PAUSED:
         return f"Paused{at}. Resume continues it."
     if job.status is JobStatus.CANCELLED:

@@ -9,6 +9,7 @@ from ftsdk.serve.page.html import Html, el
 from ftsdk.types.cost import Cost, CostBasis
 from ftsdk.types.job import JobSnapshot
 from ftsdk.types.plan import plain
+from ftsdk.util import durations
 
 UNKNOWN = "–"
 _NAMES = {"openai": "OpenAI", "azure": "Azure", "together": "Together", "replicate": "Replicate",
@@ -45,30 +46,9 @@ def limit_of(job: JobSnapshot) -> Decimal | None:
     return None if given is None else Decimal(str(given))
 
 
-def duration(seconds: float) -> str:
-    """Return `46 s`, `2 min 4 s`, `3 h 10 min`, `2 d 3 h`."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{hours // 24} d {hours % 24} h"
-
-
 def left(seconds: float) -> str:
     """Return `9:12 left`, and hours as `3:10:00 left`."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"
-
-
-def percent(fraction: float) -> str:
-    """Return `64 %`; never 100 before the end."""
-    return f"{min(99, int(max(0.0, fraction) * 100)) if fraction < 1 else 100} %"
+    return f"{durations.clock(seconds)} left"
 
 
 def size(value: int | None) -> str:
@@ -139,7 +119,11 @@ def clock(moment: dt.datetime) -> str:
 def took(job: JobSnapshot) -> str:
     """Return how long an ended job ran, as far as that is known."""
     begun = job.started_at or job.submitted_at or job.created_at
-    return "" if job.finished_at is None else duration((job.finished_at - begun).total_seconds())
+    return (
+        ""
+        if job.finished_at is None
+        else durations.duration((job.finished_at - begun).total_seconds())
+    )
 
 
 def kind_of(job: JobSnapshot) -> str:

@@ -9,18 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftsdk.cli.view.formatting import (
-    clean,
-    clean_block,
-    clock,
-    duration,
-    number,
-    percent,
-    redact,
-    size,
-    when,
-)
+from ftsdk.cli.view.formatting import clean, clean_block, duration, number, redact, size, when
 from ftsdk.cli.view.output import emit, emit_blocks, plain
+from ftsdk.util.durations import clock, percent
 from ftsdk.util.json_stream import json_blocks
 from ftsdk.util.names import plural
 

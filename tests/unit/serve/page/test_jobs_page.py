@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from ftsdk.errors import Unavailable
-from ftsdk.serve.page.words import in_days
+from ftsdk.serve.page.words import in_days, left
 from ftsdk.store.job_rows import insert_job
 from ftsdk.store.leases import Lease, Leases
 from ftsdk.types.job import JobSnapshot
@@ -166,3 +166,9 @@ def test_what_costs_now_comes_first_and_can_be_ended(fresh: Site) -> None:
 
 def test_days_in_words() -> None:
     assert [in_days(n) for n in (46, 1, 0, -1, -3)] == ["in 46 days", "tomorrow", "today", "yesterday", "3 days ago"]  # fmt: skip
+
+
+def test_the_time_that_is_left() -> None:
+    assert [left(seconds) for seconds in (-1, 46, 552, 11_400)] == [
+        "0:00 left", "0:46 left", "9:12 left", "3:10:00 left",
+    ]  # fmt: skip
